@@ -1,0 +1,60 @@
+"""Vertebra builds computer-vision models out of their parts: one backbone, one or more branches.
+
+The public surface is this page; everything heavy is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vertebra.backbones import as_backbone
+    from vertebra.build import create_model
+    from vertebra.errors import VertebraError
+    from vertebra.features import Features, FeatureSpec, Frame, Level
+    from vertebra.model import VisionModel
+    from vertebra.training.run import evaluate, train
+    from vertebra.weights.model_file import load, save
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "as_backbone": "vertebra.backbones",
+    "create_model": "vertebra.build",
+    "evaluate": "vertebra.training.run",
+    "Features": "vertebra.features",
+    "FeatureSpec": "vertebra.features",
+    "Frame": "vertebra.features",
+    "Level": "vertebra.features",
+    "load": "vertebra.weights.model_file",
+    "save": "vertebra.weights.model_file",
+    "train": "vertebra.training.run",
+    "VertebraError": "vertebra.errors",
+    "VisionModel": "vertebra.model",
+}
+
+__all__ = [
+    "as_backbone",
+    "create_model",
+    "evaluate",
+    "Features",
+    "FeatureSpec",
+    "Frame",
+    "Level",
+    "load",
+    "save",
+    "train",
+    "VertebraError",
+    "VisionModel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'vertebra' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

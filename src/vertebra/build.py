@@ -1,0 +1,250 @@
+"""From names and config to a model: builds the parts in order, each on what the one before it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from torch import nn
+
+from vertebra.config import BranchConfig, ModelConfig, PartConfig, expand_model, model_config
+from vertebra.decoders.base import Decoder
+from vertebra.errors import ConfigError, JointError, UnknownName
+from vertebra.features import FeatureSpec
+from vertebra.model import Branch, VisionModel
+from vertebra.parts import check_options, find
+from vertebra.preprocess.plan import Plan
+from vertebra.tasks import get_task
+from vertebra.tasks.base import LabelSpec
+
+Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
+"""A part by name, by name with options, or as an object: a module, or a callable that is given the incoming spec."""
+
+
+@dataclass
+class _Place:
+    """Where the builder stands: what comes in, and the name of the part that gives it."""
+
+    spec: FeatureSpec
+    giver: str
+    objects: Mapping[str, Any] = field(default_factory=dict)
+
+
+def create_model(
+    backbone: Part,
+    *,
+    decoder: Part | None = None,
+    neck: Part | None = None,
+    encoder: Part | None = None,
+    classes: Sequence[str] | None = None,
+    task: str | None = None,
+    exclusive: bool = True,
+    branches: Mapping[str, Mapping[str, Any]] | None = None,
+    shared: Mapping[str, Part] | None = None,
+    image_size: int | Sequence[int] | None = None,
+    resize: str | None = None,
+) -> VisionModel:
+    """Builds a model out of parts.
+
+    One branch is given by ``decoder`` (with ``neck``, ``encoder``, ``classes``); several by ``branches``, a mapping from
+    the branch's name to its parts and classes. Part names and options: ``vertebra parts``.
+
+    Args:
+        backbone: a timm model's name, or a mapping with ``name`` and options, or an object (`vertebra.as_backbone`).
+        exclusive: softmax over classes (True) or a sigmoid for each (False).
+        shared: ``neck`` and ``encoder`` before the fork.
+        image_size: (height, width) of the canvas in pixels, or one number for both; by default 224 where all branches
+            classify, else 512.
+        resize: "letterbox", "resize" or "centre_crop"; by default centre_crop where all branches classify, else letterbox.
+
+    Raises:
+        ConfigError: an unknown name or a wrong option.
+        JointError: two parts that do not fit; the message names both and the way out.
+    """
+    raw: dict[str, Any] = {"backbone": backbone, "shared": dict(shared or {})}
+    if branches is not None:
+        raw["branches"] = {name: dict(branch) for name, branch in branches.items()}
+    single = {"decoder": decoder, "neck": neck, "encoder": encoder, "classes": classes, "task": task}
+    raw.update({name: value for name, value in single.items() if value is not None})
+    if not exclusive:
+        raw["exclusive"] = False
+    raw = expand_model(raw, "model")
+    objects = _take_objects(raw)
+    return build(model_config(raw), image_size=image_size, resize=resize, objects=objects)
+
+
+def _take_objects(raw: dict[str, Any]) -> dict[str, Any]:
+    """Parts given as objects, by their path; a stand-in with the class's name is left in the config."""
+    objects: dict[str, Any] = {}
+
+    def take(place: dict[str, Any], key: str, path: str) -> None:
+        value = place.get(key)
+        if value is not None and not isinstance(value, str | Mapping | PartConfig):
+            objects[path] = value
+            place[key] = {"name": getattr(value, "__name__", type(value).__name__)}
+        elif isinstance(value, PartConfig):
+            place[key] = value.model_dump()
+
+    take(raw, "backbone", "backbone")
+    for kind in ("neck", "encoder"):
+        take(raw.get("shared", {}), kind, f"shared.{kind}")
+    for name, branch in raw.get("branches", {}).items():
+        for kind in ("neck", "encoder", "decoder"):
+            take(branch, kind, f"branches.{name}.{kind}")
+        if branch.get("classes") is not None:
+            branch["classes"] = list(branch["classes"])
+    return objects
+
+
+def build(
+    config: ModelConfig,
+    *,
+    image_size: int | Sequence[int] | None = None,
+    resize: str | None = None,
+    objects: Mapping[str, Any] | None = None,
+    pretrained: bool = True,
+) -> VisionModel:
+    """Builds a model from its config.
+
+    Args:
+        objects: parts given as objects, by path ("branches.boxes.neck").
+        pretrained: False builds without reading the backbone's pretrained weights (they are loaded afterwards).
+    """
+    tasks = {name: _task(name, branch) for name, branch in config.branches.items()}
+    if not tasks:
+        raise ConfigError("a model needs at least one branch")
+    size = canvas_size(image_size, tasks.values())
+    plan = Plan(size, resize or default_resize(tasks.values()))
+    objects = objects or {}
+    backbone = objects.get("backbone")
+    if backbone is None:
+        backbone = _backbone(config.backbone, size, pretrained)
+    spec: FeatureSpec = backbone.out_spec
+    place = _Place(spec, f"backbone '{config.backbone.name}'{_reason(backbone)}", objects)
+    shared: list[nn.Module] = []
+    for kind in ("neck", "encoder"):
+        part = getattr(config.shared, kind)
+        if part is not None:
+            shared.append(_part(place, kind, part, f"shared.{kind}"))
+    branches = {
+        name: _branch(replace(place), name, config.branches[name], tasks[name]) for name in _ordered(config.branches)
+    }
+    _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
+    plain = None if objects else config.model_dump(mode="json")
+    return VisionModel(backbone, branches, plan, shared=shared, config=plain)
+
+
+def _backbone(config: PartConfig, size: tuple[int, int], pretrained: bool) -> Any:
+    from vertebra.backbones import TimmBackbone
+
+    options = check_options(TimmBackbone, config.options, "model.backbone")
+    options.setdefault("image_size", size)
+    if not pretrained:
+        options["pretrained"] = False
+    return TimmBackbone(config.name, **options)
+
+
+def _reason(backbone: Any) -> str:
+    """Why a backbone gives no maps, for the joint's message."""
+    refusal = getattr(backbone, "refusal", None)
+    return f" ({refusal})" if refusal else ""
+
+
+def _settle(backbone: Any, decoders: list[Decoder], shared: bool) -> None:
+    """Tells the backbone what is asked of it, so that it computes and trains no more than that."""
+    settle = getattr(backbone, "settle", None)
+    if settle is not None:
+        settle(
+            vector=any(decoder.uses_vector for decoder in decoders),
+            maps=shared or any(decoder.uses_maps for decoder in decoders),
+        )
+
+
+def _task(name: str, branch: BranchConfig) -> str:
+    if branch.task is None:
+        return str(find("decoder", branch.decoder.name).task)
+    get_task(branch.task)
+    return branch.task
+
+
+def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch:
+    path = f"branches.{name}"
+    if config.neck is not None or config.encoder is not None:
+        # whoever puts a neck or an encoder before a decoder wants its maps read, not the backbone's own embedding
+        place.spec = replace(place.spec, vector=None)
+    neck = None if config.neck is None else _part(place, "neck", config.neck, f"{path}.neck")
+    encoder = None if config.encoder is None else _part(place, "encoder", config.encoder, f"{path}.encoder")
+    labels = label_spec(name, task, config)
+    decoder = _part(place, "decoder", config.decoder, f"{path}.decoder", labels)
+    assert isinstance(decoder, Decoder)
+    if decoder.task != task:
+        raise ConfigError(
+            f"branch '{name}': decoder '{config.decoder.name}' serves task '{decoder.task}', but the branch's task is '{task}'"
+        )
+    if decoder.needs == "boxes" and config.on is None:
+        raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME")
+    return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, on=config.on)
+
+
+def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
+    """The label specification of a branch."""
+    if config.classes is None:
+        raise ConfigError(f"branch '{name}' needs its class names: classes=[...]")
+    kind = get_task(task).labels
+    known = {entry.name for entry in fields(kind)}
+    extra = {"exclusive": config.exclusive} if "exclusive" in known else {}
+    return kind(classes=tuple(config.classes), **extra)
+
+
+def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: LabelSpec | None = None) -> nn.Module:
+    """Builds one part on what comes in, and moves the place behind it."""
+    given = place.objects.get(path)
+    arguments = (place.spec,) if labels is None else (place.spec, labels)
+    try:
+        if isinstance(given, nn.Module):
+            part = given
+        elif given is not None:
+            part = given(*arguments)
+        else:
+            kind_class = find(kind, config.name)
+            part = kind_class(*arguments, **check_options(kind_class, config.options, f"model.{path}"))
+    except JointError as error:
+        raise error.between(f"{kind} '{config.name}'", place.giver, place.spec.describe()) from None
+    if labels is None:
+        place.spec = part.out_spec  # type: ignore[assignment]
+        place.giver = f"{kind} '{config.name}'"
+    module: nn.Module = part
+    return module
+
+
+def _ordered(branches: Mapping[str, BranchConfig]) -> list[str]:
+    """Branch names, each after the one whose boxes it reads."""
+    done: list[str] = []
+    waiting = list(branches)
+    while waiting:
+        ready = [name for name in waiting if branches[name].on is None or branches[name].on in done]
+        if not ready:
+            name = waiting[0]
+            target = branches[name].on
+            if target not in branches:
+                raise UnknownName(f"branch in 'on' of branch '{name}':", str(target), branches)
+            raise ConfigError(f"branches read each other's boxes in a circle: {', '.join(waiting)}")
+        done += ready
+        waiting = [name for name in waiting if name not in ready]
+    return done
+
+
+def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int, int]:
+    """(height, width) of the canvas from what was given, or the default for these tasks."""
+    if image_size is None:
+        return (224, 224) if set(tasks) == {"classify"} else (512, 512)
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or any(isinstance(side, bool) or side < 1 for side in size):
+        raise ConfigError(f"image_size must be one positive number or (height, width), got {image_size}")
+    return (int(size[0]), int(size[1]))
+
+
+def default_resize(tasks: Any) -> str:
+    """How images come onto the canvas where nothing is said."""
+    return "centre_crop" if set(tasks) == {"classify"} else "letterbox"

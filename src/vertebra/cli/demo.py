@@ -1,0 +1,17 @@
+"""``vertebra demo``: one backbone, three tasks, from drawn scenes to a page of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def demo(
+    out: str = typer.Option("runs/demo", help="The folder to make; a number is added if it is taken."),
+    seed: int = typer.Option(0, help="Seed of the scenes and of the training."),
+) -> None:
+    """Draw scenes, train one backbone with three branches on them, and show what it learnt."""
+    from vertebra.demo.run import run_demo
+
+    run_demo(Path(out), seed=seed)

@@ -1,0 +1,45 @@
+"""``vertebra describe``: the anatomy of a model."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+
+def describe(
+    source: str | None = typer.Argument(None, help="A run folder, a model file, a config, or a backbone's name."),
+    neck: str | None = typer.Option(None, help="Neck, where SOURCE is a backbone."),
+    encoder: str | None = typer.Option(None, help="Encoder, where SOURCE is a backbone."),
+    decoder: str | None = typer.Option(None, help="Decoder, where SOURCE is a backbone."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Show what a model is made of: its parts, their shapes and sizes."""
+    from vertebra.errors import ConfigError
+    from vertebra.explain.anatomy import anatomy_text
+    from vertebra.explain.model_anatomy import anatomy_dict, model_anatomy
+
+    if source is None:
+        raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")
+    anatomy = model_anatomy(_model(source, neck, encoder, decoder))
+    typer.echo(json.dumps(anatomy_dict(anatomy), indent=2) if as_json else anatomy_text(anatomy))
+
+
+def _model(source: str, neck: str | None, encoder: str | None, decoder: str | None):  # type: ignore[no-untyped-def]
+    from pathlib import Path
+
+    from vertebra.build import create_model
+    from vertebra.config import read_raw
+    from vertebra.errors import ConfigError
+    from vertebra.weights.model_file import load
+
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        from vertebra.training.run import model_of_config
+
+        return model_of_config(read_raw(path), str(path))
+    if path.exists():
+        return load(path)
+    if decoder is None:
+        raise ConfigError(f"'{source}' is no file or folder; for the anatomy of parts give --decoder too")
+    return create_model(source, neck=neck, encoder=encoder, decoder=decoder, classes=["a", "b"])

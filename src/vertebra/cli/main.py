@@ -1,0 +1,59 @@
+"""The command line. Each command is thin: it parses, calls and prints; heavy modules load when a command runs.
+
+Results go to standard output; messages and progress go to standard error. Bad input ends with one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from vertebra.cli import data, demo, describe, evaluate, parts, predict, train
+from vertebra.errors import VertebraError
+
+app = typer.Typer(
+    name="vertebra",
+    help="Build computer-vision models out of their parts, and take them all the way.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("parts")(parts.parts)
+app.command("describe")(describe.describe)
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    if version:
+        from vertebra import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the ``vertebra`` command."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app(args=[argument for argument in arguments if argument != "--debug"])
+    except VertebraError as error:
+        if debug:
+            raise
+        print(f"vertebra: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("vertebra: stopped", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,149 @@
+"""``vertebra parts``: the catalogue of parts, read off the code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+KINDS = ("backbone", "neck", "encoder", "decoder")
+
+
+def parts(
+    what: str | None = typer.Argument(None, help="A kind (backbone, neck, encoder, decoder) or the name of a part."),
+    matrix: bool = typer.Option(False, "--matrix", help="Build every combination and show which fit, and why others do not."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """List the parts, their options and their papers."""
+    if matrix:
+        _matrix(as_json)
+        return
+    if what is None:
+        shown = {kind: _list(kind) for kind in KINDS}
+        _print(shown, as_json, _kinds_text)
+    elif what.rstrip("s") in KINDS:
+        kind = what.rstrip("s")
+        _print({kind: _list(kind)}, as_json, _kinds_text)
+    else:
+        _print(_one(what), as_json, _one_text)
+
+
+def _print(shown: Any, as_json: bool, text: Any) -> None:
+    typer.echo(json.dumps(shown, indent=2, default=str) if as_json else text(shown))
+
+
+def _list(kind: str) -> list[dict[str, Any]]:
+    if kind == "backbone":
+        from vertebra.backbones import families
+
+        return [
+            {
+                "family": family.name,
+                "models": family.models,
+                "example": family.example,
+                "maps": family.refusal is None,
+                "reason": family.refusal or "",
+            }
+            for family in families()
+        ]
+    from vertebra.parts import describe, names
+
+    found = [describe(kind, name) for name in names(kind)]
+    return [{"name": part.name, "task": part.task, "summary": part.summary, "paper": part.paper} for part in found]
+
+
+def _one(name: str) -> dict[str, Any]:
+    from vertebra.backbones import list_backbones
+    from vertebra.errors import UnknownName
+    from vertebra.parts import describe, names
+
+    known: list[str] = []
+    for kind in KINDS[1:]:
+        here = names(kind)
+        known += here
+        if name in here:
+            return _as_dict(describe(kind, name))
+    backbones = list_backbones()
+    if name in backbones:
+        return _backbone(name)
+    raise UnknownName("part", name, [*known, *KINDS, *backbones])
+
+
+def _as_dict(part: Any) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "kind": part.kind,
+        "task": part.task,
+        "summary": part.summary,
+        "paper": part.paper,
+        "options": [
+            {"name": option.name, "type": option.type, "default": _default(option.default)} for option in part.options
+        ],
+    }
+
+
+def _default(value: Any) -> Any:
+    import dataclasses
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return "(must be given)" if value is ... else value
+
+
+def _backbone(name: str) -> dict[str, Any]:
+    from vertebra.backbones import TimmBackbone
+    from vertebra.parts import describe_class
+
+    backbone = TimmBackbone(name)
+    shown = _as_dict(describe_class("backbone", name, TimmBackbone))
+    return {
+        **shown,
+        "levels": [{"channels": level.channels, "stride": level.stride} for level in backbone.out_spec.levels],
+        "vector": backbone.out_spec.vector,
+        "size_multiple": backbone.size_multiple,
+        "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
+    }
+
+
+def _kinds_text(shown: dict[str, list[dict[str, Any]]]) -> str:
+    lines = []
+    for kind, entries in shown.items():
+        lines.append(f"{kind}s" + (" (timm, by family; any model name of it works)" if kind == "backbone" else ""))
+        for entry in entries:
+            if kind == "backbone":
+                note = "" if entry["maps"] else f"   classification only: {entry['reason']}"
+                lines.append(f"  {entry['family']:<28} {entry['models']:>4} models, such as {entry['example']}{note}")
+            else:
+                task = f"[{entry['task']}] " if entry["task"] else ""
+                lines.append(f"  {entry['name']:<16} {task}{entry['summary']}")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _one_text(part: dict[str, Any]) -> str:
+    lines = [f"{part['kind']} {part['name']}: {part['summary']}"]
+    if part["task"]:
+        lines.append(f"task: {part['task']}")
+    if part["paper"]:
+        lines.append(f"paper: {part['paper']}")
+    if "levels" in part:
+        levels = ", ".join(f"{level['channels']} channels at stride {level['stride']}" for level in part["levels"])
+        lines.append(f"levels: {levels or 'none'}; embedding: {part['vector']}; {part['parameters'] / 1e6:.1f} M parameters")
+    lines.append("options:")
+    lines += [f"  {option['name']}: {option['type']} = {json.dumps(option['default'], default=str)}" for option in part["options"]]
+    return "\n".join(lines)
+
+
+def _matrix(as_json: bool) -> None:
+    from vertebra.testing.matrix import fit_table
+
+    table = fit_table()
+    if as_json:
+        typer.echo(json.dumps([row._asdict() for row in table], indent=2))
+        return
+    for row in table:
+        chain = " -> ".join(name for name in (row.backbone, row.neck, row.encoder, row.decoder) if name)
+        typer.echo(f"{'ok  ' if not row.error else 'no  '}{chain}{'   ' + row.error if row.error else ''}")
+    fit = sum(not row.error for row in table)
+    typer.echo(f"{fit} of {len(table)} combinations fit; the others say what they need.")

@@ -1,0 +1,90 @@
+"""``vertebra train``: from a data set to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+DEFAULT_PARTS: dict[str, dict[str, str]] = {
+    "classify": {"decoder": "linear"},
+    "detect": {"neck": "fpn", "decoder": "retinanet"},
+    "segment": {"encoder": "aspp", "decoder": "deeplabv3plus"},
+}
+
+
+def train(
+    arguments: list[str] | None = typer.Argument(None, metavar="[CONFIG] [KEY=VALUE]...", help="A YAML config, and overrides such as train.lr=0.001."),
+    data: str | None = typer.Option(None, help="A data set: folder or annotation file."),
+    task: str | None = typer.Option(None, help="classify, detect or segment."),
+    backbone: str | None = typer.Option(None, help="A timm model's name."),
+    neck: str | None = typer.Option(None, help="A neck's name."),
+    encoder: str | None = typer.Option(None, help="An encoder's name."),
+    decoder: str | None = typer.Option(None, help="A decoder's name; by default a good one for the task."),
+    pretrained: str | None = typer.Option(None, help="true (timm's weights), false, or a weights file."),
+    epochs: int | None = typer.Option(None, help="Passes over the data."),
+    batch_size: int | None = typer.Option(None, help="Images a step."),
+    image_size: str | None = typer.Option(None, help="Canvas: 480x640 (height x width) or one number."),
+    lr: float | None = typer.Option(None, help="Peak learning rate."),
+    seed: int | None = typer.Option(None, help="Seed of every random draw."),
+    out: str | None = typer.Option(None, help="The run folder to make; by default runs/TASK, with a number if taken."),
+    resume: str | None = typer.Option(None, help="A run folder to go on with, exactly where it stopped."),
+) -> None:
+    """Train a model: with a config, or with one line of options."""
+    from vertebra.errors import ConfigError
+    from vertebra.training.run import resume_run, train_raw
+
+    if resume is not None:
+        resume_run(Path(resume))
+        return
+    given = list(arguments or [])
+    config = given.pop(0) if given and "=" not in given[0] else None
+    raw = _raw(config, data=data, task=task, backbone=backbone, neck=neck, encoder=encoder, decoder=decoder)
+    recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "image_size": _size(image_size)}
+    raw.setdefault("train", {}).update({name: value for name, value in recipe.items() if value is not None})
+    if pretrained is not None:
+        place = raw["model"]["backbone"]
+        place = {"name": place} if isinstance(place, str) else place
+        raw["model"]["backbone"] = {**place, "pretrained": {"true": True, "false": False}.get(pretrained, pretrained)}
+    stray = [argument for argument in given if "=" not in argument]
+    if stray:
+        raise ConfigError(f"'{stray[0]}' is neither an option nor an override key=value")
+    train_raw(raw, overrides=given, out=None if out is None else Path(out), where=config or "options")
+
+
+def _raw(config: str | None, *, data: str | None, task: str | None, backbone: str | None, **parts: str | None) -> dict[str, Any]:
+    from vertebra.config import read_raw
+    from vertebra.errors import ConfigError, UnknownName
+
+    chosen = {name: value for name, value in parts.items() if value is not None}
+    if config is not None:
+        raw = read_raw(Path(config))
+        if task or chosen:
+            raise ConfigError("a config names the parts already; change them with overrides such as model.neck=fpn")
+        if backbone is not None:
+            raw.setdefault("model", {})["backbone"] = backbone
+    else:
+        if data is None or (task is None and "decoder" not in chosen):
+            raise ConfigError("give a config, or --data with --task (and --backbone, --neck, --decoder as you like)")
+        if task is not None and task not in DEFAULT_PARTS:
+            raise UnknownName("task", task, DEFAULT_PARTS)
+        defaults = DEFAULT_PARTS[task] if task is not None and "decoder" not in chosen else {}
+        model: dict[str, Any] = {"backbone": {"name": backbone or "mobilenetv2_100", "pretrained": True}, **defaults, **chosen}
+        if task is not None:
+            model["task"] = task
+        raw = {"model": model}
+    if data is not None:
+        raw["data"] = data
+    return raw
+
+
+def _size(text: str | None) -> int | list[int] | None:
+    from vertebra.errors import ConfigError
+
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if not all(side.isdigit() for side in sides) or len(sides) > 2:
+        raise ConfigError(f"--image-size '{text}' must be HEIGHTxWIDTH, such as 480x640, or one number")
+    return int(sides[0]) if len(sides) == 1 else [int(side) for side in sides]

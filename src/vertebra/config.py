@@ -1,0 +1,298 @@
+"""The typed config of a run: what YAML, the command line and keyword arguments are turned into.
+
+A file may use short forms; `Config.from_raw` writes them out:
+
+- ``data: PATH`` or ``data: {path: PATH}``: the same data set for train, val and test, each with its own split;
+- a part by its name alone: ``neck: fpn`` for ``neck: {name: fpn}``;
+- ``task``, ``neck``, ``encoder``, ``decoder`` and ``classes`` right under ``model``: one branch named after its task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vertebra.errors import ConfigError
+from vertebra.validation import validate
+
+SPLITS = ("train", "val", "test")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+
+class PartConfig(BaseModel):
+    """A part by name, with its options beside the name; they are checked against the part's own signature at build."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything beside the name."""
+        return dict(self.model_extra or {})
+
+
+class BranchConfig(_Strict):
+    """One branch.
+
+    Attributes:
+        task: "classify", "detect" or "segment"; left out, the decoder's own task.
+        classes: class names; left out, those of the data.
+        exclusive: softmax over classes (True) or a sigmoid for each (False).
+        weight: factor of this branch's loss in the sum over branches.
+        on: the branch whose boxes this one reads, where its decoder needs boxes.
+    """
+
+    decoder: PartConfig
+    task: str | None = None
+    neck: PartConfig | None = None
+    encoder: PartConfig | None = None
+    classes: list[str] | None = None
+    exclusive: bool = True
+    weight: float = Field(default=1.0, gt=0)
+    on: str | None = None
+
+
+class SharedConfig(_Strict):
+    """Parts before the fork, used by all branches."""
+
+    neck: PartConfig | None = None
+    encoder: PartConfig | None = None
+
+
+class ModelConfig(_Strict):
+    """A backbone and its branches."""
+
+    backbone: PartConfig
+    shared: SharedConfig = SharedConfig()
+    branches: dict[str, BranchConfig]
+
+
+class SourceConfig(_Strict):
+    """One data set.
+
+    Attributes:
+        path: its folder or annotation file.
+        branches: the branches that it is labelled for; left out, all.
+        ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
+        split: which of its splits; left out, the one under which the source stands.
+        format: "image_folder", "voc", "coco" or "mask_folder"; left out, it is detected.
+        ignore_index: mask value of pixels that count neither in the loss nor in the metrics, in the files.
+    """
+
+    path: str
+    branches: list[str] | None = None
+    ratio: float = Field(default=1.0, gt=0)
+    split: str | None = None
+    format: str | None = None
+    ignore_index: int | None = None
+
+
+class DataConfig(_Strict):
+    """The data sets of each split."""
+
+    train: list[SourceConfig]
+    val: list[SourceConfig] = []
+    test: list[SourceConfig] = []
+
+
+class TrainConfig(_Strict):
+    """How a model is trained. Every default is meant to give a well-trained model.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_size: images a process sees before the weights move, times ``accumulate``.
+        image_size: (height, width) of the canvas in pixels; left out, from the data.
+        resize: how an image comes onto the canvas; left out: centre_crop where all branches classify, else letterbox.
+        augment: "none", "light", "default" or "strong".
+        optimizer: "adamw" or "sgd" (with momentum 0.9).
+        lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD.
+        backbone_lr: factor of the learning rate for a pretrained backbone; a random one learns at the full rate.
+        weight_decay: left out: 0.05 for AdamW, 1e-4 for SGD; norms, biases and other vectors are spared.
+        warmup: part of all steps in which the rate rises from 0; then it falls along a cosine.
+        clip_norm: the gradient's norm is cut to this; null for no clipping.
+        accumulate: batches before the weights move.
+        ema: decay of the moving average of the weights, which is what is evaluated and kept; null for none.
+        precision: "auto" (bfloat16 mixed on a GPU that has it), "32", "bf16-mixed" or "16-mixed".
+        best: the metric that picks the best weights ("boxes/map"); left out, the mean of the branches' main metrics.
+        patience: evaluations without a better one after which training stops; null for never.
+        evaluate_every: epochs between evaluations.
+        save_every_minutes: how often the state is saved within an epoch, beside once at each epoch's end.
+        workers: loader processes; left out, from the machine.
+        seed: of every random draw.
+        devices, num_nodes, strategy, accelerator: Lightning's own.
+    """
+
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    image_size: int | list[int] | None = None
+    resize: Literal["letterbox", "resize", "centre_crop"] | None = None
+    augment: Literal["none", "light", "default", "strong"] = "default"
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float | None = Field(default=None, gt=0)
+    backbone_lr: float = Field(default=0.3, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    clip_norm: float | None = Field(default=5.0, gt=0)
+    accumulate: int = Field(default=1, ge=1)
+    ema: float | None = Field(default=0.998, gt=0, lt=1)
+    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
+    best: str | None = None
+    patience: int | None = Field(default=None, ge=1)
+    evaluate_every: int = Field(default=1, ge=1)
+    save_every_minutes: float = Field(default=10.0, gt=0)
+    workers: int | None = Field(default=None, ge=0)
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int | str | list[int] = "auto"
+    num_nodes: int = Field(default=1, ge=1)
+    strategy: str = "auto"
+
+
+class Config(_Strict):
+    """Everything that defines a run."""
+
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig = TrainConfig()
+
+    @classmethod
+    def from_raw(cls, raw: Mapping[str, Any], where: str = "config") -> Config:
+        """A config from plain values, short forms allowed.
+
+        Args:
+            raw: as read from YAML.
+            where: file name for messages.
+
+        Raises:
+            ConfigError: something is wrong; the message has its full path.
+        """
+        values = dict(raw)
+        if "model" in values:
+            values["model"] = expand_model(values["model"], f"{where}: model")
+        if "data" in values:
+            values["data"] = expand_data(values["data"], f"{where}: data")
+        config = validate(cls, values, "")
+        for split in SPLITS:
+            for source in getattr(config.data, split):
+                for name in source.branches or []:
+                    if name not in config.model.branches:
+                        raise ConfigError(
+                            f"data.{split}: source '{source.path}' is for branch '{name}', which the model has not; "
+                            f"its branches: {', '.join(config.model.branches)}"
+                        )
+        return config
+
+    def to_yaml(self) -> str:
+        """The config as YAML, everything written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def model_config(raw: Mapping[str, Any], where: str = "model") -> ModelConfig:
+    """A `ModelConfig` from plain values, short forms allowed."""
+    return validate(ModelConfig, expand_model(raw, where), "model")
+
+
+def expand_model(raw: Any, where: str) -> Any:
+    """Writes out the short form of one branch right under ``model``."""
+    if not isinstance(raw, Mapping):
+        return raw
+    values = dict(raw)
+    short = ("task", "neck", "encoder", "decoder", "classes", "exclusive")
+    flat = {name: values.pop(name) for name in short if name in values}
+    if not flat:
+        return values
+    if "branches" in values:
+        raise ConfigError(f"{where}: '{next(iter(flat))}' stands beside 'branches'; put it inside a branch")
+    if "decoder" not in flat:
+        raise ConfigError(f"{where}: 'decoder' is missing")
+    task = flat.get("task") or task_of(flat["decoder"])
+    values["branches"] = {task: {**flat, "task": task}}
+    return values
+
+
+def task_of(decoder: Any) -> str:
+    """The task that a decoder serves, by its name or its config."""
+    from vertebra.parts import find
+
+    name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
+    if not isinstance(name, str):
+        return str(getattr(decoder, "task", "branch"))
+    return str(find("decoder", name).task)
+
+
+def expand_data(raw: Any, where: str) -> Any:
+    """Writes out a single path, and a source that stands for all splits."""
+    if isinstance(raw, str | Path):
+        raw = {"path": str(raw)}
+    if not isinstance(raw, Mapping):
+        return raw
+    values = dict(raw)
+    if "path" in values:
+        return {split: [dict(values)] for split in SPLITS}
+    for split in SPLITS:
+        if split in values:
+            values[split] = _expand_sources(values[split])
+    if "train" not in values:
+        raise ConfigError(f"{where}: 'train' is missing (a path, or a list of sources with 'path')")
+    for split in ("val", "test"):
+        values.setdefault(split, [{k: v for k, v in s.items() if k != "split"} for s in values["train"]])
+    return values
+
+
+def _expand_sources(raw: Any) -> Any:
+    sources = raw if isinstance(raw, Sequence) and not isinstance(raw, str) else [raw]
+    return [{"path": str(source)} if isinstance(source, str | Path) else source for source in sources]
+
+
+def read_raw(path: Path) -> dict[str, Any]:
+    """A YAML file as plain values.
+
+    Raises:
+        ConfigError: no such file, no YAML, or no mapping.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a config is a mapping with 'data', 'model' and 'train'")
+    return raw
+
+
+def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Plain values with ``key.key=value`` assignments applied; values are read as YAML.
+
+    Raises:
+        ConfigError: an assignment without '=', or a path through something that is no mapping.
+    """
+    result = dict(raw)
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"'{assignment}' is no override; write key=value, for example train.epochs=5")
+        place = result
+        *parents, last = key.split(".")
+        for parent in parents:
+            inner = place.get(parent, {})
+            inner = {"name": inner} if isinstance(inner, str) else inner
+            if not isinstance(inner, dict):
+                raise ConfigError(f"override '{assignment}': '{parent}' is no mapping")
+            place[parent] = dict(inner)
+            place = place[parent]
+        place[last] = yaml.safe_load(text)
+    return result

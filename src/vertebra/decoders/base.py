@@ -1,0 +1,56 @@
+"""The contract of a decoder: three verbs, each with one meaning in training and in evaluation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import nn
+
+from vertebra.features import Features, FeatureSpec, Frame, Regions
+from vertebra.losses.term import Term
+from vertebra.tasks.base import LabelSpec
+
+Outputs = Any  # a NamedTuple of tensors, the decoder's own
+Targets = Any  # the task's NamedTuple of targets (tasks/<task>/targets.py)
+Decoded = Any  # the task's NamedTuple of decoded outputs
+
+
+class Decoder(nn.Module, ABC):
+    """Turns features into the outputs of one task.
+
+    A decoder is built from the specification of the features that come in, the labels of its task and its own
+    keyword-only options. It only assembles: losses, matching, anchors and box coding are functions of their own packages.
+
+    Attributes:
+        task: name of the task that this decoder serves.
+        terms: the names of all loss terms that `loss` gives, always the same ones.
+        paper: the paper or specification that it follows.
+        needs: "boxes" for a decoder that reads another branch's boxes (``on: boxes``); None otherwise.
+        uses_vector: whether this decoder, as built, reads `Features.vector`.
+        uses_maps: whether this decoder, as built, reads `Features.maps`.
+    """
+
+    task: ClassVar[str]
+    terms: ClassVar[tuple[str, ...]]
+    paper: ClassVar[str] = ""
+    needs: ClassVar[str | None] = None
+    uses_vector: bool = False
+    uses_maps: bool = True
+
+    def __init__(self, in_spec: FeatureSpec, labels: LabelSpec) -> None:
+        super().__init__()
+        self.in_spec = in_spec
+        self.labels = labels
+
+    @abstractmethod
+    def forward(self, features: Features, regions: Regions | None = None) -> Outputs:
+        """Raw outputs: a NamedTuple of tensors (logits and the like)."""
+
+    @abstractmethod
+    def loss(self, features: Features, targets: Targets) -> tuple[dict[str, Term], Outputs]:
+        """Named loss terms as sums with counts, and the outputs, so that validation does not run a head twice."""
+
+    @abstractmethod
+    def decode(self, outputs: Outputs, frame: Frame) -> Decoded:
+        """Activation and post-processing: a NamedTuple of tensors of fixed shape; exportable."""

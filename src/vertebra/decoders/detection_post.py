@@ -1,0 +1,107 @@
+"""From scores and boxes at every anchor or location to the few boxes that are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vertebra.errors import ConfigError
+from vertebra.features import Frame
+from vertebra.geometry.boxes import clip_boxes
+from vertebra.geometry.nms import nms_mask
+from vertebra.tasks.detect.targets import DetectDecoded
+
+
+@dataclass(frozen=True)
+class DetectPost:
+    """Options of decoding; they may be changed on a trained model.
+
+    Attributes:
+        score_floor: boxes with a lower score are dropped. Low on purpose: a user's threshold acts on scores afterwards.
+        iou: of two boxes of a class that overlap by more than this, the better one stays.
+        candidates: how many boxes of an image go into non-maximum suppression.
+        keep: how many boxes of an image come out at most.
+    """
+
+    score_floor: float = 0.01
+    iou: float = 0.5
+    candidates: int = 1000
+    keep: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score_floor < 1:
+            raise ConfigError(f"'post.score_floor' must be at least 0 and below 1, got {self.score_floor}")
+        if not 0 <= self.iou <= 1:
+            raise ConfigError(f"'post.iou' must be between 0 and 1, got {self.iou}")
+        if not 1 <= self.keep <= self.candidates:
+            raise ConfigError(
+                f"'post.keep' must be at least 1 and at most 'post.candidates' ({self.candidates}), got {self.keep}"
+            )
+
+
+DEFAULT_POST = DetectPost()
+
+
+def decode_dense(
+    class_logits: Tensor, boxes: Tensor, frame: Frame, post: DetectPost, quality_logits: Tensor | None = None
+) -> DetectDecoded:
+    """The best boxes of each image: scores, candidates, clipping, suppression; all shapes fixed by ``post``.
+
+    Args:
+        class_logits: (N, A, classes), each class for itself (sigmoid).
+        boxes: (N, A, 4) xyxy in canvas pixels; they may reach over the image's edges.
+        frame: boxes are cut to its ``sizes``; what lies outside is dropped.
+        post: the options.
+        quality_logits: (N, A) or None. The score is then the geometric mean of class and quality.
+
+    Returns:
+        D = ``post.keep`` boxes of each image.
+    """
+    scores, labels, boxes = _candidates(class_logits, boxes, post.candidates, quality_logits)
+    boxes = clip_boxes(boxes, frame.sizes)
+    seen = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1) & (scores > post.score_floor)
+    keep = nms_mask(boxes, torch.where(seen, scores, 0.0), torch.where(seen, labels, -1), post.iou)
+    best, order = torch.where(keep, scores, 0.0).topk(post.keep)
+    real = best > 0
+    return DetectDecoded(
+        boxes=torch.where(real[..., None], _rows(boxes, order), 0.0),
+        scores=best,
+        labels=torch.where(real, labels.gather(1, order), -1),
+        count=real.sum(dim=1),
+    )
+
+
+def _candidates(
+    class_logits: Tensor, boxes: Tensor, count: int, quality_logits: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``count`` best pairs of a box and a class: scores (N, K) with 0 for padding, labels (N, K), boxes (N, K, 4).
+
+    The K boxes that are best in their best class hold all of the K best pairs, so the full table of scores is never
+    sorted. Candidates are padded before ``topk``: there may be fewer than K.
+    """
+    logits = class_logits.float()
+    best = _score(logits.amax(dim=-1), quality_logits)
+    ranked, places = F.pad(best, (0, count), value=-1.0).topk(count)
+    real = ranked >= 0
+    places = torch.where(real, places, 0)
+    quality = None if quality_logits is None else quality_logits.gather(1, places)[..., None]
+    table = torch.where(real[..., None], _score(_rows(logits, places), quality), 0.0)
+    scores, pairs = table.flatten(1).topk(count)
+    classes = logits.shape[-1]
+    labels = pairs % classes
+    rows = places.gather(1, torch.div(pairs, classes, rounding_mode="floor"))
+    return scores, labels, _rows(boxes.float(), rows)
+
+
+def _score(logits: Tensor, quality_logits: Tensor | None) -> Tensor:
+    if quality_logits is None:
+        return logits.sigmoid()
+    return (logits.sigmoid() * quality_logits.float().sigmoid()).sqrt()
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """(N, K, D) rows of (N, A, D), by an index (N, K)."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))

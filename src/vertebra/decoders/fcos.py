@@ -1,0 +1,139 @@
+"""FCOS: dense detection without anchors."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.decoders.base import Decoder
+from vertebra.decoders.detection_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
+from vertebra.decoders.detection_post import DEFAULT_POST, DetectPost, decode_dense
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Regions
+from vertebra.geometry.box_coding import GREATEST_LOG_SCALE, decode_distances, encode_distances
+from vertebra.geometry.points import level_points
+from vertebra.losses.detection import centerness_term, focal_term, giou_term
+from vertebra.losses.term import Term
+from vertebra.matching.fcos import match_by_location
+from vertebra.matching.iou import take
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
+
+
+class FCOSOutputs(NamedTuple):
+    """Raw outputs at every location.
+
+    Attributes:
+        class_logits: (N, A, classes), each class for itself (sigmoid).
+        boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
+        centerness: (N, A) logits, or None where the decoder was built without it.
+    """
+
+    class_logits: Tensor
+    boxes: Tensor
+    centerness: Tensor | None
+
+
+class FCOS(Decoder):
+    """Finds objects without anchors: each cell near the middle of an object tells its class, the distances to its four
+    sides, and how central the cell is.
+
+    Differences from the paper: the towers' width and depth fit the backbone; levels finer than stride 8 are left out
+    where others remain; the centerness branch stands on the box tower, boxes learn by GIoU and only locations near an
+    object's centre answer for it, as in the authors' later version.
+
+    Args:
+        in_spec: the features that come in.
+        labels: the classes.
+        channels: width of the towers, a multiple of 8; None fits the features (the neck's, or 64 to 256).
+        depth: convolutions in each tower; None is 4 from 256 channels on, else 2.
+        norm: normalisation in the towers; "batch" keeps statistics for each level.
+        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        centerness: whether scores are weighted down away from an object's middle.
+        center_radius: a location answers for an object within this many strides of its centre.
+        post: options of decoding.
+
+    Raises:
+        JointError: there is no level to stand on.
+        ConfigError: an option is out of range.
+    """
+
+    task: ClassVar[str] = "detect"
+    terms: ClassVar[tuple[str, ...]] = ("classification", "box", "centerness")
+    paper: ClassVar[str] = "Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, arXiv 1904.01355"
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: DetectLabels,
+        *,
+        channels: int | None = None,
+        depth: int | None = None,
+        norm: Norm = "group",
+        finest_stride: int | None = None,
+        centerness: bool = True,
+        center_radius: float = 1.5,
+        post: DetectPost = DEFAULT_POST,
+    ) -> None:
+        super().__init__(in_spec, labels)
+        if center_radius <= 0:
+            raise ConfigError(f"'center_radius' must be above 0, got {center_radius}")
+        self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
+        self.center_radius = center_radius
+        self.post = post
+        self.class_prediction = DensePrediction(self.head.width, 1, labels.class_count, bias=PRIOR_LOGIT)
+        self.box_prediction = DensePrediction(self.head.width, 1, 4)
+        self.centerness_prediction = DensePrediction(self.head.width, 1, 1) if centerness else None
+        self.scales = nn.Parameter(torch.ones(len(self.head.strides)))
+
+    def forward(self, features: Features, regions: Regions | None = None) -> FCOSOutputs:
+        """Scores, boxes and centerness at every location."""
+        return self._predict(features)[0]
+
+    def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, Term], FCOSOutputs]:
+        """Focal loss over all locations that are not ignored; GIoU and centerness of the positive ones.
+
+        The centerness term is 0 over 0 where the decoder was built without it.
+        """
+        outputs, points, levels = self._predict(features)
+        match = match_by_location(
+            points,
+            levels,
+            self.head.strides,
+            targets.boxes,
+            targets.crowd,
+            targets.count,
+            radius=self.center_radius,
+        )
+        labels, truth = take(targets.labels, match), take(targets.boxes, match)
+        zero = outputs.boxes.new_zeros(())
+        central = Term(zero, zero)
+        if outputs.centerness is not None:
+            central = centerness_term(outputs.centerness, encode_distances(truth, points), match.positive)
+        terms = {
+            "classification": focal_term(outputs.class_logits, labels, match.positive, match.ignored),
+            "box": giou_term(outputs.boxes, truth, match.positive),
+            "centerness": central,
+        }
+        return terms, outputs
+
+    def decode(self, outputs: FCOSOutputs, frame: Frame) -> DetectDecoded:
+        """The best boxes of each image after class-wise suppression; scores are weighted by centerness."""
+        return decode_dense(outputs.class_logits, outputs.boxes, frame, self.post, outputs.centerness)
+
+    def _predict(self, features: Features) -> tuple[FCOSOutputs, Tensor, Tensor]:
+        """The outputs, the points (A, 2) and their levels (A,)."""
+        class_maps, box_maps = self.head(features.maps)
+        points, levels = level_points(box_maps, self.head.strides)
+        logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
+        distances = []
+        for level, stride, scale in zip(box_maps, self.head.strides, self.scales.unbind(), strict=True):
+            grown = (self.box_prediction(level).float() * scale).clamp(max=GREATEST_LOG_SCALE).exp()
+            distances.append(grown * stride)
+        centrality = None
+        if self.centerness_prediction is not None:
+            centrality = torch.cat([self.centerness_prediction(level)[..., 0] for level in box_maps], dim=1)
+        boxes = decode_distances(torch.cat(distances, dim=1), points)
+        return FCOSOutputs(logits, boxes, centrality), points, levels

@@ -1,0 +1,127 @@
+"""RetinaNet: dense detection from anchors, with focal loss."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vertebra.decoders.base import Decoder
+from vertebra.decoders.detection_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
+from vertebra.decoders.detection_post import DEFAULT_POST, DetectPost, decode_dense
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Regions
+from vertebra.geometry.anchors import level_anchors, octaves_for
+from vertebra.geometry.box_coding import decode_deltas
+from vertebra.losses.detection import BoxLoss, delta_term, focal_term, giou_term
+from vertebra.losses.term import Term
+from vertebra.matching.iou import match_by_iou, take
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
+
+
+class RetinaNetOutputs(NamedTuple):
+    """Raw outputs at every anchor.
+
+    Attributes:
+        class_logits: (N, A, classes), each class for itself (sigmoid).
+        boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
+    """
+
+    class_logits: Tensor
+    boxes: Tensor
+
+
+class RetinaNet(Decoder):
+    """Finds objects by correcting anchors: at each cell of each level, boxes of several sizes and shapes are scored for
+    every class and moved onto the object.
+
+    Differences from the paper: the towers' width and depth fit the backbone, normalise by groups, and boxes learn by
+    GIoU unless told otherwise; levels finer than stride 8 are left out where others remain; and where there are fewer
+    than three levels, each has anchors of more sizes.
+
+    Args:
+        in_spec: the features that come in.
+        labels: the classes.
+        channels: width of the towers, a multiple of 8; None fits the features (the neck's, or 64 to 256).
+        depth: convolutions in each tower; None is 4 from 256 channels on, else 2.
+        norm: normalisation in the towers; "batch" keeps statistics for each level.
+        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        anchor_scale: side of the smallest square anchor of three or more levels, in strides.
+        octaves: sizes of anchors as powers of 2 of ``anchor_scale``; None is 0, 1/3, 2/3 on three or more levels.
+        aspect_ratios: height / width of the anchors.
+        box_loss: what a box's error is: "giou" on boxes, "smooth_l1" (beta 1/9) or "l1" on coded boxes.
+        post: options of decoding.
+
+    Raises:
+        JointError: there is no level to stand on.
+        ConfigError: an option is out of range.
+    """
+
+    task: ClassVar[str] = "detect"
+    terms: ClassVar[tuple[str, ...]] = ("classification", "box")
+    paper: ClassVar[str] = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002"
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: DetectLabels,
+        *,
+        channels: int | None = None,
+        depth: int | None = None,
+        norm: Norm = "group",
+        finest_stride: int | None = None,
+        anchor_scale: float = 4.0,
+        octaves: tuple[float, ...] | None = None,
+        aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
+        box_loss: BoxLoss = "giou",
+        post: DetectPost = DEFAULT_POST,
+    ) -> None:
+        super().__init__(in_spec, labels)
+        self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
+        self.anchor_scale = anchor_scale
+        self.octaves = octaves_for(self.head.strides) if octaves is None else tuple(octaves)
+        self.aspect_ratios = tuple(aspect_ratios)
+        if anchor_scale <= 0 or not self.octaves or not self.aspect_ratios or min(self.aspect_ratios) <= 0:
+            raise ConfigError("'anchor_scale' and 'aspect_ratios' must be above 0, 'octaves' must name at least one size")
+        self.box_loss = box_loss
+        self.post = post
+        per_cell = len(self.octaves) * len(self.aspect_ratios)
+        self.class_prediction = DensePrediction(self.head.width, per_cell, labels.class_count, bias=PRIOR_LOGIT)
+        self.box_prediction = DensePrediction(self.head.width, per_cell, 4)
+
+    def forward(self, features: Features, regions: Regions | None = None) -> RetinaNetOutputs:
+        """Scores and boxes at every anchor."""
+        return self._predict(features)[0]
+
+    def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, Term], RetinaNetOutputs]:
+        """Focal loss over all anchors that are not ignored, and the error of the positive anchors' boxes."""
+        outputs, deltas, anchors = self._predict(features)
+        match = match_by_iou(anchors, targets.boxes, targets.crowd, targets.count)
+        labels, truth = take(targets.labels, match), take(targets.boxes, match)
+        if self.box_loss == "giou":
+            box = giou_term(outputs.boxes, truth, match.positive)
+        else:
+            beta = 0.0 if self.box_loss == "l1" else 1 / 9
+            box = delta_term(deltas, anchors, truth, match.positive, beta=beta)
+        classification = focal_term(outputs.class_logits, labels, match.positive, match.ignored)
+        return {"classification": classification, "box": box}, outputs
+
+    def decode(self, outputs: RetinaNetOutputs, frame: Frame) -> DetectDecoded:
+        """The best boxes of each image after class-wise suppression."""
+        return decode_dense(outputs.class_logits, outputs.boxes, frame, self.post)
+
+    def _predict(self, features: Features) -> tuple[RetinaNetOutputs, Tensor, Tensor]:
+        """The outputs, the coded boxes (N, A, 4) and the anchors (A, 4)."""
+        class_maps, box_maps = self.head(features.maps)
+        anchors = level_anchors(
+            box_maps,
+            self.head.strides,
+            scale=self.anchor_scale,
+            octaves=self.octaves,
+            aspect_ratios=self.aspect_ratios,
+        )
+        logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
+        deltas = torch.cat([self.box_prediction(level) for level in box_maps], dim=1).float()
+        return RetinaNetOutputs(logits, decode_deltas(deltas, anchors)), deltas, anchors

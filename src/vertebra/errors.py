@@ -1,0 +1,91 @@
+"""Every error that Vertebra raises on purpose.
+
+    VertebraError
+    ├── ConfigError        a config file or an option is wrong
+    │   └── UnknownName    a part, option, task or class that does not exist (names the nearest right ones)
+    ├── JointError         two parts do not fit each other
+    ├── DataError          a data set, image or annotation is wrong
+    ├── WeightsError       a weight file is missing, damaged or fits nothing
+    └── RunError           a run folder is missing, in the way or not resumable
+
+The command line prints the message of a ``VertebraError`` in one line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VertebraError(Exception):
+    """Base of all errors that a user can put right."""
+
+
+class ConfigError(VertebraError, ValueError):
+    """An option has a wrong value or type."""
+
+
+class UnknownName(ConfigError):
+    """A name that nothing answers to.
+
+    Args:
+        what: what was looked for, in domain words ("neck", "option of decoder 'fcos'").
+        name: the name that was given.
+        known: the names that exist.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.nearest = nearest(name, known)
+        super().__init__(f"unknown {what} '{name}'. {suggest(name, known)}")
+
+
+class JointError(VertebraError, ValueError):
+    """A part cannot stand on what comes in.
+
+    A part never looks upstream, so it only tells what it needs and what would help; ``vertebra.build`` adds the names
+    of both parts.
+
+    Args:
+        needs: what the part needs, without a subject: "a level at stride 4 or 8".
+        cure: a full sentence: "Add neck 'simple_pyramid'."
+    """
+
+    def __init__(self, needs: str, cure: str) -> None:
+        self.needs = needs
+        self.cure = cure
+        super().__init__(f"needs {needs}. {cure}")
+
+    def between(self, part: str, upstream: str, gives: str) -> JointError:
+        """The same error with the names of both parts: the message that a user reads."""
+        named = JointError(self.needs, self.cure)
+        named.args = (f"{part} needs {self.needs}; {upstream} gives {gives}. {self.cure}",)
+        return named
+
+
+class DataError(VertebraError, ValueError):
+    """A data set, an image or an annotation is wrong."""
+
+
+class WeightsError(VertebraError, ValueError):
+    """A weight file is missing, damaged, or fits nothing in the model."""
+
+
+class RunError(VertebraError, RuntimeError):
+    """A run folder is missing, in the way, or cannot be resumed."""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The names in ``known`` that look most like ``name``, best first."""
+    return difflib.get_close_matches(name, list(known), n=most, cutoff=0.5)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A sentence with the nearest names, or with all names if none is near and they are few."""
+    names = list(known)
+    close = nearest(name, names)
+    if close:
+        return "Did you mean " + " or ".join(f"'{candidate}'" for candidate in close) + "?"
+    if names and len(names) <= 12:
+        return "There is: " + ", ".join(sorted(names)) + "."
+    return "Nothing is called so, nor nearly so."

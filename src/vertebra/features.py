@@ -1,0 +1,162 @@
+"""What passes between the parts of a model: the promise (`FeatureSpec`) and the tensors (`Features`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+from vertebra.errors import JointError
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One feature map, as promised before any image is seen.
+
+    Attributes:
+        channels: number of channels.
+        stride: image pixels per feature cell, the same in both directions.
+    """
+
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """What a part promises to give.
+
+    Attributes:
+        levels: the maps, finest first. Equal strides are legal (several taps of a plain ViT).
+        vector: width of the backbone's own pre-classifier embedding, or None where it has none.
+    """
+
+    levels: tuple[Level, ...]
+    vector: int | None = None
+
+    def __post_init__(self) -> None:
+        strides = self.strides
+        if list(strides) != sorted(strides):
+            raise ValueError(f"levels must be ordered finest first, got strides {strides}")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each level, finest first."""
+        return tuple(level.channels for level in self.levels)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Stride of each level, finest first."""
+        return tuple(level.stride for level in self.levels)
+
+    def at_stride(self, stride: int) -> int:
+        """Index of the one level with this stride.
+
+        Raises:
+            JointError: no level has it, or several have.
+        """
+        found = [index for index, level in enumerate(self.levels) if level.stride == stride]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise JointError(
+                f"exactly one level at stride {stride}", "Select the level by its index, or use one tap only."
+            )
+        raise JointError(f"a level at stride {stride}", "Select one of the strides that are there, or add a neck.")
+
+    def require_levels(self) -> None:
+        """Raise `JointError` if there is no feature map at all (a backbone without aligned maps)."""
+        if not self.levels:
+            raise JointError(
+                "feature maps aligned with the image",
+                "Choose another backbone: 'vertebra parts backbone' lists them with what they give.",
+            )
+
+    def ratio(self, coarse: int, fine: int) -> int:
+        """How many cells of level ``fine`` one cell of level ``coarse`` spans, along one axis.
+
+        Raises:
+            JointError: the strides are not multiples of each other.
+        """
+        big, small = self.levels[coarse].stride, self.levels[fine].stride
+        if big % small:
+            raise JointError(
+                f"strides that divide each other (here {small} and {big})", "Choose other levels of the backbone."
+            )
+        return big // small
+
+    def describe(self) -> str:
+        """The strides in words, for messages: ``strides 4, 8, 16, 32`` or ``stride 16 only``."""
+        if not self.levels:
+            return "no aligned feature maps"
+        strides = sorted(set(self.strides))
+        if len(strides) == 1:
+            return f"stride {strides[0]} only"
+        return "strides " + ", ".join(str(stride) for stride in strides)
+
+    def with_levels(self, levels: Sequence[Level]) -> FeatureSpec:
+        """The same promise with other levels; the vector is passed through."""
+        return replace(self, levels=tuple(levels))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The geometry of a batch.
+
+    Attributes:
+        canvas: (height, width) of the batch of canvases in pixels, read from the tensor's shape inside the graph.
+            This is the canvas as it came in: the maps may cover a little more (padding to the backbone's size multiple,
+            always at the right and bottom), and decoders crop back to it.
+        sizes: (N, 2) int64, (height, width) of the valid pixels of each image, at the canvas' top left.
+    """
+
+    canvas: tuple[int, int]
+    sizes: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The feature maps of a batch.
+
+    Attributes:
+        maps: (N, channels, ceil(H' / stride), ceil(W' / stride)) each, in the spec's order, where (H', W') is the
+            canvas padded to the backbone's size multiple.
+        vector: (N, width) the backbone's own embedding, or None where no branch asked for it.
+        frame: the geometry of the canvas.
+    """
+
+    maps: tuple[Tensor, ...]
+    vector: Tensor | None
+    frame: Frame
+
+    def rows(self, index: Tensor) -> Features:
+        """The features of some images only.
+
+        Args:
+            index: (n,) int64, which images.
+        """
+        return Features(
+            maps=tuple(level[index] for level in self.maps),
+            vector=None if self.vector is None else self.vector[index],
+            frame=Frame(self.frame.canvas, self.frame.sizes[index]),
+        )
+
+    def with_maps(self, maps: Sequence[Tensor]) -> Features:
+        """The same batch with other maps; vector and frame are passed through."""
+        return replace(self, maps=tuple(maps))
+
+
+class Regions(NamedTuple):
+    """Boxes that a branch hands to a branch which reads them (``on: boxes``).
+
+    Attributes:
+        boxes: (N, R, 4) xyxy in canvas pixels, padded with 0.
+        labels: (N, R) int64, padded with -1.
+        count: (N,) int64, how many of the R are real.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    count: Tensor

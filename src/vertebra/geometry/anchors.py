@@ -1,0 +1,76 @@
+"""Anchors: the boxes of fixed size and shape from which an anchor-based detector starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vertebra.geometry.points import cell_points
+
+THIRDS = (0.0, 1 / 3, 2 / 3)
+
+
+def anchor_shapes(base: float, octaves: Sequence[float], aspect_ratios: Sequence[float]) -> list[tuple[float, float]]:
+    """Widths and heights of the anchors of one cell.
+
+    Args:
+        base: side of the square anchor at octave 0, in pixels.
+        octaves: logarithms (base 2) of the sizes relative to ``base``.
+        aspect_ratios: height / width; the area stays the same.
+
+    Returns:
+        (width, height) in pixels: for each ratio, all octaves.
+    """
+    sides = [base * 2**octave for octave in octaves]
+    return [(side / math.sqrt(ratio), side * math.sqrt(ratio)) for ratio in aspect_ratios for side in sides]
+
+
+def octaves_for(strides: Sequence[int]) -> tuple[float, ...]:
+    """The octaves of anchor sizes that let these levels cover the sizes that objects have.
+
+    Three levels or more cover enough octaves by themselves and take thirds of an octave, as RetinaNet does; fewer
+    levels must each cover more, at coarser steps.
+    """
+    span = math.log2(max(strides) / min(strides)) + 1
+    if span >= 2.5:
+        return THIRDS
+    if span >= 1.5:
+        return (-1.0, -0.5, 0.0, 0.5, 1.0)
+    return (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+
+def level_anchors(
+    maps: Sequence[Tensor],
+    strides: Sequence[int],
+    *,
+    scale: float,
+    octaves: Sequence[float],
+    aspect_ratios: Sequence[float],
+    offset: float = 0.5,
+) -> Tensor:
+    """The anchors of several maps: finest map first, row by row, the anchors of a cell beside each other.
+
+    Args:
+        maps: (N, channels, height, width) each; only their shapes are read.
+        strides: pixels per cell of each.
+        scale: side of the anchor at octave 0, in strides.
+        octaves: see `anchor_shapes`.
+        aspect_ratios: height / width.
+        offset: where in its cell an anchor's centre lies; 0.5 is the middle.
+
+    Returns:
+        (A, 4) float32 xyxy in pixels; anchors may reach over the image's edges.
+    """
+    anchors = []
+    for feature, stride in zip(maps, strides, strict=True):
+        height, width = feature.shape[-2:]
+        shapes = torch.tensor(
+            anchor_shapes(scale * stride, octaves, aspect_ratios), dtype=torch.float32, device=feature.device
+        )
+        corners = torch.cat([-0.5 * shapes, 0.5 * shapes], dim=-1)
+        points = cell_points(height, width, stride, offset=offset, device=feature.device)
+        anchors.append((points.repeat(1, 2)[:, None] + corners).reshape(-1, 4))
+    return torch.cat(anchors)

@@ -1,0 +1,72 @@
+"""Boxes as numbers that a network can learn: relative to an anchor, or as distances from a point."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vertebra.geometry.boxes import from_center_size, to_center_size
+
+GREATEST_LOG_SCALE = math.log(1000 / 16)
+
+
+def encode_deltas(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Where boxes stand relative to their anchors.
+
+    Girshick et al., Rich feature hierarchies for accurate object detection and semantic segmentation, CVPR 2014,
+    arXiv 1311.2524, appendix C.
+
+    Args:
+        boxes: (..., 4) xyxy; neither side may be 0.
+        anchors: (..., 4) xyxy, broadcast against the boxes.
+
+    Returns:
+        (..., 4) shift of the centre in anchor widths and heights, then the logarithm of the growth of width and height.
+    """
+    box, anchor = to_center_size(boxes), to_center_size(anchors)
+    shift = (box[..., :2] - anchor[..., :2]) / anchor[..., 2:]
+    return torch.cat([shift, (box[..., 2:] / anchor[..., 2:]).log()], dim=-1)
+
+
+def decode_deltas(deltas: Tensor, anchors: Tensor) -> Tensor:
+    """The inverse of `encode_deltas`; growth is held under 62.5 times, so that nothing overflows.
+
+    Args:
+        deltas: (..., 4).
+        anchors: (..., 4) xyxy, broadcast against the deltas.
+
+    Returns:
+        (..., 4) xyxy.
+    """
+    anchor = to_center_size(anchors)
+    center = anchor[..., :2] + deltas[..., :2] * anchor[..., 2:]
+    size = anchor[..., 2:] * deltas[..., 2:].clamp(max=GREATEST_LOG_SCALE).exp()
+    return from_center_size(torch.cat([center, size], dim=-1))
+
+
+def encode_distances(boxes: Tensor, points: Tensor) -> Tensor:
+    """How far a box's sides lie from a point.
+
+    Args:
+        boxes: (..., 4) xyxy.
+        points: (..., 2) x, y, broadcast against the boxes.
+
+    Returns:
+        (..., 4) distances in pixels to the left, top, right and bottom side; all positive where the point is inside.
+    """
+    return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
+
+
+def decode_distances(distances: Tensor, points: Tensor) -> Tensor:
+    """The inverse of `encode_distances`.
+
+    Args:
+        distances: (..., 4) left, top, right, bottom, in pixels.
+        points: (..., 2) x, y, broadcast against the distances.
+
+    Returns:
+        (..., 4) xyxy.
+    """
+    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)

@@ -1,0 +1,89 @@
+"""Boxes as tensors: absolute pixels, xyxy, origin at the image's top-left corner."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Area of each box in square pixels; inverted boxes have none.
+
+    Args:
+        boxes: (..., 4) xyxy.
+
+    Returns:
+        (...) areas.
+    """
+    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+
+
+def pairwise_intersection(first: Tensor, second: Tensor) -> Tensor:
+    """Area that each box of one set shares with each box of another.
+
+    Args:
+        first: (..., A, 4) xyxy.
+        second: (..., B, 4) xyxy; leading dimensions broadcast.
+
+    Returns:
+        (..., A, B) areas in square pixels.
+    """
+    left, top, right, bottom = (first[..., :, None, side] for side in range(4))
+    width = torch.minimum(right, second[..., None, :, 2]) - torch.maximum(left, second[..., None, :, 0])
+    height = torch.minimum(bottom, second[..., None, :, 3]) - torch.maximum(top, second[..., None, :, 1])
+    return width.clamp(min=0) * height.clamp(min=0)
+
+
+def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of each box of one set with each box of another; 0 where both are empty.
+
+    Args:
+        first: (..., A, 4) xyxy.
+        second: (..., B, 4) xyxy; leading dimensions broadcast.
+
+    Returns:
+        (..., A, B) in 0..1.
+    """
+    shared = pairwise_intersection(first, second)
+    union = box_area(first)[..., :, None] + box_area(second)[..., None, :] - shared
+    return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), 0)
+
+
+def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Boxes cut off at the edges of their image.
+
+    Args:
+        boxes: (N, K, 4) xyxy.
+        sizes: (N, 2) (height, width) of each image in pixels.
+
+    Returns:
+        (N, K, 4); a box that lies outside becomes empty.
+    """
+    limits = sizes.flip(-1).repeat(1, 2).to(boxes.dtype)
+    return torch.minimum(boxes.clamp(min=0), limits[:, None])
+
+
+def to_center_size(boxes: Tensor) -> Tensor:
+    """From xyxy to centre and size.
+
+    Args:
+        boxes: (..., 4) xyxy.
+
+    Returns:
+        (..., 4) centre x, centre y, width, height.
+    """
+    size = boxes[..., 2:] - boxes[..., :2]
+    return torch.cat([boxes[..., :2] + 0.5 * size, size], dim=-1)
+
+
+def from_center_size(boxes: Tensor) -> Tensor:
+    """From centre and size to xyxy.
+
+    Args:
+        boxes: (..., 4) centre x, centre y, width, height.
+
+    Returns:
+        (..., 4) xyxy.
+    """
+    half = 0.5 * boxes[..., 2:]
+    return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)

@@ -1,0 +1,66 @@
+"""Which location answers for which object, by place and size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vertebra.geometry.boxes import box_area
+from vertebra.geometry.box_coding import encode_distances
+from vertebra.matching.iou import Match, real_objects
+
+
+def size_ranges(strides: Sequence[int], factor: float = 8.0) -> list[tuple[float, float]]:
+    """Which sizes of objects each level answers for, finest level first.
+
+    The size of an object, seen from a location in it, is the distance to its farthest side. A level answers up to
+    ``factor`` strides of its own and from where the level before it stops; the coarsest has no upper limit. Strides 8
+    to 128 give the paper's limits 64, 128, 256 and 512.
+    """
+    limits = [0.0, *(factor * stride for stride in strides[:-1]), float("inf")]
+    return list(zip(limits[:-1], limits[1:], strict=True))
+
+
+def match_by_location(
+    points: Tensor,
+    levels: Tensor,
+    strides: Sequence[int],
+    boxes: Tensor,
+    crowd: Tensor,
+    count: Tensor,
+    *,
+    radius: float = 1.5,
+) -> Match:
+    """Matches locations to objects: in the object, near its centre, on the level for its size; the smallest wins.
+
+    Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, arXiv 1904.01355, with the centre
+    sampling of its later version. A location in a crowd box is ignored unless it answers for an object.
+
+    Args:
+        points: (A, 2) x, y in pixels.
+        levels: (A,) int64, the level of each point.
+        strides: pixels per cell of each level, finest first.
+        boxes: (N, M, 4) xyxy, padded; M may be 0.
+        crowd: (N, M) bool.
+        count: (N,) int64, how many of the M are real.
+        radius: a location is near an object's centre if it is within this many strides of it along both axes.
+    """
+    if boxes.shape[1] == 0:
+        nothing = torch.zeros(len(boxes), len(points), dtype=torch.bool, device=boxes.device)
+        return Match(nothing, nothing, nothing.long())
+    objects, crowds = real_objects(crowd, count)
+    stride = torch.tensor(strides, dtype=boxes.dtype, device=boxes.device)[levels]
+    lower, upper = torch.tensor(size_ranges(strides), dtype=boxes.dtype, device=boxes.device)[levels].unbind(-1)
+    distances = encode_distances(boxes[:, :, None], points)
+    inside = distances.amin(dim=-1) > 0
+    reach = distances.amax(dim=-1)
+    center = 0.5 * (boxes[..., :2] + boxes[..., 2:])
+    near = (points - center[:, :, None]).abs().amax(dim=-1) < radius * stride
+    fits = inside & near & (reach >= lower) & (reach <= upper) & objects[..., None]
+    area = torch.where(fits, box_area(boxes)[..., None], float("inf"))
+    smallest, index = area.min(dim=1)
+    positive = smallest < float("inf")
+    ignored = ~positive & (inside & crowds[..., None]).any(dim=1)
+    return Match(positive, ignored, torch.where(positive, index, 0))

@@ -1,0 +1,102 @@
+"""Which anchor answers for which object, by overlap."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vertebra.geometry.boxes import box_area, pairwise_intersection, pairwise_iou
+
+
+class Match(NamedTuple):
+    """What each candidate (an anchor or a location) is asked to find.
+
+    Attributes:
+        positive: (N, A) bool, the candidate answers for an object.
+        ignored: (N, A) bool, the candidate is neither right nor wrong and takes no part in the loss. What is neither
+            positive nor ignored is to find nothing.
+        index: (N, A) int64, which of the M objects; 0 where not positive.
+    """
+
+    positive: Tensor
+    ignored: Tensor
+    index: Tensor
+
+
+def real_objects(crowd: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Which entries of padded targets are objects to find, and which are crowds.
+
+    Args:
+        crowd: (N, M) bool.
+        count: (N,) int64, how many of the M are real.
+
+    Returns:
+        two (N, M) bool masks: objects, crowds.
+    """
+    real = torch.arange(crowd.shape[1], device=crowd.device) < count[:, None]
+    return real & ~crowd, real & crowd
+
+
+def match_by_iou(
+    anchors: Tensor,
+    boxes: Tensor,
+    crowd: Tensor,
+    count: Tensor,
+    *,
+    foreground: float = 0.5,
+    background: float = 0.4,
+    low_quality: bool = True,
+    crowd_overlap: float = 0.5,
+) -> Match:
+    """Matches anchors to objects by two thresholds of IoU, as RetinaNet does.
+
+    An anchor answers for the object that it overlaps most if their IoU is at least ``foreground``; it finds nothing
+    below ``background``, and is ignored in between. With two anchors and two objects and the IoUs
+    ``[[0.7, 0.1], [0.2, 0.3]]`` (a row an anchor), the first anchor takes the first object; the second is below the
+    background threshold, but with ``low_quality`` it takes the second object all the same, because no anchor does
+    better by that object: so each object that overlaps any anchor is answered for.
+
+    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002; low-quality matches and crowds as
+    in detectron2 and COCO's evaluation.
+
+    Args:
+        anchors: (A, 4) xyxy.
+        boxes: (N, M, 4) xyxy, padded; M may be 0.
+        crowd: (N, M) bool.
+        count: (N,) int64, how many of the M are real.
+        foreground, background: the thresholds.
+        low_quality: give each object its best anchors whatever their overlap.
+        crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
+    """
+    if boxes.shape[1] == 0:
+        nothing = torch.zeros(len(boxes), len(anchors), dtype=torch.bool, device=boxes.device)
+        return Match(nothing, nothing, nothing.long())
+    objects, crowds = real_objects(crowd, count)
+    iou = pairwise_iou(boxes, anchors) * objects[..., None]
+    quality, index = iou.max(dim=1)
+    positive = quality >= foreground
+    if low_quality:
+        best = iou.amax(dim=2, keepdim=True)
+        positive = positive | ((iou == best) & (best > 0)).any(dim=1)
+    part = pairwise_intersection(boxes, anchors) / box_area(anchors)
+    in_crowd = ((part > crowd_overlap) & crowds[..., None]).any(dim=1)
+    ignored = ~positive & ((quality >= background) | in_crowd)
+    return Match(positive, ignored, torch.where(positive, index, 0))
+
+
+def take(values: Tensor, match: Match) -> Tensor:
+    """The value of the matched object for each candidate; of the first object where there is no match.
+
+    Args:
+        values: (N, M) or (N, M, D), of the objects; M may be 0.
+        match: over A candidates.
+
+    Returns:
+        (N, A) or (N, A, D); zeros if M is 0.
+    """
+    if values.shape[1] == 0:
+        return values.new_zeros((*match.index.shape, *values.shape[2:]))
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    return values[rows, match.index]

@@ -1,0 +1,152 @@
+"""The model: one backbone and its branches. It holds modules and runs them in order; it knows no part by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.features import Features, Regions
+from vertebra.losses.term import Term
+from vertebra.preprocess.plan import Plan
+from vertebra.tasks.base import LabelSpec
+
+if TYPE_CHECKING:
+    from vertebra.decoders.base import Decoded, Decoder, Outputs
+    from vertebra.inference.predictor import Result
+
+
+class Branch(nn.Module):
+    """What stands on the backbone for one task: an optional neck, an optional encoder, and a decoder.
+
+    Args:
+        weight: factor of this branch's loss in the sum over branches.
+        on: the branch whose boxes this one reads, or None.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        *,
+        neck: nn.Module | None = None,
+        encoder: nn.Module | None = None,
+        weight: float = 1.0,
+        on: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.neck = neck
+        self.encoder = encoder
+        self.decoder = decoder
+        self.weight = weight
+        self.on = on
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.decoder.task
+
+    @property
+    def labels(self) -> LabelSpec:
+        """What the labels mean."""
+        return self.decoder.labels
+
+    def prepare(self, features: Features) -> Features:
+        """The features as the decoder takes them: through neck and encoder."""
+        for part in (self.neck, self.encoder):
+            if part is not None:
+                features = part(features)
+        return features
+
+
+class VisionModel(nn.Module):
+    """One backbone and one or more branches; a single-task model is the case of one branch.
+
+    Args:
+        backbone: gives `Features` for a batch of canvases.
+        branches: by name, in an order in which a branch comes after the one whose boxes it reads.
+        plan: how an image comes onto the canvas.
+        shared: neck and encoder before the fork.
+        config: what the model was built from, as plain values; None if it was built from objects.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        branches: Mapping[str, Branch],
+        plan: Plan,
+        *,
+        shared: list[nn.Module] | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.shared = nn.ModuleList(shared or [])
+        self.branches = nn.ModuleDict(branches)
+        self.plan = plan
+        self.config = config
+
+    def branch(self, name: str) -> Branch:
+        """A branch by name."""
+        found = self.branches[name]
+        assert isinstance(found, Branch)
+        return found
+
+    def features(self, images: Tensor, sizes: Tensor | None = None) -> Features:
+        """Runs the backbone once, and what stands before the fork.
+
+        Args:
+            images: (N, C, H, W) canvases, uint8 or float in 0..255.
+            sizes: (N, 2) int64 (height, width) of each image's valid pixels; None where canvases are full.
+        """
+        features: Features = self.backbone(images, sizes)
+        for part in self.shared:
+            features = part(features)
+        return features
+
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> dict[str, Decoded]:
+        """From canvases to decoded outputs of all branches: the graph of evaluation, prediction, export and serving."""
+        features = self.features(images, sizes)
+        decoded: dict[str, Decoded] = {}
+        for name in self.branches:
+            branch = self.branch(name)
+            outputs = branch.decoder(branch.prepare(features), self._regions(branch, decoded))
+            decoded[name] = branch.decoder.decode(outputs, features.frame)
+        return decoded
+
+    @staticmethod
+    def _regions(branch: Branch, decoded: Mapping[str, Decoded]) -> Regions | None:
+        if branch.on is None:
+            return None
+        boxes = decoded[branch.on]
+        return Regions(boxes.boxes, boxes.labels, boxes.count)
+
+    def loss(
+        self, images: Tensor, sizes: Tensor, targets: Mapping[str, tuple[Tensor, Any]]
+    ) -> tuple[dict[str, dict[str, Term]], dict[str, Outputs]]:
+        """Loss terms of the labelled branches; a branch sees its labelled images only, and is not run without any.
+
+        Args:
+            images: (N, C, H, W) canvases.
+            sizes: (N, 2) valid pixels of each image.
+            targets: by branch, (rows, targets): which images are labelled for it, (n,) int64, and the task's targets.
+
+        Returns:
+            The terms and the decoder's outputs (for the labelled images), both by branch.
+        """
+        features = self.features(images, sizes)
+        terms: dict[str, dict[str, Term]] = {}
+        outputs: dict[str, Outputs] = {}
+        for name, (rows, truth) in targets.items():
+            branch = self.branch(name)
+            own = features if len(rows) == len(images) else features.rows(rows)
+            terms[name], outputs[name] = branch.decoder.loss(branch.prepare(own), truth)
+        return terms, outputs
+
+    @torch.no_grad()
+    def predict(self, images: Any, **options: Any) -> list[Result]:
+        """Predictions for images of any size, in their own pixels; see `vertebra.inference.Predictor`."""
+        from vertebra.inference.predictor import Predictor
+
+        return Predictor(self, **options).predict(images)

@@ -1,0 +1,158 @@
+"""The catalogue: which parts there are, found by name, with their options read off their constructors.
+
+A part is found in its package's plain dictionary, by a Python entry point of an installed package (groups
+``vertebra.necks``, ``vertebra.encoders``, ``vertebra.decoders``), or is passed as an object. The keyword-only arguments
+of its ``__init__`` are its options, and the only schema there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, create_model
+
+from vertebra.errors import UnknownName
+from vertebra.validation import validate
+
+Kind = Literal["backbone", "neck", "encoder", "decoder"]
+KINDS: tuple[Kind, ...] = ("backbone", "neck", "encoder", "decoder")
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One option of a part.
+
+    Attributes:
+        name: its name in Python, YAML and on the command line.
+        type: its type in words.
+        default: its default value; ``...`` where it must be given.
+    """
+
+    name: str
+    type: str
+    default: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part as the catalogue shows it."""
+
+    kind: str
+    name: str
+    summary: str
+    paper: str
+    task: str | None
+    options: tuple[Option, ...]
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind ("neck", "encoder", "decoder"), installed packages included."""
+    return sorted({*_own(kind), *(point.name for point in entry_points(group=f"vertebra.{kind}s"))})
+
+
+def find(kind: str, name: str) -> type[Any]:
+    """The class of a part.
+
+    Raises:
+        UnknownName: with the nearest names.
+    """
+    own = _own(kind)
+    if name in own:
+        return own[name]
+    for point in entry_points(group=f"vertebra.{kind}s"):
+        if point.name == name:
+            loaded: type[Any] = point.load()
+            return loaded
+    raise UnknownName(kind, name, names(kind))
+
+
+def _own(kind: str) -> Mapping[str, type[Any]]:
+    if kind == "neck":
+        from vertebra.necks import NECKS
+
+        return NECKS
+    if kind == "encoder":
+        from vertebra.encoders import ENCODERS
+
+        return ENCODERS
+    if kind == "decoder":
+        from vertebra.decoders import DECODERS
+
+        return DECODERS
+    raise UnknownName("kind of part", kind, KINDS)
+
+
+def describe(kind: str, name: str) -> Part:
+    """What the catalogue says of a part."""
+    return describe_class(kind, name, find(kind, name))
+
+
+def describe_class(kind: str, name: str, part: type[Any]) -> Part:
+    """What the catalogue says of a part's class, whether it has a name there or not."""
+    return Part(
+        kind=kind,
+        name=name,
+        summary=" ".join((inspect.getdoc(part) or "").split("\n\n")[0].split()),
+        paper=getattr(part, "paper", ""),
+        task=getattr(part, "task", None),
+        options=tuple(options(part)),
+    )
+
+
+def options(part: type[Any]) -> list[Option]:
+    """The options of a part: the keyword-only arguments of its ``__init__``."""
+    hints = get_type_hints(part.__init__)
+    return [
+        Option(name, _type_words(hints.get(name, Any)), ... if default is inspect.Parameter.empty else default)
+        for name, default in _keywords(part).items()
+    ]
+
+
+def _keywords(part: type[Any]) -> dict[str, Any]:
+    parameters = inspect.signature(part.__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _type_words(annotation: Any) -> str:
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return annotation.__name__
+    return re.sub(r"(typing|types|builtins|collections\.abc)\.", "", str(annotation)).replace("NoneType", "None")
+
+
+@lru_cache(maxsize=None)
+def _schema(part: type[Any]) -> type[Any]:
+    hints = get_type_hints(part.__init__)
+    fields: dict[str, Any] = {
+        name: (hints.get(name, Any), ... if default is inspect.Parameter.empty else default)
+        for name, default in _keywords(part).items()
+    }
+    return create_model("Options", __config__=ConfigDict(strict=True, extra="forbid", protected_namespaces=()), **fields)
+
+
+def check_options(part: type[Any], given: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The given options, checked and converted; options that were not given are left out.
+
+    Args:
+        part: the class of the part.
+        given: the options by name.
+        path: where they stood ("model.branches.boxes.decoder").
+
+    Raises:
+        ConfigError: a value of a wrong type, or an unknown option (with the nearest right name).
+    """
+    checked = validate(_schema(part), given, path)
+    known = _keywords(part)
+    for name, value in given.items():
+        default = known.get(name)
+        if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
+            fields = [field.name for field in dataclasses.fields(default)]
+            for key in value:
+                if key not in fields:
+                    raise UnknownName(f"option '{path}.{name}.{key}':", key, fields)
+    return {name: getattr(checked, name) for name in given}

@@ -1,0 +1,18 @@
+"""Labels of whole images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vertebra.tasks.base import LabelSpec
+
+
+@dataclass(frozen=True)
+class ClassifyLabels(LabelSpec):
+    """Classes of whole images.
+
+    Attributes:
+        exclusive: True: each image is of exactly one class (softmax). False: any set of classes (sigmoid).
+    """
+
+    exclusive: bool = True

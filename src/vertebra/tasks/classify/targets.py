@@ -1,0 +1,27 @@
+"""Tensors of the classify task: what the loss is given and what decoding gives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class ClassifyTargets(NamedTuple):
+    """The truth for a batch of labelled images.
+
+    Attributes:
+        labels: (N,) int64 class ids where classes are exclusive; else (N, K) float32 of 0 and 1.
+    """
+
+    labels: Tensor
+
+
+class ClassifyDecoded(NamedTuple):
+    """Decoded outputs of a classify branch.
+
+    Attributes:
+        probabilities: (N, K) softmax or sigmoid.
+    """
+
+    probabilities: Tensor

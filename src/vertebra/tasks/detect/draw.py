@@ -1,0 +1,85 @@
+"""Pictures of detections: boxes with tags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vertebra.tasks.palette import colour
+from vertebra.tasks.picture import draw_tag, enlarge, fit_text, line_width, tag_size, text_size
+
+if TYPE_CHECKING:
+    from vertebra.tasks.detect.types import DetectPrediction
+
+
+def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image.Image:
+    """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.shown_from``.
+
+    The best stand on top. A tag is placed above its box, or where it hides no other tag and stays in the picture.
+
+    Args:
+        prediction: what to show; boxes in the picture's pixels.
+        picture: RGB, of any size; a small one is enlarged, and the boxes with it.
+    """
+    canvas = enlarge(picture).copy()
+    shown = np.flatnonzero(prediction.scores >= prediction.shown_from)
+    shown = shown[np.argsort(-prediction.scores[shown], kind="stable")]
+    factor = np.asarray([canvas.width / picture.width, canvas.height / picture.height] * 2)
+    limit = np.asarray([canvas.width, canvas.height] * 2)
+    boxes = np.clip(np.rint(prediction.boxes[shown] * factor), 0, limit).astype(int)
+    labels = prediction.labels[shown]
+    draw = ImageDraw.Draw(canvas)
+    width = line_width(canvas)
+    for box, label in zip(boxes[::-1], labels[::-1]):
+        _draw_box(draw, box, int(label), width)
+    size = text_size(canvas)
+    texts = [
+        fit_text(prediction.spec.classes[label], size, canvas.width // 2) + f" {score:.2f}"
+        for label, score in zip(labels, prediction.scores[shown])
+    ]
+    places = _tag_places(boxes, [tag_size(text, size) for text in texts], canvas.size)
+    for text, label, place in reversed(list(zip(texts, labels, places))):
+        draw_tag(draw, place, text, size, colour(int(label)))
+    return canvas
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, label: int, width: int) -> None:
+    """A box in its class's colour, with a thin dark line on either side that sets it off from any ground."""
+    red, green, blue = colour(label)
+    left, top, right, bottom = (int(side) for side in box)
+    right, bottom = max(left, right - 1), max(top, bottom - 1)
+    halo = (red // 4, green // 4, blue // 4)
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=halo, width=width + 2)
+    draw.rectangle((left, top, right, bottom), outline=(red, green, blue), width=width)
+
+
+def _tag_places(boxes: np.ndarray, sizes: list[tuple[int, int]], canvas: tuple[int, int]) -> list[tuple[int, int]]:
+    """Top left corners of tags, best first: the first of a box's corners where no other tag stands yet.
+
+    Args:
+        boxes: (M, 4) xyxy, best first.
+        sizes: width and height of each tag.
+        canvas: width and height of the picture, which tags do not leave.
+    """
+    taken = np.zeros((0, 4), dtype=int)
+    places: list[tuple[int, int]] = []
+    for (left, top, right, bottom), (width, height) in zip(boxes.tolist(), sizes):
+        corners = [(left, top - height), (left, top), (left, bottom), (right - width, top - height)]
+        corners += [(right - width, top), (left, bottom - height), (right - width, bottom)]
+        inside = [
+            (max(0, min(x, canvas[0] - width)), max(0, min(y, canvas[1] - height)))
+            for x, y in corners
+        ]
+        free = [place for place in inside if not _overlaps(taken, place, width, height)]
+        place = (free or inside)[0]
+        places.append(place)
+        taken = np.vstack([taken, [place[0], place[1], place[0] + width, place[1] + height]])
+    return places
+
+
+def _overlaps(taken: np.ndarray, place: tuple[int, int], width: int, height: int) -> bool:
+    left, top = place
+    apart = (taken[:, 0] >= left + width) | (taken[:, 2] <= left) | (taken[:, 1] >= top + height) | (taken[:, 3] <= top)
+    return bool((~apart).any())

@@ -1,0 +1,40 @@
+"""Tensors of the detect task: what the loss is given and what decoding gives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class DetectTargets(NamedTuple):
+    """The truth for a batch of labelled images.
+
+    Attributes:
+        boxes: (N, M, 4) float32, xyxy in canvas pixels, padded with 0.
+        labels: (N, M) int64 class ids, padded with -1.
+        crowd: (N, M) bool, True for a box that marks a crowd or a region to ignore: it is no object to find, and what
+            is found in it is no mistake. Padded with False.
+        count: (N,) int64, how many of the M are real; 0 is an image with nothing in it.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+    count: Tensor
+
+
+class DetectDecoded(NamedTuple):
+    """Decoded outputs of a detect branch, of fixed shape, best first.
+
+    Attributes:
+        boxes: (N, D, 4) float32, xyxy in canvas pixels, padded with 0.
+        scores: (N, D) in 0..1, padded with 0.
+        labels: (N, D) int64, padded with -1.
+        count: (N,) int64, how many of the D are real.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    count: Tensor

@@ -1,0 +1,151 @@
+"""What all pictures of predictions share: opening the image, fonts that fit its size, text that fits its place."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from vertebra.errors import DataError
+from vertebra.tasks.palette import Colour, text_colour
+
+ImageLike = Union[np.ndarray, Image.Image, str, Path]
+Font = Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]
+
+STRIP: Colour = (24, 26, 32)
+BRIGHT: Colour = (240, 242, 246)
+DIM: Colour = (158, 164, 176)
+TRACK: Colour = (52, 56, 66)
+
+_SHORTEST, _LONGEST = 320, 1600
+# Fonts with Hangul, Kanji and other scripts, as the common systems call them; the first that is installed is taken.
+_WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NanumGothic.ttf", "AppleSDGothicNeo.ttc", "malgun.ttf", "DejaVuSans.ttf")
+
+
+def open_picture(image: ImageLike | None) -> Image.Image:
+    """The image as upright 8-bit RGB.
+
+    Args:
+        image: a path, a Pillow image, or an array (H, W) or (H, W, C). Of more than three channels the first three
+            are shown, of two the first; values that are not 8-bit are stretched from their lowest to their highest.
+
+    Raises:
+        DataError: there is no image, or it cannot be read.
+    """
+    if image is None:
+        raise DataError("this prediction does not know its image. Give one: prediction.draw(image)")
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(_eight_bit_rgb(image))
+    if isinstance(image, (str, Path)):
+        try:
+            with Image.open(image) as opened:
+                opened.load()
+                return open_picture(opened)
+        except OSError as error:
+            raise DataError(f"cannot read the image '{image}': {error}") from error
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I") or upright.mode == "F":
+        return Image.fromarray(_eight_bit_rgb(np.asarray(upright)))
+    return upright.convert("RGB")
+
+
+def _eight_bit_rgb(array: np.ndarray) -> np.ndarray:
+    """Any image array as uint8 (H, W, 3)."""
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(f"an image array must have shape (H, W) or (H, W, C), got {array.shape}")
+    channels = array[:, :, None] if array.ndim == 2 else array
+    channels = channels[:, :, :3] if channels.shape[2] >= 3 else np.repeat(channels[:, :, :1], 3, axis=2)
+    if channels.dtype != np.uint8:
+        values = np.nan_to_num(channels.astype(np.float32))
+        lowest, highest = float(values.min()), float(values.max())
+        if np.issubdtype(array.dtype, np.floating) and lowest >= 0 and 0 < highest <= 1:
+            lowest, highest = 0.0, 1.0
+        channels = ((values - lowest) * (255.0 / max(highest - lowest, 1e-9))).round().astype(np.uint8)
+    return np.ascontiguousarray(channels)
+
+
+def enlarge(picture: Image.Image) -> Image.Image:
+    """A picture that is large enough to draw on: its short side at least about 320 pixels, unless it is very long."""
+    factor = min(_SHORTEST / min(picture.size), _LONGEST / max(picture.size))
+    if factor <= 1:
+        return picture
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def line_width(picture: Image.Image) -> int:
+    """Width in pixels of a line that is well seen on a picture of this size."""
+    return max(2, round(sum(picture.size) / 500))
+
+
+def text_size(picture: Image.Image) -> int:
+    """Height in pixels of text that is read well on a picture of this size."""
+    return min(max(12, round(sum(picture.size) / 75)), 64)
+
+
+def font_for(text: str, size: int) -> Font:
+    """A font that has the letters of a text."""
+    return _font(size, any(ord(letter) > 0x24F for letter in text))
+
+
+@lru_cache(maxsize=64)
+def _font(size: int, wide: bool) -> Font:
+    for name in _WIDE_FONTS if wide else ():
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:  # not installed: the next one
+            continue
+    return ImageFont.load_default(size)
+
+
+def text_width(text: str, size: int) -> int:
+    """Width in pixels of one line of text."""
+    return round(font_for(text, size).getbbox(text)[2])
+
+
+def fit_text(text: str, size: int, width: int) -> str:
+    """The text on one line, cut short with an ellipsis where it is wider than ``width`` pixels."""
+    line = " ".join(text.split())
+    if text_width(line, size) <= width:
+        return line
+    for length in range(len(line) - 1, 0, -1):
+        cut = line[:length].rstrip() + "..."
+        if text_width(cut, size) <= width:
+            return cut
+    return ""
+
+
+def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, fill: Colour) -> None:
+    """Write one line of text with its left edge and its vertical middle at a point."""
+    font = font_for(text, size)
+    if isinstance(font, ImageFont.FreeTypeFont):
+        draw.text(at, text, fill=fill, font=font, anchor="lm")
+    else:
+        draw.text((at[0], at[1] - size / 2), text, fill=fill, font=font)
+
+
+def tag_size(text: str, size: int) -> tuple[int, int]:
+    """Width and height in pixels of a tag with this text."""
+    return text_width(text, size) + 2 * _padding(size), size + 2 * _padding(size)
+
+
+def draw_tag(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, background: Colour) -> None:
+    """Draw a filled tag with its top left corner at a point, its text in black or white."""
+    width, height = tag_size(text, size)
+    left, top = at
+    draw.rectangle((left, top, left + width - 1, top + height - 1), fill=background)
+    write(draw, (left + _padding(size), top + height / 2), text, size, text_colour(background))
+
+
+def _padding(size: int) -> int:
+    return max(2, size // 5)
+
+
+def with_strip(picture: Image.Image, height: int) -> Image.Image:
+    """The picture with a dark strip below it."""
+    whole = Image.new("RGB", (picture.width, picture.height + height), STRIP)
+    whole.paste(picture, (0, 0))
+    return whole

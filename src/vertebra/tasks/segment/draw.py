@@ -1,0 +1,100 @@
+"""Pictures of segmentations: translucent colours with thin contours, and a legend below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vertebra.errors import DataError
+from vertebra.tasks.palette import colour
+from vertebra.tasks.picture import BRIGHT, enlarge, fit_text, line_width, text_size, text_width, with_strip, write
+
+if TYPE_CHECKING:
+    from vertebra.tasks.segment.types import SegmentPrediction
+
+OPACITY = 0.5
+LEGEND_ENTRIES = 12
+
+
+def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Image.Image:
+    """The picture under its classes' colours, with a legend of the classes that occur and their shares.
+
+    A class that is called "background" is left unpainted.
+
+    Args:
+        prediction: what to show.
+        picture: RGB, of the mask's size; a small one is enlarged, and the mask with it.
+
+    Raises:
+        DataError: the picture has another size than the mask.
+    """
+    height, width = prediction.mask.shape[-2:]
+    if picture.size != (width, height):
+        raise DataError(
+            f"the mask is {width}x{height} pixels and the image {picture.width}x{picture.height}; "
+            "draw on the image that was predicted on"
+        )
+    canvas = enlarge(picture)
+    painted = np.asarray(canvas, dtype=np.float32)
+    edge_width = max(1, line_width(canvas) // 2)
+    for class_id in _shown_classes(prediction):
+        region = _enlarged(prediction.region(class_id), canvas.size)
+        ink = np.asarray(colour(class_id), dtype=np.float32)
+        painted = np.where(region[..., None], (1 - OPACITY) * painted + OPACITY * ink, painted)
+        painted[_edge(region, edge_width)] = 0.8 * ink + 0.2 * 255
+    return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), prediction)
+
+
+def _shown_classes(prediction: SegmentPrediction) -> list[int]:
+    """Ids of the classes that occur, the background left out; the largest first, so that small ones stand on top."""
+    share = prediction.share
+    classes = prediction.spec.classes
+    shown = [i for i, name in enumerate(classes) if share[name] > 0 and name.strip("_ ").casefold() != "background"]
+    return sorted(shown, key=lambda i: -share[classes[i]])
+
+
+def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if region.shape[::-1] == size:
+        return region
+    return np.asarray(Image.fromarray(region).resize(size, Image.Resampling.NEAREST))
+
+
+def _edge(region: np.ndarray, width: int) -> np.ndarray:
+    """The pixels of a region (H, W) within ``width`` pixels of what is not the region; the picture's rim is no edge."""
+    inner = region
+    for _ in range(width):
+        padded = np.pad(inner, 1, mode="edge")
+        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return region & ~inner
+
+
+def _with_legend(picture: Image.Image, prediction: SegmentPrediction) -> Image.Image:
+    size = text_size(picture)
+    margin, row = max(4, size // 2), round(size * 1.6)
+    share, classes = prediction.share, prediction.spec.classes
+    shown = _shown_classes(prediction)
+    entries = [(f"{classes[i]} {100 * share[classes[i]]:.1f} %", i) for i in shown[:LEGEND_ENTRIES]]
+    placed: list[tuple[int, int, str, int]] = []
+    left, line = margin, 0
+    for text, class_id in entries:
+        text = fit_text(text, size, max(1, picture.width - 2 * margin - row))
+        width = row + text_width(text, size) + margin
+        if left > margin and left + width > picture.width:
+            left, line = margin, line + 1
+        placed.append((left, line, text, class_id))
+        left += width
+    rest = len(shown) - len(entries)
+    if rest:
+        placed.append((margin, line + 1, f"and {rest} more", -1))
+    if not placed:
+        return picture
+    whole = with_strip(picture, (placed[-1][1] + 1) * row + margin)
+    draw = ImageDraw.Draw(whole)
+    for left, line, text, class_id in placed:
+        middle = picture.height + margin / 2 + row * (line + 0.5)
+        if class_id >= 0:
+            draw.rectangle((left, middle - size * 0.4, left + size * 0.8, middle + size * 0.4), fill=colour(class_id))
+        write(draw, (left + (size * 1.2 if class_id >= 0 else 0), middle), text, size, BRIGHT)
+    return whole

@@ -1,0 +1,21 @@
+"""Labels of pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vertebra.tasks.base import LabelSpec
+
+
+@dataclass(frozen=True)
+class SegmentLabels(LabelSpec):
+    """Classes of pixels.
+
+    Attributes:
+        exclusive: True: each pixel is of one class (softmax). False: each class has a mask of its own, so classes may
+            overlap and a pixel may be of none (sigmoid); this is also the form of one class against the rest.
+        ignore_index: mask value of pixels that count neither in the loss nor in the metrics.
+    """
+
+    exclusive: bool = True
+    ignore_index: int = 255

@@ -1,0 +1,28 @@
+"""Tensors of the segment task: what the loss is given and what decoding gives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class SegmentTargets(NamedTuple):
+    """The truth for a batch of labelled images.
+
+    Attributes:
+        masks: where classes are exclusive (N, H, W) int64 of class ids; else (N, K, H, W) uint8 of 0 and 1. Pixels to
+            ignore, and the canvas beside the image, hold the ignore index. (H, W) is the unpadded canvas.
+    """
+
+    masks: Tensor
+
+
+class SegmentDecoded(NamedTuple):
+    """Decoded outputs of a segment branch.
+
+    Attributes:
+        probabilities: (N, K, H, W) softmax or sigmoid, at the size of the unpadded canvas.
+    """
+
+    probabilities: Tensor

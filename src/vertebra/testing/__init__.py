@@ -1,0 +1,20 @@
+"""The contract checks that every part of Vertebra passes, for anyone's parts.
+
+    from vertebra.testing import check_backbone, check_feature_part, check_decoder, check_export
+
+Each raises `AssertionError` with a sentence that says what is broken.
+"""
+
+from vertebra.testing.contract import check_backbone, check_decoder, check_feature_part
+from vertebra.testing.onnx import check_export
+from vertebra.testing.synthetic import made_features, made_labels, made_targets
+
+__all__ = [
+    "check_backbone",
+    "check_decoder",
+    "check_export",
+    "check_feature_part",
+    "made_features",
+    "made_labels",
+    "made_targets",
+]

@@ -1,0 +1,94 @@
+"""What every part must hold to, as checks that raise `AssertionError`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as tree
+
+from vertebra.decoders.base import Decoder
+from vertebra.features import Features, FeatureSpec
+from vertebra.tasks.base import LabelSpec
+from vertebra.testing.synthetic import made_features, made_targets
+
+SIZES = ((64, 64), (97, 65))
+
+
+def check_backbone(backbone: Any, channels: int = 3) -> None:
+    """Maps and vector are as `out_spec` promises, at an even and at an odd, non-square size, and for a batch of one."""
+    settle = getattr(backbone, "settle", None)
+    if settle is not None:
+        settle(vector=backbone.out_spec.vector is not None, maps=bool(backbone.out_spec.levels))
+    sizes = SIZES if backbone.fixed_size is None else (backbone.fixed_size,)
+    for canvas in sizes:
+        for batch in (1, 2):
+            images = torch.randint(0, 256, (batch, channels, *canvas), dtype=torch.uint8)
+            features = backbone.eval()(images)
+            assert tuple(features.frame.canvas) == canvas, f"Frame.canvas is {features.frame.canvas}, not {canvas}"
+            _check_maps(features, backbone.out_spec, canvas, backbone.size_multiple, batch)
+
+
+def _check_maps(features: Features, spec: FeatureSpec, canvas: tuple[int, int], multiple: int, batch: int) -> None:
+    height, width = (multiple * math.ceil(side / multiple) for side in canvas)
+    assert len(features.maps) == len(spec.levels), f"{len(features.maps)} maps, but {len(spec.levels)} levels promised"
+    for level, values in zip(spec.levels, features.maps, strict=True):
+        wanted = (batch, level.channels, math.ceil(height / level.stride), math.ceil(width / level.stride))
+        assert tuple(values.shape) == wanted, f"map of {level} is {tuple(values.shape)}, promised {wanted} at {canvas}"
+    if spec.vector is not None and features.vector is not None:
+        wanted_vector = (batch, spec.vector)
+        assert tuple(features.vector.shape) == wanted_vector, f"vector is {tuple(features.vector.shape)}, not {wanted_vector}"
+
+
+def check_feature_part(part: nn.Module, in_spec: FeatureSpec) -> None:
+    """A neck or an encoder: shapes as promised, a batch of one in training, gradients everywhere, one graph."""
+    spec: FeatureSpec = part.out_spec  # type: ignore[assignment]
+    for canvas in SIZES:
+        for batch in (1, 2):
+            features = part.train()(made_features(in_spec, canvas, batch))
+            _check_maps(features, spec, canvas, 1, batch)
+    check_gradients(part, torch.stack([values.float().pow(2).mean() for values in features.maps]).sum())
+    check_compiles(part.eval(), made_features(in_spec, SIZES[1]))
+
+
+def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: FeatureSpec, labels: LabelSpec) -> None:
+    """A decoder: finite terms under the declared names, gradients everywhere, decoded shapes that do not change."""
+    decoder = build(in_spec, labels)
+    for canvas in SIZES:
+        for batch in (1, 2):
+            features, targets = made_features(in_spec, canvas, batch), made_targets(labels, canvas, batch)
+            terms, outputs = decoder.train().loss(features, targets)
+            assert set(terms) == set(decoder.terms), f"loss gives {sorted(terms)}, but declares {sorted(decoder.terms)}"
+            for name, term in terms.items():
+                assert bool(torch.isfinite(term.sum)), f"term '{name}' is {float(term.sum)}"
+                assert not term.count.requires_grad, f"the count of term '{name}' carries a gradient"
+            decoded = decoder.eval().decode(outputs, features.frame)
+            assert all(len(value) == batch for value in decoded), "decoded tensors must start with the batch"
+    check_gradients(decoder, torch.stack([term.mean() for term in terms.values()]).sum())
+    check_compiles(decoder.eval(), made_features(in_spec, SIZES[1]))
+
+
+def check_gradients(module: nn.Module, loss: Tensor) -> None:
+    """Every trainable parameter has a gradient after the backward pass."""
+    module.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    without = [name for name, value in module.named_parameters() if value.requires_grad and value.grad is None]
+    assert not without, f"no gradient reaches {len(without)} trainable parameters: {', '.join(without[:5])}"
+
+
+def check_compiles(part: nn.Module, features: Features) -> None:
+    """The part is one graph (``fullgraph=True``) with the same values."""
+    compiled = torch.compile(part, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        expected, got = _tensors(part(features)), _tensors(compiled(features))
+    for left, right in zip(expected, got, strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    if isinstance(values, Features):
+        return list(values.maps)
+    return [leaf for leaf in tree.tree_leaves(values) if isinstance(leaf, Tensor)]

@@ -1,0 +1,82 @@
+"""Which part goes on which: every combination of representative backbones with all necks, encoders and decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+
+from vertebra.build import build
+from vertebra.config import task_of
+from vertebra.errors import JointError
+from vertebra.model import VisionModel
+from vertebra.parts import names
+
+# one small model of each kind of body: residual, plain, inverted residual, dense, modern convolution, windows, patches
+REPRESENTATIVES = (
+    "resnet10t",
+    "vgg11",
+    "mobilenetv2_035",
+    "mobilenetv3_small_050",
+    "efficientnet_lite0",
+    "convnext_atto",
+    "densenet121",
+    "regnetx_002",
+    "swin_tiny_patch4_window7_224",
+    "test_vit",
+)
+
+
+class Combination(NamedTuple):
+    """One combination of parts by name; ``error`` is empty where they fit."""
+
+    backbone: str
+    neck: str | None
+    encoder: str | None
+    decoder: str
+    error: str = ""
+
+
+def combinations(backbones: tuple[str, ...] = REPRESENTATIVES) -> Iterator[Combination]:
+    """Every combination."""
+    necks, encoders = [None, *names("neck")], [None, *names("encoder")]
+    for backbone, neck, encoder, decoder in product(backbones, necks, encoders, names("decoder")):
+        yield Combination(backbone, neck, encoder, decoder)
+
+
+def assemble(combination: Combination, backbone: Any, classes: int = 3) -> VisionModel:
+    """The model of a combination, on a backbone that is already built.
+
+    Raises:
+        JointError: the parts do not fit.
+    """
+    from vertebra.config import model_config
+
+    raw = {
+        "backbone": combination.backbone,
+        "decoder": combination.decoder,
+        "neck": combination.neck,
+        "encoder": combination.encoder,
+        "classes": [f"c{index}" for index in range(classes)],
+        "task": task_of(combination.decoder),
+    }
+    config = model_config({name: value for name, value in raw.items() if value is not None})
+    return build(config, image_size=backbone.fixed_size or 64, objects={"backbone": backbone})
+
+
+def fit_table(backbones: tuple[str, ...] = REPRESENTATIVES) -> list[Combination]:
+    """Builds every combination (without weights) and says which fit."""
+    from vertebra.backbones import TimmBackbone
+
+    rows = []
+    with torch.device("meta"):
+        built = {name: TimmBackbone(name, image_size=(64, 64)) for name in backbones}
+        for combination in combinations(backbones):
+            try:
+                assemble(combination, built[combination.backbone])
+            except JointError as error:
+                combination = combination._replace(error=str(error))
+            rows.append(combination)
+    return rows

@@ -1,0 +1,119 @@
+"""Measures a model on labelled images: the losses, and each task's metrics in the images' own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as tree
+
+from vertebra.data.batches import Batch
+from vertebra.features import Frame
+from vertebra.model import VisionModel
+from vertebra.tasks import get_task
+
+
+class Evaluation:
+    """Collects what a model gives for labelled batches.
+
+    Args:
+        model: gives the branches and their labels; `update` may be given another one of the same build.
+    """
+
+    def __init__(self, model: VisionModel) -> None:
+        branches = {name: model.branch(name) for name in model.branches}
+        self.tasks = {name: get_task(branch.task) for name, branch in branches.items()}
+        self.labels = {name: branch.labels for name, branch in branches.items()}
+        self.metrics: dict[str, Any] = {name: task.metric(self.labels[name]) for name, task in self.tasks.items()}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        for metric in self.metrics.values():
+            metric.reset()
+        self.seen = dict.fromkeys(self.metrics, 0)
+        self.losses: dict[str, list[Tensor]] = {}
+
+    @torch.no_grad()
+    def update(self, batch: Batch, model: VisionModel) -> None:
+        """Adds one labelled batch (with its truths)."""
+        targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
+        terms, outputs = model.loss(batch.images, batch.sizes, targets)
+        for name, own in terms.items():
+            total = torch.stack([term.mean().detach().float() for term in own.values()]).sum()
+            self.losses.setdefault(name, []).append(total.cpu())
+        whole = self._whole(batch, model, [name for name in targets if model.branch(name).on is not None])
+        canvas = (batch.images.shape[-2], batch.images.shape[-1])
+        for name, (rows, _) in targets.items():
+            decoder = model.branch(name).decoder
+            if name in whole:
+                decoded = tree.tree_map(lambda value, rows=rows: value[rows], whole[name])
+            else:
+                decoded = decode_float32(decoder, outputs[name], Frame(canvas, batch.sizes[rows]))
+            arrays = tree.tree_map(lambda value: value.cpu().numpy(), decoded)
+            predictions = [
+                self.tasks[name].from_decoded(
+                    type(arrays)(*(value[place] for value in arrays)),
+                    batch.origins[row].placement,
+                    self.labels[name],
+                    batch.origins[row].path,
+                )
+                for place, row in enumerate(rows.tolist())
+            ]
+            self.metrics[name].update(predictions, batch.truths[name])
+            self.seen[name] += len(predictions)
+
+    def _whole(self, batch: Batch, model: VisionModel, names: list[str]) -> dict[str, Any]:
+        """Decoded outputs of branches that read another branch's boxes: those boxes, not the truth, count here."""
+        if not names:
+            return {}
+        decoded = model(batch.images, batch.sizes)
+        return {name: decoded[name] for name in names}
+
+    def compute(self) -> dict[str, float]:
+        """All metrics as ``branch/metric``; a branch without a labelled image has none."""
+        scores: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            if self.seen[name]:
+                scores |= {f"{name}/{key}": float(value) for key, value in metric.compute().items()}
+                scores[f"{name}/loss"] = float(torch.stack(self.losses[name]).mean())
+        return scores
+
+
+def decode_float32(decoder: Any, outputs: Any, frame: Frame) -> Any:
+    """Decodes in float32, whatever precision the outputs came in."""
+    with torch.autocast(frame.sizes.device.type, enabled=False):
+        return decoder.decode(tree.tree_map(_float32, outputs), frame)
+
+
+def _float32(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def main_score(model: VisionModel, scores: dict[str, float], best: str | None) -> tuple[str, float] | None:
+    """The score that picks the best weights: the metric of the user's choice, else the mean of the branches' main ones.
+
+    Returns:
+        Its name and value, larger is better (a loss comes negated); None where nothing was measured.
+    """
+    if best is not None:
+        if best not in scores:
+            return None
+        return best, -scores[best] if best.endswith("loss") else scores[best]
+    names = [f"{name}/{get_task(model.branch(name).task).best_metric}" for name in model.branches]
+    found = [scores[name] for name in names if name in scores]
+    if not found:
+        return None
+    label = names[0] if len(names) == 1 else "mean of " + ", ".join(name for name in names if name in scores)
+    return label, sum(found) / len(found)
+
+
+def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
+    """All metrics of a model over labelled batches."""
+    model = model.to(device).eval()
+    evaluation = Evaluation(model)
+    for batch in batches:
+        evaluation.update(batch.to(device), model)
+    return evaluation.compute()

@@ -1,0 +1,168 @@
+"""What a training step is, as a Lightning module: loss of all branches, divided once, and one move of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed as distributed
+from torch import Tensor
+
+from vertebra.config import TrainConfig
+from vertebra.data.batches import Batch
+from vertebra.errors import RunError
+from vertebra.losses.term import Term
+from vertebra.model import VisionModel
+from vertebra.training.evaluation import Evaluation
+from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
+
+Terms = dict[str, dict[str, Term]]
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains a `VisionModel`.
+
+    One batch from the loader is one step: a list of ``accumulate`` micro batches. Optimization is manual because every
+    loss term is divided by its count over all processes *and* all micro batches of the step, which must be known before
+    the first backward pass.
+
+    Args:
+        model: what is trained.
+        recipe: how.
+        total_steps: steps of the whole run, for the learning rate.
+        pretrained: whether the backbone started from pretrained weights.
+    """
+
+    def __init__(self, model: VisionModel, recipe: TrainConfig, total_steps: int, pretrained: bool) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
+        self.recipe = recipe
+        self.total_steps = total_steps
+        self.pretrained = pretrained
+        self.evaluation = Evaluation(model)
+        self.scores: dict[str, float] = {}
+        self.losses: dict[str, float] = {}
+        self.unsound_steps = 0
+
+    @property
+    def best_model(self) -> VisionModel:
+        """The weights that are evaluated and kept: the moving average, or the model itself without one."""
+        return self.model if self.average is None else self.average.model  # type: ignore[return-value]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        groups = parameter_groups(self.model.backbone, self.model, self.recipe, self.pretrained)
+        optimizer = make_optimizer(groups, self.recipe)
+        course = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_at(step, self.total_steps, self.recipe.warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": course}
+
+    def training_step(self, step: Sequence[Batch], index: int) -> None:
+        torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
+        optimizer: Any = self.optimizers()
+        counts = self._counts(step)
+        losses: dict[str, Tensor] = {}
+        for micro in step:
+            terms = self._terms(micro)
+            scaled = self._divide(terms, counts)
+            for name, value in scaled.items():
+                losses[name] = losses.get(name, value.new_zeros(())) + value.detach()
+            if scaled:
+                total = torch.stack([self._weight(name) * value for name, value in scaled.items()]).sum()
+                self.manual_backward(total * self.trainer.world_size)
+        if self._sound(losses, step):
+            if self.recipe.clip_norm is not None:
+                self.clip_gradients(optimizer, self.recipe.clip_norm, "norm")
+            optimizer.step()
+            if self.average is not None:
+                self.average.update(self.model)
+        optimizer.zero_grad(set_to_none=True)
+        course: Any = self.lr_schedulers()
+        course.step()
+
+    def _weight(self, name: str) -> float:
+        return self.model.branch(name.partition("/")[0]).weight
+
+    def _terms(self, micro: Batch) -> Terms:
+        targets = {name: (branch.rows, branch.targets) for name, branch in micro.targets.items()}
+        terms, _ = self.model.loss(micro.images, micro.sizes, targets)
+        return terms
+
+    def _counts(self, step: Sequence[Batch]) -> Tensor | None:
+        """Counts of all terms over the step's micro batches and all processes; None where the terms tell already.
+
+        With several micro batches the counts are taken in a first pass without gradients, in evaluation mode, so that
+        no norm moves its statistics twice.
+        """
+        if len(step) == 1:
+            return None
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            counts = [self._count_vector(self._terms(micro)) for micro in step]
+        self.model.train(was_training)
+        return _sum_over_processes(torch.stack(counts).sum(dim=0))
+
+    def _count_vector(self, terms: Terms) -> Tensor:
+        zero = torch.zeros((), device=self.device)
+        found = {f"{name}/{term}": value.count for name, own in terms.items() for term, value in own.items()}
+        return torch.stack([found.get(name, zero).detach().float().to(self.device) for name in self._term_names()])
+
+    def _term_names(self) -> list[str]:
+        return [f"{name}/{term}" for name in self.model.branches for term in self.model.branch(name).decoder.terms]
+
+    def _divide(self, terms: Terms, counts: Tensor | None) -> dict[str, Tensor]:
+        if counts is None:
+            counts = _sum_over_processes(self._count_vector(terms))
+        divisor = dict(zip(self._term_names(), counts.clamp(min=1).unbind(), strict=True))
+        return {
+            f"{name}/{term}": value.sum / divisor[f"{name}/{term}"]
+            for name, own in terms.items()
+            for term, value in own.items()
+        }
+
+    def _sound(self, losses: dict[str, Tensor], step: Sequence[Batch]) -> bool:
+        """Keeps the losses for the progress display; a step whose loss is not finite does not move the weights.
+
+        Raises:
+            RunError: ten such steps in a row.
+        """
+        self.losses = {name: float(value) for name, value in losses.items()}
+        unsound = [name for name, value in self.losses.items() if not math.isfinite(value)]
+        anywhere = _sum_over_processes(torch.tensor(float(len(unsound)), device=self.device))
+        self.unsound_steps = self.unsound_steps + 1 if anywhere > 0 else 0
+        if self.unsound_steps >= 10:
+            files = ", ".join(str(origin.path) for micro in step for origin in micro.origins[:2])
+            raise RunError(
+                f"the loss {', '.join(unsound)} was not finite in ten steps in a row (now with {files}, …); "
+                "lower train.lr, or look for broken labels with 'vertebra data check'"
+            )
+        return self.unsound_steps == 0
+
+    def validation_step(self, micro: Batch, index: int) -> None:
+        self.evaluation.update(micro, self.best_model)
+
+    def on_validation_epoch_start(self) -> None:
+        self.evaluation.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        self.scores = self.evaluation.compute()
+
+
+def _sum_over_processes(counts: Tensor) -> Tensor:
+    if distributed.is_available() and distributed.is_initialized():
+        counts = counts.clone()
+        distributed.all_reduce(counts)
+    return counts
+
+
+def draw_seed(*numbers: int) -> int:
+    """One seed out of several numbers, well mixed."""
+    digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -1,0 +1,128 @@
+"""Strict checks of what comes from YAML, the command line and keyword arguments, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+
+from vertebra.errors import ConfigError, UnknownName
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_WORDS = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping (name: value)",
+    "model_type": "a mapping (name: value)",
+    "dataclass_type": "a mapping (name: value)",
+}
+
+
+def validate(model: type[Model], values: Mapping[str, Any], path: str) -> Model:
+    """Checks values against a pydantic model by the rules of JSON: ``true`` is not ``1.0``, ``"3"`` is not ``3``.
+
+    Args:
+        model: the schema.
+        values: what was given; data classes inside are taken as mappings.
+        path: where it stood, for messages ("model.branches.boxes.decoder").
+
+    Raises:
+        ConfigError: a value does not fit; the message has its full path.
+        UnknownName: an option that does not exist; the message has the nearest right name.
+    """
+    try:
+        text = json.dumps(dict(values), default=_plain)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be written as YAML or JSON ({error})") from None
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise _translate(error, model, path) from None
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no plain value")
+
+
+def _translate(error: ValidationError, model: type[BaseModel], path: str) -> ConfigError:
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    first = problems[0]
+    location = tuple(part for part in first["loc"] if not _is_union_label(part))
+    where = ".".join([path, *(str(part) for part in location)]) if path else ".".join(map(str, location))
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        parent = ".".join(where.split(".")[:-1]) or "the config"
+        return UnknownName(f"option '{where}':", str(location[-1]), _known(model, location[:-1]) or [parent])
+    if first["type"] == "missing":
+        return ConfigError(f"'{where}' is missing")
+    shown = json.dumps(first["input"], default=str)
+    wanted = [_WORDS.get(problem["type"], _wanted(problem)) for problem in problems if _same_place(problem, location)]
+    return ConfigError(f"'{where}' must be {' or '.join(dict.fromkeys(wanted))}, got {shown}")
+
+
+def _same_place(problem: Any, location: tuple[Any, ...]) -> bool:
+    return tuple(part for part in problem["loc"] if not _is_union_label(part)) == location
+
+
+def _is_union_label(part: Any) -> bool:
+    """Pydantic puts names of union members into locations; no option is called like a type."""
+    if not isinstance(part, str):
+        return False
+    return part in ("bool", "int", "float", "str", "none") or "[" in part or (part[:1].isupper() and part.isidentifier())
+
+
+def _wanted(problem: Any) -> str:
+    context = problem.get("ctx") or {}
+    if problem["type"] == "literal_error":
+        return str(context["expected"])
+    text = str(problem["msg"])
+    for start in ("Input should be ", "Value error, "):
+        text = text.removeprefix(start)
+    return text[:1].lower() + text[1:]
+
+
+def _known(model: type[Any], location: tuple[Any, ...]) -> list[str]:
+    """The option names at a location inside a schema."""
+    schema: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        found = _fields(schema).get(str(part))
+        if found is None:
+            return []
+        schema = _schema_class(found)
+    return list(_fields(schema))
+
+
+def _fields(schema: Any) -> dict[str, Any]:
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return {name: field.annotation for name, field in schema.model_fields.items()}
+    if dataclasses.is_dataclass(schema) and isinstance(schema, type):
+        return dict(get_type_hints(schema))
+    return {}
+
+
+def _schema_class(annotation: Any) -> Any:
+    """The one class with fields inside an annotation such as ``list[Source] | None``."""
+    if _fields(annotation):
+        return annotation
+    origin = get_origin(annotation)
+    if origin is dict:
+        return _schema_class(get_args(annotation)[1])
+    if origin in (Union, list, tuple) or type(annotation).__name__ == "UnionType":
+        return next((found for member in get_args(annotation) if (found := _schema_class(member))), None)
+    return None

@@ -1,0 +1,163 @@
+"""The model file: one safetensors file that is the whole model.
+
+Its header has one metadata key, ``vertebra``, with canonical JSON: the format's version, the model's config with its
+classes, and the preprocessing. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vertebra.build import build
+from vertebra.config import model_config
+from vertebra.errors import RunError, VertebraError, WeightsError
+from vertebra.model import VisionModel
+from vertebra.preprocess.plan import Plan
+
+FORMAT_VERSION = 1
+KEY = "vertebra"
+
+
+def save(model: VisionModel, path: str | Path) -> Path:
+    """Writes the model file, whole or not at all.
+
+    Raises:
+        WeightsError: the model was built from objects, so that a file could not name its parts.
+        RunError: the file exists.
+    """
+    path = Path(path)
+    if path.exists():
+        raise RunError(f"{path} exists, and nothing is overwritten; choose another name")
+    return write(model, path)
+
+
+def write(model: VisionModel, path: Path) -> Path:
+    """Like `save`, but in the place of an older file; training keeps its best weights so."""
+    header = json.dumps(describe(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(_untied(model.state_dict()), partial, metadata={KEY: header})
+    os.replace(partial, path)
+    return path
+
+
+def describe(model: VisionModel) -> dict[str, Any]:
+    """The JSON of the header."""
+    if model.config is None:
+        raise WeightsError(
+            "this model was built from objects, and a file could not name its parts; "
+            "offer them as entry points (group vertebra.necks and the like) and build by name"
+        )
+    return {"format_version": FORMAT_VERSION, "model": model.config, "preprocess": model.plan.to_dict()}
+
+
+def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
+    """A model from a model file, or from the best weights of a run folder; in evaluation mode.
+
+    Args:
+        source: a ``.safetensors`` file that Vertebra wrote, or a run folder.
+        device: where the model is to be.
+
+    Raises:
+        RunError: there is no such file or run.
+        WeightsError: the file is cut off, is no model file, or was written by a newer version.
+    """
+    path = model_path(source)
+    header, tensors = read(path)
+    try:
+        config = model_config(header["model"], f"{path}: model")
+        plan = Plan.from_dict(header["preprocess"])
+        model = build(config, image_size=plan.size, resize=plan.mode, pretrained=False)
+    except VertebraError as error:
+        raise WeightsError(f"{path}: the model in it cannot be built here: {error}") from error
+    model.plan = plan
+    _fill(model, tensors, path)
+    return model.to(device).eval()
+
+
+def model_path(source: str | Path) -> Path:
+    """The model file that a user means with a file or a run folder."""
+    path = Path(source)
+    if path.is_dir():
+        inside = path / "model.safetensors"
+        if not inside.exists():
+            raise RunError(f"{path} has no model.safetensors, so it is no finished run")
+        return inside
+    if not path.exists():
+        raise RunError(f"{path}: no such run folder or model file")
+    return path
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a model file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: cut off or no safetensors file ({error}); copy or download it again") from None
+    if KEY not in metadata:
+        raise WeightsError(
+            f"{path}: a safetensors file, but no Vertebra model (no '{KEY}' in its header); "
+            f"weights for a backbone are given with pretrained: {path.name}"
+        )
+    try:
+        header: dict[str, Any] = json.loads(metadata[KEY])
+        version = header["format_version"]
+    except (ValueError, KeyError, TypeError):
+        raise WeightsError(f"{path}: the '{KEY}' entry of its header is damaged; copy or download it again") from None
+    if version != FORMAT_VERSION:
+        raise WeightsError(f"{path}: of format {version}; this Vertebra reads format {FORMAT_VERSION}. Upgrade vertebra")
+    return header, tensors
+
+
+def _fill(model: VisionModel, tensors: dict[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
+    first = {_place(value): name for name, value in reversed(own.items())}
+    filled = {name: tensors.get(name, tensors.get(first[_place(value)])) for name, value in own.items()}
+    missing = [name for name, value in filled.items() if value is None]
+    leftover = sorted(set(tensors) - set(own))
+    if missing or leftover:
+        raise WeightsError(
+            f"{path}: its tensors are not those of its model: {len(missing)} missing {missing[:3]}, "
+            f"{len(leftover)} left over {leftover[:3]}"
+        )
+    try:
+        model.load_state_dict(filled)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors, tied ones once (under their first name)."""
+    kept: dict[str, Tensor] = {}
+    seen: set[tuple[Any, ...]] = set()
+    for name, value in state.items():
+        place = _place(value)
+        if value.numel() and place in seen:
+            continue
+        seen.add(place)
+        kept[name] = value.detach().cpu().contiguous()
+    return kept
+
+
+def _place(value: Tensor) -> tuple[Any, ...]:
+    return (value.device, value.data_ptr(), value.shape, value.dtype) if value.numel() else (id(value),)
+
+
+def identity(model: VisionModel) -> str:
+    """SHA-256 over the header's JSON and the tensors: equal content has equal identity, whatever the file's bytes."""
+    digest = hashlib.sha256(json.dumps(describe(model), sort_keys=True).encode())
+    for name, value in sorted(_untied(model.state_dict()).items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
