@@ -145,12 +145,14 @@ def _norms(width: int, norm: Norm, levels: int) -> nn.ModuleList:
 
 
 class LevelBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that uses its running statistics where it sees one value per channel (a 1x1 map, one image)."""
+    """Batch normalisation that uses its running statistics where it sees a single cell."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, h, w) in and out."""
         if input.shape[0] * input.shape[2] * input.shape[3] == 1:
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
         return super().forward(input)
 
 
@@ -172,7 +174,7 @@ class DensePrediction(nn.Conv2d):
         nn.init.constant_(self.bias, bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        """From (N, width, h, w) to (N, h * w * candidates, values): row by row, a cell's candidates beside each other."""
+        """From (N, width, h, w) to (N, h * w * candidates, values), row by row, a cell's candidates side by side."""
         out = super().forward(input)
         batch, _, height, width = out.shape
         cells = out.reshape(batch, -1, self.values, height, width).permute(0, 3, 4, 1, 2)

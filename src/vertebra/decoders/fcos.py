@@ -62,7 +62,9 @@ class FCOS(Decoder):
 
     task: ClassVar[str] = "detect"
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "centerness")
-    paper: ClassVar[str] = "Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, arXiv 1904.01355"
+    paper: ClassVar[str] = (
+        "Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, arXiv 1904.01355"
+    )
 
     def __init__(
         self,

@@ -38,8 +38,8 @@ class RetinaNet(Decoder):
     every class and moved onto the object.
 
     Differences from the paper: the towers' width and depth fit the backbone, normalise by groups, and boxes learn by
-    GIoU unless told otherwise; levels finer than stride 8 are left out where others remain; and where there are fewer
-    than three levels, each has anchors of more sizes.
+    GIoU unless told otherwise; levels finer than stride 8 are left out where others remain; and anchors spread over
+    more sizes, the more so the fewer levels there are.
 
     Args:
         in_spec: the features that come in.
@@ -48,8 +48,9 @@ class RetinaNet(Decoder):
         depth: convolutions in each tower; None is 4 from 256 channels on, else 2.
         norm: normalisation in the towers; "batch" keeps statistics for each level.
         finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
-        anchor_scale: side of the smallest square anchor of three or more levels, in strides.
-        octaves: sizes of anchors as powers of 2 of ``anchor_scale``; None is 0, 1/3, 2/3 on three or more levels.
+        anchor_scale: side of a square anchor at octave 0, in strides.
+        octaves: sizes of a cell's anchors, as logarithms (base 2) of multiples of ``anchor_scale``; the paper's are 0,
+            1/3, 2/3. None fits the levels, -2/3, 0, 2/3 on three or more.
         aspect_ratios: height / width of the anchors.
         box_loss: what a box's error is: "giou" on boxes, "smooth_l1" (beta 1/9) or "l1" on coded boxes.
         post: options of decoding.
@@ -84,7 +85,9 @@ class RetinaNet(Decoder):
         self.octaves = octaves_for(self.head.strides) if octaves is None else tuple(octaves)
         self.aspect_ratios = tuple(aspect_ratios)
         if anchor_scale <= 0 or not self.octaves or not self.aspect_ratios or min(self.aspect_ratios) <= 0:
-            raise ConfigError("'anchor_scale' and 'aspect_ratios' must be above 0, 'octaves' must name at least one size")
+            raise ConfigError(
+                "'anchor_scale' and 'aspect_ratios' must be above 0, 'octaves' must name at least one size"
+            )
         self.box_loss = box_loss
         self.post = post
         per_cell = len(self.octaves) * len(self.aspect_ratios)

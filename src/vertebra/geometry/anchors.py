@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vertebra.geometry.points import cell_points
 
-THIRDS = (0.0, 1 / 3, 2 / 3)
+PAPER_OCTAVES = (0.0, 1 / 3, 2 / 3)  # RetinaNet's own, for images of 600 to 800 pixels
+SPREAD_OCTAVES = (-2 / 3, 0.0, 2 / 3)
 
 
 def anchor_shapes(base: float, octaves: Sequence[float], aspect_ratios: Sequence[float]) -> list[tuple[float, float]]:
@@ -31,12 +32,14 @@ def anchor_shapes(base: float, octaves: Sequence[float], aspect_ratios: Sequence
 def octaves_for(strides: Sequence[int]) -> tuple[float, ...]:
     """The octaves of anchor sizes that let these levels cover the sizes that objects have.
 
-    Three levels or more cover enough octaves by themselves and take thirds of an octave, as RetinaNet does; fewer
-    levels must each cover more, at coarser steps.
+    Three levels or more take three sizes, two thirds of an octave apart, so that those of neighbouring levels
+    interleave: strides 8, 16, 32 with a scale of 4 give 20, 32, 40, 51, 64, 81, 102, 128 and 203 pixels. (RetinaNet's
+    own `PAPER_OCTAVES` begin at 32 pixels, which misses small objects in the small images that are common in training
+    on one's own data.) Fewer levels must each cover more.
     """
     span = math.log2(max(strides) / min(strides)) + 1
     if span >= 2.5:
-        return THIRDS
+        return SPREAD_OCTAVES
     if span >= 1.5:
         return (-1.0, -0.5, 0.0, 0.5, 1.0)
     return (-2.0, -1.0, 0.0, 1.0, 2.0)

@@ -82,7 +82,7 @@ def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -
 def _settle(rule: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     """Applies a rule until nothing changes; as a loop inside the graph where one is being made."""
     if torch.compiler.is_compiling():
-        from torch._higher_order_ops.while_loop import while_loop
+        from torch._higher_order_ops import while_loop
 
         def goes_on(keep: Tensor, before: Tensor) -> Tensor:
             return (keep != before).any()
@@ -90,7 +90,9 @@ def _settle(rule: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
         def step(keep: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
             return rule(keep), keep.clone()
 
-        settled: tuple[Tensor, Tensor] = while_loop(goes_on, step, (rule(start), start.clone()))
+        settled: tuple[Tensor, Tensor] = while_loop(  # type: ignore[no-untyped-call]
+            goes_on, step, (rule(start), start.clone())
+        )
         return settled[0]
     keep, before = rule(start), start
     while bool((keep != before).any()):
@@ -121,9 +123,7 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
         classes = op.Add(op.Max(op.ReduceMax(labels, keepdims=0), zero), one)
         class_ids = op.Unsqueeze(op.Range(zero, classes, one), op.Constant(value_ints=[0, 2]))
         own = op.Equal(op.Unsqueeze(marked, op.Constant(value_ints=[1])), class_ids)
-        by_class = op.Where(
-            own, op.Unsqueeze(scores, op.Constant(value_ints=[1])), op.Constant(value_float=-1.0)
-        )
+        by_class = op.Where(own, op.Unsqueeze(scores, op.Constant(value_ints=[1])), op.Constant(value_float=-1.0))
         shape = op.Shape(scores)
         chosen = op.NonMaxSuppression(
             op.Cast(boxes, to=1),

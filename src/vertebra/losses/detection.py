@@ -58,9 +58,7 @@ def giou_term(boxes: Tensor, truth: Tensor, positive: Tensor) -> Term:
     return Term(torch.where(positive, loss, 0).sum(), positives(positive))
 
 
-def delta_term(
-    deltas: Tensor, anchors: Tensor, truth: Tensor, positive: Tensor, *, beta: float
-) -> Term:
+def delta_term(deltas: Tensor, anchors: Tensor, truth: Tensor, positive: Tensor, *, beta: float) -> Term:
     """Smooth L1 loss of the positive anchors' coded boxes, summed over the four numbers.
 
     Girshick, Fast R-CNN, ICCV 2015, arXiv 1504.08083.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from vertebra.geometry.boxes import box_area
 from vertebra.geometry.box_coding import encode_distances
+from vertebra.geometry.boxes import box_area
 from vertebra.matching.iou import Match, real_objects
 
 
@@ -20,7 +21,7 @@ def size_ranges(strides: Sequence[int], factor: float = 8.0) -> list[tuple[float
     to 128 give the paper's limits 64, 128, 256 and 512.
     """
     limits = [0.0, *(factor * stride for stride in strides[:-1]), float("inf")]
-    return list(zip(limits[:-1], limits[1:], strict=True))
+    return list(itertools.pairwise(limits))
 
 
 def match_by_location(

@@ -17,12 +17,12 @@ class Match(NamedTuple):
         positive: (N, A) bool, the candidate answers for an object.
         ignored: (N, A) bool, the candidate is neither right nor wrong and takes no part in the loss. What is neither
             positive nor ignored is to find nothing.
-        index: (N, A) int64, which of the M objects; 0 where not positive.
+        target: (N, A) int64, which of the M objects; 0 where not positive.
     """
 
     positive: Tensor
     ignored: Tensor
-    index: Tensor
+    target: Tensor
 
 
 def real_objects(crowd: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,6 +97,6 @@ def take(values: Tensor, match: Match) -> Tensor:
         (N, A) or (N, A, D); zeros if M is 0.
     """
     if values.shape[1] == 0:
-        return values.new_zeros((*match.index.shape, *values.shape[2:]))
+        return values.new_zeros((*match.target.shape, *values.shape[2:]))
     rows = torch.arange(len(values), device=values.device)[:, None]
-    return values[rows, match.index]
+    return values[rows, match.target]

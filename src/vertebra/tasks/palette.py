@@ -10,7 +10,7 @@ Colour = tuple[int, int, int]
 
 SIZE = 256
 
-# Okabe and Ito, Color Universal Design, 2008 (without black): the first colours, in an order that sets the first few apart.
+# Okabe and Ito, Color Universal Design, 2008 (without black): an order that sets the first apart.
 _FIRST: tuple[Colour, ...] = (
     (86, 180, 233),
     (230, 159, 0),
@@ -41,7 +41,7 @@ def palette() -> tuple[Colour, ...]:
     """
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, 17)] * 3, indexing="ij"), -1).reshape(-1, 3)
     lab = _oklab(_linear(grid))
-    vivid = (np.hypot(lab[:, 1], lab[:, 2]) > 0.07) & (lab[:, 0] > 0.45) & (lab[:, 0] < 0.92)
+    vivid = (np.hypot(lab[:, 1], lab[:, 2]) > 0.07) & (lab[:, 0] > 0.5) & (lab[:, 0] < 0.92)
     grid = grid[vivid]
     chosen = [np.asarray(first) for first in _FIRST]
     views = _views(grid)
@@ -68,10 +68,11 @@ def _linear(rgb: np.ndarray) -> np.ndarray:
 
 def _oklab(linear: np.ndarray) -> np.ndarray:
     """Oklab (M, 3) of linear RGB (M, 3): Ottosson, A perceptual color space for image processing, 2020."""
-    cones = linear @ np.asarray(
-        [[0.4122214708, 0.2119034982, 0.0883024619], [0.5363325363, 0.6806995451, 0.2817188376]]
-        + [[0.0514459929, 0.1073969566, 0.6299787005]]
-    )
+    cones = linear @ [
+        [0.4122214708, 0.2119034982, 0.0883024619],
+        [0.5363325363, 0.6806995451, 0.2817188376],
+        [0.0514459929, 0.1073969566, 0.6299787005],
+    ]
     return np.asarray(
         np.cbrt(cones)
         @ [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -12,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from vertebra.errors import DataError
 from vertebra.tasks.palette import Colour, text_colour
 
-ImageLike = Union[np.ndarray, Image.Image, str, Path]
-Font = Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]
+ImageLike = np.ndarray | Image.Image | str | Path
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 STRIP: Colour = (24, 26, 32)
 BRIGHT: Colour = (240, 242, 246)
@@ -78,7 +77,7 @@ def enlarge(picture: Image.Image) -> Image.Image:
 
 def line_width(picture: Image.Image) -> int:
     """Width in pixels of a line that is well seen on a picture of this size."""
-    return max(2, round(sum(picture.size) / 500))
+    return max(2, round(sum(picture.size) / 400))
 
 
 def text_size(picture: Image.Image) -> int:

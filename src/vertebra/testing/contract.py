@@ -43,15 +43,19 @@ def _check_maps(features: Features, spec: FeatureSpec, canvas: tuple[int, int], 
         assert tuple(features.vector.shape) == wanted_vector, f"vector is {tuple(features.vector.shape)}, not {wanted_vector}"
 
 
-def check_feature_part(part: nn.Module, in_spec: FeatureSpec) -> None:
-    """A neck or an encoder: shapes as promised, a batch of one in training, gradients everywhere, one graph."""
+def check_feature_part(part: nn.Module, in_spec: FeatureSpec, multiple: int = 1) -> None:
+    """A neck or an encoder: shapes as promised, a batch of one in training, gradients everywhere, one graph.
+
+    Args:
+        multiple: size multiple of the backbone that the part is meant for.
+    """
     spec: FeatureSpec = part.out_spec  # type: ignore[assignment]
     for canvas in SIZES:
         for batch in (1, 2):
-            features = part.train()(made_features(in_spec, canvas, batch))
-            _check_maps(features, spec, canvas, 1, batch)
+            features = part.train()(made_features(in_spec, canvas, batch, multiple))
+            _check_maps(features, spec, canvas, multiple, batch)
     check_gradients(part, torch.stack([values.float().pow(2).mean() for values in features.maps]).sum())
-    check_compiles(part.eval(), made_features(in_spec, SIZES[1]))
+    check_compiles(part.eval(), made_features(in_spec, SIZES[1], multiple=multiple))
 
 
 def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: FeatureSpec, labels: LabelSpec) -> None:

@@ -40,7 +40,7 @@ class ClassifyPrediction:
 
     def above(self, threshold: float = 0.5) -> list[str]:
         """Names of the classes whose probability is at least ``threshold``: the answer where classes may overlap."""
-        return [name for name, p in zip(self.labels.classes, self.probabilities) if p >= threshold]
+        return [name for name, p in zip(self.labels.classes, self.probabilities, strict=True) if p >= threshold]
 
     def draw(self, image: ImageLike | None = None) -> Image.Image:
         """The image with bars of its likeliest classes below.
@@ -58,7 +58,7 @@ class ClassifyPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the answer (``class`` and ``probability``, or ``classes``), and the probability of each class."""
-        probabilities = {name: float(p) for name, p in zip(self.labels.classes, self.probabilities)}
+        probabilities = {name: float(p) for name, p in zip(self.labels.classes, self.probabilities, strict=True)}
         if not self.labels.exclusive:
             return {"task": "classify", "classes": self.above(), "probabilities": probabilities}
         name, probability = self.top(1)[0]

@@ -79,7 +79,7 @@ class DetectPrediction:
         objects = [
             {"class": name, "label": label, "score": score, "box": box}
             for name, label, score, box in zip(
-                self.names, self.labels.tolist(), self.scores.tolist(), self.boxes.tolist()
+                self.names, self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True
             )
         ]
         return {"task": "detect", "objects": objects}
@@ -96,7 +96,7 @@ class DetectPrediction:
         categories = self.labels if category_ids is None else np.asarray(category_ids)[self.labels]
         return [
             {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
-            for category, box, score in zip(categories.tolist(), boxes.tolist(), self.scores.tolist())
+            for category, box, score in zip(categories.tolist(), boxes.tolist(), self.scores.tolist(), strict=True)
         ]
 
     def to_supervision(self) -> Any:

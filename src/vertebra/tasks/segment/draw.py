@@ -37,12 +37,12 @@ def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Im
             "draw on the image that was predicted on"
         )
     canvas = enlarge(picture)
-    painted = np.asarray(canvas, dtype=np.float32)
+    painted = np.array(canvas, dtype=np.float32)
     edge_width = max(1, line_width(canvas) // 2)
     for class_id in _shown_classes(prediction):
         region = _enlarged(prediction.region(class_id), canvas.size)
         ink = np.asarray(colour(class_id), dtype=np.float32)
-        painted = np.where(region[..., None], (1 - OPACITY) * painted + OPACITY * ink, painted)
+        painted[region] = (1 - OPACITY) * painted[region] + OPACITY * ink
         painted[_edge(region, edge_width)] = 0.8 * ink + 0.2 * 255
     return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), prediction)
 
@@ -67,7 +67,7 @@ def _edge(region: np.ndarray, width: int) -> np.ndarray:
     for _ in range(width):
         padded = np.pad(inner, 1, mode="edge")
         inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return region & ~inner
+    return np.asarray(region & ~inner)
 
 
 def _with_legend(picture: Image.Image, prediction: SegmentPrediction) -> Image.Image:

@@ -46,7 +46,7 @@ class SegmentPrediction:
 
     def region(self, class_id: int) -> np.ndarray:
         """Where a class is: (H, W) bool."""
-        return self.mask == class_id if self.spec.exclusive else self.mask[class_id].astype(bool)
+        return np.asarray(self.mask == class_id if self.spec.exclusive else self.mask[class_id] != 0)
 
     @cached_property
     def share(self) -> dict[str, float]:
@@ -57,7 +57,7 @@ class SegmentPrediction:
             counts = np.bincount(ids.ravel().astype(np.int64), minlength=self.spec.class_count)
         else:
             counts = np.count_nonzero(self.mask, axis=(1, 2))
-        return {name: float(count / pixels) for name, count in zip(self.spec.classes, counts)}
+        return {name: float(count / pixels) for name, count in zip(self.spec.classes, counts, strict=True)}
 
     def draw(self, image: ImageLike | None = None) -> Image.Image:
         """The image under its classes' colours, with a legend below.

@@ -1,0 +1,63 @@
+"""Atrous spatial pyramid pooling."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.features import Features, FeatureSpec, Level
+from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
+from vertebra.layers.norm import PooledBatchNorm
+from vertebra.layers.width import fitting_channels
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: sees the deepest level at several scales at once.
+
+    A 1x1 convolution, 3x3 convolutions of growing dilation and the mean of the whole map stand side by side; a 1x1
+    convolution joins them. It replaces the deepest level.
+
+    Args:
+        channels: width; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32.
+        separable: depthwise-separable 3x3 convolutions, as in DeepLabV3+.
+        dropout: after the joining convolution.
+    """
+
+    paper: ClassVar[str] = (
+        "Chen et al., Rethinking Atrous Convolution for Semantic Image Segmentation, 2017, arXiv 1706.05587"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        *,
+        channels: int | None = None,
+        rates: list[int] | None = None,
+        separable: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        in_spec.require_levels()
+        deepest = in_spec.levels[-1]
+        width = channels or fitting_channels(in_spec)
+        dilations = rates or [max(1, rate * 16 // deepest.stride) for rate in (6, 12, 18)]
+        block = SeparableConvNormAct if separable else ConvNormAct
+        self.branches = nn.ModuleList([ConvNormAct(deepest.channels, width, 1)])
+        self.branches.extend(block(deepest.channels, width, 3, dilation=rate) for rate in dilations)
+        self.pool = nn.Conv2d(deepest.channels, width, 1, bias=False)
+        self.pool_norm = PooledBatchNorm(width)
+        self.join = nn.Sequential(ConvNormAct(width * (len(dilations) + 2), width, 1), nn.Dropout(dropout))
+        self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(width, deepest.stride)])
+
+    def forward(self, features: Features) -> Features:
+        """The features with the deepest level seen at several scales."""
+        deepest = features.maps[-1]
+        seen = [branch(deepest) for branch in self.branches]
+        seen.append(self._whole(deepest).expand_as(seen[0]))
+        return features.with_maps([*features.maps[:-1], self.join(torch.cat(seen, dim=1))])
+
+    def _whole(self, deepest: Tensor) -> Tensor:
+        return self.pool_norm(self.pool(deepest.mean(dim=(2, 3), keepdim=True))).relu()

@@ -1,0 +1,52 @@
+"""The classic encoder."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from vertebra.features import Features, FeatureSpec, Level
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.width import fitting_channels
+
+
+class ConvEncoder(nn.Module):
+    """The classic encoder: blocks of convolution, normalisation, ReLU and pooling that compress the deepest level.
+
+    Without pooling the deepest level is replaced by its compressed form. With pooling each block halves the size, so
+    the compressed form is a new, coarser level, and the deepest one passes through as the others do.
+
+    Args:
+        channels: width of the compressed level; None: what fits the backbone.
+        depth: how many blocks.
+        pooling: whether each block ends with a 2x2 max pooling.
+    """
+
+    paper: ClassVar[str] = "Simonyan and Zisserman, Very Deep Convolutional Networks, ICLR 2015, arXiv 1409.1556"
+
+    def __init__(
+        self, in_spec: FeatureSpec, *, channels: int | None = None, depth: int = 1, pooling: bool = True
+    ) -> None:
+        super().__init__()
+        in_spec.require_levels()
+        deepest = in_spec.levels[-1]
+        width = channels or fitting_channels(in_spec)
+        layers: list[nn.Module] = []
+        for number in range(depth):
+            layers.append(ConvNormAct(deepest.channels if number == 0 else width, width))
+            if pooling:
+                layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
+        self.blocks = nn.Sequential(*layers)
+        self.pooling = pooling
+        if pooling:
+            levels = [*in_spec.levels, Level(width, deepest.stride * 2**depth)]
+        else:
+            levels = [*in_spec.levels[:-1], Level(width, deepest.stride)]
+        self.out_spec = in_spec.with_levels(levels)
+
+    def forward(self, features: Features) -> Features:
+        """The features with the deepest level compressed."""
+        compressed = self.blocks(features.maps[-1])
+        passed = features.maps if self.pooling else features.maps[:-1]
+        return features.with_maps([*passed, compressed])

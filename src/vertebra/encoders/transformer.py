@@ -1,0 +1,81 @@
+"""A transformer over the patches of the deepest level."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Level
+from vertebra.layers.attention import TransformerLayer
+from vertebra.layers.position import sine_position
+from vertebra.layers.width import fitting_channels
+
+HIDDEN = -1e4  # added to the logits of padding: exp() of it is 0 in every precision, and it is no infinity
+
+
+class TransformerEncoder(nn.Module):
+    """Transformer encoder: learns how features and image patches relate, wherever in the image they are.
+
+    The cells of the deepest level are the patches; each attends to all others of its image. Cells that lie wholly on
+    the canvas' padding are attended to by nobody. It replaces the deepest level.
+
+    Args:
+        width: features of a patch inside; None: what fits the backbone, at least 128.
+        depth: how many layers.
+        heads: attention heads; must divide the width.
+        mlp_ratio: hidden width of each layer's network, in widths.
+        dropout: in each layer.
+    """
+
+    paper: ClassVar[str] = (
+        "Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762; over an image's feature map as in "
+        "Carion et al., DETR, ECCV 2020, arXiv 2005.12872 (difference: normalisation before each layer)"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        *,
+        width: int | None = None,
+        depth: int = 2,
+        heads: int = 4,
+        mlp_ratio: float = 2.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        in_spec.require_levels()
+        deepest = in_spec.levels[-1]
+        self.width = width or fitting_channels(in_spec, least=128)
+        if self.width % heads or self.width % 4:
+            raise ConfigError(f"encoder 'transformer': width {self.width} must be a multiple of 4 and of heads {heads}")
+        self.stride = deepest.stride
+        self.project = nn.Conv2d(deepest.channels, self.width, 1)
+        self.layers = nn.ModuleList(
+            TransformerLayer(self.width, heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(self.width)
+        self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(self.width, deepest.stride)])
+
+    def forward(self, features: Features) -> Features:
+        """The features with the deepest level's patches related to each other."""
+        deepest = self.project(features.maps[-1])
+        batch, _, height, width = deepest.shape
+        tokens = deepest.flatten(2).transpose(1, 2)
+        tokens = tokens + sine_position(height, width, self.width, tokens)
+        bias = self._hide_padding(features.frame, height, width, tokens)
+        for layer in self.layers:
+            tokens = layer(tokens, bias)
+        related = self.norm(tokens).transpose(1, 2).reshape(batch, self.width, height, width)
+        return features.with_maps([*features.maps[:-1], related])
+
+    def _hide_padding(self, frame: Frame, height: int, width: int, like: Tensor) -> Tensor:
+        """(N, 1, 1, height * width) to add to attention's logits: 0, and a large negative number on padding."""
+        rows = torch.arange(height, device=like.device) * self.stride
+        columns = torch.arange(width, device=like.device) * self.stride
+        inside_rows = rows < frame.sizes[:, 0, None]
+        inside_columns = columns < frame.sizes[:, 1, None]
+        inside = (inside_rows[:, :, None] & inside_columns[:, None, :]).flatten(1)
+        return torch.where(inside, 0.0, HIDDEN).to(like.dtype)[:, None, None]

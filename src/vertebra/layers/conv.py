@@ -1,0 +1,61 @@
+"""Convolution, normalisation and activation, in the order that most networks use them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from vertebra.layers.norm import group_norm
+
+Norm = Literal["batch", "group", "none"]
+
+
+def make_norm(norm: Norm, channels: int) -> nn.Module:
+    """A normalisation layer by name; ``none`` is the identity."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return group_norm(channels) if norm == "group" else nn.Identity()
+
+
+class ConvNormAct(nn.Sequential):
+    """A convolution with "same" padding, then normalisation, then ReLU. It has a bias only where nothing normalises.
+
+    Args:
+        kernel_size: odd.
+        activation: whether ReLU follows.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        norm: Norm = "batch",
+        activation: bool = True,
+    ) -> None:
+        padding = dilation * (kernel_size - 1) // 2
+        conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=norm == "none"
+        )
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+        super().__init__(conv, make_norm(norm, out_channels), nn.ReLU(inplace=True) if activation else nn.Identity())
+
+
+class SeparableConvNormAct(nn.Sequential):
+    """A depthwise convolution followed by a pointwise one, each with BatchNorm and ReLU.
+
+    Chollet, Xception, CVPR 2017, arXiv 1610.02357; as DeepLabV3+ uses it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, *, dilation: int = 1) -> None:
+        super().__init__(
+            ConvNormAct(in_channels, in_channels, kernel_size, dilation=dilation, groups=in_channels),
+            ConvNormAct(in_channels, out_channels, 1),
+        )

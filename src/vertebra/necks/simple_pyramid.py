@@ -1,0 +1,82 @@
+"""The simple feature pyramid of ViTDet."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from vertebra.errors import JointError
+from vertebra.features import Features, FeatureSpec, Level
+from vertebra.layers.norm import LayerNorm2d
+from vertebra.layers.width import fitting_channels
+from vertebra.necks.fpn import CoarserLevels
+
+
+class SimplePyramid(nn.Module):
+    """Simple feature pyramid: makes finer and coarser levels out of the single level of a plain vision transformer.
+
+    From the last level at stride s come s/4 and s/2 by transposed convolutions, s itself, and 2s by pooling; then each
+    goes through a 1x1 and a 3x3 convolution with LayerNorm. A stride that does not halve to a whole number (7, from 14)
+    ends the finer ones: stride 14 gives 7, 14 and 28.
+
+    Args:
+        channels: width of all levels; None: what fits the backbone.
+        extra_levels: how many coarser levels than 2s are added.
+    """
+
+    paper: ClassVar[str] = (
+        "Li et al., Exploring Plain Vision Transformer Backbones for Object Detection, ECCV 2022, arXiv 2203.16527"
+    )
+
+    def __init__(self, in_spec: FeatureSpec, *, channels: int | None = None, extra_levels: int = 0) -> None:
+        super().__init__()
+        in_spec.require_levels()
+        if len(set(in_spec.strides)) > 1:
+            raise JointError(
+                "levels of one single stride", "Use neck 'fpn', which mixes the levels that are there already."
+            )
+        level = in_spec.levels[-1]
+        width = channels or fitting_channels(in_spec)
+        halvings = 2 if level.stride % 4 == 0 else 1 if level.stride % 2 == 0 else 0
+        scales = [_finer(level.channels, times) for times in range(halvings, 0, -1)]
+        scales += [_Scale(nn.Identity(), level.channels), _Scale(nn.MaxPool2d(2, 2, ceil_mode=True), level.channels)]
+        self.scales = nn.ModuleList(
+            nn.Sequential(
+                scale.body,
+                nn.Conv2d(scale.channels, width, 1, bias=False),
+                LayerNorm2d(width),
+                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                LayerNorm2d(width),
+            )
+            for scale in scales
+        )
+        self.coarser = CoarserLevels(width, extra_levels)
+        strides = [level.stride // 2**times for times in range(halvings, 0, -1)]
+        strides += [level.stride * 2**times for times in range(extra_levels + 2)]
+        self.out_spec = in_spec.with_levels([Level(width, stride) for stride in strides])
+
+    def forward(self, features: Features) -> Features:
+        """The pyramid over the last level."""
+        maps = [scale(features.maps[-1]) for scale in self.scales]
+        return features.with_maps([*maps, *self.coarser(maps[-1])])
+
+
+class _Scale:
+    """A change of scale and the channels that come out of it."""
+
+    def __init__(self, body: nn.Module, channels: int) -> None:
+        self.body = body
+        self.channels = channels
+
+
+def _finer(channels: int, times: int) -> _Scale:
+    """Doubles the size ``times`` times, halving the channels each time."""
+    layers: list[nn.Module] = []
+    for number in range(times):
+        half = max(1, channels // 2)
+        layers.append(nn.ConvTranspose2d(channels, half, 2, 2))
+        if number + 1 < times:
+            layers += [LayerNorm2d(half), nn.GELU()]
+        channels = half
+    return _Scale(nn.Sequential(*layers), channels)

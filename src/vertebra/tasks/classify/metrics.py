@@ -1,0 +1,134 @@
+"""Metrics of the classify task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import binary_average_precision
+
+from vertebra.errors import DataError
+from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.types import ClassifyPrediction
+from vertebra.tasks.metric import TaskMetric, gathered, named
+
+
+def build_metric(labels: ClassifyLabels) -> TaskMetric:
+    """The metric for exclusive or for overlapping classes."""
+    return ExclusiveMetric(labels) if labels.exclusive else MultiLabelMetric(labels)
+
+
+class ExclusiveMetric(TaskMetric):
+    """Metrics where each image is of one class.
+
+    ``accuracy`` (the likeliest class is right), ``top_5`` (the right one is among the five likeliest; only of more
+    than five classes), ``f1`` (mean over the classes that occur in truth or prediction), and ``class/NAME``, the
+    accuracy on the images of each class.
+    """
+
+    right: Tensor
+    predicted: Tensor
+    true: Tensor
+    in_top: Tensor
+
+    def __init__(self, labels: ClassifyLabels) -> None:
+        super().__init__(labels)
+        for name in ("right", "predicted", "true"):
+            self.add_state(name, torch.zeros(labels.class_count, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("in_top", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.reset()
+
+    def update(self, predictions: Sequence[ClassifyPrediction], truths: Sequence[ClassifyAnnotation]) -> None:
+        """Add the predictions of some images and their annotations, in the same order.
+
+        Raises:
+            DataError: a label is no class id.
+        """
+        if not predictions:
+            return
+        count = len(self.classes)
+        truth = np.asarray([int(annotation.label) for annotation in truths], dtype=np.int64)
+        wrong = truth[(truth < 0) | (truth >= count)]
+        if len(wrong):
+            raise DataError(f"label {wrong[0]} is no class id: there are {count} classes")
+        probabilities = np.stack([prediction.probabilities for prediction in predictions])
+        ranking = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        answer = ranking[:, 0]
+        self.right += self._tally(truth[answer == truth])
+        self.predicted += self._tally(answer)
+        self.true += self._tally(truth)
+        self.in_top += int((ranking == truth[:, None]).sum())
+
+    def _tally(self, ids: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.bincount(ids, minlength=len(self.classes))).to(self.device)
+
+    def compute(self) -> dict[str, float]:
+        """The metrics of all that was added; empty if that is nothing."""
+        right, predicted, true = (tally.cpu().double() for tally in (self.right, self.predicted, self.true))
+        images = true.sum().item()
+        if not images:
+            return {}
+        occurs = predicted + true > 0
+        metrics = {"accuracy": right.sum().item() / images}
+        if len(self.classes) > 5:
+            metrics["top_5"] = self.in_top.item() / images
+        metrics["f1"] = (2 * right / (predicted + true))[occurs].mean().item()
+        return metrics | named("class", self.classes, (right / true).tolist(), (true > 0).tolist())
+
+
+class MultiLabelMetric(TaskMetric):
+    """Metrics where an image may be of any set of classes.
+
+    ``f1`` at a threshold of 0.5 (mean over the classes that occur in truth or prediction), ``map`` (mean over the
+    classes that occur of the area under the precision-recall curve), ``accuracy`` (the share of right yes-or-no
+    answers, which is high wherever most answers are no), and ``f1/NAME`` and ``map/NAME`` of each class.
+    """
+
+    scores: list[Tensor]
+    truths: list[Tensor]
+
+    def __init__(self, labels: ClassifyLabels) -> None:
+        super().__init__(labels)
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("truths", [], dist_reduce_fx="cat")
+        self.reset()
+
+    def update(self, predictions: Sequence[ClassifyPrediction], truths: Sequence[ClassifyAnnotation]) -> None:
+        """Add the predictions of some images and their annotations, in the same order.
+
+        Raises:
+            DataError: a label is not (K,) of 0 and 1.
+        """
+        count = len(self.classes)
+        for annotation in truths:
+            label = np.asarray(annotation.label)
+            if label.shape != (count,) or not np.isin(label, (0, 1)).all():
+                raise DataError(f"a multi-label annotation must be ({count},) of 0 and 1, got {label!r}")
+        for state, rows in (
+            (self.scores, [prediction.probabilities for prediction in predictions]),
+            (self.truths, [annotation.label for annotation in truths]),
+        ):
+            values = np.asarray(rows, dtype=np.float32).reshape(-1, count)
+            state.append(torch.from_numpy(values).to(self.device))
+
+    def compute(self) -> dict[str, float]:
+        """The metrics of all that was added; empty if that is nothing."""
+        scores, truth = gathered(self.scores), gathered(self.truths).long()
+        if not len(scores):
+            return {}
+        answer = (scores >= 0.5).long()
+        right, said, true = (answer * truth).sum(0).double(), answer.sum(0), truth.sum(0)
+        f1, occurs = 2 * right / (said + true), said + true > 0
+        precision = torch.zeros(len(self.classes), dtype=torch.float64)
+        for k in true.nonzero().flatten().tolist():
+            precision[k] = binary_average_precision(scores[:, k], truth[:, k])
+        metrics = {"accuracy": (answer == truth).double().mean().item()}
+        if occurs.any():
+            metrics["f1"] = f1[occurs].mean().item()
+        if true.any():
+            metrics["map"] = precision[true > 0].mean().item()
+        metrics |= named("f1", self.classes, f1.tolist(), occurs.tolist())
+        return metrics | named("map", self.classes, precision.tolist(), (true > 0).tolist())

@@ -1,0 +1,30 @@
+"""From decoded arrays to predictions of the classify task (numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.types import ClassifyPrediction
+
+if TYPE_CHECKING:
+    from vertebra.preprocess.plan import Placement
+    from vertebra.tasks.picture import ImageLike
+
+
+def from_decoded(
+    decoded: Sequence[np.ndarray], placement: Placement, spec: ClassifyLabels, image: ImageLike | None = None
+) -> ClassifyPrediction:
+    """The prediction of one image.
+
+    Args:
+        decoded: one image's arrays of `ClassifyDecoded`, in its order: probabilities (K,).
+        placement: where the image lies on the canvas; of no consequence here, taken because every task takes it.
+        spec: the classes.
+        image: what was predicted on, for pictures.
+    """
+    (probabilities,) = decoded
+    return ClassifyPrediction(np.asarray(probabilities, dtype=np.float32), spec, image)

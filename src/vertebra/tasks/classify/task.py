@@ -1,0 +1,31 @@
+"""The classify task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.predictions import from_decoded
+from vertebra.tasks.classify.types import ClassifyPrediction
+from vertebra.tasks.task import Task
+
+if TYPE_CHECKING:
+    from vertebra.tasks.metric import TaskMetric
+
+
+def _metric(labels: ClassifyLabels) -> TaskMetric:
+    from vertebra.tasks.classify.metrics import build_metric
+
+    return build_metric(labels)
+
+
+CLASSIFY = Task(
+    name="classify",
+    labels=ClassifyLabels,
+    annotation=ClassifyAnnotation,
+    prediction=ClassifyPrediction,
+    best_metric="accuracy",
+    from_decoded=from_decoded,
+    metric=_metric,
+)

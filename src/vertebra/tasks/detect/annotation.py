@@ -1,0 +1,22 @@
+"""The truth of one image for the detect task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class DetectAnnotation:
+    """The objects in an image; none (M = 0) is an image with nothing in it.
+
+    Attributes:
+        boxes: (M, 4) float32, xyxy in the original image's pixels.
+        labels: (M,) int64 class ids.
+        crowd: (M,) bool, True for a box that marks a crowd or a region to ignore.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray

@@ -1,0 +1,40 @@
+"""From decoded arrays to predictions of the detect task (numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.types import DetectPrediction
+
+if TYPE_CHECKING:
+    from vertebra.preprocess.plan import Placement
+    from vertebra.tasks.picture import ImageLike
+
+
+def from_decoded(
+    decoded: Sequence[np.ndarray], placement: Placement, spec: DetectLabels, image: ImageLike | None = None
+) -> DetectPrediction:
+    """The prediction of one image: boxes in the original image's pixels, clipped to it.
+
+    A box that lies wholly beside the image (on the padding of the canvas) is dropped.
+
+    Args:
+        decoded: one image's arrays of `DetectDecoded`, in its order: boxes (D, 4) xyxy in canvas pixels, scores (D,),
+            labels (D,) and count (), how many of the D are real.
+        placement: where the image lies on the canvas.
+        spec: the classes.
+        image: what was predicted on, for pictures.
+    """
+    canvas_boxes, scores, labels, real = decoded
+    count = int(real)
+    height, width = placement.original
+    boxes = np.asarray(placement.boxes_to_image(np.asarray(canvas_boxes, dtype=np.float32)[:count]))
+    boxes = np.clip(boxes.reshape(-1, 4), 0, np.asarray([width, height, width, height])).astype(np.float32)
+    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    scores = np.asarray(scores, dtype=np.float32)[:count]
+    labels = np.asarray(labels, dtype=np.int64)[:count]
+    return DetectPrediction(boxes[inside], scores[inside], labels[inside], spec, image)

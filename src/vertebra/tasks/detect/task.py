@@ -1,0 +1,31 @@
+"""The detect task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.predictions import from_decoded
+from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.task import Task
+
+if TYPE_CHECKING:
+    from vertebra.tasks.metric import TaskMetric
+
+
+def _metric(labels: DetectLabels) -> TaskMetric:
+    from vertebra.tasks.detect.metrics import build_metric
+
+    return build_metric(labels)
+
+
+DETECT = Task(
+    name="detect",
+    labels=DetectLabels,
+    annotation=DetectAnnotation,
+    prediction=DetectPrediction,
+    best_metric="map",
+    from_decoded=from_decoded,
+    metric=_metric,
+)

@@ -1,0 +1,53 @@
+"""What the metrics of all tasks have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from vertebra.tasks.base import LabelSpec
+
+
+class TaskMetric(Metric):  # type: ignore[misc]
+    """Compares predictions with the truth, over any number of batches and processes.
+
+    ``update`` takes predictions and annotations of the same images; ``compute`` gives plain numbers by name, gathered
+    over all processes; ``reset`` forgets all. A number that has no meaning (a class that does not occur) is left out.
+
+    Args:
+        labels: the classes.
+    """
+
+    full_state_update = False
+
+    def __init__(self, labels: LabelSpec) -> None:
+        super().__init__()
+        self.classes = labels.classes
+
+    def reset(self) -> None:
+        """Forget all. The empty update lets a process that sees no image take part when states are gathered."""
+        super().reset()
+        self.update([], [])
+
+    @abstractmethod
+    def update(self, predictions: Sequence[Any], truths: Sequence[Any]) -> None:
+        """Add the predictions of some images and their annotations, in the same order."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """The metrics of all that was added, by name."""
+
+
+def named(prefix: str, classes: Sequence[str], values: Sequence[float], known: Sequence[bool]) -> dict[str, float]:
+    """One entry ``prefix/class`` for each class whose value is known."""
+    return {f"{prefix}/{name}": float(value) for name, value, k in zip(classes, values, known, strict=True) if k}
+
+
+def gathered(state: list[Tensor] | Tensor) -> Tensor:
+    """All rows of a state that grows, on the CPU: a list of pieces, or one tensor after processes were gathered."""
+    return (state if isinstance(state, Tensor) else torch.cat(state)).cpu()

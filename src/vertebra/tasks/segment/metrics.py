@@ -1,0 +1,139 @@
+"""Metrics of the segment task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vertebra.errors import DataError
+from vertebra.tasks.metric import TaskMetric, named
+from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.types import SegmentPrediction
+
+
+def build_metric(labels: SegmentLabels) -> TaskMetric:
+    """The metric for exclusive or for overlapping classes."""
+    return ExclusiveMetric(labels) if labels.exclusive else OverlappingMetric(labels)
+
+
+class ExclusiveMetric(TaskMetric):
+    """Metrics where each pixel is of one class.
+
+    ``mean_iou`` and ``mean_dice`` (over the classes that occur in truth or prediction), ``pixel_accuracy``, and
+    ``iou/NAME`` of each class that occurs. All pixels of all images are counted together; those that the truth
+    ignores count nowhere.
+    """
+
+    confusion: Tensor
+
+    def __init__(self, labels: SegmentLabels) -> None:
+        super().__init__(labels)
+        self.ignore_index = labels.ignore_index
+        count = labels.class_count
+        self.add_state("confusion", torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
+        self.reset()
+
+    def update(self, predictions: Sequence[SegmentPrediction], truths: Sequence[SegmentAnnotation]) -> None:
+        """Add the predictions of some images and their annotations, in the same order.
+
+        Raises:
+            DataError: a mask has another size than the prediction, or a value that no class has.
+        """
+        count = len(self.classes)
+        for prediction, annotation in zip(predictions, truths, strict=True):
+            truth = np.asarray(annotation.mask)
+            _check_size(prediction, truth)
+            counted = truth != self.ignore_index
+            true, answer = truth[counted].astype(np.int64), prediction.mask[counted].astype(np.int64)
+            if true.size and (true.min() < 0 or true.max() >= count):
+                wrong = true[(true < 0) | (true >= count)][0]
+                raise DataError(
+                    f"the mask has the value {wrong}: there are {count} classes; ignore: {self.ignore_index}"
+                )
+            pairs = np.bincount(true * count + answer, minlength=count * count).reshape(count, count)
+            self.confusion += torch.from_numpy(pairs).to(self.device)
+
+    def compute(self) -> dict[str, float]:
+        """The metrics of all that was added; empty if that is no pixel."""
+        confusion = self.confusion.cpu().double()
+        right = confusion.diag()
+        return _overlap_metrics(self.classes, right, confusion.sum(1), confusion.sum(0), right.sum(), confusion.sum())
+
+
+class OverlappingMetric(TaskMetric):
+    """Metrics where each class has a mask of its own.
+
+    The same names as for exclusive classes; ``pixel_accuracy`` is the share of right yes-or-no answers over all
+    pixels and classes.
+    """
+
+    right: Tensor
+    true: Tensor
+    predicted: Tensor
+    agreed: Tensor
+    counted: Tensor
+
+    def __init__(self, labels: SegmentLabels) -> None:
+        super().__init__(labels)
+        self.ignore_index = labels.ignore_index
+        for name in ("right", "true", "predicted", "agreed", "counted"):
+            self.add_state(name, torch.zeros(labels.class_count, dtype=torch.int64), dist_reduce_fx="sum")
+        self.reset()
+
+    def update(self, predictions: Sequence[SegmentPrediction], truths: Sequence[SegmentAnnotation]) -> None:
+        """Add the predictions of some images and their annotations, in the same order.
+
+        Raises:
+            DataError: a mask has another size than the prediction, or a value that is neither 0, 1 nor ignored.
+        """
+        for prediction, annotation in zip(predictions, truths, strict=True):
+            truth = self._layers(np.asarray(annotation.mask))
+            _check_size(prediction, truth)
+            counted = truth != self.ignore_index
+            if not np.isin(truth[counted], (0, 1)).all():
+                raise DataError(f"masks of overlapping classes hold 0, 1 or {self.ignore_index}, got other values")
+            true, answer = (truth == 1) & counted, prediction.mask.astype(bool) & counted
+            self.right += self._tally(true & answer)
+            self.true += self._tally(true)
+            self.predicted += self._tally(answer)
+            self.agreed += self._tally((true == answer) & counted)
+            self.counted += self._tally(counted)
+
+    def _layers(self, mask: np.ndarray) -> np.ndarray:
+        """(K, H, W) of 0 and 1; a mask (H, W) of class ids is taken apart."""
+        if mask.ndim == 3:
+            return mask
+        layers = mask[None] == np.arange(len(self.classes))[:, None, None]
+        return np.where(mask[None] == self.ignore_index, self.ignore_index, layers)
+
+    def _tally(self, layers: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.count_nonzero(layers, axis=(1, 2))).to(self.device)
+
+    def compute(self) -> dict[str, float]:
+        """The metrics of all that was added; empty if that is no pixel."""
+        right, true, predicted = (tally.cpu().double() for tally in (self.right, self.true, self.predicted))
+        return _overlap_metrics(self.classes, right, true, predicted, self.agreed.sum(), self.counted.sum())
+
+
+def _overlap_metrics(
+    classes: Sequence[str], right: Tensor, true: Tensor, predicted: Tensor, agreed: Tensor, counted: Tensor
+) -> dict[str, float]:
+    """All metrics from pixel counts: of each class (K,), and of right answers among all."""
+    if not counted.item():
+        return {}
+    occurs = true + predicted > 0
+    iou, dice = right / (true + predicted - right), 2 * right / (true + predicted)
+    metrics = {}
+    if occurs.any():
+        metrics = {"mean_iou": iou[occurs].mean().item(), "mean_dice": dice[occurs].mean().item()}
+    metrics["pixel_accuracy"] = agreed.item() / counted.item()
+    return metrics | named("iou", classes, iou.tolist(), occurs.tolist())
+
+
+def _check_size(prediction: SegmentPrediction, truth: np.ndarray) -> None:
+    if prediction.mask.shape != truth.shape:
+        raise DataError(f"the prediction's mask is {prediction.mask.shape}, the annotation's {truth.shape}")

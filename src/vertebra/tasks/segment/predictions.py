@@ -1,0 +1,96 @@
+"""From decoded arrays to predictions of the segment task (numpy and Pillow only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from vertebra.errors import ConfigError
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.types import SegmentPrediction
+
+if TYPE_CHECKING:
+    from vertebra.preprocess.plan import Placement
+    from vertebra.tasks.picture import ImageLike
+
+
+def from_decoded(
+    decoded: Sequence[np.ndarray],
+    placement: Placement,
+    spec: SegmentLabels,
+    image: ImageLike | None = None,
+    *,
+    threshold: float = 0.5,
+    keep_probabilities: bool = False,
+) -> SegmentPrediction:
+    """The prediction of one image: its probabilities are resized to the original size, then each pixel is decided.
+
+    Args:
+        decoded: one image's arrays of `SegmentDecoded`, in its order: probabilities (K, h, w) on the canvas.
+        placement: where the image lies on the canvas.
+        spec: the classes.
+        image: what was predicted on, for pictures.
+        threshold: the probability from which a pixel is of a class, where classes may overlap.
+        keep_probabilities: keep all K maps of the original size; they take 4 bytes a pixel and class.
+
+    Raises:
+        ConfigError: the canvas shows only a part of the image (a centre crop), so most pixels have no answer.
+    """
+    if not _whole(placement):
+        raise ConfigError(
+            "segmentation needs the whole image on the canvas, but a centre crop leaves out its rim; "
+            "preprocess with letterbox or resize"
+        )
+    top, left = placement.top, placement.left
+    height, width = placement.size
+    (probabilities,) = decoded
+    valid = np.asarray(probabilities, dtype=np.float32)[:, top : top + height, left : left + width]
+    if keep_probabilities:
+        resized = np.stack([_resize(layer, placement.original) for layer in valid])
+        mask = resized.argmax(axis=0).astype(_id_type(spec)) if spec.exclusive else resized >= threshold
+        return SegmentPrediction(mask, spec, resized, image)
+    if spec.exclusive:
+        return SegmentPrediction(_winners(valid, placement.original).astype(_id_type(spec)), spec, None, image)
+    layers = np.stack([_resize(layer, placement.original) >= threshold for layer in valid])
+    return SegmentPrediction(layers, spec, None, image)
+
+
+def _whole(placement: Placement) -> bool:
+    """Whether the canvas shows all of the image, give or take a rounded pixel."""
+    scales = (placement.scale_y, placement.scale_x)
+    return all(
+        valid >= side * scale - 1 for valid, side, scale in zip(placement.size, placement.original, scales, strict=True)
+    )
+
+
+def _id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:
+    return np.uint8 if spec.class_count <= 256 else np.uint16
+
+
+def _resize(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) float32, bilinearly resized to ``size`` (height, width), antialiased where it shrinks."""
+    if layer.shape == size:
+        return layer
+    resized = Image.fromarray(np.ascontiguousarray(layer)).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def _winners(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The likeliest class of each pixel (H, W), of maps (K, h, w) resized one after the other.
+
+    One map of the original size is held at a time. The weights of a bilinear resize are positive and sum to one, so
+    the likeliest class of a pixel has at least a K-th of the least sum anywhere: a class that reaches this nowhere
+    wins nowhere, and is not resized.
+    """
+    floor = float(probabilities.sum(axis=0).min()) / len(probabilities)
+    best = np.full(size, -np.inf, dtype=np.float32)
+    winners = np.zeros(size, dtype=np.int64)
+    for class_id in np.flatnonzero(probabilities.max(axis=(1, 2)) >= 0.999 * floor):
+        layer = _resize(probabilities[class_id], size)
+        better = layer > best
+        winners[better] = class_id
+        np.maximum(best, layer, out=best)
+    return winners

@@ -1,0 +1,31 @@
+"""The segment task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.predictions import from_decoded
+from vertebra.tasks.segment.types import SegmentPrediction
+from vertebra.tasks.task import Task
+
+if TYPE_CHECKING:
+    from vertebra.tasks.metric import TaskMetric
+
+
+def _metric(labels: SegmentLabels) -> TaskMetric:
+    from vertebra.tasks.segment.metrics import build_metric
+
+    return build_metric(labels)
+
+
+SEGMENT = Task(
+    name="segment",
+    labels=SegmentLabels,
+    annotation=SegmentAnnotation,
+    prediction=SegmentPrediction,
+    best_metric="mean_iou",
+    from_decoded=from_decoded,
+    metric=_metric,
+)

@@ -1,0 +1,54 @@
+"""What a task is to the rest of the house: its types, and the way to its predictions and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vertebra.tasks.base import LabelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from vertebra.tasks.metric import TaskMetric
+    from vertebra.tasks.picture import ImageLike
+
+
+class Prediction(Protocol):
+    """What predictions of all tasks can do."""
+
+    @property
+    def image(self) -> ImageLike | None:
+        """What was predicted on; None where it is not known."""
+
+    def draw(self, image: ImageLike | None = None) -> Image.Image:
+        """A picture of the prediction, on the given image or on the one that was predicted on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, with class names."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. Nothing here loads torch before ``metric`` is called.
+
+    Attributes:
+        name: its name in configs ("detect").
+        labels: the class of its label specification.
+        annotation: the class of the truth of one image.
+        prediction: the class of the prediction of one image.
+        best_metric: the metric that picks the best weights, unless the user names another.
+        from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
+            specification and the image (or None) to its prediction; numpy only.
+        metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
+    """
+
+    name: str
+    labels: type[LabelSpec]
+    annotation: type[Any]
+    prediction: type[Any]
+    best_metric: str
+    from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Any]
+    metric: Callable[[Any], TaskMetric]

@@ -1,0 +1,263 @@
+"""A run from its config to its folder: train, resume, evaluate."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from vertebra.build import build, canvas_size, default_resize
+from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
+from vertebra.data.loaders import build_loader
+from vertebra.data.samples import MixedData
+from vertebra.data.sampler import MixSampler
+from vertebra.data.transforms import Augment
+from vertebra.errors import ConfigError, DataError, RunError
+from vertebra.inference.devices import pick_device
+from vertebra.model import VisionModel
+from vertebra.preprocess.plan import Plan
+from vertebra.tasks.base import LabelSpec
+from vertebra.training.evaluation import evaluate_loader
+from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, new_folder
+from vertebra.training.progress import ProgressDisplay
+from vertebra.training.report import write_report
+from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
+from vertebra.training.step import TrainingModule
+from vertebra.weights.model_file import load, model_path
+
+
+def train(config: str | Path | Mapping[str, Any] | None = None, *, out: str | Path | None = None, **options: Any) -> Path:
+    """Trains a model.
+
+    Args:
+        config: a YAML file, or the same as a mapping; or nothing, with ``data``, ``model`` and ``train`` as keywords.
+        out: the run folder to make; by default ``runs/<first branch>``, with a number if that is taken.
+        options: sections of the config, over those of ``config``.
+
+    Returns:
+        The run folder, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``
+        and ``report.html``.
+
+    Raises:
+        VertebraError: something is wrong with the config, the data or the folder; the message says what.
+    """
+    if config is None or isinstance(config, Mapping):
+        raw, where = dict(config or {}), "config"
+    else:
+        raw, where = read_raw(Path(config)), str(config)
+    for section, values in options.items():
+        old = raw.get(section)
+        raw[section] = {**old, **values} if isinstance(old, dict) and isinstance(values, Mapping) else values
+    return train_raw(raw, out=None if out is None else Path(out), where=where)
+
+
+def train_raw(raw: dict[str, Any], *, overrides: Sequence[str] = (), out: Path | None = None, where: str = "config") -> Path:
+    """Like `train`, from plain values with ``key=value`` overrides."""
+    config = Config.from_raw(override(raw, overrides), where)
+    opened = open_split(config, "train")
+    config = complete(config, opened)
+    folder = new_folder(out) if out is not None else new_folder(free_folder(Path("runs") / next(iter(config.model.branches))))
+    torch.manual_seed(config.train.seed)
+    model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
+    (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+    _run(config, model, opened, folder, resume=False)
+    return folder
+
+
+def resume_run(folder: Path) -> Path:
+    """Goes on with a run where it stopped; it ends with the same weights as one that never stopped."""
+    if not (folder / CONFIG).exists():
+        raise RunError(f"{folder} is no run folder (it has no {CONFIG})")
+    if not (folder / LAST).exists():
+        raise RunError(f"{folder} has no {LAST}: the run stopped before its first save; start it again with another --out")
+    config = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
+    model = build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
+    _run(config, model, open_split(config, "train"), folder, resume=True)
+    return folder
+
+
+def complete(config: Config, opened: Opened) -> Config:
+    """The config with everything written out that the data decides: classes, canvas and the way onto it."""
+    whole = config.model_copy(deep=True)
+    for name, branch in whole.model.branches.items():
+        branch.task = branch_tasks(config)[name]
+        if branch.classes is None:
+            if name not in opened.classes:
+                raise ConfigError(f"branch '{name}': no training data is labelled for it; name it in a source's 'branches'")
+            branch.classes = list(opened.classes[name])
+    tasks = set(branch_tasks(config).values())
+    if whole.train.image_size is None:
+        whole.train.image_size = list(fitting_size([source.index for source in opened.sources], tasks))
+    whole.train.image_size = list(canvas_size(whole.train.image_size, tasks))
+    whole.train.resize = whole.train.resize or default_resize(tasks)  # type: ignore[assignment]
+    return whole
+
+
+def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
+    """The untrained model of a config, without reading pretrained weights; data are opened only for class names."""
+    config = Config.from_raw(raw, where)
+    if any(branch.classes is None for branch in config.model.branches.values()):
+        config = complete(config, open_split(config, "train"))
+    return build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
+
+
+def _run(config: Config, model: VisionModel, opened: Opened, folder: Path, *, resume: bool) -> None:
+    recipe = config.train
+    _say(*opened.notes, f"backbone: {model.backbone.origin}")  # type: ignore[list-item]
+    labels = {name: model.branch(name).labels for name in model.branches}
+    train_loader = training_loader(config, opened, labels, model.plan)
+    val_loader = evaluation_loader(model, open_split(config, "val"), recipe.batch_size, _workers(recipe), recipe.seed)
+    module = TrainingModule(model, recipe, recipe.epochs * len(train_loader), bool(model.backbone.pretrained))  # type: ignore[arg-type]
+    keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
+    trainer = make_trainer(recipe, [keeper, ProgressDisplay()], len(model.branches))
+    _prepare(model)
+    with warnings.catch_warnings():
+        _silence()
+        try:
+            trainer.fit(module, train_loader, val_loader, ckpt_path=str(folder / LAST) if resume else None)
+        except Interrupted:
+            raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
+    for loader in (train_loader, val_loader):
+        _say(*loader.dataset.notes())
+    if trainer.is_global_zero:
+        write_report(folder, load(folder / BEST), val_loader)
+        _say(f"best {keeper.best_score:.4f}; run folder {folder}")
+
+
+def training_loader(config: Config, opened: Opened, labels: Mapping[str, LabelSpec], plan: Plan) -> Any:
+    """The loader of training steps: each is a list of ``accumulate`` micro batches."""
+    recipe = config.train
+    dataset = MixedData(
+        opened.sources,
+        labels,
+        plan,
+        Augment.preset(recipe.augment),
+        seed=recipe.seed,
+    )
+    rank, world = _process()
+    sampler = MixSampler(
+        dataset,
+        batch_size=recipe.batch_size * recipe.accumulate,
+        seed=recipe.seed,
+        rank=rank,
+        world_size=world,
+    )
+    return build_loader(dataset, sampler, workers=_workers(recipe), chunks=recipe.accumulate)
+
+
+def evaluation_loader(model: VisionModel, opened: Opened, batch_size: int, workers: int, seed: int = 0) -> Any:
+    """The loader of labelled images in order, with their truths."""
+    labels = {name: model.branch(name).labels for name in model.branches}
+    dataset = MixedData(opened.sources, labels, model.plan, None, seed=seed)
+    rank, world = _process()
+    sampler = MixSampler(dataset, batch_size=batch_size, seed=seed, rank=rank, world_size=world, shuffle=False)
+    return build_loader(dataset, sampler, workers=workers)
+
+
+def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], branch_count: int) -> pl.Trainer:
+    """Lightning's trainer for a recipe."""
+    several = isinstance(recipe.devices, list) and len(recipe.devices) > 1 or recipe.devices not in (1, "1") and torch.cuda.device_count() > 1
+    strategy: str = recipe.strategy
+    if strategy == "auto" and (several or recipe.num_nodes > 1):
+        strategy = "ddp_find_unused_parameters_true" if branch_count > 1 else "ddp"
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    return pl.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        num_nodes=recipe.num_nodes,
+        strategy=strategy,
+        precision=choose_precision(recipe),  # type: ignore[arg-type]
+        max_epochs=recipe.epochs,
+        check_val_every_n_epoch=recipe.evaluate_every,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def choose_precision(recipe: TrainConfig) -> str:
+    """Mixed bfloat16 where the device computes in it faster, else 32 bit."""
+    if recipe.precision != "auto":
+        return {"32": "32-true"}.get(recipe.precision, recipe.precision)
+    device = pick_device(None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator))
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bf16-mixed"
+    return "32-true"
+
+
+def evaluate(
+    source: str | Path,
+    *,
+    split: str = "test",
+    data: str | Path | None = None,
+    batch_size: int = 8,
+    device: str | None = None,
+) -> dict[str, float]:
+    """Metrics of a trained model, keyed ``branch/metric``.
+
+    Args:
+        source: a run folder, or a model file (then ``data`` must be given).
+        split: "train", "val" or "test".
+        data: another data set than the run's own, for all branches.
+    """
+    model = load(source)
+    config_path = model_path(source).with_name(CONFIG)
+    if data is None and not config_path.exists():
+        raise ConfigError(f"{source} is a model file without its run's {CONFIG}; say which data set with --data")
+    if split not in ("train", "val", "test"):
+        raise DataError(f"split '{split}' does not exist; choose train, val or test")
+    if config_path.exists():
+        raw = read_raw(config_path)
+    else:
+        raw = {"data": str(data), "model": model.config}
+    config = Config.from_raw(raw, str(config_path))
+    sources = None if data is None else [SourceConfig(path=str(data))]
+    for name, branch in config.model.branches.items():
+        branch.classes = list(model.branch(name).labels.classes)
+    opened = open_split(config, split, sources=sources)
+    _say(*opened.notes)
+    loader = evaluation_loader(model, opened, batch_size, _workers(config.train))
+    scores = evaluate_loader(model, loader, pick_device(device))
+    _say(*loader.dataset.notes())
+    return scores
+
+
+def _prepare(model: VisionModel) -> None:
+    """Channels last: the layout in which convolutions are fastest on CPUs and GPUs."""
+    model.to(memory_format=torch.channels_last)
+
+
+def _process() -> tuple[int, int]:
+    """(rank, world size) of this process, from what launchers put into the environment."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _workers(recipe: TrainConfig) -> int:
+    if recipe.workers is not None:
+        return recipe.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(0, cores - 1))
+
+
+def _silence() -> None:
+    """Lightning's advice on loaders and devices, which the recipe has already decided."""
+    for message in (".*does not have many workers.*", ".*available but not used.*", ".*torch.utils.data.*", ".*litlogger.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)

@@ -1,0 +1,110 @@
+"""From the data section of a config to data sets that the loaders read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vertebra.config import BranchConfig, Config, SourceConfig
+from vertebra.data.index import Index
+from vertebra.data.open import open_data
+from vertebra.data.samples import Source
+from vertebra.errors import ConfigError, DataError
+from vertebra.parts import find
+
+
+@dataclass
+class Opened:
+    """The data sets of one split, as they came from disk.
+
+    Attributes:
+        sources: what the loaders read.
+        classes: class names by branch, from the first source that names them.
+        notes: counted, named warnings of the readers.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def branch_tasks(config: Config) -> dict[str, str]:
+    """The task of each branch."""
+    return {
+        name: branch.task or str(find("decoder", branch.decoder.name).task)
+        for name, branch in config.model.branches.items()
+    }
+
+
+def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | None = None) -> Opened:
+    """Opens all sources of a split.
+
+    Args:
+        split: "train", "val" or "test".
+        sources: other sources than the config's.
+
+    Raises:
+        DataError: a source is missing or wrong, or the split is empty.
+    """
+    opened = Opened()
+    tasks = branch_tasks(config)
+    for source in getattr(config.data, split) if sources is None else sources:
+        for names in _by_labels(source, config.model.branches):
+            opened.sources.append(_open(source, names, tasks, config, split, opened))
+    if not opened.sources:
+        raise ConfigError(f"data.{split}: no data set is given")
+    return opened
+
+
+def _by_labels(source: SourceConfig, branches: Mapping[str, BranchConfig]) -> list[list[str]]:
+    """The branches of a source, one by one: each reads the same files with the eyes of its own task."""
+    return [[name] for name in source.branches or list(branches)]
+
+
+def _open(
+    source: SourceConfig, names: list[str], tasks: Mapping[str, str], config: Config, split: str, opened: Opened
+) -> Source:
+    name = names[0]
+    branch = config.model.branches[name]
+    index: Index = open_data(
+        Path(source.path),
+        tasks[name],
+        source.split or split,
+        format=source.format,
+        classes=branch.classes,
+        ignore_index=source.ignore_index,
+        seed=config.train.seed,
+        exclusive=branch.exclusive,
+    )
+    if not len(index):
+        raise DataError(f"{source.path}: no image in split '{source.split or split}'")
+    opened.classes.setdefault(name, index.labels[tasks[name]].classes)
+    opened.notes += [f"{source.path}: {note}" for note in index.notes]
+    return Source(index=index, branches={name: tasks[name]}, ratio=source.ratio)
+
+
+def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, looked_at: int = 32) -> tuple[int, int]:
+    """A canvas for a data set: the median shape of its images, its long side at most ``longest``, in multiples of 32.
+
+    Where all branches classify it is 224x224, whatever the images.
+    """
+    if tasks == {"classify"}:
+        return (224, 224)
+    shapes = []
+    for index in indices:
+        for row in np.linspace(0, len(index) - 1, min(looked_at, len(index)), dtype=int):
+            try:
+                with Image.open(index.path(int(row))) as image:
+                    shapes.append((image.height, image.width))
+            except OSError:
+                continue  # whatever cannot be read is counted and named when it is its turn
+    if not shapes:
+        raise DataError(f"{indices[0].root}: none of its first images can be read")
+    height, width = np.median(np.array(shapes, dtype=float), axis=0)
+    scale = min(1.0, longest / max(height, width))
+    fitted = [max(64, int(round(side * scale / 32)) * 32) for side in (height, width)]
+    return (fitted[0], fitted[1])

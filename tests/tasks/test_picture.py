@@ -1,0 +1,67 @@
+"""What all pictures share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vertebra.errors import DataError
+from vertebra.tasks.picture import enlarge, fit_text, open_picture, tag_size, text_width
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2), (5, 7, 3), (5, 7, 4), (5, 7, 6)])
+def test_arrays_of_any_channels_become_rgb(shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    picture = open_picture(array)
+    assert (picture.mode, picture.size) == ("RGB", (7, 5))
+    first = array if array.ndim == 2 else array[:, :, 0]
+    assert np.array_equal(np.asarray(picture)[:, :, 0], first)
+
+
+def test_other_depths_are_stretched() -> None:
+    deep = open_picture(np.asarray([[1000, 3000]], dtype=np.uint16))
+    assert np.asarray(deep)[0, :, 0].tolist() == [0, 255]
+    unit = open_picture(np.asarray([[0.0, 0.5]], dtype=np.float32))
+    assert np.asarray(unit)[0, :, 0].tolist() == [0, 128]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_pillow_modes_become_rgb(mode: str) -> None:
+    assert open_picture(Image.new(mode, (4, 3))).mode == "RGB"
+
+
+def test_a_file_is_opened_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
+    assert open_picture(tmp_path / "turned.jpg").size == (4, 8)
+    assert open_picture(str(tmp_path / "turned.jpg")).size == (4, 8)
+
+
+def test_errors_tell_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"does not know its image\. Give one"):
+        open_picture(None)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"cannot read the image '.*broken\.png'"):
+        open_picture(tmp_path / "broken.png")
+    with pytest.raises(DataError, match=r"\(H, W\) or \(H, W, C\), got \(0, 3, 3\)"):
+        open_picture(np.zeros((0, 3, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("size", "enlarged"),
+    [((1, 1), (320, 320)), ((64, 48), (427, 320)), ((640, 480), (640, 480)), ((1, 800), (2, 1600)), ((1, 3000),) * 2],
+)
+def test_small_pictures_are_enlarged(size: tuple[int, int], enlarged: tuple[int, int]) -> None:
+    assert enlarge(Image.new("RGB", size)).size == enlarged
+
+
+def test_text_is_cut_to_fit() -> None:
+    assert fit_text("dog", 14, 200) == "dog"
+    cut = fit_text("great white shark,\nman-eater, man-eating shark", 14, 100)
+    assert cut.startswith("great") and cut.endswith("...") and text_width(cut, 14) <= 100
+    assert fit_text("dog", 14, 1) == ""
+    assert tag_size("고양이", 14)[0] > 14  # another font, or boxes where none is installed, but never a crash

@@ -1,0 +1,49 @@
+"""The tasks by name, and what they load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from vertebra.errors import UnknownName
+from vertebra.tasks import TASKS, get_task
+
+_DRAW_WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # an import of torch now fails
+import numpy as np
+from vertebra.tasks import TASKS
+from vertebra.tasks.classify.types import ClassifyPrediction
+from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.segment.types import SegmentPrediction
+image = np.zeros((40, 60, 3), dtype=np.uint8)
+classes = ("dog", "cat")
+labels = {name: task.labels(classes) for name, task in TASKS.items()}
+ClassifyPrediction(np.asarray([0.2, 0.8], dtype=np.float32), labels["classify"], image).draw()
+boxes = np.asarray([[3, 4, 20, 30]], dtype=np.float32)
+DetectPrediction(boxes, np.asarray([0.9]), np.asarray([1]), labels["detect"], image).draw()
+SegmentPrediction(np.eye(40, 60, dtype=np.uint8), labels["segment"], image=image).draw()
+"""
+
+
+def test_pictures_need_no_torch() -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", _DRAW_WITHOUT_TORCH], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_belongs_together(name: str) -> None:
+    task = get_task(name)
+    assert task.name == name
+    labels = task.labels(("dog", "cat"))
+    metric = task.metric(labels)
+    assert metric.compute() == {}
+    for kind in (task.labels, task.annotation, task.prediction):
+        assert kind.__module__.startswith(f"vertebra.tasks.{name}.")
+
+
+def test_an_unknown_task_gives_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"unknown task 'detection'\. Did you mean 'detect'\?"):
+        get_task("detection")

@@ -1,0 +1,107 @@
+"""Models are built from names, and what does not fit is told with both names and a way out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from vertebra import create_model
+from vertebra.encoders import ENCODERS
+from vertebra.errors import ConfigError, JointError, UnknownName
+from vertebra.necks import NECKS
+
+CLASSES = ["dog", "cat"]
+
+
+def test_the_joint_of_the_design_is_told_in_full() -> None:
+    with pytest.raises(JointError) as caught:
+        create_model("vit_small_patch16_224", decoder="deeplabv3plus", classes=CLASSES)
+    assert str(caught.value) == (
+        "decoder 'deeplabv3plus' needs a level at stride 4 or 8; backbone 'vit_small_patch16_224' gives stride 16 only. "
+        "Add neck 'simple_pyramid'."
+    )
+
+
+def test_the_cure_works() -> None:
+    create_model("test_vit", neck="simple_pyramid", decoder="deeplabv3plus", classes=CLASSES)
+
+
+def test_a_backbone_without_aligned_maps_classifies_but_does_not_segment() -> None:
+    create_model("crossvit_tiny_240", decoder="linear", classes=CLASSES)
+    with pytest.raises(JointError, match="decoder 'upsample' needs .*backbone 'crossvit_tiny_240'"):
+        create_model("crossvit_tiny_240", decoder="upsample", classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"backbone": "resnet81", "decoder": "linear"}, "'resnet81'.*Did you mean"),
+        ({"backbone": "resnet10t", "decoder": "retinanett"}, "unknown decoder 'retinanett'. Did you mean 'retinanet'"),
+        ({"backbone": "resnet10t", "decoder": "linear", "neck": "fnp"}, "unknown neck 'fnp'. Did you mean 'fpn'"),
+        ({"backbone": {"name": "resnet10t", "pretraned": True}, "decoder": "linear"}, "Did you mean 'pretrained'"),
+        (
+            {"backbone": "resnet10t", "decoder": {"name": "linear", "droput": 0.1}},
+            "option 'model.branches.classify.decoder.droput': 'droput'. Did you mean 'dropout'",
+        ),
+    ],
+)
+def test_wrong_names_get_the_nearest_right_ones(parts: dict, message: str) -> None:
+    with pytest.raises(UnknownName, match=message):
+        create_model(**parts, classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"decoder": "linear"}, "needs its class names"),
+        ({"decoder": "linear", "classes": ["a", "a"]}, "stand twice in 'classes': a"),
+        ({"decoder": "linear", "classes": []}, "at least one class"),
+        ({"branches": {}}, "at least one branch"),
+        ({"decoder": {"name": "linear", "dropout": True}, "classes": CLASSES}, "dropout' must be a number"),
+        ({"decoder": "linear", "classes": CLASSES, "task": "detect"}, "serves task 'classify', but .* 'detect'"),
+        ({"decoder": "linear", "classes": CLASSES, "image_size": [1, 2, 3]}, "image_size must be"),
+        ({"decoder": "linear", "classes": CLASSES, "branches": {"a": {}}}, "stands beside 'branches'"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_model("resnet10t", **arguments)
+
+
+def test_branches_that_read_boxes_are_ordered_and_circles_refused() -> None:
+    from vertebra.build import _ordered
+    from vertebra.config import BranchConfig, PartConfig
+
+    def branch(on: str | None) -> BranchConfig:
+        return BranchConfig(decoder=PartConfig(name="linear"), on=on)
+
+    assert _ordered({"a": branch("b"), "b": branch(None), "c": branch("a")}) == ["b", "a", "c"]
+    with pytest.raises(ConfigError, match="in a circle: a, b"):
+        _ordered({"a": branch("b"), "b": branch("a")})
+    with pytest.raises(UnknownName, match="'boxen'"):
+        _ordered({"boxes": branch(None), "a": branch("boxen")})
+
+
+def test_parts_may_be_objects() -> None:
+    model = create_model(
+        "resnet10t",
+        neck=partial(NECKS["fpn"], channels=32),
+        encoder=ENCODERS["conv"],
+        decoder="upsample",
+        classes=CLASSES,
+        image_size=64,
+    )
+    assert model.config is None
+    decoded = model.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    assert decoded["segment"].probabilities.shape == (1, 2, 64, 64)
+
+
+def test_a_linear_branch_reads_the_embedding_unless_parts_stand_before_it() -> None:
+    plain = create_model("mobilenetv2_035", decoder="linear", classes=CLASSES)
+    assert plain.branch("classify").decoder.uses_vector
+    encoded = create_model("mobilenetv2_035", encoder="conv", decoder="linear", classes=CLASSES)
+    assert not encoded.branch("classify").decoder.uses_vector
+    features = encoded.eval().features(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    assert features.vector is None, "an embedding that nobody asked for must not be computed"
