@@ -178,6 +178,8 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     labels = label_spec(name, task, config)
     decoder = _part(place, "decoder", config.decoder, f"{path}.decoder", labels)
     assert isinstance(decoder, Decoder)
+    if neck is not None and decoder.uses_maps:
+        _restrict(neck, encoder, decoder)
     if decoder.task != task:
         raise ConfigError(
             f"branch '{name}': decoder '{config.decoder.name}' serves task '{decoder.task}', but the branch's task is '{task}'"
@@ -185,6 +187,19 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     if decoder.needs == "boxes" and config.on is None:
         raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME")
     return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, on=config.on)
+
+
+def _restrict(neck: nn.Module, encoder: nn.Module | None, decoder: Decoder) -> None:
+    """Tells a neck which of its levels are read, so that it makes and trains no others."""
+    restrict = getattr(neck, "restrict", None)
+    if restrict is None or decoder.reads is None:
+        return
+    given: FeatureSpec = neck.out_spec  # type: ignore[assignment]
+    read = set(decoder.reads)
+    if encoder is not None:
+        # an encoder works on the deepest level and passes the others through at their places
+        read = {level for level in read if level < len(given.levels)} | {len(given.levels) - 1}
+    restrict(sorted(read))
 
 
 def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 
 import pytest
 
-# Process 0 sees all images but the last, process 1 the last, process 2 none; each writes what it computes.
+# Each of two processes writes what it computes: where process 0 saw all images and process 1 none, where both saw some,
+# and where each saw all alone, before they were joined.
 _WORKER = """
 import json, sys
 import numpy as np
@@ -17,9 +19,7 @@ import torch.distributed as dist
 from vertebra.tasks import TASKS
 
 torch.set_num_threads(1)
-rank, world, port = (int(value) for value in sys.argv[1:])
-if world > 1:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+rank, port = (int(value) for value in sys.argv[1:])
 
 def samples(name, labels):
     draw = np.random.default_rng(0)
@@ -39,44 +39,47 @@ def samples(name, labels):
             high = 3 if labels.exclusive else 2
             yield task.prediction(draw.integers(0, high, shape), labels), task.annotation(draw.integers(0, high, shape))
 
-found = {}
-for name, task in TASKS.items():
-    for options in ({},) if name == "detect" else ({"exclusive": True}, {"exclusive": False}):
-        labels = task.labels(("a", "b", "c"), **options)
-        metric = task.metric(labels)
-        mine = list(samples(name, labels))
-        if world > 1:
-            mine = (mine[:-1], mine[-1:], [])[rank]
-        for prediction, truth in mine:
-            metric.update([prediction], [truth])
-        found[f"{name} {options}"] = metric.compute()
+def compute(case):
+    for name, task in TASKS.items():
+        for options in ({},) if name == "detect" else ({"exclusive": True}, {"exclusive": False}):
+            labels = task.labels(("a", "b", "c"), **options)
+            every = list(samples(name, labels))
+            metric = task.metric(labels)
+            mine = {"alone": every, "one": (every, [])[rank], "both": (every[:-1], every[-1:])[rank]}[case]
+            for prediction, truth in mine:
+                metric.update([prediction], [truth])
+            yield f"{name} {options}", metric.compute()
+
+found = {"alone": dict(compute("alone"))}
+dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+found |= {case: dict(compute(case)) for case in ("one", "both")}
+dist.destroy_process_group()
 print(json.dumps(found))
 """
 
 
-def _found(rank: int, world: int, port: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _WORKER, str(rank), str(world), str(port)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_all_processes_compute_what_one_would(unused_tcp_port: int) -> None:
-    processes = [_found(0, 1, 0), *(_found(rank, 3, unused_tcp_port) for rank in range(3))]
-    answers = []
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WORKER, str(rank), str(unused_tcp_port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
     for process in processes:
         out, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
-        answers.append(json.loads(out.splitlines()[-1]))
-    alone, *together = answers
-    assert len(alone) == 5 and all(alone.values())
-    for answer in together:
-        for name, metrics in alone.items():
-            assert answer[name] == pytest.approx(metrics), name
+        found = json.loads(out.splitlines()[-1])
+        assert len(found["alone"]) == 5 and all(found["alone"].values())
+        for name, metrics in found["alone"].items():
+            for case in ("one", "both"):
+                assert found[case][name] == pytest.approx(metrics), (name, case)
 
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    import socket
-
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

@@ -21,11 +21,14 @@ def test_arrays_of_any_channels_become_rgb(shape: tuple[int, ...]) -> None:
     assert np.array_equal(np.asarray(picture)[:, :, 0], first)
 
 
-def test_other_depths_are_stretched() -> None:
-    deep = open_picture(np.asarray([[1000, 3000]], dtype=np.uint16))
-    assert np.asarray(deep)[0, :, 0].tolist() == [0, 255]
-    unit = open_picture(np.asarray([[0.0, 0.5]], dtype=np.float32))
-    assert np.asarray(unit)[0, :, 0].tolist() == [0, 128]
+def test_other_depths() -> None:
+    def grey(array: np.ndarray) -> list[int]:
+        return np.asarray(open_picture(array))[0, :, 0].tolist()  # type: ignore[no-any-return]
+
+    assert grey(np.asarray([[0, 257, 65535]], dtype=np.uint16)) == [0, 1, 255]
+    assert grey(np.asarray([[0.0, 0.5]], dtype=np.float32)) == [0, 128]
+    assert grey(np.asarray([[-100.0, 100.0, np.nan]])) == [0, 255, 128]
+    assert grey(np.asarray([[True, False]])) == [255, 0]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "F"])
@@ -41,12 +44,19 @@ def test_a_file_is_opened_upright(tmp_path: Path) -> None:
     assert open_picture(str(tmp_path / "turned.jpg")).size == (4, 8)
 
 
+def test_an_array_file_of_many_channels(tmp_path: Path) -> None:
+    np.save(tmp_path / "bands.npy", np.zeros((5, 7, 6), dtype=np.uint16))
+    assert open_picture(tmp_path / "bands.npy").size == (7, 5)
+
+
 def test_errors_tell_the_cure(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"does not know its image\. Give one"):
         open_picture(None)
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"cannot read the image '.*broken\.png'"):
-        open_picture(tmp_path / "broken.png")
+    for name in ("broken.png", "broken.npy"):
+        (tmp_path / name).write_bytes(b"no image")
+    for name in ("broken.png", "broken.npy", "none.npy"):
+        with pytest.raises(DataError, match=rf"{name}: "):
+            open_picture(tmp_path / name)
     with pytest.raises(DataError, match=r"\(H, W\) or \(H, W, C\), got \(0, 3, 3\)"):
         open_picture(np.zeros((0, 3, 3), dtype=np.uint8))
 

@@ -27,6 +27,7 @@ class Decoder(nn.Module, ABC):
         terms: the names of all loss terms that `loss` gives, always the same ones.
         paper: the paper or specification that it follows.
         needs: "boxes" for a decoder that reads another branch's boxes (``on: boxes``); None otherwise.
+        reads: indices of the levels that this decoder, as built, reads; None for all.
         uses_vector: whether this decoder, as built, reads `Features.vector`.
         uses_maps: whether this decoder, as built, reads `Features.maps`.
     """
@@ -35,6 +36,7 @@ class Decoder(nn.Module, ABC):
     terms: ClassVar[tuple[str, ...]]
     paper: ClassVar[str] = ""
     needs: ClassVar[str | None] = None
+    reads: tuple[int, ...] | None = None
     uses_vector: bool = False
     uses_maps: bool = True
 

@@ -47,7 +47,7 @@ def match_by_iou(
     *,
     foreground: float = 0.5,
     background: float = 0.4,
-    low_quality: bool = True,
+    fewest: int = 1,
     crowd_overlap: float = 0.5,
 ) -> Match:
     """Matches anchors to objects by two thresholds of IoU, as RetinaNet does.
@@ -77,9 +77,10 @@ def match_by_iou(
     iou = pairwise_iou(boxes, anchors) * objects[..., None]
     quality, index = iou.max(dim=1)
     positive = quality >= foreground
-    if low_quality:
-        best = iou.amax(dim=2, keepdim=True)
-        positive = positive | ((iou == best) & (best > 0)).any(dim=1)
+    if fewest:
+        near = iou.topk(min(fewest, iou.shape[2]), dim=2).values
+        chosen = (iou >= near[..., -1:].clamp(min=background / 2)) | (iou == near[..., :1])
+        positive = positive | (chosen & (iou > 0)).any(dim=1)
     part = pairwise_intersection(boxes, anchors) / box_area(anchors)
     in_crowd = ((part > crowd_overlap) & crowds[..., None]).any(dim=1)
     ignored = ~positive & ((quality >= background) | in_crowd)

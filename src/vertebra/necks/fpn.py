@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
@@ -74,13 +75,33 @@ class FPN(nn.Module):
         )
         self.smooth = nn.ModuleList(ConvNormAct(width, width, 3, norm=kind, activation=False) for _ in self.used)
         self.coarser = CoarserLevels(width, extra_levels)
+        self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
         self.out_spec = in_spec.with_levels([Level(width, stride) for stride in [*strides, *coarser]])
 
+    def restrict(self, levels: Collection[int]) -> None:
+        """Leaves out what only makes levels that nobody reads.
+
+        Args:
+            levels: indices into `out_spec` of the levels that are read. The others keep their shape, but not their worth.
+        """
+        deepest = len(self.used) - 1
+        read = {min(level, deepest) for level in levels}
+        self.finest = min(read)
+        for index in range(len(self.used)):
+            if index not in read:
+                self.smooth[index] = nn.Identity()
+            if index < self.finest:
+                self.lateral[index] = nn.Identity()
+        self.coarser.convs = self.coarser.convs[: max(0, max(levels) - deepest)]
+        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(levels), deepest) + 1])
+
     def forward(self, features: Features) -> Features:
         """The levels at one width, and the coarser ones."""
-        maps = [conv(features.maps[index]) for conv, index in zip(self.lateral, self.used, strict=True)]
-        for fine in range(len(maps) - 2, -1, -1):
-            maps[fine] = maps[fine] + upsample_like(maps[fine + 1], maps[fine], self.ratios[fine])
-        maps = [conv(level) for conv, level in zip(self.smooth, maps, strict=True)]
+        inputs = [features.maps[index] for index in self.used]
+        merged = [self.lateral[-1](inputs[-1])]
+        for fine in range(len(inputs) - 2, -1, -1):
+            above = upsample_like(merged[0], inputs[fine], self.ratios[fine])
+            merged.insert(0, above if fine < self.finest else self.lateral[fine](inputs[fine]) + above)
+        maps = [conv(level) for conv, level in zip(self.smooth, merged, strict=True)]
         return features.with_maps([*maps, *self.coarser(maps[-1])])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from vertebra.errors import JointError
 from vertebra.features import Features, FeatureSpec, Level
@@ -41,6 +42,7 @@ class SimplePyramid(nn.Module):
         halvings = 2 if level.stride % 4 == 0 else 1 if level.stride % 2 == 0 else 0
         scales = [_finer(level.channels, times) for times in range(halvings, 0, -1)]
         scales += [_Scale(nn.Identity(), level.channels), _Scale(nn.MaxPool2d(2, 2, ceil_mode=True), level.channels)]
+        self.stride = level.stride
         self.scales = nn.ModuleList(
             nn.Sequential(
                 scale.body,
@@ -56,10 +58,37 @@ class SimplePyramid(nn.Module):
         strides += [level.stride * 2**times for times in range(extra_levels + 2)]
         self.out_spec = in_spec.with_levels([Level(width, stride) for stride in strides])
 
+    def restrict(self, levels: Collection[int]) -> None:
+        """Leaves out the levels that nobody reads, but keeps the deepest one of the four scales for the coarser ones.
+
+        Args:
+            levels: indices into `out_spec` of the levels that are read. The others keep their shape, but not their worth.
+        """
+        deepest = len(self.scales) - 1
+        read = {min(level, deepest) for level in levels}
+        for index in range(len(self.scales)):
+            if index not in read:
+                self.scales[index] = _Unread(self.out_spec.levels[index], self.stride)
+        self.coarser.convs = self.coarser.convs[: max(0, max(levels) - deepest)]
+        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(levels), deepest) + 1])
+
     def forward(self, features: Features) -> Features:
         """The pyramid over the last level."""
         maps = [scale(features.maps[-1]) for scale in self.scales]
         return features.with_maps([*maps, *self.coarser(maps[-1])])
+
+
+class _Unread(nn.Module):
+    """Zeros of the right shape, in the place of a level that nobody reads."""
+
+    def __init__(self, level: Level, stride: int) -> None:
+        super().__init__()
+        self.level = level
+        self.stride = stride
+
+    def forward(self, maps: Tensor) -> Tensor:
+        height, width = (-(-side * self.stride // self.level.stride) for side in maps.shape[-2:])
+        return maps.new_zeros(maps.shape[0], self.level.channels, height, width)
 
 
 class _Scale:

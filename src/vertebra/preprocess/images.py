@@ -1,138 +1,245 @@
-"""Reads images of every ordinary kind as 8-bit arrays, and brings them onto the canvas (numpy and Pillow only)."""
+"""Images of any kind as upright 8-bit arrays, and onto the canvas with Pillow: the resize rule of the whole project."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from vertebra.errors import DataError
-from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.plan import Plan
 
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+ImageSource = Union[str, Path, bytes, Image.Image, np.ndarray, Any]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+PAPER = (255, 255, 255)
+ORIENTATION = 0x0112
 
 
-def read_image(source: Any, channels: int = 3) -> np.ndarray:
-    """An image as (H, W, channels) uint8.
+def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
+    """Any image as an upright 8-bit array.
 
-    What is done to each kind: the EXIF orientation is applied; a palette is resolved; transparency lies on white; 16-bit
-    values are divided by 257 (so 65535 becomes 255) and wider ones stretched to their range; grey becomes three equal
-    channels, or one channel where ``channels`` is 1 (then colour becomes grey).
+    Rotation by the EXIF tag is applied. What is transparent is laid on white, as a page shows it. Grey images get equal
+    channels, and colour becomes grey for one channel. Values of more than 8 bits (16-bit PNG and TIFF, floats) are
+    stretched from the lowest to the highest in the image, since files use any part of their range; floats within 0..1
+    are taken as that range.
 
     Args:
-        source: a file, its bytes, a Pillow image, or an (H, W) or (H, W, C) array of uint8 or uint16.
-        channels: 1 or 3; another number is for arrays and ``.npy`` files, which must have it.
+        source: a file, the bytes of one, a Pillow image, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W).
+        channels: how many channels the model takes.
+
+    Returns:
+        (H, W, channels) uint8, contiguous.
 
     Raises:
-        DataError: a file is missing, truncated or no image; the message names it.
+        DataError: the file is missing, unreadable or cut off, or has other channels; the message names it.
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source, channels, "the array")
+    name = source_name(source)
+    if isinstance(source, (str, Path, bytes)):
+        picture = _open(source, name)
+        return _picture_to_array(picture, channels, name)
     if isinstance(source, Image.Image):
-        return _from_pillow(source, channels)
-    if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npy":
-        return _from_array(_load_array(Path(source)), channels, str(source))
+        return _picture_to_array(_loaded(source, name), channels, name)
+    if isinstance(source, np.ndarray):
+        return _to_channels(_eight_bit(source, name), channels, name)
+    array = _tensor_to_array(source)
+    return _to_channels(_eight_bit(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, name), channels, name)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of an upright image from its header, without decoding it.
+
+    Raises:
+        DataError: the file is missing or is no image.
+    """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return _from_pillow(image, channels, str(source) if not isinstance(source, bytes) else "the image")
-    except FileNotFoundError:
-        raise DataError(f"{source}: no such image") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{_name(source)}: not an image, or of a kind that cannot be read; convert it to JPEG or PNG") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{_name(source)}: truncated or damaged image ({error}); replace or remove it") from None
-
-
-def _name(source: Any) -> str:
-    return "the image" if isinstance(source, bytes) else str(source)
-
-
-def _load_array(path: Path) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
-        return array
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a plain numpy array ({error}); save it with numpy.save") from None
-
-
-def _from_pillow(image: Image.Image, channels: int, name: str = "the image") -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in _SIXTEEN_BIT:
-        return _from_array(_to_8_bit(np.asarray(image)), channels, name)
-    if channels not in (1, 3):
-        return _from_array(np.asarray(image), channels, name)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return array[..., None] if channels == 1 else array
-
-
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    if values.dtype == np.uint16 or (values.dtype.kind == "i" and values.min() >= 0 and values.max() <= 65535):
-        return (values.astype(np.uint32) // 257).astype(np.uint8)
-    wide = values.astype(np.float64)
-    low, high = float(wide.min()), float(wide.max())
-    return np.round((wide - low) * (255.0 / (high - low) if high > low else 0.0)).astype(np.uint8)
-
-
-def _from_array(array: np.ndarray, channels: int, name: str) -> np.ndarray:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or 0 in array.shape:
-        raise DataError(f"{name}: an image has height, width and channels, but this has shape {array.shape}")
-    if array.dtype != np.uint8:
-        if array.dtype.kind not in "ui":
-            raise DataError(f"{name}: of type {array.dtype}; give 8 or 16 bit unsigned values (0..255 or 0..65535)")
-        array = _to_8_bit(array)
-    if array.shape[2] == channels:
-        return np.ascontiguousarray(array)
-    if array.shape[2] == 1:
-        return np.repeat(array, channels, axis=2)
-    if array.shape[2] in (3, 4) and channels in (1, 3):
-        return _from_pillow(Image.fromarray(array), channels)
-    raise DataError(f"{name}: has {array.shape[2]} channels, but the model takes {channels} (backbone option in_channels)")
+        with Image.open(path) as picture:
+            turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            return (picture.width, picture.height) if turned else (picture.height, picture.width)
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        raise _unreadable(str(path), error) from error
 
 
 def apply(plan: Plan, image: np.ndarray) -> np.ndarray:
-    """An image (H, W, C) uint8 on its canvas, (height, width, C) uint8: bilinear, antialiased, rounded."""
-    place = plan.place(image.shape[0], image.shape[1])
-    scaled = resize(image, scaled_size(place))
-    if plan.mode == "resize":
-        return scaled
-    height, width = plan.size
-    if plan.mode == "centre_crop":
-        top, left = -int(place.top), -int(place.left)
-        return np.ascontiguousarray(scaled[top : top + height, left : left + width])
-    canvas = np.empty((height, width, image.shape[2]), dtype=np.uint8)
-    canvas[:] = np.resize(np.array(plan.fill, dtype=np.uint8), image.shape[2])
-    canvas[: place.size[0], : place.size[1]] = scaled
-    return canvas
-
-
-def scaled_size(place: Placement) -> tuple[int, int]:
-    """(height, width) of the whole image after scaling, before anything is cropped."""
-    return (round(place.original[0] * place.scale_y), round(place.original[1] * place.scale_x))
-
-
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The one resize rule: bilinear, antialiased where it shrinks, rounded to uint8.
+    """An image on its canvas.
 
     Args:
         image: (H, W, C) uint8.
-        size: (height, width).
+
+    Returns:
+        (height, width, C) uint8 of the plan's size.
     """
-    if image.shape[:2] == tuple(size):
+    place = plan.place(image.shape[0], image.shape[1])
+    resized = resize(image, place.resized)
+    rows, columns = plan.size
+    if plan.mode == "centre_crop":
+        return np.ascontiguousarray(resized[-place.top : rows - place.top, -place.left : columns - place.left])
+    if place.size == plan.size:
+        return resized
+    canvas = np.empty((rows, columns, image.shape[2]), dtype=np.uint8)
+    canvas[:] = plan.fill_for(image.shape[2])
+    canvas[: place.size[0], : place.size[1]] = resized
+    return canvas
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The one resize rule: bilinear, antialiased where it shrinks, rounded to 8 bit.
+
+    Args:
+        image: (H, W, C) uint8.
+        size: (height, width) in pixels.
+    """
+    if image.shape[:2] == size:
         return image
     if image.shape[2] == 3:
-        return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-    layers = [
-        np.asarray(Image.fromarray(image[..., index]).resize(size[::-1], Image.Resampling.BILINEAR))
-        for index in range(image.shape[2])
-    ]
-    return np.stack(layers, axis=-1)
+        return np.array(Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR))
+    layers = [Image.fromarray(np.ascontiguousarray(image[:, :, c])) for c in range(image.shape[2])]
+    return np.stack([np.array(layer.resize(size[::-1], Image.Resampling.BILINEAR)) for layer in layers], axis=-1)
+
+
+def resize_labels(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask at another size: each pixel takes the value under its centre (nearest neighbour).
+
+    Args:
+        mask: (..., H, W) of any type.
+        size: (height, width) in pixels.
+    """
+    height, width = mask.shape[-2:]
+    if (height, width) == size:
+        return mask
+    rows = ((np.arange(size[0]) + 0.5) * (height / size[0])).astype(np.int64).clip(max=height - 1)
+    columns = ((np.arange(size[1]) + 0.5) * (width / size[1])).astype(np.int64).clip(max=width - 1)
+    return np.take(np.take(mask, rows, axis=-2), columns, axis=-1)
+
+
+def apply_labels(plan: Plan, mask: np.ndarray, fill: int) -> np.ndarray:
+    """A mask on its canvas, as `apply` puts the image there.
+
+    Args:
+        mask: (..., H, W) of any type.
+        fill: value beside the image.
+
+    Returns:
+        (..., height, width) of the plan's size.
+    """
+    place = plan.place(mask.shape[-2], mask.shape[-1])
+    resized = resize_labels(mask, place.resized)
+    rows, columns = plan.size
+    if plan.mode == "centre_crop":
+        return np.ascontiguousarray(resized[..., -place.top : rows - place.top, -place.left : columns - place.left])
+    canvas = np.full((*mask.shape[:-2], rows, columns), fill, dtype=mask.dtype)
+    canvas[..., : place.size[0], : place.size[1]] = resized
+    return canvas
+
+
+def source_name(source: ImageSource) -> str:
+    """What to call an image in a message: its file, or what it is."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    if isinstance(source, bytes):
+        return f"image of {len(source)} bytes"
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "") or "Pillow image")
+    return f"{type(source).__name__} of shape {tuple(getattr(source, 'shape', ()))}"
+
+
+def _open(source: str | Path | bytes, name: str) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            picture.load()
+            return _upright(picture)
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        raise _unreadable(name, error) from error
+
+
+def _loaded(picture: Image.Image, name: str) -> Image.Image:
+    try:
+        picture.load()
+        return _upright(picture)
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        raise _unreadable(name, error) from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(picture) if picture.getexif().get(ORIENTATION, 1) != 1 else picture
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{name}: no such image file")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{name}: a folder, not an image file")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return DataError(f"{name}: not an image that can be read; remove it, or save it as JPEG or PNG")
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut the image into smaller ones")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{name}: damaged or cut off ({reason}); remove the file or copy it again")
+
+
+def _picture_to_array(picture: Image.Image, channels: int, name: str) -> np.ndarray:
+    """An upright Pillow image of any mode as (H, W, channels) uint8."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _to_channels(_eight_bit(np.asarray(picture), name), channels, name)
+    if channels == 4:
+        return np.array(picture.convert("RGBA"))
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = _on_paper(picture)
+    if channels == 1:
+        return np.array(picture.convert("L"))[:, :, None]
+    if channels != 3:
+        raise DataError(f"{name}: the model takes {channels} channels; image files have 1, 3 or 4. Give an array instead")
+    return np.array(picture.convert("RGB"))
+
+
+def _on_paper(picture: Image.Image) -> Image.Image:
+    """The image without transparency, laid on white."""
+    layer = picture.convert("RGBA")
+    page = Image.new("RGBA", layer.size, (*PAPER, 255))
+    page.alpha_composite(layer)
+    return page.convert("RGB")
+
+
+def _eight_bit(array: np.ndarray, name: str) -> np.ndarray:
+    """An array (H, W) or (H, W, C) of any number type as (H, W, C) uint8."""
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(f"{name}: an image array must be (H, W) or (H, W, C) and not empty, got shape {array.shape}")
+    array = array[:, :, None] if array.ndim == 2 else array
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype.kind not in "uif":
+        raise DataError(f"{name}: an image array must hold numbers, got {array.dtype}")
+    values = np.nan_to_num(array.astype(np.float32))
+    lowest, highest = float(values.min()), float(values.max())
+    if array.dtype.kind == "f" and lowest >= 0 and highest <= 1:
+        lowest, highest = 0.0, 1.0
+    return ((values - lowest) * (255.0 / max(highest - lowest, 1e-9))).round().astype(np.uint8)
+
+
+def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:
+    """(H, W, C) uint8 with the number of channels that the model takes, as far as that has a meaning."""
+    own = array.shape[2]
+    if own == channels:
+        return np.ascontiguousarray(array)
+    if own == 1 and channels == 3:
+        return np.repeat(array, channels, axis=2)
+    if channels in (1, 3) and own in (2, 3, 4):
+        mode = {2: "LA", 3: "RGB", 4: "RGBA"}[own]
+        height, width = array.shape[:2]
+        picture = Image.frombytes(mode, (width, height), np.ascontiguousarray(array).tobytes())
+        return _picture_to_array(picture, channels, name)
+    raise DataError(f"{name}: it has {own} channels, and the model takes {channels}")
+
+
+def _tensor_to_array(tensor: Any) -> np.ndarray:
+    """A tensor of any library that numpy can read."""
+    plain = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
+    array = np.asarray(plain)
+    if array.dtype == object:
+        raise DataError(f"{type(tensor).__name__} is no image; give a file, bytes, a Pillow image, an array or a tensor")
+    return array

@@ -6,9 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from vertebra.errors import DataError
+from vertebra.preprocess.images import read_image
 from vertebra.tasks.palette import Colour, text_colour
 
 ImageLike = np.ndarray | Image.Image | str | Path
@@ -25,45 +26,39 @@ _WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NanumGothic.ttf", "AppleSDGothicNeo.t
 
 
 def open_picture(image: ImageLike | None) -> Image.Image:
-    """The image as upright 8-bit RGB.
+    """The image as upright 8-bit RGB, read as the model's input is read.
 
     Args:
         image: a path, a Pillow image, or an array (H, W) or (H, W, C). Of more than three channels the first three
-            are shown, of two the first; values that are not 8-bit are stretched from their lowest to their highest.
+            are shown, of two the first; floating point values are taken for 0 to 1, or for a range
+            as much wider as they are.
 
     Raises:
         DataError: there is no image, or it cannot be read.
     """
     if image is None:
         raise DataError("this prediction does not know its image. Give one: prediction.draw(image)")
-    if isinstance(image, np.ndarray):
-        return Image.fromarray(_eight_bit_rgb(image))
-    if isinstance(image, (str, Path)):
+    if isinstance(image, (str, Path)) and Path(image).suffix.lower() == ".npy":
         try:
-            with Image.open(image) as opened:
-                opened.load()
-                return open_picture(opened)
-        except OSError as error:
-            raise DataError(f"cannot read the image '{image}': {error}") from error
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        return Image.fromarray(_eight_bit_rgb(np.asarray(upright)))
-    return upright.convert("RGB")
+            image = np.asarray(np.load(image, allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{image}: cannot be read ({error})") from error
+    if isinstance(image, np.ndarray):
+        image = _three_channels(image)
+    return Image.fromarray(read_image(image, 3))
 
 
-def _eight_bit_rgb(array: np.ndarray) -> np.ndarray:
-    """Any image array as uint8 (H, W, 3)."""
+def _three_channels(array: np.ndarray) -> np.ndarray:
+    """The channels of an array that a picture can show, (H, W, 3)."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f"an image array must have shape (H, W) or (H, W, C), got {array.shape}")
     channels = array[:, :, None] if array.ndim == 2 else array
     channels = channels[:, :, :3] if channels.shape[2] >= 3 else np.repeat(channels[:, :, :1], 3, axis=2)
-    if channels.dtype != np.uint8:
+    if array.dtype.kind in "bf":
         values = np.nan_to_num(channels.astype(np.float32))
-        lowest, highest = float(values.min()), float(values.max())
-        if np.issubdtype(array.dtype, np.floating) and lowest >= 0 and 0 < highest <= 1:
-            lowest, highest = 0.0, 1.0
-        channels = ((values - lowest) * (255.0 / max(highest - lowest, 1e-9))).round().astype(np.uint8)
-    return np.ascontiguousarray(channels)
+        lowest, highest = min(float(values.min()), 0.0), max(float(values.max()), 1.0)
+        return np.asarray(((values - lowest) * (255.0 / (highest - lowest))).round(), dtype=np.uint8)
+    return channels
 
 
 def enlarge(picture: Image.Image) -> Image.Image:

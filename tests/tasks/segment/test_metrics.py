@@ -55,7 +55,12 @@ def test_exclusive_equals_torchmetrics() -> None:
     counted = truth != 254
     assert metrics["pixel_accuracy"] == pytest.approx((answer == truth)[counted].float().mean().item())
     dice = dice_score(
-        answer[counted][None], truth[counted][None], 5, average="macro", input_format="index", aggregation_level="global"
+        answer[counted][None],
+        truth[counted][None],
+        5,
+        average="macro",
+        input_format="index",
+        aggregation_level="global",
     )
     assert metrics["mean_dice"] == pytest.approx(dice.item())
 

@@ -31,9 +31,7 @@ def from_decoded(
     """
     canvas_boxes, scores, labels, real = decoded
     count = int(real)
-    height, width = placement.original
-    boxes = np.asarray(placement.boxes_to_image(np.asarray(canvas_boxes, dtype=np.float32)[:count]))
-    boxes = np.clip(boxes.reshape(-1, 4), 0, np.asarray([width, height, width, height])).astype(np.float32)
+    boxes = placement.boxes_to_image(np.asarray(canvas_boxes)[:count]).astype(np.float32)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     scores = np.asarray(scores, dtype=np.float32)[:count]
     labels = np.asarray(labels, dtype=np.int64)[:count]

@@ -39,7 +39,7 @@ def from_decoded(
     Raises:
         ConfigError: the canvas shows only a part of the image (a centre crop), so most pixels have no answer.
     """
-    if not _whole(placement):
+    if placement.resized != placement.size:
         raise ConfigError(
             "segmentation needs the whole image on the canvas, but a centre crop leaves out its rim; "
             "preprocess with letterbox or resize"
@@ -56,14 +56,6 @@ def from_decoded(
         return SegmentPrediction(_winners(valid, placement.original).astype(_id_type(spec)), spec, None, image)
     layers = np.stack([_resize(layer, placement.original) >= threshold for layer in valid])
     return SegmentPrediction(layers, spec, None, image)
-
-
-def _whole(placement: Placement) -> bool:
-    """Whether the canvas shows all of the image, give or take a rounded pixel."""
-    scales = (placement.scale_y, placement.scale_x)
-    return all(
-        valid >= side * scale - 1 for valid, side, scale in zip(placement.size, placement.original, scales, strict=True)
-    )
 
 
 def _id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:

@@ -1,0 +1,75 @@
+"""Which backbones there are, told without building any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import timm
+
+from vertebra.backbones.alignment import ALIGNMENT, Alignment
+from vertebra.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Family:
+    """One of timm's architecture families.
+
+    Attributes:
+        name: timm's module.
+        models: how many models it has.
+        example: one of its models.
+        kind: how its maps lie over the image; see `Alignment`. "unknown": newer than the table.
+        refusal: why it gives no maps, or None.
+    """
+
+    name: str
+    models: int
+    example: str
+    kind: str
+    refusal: str | None
+
+
+def list_backbones(pattern: str = "") -> list[str]:
+    """Names of timm's models, all or those that match a pattern such as ``"resnet*"``."""
+    return list(timm.list_models(pattern))
+
+
+def check_name(name: str) -> str:
+    """The name without a weights' tag, if timm has the model.
+
+    Raises:
+        UnknownName: with the nearest names.
+    """
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture):
+        raise UnknownName("backbone", name, list_backbones())
+    return architecture
+
+
+def family_of(name: str) -> str:
+    """The family of a model."""
+    entry = timm.model_entrypoint(check_name(name))
+    return str(entry.__module__).rpartition(".")[2]
+
+
+def alignment_of(name: str) -> Alignment | None:
+    """What the table says of a model's family; None for a family that it does not know."""
+    return ALIGNMENT.get(family_of(name))
+
+
+@lru_cache(maxsize=1)
+def families() -> tuple[Family, ...]:
+    """All families, by name."""
+    found: dict[str, list[str]] = {}
+    for name in list_backbones():
+        found.setdefault(family_of(name), []).append(name)
+    return tuple(_family(name, sorted(models, key=len)) for name, models in sorted(found.items()))
+
+
+def _family(name: str, models: list[str]) -> Family:
+    alignment = ALIGNMENT.get(name)
+    if alignment is None:
+        return Family(name, len(models), models[0], "unknown", "not measured yet; give the option size_multiple")
+    refusal = alignment.reason if alignment.kind == "refused" else None
+    return Family(name, len(models), models[0], alignment.kind, refusal)

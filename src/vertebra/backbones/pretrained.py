@@ -1,0 +1,68 @@
+"""Where a backbone's weights come from: timm's hub, or a local file in timm's or torchvision's key names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from vertebra.checkpoints import LoadReport, load_matching, read_state_dict
+from vertebra.errors import WeightsError
+from vertebra.weights.foreign import to_timm
+
+
+def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
+    """The timm model, with its hub weights if asked for.
+
+    Raises:
+        WeightsError: there are no such weights, or the hub cannot be reached.
+    """
+    if not hub:
+        module: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+        return module
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        tagged = [other for other in timm.list_pretrained() if other.split(".")[0] == name.split(".")[0]]
+        raise WeightsError(
+            f"timm has no pretrained weights for '{name}'"
+            + (f"; it has {', '.join(tagged[:4])}" if tagged else "; choose another backbone, or pretrained: false")
+        )
+    try:
+        loaded: nn.Module = timm.create_model(name, pretrained=True, **arguments)
+        return loaded
+    except Exception as error:  # whatever the hub's client raises (it has many kinds), the way out is the same
+        reason = str(error).strip().split("\n")[0]
+        raise WeightsError(
+            f"the pretrained weights of '{name}' cannot be had ({type(error).__name__}: {reason}). Without a network, give "
+            "a file (pretrained: FILE.safetensors, in timm's or torchvision's key names), or start from random weights "
+            "(pretrained: false)"
+        ) from error
+
+
+def load_local(body: nn.Module, name: str, path: str | Path, in_channels: int) -> LoadReport:
+    """Loads a file in timm's or torchvision's key names, whichever fits better.
+
+    The first convolution is fitted to another number of channels the way timm does it.
+
+    Raises:
+        WeightsError: the file cannot be read, or nothing in it fits.
+    """
+    given = read_state_dict(path)
+    renamed = to_timm(name, given)
+    own = body.state_dict()
+    state = given
+    if renamed is not None and len(own.keys() & renamed.keys()) > len(own.keys() & given.keys()):
+        state = renamed
+    return load_matching(body, _fit_first(body, state, in_channels), str(path))
+
+
+def _fit_first(body: nn.Module, state: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:
+    config: Any = getattr(body, "pretrained_cfg", {})
+    first = config.get("first_conv") or ()
+    for conv in (first,) if isinstance(first, str) else first:
+        key = f"{conv}.weight"
+        if key in state and state[key].ndim == 4 and state[key].shape[1] != in_channels:
+            state = {**state, key: timm.models.adapt_input_conv(in_channels, state[key])}
+    return state

@@ -1,0 +1,49 @@
+"""Which parameters an output of a module depends on, found by autograd on shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class _Call(nn.Module):
+    """A module whose forward is another of its methods."""
+
+    def __init__(self, body: nn.Module, run: Callable[[Tensor], list[Tensor]]) -> None:
+        super().__init__()
+        self.body = body
+        self._run = run
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self._run(images)
+
+
+def parameters_used(body: nn.Module, run: Callable[[Tensor], list[Tensor]], images: Tensor) -> set[str]:
+    """Names of the parameters of ``body`` that what ``run`` gives depends on.
+
+    It runs on the meta device, where tensors have shapes and no values, so nothing is computed.
+
+    Args:
+        run: calls ``body`` in some way.
+        images: on the meta device.
+    """
+    was_training = body.training
+    body.eval()
+    shapes: dict[str, Tensor] = {
+        f"body.{name}": torch.empty_like(value, device="meta").requires_grad_(value.is_floating_point())
+        for name, value in body.named_parameters()
+    }
+    buffers = {f"body.{name}": value.to("meta") for name, value in body.named_buffers()}
+    with torch.enable_grad(), torch.device("meta"):
+        outputs = functional_call(_Call(body, run), {**shapes, **buffers}, (images,), tie_weights=False)
+        total = torch.stack([value.sum() for value in outputs]).sum()
+        gradients = torch.autograd.grad(total, list(shapes.values()), allow_unused=True)
+    body.train(was_training)
+    return {
+        name.removeprefix("body.")
+        for name, gradient in zip(shapes, gradients, strict=True)
+        if gradient is not None
+    }

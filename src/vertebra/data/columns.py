@@ -1,0 +1,119 @@
+"""Annotations as columns: classes of images, and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.detect.annotation import DetectAnnotation
+
+
+@dataclass(frozen=True, eq=False)
+class ClassColumn:
+    """The class of each image.
+
+    Attributes:
+        values: (n,) int64 class ids where classes are exclusive, else (n, K) uint8 of 0 and 1.
+        labelled: (n,) bool.
+    """
+
+    values: np.ndarray
+    labelled: np.ndarray
+
+    def get(self, row: int, size: tuple[int, int]) -> ClassifyAnnotation:
+        """The class, or the classes, of an image."""
+        value = self.values[row]
+        return ClassifyAnnotation(int(value) if self.values.ndim == 1 else value.astype(np.int64))
+
+    def take(self, rows: np.ndarray) -> ClassColumn:
+        """The column of some images only."""
+        return ClassColumn(self.values[rows], self.labelled[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class BoxColumn:
+    """The boxes of all images, one after the other.
+
+    Attributes:
+        offsets: (n + 1,) int64: the boxes of image i are ``offsets[i]`` to ``offsets[i + 1]``.
+        boxes: (B, 4) float32, xyxy in the images' own pixels.
+        labels: (B,) int64 class ids.
+        crowd: (B,) bool, for boxes that mark a crowd or a region to ignore.
+        labelled: (n,) bool.
+    """
+
+    offsets: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    labelled: np.ndarray
+
+    @classmethod
+    def of(
+        cls, rows: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, labelled: np.ndarray
+    ) -> BoxColumn:
+        """A column from boxes in any order.
+
+        Args:
+            rows: (B,) int64, the image of each box.
+            labelled: (n,) bool for all images.
+        """
+        order = np.argsort(rows, kind="stable")
+        return cls(
+            offsets_of(rows, len(labelled)),
+            np.ascontiguousarray(boxes[order], dtype=np.float32).reshape(-1, 4),
+            labels[order].astype(np.int64),
+            crowd[order].astype(bool),
+            labelled,
+        )
+
+    def get(self, row: int, size: tuple[int, int]) -> DetectAnnotation:
+        """The boxes of an image, clipped to it; one that lies outside is left out."""
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
+        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept])
+
+    def take(self, rows: np.ndarray) -> BoxColumn:
+        """The column of some images only."""
+        offsets, picked = take_ranges(self.offsets, rows)
+        return BoxColumn(offsets, self.boxes[picked], self.labels[picked], self.crowd[picked], self.labelled[rows])
+
+
+def offsets_of(rows: np.ndarray, count: int) -> np.ndarray:
+    """Where each row's entries begin and end, for entries sorted by row.
+
+    Args:
+        rows: (B,) int64 row of each entry.
+        count: number of rows n.
+
+    Returns:
+        (n + 1,) int64.
+    """
+    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int64)
+
+
+def take_ranges(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The entries of some rows.
+
+    Args:
+        offsets: (n + 1,) int64.
+        rows: (m,) int64.
+
+    Returns:
+        The new offsets (m + 1,), and the entries' numbers in the old order of entries.
+    """
+    lengths = offsets[rows + 1] - offsets[rows]
+    new = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    picked = np.repeat(offsets[rows] - new[:-1], lengths) + np.arange(new[-1])
+    return new, picked
+
+
+def join_ranges(parts: Sequence[np.ndarray], dtype: type[np.generic]) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays of different lengths one after the other, with the offsets of each."""
+    lengths = np.array([len(part) for part in parts], dtype=np.int64)
+    joined = np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype=dtype)
+    return joined, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,0 +1,123 @@
+"""What a data set is once it is opened: columns of numbers, one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vertebra.tasks.base import LabelSpec
+
+SHOWN = 3
+
+
+class Column(Protocol):
+    """The annotations of one task for all images of a data set.
+
+    Attributes:
+        labelled: (n,) bool; False is an image that nobody has looked at for this task, which differs from an image in
+            which there is nothing.
+    """
+
+    @property
+    def labelled(self) -> np.ndarray: ...
+
+    def get(self, row: int, size: tuple[int, int]) -> Any:
+        """The annotation of one labelled image whose (height, width) in pixels is ``size``.
+
+        Raises:
+            DataError: the annotation cannot be read or does not fit the image; the message names the file.
+        """
+        ...
+
+    def take(self, rows: np.ndarray) -> Column:
+        """The column of some images only."""
+        ...
+
+
+@dataclass(frozen=True)
+class Note:
+    """A warning with its count and the first few names: something was wrong, and the work could go on.
+
+    It reads "2 boxes of zero area were dropped: a.xml, b.xml".
+
+    Attributes:
+        thing: what it is about, one of them: "box".
+        which: what is wrong: "of zero area".
+        done: what was done: "dropped".
+        count: how many.
+        names: the files or classes concerned, the first few of them.
+        more: whether there are more names than those.
+    """
+
+    thing: str
+    which: str
+    done: str
+    count: int
+    names: tuple[str, ...] = ()
+    more: bool = False
+
+    @classmethod
+    def of(cls, thing: str, which: str, done: str, names: Sequence[str], count: int | None = None) -> Note:
+        """A note about these names, one for each thing; a name is shown once."""
+        different = list(dict.fromkeys(names))
+        number = len(names) if count is None else count
+        return cls(thing, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN)
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names) + (", …" if self.more else "")
+        verb = "was" if self.count == 1 else "were"
+        words = [str(self.count), self.thing if self.count == 1 else plural(self.thing), self.which, verb, self.done]
+        return " ".join(word for word in words if word) + (f": {names}" if names else "")
+
+
+def plural(thing: str) -> str:
+    """The plural of an English noun that this package uses."""
+    if thing.endswith("y"):
+        return thing[:-1] + "ies"
+    return thing + ("es" if thing.endswith(("x", "s")) else "s")
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """One split of a data set.
+
+    Attributes:
+        root: folder that the image paths are relative to.
+        images: (n,) bytes (dtype ``S``), UTF-8 paths of the images; compact, and shared by worker processes.
+        columns: the annotations of each task.
+        labels: what they mean.
+        notes: what was wrong and could be put right.
+    """
+
+    root: Path
+    images: np.ndarray
+    columns: Mapping[str, Column]
+    labels: Mapping[str, LabelSpec]
+    notes: list[Note] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def path(self, row: int) -> Path:
+        """An image's file."""
+        return self.root / self.images[row].decode()
+
+    def take(self, rows: np.ndarray | Sequence[int]) -> Index:
+        """Some images only, in the given order.
+
+        Args:
+            rows: (m,) row numbers.
+        """
+        chosen = np.asarray(rows, dtype=np.int64)
+        columns = {task: column.take(chosen) for task, column in self.columns.items()}
+        return replace(self, images=self.images[chosen], columns=columns)
+
+
+def path_column(paths: Sequence[str]) -> np.ndarray:
+    """Relative paths as the ``images`` column of an index."""
+    return np.array([path.encode() for path in paths], dtype=np.bytes_) if paths else np.zeros(0, dtype="S1")

@@ -1,0 +1,152 @@
+"""Masks that lie in files: index and palette images, read when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vertebra.errors import DataError
+from vertebra.tasks.segment.annotation import SegmentAnnotation
+
+UNKNOWN = -1
+NOWHERE = -2
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFileColumn:
+    """A mask file for each image.
+
+    Attributes:
+        root: folder that the files are relative to.
+        files: (n,) bytes (dtype ``S``), UTF-8 paths; empty for an image without one.
+        ids: (V,) int32: the class id of each value that a file may hold; the ignore index for values to ignore,
+            ``UNKNOWN`` for values of no class, ``NOWHERE`` for "none of the classes" where classes may overlap.
+        class_count: number of classes K.
+        exclusive: True: masks (H, W) of class ids; False: (K, H, W) of 0 and 1.
+        ignore_index: what pixels to ignore hold in the annotations.
+    """
+
+    root: Path
+    files: np.ndarray
+    ids: np.ndarray
+    class_count: int
+    exclusive: bool
+    ignore_index: int
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """(n,) bool: whether there is a mask file."""
+        return self.files != b""
+
+    def path(self, row: int) -> Path:
+        """An image's mask file."""
+        return self.root / self.files[row].decode()
+
+    def get(self, row: int, size: tuple[int, int]) -> SegmentAnnotation:
+        """The mask of an image.
+
+        Raises:
+            DataError: the file is unreadable, of another size than the image, or has a value that no class has.
+        """
+        path = self.path(row)
+        values = read_mask(path)
+        if values.shape != size:
+            raise DataError(
+                f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
+                "(height x width); make them equal"
+            )
+        ids = self.ids[np.minimum(values, len(self.ids) - 1)]
+        if (ids == UNKNOWN).any():
+            strange = np.unique(values[ids == UNKNOWN])
+            raise DataError(f"{path}: {describe_values(strange)} of no class; {self._cure(int(strange[0]))}")
+        if self.exclusive:
+            return SegmentAnnotation(compact(ids, self.ignore_index))
+        return SegmentAnnotation(planes_of(ids, self.class_count, self.ignore_index))
+
+    def _cure(self, value: int) -> str:
+        known = np.flatnonzero((self.ids >= 0) & (self.ids != self.ignore_index) | (self.ids == NOWHERE))
+        return f"classes have {span(known)}; set ignore_index: {value}, or name its class"
+
+    def take(self, rows: np.ndarray) -> MaskFileColumn:
+        """The column of some images only."""
+        return replace(self, files=self.files[rows])
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """The values of a mask file: (H, W) of an unsigned integer type; of a palette image its indices, not its colours.
+
+    Raises:
+        DataError: the file is missing, unreadable, or a colour picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            values = np.array(picture)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such mask file") from None
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: this mask is damaged or no image ({reason}); save it again as PNG") from error
+    if values.ndim == 3:
+        colours = values[:, :, :3] if values.shape[2] >= 3 else values[:, :, :1]
+        if (colours != colours[:, :, :1]).any():
+            raise DataError(
+                f"{path}: a colour picture; a mask holds one class number a pixel. Save it as a grey or palette PNG"
+            )
+        values = values[:, :, 0]
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if values.dtype.kind not in "ui" or (values.dtype.kind == "i" and values.size and values.min() < 0):
+        raise DataError(f"{path}: masks hold whole numbers from 0, this one is {values.dtype}")
+    return values
+
+
+def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
+    """The values that occur in masks, each with the first file that has it.
+
+    Args:
+        most: of more files than this, so many are read, evenly spaced.
+
+    Raises:
+        DataError: a mask cannot be read.
+    """
+    found: dict[int, Path] = {}
+    for place in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths)), dtype=int)):
+        values = read_mask(paths[place])
+        if values.dtype == np.uint8:
+            occurring = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+        else:
+            occurring = np.unique(values)
+        for value in occurring.tolist():
+            found.setdefault(value, paths[place])
+    return dict(sorted(found.items()))
+
+
+def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:
+    """Class ids in one byte a pixel where they fit."""
+    fits = 0 <= ignore_index <= 255 and (ids.size == 0 or int(ids.max()) <= 255)
+    return ids.astype(np.uint8 if fits else np.int32)
+
+
+def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:
+    """From class ids (H, W) to a mask for each class, (K, H, W) uint8 of 0 and 1; ignored pixels are so in all."""
+    planes = (ids[None] == np.arange(class_count)[:, None, None]).astype(np.uint8)
+    planes[:, ids == ignore_index] = ignore_index
+    return planes
+
+
+def describe_values(values: np.ndarray) -> str:
+    """Mask values in words: ``value 7`` or ``values 7, 9, 11 …``."""
+    shown = ", ".join(str(value) for value in values[:5].tolist()) + (" …" if len(values) > 5 else "")
+    return f"value {shown}" if len(values) == 1 else f"values {shown}"
+
+
+def span(values: np.ndarray) -> str:
+    """Sorted numbers in few words: ``0 to 10``, or the numbers themselves where some are left out."""
+    if len(values) > 2 and values[-1] - values[0] == len(values) - 1:
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(str(value) for value in values[:12].tolist()) + (" …" if len(values) > 12 else "")

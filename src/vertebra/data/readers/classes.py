@@ -1,0 +1,63 @@
+"""Class names of a data set against those that a user listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vertebra.data.index import Note
+from vertebra.errors import DataError, suggest
+from vertebra.tasks.base import LabelSpec
+
+
+def class_ids(names: Sequence[str], classes: Sequence[str], where: Path | str) -> np.ndarray:
+    """The id of each name in a list of classes, -1 for a name that is not in it.
+
+    Raises:
+        DataError: none of the names is.
+    """
+    ids = {name: position for position, name in enumerate(classes)}
+    found = np.array([ids.get(name, -1) for name in names], dtype=np.int64)
+    if len(names) and (found < 0).all():
+        raise DataError(
+            f"{where}: none of its classes ({shorten(names)}) is among those asked for ({shorten(classes)}). "
+            f"{suggest(classes[0], names)}"
+        )
+    return found
+
+
+def left_out(counts: Mapping[str, int], thing: str) -> list[Note]:
+    """One note about annotations of classes that nobody asked for; none if there are none.
+
+    Args:
+        counts: how many annotations each such class has.
+        thing: what an annotation is: "box", "image".
+    """
+    found = {name: count for name, count in counts.items() if count}
+    if not found:
+        return []
+    which = "of classes that are not listed"
+    return [Note.of(thing, which, "left out", list(found), sum(found.values()))]
+
+
+def without_images(labels: LabelSpec, used: np.ndarray) -> list[Note]:
+    """A note about classes that occur nowhere; none if all do.
+
+    Args:
+        used: (K,) bool or counts.
+    """
+    empty = [name for name, count in zip(labels.classes, used.tolist(), strict=True) if not count]
+    return [Note.of("class", "that no image has", "kept", empty)] if empty else []
+
+
+def shorten(names: Sequence[str], most: int = 8) -> str:
+    """Names in a row, the first few of them."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def bincount(ids: np.ndarray, count: int) -> np.ndarray:
+    """How often each of ``count`` class ids occurs; others are passed over."""
+    counts: np.ndarray = np.bincount(ids[(ids >= 0) & (ids < count)], minlength=count)
+    return counts

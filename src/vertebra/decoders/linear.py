@@ -1,0 +1,110 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.decoders.base import Decoder
+from vertebra.errors import ConfigError, JointError
+from vertebra.features import Features, FeatureSpec, Frame, Regions
+from vertebra.losses.classification import binary_cross_entropy, cross_entropy
+from vertebra.losses.term import Term
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
+
+
+class LinearOutputs(NamedTuple):
+    """Attributes:
+    logits: (N, K).
+    """
+
+    logits: Tensor
+
+
+class Linear(Decoder):
+    """Fully connected classifier: none, one or several hidden layers, then one logit a class; softmax or sigmoid.
+
+    Args:
+        hidden: widths of hidden layers, each followed by ReLU and dropout.
+        dropout: of its input and of every hidden layer.
+        label_smoothing: how much of the truth is spread over all classes.
+        pool: "vector" takes the backbone's own embedding, "average" the mean of the deepest level over the image's valid
+            cells; "auto" the embedding where there is one and no neck or encoder stands before this decoder.
+    """
+
+    task: ClassVar[str] = "classify"
+    terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
+    labels: ClassifyLabels
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: ClassifyLabels,
+        *,
+        hidden: list[int] | None = None,
+        dropout: float = 0.2,
+        label_smoothing: float = 0.0,
+        pool: Literal["auto", "vector", "average"] = "auto",
+    ) -> None:
+        super().__init__(in_spec, labels)
+        if labels.exclusive and labels.class_count < 2:
+            raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set exclusive: false")
+        self.uses_vector = pool == "vector" or (pool == "auto" and in_spec.vector is not None)
+        self.uses_maps = not self.uses_vector
+        if self.uses_vector:
+            if in_spec.vector is None:
+                raise JointError("the backbone's own embedding", "Set pool: average, or take neck and encoder away.")
+            width = in_spec.vector
+        else:
+            in_spec.require_levels()
+            width = in_spec.levels[-1].channels
+            self.reads = (len(in_spec.levels) - 1,)
+        self.label_smoothing = label_smoothing
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        for size in hidden or []:
+            layers += [nn.Linear(width, size), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            width = size
+        self.layers = nn.Sequential(*layers)
+        self.classifier = nn.Linear(width, labels.class_count)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, features: Features, regions: Regions | None = None) -> LinearOutputs:
+        """One logit for each class and image."""
+        return LinearOutputs(self.classifier(self.layers(self._pool(features))))
+
+    def _pool(self, features: Features) -> Tensor:
+        if self.uses_vector:
+            assert features.vector is not None
+            return features.vector
+        return valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
+
+    def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, Term], LinearOutputs]:
+        """Cross entropy: softmax for exclusive classes, sigmoid for others."""
+        outputs = self(features)
+        compare = cross_entropy if self.labels.exclusive else binary_cross_entropy
+        smoothing = self.label_smoothing if self.training else 0.0
+        return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
+
+    def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
+        """Softmax or sigmoid."""
+        logits = outputs.logits
+        return ClassifyDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())
+
+
+def valid_mean(maps: Tensor, stride: int, frame: Frame) -> Tensor:
+    """Mean of each channel over the cells that lie on the image, not on padding.
+
+    Args:
+        maps: (N, C, h, w).
+
+    Returns:
+        (N, C)
+    """
+    rows = torch.arange(maps.shape[2], device=maps.device) * stride < frame.sizes[:, 0, None]
+    columns = torch.arange(maps.shape[3], device=maps.device) * stride < frame.sizes[:, 1, None]
+    inside = (rows[:, :, None] & columns[:, None, :]).to(maps.dtype)[:, None]
+    return (maps * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3)).clamp(min=1)

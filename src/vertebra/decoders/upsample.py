@@ -1,0 +1,71 @@
+"""The classic segmentation decoder."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from vertebra.decoders.segment_head import SegmentDecoder
+from vertebra.features import Features, FeatureSpec
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.resample import upsample
+from vertebra.layers.width import fitting_channels
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+class Doubling(nn.Module):
+    """Twice the size: by transposed convolution, or by interpolation; then convolution, normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, mode: Literal["interpolate", "transpose"]) -> None:
+        super().__init__()
+        self.transpose = nn.ConvTranspose2d(in_channels, out_channels, 2, 2) if mode == "transpose" else None
+        self.block = ConvNormAct(out_channels if mode == "transpose" else in_channels, out_channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.block(upsample(maps, 2) if self.transpose is None else self.transpose(maps))
+
+
+class Upsample(SegmentDecoder):
+    """Upsampling decoder, the classic: from the deepest level up, doubling by doubling, each with convolution and ReLU.
+
+    Noh et al. use transposed convolutions; interpolation followed by convolution avoids their checkerboard (Odena et al.,
+    Deconvolution and Checkerboard Artifacts, Distill 2016).
+
+    Args:
+        mode: "interpolate" or "transpose".
+        channels: width; None: what fits the backbone.
+        to_stride: doubling ends at this stride; the logits are interpolated from there.
+        dropout: before the logits.
+    """
+
+    paper: ClassVar[str] = (
+        "Noh et al., Learning Deconvolution Network for Semantic Segmentation, ICCV 2015, arXiv 1505.04366"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: SegmentLabels,
+        *,
+        mode: Literal["interpolate", "transpose"] = "interpolate",
+        channels: int | None = None,
+        to_stride: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(in_spec, labels)
+        deepest = in_spec.levels[-1]
+        width = channels or fitting_channels(in_spec)
+        self.reads = (len(in_spec.levels) - 1,)
+        self.stride = deepest.stride
+        body: list[nn.Module] = [ConvNormAct(deepest.channels, width)]
+        while self.stride % 2 == 0 and self.stride // 2 >= to_stride:
+            body.append(Doubling(width, width, mode))
+            self.stride //= 2
+        self.body = nn.Sequential(*body)
+        self.finish(width, dropout)
+
+    def maps(self, features: Features) -> Tensor:
+        """The deepest level, brought up."""
+        maps: Tensor = self.body(features.maps[-1])
+        return maps

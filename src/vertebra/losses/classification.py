@@ -1,0 +1,37 @@
+"""Losses of whole images."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vertebra.losses.term import Term
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Term:
+    """Softmax cross entropy for exclusive classes.
+
+    Args:
+        logits: (N, K).
+        labels: (N,) int64.
+        smoothing: how much of the truth is spread over all classes (Szegedy et al., CVPR 2016, arXiv 1512.00567).
+
+    Returns:
+        The sum over images, and their number.
+    """
+    total = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
+    return Term(total, torch.tensor(float(len(labels)), device=logits.device))
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Term:
+    """Sigmoid cross entropy for classes that may stand together: the mean over classes of each image.
+
+    Args:
+        logits: (N, K).
+        labels: (N, K) of 0 and 1.
+        smoothing: moves the truth from 0 and 1 towards a half.
+    """
+    soft = labels.float() * (1 - smoothing) + 0.5 * smoothing
+    each = F.binary_cross_entropy_with_logits(logits.float(), soft, reduction="none").mean(dim=1)
+    return Term(each.sum(), torch.tensor(float(len(labels)), device=logits.device))

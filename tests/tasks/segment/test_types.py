@@ -1,0 +1,126 @@
+"""Predictions of the segment task."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+from torch.nn.functional import interpolate
+
+from vertebra.errors import ConfigError, DataError
+from vertebra.preprocess.plan import Plan
+from vertebra.tasks.palette import colour
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.predictions import from_decoded
+from vertebra.tasks.segment.types import SegmentPrediction
+
+LABELS = SegmentLabels(("background", "dog", "cat"))
+OVERLAPPING = SegmentLabels(LABELS.classes, exclusive=False)
+
+
+def test_share_of_each_class() -> None:
+    prediction = SegmentPrediction(np.asarray([[0, 1], [1, 255]], dtype=np.uint8), LABELS)
+    assert prediction.share == {"background": 0.25, "dog": 0.5, "cat": 0.0}
+    layers = np.asarray([[[1, 1]], [[1, 0]], [[0, 0]]], dtype=bool)
+    assert SegmentPrediction(layers, OVERLAPPING).share == {"background": 1.0, "dog": 0.5, "cat": 0.0}
+
+
+def test_dict_is_json_with_names() -> None:
+    prediction = SegmentPrediction(np.asarray([[0, 1, 1]]), LABELS)
+    read = json.loads(json.dumps(prediction.to_dict()))
+    assert read["size"] == [1, 3] and read["share"]["dog"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_coco_run_lengths_are_read_back(seed: int) -> None:
+    mask = np.random.default_rng(seed).integers(0, 2, (7, 5)) * 2
+    for row in json.loads(json.dumps(SegmentPrediction(mask, LABELS).to_coco(3))):
+        runs = coco_mask.frPyObjects(row["segmentation"], 7, 5)
+        assert np.array_equal(coco_mask.decode(runs).astype(bool), mask == row["category_id"])
+
+
+def test_the_shape_must_fit_the_classes() -> None:
+    with pytest.raises(ValueError, match=r"must be \(H, W\) of class ids, got shape \(3, 2, 2\)"):
+        SegmentPrediction(np.zeros((3, 2, 2)), LABELS)
+    with pytest.raises(ValueError, match=r"must be \(3, H, W\) of bool, got shape \(2, 2, 2\)"):
+        SegmentPrediction(np.zeros((2, 2, 2)), OVERLAPPING)
+
+
+def _decoded(count: int, canvas: tuple[int, int], seed: int = 0) -> np.ndarray:
+    draw = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, count, 5, 6, generator=draw) * 8
+    return interpolate(coarse, canvas, mode="bilinear").softmax(1)[0].numpy()
+
+
+def test_from_decoded_is_the_bilinear_resize_of_the_valid_part() -> None:
+    placement = Plan((32, 48)).place(100, 90)  # valid: 32 x 29
+    decoded = _decoded(4, (32, 48))
+    made = from_decoded((decoded,), placement, SegmentLabels(tuple("abcd")), "a.png", keep_probabilities=True)
+    valid = torch.from_numpy(decoded[None, :, :32, : placement.size[1]].copy())
+    wanted = interpolate(valid, (100, 90), mode="bilinear", align_corners=False)[0].numpy()
+    assert made.probabilities is not None
+    assert np.abs(made.probabilities - wanted).max() < 1e-5
+    assert (made.mask != wanted.argmax(0)).mean() < 1e-3
+    assert (made.mask.dtype, made.size, made.image) == (np.uint8, (100, 90), "a.png")
+
+
+@pytest.mark.parametrize("original", [(50, 70), (20, 31), (32, 48), (1, 1)])
+def test_one_map_at_a_time_gives_the_same_mask(original: tuple[int, int]) -> None:
+    labels = SegmentLabels(tuple(f"c{i}" for i in range(30)))
+    placement = Plan((32, 48)).place(*original)
+    decoded = _decoded(30, (32, 48), seed=original[0])
+    lean = from_decoded((decoded,), placement, labels)
+    full = from_decoded((decoded,), placement, labels, keep_probabilities=True)
+    assert lean.probabilities is None
+    assert np.array_equal(lean.mask, full.mask)
+
+
+def test_from_decoded_of_overlapping_classes() -> None:
+    decoded = np.stack([np.full((8, 8), value) for value in (0.2, 0.5, 0.9)])
+    placement = Plan((8, 8), "resize").place(16, 4)
+    for keep in (False, True):
+        made = from_decoded((decoded,), placement, OVERLAPPING, keep_probabilities=keep)
+        assert made.mask.shape == (3, 16, 4) and made.mask.dtype == bool
+        assert made.mask[:, 0, 0].tolist() == [False, True, True]
+    assert from_decoded((decoded,), placement, OVERLAPPING, threshold=0.6).mask[:, 0, 0].tolist() == [0, 0, 1]
+
+
+def test_a_centre_crop_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"centre crop leaves out its rim; preprocess with letterbox or resize"):
+        from_decoded((_decoded(3, (8, 8)),), Plan((8, 8), "centre_crop").place(8, 16), LABELS)
+
+
+def test_colours_lie_where_the_mask_is() -> None:
+    mask = np.zeros((400, 400), dtype=np.uint8)
+    mask[100:200, 100:300] = 1
+    picture = np.asarray(SegmentPrediction(mask, LABELS).draw(Image.new("RGB", (400, 400))))
+    assert picture.shape[0] > 400  # the legend
+    assert picture[150, 200].tolist() == [round(level / 2) for level in colour(1)]
+    assert picture[300, 200].tolist() == [0, 0, 0]  # the background stays as it is
+    assert picture[100, 200].tolist() == [round(0.8 * level + 51) for level in colour(1)]
+
+
+def test_overlapping_classes_blend() -> None:
+    layers = np.zeros((3, 400, 400), dtype=bool)
+    layers[1:, 50:350, 50:350] = True
+    picture = np.asarray(SegmentPrediction(layers, OVERLAPPING).draw(Image.new("RGB", (400, 400))))
+    assert picture[200, 200].tolist() == pytest.approx(np.asarray(colour(1)) / 4 + np.asarray(colour(2)) / 2, abs=1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (1, 900), (900, 1)])
+def test_anything_can_be_drawn(size: tuple[int, int]) -> None:
+    image, shape = Image.new("RGB", size), size[::-1]
+    many = SegmentLabels(tuple(f"quite a long name {i}" for i in range(40)))
+    SegmentPrediction(np.zeros(shape, np.uint8), LABELS).draw(image)
+    SegmentPrediction(np.full(shape, 255, np.uint8), LABELS).draw(image)
+    SegmentPrediction((np.arange(size[0] * size[1]) % 40).reshape(shape), many).draw(image)
+    SegmentPrediction(np.ones((3, *shape), bool), OVERLAPPING).draw(image)
+
+
+def test_an_image_of_another_size_is_refused() -> None:
+    with pytest.raises(DataError, match=r"the mask is 3x2 pixels and the image 4x4"):
+        SegmentPrediction(np.zeros((2, 3), np.uint8), LABELS).draw(Image.new("RGB", (4, 4)))
