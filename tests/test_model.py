@@ -51,7 +51,9 @@ def test_a_branch_sees_its_labelled_images_only(model: VisionModel) -> None:
     batch, sizes = images(4)
     rows = torch.tensor([1, 3])
     seen: list[int] = []
-    model.branch("boxes").decoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0].maps[0])))
+    neck = model.branch("boxes").neck
+    assert neck is not None
+    neck.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0].maps[0])))
     targets = {
         "animal": (torch.arange(4), made_targets(model.branch("animal").labels, CANVAS, 4)),
         "boxes": (rows, made_targets(model.branch("boxes").labels, CANVAS, 2)),

@@ -175,18 +175,23 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
         place.spec = replace(place.spec, vector=None)
     neck = None if config.neck is None else _part(place, "neck", config.neck, f"{path}.neck")
     encoder = None if config.encoder is None else _part(place, "encoder", config.encoder, f"{path}.encoder")
+    _check_task(name, task, place.objects.get(f"{path}.decoder"), config.decoder.name)
     labels = label_spec(name, task, config)
     decoder = _part(place, "decoder", config.decoder, f"{path}.decoder", labels)
     assert isinstance(decoder, Decoder)
     if neck is not None and decoder.uses_maps:
         _restrict(neck, encoder, decoder)
-    if decoder.task != task:
-        raise ConfigError(
-            f"branch '{name}': decoder '{config.decoder.name}' serves task '{decoder.task}', but the branch's task is '{task}'"
-        )
     if decoder.needs == "boxes" and config.on is None:
         raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME")
     return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, on=config.on)
+
+
+def _check_task(name: str, task: str, given: Any, decoder: str) -> None:
+    served = getattr(given, "task", task) if given is not None else find("decoder", decoder).task
+    if served != task:
+        raise ConfigError(
+            f"branch '{name}': decoder '{decoder}' serves task '{served}', but the branch's task is '{task}'"
+        )
 
 
 def _restrict(neck: nn.Module, encoder: nn.Module | None, decoder: Decoder) -> None:

@@ -101,10 +101,13 @@ def _known(model: type[Any], location: tuple[Any, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue
+        if get_origin(schema) is dict:
+            schema = get_args(schema)[1]
+            continue
         found = _fields(schema).get(str(part))
         if found is None:
             return []
-        schema = _schema_class(found)
+        schema = found if get_origin(found) is dict else _schema_class(found)
     return list(_fields(schema))
 
 
@@ -121,8 +124,6 @@ def _schema_class(annotation: Any) -> Any:
     if _fields(annotation):
         return annotation
     origin = get_origin(annotation)
-    if origin is dict:
-        return _schema_class(get_args(annotation)[1])
     if origin in (Union, list, tuple) or type(annotation).__name__ == "UnionType":
         return next((found for member in get_args(annotation) if (found := _schema_class(member))), None)
     return None

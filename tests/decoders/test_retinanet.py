@@ -90,6 +90,11 @@ def test_each_box_loss_moves_the_boxes(box_loss: str) -> None:
     assert losses[-1] < 0.6 * losses[0]
 
 
+def test_fewest_anchors_is_checked() -> None:
+    with pytest.raises(ConfigError, match="'anchors_per_object' must be 0 or more, got -1"):
+        RetinaNet(SPEC, LABELS, anchors_per_object=-1)
+
+
 def test_one_level_has_anchors_of_more_sizes() -> None:
     decoder = RetinaNet(FeatureSpec((Level(192, 16), Level(192, 16))), LABELS)
     assert decoder.octaves == (-2.0, -1.0, 0.0, 1.0, 2.0)

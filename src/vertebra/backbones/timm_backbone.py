@@ -99,7 +99,7 @@ class TimmBackbone(nn.Module):
         self.fixed_size: tuple[int, int] | None = None
         if alignment.kind == "sized" and image_size is not None:
             self.fixed_size = image_size
-        elif alignment.kind in ("sized", "native") or (self.refusal and config.get("fixed_input_size")):
+        elif alignment.kind in ("sized", "native"):
             self.fixed_size = native
         _check_size(self.name, alignment, self.fixed_size, image_size, coarsest)
         self.size_multiple = multiple or (1 if alignment.kind in ("any", "sized", "native", "refused") else coarsest)

@@ -23,8 +23,9 @@ class MaskFileColumn:
     Attributes:
         root: folder that the files are relative to.
         files: (n,) bytes (dtype ``S``), UTF-8 paths; empty for an image without one.
-        ids: (V,) int32: the class id of each value that a file may hold; the ignore index for values to ignore,
-            ``UNKNOWN`` for values of no class, ``NOWHERE`` for "none of the classes" where classes may overlap.
+        ids: (V,) int32, V > 256: the class id of each value that a file may hold, the last entry for all above; the
+            ignore index for values to ignore, ``UNKNOWN`` for values of no class, ``NOWHERE`` for "none of the classes"
+            where classes may overlap.
         class_count: number of classes K.
         exclusive: True: masks (H, W) of class ids; False: (K, H, W) of 0 and 1.
         ignore_index: what pixels to ignore hold in the annotations.
@@ -59,7 +60,7 @@ class MaskFileColumn:
                 f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
                 "(height x width); make them equal"
             )
-        ids = self.ids[np.minimum(values, len(self.ids) - 1)]
+        ids = self.ids[values if values.dtype == np.uint8 else np.minimum(values.astype(np.int64), len(self.ids) - 1)]
         if (ids == UNKNOWN).any():
             strange = np.unique(values[ids == UNKNOWN])
             raise DataError(f"{path}: {describe_values(strange)} of no class; {self._cure(int(strange[0]))}")

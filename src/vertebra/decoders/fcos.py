@@ -83,6 +83,7 @@ class FCOS(Decoder):
         if center_radius <= 0:
             raise ConfigError(f"'center_radius' must be above 0, got {center_radius}")
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
+        self.reads = tuple(self.head.indices)
         self.center_radius = center_radius
         self.post = post
         self.class_prediction = DensePrediction(self.head.width, 1, labels.class_count, bias=PRIOR_LOGIT)

@@ -39,7 +39,8 @@ class RetinaNet(Decoder):
 
     Differences from the paper: the towers' width and depth fit the backbone, normalise by groups, and boxes learn by
     GIoU unless told otherwise; levels finer than stride 8 are left out where others remain; and anchors spread over
-    more sizes, the more so the fewer levels there are.
+    more sizes, the more so the fewer levels there are; and each object has nine anchors at least, so that small ones
+    weigh as much as large ones.
 
     Args:
         in_spec: the features that come in.
@@ -52,6 +53,7 @@ class RetinaNet(Decoder):
         octaves: sizes of a cell's anchors, as logarithms (base 2) of multiples of ``anchor_scale``; the paper's are 0,
             1/3, 2/3. None fits the levels, -2/3, 0, 2/3 on three or more.
         aspect_ratios: height / width of the anchors.
+        anchors_per_object: how many anchors at least learn from each object, whatever their overlap; the paper has 1.
         box_loss: what a box's error is: "giou" on boxes, "smooth_l1" (beta 1/9) or "l1" on coded boxes.
         post: options of decoding.
 
@@ -76,11 +78,13 @@ class RetinaNet(Decoder):
         anchor_scale: float = 4.0,
         octaves: tuple[float, ...] | None = None,
         aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
+        anchors_per_object: int = 9,
         box_loss: BoxLoss = "giou",
         post: DetectPost = DEFAULT_POST,
     ) -> None:
         super().__init__(in_spec, labels)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
+        self.reads = tuple(self.head.indices)
         self.anchor_scale = anchor_scale
         self.octaves = octaves_for(self.head.strides) if octaves is None else tuple(octaves)
         self.aspect_ratios = tuple(aspect_ratios)
@@ -88,6 +92,9 @@ class RetinaNet(Decoder):
             raise ConfigError(
                 "'anchor_scale' and 'aspect_ratios' must be above 0, 'octaves' must name at least one size"
             )
+        if anchors_per_object < 0:
+            raise ConfigError(f"'anchors_per_object' must be 0 or more, got {anchors_per_object}")
+        self.anchors_per_object = anchors_per_object
         self.box_loss = box_loss
         self.post = post
         per_cell = len(self.octaves) * len(self.aspect_ratios)
@@ -101,7 +108,7 @@ class RetinaNet(Decoder):
     def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, Term], RetinaNetOutputs]:
         """Focal loss over all anchors that are not ignored, and the error of the positive anchors' boxes."""
         outputs, deltas, anchors = self._predict(features)
-        match = match_by_iou(anchors, targets.boxes, targets.crowd, targets.count)
+        match = match_by_iou(anchors, targets.boxes, targets.crowd, targets.count, fewest=self.anchors_per_object)
         labels, truth = take(targets.labels, match), take(targets.boxes, match)
         if self.box_loss == "giou":
             box = giou_term(outputs.boxes, truth, match.positive)

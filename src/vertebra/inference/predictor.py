@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import torch
 from torch.utils import _pytree as tree
 
 from vertebra.errors import DataError
+from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
 from vertebra.preprocess.images import apply, read_image
 from vertebra.tasks import get_task
+from vertebra.tasks.detect.types import DetectPrediction
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 
@@ -58,7 +59,7 @@ class Predictor:
         model: is moved to the device and put in evaluation mode.
         device: "cpu", "cuda", "mps" …; by default the best there is.
         batch_size: images at a time.
-        threshold: boxes below this score are left out; overlapping masks and multi-label classes start here.
+        threshold: boxes below this score are left out.
         skip_unreadable: leave unreadable files out with a warning instead of raising.
     """
 
@@ -113,7 +114,7 @@ class Predictor:
         tensor = torch.from_numpy(np.stack(canvases)).permute(0, 3, 1, 2).to(self.device)
         sizes = torch.tensor([place.size for place in places], device=self.device)
         decoded = self.model(tensor, sizes)
-        arrays = tree.tree_map(lambda value: value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy(), decoded)
+        arrays = tree.tree_map(lambda value: value.cpu().numpy(), decoded)
         results = []
         for index, (source, array) in enumerate(images):
             path = Path(source) if isinstance(source, str | Path) else None
@@ -126,7 +127,8 @@ class Predictor:
 
     def _prediction(self, name: str, decoded: Any, place: Any, image: Any) -> Any:
         branch = self.model.branch(name)
-        return get_task(branch.task).from_decoded(decoded, place, branch.labels, image, threshold=self.threshold)
+        prediction = get_task(branch.task).from_decoded(decoded, place, branch.labels, image)
+        return prediction.above(self.threshold) if isinstance(prediction, DetectPrediction) else prediction
 
 
 def list_images(images: Any) -> list[Any]:
@@ -148,14 +150,3 @@ def list_images(images: Any) -> list[Any]:
     if not path.exists():
         raise DataError(f"{path}: no such image or folder")
     return [path]
-
-
-def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The given device, or the best there is."""
-    if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if sys.platform == "darwin" and torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")

@@ -55,11 +55,16 @@ def match_by_iou(
     An anchor answers for the object that it overlaps most if their IoU is at least ``foreground``; it finds nothing
     below ``background``, and is ignored in between. With two anchors and two objects and the IoUs
     ``[[0.7, 0.1], [0.2, 0.3]]`` (a row an anchor), the first anchor takes the first object; the second is below the
-    background threshold, but with ``low_quality`` it takes the second object all the same, because no anchor does
-    better by that object: so each object that overlaps any anchor is answered for.
+    background threshold, but takes the second object all the same, because no anchor does better by that object: so
+    each object that overlaps any anchor is answered for.
 
-    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002; low-quality matches and crowds as
-    in detectron2 and COCO's evaluation.
+    That is ``fewest = 1``. An object the size of a cell or two still has one anchor where a large one has dozens, and
+    a rare class of small objects is hardly learnt. A larger ``fewest`` marks that many of each object's best anchors,
+    as far as they overlap it by half of ``background``; each answers for the object that it overlaps most.
+
+    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002; crowds as in COCO's evaluation;
+    that anchors should be shared out by object was shown by Zhang et al., Bridging the Gap Between Anchor-based and
+    Anchor-free Detection via Adaptive Training Sample Selection, CVPR 2020, arXiv 1912.02424.
 
     Args:
         anchors: (A, 4) xyxy.
@@ -67,7 +72,7 @@ def match_by_iou(
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         foreground, background: the thresholds.
-        low_quality: give each object its best anchors whatever their overlap.
+        fewest: how many anchors at least answer for each object; 0 leaves all to the thresholds.
         crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
     """
     if boxes.shape[1] == 0:

@@ -175,7 +175,9 @@ def _unreadable(name: str, error: Exception) -> DataError:
     if isinstance(error, Image.UnidentifiedImageError):
         return DataError(f"{name}: not an image that can be read; remove it, or save it as JPEG or PNG")
     if isinstance(error, Image.DecompressionBombError):
-        return DataError(f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut the image into smaller ones")
+        return DataError(
+            f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut the image into smaller ones"
+        )
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{name}: damaged or cut off ({reason}); remove the file or copy it again")
 
@@ -191,7 +193,9 @@ def _picture_to_array(picture: Image.Image, channels: int, name: str) -> np.ndar
     if channels == 1:
         return np.array(picture.convert("L"))[:, :, None]
     if channels != 3:
-        raise DataError(f"{name}: the model takes {channels} channels; image files have 1, 3 or 4. Give an array instead")
+        raise DataError(
+            f"{name}: the model takes {channels} channels; image files have 1, 3 or 4. Give an array instead"
+        )
     return np.array(picture.convert("RGB"))
 
 
@@ -241,5 +245,7 @@ def _tensor_to_array(tensor: Any) -> np.ndarray:
     plain = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
     array = np.asarray(plain)
     if array.dtype == object:
-        raise DataError(f"{type(tensor).__name__} is no image; give a file, bytes, a Pillow image, an array or a tensor")
+        raise DataError(
+            f"{type(tensor).__name__} is no image; give a file, bytes, a Pillow image, an array or a tensor"
+        )
     return array

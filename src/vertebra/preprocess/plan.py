@@ -94,7 +94,9 @@ class Plan:
         if self.mode not in MODES:
             raise UnknownName("way onto the canvas", str(self.mode), MODES)
         fill = tuple(self.fill)
-        if not fill or any(isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 255 for level in fill):
+        if not fill or any(
+            isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 255 for level in fill
+        ):
             raise ConfigError(f"fill must be grey levels of 0 to 255, one for each channel, got {self.fill}")
         object.__setattr__(self, "size", sides)
         object.__setattr__(self, "fill", fill)

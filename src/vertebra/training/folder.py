@@ -60,6 +60,7 @@ class RunFolder(pl.Callback):
         self.patience = patience
         self.save_every_seconds = 60 * save_every_minutes
         self.best_score: float | None = None
+        self.best_name = ""
         self.without_better = 0
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -71,6 +72,7 @@ class RunFolder(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "best_score": self.best_score,
+            "best_name": self.best_name,
             "without_better": self.without_better,
             "rows": self.rows,
             "seconds": self.seconds + time.monotonic() - self._started,
@@ -79,6 +81,7 @@ class RunFolder(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score = state_dict["best_score"]
+        self.best_name = state_dict["best_name"]
         self.without_better = state_dict["without_better"]
         self.rows = state_dict["rows"]
         self.seconds = state_dict["seconds"]
@@ -146,6 +149,7 @@ class RunFolder(pl.Callback):
         found = main_score(module.model, module.scores, self.best)
         if found is None:
             raise RunError(f"the metric '{self.best}' was not measured; there is: {', '.join(sorted(module.scores))}")
+        self.best_name = found[0]
         better = self.best_score is None or found[1] > self.best_score
         if better:
             self.best_score = found[1]

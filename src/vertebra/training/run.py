@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,17 +14,12 @@ import torch
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
-from vertebra.data.loaders import build_loader
-from vertebra.data.samples import MixedData
-from vertebra.data.sampler import MixSampler
-from vertebra.data.transforms import Augment
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
-from vertebra.preprocess.plan import Plan
-from vertebra.tasks.base import LabelSpec
 from vertebra.training.evaluation import evaluate_loader
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, new_folder
+from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.report import write_report
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
@@ -110,55 +104,28 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
 
 def _run(config: Config, model: VisionModel, opened: Opened, folder: Path, *, resume: bool) -> None:
     recipe = config.train
-    _say(*opened.notes, f"backbone: {model.backbone.origin}")  # type: ignore[list-item]
-    labels = {name: model.branch(name).labels for name in model.branches}
-    train_loader = training_loader(config, opened, labels, model.plan)
-    val_loader = evaluation_loader(model, open_split(config, "val"), recipe.batch_size, _workers(recipe), recipe.seed)
-    module = TrainingModule(model, recipe, recipe.epochs * len(train_loader), bool(model.backbone.pretrained))  # type: ignore[arg-type]
+    val = open_split(config, "val")
+    _say(*opened.notes, *val.notes, f"backbone: {model.backbone.origin}")
+    data = RunData(model, recipe, opened.sources, val.sources)
+    pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
+    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
     keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
     trainer = make_trainer(recipe, [keeper, ProgressDisplay()], len(model.branches))
-    _prepare(model)
     with warnings.catch_warnings():
         _silence()
         try:
-            trainer.fit(module, train_loader, val_loader, ckpt_path=str(folder / LAST) if resume else None)
+            trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
         except Interrupted:
             raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
-    for loader in (train_loader, val_loader):
-        _say(*loader.dataset.notes())
+    _say(*data.notes())
     if trainer.is_global_zero:
-        write_report(folder, load(folder / BEST), val_loader)
-        _say(f"best {keeper.best_score:.4f}; run folder {folder}")
+        write_report(folder, load(folder / BEST), evaluation_loader(module.model, val.sources, 4, 0))
+        _say(f"best {keeper.best_name} {keeper.best_score:.4f}; run folder {folder}")
 
 
-def training_loader(config: Config, opened: Opened, labels: Mapping[str, LabelSpec], plan: Plan) -> Any:
-    """The loader of training steps: each is a list of ``accumulate`` micro batches."""
-    recipe = config.train
-    dataset = MixedData(
-        opened.sources,
-        labels,
-        plan,
-        Augment.preset(recipe.augment),
-        seed=recipe.seed,
-    )
-    rank, world = _process()
-    sampler = MixSampler(
-        dataset,
-        batch_size=recipe.batch_size * recipe.accumulate,
-        seed=recipe.seed,
-        rank=rank,
-        world_size=world,
-    )
-    return build_loader(dataset, sampler, workers=_workers(recipe), chunks=recipe.accumulate)
-
-
-def evaluation_loader(model: VisionModel, opened: Opened, batch_size: int, workers: int, seed: int = 0) -> Any:
-    """The loader of labelled images in order, with their truths."""
-    labels = {name: model.branch(name).labels for name in model.branches}
-    dataset = MixedData(opened.sources, labels, model.plan, None, seed=seed)
-    rank, world = _process()
-    sampler = MixSampler(dataset, batch_size=batch_size, seed=seed, rank=rank, world_size=world, shuffle=False)
-    return build_loader(dataset, sampler, workers=workers)
+def _was_pretrained(config: Config) -> bool:
+    """Whether the run began from pretrained weights, also when it is resumed and builds without them."""
+    return config.model.backbone.options.get("pretrained", False) is not False
 
 
 def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], branch_count: int) -> pl.Trainer:
@@ -229,27 +196,10 @@ def evaluate(
         branch.classes = list(model.branch(name).labels.classes)
     opened = open_split(config, split, sources=sources)
     _say(*opened.notes)
-    loader = evaluation_loader(model, opened, batch_size, _workers(config.train))
+    loader = evaluation_loader(model, opened.sources, batch_size, choose_workers(config.train.workers))
     scores = evaluate_loader(model, loader, pick_device(device))
     _say(*loader.dataset.notes())
     return scores
-
-
-def _prepare(model: VisionModel) -> None:
-    """Channels last: the layout in which convolutions are fastest on CPUs and GPUs."""
-    model.to(memory_format=torch.channels_last)
-
-
-def _process() -> tuple[int, int]:
-    """(rank, world size) of this process, from what launchers put into the environment."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _workers(recipe: TrainConfig) -> int:
-    if recipe.workers is not None:
-        return recipe.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(0, cores - 1))
 
 
 def _silence() -> None:

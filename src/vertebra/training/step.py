@@ -33,17 +33,15 @@ class TrainingModule(pl.LightningModule):
     Args:
         model: what is trained.
         recipe: how.
-        total_steps: steps of the whole run, for the learning rate.
         pretrained: whether the backbone started from pretrained weights.
     """
 
-    def __init__(self, model: VisionModel, recipe: TrainConfig, total_steps: int, pretrained: bool) -> None:
+    def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
         self.recipe = recipe
-        self.total_steps = total_steps
         self.pretrained = pretrained
         self.evaluation = Evaluation(model)
         self.scores: dict[str, float] = {}
@@ -58,12 +56,13 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         groups = parameter_groups(self.model.backbone, self.model, self.recipe, self.pretrained)
         optimizer = make_optimizer(groups, self.recipe)
+        total = int(self.trainer.estimated_stepping_batches)
         course = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(step, self.total_steps, self.recipe.warmup)
+            optimizer, lambda step: rate_at(step, total, self.recipe.warmup)
         )
         return {"optimizer": optimizer, "lr_scheduler": course}
 
-    def training_step(self, step: Sequence[Batch], index: int) -> None:
+    def training_step(self, step: Sequence[Batch], batch_idx: int) -> None:
         torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
         optimizer: Any = self.optimizers()
         counts = self._counts(step)
@@ -145,7 +144,7 @@ class TrainingModule(pl.LightningModule):
             )
         return self.unsound_steps == 0
 
-    def validation_step(self, micro: Batch, index: int) -> None:
+    def validation_step(self, micro: Batch, batch_idx: int) -> None:
         self.evaluation.update(micro, self.best_model)
 
     def on_validation_epoch_start(self) -> None:

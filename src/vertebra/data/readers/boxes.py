@@ -1,0 +1,78 @@
+"""What VOC and COCO share: boxes that are put right or left out, and classes of images from their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from vertebra.data.columns import BoxColumn, ClassColumn
+from vertebra.data.index import Note
+from vertebra.errors import DataError
+from vertebra.tasks.classify.labels import ClassifyLabels
+
+TOLERANCE = 1.0
+
+
+def clean_boxes(
+    rows: np.ndarray, boxes: np.ndarray, sizes: np.ndarray, name_of: Callable[[int], str]
+) -> tuple[np.ndarray, np.ndarray, list[Note]]:
+    """Leaves out boxes without area and boxes outside their image, and clips those that reach out.
+
+    Args:
+        rows: (B,) int64, the image of each box.
+        boxes: (B, 4) xyxy.
+        sizes: (n, 2) (height, width) of each image as the annotations say, 0 where they do not.
+        name_of: the file to name for an image.
+
+    Returns:
+        Which boxes to keep (B,), the boxes (B, 4) float32 with those that reach out clipped, and notes.
+    """
+    notes: list[Note] = []
+    kept = np.ones(len(boxes), dtype=bool)
+
+    def drop(wrong: np.ndarray, which: str) -> None:
+        found = np.flatnonzero(wrong & kept)
+        if len(found):
+            notes.append(Note.of("box", which, "dropped", [name_of(row) for row in rows[found]]))
+            kept[found] = False
+
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    drop(~np.isfinite(boxes).all(axis=1), "that are not numbers")
+    drop((width < 0) | (height < 0), "with left and right or top and bottom in reverse")
+    drop((width == 0) | (height == 0), "of zero area")
+    own = sizes[rows][:, [1, 0, 1, 0]].astype(np.float32)
+    limit = np.where(own > 0, own, np.inf)
+    drop(((boxes >= limit)[:, :2] | (boxes <= 0)[:, 2:]).any(axis=1), "outside their image")
+    beyond = np.maximum(-boxes, boxes - limit).max(axis=1, initial=0)
+    reaching = np.flatnonzero(kept & (beyond > TOLERANCE))
+    if len(reaching):
+        names = [name_of(row) for row in rows[reaching]]
+        notes.append(Note.of("box", "reaching out of their image", "clipped", names))
+    return kept, np.clip(boxes, 0, limit).astype(np.float32), notes
+
+
+def classes_of_boxes(
+    boxes: BoxColumn, labels: ClassifyLabels, name_of: Callable[[int], str], where: Path
+) -> ClassColumn:
+    """The classes of each image: those that its boxes have.
+
+    Args:
+        name_of: the file to name for an image.
+
+    Raises:
+        DataError: classes are exclusive, but an image has boxes of several.
+    """
+    count = len(boxes.labelled)
+    values = np.zeros((count, labels.class_count), dtype=np.uint8)
+    values[np.repeat(np.arange(count), np.diff(boxes.offsets)), boxes.labels] = 1
+    if not labels.exclusive:
+        return ClassColumn(values, boxes.labelled)
+    several = np.flatnonzero(values.sum(axis=1) > 1)
+    if len(several):
+        raise DataError(
+            f"{where}: {len(several)} images have objects of several classes, the first is {name_of(int(several[0]))}; "
+            "set exclusive: false on the branch to learn the set of classes in an image"
+        )
+    return ClassColumn(values.argmax(axis=1).astype(np.int64), boxes.labelled & (values.sum(axis=1) == 1))

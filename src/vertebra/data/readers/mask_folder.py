@@ -1,0 +1,114 @@
+"""Mask folders: an index or palette PNG for each image.
+
+Pairs are found in list files (``train.txt`` with "image mask" a line), in parallel folders (``images`` and ``masks``,
+each with or without a folder for each split inside, or inside each split's folder), or in a split's folder with its
+masks' folder beside it (``train`` and ``trainannot``).
+
+Classes are those asked for, else those of ``classes.txt`` (a name a line, in the order of the mask values), else the
+values that occur, each named by its number. Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes,
+value v is class v, 0 included. With ``exclusive: false`` value 0 is none of the classes, and value v is class v - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vertebra.data.index import Index, Note, path_column
+from vertebra.data.masks import NOWHERE, UNKNOWN, MaskFileColumn, describe_values, mask_values, span
+from vertebra.data.readers.mask_files import find_pairs, looks_like
+from vertebra.data.readers.options import ReadOptions
+from vertebra.data.splits import divide, source_split
+from vertebra.errors import DataError
+from vertebra.tasks.segment.labels import SegmentLabels
+
+TASKS = ("segment",)
+CLASS_FILES = ("classes.txt", "labels.txt")
+
+__all__ = ["TASKS", "looks_like", "read"]
+
+
+IGNORED = -3
+
+
+def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
+    """One split of a mask folder.
+
+    Raises:
+        DataError: there is no such split, no pair of image and mask, or a mask has a value of no class.
+    """
+    notes: list[Note] = []
+    root = path if path.is_dir() else path.parent
+    pairs = find_pairs(path, notes)
+    source, shares = source_split([name for name in pairs if name], split, path)
+    chosen = pairs[source] if source else [pair for part in pairs.values() for pair in part]
+    if not chosen:
+        raise DataError(f"{path}: no pair of image and mask in split '{split}'")
+    rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
+    wanted = [chosen[row] for row in rows.tolist()]
+    classes = options.classes or _listed(root)
+    read_for = wanted if classes else [pair for part in pairs.values() for pair in part]
+    values = mask_values([root / mask for _, mask in read_for])
+    names, numbers, ignored = _meaning(values, classes, options, path)
+    labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
+    ids = _table(numbers, ignored, max(values), labels)
+    _check(values, ids, numbers)
+    masks = path_column([mask for _, mask in wanted])
+    column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
+    empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
+    if empty:
+        notes.append(Note.of("class", "that no image has", "kept", empty))
+    return Index(root, path_column([image for image, _ in wanted]), {task: column}, {task: labels}, notes)
+
+
+def _meaning(
+    values: Collection[int], listed: tuple[str, ...] | None, options: ReadOptions, path: Path
+) -> tuple[tuple[str, ...], list[int], int | None]:
+    """What mask values mean: the class names, the mask value of each class, and the value to ignore, if any."""
+    if listed is not None and not options.exclusive and listed[0] == "background" and len(listed) > 1:
+        listed = listed[1:]
+    fits = listed is None or len(listed) == (2 if options.exclusive else 1)
+    if 255 in values and set(values) <= {0, 255} and options.ignore_index != 255 and fits:
+        names = listed or (("background", "foreground") if options.exclusive else ("foreground",))
+        return names, [0, 255][-len(names) :], options.ignore_index
+    ignored = 255 if options.ignore_index is None else options.ignore_index
+    first = 0 if options.exclusive else 1
+    if listed is None:
+        listed = tuple(str(value) for value in sorted(values) if value >= first and value != ignored)
+        if not listed:
+            raise DataError(f"{path}: its masks hold only {', '.join(map(str, values))}, so there is no class in them")
+    if all(name.isdecimal() for name in listed):
+        return listed, [int(name) for name in listed], ignored
+    return listed, list(range(first, first + len(listed))), ignored
+
+
+def _table(numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels) -> np.ndarray:
+    """The class id of each mask value: (V,) int32, as `MaskFileColumn` takes it; the last entry is for all above."""
+    ids = np.full(max(256, highest + 1, max(numbers) + 1) + 1, UNKNOWN, dtype=np.int32)
+    if not labels.exclusive:
+        ids[0] = NOWHERE
+    ids[list(numbers)] = np.arange(len(numbers))
+    if ignored is not None and 0 <= ignored < len(ids) - 1:
+        ids[ignored] = labels.ignore_index
+    return ids
+
+
+def _check(values: dict[int, Path], ids: np.ndarray, numbers: Sequence[int]) -> None:
+    strange = [value for value in values if ids[value] == UNKNOWN]
+    if strange:
+        raise DataError(
+            f"{values[strange[0]]}: {describe_values(np.array(strange))} of no class; classes have "
+            f"{span(np.array(numbers))}. Set ignore_index: {strange[0]}, or name its class"
+        )
+
+
+def _listed(root: Path) -> tuple[str, ...] | None:
+    """The class names of a file beside the masks, if there is one."""
+    for name in CLASS_FILES:
+        file = root / name
+        if file.is_file():
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+            return tuple(line for line in lines if line and not line.startswith("#"))
+    return None

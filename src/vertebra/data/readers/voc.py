@@ -1,0 +1,199 @@
+"""Pascal VOC: an XML file an image in ``Annotations``, images in ``JPEGImages``, lists in ``ImageSets/Main``.
+
+XML files beside their images, in one folder or in one for each split, are read too. Box coordinates are taken as they
+stand, as edges in pixels: annotation tools write them so, though the original VOC counts pixels from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from vertebra.data.columns import BoxColumn
+from vertebra.data.index import Index, Note, path_column
+from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
+from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
+from vertebra.data.readers.files import folders_in, is_image
+from vertebra.data.readers.options import ReadOptions
+from vertebra.data.splits import divide, source_split, split_of
+from vertebra.errors import DataError
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.detect.labels import DetectLabels
+
+TASKS = ("detect", "classify")
+
+
+@dataclass
+class _Objects:
+    """What the XML files of some images say."""
+
+    files: list[Path] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    boxes: list[tuple[float, ...]] = field(default_factory=list)
+    difficult: list[bool] = field(default_factory=list)
+
+
+@dataclass
+class _Layout:
+    """Where things are: by split ("" without splits), the XML files; and the images by stem."""
+
+    annotations: dict[str, list[Path]]
+    images: dict[str, Path]
+    missing: list[str] = field(default_factory=list)
+
+
+def looks_like(path: Path) -> bool:
+    """Whether a folder has VOC's XML files."""
+    places = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
+    return any(next(place.glob("*.xml"), None) is not None for place in places if place.is_dir())
+
+
+def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
+    """One split of a VOC data set; "difficult" objects are crowd. For task classify, the classes of an image's boxes.
+
+    Raises:
+        DataError: there is no such split, no annotation, or one is not what VOC defines.
+    """
+    layout = _classic(path) if (path / "Annotations").is_dir() else _flat(path)
+    source, shares = source_split([name for name in layout.annotations if name], split, path)
+    wanted = layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
+    notes = []
+    if layout.missing:
+        notes.append(Note.of("image", "without an annotation file", "left out", layout.missing))
+    found = _parse(_with_image(wanted, layout, notes), notes)
+    if not found.files:
+        raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
+    classes = options.classes or _all_classes(layout, found, wanted)
+    if not classes:
+        raise DataError(f"{path}: its XML files mark no object at all")
+    images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in found.files])
+    column, more = _boxes(found, classes, path)
+    names = [file.name for file in found.files]
+    labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
+    notes += more + without_images(labels, bincount(column.labels, len(classes)))
+    if task == "classify":
+        labels = ClassifyLabels(classes, options.exclusive)
+        index = Index(
+            path, images, {task: classes_of_boxes(column, labels, names.__getitem__, path)}, {task: labels}, notes
+        )
+    else:
+        index = Index(path, images, {task: column}, {task: labels}, notes)
+    return index if shares is None else index.take(divide(len(index), shares, split, options.seed))
+
+
+def _boxes(found: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxColumn, list[Note]]:
+    names = sorted(set(found.names))
+    to_id = dict(zip(names, class_ids(names, classes, path).tolist(), strict=True))
+    labels = np.array([to_id[name] for name in found.names], dtype=np.int64)
+    notes = left_out({name: found.names.count(name) for name in names if to_id[name] < 0}, "box")
+    rows = np.array(found.rows, dtype=np.int64)
+    boxes = np.array(found.boxes, dtype=np.float32).reshape(-1, 4)
+    kept, boxes, more = clean_boxes(
+        rows, boxes, np.array(found.sizes).reshape(-1, 2), lambda row: found.files[row].name
+    )
+    kept &= labels >= 0
+    crowd = np.array(found.difficult, dtype=bool)
+    labelled = np.ones(len(found.files), dtype=bool)
+    return BoxColumn.of(rows[kept], boxes[kept], labels[kept], crowd[kept], labelled), notes + more
+
+
+def _key(file: Path) -> str:
+    """What an XML file and its image share: the split's folder, if any, and the stem."""
+    return f"{file.parent.name}/{file.stem}" if split_of(file.parent.name) else file.stem
+
+
+def _with_image(files: Sequence[Path], layout: _Layout, notes: list[Note]) -> list[Path]:
+    without = [file.name for file in files if _key(file) not in layout.images]
+    if without and len(without) == len(files):
+        raise DataError(f"{files[0].parent}: none of its XML files has an image of the same name (first: {without[0]})")
+    if without:
+        notes.append(Note.of("annotation file", "without an image", "left out", without))
+    return [file for file in files if _key(file) in layout.images]
+
+
+def _all_classes(layout: _Layout, found: _Objects, wanted: Sequence[Path]) -> tuple[str, ...]:
+    """The names of all classes of all splits, sorted."""
+    rest = sorted({file for files in layout.annotations.values() for file in files} - set(wanted))
+    return tuple(sorted({*found.names, *_parse(rest, []).names}))
+
+
+def _parse(files: Sequence[Path], notes: list[Note]) -> _Objects:
+    """What XML files say; a damaged one is left out with a note."""
+    found = _Objects()
+    damaged = []
+    for file in files:
+        try:
+            _parse_one(file, found)
+        except ElementTree.ParseError:
+            damaged.append(file.name)
+    if damaged:
+        notes.append(Note.of("annotation file", "that cannot be read as XML", "left out with its image", damaged))
+    return found
+
+
+def _parse_one(file: Path, found: _Objects) -> None:
+    root = ElementTree.parse(file).getroot()
+    row = len(found.files)
+    found.files.append(file)
+    found.sizes.append((_number(root, "size/height"), _number(root, "size/width")))
+    for marked in root.iter("object"):
+        name = (marked.findtext("name") or "").strip()
+        if not name:
+            raise DataError(f"{file}: an object has no <name>; add it or remove the object")
+        try:
+            box = tuple(float(marked.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax"))
+        except ValueError:
+            raise DataError(f"{file}: object '{name}' has no <bndbox> with four numbers; add it or remove it") from None
+        found.rows.append(row)
+        found.names.append(name)
+        found.boxes.append(box)
+        found.difficult.append((marked.findtext("difficult") or "0").strip() == "1")
+
+
+def _number(root: ElementTree.Element, place: str) -> int:
+    text = (root.findtext(place) or "").strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _classic(path: Path) -> _Layout:
+    """``Annotations`` with ``JPEGImages`` or ``images``, and ``ImageSets/Main`` where it is there."""
+    annotations = {file.stem: file for file in sorted((path / "Annotations").glob("*.xml"))}
+    places = [path / name for name in ("JPEGImages", "images", "Images") if (path / name).is_dir()]
+    if not places:
+        raise DataError(f"{path}: there is Annotations, but no folder JPEGImages or images beside it")
+    images = {file.stem: file for file in sorted(places[0].iterdir()) if is_image(file.name)}
+    lists = {
+        name: _ids(file) for name in ("train", "val", "test", "trainval") if (file := _list_file(path, name)).is_file()
+    }
+    together = lists.pop("trainval", [])
+    if together and "train" not in lists:
+        lists["train"] = together
+    missing = [name for ids in lists.values() for name in ids if name not in annotations]
+    if not lists:
+        return _Layout({"": list(annotations.values())}, images, sorted(set(images) - set(annotations)))
+    found = {name: [annotations[item] for item in ids if item in annotations] for name, ids in lists.items()}
+    return _Layout(found, images, missing)
+
+
+def _list_file(path: Path, name: str) -> Path:
+    return path / "ImageSets" / "Main" / f"{name}.txt"
+
+
+def _ids(file: Path) -> list[str]:
+    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
+    return [words[0] for words in lines if words and words[1:] != ["-1"]]
+
+
+def _flat(path: Path) -> _Layout:
+    """XML files beside their images, in one folder or in one for each split."""
+    places = {split: folder for folder in folders_in(path) if (split := split_of(folder.name))}
+    annotations = {split: sorted(folder.glob("*.xml")) for split, folder in (places or {"": path}).items()}
+    folders = list(places.values()) or [path]
+    files = [file for folder in folders for file in sorted(folder.iterdir()) if is_image(file.name)]
+    return _Layout(annotations, {_key(file): file for file in files})

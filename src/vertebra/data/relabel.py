@@ -1,0 +1,111 @@
+"""From a data set's own class ids to those of a branch, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vertebra.data.index import Note
+from vertebra.data.masks import compact
+from vertebra.errors import DataError, suggest
+from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+@dataclass(frozen=True, eq=False)
+class Relabelling:
+    """Turns annotations of a data set into those of a branch.
+
+    Attributes:
+        ids: (K,) int64, the branch's class id of each class of the data set, -1 for classes that it has not.
+        labels: the branch's labels.
+        own: the data set's labels.
+    """
+
+    ids: np.ndarray
+    labels: LabelSpec
+    own: LabelSpec
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing changes."""
+        same = self.own.classes == self.labels.classes
+        if isinstance(self.labels, SegmentLabels) and isinstance(self.own, SegmentLabels):
+            return same and self.labels.ignore_index == self.own.ignore_index
+        return same
+
+    def __call__(self, annotation: Any) -> Any:
+        """The annotation with the branch's class ids."""
+        if self.identical:
+            return annotation
+        if isinstance(annotation, ClassifyAnnotation):
+            return ClassifyAnnotation(self._classes(annotation.label))
+        if isinstance(annotation, DetectAnnotation):
+            labels = self.ids[annotation.labels]
+            kept = labels >= 0
+            return DetectAnnotation(annotation.boxes[kept], labels[kept], annotation.crowd[kept])
+        return SegmentAnnotation(self._mask(annotation.mask))
+
+    def _classes(self, label: int | np.ndarray) -> int | np.ndarray:
+        if not isinstance(label, np.ndarray):
+            return int(self.ids[label])
+        known = self.ids >= 0
+        mapped = np.zeros(self.labels.class_count, dtype=label.dtype)
+        mapped[self.ids[known]] = label[known]
+        return mapped
+
+    def _mask(self, mask: np.ndarray) -> np.ndarray:
+        assert isinstance(self.labels, SegmentLabels) and isinstance(self.own, SegmentLabels)
+        ignore = self.labels.ignore_index
+        if mask.ndim == 2:
+            table = np.full(max(len(self.ids), self.own.ignore_index + 1), ignore, dtype=np.int32)
+            table[: len(self.ids)] = np.where(self.ids >= 0, self.ids, ignore)
+            table[self.own.ignore_index] = ignore
+            return compact(table[mask], ignore)
+        known = self.ids >= 0
+        planes = np.zeros((self.labels.class_count, *mask.shape[1:]), dtype=mask.dtype)
+        planes[self.ids[known]] = mask[known]
+        planes[planes == self.own.ignore_index] = ignore
+        return planes
+
+
+def relabelling(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> tuple[Relabelling, list[Note]]:
+    """How to turn a data set's classes into a branch's.
+
+    Args:
+        own: the data set's labels.
+        labels: the branch's.
+        branch: its name, for messages.
+        where: the data set, for messages.
+
+    Returns:
+        The relabelling, and a note about classes that the branch has not.
+
+    Raises:
+        DataError: they are of different tasks, one is exclusive and the other is not, or they share no class.
+    """
+    if type(own) is not type(labels):
+        raise DataError(
+            f"{where}: its labels are {type(own).__name__}, but branch '{branch}' has {type(labels).__name__}"
+        )
+    if getattr(own, "exclusive", True) != getattr(labels, "exclusive", True):
+        words = {True: "exclusive", False: "overlapping"}
+        raise DataError(
+            f"{where}: opened with {words[own.exclusive]} classes, but branch '{branch}' has "  # type: ignore[attr-defined]
+            f"{words[labels.exclusive]} ones; open it with exclusive={labels.exclusive}"  # type: ignore[attr-defined]
+        )
+    positions = {name: place for place, name in enumerate(labels.classes)}
+    ids = np.array([positions.get(name, -1) for name in own.classes], dtype=np.int64)
+    strange = [name for name, found in zip(own.classes, ids.tolist(), strict=True) if found < 0]
+    if len(strange) == len(own.classes):
+        raise DataError(
+            f"{where}: branch '{branch}' knows none of its classes ({', '.join(strange[:8])}). "
+            f"{suggest(strange[0], labels.classes)}"
+        )
+    notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", strange)] if strange else []
+    return Relabelling(ids, labels, own), notes

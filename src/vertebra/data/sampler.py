@@ -1,0 +1,189 @@
+"""Which images make up which batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from vertebra.data.samples import Group, MixedData, Ticket
+from vertebra.errors import DataError, RunError
+
+
+class MixSampler(Sampler[list[Ticket]]):
+    """Draws batches from a mix of data sets.
+
+    In training, a source appears in each epoch ``ratio`` times its number of images, evenly over the epoch's batches,
+    shuffled by (seed, epoch). Every branch gets at least two labelled images a batch and process, where the batch is
+    large enough; where a branch's share is too small for that, its images come more often than its ratio says, and
+    others less often. The last, incomplete step is dropped; if there is not even one full step, it is the only one.
+
+    In evaluation each labelled image comes once, in order. Processes get equally many batches; blank canvases fill up.
+
+    Args:
+        dataset: the mix.
+        batch_size: images a step and process.
+        seed: of the draws.
+        rank: this process.
+        world_size: number of processes.
+        shuffle: True for training, False for evaluation.
+
+    Raises:
+        DataError: there is no labelled image.
+    """
+
+    def __init__(
+        self,
+        dataset: MixedData,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+    ) -> None:
+        if not len(dataset):
+            where = ", ".join(str(source.index.root) for source in dataset.sources) or "no data set"
+            raise DataError(f"{where}: no image is labelled for any branch")
+        self.groups = dataset.groups
+        self.counts = [len(group.rows) * dataset.sources[group.source].ratio for group in self.groups]
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.shuffle = shuffle
+        self.epoch = 0
+        self.start = 0
+        self.chunks = 1
+        self.steps, self.size = self._shape()
+        self._shares: list[list[int]] | None = None
+
+    def _shape(self) -> tuple[int, int]:
+        """Number of steps in an epoch, and of images a step and process."""
+        if not self.shuffle:
+            whole = sum(len(group.rows) for group in self.groups)
+            return math.ceil(math.ceil(whole / self.world_size) / self.batch_size), self.batch_size
+        total = round(sum(self.counts))
+        steps = total // (self.batch_size * self.world_size)
+        return (steps, self.batch_size) if steps else (1, max(1, min(self.batch_size, total // self.world_size)))
+
+    def __len__(self) -> int:
+        """Number of steps in an epoch, also where this one started in its middle."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Ticket]]:
+        """The batches of this epoch, from `start` on."""
+        batches = self._training() if self.shuffle else self._evaluation()
+        return iter(batches[self.start :])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Goes to the start of an epoch; nothing changes if the sampler is in it already."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def divide(self, chunks: int) -> None:
+        """Tells that each batch will be divided into micro batches, each of which needs its labelled images."""
+        self.chunks, self._shares = chunks, None
+
+    def state_dict(self, step: int | None = None) -> dict[str, Any]:
+        """What is needed to go on from here.
+
+        Args:
+            step: how many batches of this epoch are done; by default those that were done when it started.
+        """
+        return {"epoch": self.epoch, "step": self.start if step is None else step, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken; at an epoch's end that is the start of the next one.
+
+        Raises:
+            RunError: an epoch had another number of steps.
+        """
+        if state["steps"] != self.steps:
+            raise RunError(
+                f"an epoch had {state['steps']} steps when the run stopped, and has {self.steps} now; resume with the "
+                "same data, batch size and number of processes"
+            )
+        done = state["step"] >= self.steps
+        self.epoch, self.start = (state["epoch"] + 1, 0) if done else (state["epoch"], state["step"])
+
+    def _evaluation(self) -> list[list[Ticket]]:
+        places = sorted((group.source, int(row)) for group in self.groups for row in group.rows)
+        own = [Ticket(*place, self.epoch) for place in places[self.rank :: self.world_size]]
+        each = math.ceil(len(places) / self.world_size)
+        own += [Ticket(*places[0], self.epoch, blank=True)] * (each - len(own))
+        return [own[at : at + self.batch_size] for at in range(0, each, self.batch_size)]
+
+    def _training(self) -> list[list[Ticket]]:
+        if self._shares is None:
+            self._shares = batch_shares(
+                self.groups, self.counts, self.steps * self.world_size, self.size, 2 * self.chunks
+            )
+        streams = [self._stream(number, sum(share)) for number, share in enumerate(zip(*self._shares, strict=True))]
+        used = [0] * len(self.groups)
+        batches = []
+        for number, share in enumerate(self._shares):
+            mine = number % self.world_size == self.rank
+            tickets = []
+            for group, count in enumerate(share):
+                if mine:
+                    rows = streams[group][used[group] : used[group] + count]
+                    first = number * self.size + len(tickets)
+                    source = self.groups[group].source
+                    tickets += [Ticket(source, row, self.epoch, first + place) for place, row in enumerate(rows)]
+                used[group] += count
+            if mine:
+                batches.append(tickets)
+        return batches
+
+    def _stream(self, number: int, length: int) -> list[int]:
+        """The rows of a group in this epoch: shuffled, and shuffled anew each time all were drawn."""
+        rows = self.groups[number].rows
+        draw = np.random.default_rng([self.seed, self.epoch, number])
+        rounds = [draw.permutation(rows) for _ in range(math.ceil(length / len(rows)))]
+        return np.concatenate(rounds)[:length].tolist() if rounds else []
+
+
+def batch_shares(groups: list[Group], counts: list[float], batches: int, size: int, least: int) -> list[list[int]]:
+    """How many images of each group each batch has.
+
+    Every batch adds to each group's credit its fair share of the batch, and each image drawn takes one off; the group
+    with the most credit comes next, so that every group is spread evenly.
+
+    Args:
+        groups: images that are labelled for the same branches.
+        counts: how many images of each group an epoch should have.
+        batches: number of batches in the epoch.
+        size: images a batch.
+        least: labelled images that every branch gets first, while there is room.
+
+    Returns:
+        For each batch, a number for each group; they sum to ``size``.
+    """
+    if len(groups) == 1:
+        return [[size]] * batches
+    fair = [size * count / sum(counts) for count in counts]
+    branches = list(dict.fromkeys(name for group in groups for name in group.branches))
+    members = [[number for number, group in enumerate(groups) if name in group.branches] for name in branches]
+    credit = [0.0] * len(groups)
+    shares = []
+    for batch in range(batches):
+        credit = [have + more for have, more in zip(credit, fair, strict=True)]
+        share = [0] * len(groups)
+        turn = batch % len(members)
+        for those in members[turn:] + members[:turn]:
+            while sum(share[number] for number in those) < least and sum(share) < size:
+                _take(those, credit, share)
+        while sum(share) < size:
+            _take(range(len(groups)), credit, share)
+        shares.append(share)
+    return shares
+
+
+def _take(among: Any, credit: list[float], share: list[int]) -> None:
+    chosen = max(among, key=credit.__getitem__)
+    credit[chosen] -= 1
+    share[chosen] += 1

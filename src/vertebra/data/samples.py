@@ -1,0 +1,280 @@
+"""Samples of one or several data sets: images on the canvas, each labelled for some branches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vertebra.data.index import Index, Note
+from vertebra.data.relabel import Relabelling, relabelling
+from vertebra.data.transforms import Augment, OnCanvas, augment_onto, place
+from vertebra.errors import DataError
+from vertebra.preprocess.images import read_image
+from vertebra.preprocess.plan import Placement, Plan
+from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.segment.labels import SegmentLabels
+
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One data set of a mix.
+
+    Attributes:
+        index: its images and annotations.
+        branches: the branches that it is labelled for, each with its task.
+        ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
+    """
+
+    index: Index
+    branches: Mapping[str, str]
+    ratio: float = 1.0
+
+
+class Ticket(NamedTuple):
+    """What to load.
+
+    Attributes:
+        source, row: the image.
+        epoch, position: with the seed they decide every random draw.
+        blank: an empty canvas instead, labelled for nothing; it fills up batches of evaluation over processes.
+    """
+
+    source: int
+    row: int
+    epoch: int = 0
+    position: int = 0
+    blank: bool = False
+
+
+class Group(NamedTuple):
+    """Images of one source that are labelled for the same branches.
+
+    Attributes:
+        source: its number.
+        rows: (n,) int64.
+        branches: their names.
+    """
+
+    source: int
+    rows: np.ndarray
+    branches: tuple[str, ...]
+
+
+class Origin(NamedTuple):
+    """Where an image came from.
+
+    Attributes:
+        path: its file.
+        placement: where it lies on the canvas; of a training image that was mirrored, before mirroring.
+    """
+
+    path: Path
+    placement: Placement
+
+
+class Skip(NamedTuple):
+    """An image that could not be used: its file, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image on the canvas.
+
+    Attributes:
+        image: (C, height, width) uint8.
+        size: (height, width) of the valid pixels, at the top left.
+        targets: by branch, the annotation in canvas pixels; only the branches that the image is labelled for.
+        truths: by branch, the annotation in the image's own pixels; empty in training.
+        origin: where it came from.
+        skipped: what could not be used in its place.
+    """
+
+    image: Tensor
+    size: tuple[int, int]
+    targets: Mapping[str, Any]
+    truths: Mapping[str, Any]
+    origin: Origin
+    skipped: tuple[Skip, ...] = ()
+
+
+class MixedData(Dataset[Sample]):
+    """Several data sets as one, for a model's branches.
+
+    An image that cannot be used (unreadable, or a mask that does not fit) is replaced in training by another one that
+    is labelled for the same branches, always by the same one; in evaluation it is left out. Both are counted, see
+    `notes`.
+
+    Args:
+        sources: the data sets.
+        labels: the labels of each branch; class ids of the data sets are turned into the branches' by name.
+        plan: how an image comes onto the canvas.
+        augment: random changes, for training; None for evaluation, where samples have their truths.
+        seed: of all random draws.
+        channels: of the images.
+
+    Raises:
+        DataError: a source has no labels for a branch, or none of the branch's classes.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        labels: Mapping[str, LabelSpec],
+        plan: Plan,
+        augment: Augment | None,
+        *,
+        seed: int = 0,
+        channels: int = 3,
+    ) -> None:
+        self.sources = list(sources)
+        self.labels = dict(labels)
+        self.plan = plan
+        self.augment = augment
+        self.seed = seed
+        self.channels = channels
+        self.skipped: dict[str, str] = {}
+        self._notes: list[Note] = []
+        self._ignore = {name: spec.ignore_index for name, spec in labels.items() if isinstance(spec, SegmentLabels)}
+        self._relabel: dict[tuple[int, str], Relabelling] = {}
+        self._labelled: dict[tuple[int, str], np.ndarray] = {}
+        for number, source in enumerate(self.sources):
+            for branch, task in source.branches.items():
+                self._prepare(number, source, branch, task)
+        self.groups = [group for number in range(len(self.sources)) for group in self._groups(number)]
+        self._group_of = {(group.source, group.branches): group for group in self.groups}
+
+    def _prepare(self, number: int, source: Source, branch: str, task: str) -> None:
+        index = source.index
+        if branch not in self.labels:
+            raise DataError(f"{index.root}: it is for branch '{branch}', but the branches are {', '.join(self.labels)}")
+        if task not in index.columns:
+            raise DataError(
+                f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {', '.join(index.columns)}"
+            )
+        column = index.columns[task]
+        found, notes = relabelling(index.labels[task], self.labels[branch], branch, str(index.root))
+        labelled = np.asarray(column.labelled, dtype=bool)
+        if isinstance(found.own, ClassifyLabels) and found.own.exclusive:
+            labelled = labelled & (found.ids[column.values] >= 0)  # type: ignore[attr-defined]
+        self._notes += notes
+        self._relabel[number, branch] = found
+        self._labelled[number, branch] = labelled
+
+    def _groups(self, number: int) -> list[Group]:
+        names = list(self.sources[number].branches)
+        if not names:
+            return []
+        flags = np.stack([self._labelled[number, name] for name in names], axis=1)
+        codes = flags @ (1 << np.arange(len(names)))
+        groups = []
+        for code in np.unique(codes[codes > 0]).tolist():
+            branches = tuple(name for place, name in enumerate(names) if code >> place & 1)
+            groups.append(Group(number, np.flatnonzero(codes == code), branches))
+        without = int((codes == 0).sum())
+        if without:
+            rows = np.flatnonzero(codes == 0)[:4]
+            shown = [self.sources[number].index.path(int(row)).name for row in rows]
+            self._notes.append(Note.of("image", "without a label", "left out", shown, without))
+        return groups
+
+    def __len__(self) -> int:
+        """Number of labelled images."""
+        return sum(len(group.rows) for group in self.groups)
+
+    def __getitem__(self, ticket: Ticket) -> Sample:
+        """The sample of a ticket.
+
+        Raises:
+            DataError: in training, neither the image nor any of the tried replacements can be used.
+        """
+        if ticket.blank:
+            return self._blank(ticket, ())
+        skipped: list[Skip] = []
+        for row in self._candidates(ticket):
+            try:
+                return self._load(ticket, row, tuple(skipped))
+            except DataError as error:
+                skipped.append(Skip(str(self.sources[ticket.source].index.path(row)), str(error)))
+        if self.augment is None:
+            return self._blank(ticket, tuple(skipped))
+        raise DataError(f"{skipped[0].reason}; nor could any of {len(skipped) - 1} other images be used in its place")
+
+    def _candidates(self, ticket: Ticket) -> Iterator[int]:
+        """The ticket's row, and in training those that may replace it, always the same ones."""
+        yield ticket.row
+        if self.augment is None:
+            return
+        rows = self._group_of[ticket.source, self._branches(ticket.source, ticket.row)].rows
+        draw = self._draw(ticket, 1)
+        others = rows[draw.integers(0, len(rows), ATTEMPTS)] if len(rows) > 2 * ATTEMPTS else draw.permutation(rows)
+        yield from dict.fromkeys(int(row) for row in others[:ATTEMPTS] if row != ticket.row)
+
+    def _branches(self, source: int, row: int) -> tuple[str, ...]:
+        return tuple(name for name in self.sources[source].branches if self._labelled[source, name][row])
+
+    def _draw(self, ticket: Ticket, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, ticket.epoch, ticket.position, purpose])
+
+    def _load(self, ticket: Ticket, row: int, skipped: tuple[Skip, ...]) -> Sample:
+        source = self.sources[ticket.source]
+        path = source.index.path(row)
+        image = read_image(path, channels=self.channels)
+        size = (image.shape[0], image.shape[1])
+        truths = {}
+        for branch in self._branches(ticket.source, row):
+            try:
+                annotation = source.index.columns[source.branches[branch]].get(row, size)
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from error
+            truths[branch] = self._relabel[ticket.source, branch](annotation)
+        found = self._place(image, truths, ticket)
+        origin = Origin(path, found.placement)
+        kept = truths if self.augment is None else {}
+        return Sample(found.image, found.placement.size, found.annotations, kept, origin, skipped)
+
+    def _place(self, image: np.ndarray, truths: Mapping[str, Any], ticket: Ticket) -> OnCanvas:
+        if self.augment is None:
+            return place(image, truths, self.plan, self._ignore)
+        return augment_onto(image, truths, self.plan, self._ignore, self.augment, self._draw(ticket, 0))
+
+    def _blank(self, ticket: Ticket, skipped: tuple[Skip, ...]) -> Sample:
+        """An empty canvas that is labelled for nothing."""
+        fill = torch.tensor(self.plan.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
+        image = fill.expand(-1, *self.plan.size).clone()
+        origin = Origin(self.sources[ticket.source].index.path(ticket.row), self.plan.place(*self.plan.size))
+        return Sample(image, self.plan.size, {}, {}, origin, skipped)
+
+    def record(self, skipped: Sequence[Skip]) -> None:
+        """Counts images that could not be used; each counts once, however often it was met.
+
+        Raises:
+            DataError: they are too many to go on: more than a tenth of all (of a small data set, more than two), or
+                more than half.
+        """
+        self.skipped.update({skip.path: skip.reason for skip in skipped if skip.path not in self.skipped})
+        count, whole = len(self.skipped), len(self)
+        if count > max(2, 0.1 * whole) or 2 * count > whole:
+            first = next(iter(self.skipped.values()))
+            raise DataError(f"{count} of {whole} images cannot be used, too many to go on; the first: {first}")
+
+    def notes(self) -> list[str]:
+        """Counted, named warnings of everything that was left out."""
+        lines = [str(note) for note in self._notes]
+        if self.skipped:
+            done = "left out" if self.augment is None else "replaced by others"
+            note = Note.of("image", "that could not be used", done, [Path(path).name for path in self.skipped])
+            lines.append(f"{note} (first: {next(iter(self.skipped.values()))})")
+        return lines

@@ -1,0 +1,75 @@
+"""The loaders of a run, as Lightning asks for them: when the processes are known."""
+
+from __future__ import annotations
+
+import os
+
+import lightning.pytorch as pl
+
+from vertebra.config import TrainConfig
+from vertebra.data.loaders import Loader, build_loader
+from vertebra.data.sampler import MixSampler
+from vertebra.data.samples import MixedData, Source
+from vertebra.data.transforms import Augment
+from vertebra.model import VisionModel
+
+
+class RunData(pl.LightningDataModule):
+    """The training and evaluation data of a run.
+
+    Args:
+        model: gives the branches' labels, the canvas and the number of channels.
+        recipe: batch size, augmentation, seed.
+        train: data sets to learn from.
+        val: data sets to evaluate on after each epoch.
+    """
+
+    def __init__(self, model: VisionModel, recipe: TrainConfig, train: list[Source], val: list[Source]) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.train_set = mixed(model, train, recipe.seed, Augment.preset(recipe.augment))
+        self.val_set = mixed(model, val, recipe.seed, None)
+
+    def train_dataloader(self) -> Loader:
+        """Training steps: lists of ``accumulate`` micro batches."""
+        sampler = MixSampler(
+            self.train_set, self.recipe.batch_size * self.recipe.accumulate, seed=self.recipe.seed, **self._process()
+        )
+        workers = choose_workers(self.recipe.workers)
+        return build_loader(self.train_set, sampler, workers=workers, chunks=self.recipe.accumulate)
+
+    def val_dataloader(self) -> Loader:
+        """Labelled images in order, with their truths."""
+        sampler = MixSampler(self.val_set, self.recipe.batch_size, shuffle=False, **self._process())
+        return build_loader(self.val_set, sampler, workers=choose_workers(self.recipe.workers))
+
+    def _process(self) -> dict[str, int]:
+        trainer = self.trainer
+        if trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": trainer.global_rank, "world_size": trainer.world_size}
+
+    def notes(self) -> list[str]:
+        """Counted, named warnings of what was left out."""
+        return [*self.train_set.notes(), *self.val_set.notes()]
+
+
+def mixed(model: VisionModel, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
+    """A mix of data sets for a model."""
+    labels = {name: model.branch(name).labels for name in model.branches}
+    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    return MixedData(sources, labels, model.plan, augment, seed=seed, channels=channels)
+
+
+def evaluation_loader(model: VisionModel, sources: list[Source], batch_size: int, workers: int) -> Loader:
+    """The loader of labelled images in order, with their truths."""
+    dataset = mixed(model, sources, 0, None)
+    return build_loader(dataset, MixSampler(dataset, batch_size, shuffle=False), workers=workers)
+
+
+def choose_workers(workers: int | None) -> int:
+    """Loader processes: as many as asked for, else one for each core beside the first, at most 8."""
+    if workers is not None:
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(0, cores - 1))
