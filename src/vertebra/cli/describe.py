@@ -16,13 +16,12 @@ def describe(
 ) -> None:
     """Show what a model is made of: its parts, their shapes and sizes."""
     from vertebra.errors import ConfigError
-    from vertebra.explain.anatomy import anatomy_text
-    from vertebra.explain.model_anatomy import anatomy_dict, model_anatomy
+    from vertebra.explain.anatomy import anatomy_text, model_anatomy
 
     if source is None:
         raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")
     anatomy = model_anatomy(_model(source, neck, encoder, decoder))
-    typer.echo(json.dumps(anatomy_dict(anatomy), indent=2) if as_json else anatomy_text(anatomy))
+    typer.echo(json.dumps(anatomy.to_dict(), indent=2) if as_json else anatomy_text(anatomy))
 
 
 def _model(source: str, neck: str | None, encoder: str | None, decoder: str | None):  # type: ignore[no-untyped-def]

@@ -39,6 +39,7 @@ class Loader:
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
+        self.batch_sampler = None  # Lightning looks here before it takes the sampler's word
         sampler.divide(chunks or 1)
         self._done = sampler.start
         self._loader: DataLoader[Any] = DataLoader(

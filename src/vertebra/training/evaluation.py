@@ -33,7 +33,6 @@ class Evaluation:
         """Forgets everything."""
         for metric in self.metrics.values():
             metric.reset()
-        self.seen = dict.fromkeys(self.metrics, 0)
         self.losses: dict[str, list[Tensor]] = {}
 
     @torch.no_grad()
@@ -63,7 +62,6 @@ class Evaluation:
                 for place, row in enumerate(rows.tolist())
             ]
             self.metrics[name].update(predictions, batch.truths[name])
-            self.seen[name] += len(predictions)
 
     def _whole(self, batch: Batch, model: VisionModel, names: list[str]) -> dict[str, Any]:
         """Decoded outputs of branches that read another branch's boxes: those boxes, not the truth, count here."""
@@ -73,11 +71,14 @@ class Evaluation:
         return {name: decoded[name] for name in names}
 
     def compute(self) -> dict[str, float]:
-        """All metrics as ``branch/metric``; a branch without a labelled image has none."""
+        """All metrics as ``branch/metric``; a branch without a labelled image has none.
+
+        Every process must call it: metrics gather what all of them saw. The losses are this process's own.
+        """
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
-            if self.seen[name]:
-                scores |= {f"{name}/{key}": float(value) for key, value in metric.compute().items()}
+            scores |= {f"{name}/{key}": float(value) for key, value in metric.compute().items()}
+            if name in self.losses:
                 scores[f"{name}/loss"] = float(torch.stack(self.losses[name]).mean())
         return scores
 

@@ -119,7 +119,8 @@ def _run(config: Config, model: VisionModel, opened: Opened, folder: Path, *, re
             raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
     _say(*data.notes())
     if trainer.is_global_zero:
-        write_report(folder, load(folder / BEST), evaluation_loader(module.model, val.sources, 4, 0))
+        images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
+        write_report(folder, load(folder / BEST), images)
         _say(f"best {keeper.best_name} {keeper.best_score:.4f}; run folder {folder}")
 
 
@@ -204,7 +205,7 @@ def evaluate(
 
 def _silence() -> None:
     """Lightning's advice on loaders and devices, which the recipe has already decided."""
-    for message in (".*does not have many workers.*", ".*available but not used.*", ".*torch.utils.data.*", ".*litlogger.*"):
+    for message in (".*does not have many workers.*", ".*available but not used.*", ".*in eval mode at the start.*", ".*treespec.*"):
         warnings.filterwarnings("ignore", message=message)
 
 

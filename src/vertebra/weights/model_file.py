@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vertebra.build import build
@@ -45,7 +45,7 @@ def write(model: VisionModel, path: Path) -> Path:
     header = json.dumps(describe(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file(_untied(model.state_dict()), partial, metadata={KEY: header})
+    partial.write_bytes(serialize(_untied(model.state_dict()), metadata={KEY: header}))
     os.replace(partial, path)
     return path
 
