@@ -22,3 +22,34 @@ def assets() -> Path:
 def _seeded() -> None:
     """Every test starts from the same random draws."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three tiny data sets of drawn scenes: ``animals`` (image folder), ``boxes`` (VOC), ``regions`` (masks)."""
+    from vertebra.demo.files import SceneCounts, write_scenes
+    from vertebra.demo.scenes import SceneStyle
+
+    root = tmp_path_factory.mktemp("scenes")
+    write_scenes(root, SceneCounts(classes=12, boxes=12, masks=12, val=4, test=5), style=SceneStyle(size=(48, 64)))
+    return root
+
+
+@pytest.fixture(scope="session")
+def three_branches(scenes: Path) -> dict:
+    """A config that trains one tiny backbone with three branches on the three data sets."""
+    from vertebra.demo.animals import ANIMALS
+
+    sources = {"animal": "animals", "boxes": "boxes", "regions": "regions"}
+    return {
+        "data": {"train": [{"path": str(scenes / folder), "branches": [name]} for name, folder in sources.items()]},
+        "model": {
+            "backbone": "mobilenetv2_035",
+            "branches": {
+                "animal": {"decoder": {"name": "linear", "dropout": 0.3}, "classes": list(ANIMALS)},
+                "boxes": {"neck": "fpn", "decoder": "fcos", "classes": list(ANIMALS)},
+                "regions": {"decoder": "upsample"},
+            },
+        },
+        "train": {"epochs": 2, "batch_size": 6, "image_size": [48, 64], "workers": 0, "precision": "32", "ema": 0.9},
+    }

@@ -13,7 +13,7 @@ import numpy as np
 from vertebra.data.columns import BoxColumn
 from vertebra.data.index import SHOWN, Index
 from vertebra.data.open import detect_format, open_data
-from vertebra.data.splits import SPLITS, check_split
+from vertebra.data.splits import SPLITS, NoSplit, check_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
@@ -113,15 +113,13 @@ def check_data(
     name = format or detect_format(path)
     report = DataReport(str(path), name, task)
     opened: dict[str, Index] = {}
-    refused: DataError | None = None
+    refused: NoSplit | None = None
     for one in SPLITS if split is None else (split,):
         try:
             opened[one] = open_data(
                 path, task, one, format=name, classes=classes, ignore_index=ignore_index, exclusive=exclusive
             )
-        except DataError as error:
-            if split is not None or "no split" not in str(error):
-                raise
+        except NoSplit as error:
             refused = error
     if not opened and refused is not None:
         raise refused
@@ -198,7 +196,8 @@ def _occurrences(annotation: Any, classes: int) -> np.ndarray:
     mask = annotation.mask
     if mask.ndim == 3:
         return (mask == 1).any(axis=(1, 2)).astype(np.int64)
-    return np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
+    found: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
+    return found
 
 
 def _finding(kind: str, severity: Severity, what: str, names: Sequence[str]) -> Finding:

@@ -105,7 +105,8 @@ class Index:
 
     def path(self, row: int) -> Path:
         """An image's file."""
-        return self.root / self.images[row].decode()
+        name: str = self.images[row].decode()
+        return self.root / name
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Index:
         """Some images only, in the given order.

@@ -41,11 +41,13 @@ class MaskFileColumn:
     @property
     def labelled(self) -> np.ndarray:
         """(n,) bool: whether there is a mask file."""
-        return self.files != b""
+        there: np.ndarray = self.files != b""
+        return there
 
     def path(self, row: int) -> Path:
         """An image's mask file."""
-        return self.root / self.files[row].decode()
+        name: str = self.files[row].decode()
+        return self.root / name
 
     def get(self, row: int, size: tuple[int, int]) -> SegmentAnnotation:
         """The mask of an image.
@@ -113,17 +115,25 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
         most: of more files than this, so many are read, evenly spaced.
 
     Raises:
-        DataError: a mask cannot be read.
+        DataError: none of the masks can be read. A single one that cannot is passed over: it is counted and named when
+            its image is used.
     """
     found: dict[int, Path] = {}
+    damaged: list[DataError] = []
     for place in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths)), dtype=int)):
-        values = read_mask(paths[place])
+        try:
+            values = read_mask(paths[place])
+        except DataError as error:
+            damaged.append(error)
+            continue
         if values.dtype == np.uint8:
             occurring = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
         else:
             occurring = np.unique(values)
         for value in occurring.tolist():
             found.setdefault(value, paths[place])
+    if damaged and not found:
+        raise damaged[0]
     return dict(sorted(found.items()))
 
 
@@ -137,7 +147,8 @@ def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarra
     """From class ids (H, W) to a mask for each class, (K, H, W) uint8 of 0 and 1; ignored pixels are so in all."""
     planes = (ids[None] == np.arange(class_count)[:, None, None]).astype(np.uint8)
     planes[:, ids == ignore_index] = ignore_index
-    return planes
+    stacked: np.ndarray = planes
+    return stacked
 
 
 def describe_values(values: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -91,7 +92,7 @@ class Shapes:
             return mask_of_runs(decode_runs(text) if len(text) else runs, size)
         first, last = self.outlines_of[number], self.outlines_of[number + 1]
         bounds = self.outlines[first : last + 1]
-        return fill_outlines([self.points[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)], size)
+        return fill_outlines([self.points[a:b] for a, b in itertools.pairwise(bounds)], size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +212,8 @@ def mask_of_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (runs < 0).any() or int(runs.sum()) != size[0] * size[1]:
         raise DataError(f"run lengths add up to {int(runs.sum())} pixels, not to {size[0]}x{size[1]}")
     values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(size[::-1]).T
+    mask: np.ndarray = np.repeat(values, runs).reshape(size[::-1]).T
+    return mask
 
 
 def fill_outlines(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:

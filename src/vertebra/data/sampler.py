@@ -124,10 +124,10 @@ class MixSampler(Sampler[list[Ticket]]):
             )
         streams = [self._stream(number, sum(share)) for number, share in enumerate(zip(*self._shares, strict=True))]
         used = [0] * len(self.groups)
-        batches = []
+        drawn = []
         for number, share in enumerate(self._shares):
             mine = number % self.world_size == self.rank
-            tickets = []
+            tickets: list[Ticket] = []
             for group, count in enumerate(share):
                 if mine:
                     rows = streams[group][used[group] : used[group] + count]
@@ -136,8 +136,8 @@ class MixSampler(Sampler[list[Ticket]]):
                     tickets += [Ticket(source, row, self.epoch, first + place) for place, row in enumerate(rows)]
                 used[group] += count
             if mine:
-                batches.append(tickets)
-        return batches
+                drawn.append(tickets)
+        return drawn
 
     def _stream(self, number: int, length: int) -> list[int]:
         """The rows of a group in this epoch: shuffled, and shuffled anew each time all were drawn."""

@@ -161,9 +161,8 @@ class MixedData(Dataset[Sample]):
         if branch not in self.labels:
             raise DataError(f"{index.root}: it is for branch '{branch}', but the branches are {', '.join(self.labels)}")
         if task not in index.columns:
-            raise DataError(
-                f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {', '.join(index.columns)}"
-            )
+            opened = ", ".join(index.columns)
+            raise DataError(f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {opened}")
         column = index.columns[task]
         found, notes = relabelling(index.labels[task], self.labels[branch], branch, str(index.root))
         labelled = np.asarray(column.labelled, dtype=bool)

@@ -25,8 +25,12 @@ _WORDS = {
 }
 
 
+class NoSplit(DataError):
+    """A data set has splits, but not the one that is wanted."""
+
+
 def split_of(name: str) -> str | None:
-    """The split that a folder's or file's name speaks of: ``instances_val2017`` is "val"; None for no split or several."""
+    """The split that a name speaks of: ``instances_val2017`` is "val"; None for no split or several."""
     found = {_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _WORDS}
     return found.pop() if len(found) == 1 else None
 
@@ -50,7 +54,7 @@ def source_split(available: Iterable[str], split: str, where: Path) -> tuple[str
         Without splits everything is divided 80/10/10; a train split without a val split is divided 90/10.
 
     Raises:
-        DataError: the data set has splits, but not this one.
+        NoSplit: the data set has splits, but not this one.
     """
     check_split(split)
     existing = set(available)
@@ -60,7 +64,7 @@ def source_split(available: Iterable[str], split: str, where: Path) -> tuple[str
         return "train", {"train": 1 - VAL_OF_TRAIN, "val": VAL_OF_TRAIN}
     if split not in existing:
         listed = ", ".join(name for name in SPLITS if name in existing)
-        raise DataError(f"{where}: there is no split '{split}'; there is: {listed}")
+        raise NoSplit(f"{where}: there is no split '{split}'; there is: {listed}")
     return split, None
 
 

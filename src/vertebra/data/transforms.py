@@ -130,7 +130,7 @@ def place(image: np.ndarray, annotations: Mapping[str, Any], plan: Plan, ignore:
         ignore: by segment branch, what mask pixels beside the image hold.
     """
     placement = plan.place(image.shape[0], image.shape[1])
-    placed = {}
+    placed: dict[str, Any] = {}
     for name, annotation in annotations.items():
         if isinstance(annotation, DetectAnnotation):
             boxes = placement.boxes_to_canvas(annotation.boxes)
@@ -230,7 +230,7 @@ def cut(
     size = (image.shape[0], image.shape[1])
     pixels = moved(tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), InterpolationMode.BILINEAR)
     canvas = _fill(pixels.as_subclass(torch.Tensor), plan.size, plan.fill_for(image.shape[2]))
-    placed = {}
+    placed: dict[str, Any] = {}
     for name, annotation in annotations.items():
         if isinstance(annotation, DetectAnnotation):
             boxes = tv_tensors.BoundingBoxes(torch.from_numpy(annotation.boxes), format="XYXY", canvas_size=size)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vertebra.errors import DataError
 from vertebra.preprocess.plan import Plan
 
-ImageSource = Union[str, Path, bytes, Image.Image, np.ndarray, Any]
+ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 PAPER = (255, 255, 255)
@@ -112,7 +112,8 @@ def resize_labels(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return mask
     rows = ((np.arange(size[0]) + 0.5) * (height / size[0])).astype(np.int64).clip(max=height - 1)
     columns = ((np.arange(size[1]) + 0.5) * (width / size[1])).astype(np.int64).clip(max=width - 1)
-    return np.take(np.take(mask, rows, axis=-2), columns, axis=-1)
+    resized: np.ndarray = np.take(np.take(mask, rows, axis=-2), columns, axis=-1)
+    return resized
 
 
 def apply_labels(plan: Plan, mask: np.ndarray, fill: int) -> np.ndarray:
@@ -172,7 +173,7 @@ def _unreadable(name: str, error: Exception) -> DataError:
         return DataError(f"{name}: no such image file")
     if isinstance(error, IsADirectoryError):
         return DataError(f"{name}: a folder, not an image file")
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return DataError(f"{name}: not an image that can be read; remove it, or save it as JPEG or PNG")
     if isinstance(error, Image.DecompressionBombError):
         return DataError(
@@ -222,7 +223,8 @@ def _eight_bit(array: np.ndarray, name: str) -> np.ndarray:
     lowest, highest = float(values.min()), float(values.max())
     if array.dtype.kind == "f" and lowest >= 0 and highest <= 1:
         lowest, highest = 0.0, 1.0
-    return ((values - lowest) * (255.0 / max(highest - lowest, 1e-9))).round().astype(np.uint8)
+    stretched: np.ndarray = ((values - lowest) * (255.0 / max(highest - lowest, 1e-9))).round().astype(np.uint8)
+    return stretched
 
 
 def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:

@@ -17,7 +17,7 @@ FILL = (124, 116, 104)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where one image lies on the canvas: an affine map without rotation, for each axis ``canvas = scale * image + offset``.
+    """Where one image lies on the canvas: along each axis, ``canvas = scale * image + offset``.
 
     Coordinates are those of pixel edges: the first pixel of an image reaches from 0 to 1.
 
@@ -44,11 +44,13 @@ class Placement:
 
     def points_to_canvas(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) of x, y from image to canvas pixels."""
-        return np.asarray(points, dtype=np.float32) * self._scale + self._offset
+        moved: np.ndarray = np.asarray(points, dtype=np.float32) * self._scale + self._offset
+        return moved
 
     def points_to_image(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) of x, y from canvas to image pixels; they may lie outside the image."""
-        return (np.asarray(points, dtype=np.float32) - self._offset) / self._scale
+        moved: np.ndarray = (np.asarray(points, dtype=np.float32) - self._offset) / self._scale
+        return moved
 
     def boxes_to_canvas(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) xyxy from image to canvas pixels; not clipped."""
@@ -60,7 +62,8 @@ class Placement:
         boxes = np.asarray(boxes, dtype=np.float32)
         corners = self.points_to_image(boxes.reshape(*boxes.shape[:-1], 2, 2))
         limit = np.array(self.original[::-1], dtype=np.float32)
-        return np.clip(corners, 0, limit).reshape(boxes.shape)
+        clipped: np.ndarray = np.clip(corners, 0, limit).reshape(boxes.shape)
+        return clipped
 
     @property
     def _scale(self) -> np.ndarray:
@@ -89,7 +92,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         sides = tuple(self.size)
-        if len(sides) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
+        if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
             raise ConfigError(f"the canvas must be (height, width) in whole pixels, at least 1, got {self.size}")
         if self.mode not in MODES:
             raise UnknownName("way onto the canvas", str(self.mode), MODES)
@@ -120,7 +123,7 @@ class Plan:
         return Placement(self.size, (height, width), resized[0] / height, resized[1] / width, top, left, size)
 
     def fill_for(self, channels: int) -> tuple[int, ...]:
-        """The fill of an image with this many channels: its own value for each, or their mean where the numbers differ."""
+        """The fill of an image with this many channels; of the fill's mean where it has another number of them."""
         if len(self.fill) == channels:
             return self.fill
         return (round(sum(self.fill) / len(self.fill)),) * channels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,8 @@ def clean_boxes(
     notes: list[Note] = []
     kept = np.ones(len(boxes), dtype=bool)
 
-    def drop(wrong: np.ndarray, which: str) -> None:
-        found = np.flatnonzero(wrong & kept)
+    def drop(wrong: Any, which: str) -> None:
+        found = np.flatnonzero(np.asarray(wrong) & kept)
         if len(found):
             notes.append(Note.of("box", which, "dropped", [name_of(row) for row in rows[found]]))
             kept[found] = False

@@ -44,6 +44,7 @@ class _Content:
     """A COCO file as columns: its images that exist, and the annotations of these."""
 
     file: Path
+    root: Path
     names: list[str]
     sizes: np.ndarray
     objects: list[dict[str, Any]]
@@ -84,7 +85,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     content.keep(ids >= 0)
     column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
     notes += without_images(labels, used)
-    index = Index(root, path_column(content.names), {task: column}, {task: labels}, notes)
+    index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
     return index if shares is None else index.take(divide(len(index), shares, split, options.seed))
 
 
@@ -102,7 +103,7 @@ def _load(file: Path) -> dict[str, Any]:
     return raw
 
 
-def _content(raw: Mapping[str, Any], file: Path, root: Path, notes: list[Note]) -> _Content:
+def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]) -> _Content:
     try:
         names = [str(one["file_name"]) for one in raw["images"]]
         image_ids = [one["id"] for one in raw["images"]]
@@ -114,6 +115,7 @@ def _content(raw: Mapping[str, Any], file: Path, root: Path, notes: list[Note]) 
         of_categories = [one["category_id"] for one in objects]
     except (KeyError, TypeError) as error:
         raise DataError(f"{file}: an entry lacks {error}; images, annotations and categories need their ids") from None
+    root = image_folder(file, folder, names)
     there = exist(root, names)
     if not there.all():
         lost = [name for name, found in zip(names, there.tolist(), strict=True) if not found]
@@ -134,7 +136,7 @@ def _content(raw: Mapping[str, Any], file: Path, root: Path, notes: list[Note]) 
         )
     categories = np.array([category_of[key] for key in of_categories], dtype=np.int64)
     kept_names = [name for name, found in zip(names, there.tolist(), strict=True) if found]
-    content = _Content(file, kept_names, sizes[there], objects, rows, categories, different)
+    content = _Content(file, root, kept_names, sizes[there], objects, rows, categories, different)
     content.keep(rows >= 0)
     return content
 

@@ -27,7 +27,7 @@ def images_below(path: Path) -> list[Path]:
 
 def is_image(name: str) -> bool:
     """Whether a file name is that of an image."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def relative(paths: Sequence[Path], root: Path) -> list[str]:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from vertebra.data.columns import BoxColumn
-from vertebra.data.index import Index, Note, path_column
+from vertebra.data.index import Column, Index, Note, path_column
 from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
 from vertebra.data.readers.files import folders_in, is_image
@@ -73,14 +73,15 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     if not classes:
         raise DataError(f"{path}: its XML files mark no object at all")
     images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in found.files])
-    column, more = _boxes(found, classes, path)
+    boxes, more = _boxes(found, classes, path)
+    column: Column = boxes
     names = [file.name for file in found.files]
     labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
-    notes += more + without_images(labels, bincount(column.labels, len(classes)))
+    notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
     if task == "classify":
         labels = ClassifyLabels(classes, options.exclusive)
         index = Index(
-            path, images, {task: classes_of_boxes(column, labels, names.__getitem__, path)}, {task: labels}, notes
+            path, images, {task: classes_of_boxes(boxes, labels, names.__getitem__, path)}, {task: labels}, notes
         )
     else:
         index = Index(path, images, {task: column}, {task: labels}, notes)
@@ -179,10 +180,6 @@ def _classic(path: Path) -> _Layout:
         return _Layout({"": list(annotations.values())}, images, sorted(set(images) - set(annotations)))
     found = {name: [annotations[item] for item in ids if item in annotations] for name, ids in lists.items()}
     return _Layout(found, images, missing)
-
-
-def _list_file(path: Path, name: str) -> Path:
-    return path / "ImageSets" / "Main" / f"{name}.txt"
 
 
 def _ids(file: Path) -> list[str]:

@@ -1,0 +1,63 @@
+"""The time of one pass of a model with several branches, beside one model a branch."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vertebra.build import build
+from vertebra.config import model_config
+from vertebra.model import VisionModel
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds for one image, medians over passes.
+
+    Attributes:
+        together: one pass of all branches.
+        single: one pass of a model with this branch alone.
+        repeats: how many passes were timed.
+    """
+
+    together: float
+    single: dict[str, float]
+    repeats: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster one pass is than the single models one after the other."""
+        return sum(self.single.values()) / self.together
+
+
+def single_model(model: VisionModel, name: str) -> VisionModel:
+    """A model with one of the branches alone, built as a user would build it; its weights do not matter here."""
+    config: dict[str, Any] = dict(model.config or {})
+    config["branches"] = {name: config["branches"][name]}
+    return build(model_config(config), image_size=model.plan.size, resize=model.plan.mode, pretrained=False).eval()
+
+
+def one_pass_beside_several(model: VisionModel, repeats: int = 20) -> Timing:
+    """Measures a model against its branches alone, in turns, so that a busy machine slows all of them alike."""
+    model = model.eval()
+    images = torch.zeros(1, model.backbone.in_channels, *model.plan.size, dtype=torch.uint8)  # type: ignore[call-overload]
+    sizes = torch.tensor([model.plan.size])
+    runs: dict[str, Callable[[], object]] = {"": lambda: model(images, sizes)}
+    for name in model.branches:
+        alone = single_model(model, name)
+        runs[name] = lambda alone=alone: alone(images, sizes)  # type: ignore[misc]
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    with torch.inference_mode():
+        for repeat in range(repeats + 2):
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run()
+                if repeat >= 2:
+                    times[name].append(1000 * (time.perf_counter() - started))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return Timing(medians.pop(""), medians, repeats)

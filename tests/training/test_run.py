@@ -1,0 +1,155 @@
+"""A whole run: train, stop, resume, load, evaluate, predict."""
+
+from __future__ import annotations
+
+import copy
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import vertebra
+from vertebra.errors import ConfigError, DataError, RunError
+from vertebra.training import run as running
+from vertebra.training.folder import Interrupted, RunFolder, free_folder
+
+
+@pytest.fixture(scope="module")
+def finished(three_branches: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return vertebra.train(three_branches, out=tmp_path_factory.mktemp("runs") / "whole")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors")
+
+
+def test_a_run_is_a_folder_that_explains_itself(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} == {
+        "config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "report.html",
+    }  # fmt: skip
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    assert config["model"]["branches"]["regions"]["classes"][0] == "ground", "classes come from the data"
+    assert config["train"]["resize"] == "letterbox"
+    with (finished / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for column in ("train/boxes/box", "animal/accuracy", "boxes/map", "regions/mean_iou", "regions/loss"):
+        assert rows[-1][column] != ""
+    page = (finished / "report.html").read_text()
+    assert page.count("<figure>") == 36 and "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_run_is_never_overwritten(finished: Path, three_branches: dict[str, Any]) -> None:
+    before = (finished / "model.safetensors").read_bytes()
+    with pytest.raises(RunError, match=r"a run is never overwritten; choose another --out, or go on with --resume"):
+        vertebra.train(three_branches, out=finished)
+    assert (finished / "model.safetensors").read_bytes() == before
+    assert free_folder(finished) == finished.with_name("whole-2")
+
+
+@pytest.mark.parametrize("stop_after", [2, 5, 6, 9])
+def test_a_stopped_and_resumed_run_ends_with_the_same_weights(
+    finished: Path, three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    original = RunFolder.on_train_batch_end
+
+    def stop(self: RunFolder, trainer: Any, *arguments: Any) -> None:
+        self.stopped_by_user = trainer.global_step == stop_after
+        original(self, trainer, *arguments)
+
+    monkeypatch.setattr(RunFolder, "on_train_batch_end", stop)
+    with pytest.raises(RunError, match="everything is saved. Go on with: vertebra train --resume"):
+        vertebra.train(three_branches, out=tmp_path / "stopped")
+    monkeypatch.undo()
+    running.resume_run(tmp_path / "stopped")
+    whole, resumed = (torch.load(run / "last.ckpt", weights_only=True) for run in (finished, tmp_path / "stopped"))
+    assert whole["global_step"] == resumed["global_step"] == 12
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, resumed["state_dict"][name]), name
+    for name, value in weights(finished).items():
+        assert torch.equal(value, weights(tmp_path / "stopped")[name]), name
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(
+    finished: Path, three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = RunFolder.on_train_batch_end
+
+    def kill(self: RunFolder, trainer: Any, *arguments: Any) -> None:
+        if trainer.global_step == 8:
+            raise RuntimeError("killed")
+        original(self, trainer, *arguments)
+
+    monkeypatch.setattr(RunFolder, "on_train_batch_end", kill)
+    with pytest.raises(RuntimeError, match="killed"):
+        vertebra.train(three_branches, out=tmp_path / "killed")
+    monkeypatch.undo()
+    running.resume_run(tmp_path / "killed")
+    for name, value in weights(finished).items():
+        assert torch.equal(value, weights(tmp_path / "killed")[name]), name
+
+
+def test_any_number_of_workers_gives_the_same_run(finished: Path, three_branches: dict[str, Any], tmp_path: Path) -> None:
+    config = copy.deepcopy(three_branches)
+    config["train"]["workers"] = 2
+    run = vertebra.train(config, out=tmp_path / "workers")
+    for name, value in weights(finished).items():
+        assert torch.equal(value, weights(run)[name]), name
+
+
+def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no run folder"):
+        running.resume_run(tmp_path)
+    (tmp_path / "config.yaml").write_text("data: x\n")
+    with pytest.raises(RunError, match="stopped before its first save"):
+        running.resume_run(tmp_path)
+
+
+def test_the_model_file_alone_predicts_the_same_to_the_bit(finished: Path, scenes: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((finished / "model.safetensors").read_bytes())
+    files = sorted((scenes / "boxes" / "JPEGImages").glob("*.png"))[:3]
+    for left, right in zip(vertebra.load(finished).predict(files), vertebra.load(alone).predict(files), strict=True):
+        assert left.to_dict() == right.to_dict()
+        assert np.array_equal(left["regions"].mask, right["regions"].mask)
+
+
+def test_evaluate_gives_every_branch_its_metrics(finished: Path) -> None:
+    scores = vertebra.evaluate(finished, split="test")
+    assert {"animal/accuracy", "boxes/map_50", "regions/mean_iou"} <= set(scores)
+    assert scores == vertebra.evaluate(finished, split="test", batch_size=2) | {
+        name: value for name, value in scores.items() if name.endswith("loss")
+    }
+    with pytest.raises(DataError, match="split 'tset' does not exist"):
+        vertebra.evaluate(finished, split="tset")
+
+
+def test_a_model_file_without_its_run_needs_data(finished: Path, scenes: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((finished / "model.safetensors").read_bytes())
+    with pytest.raises(ConfigError, match="say which data set with --data"):
+        vertebra.evaluate(alone)
+
+
+def test_a_metric_that_does_not_exist_is_told(three_branches: dict[str, Any], tmp_path: Path) -> None:
+    config = copy.deepcopy(three_branches)
+    config["train"] |= {"best": "boxes/mapp", "epochs": 1}
+    with pytest.raises(RunError, match="the metric 'boxes/mapp' was not measured; there is: .*boxes/map"):
+        vertebra.train(config, out=tmp_path / "run")
+
+
+def test_patience_ends_a_run_that_gets_no_better(three_branches: dict[str, Any], tmp_path: Path) -> None:
+    config = copy.deepcopy(three_branches)
+    config["train"] |= {"epochs": 6, "patience": 1, "lr": 1e-12}
+    run = vertebra.train(config, out=tmp_path / "run")
+    with (run / "metrics.csv").open() as file:
+        assert len(list(csv.DictReader(file))) < 6
+
+
+def test_interruption_is_no_error_of_the_house() -> None:
+    assert not issubclass(Interrupted, vertebra.VertebraError)

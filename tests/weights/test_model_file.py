@@ -1,0 +1,116 @@
+"""The model file is the whole model, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import vertebra
+from vertebra.errors import RunError, WeightsError
+from vertebra.weights.model_file import identity
+
+
+@pytest.fixture(scope="module")
+def model() -> vertebra.VisionModel:
+    torch.manual_seed(0)
+    return vertebra.create_model(
+        {"name": "test_vit", "freeze": 1},
+        neck="simple_pyramid",
+        encoder={"name": "transformer", "depth": 1},
+        decoder="deeplabv3plus",
+        classes=["Straße", "개"],
+        image_size=(64, 96),
+        resize="resize",
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def file(model: vertebra.VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return vertebra.save(model, tmp_path_factory.mktemp("models") / "model.safetensors")
+
+
+def test_a_file_is_the_whole_model(model: vertebra.VisionModel, file: Path) -> None:
+    again = vertebra.load(file)
+    assert again.config == model.config
+    assert again.plan == model.plan
+    assert again.branch("segment").labels == model.branch("segment").labels
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(again(images)["segment"].probabilities, model(images)["segment"].probabilities)
+    assert identity(again) == identity(model)
+
+
+def test_the_header_is_one_entry_of_canonical_json(file: Path) -> None:
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    assert set(metadata) == {"vertebra"}
+    header = json.loads(metadata["vertebra"])
+    assert set(header) == {"format_version", "model", "preprocess"}
+    assert metadata["vertebra"] == json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_nothing_is_overwritten(model: vertebra.VisionModel, file: Path) -> None:
+    with pytest.raises(RunError, match="exists, and nothing is overwritten"):
+        vertebra.save(model, file)
+
+
+def test_a_file_that_is_cut_off(file: Path, tmp_path: Path) -> None:
+    for length in (0, 5, 1000, file.stat().st_size - 10):
+        cut = tmp_path / "cut.safetensors"
+        cut.write_bytes(file.read_bytes()[:length])
+        with pytest.raises(WeightsError, match=r"cut\.safetensors: cut off or no safetensors file"):
+            vertebra.load(cut)
+
+
+def test_files_that_are_no_model(tmp_path: Path, file: Path) -> None:
+    with pytest.raises(RunError, match="no such run folder or model file"):
+        vertebra.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(RunError, match=r"has no model\.safetensors"):
+        vertebra.load(tmp_path)
+    plain = tmp_path / "plain.safetensors"
+    save_file({"weight": torch.zeros(1)}, plain)
+    with pytest.raises(WeightsError, match="no Vertebra model .*pretrained: plain.safetensors"):
+        vertebra.load(plain)
+    text = tmp_path / "text.safetensors"
+    text.write_text("hello")
+    with pytest.raises(WeightsError, match="cut off or no safetensors file"):
+        vertebra.load(text)
+
+
+def rewritten(file: Path, target: Path, **changes: object) -> Path:
+    with safe_open(file, framework="pt") as opened:
+        header = json.loads(opened.metadata()["vertebra"])
+    save_file(load_file(file), target, metadata={"vertebra": json.dumps({**header, **changes})})
+    return target
+
+
+def test_headers_that_cannot_be_used(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="of format 99; this Vertebra reads format 1. Upgrade"):
+        vertebra.load(rewritten(file, tmp_path / "a.safetensors", format_version=99))
+    with pytest.raises(WeightsError, match="cannot be built here: .*'model.backbone' is missing"):
+        vertebra.load(rewritten(file, tmp_path / "b.safetensors", model={"branches": {}}))
+    with pytest.raises(WeightsError, match="damaged preprocessing"):
+        vertebra.load(rewritten(file, tmp_path / "c.safetensors", preprocess={}))
+
+
+def test_a_file_with_other_tensors(file: Path, tmp_path: Path) -> None:
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(file)
+    tensors["stranger"] = tensors.pop(next(iter(tensors)))
+    save_file(tensors, tmp_path / "other.safetensors", metadata=metadata)
+    with pytest.raises(WeightsError, match="1 missing .* 1 left over"):
+        vertebra.load(tmp_path / "other.safetensors")
+
+
+def test_a_model_of_objects_cannot_be_named_in_a_file(tmp_path: Path) -> None:
+    from vertebra.necks import FPN
+
+    model = vertebra.create_model("resnet10t", neck=FPN, decoder="unet", classes=["a", "b"], image_size=64)
+    with pytest.raises(WeightsError, match="entry points"):
+        vertebra.save(model, tmp_path / "x.safetensors")
