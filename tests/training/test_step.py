@@ -30,7 +30,7 @@ def test_two_micro_batches_move_the_weights_like_one_batch(three_branches: dict[
         },
     }
     config["data"]["train"] = config["data"]["train"][:2]
-    config["train"] |= {"epochs": 1, "optimizer": "sgd", "lr": 0.01, "ema": None, "image_size": [64, 64]}
+    config["train"] |= {"epochs": 1, "optimizer": "sgd", "lr": 0.001, "ema": None, "image_size": [64, 64]}
     whole = vertebra.train(config, out=tmp_path / "whole")
     config["train"] |= {"batch_size": 3, "accumulate": 2}
     parts = vertebra.train(config, out=tmp_path / "parts")
@@ -69,7 +69,7 @@ def test_frozen_stages_do_not_move(three_branches: dict[str, Any], tmp_path: Pat
     start = {name: value for name, value in fresh.state_dict().items() if name.startswith("backbone")}
     moved = {name.split(".")[3] for name, value in last_state(run).items()
              if name.startswith("model.backbone") and not torch.equal(value, start[name.removeprefix("model.")])}  # fmt: skip
-    assert moved == {"layer2", "layer3", "layer4"} or moved and not moved & {"conv1", "bn1", "layer1"}
+    assert moved == {"layer2", "layer3", "layer4"}
 
 
 def test_the_average_follows_slowly_and_copies_counters() -> None:

@@ -27,6 +27,7 @@ def train(
     batch_size: int | None = typer.Option(None, help="Images a step."),
     image_size: str | None = typer.Option(None, help="Canvas: 480x640 (height x width) or one number."),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
+    ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
     seed: int | None = typer.Option(None, help="Seed of every random draw."),
     out: str | None = typer.Option(None, help="The run folder to make; by default runs/TASK, with a number if taken."),
     resume: str | None = typer.Option(None, help="A run folder to go on with, exactly where it stopped."),
@@ -43,6 +44,10 @@ def train(
     raw = _raw(config, data=data, task=task, backbone=backbone, neck=neck, encoder=encoder, decoder=decoder)
     recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "image_size": _size(image_size)}
     raw.setdefault("train", {}).update({name: value for name, value in recipe.items() if value is not None})
+    if ignore_index is not None:
+        if not isinstance(raw.get("data"), str):
+            raise ConfigError("--ignore-index goes with --data; in a config it stands beside a source's path")
+        raw["data"] = {"path": raw["data"], "ignore_index": ignore_index}
     if pretrained is not None:
         place = raw["model"]["backbone"]
         place = {"name": place} if isinstance(place, str) else place

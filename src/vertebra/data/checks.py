@@ -189,13 +189,15 @@ def _look(index: Index, task: str) -> SplitReport:
 def _occurrences(annotation: Any, classes: int) -> np.ndarray:
     """How many boxes each class has, or whether it is in the image."""
     if isinstance(annotation, DetectAnnotation):
-        return np.bincount(annotation.labels, minlength=classes)
+        boxes: np.ndarray = np.bincount(annotation.labels, minlength=classes)
+        return boxes
     if isinstance(annotation, ClassifyAnnotation):
         label = annotation.label
         return np.asarray(label) if isinstance(label, np.ndarray) else np.bincount([label], minlength=classes)
     mask = annotation.mask
     if mask.ndim == 3:
-        return (mask == 1).any(axis=(1, 2)).astype(np.int64)
+        planes: np.ndarray = (mask == 1).any(axis=(1, 2)).astype(np.int64)
+        return planes
     found: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
     return found
 

@@ -57,16 +57,13 @@ class Loader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches of the sampler's epoch.
+        """The batches of the sampler's epoch, as it is when the first of them is asked for.
 
         Raises:
             DataError: too many images cannot be used.
         """
         self._done = self.sampler.start
-        return self._batches(iter(self._loader))
-
-    def _batches(self, loaded: Iterator[Any]) -> Iterator[Any]:
-        for step in loaded:
+        for step in self._loader:
             if isinstance(step, DataError):
                 raise step
             batches: Sequence[Batch] = [step] if isinstance(step, Batch) else step

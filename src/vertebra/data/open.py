@@ -12,6 +12,7 @@ from vertebra.data.readers.options import ReadOptions
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
 
+# in the order in which a folder is tried: one with images and masks has sub-folders with images, as class folders are
 READERS: dict[str, ModuleType] = {
     "voc": voc,
     "coco": coco,
@@ -78,17 +79,20 @@ def detect_format(path: str | Path) -> str:
     """
     place = Path(path)
     _exists(place)
-    for name in ("voc", "coco", "mask_folder", "image_folder"):
-        if (place.is_dir() or name in ("coco", "mask_folder")) and READERS[name].looks_like(place):
+    for name, reader in READERS.items():
+        if name == "image_folder" and _is_yolo(place):
+            raise DataError(f"{place}: this looks like YOLO text labels, which are not read here; convert them to COCO JSON")
+        if (place.is_dir() or name in ("coco", "mask_folder")) and reader.looks_like(place):
             return name
-    if place.is_dir() and (place / "labels").is_dir() and next((place / "labels").rglob("*.txt"), None) is not None:
-        raise DataError(
-            f"{place}: this looks like YOLO text labels, which are not read here; convert them to COCO JSON"
-        )
     raise DataError(
         f"{place}: of no known format. Known are: class folders of images, Pascal VOC (Annotations and JPEGImages), "
         "COCO JSON, and masks (images and masks folders, or train.txt with 'image mask' lines)"
     )
+
+
+def _is_yolo(place: Path) -> bool:
+    labels = place / "labels"
+    return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
 
 
 def _exists(place: Path) -> None:

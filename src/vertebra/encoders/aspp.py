@@ -7,23 +7,32 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vertebra.features import Features, FeatureSpec, Level
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
+from vertebra.layers.limits import check_limits
 from vertebra.layers.norm import PooledBatchNorm
+from vertebra.layers.padding import valid_cells
 from vertebra.layers.width import fitting_channels
 
 
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: sees the deepest level at several scales at once.
 
-    A 1x1 convolution, 3x3 convolutions of growing dilation and the mean of the whole map stand side by side; a 1x1
-    convolution joins them. It replaces the deepest level.
+    A 1x1 convolution, 3x3 convolutions of growing dilation and the mean over the whole image stand side by side; a
+    1x1 convolution joins them. It replaces the deepest level. The canvas' padding is left out of the mean, so that an
+    image's context does not depend on the canvas that it lies on.
 
     Args:
         channels: width; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
-        rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32.
+        rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32 (in
+            general 96, 192 and 288 pixels).
         separable: depthwise-separable 3x3 convolutions, as in DeepLabV3+.
         dropout: after the joining convolution.
+
+    Raises:
+        JointError: there is no level.
+        ConfigError: an option is out of range.
     """
 
     paper: ClassVar[str] = (
@@ -41,7 +50,12 @@ class ASPP(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
+        check_limits("encoder 'aspp'", least=1, channels=channels, rates=None if not rates else min(rates))
+        check_limits("encoder 'aspp'", least=0, most=1, dropout=dropout)
+        if rates is not None and not rates:
+            raise ConfigError("encoder 'aspp': 'rates' needs at least one dilation, got none")
         deepest = in_spec.levels[-1]
+        self.stride = deepest.stride
         width = channels or fitting_channels(in_spec)
         dilations = rates or [max(1, rate * 16 // deepest.stride) for rate in (6, 12, 18)]
         block = SeparableConvNormAct if separable else ConvNormAct
@@ -56,8 +70,13 @@ class ASPP(nn.Module):
         """The features with the deepest level seen at several scales."""
         deepest = features.maps[-1]
         seen = [branch(deepest) for branch in self.branches]
-        seen.append(self._whole(deepest).expand_as(seen[0]))
+        seen.append(self._whole(deepest, features.frame).expand_as(seen[0]))
         return features.with_maps([*features.maps[:-1], self.join(torch.cat(seen, dim=1))])
 
-    def _whole(self, deepest: Tensor) -> Tensor:
-        return self.pool_norm(self.pool(deepest.mean(dim=(2, 3), keepdim=True))).relu()
+    def _whole(self, deepest: Tensor, frame: Frame) -> Tensor:
+        """(N, width, 1, 1) from the mean of the cells that see the image."""
+        shares = valid_cells(frame, deepest, self.stride).float()[:, None]
+        shares = shares / shares.sum(dim=(2, 3), keepdim=True).clamp(min=1.0)
+        mean = (deepest.float() * shares).sum(dim=(2, 3), keepdim=True).to(deepest.dtype)
+        whole: Tensor = self.pool_norm(self.pool(mean))
+        return whole.relu()

@@ -8,6 +8,7 @@ from torch import nn
 
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.limits import check_limits
 from vertebra.layers.width import fitting_channels
 
 
@@ -21,6 +22,10 @@ class ConvEncoder(nn.Module):
         channels: width of the compressed level; None: what fits the backbone.
         depth: how many blocks.
         pooling: whether each block ends with a 2x2 max pooling.
+
+    Raises:
+        JointError: there is no level.
+        ConfigError: an option is out of range.
     """
 
     paper: ClassVar[str] = "Simonyan and Zisserman, Very Deep Convolutional Networks, ICLR 2015, arXiv 1409.1556"
@@ -30,6 +35,7 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
+        check_limits("encoder 'conv'", least=1, channels=channels, depth=depth)
         deepest = in_spec.levels[-1]
         width = channels or fitting_channels(in_spec)
         layers: list[nn.Module] = []

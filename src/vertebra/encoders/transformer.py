@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.attention import TransformerLayer
+from vertebra.layers.limits import check_limits
+from vertebra.layers.padding import valid_cells
 from vertebra.layers.position import sine_position
 from vertebra.layers.width import fitting_channels
 
@@ -28,6 +30,10 @@ class TransformerEncoder(nn.Module):
         heads: attention heads; must divide the width.
         mlp_ratio: hidden width of each layer's network, in widths.
         dropout: in each layer.
+
+    Raises:
+        JointError: there is no level.
+        ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
     """
 
     paper: ClassVar[str] = (
@@ -47,6 +53,9 @@ class TransformerEncoder(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
+        check_limits("encoder 'transformer'", least=1, width=width, depth=depth, heads=heads)
+        check_limits("encoder 'transformer'", least=0, mlp_ratio=mlp_ratio)
+        check_limits("encoder 'transformer'", least=0, most=1, dropout=dropout)
         deepest = in_spec.levels[-1]
         self.width = width or fitting_channels(in_spec, least=128)
         if self.width % heads or self.width % 4:
@@ -65,17 +74,13 @@ class TransformerEncoder(nn.Module):
         batch, _, height, width = deepest.shape
         tokens = deepest.flatten(2).transpose(1, 2)
         tokens = tokens + sine_position(height, width, self.width, tokens)
-        bias = self._hide_padding(features.frame, height, width, tokens)
+        bias = self._hide_padding(features.frame, deepest, tokens)
         for layer in self.layers:
             tokens = layer(tokens, bias)
         related = self.norm(tokens).transpose(1, 2).reshape(batch, self.width, height, width)
         return features.with_maps([*features.maps[:-1], related])
 
-    def _hide_padding(self, frame: Frame, height: int, width: int, like: Tensor) -> Tensor:
+    def _hide_padding(self, frame: Frame, maps: Tensor, like: Tensor) -> Tensor:
         """(N, 1, 1, height * width) to add to attention's logits: 0, and a large negative number on padding."""
-        rows = torch.arange(height, device=like.device) * self.stride
-        columns = torch.arange(width, device=like.device) * self.stride
-        inside_rows = rows < frame.sizes[:, 0, None]
-        inside_columns = columns < frame.sizes[:, 1, None]
-        inside = (inside_rows[:, :, None] & inside_columns[:, None, :]).flatten(1)
+        inside = valid_cells(frame, maps, self.stride).flatten(1)
         return torch.where(inside, 0.0, HIDDEN).to(like.dtype)[:, None, None]

@@ -25,18 +25,25 @@ class SelfAttention(nn.Module):
         batch, length, width = tokens.shape
         split = self.qkv(tokens).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=bias)
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return out
 
 
 class TransformerLayer(nn.Module):
     """Self-attention and a two-layer network, each with LayerNorm before it and a residual connection around it.
 
     Xiong et al., On Layer Normalization in the Transformer Architecture, ICML 2020, arXiv 2002.04745 (pre-norm).
+
+    Args:
+        width: features of a token.
+        heads: must divide the width.
+        mlp_ratio: hidden width of the network, in widths.
+        dropout: of what either of the two adds, and inside the network.
     """
 
     def __init__(self, width: int, heads: int, *, mlp_ratio: float = 4.0, dropout: float = 0.0) -> None:
         super().__init__()
-        hidden = int(width * mlp_ratio)
+        hidden = max(1, int(width * mlp_ratio))
         self.norm1 = nn.LayerNorm(width)
         self.attention = SelfAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)
@@ -45,5 +52,6 @@ class TransformerLayer(nn.Module):
 
     def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         """Tokens (N, L, width) in and out; ``bias`` as for `SelfAttention`."""
-        tokens = tokens + self.dropout(self.attention(self.norm1(tokens), bias))
-        return tokens + self.dropout(self.mlp(self.norm2(tokens)))
+        related: Tensor = tokens + self.dropout(self.attention(self.norm1(tokens), bias))
+        thought: Tensor = self.mlp(self.norm2(related))
+        return related + self.dropout(thought)

@@ -6,15 +6,16 @@ from typing import Literal
 
 from torch import nn
 
-from vertebra.layers.norm import group_norm
+from vertebra.layers.init import start_conv
+from vertebra.layers.norm import PooledBatchNorm, group_norm
 
 Norm = Literal["batch", "group", "none"]
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:
-    """A normalisation layer by name; ``none`` is the identity."""
+    """A normalisation layer by name; ``batch`` also stands a single value a channel, ``none`` is the identity."""
     if norm == "batch":
-        return nn.BatchNorm2d(channels)
+        return PooledBatchNorm(channels)
     return group_norm(channels) if norm == "group" else nn.Identity()
 
 
@@ -39,12 +40,8 @@ class ConvNormAct(nn.Sequential):
         activation: bool = True,
     ) -> None:
         padding = dilation * (kernel_size - 1) // 2
-        conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=norm == "none"
-        )
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        if conv.bias is not None:
-            nn.init.zeros_(conv.bias)
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=norm == "none")
+        start_conv(conv, rectified=activation)
         super().__init__(conv, make_norm(norm, out_channels), nn.ReLU(inplace=True) if activation else nn.Identity())
 
 

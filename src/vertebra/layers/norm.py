@@ -17,13 +17,14 @@ def group_norm(channels: int, groups: int = 32, least: int = 8) -> nn.GroupNorm:
 
 
 class PooledBatchNorm(nn.BatchNorm2d):
-    """BatchNorm for maps after global pooling, (N, C, 1, 1).
+    """BatchNorm for maps that may have a single cell, as after global pooling: (N, C, 1, 1).
 
-    A batch of one gives it a single value per channel, whose variance is zero; then it normalises with its running
-    statistics, in training too, instead of failing.
+    A batch of one then gives it a single value per channel, whose variance is zero; it normalises that with its running
+    statistics, in training too, instead of failing, and leaves them as they are. Otherwise it is ordinary BatchNorm.
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        """(N, C, h, w) in and out."""
         if self.training and input.shape[0] * input.shape[2] * input.shape[3] == 1:
             return F.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
@@ -44,5 +45,6 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, h, w) in and out."""
         last = maps.permute(0, 2, 3, 1)
         return F.layer_norm(last, (last.shape[-1],), self.weight, self.bias, self.eps).permute(0, 3, 1, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,8 @@ def sine_position(height: int, width: int, channels: int, like: Tensor, temperat
     """Two-dimensional sine and cosine encoding of a grid, made inside the graph for any size.
 
     The first half of the channels tells the row, the second the column; each half is sines, then cosines, of
-    frequencies from 1 down to 1 / temperature. Carion et al., End-to-End Object Detection with Transformers, ECCV
-    2020, arXiv 2005.12872 (there sines and cosines are interleaved and positions scaled to 2 pi).
+    frequencies that fall from 1 towards 1 / temperature. Carion et al., End-to-End Object Detection with
+    Transformers, ECCV 2020, arXiv 2005.12872 (there sines and cosines are interleaved and positions scaled to 2 pi).
 
     Args:
         channels: a multiple of 4.
@@ -22,7 +24,7 @@ def sine_position(height: int, width: int, channels: int, like: Tensor, temperat
     """
     quarter = channels // 4
     steps = torch.arange(quarter, device=like.device, dtype=torch.float32) / quarter
-    frequencies = torch.exp(-steps * torch.log(torch.tensor(temperature, device=like.device)))
+    frequencies = torch.exp(-steps * math.log(temperature))
     rows = torch.arange(height, device=like.device, dtype=torch.float32)[:, None] * frequencies
     columns = torch.arange(width, device=like.device, dtype=torch.float32)[:, None] * frequencies
     row_code = torch.cat([rows.sin(), rows.cos()], dim=1)[:, None].expand(height, width, 2 * quarter)

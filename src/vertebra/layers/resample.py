@@ -25,20 +25,32 @@ def upsample(maps: Tensor, ratio: int, mode: Mode = "bilinear") -> Tensor:
     return F.interpolate(maps, scale_factor=float(ratio), mode="bilinear", align_corners=False)
 
 
-def upsample_like(coarse: Tensor, fine: Tensor, ratio: int, mode: Mode = "nearest") -> Tensor:
+def upsample_like(coarse: Tensor, fine: Tensor | tuple[int, int], ratio: int, mode: Mode = "nearest") -> Tensor:
     """A coarse map at the size of a finer one.
 
     Args:
         coarse: (N, C, h, w).
-        fine: (N, any, H, W) with H <= h * ratio and W <= w * ratio.
+        fine: the finer map (N, any, H, W), or its size (H, W); H <= h * ratio and W <= w * ratio.
         ratio: stride of the coarse map divided by that of the fine one.
 
     Returns:
         (N, C, H, W)
     """
-    return upsample(coarse, ratio, mode)[..., : fine.shape[-2], : fine.shape[-1]]
+    height, width = fine if isinstance(fine, tuple) else fine.shape[-2:]
+    return upsample(coarse, ratio, mode)[..., :height, :width]
 
 
 def upsample_to_canvas(logits: Tensor, stride: int, canvas: tuple[int, int]) -> Tensor:
-    """Logits (N, K, h, w) of this stride at the canvas' own size (N, K, H, W), bilinearly."""
-    return upsample(logits, stride)[..., : canvas[0], : canvas[1]]
+    """Logits at the canvas' own size.
+
+    Scaled by the stride, each cell lies over the pixels that it saw; what hangs over is padding and is cropped.
+
+    Args:
+        logits: (N, K, h, w).
+        stride: pixels in a cell.
+        canvas: (H, W) in pixels, with H <= h * stride and W <= w * stride.
+
+    Returns:
+        (N, K, H, W), interpolated bilinearly between the cells' centres.
+    """
+    return upsample_like(logits, canvas, stride, "bilinear")

@@ -11,24 +11,50 @@ from torch import Tensor, nn
 from vertebra.errors import JointError
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct, Norm
+from vertebra.layers.init import start_conv
+from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import upsample_like
 from vertebra.layers.width import fitting_channels
 
 
 class CoarserLevels(nn.Module):
-    """Levels beyond the deepest one, each by a 3x3 convolution of stride 2 from the one before (P6, P7).
+    """Levels beyond the deepest one, each of half the size of the one before (P6, P7).
 
-    A map of h cells gets ceil(h / 2), which is what a level of twice the stride has over the same canvas.
+    A map of h cells gets ceil(h / 2), which is what a level of twice the stride has over the same padded canvas: its
+    last row and column may lie partly, but never wholly, beyond that canvas.
+
+    Args:
+        channels: width of all levels.
+        count: how many levels.
+        kind: "conv" for 3x3 convolutions of stride 2, with ReLU before all but the first; "pool" for every second
+            cell.
     """
 
-    def __init__(self, channels: int, count: int) -> None:
+    def __init__(self, channels: int, count: int, kind: Literal["conv", "pool"] = "conv") -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, 2, 1) for _ in range(count))
+        self.count = count
+        self.convs: nn.ModuleList | None = None
+        if kind == "conv":
+            convs = [nn.Conv2d(channels, channels, 3, 2, 1) for _ in range(count)]
+            for conv in convs:
+                start_conv(conv, rectified=False)
+            self.convs = nn.ModuleList(convs)
+
+    def keep(self, count: int) -> None:
+        """Leaves out all but the first ``count`` levels."""
+        self.count = max(0, min(count, self.count))
+        if self.convs is not None:
+            self.convs = self.convs[: self.count]
 
     def forward(self, deepest: Tensor) -> list[Tensor]:
+        """From (N, channels, h, w) to the coarser levels, finest first."""
         levels: list[Tensor] = []
-        for number, conv in enumerate(self.convs):
-            levels.append(conv(deepest if number == 0 else F.relu(levels[-1])))
+        for number in range(self.count):
+            before = levels[-1] if levels else deepest
+            if self.convs is None:
+                levels.append(F.max_pool2d(before, 1, 2))
+            else:
+                levels.append(self.convs[number](F.relu(before) if levels else before))
         return levels
 
 
@@ -36,13 +62,19 @@ class FPN(nn.Module):
     """Feature pyramid network: carries the meaning of the deep levels down to the fine ones, all at one width.
 
     Every level goes through a 1x1 convolution; from the deepest on, each is doubled in size and added to the next finer
-    one, and a 3x3 convolution smooths the sum.
+    one, and a 3x3 convolution smooths the sum. Of several levels with one stride the deepest is used.
 
     Args:
         channels: width of all levels; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
         extra_levels: how many coarser levels are added; RetinaNet and FCOS were published with 2 (P6 and P7).
+        extra: how: "conv" as RetinaNet has it, by convolutions from the pyramid's deepest level on; "pool" as the
+            FPN's own paper has it, every second cell.
         finest_stride: levels finer than this are left out.
-        norm: normalisation after each convolution.
+        norm: normalisation after each convolution of the pyramid.
+
+    Raises:
+        JointError: fewer than two different strides, or strides that do not divide each other.
+        ConfigError: an option is out of range.
     """
 
     paper: ClassVar[str] = (
@@ -56,17 +88,16 @@ class FPN(nn.Module):
         *,
         channels: int | None = None,
         extra_levels: int = 0,
+        extra: Literal["conv", "pool"] = "conv",
         finest_stride: int = 4,
         norm: Literal["none", "group", "batch"] = "none",
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        self.used = [index for index, level in enumerate(in_spec.levels) if level.stride >= finest_stride]
+        check_limits("neck 'fpn'", least=1, channels=channels, finest_stride=finest_stride)
+        check_limits("neck 'fpn'", least=0, extra_levels=extra_levels)
+        self.used = _deepest_of_each_stride(in_spec, finest_stride)
         strides = [in_spec.strides[index] for index in self.used]
-        if len(set(strides)) < len(strides) or len(strides) < 2:
-            raise JointError(
-                "at least two levels of different strides", "Use neck 'simple_pyramid', which makes them from one."
-            )
         self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]
         width = channels or fitting_channels(in_spec)
         kind: Norm = norm
@@ -74,7 +105,7 @@ class FPN(nn.Module):
             ConvNormAct(in_spec.channels[index], width, 1, norm=kind, activation=False) for index in self.used
         )
         self.smooth = nn.ModuleList(ConvNormAct(width, width, 3, norm=kind, activation=False) for _ in self.used)
-        self.coarser = CoarserLevels(width, extra_levels)
+        self.coarser = CoarserLevels(width, extra_levels, extra)
         self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
         self.out_spec = in_spec.with_levels([Level(width, stride) for stride in [*strides, *coarser]])
@@ -83,7 +114,7 @@ class FPN(nn.Module):
         """Leaves out what only makes levels that nobody reads.
 
         Args:
-            levels: indices into `out_spec` of the levels that are read. The others keep their shape, but not their worth.
+            levels: indices into `out_spec` of the levels that are read. The others keep their shape, not their worth.
         """
         deepest = len(self.used) - 1
         read = {min(level, deepest) for level in levels}
@@ -93,7 +124,7 @@ class FPN(nn.Module):
                 self.smooth[index] = nn.Identity()
             if index < self.finest:
                 self.lateral[index] = nn.Identity()
-        self.coarser.convs = self.coarser.convs[: max(0, max(levels) - deepest)]
+        self.coarser.keep(max(levels) - deepest)
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(levels), deepest) + 1])
 
     def forward(self, features: Features) -> Features:
@@ -105,3 +136,18 @@ class FPN(nn.Module):
             merged.insert(0, above if fine < self.finest else self.lateral[fine](inputs[fine]) + above)
         maps = [conv(level) for conv, level in zip(self.smooth, merged, strict=True)]
         return features.with_maps([*maps, *self.coarser(maps[-1])])
+
+
+def _deepest_of_each_stride(in_spec: FeatureSpec, finest_stride: int) -> list[int]:
+    """Indices of the levels that the pyramid is made of, finest first."""
+    last = {stride: index for index, stride in enumerate(in_spec.strides)}
+    if len(last) < 2:
+        raise JointError(
+            "at least two levels of different strides", "Use neck 'simple_pyramid', which makes them from one."
+        )
+    used = [index for stride, index in last.items() if stride >= finest_stride]
+    if len(used) < 2:
+        raise JointError(
+            f"at least two levels of different strides from {finest_stride} on", "Set a smaller 'finest_stride'."
+        )
+    return used

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vertebra.errors import JointError
 from vertebra.features import Features, FeatureSpec, Level
+from vertebra.layers.limits import check_limits
 from vertebra.layers.norm import LayerNorm2d
 from vertebra.layers.width import fitting_channels
 from vertebra.necks.fpn import CoarserLevels
@@ -21,9 +22,16 @@ class SimplePyramid(nn.Module):
     goes through a 1x1 and a 3x3 convolution with LayerNorm. A stride that does not halve to a whole number (7, from 14)
     ends the finer ones: stride 14 gives 7, 14 and 28.
 
+    All maps are those of the canvas padded to a multiple of s, as a vision transformer gives them: h cells become
+    4h, 2h, h and ceil(h / 2).
+
     Args:
         channels: width of all levels; None: what fits the backbone.
         extra_levels: how many coarser levels than 2s are added.
+
+    Raises:
+        JointError: there are levels of several strides, or none.
+        ConfigError: an option is out of range.
     """
 
     paper: ClassVar[str] = (
@@ -33,6 +41,8 @@ class SimplePyramid(nn.Module):
     def __init__(self, in_spec: FeatureSpec, *, channels: int | None = None, extra_levels: int = 0) -> None:
         super().__init__()
         in_spec.require_levels()
+        check_limits("neck 'simple_pyramid'", least=1, channels=channels)
+        check_limits("neck 'simple_pyramid'", least=0, extra_levels=extra_levels)
         if len(set(in_spec.strides)) > 1:
             raise JointError(
                 "levels of one single stride", "Use neck 'fpn', which mixes the levels that are there already."
@@ -62,14 +72,14 @@ class SimplePyramid(nn.Module):
         """Leaves out the levels that nobody reads, but keeps the deepest one of the four scales for the coarser ones.
 
         Args:
-            levels: indices into `out_spec` of the levels that are read. The others keep their shape, but not their worth.
+            levels: indices into `out_spec` of the levels that are read. The others keep their shape, not their worth.
         """
         deepest = len(self.scales) - 1
         read = {min(level, deepest) for level in levels}
         for index in range(len(self.scales)):
             if index not in read:
                 self.scales[index] = _Unread(self.out_spec.levels[index], self.stride)
-        self.coarser.convs = self.coarser.convs[: max(0, max(levels) - deepest)]
+        self.coarser.keep(max(levels) - deepest)
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(levels), deepest) + 1])
 
     def forward(self, features: Features) -> Features:

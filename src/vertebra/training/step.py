@@ -56,7 +56,8 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         groups = parameter_groups(self.model.backbone, self.model, self.recipe, self.pretrained)
         optimizer = make_optimizer(groups, self.recipe)
-        total = int(self.trainer.estimated_stepping_batches)
+        # Lightning's own estimate would open the loaders before a resumed run's state is in them
+        total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
         course = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: rate_at(step, total, self.recipe.warmup)
         )

@@ -71,17 +71,13 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     assert file is not None
     notes: list[Note] = []
     raw = _load(file)
-    root = image_folder(
-        file, path if path.is_dir() else file.parent, [str(one.get("file_name")) for one in raw["images"]]
-    )
-    content = _content(raw, file, root, notes)
+    content = _content(raw, file, path if path.is_dir() else path.parent, notes)
     classes = options.classes or _classes(content, task, options.exclusive)
     ids = class_ids(content.category_names, classes, file)[content.categories]
     counts = bincount(content.categories, len(content.category_names))
     unlisted = set(content.category_names) - set(classes)
-    notes += left_out(
-        {n: int(c) for n, c in zip(content.category_names, counts, strict=True) if n in unlisted}, "object"
-    )
+    by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
+    notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
     content.keep(ids >= 0)
     column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
     notes += without_images(labels, used)
@@ -159,14 +155,12 @@ def _boxes(content: _Content, ids: np.ndarray, notes: list[Note]) -> BoxColumn:
         names = [content.names[row] for row in content.rows[~sound]]
         notes.append(Note.of("annotation", "without a box of four numbers", "dropped", names))
     try:
-        boxes = np.array(
-            [box if good else (0, 0, 1, 1) for box, good in zip(given, sound.tolist(), strict=True)], dtype=float
-        )
+        boxes = np.array([one for one, good in zip(given, sound.tolist(), strict=True) if good], dtype=float)
     except (TypeError, ValueError):
         raise DataError(f"{content.file}: a 'bbox' holds something that is no number") from None
     boxes = boxes.reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    kept, cleaned, more = clean_boxes(content.rows[sound], boxes[sound], content.sizes, content.names.__getitem__)
+    kept, cleaned, more = clean_boxes(content.rows[sound], boxes, content.sizes, content.names.__getitem__)
     notes += more
     stays = np.flatnonzero(sound)[kept]
     labelled = np.ones(len(content.names), dtype=bool)

@@ -1,4 +1,4 @@
-"""Image folders: the folder's name is the class (``cat/1.jpg``), with or without ``train``, ``val`` and ``test`` above."""
+"""Image folders: a folder's name is the class (``cat/1.jpg``); ``train``, ``val`` and ``test`` may stand above."""
 
 from __future__ import annotations
 

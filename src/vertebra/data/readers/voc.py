@@ -6,6 +6,7 @@ stand, as edges in pixels: annotation tools write them so, though the original V
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +42,17 @@ class _Objects:
 
 @dataclass
 class _Layout:
-    """Where things are: by split ("" without splits), the XML files; and the images by stem."""
+    """Where things are.
+
+    Attributes:
+        annotations: the XML files by split, under "" without splits.
+        images: by what they share with their XML file, see `_key`.
+        without: names of images without an XML file, by split.
+    """
 
     annotations: dict[str, list[Path]]
     images: dict[str, Path]
-    missing: list[str] = field(default_factory=list)
+    without: dict[str, list[str]] = field(default_factory=dict)
 
 
 def looks_like(path: Path) -> bool:
@@ -64,8 +71,9 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     source, shares = source_split([name for name in layout.annotations if name], split, path)
     wanted = layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
     notes = []
-    if layout.missing:
-        notes.append(Note.of("image", "without an annotation file", "left out", layout.missing))
+    without = layout.without.get(source or "", [])
+    if without:
+        notes.append(Note.of("image", "without an annotation file", "left out", without))
     found = _parse(_with_image(wanted, layout, notes), notes)
     if not found.files:
         raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
@@ -80,11 +88,8 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
     if task == "classify":
         labels = ClassifyLabels(classes, options.exclusive)
-        index = Index(
-            path, images, {task: classes_of_boxes(boxes, labels, names.__getitem__, path)}, {task: labels}, notes
-        )
-    else:
-        index = Index(path, images, {task: column}, {task: labels}, notes)
+        column = classes_of_boxes(boxes, labels, names.__getitem__, path)
+    index = Index(path, images, {task: column}, {task: labels}, notes)
     return index if shares is None else index.take(divide(len(index), shares, split, options.seed))
 
 
@@ -92,12 +97,12 @@ def _boxes(found: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxCo
     names = sorted(set(found.names))
     to_id = dict(zip(names, class_ids(names, classes, path).tolist(), strict=True))
     labels = np.array([to_id[name] for name in found.names], dtype=np.int64)
-    notes = left_out({name: found.names.count(name) for name in names if to_id[name] < 0}, "box")
+    counts = Counter(found.names)
+    notes = left_out({name: counts[name] for name in names if to_id[name] < 0}, "box")
     rows = np.array(found.rows, dtype=np.int64)
     boxes = np.array(found.boxes, dtype=np.float32).reshape(-1, 4)
-    kept, boxes, more = clean_boxes(
-        rows, boxes, np.array(found.sizes).reshape(-1, 2), lambda row: found.files[row].name
-    )
+    sizes = np.array(found.sizes).reshape(-1, 2)
+    kept, boxes, more = clean_boxes(rows, boxes, sizes, lambda row: found.files[row].name)
     kept &= labels >= 0
     crowd = np.array(found.difficult, dtype=bool)
     labelled = np.ones(len(found.files), dtype=bool)
@@ -169,15 +174,14 @@ def _classic(path: Path) -> _Layout:
     if not places:
         raise DataError(f"{path}: there is Annotations, but no folder JPEGImages or images beside it")
     images = {file.stem: file for file in sorted(places[0].iterdir()) if is_image(file.name)}
-    lists = {
-        name: _ids(file) for name in ("train", "val", "test", "trainval") if (file := _list_file(path, name)).is_file()
-    }
+    listed = {name: path / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val", "test", "trainval")}
+    lists = {name: _ids(file) for name, file in listed.items() if file.is_file()}
     together = lists.pop("trainval", [])
     if together and "train" not in lists:
         lists["train"] = together
-    missing = [name for ids in lists.values() for name in ids if name not in annotations]
     if not lists:
-        return _Layout({"": list(annotations.values())}, images, sorted(set(images) - set(annotations)))
+        return _Layout({"": list(annotations.values())}, images, {"": sorted(set(images) - set(annotations))})
+    missing = {split: [name for name in ids if name not in annotations] for split, ids in lists.items()}
     found = {name: [annotations[item] for item in ids if item in annotations] for name, ids in lists.items()}
     return _Layout(found, images, missing)
 

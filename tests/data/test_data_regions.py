@@ -1,0 +1,103 @@
+"""Outlines and run lengths become masks, as COCO's own code makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from vertebra.data.regions import RegionColumn, Shapes, decode_runs, fill_outlines, mask_of_runs
+from vertebra.errors import DataError
+
+SIZE = (37, 53)
+
+
+def made_mask(seed: int, share: float = 0.5) -> np.ndarray:
+    return (np.random.default_rng(seed).random(SIZE) < share).astype(np.uint8)
+
+
+def compressed(mask: np.ndarray) -> dict[str, Any]:
+    runs = coco_mask.encode(np.asfortranarray(mask))
+    return {"size": list(runs["size"]), "counts": runs["counts"].decode()}
+
+
+def uncompressed(mask: np.ndarray) -> dict[str, Any]:
+    flat = mask.ravel(order="F")
+    bounds = np.flatnonzero(np.diff(flat)) + 1
+    lengths = np.diff(np.concatenate([[0], bounds, [flat.size]])).tolist()
+    return {"size": list(mask.shape), "counts": [0, *lengths] if flat[0] else lengths}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 1.0])
+def test_run_lengths_both_ways(share: float) -> None:
+    for seed in range(10):
+        mask = made_mask(seed, share)
+        shapes = Shapes.of([compressed(mask), uncompressed(mask)])
+        np.testing.assert_array_equal(shapes.draw(0, SIZE), mask.astype(bool))
+        np.testing.assert_array_equal(shapes.draw(1, SIZE), mask.astype(bool))
+
+
+def test_long_runs_need_several_letters() -> None:
+    mask = np.zeros((3000, 3000), dtype=np.uint8)
+    mask[2999, 2999] = 1
+    runs = decode_runs(np.frombuffer(compressed(mask)["counts"].encode(), dtype=np.uint8))
+    assert runs.tolist() == [8999999, 1]
+
+
+def test_damaged_run_lengths_are_refused() -> None:
+    with pytest.raises(DataError, match="damaged"):
+        decode_runs(np.frombuffer(b"5:\x7f", dtype=np.uint8))
+    with pytest.raises(DataError, match="damaged"):
+        decode_runs(np.frombuffer(b"5o", dtype=np.uint8))
+    with pytest.raises(DataError, match="add up to 5 pixels, not to 2x3"):
+        mask_of_runs(np.array([2, 3]), (2, 3))
+    with pytest.raises(DataError, match=r"run lengths for 37x53, but the image is 53x37"):
+        Shapes.of([compressed(made_mask(0))]).draw(0, (53, 37))
+
+
+def test_outlines_are_filled_as_coco_fills_them() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        outlines = [(draw.random(2 * n) * np.tile([53, 37], n)).astype(np.float32) for n in (3, 7)]
+        runs = coco_mask.merge(coco_mask.frPyObjects([one.astype(float).tolist() for one in outlines], *SIZE))
+        np.testing.assert_array_equal(fill_outlines(outlines, SIZE), coco_mask.decode(runs).astype(bool))
+    assert not fill_outlines([], SIZE).any()
+
+
+def square(left: int, top: int, side: int) -> list[list[int]]:
+    right, bottom = left + side, top + side
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def made_column(exclusive: bool, **options: Any) -> RegionColumn:
+    shapes = Shapes.of([square(2, 2, 4), square(0, 0, 10), compressed(made_mask(3)), square(30, 20, 5)])
+    rows, labels = np.array([1, 1, 0, 1]), np.array([2, 1, 1, 0 if not exclusive else 2])
+    labelled = np.array([True, True, True])
+    return RegionColumn.of(rows, labels, labelled, shapes, 3, exclusive=exclusive, ignore_index=255, **options)
+
+
+def test_small_regions_lie_on_large_ones() -> None:
+    column = made_column(True)
+    mask = column.get(1, SIZE).mask
+    assert mask.dtype == np.uint8 and mask.shape == SIZE
+    assert mask[3, 3] == 2 and mask[1, 1] == 1 and mask[8, 8] == 1 and mask[22, 32] == 2 and mask[15, 15] == 0
+    assert np.bincount(mask.ravel()).tolist() == [SIZE[0] * SIZE[1] - 125, 84, 41]
+    assert (column.get(2, SIZE).mask == 0).all()
+    np.testing.assert_array_equal(column.get(0, SIZE).mask, made_mask(3))
+    assert (made_column(True, background=1).get(2, SIZE).mask == 1).all()
+
+
+def test_overlapping_regions_have_planes() -> None:
+    planes = made_column(False).get(1, SIZE).mask
+    assert planes.shape == (3, *SIZE)
+    assert [int(plane.sum()) for plane in planes] == [25, 100, 16]
+    assert planes[1, 3, 3] == planes[2, 3, 3] == 1
+
+
+def test_taking_rows_keeps_their_shapes() -> None:
+    column = made_column(True)
+    part = column.take(np.array([2, 1, 0]))
+    for new, old in enumerate([2, 1, 0]):
+        np.testing.assert_array_equal(part.get(new, SIZE).mask, column.get(old, SIZE).mask)
