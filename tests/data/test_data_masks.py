@@ -74,7 +74,9 @@ def test_masks_that_do_not_fit_are_named(tmp_path: Path) -> None:
     column = made_column(tmp_path, ["a.png", "b.png", "c.png", ""])
     with pytest.raises(DataError, match=r"a\.png: this mask is 2x3, but its image is 3x3"):
         column.get(0, (3, 3))
-    with pytest.raises(DataError, match=r"b\.png: values 5, 6, 7 of no class; classes have 0 to 2; set ignore_index: 5"):
+    with pytest.raises(
+        DataError, match=r"b\.png: values 5, 6, 7 of no class; classes have 0 to 2; set ignore_index: 5"
+    ):
         column.get(1, (2, 3))
     with pytest.raises(DataError, match="values 1000, 1001, 1002 of no class"):
         column.get(2, (2, 3))

@@ -24,7 +24,9 @@ def mixed(counts: list[int], ratios: list[float] | None = None) -> MixedData:
     sources = []
     for number, count in enumerate(counts):
         column = ClassColumn(np.zeros(count, dtype=np.int64), np.ones(count, dtype=bool))
-        index = Index(Path(), path_column([f"{i}.png" for i in range(count)]), {"classify": column}, {"classify": LABELS})
+        index = Index(
+            Path(), path_column([f"{i}.png" for i in range(count)]), {"classify": column}, {"classify": LABELS}
+        )
         sources.append(Source(index, {f"b{number}": "classify"}, (ratios or [1.0] * len(counts))[number]))
     return MixedData(sources, {f"b{n}": LABELS for n in range(len(counts))}, Plan((8, 8)), None)
 

@@ -12,6 +12,7 @@ import torch
 
 from vertebra.data.columns import BoxColumn, ClassColumn
 from vertebra.data.index import Index, path_column
+from vertebra.data.open import open_data
 from vertebra.data.samples import MixedData, Source, Ticket
 from vertebra.data.transforms import Augment
 from vertebra.errors import DataError
@@ -113,10 +114,9 @@ def test_too_many_bad_images_end_the_run(both: Source) -> None:
 
 
 def test_a_mask_that_does_not_fit_counts_as_bad(masks: Callable[..., Path], draw_image: Callable[..., Path]) -> None:
-    from vertebra.data.open import open_data
-
-    root = masks({f"{number}": np.full((24, 32), number % 2, dtype=np.uint8) for number in range(8)})
-    draw_image(root / "images" / "1.jpg", 30, 30)
+    names = [*(f"train/{number}" for number in range(4)), "val/9"]
+    root = masks({name: np.full((24, 32), int(name[-1]) % 2, dtype=np.uint8) for name in names})
+    draw_image(root / "images" / "train" / "1.jpg", 30, 30)
     index = open_data(root, "segment", "train")
     data = MixedData([Source(index, {"regions": "segment"})], {"regions": index.labels["segment"]}, PLAN, None)
     reasons = [skip.reason for row in range(len(index)) for skip in data[Ticket(0, row)].skipped]
@@ -127,7 +127,9 @@ def test_a_mask_that_does_not_fit_counts_as_bad(masks: Callable[..., Path], draw
 def test_wrong_sources_are_refused(both: Source) -> None:
     with pytest.raises(DataError, match="for branch 'zoo', but the branches are animal, boxes"):
         MixedData([Source(both.index, {"zoo": "classify"})], LABELS, PLAN, None)
-    with pytest.raises(DataError, match="branch 'boxes' needs labels for segment, but it was opened for classify, detect"):
+    with pytest.raises(
+        DataError, match="branch 'boxes' needs labels for segment, but it was opened for classify, detect"
+    ):
         MixedData([Source(both.index, {"boxes": "segment"})], LABELS, PLAN, None)
 
 

@@ -127,7 +127,9 @@ def test_boxes_of_which_little_is_left_are_dropped() -> None:
     # 2 of 10 columns go, 3 of 11 stay; 12 of 50 go; what is whole stays; outside goes; 18 of 66 pixels stay
     assert found.annotations["boxes"].labels.tolist() == [1, 3, 5]
     large = np.array([[12, 0, 80, 60]], dtype=np.float32)
-    narrow = cut(made_image(), {"boxes": boxes(large)}, Plan((60, 28)), {}, Window(0, 0, 60, 28, (60, 28)), False, False)
+    narrow = cut(
+        made_image(), {"boxes": boxes(large)}, Plan((60, 28)), {}, Window(0, 0, 60, 28, (60, 28)), False, False
+    )
     assert narrow.annotations["boxes"].boxes.tolist() == [[12, 0, 28, 60]]
 
 

@@ -43,11 +43,15 @@ def test_centre_crop_covers_and_cuts_both_sides() -> None:
 def test_there_and_back(rows: int, columns: int, height: int, width: int, mode: str) -> None:
     place = Plan((rows, columns), mode).place(height, width)  # type: ignore[arg-type]
     assert all(1 <= side <= limit for side, limit in zip(place.size, (rows, columns), strict=True))
-    boxes = np.array([[0, 0, width, height], [0.25 * width, 0.5 * height, 0.75 * width, 0.75 * height]], dtype=np.float32)
+    boxes = np.array(
+        [[0, 0, width, height], [0.25 * width, 0.5 * height, 0.75 * width, 0.75 * height]], dtype=np.float32
+    )
     back = place.boxes_to_image(place.boxes_to_canvas(boxes))
     np.testing.assert_allclose(back, boxes, atol=1e-3 * max(height, width))
     points = boxes.reshape(2, 2, 2)
-    np.testing.assert_allclose(place.points_to_image(place.points_to_canvas(points)), points, atol=1e-3 * max(height, width))
+    np.testing.assert_allclose(
+        place.points_to_image(place.points_to_canvas(points)), points, atol=1e-3 * max(height, width)
+    )
     if mode != "centre_crop":
         whole = place.boxes_to_canvas(boxes[:1])
         np.testing.assert_allclose(whole, [[0, 0, place.size[1], place.size[0]]], rtol=1e-4)

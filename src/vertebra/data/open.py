@@ -81,7 +81,9 @@ def detect_format(path: str | Path) -> str:
     _exists(place)
     for name, reader in READERS.items():
         if name == "image_folder" and _is_yolo(place):
-            raise DataError(f"{place}: this looks like YOLO text labels, which are not read here; convert them to COCO JSON")
+            raise DataError(
+                f"{place}: this looks like YOLO text labels, which are not read here; convert them to COCO JSON"
+            )
         if (place.is_dir() or name in ("coco", "mask_folder")) and reader.looks_like(place):
             return name
     raise DataError(

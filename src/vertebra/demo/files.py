@@ -27,9 +27,9 @@ class SceneCounts:
         test: held-back scenes, labelled for everything.
     """
 
-    classes: int = 480
+    classes: int = 640
     boxes: int = 480
-    masks: int = 360
+    masks: int = 400
     val: int = 40
     test: int = 120
 

@@ -41,14 +41,15 @@ def demo_config(root: Path, seed: int, epochs: int) -> dict[str, Any]:
             "branches": {
                 "animal": {"decoder": "linear", "classes": list(ANIMALS)},
                 "boxes": {"neck": "fpn", "decoder": "fcos", "classes": list(ANIMALS)},
-                "regions": {"decoder": "unet", "classes": [BACKGROUND, *ANIMALS]},
+                "regions": {"neck": "fpn", "decoder": "unet", "classes": [BACKGROUND, *ANIMALS]},
             },
         },
         "train": {
             "epochs": epochs,
             "evaluate_every": max(1, epochs // 3),
-            "batch_size": 24,
+            "batch_size": 16,
             "image_size": [96, 128],
+            "augment": "light",
             "lr": 0.002,
             "workers": 1,
             "seed": seed,
@@ -57,7 +58,7 @@ def demo_config(root: Path, seed: int, epochs: int) -> dict[str, Any]:
 
 
 def run_demo(
-    out: Path, *, seed: int = 0, counts: SceneCounts | None = None, epochs: int = 15, pictures: int = 6
+    out: Path, *, seed: int = 0, counts: SceneCounts | None = None, epochs: int = 14, pictures: int = 6
 ) -> Path:
     """Draws scenes, trains, evaluates on the held-back scenes, and writes ``index.html`` and ``metrics.json``.
 

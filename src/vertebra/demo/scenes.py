@@ -29,10 +29,10 @@ class SceneStyle:
     """
 
     size: tuple[int, int] = (96, 128)
-    main_scale: tuple[float, float] = (0.48, 0.8)
-    other_scale: tuple[float, float] = (0.22, 0.36)
+    main_scale: tuple[float, float] = (0.55, 0.85)
+    other_scale: tuple[float, float] = (0.26, 0.4)
     most_others: int = 2
-    clutter: float = 14.0
+    clutter: float = 12.0
     contrast: float = 45.0
     apart: float = 0.75
     noise: float = 5.0

@@ -53,5 +53,5 @@ class TransformerLayer(nn.Module):
     def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         """Tokens (N, L, width) in and out; ``bias`` as for `SelfAttention`."""
         related: Tensor = tokens + self.dropout(self.attention(self.norm1(tokens), bias))
-        thought: Tensor = self.mlp(self.norm2(related))
-        return related + self.dropout(thought)
+        added: Tensor = self.dropout(self.mlp(self.norm2(related)))
+        return related + added

@@ -21,7 +21,6 @@ def valid_cells(frame: Frame, maps: Tensor, stride: int) -> Tensor:
     """
     rows = torch.arange(maps.shape[-2], device=maps.device) * stride
     columns = torch.arange(maps.shape[-1], device=maps.device) * stride
-    sizes = frame.sizes.to(maps.device)
-    inside_rows = rows < sizes[:, 0, None]
-    inside_columns = columns < sizes[:, 1, None]
+    inside_rows = rows < frame.sizes[:, 0, None]
+    inside_columns = columns < frame.sizes[:, 1, None]
     return inside_rows[:, :, None] & inside_columns[:, None, :]

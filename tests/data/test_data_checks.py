@@ -1,0 +1,65 @@
+"""What ``vertebra data check`` finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vertebra.data.checks import check, check_data
+from vertebra.data.open import open_data
+from vertebra.errors import DataError
+
+Make = Callable[..., Path]
+
+
+def test_a_sound_set(class_folders: Make) -> None:
+    report = check_data(class_folders({"train/cat": 3, "train/dog": 2, "val/cat": 1, "val/dog": 1}), "classify")
+    assert report.sound and report.format == "image_folder" and list(report.splits) == ["train", "val"]
+    assert report.splits["train"].classes == {"cat": 3, "dog": 2}
+    assert report.text().endswith("val: 2 images (cat 1, dog 1)\nnothing found that would hurt")
+    json.dumps(dataclasses.asdict(report))
+
+
+def test_unreadable_images_leaks_and_empty_classes(class_folders: Make) -> None:
+    root = class_folders({"train/cat": 3, "train/dog": 0, "val/cat": 1})
+    shutil.copy(root / "train/cat/train_cat_0.png", root / "val/cat/copy.png")
+    (root / "train/cat/train_cat_1.png").write_bytes(b"no")
+    report = check_data(root, "classify")
+    assert not report.sound
+    text = report.text()
+    assert "error: 1 images cannot be read: train/cat/train_cat_1.png: not an image that can be read" in text
+    assert "warning: 1 class that no image has was kept: dog" in text
+    assert "warning: 1 images are in two splits: train train_cat_0.png = val copy.png" in text
+
+
+def test_boxes(voc: Make, draw_image: Make) -> None:
+    root = voc({"a": [("dog", 1, 1, 9, 9), ("dog", 3, 3, 3, 9)], "b": [("cat", 1, 1, 30, 20)]})
+    draw_image(root / "JPEGImages" / "b.png", 10, 10)
+    findings = check(open_data(root, "detect", "train"))
+    assert [(finding.kind, finding.severity) for finding in findings] == [("boxes", "warning"), ("note", "warning")]
+    assert findings[0].message == "1 boxes reach out of the image as it is decoded: b.png"
+    assert findings[1].message == "1 box of zero area was dropped: a.xml"
+
+
+def test_masks(masks: Make, draw_image: Make) -> None:
+    root = masks({f"{split}/{n}": np.full((24, 32), n, dtype=np.uint8) for split in ("train", "val") for n in (0, 1)})
+    draw_image(root / "images" / "train" / "1.jpg", 10, 10)
+    report = check_data(root, "segment", split="train")
+    assert list(report.splits) == ["train"] and report.splits["train"].classes == {"0": 1, "1": 0}
+    assert (
+        "error: 1 annotations do not fit their image or its classes: 1.jpg: masks/train/1.png: this mask is 24x32"
+        in (report.text())
+    )
+
+
+def test_what_cannot_be_opened_is_an_error(tmp_path: Path, class_folders: Make) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        check_data(tmp_path / "nowhere", "classify")
+    with pytest.raises(DataError, match="no split 'test'"):
+        check_data(class_folders({"train/cat": 1}), "classify", split="test")

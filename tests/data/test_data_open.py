@@ -1,0 +1,53 @@
+"""Formats are found by looking, and wrong folders are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vertebra.data.open import detect_format, open_data
+from vertebra.errors import DataError, UnknownName
+
+Make = Callable[..., Path]
+
+
+def test_formats_are_found(
+    tmp_path: Path, voc: Make, coco: Make, masks: Make, class_folders: Make, draw_image: Make
+) -> None:
+    assert detect_format(class_folders({"train/cat": 1})) == "image_folder"
+    masks({"a": np.zeros((4, 4), dtype=np.uint8)})
+    assert detect_format(tmp_path) == "mask_folder"
+    assert detect_format(coco([])) == "coco" and detect_format(tmp_path) == "coco"
+    voc({"a": []})
+    assert detect_format(tmp_path) == "voc"
+
+
+def test_wrong_paths_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder or file"):
+        open_data(tmp_path / "nowhere", "detect", "train")
+    with pytest.raises(DataError, match="this folder is empty"):
+        detect_format(tmp_path)
+    (tmp_path / "note.md").write_text("hello")
+    with pytest.raises(DataError, match="of no known format. Known are: class folders"):
+        detect_format(tmp_path)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 1 1")
+    with pytest.raises(DataError, match="YOLO text labels, .* convert them to COCO JSON"):
+        detect_format(tmp_path)
+
+
+def test_wrong_wishes_are_answered(class_folders: Make) -> None:
+    root = class_folders({"cat": 3})
+    with pytest.raises(
+        DataError, match="format 'image_folder' has no labels for task 'detect', only for classify; for detect"
+    ):
+        open_data(root, "detect", "train")
+    with pytest.raises(DataError, match="no data format has labels for task 'sing'"):
+        open_data(root, "sing", "train")
+    with pytest.raises(DataError, match="split 'valid' does not exist; choose train, val or test"):
+        open_data(root, "classify", "valid")
+    with pytest.raises(UnknownName, match="Did you mean 'coco'"):
+        open_data(root, "classify", "train", format="cocoo")

@@ -1,0 +1,60 @@
+"""From coarse to fine: hand-computed values, odd sizes, and cells that stay over their pixels."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vertebra.layers.resample import upsample, upsample_like, upsample_to_canvas
+
+
+def test_nearest_repeats_each_cell_and_crops_right_and_bottom() -> None:
+    coarse = torch.tensor([[1.0, 2.0], [3.0, 4.0]])[None, None]
+    out = upsample_like(coarse, torch.zeros(1, 9, 3, 3), 2)
+    assert out[0, 0].tolist() == [[1, 1, 2], [1, 1, 2], [3, 3, 4]]
+
+
+def test_bilinear_by_hand() -> None:
+    # cells of 2 pixels, centres at 1 and 3: pixel centres at .5, 1.5, 2.5 lie a quarter off them
+    out = upsample_like(torch.tensor([[[[0.0, 4.0]]]]), (1, 3), 2, "bilinear")
+    assert out.flatten().tolist() == [0.0, 1.0, 3.0]
+
+
+def test_a_map_or_its_size_say_the_same() -> None:
+    coarse, fine = torch.randn(2, 3, 4, 3), torch.zeros(2, 5, 7, 5)
+    assert torch.equal(upsample_like(coarse, fine, 2), upsample_like(coarse, (7, 5), 2))
+    assert torch.equal(upsample(coarse, 1), coarse)
+
+
+@pytest.mark.parametrize("canvas", [(64, 64), (97, 65), (33, 100)])
+@pytest.mark.parametrize("stride", [4, 8, 32])
+def test_cells_stay_over_their_pixels_where_resizing_would_move_them(canvas: tuple[int, int], stride: int) -> None:
+    rows = math.ceil(canvas[0] / stride)
+    centres = (torch.arange(rows) + 0.5) * stride  # of each cell, in pixels
+    logits = centres[None, None, :, None].expand(1, 1, rows, math.ceil(canvas[1] / stride))
+    out = upsample_to_canvas(logits, stride, canvas)
+    assert out.shape[-2:] == canvas
+    pixels = torch.arange(canvas[0]) + 0.5
+    inner = (pixels >= centres[0]) & (pixels <= centres[-1])
+    torch.testing.assert_close(out[0, 0, inner, 0], pixels[inner])
+    if canvas[0] % stride:
+        stretched = F.interpolate(logits, size=canvas, mode="bilinear", align_corners=False)
+        assert (stretched[0, 0, inner, 0] - pixels[inner]).abs().max() > 0.5
+
+
+class ToCanvas(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        coarse = images[..., ::8, ::8]
+        fine = images[..., ::4, ::4]
+        return upsample_to_canvas(upsample_like(coarse, fine, 2) + fine, 4, (images.shape[-2], images.shape[-1]))
+
+
+def test_exports_with_free_batch_height_and_width() -> None:
+    free = {0: torch.export.Dim("n"), 2: torch.export.Dim("h", min=16), 3: torch.export.Dim("w", min=16)}
+    program = torch.export.export(ToCanvas(), (torch.randn(2, 1, 64, 48),), dynamic_shapes=(free,))
+    images = torch.randn(3, 1, 97, 65)
+    torch.testing.assert_close(program.module()(images), ToCanvas()(images))
