@@ -27,7 +27,9 @@ def section(part: Part) -> list[str]:
         lines += [f"Source: {part.paper}.", ""]
     if part.options:
         lines += ["| option | type | default |", "|---|---|---|"]
-        lines += [f"| `{o.name}` | `{o.type}` | {default(o.default)} |".replace(" | None", " \\| None") for o in part.options]
+        lines += [
+            f"| `{o.name}` | `{o.type}` | {default(o.default)} |".replace(" | None", " \\| None") for o in part.options
+        ]
         lines.append("")
     return lines
 

@@ -47,7 +47,10 @@ def imports(path: Path) -> set[str]:
     found = set()
     tree = ast.parse(path.read_text())
     skipped = {
-        inner for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for inner in ast.walk(node)
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
         if node in skipped:
@@ -103,6 +106,9 @@ def test_help_is_quick() -> None:
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        run("import sys; sys.argv = ['vertebra', '--help']\nfrom vertebra.cli.main import main\ntry: main()\nexcept SystemExit: pass")
+        run(
+            "import sys; sys.argv = ['vertebra', '--help']\n"
+            "from vertebra.cli.main import main\ntry: main()\nexcept SystemExit: pass"
+        )
         times.append(time.perf_counter() - started)
     assert min(times) < 0.3, f"vertebra --help took {min(times):.2f} s"

@@ -74,7 +74,9 @@ def test_an_unknown_option_has_its_path_and_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match=r"option 'train.epoch': 'epoch'. Did you mean 'epochs'"):
         Config.from_raw(changed(epoch=3))
     with pytest.raises(UnknownName, match=r"'model.branches.detect.nek'.*Did you mean 'neck'"):
-        Config.from_raw({"data": "d", "model": {"backbone": "r", "branches": {"detect": {"decoder": "fcos", "nek": "fpn"}}}})
+        Config.from_raw(
+            {"data": "d", "model": {"backbone": "r", "branches": {"detect": {"decoder": "fcos", "nek": "fpn"}}}}
+        )
     with pytest.raises(UnknownName, match=r"'data.train.0.ration'.*'ratio'"):
         Config.from_raw({**FLAT, "data": {"train": [{"path": "a", "ration": 1.0}]}})
 

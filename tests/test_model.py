@@ -75,9 +75,7 @@ def test_a_branch_without_labels_is_not_run_and_keeps_its_gradients_empty(model:
 
 def test_all_trainable_parameters_learn_when_all_branches_are_labelled(model: VisionModel) -> None:
     batch, sizes = images(2)
-    targets = {
-        name: (torch.arange(2), made_targets(model.branch(name).labels, CANVAS, 2)) for name in model.branches
-    }
+    targets = {name: (torch.arange(2), made_targets(model.branch(name).labels, CANVAS, 2)) for name in model.branches}
     terms, _ = model.train().loss(batch, sizes, targets)
     torch.stack([term.mean() for own in terms.values() for term in own.values()]).sum().backward()
     without = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]

@@ -27,7 +27,7 @@ class Sample:
         mode: Literal["a", "b"] = "a",
         rates: list[int] | None = None,
         scale: float = 1.0,
-        post: Post = Post(),  # noqa: B008 - frozen
+        post: Post = Post(),
     ) -> None: ...
 
 

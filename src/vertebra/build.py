@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from vertebra.errors import ConfigError, JointError, UnknownName
 from vertebra.features import FeatureSpec
 from vertebra.model import Branch, VisionModel
 from vertebra.parts import check_options, find
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.plan import Mode, Plan
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
@@ -115,7 +115,7 @@ def build(
     if not tasks:
         raise ConfigError("a model needs at least one branch")
     size = canvas_size(image_size, tasks.values())
-    plan = Plan(size, resize or default_resize(tasks.values()))
+    plan = Plan(size, cast(Mode, resize or default_resize(tasks.values())))
     objects = objects or {}
     backbone = objects.get("backbone")
     if backbone is None:
@@ -182,7 +182,9 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     if neck is not None and decoder.uses_maps:
         _restrict(neck, encoder, decoder)
     if decoder.needs == "boxes" and config.on is None:
-        raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME")
+        raise ConfigError(
+            f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME"
+        )
     return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, on=config.on)
 
 

@@ -159,4 +159,4 @@ class Regions(NamedTuple):
 
     boxes: Tensor
     labels: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count

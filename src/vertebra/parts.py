@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal, get_type_hints
 
@@ -64,7 +64,8 @@ def find(kind: str, name: str) -> type[Any]:
     """
     own = _own(kind)
     if name in own:
-        return own[name]
+        found: type[Any] = own[name]
+        return found
     for point in entry_points(group=f"vertebra.{kind}s"):
         if point.name == name:
             loaded: type[Any] = point.load()
@@ -125,14 +126,17 @@ def _type_words(annotation: Any) -> str:
     return re.sub(r"(typing|types|builtins|collections\.abc)\.", "", str(annotation)).replace("NoneType", "None")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _schema(part: type[Any]) -> type[Any]:
     hints = get_type_hints(part.__init__)
     fields: dict[str, Any] = {
         name: (hints.get(name, Any), ... if default is inspect.Parameter.empty else default)
         for name, default in _keywords(part).items()
     }
-    return create_model("Options", __config__=ConfigDict(strict=True, extra="forbid", protected_namespaces=()), **fields)
+    schema: type[Any] = create_model(
+        "Options", __config__=ConfigDict(strict=True, extra="forbid", protected_namespaces=()), **fields
+    )
+    return schema
 
 
 def check_options(part: type[Any], given: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -146,7 +150,7 @@ def check_options(part: type[Any], given: Mapping[str, Any], path: str) -> dict[
     Raises:
         ConfigError: a value of a wrong type, or an unknown option (with the nearest right name).
     """
-    checked = validate(_schema(part), given, path)
+    checked = validate(_schema(part), given, path)  # type: ignore[arg-type]  # a class is hashable
     known = _keywords(part)
     for name, value in given.items():
         default = known.get(name)

@@ -82,7 +82,9 @@ def _is_union_label(part: Any) -> bool:
     """Pydantic puts names of union members into locations; no option is called like a type."""
     if not isinstance(part, str):
         return False
-    return part in ("bool", "int", "float", "str", "none") or "[" in part or (part[:1].isupper() and part.isidentifier())
+    return (
+        part in ("bool", "int", "float", "str", "none") or "[" in part or (part[:1].isupper() and part.isidentifier())
+    )
 
 
 def _wanted(problem: Any) -> str:

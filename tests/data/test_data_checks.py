@@ -33,9 +33,9 @@ def test_unreadable_images_leaks_and_empty_classes(class_folders: Make) -> None:
     report = check_data(root, "classify")
     assert not report.sound
     text = report.text()
-    assert "error: 1 images cannot be read: train/cat/train_cat_1.png: not an image that can be read" in text
+    assert "error: 1 image cannot be read: train/cat/train_cat_1.png: not an image that can be read" in text
     assert "warning: 1 class that no image has was kept: dog" in text
-    assert "warning: 1 images are in two splits: train train_cat_0.png = val copy.png" in text
+    assert "warning: 1 image in two splits: train train_cat_0.png = val copy.png" in text
 
 
 def test_boxes(voc: Make, draw_image: Make) -> None:
@@ -43,7 +43,7 @@ def test_boxes(voc: Make, draw_image: Make) -> None:
     draw_image(root / "JPEGImages" / "b.png", 10, 10)
     findings = check(open_data(root, "detect", "train"))
     assert [(finding.kind, finding.severity) for finding in findings] == [("boxes", "warning"), ("note", "warning")]
-    assert findings[0].message == "1 boxes reach out of the image as it is decoded: b.png"
+    assert findings[0].message == "1 box reaching out of the image as it is decoded: b.png"
     assert findings[1].message == "1 box of zero area was dropped: a.xml"
 
 
@@ -53,7 +53,7 @@ def test_masks(masks: Make, draw_image: Make) -> None:
     report = check_data(root, "segment", split="train")
     assert list(report.splits) == ["train"] and report.splits["train"].classes == {"0": 1, "1": 0}
     assert (
-        "error: 1 annotations do not fit their image or its classes: 1.jpg: masks/train/1.png: this mask is 24x32"
+        "error: 1 annotation at odds with its image or the classes: 1.jpg: masks/train/1.png: this mask is 24x32"
         in (report.text())
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,10 +171,8 @@ def trained(root: Path, callbacks: list[Any], resume: Path | None = None) -> lis
         accelerator="cpu",
         use_distributed_sampler=False,
     )
-    try:
+    with contextlib.suppress(Stop):
         trainer.fit(module, made(root, chunks=1), ckpt_path=None if resume is None else str(resume), weights_only=False)
-    except Stop:
-        pass
     return module.seen
 
 

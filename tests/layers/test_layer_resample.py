@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.layers.resample import upsample, upsample_like, upsample_to_canvas
+from vertebra.layers.resample import crop, upsample, upsample_like, upsample_to_canvas
 
 
 def test_nearest_repeats_each_cell_and_crops_right_and_bottom() -> None:
@@ -53,8 +53,23 @@ class ToCanvas(nn.Module):
         return upsample_to_canvas(upsample_like(coarse, fine, 2) + fine, 4, (images.shape[-2], images.shape[-1]))
 
 
-def test_exports_with_free_batch_height_and_width() -> None:
+@pytest.mark.parametrize("canvas", [(97, 65), (64, 64), (40, 41)])
+def test_exports_with_free_batch_height_and_width(canvas: tuple[int, int]) -> None:
     free = {0: torch.export.Dim("n"), 2: torch.export.Dim("h", min=16), 3: torch.export.Dim("w", min=16)}
-    program = torch.export.export(ToCanvas(), (torch.randn(2, 1, 64, 48),), dynamic_shapes=(free,))
-    images = torch.randn(3, 1, 97, 65)
+    program = torch.export.export(ToCanvas(), (torch.randn(2, 1, 65, 50),), dynamic_shapes=(free,))
+    images = torch.randn(3, 1, *canvas)
     torch.testing.assert_close(program.module()(images), ToCanvas()(images))
+
+
+def test_the_crop_is_the_top_left_and_carries_gradients_there_only() -> None:
+    maps = torch.arange(12.0).reshape(1, 1, 3, 4).requires_grad_()
+    out = crop(maps, 2, 3)
+    assert out[0, 0].tolist() == [[0, 1, 2], [4, 5, 6]]
+    out.sum().backward()
+    assert maps.grad is not None
+    assert maps.grad[0, 0].tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+
+
+def test_a_map_that_does_not_cover_is_told() -> None:
+    with pytest.raises(ValueError, match=r"maps of \(4, 4\) cells do not cover the \(5, 4\) asked for"):
+        upsample_like(torch.zeros(1, 1, 2, 2), (5, 4), 2)

@@ -29,7 +29,7 @@ def learn(combination: Combination, canvas: tuple[int, int]) -> None:
     images = torch.randint(0, 256, (2, 3, *canvas), dtype=torch.uint8)
     (name,) = model.branches
     targets = made_targets(model.branch(name).labels, canvas)
-    terms, outputs = model.loss(images, torch.tensor([canvas] * 2), {name: (torch.arange(2), targets)})
+    terms, _ = model.loss(images, torch.tensor([canvas] * 2), {name: (torch.arange(2), targets)})
     total = torch.stack([term.mean() for term in terms[name].values()]).sum()
     assert torch.isfinite(total)
     total.backward()

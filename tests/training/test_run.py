@@ -94,7 +94,9 @@ def test_a_killed_run_goes_on_from_its_last_epoch(
         assert torch.equal(value, weights(tmp_path / "killed")[name]), name
 
 
-def test_any_number_of_workers_gives_the_same_run(finished: Path, three_branches: dict[str, Any], tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_run(
+    finished: Path, three_branches: dict[str, Any], tmp_path: Path
+) -> None:
     config = copy.deepcopy(three_branches)
     config["train"]["workers"] = 2
     run = vertebra.train(config, out=tmp_path / "workers")

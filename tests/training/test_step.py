@@ -11,31 +11,69 @@ import torch
 
 import vertebra
 from vertebra.config import TrainConfig
+from vertebra.data.batches import Batch, BranchTargets
+from vertebra.tasks.classify.targets import ClassifyTargets
+from vertebra.tasks.detect.targets import DetectTargets
+from vertebra.testing import made_targets
 from vertebra.training.optimization import MovingAverage, parameter_groups, rate_at
-from vertebra.training.step import draw_seed
+from vertebra.training.step import TrainingModule, draw_seed
 
 
 def last_state(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def test_two_micro_batches_move_the_weights_like_one_batch(three_branches: dict[str, Any], tmp_path: Path) -> None:
-    """Without BatchNorm and dropout, whose work depends on the micro batch, the step is the same."""
-    config = copy.deepcopy(three_branches)
-    config["model"] = {
-        "backbone": {"name": "convnext_atto"},
-        "branches": {
-            "animal": {"decoder": {"name": "linear", "dropout": 0.0}, "classes": ["bird", "crab", "fish", "snail"]},
-            "boxes": {"neck": "fpn", "decoder": "retinanet"},
+def test_two_micro_batches_make_the_gradients_of_one_batch() -> None:
+    """Without BatchNorm and dropout, whose work depends on the micro batch, they are the same: each term is divided by its
+    count over the whole step, though the micro batches are unevenly labelled."""
+    model = vertebra.create_model(
+        "convnext_atto",
+        branches={
+            "animal": {"decoder": {"name": "linear", "dropout": 0.0}, "classes": ["a", "b", "c"]},
+            "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["a", "b"]},
         },
-    }
-    config["data"]["train"] = config["data"]["train"][:2]
-    config["train"] |= {"epochs": 1, "optimizer": "sgd", "lr": 0.001, "ema": None, "image_size": [64, 64]}
-    whole = vertebra.train(config, out=tmp_path / "whole")
-    config["train"] |= {"batch_size": 3, "accumulate": 2}
-    parts = vertebra.train(config, out=tmp_path / "parts")
-    for name, value in last_state(whole).items():
-        torch.testing.assert_close(last_state(parts)[name], value, rtol=1e-3, atol=2e-5)
+        image_size=64,
+    )
+    module = TrainingModule(model, TrainConfig(ema=None), pretrained=False)
+    images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
+    classes = ClassifyTargets(torch.tensor([0, 1, 2, 1]))
+    boxes = made_targets(model.branch("boxes").labels, (64, 64), 3)
+
+    def micro(rows: list[int], animal: list[int], objects: list[int]) -> Batch:
+        """The images ``rows``; ``animal`` and ``objects`` say which labelled rows of the whole batch are among them."""
+        targets = {}
+        if animal:
+            own = [[0, 1, 2, 3][number] for number in animal]
+            targets["animal"] = BranchTargets(
+                torch.tensor([rows.index(row) for row in own]), ClassifyTargets(classes.labels[animal])
+            )
+        if objects:
+            own = [[3, 4, 5][number] for number in objects]
+            targets["boxes"] = BranchTargets(
+                torch.tensor([rows.index(row) for row in own]), DetectTargets(*(value[objects] for value in boxes))
+            )
+        return Batch(images[rows], torch.tensor([[64, 64]] * len(rows)), targets, [])
+
+    def gradients(step: list[Batch]) -> dict[str, torch.Tensor]:
+        module.zero_grad(set_to_none=True)
+        counts = module._counts(step)
+        for own in step:
+            losses = module._divide(module._terms(own), counts)
+            torch.stack(list(losses.values())).sum().backward()
+        return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+
+    whole = gradients([micro([0, 1, 2, 3, 4, 5], [0, 1, 2, 3], [0, 1, 2])])
+    parts = gradients([micro([0, 1, 2], [0, 1, 2], []), micro([3, 4, 5], [3], [0, 1, 2])])
+    assert whole.keys() == parts.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_accumulation_runs_from_end_to_end(three_branches: dict[str, Any], tmp_path: Path) -> None:
+    config = copy.deepcopy(three_branches)
+    config["train"] |= {"epochs": 1, "batch_size": 6, "accumulate": 2}
+    run = vertebra.train(config, out=tmp_path / "run")
+    assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 3
 
 
 def test_the_rate_rises_and_falls() -> None:
@@ -55,7 +93,9 @@ def test_norms_and_biases_are_spared_and_a_pretrained_backbone_learns_slower() -
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     spared = {names[id(p)] for group in groups if group["weight_decay"] == 0 for p in group["params"]}
     assert "backbone.body.pos_embed" in spared and "backbone.body.cls_token" in spared
-    assert all(model.get_parameter(name).ndim <= 1 for name in spared if "pos_embed" not in name and "token" not in name)
+    assert all(
+        model.get_parameter(name).ndim <= 1 for name in spared if "pos_embed" not in name and "token" not in name
+    )
     assert {group["lr"] for group in parameter_groups(model.backbone, model, recipe, pretrained=False)} == {1.0}
 
 
@@ -65,7 +105,9 @@ def test_frozen_stages_do_not_move(three_branches: dict[str, Any], tmp_path: Pat
     config["train"] |= {"epochs": 1, "ema": None}
     run = vertebra.train(config, out=tmp_path / "frozen")
     torch.manual_seed(0)
-    fresh = vertebra.create_model(config["model"]["backbone"], branches={"a": {"decoder": "linear", "classes": ["a", "b"]}})
+    fresh = vertebra.create_model(
+        config["model"]["backbone"], branches={"a": {"decoder": "linear", "classes": ["a", "b"]}}
+    )
     start = {name: value for name, value in fresh.state_dict().items() if name.startswith("backbone")}
     moved = {name.split(".")[3] for name, value in last_state(run).items()
              if name.startswith("model.backbone") and not torch.equal(value, start[name.removeprefix("model.")])}  # fmt: skip

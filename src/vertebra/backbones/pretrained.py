@@ -55,7 +55,7 @@ def load_local(body: nn.Module, name: str, path: str | Path, in_channels: int) -
     state = given
     if renamed is not None and len(own.keys() & renamed.keys()) > len(own.keys() & given.keys()):
         state = renamed
-    return load_matching(body, _fit_first(body, state, in_channels), str(path))
+    return load_matching(body, _fit_first(body, state, in_channels), source=path)
 
 
 def _fit_first(body: nn.Module, state: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:

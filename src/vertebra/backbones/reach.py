@@ -43,7 +43,5 @@ def parameters_used(body: nn.Module, run: Callable[[Tensor], list[Tensor]], imag
         gradients = torch.autograd.grad(total, list(shapes.values()), allow_unused=True)
     body.train(was_training)
     return {
-        name.removeprefix("body.")
-        for name, gradient in zip(shapes, gradients, strict=True)
-        if gradient is not None
+        name.removeprefix("body.") for name, gradient in zip(shapes, gradients, strict=True) if gradient is not None
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -65,7 +64,12 @@ class TimmBackbone(nn.Module):
         alignment = _alignment(name, size_multiple)
         self.name, self.in_channels, self.freeze = name, in_channels, freeze
         self.refusal = alignment.reason if alignment.kind == "refused" else None
-        arguments: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, **dict(alignment.arguments), **(args or {})}
+        arguments: dict[str, Any] = {
+            "num_classes": 0,
+            "in_chans": in_channels,
+            **dict(alignment.arguments),
+            **(args or {}),
+        }
         if output_stride is not None:
             arguments["output_stride"] = output_stride
         if alignment.kind == "sized" and image_size is not None:
@@ -132,6 +136,7 @@ class TimmBackbone(nn.Module):
             if isinstance(layer, nn.modules.batchnorm._BatchNorm)
             and (self.freeze == "all" or f"{prefix}.weight" in frozen)
         ]
+        self.train(self.training)
 
     def _probe_images(self) -> Tensor:
         size = self.fixed_size or (2 * max(stage.stride for stage in self.stages),) * 2
@@ -220,7 +225,9 @@ def _create(name: str, hub: bool, arguments: dict[str, Any]) -> nn.Module:
         return create(name, hub=hub, **arguments)
     except (TypeError, NotImplementedError, AssertionError) as error:
         options = {key: value for key, value in arguments.items() if key not in ("num_classes", "in_chans")}
-        raise ConfigError(f"backbone '{name}' cannot be built with {options}: {error or 'not supported by timm'}") from error
+        raise ConfigError(
+            f"backbone '{name}' cannot be built with {options}: {error or 'not supported by timm'}"
+        ) from error
 
 
 def _choose(stages: list[Level], taps: list[int] | None, name: str) -> list[int]:
@@ -262,5 +269,3 @@ def _origin(name: str, pretrained: bool | str, report: Any) -> str:
     if pretrained:
         return f"weights of '{name}' from {pretrained}: {report.summary()}"
     return f"'{name}' from random weights (no pretraining)"
-
-

@@ -12,7 +12,9 @@ KINDS = ("backbone", "neck", "encoder", "decoder")
 
 def parts(
     what: str | None = typer.Argument(None, help="A kind (backbone, neck, encoder, decoder) or the name of a part."),
-    matrix: bool = typer.Option(False, "--matrix", help="Build every combination and show which fit, and why others do not."),
+    matrix: bool = typer.Option(
+        False, "--matrix", help="Build every combination and show which fit, and why others do not."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """List the parts, their options and their papers."""
@@ -129,9 +131,14 @@ def _one_text(part: dict[str, Any]) -> str:
         lines.append(f"paper: {part['paper']}")
     if "levels" in part:
         levels = ", ".join(f"{level['channels']} channels at stride {level['stride']}" for level in part["levels"])
-        lines.append(f"levels: {levels or 'none'}; embedding: {part['vector']}; {part['parameters'] / 1e6:.1f} M parameters")
+        lines.append(
+            f"levels: {levels or 'none'}; embedding: {part['vector']}; {part['parameters'] / 1e6:.1f} M parameters"
+        )
     lines.append("options:")
-    lines += [f"  {option['name']}: {option['type']} = {json.dumps(option['default'], default=str)}" for option in part["options"]]
+    lines += [
+        f"  {option['name']}: {option['type']} = {json.dumps(option['default'], default=str)}"
+        for option in part["options"]
+    ]
     return "\n".join(lines)
 
 

@@ -36,7 +36,11 @@ def predict(
     console = Console(stderr=True)
     shown, written = [], 0
     for result in track(
-        predictor.stream(files), total=len(files), description="predict", console=console, disable=not console.is_terminal
+        predictor.stream(files),
+        total=len(files),
+        description="predict",
+        console=console,
+        disable=not console.is_terminal,
     ):
         if as_json:
             shown.append(result.to_dict())

@@ -15,7 +15,9 @@ DEFAULT_PARTS: dict[str, dict[str, str]] = {
 
 
 def train(
-    arguments: list[str] | None = typer.Argument(None, metavar="[CONFIG] [KEY=VALUE]...", help="A YAML config, and overrides such as train.lr=0.001."),
+    arguments: list[str] | None = typer.Argument(
+        None, metavar="[CONFIG] [KEY=VALUE]...", help="A YAML config, and overrides such as train.lr=0.001."
+    ),
     data: str | None = typer.Option(None, help="A data set: folder or annotation file."),
     task: str | None = typer.Option(None, help="classify, detect or segment."),
     backbone: str | None = typer.Option(None, help="A timm model's name."),
@@ -58,7 +60,9 @@ def train(
     train_raw(raw, overrides=given, out=None if out is None else Path(out), where=config or "options")
 
 
-def _raw(config: str | None, *, data: str | None, task: str | None, backbone: str | None, **parts: str | None) -> dict[str, Any]:
+def _raw(
+    config: str | None, *, data: str | None, task: str | None, backbone: str | None, **parts: str | None
+) -> dict[str, Any]:
     from vertebra.config import read_raw
     from vertebra.errors import ConfigError, UnknownName
 
@@ -75,7 +79,11 @@ def _raw(config: str | None, *, data: str | None, task: str | None, backbone: st
         if task is not None and task not in DEFAULT_PARTS:
             raise UnknownName("task", task, DEFAULT_PARTS)
         defaults = DEFAULT_PARTS[task] if task is not None and "decoder" not in chosen else {}
-        model: dict[str, Any] = {"backbone": {"name": backbone or "mobilenetv2_100", "pretrained": True}, **defaults, **chosen}
+        model: dict[str, Any] = {
+            "backbone": {"name": backbone or "mobilenetv2_100", "pretrained": True},
+            **defaults,
+            **chosen,
+        }
         if task is not None:
             model["task"] = task
         raw = {"model": model}

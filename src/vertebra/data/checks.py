@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vertebra.data.columns import BoxColumn
-from vertebra.data.index import SHOWN, Index
+from vertebra.data.index import SHOWN, Index, plural
 from vertebra.data.open import detect_format, open_data
 from vertebra.data.splits import SPLITS, NoSplit, check_split
 from vertebra.errors import DataError
@@ -146,7 +146,7 @@ def leaks(indices: dict[str, Index]) -> list[Finding]:
             other = first.setdefault(hashlib.blake2b(path.read_bytes(), digest_size=16).digest(), (split, path.name))
             if other[0] != split:
                 found.append(f"{other[0]} {other[1]} = {split} {path.name}")
-    return [_finding("leak", "warning", "images are in two splits", found)] if found else []
+    return [_finding("leak", "warning", "image", "in two splits", found)] if found else []
 
 
 def _look(index: Index, task: str) -> SplitReport:
@@ -176,11 +176,11 @@ def _look(index: Index, task: str) -> SplitReport:
             outside += [path.name] * int((boxes > limit + 1).any(axis=1).sum())
     findings = []
     if unreadable:
-        findings.append(_finding("unreadable", "error", "images cannot be read", unreadable))
+        findings.append(_finding("unreadable", "error", "image", "cannot be read", unreadable))
     if wrong:
-        findings.append(_finding("labels", "error", "annotations do not fit their image or its classes", wrong))
+        findings.append(_finding("labels", "error", "annotation", "at odds with its image or the classes", wrong))
     if outside:
-        findings.append(_finding("boxes", "warning", "boxes reach out of the image as it is decoded", outside))
+        findings.append(_finding("boxes", "warning", "box", "reaching out of the image as it is decoded", outside))
     findings += [Finding("note", "warning", str(note), note.count) for note in index.notes]
     classes = dict(zip(index.labels[task].classes, counts.tolist(), strict=True))
     return SplitReport(len(index), classes, findings)
@@ -202,10 +202,11 @@ def _occurrences(annotation: Any, classes: int) -> np.ndarray:
     return found
 
 
-def _finding(kind: str, severity: Severity, what: str, names: Sequence[str]) -> Finding:
+def _finding(kind: str, severity: Severity, thing: str, which: str, names: Sequence[str]) -> Finding:
     different = list(dict.fromkeys(names))
     shown = "; ".join(different[:SHOWN]) + ("; …" if len(different) > SHOWN else "")
-    return Finding(kind, severity, f"{len(names)} {what}: {shown}", len(names))
+    things = thing if len(names) == 1 else plural(thing)
+    return Finding(kind, severity, f"{len(names)} {things} {which}: {shown}", len(names))
 
 
 def _without(message: str, root: Path) -> str:

@@ -52,9 +52,7 @@ class DeepLabV3Plus(SegmentDecoder):
         width = channels or fitting_channels(in_spec, least=96)
         block = SeparableConvNormAct if separable else ConvNormAct
         self.reduce = ConvNormAct(in_spec.channels[self.fine], low_level_channels, 1)
-        self.join = nn.Sequential(
-            block(in_spec.levels[-1].channels + low_level_channels, width), block(width, width)
-        )
+        self.join = nn.Sequential(block(in_spec.levels[-1].channels + low_level_channels, width), block(width, width))
         self.finish(width, dropout)
 
     def maps(self, features: Features) -> Tensor:

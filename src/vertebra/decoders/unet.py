@@ -48,7 +48,9 @@ class UNet(SegmentDecoder):
         top = 2 * fitting_channels(in_spec)
         widths = channels or [max(32, top // 2**number) for number in range(steps)]
         if len(widths) != steps:
-            raise ConfigError(f"decoder 'unet': 'channels' needs {steps} numbers here, one a finer level, got {len(widths)}")
+            raise ConfigError(
+                f"decoder 'unet': 'channels' needs {steps} numbers here, one a finer level, got {len(widths)}"
+            )
         self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(steps - 1, -1, -1)]
         before = in_spec.channels[self.used[-1]]
         self.blocks = nn.ModuleList()

@@ -23,7 +23,9 @@ class Doubling(nn.Module):
         self.block = ConvNormAct(out_channels if mode == "transpose" else in_channels, out_channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.block(upsample(maps, 2) if self.transpose is None else self.transpose(maps))
+        """(N, in_channels, h, w) to (N, out_channels, 2h, 2w)."""
+        doubled: Tensor = self.block(upsample(maps, 2) if self.transpose is None else self.transpose(maps))
+        return doubled
 
 
 class Upsample(SegmentDecoder):

@@ -27,7 +27,8 @@ def ellipse(x: float, y: float, width: float, height: float, turn: float = 0.0, 
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
     local = np.stack([width * np.cos(angle), height * np.sin(angle)], axis=1)
     cosine, sine = np.cos(turn), np.sin(turn)
-    return local @ np.array([[cosine, sine], [-sine, cosine]]) + (x, y)
+    turned: np.ndarray = local @ np.array([[cosine, sine], [-sine, cosine]]) + (x, y)
+    return turned
 
 
 def stroke(start: tuple[float, float], end: tuple[float, float], width: float) -> np.ndarray:

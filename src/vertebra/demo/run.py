@@ -82,7 +82,9 @@ def run_demo(
     drawn = _pictures(model, scenes, folder / "pictures", pictures)
     seconds = time.perf_counter() - started
     kept = {name: scores[name] for name in SHOWN}
-    (folder / "metrics.json").write_text(json.dumps({**kept, "seconds": round(seconds, 1)}, indent=2) + "\n", encoding="utf-8")
+    (folder / "metrics.json").write_text(
+        json.dumps({**kept, "seconds": round(seconds, 1)}, indent=2) + "\n", encoding="utf-8"
+    )
     _write_index(folder, model, counts, scores, timing, drawn, seconds)
     for name, value in kept.items():
         print(f"{name:<18} {value:.3f}   {MEANING[name]}")
@@ -120,7 +122,9 @@ def _write_index(
 ) -> None:
     rows = read_table(folder / "run" / METRICS)
     losses = {
-        name: [(row["epoch"], row[name]) for row in rows if name in row] for name in rows[0] if name.startswith("train/")
+        name: [(row["epoch"], row[name]) for row in rows if name in row]
+        for name in rows[0]
+        if name.startswith("train/")
     }
     table = [["metric", "value", "what it is"], *([name, f"{scores[name]:.3f}", MEANING[name]] for name in SHOWN)]
     times = [

@@ -9,6 +9,7 @@ from torch import nn
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.limits import check_limits
+from vertebra.layers.pool import HalvingMaxPool
 from vertebra.layers.width import fitting_channels
 
 
@@ -42,7 +43,7 @@ class ConvEncoder(nn.Module):
         for number in range(depth):
             layers.append(ConvNormAct(deepest.channels if number == 0 else width, width))
             if pooling:
-                layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
+                layers.append(HalvingMaxPool())
         self.blocks = nn.Sequential(*layers)
         self.pooling = pooling
         if pooling:

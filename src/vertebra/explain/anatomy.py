@@ -126,7 +126,10 @@ def anatomy_text(anatomy: Anatomy) -> str:
         edge = " " if last else "│"
         for block in branch.blocks:
             amount = f"   {millions(block.parameters)}" if block.parameters else ""
-            lines.append(f"   {edge}    {block.kind} {block.name}{amount}" + (f"   [{'; '.join(block.details)}]" if block.details else ""))
+            lines.append(
+                f"   {edge}    {block.kind} {block.name}{amount}"
+                + (f"   [{'; '.join(block.details)}]" if block.details else "")
+            )
     lines.append(f"{millions(anatomy.parameters)} parameters in all")
     return "\n".join(lines)
 
@@ -139,7 +142,11 @@ COLOURS = {"image": "#e8e8e8", "backbone": "#bcd9f2", "neck": "#c9e7c4", "encode
 def anatomy_svg(anatomy: Anatomy) -> str:
     """The anatomy as a picture: the spine at the left, a branch a row."""
     rows = len(anatomy.branches)
-    spine = [Block("image", "image", (f"{anatomy.canvas[0]} x {anatomy.canvas[1]}",)), anatomy.backbone, *anatomy.shared]
+    spine = [
+        Block("image", "image", (f"{anatomy.canvas[0]} x {anatomy.canvas[1]}",)),
+        anatomy.backbone,
+        *anatomy.shared,
+    ]
     longest = max(len(branch.blocks) for branch in anatomy.branches)
     width = LEFT * 2 + (len(spine) + longest + 1) * (WIDTH + GAP)
     height = max(rows, 2) * (HEIGHT + GAP) + 60

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,6 +26,21 @@ def upsample(maps: Tensor, ratio: int, mode: Mode = "bilinear") -> Tensor:
     return F.interpolate(maps, scale_factor=float(ratio), mode="bilinear", align_corners=False)
 
 
+def crop(maps: Tensor, height: int, width: int) -> Tensor:
+    """The top left (N, C, height, width) of maps (N, C, H, W) that are at least as large.
+
+    By padding with negative numbers: a slice would ask whether its end lies inside, which ``torch.export`` cannot prove
+    of ceil(H / s) cells, and so would freeze height and width.
+
+    Raises:
+        ValueError: the maps are smaller (not checked inside a compiled or exported graph, where sizes are free).
+    """
+    over_height, over_width = maps.shape[-2] - height, maps.shape[-1] - width
+    if not torch.compiler.is_compiling() and min(over_height, over_width) < 0:
+        raise ValueError(f"maps of {tuple(maps.shape[-2:])} cells do not cover the ({height}, {width}) asked for")
+    return F.pad(maps, (0, -over_width, 0, -over_height))
+
+
 def upsample_like(coarse: Tensor, fine: Tensor | tuple[int, int], ratio: int, mode: Mode = "nearest") -> Tensor:
     """A coarse map at the size of a finer one.
 
@@ -35,9 +51,12 @@ def upsample_like(coarse: Tensor, fine: Tensor | tuple[int, int], ratio: int, mo
 
     Returns:
         (N, C, H, W)
+
+    Raises:
+        ValueError: the coarse map does not cover the finer one.
     """
     height, width = fine if isinstance(fine, tuple) else fine.shape[-2:]
-    return upsample(coarse, ratio, mode)[..., :height, :width]
+    return crop(upsample(coarse, ratio, mode), height, width)
 
 
 def upsample_to_canvas(logits: Tensor, stride: int, canvas: tuple[int, int]) -> Tensor:

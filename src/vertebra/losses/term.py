@@ -20,7 +20,7 @@ class Term(NamedTuple):
     """
 
     sum: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
 
     def mean(self) -> Tensor:
         """The term alone, divided by its own count (by 1 where the count is smaller)."""

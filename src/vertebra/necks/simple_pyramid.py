@@ -11,6 +11,7 @@ from vertebra.errors import JointError
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.limits import check_limits
 from vertebra.layers.norm import LayerNorm2d
+from vertebra.layers.pool import HalvingMaxPool
 from vertebra.layers.width import fitting_channels
 from vertebra.necks.fpn import CoarserLevels
 
@@ -51,7 +52,7 @@ class SimplePyramid(nn.Module):
         width = channels or fitting_channels(in_spec)
         halvings = 2 if level.stride % 4 == 0 else 1 if level.stride % 2 == 0 else 0
         scales = [_finer(level.channels, times) for times in range(halvings, 0, -1)]
-        scales += [_Scale(nn.Identity(), level.channels), _Scale(nn.MaxPool2d(2, 2, ceil_mode=True), level.channels)]
+        scales += [_Scale(nn.Identity(), level.channels), _Scale(HalvingMaxPool(), level.channels)]
         self.stride = level.stride
         self.scales = nn.ModuleList(
             nn.Sequential(

@@ -40,7 +40,9 @@ def _check_maps(features: Features, spec: FeatureSpec, canvas: tuple[int, int], 
         assert tuple(values.shape) == wanted, f"map of {level} is {tuple(values.shape)}, promised {wanted} at {canvas}"
     if spec.vector is not None and features.vector is not None:
         wanted_vector = (batch, spec.vector)
-        assert tuple(features.vector.shape) == wanted_vector, f"vector is {tuple(features.vector.shape)}, not {wanted_vector}"
+        assert tuple(features.vector.shape) == wanted_vector, (
+            f"vector is {tuple(features.vector.shape)}, not {wanted_vector}"
+        )
 
 
 def check_feature_part(part: nn.Module, in_spec: FeatureSpec, multiple: int = 1) -> None:

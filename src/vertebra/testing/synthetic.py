@@ -58,7 +58,9 @@ def made_targets(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> 
             masks = torch.randint(0, 2, (batch, count, height, width), dtype=torch.uint8)
         masks[..., : max(1, height // 8), :] = labels.ignore_index
         return SegmentTargets(masks)
-    box = torch.tensor([[0.1 * width, 0.1 * height, 0.6 * width, 0.7 * height], [0.3 * width, 0.2 * height, 0.9 * width, 0.9 * height]])
+    box = torch.tensor(
+        [[0.1 * width, 0.1 * height, 0.6 * width, 0.7 * height], [0.3 * width, 0.2 * height, 0.9 * width, 0.9 * height]]
+    )
     boxes = box.repeat(batch, 1, 1)
     counts = torch.full((batch,), 2)
     ids = torch.randint(0, count, (batch, 2))

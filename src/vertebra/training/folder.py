@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
 import threading
 import time
@@ -30,7 +29,9 @@ def new_folder(path: Path) -> Path:
         RunError: there is something in it already.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} exists, and a run is never overwritten; choose another --out, or go on with --resume {path}")
+        raise RunError(
+            f"{path} exists, and a run is never overwritten; choose another --out, or go on with --resume {path}"
+        )
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -164,7 +165,7 @@ class RunFolder(pl.Callback):
         partial = self.path / (LAST + ".partial")
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
-            os.replace(partial, self.path / LAST)
+            partial.replace(self.path / LAST)
         self._saved = time.monotonic()
 
 
@@ -180,4 +181,4 @@ def write_table(path: Path, rows: list[dict[str, float]]) -> None:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows(rows)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -32,22 +32,22 @@ class RunData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Training steps: lists of ``accumulate`` micro batches."""
-        sampler = MixSampler(
-            self.train_set, self.recipe.batch_size * self.recipe.accumulate, seed=self.recipe.seed, **self._process()
-        )
+        rank, world_size = self._process()
+        size = self.recipe.batch_size * self.recipe.accumulate
+        sampler = MixSampler(self.train_set, size, seed=self.recipe.seed, rank=rank, world_size=world_size)
         workers = choose_workers(self.recipe.workers)
         return build_loader(self.train_set, sampler, workers=workers, chunks=self.recipe.accumulate)
 
     def val_dataloader(self) -> Loader:
         """Labelled images in order, with their truths."""
-        sampler = MixSampler(self.val_set, self.recipe.batch_size, shuffle=False, **self._process())
+        rank, world_size = self._process()
+        sampler = MixSampler(self.val_set, self.recipe.batch_size, rank=rank, world_size=world_size, shuffle=False)
         return build_loader(self.val_set, sampler, workers=choose_workers(self.recipe.workers))
 
-    def _process(self) -> dict[str, int]:
+    def _process(self) -> tuple[int, int]:
+        """(rank, number of processes)."""
         trainer = self.trainer
-        if trainer is None:
-            return {"rank": 0, "world_size": 1}
-        return {"rank": trainer.global_rank, "world_size": trainer.world_size}
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
     def notes(self) -> list[str]:
         """Counted, named warnings of what was left out."""

@@ -16,7 +16,9 @@ RATES = {"adamw": 1e-3, "sgd": 2e-2}
 DECAYS = {"adamw": 0.05, "sgd": 1e-4}
 
 
-def parameter_groups(backbone: nn.Module, whole: nn.Module, recipe: TrainConfig, pretrained: bool) -> list[dict[str, Any]]:
+def parameter_groups(
+    backbone: nn.Module, whole: nn.Module, recipe: TrainConfig, pretrained: bool
+) -> list[dict[str, Any]]:
     """Groups for the optimizer: the backbone at its own rate where it is pretrained; norms, biases and other vectors
     (scales, tokens) without weight decay.
 

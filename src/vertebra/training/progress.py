@@ -57,7 +57,9 @@ class ProgressDisplay(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.progress is None or not isinstance(module, TrainingModule) or trainer.sanity_checking:
             return
-        self.console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {headline(module)}", highlight=False)
+        self.console.print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {headline(module)}", highlight=False
+        )
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if self.progress is not None:

@@ -30,7 +30,9 @@ def write_report(folder: Path, model: VisionModel, images: list[Path], pictures:
         Section("What the model is made of", svg=anatomy_svg(model_anatomy(model))),
         Section("What it says of validation images", pictures=predicted(model, images, pictures)),
     ]
-    return write_page(folder / "report.html", f"Run {folder.name}", "Everything else of this run is in its folder.", sections)
+    return write_page(
+        folder / "report.html", f"Run {folder.name}", "Everything else of this run is in its folder.", sections
+    )
 
 
 def read_table(path: Path) -> list[dict[str, float]]:

@@ -27,7 +27,9 @@ from vertebra.training.step import TrainingModule
 from vertebra.weights.model_file import load, model_path
 
 
-def train(config: str | Path | Mapping[str, Any] | None = None, *, out: str | Path | None = None, **options: Any) -> Path:
+def train(
+    config: str | Path | Mapping[str, Any] | None = None, *, out: str | Path | None = None, **options: Any
+) -> Path:
     """Trains a model.
 
     Args:
@@ -52,12 +54,18 @@ def train(config: str | Path | Mapping[str, Any] | None = None, *, out: str | Pa
     return train_raw(raw, out=None if out is None else Path(out), where=where)
 
 
-def train_raw(raw: dict[str, Any], *, overrides: Sequence[str] = (), out: Path | None = None, where: str = "config") -> Path:
+def train_raw(
+    raw: dict[str, Any], *, overrides: Sequence[str] = (), out: Path | None = None, where: str = "config"
+) -> Path:
     """Like `train`, from plain values with ``key=value`` overrides."""
     config = Config.from_raw(override(raw, overrides), where)
     opened = open_split(config, "train")
     config = complete(config, opened)
-    folder = new_folder(out) if out is not None else new_folder(free_folder(Path("runs") / next(iter(config.model.branches))))
+    folder = (
+        new_folder(out)
+        if out is not None
+        else new_folder(free_folder(Path("runs") / next(iter(config.model.branches))))
+    )
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
     (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
@@ -70,7 +78,9 @@ def resume_run(folder: Path) -> Path:
     if not (folder / CONFIG).exists():
         raise RunError(f"{folder} is no run folder (it has no {CONFIG})")
     if not (folder / LAST).exists():
-        raise RunError(f"{folder} has no {LAST}: the run stopped before its first save; start it again with another --out")
+        raise RunError(
+            f"{folder} has no {LAST}: the run stopped before its first save; start it again with another --out"
+        )
     config = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
     _run(config, model, open_split(config, "train"), folder, resume=True)
@@ -84,7 +94,9 @@ def complete(config: Config, opened: Opened) -> Config:
         branch.task = branch_tasks(config)[name]
         if branch.classes is None:
             if name not in opened.classes:
-                raise ConfigError(f"branch '{name}': no training data is labelled for it; name it in a source's 'branches'")
+                raise ConfigError(
+                    f"branch '{name}': no training data is labelled for it; name it in a source's 'branches'"
+                )
             branch.classes = list(opened.classes[name])
     tasks = set(branch_tasks(config).values())
     if whole.train.image_size is None:
@@ -131,7 +143,9 @@ def _was_pretrained(config: Config) -> bool:
 
 def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], branch_count: int) -> pl.Trainer:
     """Lightning's trainer for a recipe."""
-    several = isinstance(recipe.devices, list) and len(recipe.devices) > 1 or recipe.devices not in (1, "1") and torch.cuda.device_count() > 1
+    several = (isinstance(recipe.devices, list) and len(recipe.devices) > 1) or (
+        recipe.devices not in (1, "1") and torch.cuda.device_count() > 1
+    )
     strategy: str = recipe.strategy
     if strategy == "auto" and (several or recipe.num_nodes > 1):
         strategy = "ddp_find_unused_parameters_true" if branch_count > 1 else "ddp"
@@ -158,7 +172,9 @@ def choose_precision(recipe: TrainConfig) -> str:
     """Mixed bfloat16 where the device computes in it faster, else 32 bit."""
     if recipe.precision != "auto":
         return {"32": "32-true"}.get(recipe.precision, recipe.precision)
-    device = pick_device(None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator))
+    device = pick_device(
+        None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator)
+    )
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
@@ -205,7 +221,12 @@ def evaluate(
 
 def _silence() -> None:
     """Lightning's advice on loaders and devices, which the recipe has already decided."""
-    for message in (".*does not have many workers.*", ".*available but not used.*", ".*in eval mode at the start.*", ".*treespec.*"):
+    for message in (
+        ".*does not have many workers.*",
+        ".*available but not used.*",
+        ".*in eval mode at the start.*",
+        ".*treespec.*",
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 

@@ -106,5 +106,5 @@ def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, 
         raise DataError(f"{indices[0].root}: none of its first images can be read")
     height, width = np.median(np.array(shapes, dtype=float), axis=0)
     scale = min(1.0, longest / max(height, width))
-    fitted = [max(64, int(round(side * scale / 32)) * 32) for side in (height, width)]
+    fitted = [max(64, round(side * scale / 32) * 32) for side in (height, width)]
     return (fitted[0], fitted[1])

@@ -58,9 +58,7 @@ class TrainingModule(pl.LightningModule):
         optimizer = make_optimizer(groups, self.recipe)
         # Lightning's own estimate would open the loaders before a resumed run's state is in them
         total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
-        course = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(step, total, self.recipe.warmup)
-        )
+        course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, self.recipe.warmup))
         return {"optimizer": optimizer, "lr_scheduler": course}
 
     def training_step(self, step: Sequence[Batch], batch_idx: int) -> None:

@@ -1,68 +1,278 @@
-"""Tables of other libraries' key names, turned into timm's. Each is proved by equal outputs in the tests."""
+"""Tables of torchvision's key names, turned into timm's. Each is proved by equal outputs in the tests.
+
+ResNet, ResNeXt, Wide ResNet and today's DenseNet have the same names in both and need no table.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
 State = dict[str, Tensor]
+TIMM_NORM_EPS = 1e-5
 
 
 def to_timm(architecture: str, state: Mapping[str, Tensor]) -> State | None:
     """A state dict with torchvision's key names under timm's, or None where no table knows this architecture.
 
-    ResNet, ResNeXt, Wide ResNet and DenseNet have the same names in both and need no table.
+    Where torchvision trained with another eps in BatchNorm than timm's, the difference goes into the running variances,
+    so that the outputs are the same and nothing but tensors needs to be kept.
 
     Args:
-        architecture: the timm model's name.
+        architecture: the timm model's name without a weights' tag.
     """
-    for start, convert in _TABLES.items():
-        if architecture.startswith(start):
-            return convert(dict(state))
+    for pattern, convert, norm_eps in _TABLES:
+        if re.match(pattern, architecture):
+            return _shift_variances(convert(dict(state)), norm_eps - TIMM_NORM_EPS)
     return None
 
 
-def _mobilenet_v2(state: State) -> State:
-    """torchvision.models.mobilenet_v2 to timm mobilenetv2_*: inverted residuals count from 1 there, by stage here."""
-    places = {}
-    number = 1
-    for stage, repeats in enumerate((1, 2, 3, 4, 3, 3, 1)):
-        for block in range(repeats):
-            places[number] = f"blocks.{stage}.{block}"
-            number += 1
-    first = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
-    other = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
-    stems = {"0.0": "conv_stem", "0.1": "bn1", "18.0": "conv_head", "18.1": "bn2"}
-
-    def rename(name: str) -> str:
-        inner = re.fullmatch(r"features\.(\d+)\.conv\.(\d(?:\.\d)?)\.(\w+)", name)
-        if inner and int(inner[1]) in places:
-            table = first if inner[1] == "1" else other
-            if inner[2] in table:
-                return f"{places[int(inner[1])]}.{table[inner[2]]}.{inner[3]}"
-        outer = re.fullmatch(r"features\.(\d+\.\d)\.(\w+)", name)
-        if outer and outer[1] in stems:
-            return f"{stems[outer[1]]}.{outer[2]}"
-        return name.replace("classifier.1.", "classifier.")
-
-    return {rename(name): value for name, value in state.items()}
+def _shift_variances(state: State, shift: float) -> State:
+    if shift == 0:
+        return state
+    return {name: value + shift if name.endswith("running_var") else value for name, value in state.items()}
 
 
-def _vgg(state: State) -> State:
-    """torchvision.models.vgg* to timm vgg*: the two fully connected layers are convolutions there."""
+def _rename(state: State, rules: Iterable[tuple[str, str]]) -> State:
+    """Each name by the first rule (a full match and what it becomes) that fits it."""
+    compiled = [(re.compile(old), new) for old, new in rules]
+
+    def renamed(name: str) -> str:
+        for old, new in compiled:
+            if old.fullmatch(name):
+                return old.sub(new, name)
+        return name
+
+    return {renamed(name): value for name, value in state.items()}
+
+
+# --- inverted residuals: MobileNetV2 and V3, EfficientNet, EfficientNetV2 ---------------------------------------------
+
+_SEPARABLE = (("conv_dw", "bn1"), ("conv_pw", "bn2"))
+_INVERTED = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
+_PLAIN = (("conv", "bn1"),)
+_FUSED = (("conv_exp", "bn1"), ("conv_pwl", "bn2"))
+
+
+def _blocks(state: State, places: Mapping[str, str]) -> State:
+    """The blocks of inverted residuals: their convolutions in order get the names that timm has for such a block.
+
+    Args:
+        places: from torchvision's prefix of a block to timm's.
+    """
+    steps: dict[str, dict[str, None]] = {prefix: {} for prefix in places}
+    parsed: dict[str, tuple[str, str, str]] = {}
+    for name in state:
+        found = re.fullmatch(r"(features(?:\.\d+)+)\.(?:conv|block)\.(\d+(?:\.\d)?|\d+\.fc[12])\.(\w+)", name)
+        if found and found[1] in places:
+            parsed[name] = (found[1], found[2], found[3])
+            steps[found[1]].setdefault(found[2])
+    table = {prefix: _step_names(state, prefix, sorted(inner, key=_numbers)) for prefix, inner in steps.items()}
     renamed: State = {}
     for name, value in state.items():
-        if name == "classifier.0.weight":
-            renamed["pre_logits.fc1.weight"] = value.reshape(value.shape[0], -1, 7, 7)
-        elif name == "classifier.3.weight":
-            renamed["pre_logits.fc2.weight"] = value[:, :, None, None]
+        if name in parsed:
+            prefix, step, leaf = parsed[name]
+            renamed[f"{places[prefix]}.{table[prefix][step]}.{leaf}"] = value
         else:
-            for old, new in (("classifier.0", "pre_logits.fc1"), ("classifier.3", "pre_logits.fc2"), ("classifier.6", "head.fc")):
-                name = name.replace(old, new)
             renamed[name] = value
     return renamed
 
 
-_TABLES: dict[str, Callable[[State], State]] = {"mobilenetv2": _mobilenet_v2, "vgg": _vgg}
+def _numbers(step: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", step)]
+
+
+def _step_names(state: State, prefix: str, steps: list[str]) -> dict[str, str]:
+    """timm's name for each convolution, norm and squeeze-excitation layer of one block."""
+    squeeze = {step: "se.conv_reduce" if step.endswith("fc1") else "se.conv_expand" for step in steps if "fc" in step}
+    rest = [step for step in steps if step not in squeeze]
+    convolutions, norms = rest[0::2], rest[1::2]
+    shapes = [
+        next(value for name, value in state.items() if re.fullmatch(rf"{prefix}\.\w+\.{step}\.weight", name)).shape
+        for step in convolutions
+    ]
+    depthwise = any(len(shape) == 4 and shape[1] == 1 and shape[2] > 1 for shape in shapes)
+    kinds = {(1, False): _PLAIN, (2, False): _FUSED, (2, True): _SEPARABLE, (3, True): _INVERTED}
+    kind = kinds.get((len(convolutions), depthwise))
+    if kind is None or len(norms) != len(kind):
+        return {step: step for step in steps}
+    names = dict(squeeze)
+    for (conv, norm), theirs, their_norm in zip(kind, convolutions, norms, strict=True):
+        names[theirs], names[their_norm] = conv, norm
+    return names
+
+
+def _by_stage(repeats: tuple[int, ...]) -> dict[str, str]:
+    """torchvision counts MobileNet's blocks through from 1; timm counts them in each stage."""
+    places = [f"blocks.{stage}.{block}" for stage, count in enumerate(repeats) for block in range(count)]
+    return {f"features.{number}": place for number, place in enumerate(places, start=1)}
+
+
+def _head_rules(last: int | str, conv: str, norm: str) -> list[tuple[str, str]]:
+    return [
+        (r"features\.0\.0\.(\w+)", r"conv_stem.\1"),
+        (r"features\.0\.1\.(\w+)", r"bn1.\1"),
+        (rf"features\.{last}\.0\.(\w+)", rf"{conv}.\1"),
+        (rf"features\.{last}\.1\.(\w+)", rf"{norm}.\1"),
+        (r"classifier\.[13]\.(\w+)", r"classifier.\1"),
+    ]
+
+
+def _mobilenet_v2(state: State) -> State:
+    """torchvision.models.mobilenet_v2 to timm mobilenetv2_100."""
+    return _rename(_blocks(state, _by_stage((1, 2, 3, 4, 3, 3, 1))), _head_rules(18, "conv_head", "bn2"))
+
+
+def _mobilenet_v3(state: State) -> State:
+    """torchvision.models.mobilenet_v3_{large,small} to timm mobilenetv3_{large,small}_100."""
+    large = "features.16.0.weight" in state
+    repeats = (1, 2, 3, 4, 2, 3) if large else (1, 2, 3, 2, 3)
+    last = f"blocks.{len(repeats)}.0"
+    state = _blocks(state, _by_stage(repeats))
+    if state.get("classifier.0.weight") is not None and state["classifier.0.weight"].ndim == 2:
+        state["classifier.0.weight"] = state["classifier.0.weight"][:, :, None, None]
+    rules = [(r"classifier\.0\.(\w+)", r"conv_head.\1"), *_head_rules(sum(repeats) + 1, f"{last}.conv", f"{last}.bn1")]
+    return _rename(state, rules)
+
+
+def _efficientnet(state: State) -> State:
+    """torchvision.models.efficientnet_* to timm efficientnet_b* and efficientnetv2_*."""
+    found = {match[0]: match for name in state if (match := re.match(r"features\.(\d+)\.(\d+)(?=\.block\.)", name))}
+    places = {prefix: f"blocks.{int(match[1]) - 1}.{match[2]}" for prefix, match in found.items()}
+    last = max((int(match[1]) for match in found.values()), default=0) + 1
+    return _rename(_blocks(state, places), _head_rules(last, "conv_head", "bn2"))
+
+
+# --- plain and dense convolutional networks ---------------------------------------------------------------------------
+
+
+def _vgg(state: State) -> State:
+    """torchvision.models.vgg* to timm vgg*: the two fully connected layers are convolutions there."""
+    state = dict(state)
+    for name, side in (("classifier.0.weight", 7), ("classifier.3.weight", 1)):
+        if name in state and state[name].ndim == 2:
+            state[name] = state[name].reshape(state[name].shape[0], -1, side, side)
+    return _rename(
+        state,
+        [
+            (r"classifier\.0\.(\w+)", r"pre_logits.fc1.\1"),
+            (r"classifier\.3\.(\w+)", r"pre_logits.fc2.\1"),
+            (r"classifier\.6\.(\w+)", r"head.fc.\1"),
+        ],
+    )
+
+
+def _densenet(state: State) -> State:
+    """torchvision's published files still have a dot inside the names of a dense layer's norms and convolutions."""
+    return _rename(state, [(r"(features\..*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)", r"\1\2")])
+
+
+def _regnet(state: State) -> State:
+    """torchvision.models.regnet_{x,y}_* to timm regnet{x,y}_*."""
+    block = r"trunk_output\.block(\d)\.block\d-(\d+)"
+
+    def moved(name: str) -> str:
+        found = re.fullmatch(rf"{block}\.(.+)", name)
+        return f"s{found[1]}.b{int(found[2]) + 1}.{found[3]}" if found else name
+
+    inner = [
+        (rf"(.+)\.{theirs}\.{index}\.(\w+)", rf"\1.{ours}.{kind}.\2")
+        for theirs, ours in ((r"f\.a", "conv1"), (r"f\.b", "conv2"), (r"f\.c", "conv3"), ("proj", "downsample"))
+        for index, kind in ((0, "conv"), (1, "bn"))
+    ]
+    rules = [
+        (r"stem\.0\.(\w+)", r"stem.conv.\1"),
+        (r"stem\.1\.(\w+)", r"stem.bn.\1"),
+        (r"(s\d\.b\d+)\.f\.se\.(.+)", r"\1.se.\2"),
+        (r"fc\.(\w+)", r"head.fc.\1"),
+        *inner,
+    ]
+    return _rename({moved(name): value for name, value in state.items()}, rules)
+
+
+def _convnext(state: State) -> State:
+    """torchvision.models.convnext_* to timm convnext_*: stages and downsamplings alternate in one list there."""
+    inner = {"block.0": "conv_dw", "block.2": "norm", "block.3": "mlp.fc1", "block.5": "mlp.fc2"}
+    rules = [
+        (r"features\.0\.([01])\.(\w+)", r"stem.\1.\2"),
+        (r"classifier\.0\.(\w+)", r"head.norm.\1"),
+        (r"classifier\.2\.(\w+)", r"head.fc.\1"),
+    ]
+    for stage in range(4):
+        body, before = 2 * stage + 1, 2 * stage
+        rules += [
+            (rf"features\.{body}\.(\d+)\.{re.escape(theirs)}\.(\w+)", rf"stages.{stage}.blocks.\1.{ours}.\2")
+            for theirs, ours in inner.items()
+        ]
+        rules.append((rf"features\.{body}\.(\d+)\.layer_scale", rf"stages.{stage}.blocks.\1.gamma"))
+        rules.append((rf"features\.{before}\.([01])\.(\w+)", rf"stages.{stage}.downsample.\1.\2"))
+    flat = {name: value.flatten() if name.endswith(".layer_scale") else value for name, value in state.items()}
+    return _rename(flat, rules)
+
+
+# --- transformers -----------------------------------------------------------------------------------------------------
+
+
+def _swin(state: State) -> State:
+    """torchvision.models.swin_* and swin_v2_* to timm swin_* and swinv2_*: the merge of patches opens a stage in timm."""
+    kept: State = {}
+    for name, value in state.items():
+        if name.endswith(("relative_position_index", "relative_coords_table")):
+            continue  # follow from the window's size; not weights
+        if name.endswith("attn.qkv.bias") and name.replace("qkv.bias", "logit_scale") in state:
+            query, _, values = value.chunk(3)  # V2 has no bias for keys
+            kept[name.replace("qkv.bias", "q_bias")], kept[name.replace("qkv.bias", "v_bias")] = query, values
+            continue
+        kept[name] = value
+    rules = [
+        (r"features\.0\.0\.(\w+)", r"patch_embed.proj.\1"),
+        (r"features\.0\.2\.(\w+)", r"patch_embed.norm.\1"),
+        (r"head\.(\w+)", r"head.fc.\1"),
+    ]
+    for stage in range(4):
+        body, before = 2 * stage + 1, 2 * stage
+        rules += [
+            (rf"features\.{body}\.(\d+)\.mlp\.0\.(\w+)", rf"layers.{stage}.blocks.\1.mlp.fc1.\2"),
+            (rf"features\.{body}\.(\d+)\.mlp\.3\.(\w+)", rf"layers.{stage}.blocks.\1.mlp.fc2.\2"),
+            (rf"features\.{body}\.(\d+)\.(.+)", rf"layers.{stage}.blocks.\1.\2"),
+            (rf"features\.{before}\.(reduction|norm)\.(\w+)", rf"layers.{stage}.downsample.\1.\2"),
+        ]
+    return _rename(kept, rules)
+
+
+def _vit(state: State) -> State:
+    """torchvision.models.vit_* to timm vit_*; its older files call the two layers of the MLP linear_1 and linear_2."""
+    block = r"encoder\.layers\.encoder_layer_(\d+)"
+    return _rename(
+        state,
+        [
+            (r"class_token", "cls_token"),
+            (r"conv_proj\.(\w+)", r"patch_embed.proj.\1"),
+            (r"encoder\.pos_embedding", "pos_embed"),
+            (r"encoder\.ln\.(\w+)", r"norm.\1"),
+            (r"heads\.head\.(\w+)", r"head.\1"),
+            (rf"{block}\.ln_([12])\.(\w+)", r"blocks.\1.norm\2.\3"),
+            (rf"{block}\.self_attention\.in_proj_(\w+)", r"blocks.\1.attn.qkv.\2"),
+            (rf"{block}\.self_attention\.out_proj\.(\w+)", r"blocks.\1.attn.proj.\2"),
+            (rf"{block}\.mlp\.(?:0|linear_1)\.(\w+)", r"blocks.\1.mlp.fc1.\2"),
+            (rf"{block}\.mlp\.(?:3|linear_2)\.(\w+)", r"blocks.\1.mlp.fc2.\2"),
+        ],
+    )
+
+
+_TABLES: tuple[tuple[str, Callable[[State], State], float], ...] = (
+    (r"mobilenetv2_100$", _mobilenet_v2, TIMM_NORM_EPS),
+    (r"mobilenetv3_(large|small)_100$", _mobilenet_v3, 1e-3),
+    (r"efficientnet_b[0-4]$", _efficientnet, TIMM_NORM_EPS),
+    (r"efficientnet_b[5-7]$", _efficientnet, 1e-3),
+    (r"efficientnetv2_[sml]$", _efficientnet, 1e-3),
+    (r"vgg", _vgg, TIMM_NORM_EPS),
+    (r"densenet", _densenet, TIMM_NORM_EPS),
+    (r"regnet[xy]_", _regnet, TIMM_NORM_EPS),
+    (r"convnext_(tiny|small|base|large)$", _convnext, TIMM_NORM_EPS),
+    (r"swin(v2)?_(tiny|small|base)_", _swin, TIMM_NORM_EPS),
+    (r"vit_", _vit, TIMM_NORM_EPS),
+)
+"""Patterns of timm's names, the table for them, and the eps of BatchNorm in torchvision's models of that name."""

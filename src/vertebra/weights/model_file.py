@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def write(model: VisionModel, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(serialize(_untied(model.state_dict()), metadata={KEY: header}))
-    os.replace(partial, path)
+    partial.replace(path)
     return path
 
 
@@ -116,7 +115,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (ValueError, KeyError, TypeError):
         raise WeightsError(f"{path}: the '{KEY}' entry of its header is damaged; copy or download it again") from None
     if version != FORMAT_VERSION:
-        raise WeightsError(f"{path}: of format {version}; this Vertebra reads format {FORMAT_VERSION}. Upgrade vertebra")
+        raise WeightsError(
+            f"{path}: of format {version}; this Vertebra reads format {FORMAT_VERSION}. Upgrade vertebra"
+        )
     return header, tensors
 
 

@@ -65,11 +65,11 @@ def test_bad_boxes_are_dropped_and_named(voc: Make) -> None:
     )
     index = open_data(root, "detect", "train")
     assert [str(note) for note in index.notes] == [
-        "1 box that are not numbers was dropped: a.xml",
+        "1 box with a side that is no number was dropped: a.xml",
         "1 box with left and right or top and bottom in reverse was dropped: a.xml",
         "2 boxes of zero area were dropped: a.xml, b.xml",
-        "1 box outside their image was dropped: a.xml",
-        "1 box reaching out of their image was clipped: a.xml",
+        "1 box outside of the image was dropped: a.xml",
+        "1 box reaching out of the image was clipped: a.xml",
     ]
     np.testing.assert_allclose(boxes_of(index).boxes, [[20, 2, 32, 9], [1, 1, 32, 9]])
 

@@ -40,17 +40,17 @@ def clean_boxes(
             kept[found] = False
 
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    drop(~np.isfinite(boxes).all(axis=1), "that are not numbers")
+    drop(~np.isfinite(boxes).all(axis=1), "with a side that is no number")
     drop((width < 0) | (height < 0), "with left and right or top and bottom in reverse")
     drop((width == 0) | (height == 0), "of zero area")
     own = sizes[rows][:, [1, 0, 1, 0]].astype(np.float32)
     limit = np.where(own > 0, own, np.inf)
-    drop(((boxes >= limit)[:, :2] | (boxes <= 0)[:, 2:]).any(axis=1), "outside their image")
+    drop(((boxes >= limit)[:, :2] | (boxes <= 0)[:, 2:]).any(axis=1), "outside of the image")
     beyond = np.maximum(-boxes, boxes - limit).max(axis=1, initial=0)
     reaching = np.flatnonzero(kept & (beyond > TOLERANCE))
     if len(reaching):
         names = [name_of(row) for row in rows[reaching]]
-        notes.append(Note.of("box", "reaching out of their image", "clipped", names))
+        notes.append(Note.of("box", "reaching out of the image", "clipped", names))
     return kept, np.clip(boxes, 0, limit).astype(np.float32), notes
 
 

@@ -21,7 +21,7 @@ class DetectTargets(NamedTuple):
     boxes: Tensor
     labels: Tensor
     crowd: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
 
 
 class DetectDecoded(NamedTuple):
@@ -37,4 +37,4 @@ class DetectDecoded(NamedTuple):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count

@@ -20,7 +20,7 @@ class KeypointTargets(NamedTuple):
     points: Tensor
     boxes: Tensor
     labels: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
 
 
 class KeypointDecoded(NamedTuple):
@@ -40,4 +40,4 @@ class KeypointDecoded(NamedTuple):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count

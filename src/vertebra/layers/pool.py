@@ -1,0 +1,18 @@
+"""Halving a map by pooling."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class HalvingMaxPool(nn.Module):
+    """2x2 max pooling that leaves ceil(h / 2) cells, as a level of twice the stride has.
+
+    A row and a column that never win are added, instead of torch's ``ceil_mode``, whose rule for the last window
+    freezes height and width in ``torch.export``.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """From (N, C, h, w) to (N, C, ceil(h / 2), ceil(w / 2))."""
+        return F.max_pool2d(F.pad(maps, (0, 1, 0, 1), value=float("-inf")), 2)
