@@ -53,3 +53,11 @@ def three_branches(scenes: Path) -> dict:
         },
         "train": {"epochs": 2, "batch_size": 6, "image_size": [48, 64], "workers": 0, "precision": "32", "ema": 0.9},
     }
+
+
+@pytest.fixture(scope="session")
+def finished(three_branches: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of that config; tests must not change it."""
+    import vertebra
+
+    return vertebra.train(three_branches, out=tmp_path_factory.mktemp("runs") / "whole")

@@ -19,11 +19,6 @@ from vertebra.training import run as running
 from vertebra.training.folder import Interrupted, RunFolder, free_folder
 
 
-@pytest.fixture(scope="module")
-def finished(three_branches: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return vertebra.train(three_branches, out=tmp_path_factory.mktemp("runs") / "whole")
-
-
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model.safetensors")
 
@@ -143,6 +138,14 @@ def test_a_metric_that_does_not_exist_is_told(three_branches: dict[str, Any], tm
     config["train"] |= {"best": "boxes/mapp", "epochs": 1}
     with pytest.raises(RunError, match="the metric 'boxes/mapp' was not measured; there is: .*boxes/map"):
         vertebra.train(config, out=tmp_path / "run")
+
+
+def test_the_last_epoch_is_always_evaluated(three_branches: dict[str, Any], tmp_path: Path) -> None:
+    config = copy.deepcopy(three_branches)
+    config["train"].update(epochs=3, evaluate_every=2)
+    run = vertebra.train(config, out=tmp_path / "run")
+    with (run / "metrics.csv").open() as file:
+        assert [bool(row["animal/accuracy"]) for row in csv.DictReader(file)] == [False, True, True]
 
 
 def test_patience_ends_a_run_that_gets_no_better(three_branches: dict[str, Any], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def evaluate(
     source: str = typer.Argument(..., help="A run folder or a model file."),
     split: str = typer.Option("test", help="train, val or test."),
     data: str | None = typer.Option(None, help="Another data set than the run's own."),
-    batch_size: int = typer.Option(8, help="Images at a time."),
+    batch_size: int = typer.Option(8, min=1, help="Images at a time."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:

@@ -14,7 +14,7 @@ def predict(
     images: list[str] = typer.Argument(..., help="Images or folders."),
     out: str | None = typer.Option(None, help="Folder for the pictures; one picture a branch and image."),
     threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Boxes below this score are left out."),
-    batch_size: int = typer.Option(8, help="Images at a time."),
+    batch_size: int = typer.Option(8, min=1, help="Images at a time."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
 ) -> None:

@@ -18,8 +18,11 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
             chosen = torch.device(device)
         except RuntimeError:
             raise ConfigError(f"no such device: '{device}'; choose cpu, cuda, cuda:1, mps …") from None
-        if chosen.type == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device 'cuda' was asked for, but this machine has no GPU that torch can use; choose cpu")
+        try:
+            torch.empty(0, device=chosen)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:  # each kind of device fails in its own way
+            reason = str(error).strip().split("\n")[0].split(". ")[0]
+            raise ConfigError(f"torch cannot use device '{device}' on this machine ({reason}); choose cpu") from None
         return chosen
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -61,6 +61,12 @@ class TrainingModule(pl.LightningModule):
         course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, self.recipe.warmup))
         return {"optimizer": optimizer, "lr_scheduler": course}
 
+    def on_train_epoch_start(self) -> None:
+        last = (
+            self.current_epoch + 1 == self.recipe.epochs
+        )  # is evaluated always, so that a run never ends without a score
+        self.trainer.check_val_every_n_epoch = 1 if last else self.recipe.evaluate_every
+
     def training_step(self, step: Sequence[Batch], batch_idx: int) -> None:
         torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
         optimizer: Any = self.optimizers()

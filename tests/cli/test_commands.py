@@ -1,0 +1,193 @@
+"""The command line, called as a user calls it: what it prints where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import vertebra
+from vertebra.cli.main import main
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def vertebra_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: Any) -> Ended:
+        monkeypatch.setattr("sys.argv", ["vertebra", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    return call
+
+
+def images(scenes: Path) -> Path:
+    return scenes / "regions" / "images" / "test"
+
+
+# --- what works ---------------------------------------------------------------------------------------------------------
+
+
+def test_version_and_help(vertebra_command: Command) -> None:
+    assert vertebra_command("--version").out.strip() == vertebra.__version__
+    shown = vertebra_command("--help").out
+    for command in ("demo", "train", "eval", "predict", "describe", "parts", "data"):
+        assert command in shown
+
+
+def test_one_line_trains_evaluates_and_predicts(vertebra_command: Command, scenes: Path, tmp_path: Path) -> None:
+    run, pictures = tmp_path / "cells", tmp_path / "pictures"
+    ended = vertebra_command(
+        "train", "--data", scenes / "boxes", "--task", "detect", "--backbone", "mobilenetv2_035", "--pretrained", "false",
+        "--neck", "fpn", "--decoder", "retinanet", "--epochs", 1, "--batch-size", 6, "--image-size", "48x64", "--out", run,
+        "train.workers=0",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert "random" in ended.err, "a run says from which weights it starts"
+    ended = vertebra_command("eval", run, "--split", "test", "--json")
+    scores = json.loads(ended.out)
+    assert {"detect/map", "detect/map_50"} <= set(scores), "one JSON object, keys branch/metric, and nothing else"
+    ended = vertebra_command("predict", run, images(scenes), "--out", pictures, "--json", "--threshold", 0.0)
+    found = json.loads(ended.out)
+    assert len(found) == len(list(pictures.iterdir())) == 5 and "5 pictures" in ended.err
+    assert set(found[0]) == {"image", "height", "width", "detect"} and (found[0]["height"], found[0]["width"]) == (
+        48,
+        64,
+    )
+    again = vertebra_command("predict", run, images(scenes), "--out", pictures)
+    assert again.code == 0 and len(list(pictures.iterdir())) == 10, "pictures are not overwritten"
+    assert "neck fpn" in vertebra_command("describe", run).out
+
+
+def test_a_config_with_overrides(
+    vertebra_command: Command, three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "farm.yaml").write_text(yaml.safe_dump(three_branches))
+    ended = vertebra_command(
+        "train", "farm.yaml", "train.epochs=1", "train.lr=0.002", "--seed", 4, "--out", "runs/farm"
+    )
+    assert ended.code == 0, ended.err
+    kept = yaml.safe_load(Path("runs/farm/config.yaml").read_text())
+    assert (kept["train"]["epochs"], kept["train"]["lr"], kept["train"]["seed"]) == (1, 0.002, 4)
+    assert "branch regions" in vertebra_command("describe", "farm.yaml").out
+    done = vertebra_command("train", "--resume", "runs/farm")
+    assert done.code == 2 and "1 epoch" in done.err
+
+
+def test_eval_shows_a_table(vertebra_command: Command, finished: Path) -> None:
+    lines = vertebra_command("eval", finished, "--split", "val").out.splitlines()
+    assert any(line.startswith("animal/accuracy ") for line in lines)
+
+
+def test_json_of_every_task(vertebra_command: Command, finished: Path, scenes: Path) -> None:
+    (result,) = json.loads(vertebra_command("predict", finished, sorted(images(scenes).iterdir())[0], "--json").out)
+    assert set(result) == {"image", "height", "width", "animal", "boxes", "regions"}
+
+
+def test_parts_are_listed(vertebra_command: Command) -> None:
+    everything = json.loads(vertebra_command("parts", "--json").out)
+    assert {part["name"] for part in everything["decoder"]} >= {"linear", "fcos", "retinanet", "unet"}
+    assert "fpn" in vertebra_command("parts", "necks").out
+    one = vertebra_command("parts", "retinanet").out
+    assert "paper: " in one and "options:" in one
+    assert "stride 32" in vertebra_command("parts", "resnet10t").out
+
+
+def test_anatomy_of_parts(vertebra_command: Command) -> None:
+    shown = vertebra_command("describe", "resnet10t", "--neck", "fpn", "--decoder", "fcos", "--json").out
+    assert json.loads(shown)["backbone"]["name"] == "resnet10t"
+
+
+def test_a_data_set_is_checked(vertebra_command: Command, scenes: Path) -> None:
+    report = vertebra_command("data", "check", scenes / "boxes", "--task", "detect")
+    assert report.code == 0 and "train" in report.out
+    assert "classes" in json.loads(
+        vertebra_command("data", "check", scenes / "boxes", "--task", "detect", "--json").out
+    )
+
+
+# --- what ends with one line --------------------------------------------------------------------------------------------
+
+
+BAD = {
+    "nothing to train on": (("train",), "give a config, or --data with --task"),
+    "a missing data set": (("train", "--data", "nowhere", "--task", "detect"), "nowhere"),
+    "an unknown task": (("train", "--data", ".", "--task", "detekt"), "did you mean 'detect'"),
+    "an unknown decoder": (
+        ("train", "--data", "{scenes}/boxes", "--task", "detect", "--pretrained", "false", "--decoder", "retinaet"),
+        "did you mean 'retinanet'",
+    ),
+    "an unknown backbone": (
+        ("train", "--data", "{scenes}/boxes", "--task", "detect", "--pretrained", "false", "--backbone", "resnet5"),
+        "did you mean 'resnet50'",
+    ),
+    "an unknown option of the recipe": (
+        ("train", "--data", "{scenes}/boxes", "--task", "detect", "train.epoch=3"),
+        "did you mean 'epochs'",
+    ),
+    "a wrong type": (("train", "--data", "{scenes}/boxes", "--task", "detect", "train.epochs=many"), "train.epochs"),
+    "a wrong type of option": (("train", "--epochs", "many"), "--epochs"),
+    "a wrong size": (("train", "--data", "{scenes}/boxes", "--task", "detect", "--image-size", "48by64"), "480x640"),
+    "a stray word": (("train", "--data", "{scenes}/boxes", "--task", "detect", "a=1", "b"), "'b' is neither"),
+    "a config that is missing": (("train", "none.yaml"), "none.yaml"),
+    "a run that is missing": (("train", "--resume", "nowhere"), "nowhere"),
+    "a model that is missing": (("eval", "nowhere"), "nowhere"),
+    "a split that is missing": (("eval", "{finished}", "--split", "tests"), "did you mean 'test'"),
+    "a device that is not there": (("eval", "{finished}", "--device", "quantum"), "quantum"),
+    "an image that is missing": (("predict", "{finished}", "none.jpg", "--json"), "none.jpg"),
+    "an image that is none": (("predict", "{finished}", "{finished}/config.yaml", "--json"), "config.yaml"),
+    "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER, or --json"),
+    "no batch": (("predict", "{finished}", "{scenes}", "--json", "--batch-size", "0"), "--batch-size"),
+    "an unknown part": (("parts", "retinane"), "did you mean 'retinanet'"),
+    "nothing to describe": (("describe",), "say what to describe"),
+    "a lone backbone": (("describe", "resnet18"), "--decoder"),
+    "an empty folder": (("data", "check", "{empty}", "--task", "detect"), "empty"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_with_one_line(
+    vertebra_command: Command, case: str, scenes: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    arguments, wanted = BAD[case]
+    places = {"scenes": scenes, "finished": finished, "empty": tmp_path / "empty"}
+    ended = vertebra_command(*(argument.format(**places) for argument in arguments))
+    assert ended.code == 2, ended
+    assert wanted in ended.err and "Traceback" not in ended.err
+    assert not (tmp_path / "runs").exists(), "nothing is left behind"
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["vertebra", "eval", "nowhere", "--debug"])
+    with pytest.raises(vertebra.errors.VertebraError):
+        main()
+
+
+def test_unreadable_images_of_a_folder_are_named_and_skipped(
+    vertebra_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    ended = vertebra_command("predict", finished, tmp_path, "--json")
+    assert ended.code == 0 and len(json.loads(ended.out)) == 1
+    assert "bad.png" in ended.err and "1 of 2 images were skipped" in ended.err

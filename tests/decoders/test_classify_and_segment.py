@@ -1,0 +1,104 @@
+"""The contract of all decoders, and the classifier's and the segmenters' own rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from vertebra.decoders import DECODERS
+from vertebra.decoders.deeplabv3plus import DeepLabV3Plus
+from vertebra.decoders.linear import Linear, valid_mean
+from vertebra.decoders.unet import UNet
+from vertebra.decoders.upsample import Upsample
+from vertebra.errors import ConfigError, JointError
+from vertebra.features import Features, FeatureSpec, Frame, Level
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.testing import check_decoder, made_features
+from vertebra.testing.synthetic import made_labels
+
+PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32)), vector=48)
+FLAT = FeatureSpec((Level(32, 16),))
+CLASSES = ("a", "b", "c")
+SEGMENTERS = (Upsample, UNet, DeepLabV3Plus)
+
+CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
+    *((name, {}, PYRAMID, True) for name in DECODERS),
+    *((name, {}, PYRAMID, False) for name in ("linear", "upsample", "unet", "deeplabv3plus")),
+    ("linear", {"hidden": [32, 16], "dropout": 0.5, "pool": "average", "label_smoothing": 0.1}, PYRAMID, True),
+    ("linear", {}, FLAT, True),
+    ("upsample", {"mode": "transpose", "channels": 16, "to_stride": 2}, FLAT, True),
+    ("unet", {"channels": [48, 32, 16], "dropout": 0.2}, PYRAMID, True),
+    ("deeplabv3plus", {"separable": False, "low_level_channels": 8, "channels": 16}, PYRAMID, True),
+    *((name, {}, FLAT, True) for name in ("retinanet", "fcos", "upsample")),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "spec", "exclusive"), CASES)
+def test_holds_the_contract(name: str, options: dict[str, Any], spec: FeatureSpec, exclusive: bool) -> None:
+    part = DECODERS[name]
+    labels = made_labels(part.task, 3, exclusive)
+    check_decoder(lambda joint, own: part(joint, own, **options), spec, labels)
+
+
+@pytest.mark.parametrize("part", SEGMENTERS)
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_probabilities_have_the_canvas_size(part: type, exclusive: bool) -> None:
+    decoder = part(PYRAMID, SegmentLabels(CLASSES, exclusive=exclusive)).eval()
+    features = made_features(PYRAMID, (97, 65))
+    with torch.no_grad():
+        probabilities = decoder.decode(decoder(features), features.frame).probabilities
+    assert probabilities.shape == (2, 3, 97, 65)
+    assert bool(((probabilities >= 0) & (probabilities <= 1)).all())
+    sums = probabilities.sum(1)
+    assert torch.allclose(sums, torch.ones_like(sums)) is exclusive
+
+
+@pytest.mark.parametrize("part", SEGMENTERS)
+def test_every_pixel_comes_from_its_own_place(part: type) -> None:
+    """What changes at the top left of all maps changes the logits there, and not at the far end."""
+    torch.manual_seed(2)
+    spec = FeatureSpec((Level(16, 4), Level(16, 8), Level(16, 16)))
+    decoder = part(spec, SegmentLabels(CLASSES)).eval()
+    before = made_features(spec, (256, 256))
+    maps = tuple(values.clone() for values in before.maps)
+    for values in maps:
+        values[..., 0, 0] += 10
+    after = Features(maps, before.vector, before.frame)
+    with torch.no_grad():
+        change = (decoder(after).logits - decoder(before).logits).abs().amax(dim=(0, 1))
+    assert float(change[:4, :4].max()) > 1e-3 and float(change[-8:, -8:].max()) == 0
+
+
+def test_a_classifier_pools_over_the_image_and_not_over_padding() -> None:
+    maps = torch.zeros(2, 1, 2, 4)
+    maps[:, :, :, 2:] = 100
+    maps[:, :, :, :2] = 4
+    frame = Frame((16, 32), torch.tensor([[16, 16], [9, 32]]))
+    torch.testing.assert_close(valid_mean(maps, 8, frame), torch.tensor([[4.0], [52.0]]))
+
+
+def test_a_classifier_reads_what_it_says() -> None:
+    labels = ClassifyLabels(CLASSES)
+    own, pooled = Linear(PYRAMID, labels), Linear(PYRAMID, labels, pool="average")
+    assert (own.uses_vector, own.uses_maps, pooled.uses_vector, pooled.uses_maps) == (True, False, False, True)
+    assert own.classifier.in_features == 48 and pooled.classifier.in_features == 40
+    wide = Linear(PYRAMID, labels, hidden=[7, 5])
+    assert [layer.out_features for layer in wide.layers if isinstance(layer, torch.nn.Linear)] == [7, 5]
+
+
+def test_what_does_not_fit_is_refused_with_the_cure() -> None:
+    with pytest.raises(JointError, match="pool: average"):
+        Linear(FLAT, ClassifyLabels(CLASSES), pool="vector")
+    for part in (UNet, DeepLabV3Plus):
+        with pytest.raises(JointError, match="simple_pyramid"):
+            part(FLAT, SegmentLabels(CLASSES))
+    with pytest.raises(ConfigError, match="'channels' needs 3 numbers here, one a finer level, got 2"):
+        UNet(PYRAMID, SegmentLabels(CLASSES), channels=[8, 8])
+    with pytest.raises(ConfigError, match="one exclusive class leaves nothing to decide"):
+        Linear(PYRAMID, ClassifyLabels(("a",)))
+    for segmenter in SEGMENTERS:
+        with pytest.raises(ConfigError, match="one exclusive class leaves nothing to decide"):
+            segmenter(PYRAMID, SegmentLabels(("a",)))
