@@ -50,7 +50,7 @@ def test_each_training_scene_is_labelled_for_one_task_only(scenes: Path) -> None
         return {path.stem for path in scenes.glob(pattern)}
 
     classes = stems("animals/train/*/*.png")
-    boxes = {stem for stem in stems("boxes/JPEGImages/*.png") if stem.startswith("train")}
+    boxes = {stem for stem in stems("boxes/JPEGImages/*.png") if stem.startswith("boxes")}
     masks = stems("regions/images/train/*.png")
     assert (len(classes), len(boxes), len(masks)) == (12, 12, 12)
     assert not classes & boxes and not boxes & masks and not classes & masks

@@ -28,7 +28,7 @@ def test_a_run_is_a_folder_that_explains_itself(finished: Path) -> None:
         "config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "report.html",
     }  # fmt: skip
     config = yaml.safe_load((finished / "config.yaml").read_text())
-    assert config["model"]["branches"]["regions"]["classes"][0] == "ground", "classes come from the data"
+    assert config["model"]["branches"]["regions"]["classes"][0] == "background", "classes come from the data"
     assert config["train"]["resize"] == "letterbox"
     with (finished / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -12,7 +12,7 @@ from PIL import Image
 from vertebra.demo.animals import ANIMALS
 from vertebra.demo.scenes import Scene, SceneStyle, draw_scene
 
-BACKGROUND = "ground"
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def write_scenes(root: Path, counts: SceneCounts, seed: int = 0, style: SceneSty
         for number in range(getattr(counts, name)):
             scene = draw_scene([seed, *name.encode(), number], number % len(ANIMALS), style)
             split = name if name in ("val", "test") else "train"
-            stem = f"{split}_{name}_{number:04d}"
+            stem = f"{name}_{number:04d}"
             if name == "classes" or split != "train":
                 _save(scene.image, root / "animals" / split / scene.main / f"{stem}.png")
             if name == "boxes" or split != "train":

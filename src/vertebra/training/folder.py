@@ -22,24 +22,26 @@ CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 
 
-def new_folder(path: Path) -> Path:
-    """Makes a run folder.
+def refuse_taken(path: Path) -> None:
+    """A run folder must be new or empty.
 
     Raises:
         RunError: there is something in it already.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if _taken(path):
         raise RunError(
             f"{path} exists, and a run is never overwritten; choose another --out, or go on with --resume {path}"
         )
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+
+
+def _taken(path: Path) -> bool:
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
 def free_folder(path: Path) -> Path:
     """The path itself if it is free, else the first of ``path-2``, ``path-3`` … that is."""
     candidate, number = path, 1
-    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+    while _taken(candidate):
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate

@@ -58,7 +58,9 @@ class ProgressDisplay(pl.Callback):
         if self.progress is None or not isinstance(module, TrainingModule) or trainer.sanity_checking:
             return
         self.console.print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {headline(module)}", highlight=False
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {headline(module)}",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:

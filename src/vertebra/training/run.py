@@ -18,7 +18,7 @@ from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
 from vertebra.training.evaluation import evaluate_loader
-from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, new_folder
+from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.report import write_report
@@ -59,17 +59,16 @@ def train_raw(
 ) -> Path:
     """Like `train`, from plain values with ``key=value`` overrides."""
     config = Config.from_raw(override(raw, overrides), where)
+    folder = free_folder(Path("runs") / next(iter(config.model.branches))) if out is None else out
+    refuse_taken(folder)
     opened = open_split(config, "train")
     config = complete(config, opened)
-    folder = (
-        new_folder(out)
-        if out is not None
-        else new_folder(free_folder(Path("runs") / next(iter(config.model.branches))))
-    )
+    val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
+    folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
     (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
-    _run(config, model, opened, folder, resume=False)
+    _run(config, model, opened, val, folder, resume=False)
     return folder
 
 
@@ -83,7 +82,7 @@ def resume_run(folder: Path) -> Path:
         )
     config = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
-    _run(config, model, open_split(config, "train"), folder, resume=True)
+    _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resume=True)
     return folder
 
 
@@ -114,9 +113,8 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
     return build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
 
 
-def _run(config: Config, model: VisionModel, opened: Opened, folder: Path, *, resume: bool) -> None:
+def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, *, resume: bool) -> None:
     recipe = config.train
-    val = open_split(config, "val")
     _say(*opened.notes, *val.notes, f"backbone: {model.backbone.origin}")
     data = RunData(model, recipe, opened.sources, val.sources)
     pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
@@ -129,6 +127,8 @@ def _run(config: Config, model: VisionModel, opened: Opened, folder: Path, *, re
             trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
         except Interrupted:
             raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
+    if not module.losses:
+        _say(f"nothing left to train: all {recipe.epochs} epochs are done")
     _say(*data.notes())
     if trainer.is_global_zero:
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]

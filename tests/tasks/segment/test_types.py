@@ -99,16 +99,16 @@ def test_colours_lie_where_the_mask_is() -> None:
     mask[100:200, 100:300] = 1
     picture = np.asarray(SegmentPrediction(mask, LABELS).draw(Image.new("RGB", (400, 400))))
     assert picture.shape[0] > 400  # the legend
-    assert picture[150, 200].tolist() == [round(level / 2) for level in colour(1)]
+    assert picture[150, 200].tolist() == [round(level / 2) for level in colour(0)]
     assert picture[300, 200].tolist() == [0, 0, 0]  # the background stays as it is
-    assert picture[100, 200].tolist() == [round(0.8 * level + 51) for level in colour(1)]
+    assert picture[100, 200].tolist() == [round(0.8 * level + 51) for level in colour(0)]
 
 
 def test_overlapping_classes_blend() -> None:
     layers = np.zeros((3, 400, 400), dtype=bool)
     layers[1:, 50:350, 50:350] = True
     picture = np.asarray(SegmentPrediction(layers, OVERLAPPING).draw(Image.new("RGB", (400, 400))))
-    assert picture[200, 200].tolist() == pytest.approx(np.asarray(colour(1)) / 4 + np.asarray(colour(2)) / 2, abs=1)
+    assert picture[200, 200].tolist() == pytest.approx(np.asarray(colour(0)) / 4 + np.asarray(colour(1)) / 2, abs=1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (1, 900), (900, 1)])

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vertebra.errors import DataError
-from vertebra.tasks.palette import colour
+from vertebra.tasks.palette import Colour, colour
 from vertebra.tasks.picture import BRIGHT, enlarge, fit_text, line_width, text_size, text_width, with_strip, write
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ LEGEND_ENTRIES = 12
 def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Image.Image:
     """The picture under its classes' colours, with a legend of the classes that occur and their shares.
 
-    A class that is called "background" is left unpainted.
+    A class that is called "background" is left unpainted and takes no colour, so that the classes after it have the
+    colours that they have in a branch without it.
 
     Args:
         prediction: what to show.
@@ -41,7 +42,7 @@ def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Im
     edge_width = max(1, line_width(canvas) // 2)
     for class_id in _shown_classes(prediction):
         region = _enlarged(prediction.region(class_id), canvas.size)
-        ink = np.asarray(colour(class_id), dtype=np.float32)
+        ink = np.asarray(_colour(prediction, class_id), dtype=np.float32)
         painted[region] = (1 - OPACITY) * painted[region] + OPACITY * ink
         painted[_edge(region, edge_width)] = 0.8 * ink + 0.2 * 255
     return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), prediction)
@@ -51,8 +52,16 @@ def _shown_classes(prediction: SegmentPrediction) -> list[int]:
     """Ids of the classes that occur, the background left out; the largest first, so that small ones stand on top."""
     share = prediction.share
     classes = prediction.spec.classes
-    shown = [i for i, name in enumerate(classes) if share[name] > 0 and name.strip("_ ").casefold() != "background"]
+    shown = [i for i, name in enumerate(classes) if share[name] > 0 and not _is_background(name)]
     return sorted(shown, key=lambda i: -share[classes[i]])
+
+
+def _is_background(name: str) -> bool:
+    return name.strip("_ ").casefold() == "background"
+
+
+def _colour(prediction: SegmentPrediction, class_id: int) -> Colour:
+    return colour(class_id - sum(map(_is_background, prediction.spec.classes[:class_id])))
 
 
 def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -95,6 +104,8 @@ def _with_legend(picture: Image.Image, prediction: SegmentPrediction) -> Image.I
     for left, line, text, class_id in placed:
         middle = picture.height + margin / 2 + row * (line + 0.5)
         if class_id >= 0:
-            draw.rectangle((left, middle - size * 0.4, left + size * 0.8, middle + size * 0.4), fill=colour(class_id))
+            draw.rectangle(
+                (left, middle - size * 0.4, left + size * 0.8, middle + size * 0.4), fill=_colour(prediction, class_id)
+            )
         write(draw, (left + (size * 1.2 if class_id >= 0 else 0), middle), text, size, BRIGHT)
     return whole
