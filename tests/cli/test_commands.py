@@ -119,9 +119,8 @@ def test_anatomy_of_parts(vertebra_command: Command) -> None:
 def test_a_data_set_is_checked(vertebra_command: Command, scenes: Path) -> None:
     report = vertebra_command("data", "check", scenes / "boxes", "--task", "detect")
     assert report.code == 0 and "train" in report.out
-    assert "classes" in json.loads(
-        vertebra_command("data", "check", scenes / "boxes", "--task", "detect", "--json").out
-    )
+    shown = json.loads(vertebra_command("data", "check", scenes / "boxes", "--task", "detect", "--json").out)
+    assert shown["format"] == "voc" and shown["splits"]["test"]["images"] == 5
 
 
 # --- what ends with one line --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,3 +130,14 @@ def test_the_average_follows_slowly_and_copies_counters() -> None:
 def test_seeds_mix_all_numbers() -> None:
     assert len({draw_seed(a, b) for a in range(10) for b in range(10)}) == 100
     assert draw_seed(1, 2) == draw_seed(1, 2)
+
+
+@pytest.mark.parametrize(("scaler", "limit"), [(None, 5.0), (SimpleNamespace(get_scale=lambda: 1024.0), 5120.0)])
+def test_float16_gradients_are_clipped_at_their_own_scale(scaler: Any, limit: float) -> None:
+    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32))
+    module = TrainingModule(model, TrainConfig(), pretrained=False)
+    module._trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler))
+    limits: list[float] = []
+    module.clip_gradients = lambda optimizer, value, kind: limits.append(value)
+    module._clip(None)
+    assert limits == [limit]

@@ -11,7 +11,7 @@ from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Regions
 from vertebra.layers.resample import upsample_to_canvas
-from vertebra.losses.segmentation import pixel_terms
+from vertebra.losses.segmentation import exclusive_terms, overlapping_terms
 from vertebra.losses.term import Term
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
@@ -57,11 +57,11 @@ class SegmentDecoder(Decoder):
         return SegmentOutputs(self.classifier(self.maps(features)))
 
     def loss(self, features: Features, targets: SegmentTargets) -> tuple[dict[str, Term], SegmentOutputs]:
-        """Cross entropy and Dice at the canvas' own size."""
+        """Cross entropy and the logarithmic Dice loss at the canvas' own size."""
         outputs = self(features)
         logits = upsample_to_canvas(outputs.logits.float(), self.stride, features.frame.canvas)
-        labels = self.labels
-        return pixel_terms(logits, targets.masks, labels.ignore_index, labels.exclusive), outputs
+        terms = exclusive_terms if self.labels.exclusive else overlapping_terms
+        return terms(logits, targets.masks, self.labels.ignore_index), outputs
 
     def decode(self, outputs: SegmentOutputs, frame: Frame) -> SegmentDecoded:
         """Probabilities at the canvas' own size: softmax for exclusive classes, sigmoid for others."""

@@ -62,9 +62,8 @@ class TrainingModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": course}
 
     def on_train_epoch_start(self) -> None:
-        last = (
-            self.current_epoch + 1 == self.recipe.epochs
-        )  # is evaluated always, so that a run never ends without a score
+        # the last epoch is evaluated always, so that a run never ends without a score
+        last = self.current_epoch + 1 == self.recipe.epochs
         self.trainer.check_val_every_n_epoch = 1 if last else self.recipe.evaluate_every
 
     def training_step(self, step: Sequence[Batch], batch_idx: int) -> None:
@@ -81,14 +80,20 @@ class TrainingModule(pl.LightningModule):
                 total = torch.stack([self._weight(name) * value for name, value in scaled.items()]).sum()
                 self.manual_backward(total * self.trainer.world_size)
         if self._sound(losses, step):
-            if self.recipe.clip_norm is not None:
-                self.clip_gradients(optimizer, self.recipe.clip_norm, "norm")
+            self._clip(optimizer)
             optimizer.step()
             if self.average is not None:
                 self.average.update(self.model)
         optimizer.zero_grad(set_to_none=True)
         course: Any = self.lr_schedulers()
         course.step()
+
+    def _clip(self, optimizer: Any) -> None:
+        """Cuts the gradients' norm; those of float16 are still multiplied with the loss' scale here."""
+        if self.recipe.clip_norm is not None:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            scale = 1.0 if scaler is None else scaler.get_scale()
+            self.clip_gradients(optimizer, self.recipe.clip_norm * scale, "norm")
 
     def _weight(self, name: str) -> float:
         return self.model.branch(name.partition("/")[0]).weight
@@ -137,7 +142,8 @@ class TrainingModule(pl.LightningModule):
         Raises:
             RunError: ten such steps in a row.
         """
-        self.losses = {name: float(value) for name, value in losses.items()}
+        values = torch.stack(list(losses.values())).tolist() if losses else []
+        self.losses = dict(zip(losses, values, strict=True))
         unsound = [name for name, value in self.losses.items() if not math.isfinite(value)]
         anywhere = _sum_over_processes(torch.tensor(float(len(unsound)), device=self.device))
         self.unsound_steps = self.unsound_steps + 1 if anywhere > 0 else 0

@@ -1,0 +1,89 @@
+"""What the documents promise is there: commands parse, configs are valid, snippets name what exists, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+import vertebra
+from vertebra.cli.main import app
+from vertebra.config import Config, override
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/concepts.md")
+]
+
+
+def blocks(language: str) -> Iterator[Any]:
+    for page in PAGES:
+        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.S)):
+            yield pytest.param(text, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("text", blocks("bash"))
+def test_commands_parse(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    group: Any = typer.main.get_command(app)
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        if ">" in words:
+            words = words[: words.index(">")]
+        if words[:1] != ["vertebra"]:
+            continue
+        command, rest = group, words[1:]
+        while hasattr(command, "commands"):
+            command, rest = command.commands[rest[0]], rest[1:]
+        with command.make_context("vertebra", list(rest)) as context:
+            assert context.params
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_configs_are_valid(text: str) -> None:
+    raw = yaml.safe_load(text)
+    Config.from_raw(raw, "docs")
+    Config.from_raw(override(raw, ["train.epochs=5", "model.backbone.name=resnet18"]), "docs")
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_snippets_name_what_exists(text: str) -> None:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "vertebra":
+            assert hasattr(vertebra, node.attr), f"vertebra.{node.attr}"
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_korean_readme_has_the_same_commands() -> None:
+    def code(name: str, language: str) -> list[str]:
+        found = re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+        return [re.sub(r"\s*#.*", "", text) for text in found]
+
+    for language in ("bash", "python", "yaml"):
+        assert code("README.md", language) == code("README.ko.md", language)
+
+
+def test_the_catalogue_is_up_to_date(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    target = tmp_path / "parts.md"
+    subprocess.run([sys.executable, ROOT / "scripts" / "write_parts_catalogue.py", target], check=True)
+    names = re.findall(r"^### `(.+?)`", target.read_text(encoding="utf-8"), re.M)
+    shown = re.findall(r"^### `(.+?)`", (ROOT / "docs" / "parts.md").read_text(encoding="utf-8"), re.M)
+    assert names == shown, "run: make docs"
