@@ -105,3 +105,19 @@ def test_a_linear_branch_reads_the_embedding_unless_parts_stand_before_it() -> N
     assert not encoded.branch("classify").decoder.uses_vector
     features = encoded.eval().features(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert features.vector is None, "an embedding that nobody asked for must not be computed"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.b", "take letters"),
+        ("a/b", "take letters"),
+        ("", "take letters"),
+        ("keys", "'keys_branch'"),
+        ("image", "own"),
+    ],
+)
+def test_names_that_no_branch_can_have(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_model("resnet10t", branches={name: {"decoder": "linear", "classes": ["a", "b"]}})
+    create_model("resnet10t", branches={"고양이-1": {"decoder": "linear", "classes": ["a", "b"]}})

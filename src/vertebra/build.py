@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
@@ -114,6 +115,7 @@ def build(
     tasks = {name: _task(name, branch) for name, branch in config.branches.items()}
     if not tasks:
         raise ConfigError("a model needs at least one branch")
+    _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
     plan = Plan(size, cast(Mode, resize or default_resize(tasks.values())))
     objects = objects or {}
@@ -133,6 +135,21 @@ def build(
     _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
     plain = None if objects else config.model_dump(mode="json")
     return VisionModel(backbone, branches, plan, shared=shared, config=plain)
+
+
+def _check_names(branches: Iterable[str]) -> None:
+    """A branch's name is a module's name, a key of a prediction, and the first part of ``branch/metric``."""
+    for name in branches:
+        taken = hasattr(nn.ModuleDict(), name) or name in ("image", "height", "width")
+        if taken or not re.fullmatch(r"[^\W\d][\w-]*", name):
+            raise ConfigError(
+                f"'{name}' cannot be a branch's name"
+                + (
+                    f" (it has a meaning of its own); '{name}_branch' could"
+                    if taken
+                    else "; take letters, digits, _ and -"
+                )
+            )
 
 
 def _backbone(config: PartConfig, size: tuple[int, int], pretrained: bool) -> Any:

@@ -125,7 +125,7 @@ class TrainConfig(_Strict):
         clip_norm: the gradient's norm is cut to this; null for no clipping.
         accumulate: batches before the weights move.
         ema: decay of the moving average of the weights, which is what is evaluated and kept; null for none.
-        precision: "auto" (mixed where the device gains from it: bfloat16, or float16 on a GPU without it), "32", "bf16-mixed" or "16-mixed".
+        precision: "auto" (mixed where the device gains from it), "32", "bf16-mixed" or "16-mixed".
         best: the metric that picks the best weights ("boxes/map"); left out, the mean of the branches' main metrics.
         patience: evaluations without a better one after which training stops; null for never.
         evaluate_every: epochs between evaluations.

@@ -10,7 +10,7 @@ import typer
 DEFAULT_PARTS: dict[str, dict[str, str]] = {
     "classify": {"decoder": "linear"},
     "detect": {"neck": "fpn", "decoder": "retinanet"},
-    "segment": {"encoder": "aspp", "decoder": "deeplabv3plus"},
+    "segment": {"neck": "fpn", "decoder": "unet"},
 }
 
 
