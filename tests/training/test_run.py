@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +161,19 @@ def test_patience_ends_a_run_that_gets_no_better(three_branches: dict[str, Any],
 
 def test_interruption_is_no_error_of_the_house() -> None:
     assert not issubclass(Interrupted, vertebra.VertebraError)
+
+
+def test_two_processes_share_one_run(three_branches: dict[str, Any], tmp_path: Path) -> None:
+    """Lightning starts the second process itself; it must take the first one's folder, and write nothing of its own."""
+    config = copy.deepcopy(three_branches)
+    config["train"].update(epochs=1, accelerator="cpu", devices=2)
+    (tmp_path / "farm.yaml").write_text(yaml.safe_dump(config))
+    command = [str(Path(sys.executable).with_name("vertebra")), "train", "farm.yaml"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["animal"]
+    assert ended.stderr.count("run folder runs/animal") == 1
+    vertebra.load(tmp_path / "runs" / "animal")
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0 and (tmp_path / "runs" / "animal-2" / "model.safetensors").exists()

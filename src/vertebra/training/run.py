@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
@@ -25,6 +27,8 @@ from vertebra.training.report import write_report
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.step import TrainingModule
 from vertebra.weights.model_file import load, model_path
+
+FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
 
 
 def train(
@@ -59,17 +63,40 @@ def train_raw(
 ) -> Path:
     """Like `train`, from plain values with ``key=value`` overrides."""
     config = Config.from_raw(override(raw, overrides), where)
-    folder = free_folder(Path("runs") / next(iter(config.model.branches))) if out is None else out
-    refuse_taken(folder)
+    folder = _choose_folder(out, next(iter(config.model.branches)))
     opened = open_split(config, "train")
     config = complete(config, opened)
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
-    folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
-    (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+    if _is_first_process():
+        folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
+        (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+        os.environ[FOLDER_VARIABLE] = str(folder)
     _run(config, model, opened, val, folder, resume=False)
     return folder
+
+
+def _is_first_process() -> bool:
+    """Whether this is the only process of a run or the first of several."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+def _choose_folder(out: Path | None, branch: str) -> Path:
+    """A run's folder. The first process chooses it; those that Lightning starts for it take the same.
+
+    Raises:
+        RunError: there is something in the folder already.
+        ConfigError: this is a further process of a run that was started from outside, without a folder.
+    """
+    if _is_first_process():
+        folder = free_folder(Path("runs") / branch) if out is None else out
+        refuse_taken(folder)
+        return folder
+    started = os.environ.get(FOLDER_VARIABLE)
+    if out is None and started is None:
+        raise ConfigError("name the run folder (--out) where several processes are started from outside")
+    return Path(started) if out is None and started is not None else Path(str(out))
 
 
 def resume_run(folder: Path) -> Path:
@@ -143,11 +170,8 @@ def _was_pretrained(config: Config) -> bool:
 
 def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], branch_count: int) -> pl.Trainer:
     """Lightning's trainer for a recipe."""
-    several = (isinstance(recipe.devices, list) and len(recipe.devices) > 1) or (
-        recipe.devices not in (1, "1") and torch.cuda.device_count() > 1
-    )
     strategy: str = recipe.strategy
-    if strategy == "auto" and (several or recipe.num_nodes > 1):
+    if strategy == "auto" and (_device_count(recipe) > 1 or recipe.num_nodes > 1):
         strategy = "ddp_find_unused_parameters_true" if branch_count > 1 else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return pl.Trainer(
@@ -166,6 +190,18 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], branch_count
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+def _device_count(recipe: TrainConfig) -> int:
+    """How many devices of one machine a run uses, as far as it matters whether it is more than one."""
+    if isinstance(recipe.devices, list):
+        return len(recipe.devices)
+    text = str(recipe.devices)
+    if text.isdigit():
+        return int(text)
+    if "," in text:
+        return len([part for part in text.split(",") if part.strip()])
+    return torch.cuda.device_count() if recipe.accelerator in ("auto", "gpu", "cuda") else 1
 
 
 def choose_precision(recipe: TrainConfig) -> str:
@@ -231,5 +267,6 @@ def _silence() -> None:
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)
+    if _is_first_process():
+        for line in lines:
+            print(line, file=sys.stderr)
