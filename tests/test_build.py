@@ -121,3 +121,63 @@ def test_names_that_no_branch_can_have(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create_model("resnet10t", branches={name: {"decoder": "linear", "classes": ["a", "b"]}})
     create_model("resnet10t", branches={"고양이-1": {"decoder": "linear", "classes": ["a", "b"]}})
+
+
+def test_wishes_that_make_no_sense_together() -> None:
+    for parts, message in (
+        ({"decoder": "unet", "resize": "centre_crop"}, "only classification"),
+        ({"decoder": "fcos", "exclusive": False}, "'exclusive' means nothing for task 'detect'"),
+        ({"decoder": {"name": "linear", "dropout": 2}}, "'dropout' must be from 0 to 1, got 2"),
+        ({"decoder": {"name": "linear", "hidden": [8, -1]}}, "'hidden' must be 1 or more, got -1"),
+        ({"decoder": {"name": "unet", "channels": [-8, 8, 8]}}, "'channels' must be 1 or more"),
+        ({"decoder": {"name": "deeplabv3plus", "low_level_channels": 0}}, "'low_level_channels' must be 1 or more"),
+        ({"decoder": "linear", "classes": "dog"}, "must be a list of names, got the text 'dog'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            create_model("resnet10t", **{"classes": ["a", "b"], **parts})
+    with pytest.raises(ConfigError, match="wrap it: vertebra.as_backbone"):
+        create_model(torch.nn.Conv2d(3, 8, 1), decoder="linear", classes=["a", "b"])
+    with pytest.raises(ConfigError, match="built for 224x224, got a canvas of 448x448"):
+        create_model(
+            {"name": "visformer_tiny", "image_size": [224, 224]}, decoder="linear", classes=["a", "b"], image_size=448
+        )
+
+
+def test_only_detections_are_read_as_boxes() -> None:
+    branches = {
+        "animal": {"decoder": "linear", "classes": ["a", "b"]},
+        "boxes": {"decoder": "fcos", "classes": ["a"], "on": "animal"},
+    }
+    with pytest.raises(ConfigError, match="branch 'boxes': decoder 'fcos' reads no boxes; leave 'on' out"):
+        create_model("resnet10t", branches=branches)
+
+
+def test_a_detector_wishes_coarser_levels_of_its_own_neck() -> None:
+    strides = (
+        create_model("resnet10t", neck="fpn", decoder="retinanet", classes=["a"]).branch("detect").neck.out_spec.strides
+    )
+    assert strides == (4, 8, 16, 32, 64, 128)
+    chosen = {"name": "fpn", "extra_levels": 0}
+    plain = create_model("resnet10t", neck=chosen, decoder="retinanet", classes=["a"])
+    assert plain.branch("detect").neck.out_spec.strides == (4, 8, 16, 32)
+    segmenter = create_model("resnet10t", neck="fpn", decoder="unet", classes=["a", "b"])
+    assert segmenter.branch("segment").neck.out_spec.strides == (4, 8, 16, 32)
+
+
+def test_models_may_share_a_backbone() -> None:
+    first = create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=64)
+    second = create_model(first.backbone, decoder="unet", classes=["a", "b"], image_size=64)
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    assert set(first(images)) == {"classify"} and set(second(images)) == {"segment"}
+
+
+def test_decoders_of_ones_own_in_branches() -> None:
+    from vertebra.decoders.linear import Linear
+
+    model = create_model("resnet10t", branches={"x": {"decoder": partial(Linear, dropout=0.0), "classes": ["a", "b"]}})
+    assert model.branch("x").task == "classify"
+
+
+def test_many_classes_do_not_collide_with_the_ignored_value() -> None:
+    model = create_model("resnet10t", decoder="unet", classes=[f"c{index}" for index in range(300)])
+    assert model.branch("segment").labels.ignore_index == 65535

@@ -106,3 +106,33 @@ def test_files_that_are_no_config(tmp_path: Path) -> None:
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="a config is a mapping"):
         read_raw(broken)
+
+
+def test_numbers_are_written_as_people_write_them(tmp_path: Path) -> None:
+    assert override({}, ["train.lr=1e-4", "train.weight_decay=5E-2", "a=1e", "b=e5"]) == {
+        "train": {"lr": 1e-4, "weight_decay": 0.05}, "a": "1e", "b": "e5",
+    }  # fmt: skip
+    (tmp_path / "c.yaml").write_text("data: x\nmodel: {backbone: resnet10t, decoder: linear}\ntrain: {lr: 1e-4}\n")
+    assert Config.from_raw(read_raw(tmp_path / "c.yaml")).train.lr == 1e-4
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for wrong, message in (
+        (lambda: override({}, ["train.lr=[1,"]), "is no YAML value"),
+        (lambda: read_raw(tmp_path), "cannot be read"),
+        (lambda: Config.from_raw({"data": {"train": 5}, "model": {}}), "a path, or a mapping with 'path'; got 5"),
+        (
+            lambda: Config.from_raw(
+                {"data": "x", "model": {"backbone": "r", "decoder": "linear"}, "train": {"lr": float("inf")}}
+            ),
+            "train.lr",
+        ),
+        (
+            lambda: Config.from_raw(
+                {"data": "x", "model": {"backbone": "r", "branches": {"Animals": {"decoder": "linear", "wieght": 2}}}}
+            ),
+            "model.branches.Animals.wieght'.*Did you mean 'weight'",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            wrong()

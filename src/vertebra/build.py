@@ -14,13 +14,15 @@ from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError, JointError, UnknownName
 from vertebra.features import FeatureSpec
 from vertebra.model import Branch, VisionModel
-from vertebra.parts import check_options, find
+from vertebra.parts import check_options, describe, find
 from vertebra.preprocess.plan import Mode, Plan
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
 Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
 """A part by name, by name with options, or as an object: a module, or a callable that is given the incoming spec."""
+
+BYTE = 255  # classes up to this many leave 255 free, which masks commonly have for pixels that do not count
 
 
 @dataclass
@@ -94,6 +96,8 @@ def _take_objects(raw: dict[str, Any]) -> dict[str, Any]:
         for kind in ("neck", "encoder", "decoder"):
             take(branch, kind, f"branches.{name}.{kind}")
         if branch.get("classes") is not None:
+            if isinstance(branch["classes"], str):
+                raise ConfigError(f"classes must be a list of names, got the text '{branch['classes']}'")
             branch["classes"] = list(branch["classes"])
     return objects
 
@@ -112,16 +116,30 @@ def build(
         objects: parts given as objects, by path ("branches.boxes.neck").
         pretrained: False builds without reading the backbone's pretrained weights (they are loaded afterwards).
     """
-    tasks = {name: _task(name, branch) for name, branch in config.branches.items()}
+    objects = objects or {}
+    tasks = {name: _task(branch, objects.get(f"branches.{name}.decoder")) for name, branch in config.branches.items()}
     if not tasks:
         raise ConfigError("a model needs at least one branch")
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
     plan = Plan(size, cast(Mode, resize or default_resize(tasks.values())))
-    objects = objects or {}
+    if plan.mode == "centre_crop" and set(tasks.values()) != {"classify"}:
+        raise ConfigError(
+            "resize 'centre_crop' leaves out an image's rim; only classification can do with it. Take letterbox"
+        )
     backbone = objects.get("backbone")
     if backbone is None:
         backbone = _backbone(config.backbone, size, pretrained)
+    if not isinstance(getattr(backbone, "out_spec", None), FeatureSpec):
+        raise ConfigError(
+            f"the backbone {type(backbone).__name__} has no out_spec; wrap it: vertebra.as_backbone(module, spec)"
+        )
+    fixed = getattr(backbone, "fixed_size", None)
+    if fixed is not None and any(want > have for want, have in zip(size, fixed, strict=True)):
+        raise ConfigError(
+            f"backbone '{config.backbone.name}' is built for {fixed[0]}x{fixed[1]}, got a canvas of {size[0]}x{size[1]}; "
+            f"set image_size to {fixed[0]}x{fixed[1]}"
+        )
     spec: FeatureSpec = backbone.out_spec
     place = _Place(spec, f"backbone '{config.backbone.name}'{_reason(backbone)}", objects)
     shared: list[nn.Module] = []
@@ -178,8 +196,13 @@ def _settle(backbone: Any, decoders: list[Decoder], shared: bool) -> None:
         )
 
 
-def _task(name: str, branch: BranchConfig) -> str:
+def _task(branch: BranchConfig, decoder: Any) -> str:
     if branch.task is None:
+        if decoder is not None:
+            served = getattr(decoder, "task", None) or getattr(getattr(decoder, "func", None), "task", None)
+            if served is None:
+                raise ConfigError(f"say which task the decoder {branch.decoder.name} serves: task=...")
+            return str(served)
         return str(find("decoder", branch.decoder.name).task)
     get_task(branch.task)
     return branch.task
@@ -190,7 +213,7 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     if config.neck is not None or config.encoder is not None:
         # whoever puts a neck or an encoder before a decoder wants its maps read, not the backbone's own embedding
         place.spec = replace(place.spec, vector=None)
-    neck = None if config.neck is None else _part(place, "neck", config.neck, f"{path}.neck")
+    neck = None if config.neck is None else _part(place, "neck", _neck_config(place, config, path), f"{path}.neck")
     encoder = None if config.encoder is None else _part(place, "encoder", config.encoder, f"{path}.encoder")
     _check_task(name, task, place.objects.get(f"{path}.decoder"), config.decoder.name)
     labels = label_spec(name, task, config)
@@ -198,11 +221,27 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     assert isinstance(decoder, Decoder)
     if neck is not None and decoder.uses_maps:
         _restrict(neck, encoder, decoder)
+    if config.on is not None and decoder.needs != "boxes":
+        raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads no boxes; leave 'on' out")
     if decoder.needs == "boxes" and config.on is None:
         raise ConfigError(
             f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME"
         )
     return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, on=config.on)
+
+
+def _neck_config(place: _Place, config: BranchConfig, path: str) -> PartConfig:
+    """A branch's neck with what its decoder wishes of it, where the user has said nothing and the neck has the option.
+
+    An encoder between them works on the deepest level, so that a decoder's wishes do not reach beyond one.
+    """
+    assert config.neck is not None
+    if config.encoder is not None or f"{path}.neck" in place.objects:
+        return config.neck
+    decoder = place.objects.get(f"{path}.decoder") or find("decoder", config.decoder.name)
+    known = {option.name for option in describe("neck", config.neck.name).options}
+    wishes = {name: value for name, value in getattr(decoder, "neck_options", {}).items() if name in known}
+    return PartConfig(name=config.neck.name, **{**wishes, **config.neck.options})
 
 
 def _check_task(name: str, task: str, given: Any, decoder: str) -> None:
@@ -232,7 +271,11 @@ def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
         raise ConfigError(f"branch '{name}' needs its class names: classes=[...]")
     kind = get_task(task).labels
     known = {entry.name for entry in fields(kind)}
-    extra = {"exclusive": config.exclusive} if "exclusive" in known else {}
+    if "exclusive" not in known and not config.exclusive:
+        raise ConfigError(f"branch '{name}': 'exclusive' means nothing for task '{task}'; leave it out")
+    extra: dict[str, Any] = {"exclusive": config.exclusive} if "exclusive" in known else {}
+    if "ignore_index" in known and len(config.classes) > BYTE:
+        extra["ignore_index"] = 2**16 - 1
     return kind(classes=tuple(config.classes), **extra)
 
 

@@ -9,6 +9,8 @@ A file may use short forms; `Config.from_raw` writes them out:
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +25,7 @@ SPLITS = ("train", "val", "test")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class PartConfig(BaseModel):
@@ -254,7 +256,13 @@ def expand_data(raw: Any, where: str) -> Any:
 
 def _expand_sources(raw: Any) -> Any:
     sources = raw if isinstance(raw, Sequence) and not isinstance(raw, str) else [raw]
-    return [{"path": str(source)} if isinstance(source, str | Path) else source for source in sources]
+    expanded = [{"path": str(source)} if isinstance(source, str | Path) else source for source in sources]
+    for source in expanded:
+        if not isinstance(source, Mapping):
+            raise ConfigError(
+                f"a source of data is a path, or a mapping with 'path'; got {json.dumps(source, default=str)}"
+            )
+    return expanded
 
 
 def read_raw(path: Path) -> dict[str, Any]:
@@ -264,9 +272,11 @@ def read_raw(path: Path) -> dict[str, Any]:
         ConfigError: no such file, no YAML, or no mapping.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
@@ -294,5 +304,21 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
                 raise ConfigError(f"override '{assignment}': '{parent}' is no mapping")
             place[parent] = dict(inner)
             place = place[parent]
-        place[last] = yaml.safe_load(text)
+        try:
+            place[last] = _read_yaml(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"override '{assignment}': '{text}' is no YAML value") from None
     return result
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML as its version 1.2 has it, where 1e-3 is a number; PyYAML's 1.1 wants 1.0e-3."""
+
+
+_Yaml.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Yaml)  # a SafeLoader: nothing in the text is executed

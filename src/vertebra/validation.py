@@ -62,7 +62,7 @@ def _plain(value: Any) -> Any:
 def _translate(error: ValidationError, model: type[BaseModel], path: str) -> ConfigError:
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    location = tuple(part for part in first["loc"] if not _is_union_label(part))
+    location = _own_path(first["loc"])
     where = ".".join([path, *(str(part) for part in location)]) if path else ".".join(map(str, location))
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         parent = ".".join(where.split(".")[:-1]) or "the config"
@@ -75,7 +75,13 @@ def _translate(error: ValidationError, model: type[BaseModel], path: str) -> Con
 
 
 def _same_place(problem: Any, location: tuple[Any, ...]) -> bool:
-    return tuple(part for part in problem["loc"] if not _is_union_label(part)) == location
+    return _own_path(problem["loc"]) == location
+
+
+def _own_path(location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A location without pydantic's names of union members; below 'branches' any name is the user's own."""
+    places = zip((None, *location), location, strict=False)
+    return tuple(part for before, part in places if before == "branches" or not _is_union_label(part))
 
 
 def _is_union_label(part: Any) -> bool:

@@ -41,7 +41,9 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
         ) from error
 
 
-def load_local(body: nn.Module, name: str, path: str | Path, in_channels: int) -> LoadReport:
+def load_local(
+    body: nn.Module, name: str, path: str | Path, in_channels: int, norm_eps: float | None = None
+) -> LoadReport:
     """Loads a file in timm's or torchvision's key names, whichever fits better.
 
     The first convolution is fitted to another number of channels the way timm does it.
@@ -50,12 +52,19 @@ def load_local(body: nn.Module, name: str, path: str | Path, in_channels: int) -
         WeightsError: the file cannot be read, or nothing in it fits.
     """
     given = read_state_dict(path)
-    renamed = to_timm(name, given)
+    renamed = to_timm(name, given) if norm_eps is None else to_timm(name, given, norm_eps)
     own = body.state_dict()
     state = given
     if renamed is not None and len(own.keys() & renamed.keys()) > len(own.keys() & given.keys()):
         state = renamed
-    return load_matching(body, _fit_first(body, state, in_channels), source=path)
+    try:
+        fitted = _fit_first(body, state, in_channels)
+    except (NotImplementedError, AssertionError):  # timm fits 3 channels to any number, and nothing else
+        raise WeightsError(
+            f"{path}: its first convolution has another number of channels, and only that of 3 can be fitted to "
+            f"{in_channels}; give weights for {in_channels} or 3 channels"
+        ) from None
+    return load_matching(body, fitted, source=path)
 
 
 def _fit_first(body: nn.Module, state: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:

@@ -29,7 +29,8 @@ class TimmBackbone(nn.Module):
         freeze: the first this many stages, as timm counts them (2 on a ResNet: stem and first stage), or "all", do not
             learn; their BatchNorm statistics stay too.
         output_stride: 8 or 16: dilation instead of further strides, where timm supports it.
-        norm_eps: eps of all BatchNorm layers, for weights that were trained with another one.
+        norm_eps: eps of all BatchNorm layers, for weights that were trained with another one than timm's (files in
+            torchvision's names bring theirs).
         taps: which of timm's feature maps, by index; by default the last one at each stride from 2 on, and of a plain
             vision transformer the last one.
         image_size: (height, width) of the canvas, for families that are built for one size.
@@ -77,7 +78,7 @@ class TimmBackbone(nn.Module):
         self.body = _create(name, pretrained is True, arguments)
         self.load_report = None
         if isinstance(pretrained, str):
-            self.load_report = load_local(self.body, architecture, pretrained, in_channels)
+            self.load_report = load_local(self.body, architecture, pretrained, in_channels, norm_eps)
         self.pretrained = pretrained is not False
         self.origin = _origin(name, pretrained, self.load_report)
         if norm_eps is not None:
@@ -87,6 +88,7 @@ class TimmBackbone(nn.Module):
         self._read_info(alignment, taps, image_size, size_multiple)
         self._keep_normalisation()
         self.compute_vector, self.compute_maps = True, bool(self.taps)
+        self._asked = (False, False)
         self._frozen_norms: list[nn.Module] = []
 
     def _read_info(
@@ -105,7 +107,8 @@ class TimmBackbone(nn.Module):
             self.fixed_size = image_size
         elif alignment.kind in ("sized", "native"):
             self.fixed_size = native
-        _check_size(self.name, alignment, self.fixed_size, image_size, coarsest)
+        if image_size != native:
+            _check_size(self.name, alignment, self.fixed_size, image_size, coarsest)
         self.size_multiple = multiple or (1 if alignment.kind in ("any", "sized", "native", "refused") else coarsest)
         forward = inspect.signature(self.body.forward_intermediates).parameters  # type: ignore[arg-type]
         one_stride = len({stage.stride for stage in self.stages}) == 1
@@ -119,13 +122,15 @@ class TimmBackbone(nn.Module):
             self.register_buffer(key, 255.0 * torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
 
     def settle(self, *, vector: bool, maps: bool) -> None:
-        """Says what will be asked of this backbone, once: it computes and trains no more than that.
+        """Says what will be asked of this backbone: it computes and trains no more than that. Of several models on one
+        backbone each adds its own wishes.
 
         Args:
             vector: whether the embedding is asked for.
             maps: whether the feature maps are.
         """
-        self.compute_vector, self.compute_maps = vector, maps and bool(self.taps)
+        self._asked = (vector or self._asked[0], maps or self._asked[1])
+        self.compute_vector, self.compute_maps = self._asked[0], self._asked[1] and bool(self.taps)
         used = parameters_used(self.body, self._run, self._probe_images())
         frozen = self._frozen_parameters()
         for name, parameter in self.body.named_parameters():
@@ -184,6 +189,10 @@ class TimmBackbone(nn.Module):
         """Pads at the right and bottom with the mean colour, which is 0 after normalisation."""
         height, width = images.shape[-2:]
         if self.fixed_size is not None:
+            if height > self.fixed_size[0] or width > self.fixed_size[1]:
+                raise ConfigError(
+                    f"backbone '{self.name}' is built for {self.fixed_size[0]}x{self.fixed_size[1]}, got {height}x{width}"
+                )
             return F.pad(images, (0, self.fixed_size[1] - width, 0, self.fixed_size[0] - height))
         if self.size_multiple == 1:
             return images
@@ -223,7 +232,7 @@ def _alignment(name: str, size_multiple: int | None) -> Alignment:
 def _create(name: str, hub: bool, arguments: dict[str, Any]) -> nn.Module:
     try:
         return create(name, hub=hub, **arguments)
-    except (TypeError, NotImplementedError, AssertionError) as error:
+    except (TypeError, ValueError, RuntimeError, NotImplementedError, AssertionError) as error:
         options = {key: value for key, value in arguments.items() if key not in ("num_classes", "in_chans")}
         raise ConfigError(
             f"backbone '{name}' cannot be built with {options}: {error or 'not supported by timm'}"
@@ -268,4 +277,4 @@ def _origin(name: str, pretrained: bool | str, report: Any) -> str:
         return f"timm's pretrained weights of '{name}'"
     if pretrained:
         return f"weights of '{name}' from {pretrained}: {report.summary()}"
-    return f"'{name}' from random weights (no pretraining)"
+    return f"'{name}' from random weights; for pretrained ones set pretrained: true"

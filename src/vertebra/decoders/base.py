@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import nn
@@ -27,6 +28,7 @@ class Decoder(nn.Module, ABC):
         terms: the names of all loss terms that `loss` gives, always the same ones.
         paper: the paper or specification that it follows.
         needs: "boxes" for a decoder that reads another branch's boxes (``on: boxes``); None otherwise.
+        neck_options: what a neck of its own branch is given where the user has said nothing of it.
         reads: indices of the levels that this decoder, as built, reads; None for all.
         uses_vector: whether this decoder, as built, reads `Features.vector`.
         uses_maps: whether this decoder, as built, reads `Features.maps`.
@@ -36,6 +38,7 @@ class Decoder(nn.Module, ABC):
     terms: ClassVar[tuple[str, ...]]
     paper: ClassVar[str] = ""
     needs: ClassVar[str | None] = None
+    neck_options: ClassVar[Mapping[str, Any]] = {}
     reads: tuple[int, ...] | None = None
     uses_vector: bool = False
     uses_maps: bool = True

@@ -11,6 +11,7 @@ from vertebra.decoders.segment_head import SegmentDecoder
 from vertebra.errors import JointError
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
+from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import upsample_like
 from vertebra.layers.width import fitting_channels
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -42,9 +43,16 @@ class DeepLabV3Plus(SegmentDecoder):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(in_spec, labels)
+        check_limits("decoder 'deeplabv3plus'", least=0, most=1, dropout=dropout)
+        check_limits("decoder 'deeplabv3plus'", least=1, channels=channels, low_level_channels=low_level_channels)
         fine = [index for index, stride in enumerate(in_spec.strides[:-1]) if stride in (4, 8)]
         if not fine or in_spec.strides[-1] <= in_spec.strides[fine[0]]:
-            raise JointError("a level at stride 4 or 8", "Add neck 'simple_pyramid'.")
+            raise JointError(
+                "a level at stride 4 or 8",
+                "Add neck 'simple_pyramid'."
+                if len(set(in_spec.strides)) == 1
+                else "Take decoder 'unet', which needs none.",
+            )
         self.fine = fine[0]
         self.reads = (self.fine, len(in_spec.levels) - 1)
         self.ratio = in_spec.ratio(len(in_spec.levels) - 1, self.fine)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,7 @@ class FCOS(Decoder):
 
     task: ClassVar[str] = "detect"
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "centerness")
+    neck_options: ClassVar[Mapping[str, Any]] = {"extra_levels": 2}  # P6 and P7, for large objects
     paper: ClassVar[str] = (
         "Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, arXiv 1904.01355"
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError, JointError
 from vertebra.features import Features, FeatureSpec, Frame, Regions
+from vertebra.layers.limits import check_limits
 from vertebra.losses.classification import binary_cross_entropy, cross_entropy
 from vertebra.losses.term import Term
 from vertebra.tasks.classify.labels import ClassifyLabels
@@ -50,6 +51,8 @@ class Linear(Decoder):
         pool: Literal["auto", "vector", "average"] = "auto",
     ) -> None:
         super().__init__(in_spec, labels)
+        check_limits("decoder 'linear'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
+        check_limits("decoder 'linear'", least=1, hidden=min(hidden or [1]))
         if labels.exclusive and labels.class_count < 2:
             raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set exclusive: false")
         self.uses_vector = pool == "vector" or (pool == "auto" and in_spec.vector is not None)

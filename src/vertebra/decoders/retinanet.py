@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,6 +65,7 @@ class RetinaNet(Decoder):
 
     task: ClassVar[str] = "detect"
     terms: ClassVar[tuple[str, ...]] = ("classification", "box")
+    neck_options: ClassVar[Mapping[str, Any]] = {"extra_levels": 2}  # P6 and P7, for large objects
     paper: ClassVar[str] = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002"
 
     def __init__(

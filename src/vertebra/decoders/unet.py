@@ -11,6 +11,7 @@ from vertebra.decoders.segment_head import SegmentDecoder
 from vertebra.errors import ConfigError, JointError
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import upsample_like
 from vertebra.layers.width import fitting_channels
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -39,6 +40,8 @@ class UNet(SegmentDecoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_spec, labels)
+        check_limits("decoder 'unet'", least=0, most=1, dropout=dropout)
+        check_limits("decoder 'unet'", least=1, channels=min(channels or [1]))
         strides = in_spec.strides
         self.used = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n] != strides[n + 1]]
         if len(self.used) < 2:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vertebra.decoders.segment_head import SegmentDecoder
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import upsample
 from vertebra.layers.width import fitting_channels
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -56,6 +57,8 @@ class Upsample(SegmentDecoder):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(in_spec, labels)
+        check_limits("decoder 'upsample'", least=0, most=1, dropout=dropout)
+        check_limits("decoder 'upsample'", least=1, channels=channels, to_stride=to_stride)
         deepest = in_spec.levels[-1]
         width = channels or fitting_channels(in_spec)
         self.reads = (len(in_spec.levels) - 1,)

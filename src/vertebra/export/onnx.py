@@ -31,18 +31,18 @@ def output_names(model: VisionModel, batch: Tensor, sizes: Tensor) -> list[str]:
     return [f"{name}/{field}" for name, own in decoded.items() for field in own._fields]
 
 
-def export_onnx(model: VisionModel, path: Path, *, channels: int = 3, dynamic_size: bool = False) -> Path:
+def export_onnx(model: VisionModel, path: Path, *, dynamic_size: bool = False) -> Path:
     """Writes the graph of `VisionModel.forward`: canvases to decoded outputs, for any batch size.
 
     Inputs: ``images`` (N, C, H, W) uint8 and ``sizes`` (N, 2) int64; outputs are named ``branch/field``.
 
     Args:
         path: the file to write.
-        channels: channels of the images.
         dynamic_size: leave the canvas' height and width free too, where the architecture allows it.
     """
     model = model.cpu().eval()
     height, width = model.plan.size
+    channels: int = model.backbone.in_channels  # type: ignore[assignment]
     images = torch.zeros(2, channels, height, width, dtype=torch.uint8)
     sizes = torch.tensor([[height, width]] * 2)
     names = output_names(model, images, sizes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vertebra.geometry.box_coding import encode_distances
 from vertebra.geometry.boxes import box_area
-from vertebra.matching.iou import Match, real_objects
+from vertebra.matching.iou import Match, each_image
 
 
 def size_ranges(strides: Sequence[int], factor: float = 8.0) -> list[tuple[float, float]]:
@@ -48,20 +48,20 @@ def match_by_location(
         count: (N,) int64, how many of the M are real.
         radius: a location is near an object's centre if it is within this many strides of it along both axes.
     """
-    if boxes.shape[1] == 0:
-        nothing = torch.zeros(len(boxes), len(points), dtype=torch.bool, device=boxes.device)
-        return Match(nothing, nothing, nothing.long())
-    objects, crowds = real_objects(crowd, count)
     stride = torch.tensor(strides, dtype=boxes.dtype, device=boxes.device)[levels]
     lower, upper = torch.tensor(size_ranges(strides), dtype=boxes.dtype, device=boxes.device)[levels].unbind(-1)
-    distances = encode_distances(boxes[:, :, None], points)
-    inside = distances.amin(dim=-1) > 0
-    reach = distances.amax(dim=-1)
-    center = 0.5 * (boxes[..., :2] + boxes[..., 2:])
-    near = (points - center[:, :, None]).abs().amax(dim=-1) < radius * stride
-    fits = inside & near & (reach >= lower) & (reach <= upper) & objects[..., None]
-    area = torch.where(fits, box_area(boxes)[..., None], float("inf"))
-    smallest, index = area.min(dim=1)
-    positive = smallest < float("inf")
-    ignored = ~positive & (inside & crowds[..., None]).any(dim=1)
-    return Match(positive, ignored, torch.where(positive, index, 0))
+
+    def one(own: Tensor, objects: Tensor, crowds: Tensor) -> Match:
+        distances = encode_distances(own[:, None], points)
+        inside = distances.amin(dim=-1) > 0
+        reach = distances.amax(dim=-1)
+        center = 0.5 * (own[:, :2] + own[:, 2:])
+        near = (points - center[:, None]).abs().amax(dim=-1) < radius * stride
+        fits = inside & near & (reach >= lower) & (reach <= upper) & objects[:, None]
+        area = torch.where(fits, box_area(own)[:, None], float("inf"))
+        smallest, index = area.min(dim=0)
+        positive = smallest < float("inf")
+        ignored = ~positive & (inside & crowds[:, None]).any(dim=0)
+        return Match(positive, ignored, torch.where(positive, index, 0))
+
+    return each_image(one, boxes, crowd, count, len(points))

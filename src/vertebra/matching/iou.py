@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,20 +26,6 @@ class Match(NamedTuple):
     target: Tensor
 
 
-def real_objects(crowd: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Which entries of padded targets are objects to find, and which are crowds.
-
-    Args:
-        crowd: (N, M) bool.
-        count: (N,) int64, how many of the M are real.
-
-    Returns:
-        two (N, M) bool masks: objects, crowds.
-    """
-    real = torch.arange(crowd.shape[1], device=crowd.device) < count[:, None]
-    return real & ~crowd, real & crowd
-
-
 def match_by_iou(
     anchors: Tensor,
     boxes: Tensor,
@@ -55,12 +42,14 @@ def match_by_iou(
     An anchor answers for the object that it overlaps most if their IoU is at least ``foreground``; it finds nothing
     below ``background``, and is ignored in between. With two anchors and two objects and the IoUs
     ``[[0.7, 0.1], [0.2, 0.3]]`` (a row an anchor), the first anchor takes the first object; the second is below the
-    background threshold, but takes the second object all the same, because no anchor does better by that object: so
-    each object that overlaps any anchor is answered for.
+    background threshold, but takes the second object all the same, because no anchor does better by that object.
 
     That is ``fewest = 1``. An object the size of a cell or two still has one anchor where a large one has dozens, and
     a rare class of small objects is hardly learnt. A larger ``fewest`` marks that many of each object's best anchors,
-    as far as they overlap it by half of ``background``; each answers for the object that it overlaps most.
+    as far as they overlap it by half of ``background``; each answers for the object that it overlaps most. (So an
+    object beside another one that all its best anchors overlap more may have none.)
+
+    Images are matched one after the other: all at once would take gigabytes where one image is crowded.
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002; crowds as in COCO's evaluation;
     that anchors should be shared out by object was shown by Zhang et al., Bridging the Gap Between Anchor-based and
@@ -72,24 +61,47 @@ def match_by_iou(
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         foreground, background: the thresholds.
-        fewest: how many anchors at least answer for each object; 0 leaves all to the thresholds.
+        fewest: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the thresholds.
         crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
     """
+
+    def one(own: Tensor, objects: Tensor, crowds: Tensor) -> Match:
+        iou = pairwise_iou(own, anchors) * objects[:, None]
+        quality, index = iou.max(dim=0)
+        positive = quality >= foreground
+        if fewest:
+            values, places = iou.topk(min(fewest, len(anchors)), dim=1)
+            chosen = values >= background / 2
+            chosen = torch.cat([values[:, :1] > 0, chosen[:, 1:]], dim=1)
+            beyond = positive.new_zeros(len(anchors) + 1)  # takes what is not chosen
+            positive = positive | beyond.scatter(0, torch.where(chosen, places, len(anchors)).flatten(), True)[:-1]
+        part = pairwise_intersection(own, anchors) / box_area(anchors)
+        in_crowd = ((part > crowd_overlap) & crowds[:, None]).any(dim=0)
+        ignored = ~positive & ((quality >= background) | in_crowd)
+        return Match(positive, ignored, torch.where(positive, index, 0))
+
+    return each_image(one, boxes, crowd, count, len(anchors))
+
+
+def each_image(
+    match: Callable[[Tensor, Tensor, Tensor], Match], boxes: Tensor, crowd: Tensor, count: Tensor, candidates: int
+) -> Match:
+    """The matches of a batch, made image by image.
+
+    Args:
+        match: from an image's boxes (M, 4), which of them are objects to find (M,) and which are crowds (M,), to its
+            match over (A,).
+        boxes: (N, M, 4) xyxy, padded; M may be 0.
+        crowd: (N, M) bool.
+        count: (N,) int64, how many of the M are real.
+        candidates: A.
+    """
     if boxes.shape[1] == 0:
-        nothing = torch.zeros(len(boxes), len(anchors), dtype=torch.bool, device=boxes.device)
+        nothing = torch.zeros(len(boxes), candidates, dtype=torch.bool, device=boxes.device)
         return Match(nothing, nothing, nothing.long())
-    objects, crowds = real_objects(crowd, count)
-    iou = pairwise_iou(boxes, anchors) * objects[..., None]
-    quality, index = iou.max(dim=1)
-    positive = quality >= foreground
-    if fewest:
-        near = iou.topk(min(fewest, iou.shape[2]), dim=2).values
-        chosen = (iou >= near[..., -1:].clamp(min=background / 2)) | (iou == near[..., :1])
-        positive = positive | (chosen & (iou > 0)).any(dim=1)
-    part = pairwise_intersection(boxes, anchors) / box_area(anchors)
-    in_crowd = ((part > crowd_overlap) & crowds[..., None]).any(dim=1)
-    ignored = ~positive & ((quality >= background) | in_crowd)
-    return Match(positive, ignored, torch.where(positive, index, 0))
+    real = torch.arange(crowd.shape[1], device=crowd.device) < count[:, None]
+    matches = [match(*own) for own in zip(boxes, real & ~crowd, real & crowd, strict=True)]
+    return Match(*(torch.stack(values) for values in zip(*matches, strict=True)))
 
 
 def take(values: Tensor, match: Match) -> Tensor:

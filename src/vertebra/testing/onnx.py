@@ -27,7 +27,7 @@ def check_export(model: VisionModel, folder: Path, *, batch: int = 3, relative: 
     import onnxruntime
 
     channels = model.backbone.in_channels
-    path = export_onnx(model, folder / "model.onnx", channels=channels)  # type: ignore[arg-type]
+    path = export_onnx(model, folder / "model.onnx")  # type: ignore[arg-type]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

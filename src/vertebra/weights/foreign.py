@@ -14,7 +14,7 @@ State = dict[str, Tensor]
 TIMM_NORM_EPS = 1e-5
 
 
-def to_timm(architecture: str, state: Mapping[str, Tensor]) -> State | None:
+def to_timm(architecture: str, state: Mapping[str, Tensor], norm_eps: float = TIMM_NORM_EPS) -> State | None:
     """A state dict with torchvision's key names under timm's, or None where no table knows this architecture.
 
     Where torchvision trained with another eps in BatchNorm than timm's, the difference goes into the running variances,
@@ -22,10 +22,11 @@ def to_timm(architecture: str, state: Mapping[str, Tensor]) -> State | None:
 
     Args:
         architecture: the timm model's name without a weights' tag.
+        norm_eps: eps of the timm model's BatchNorm.
     """
-    for pattern, convert, norm_eps in _TABLES:
+    for pattern, convert, trained in _TABLES:
         if re.match(pattern, architecture):
-            return _shift_variances(convert(dict(state)), norm_eps - TIMM_NORM_EPS)
+            return _shift_variances(convert(dict(state)), trained - norm_eps)
     return None
 
 

@@ -76,6 +76,8 @@ def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
         config = model_config(header["model"], f"{path}: model")
         plan = Plan.from_dict(header["preprocess"])
         model = build(config, image_size=plan.size, resize=plan.mode, pretrained=False)
+    except KeyError as error:
+        raise WeightsError(f"{path}: its header has no {error}, so it is no whole model file") from None
     except VertebraError as error:
         raise WeightsError(f"{path}: the model in it cannot be built here: {error}") from error
     model.plan = plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vertebra.errors import ConfigError
 from vertebra.tasks.base import LabelSpec
 
 
@@ -19,3 +20,10 @@ class SegmentLabels(LabelSpec):
 
     exclusive: bool = True
     ignore_index: int = 255
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 <= self.ignore_index < self.class_count:
+            raise ConfigError(
+                f"ignore_index {self.ignore_index} is the id of class '{self.classes[self.ignore_index]}'; choose another"
+            )
