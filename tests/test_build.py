@@ -11,6 +11,7 @@ from vertebra import create_model
 from vertebra.encoders import ENCODERS
 from vertebra.errors import ConfigError, JointError, UnknownName
 from vertebra.necks import NECKS
+from vertebra.testing import made_targets
 
 CLASSES = ["dog", "cat"]
 
@@ -181,3 +182,23 @@ def test_decoders_of_ones_own_in_branches() -> None:
 def test_many_classes_do_not_collide_with_the_ignored_value() -> None:
     model = create_model("resnet10t", decoder="unet", classes=[f"c{index}" for index in range(300)])
     assert model.branch("segment").labels.ignore_index == 65535
+
+
+def test_a_shared_neck_makes_what_is_read() -> None:
+    model = create_model(
+        "resnet10t",
+        shared={"neck": "fpn"},
+        branches={"boxes": {"decoder": "retinanet", "classes": ["a"]}},
+        image_size=64,
+    )
+    images, sizes = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.tensor([[64, 64]] * 2)
+    terms, _ = model.loss(
+        images, sizes, {"boxes": (torch.arange(2), made_targets(model.branch("boxes").labels, (64, 64)))}
+    )
+    torch.stack([term.mean() for term in terms["boxes"].values()]).sum().backward()
+    assert not [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+
+
+def test_a_wrong_option_of_decoding_is_told_plainly() -> None:
+    with pytest.raises(ConfigError, match=r"post: 'post\.iou' must be between 0 and 1, got 2"):
+        create_model("resnet10t", decoder={"name": "fcos", "post": {"iou": 2}}, classes=["a"])

@@ -150,6 +150,8 @@ def build(
     branches = {
         name: _branch(replace(place), name, config.branches[name], tasks[name]) for name in _ordered(config.branches)
     }
+    if len(shared) == 1 and config.shared.neck is not None:
+        _restrict_shared(shared[0], list(branches.values()))
     _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
     plain = None if objects else config.model_dump(mode="json")
     return VisionModel(backbone, branches, plan, shared=shared, config=plain)
@@ -263,6 +265,18 @@ def _restrict(neck: nn.Module, encoder: nn.Module | None, decoder: Decoder) -> N
         # an encoder works on the deepest level and passes the others through at their places
         read = {level for level in read if level < len(given.levels)} | {len(given.levels) - 1}
     restrict(sorted(read))
+
+
+def _restrict_shared(neck: nn.Module, branches: Sequence[Branch]) -> None:
+    """Tells a neck before the fork which levels any of the branches reads, where that can be known."""
+    restrict = getattr(neck, "restrict", None)
+    read: set[int] = set()
+    for branch in branches:
+        if branch.neck is not None or branch.encoder is not None or branch.decoder.reads is None:
+            return
+        read |= set(branch.decoder.reads) if branch.decoder.uses_maps else set()
+    if restrict is not None and read:
+        restrict(sorted(read))
 
 
 def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:

@@ -69,6 +69,8 @@ def _translate(error: ValidationError, model: type[BaseModel], path: str) -> Con
         return UnknownName(f"option '{where}':", str(location[-1]), _known(model, location[:-1]) or [parent])
     if first["type"] == "missing":
         return ConfigError(f"'{where}' is missing")
+    if first["type"] == "value_error":  # a check of the schema's own, which says it all
+        return ConfigError(f"{where}: {str(first['msg']).removeprefix('Value error, ')}")
     shown = json.dumps(first["input"], default=str)
     wanted = [_WORDS.get(problem["type"], _wanted(problem)) for problem in problems if _same_place(problem, location)]
     return ConfigError(f"'{where}' must be {' or '.join(dict.fromkeys(wanted))}, got {shown}")

@@ -210,3 +210,19 @@ def test_a_module_of_any_origin_may_be_wrapped() -> None:
 
     spec = FeatureSpec((Level(8, 4), Level(16, 8)))
     check_backbone(as_backbone(Body(), spec, size_multiple=8))
+
+
+def test_weights_for_other_channels_are_refused_in_one_line(tmp_path: Path) -> None:
+    save_file(timm.create_model("resnet10t", in_chans=4).state_dict(), tmp_path / "four.safetensors")
+    with pytest.raises(WeightsError, match="only that of 3 can be fitted to 2; give weights for 2 or 3 channels"):
+        TimmBackbone("resnet10t", in_channels=2, pretrained=str(tmp_path / "four.safetensors"))
+
+
+def test_a_canvas_beyond_a_fixed_size_is_refused() -> None:
+    backbone = TimmBackbone("visformer_tiny", image_size=(224, 224))
+    with pytest.raises(ConfigError, match="built for 224x224, got 448x448"):
+        backbone(torch.zeros(1, 3, 448, 448, dtype=torch.uint8))
+
+
+def test_the_native_size_always_fits() -> None:
+    assert TimmBackbone("levit_128s", image_size=(224, 224)).fixed_size == (224, 224)

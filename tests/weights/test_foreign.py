@@ -55,3 +55,12 @@ def test_torchvision_vit_gives_the_same_logits() -> None:
 
 def test_an_architecture_without_a_table() -> None:
     assert to_timm("resnet18", {}) is None
+
+
+def test_the_eps_of_the_body_is_counted_once() -> None:
+    state = torchvision.models.mobilenet_v3_small(weights=None).state_dict()
+    name = "features.0.1.running_var"
+    own, same = (to_timm("mobilenetv3_small_100", state, eps) for eps in (1e-5, 1e-3))
+    assert own is not None and same is not None
+    assert float(own["bn1.running_var"][0]) == pytest.approx(float(state[name][0]) + 1e-3 - 1e-5)
+    assert float(same["bn1.running_var"][0]) == float(state[name][0])

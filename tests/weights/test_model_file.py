@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,11 @@ def test_a_model_of_objects_cannot_be_named_in_a_file(tmp_path: Path) -> None:
     model = vertebra.create_model("resnet10t", neck=FPN, decoder="unet", classes=["a", "b"], image_size=64)
     with pytest.raises(WeightsError, match="entry points"):
         vertebra.save(model, tmp_path / "x.safetensors")
+
+
+def test_changed_options_of_decoding_are_kept(tmp_path: Path) -> None:
+    detector = vertebra.create_model("resnet10t", decoder="fcos", classes=["a"], image_size=64)
+    decoder = detector.branch("detect").decoder
+    decoder.post = replace(decoder.post, iou=0.9, keep=30)
+    again = vertebra.load(vertebra.save(detector, tmp_path / "model.safetensors"))
+    assert again.branch("detect").decoder.post == decoder.post

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
+from vertebra.errors import ConfigError
 from vertebra.geometry.nms import onnx_translation_table
 from vertebra.model import VisionModel
 
@@ -39,7 +41,12 @@ def export_onnx(model: VisionModel, path: Path, *, dynamic_size: bool = False) -
     Args:
         path: the file to write.
         dynamic_size: leave the canvas' height and width free too, where the architecture allows it.
+
+    Raises:
+        ConfigError: the libraries for it are not installed.
     """
+    if importlib.util.find_spec("onnxscript") is None:
+        raise ConfigError("writing ONNX needs the extra 'export'; install it: pip install 'vertebra[export]'")
     model = model.cpu().eval()
     height, width = model.plan.size
     channels: int = model.backbone.in_channels  # type: ignore[assignment]

@@ -13,11 +13,9 @@ from torch.utils import _pytree as tree
 from vertebra.errors import DataError
 from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
-from vertebra.preprocess.images import apply, read_image
+from vertebra.preprocess.images import SUFFIXES, apply, read_image
 from vertebra.tasks import get_task
 from vertebra.tasks.detect.types import DetectPrediction
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 
 
 class Result(Mapping[str, Any]):
@@ -143,9 +141,9 @@ def list_images(images: Any) -> list[Any]:
         return [images]
     path = Path(images)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
         if not found:
-            raise DataError(f"{path}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+            raise DataError(f"{path}: no image in this folder (looked for {', '.join(sorted(SUFFIXES))})")
         return list(found)
     if not path.exists():
         raise DataError(f"{path}: no such image or folder")

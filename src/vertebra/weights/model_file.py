@@ -6,6 +6,8 @@ classes, and the preprocessing. Nothing in it is executed.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -56,7 +58,17 @@ def describe(model: VisionModel) -> dict[str, Any]:
             "this model was built from objects, and a file could not name its parts; "
             "offer them as entry points (group vertebra.necks and the like) and build by name"
         )
-    return {"format_version": FORMAT_VERSION, "model": model.config, "preprocess": model.plan.to_dict()}
+    return {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.plan.to_dict()}
+
+
+def _config(model: VisionModel) -> dict[str, Any]:
+    """The config as the model is now: options of decoding may have been changed since it was built."""
+    config = copy.deepcopy(dict(model.config or {}))
+    for name in model.branches:
+        post = getattr(model.branch(name).decoder, "post", None)
+        if dataclasses.is_dataclass(post) and not isinstance(post, type):
+            config["branches"][name]["decoder"]["post"] = dataclasses.asdict(post)
+    return config
 
 
 def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
