@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import types
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, create_model
 
@@ -121,9 +122,11 @@ def _keywords(part: type[Any]) -> dict[str, Any]:
 
 
 def _type_words(annotation: Any) -> str:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " | ".join(map(_type_words, get_args(annotation)))
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
-        return annotation.__name__
-    return re.sub(r"(typing|types|builtins|collections\.abc)\.", "", str(annotation)).replace("NoneType", "None")
+        return annotation.__name__.replace("NoneType", "None")
+    return re.sub(r"(typing|types|builtins|collections\.abc)\.", "", str(annotation))
 
 
 @cache
