@@ -21,15 +21,18 @@ def default(value: object) -> str:
     return f"`{json.dumps(value)}`"
 
 
+def escaped(text: str) -> str:
+    """A bar ends a table's cell, also inside code."""
+    return text.replace("|", "\\|")
+
+
 def section(part: Part) -> list[str]:
     lines = [f"### `{part.name}`" + (f" ({part.task})" if part.task else ""), "", part.summary, ""]
     if part.paper:
         lines += [f"Source: {part.paper}.", ""]
     if part.options:
         lines += ["| option | type | default |", "|---|---|---|"]
-        lines += [
-            f"| `{o.name}` | `{o.type}` | {default(o.default)} |".replace(" | None", " \\| None") for o in part.options
-        ]
+        lines += [f"| `{o.name}` | `{escaped(o.type)}` | {default(o.default)} |" for o in part.options]
         lines.append("")
     return lines
 
