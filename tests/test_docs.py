@@ -20,7 +20,15 @@ from vertebra.config import Config, override
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/concepts.md")
+    ROOT / name
+    for name in (
+        "README.md",
+        "README.ko.md",
+        "CONTRIBUTING.md",
+        "docs/tutorial.md",
+        "docs/concepts.md",
+        "docs/figures.md",
+    )
 ]
 
 
