@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vertebra import create_model
 from vertebra.parts import names
 from vertebra.testing import check_export
+from vertebra.testing.onnx import reorder_ties
 
 
 @pytest.mark.parametrize("decoder", names("decoder"))
@@ -34,3 +36,17 @@ def test_three_branches_export_as_one_file(tmp_path: Path) -> None:
         image_size=(64, 96),
     )
     check_export(model, tmp_path, batch=5)
+
+
+def test_boxes_that_tie_may_change_places_and_nothing_else() -> None:
+    names = ["b/boxes", "b/scores", "b/labels"]
+    expected = [np.array([[[0, 0, 1, 1], [5, 5, 9, 9.0]]]), np.array([[0.5, 0.5 - 1e-8]]), np.array([[0, 1]])]
+    swapped = [values[:, ::-1].copy() for values in expected]
+    reorder_ties(names, expected, swapped)
+    for left, right in zip(expected, swapped, strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-7)
+    wrong = [expected[0] + [[[0, 0, 0, 3.0]]], np.array([[0.5, 0.4]]), expected[2]]
+    kept = [values.copy() for values in wrong]
+    reorder_ties(names, expected, wrong)
+    for left, right in zip(kept, wrong, strict=True):
+        np.testing.assert_array_equal(left, right)

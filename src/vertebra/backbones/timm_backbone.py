@@ -14,7 +14,7 @@ from vertebra.backbones.alignment import Alignment
 from vertebra.backbones.catalogue import alignment_of, check_name, family_of
 from vertebra.backbones.pretrained import create, load_local
 from vertebra.backbones.reach import parameters_used
-from vertebra.errors import ConfigError
+from vertebra.errors import ConfigError, VertebraError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 
 
@@ -88,7 +88,6 @@ class TimmBackbone(nn.Module):
         self._read_info(alignment, taps, image_size, size_multiple)
         self._keep_normalisation()
         self.compute_vector, self.compute_maps = True, bool(self.taps)
-        self._asked = (False, False)
         self._frozen_norms: list[nn.Module] = []
 
     def _read_info(
@@ -122,15 +121,14 @@ class TimmBackbone(nn.Module):
             self.register_buffer(key, 255.0 * torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
 
     def settle(self, *, vector: bool, maps: bool) -> None:
-        """Says what will be asked of this backbone: it computes and trains no more than that. Of several models on one
-        backbone each adds its own wishes.
+        """Says what will be asked of this backbone, once: it computes and trains no more than that. So a backbone is of one
+        model at a time, the one that was built on it last.
 
         Args:
             vector: whether the embedding is asked for.
             maps: whether the feature maps are.
         """
-        self._asked = (vector or self._asked[0], maps or self._asked[1])
-        self.compute_vector, self.compute_maps = self._asked[0], self._asked[1] and bool(self.taps)
+        self.compute_vector, self.compute_maps = vector, maps and bool(self.taps)
         used = parameters_used(self.body, self._run, self._probe_images())
         frozen = self._frozen_parameters()
         for name, parameter in self.body.named_parameters():
@@ -232,6 +230,8 @@ def _alignment(name: str, size_multiple: int | None) -> Alignment:
 def _create(name: str, hub: bool, arguments: dict[str, Any]) -> nn.Module:
     try:
         return create(name, hub=hub, **arguments)
+    except VertebraError:
+        raise
     except (TypeError, ValueError, RuntimeError, NotImplementedError, AssertionError) as error:
         options = {key: value for key, value in arguments.items() if key not in ("num_classes", "in_chans")}
         raise ConfigError(

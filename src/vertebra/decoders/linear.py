@@ -81,7 +81,8 @@ class Linear(Decoder):
 
     def _pool(self, features: Features) -> Tensor:
         if self.uses_vector:
-            assert features.vector is not None
+            if features.vector is None:
+                raise RuntimeError("the backbone gives no embedding: another model was built on it after this one")
             return features.vector
         return valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
 

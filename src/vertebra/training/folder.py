@@ -120,7 +120,9 @@ class RunFolder(pl.Callback):
             total, count = self._loss_sums.get(name, (0.0, 0))
             self._loss_sums[name] = (total + value, count + 1)
         due = time.monotonic() - self._saved > self.save_every_seconds
-        if self.stopped_by_user or (due and not trainer.is_last_batch):
+        if trainer.is_last_batch:
+            return  # the epoch's evaluation belongs to it: the state is saved, and the run stopped, after that
+        if self.stopped_by_user or due:
             self.save(trainer)
         if self.stopped_by_user:
             raise Interrupted
@@ -135,6 +137,8 @@ class RunFolder(pl.Callback):
         if trainer.is_global_zero:
             write_table(self.path / METRICS, self.rows)
         self.save(trainer)
+        if self.stopped_by_user and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            raise Interrupted
 
     def _row(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, float]:
         losses = {f"train/{name}": total / count for name, (total, count) in self._loss_sums.items()}
