@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 import torchvision
 from torchvision.models.detection.backbone_utils import _mobilenet_extractor
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 import vertebra
 from benchmarks.measure import in_turns, show
@@ -48,7 +49,8 @@ def _ours(boxes: torch.Tensor) -> Callable[[], None]:
 
 
 def _theirs(boxes: torch.Tensor) -> Callable[[], None]:
-    backbone = _mobilenet_extractor(torchvision.models.mobilenet_v2(weights=None), True, 6)
+    body = torchvision.models.mobilenet_v2(weights=None)
+    backbone = _mobilenet_extractor(body, True, 6, [2, 3, 4], LastLevelP6P7(256, 256))
     model = torchvision.models.detection.RetinaNet(backbone, 2, min_size=SIZE[0], max_size=SIZE[1]).train()
     images = [torch.rand(3, *SIZE) for _ in range(BATCH)]
     targets = [{"boxes": each, "labels": torch.zeros(12, dtype=torch.int64)} for each in boxes]
