@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.layers.resample import crop, upsample, upsample_like, upsample_to_canvas
+from vertebra.layers.resample import crop, fit_to, upsample, upsample_like
 
 
 def test_nearest_repeats_each_cell_and_crops_right_and_bottom() -> None:
@@ -36,7 +36,7 @@ def test_cells_stay_over_their_pixels_where_resizing_would_move_them(canvas: tup
     rows = math.ceil(canvas[0] / stride)
     centres = (torch.arange(rows) + 0.5) * stride  # of each cell, in pixels
     logits = centres[None, None, :, None].expand(1, 1, rows, math.ceil(canvas[1] / stride))
-    out = upsample_to_canvas(logits, stride, canvas)
+    out = fit_to(logits, canvas, stride)
     assert out.shape[-2:] == canvas
     pixels = torch.arange(canvas[0]) + 0.5
     inner = (pixels >= centres[0]) & (pixels <= centres[-1])
@@ -50,7 +50,7 @@ class ToCanvas(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         coarse = images[..., ::8, ::8]
         fine = images[..., ::4, ::4]
-        return upsample_to_canvas(upsample_like(coarse, fine, 2) + fine, 4, (images.shape[-2], images.shape[-1]))
+        return fit_to(upsample_like(coarse, fine, 2) + fine, (images.shape[-2], images.shape[-1]), 4)
 
 
 @pytest.mark.parametrize("canvas", [(97, 65), (64, 64), (40, 41)])

@@ -14,6 +14,7 @@ from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
 from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import upsample_like
 from vertebra.layers.width import fitting_channels
+from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
 
 
@@ -25,6 +26,8 @@ class DeepLabV3Plus(SegmentDecoder):
         low_level_channels: to how many channels the fine level is reduced, so that it does not outweigh the deep one.
         separable: depthwise-separable convolutions.
         dropout: before the logits.
+        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
+        loss: which losses are summed.
     """
 
     paper: ClassVar[str] = (
@@ -41,8 +44,10 @@ class DeepLabV3Plus(SegmentDecoder):
         low_level_channels: int = 48,
         separable: bool = True,
         dropout: float = 0.1,
+        auxiliary: float = 0.0,
+        loss: SegmentLoss = DEFAULT_LOSS,
     ) -> None:
-        super().__init__(in_spec, labels)
+        super().__init__(in_spec, labels, loss=loss)
         check_limits("decoder 'deeplabv3plus'", least=0, most=1, dropout=dropout)
         check_limits("decoder 'deeplabv3plus'", least=1, channels=channels, low_level_channels=low_level_channels)
         fine = [index for index, stride in enumerate(in_spec.strides[:-1]) if stride in (4, 8)]
@@ -62,6 +67,7 @@ class DeepLabV3Plus(SegmentDecoder):
         self.reduce = ConvNormAct(in_spec.channels[self.fine], low_level_channels, 1)
         self.join = nn.Sequential(block(in_spec.levels[-1].channels + low_level_channels, width), block(width, width))
         self.finish(width, dropout)
+        self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
         """Deep meaning and fine detail at the fine level's size."""

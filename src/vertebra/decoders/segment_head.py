@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError
-from vertebra.features import Features, FeatureSpec, Frame, Regions
-from vertebra.layers.resample import upsample_to_canvas
-from vertebra.losses.segmentation import exclusive_terms, overlapping_terms
+from vertebra.features import Features, FeatureSpec, Frame, Level, Regions
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.limits import check_limits
+from vertebra.layers.resample import Fit, fit_to
+from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.losses.term import Term
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
@@ -26,27 +28,59 @@ class SegmentOutputs(NamedTuple):
 
 
 class SegmentDecoder(Decoder):
-    """A decoder whose `maps` give one map of a certain width and stride; a 1x1 convolution makes logits of it.
+    """A decoder whose `maps` give one map of a certain width and stride; a convolution makes logits of it.
 
-    Subclasses set ``stride`` and call `finish` with the width of what `maps` gives.
+    Subclasses set ``stride`` and ``reads``, call `finish` with the width of what `maps` gives, and, where they offer it,
+    `add_auxiliary`.
+
+    Args:
+        loss: which losses are summed.
+        fit: how logits are laid over the canvas; see `vertebra.layers.resample.Fit`.
     """
 
     task: ClassVar[str] = "segment"
-    terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "dice")
     labels: SegmentLabels
     stride: int
 
-    def __init__(self, in_spec: FeatureSpec, labels: SegmentLabels) -> None:
+    def __init__(
+        self, in_spec: FeatureSpec, labels: SegmentLabels, *, loss: SegmentLoss = DEFAULT_LOSS, fit: Fit = "stride"
+    ) -> None:
         super().__init__(in_spec, labels)
         in_spec.require_levels()
         if labels.exclusive and labels.class_count < 2:
             raise ConfigError(
                 "one exclusive class leaves nothing to decide; add the background as a class, or set exclusive: false"
             )
+        loss.check(labels)
+        self.losses = loss
+        self.fit: Fit = fit
+        self.terms = loss.terms
+        self.auxiliary: AuxiliaryHead | None = None
 
-    def finish(self, width: int, dropout: float) -> None:
+    def finish(self, width: int, dropout: float, kernel_size: int = 1) -> None:
         """Adds the last layer."""
-        self.classifier = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(width, self.labels.class_count, 1))
+        self.classifier = nn.Sequential(
+            nn.Dropout2d(dropout), nn.Conv2d(width, self.labels.class_count, kernel_size, padding=kernel_size // 2)
+        )
+
+    def add_auxiliary(self, weight: float, level: int | None = None) -> None:
+        """Adds a small head of its own on one level, whose cross entropy helps the backbone to learn. Nothing if weight is 0.
+
+        Call it after ``reads`` is set.
+
+        Args:
+            weight: factor of its loss; the papers have 0.4.
+            level: index of the level; None: the second deepest, or the only one.
+        """
+        check_limits(f"decoder '{type(self).__name__.lower()}'", least=0, auxiliary=weight)
+        if weight == 0:
+            return
+        count = len(self.in_spec.levels)
+        place = max(0, count - 2) if level is None else level
+        self.auxiliary = AuxiliaryHead(self.in_spec.levels[place], place, self.labels.class_count, weight)
+        self.terms = (*self.terms, "auxiliary")
+        if self.reads is not None:
+            self.reads = tuple(sorted({*self.reads, place}))
 
     @abstractmethod
     def maps(self, features: Features) -> Tensor:
@@ -57,13 +91,41 @@ class SegmentDecoder(Decoder):
         return SegmentOutputs(self.classifier(self.maps(features)))
 
     def loss(self, features: Features, targets: SegmentTargets) -> tuple[dict[str, Term], SegmentOutputs]:
-        """Cross entropy and the logarithmic Dice loss at the canvas' own size."""
+        """The chosen losses at the canvas' own size, and the auxiliary head's cross entropy where there is one."""
         outputs = self(features)
-        logits = upsample_to_canvas(outputs.logits.float(), self.stride, features.frame.canvas)
-        terms = exclusive_terms if self.labels.exclusive else overlapping_terms
-        return terms(logits, targets.masks, self.labels.ignore_index), outputs
+        canvas = features.frame.canvas
+        logits = fit_to(outputs.logits.float(), canvas, self.stride, self.fit)
+        terms = self.losses(logits, targets.masks, self.labels)
+        if self.auxiliary is not None:
+            side = fit_to(self.auxiliary(features).float(), canvas, self.auxiliary.stride, self.fit)
+            terms["auxiliary"] = self.losses.auxiliary(side, targets.masks, self.labels, self.auxiliary.weight)
+        return terms, outputs
 
     def decode(self, outputs: SegmentOutputs, frame: Frame) -> SegmentDecoded:
         """Probabilities at the canvas' own size: softmax for exclusive classes, sigmoid for others."""
-        logits = upsample_to_canvas(outputs.logits, self.stride, frame.canvas)
+        logits = fit_to(outputs.logits, frame.canvas, self.stride, self.fit)
         return SegmentDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())
+
+
+class AuxiliaryHead(nn.Module):
+    """A small fully convolutional head on one level, only there to teach what lies below it.
+
+    Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, arXiv 1612.01105, section 3.3.
+
+    Args:
+        level: what it stands on.
+        place: index of that level.
+        classes: how many.
+        weight: factor of its loss.
+    """
+
+    def __init__(self, level: Level, place: int, classes: int, weight: float) -> None:
+        super().__init__()
+        self.place, self.stride, self.weight = place, level.stride, weight
+        width = max(16, level.channels // 4)
+        self.body = nn.Sequential(ConvNormAct(level.channels, width), nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1))
+
+    def forward(self, features: Features) -> Tensor:
+        """(N, classes, h, w)"""
+        logits: Tensor = self.body(features.maps[self.place])
+        return logits

@@ -14,6 +14,7 @@ from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import upsample_like
 from vertebra.layers.width import fitting_channels
+from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
 
 
@@ -24,6 +25,8 @@ class UNet(SegmentDecoder):
         channels: width at each finer level, deepest first; None: from twice what fits the backbone, halved at each level,
             at least 32.
         dropout: before the logits.
+        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
+        loss: which losses are summed.
     """
 
     paper: ClassVar[str] = (
@@ -38,8 +41,10 @@ class UNet(SegmentDecoder):
         *,
         channels: list[int] | None = None,
         dropout: float = 0.0,
+        auxiliary: float = 0.0,
+        loss: SegmentLoss = DEFAULT_LOSS,
     ) -> None:
-        super().__init__(in_spec, labels)
+        super().__init__(in_spec, labels, loss=loss)
         check_limits("decoder 'unet'", least=0, most=1, dropout=dropout)
         check_limits("decoder 'unet'", least=1, channels=min(channels or [1]))
         strides = in_spec.strides
@@ -64,6 +69,7 @@ class UNet(SegmentDecoder):
             before = width
         self.stride = strides[self.used[0]]
         self.finish(before, dropout)
+        self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
         """The finest level, joined with all below it."""

@@ -12,6 +12,7 @@ from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import upsample
 from vertebra.layers.width import fitting_channels
+from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
 
 
@@ -40,6 +41,8 @@ class Upsample(SegmentDecoder):
         channels: width; None: what fits the backbone.
         to_stride: doubling ends at this stride; the logits are interpolated from there.
         dropout: before the logits.
+        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
+        loss: which losses are summed.
     """
 
     paper: ClassVar[str] = (
@@ -55,8 +58,10 @@ class Upsample(SegmentDecoder):
         channels: int | None = None,
         to_stride: int = 4,
         dropout: float = 0.1,
+        auxiliary: float = 0.0,
+        loss: SegmentLoss = DEFAULT_LOSS,
     ) -> None:
-        super().__init__(in_spec, labels)
+        super().__init__(in_spec, labels, loss=loss)
         check_limits("decoder 'upsample'", least=0, most=1, dropout=dropout)
         check_limits("decoder 'upsample'", least=1, channels=channels, to_stride=to_stride)
         deepest = in_spec.levels[-1]
@@ -69,6 +74,7 @@ class Upsample(SegmentDecoder):
             self.stride //= 2
         self.body = nn.Sequential(*body)
         self.finish(width, dropout)
+        self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
         """The deepest level, brought up."""

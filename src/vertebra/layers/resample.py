@@ -15,6 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Mode = Literal["nearest", "bilinear"]
+Fit = Literal["stride", "size", "corners"]
+"""How a coarse map is laid over a finer grid: "stride" scales it by the whole ratio of the strides, so that each cell
+stays over its pixels; "size" stretches it to the finer size whatever the ratio, as torchvision does; "corners" scales it
+by the ratio with the centres of the corner cells on each other (``align_corners``), as segmentation-models-pytorch does.
+The last two are for weights that were trained so."""
 
 
 def upsample(maps: Tensor, ratio: int, mode: Mode = "bilinear") -> Tensor:
@@ -59,17 +64,21 @@ def upsample_like(coarse: Tensor, fine: Tensor | tuple[int, int], ratio: int, mo
     return crop(upsample(coarse, ratio, mode), height, width)
 
 
-def upsample_to_canvas(logits: Tensor, stride: int, canvas: tuple[int, int]) -> Tensor:
-    """Logits at the canvas' own size.
-
-    Scaled by the stride, each cell lies over the pixels that it saw; what hangs over is padding and is cropped.
+def fit_to(coarse: Tensor, size: tuple[int, int], ratio: int, fit: Fit = "stride") -> Tensor:
+    """A coarse map over a finer grid, interpolated bilinearly; see `Fit`.
 
     Args:
-        logits: (N, K, h, w).
-        stride: pixels in a cell.
-        canvas: (H, W) in pixels, with H <= h * stride and W <= w * stride.
+        coarse: (N, C, h, w).
+        size: (H, W) of the finer grid; H <= h * ratio and W <= w * ratio.
+        ratio: stride of the coarse map divided by that of the finer grid.
 
     Returns:
-        (N, K, H, W), interpolated bilinearly between the cells' centres.
+        (N, C, H, W)
     """
-    return upsample_like(logits, canvas, stride, "bilinear")
+    if fit == "stride":
+        return upsample_like(coarse, size, ratio, "bilinear")
+    if fit == "size":
+        return F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+    if ratio > 1:
+        coarse = F.interpolate(coarse, scale_factor=float(ratio), mode="bilinear", align_corners=True)
+    return crop(coarse, *size)

@@ -1,0 +1,1 @@
+"""Models of other libraries in Vertebra's terms; one file a library and task."""
