@@ -173,13 +173,14 @@ def _check_names(branches: Iterable[str]) -> None:
 
 
 def _backbone(config: PartConfig, size: tuple[int, int], pretrained: bool) -> Any:
-    from vertebra.backbones import TimmBackbone
+    from vertebra.backbones import BACKBONES, TimmBackbone
 
-    options = check_options(TimmBackbone, config.options, "model.backbone")
+    kind: Any = BACKBONES.get(config.name, TimmBackbone)
+    options = check_options(kind, config.options, "model.backbone")
     options.setdefault("image_size", size)
     if not pretrained:
         options["pretrained"] = False
-    return TimmBackbone(config.name, **options)
+    return kind(config.name, **options)
 
 
 def _reason(backbone: Any) -> str:

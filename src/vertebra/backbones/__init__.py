@@ -1,7 +1,25 @@
-"""Backbones: every model of timm by name, and any module by wrapping."""
+"""Backbones: every model of timm by name, a few that timm lacks, and any module by wrapping."""
 
+from vertebra.backbones.base import Backbone
 from vertebra.backbones.catalogue import Family, families, family_of, list_backbones
 from vertebra.backbones.foreign import WrappedBackbone, as_backbone
 from vertebra.backbones.timm_backbone import TimmBackbone
+from vertebra.backbones.torchvision_mobilenet import TorchvisionMobileNetV3
 
-__all__ = ["Family", "TimmBackbone", "WrappedBackbone", "as_backbone", "families", "family_of", "list_backbones"]
+BACKBONES: dict[str, type[Backbone]] = {
+    "torchvision_mobilenet_v3_large": TorchvisionMobileNetV3,
+    "torchvision_mobilenet_v3_small": TorchvisionMobileNetV3,
+}
+"""What timm lacks, by name; every other name is one of timm's models."""
+
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "Family",
+    "TimmBackbone",
+    "WrappedBackbone",
+    "as_backbone",
+    "families",
+    "family_of",
+    "list_backbones",
+]

@@ -1,0 +1,190 @@
+"""What backbones by name share: normalising, padding, freezing, and computing no more than is asked for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vertebra.backbones.reach import parameters_used
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Level
+
+Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
+
+
+class Backbone(nn.Module, ABC):
+    """A body that gives feature maps at several strides, and its own embedding, from one pass.
+
+    A subclass sets ``body``, ``stages``, ``taps``, ``out_spec``, ``size_multiple`` and ``fixed_size``, calls
+    `keep_normalisation`, and tells how the body is run.
+
+    Attributes:
+        name: of the architecture.
+        in_channels: channels of the images.
+        freeze: how many stages do not learn, or "all".
+        frozen_norm: whether every BatchNorm stays as it is.
+        stages: all maps that the body could give; ``taps`` are the indices of those that it gives.
+        size_multiple: the canvas is padded to a multiple of this.
+        fixed_size: the only canvas (height, width) that the body takes, or None.
+        refusal: why it gives no maps, or None.
+        origin: where its weights came from, in words.
+    """
+
+    mean: Tensor
+    std: Tensor
+    body: nn.Module
+    stages: list[Level]
+    taps: list[int]
+    out_spec: FeatureSpec
+    size_multiple: int = 1
+    fixed_size: tuple[int, int] | None = None
+    refusal: str | None = None
+    pretrained: bool = False
+    origin: str = ""
+
+    def __init__(self, name: str, *, in_channels: int, freeze: int | Literal["all"], frozen_norm: bool) -> None:
+        super().__init__()
+        self.name, self.in_channels, self.freeze, self.frozen_norm = name, in_channels, freeze, frozen_norm
+        self.compute_vector, self.compute_maps = True, True
+        self._frozen_norms: list[nn.Module] = []
+
+    def keep_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """What is taken off the images and what they are divided by, of values in 0..1; repeated over the channels."""
+        for key, given in (("mean", mean), ("std", std)):
+            if not given or (key == "std" and min(given) <= 0):
+                raise ConfigError(f"backbone '{self.name}': '{key}' must be numbers, for std above 0, got {given}")
+            values = [given[channel % len(given)] for channel in range(self.in_channels)]
+            self.register_buffer(key, 255.0 * torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
+
+    def set_norm_eps(self, eps: float | None) -> None:
+        """Gives all BatchNorm and LayerNorm layers of the body this eps, unless it is None."""
+        if eps is None:
+            return
+        for layer in self.body.modules():
+            if isinstance(layer, Norms):
+                layer.eps = eps
+
+    @abstractmethod
+    def run(self, images: Tensor) -> list[Tensor]:
+        """The asked-for maps of normalised images, and the embedding after them if it is asked for."""
+
+    @abstractmethod
+    def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
+        """The map of stage ``last``, and whatever else depends on no more than stages up to it."""
+
+    def settle(self, *, vector: bool, maps: bool) -> None:
+        """Says what will be asked of this backbone, once: it computes and trains no more than that. So a backbone is of one
+        model at a time, the one that was built on it last.
+
+        Args:
+            vector: whether the embedding is asked for.
+            maps: whether the feature maps are.
+        """
+        self.compute_vector, self.compute_maps = vector, maps and bool(self.out_spec.levels)
+        used = parameters_used(self.body, self.run, self._probe_images())
+        frozen = self._frozen_parameters()
+        for name, parameter in self.body.named_parameters():
+            parameter.requires_grad_(name in used and name not in frozen)
+        self._frozen_norms = [
+            layer
+            for prefix, layer in self.body.named_modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and (self.freeze == "all" or self.frozen_norm or f"{prefix}.weight" in frozen)
+        ]
+        self.train(self.training)
+
+    def unused(self) -> set[str]:
+        """Names of the body's parameters that nothing depends on that was asked for in `settle`."""
+        used = parameters_used(self.body, self.run, self._probe_images())
+        return {name for name, _ in self.body.named_parameters() if name not in used}
+
+    def _probe_images(self) -> Tensor:
+        size = self.fixed_size or (2 * max(stage.stride for stage in self.stages),) * 2
+        return torch.zeros(2, self.in_channels, *size, device="meta")
+
+    def _frozen_parameters(self) -> set[str]:
+        if self.freeze == "all":
+            return {name for name, _ in self.body.named_parameters()}
+        frozen: set[str] = set()
+        if self.frozen_norm:
+            frozen = {
+                f"{prefix}.{name}"
+                for prefix, layer in self.body.named_modules()
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+                for name, _ in layer.named_parameters()
+            }
+        if self.freeze == 0:
+            return frozen
+        if not 0 <= self.freeze <= len(self.stages):
+            raise ConfigError(f"freeze must be 0 to {len(self.stages)} or \"all\" for '{self.name}', got {self.freeze}")
+        last = self.freeze - 1
+        return frozen | parameters_used(self.body, lambda images: self.run_stages(images, last), self._probe_images())
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Training mode, but for frozen norms: their statistics stay."""
+        super().train(mode)
+        for layer in self._frozen_norms:
+            layer.eval()
+        return self
+
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Features:
+        """Features of a batch of canvases.
+
+        Args:
+            images: (N, C, H, W), uint8 or float in 0..255.
+            sizes: (N, 2) int64, the valid pixels of each; None where canvases are full.
+        """
+        height, width = images.shape[-2:]
+        if sizes is None:
+            sizes = torch.tensor([[height, width]], device=images.device).expand(images.shape[0], 2)
+        normal = (images.to(self.mean.dtype) - self.mean) / self.std
+        outputs = self.run(self._pad(normal))
+        vector = outputs[-1] if self.compute_vector else None
+        maps = outputs[:-1] if self.compute_vector else outputs
+        return Features(tuple(maps), vector, Frame((height, width), sizes))
+
+    def _pad(self, images: Tensor) -> Tensor:
+        """Pads at the right and bottom with the mean colour, which is 0 after normalisation."""
+        height, width = images.shape[-2:]
+        if self.fixed_size is not None:
+            if height > self.fixed_size[0] or width > self.fixed_size[1]:
+                raise ConfigError(
+                    f"backbone '{self.name}' is built for {self.fixed_size[0]}x{self.fixed_size[1]}, got {height}x{width}"
+                )
+            return F.pad(images, (0, self.fixed_size[1] - width, 0, self.fixed_size[0] - height))
+        if self.size_multiple == 1:
+            return images
+        return F.pad(images, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+
+
+def choose_taps(stages: Sequence[Level], taps: Sequence[int] | None, name: str) -> list[int]:
+    """Which stages are taken, finest first: by default the last one at each stride from 2 on.
+
+    Raises:
+        ConfigError: there is no such stage, or they do not go from fine to coarse.
+    """
+    if taps is None:
+        last = {stage.stride: index for index, stage in enumerate(stages)}
+        chosen = [index for stride, index in last.items() if stride >= 2]
+    else:
+        wrong = [tap for tap in taps if not -len(stages) <= tap < len(stages)]
+        if wrong or not taps:
+            raise ConfigError(f"taps of backbone '{name}' go from 0 to {len(stages) - 1}, got {list(taps)}")
+        chosen = sorted({tap % len(stages) for tap in taps})
+    if [stages[index].stride for index in chosen] != sorted(stages[index].stride for index in chosen):
+        raise ConfigError(f"taps {chosen} of backbone '{name}' do not go from fine to coarse")
+    return chosen
+
+
+def describe_origin(name: str, pretrained: bool | str, report: Any) -> str:
+    """Where a backbone's weights came from, for the start of a run."""
+    if pretrained is True:
+        return f"pretrained weights of '{name}'"
+    if pretrained:
+        return f"weights of '{name}' from {pretrained}: {report.summary()}"
+    return f"'{name}' from random weights; for pretrained ones set pretrained: true"
