@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from vertebra.errors import DataError
-from vertebra.preprocess.images import apply, apply_labels, image_size, read_image, resize, resize_labels
+from vertebra.preprocess.images import apply, apply_labels, image_size, read_image, resize, resize_labels, stack
 from vertebra.preprocess.plan import Plan
 
 RED_BLUE = np.array([[[200, 0, 0], [0, 0, 200]]], dtype=np.uint8).repeat(4, axis=0)
@@ -179,3 +179,12 @@ def test_animated_and_in_memory_images() -> None:
     frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     assert read_image(buffer.getvalue()).max() == 10
+
+
+def test_canvases_of_several_sizes_become_one_batch() -> None:
+    plan = Plan((8, 16), "shortest_edge")
+    canvases = [apply(plan, np.full((rows, columns, 3), 9, dtype=np.uint8)) for rows, columns in ((8, 12), (16, 8))]
+    batch = stack(canvases, plan)
+    assert batch.shape == (2, 16, 12, 3)
+    assert (batch[0, :8] == 9).all() and (batch[1, :, :8] == 9).all()
+    assert (batch[0, 8:] == plan.fill).all() and (batch[1, :, 8:] == plan.fill).all()

@@ -39,10 +39,24 @@ def test_centre_crop_covers_and_cuts_both_sides() -> None:
     np.testing.assert_allclose(place.boxes_to_canvas(np.array([[100, 0, 300, 200]])), [[0, 0, 100, 100]])
 
 
+def test_centre_crop_may_show_a_part() -> None:
+    place = Plan((224, 224), "centre_crop", crop=0.875).place(512, 768)
+    assert place.resized == (256, 384)
+    assert (place.top, place.left) == (-16, -80)
+
+
+def test_shortest_edge_gives_each_image_a_canvas_of_its_own() -> None:
+    plan = Plan((800, 1333), "shortest_edge")
+    assert plan.place(480, 640).canvas == plan.place(480, 640).size == (800, 1067)
+    assert plan.place(640, 480).canvas == (1067, 800)
+    assert plan.place(200, 800).canvas == (333, 1333)
+
+
 @given(rows=sides, columns=sides, height=sides, width=sides, mode=st.sampled_from(MODES))
 def test_there_and_back(rows: int, columns: int, height: int, width: int, mode: str) -> None:
     place = Plan((rows, columns), mode).place(height, width)  # type: ignore[arg-type]
-    assert all(1 <= side <= limit for side, limit in zip(place.size, (rows, columns), strict=True))
+    if mode != "shortest_edge":
+        assert all(1 <= side <= limit for side, limit in zip(place.size, (rows, columns), strict=True))
     boxes = np.array(
         [[0, 0, width, height], [0.25 * width, 0.5 * height, 0.75 * width, 0.75 * height]], dtype=np.float32
     )
@@ -79,6 +93,9 @@ def test_wrong_plans_are_refused() -> None:
         Plan((32, 32), "leterbox")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="grey levels of 0 to 255"):
         Plan((32, 32), fill=(300,))
+    for mode, crop in (("letterbox", 0.9), ("centre_crop", 0.0)):
+        with pytest.raises(ConfigError, match="crop must be above 0"):
+            Plan((32, 32), mode, crop=crop)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="needs 'size', 'mode' and 'fill'"):
         Plan.from_dict({"size": [3, 4]})
 

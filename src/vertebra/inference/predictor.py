@@ -13,7 +13,7 @@ from torch.utils import _pytree as tree
 from vertebra.errors import DataError
 from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
-from vertebra.preprocess.images import SUFFIXES, apply, read_image
+from vertebra.preprocess.images import SUFFIXES, apply, read_image, stack
 from vertebra.tasks import get_task
 from vertebra.tasks.detect.types import DetectPrediction
 
@@ -109,7 +109,7 @@ class Predictor:
     def _batch(self, images: Sequence[tuple[Any, np.ndarray]]) -> list[Result]:
         canvases = [apply(self.model.plan, array) for _, array in images]
         places = [self.model.plan.place(array.shape[0], array.shape[1]) for _, array in images]
-        tensor = torch.from_numpy(np.stack(canvases)).permute(0, 3, 1, 2).to(self.device)
+        tensor = torch.from_numpy(stack(canvases, self.model.plan)).permute(0, 3, 1, 2).to(self.device)
         sizes = torch.tensor([place.size for place in places], device=self.device)
         decoded = self.model(tensor, sizes)
         arrays = tree.tree_map(lambda value: value.cpu().numpy(), decoded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +71,38 @@ def apply(plan: Plan, image: np.ndarray) -> np.ndarray:
         image: (H, W, C) uint8.
 
     Returns:
-        (height, width, C) uint8 of the plan's size.
+        (height, width, C) uint8 of the canvas' size.
     """
     place = plan.place(image.shape[0], image.shape[1])
     resized = resize(image, place.resized)
-    rows, columns = plan.size
+    rows, columns = place.canvas
     if plan.mode == "centre_crop":
         return np.ascontiguousarray(resized[-place.top : rows - place.top, -place.left : columns - place.left])
-    if place.size == plan.size:
+    if place.size == place.canvas:
         return resized
     canvas = np.empty((rows, columns, image.shape[2]), dtype=np.uint8)
     canvas[:] = plan.fill_for(image.shape[2])
     canvas[: place.size[0], : place.size[1]] = resized
     return canvas
+
+
+def stack(canvases: Sequence[np.ndarray], plan: Plan) -> np.ndarray:
+    """Canvases as one batch; smaller ones get fill at their right and bottom.
+
+    Args:
+        canvases: (height, width, C) uint8 each, at least one.
+
+    Returns:
+        (N, height, width, C) uint8 of the largest height and width.
+    """
+    height, width = (max(canvas.shape[axis] for canvas in canvases) for axis in (0, 1))
+    if all(canvas.shape[:2] == (height, width) for canvas in canvases):
+        return np.stack(canvases)
+    batch = np.empty((len(canvases), height, width, canvases[0].shape[2]), dtype=np.uint8)
+    batch[:] = plan.fill_for(batch.shape[3])
+    for own, canvas in zip(batch, canvases, strict=True):
+        own[: canvas.shape[0], : canvas.shape[1]] = canvas
+    return batch
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -124,11 +144,11 @@ def apply_labels(plan: Plan, mask: np.ndarray, fill: int) -> np.ndarray:
         fill: value beside the image.
 
     Returns:
-        (..., height, width) of the plan's size.
+        (..., height, width) of the canvas' size.
     """
     place = plan.place(mask.shape[-2], mask.shape[-1])
     resized = resize_labels(mask, place.resized)
-    rows, columns = plan.size
+    rows, columns = place.canvas
     if plan.mode == "centre_crop":
         return np.ascontiguousarray(resized[..., -place.top : rows - place.top, -place.left : columns - place.left])
     canvas = np.full((*mask.shape[:-2], rows, columns), fill, dtype=mask.dtype)

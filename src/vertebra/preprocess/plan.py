@@ -10,7 +10,7 @@ import numpy as np
 
 from vertebra.errors import ConfigError, UnknownName
 
-Mode = Literal["letterbox", "resize", "centre_crop"]
+Mode = Literal["letterbox", "resize", "centre_crop", "shortest_edge"]
 MODES: tuple[str, ...] = get_args(Mode)
 FILL = (124, 116, 104)
 
@@ -79,16 +79,21 @@ class Plan:
     """How images come onto the canvas; it is stored with the model, so that prediction does what training did.
 
     Attributes:
-        size: (height, width) of the canvas in pixels.
+        size: (height, width) of the canvas in pixels; for "shortest_edge" the length of the shorter side, and what the
+            longer side may not exceed.
         mode: "letterbox" keeps the aspect, the image at the canvas' top left and fill at its right or bottom;
             "resize" stretches to the whole canvas; "centre_crop" keeps the aspect, covers the canvas and cuts off what
-            juts out on both sides.
+            juts out on both sides; "shortest_edge" keeps the aspect, and each image has a canvas of its own size, as the
+            models of other libraries that were trained so want it.
         fill: grey level of each channel beside the image.
+        crop: for "centre_crop", how much of the shorter side the canvas shows: ImageNet models are commonly measured
+            with 0.875.
     """
 
     size: tuple[int, int]
     mode: Mode = "letterbox"
     fill: tuple[int, ...] = FILL
+    crop: float = 1.0
 
     def __post_init__(self) -> None:
         sides = tuple(self.size)
@@ -101,6 +106,8 @@ class Plan:
             isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 255 for level in fill
         ):
             raise ConfigError(f"fill must be grey levels of 0 to 255, one for each channel, got {self.fill}")
+        if not 0 < self.crop <= 1 or (self.crop != 1 and self.mode != "centre_crop"):
+            raise ConfigError(f"crop must be above 0 and at most 1, and 1 but for centre_crop, got {self.crop}")
         object.__setattr__(self, "size", sides)
         object.__setattr__(self, "fill", fill)
 
@@ -111,8 +118,12 @@ class Plan:
         rows, columns = self.size
         if self.mode == "resize":
             return Placement(self.size, (height, width), rows / height, columns / width, 0, 0, self.size)
+        if self.mode == "shortest_edge":
+            scale = min(rows / min(height, width), columns / max(height, width))
+            own = (max(1, round(height * scale)), max(1, round(width * scale)))
+            return Placement(own, (height, width), own[0] / height, own[1] / width, 0, 0, own)
         fits = (rows / height, columns / width)
-        scale = min(fits) if self.mode == "letterbox" else max(fits)
+        scale = min(fits) if self.mode == "letterbox" else max(fits) / self.crop
         resized = (max(1, round(height * scale)), max(1, round(width * scale)))
         if self.mode == "letterbox":
             resized = (min(resized[0], rows), min(resized[1], columns))
@@ -130,7 +141,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"size": list(self.size), "mode": self.mode, "fill": list(self.fill)}
+        values: dict[str, Any] = {"size": list(self.size), "mode": self.mode, "fill": list(self.fill)}
+        return values if self.crop == 1 else {**values, "crop": self.crop}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
@@ -140,6 +152,6 @@ class Plan:
             ConfigError: a value is missing or wrong.
         """
         try:
-            return cls(tuple(values["size"]), values["mode"], tuple(values["fill"]))
+            return cls(tuple(values["size"]), values["mode"], tuple(values["fill"]), values.get("crop", 1.0))
         except (KeyError, TypeError) as error:
             raise ConfigError(f"a preprocessing plan needs 'size', 'mode' and 'fill', got {dict(values)}") from error
