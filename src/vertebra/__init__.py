@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.model import VisionModel
     from vertebra.training.run import evaluate, train
+    from vertebra.weights.importing import import_model
     from vertebra.weights.model_file import load, save
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ _HOMES = {
     "FeatureSpec": "vertebra.features",
     "Frame": "vertebra.features",
     "Level": "vertebra.features",
+    "import_model": "vertebra.weights.importing",
     "load": "vertebra.weights.model_file",
     "save": "vertebra.weights.model_file",
     "train": "vertebra.training.run",
@@ -41,6 +43,7 @@ __all__ = [
     "Features",
     "FeatureSpec",
     "Frame",
+    "import_model",
     "Level",
     "load",
     "save",

@@ -75,11 +75,16 @@ class SharedConfig(_Strict):
 
 
 class ModelConfig(_Strict):
-    """A backbone and its branches."""
+    """A backbone and its branches.
+
+    Attributes:
+        start_from: a model file or run folder whose weights training starts from, where they fit.
+    """
 
     backbone: PartConfig
     shared: SharedConfig = SharedConfig()
     branches: dict[str, BranchConfig]
+    start_from: str | None = None
 
 
 class SourceConfig(_Strict):

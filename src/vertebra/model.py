@@ -69,6 +69,9 @@ class VisionModel(nn.Module):
         plan: how an image comes onto the canvas.
         shared: neck and encoder before the fork.
         config: what the model was built from, as plain values; None if it was built from objects.
+
+    Attributes:
+        origin: of a model that came from another library, ``source`` and ``licence``; else empty. It is kept in its file.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class VisionModel(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.plan = plan
         self.config = config
+        self.origin: dict[str, str] = {}
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""

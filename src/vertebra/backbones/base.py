@@ -104,7 +104,7 @@ class Backbone(nn.Module, ABC):
         return {name for name, _ in self.body.named_parameters() if name not in used}
 
     def _probe_images(self) -> Tensor:
-        size = self.fixed_size or (2 * max(stage.stride for stage in self.stages),) * 2
+        size = self.fixed_size or (4 * max(stage.stride for stage in self.stages),) * 2
         return torch.zeros(2, self.in_channels, *size, device="meta")
 
     def _frozen_parameters(self) -> set[str]:

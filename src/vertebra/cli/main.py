@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vertebra.cli import data, demo, describe, evaluate, parts, predict, train
+from vertebra.cli import data, demo, describe, evaluate, importing, parts, predict, train
 from vertebra.errors import VertebraError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("demo")(demo.demo)
 app.command("parts")(parts.parts)
 app.command("describe")(describe.describe)
 app.add_typer(data.app, name="data")
+app.command("import")(importing.import_model)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)

@@ -31,6 +31,9 @@ def train(
     lr: float | None = typer.Option(None, help="Peak learning rate."),
     ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
     seed: int | None = typer.Option(None, help="Seed of every random draw."),
+    start: str | None = typer.Option(
+        None, "--from", help="A model file or run folder to start from; new classes get new last layers."
+    ),
     out: str | None = typer.Option(None, help="The run folder to make; by default runs/TASK, with a number if taken."),
     resume: str | None = typer.Option(None, help="A run folder to go on with, exactly where it stopped."),
 ) -> None:
@@ -43,7 +46,11 @@ def train(
         return
     given = list(arguments or [])
     config = given.pop(0) if given and "=" not in given[0] else None
-    raw = _raw(config, data=data, task=task, backbone=backbone, neck=neck, encoder=encoder, decoder=decoder)
+    if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
+        raise ConfigError("--from brings the whole model along; give it with --data, and no parts or config")
+    raw = _raw(
+        config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
+    )
     recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "image_size": _size(image_size)}
     raw.setdefault("train", {}).update({name: value for name, value in recipe.items() if value is not None})
     if ignore_index is not None:
@@ -61,7 +68,13 @@ def train(
 
 
 def _raw(
-    config: str | None, *, data: str | None, task: str | None, backbone: str | None, **parts: str | None
+    config: str | None,
+    *,
+    data: str | None,
+    task: str | None,
+    backbone: str | None,
+    start: str | None,
+    **parts: str | None,
 ) -> dict[str, Any]:
     from vertebra.config import read_raw
     from vertebra.errors import ConfigError, UnknownName
@@ -73,6 +86,12 @@ def _raw(
             raise ConfigError("a config names the parts already; change them with overrides such as model.neck=fpn")
         if backbone is not None:
             raw.setdefault("model", {})["backbone"] = backbone
+    elif start is not None:
+        from vertebra.weights.starting import starting_config
+
+        if data is None:
+            raise ConfigError("--from needs --data: what to train on")
+        raw = {"model": starting_config(start)}
     else:
         if data is None or (task is None and "decoder" not in chosen):
             raise ConfigError("give a config, or --data with --task (and --backbone, --neck, --decoder as you like)")

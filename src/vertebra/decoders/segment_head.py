@@ -54,7 +54,7 @@ class SegmentDecoder(Decoder):
         loss.check(labels)
         self.losses = loss
         self.fit: Fit = fit
-        self.terms = loss.terms
+        self.terms = loss.terms  # type: ignore[misc]  # what is chosen is an instance's own
         self.auxiliary: AuxiliaryHead | None = None
 
     def finish(self, width: int, dropout: float, kernel_size: int = 1) -> None:

@@ -27,6 +27,7 @@ from vertebra.training.report import write_report
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.step import TrainingModule
 from vertebra.weights.model_file import load, model_path
+from vertebra.weights.starting import start_from
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
 
@@ -69,6 +70,8 @@ def train_raw(
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
+    if config.model.start_from is not None:
+        _say(*start_from(model, config.model))
     if _is_first_process():
         folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
         (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
@@ -142,7 +145,8 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
 
 def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, *, resume: bool) -> None:
     recipe = config.train
-    _say(*opened.notes, *val.notes, f"backbone: {model.backbone.origin}")
+    origin = model.backbone.origin if config.model.start_from is None else f"weights of {config.model.start_from}"
+    _say(*opened.notes, *val.notes, f"backbone: {origin}")
     data = RunData(model, recipe, opened.sources, val.sources)
     pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
@@ -165,7 +169,8 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
 
 def _was_pretrained(config: Config) -> bool:
     """Whether the run began from pretrained weights, also when it is resumed and builds without them."""
-    return config.model.backbone.options.get("pretrained", False) is not False
+    started = config.model.start_from is not None
+    return started or config.model.backbone.options.get("pretrained", False) is not False
 
 
 def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], branch_count: int) -> pl.Trainer:

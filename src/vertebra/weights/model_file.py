@@ -58,12 +58,14 @@ def describe(model: VisionModel) -> dict[str, Any]:
             "this model was built from objects, and a file could not name its parts; "
             "offer them as entry points (group vertebra.necks and the like) and build by name"
         )
-    return {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.plan.to_dict()}
+    header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.plan.to_dict()}
+    return {**header, "origin": model.origin} if model.origin else header
 
 
 def _config(model: VisionModel) -> dict[str, Any]:
     """The config as the model is now: options of decoding may have been changed since it was built."""
     config = copy.deepcopy(dict(model.config or {}))
+    config.pop("start_from", None)  # how the weights began is the run's affair
     for name in model.branches:
         post = getattr(model.branch(name).decoder, "post", None)
         if dataclasses.is_dataclass(post) and not isinstance(post, type):
@@ -93,6 +95,7 @@ def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
     except VertebraError as error:
         raise WeightsError(f"{path}: the model in it cannot be built here: {error}") from error
     model.plan = plan
+    model.origin = dict(header.get("origin", {}))
     _fill(model, tensors, path)
     return model.to(device).eval()
 

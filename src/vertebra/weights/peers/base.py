@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,13 @@ class PeerModel:
     tensors: State
     dropped: tuple[str, ...] = ()
     licence: str = ""
+
+
+TorchvisionBuilder = Callable[[str, State], PeerModel]
+"""From the name of a torchvision model and its state dict to the model in our terms."""
+
+FolderBuilder = Callable[[Mapping[str, Any], State], PeerModel]
+"""From the ``config.json`` of a published folder and its state dict to the model in our terms."""
 
 
 def renamed(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]) -> State:

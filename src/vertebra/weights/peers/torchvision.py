@@ -1,0 +1,11 @@
+"""All of torchvision's models that can come in, by name."""
+
+from __future__ import annotations
+
+from vertebra.weights.peers import torchvision_classify
+from vertebra.weights.peers.base import TorchvisionBuilder
+
+
+def builders() -> dict[str, TorchvisionBuilder]:
+    """From the name of a builder of torchvision to what makes a `PeerModel` of its weights."""
+    return {**torchvision_classify.BUILDERS}
