@@ -8,9 +8,26 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vertebra.losses.segmentation import exclusive_terms, overlapping_terms, pixel_binary_cross_entropy
+from vertebra.errors import ConfigError
+from vertebra.losses.boundary import boundary, outline
+from vertebra.losses.lovasz import jaccard_steps, lovasz
+from vertebra.losses.segment_sum import NAMES, SegmentLoss
+from vertebra.losses.segmentation import focal_pixels, hardest_pixels, pixel_binary_cross_entropy
+from vertebra.losses.term import Term
+from vertebra.tasks.segment.labels import SegmentLabels
 
 IGNORE = 255
+EVERY = dict.fromkeys(NAMES, 1.0)
+
+
+def exclusive_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **options: object) -> dict[str, Term]:
+    labels = SegmentLabels(tuple("abcdef"[: logits.shape[1]]), ignore_index=ignore)
+    return SegmentLoss(**options)(logits, masks, labels)  # type: ignore[arg-type]
+
+
+def overlapping_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **options: object) -> dict[str, Term]:
+    labels = SegmentLabels(tuple("abcdef"[: logits.shape[1]]), exclusive=False, ignore_index=ignore)
+    return SegmentLoss(**options)(logits, masks, labels)  # type: ignore[arg-type]
 
 
 def test_ignored_pixels_do_not_count() -> None:
@@ -64,8 +81,9 @@ def test_a_class_that_is_not_in_the_image_has_no_dice() -> None:
 
 def test_masks_of_nothing_but_ignored_pixels() -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    terms = exclusive_terms(logits, torch.full((1, 4, 4), IGNORE), IGNORE)
-    total = terms["cross_entropy"].mean() + terms["dice"].mean()
+    terms = exclusive_terms(logits, torch.full((1, 4, 4), IGNORE), IGNORE, **EVERY)
+    assert set(terms) == set(NAMES)
+    total = torch.stack([term.mean() for term in terms.values()]).sum()
     total.backward()
     assert float(total.detach()) == 0 and logits.grad is not None and not logits.grad.any()
 
@@ -79,3 +97,107 @@ def test_dice_of_exclusive_classes_equals_the_formula() -> None:
     guess = logits.softmax(1) * counted
     loss = -(2 * (guess * truth).sum((2, 3)) / (guess.sum((2, 3)) + truth.sum((2, 3)))).log()
     torch.testing.assert_close(term.mean(), loss.mean(), rtol=1e-3, atol=0)
+
+
+def test_class_weights_and_smoothing_are_torchs_own() -> None:
+    logits, masks = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+    masks[0, :2] = IGNORE
+    weights = (1.0, 0.0, 3.5)
+    term = exclusive_terms(logits, masks, IGNORE, dice=0.0, class_weights=weights)["cross_entropy"]
+    expected = F.cross_entropy(logits, masks, ignore_index=IGNORE, weight=torch.tensor(weights))
+    torch.testing.assert_close(term.mean(), expected)
+    smooth = exclusive_terms(logits, masks, IGNORE, label_smoothing=0.2)["cross_entropy"]
+    torch.testing.assert_close(smooth.mean(), F.cross_entropy(logits, masks, ignore_index=IGNORE, label_smoothing=0.2))
+
+
+def test_overlapping_classes_may_weigh_differently() -> None:
+    logits, masks = torch.randn(1, 2, 3, 3), torch.randint(0, 2, (1, 2, 3, 3))
+    term = overlapping_terms(logits, masks, IGNORE, class_weights=(0.0, 2.0))["cross_entropy"]
+    torch.testing.assert_close(term.mean(), F.binary_cross_entropy_with_logits(logits[:, 1], masks[:, 1].float()))
+
+
+def test_the_hardest_pixels_by_hand() -> None:
+    losses, weights = torch.tensor([[5.0, 1.0, 0.0], [2.0, 4.0, 3.0]]), torch.tensor([[1.0, 1, 0], [1, 1, 1]])
+    half = hardest_pixels(losses, weights, 0.5)  # three of the five that count: 5, 4 and 3
+    assert (float(half.sum), float(half.count)) == (12.0, 3.0)
+    whole = hardest_pixels(losses, weights, 1.0)
+    assert (float(whole.sum), float(whole.count)) == (15.0, 5.0)
+
+
+def test_focal_loss_by_hand() -> None:
+    right = torch.tensor([0.9, 0.5, 0.1]).log()
+    term = focal_pixels(right, torch.tensor([True, True, False]), 2.0)
+    assert float(term.count) == 2
+    expected = 0.1**2 * -math.log(0.9) + 0.5**2 * -math.log(0.5)
+    assert float(term.sum) == pytest.approx(expected)
+    both = exclusive_terms(torch.randn(1, 3, 2, 2), torch.randint(0, 3, (1, 2, 2)), IGNORE, focal=1.0, focal_gamma=0.0)
+    torch.testing.assert_close(both["focal"].mean(), both["cross_entropy"].mean())
+
+
+def test_focal_loss_of_overlapping_classes() -> None:
+    logits, masks = torch.randn(1, 2, 3, 3), torch.randint(0, 2, (1, 2, 3, 3))
+    terms = overlapping_terms(logits, masks, IGNORE, focal=1.0, focal_gamma=0.0)
+    torch.testing.assert_close(terms["focal"].mean(), terms["cross_entropy"].mean())
+
+
+def test_jaccard_steps_by_hand() -> None:
+    torch.testing.assert_close(jaccard_steps(torch.tensor([1.0, 0, 1])), torch.tensor([1 / 2, 1 / 6, 1 / 3]))
+
+
+def test_lovasz_of_hard_guesses_is_one_minus_the_iou() -> None:
+    truth = torch.tensor([[[[1.0, 1, 1, 0, 0, 0]], [[0.0, 0, 0, 0, 0, 0]]]])
+    guess = torch.tensor([[[[1.0, 0, 0, 1, 0, 0]], [[0.0, 0, 0, 0, 0, 1]]]])
+    term = lovasz(guess, truth)
+    assert float(term.count) == 1, "the second class is not in the image"
+    assert float(term.sum) == pytest.approx(1 - 1 / 4)
+
+
+def test_outlines_by_hand() -> None:
+    square = torch.zeros(1, 1, 7, 7)
+    square[..., 2:5, 2:5] = 1
+    expected = square.clone()
+    expected[..., 3, 3] = 0
+    torch.testing.assert_close(outline(square), expected)
+    assert float(boundary(square, square).mean()) == pytest.approx(0, abs=1e-4)
+    far = torch.zeros(1, 1, 7, 7)
+    far[..., 6, 6] = 1
+    wide = torch.zeros(1, 1, 30, 30)
+    wide[..., 2:5, 2:5] = 1
+    assert float(boundary(wide.flip(2, 3), wide).mean()) > 0.99
+    assert 0.3 < float(boundary(far, square).mean()) <= 1
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_every_loss_pulls_towards_the_truth(exclusive: bool) -> None:
+    masks = torch.zeros(1, 12, 12, dtype=torch.int64)
+    masks[:, 3:9, 3:9] = 1
+    many = torch.stack([masks == 0, masks == 1], 1).to(torch.uint8)
+    for name in NAMES:
+        logits = torch.zeros(1, 2, 12, 12)
+        logits += 0.1 * torch.randn(1, 2, 12, 12)
+        logits.requires_grad_(True)
+        only = {other: float(other == name) for other in NAMES}
+        terms = exclusive_terms if exclusive else overlapping_terms
+        values = []
+        for _ in range(60):
+            loss = terms(logits, masks if exclusive else many, IGNORE, **only)[name].mean()
+            (gradient,) = torch.autograd.grad(loss, logits)
+            logits = (logits - 20 * gradient).detach().requires_grad_(True)
+            values.append(float(loss.detach()))
+        assert values[-1] < 0.6 * values[0], f"{name}: {values[0]} to {values[-1]}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cross_entropy": 0.0, "dice": 0.0}, "at least one loss"),
+        ({"focal": -1.0}, "'loss.focal' must be 0 or more"),
+        ({"hardest": 0.0}, "'loss.hardest' must be above 0"),
+        ({"label_smoothing": 1.0}, "'loss.label_smoothing'"),
+        ({"class_weights": (0.0, 0.0)}, "'loss.class_weights' must be 0 or more"),
+        ({"class_weights": (1.0,)}, "one weight a class: got 1 for 2"),
+    ],
+)
+def test_wrong_options(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SegmentLoss(**options).check(SegmentLabels(("a", "b")))  # type: ignore[arg-type]

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vertebra.errors import ConfigError
-from vertebra.losses.segmentation import exclusive_terms, overlapping_terms
+from vertebra.losses.boundary import boundary
+from vertebra.losses.lovasz import lovasz
+from vertebra.losses.segmentation import (
+    exclusive_dice,
+    focal_pixels,
+    overlapping_dice,
+    pixel_binary_cross_entropy,
+    pixel_cross_entropy,
+)
 from vertebra.losses.term import Term
 from vertebra.tasks.segment.labels import SegmentLabels
+
+NAMES = ("cross_entropy", "dice", "focal", "lovasz", "boundary")
 
 
 @dataclass(frozen=True)
@@ -20,18 +32,37 @@ class SegmentLoss:
     Attributes:
         cross_entropy: softmax for exclusive classes, sigmoid for others.
         dice: the logarithmic Dice loss.
+        focal: cross entropy in which pixels that are already right weigh little.
+        lovasz: the Lovasz loss, a smooth stand-in for the IoU; it sorts all pixels.
+        boundary: how badly the outlines agree.
+        class_weights: what a pixel of each class weighs in the cross entropy; None: all the same.
+        label_smoothing: in the cross entropy, how much of the truth is spread over all classes.
+        hardest: share of a batch's pixels, those with the greatest losses, that the cross entropy learns from.
+        focal_gamma: how much the focal loss weighs down what is already right.
     """
 
     cross_entropy: float = 1.0
     dice: float = 1.0
+    focal: float = 0.0
+    lovasz: float = 0.0
+    boundary: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    label_smoothing: float = 0.0
+    hardest: float = 1.0
+    focal_gamma: float = 2.0
 
     def __post_init__(self) -> None:
-        weights = {name: getattr(self, name) for name in NAMES}
-        wrong = [name for name, weight in weights.items() if weight < 0]
-        if wrong:
-            raise ConfigError(f"'loss.{wrong[0]}' must be 0 or more, got {weights[wrong[0]]}")
-        if not any(weights.values()):
+        for name in (*NAMES, "focal_gamma"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"'loss.{name}' must be 0 or more, got {getattr(self, name)}")
+        if not self.terms:
             raise ConfigError("'loss' needs at least one loss with a weight above 0")
+        if not 0 < self.hardest <= 1:
+            raise ConfigError(f"'loss.hardest' must be above 0 and at most 1, got {self.hardest}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"'loss.label_smoothing' must be at least 0 and below 1, got {self.label_smoothing}")
+        if self.class_weights is not None and not sum(self.class_weights) > 0 <= min(self.class_weights):
+            raise ConfigError(f"'loss.class_weights' must be 0 or more, one of them above, got {self.class_weights}")
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -40,6 +71,10 @@ class SegmentLoss:
 
     def check(self, labels: SegmentLabels) -> None:
         """Raises `ConfigError` where an option does not fit the labels."""
+        if self.class_weights is not None and len(self.class_weights) != labels.class_count:
+            raise ConfigError(
+                f"'loss.class_weights' must have one weight a class: got {len(self.class_weights)} for {labels.class_count}"
+            )
 
     def __call__(self, logits: Tensor, masks: Tensor, labels: SegmentLabels) -> dict[str, Term]:
         """The losses by name, each times its weight.
@@ -48,17 +83,64 @@ class SegmentLoss:
             logits: (N, K, H, W) float32.
             masks: (N, H, W) class ids for exclusive classes, (N, K, H, W) of 0, 1 and the ignore index for others.
         """
-        terms = exclusive_terms if labels.exclusive else overlapping_terms
-        every = terms(logits, masks, labels.ignore_index)
-        return {name: weighted(every[name], getattr(self, name)) for name in self.terms}
+        every = self._exclusive if labels.exclusive else self._overlapping
+        terms = every(logits, masks, labels.ignore_index, self.terms)
+        return {name: weighted(terms[name], getattr(self, name)) for name in self.terms}
 
     def auxiliary(self, logits: Tensor, masks: Tensor, labels: SegmentLabels, weight: float) -> Term:
         """The cross entropy of an auxiliary head, times its weight."""
-        terms = exclusive_terms if labels.exclusive else overlapping_terms
-        return weighted(terms(logits, masks, labels.ignore_index)["cross_entropy"], weight)
+        every = self._exclusive if labels.exclusive else self._overlapping
+        return weighted(every(logits, masks, labels.ignore_index, ("cross_entropy",))["cross_entropy"], weight)
+
+    def _options(self, like: Tensor) -> dict[str, Any]:
+        """What the cross entropy is given."""
+        weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=like.device)
+        return {"class_weights": weights, "label_smoothing": self.label_smoothing, "hardest": self.hardest}
+
+    def _exclusive(self, logits: Tensor, masks: Tensor, ignore: int, wanted: tuple[str, ...]) -> dict[str, Term]:
+        log = logits.log_softmax(dim=1)
+        counted = masks != ignore
+        classes = torch.where(counted, masks, 0)
+        terms: dict[str, Term] = {}
+        if "cross_entropy" in wanted:
+            terms["cross_entropy"] = pixel_cross_entropy(log, masks, ignore, **self._options(logits))
+        if "focal" in wanted:
+            terms["focal"] = focal_pixels(log.gather(1, classes[:, None])[:, 0], counted, self.focal_gamma)
+        if {"dice", "lovasz", "boundary"} & set(wanted):
+            probabilities = log.exp() * counted[:, None]
+            if "dice" in wanted:
+                terms["dice"] = exclusive_dice(probabilities, classes, counted)
+            if {"lovasz", "boundary"} & set(wanted):
+                truth = F.one_hot(classes, logits.shape[1]).permute(0, 3, 1, 2) * counted[:, None]
+                terms.update(_shapes(probabilities, truth, wanted))
+        return terms
+
+    def _overlapping(self, logits: Tensor, masks: Tensor, ignore: int, wanted: tuple[str, ...]) -> dict[str, Term]:
+        counted = masks != ignore
+        truth = torch.where(counted, masks, 0).float()
+        terms: dict[str, Term] = {}
+        if "cross_entropy" in wanted:
+            terms["cross_entropy"] = pixel_binary_cross_entropy(logits, masks, ignore, **self._options(logits))
+        if "focal" in wanted:
+            log = F.logsigmoid(torch.where(truth > 0, logits, -logits))
+            terms["focal"] = focal_pixels(log, counted, self.focal_gamma)
+        probabilities = logits.sigmoid() * counted
+        if "dice" in wanted:
+            terms["dice"] = overlapping_dice(probabilities, truth)
+        terms.update(_shapes(probabilities, truth, wanted))
+        return terms
 
 
-NAMES = tuple(field.name for field in fields(SegmentLoss) if field.name in ("cross_entropy", "dice"))
+def _shapes(probabilities: Tensor, truth: Tensor, wanted: tuple[str, ...]) -> dict[str, Term]:
+    """The losses that look at whole regions and their outlines."""
+    terms: dict[str, Term] = {}
+    if "lovasz" in wanted:
+        terms["lovasz"] = lovasz(probabilities, truth)
+    if "boundary" in wanted:
+        terms["boundary"] = boundary(probabilities, truth)
+    return terms
+
+
 DEFAULT_LOSS = SegmentLoss()
 
 

@@ -1,4 +1,4 @@
-"""Losses of pixels: cross entropy and the logarithmic Dice loss, for exclusive and for overlapping classes."""
+"""Losses of pixels: cross entropy, focal loss and the logarithmic Dice loss, for exclusive and for overlapping classes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,103 @@ from torch import Tensor
 from vertebra.losses.term import Term
 
 
-def pixel_binary_cross_entropy(logits: Tensor, masks: Tensor, ignore_index: int) -> Term:
+def pixel_cross_entropy(
+    log_probabilities: Tensor,
+    masks: Tensor,
+    ignore_index: int,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    hardest: float = 1.0,
+) -> Term:
+    """Softmax cross entropy of exclusive classes.
+
+    Args:
+        log_probabilities: (N, K, H, W).
+        masks: (N, H, W) int64 class ids.
+        ignore_index: pixels that do not count.
+        class_weights: (K,) by which a pixel of that class weighs; the sum is divided by the weights.
+        label_smoothing: how much of the truth is spread over all classes.
+        hardest: see `hardest_pixels`.
+    """
+    counted = masks != ignore_index
+    if class_weights is None and label_smoothing == 0 and hardest == 1:
+        total = F.nll_loss(log_probabilities, masks, ignore_index=ignore_index, reduction="sum")
+        return Term(total, counted.sum().float())
+    losses = F.cross_entropy(
+        log_probabilities,
+        masks,
+        weight=class_weights,
+        ignore_index=ignore_index,
+        reduction="none",
+        label_smoothing=label_smoothing,
+    )
+    weights = counted.float()
+    if class_weights is not None:
+        weights = class_weights[torch.where(counted, masks, 0)] * weights
+    return hardest_pixels(losses, weights, hardest)
+
+
+def pixel_binary_cross_entropy(
+    logits: Tensor,
+    masks: Tensor,
+    ignore_index: int,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    hardest: float = 1.0,
+) -> Term:
     """Sigmoid cross entropy of overlapping classes: the mean over classes of each pixel.
 
     Args:
         logits: (N, K, H, W).
         masks: (N, K, H, W) of 0, 1 and the ignore index.
+        ignore_index: see `pixel_cross_entropy`, as for the other options.
     """
     counted = masks != ignore_index
-    truth = torch.where(counted, masks, 0).float()
-    each = F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none") * counted
-    return Term(each.sum() / logits.shape[1], counted.sum().float() / logits.shape[1])
+    truth = torch.where(counted, masks, 0).float() * (1 - label_smoothing) + 0.5 * label_smoothing
+    weights = counted.float() / logits.shape[1]
+    if class_weights is not None:
+        weights = weights * class_weights[:, None, None]
+    losses = F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none") * weights
+    return hardest_pixels(losses, weights, hardest)
+
+
+def hardest_pixels(losses: Tensor, weights: Tensor, share: float) -> Term:
+    """The sum over the pixels with the greatest losses: online hard example mining.
+
+    Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016, arXiv
+    1604.03540; here over the pixels of a batch.
+
+    Args:
+        losses: of any shape, 0 where a pixel does not count.
+        weights: of the same shape, what each weighs; 0 where it does not count.
+        share: part of the counting pixels that are learnt from; 1 for all.
+
+    Returns:
+        The sum of their losses, and of their weights.
+    """
+    if share == 1:
+        return Term(losses.sum(), weights.sum())
+    flat, weight = losses.flatten(), weights.flatten()
+    order = torch.where(weight > 0, flat.detach(), -1.0).argsort(descending=True)
+    place = torch.arange(len(order), device=order.device)
+    kept = place < (share * (weight > 0).sum()).ceil()
+    return Term((flat[order] * kept).sum(), (weight[order] * kept).sum())
+
+
+def focal_pixels(log_probabilities: Tensor, counted: Tensor, gamma: float) -> Term:
+    """Focal loss: cross entropy in which pixels that are already right weigh little.
+
+    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002 (without its class weight).
+
+    Args:
+        log_probabilities: of the truth at each pixel (and class, where classes overlap), of any shape.
+        counted: of the same shape, what counts.
+        gamma: how much what is already right is weighted down; 0 is cross entropy.
+    """
+    losses = -((1 - log_probabilities.exp()).clamp(min=0) ** gamma) * log_probabilities
+    return Term((losses * counted).sum(), counted.sum().float())
 
 
 def log_dice(both: Tensor, size: Tensor, truth: Tensor, smooth: float = 1e-3) -> Term:
@@ -43,45 +129,31 @@ def log_dice(both: Tensor, size: Tensor, truth: Tensor, smooth: float = 1e-3) ->
     return Term((loss * shown).sum(), shown.sum())
 
 
-def exclusive_terms(logits: Tensor, masks: Tensor, ignore_index: int) -> dict[str, Term]:
-    """Softmax cross entropy and Dice of exclusive classes.
+def exclusive_dice(probabilities: Tensor, masks: Tensor, counted: Tensor) -> Term:
+    """`log_dice` of exclusive classes.
 
-    Both come from one softmax, and sums by class are gathered instead of multiplied with a one-hot mask, which at full
-    image size would cost more than the decoder.
+    Sums by class are gathered instead of multiplied with a one-hot mask, which at full image size would cost more than
+    the decoder.
 
     Args:
-        logits: (N, K, H, W).
-        masks: (N, H, W) int64 class ids.
-        ignore_index: pixels that do not count.
+        probabilities: (N, K, H, W), 0 where a pixel does not count.
+        masks: (N, H, W) int64 class ids, 0 where a pixel does not count.
+        counted: (N, H, W) bool.
     """
-    batch, count = logits.shape[:2]
-    log = logits.float().log_softmax(dim=1)
-    counted = masks != ignore_index
-    total = F.nll_loss(log, masks, ignore_index=ignore_index, reduction="sum")
-    probabilities = log.exp() * counted[:, None]
-    classes = torch.where(counted, masks, 0)
-    right = probabilities.gather(1, classes[:, None]).flatten(1)
+    batch, count = probabilities.shape[:2]
+    right = probabilities.gather(1, masks[:, None]).flatten(1)
     empty = right.new_zeros(batch, count)
-    both = empty.scatter_add(1, classes.flatten(1), right)
-    truth = empty.scatter_add(1, classes.flatten(1), counted.flatten(1).float())
-    return {
-        "cross_entropy": Term(total, counted.sum().float()),
-        "dice": log_dice(both, probabilities.sum(dim=(2, 3)), truth),
-    }
+    both = empty.scatter_add(1, masks.flatten(1), right)
+    truth = empty.scatter_add(1, masks.flatten(1), counted.flatten(1).float())
+    return log_dice(both, probabilities.sum(dim=(2, 3)), truth)
 
 
-def overlapping_terms(logits: Tensor, masks: Tensor, ignore_index: int) -> dict[str, Term]:
-    """Sigmoid cross entropy and Dice of overlapping classes.
+def overlapping_dice(probabilities: Tensor, truth: Tensor) -> Term:
+    """`log_dice` of overlapping classes.
 
     Args:
-        logits: (N, K, H, W).
-        masks: (N, K, H, W) of 0, 1 and the ignore index.
+        probabilities: (N, K, H, W), 0 where a pixel does not count.
+        truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
     """
-    counted = masks != ignore_index
-    truth = torch.where(counted, masks, 0).float()
-    probabilities = logits.float().sigmoid() * counted
     both = (probabilities * truth).sum(dim=(2, 3))
-    return {
-        "cross_entropy": pixel_binary_cross_entropy(logits, masks, ignore_index),
-        "dice": log_dice(both, probabilities.sum(dim=(2, 3)), truth.sum(dim=(2, 3))),
-    }
+    return log_dice(both, probabilities.sum(dim=(2, 3)), truth.sum(dim=(2, 3)))

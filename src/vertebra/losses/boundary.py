@@ -1,0 +1,42 @@
+"""The boundary loss: how well the outlines of classes agree."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vertebra.losses.term import Term
+
+
+def boundary(probabilities: Tensor, truth: Tensor, reach: int = 5, smooth: float = 1e-3) -> Term:
+    """One minus the F1 score of the outlines of each class in each image that shows an outline of it.
+
+    Bokhovkin and Burnaev, Boundary Loss for Remote Sensing Imagery Semantic Segmentation, ISNN 2019, arXiv 1905.07852.
+    The outline of a class are its pixels beside pixels of others; one that lies within ``reach`` // 2 pixels of the other
+    outline is right.
+
+    Args:
+        probabilities: (N, K, H, W), 0 where a pixel does not count.
+        truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
+        reach: side of the window in which outlines meet, in pixels; odd.
+
+    Returns:
+        The sum over images and classes, and how many of these there were.
+    """
+    found, real = outline(probabilities), outline(truth.float())
+    near_real, near_found = (F.max_pool2d(line, reach, 1, reach // 2) for line in (real, found))
+    precision = ((found * near_real).sum(dim=(2, 3)) + smooth) / (found.sum(dim=(2, 3)) + smooth)
+    recall = ((real * near_found).sum(dim=(2, 3)) + smooth) / (real.sum(dim=(2, 3)) + smooth)
+    score = 2 * precision * recall / (precision + recall)
+    shown = (real.sum(dim=(2, 3)) > 0).float()
+    return Term(((1 - score) * shown).sum(), shown.sum())
+
+
+def outline(maps: Tensor) -> Tensor:
+    """How much each pixel is on the inner rim of its class: how much the least pixel beside it falls short of it.
+
+    Args:
+        maps: (N, K, H, W) in 0..1.
+    """
+    rest = 1 - maps
+    return F.max_pool2d(rest, 3, 1, 1) - rest
