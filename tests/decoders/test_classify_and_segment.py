@@ -9,11 +9,11 @@ import torch
 
 from vertebra.decoders import DECODERS
 from vertebra.decoders.deeplabv3plus import DeepLabV3Plus
-from vertebra.decoders.linear import Linear, valid_mean
+from vertebra.decoders.linear import Linear
 from vertebra.decoders.unet import UNet
-from vertebra.decoders.upsample import Upsample
 from vertebra.errors import ConfigError, JointError
 from vertebra.features import Features, FeatureSpec, Frame, Level
+from vertebra.layers.padding import valid_mean
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.testing import check_decoder, made_features
@@ -22,11 +22,16 @@ from vertebra.testing.synthetic import made_labels
 PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32)), vector=48)
 FLAT = FeatureSpec((Level(32, 16),))
 CLASSES = ("a", "b", "c")
-SEGMENTERS = (Upsample, UNet, DeepLabV3Plus)
+SEGMENTERS = [part for part in DECODERS.values() if part.task == "segment"]
+WHOLE_IMAGE = ("lraspp", "pspnet", "upernet", "dpt")  # these look at the whole image from everywhere
+LOCAL = [part for name, part in DECODERS.items() if part.task == "segment" and name not in WHOLE_IMAGE]
 
 CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
     *((name, {}, PYRAMID, True) for name in DECODERS),
-    *((name, {}, PYRAMID, False) for name in ("linear", "upsample", "unet", "deeplabv3plus")),
+    *((name, {}, PYRAMID, False) for name, part in DECODERS.items() if part.task in ("classify", "segment")),
+    *((name, {"auxiliary": 0.4}, PYRAMID, True) for name in ("fcn", "unet")),
+    ("fcn", {"depth": 2, "channels": 24}, FLAT, True),
+    ("attention_pool", {"heads": 4, "width": 32, "label_smoothing": 0.1}, FLAT, True),
     ("linear", {"hidden": [32, 16], "dropout": 0.5, "pool": "average", "label_smoothing": 0.1}, PYRAMID, True),
     ("linear", {}, FLAT, True),
     ("upsample", {"mode": "transpose", "channels": 16, "to_stride": 2}, FLAT, True),
@@ -56,7 +61,7 @@ def test_probabilities_have_the_canvas_size(part: type, exclusive: bool) -> None
     assert torch.allclose(sums, torch.ones_like(sums)) is exclusive
 
 
-@pytest.mark.parametrize("part", SEGMENTERS)
+@pytest.mark.parametrize("part", LOCAL)
 def test_every_pixel_comes_from_its_own_place(part: type) -> None:
     """What changes at the top left of all maps changes the logits there, and not at the far end."""
     torch.manual_seed(2)
@@ -102,3 +107,27 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
     for segmenter in SEGMENTERS:
         with pytest.raises(ConfigError, match="one exclusive class leaves nothing to decide"):
             segmenter(PYRAMID, SegmentLabels(("a",)))
+
+
+def test_padding_is_not_looked_at() -> None:
+    """The same image on a wider canvas gets the same logits from what looks at the whole image."""
+    spec = FeatureSpec((Level(16, 8), Level(24, 16)))
+    narrow = made_features(spec, (64, 64), batch=1)
+    maps = tuple(torch.cat([values, 9 * torch.randn_like(values)], dim=3) for values in narrow.maps)
+    wide = Features(maps, None, Frame((64, 128), torch.tensor([[64, 64]])))
+    for name in ("attention_pool", "lraspp"):
+        decoder = DECODERS[name](spec, made_labels(DECODERS[name].task)).eval()
+        with torch.no_grad():
+            expected, got = decoder(narrow).logits, decoder(wide).logits
+        if name == "lraspp":
+            expected, got = expected[..., :6], got[..., :6]  # interpolation reaches one cell over the edge
+        torch.testing.assert_close(got, expected)
+
+
+def test_the_auxiliary_head_learns_and_is_not_heard() -> None:
+    decoder = DECODERS["unet"](PYRAMID, SegmentLabels(CLASSES), auxiliary=0.4)
+    assert decoder.auxiliary is not None and decoder.auxiliary.place == 2
+    assert decoder.terms[-1] == "auxiliary" and decoder.reads == (0, 1, 2, 3)
+    plain = DECODERS["fcn"](PYRAMID, SegmentLabels(CLASSES))
+    assert plain.auxiliary is None and plain.reads == (3,)
+    assert DECODERS["fcn"](PYRAMID, SegmentLabels(CLASSES), auxiliary=0.4).reads == (2, 3)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError, JointError
 from vertebra.features import Features, FeatureSpec, Frame, Regions
 from vertebra.layers.limits import check_limits
+from vertebra.layers.padding import valid_mean
 from vertebra.losses.classification import binary_cross_entropy, cross_entropy
 from vertebra.losses.term import Term
 from vertebra.tasks.classify.labels import ClassifyLabels
@@ -97,18 +97,3 @@ class Linear(Decoder):
         """Softmax or sigmoid."""
         logits = outputs.logits
         return ClassifyDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())
-
-
-def valid_mean(maps: Tensor, stride: int, frame: Frame) -> Tensor:
-    """Mean of each channel over the cells that lie on the image, not on padding.
-
-    Args:
-        maps: (N, C, h, w).
-
-    Returns:
-        (N, C)
-    """
-    rows = torch.arange(maps.shape[2], device=maps.device) * stride < frame.sizes[:, 0, None]
-    columns = torch.arange(maps.shape[3], device=maps.device) * stride < frame.sizes[:, 1, None]
-    inside = (rows[:, :, None] & columns[:, None, :]).to(maps.dtype)[:, None]
-    return (maps * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3)).clamp(min=1)

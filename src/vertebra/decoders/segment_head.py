@@ -122,7 +122,7 @@ class AuxiliaryHead(nn.Module):
     def __init__(self, level: Level, place: int, classes: int, weight: float) -> None:
         super().__init__()
         self.place, self.stride, self.weight = place, level.stride, weight
-        width = max(16, level.channels // 4)
+        width = max(8, level.channels // 4)
         self.body = nn.Sequential(ConvNormAct(level.channels, width), nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1))
 
     def forward(self, features: Features) -> Tensor:

@@ -24,3 +24,16 @@ def valid_cells(frame: Frame, maps: Tensor, stride: int) -> Tensor:
     inside_rows = rows < frame.sizes[:, 0, None]
     inside_columns = columns < frame.sizes[:, 1, None]
     return inside_rows[:, :, None] & inside_columns[:, None, :]
+
+
+def valid_mean(maps: Tensor, stride: int, frame: Frame) -> Tensor:
+    """Mean of each channel over the cells that see the image, not over padding.
+
+    Args:
+        maps: (N, C, h, w).
+
+    Returns:
+        (N, C)
+    """
+    inside = valid_cells(frame, maps, stride).to(maps.dtype)[:, None]
+    return (maps * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3)).clamp(min=1)
