@@ -102,6 +102,34 @@ def test_output_stride_and_taps() -> None:
         TimmBackbone("test_vit", taps=[40])
 
 
+def test_a_plain_transformers_taps() -> None:
+    joined = TimmBackbone("test_vit", taps=[1, 5], class_token=True, final_norm=False)
+    assert joined.out_spec.channels == (128, 128)
+    check_backbone(joined)
+    plain = TimmBackbone("test_vit", taps=[1, 5], final_norm=False)
+    plain.load_state_dict(joined.state_dict())
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        wide, narrow = joined.eval()(images).maps, plain.eval()(images).maps
+    for both, own in zip(wide, narrow, strict=True):
+        torch.testing.assert_close(both[:, :64], own)
+        assert torch.equal(both[:, 64:], both[:, 64:, :1, :1].expand_as(own))
+    with pytest.raises(ConfigError, match="'resnet10t' has no class token"):
+        TimmBackbone("resnet10t", class_token=True)
+
+
+def test_frozen_norms_and_a_normalisation_of_ones_own() -> None:
+    backbone = TimmBackbone("resnet10t", frozen_norm=True, mean=(0.0,), std=(1.0, 0.5, 0.25))
+    backbone.settle(vector=False, maps=True)
+    backbone.train()
+    norms = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert not any(layer.training or layer.weight.requires_grad for layer in norms)
+    assert backbone.body.layer1[0].conv1.weight.requires_grad
+    assert backbone.mean.flatten().tolist() == [0, 0, 0] and backbone.std.flatten().tolist() == [255, 127.5, 63.75]
+    with pytest.raises(ConfigError, match="'std' must be numbers, for std above 0"):
+        TimmBackbone("resnet10t", std=(0.0,))
+
+
 def test_norm_eps_is_a_field() -> None:
     backbone = TimmBackbone("mobilenetv3_small_050", norm_eps=0.5)
     assert {m.eps for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.5}

@@ -6,6 +6,7 @@ import inspect
 import math
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from vertebra.backbones.alignment import Alignment
@@ -33,6 +34,9 @@ class TimmBackbone(Backbone):
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: timm's own.
         taps: which of timm's feature maps, by index; by default the last one at each stride from 2 on, and of a plain
             vision transformer the last one.
+        final_norm: whether taps of a plain vision transformer are read through its final norm.
+        class_token: whether each map of a plain vision transformer has the class token beside each of its cells, as further
+            channels.
         image_size: (height, width) of the canvas, for families that are built for one size.
         size_multiple: what the canvas is padded to a multiple of; by default measured.
         args: further arguments of timm's own constructor.
@@ -56,6 +60,8 @@ class TimmBackbone(Backbone):
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         taps: list[int] | None = None,
+        final_norm: bool = True,
+        class_token: bool = False,
         image_size: tuple[int, int] | None = None,
         size_multiple: int | None = None,
         args: dict[str, Any] | None = None,
@@ -81,6 +87,7 @@ class TimmBackbone(Backbone):
         self.pretrained = pretrained is not False
         self.origin = describe_origin(name, pretrained, self.load_report)
         self.set_norm_eps(norm_eps)
+        self.final_norm, self.class_token = final_norm, class_token
         self._read_info(alignment, taps, image_size, size_multiple)
         config: Any = self.body.pretrained_cfg
         self.keep_normalisation(mean or config["mean"], std or config["std"])
@@ -93,6 +100,10 @@ class TimmBackbone(Backbone):
         self.stages = [Level(stage["num_chs"], stage["reduction"]) for stage in getattr(info, "info", info)]
         self.taps = [] if self.refusal else choose_taps(self.stages, taps, self.name)
         levels = tuple(self.stages[index] for index in self.taps)
+        if self.class_token:
+            if not getattr(self.body, "num_prefix_tokens", 0):
+                raise ConfigError(f"backbone '{self.name}' has no class token; leave class_token out")
+            levels = tuple(Level(2 * level.channels, level.stride) for level in levels)
         self.out_spec = FeatureSpec(levels, int(self.body.head_hidden_size))  # type: ignore[arg-type]
         coarsest = max(stage.stride for stage in self.stages)
         config: Any = self.body.pretrained_cfg
@@ -108,7 +119,9 @@ class TimmBackbone(Backbone):
         forward = inspect.signature(self.body.forward_intermediates).parameters  # type: ignore[arg-type]
         one_stride = len({stage.stride for stage in self.stages}) == 1
         # a plain transformer's last block is meant to be read through its final norm
-        self._norm = {"norm": True} if "norm" in forward and one_stride else {}
+        self._norm = {"norm": self.final_norm} if "norm" in forward and one_stride else {}
+        if self.class_token:
+            self._norm["return_prefix_tokens"] = True
 
     def run(self, images: Tensor) -> list[Tensor]:
         """The asked-for maps, and the embedding after them if it is asked for."""
@@ -123,15 +136,20 @@ class TimmBackbone(Backbone):
             output_fmt="NCHW",
             **self._norm,
         )
-        if not self.compute_vector:
-            return list(found)
-        last, maps = found
-        return [*maps, body.forward_head(last, pre_logits=True)]
+        last, maps = found if self.compute_vector else (None, found)
+        maps = [_beside(*pair) for pair in maps] if self.class_token else list(maps)
+        return [*maps, body.forward_head(last, pre_logits=True)] if self.compute_vector else maps
 
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
         """The map of one stage."""
         body: Any = self.body
         return list(body.forward_intermediates(images, indices=[last], intermediates_only=True, output_fmt="NCHW"))
+
+
+def _beside(maps: Tensor, tokens: Tensor) -> Tensor:
+    """Maps (N, C, h, w) with the first token of (N, T, C) beside each cell: (N, 2C, h, w)."""
+    token = tokens[:, 0, :, None, None].expand(-1, -1, maps.shape[2], maps.shape[3])
+    return torch.cat([maps, token], dim=1)
 
 
 def _alignment(name: str, size_multiple: int | None) -> Alignment:

@@ -1,0 +1,78 @@
+"""The SegFormer head."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.decoders.segment_head import SegmentDecoder
+from vertebra.errors import JointError
+from vertebra.features import Features, FeatureSpec
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.limits import check_limits
+from vertebra.layers.resample import Fit, fit_to
+from vertebra.layers.width import fitting_channels
+from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+class SegFormer(SegmentDecoder):
+    """SegFormer's head: every level is brought to one width by one linear layer and to the finest level's size, and one more
+    linear layer mixes them all. It was made for transformers whose features already see far.
+
+    Args:
+        channels: width; None: what fits the backbone, at least 128.
+        finest_stride: levels finer than this are left out.
+        dropout: before the logits.
+        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
+        loss: which losses are summed.
+        fit: how levels are laid over the finest one ("corners" counts as "stride" there), and the logits over the canvas;
+            "size" as transformers does it.
+    """
+
+    paper: ClassVar[str] = (
+        "Xie et al., SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers, NeurIPS 2021, "
+        "arXiv 2105.15203"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: SegmentLabels,
+        *,
+        channels: int | None = None,
+        finest_stride: int = 4,
+        dropout: float = 0.1,
+        auxiliary: float = 0.0,
+        loss: SegmentLoss = DEFAULT_LOSS,
+        fit: Fit = "stride",
+    ) -> None:
+        super().__init__(in_spec, labels, loss=loss, fit=fit)
+        check_limits("decoder 'segformer'", least=0, most=1, dropout=dropout)
+        check_limits("decoder 'segformer'", least=1, channels=channels, finest_stride=finest_stride)
+        last = {stride: index for index, stride in enumerate(in_spec.strides) if stride >= finest_stride}
+        if not last:
+            raise JointError(f"a level at stride {finest_stride} or coarser", "Set a smaller 'finest_stride'.")
+        self.reads = tuple(last.values())
+        self.stride = in_spec.strides[self.reads[0]]
+        self.ratios = [in_spec.ratio(index, self.reads[0]) for index in self.reads]
+        width = channels or fitting_channels(in_spec, least=128)
+        self.project = nn.ModuleList(nn.Conv2d(in_spec.channels[index], width, 1) for index in self.reads)
+        self.fuse = ConvNormAct(len(self.reads) * width, width, 1)
+        self.finish(width, dropout)
+        self.used = self.reads
+        self.add_auxiliary(auxiliary)
+
+    def maps(self, features: Features) -> Tensor:
+        """All levels, mixed at the finest one's size."""
+        finest = features.maps[self.used[0]]
+        size = (finest.shape[-2], finest.shape[-1])
+        inner: Fit = "size" if self.fit == "size" else "stride"
+        levels = [
+            fit_to(project(features.maps[index]), size, ratio, inner)
+            for index, project, ratio in zip(self.used, self.project, self.ratios, strict=True)
+        ]
+        mixed: Tensor = self.fuse(torch.cat(levels[::-1], dim=1))
+        return mixed
