@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from vertebra.weights.peers.base import FolderBuilder
+from vertebra.weights.peers.transformers_rt_detr import rt_detr
+from vertebra.weights.peers.transformers_segformer import segformer
 
-BUILDERS: dict[str, FolderBuilder] = {}
+BUILDERS: dict[str, FolderBuilder] = {"rt_detr": rt_detr, "rt_detr_v2": rt_detr, "segformer": segformer}

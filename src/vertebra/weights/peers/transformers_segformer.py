@@ -1,0 +1,141 @@
+"""transformers' SegFormer in Vertebra's terms: timm's PVT v2 with the mix transformer's widths is its backbone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vertebra.errors import WeightsError
+from vertebra.preprocess.plan import Plan
+from vertebra.weights.peers.base import PeerModel, State, renamed
+
+LICENCE = "of the published model; NVIDIA's SegFormer weights are for research and evaluation only"
+BODY = "backbone.body"
+DECODER = "branches.segment.decoder"
+# transformers wrote other names before its version 5; files of both kinds are about
+OLDER = (
+    (r"segformer\.encoder\.patch_embeddings\.(\d)\.", r"segformer.stages.\1.patch_embeddings."),
+    (r"segformer\.encoder\.block\.(\d)\.(\d+)\.layer_norm_1\.", r"segformer.stages.\1.blocks.\2.layernorm_before."),
+    (r"segformer\.encoder\.block\.(\d)\.(\d+)\.layer_norm_2\.", r"segformer.stages.\1.blocks.\2.layernorm_after."),
+    (
+        r"segformer\.encoder\.block\.(\d)\.(\d+)\.attention\.self\.(q|k|v)(?:uery|ey|alue)\.",
+        r"segformer.stages.\1.blocks.\2.attention.\3_proj.",
+    ),
+    (
+        r"segformer\.encoder\.block\.(\d)\.(\d+)\.attention\.self\.sr\.",
+        r"segformer.stages.\1.blocks.\2.attention.sequence_reduction.sequence_reduction.",
+    ),
+    (
+        r"segformer\.encoder\.block\.(\d)\.(\d+)\.attention\.self\.layer_norm\.",
+        r"segformer.stages.\1.blocks.\2.attention.sequence_reduction.layer_norm.",
+    ),
+    (
+        r"segformer\.encoder\.block\.(\d)\.(\d+)\.attention\.output\.dense\.",
+        r"segformer.stages.\1.blocks.\2.attention.o_proj.",
+    ),
+    (r"segformer\.encoder\.block\.(\d)\.(\d+)\.mlp\.dense([12])\.", r"segformer.stages.\1.blocks.\2.mlp.fc\3."),
+    (r"segformer\.encoder\.block\.(\d)\.(\d+)\.", r"segformer.stages.\1.blocks.\2."),
+    (r"segformer\.encoder\.layer_norm\.(\d)\.", r"segformer.stages.\1.layer_norm."),
+    (r"decode_head\.linear_c\.", "decode_head.linear_projections."),
+)
+BLOCK = r"segformer\.stages\.(\d)\.blocks\.(\d+)\."
+OURS = rf"{BODY}.stages.\1.blocks.\2."
+RULES = (
+    (r"segformer\.stages\.0\.patch_embeddings\.proj\.", f"{BODY}.patch_embed.proj."),
+    (r"segformer\.stages\.0\.patch_embeddings\.layer_norm\.", f"{BODY}.patch_embed.norm."),
+    (r"segformer\.stages\.(\d)\.patch_embeddings\.proj\.", rf"{BODY}.stages.\1.downsample.proj."),
+    (r"segformer\.stages\.(\d)\.patch_embeddings\.layer_norm\.", rf"{BODY}.stages.\1.downsample.norm."),
+    (r"segformer\.stages\.(\d)\.layer_norm\.", rf"{BODY}.stages.\1.norm."),
+    (BLOCK + r"layernorm_before\.", OURS + "norm1."),
+    (BLOCK + r"layernorm_after\.", OURS + "norm2."),
+    (BLOCK + r"attention\.q_proj\.", OURS + "attn.q."),
+    (BLOCK + r"attention\.kv_proj\.", OURS + "attn.kv."),
+    (BLOCK + r"attention\.o_proj\.", OURS + "attn.proj."),
+    (BLOCK + r"attention\.sequence_reduction\.sequence_reduction\.", OURS + "attn.sr."),
+    (BLOCK + r"attention\.sequence_reduction\.layer_norm\.", OURS + "attn.norm."),
+    (BLOCK + r"mlp\.dwconv\.dwconv\.", OURS + "mlp.dwconv."),
+    (BLOCK + r"mlp\.(fc[12])\.", OURS + r"mlp.\3."),
+    (r"decode_head\.linear_projections\.(\d)\.proj\.", rf"{DECODER}.project.\1."),
+    (r"decode_head\.linear_fuse\.", f"{DECODER}.fuse.0."),
+    (r"decode_head\.batch_norm\.", f"{DECODER}.fuse.1."),
+    (r"decode_head\.classifier\.", f"{DECODER}.classifier.1."),
+)
+
+
+def segformer(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> PeerModel:
+    """A SegFormer for semantic segmentation.
+
+    Args:
+        config: its ``config.json``.
+        state: in the key names of transformers, of version 4 or 5.
+
+    Raises:
+        WeightsError: the configuration has a form that was never published.
+    """
+    _check(config)
+    tensors = renamed(_joined(renamed(state, OLDER)), RULES)
+    for name in [name for name in tensors if re.match(rf"{DECODER}\.project\.\d\.weight", name)]:
+        tensors[name] = tensors[name][:, :, None, None]
+    labels = config.get("id2label") or {
+        number: f"class_{number}" for number in range(len(tensors[f"{DECODER}.classifier.1.bias"]))
+    }
+    model = {
+        "backbone": mix_transformer(config),
+        "branches": {
+            "segment": {
+                "decoder": {
+                    "name": "segformer",
+                    "channels": int(config["decoder_hidden_size"]),
+                    "dropout": float(config.get("classifier_dropout_prob", 0.1)),
+                    "fit": "size",
+                },
+                "classes": [str(labels[key]) for key in sorted(labels, key=int)],
+            }
+        },
+    }
+    return PeerModel(model, Plan((512, 512), "resize"), tensors, (r"classifier\..*",), LICENCE)
+
+
+def mix_transformer(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The backbone: timm's PVT v2 built with the mix transformer's numbers."""
+    return {
+        "name": "pvt_v2_b0",
+        "norm_eps": 1e-5,
+        "args": {
+            "depths": list(config["depths"]),
+            "embed_dims": list(config["hidden_sizes"]),
+            "num_heads": list(config["num_attention_heads"]),
+            "sr_ratios": list(config["sr_ratios"]),
+            "mlp_ratios": list(config["mlp_ratios"]),
+        },
+    }
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    usual = {
+        "patch_sizes": [7, 3, 3, 3],
+        "strides": [4, 2, 2, 2],
+        "num_encoder_blocks": 4,
+        "hidden_act": "gelu",
+        "num_channels": 3,
+        "reshape_last_stage": True,
+    }
+    for key, value in usual.items():
+        if config.get(key, value) != value:
+            raise WeightsError(f"transformers: a SegFormer with {key} {config[key]} has no equal here; {value} has")
+
+
+def _joined(state: State) -> State:
+    """Keys and values as one layer, as timm has them."""
+    joined: State = {}
+    for name, value in state.items():
+        if ".attention.k_proj." in name:
+            values = state[name.replace(".k_proj.", ".v_proj.")]
+            joined[name.replace(".k_proj.", ".kv_proj.")] = torch.cat([value, values])
+        elif ".attention.v_proj." not in name:
+            joined[name] = value
+    return joined
