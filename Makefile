@@ -1,12 +1,12 @@
 # make demo   set up and run the demo           make check  ruff and types
 # make test   set up and run the tests          make docs   write the generated pages
-# make bench  the benchmarks (long)
+# make bench  the benchmarks (long)             make matrix every combination of parts (long)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs bench matrix clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -19,7 +19,7 @@ demo: $(VENV)/.ready
 	$(BIN)/vertebra demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check src tests scripts benchmarks
@@ -28,6 +28,10 @@ check: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python scripts/write_parts_catalogue.py
+
+matrix: $(VENV)/.ready
+	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest tests/testing/test_matrix.py -n auto
+	$(BIN)/python scripts/write_compatibility.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks

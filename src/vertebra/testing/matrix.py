@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -46,6 +47,29 @@ def combinations(backbones: tuple[str, ...] = REPRESENTATIVES) -> Iterator[Combi
         yield Combination(backbone, neck, encoder, decoder)
 
 
+def sample(seed: int, backbones: Sequence[str] = REPRESENTATIVES, each: int = 1) -> list[Combination]:
+    """Some of the combinations: every decoder on every backbone, with necks and encoders drawn at random.
+
+    Half of the draws have no neck, or no encoder, so that a decoder is not seldom seen near the backbone.
+
+    Args:
+        seed: of the draws.
+        each: how many draws a backbone and decoder.
+    """
+    draw = random.Random(seed)
+    necks, encoders = names("neck"), names("encoder")
+
+    def some(parts: list[str]) -> str | None:
+        return draw.choice(parts) if draw.random() < 0.5 else None
+
+    drawn = {
+        Combination(backbone, some(necks), some(encoders), decoder)
+        for backbone, decoder in product(backbones, names("decoder"))
+        for _ in range(each)
+    }
+    return sorted(drawn, key=str)
+
+
 def assemble(combination: Combination, backbone: Any, classes: int = 3) -> VisionModel:
     """The model of a combination, on a backbone that is already built.
 
@@ -66,14 +90,20 @@ def assemble(combination: Combination, backbone: Any, classes: int = 3) -> Visio
     return build(config, image_size=backbone.fixed_size or 64, objects={"backbone": backbone})
 
 
-def fit_table(backbones: tuple[str, ...] = REPRESENTATIVES) -> list[Combination]:
-    """Builds every combination (without weights) and says which fit."""
+def fit_table(
+    backbones: Sequence[str] = REPRESENTATIVES, chosen: Iterable[Combination] | None = None
+) -> list[Combination]:
+    """Builds combinations (without weights) and says which fit.
+
+    Args:
+        chosen: of these backbones; None for all.
+    """
     from vertebra.backbones import TimmBackbone
 
     rows = []
     with torch.device("meta"):
         built = {name: TimmBackbone(name, image_size=(64, 64)) for name in backbones}
-        for combination in combinations(backbones):
+        for combination in combinations(tuple(backbones)) if chosen is None else chosen:
             try:
                 assemble(combination, built[combination.backbone])
             except JointError as error:

@@ -1,0 +1,130 @@
+"""Every decoder learns four real photographs by heart: the whole way from files to metrics, and nothing may stand in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+import vertebra
+from vertebra.data.batches import Batch, collate
+from vertebra.data.index import Index
+from vertebra.data.open import open_data
+from vertebra.data.samples import MixedData, Source, Ticket
+from vertebra.parts import describe, names
+from vertebra.preprocess.plan import Plan
+from vertebra.training.evaluation import Evaluation
+
+WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"
+
+
+class Task(NamedTuple):
+    folder: str
+    size: tuple[int, int]
+    metric: str
+    goal: float
+
+
+TASKS = {
+    "classify": Task("classification/cats_dogs_subset", (96, 96), "accuracy", 1.0),
+    "detect": Task("detection/bccd", (128, 160), "map_50", 0.95),
+    "segment": Task("segmentation/camvid", (128, 160), "mean_iou", 0.9),
+    "keypoints": Task("keypoints/openfield_mouse", (128, 160), "pck", 0.95),
+}
+
+
+class Way(NamedTuple):
+    """What stands before a decoder, and how long and how fast it learns."""
+
+    parts: dict[str, Any]
+    steps: int
+    lr: float
+    output_stride: int | None = None
+
+
+DEFAULT = {
+    "classify": Way({}, 15, 1e-3),
+    "detect": Way({"neck": {"name": "fpn", "channels": 64}}, 70, 2e-3),
+    "segment": Way({}, 40, 3e-3),
+    "keypoints": Way({}, 80, 2e-3),
+}
+OWN = {
+    "deeplabv3": Way({"encoder": "aspp"}, 50, 3e-3, output_stride=8),
+    "deeplabv3plus": Way({"encoder": "aspp"}, 40, 3e-3),
+    "fcn": Way({}, 50, 3e-3, output_stride=8),
+    "pspnet": Way({"encoder": "pyramid_pooling"}, 50, 3e-3, output_stride=8),
+}
+
+
+@lru_cache(maxsize=4)
+def opened(assets: Path, task: str) -> Index:
+    ignore = {"ignore_index": 11} if task == "segment" else {}
+    return open_data(assets / TASKS[task].folder, task, "train", **ignore)
+
+
+def labels_of(assets: Path, task: str) -> Any:
+    """The data set's labels; of CamVid the classes of large regions, which decoders of any stride can draw."""
+    labels = opened(assets, task).labels[task]
+    if task != "segment":
+        return labels
+    return dataclasses.replace(labels, classes=tuple(labels.classes[index] for index in (0, 1, 3, 5)))
+
+
+@lru_cache(maxsize=4)
+def four_images(assets: Path, task: str) -> Batch:
+    """Four images with their truths: of different classes for classification, with a few boxes that are not tiny for
+    detection."""
+    index = opened(assets, task)
+    labels = {"only": labels_of(assets, task)}
+    data = MixedData([Source(index, {"only": task})], labels, Plan(TASKS[task].size, "resize"), None)
+    rows = list(range(len(index)))
+    if task == "detect":
+        found = [index.columns[task].get(row, (480, 640)) for row in rows]
+        sides = [(truth.boxes[:, 2:] - truth.boxes[:, :2]).min() for truth in found]
+        rows = [row for row in rows if sides[row] >= 40 and 2 <= len(found[row].labels) <= 5]
+    elif task == "classify":
+        rows = [0, len(rows) // 3, 2 * len(rows) // 3, len(rows) - 1]
+    else:
+        rows = np.linspace(0, len(rows) - 1, 4).astype(int).tolist()
+    return collate([data[Ticket(0, row)] for row in rows[:4]], labels)
+
+
+def build(assets: Path, task: str, decoder: str, way: Way) -> Any:
+    labels = labels_of(assets, task)
+    backbone: dict[str, Any] = {"name": "mobilenetv2_100", "pretrained": str(assets / WEIGHTS), "frozen_norm": True}
+    if way.output_stride is not None:
+        backbone["output_stride"] = way.output_stride
+    branch = {"decoder": decoder, "classes": list(labels.classes), "task": task, **way.parts}
+    return vertebra.create_model(backbone, branches={"only": branch}, image_size=TASKS[task].size, resize="resize")
+
+
+@pytest.mark.parametrize("decoder", names("decoder"))
+def test_four_images_by_heart(assets: Path, decoder: str) -> None:
+    task = describe("decoder", decoder).task
+    assert task is not None
+    way = OWN.get(decoder, DEFAULT[task])
+    batch = four_images(assets, task)
+    torch.manual_seed(0)
+    model = build(assets, task, decoder, way)
+    targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
+    parameters = [value for value in model.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, way.lr, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, way.lr, total_steps=way.steps, pct_start=0.1)
+    model.train()
+    for _ in range(way.steps):
+        terms, _ = model.loss(batch.images, batch.sizes, targets)
+        loss = torch.stack([term.mean() for term in terms["only"].values()]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        schedule.step()
+    evaluation = Evaluation(model.eval())
+    evaluation.update(batch, model)
+    score = evaluation.compute()[f"only/{TASKS[task].metric}"]
+    assert score >= TASKS[task].goal, f"{decoder}: {TASKS[task].metric} {score:.3f} after {way.steps} steps"
