@@ -38,9 +38,10 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     "unet": FPN,
     "unetplusplus": FPN,
     "fpn": FPN,
-    "deeplabv3": {"encoder": "aspp"},
+    "deeplabv3": {"encoder": "aspp", "output_stride": 16},
     "deeplabv3plus": {"encoder": "aspp"},
-    "pspnet": {"encoder": "pyramid_pooling"},
+    "fcn": {"output_stride": 16},
+    "pspnet": {"encoder": "pyramid_pooling", "output_stride": 16},
 }
 """What stands before a decoder as its paper, or good sense, has it; the others stand on the backbone alone."""
 
@@ -55,11 +56,13 @@ def run(
     """
     rows = []
     for decoder in only or [name for name in names("decoder") if describe("decoder", name).task == task]:
+        companions = dict(COMPANIONS.get(decoder, {}))
+        stride = {"output_stride": companions.pop("output_stride")} if "output_stride" in companions else {}
         model: dict[str, Any] = {
-            "backbone": {"name": BACKBONE, "pretrained": str(weights)},
+            "backbone": {"name": BACKBONE, "pretrained": str(weights), **stride},
             "decoder": decoder,
             "task": task,
-            **COMPANIONS.get(decoder, {}),
+            **companions,
         }
         raw = {"data": {"path": str(data)}, "model": model, "train": {**RECIPES[task], "epochs": epochs}}
         with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +83,10 @@ def show(task: str, rows: list[dict[str, Any]]) -> None:
     """A Markdown table, best first."""
     print(f"| decoder | with | {METRICS[task]} | minutes | parameters beside the backbone |\n|---|---|---|---|---|")
     for row in sorted(rows, key=lambda row: -row["metric"]):
-        beside = ", ".join(f"{kind} {row[kind]}" for kind in ("neck", "encoder") if kind in row) or "backbone alone"
+        beside = (
+            ", ".join(f"{kind} {row[kind]}" for kind in ("neck", "encoder", "output_stride") if kind in row)
+            or "backbone alone"
+        )
         print(
             f"| `{row['decoder']}` | {beside} | {row['metric']:.3f} | {row['minutes']:.1f} | {row['own_millions']:.2f} M |"
         )

@@ -22,6 +22,7 @@ from vertebra.model import VisionModel
 from vertebra.training.evaluation import evaluate_loader
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
+from vertebra.training.precision import choose_precision
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.report import write_report
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
@@ -151,7 +152,7 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
     pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
     keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
-    trainer = make_trainer(recipe, [keeper, ProgressDisplay()], len(model.branches))
+    trainer = make_trainer(recipe, [keeper, ProgressDisplay()], model)
     with warnings.catch_warnings():
         _silence()
         try:
@@ -173,18 +174,18 @@ def _was_pretrained(config: Config) -> bool:
     return started or config.model.backbone.options.get("pretrained", False) is not False
 
 
-def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], branch_count: int) -> pl.Trainer:
-    """Lightning's trainer for a recipe."""
+def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
+    """Lightning's trainer for a recipe and a model."""
     strategy: str = recipe.strategy
     if strategy == "auto" and (_device_count(recipe) > 1 or recipe.num_nodes > 1):
-        strategy = "ddp_find_unused_parameters_true" if branch_count > 1 else "ddp"
+        strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return pl.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,
         num_nodes=recipe.num_nodes,
         strategy=strategy,
-        precision=choose_precision(recipe),  # type: ignore[arg-type]
+        precision=choose_precision(recipe, model),  # type: ignore[arg-type]
         max_epochs=recipe.epochs,
         check_val_every_n_epoch=recipe.evaluate_every,
         callbacks=callbacks,
@@ -207,20 +208,6 @@ def _device_count(recipe: TrainConfig) -> int:
     if "," in text:
         return len([part for part in text.split(",") if part.strip()])
     return torch.cuda.device_count() if recipe.accelerator in ("auto", "gpu", "cuda") else 1
-
-
-def choose_precision(recipe: TrainConfig) -> str:
-    """Mixed bfloat16 where the device computes in it faster, else 32 bit."""
-    if recipe.precision != "auto":
-        return {"32": "32-true"}.get(recipe.precision, recipe.precision)
-    device = pick_device(
-        None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator)
-    )
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        return "bf16-mixed"
-    return "32-true"
 
 
 def evaluate(
