@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vertebra.build import create_model
     from vertebra.errors import VertebraError
     from vertebra.features import Features, FeatureSpec, Frame, Level
+    from vertebra.inference.cascade import Cascade
     from vertebra.model import VisionModel
     from vertebra.training.run import evaluate, train
     from vertebra.weights.importing import import_model
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "as_backbone": "vertebra.backbones",
+    "Cascade": "vertebra.inference.cascade",
     "create_model": "vertebra.build",
     "evaluate": "vertebra.training.run",
     "Features": "vertebra.features",
@@ -38,6 +40,7 @@ _HOMES = {
 
 __all__ = [
     "as_backbone",
+    "Cascade",
     "create_model",
     "evaluate",
     "Features",

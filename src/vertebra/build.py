@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from torch import nn
 
-from vertebra.config import BranchConfig, ModelConfig, PartConfig, expand_model, model_config
+from vertebra.config import BranchConfig, ModelConfig, PartConfig, check_labels, expand_model, model_config
 from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError, JointError, UnknownName
 from vertebra.features import FeatureSpec
 from vertebra.model import Branch, VisionModel
-from vertebra.parts import check_options, describe, find
+from vertebra.parts import check_options, describe, describe_class, find
 from vertebra.preprocess.plan import Mode, Plan
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
@@ -150,6 +150,7 @@ def build(
     branches = {
         name: _branch(replace(place), name, config.branches[name], tasks[name]) for name in _ordered(config.branches)
     }
+    _check_regions(branches)
     if len(shared) == 1 and config.shared.neck is not None:
         _restrict_shared(shared[0], list(branches.values()))
     _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
@@ -220,17 +221,49 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     encoder = None if config.encoder is None else _part(place, "encoder", config.encoder, f"{path}.encoder")
     _check_task(name, task, place.objects.get(f"{path}.decoder"), config.decoder.name)
     labels = label_spec(name, task, config)
-    decoder = _part(place, "decoder", config.decoder, f"{path}.decoder", labels)
+    decoder = _part(place, "decoder", _decoder_config(place, config, path), f"{path}.decoder", labels)
     assert isinstance(decoder, Decoder)
+    if encoder is not None and decoder.uses_maps:
+        _restrict(encoder, None, decoder)
     if neck is not None and decoder.uses_maps:
         _restrict(neck, encoder, decoder)
     if config.on is not None and decoder.needs != "boxes":
-        raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads no boxes; leave 'on' out")
+        cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'on' out"
+        raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads no boxes; {cure}")
     if decoder.needs == "boxes" and config.on is None:
         raise ConfigError(
             f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME"
         )
     return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, on=config.on)
+
+
+def _decoder_config(place: _Place, config: BranchConfig, path: str) -> PartConfig:
+    """A branch's decoder, told to read boxes where the branch stands on another one and the decoder works both ways."""
+    if config.on is None or f"{path}.decoder" in place.objects:
+        return config.decoder
+    if not _can_read_boxes(find("decoder", config.decoder.name)):
+        return config.decoder
+    return PartConfig(name=config.decoder.name, **{"on_boxes": True, **config.decoder.options})
+
+
+def _can_read_boxes(decoder: type[Any]) -> bool:
+    return any(option.name == "on_boxes" for option in describe_class("decoder", "", decoder).options)
+
+
+def _check_regions(branches: Mapping[str, Branch]) -> None:
+    """A branch that reads boxes stands on one that has them, and that finds at least one of its classes."""
+    for name, branch in branches.items():
+        if branch.on is None:
+            continue
+        giver = branches[branch.on]
+        if giver.task not in ("detect", "keypoints"):
+            raise ConfigError(f"branch '{name}' reads boxes, but '{branch.on}' is for {giver.task} and has none")
+        found, wanted = giver.labels.classes, branch.labels.classes
+        if not set(found) & set(wanted):
+            raise ConfigError(
+                f"branch '{name}' reads the boxes of '{branch.on}', which finds none of its classes "
+                f"({', '.join(wanted)}), but {', '.join(found)}; call them the same"
+            )
 
 
 def _neck_config(place: _Place, config: BranchConfig, path: str) -> PartConfig:
@@ -256,15 +289,16 @@ def _check_task(name: str, task: str, given: Any, decoder: str) -> None:
 
 
 def _restrict(neck: nn.Module, encoder: nn.Module | None, decoder: Decoder) -> None:
-    """Tells a neck which of its levels are read, so that it makes and trains no others."""
+    """Tells a neck (or an encoder, as ``neck``) which of its levels are read, so that it makes and trains no others."""
     restrict = getattr(neck, "restrict", None)
     if restrict is None or decoder.reads is None:
         return
     given: FeatureSpec = neck.out_spec  # type: ignore[assignment]
     read = set(decoder.reads)
     if encoder is not None:
-        # an encoder works on the deepest level and passes the others through at their places
-        read = {level for level in read if level < len(given.levels)} | {len(given.levels) - 1}
+        # an encoder works on the deepest level, or on those it names, and passes the others through at their places
+        own = getattr(encoder, "reads", None) or (len(given.levels) - 1,)
+        read = {level for level in read if level < len(given.levels)} | set(own)
     restrict(sorted(read))
 
 
@@ -284,6 +318,7 @@ def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
     """The label specification of a branch."""
     if config.classes is None:
         raise ConfigError(f"branch '{name}' needs its class names: classes=[...]")
+    check_labels(name, config, task)
     kind = get_task(task).labels
     known = {entry.name for entry in fields(kind)}
     if "exclusive" not in known and not config.exclusive:
@@ -291,6 +326,8 @@ def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
     extra: dict[str, Any] = {"exclusive": config.exclusive} if "exclusive" in known else {}
     if "ignore_index" in known and len(config.classes) > BYTE:
         extra["ignore_index"] = 2**16 - 1
+    for key, value in config.label_fields.items():
+        extra[key] = tuple(tuple(one) if isinstance(one, list) else one for one in value)
     return kind(classes=tuple(config.classes), **extra)
 
 

@@ -13,12 +13,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from vertebra.errors import ConfigError
+from vertebra.errors import ConfigError, UnknownName
 from vertebra.validation import validate
 
 SPLITS = ("train", "val", "test")
@@ -50,12 +50,17 @@ class BranchConfig(_Strict):
     """One branch.
 
     Attributes:
-        task: "classify", "detect" or "segment"; left out, the decoder's own task.
+        task: "classify", "detect", "segment" or "keypoints"; left out, the decoder's own task.
         classes: class names; left out, those of the data.
         exclusive: softmax over classes (True) or a sigmoid for each (False).
         weight: factor of this branch's loss in the sum over branches.
-        on: the branch whose boxes this one reads, where its decoder needs boxes.
+        on: the branch whose boxes this one reads, where its decoder can.
+
+    What else the task's labels have stands beside these (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``);
+    left out, it is that of the data.
     """
+
+    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=(), allow_inf_nan=False)
 
     decoder: PartConfig
     task: str | None = None
@@ -65,6 +70,11 @@ class BranchConfig(_Strict):
     exclusive: bool = True
     weight: float = Field(default=1.0, gt=0)
     on: str | None = None
+
+    @property
+    def label_fields(self) -> dict[str, Any]:
+        """What was given of the task's labels besides the classes."""
+        return dict(self.model_extra or {})
 
 
 class SharedConfig(_Strict):
@@ -95,7 +105,7 @@ class SourceConfig(_Strict):
         branches: the branches that it is labelled for; left out, all.
         ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
         split: which of its splits; left out, the one under which the source stands.
-        format: "image_folder", "voc", "coco" or "mask_folder"; left out, it is detected.
+        format: "image_folder", "voc", "coco", "dlc" or "mask_folder"; left out, it is detected.
         ignore_index: mask value of pixels that count neither in the loss nor in the metrics, in the files.
     """
 
@@ -192,6 +202,7 @@ class Config(_Strict):
         if "data" in values:
             values["data"] = expand_data(values["data"], f"{where}: data")
         config = validate(cls, values, "")
+        check_label_fields(config.model)
         for split in SPLITS:
             for source in getattr(config.data, split):
                 for name in source.branches or []:
@@ -209,7 +220,39 @@ class Config(_Strict):
 
 def model_config(raw: Mapping[str, Any], where: str = "model") -> ModelConfig:
     """A `ModelConfig` from plain values, short forms allowed."""
-    return validate(ModelConfig, expand_model(raw, where), "model")
+    config = validate(ModelConfig, expand_model(raw, where), "model")
+    check_label_fields(config)
+    return config
+
+
+def check_label_fields(model: ModelConfig) -> None:
+    """Checks what stands in a branch beside its parts against the labels of its task, where that is known by name."""
+    from vertebra.parts import names
+
+    for name, branch in model.branches.items():
+        if branch.task is not None or branch.decoder.name in names("decoder"):
+            check_labels(name, branch, branch.task or task_of(branch.decoder.name))
+
+
+def check_labels(name: str, branch: BranchConfig, task: str) -> None:
+    """Checks what stands in one branch beside its parts.
+
+    Raises:
+        UnknownName: the task's labels have no such field, with the nearest right name.
+        ConfigError: a value of a wrong type.
+    """
+    from vertebra.tasks import TASKS
+
+    given = branch.label_fields
+    known = TASKS[task].labels.own_fields() if task in TASKS else ()
+    for key in given:
+        if key not in known:
+            raise UnknownName(f"option 'model.branches.{name}.{key}':", key, [*BranchConfig.model_fields, *known])
+    if given:
+        hints = get_type_hints(TASKS[task].labels)
+        fields: dict[str, Any] = {key: (hints[key], ...) for key in given}
+        schema = create_model("Labels", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
+        validate(schema, given, f"model.branches.{name}")
 
 
 def expand_model(raw: Any, where: str) -> Any:
@@ -217,7 +260,7 @@ def expand_model(raw: Any, where: str) -> Any:
     if not isinstance(raw, Mapping):
         return raw
     values = dict(raw)
-    short = ("task", "neck", "encoder", "decoder", "classes", "exclusive")
+    short = ("task", "neck", "encoder", "decoder", "classes", "exclusive", *_label_fields(values))
     flat = {name: values.pop(name) for name in short if name in values}
     if not flat:
         return values
@@ -228,6 +271,14 @@ def expand_model(raw: Any, where: str) -> Any:
     task = flat.get("task") or task_of(flat["decoder"])
     values["branches"] = {task: {**flat, "task": task}}
     return values
+
+
+def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """What else may stand right under ``model``: fields of any task's labels."""
+    from vertebra.tasks import TASKS
+
+    known = {field for task in TASKS.values() for field in task.labels.own_fields()}
+    return tuple(sorted(known & set(model)))
 
 
 def task_of(decoder: Any) -> str:

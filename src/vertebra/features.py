@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from vertebra.errors import JointError
@@ -153,10 +154,34 @@ class Regions(NamedTuple):
 
     Attributes:
         boxes: (N, R, 4) xyxy in canvas pixels, padded with 0.
+        scores: (N, R) in 0..1, padded with 0.
         labels: (N, R) int64, padded with -1.
         count: (N,) int64, how many of the R are real.
     """
 
     boxes: Tensor
+    scores: Tensor
     labels: Tensor
     count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
+
+    def of_classes(self, ids: Sequence[int]) -> Regions:
+        """The same boxes in another branch's class ids; those of a class that it does not have are left out.
+
+        Args:
+            ids: for each class here its id there, or -1.
+        """
+        table = torch.tensor([*ids, -1], device=self.labels.device)  # the last one is for padding, whose label is -1
+        labels = table[self.labels]
+        wanted = labels >= 0
+        # those that stay move to the front, in their order (by topk of what never ties: ONNX knows no stable sort)
+        count = labels.shape[1]
+        rank = torch.where(wanted, float(count), 0.0) - torch.arange(count, device=labels.device)
+        order = rank.topk(count, dim=1).indices
+        labels = labels.gather(1, order)
+        kept = labels >= 0
+        return Regions(
+            boxes=torch.where(kept[..., None], self.boxes.gather(1, order[..., None].expand_as(self.boxes)), 0),
+            scores=torch.where(kept, self.scores.gather(1, order), 0),
+            labels=labels,
+            count=wanted.sum(dim=1),
+        )

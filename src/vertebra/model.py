@@ -119,12 +119,14 @@ class VisionModel(nn.Module):
             decoded[name] = branch.decoder.decode(outputs, features.frame)
         return decoded
 
-    @staticmethod
-    def _regions(branch: Branch, decoded: Mapping[str, Decoded]) -> Regions | None:
+    def _regions(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Regions | None:
+        """The boxes that a branch reads, of its own classes."""
         if branch.on is None:
             return None
         boxes = decoded[branch.on]
-        return Regions(boxes.boxes, boxes.labels, boxes.count)
+        regions = Regions(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
+        given, own = self.branch(branch.on).labels.classes, branch.labels.classes
+        return regions if given == own else regions.of_classes([own.index(c) if c in own else -1 for c in given])
 
     def loss(
         self, images: Tensor, sizes: Tensor, targets: Mapping[str, tuple[Tensor, Any]]

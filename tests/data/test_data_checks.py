@@ -42,7 +42,7 @@ def test_boxes(voc: Make, draw_image: Make) -> None:
     root = voc({"a": [("dog", 1, 1, 9, 9), ("dog", 3, 3, 3, 9)], "b": [("cat", 1, 1, 30, 20)]})
     draw_image(root / "JPEGImages" / "b.png", 10, 10)
     findings = check(open_data(root, "detect", "train"))
-    assert [(finding.kind, finding.severity) for finding in findings] == [("boxes", "warning"), ("note", "warning")]
+    assert [(finding.kind, finding.severity) for finding in findings] == [("outside", "warning"), ("note", "warning")]
     assert findings[0].message == "1 box reaching out of the image as it is decoded: b.png"
     assert findings[1].message == "1 box of zero area was dropped: a.xml"
 

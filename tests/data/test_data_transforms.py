@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from vertebra.data.transforms import (
     Augment,
     OnCanvas,
-    Window,
     augment_onto,
     crop_window,
     cut,
@@ -21,11 +21,13 @@ from vertebra.data.transforms import (
 from vertebra.errors import UnknownName
 from vertebra.preprocess.images import apply
 from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.window import Window
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.labels import SegmentLabels
 
-IGNORE = {"regions": 255, "planes": 255}
+LABELS = {"regions": SegmentLabels(("a", "b", "c")), "planes": SegmentLabels(("a",), exclusive=False)}
 STILL = Augment.preset("none")
 BOXES = np.array([[10, 8, 30, 24], [40, 30, 70, 50], [0, 0, 80, 60]], dtype=np.float32)
 
@@ -57,8 +59,8 @@ def whole(plan: Plan, height: int, width: int) -> Window:
 def test_torchvisions_way_equals_pillows(mode: Any, size: tuple[int, int]) -> None:
     plan = Plan(size, mode)
     image, annotations = made_image(), {"boxes": boxes(), "regions": SegmentAnnotation(made_image()[:, :, 0] // 100)}
-    plain = place(image, annotations, plan, IGNORE)
-    moved = cut(image, annotations, plan, IGNORE, whole(plan, 60, 80), False, False)
+    plain = place(image, annotations, plan, LABELS)
+    moved = cut(image, annotations, plan, LABELS, whole(plan, 60, 80))
     np.testing.assert_array_equal(plain.image.permute(1, 2, 0).numpy(), apply(plan, image))
     assert (plain.image.int() - moved.image.int()).abs().max() <= 1
     np.testing.assert_array_equal(plain.annotations["regions"].mask, moved.annotations["regions"].mask)
@@ -70,7 +72,7 @@ def test_without_changes_training_sees_what_prediction_sees() -> None:
     image, annotations = scene()
     for mode in ("letterbox", "resize", "centre_crop"):
         plan = Plan((40, 44), mode)  # type: ignore[arg-type]
-        found = augment_onto(image, annotations, plan, IGNORE, STILL, np.random.default_rng(0))
+        found = augment_onto(image, annotations, plan, LABELS, STILL, np.random.default_rng(0))
         np.testing.assert_array_equal(found.image.permute(1, 2, 0).numpy(), apply(plan, image))
 
 
@@ -99,7 +101,7 @@ def test_image_box_and_mask_move_together(seed: int) -> None:
     image, annotations = scene()
     plan = Plan((48, 40) if seed % 2 else (70, 90), "letterbox" if seed % 3 else "resize")
     augment = Augment(flip=0.5, zoom=(0.4, 2.5), stretch=1.4, brightness=0, contrast=0, saturation=0, hue=0)
-    check_agreement(augment_onto(image, annotations, plan, IGNORE, augment, draw))
+    check_agreement(augment_onto(image, annotations, plan, LABELS, augment, draw))
 
 
 def test_mirrored_boxes() -> None:
@@ -110,7 +112,9 @@ def test_mirrored_boxes() -> None:
         (False, True, [10, 36, 30, 52]),
         (True, True, [50, 36, 70, 52]),
     ):
-        found = cut(image, {"boxes": boxes(BOXES[:1])}, plan, {}, whole(plan, 60, 80), mirror, flip)
+        found = cut(
+            image, {"boxes": boxes(BOXES[:1])}, plan, {}, replace(whole(plan, 60, 80), mirror=mirror, flip=flip)
+        )
         assert found.annotations["boxes"].boxes.tolist() == [expected]
         undone = found.image[:, :60, :80]
         undone = undone.flip(2) if mirror else undone
@@ -123,13 +127,11 @@ def test_boxes_of_which_little_is_left_are_dropped() -> None:
     window = Window(0, 0, 60, 32, (60, 32))
     edge = np.array([[30, 10, 40, 20], [29, 10, 40, 20], [20, 0, 70, 60], [10, 8, 30, 24], [50, 2, 60, 9]])
     edge = np.concatenate([edge, [[14, 0, 80, 60]]])
-    found = cut(made_image(), {"boxes": boxes(edge.astype(np.float32))}, Plan((60, 32)), {}, window, False, False)
+    found = cut(made_image(), {"boxes": boxes(edge.astype(np.float32))}, Plan((60, 32)), {}, window)
     # 2 of 10 columns go, 3 of 11 stay; 12 of 50 go; what is whole stays; outside goes; 18 of 66 pixels stay
     assert found.annotations["boxes"].labels.tolist() == [1, 3, 5]
     large = np.array([[12, 0, 80, 60]], dtype=np.float32)
-    narrow = cut(
-        made_image(), {"boxes": boxes(large)}, Plan((60, 28)), {}, Window(0, 0, 60, 28, (60, 28)), False, False
-    )
+    narrow = cut(made_image(), {"boxes": boxes(large)}, Plan((60, 28)), {}, Window(0, 0, 60, 28, (60, 28)))
     assert narrow.annotations["boxes"].boxes.tolist() == [[12, 0, 28, 60]]
 
 
@@ -147,7 +149,7 @@ def test_placement_maps_boxes_as_the_window_does() -> None:
     window = Window(10, 20, 30, 40, (30, 40))
     placement = window.placement(plan, (60, 80))
     inner = np.array([[25, 12, 45, 36]], dtype=np.float32)
-    found = cut(made_image(), {"boxes": boxes(inner)}, plan, {}, window, False, False)
+    found = cut(made_image(), {"boxes": boxes(inner)}, plan, {}, window)
     np.testing.assert_allclose(found.annotations["boxes"].boxes, placement.boxes_to_canvas(inner))
     np.testing.assert_allclose(found.annotations["boxes"].boxes, [[5, 2, 25, 26]])
     assert placement.size == (30, 40)
@@ -200,6 +202,6 @@ def test_presets() -> None:
 def test_main_random_state_is_untouched() -> None:
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
     image, annotations = scene()
-    augment_onto(image, annotations, Plan((32, 32)), IGNORE, Augment.preset("strong"), np.random.default_rng(0))
+    augment_onto(image, annotations, Plan((32, 32)), LABELS, Augment.preset("strong"), np.random.default_rng(0))
     assert torch.equal(before[0], torch.random.get_rng_state())
     np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # type: ignore[index]

@@ -23,13 +23,16 @@ PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32))
 FLAT = FeatureSpec((Level(32, 16),))
 CLASSES = ("a", "b", "c")
 SEGMENTERS = [part for part in DECODERS.values() if part.task == "segment"]
-WHOLE_IMAGE = ("lraspp", "pspnet", "upernet")  # these look at the whole image from everywhere
+WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # these look at the whole image from everywhere
 LOCAL = [part for name, part in DECODERS.items() if part.task == "segment" and name not in WHOLE_IMAGE]
 
 CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
     *((name, {}, PYRAMID, True) for name in DECODERS),
     *((name, {}, PYRAMID, False) for name, part in DECODERS.items() if part.task in ("classify", "segment")),
-    *((name, {"auxiliary": 0.4}, PYRAMID, True) for name in ("fcn", "unet")),
+    *(
+        (name, {"auxiliary": 0.4}, PYRAMID, True)
+        for name in ("fcn", "unet", "unetplusplus", "fpn", "pspnet", "deeplabv3")
+    ),
     ("fcn", {"depth": 2, "channels": 24}, FLAT, True),
     ("attention_pool", {"heads": 4, "width": 32, "label_smoothing": 0.1}, FLAT, True),
     ("linear", {"hidden": [32, 16], "dropout": 0.5, "pool": "average", "label_smoothing": 0.1}, PYRAMID, True),

@@ -34,6 +34,16 @@ def samples(name, labels):
             moved = boxes + draw.normal(0, 3, boxes.shape).astype(np.float32)
             scores = draw.random(index).astype(np.float32)
             yield task.prediction(moved, scores, ids, labels), task.annotation(boxes, ids, crowd)
+        elif name == "keypoints":
+            points = draw.uniform(0, 50, (index, 2, 2)).astype(np.float32)
+            true = np.concatenate([points, np.full((index, 2, 1), 2)], axis=-1).astype(np.float32)
+            boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+            ids, crowd = draw.integers(0, 3, index), np.zeros(index, dtype=bool)
+            moved = points + draw.normal(0, 1, points.shape).astype(np.float32)
+            scores = draw.random(index).astype(np.float32)
+            areas = np.full(index, 900, dtype=np.float32)
+            found = task.prediction(moved, np.ones((index, 2), dtype=np.float32), boxes, scores, ids, labels)
+            yield found, task.annotation(true, boxes, ids, crowd, areas)
         else:
             shape = (4, 5) if labels.exclusive else (3, 4, 5)
             high = 3 if labels.exclusive else 2
@@ -41,7 +51,8 @@ def samples(name, labels):
 
 def compute(case):
     for name, task in TASKS.items():
-        for options in ({},) if name == "detect" else ({"exclusive": True}, {"exclusive": False}):
+        every_options = {"detect": ({},), "keypoints": ({"points": ("p", "q")},)}
+        for options in every_options.get(name, ({"exclusive": True}, {"exclusive": False})):
             labels = task.labels(("a", "b", "c"), **options)
             every = list(samples(name, labels))
             metric = task.metric(labels)
@@ -72,7 +83,7 @@ def test_all_processes_compute_what_one_would(unused_tcp_port: int) -> None:
         out, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
         found = json.loads(out.splitlines()[-1])
-        assert len(found["alone"]) == 5 and all(found["alone"].values())
+        assert len(found["alone"]) == 6 and all(found["alone"].values())
         for name, metrics in found["alone"].items():
             for case in ("one", "both"):
                 assert found[case][name] == pytest.approx(metrics), (name, case)

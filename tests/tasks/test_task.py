@@ -20,12 +20,17 @@ from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.segment.types import SegmentPrediction
 image = np.zeros((40, 60, 3), dtype=np.uint8)
 classes = ("dog", "cat")
-labels = {name: task.labels(classes) for name, task in TASKS.items()}
+own = {"keypoints": {"points": ("nose", "tail"), "skeleton": ((0, 1),)}}
+labels = {name: task.labels(classes, **own.get(name, {})) for name, task in TASKS.items()}
 ClassifyPrediction(np.asarray([0.2, 0.8], dtype=np.float32), labels["classify"], image).draw()
 boxes = np.asarray([[3, 4, 20, 30]], dtype=np.float32)
 DetectPrediction(boxes, np.asarray([0.9]), np.asarray([1]), labels["detect"], image).draw()
 SegmentPrediction(np.eye(40, 60, dtype=np.uint8), labels["segment"], image=image).draw()
+points = np.asarray([[[5, 5], [15, 20]]], dtype=np.float32)
+found = TASKS["keypoints"].prediction
+found(points, np.ones((1, 2)), boxes, np.asarray([0.9]), np.asarray([1]), labels["keypoints"], image).draw()
 """
+OWN = {"keypoints": {"points": ("nose", "tail")}}
 
 
 def test_pictures_need_no_torch() -> None:
@@ -37,7 +42,7 @@ def test_pictures_need_no_torch() -> None:
 def test_a_task_belongs_together(name: str) -> None:
     task = get_task(name)
     assert task.name == name
-    labels = task.labels(("dog", "cat"))
+    labels = task.labels(("dog", "cat"), **OWN.get(name, {}))
     metric = task.metric(labels)
     assert metric.compute() == {}
     for kind in (task.labels, task.annotation, task.prediction):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vertebra.backbones import dilation
 from vertebra.backbones.alignment import Alignment
 from vertebra.backbones.base import Backbone, choose_taps, describe_origin
 from vertebra.backbones.catalogue import alignment_of, check_name, family_of
@@ -28,6 +29,8 @@ class TimmBackbone(Backbone):
         freeze: the first this many stages, as timm counts them (2 on a ResNet: stem and first stage), or "all", do not
             learn; their BatchNorm statistics stay too.
         output_stride: 8 or 16: dilation instead of further strides, where timm supports it.
+        dilate_first: with that, the first block of a dilated stage of a ResNet dilates as those after it do, as
+            segmentation-models-pytorch has it; by default as timm and torchvision have it.
         norm_eps: eps of all BatchNorm and LayerNorm layers, for weights that were trained with another one than timm's
             (files in torchvision's names bring theirs).
         frozen_norm: BatchNorm layers stay as they are, statistics and all, while the rest learns.
@@ -55,6 +58,7 @@ class TimmBackbone(Backbone):
         in_channels: int = 3,
         freeze: int | Literal["all"] = 0,
         output_stride: int | None = None,
+        dilate_first: bool = False,
         norm_eps: float | None = None,
         frozen_norm: bool = False,
         mean: tuple[float, ...] | None = None,
@@ -81,6 +85,8 @@ class TimmBackbone(Backbone):
         if alignment.kind == "sized" and image_size is not None:
             arguments["img_size"] = image_size
         self.body = _create(name, pretrained is True, arguments)
+        if dilate_first:
+            dilation.dilate_first(self.body, name)
         self.load_report = None
         if isinstance(pretrained, str):
             self.load_report = load_local(self.body, architecture, pretrained, in_channels, norm_eps)

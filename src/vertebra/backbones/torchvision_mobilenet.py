@@ -71,12 +71,12 @@ class TorchvisionMobileNetV3(Backbone):
         self.body = body
         report = None
         if pretrained is not False:
-            state = read_state_dict(pretrained) if isinstance(pretrained, str) else _published(build, name)
+            state = read_state_dict(pretrained) if isinstance(pretrained, str) else published(build, name)
             report = load_matching(self.body, state, source=str(pretrained))
         self.pretrained = pretrained is not False
         self.origin = describe_origin(name, pretrained, report)
         self.set_norm_eps(norm_eps)
-        self.stages = _stages(self.body.features)
+        self.stages = stages_of(self.body.features)
         self.inside, blocks = _split(taps)
         self.taps = choose_taps(self.stages, blocks, name) if blocks or not self.inside else []
         levels = [self.stages[tap] for tap in self.taps] + [self._expansion(block) for block in self.inside]
@@ -149,7 +149,7 @@ def _split(taps: list[int | str] | None) -> tuple[list[int], list[int] | None]:
     return inside, blocks or None
 
 
-def _stages(features: Any) -> list[Level]:
+def stages_of(features: Any) -> list[Level]:
     """Channels and stride after each block."""
     stages = []
     stride = 1
@@ -161,7 +161,7 @@ def _stages(features: Any) -> list[Level]:
     return stages
 
 
-def _published(build: Any, name: str) -> Any:
+def published(build: Any, name: str) -> Any:
     weights = torchvision.models.get_model_weights(build).DEFAULT
     try:
         return weights.get_state_dict(progress=True)

@@ -18,7 +18,7 @@ def _data() -> None:
 @app.command("check")
 def check(
     path: str = typer.Argument(..., help="A data set: folder or annotation file."),
-    task: str = typer.Option(..., help="classify, detect or segment."),
+    task: str = typer.Option(..., help="classify, detect, segment or keypoints."),
     split: str | None = typer.Option(None, help="One split only."),
     format_name: str | None = typer.Option(None, "--format", help="The format, where it is not detected."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),

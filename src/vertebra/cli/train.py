@@ -11,6 +11,7 @@ DEFAULT_PARTS: dict[str, dict[str, str]] = {
     "classify": {"decoder": "linear"},
     "detect": {"neck": "fpn", "decoder": "retinanet"},
     "segment": {"neck": "fpn", "decoder": "unet"},
+    "keypoints": {"decoder": "heatmap"},
 }
 
 
@@ -19,7 +20,7 @@ def train(
         None, metavar="[CONFIG] [KEY=VALUE]...", help="A YAML config, and overrides such as train.lr=0.001."
     ),
     data: str | None = typer.Option(None, help="A data set: folder or annotation file."),
-    task: str | None = typer.Option(None, help="classify, detect or segment."),
+    task: str | None = typer.Option(None, help="classify, detect, segment or keypoints."),
     backbone: str | None = typer.Option(None, help="A timm model's name."),
     neck: str | None = typer.Option(None, help="A neck's name."),
     encoder: str | None = typer.Option(None, help="An encoder's name."),

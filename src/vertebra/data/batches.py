@@ -6,20 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as tree
 
 from vertebra.data.samples import Origin, Sample, Skip
+from vertebra.preprocess.plan import Plan
+from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.classify.annotation import ClassifyAnnotation
-from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.classify.targets import ClassifyTargets
-from vertebra.tasks.detect.annotation import DetectAnnotation
-from vertebra.tasks.detect.targets import DetectTargets
-from vertebra.tasks.segment.annotation import SegmentAnnotation
-from vertebra.tasks.segment.targets import SegmentTargets
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +73,7 @@ def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch
     """Puts samples together.
 
     Args:
-        samples: at least one, all of the same canvas.
+        samples: at least one.
         labels: the labels of each branch.
     """
     targets, truths = {}, {}
@@ -91,7 +85,7 @@ def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch
             if all(name in samples[row].truths for row in rows):
                 truths[name] = [samples[row].truths[name] for row in rows]
     return Batch(
-        images=torch.stack([sample.image for sample in samples]),
+        images=_stack_images([sample.image for sample in samples]),
         sizes=torch.tensor([sample.size for sample in samples], dtype=torch.int64),
         targets=targets,
         origins=[sample.origin for sample in samples],
@@ -102,31 +96,17 @@ def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch
 
 def stack_targets(annotations: Sequence[Any], labels: LabelSpec) -> Any:
     """The task's ``Targets`` from annotations in canvas pixels, at least one."""
-    if isinstance(annotations[0], ClassifyAnnotation):
-        return _classify(annotations, labels)
-    if isinstance(annotations[0], DetectAnnotation):
-        return _detect(annotations)
-    return _segment(annotations)
+    return task_of(annotations[0]).data.stack(annotations, labels)
 
 
-def _classify(annotations: Sequence[ClassifyAnnotation], labels: LabelSpec) -> ClassifyTargets:
-    values = torch.from_numpy(np.stack([np.asarray(annotation.label) for annotation in annotations]))
-    exclusive = isinstance(labels, ClassifyLabels) and labels.exclusive
-    return ClassifyTargets(values.long() if exclusive else values.float())
-
-
-def _detect(annotations: Sequence[DetectAnnotation]) -> DetectTargets:
-    counts = [len(annotation.labels) for annotation in annotations]
-    shape = (len(annotations), max(counts))
-    boxes, labels = torch.zeros(*shape, 4), torch.full(shape, -1)
-    crowd = torch.zeros(shape, dtype=torch.bool)
-    for row, (annotation, count) in enumerate(zip(annotations, counts, strict=True)):
-        boxes[row, :count] = torch.from_numpy(annotation.boxes)
-        labels[row, :count] = torch.from_numpy(annotation.labels)
-        crowd[row, :count] = torch.from_numpy(annotation.crowd)
-    return DetectTargets(boxes, labels, crowd, torch.tensor(counts))
-
-
-def _segment(annotations: Sequence[SegmentAnnotation]) -> SegmentTargets:
-    masks = torch.from_numpy(np.stack([annotation.mask for annotation in annotations]))
-    return SegmentTargets(masks.long() if masks.ndim == 3 else masks.to(torch.uint8))
+def _stack_images(images: Sequence[Tensor]) -> Tensor:
+    """Canvases as one batch; smaller ones get fill at their right and bottom."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    if all(image.shape[1:] == (height, width) for image in images):
+        return torch.stack(list(images))
+    channels = images[0].shape[0]
+    fill = torch.tensor(Plan((height, width)).fill_for(channels), dtype=images[0].dtype)
+    batch = fill[:, None, None].repeat(len(images), 1, height, width).reshape(len(images), channels, height, width)
+    for own, image in zip(batch, images, strict=True):
+        own[:, : image.shape[1], : image.shape[2]] = image
+    return batch

@@ -6,18 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from vertebra.data.columns import BoxColumn
 from vertebra.data.index import SHOWN, Index, plural
 from vertebra.data.open import detect_format, open_data
 from vertebra.data.splits import SPLITS, NoSplit, check_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
-from vertebra.tasks.classify.annotation import ClassifyAnnotation
-from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks import get_task
 
 Severity = Literal["error", "warning"]
 
@@ -27,7 +25,7 @@ class Finding:
     """Something that would hurt.
 
     Attributes:
-        kind: a short name: "unreadable", "labels", "boxes", "note", "leak".
+        kind: a short name: "unreadable", "labels", "outside", "note", "leak".
         severity: "error": these images cannot be used; "warning": a run can go on.
         message: what it is, with the first names.
         count: how many images, boxes or classes.
@@ -153,7 +151,7 @@ def _look(index: Index, task: str) -> SplitReport:
     column = index.columns[task]
     unreadable: list[str] = []
     wrong: list[str] = []
-    outside: list[str] = []
+    outside: dict[str, list[str]] = {}
     counts = np.zeros(index.labels[task].class_count, dtype=np.int64)
     for row in range(len(index)):
         path = index.path(row)
@@ -169,37 +167,19 @@ def _look(index: Index, task: str) -> SplitReport:
         except DataError as error:
             wrong.append(f"{path.name}: {_without(str(error), index.root)}")
             continue
-        counts += _occurrences(annotation, len(counts))
-        if isinstance(column, BoxColumn):
-            boxes = column.boxes[column.offsets[row] : column.offsets[row + 1]]
-            limit = np.array([size[1], size[0], size[1], size[0]])
-            outside += [path.name] * int((boxes > limit + 1).any(axis=1).sum())
+        counts += get_task(task).data.occurrences(annotation, len(counts))
+        for what, number in column.beyond(row, (size[0], size[1])).items():
+            outside.setdefault(what, []).extend([path.name] * number)
     findings = []
     if unreadable:
         findings.append(_finding("unreadable", "error", "image", "cannot be read", unreadable))
     if wrong:
         findings.append(_finding("labels", "error", "annotation", "at odds with its image or the classes", wrong))
-    if outside:
-        findings.append(_finding("boxes", "warning", "box", "reaching out of the image as it is decoded", outside))
+    for what, names in outside.items():
+        findings.append(_finding("outside", "warning", what, "reaching out of the image as it is decoded", names))
     findings += [Finding("note", "warning", str(note), note.count) for note in index.notes]
     classes = dict(zip(index.labels[task].classes, counts.tolist(), strict=True))
     return SplitReport(len(index), classes, findings)
-
-
-def _occurrences(annotation: Any, classes: int) -> np.ndarray:
-    """How many boxes each class has, or whether it is in the image."""
-    if isinstance(annotation, DetectAnnotation):
-        boxes: np.ndarray = np.bincount(annotation.labels, minlength=classes)
-        return boxes
-    if isinstance(annotation, ClassifyAnnotation):
-        label = annotation.label
-        return np.asarray(label) if isinstance(label, np.ndarray) else np.bincount([label], minlength=classes)
-    mask = annotation.mask
-    if mask.ndim == 3:
-        planes: np.ndarray = (mask == 1).any(axis=(1, 2)).astype(np.int64)
-        return planes
-    found: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
-    return found
 
 
 def _finding(kind: str, severity: Severity, thing: str, which: str, names: Sequence[str]) -> Finding:

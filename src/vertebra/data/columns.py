@@ -1,4 +1,4 @@
-"""Annotations as columns: classes of images, and boxes."""
+"""Annotations as columns: classes of images, boxes, and points."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.data import seen_inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,10 @@ class ClassColumn:
         """The class, or the classes, of an image."""
         value = self.values[row]
         return ClassifyAnnotation(int(value) if self.values.ndim == 1 else value.astype(np.int64))
+
+    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """Nothing: a class has no place."""
+        return {}
 
     def take(self, rows: np.ndarray) -> ClassColumn:
         """The column of some images only."""
@@ -77,10 +83,85 @@ class BoxColumn:
         kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept])
 
+    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """How many boxes reach out of an image of this size by more than a pixel."""
+        boxes = self.boxes[self.offsets[row] : self.offsets[row + 1]]
+        limit = np.array([size[1], size[0], size[1], size[0]]) + 1
+        return {"box": int((boxes > limit).any(axis=1).sum())} if (boxes > limit).any() else {}
+
     def take(self, rows: np.ndarray) -> BoxColumn:
         """The column of some images only."""
         offsets, picked = take_ranges(self.offsets, rows)
         return BoxColumn(offsets, self.boxes[picked], self.labels[picked], self.crowd[picked], self.labelled[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class PointColumn:
+    """The objects of all images with their points, one after the other.
+
+    Attributes:
+        offsets: (n + 1,) int64: the objects of image i are ``offsets[i]`` to ``offsets[i + 1]``.
+        points: (B, K, 3) float32 of x, y in the images' own pixels and visibility.
+        boxes: (B, 4) float32, xyxy.
+        labels: (B,) int64 class ids.
+        crowd: (B,) bool.
+        areas: (B,) float32 square pixels.
+        labelled: (n,) bool.
+    """
+
+    offsets: np.ndarray
+    points: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    labelled: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        rows: np.ndarray,
+        points: np.ndarray,
+        boxes: np.ndarray,
+        labels: np.ndarray,
+        crowd: np.ndarray,
+        areas: np.ndarray,
+        labelled: np.ndarray,
+    ) -> PointColumn:
+        """A column from objects in any order; ``rows`` (B,) int64 is the image of each."""
+        order = np.argsort(rows, kind="stable")
+        return cls(
+            offsets_of(rows, len(labelled)),
+            np.ascontiguousarray(points[order], dtype=np.float32),
+            np.ascontiguousarray(boxes[order], dtype=np.float32).reshape(-1, 4),
+            labels[order].astype(np.int64),
+            crowd[order].astype(bool),
+            areas[order].astype(np.float32),
+            labelled,
+        )
+
+    def get(self, row: int, size: tuple[int, int]) -> KeypointAnnotation:
+        """The objects of an image; boxes are clipped to it, points outside of it count as not labelled."""
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
+        points = seen_inside(self.points[part], size)
+        return KeypointAnnotation(points, boxes, self.labels[part], self.crowd[part], self.areas[part])
+
+    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """How many labelled points lie outside of an image of this size by more than a pixel, and objects without any."""
+        points = self.points[self.offsets[row] : self.offsets[row + 1]]
+        known = points[..., 2] > 0
+        out = (points[..., :2] < -1).any(axis=-1) | (points[..., :2] > np.array([size[1] + 1, size[0] + 1])).any(
+            axis=-1
+        )
+        count = int((known & out).sum())
+        return {"point": count} if count else {}
+
+    def take(self, rows: np.ndarray) -> PointColumn:
+        """The column of some images only."""
+        offsets, picked = take_ranges(self.offsets, rows)
+        parts = (self.points, self.boxes, self.labels, self.crowd, self.areas)
+        return PointColumn(offsets, *(part[picked] for part in parts), self.labelled[rows])
 
 
 def offsets_of(rows: np.ndarray, count: int) -> np.ndarray:

@@ -33,6 +33,10 @@ class Column(Protocol):
         """
         ...
 
+    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """How many things of an image reach out of it when it is decoded at this (height, width), by what they are."""
+        ...
+
     def take(self, rows: np.ndarray) -> Column:
         """The column of some images only."""
         ...

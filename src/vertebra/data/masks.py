@@ -11,6 +11,7 @@ from PIL import Image
 
 from vertebra.errors import DataError
 from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.data import compact
 
 UNKNOWN = -1
 NOWHERE = -2
@@ -74,6 +75,10 @@ class MaskFileColumn:
         known = np.flatnonzero((self.ids >= 0) & (self.ids != self.ignore_index) | (self.ids == NOWHERE))
         return f"classes have {span(known)}; set ignore_index: {value}, or name its class"
 
+    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """Nothing: a mask has the image's size, or cannot be read."""
+        return {}
+
     def take(self, rows: np.ndarray) -> MaskFileColumn:
         """The column of some images only."""
         return replace(self, files=self.files[rows])
@@ -135,12 +140,6 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
     if damaged and not found:
         raise damaged[0]
     return dict(sorted(found.items()))
-
-
-def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:
-    """Class ids in one byte a pixel where they fit."""
-    fits = 0 <= ignore_index <= 255 and (ids.size == 0 or int(ids.max()) <= 255)
-    return ids.astype(np.uint8 if fits else np.int32)
 
 
 def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vertebra.data.index import Index
-from vertebra.data.readers import coco, image_folder, mask_folder, voc
+from vertebra.data.readers import coco, dlc, image_folder, mask_folder, voc
 from vertebra.data.readers.options import ReadOptions
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
@@ -16,6 +16,7 @@ from vertebra.errors import DataError, UnknownName
 READERS: dict[str, ModuleType] = {
     "voc": voc,
     "coco": coco,
+    "dlc": dlc,
     "mask_folder": mask_folder,
     "image_folder": image_folder,
 }
@@ -39,9 +40,9 @@ def open_data(
 
     Args:
         path: its folder, or its annotation file.
-        task: "classify", "detect" or "segment".
+        task: "classify", "detect", "segment" or "keypoints".
         split: "train", "val" or "test".
-        format: "image_folder", "voc", "coco" or "mask_folder"; None to find out.
+        format: "image_folder", "voc", "coco", "dlc" or "mask_folder"; None to find out.
         classes: class names in order, None for the data set's own. What is of other classes is left out, with a note.
         ignore_index: value of mask files whose pixels do not count.
         seed: of the draw where the data set has no splits.
@@ -84,11 +85,12 @@ def detect_format(path: str | Path) -> str:
             raise DataError(
                 f"{place}: this looks like YOLO text labels, which are not read here; convert them to COCO JSON"
             )
-        if (place.is_dir() or name in ("coco", "mask_folder")) and reader.looks_like(place):
+        if (place.is_dir() or name in ("coco", "dlc", "mask_folder")) and reader.looks_like(place):
             return name
     raise DataError(
         f"{place}: of no known format. Known are: class folders of images, Pascal VOC (Annotations and JPEGImages), "
-        "COCO JSON, and masks (images and masks folders, or train.txt with 'image mask' lines)"
+        "COCO JSON, masks (images and masks folders, or train.txt with 'image mask' lines), and DeepLabCut's tables "
+        "(CollectedData_NAME.csv)"
     )
 
 

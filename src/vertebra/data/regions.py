@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vertebra.data.columns import join_ranges, offsets_of, take_ranges
-from vertebra.data.masks import compact
 from vertebra.errors import DataError
 from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.data import compact
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +159,10 @@ class RegionColumn:
         for place in np.argsort([-int(region.sum()) for region in regions], kind="stable"):
             ids[regions[place]] = labels[place]
         return SegmentAnnotation(compact(ids, self.ignore_index))
+
+    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """Nothing: a mask has the image's size, or cannot be read."""
+        return {}
 
     def take(self, rows: np.ndarray) -> RegionColumn:
         """The column of some images only."""

@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 
 from vertebra.data.index import Note
-from vertebra.data.masks import compact
 from vertebra.errors import DataError, suggest
+from vertebra.tasks import task_of_labels
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.classify.annotation import ClassifyAnnotation
-from vertebra.tasks.detect.annotation import DetectAnnotation
-from vertebra.tasks.segment.annotation import SegmentAnnotation
-from vertebra.tasks.segment.labels import SegmentLabels
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,47 +27,11 @@ class Relabelling:
     labels: LabelSpec
     own: LabelSpec
 
-    @property
-    def identical(self) -> bool:
-        """Whether nothing changes."""
-        same = self.own.classes == self.labels.classes
-        if isinstance(self.labels, SegmentLabels) and isinstance(self.own, SegmentLabels):
-            return same and self.labels.ignore_index == self.own.ignore_index
-        return same
-
     def __call__(self, annotation: Any) -> Any:
         """The annotation with the branch's class ids."""
-        if self.identical:
+        if self.own == self.labels:
             return annotation
-        if isinstance(annotation, ClassifyAnnotation):
-            return ClassifyAnnotation(self._classes(annotation.label))
-        if isinstance(annotation, DetectAnnotation):
-            labels = self.ids[annotation.labels]
-            kept = labels >= 0
-            return DetectAnnotation(annotation.boxes[kept], labels[kept], annotation.crowd[kept])
-        return SegmentAnnotation(self._mask(annotation.mask))
-
-    def _classes(self, label: int | np.ndarray) -> int | np.ndarray:
-        if not isinstance(label, np.ndarray):
-            return int(self.ids[label])
-        known = self.ids >= 0
-        mapped = np.zeros(self.labels.class_count, dtype=label.dtype)
-        mapped[self.ids[known]] = label[known]
-        return mapped
-
-    def _mask(self, mask: np.ndarray) -> np.ndarray:
-        assert isinstance(self.labels, SegmentLabels) and isinstance(self.own, SegmentLabels)
-        ignore = self.labels.ignore_index
-        if mask.ndim == 2:
-            table = np.full(max(len(self.ids), self.own.ignore_index + 1), ignore, dtype=np.int32)
-            table[: len(self.ids)] = np.where(self.ids >= 0, self.ids, ignore)
-            table[self.own.ignore_index] = ignore
-            return compact(table[mask], ignore)
-        known = self.ids >= 0
-        planes = np.zeros((self.labels.class_count, *mask.shape[1:]), dtype=mask.dtype)
-        planes[self.ids[known]] = mask[known]
-        planes[planes == self.own.ignore_index] = ignore
-        return planes
+        return task_of_labels(self.labels).data.relabel(annotation, self.ids, self.own, self.labels)
 
 
 def relabelling(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> tuple[Relabelling, list[Note]]:

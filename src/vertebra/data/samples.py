@@ -18,9 +18,8 @@ from vertebra.data.transforms import Augment, OnCanvas, augment_onto, place
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
 from vertebra.preprocess.plan import Placement, Plan
+from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.segment.labels import SegmentLabels
 
 ATTEMPTS = 20
 
@@ -147,7 +146,6 @@ class MixedData(Dataset[Sample]):
         self.channels = channels
         self.skipped: dict[str, str] = {}
         self._notes: list[Note] = []
-        self._ignore = {name: spec.ignore_index for name, spec in labels.items() if isinstance(spec, SegmentLabels)}
         self._relabel: dict[tuple[int, str], Relabelling] = {}
         self._labelled: dict[tuple[int, str], np.ndarray] = {}
         for number, source in enumerate(self.sources):
@@ -165,9 +163,7 @@ class MixedData(Dataset[Sample]):
             raise DataError(f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {opened}")
         column = index.columns[task]
         found, notes = relabelling(index.labels[task], self.labels[branch], branch, str(index.root))
-        labelled = np.asarray(column.labelled, dtype=bool)
-        if isinstance(found.own, ClassifyLabels) and found.own.exclusive:
-            labelled = labelled & (found.ids[column.values] >= 0)  # type: ignore[attr-defined]
+        labelled = get_task(task).data.usable(found.own, column, found.ids)
         self._notes += notes
         self._relabel[number, branch] = found
         self._labelled[number, branch] = labelled
@@ -246,8 +242,8 @@ class MixedData(Dataset[Sample]):
 
     def _place(self, image: np.ndarray, truths: Mapping[str, Any], ticket: Ticket) -> OnCanvas:
         if self.augment is None:
-            return place(image, truths, self.plan, self._ignore)
-        return augment_onto(image, truths, self.plan, self._ignore, self.augment, self._draw(ticket, 0))
+            return place(image, truths, self.plan, self.labels)
+        return augment_onto(image, truths, self.plan, self.labels, self.augment, self._draw(ticket, 0))
 
     def _blank(self, ticket: Ticket, skipped: tuple[Skip, ...]) -> Sample:
         """An empty canvas that is labelled for nothing."""

@@ -93,3 +93,18 @@ def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: 
     last = place == len(names) - 1
     chosen = (ranks >= lower - 1e-9) & ((ranks < upper[place] - 1e-9) | last)
     return np.sort(shuffled[order[chosen]])
+
+
+def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
+    """The rows of one split when rows that follow one another stay together: train first, then val, then test.
+
+    For frames of a video, of which neighbours are nearly the same image.
+
+    Returns:
+        Row numbers, ascending.
+    """
+    names = list(shares)
+    upper = np.cumsum([shares[name] for name in names])
+    place = names.index(split)
+    edges = [0, *(round(float(edge) * count) for edge in upper[:-1]), count]
+    return np.arange(edges[place], edges[place + 1])

@@ -1,33 +1,30 @@
 """From an image with its annotations to the canvas: plainly for evaluation, with random changes for training.
 
-The geometry is torchvision's ``transforms.v2`` on an image and its boxes and masks together; each image is resampled
-once, from the window of it that comes onto the canvas. Colours are changed by one linear map for each image.
+Each image is resampled once, by torchvision's ``transforms.v2``, from the window of it that comes onto the canvas; what its
+annotations become there each task tells itself (`vertebra.tasks.data`). Colours are changed by one linear map for each
+image.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from vertebra.data.colours import colour_map
 from vertebra.errors import UnknownName
-from vertebra.preprocess.images import apply, apply_labels
+from vertebra.preprocess.images import apply
 from vertebra.preprocess.plan import Placement, Plan
-from vertebra.tasks.classify.annotation import ClassifyAnnotation
-from vertebra.tasks.detect.annotation import DetectAnnotation
-from vertebra.tasks.segment.annotation import SegmentAnnotation
-
-SEEN = 0.25
-LARGE = 16.0
+from vertebra.preprocess.window import Window
+from vertebra.tasks import task_of
+from vertebra.tasks.base import LabelSpec
 
 
 @dataclass(frozen=True)
@@ -84,28 +81,6 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class Window:
-    """The part of an image that comes onto the canvas, and how large it is there.
-
-    Attributes:
-        top, left, height, width: the part, in whole image pixels.
-        out: (height, width) on the canvas, at its top left.
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
-    out: tuple[int, int]
-
-    def placement(self, plan: Plan, original: tuple[int, int]) -> Placement:
-        """The map from the image to the canvas, before any mirroring."""
-        scale_y, scale_x = self.out[0] / self.height, self.out[1] / self.width
-        top, left = round(-self.top * scale_y), round(-self.left * scale_x)
-        return Placement(plan.size, original, scale_y, scale_x, top, left, self.out)
-
-
 @dataclass(frozen=True, eq=False)
 class OnCanvas:
     """An image on the canvas, with its annotations in canvas pixels.
@@ -121,24 +96,19 @@ class OnCanvas:
     annotations: dict[str, Any] = field(default_factory=dict)
 
 
-def place(image: np.ndarray, annotations: Mapping[str, Any], plan: Plan, ignore: Mapping[str, int]) -> OnCanvas:
+def place(image: np.ndarray, annotations: Mapping[str, Any], plan: Plan, labels: Mapping[str, LabelSpec]) -> OnCanvas:
     """An image and its annotations on the canvas as prediction places them, without any random change.
 
     Args:
         image: (H, W, C) uint8.
         annotations: by branch, in image pixels.
-        ignore: by segment branch, what mask pixels beside the image hold.
+        labels: by branch, what they mean.
     """
     placement = plan.place(image.shape[0], image.shape[1])
-    placed: dict[str, Any] = {}
-    for name, annotation in annotations.items():
-        if isinstance(annotation, DetectAnnotation):
-            boxes = placement.boxes_to_canvas(annotation.boxes)
-            placed[name] = _visible(annotation, torch.from_numpy(boxes), placement.size)
-        elif isinstance(annotation, SegmentAnnotation):
-            placed[name] = SegmentAnnotation(apply_labels(plan, annotation.mask, ignore[name]))
-        else:
-            placed[name] = annotation
+    placed = {
+        name: task_of(annotation).data.place(annotation, plan, placement, labels.get(name))
+        for name, annotation in annotations.items()
+    }
     canvas = torch.from_numpy(np.ascontiguousarray(apply(plan, image).transpose(2, 0, 1)))
     return OnCanvas(canvas, placement, placed)
 
@@ -147,7 +117,7 @@ def augment_onto(
     image: np.ndarray,
     annotations: Mapping[str, Any],
     plan: Plan,
-    ignore: Mapping[str, int],
+    labels: Mapping[str, LabelSpec],
     augment: Augment,
     draw: np.random.Generator,
 ) -> OnCanvas:
@@ -158,12 +128,12 @@ def augment_onto(
     """
     if augment.moves:
         size = (image.shape[0], image.shape[1])
-        only_class = all(isinstance(annotation, ClassifyAnnotation) for annotation in annotations.values())
-        window = (crop_window if only_class else zoom_window)(plan, size, augment, draw)
+        whole_image = all(task_of(annotation).data.whole_image for annotation in annotations.values())
+        window = (crop_window if whole_image else zoom_window)(plan, size, augment, draw)
         mirror, flip = draw.random() < augment.mirror, draw.random() < augment.flip
-        found = cut(image, annotations, plan, ignore, window, mirror, flip)
+        found = cut(image, annotations, plan, labels, replace(window, mirror=mirror, flip=flip))
     else:
-        found = place(image, annotations, plan, ignore)
+        found = place(image, annotations, plan, labels)
     height, width = found.placement.size
     part = found.image[:, :height, :width]
     change = colour_map(part, draw, augment.brightness, augment.contrast, augment.saturation, augment.hue)
@@ -210,41 +180,27 @@ def crop_window(plan: Plan, size: tuple[int, int], augment: Augment, draw: np.ra
 
 
 def cut(
-    image: np.ndarray,
-    annotations: Mapping[str, Any],
-    plan: Plan,
-    ignore: Mapping[str, int],
-    window: Window,
-    mirror: bool,
-    flip: bool,
+    image: np.ndarray, annotations: Mapping[str, Any], plan: Plan, labels: Mapping[str, LabelSpec], window: Window
 ) -> OnCanvas:
     """A window of an image and its annotations on the canvas, mirrored or not; see `place` for the other arguments."""
-
-    def moved(thing: Tensor, interpolation: InterpolationMode) -> Tensor:
-        thing = F.resized_crop(
-            thing, window.top, window.left, window.height, window.width, list(window.out), interpolation, antialias=True
-        )
-        thing = F.horizontal_flip(thing) if mirror else thing
-        return F.vertical_flip(thing) if flip else thing
-
-    size = (image.shape[0], image.shape[1])
-    pixels = moved(tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), InterpolationMode.BILINEAR)
-    canvas = _fill(pixels.as_subclass(torch.Tensor), plan.size, plan.fill_for(image.shape[2]))
-    placed: dict[str, Any] = {}
-    for name, annotation in annotations.items():
-        if isinstance(annotation, DetectAnnotation):
-            boxes = tv_tensors.BoundingBoxes(torch.from_numpy(annotation.boxes), format="XYXY", canvas_size=size)
-            corners = moved(boxes, InterpolationMode.BILINEAR).as_subclass(torch.Tensor)
-            scale = window.out[0] * window.out[1] / (window.height * window.width)
-            placed[name] = _visible(annotation, corners, window.out, scale)
-        elif isinstance(annotation, SegmentAnnotation):
-            layers = torch.from_numpy(annotation.mask).reshape(-1, *size)
-            # nearest-exact: v2's own mask kernel shifts masks by up to half a pixel against the image
-            layers = _fill(moved(layers, InterpolationMode.NEAREST_EXACT), plan.size, (ignore[name],) * len(layers))
-            placed[name] = SegmentAnnotation(layers.reshape(*annotation.mask.shape[:-2], *plan.size).numpy())
-        else:
-            placed[name] = annotation
-    return OnCanvas(canvas, window.placement(plan, size), placed)
+    pixels = F.resized_crop(
+        torch.from_numpy(image).permute(2, 0, 1),
+        window.top,
+        window.left,
+        window.height,
+        window.width,
+        list(window.out),
+        InterpolationMode.BILINEAR,
+        antialias=True,
+    )
+    pixels = F.horizontal_flip(pixels) if window.mirror else pixels
+    pixels = F.vertical_flip(pixels) if window.flip else pixels
+    canvas = _fill(pixels, plan.size, plan.fill_for(image.shape[2]))
+    placed = {
+        name: task_of(annotation).data.cut(annotation, window, plan, labels.get(name))
+        for name, annotation in annotations.items()
+    }
+    return OnCanvas(canvas, window.placement(plan, (image.shape[0], image.shape[1])), placed)
 
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:
@@ -256,27 +212,3 @@ def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:
     canvas[:, height:] = beside
     canvas[:, :height, width:] = beside
     return canvas
-
-
-def _visible(
-    annotation: DetectAnnotation, boxes: Tensor, size: tuple[int, int], scale: float | None = None
-) -> DetectAnnotation:
-    """Boxes clipped to the valid pixels, without those of which too little is left.
-
-    A box is left out when less than a pixel of it remains in a direction, or less than ``SEEN`` of its area while its
-    short side is under ``LARGE`` pixels.
-
-    Args:
-        boxes: (M, 4) xyxy in canvas pixels.
-        size: (height, width) of the valid pixels.
-        scale: canvas pixels per image pixel, as areas; None where nothing is cut off.
-    """
-    limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
-    clipped = np.clip(boxes.numpy(), 0, limit)
-    sides = clipped[:, 2:] - clipped[:, :2]
-    short = sides.min(axis=1, initial=np.inf)
-    kept = short > 0
-    if scale is not None:
-        whole = scale * (annotation.boxes[:, 2:] - annotation.boxes[:, :2]).prod(axis=1)
-        kept = (short >= 1) & ((sides.prod(axis=1) >= SEEN * whole) | (short >= LARGE))
-    return DetectAnnotation(clipped[kept], annotation.labels[kept], annotation.crowd[kept])

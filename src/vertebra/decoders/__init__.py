@@ -6,30 +6,46 @@ from typing import Any
 
 from vertebra.decoders.attention_pool import AttentionPool
 from vertebra.decoders.base import Decoder
+from vertebra.decoders.deeplabv3 import DeepLabV3
 from vertebra.decoders.deeplabv3plus import DeepLabV3Plus
 from vertebra.decoders.dpt import DPT
 from vertebra.decoders.fcn import FCN
 from vertebra.decoders.fcos import FCOS
+from vertebra.decoders.heatmap import Heatmap
+from vertebra.decoders.keypoint_regression import KeypointRegression
 from vertebra.decoders.linear import Linear
 from vertebra.decoders.lraspp import LRASPP
+from vertebra.decoders.pspnet import PSPNet
 from vertebra.decoders.retinanet import RetinaNet
 from vertebra.decoders.rt_detr import RTDETR
 from vertebra.decoders.segformer import SegFormer
+from vertebra.decoders.semantic_fpn import SemanticFPN
+from vertebra.decoders.simcc import SimCC
 from vertebra.decoders.unet import UNet
+from vertebra.decoders.unetplusplus import UNetPlusPlus
+from vertebra.decoders.upernet import UPerNet
 from vertebra.decoders.upsample import Upsample
 
 DECODERS: dict[str, type[Any]] = {
     "attention_pool": AttentionPool,
+    "deeplabv3": DeepLabV3,
     "deeplabv3plus": DeepLabV3Plus,
     "dpt": DPT,
     "fcn": FCN,
     "fcos": FCOS,
+    "fpn": SemanticFPN,
+    "heatmap": Heatmap,
     "linear": Linear,
     "lraspp": LRASPP,
+    "pspnet": PSPNet,
+    "regression": KeypointRegression,
     "retinanet": RetinaNet,
     "rt_detr": RTDETR,
     "segformer": SegFormer,
+    "simcc": SimCC,
     "unet": UNet,
+    "unetplusplus": UNetPlusPlus,
+    "upernet": UPerNet,
     "upsample": Upsample,
 }
 

@@ -23,11 +23,18 @@ class Decoder(nn.Module, ABC):
     A decoder is built from the specification of the features that come in, the labels of its task and its own
     keyword-only options. It only assembles: losses, matching, anchors and box coding are functions of their own packages.
 
+    A decoder that reads another branch's boxes (``on: boxes``) says so by ``needs = "boxes"``; one that works with and
+    without them has the option ``on_boxes: bool = False``, which the builder sets where the branch has ``on``. `forward`
+    is then given these boxes as ``regions``, (N, R) padded with a count, in the branch's own class ids. `loss` is given
+    none: its targets hold the true boxes, which it jitters in training mode, and takes as they are otherwise. What
+    `decode` must know of the boxes stands in the outputs. Evaluation runs the whole model, so that metrics are those of
+    the boxes that the other branch found.
+
     Attributes:
         task: name of the task that this decoder serves.
         terms: the names of all loss terms that `loss` gives, always the same ones.
         paper: the paper or specification that it follows.
-        needs: "boxes" for a decoder that reads another branch's boxes (``on: boxes``); None otherwise.
+        needs: "boxes" for a decoder that, as built, reads another branch's boxes; None otherwise.
         neck_options: what a neck of its own branch is given where the user has said nothing of it.
         reads: indices of the levels that this decoder, as built, reads; None for all.
         uses_vector: whether this decoder, as built, reads `Features.vector`.
@@ -37,8 +44,8 @@ class Decoder(nn.Module, ABC):
     task: ClassVar[str]
     terms: ClassVar[tuple[str, ...]]
     paper: ClassVar[str] = ""
-    needs: ClassVar[str | None] = None
     neck_options: ClassVar[Mapping[str, Any]] = {}
+    needs: str | None = None
     reads: tuple[int, ...] | None = None
     uses_vector: bool = False
     uses_maps: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from vertebra.errors import JointError
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
 from vertebra.layers.limits import check_limits
-from vertebra.layers.resample import upsample_like
+from vertebra.layers.resample import Fit, fit_to
 from vertebra.layers.width import fitting_channels
 from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -24,10 +25,15 @@ class DeepLabV3Plus(SegmentDecoder):
     Args:
         channels: width; None: what fits the backbone.
         low_level_channels: to how many channels the fine level is reduced, so that it does not outweigh the deep one.
+        depth: how many 3x3 convolutions see both joined.
+        deep_depth: how many the deep level goes through before.
         separable: depthwise-separable convolutions.
+        inner_norm: with those, normalisation and ReLU between the depthwise and the pointwise one;
+            segmentation-models-pytorch has none there.
         dropout: before the logits.
         auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
         loss: which losses are summed.
+        fit: how the deep level is laid over the fine one, and the logits over the canvas.
     """
 
     paper: ClassVar[str] = (
@@ -42,14 +48,21 @@ class DeepLabV3Plus(SegmentDecoder):
         *,
         channels: int | None = None,
         low_level_channels: int = 48,
+        depth: int = 2,
+        deep_depth: int = 0,
         separable: bool = True,
+        inner_norm: bool = True,
         dropout: float = 0.1,
         auxiliary: float = 0.0,
         loss: SegmentLoss = DEFAULT_LOSS,
+        fit: Fit = "stride",
     ) -> None:
-        super().__init__(in_spec, labels, loss=loss)
+        super().__init__(in_spec, labels, loss=loss, fit=fit)
         check_limits("decoder 'deeplabv3plus'", least=0, most=1, dropout=dropout)
-        check_limits("decoder 'deeplabv3plus'", least=1, channels=channels, low_level_channels=low_level_channels)
+        check_limits(
+            "decoder 'deeplabv3plus'", least=1, channels=channels, low_level_channels=low_level_channels, depth=depth
+        )
+        check_limits("decoder 'deeplabv3plus'", least=0, deep_depth=deep_depth)
         fine = [index for index, stride in enumerate(in_spec.strides[:-1]) if stride in (4, 8)]
         if not fine or in_spec.strides[-1] <= in_spec.strides[fine[0]]:
             raise JointError(
@@ -63,15 +76,20 @@ class DeepLabV3Plus(SegmentDecoder):
         self.ratio = in_spec.ratio(len(in_spec.levels) - 1, self.fine)
         self.stride = in_spec.strides[self.fine]
         width = channels or fitting_channels(in_spec, least=96)
-        block = SeparableConvNormAct if separable else ConvNormAct
+        block = partial(SeparableConvNormAct, inner_norm=inner_norm) if separable else ConvNormAct
+        deep = in_spec.levels[-1].channels
+        self.deep = nn.Sequential(*(block(deep, deep) for _ in range(deep_depth)))
         self.reduce = ConvNormAct(in_spec.channels[self.fine], low_level_channels, 1)
-        self.join = nn.Sequential(block(in_spec.levels[-1].channels + low_level_channels, width), block(width, width))
+        self.join = nn.Sequential(
+            *(block(deep + low_level_channels if number == 0 else width, width) for number in range(depth))
+        )
         self.finish(width, dropout)
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
         """Deep meaning and fine detail at the fine level's size."""
         detail = self.reduce(features.maps[self.fine])
-        meaning = upsample_like(features.maps[-1], detail, self.ratio, "bilinear")
+        size = (detail.shape[-2], detail.shape[-1])
+        meaning = fit_to(self.deep(features.maps[-1]), size, self.ratio, self.fit)
         joined: Tensor = self.join(torch.cat([meaning, detail], dim=1))
         return joined

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from vertebra.decoders.segment_head import SegmentDecoder
-from vertebra.errors import ConfigError, JointError
+from vertebra.decoders.unet_blocks import JoinBlock, levels_to_join, step_widths, strides_beyond
 from vertebra.features import Features, FeatureSpec
-from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.conv import Norm
 from vertebra.layers.limits import check_limits
-from vertebra.layers.resample import upsample_like
+from vertebra.layers.resample import Mode
 from vertebra.layers.width import fitting_channels
 from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -24,6 +23,12 @@ class UNet(SegmentDecoder):
     Args:
         channels: width at each finer level, deepest first; None: from twice what fits the backbone, halved at each level,
             at least 32.
+        to_stride: the logits' stride: finer levels are left out, and beyond the finest one it goes on by doubling; None:
+            the finest level's.
+        interpolation: how a coarse map is brought to the finer level's size.
+        norm: normalisation after each convolution.
+        attention: "scse" weights channels and cells in each step (concurrent squeeze and excitation).
+        kernel_size: of the convolution that gives the logits.
         dropout: before the logits.
         auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
         loss: which losses are summed.
@@ -31,7 +36,8 @@ class UNet(SegmentDecoder):
 
     paper: ClassVar[str] = (
         "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015, "
-        "arXiv 1505.04597 (differences: padded convolutions, interpolation instead of transposed convolution)"
+        "arXiv 1505.04597 (differences: padded convolutions, interpolation instead of transposed convolution); scse: Roy "
+        "et al., Concurrent Spatial and Channel Squeeze & Excitation, MICCAI 2018, arXiv 1803.02579"
     )
 
     def __init__(
@@ -40,41 +46,43 @@ class UNet(SegmentDecoder):
         labels: SegmentLabels,
         *,
         channels: list[int] | None = None,
+        to_stride: int | None = None,
+        interpolation: Mode = "bilinear",
+        norm: Norm = "batch",
+        attention: Literal["scse"] | None = None,
+        kernel_size: Literal[1, 3] = 1,
         dropout: float = 0.0,
         auxiliary: float = 0.0,
         loss: SegmentLoss = DEFAULT_LOSS,
     ) -> None:
         super().__init__(in_spec, labels, loss=loss)
         check_limits("decoder 'unet'", least=0, most=1, dropout=dropout)
-        check_limits("decoder 'unet'", least=1, channels=min(channels or [1]))
-        strides = in_spec.strides
-        self.used = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n] != strides[n + 1]]
-        if len(self.used) < 2:
-            raise JointError("levels of at least two different strides", "Add neck 'simple_pyramid'.")
+        check_limits("decoder 'unet'", least=1, channels=min(channels or [1]), to_stride=to_stride)
+        self.used = levels_to_join(in_spec, to_stride)
         self.reads = tuple(self.used)
-        steps = len(self.used) - 1
-        top = 2 * fitting_channels(in_spec)
-        widths = channels or [max(32, top // 2**number) for number in range(steps)]
-        if len(widths) != steps:
-            raise ConfigError(
-                f"decoder 'unet': 'channels' needs {steps} numbers here, one a finer level, got {len(widths)}"
-            )
-        self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(steps - 1, -1, -1)]
-        before = in_spec.channels[self.used[-1]]
+        finest = in_spec.strides[self.used[0]]
+        beyond = strides_beyond("unet", finest, to_stride)
+        finer = list(reversed(self.used[:-1]))
+        widths = step_widths("unet", channels, len(finer), len(beyond), 2 * fitting_channels(in_spec))
+        coarse = self.used[-1]
+        before, stride = in_spec.channels[coarse], in_spec.strides[coarse]
         self.blocks = nn.ModuleList()
-        for width, index in zip(widths, reversed(self.used[:-1]), strict=True):
-            self.blocks.append(
-                nn.Sequential(ConvNormAct(before + in_spec.channels[index], width), ConvNormAct(width, width))
-            )
+        for number, width in enumerate(widths):
+            level = finer[number] if number < len(finer) else None
+            skip = 0 if level is None else in_spec.channels[level]
+            ratio = 2 if level is None else in_spec.ratio(coarse, level)
+            coarse, stride = coarse if level is None else level, stride // ratio
+            options: Any = {"interpolation": interpolation, "norm": norm, "attention": attention}
+            self.blocks.append(JoinBlock(before, skip, width, stride, ratio, **options))
             before = width
-        self.stride = strides[self.used[0]]
-        self.finish(before, dropout)
+        self.stride = stride
+        self.finish(before, dropout, kernel_size)
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
         """The finest level, joined with all below it."""
-        levels = [features.maps[index] for index in reversed(self.used)]
-        joined = levels[0]
-        for block, ratio, finer in zip(self.blocks, self.ratios, levels[1:], strict=True):
-            joined = block(torch.cat([upsample_like(joined, finer, ratio, "bilinear"), finer], dim=1))
+        joined = features.maps[self.used[-1]]
+        finer = [features.maps[index] for index in reversed(self.used[:-1])]
+        for number, block in enumerate(self.blocks):
+            joined = block(joined, finer[number : number + 1], features.frame)
         return joined

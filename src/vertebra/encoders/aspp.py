@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,8 @@ class ASPP(nn.Module):
         rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32 (in
             general 96, 192 and 288 pixels).
         separable: depthwise-separable 3x3 convolutions, as in DeepLabV3+.
+        inner_norm: with those, normalisation and ReLU between the depthwise and the pointwise one;
+            segmentation-models-pytorch has none there.
         dropout: after the joining convolution.
 
     Raises:
@@ -46,6 +49,7 @@ class ASPP(nn.Module):
         channels: int | None = None,
         rates: list[int] | None = None,
         separable: bool = True,
+        inner_norm: bool = True,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class ASPP(nn.Module):
         self.stride = deepest.stride
         width = channels or fitting_channels(in_spec)
         dilations = rates or [max(1, rate * 16 // deepest.stride) for rate in (6, 12, 18)]
-        block = SeparableConvNormAct if separable else ConvNormAct
+        block = partial(SeparableConvNormAct, inner_norm=inner_norm) if separable else ConvNormAct
         self.branches = nn.ModuleList([ConvNormAct(deepest.channels, width, 1)])
         self.branches.extend(block(deepest.channels, width, 3, dilation=rate) for rate in dilations)
         self.pool = nn.Conv2d(deepest.channels, width, 1, bias=False)

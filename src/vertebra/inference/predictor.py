@@ -15,7 +15,6 @@ from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
 from vertebra.preprocess.images import SUFFIXES, apply, read_image, stack
 from vertebra.tasks import get_task
-from vertebra.tasks.detect.types import DetectPrediction
 
 
 class Result(Mapping[str, Any]):
@@ -57,7 +56,7 @@ class Predictor:
         model: is moved to the device and put in evaluation mode.
         device: "cpu", "cuda", "mps" …; by default the best there is.
         batch_size: images at a time.
-        threshold: boxes below this score are left out.
+        threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out with a warning instead of raising.
     """
 
@@ -126,7 +125,7 @@ class Predictor:
     def _prediction(self, name: str, decoded: Any, place: Any, image: Any) -> Any:
         branch = self.model.branch(name)
         prediction = get_task(branch.task).from_decoded(decoded, place, branch.labels, image)
-        return prediction.above(self.threshold) if isinstance(prediction, DetectPrediction) else prediction
+        return prediction.with_threshold(self.threshold)
 
 
 def list_images(images: Any) -> list[Any]:

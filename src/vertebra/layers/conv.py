@@ -49,10 +49,13 @@ class SeparableConvNormAct(nn.Sequential):
     """A depthwise convolution followed by a pointwise one, each with BatchNorm and ReLU.
 
     Chollet, Xception, CVPR 2017, arXiv 1610.02357; as DeepLabV3+ uses it.
+
+    Args:
+        inner_norm: False leaves out what stands between the two, as segmentation-models-pytorch does.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, *, dilation: int = 1) -> None:
-        super().__init__(
-            ConvNormAct(in_channels, in_channels, kernel_size, dilation=dilation, groups=in_channels),
-            ConvNormAct(in_channels, out_channels, 1),
-        )
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, *, dilation: int = 1, inner_norm: bool = True
+    ) -> None:
+        deep = ConvNormAct(in_channels, in_channels, kernel_size, dilation=dilation, groups=in_channels)
+        super().__init__(deep if inner_norm else nn.Sequential(deep[0]), ConvNormAct(in_channels, out_channels, 1))

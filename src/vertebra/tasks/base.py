@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from vertebra.errors import ConfigError
 
@@ -24,6 +24,11 @@ class LabelSpec:
         repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if repeated:
             raise ConfigError(f"class names must differ, but these stand twice in 'classes': {', '.join(repeated)}")
+
+    @classmethod
+    def own_fields(cls) -> tuple[str, ...]:
+        """What else belongs to the labels and may stand in a branch's config, or else comes from the data."""
+        return tuple(field.name for field in fields(cls) if field.name not in ("classes", "exclusive", "ignore_index"))
 
     @property
     def class_count(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.data import TaskData
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,9 @@ class Prediction(Protocol):
     def draw(self, image: ImageLike | None = None) -> Image.Image:
         """A picture of the prediction, on the given image or on the one that was predicted on."""
 
+    def with_threshold(self, threshold: float) -> Any:
+        """Without objects whose score is below ``threshold``; what is not about objects stays as it is."""
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with class names."""
 
@@ -43,6 +47,7 @@ class Task:
         from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
             specification and the image (or None) to its prediction; numpy only.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
+        data: how its annotations are handled on the way to a batch.
     """
 
     name: str
@@ -52,3 +57,4 @@ class Task:
     best_metric: str
     from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]
+    data: TaskData

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.decoders.base import Decoder
-from vertebra.features import Features, FeatureSpec
+from vertebra.features import Features, FeatureSpec, Regions
 from vertebra.tasks.base import LabelSpec
-from vertebra.testing.synthetic import made_features, made_targets
+from vertebra.testing.synthetic import made_features, made_regions, made_targets
 
 SIZES = ((64, 64), (97, 65))
 
@@ -74,7 +74,8 @@ def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: F
             decoded = decoder.eval().decode(outputs, features.frame)
             assert all(len(value) == batch for value in decoded), "decoded tensors must start with the batch"
     check_gradients(decoder, torch.stack([term.mean() for term in terms.values()]).sum())
-    check_compiles(decoder.eval(), made_features(in_spec, SIZES[1]))
+    regions = () if decoder.needs is None else (made_regions(labels, SIZES[1]),)
+    check_compiles(decoder.eval(), made_features(in_spec, SIZES[1]), *regions)
 
 
 def check_gradients(module: nn.Module, loss: Tensor) -> None:
@@ -85,11 +86,16 @@ def check_gradients(module: nn.Module, loss: Tensor) -> None:
     assert not without, f"no gradient reaches {len(without)} trainable parameters: {', '.join(without[:5])}"
 
 
-def check_compiles(part: nn.Module, features: Features) -> None:
-    """The part is one graph (``fullgraph=True``) with the same values."""
+def check_compiles(part: nn.Module, features: Features, *regions: Regions) -> None:
+    """The part is one graph (``fullgraph=True``) with the same values.
+
+    Args:
+        regions: for a decoder that reads boxes.
+    """
+    torch.compiler.reset()  # parts of one class share code, of which only so many graphs are kept
     compiled = torch.compile(part, fullgraph=True, backend="eager")
     with torch.no_grad():
-        expected, got = _tensors(part(features)), _tensors(compiled(features))
+        expected, got = _tensors(part(features, *regions)), _tensors(compiled(features, *regions))
     for left, right in zip(expected, got, strict=True):
         torch.testing.assert_close(left, right)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -122,12 +123,17 @@ def complete(config: Config, opened: Opened) -> Config:
     whole = config.model_copy(deep=True)
     for name, branch in whole.model.branches.items():
         branch.task = branch_tasks(config)[name]
-        if branch.classes is None:
-            if name not in opened.classes:
+        found = opened.labels.get(name)
+        if found is None:
+            if branch.classes is None:
                 raise ConfigError(
                     f"branch '{name}': no training data is labelled for it; name it in a source's 'branches'"
                 )
-            branch.classes = list(opened.classes[name])
+            continue
+        branch.classes = list(found.classes) if branch.classes is None else branch.classes
+        for key in found.own_fields():
+            if key not in branch.label_fields:
+                setattr(branch, key, json.loads(json.dumps(getattr(found, key))))
     tasks = set(branch_tasks(config).values())
     if whole.train.image_size is None:
         whole.train.image_size = list(fitting_size([source.index for source in opened.sources], tasks))

@@ -15,6 +15,7 @@ from vertebra.data.open import open_data
 from vertebra.data.samples import Source
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
+from vertebra.tasks.base import LabelSpec
 
 
 @dataclass
@@ -23,12 +24,12 @@ class Opened:
 
     Attributes:
         sources: what the loaders read.
-        classes: class names by branch, from the first source that names them.
+        labels: what the labels mean by branch, from the first source that is for it.
         notes: counted, named warnings of the readers.
     """
 
     sources: list[Source] = field(default_factory=list)
-    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: dict[str, LabelSpec] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -82,7 +83,7 @@ def _open(
     )
     if not len(index):
         raise DataError(f"{source.path}: no image in split '{source.split or split}'")
-    opened.classes.setdefault(name, index.labels[tasks[name]].classes)
+    opened.labels.setdefault(name, index.labels[tasks[name]])
     opened.notes += [f"{source.path}: {note}" for note in index.notes]
     return Source(index=index, branches={name: tasks[name]}, ratio=source.ratio)
 

@@ -1,4 +1,4 @@
-"""COCO JSON: boxes, and outlines or run lengths as semantic masks.
+"""COCO JSON: boxes, outlines or run lengths as semantic masks, and keypoints.
 
 A file, or a folder with one for each split: ``annotations/instances_train.json``, ``train.json``, or
 ``train/_annotations.coco.json``. Category ids become positions in the file's own order of categories, whatever numbers
@@ -23,6 +23,7 @@ from vertebra.data.index import Column, Index, Note, path_column
 from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
 from vertebra.data.readers.coco_files import image_folder, looks_like, split_files
+from vertebra.data.readers.coco_points import category_skeleton, point_column, shared_points
 from vertebra.data.readers.files import exist
 from vertebra.data.readers.options import ReadOptions
 from vertebra.data.regions import RegionColumn, Shapes
@@ -31,9 +32,10 @@ from vertebra.errors import DataError
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.keypoints.labels import KeypointLabels, pairs_by_name
 from vertebra.tasks.segment.labels import SegmentLabels
 
-TASKS = ("detect", "segment", "classify")
+TASKS = ("detect", "segment", "classify", "keypoints")
 BACKGROUND = "background"
 
 __all__ = ["BACKGROUND", "TASKS", "looks_like", "read"]
@@ -51,6 +53,7 @@ class _Content:
     rows: np.ndarray
     categories: np.ndarray
     category_names: list[str]
+    category_points: list[tuple[tuple[str, ...], tuple[tuple[int, int], ...]]]
 
     def keep(self, kept: np.ndarray) -> None:
         """Only some of the annotations; ``kept`` is (A,) bool."""
@@ -73,6 +76,10 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     raw = _load(file)
     content = _content(raw, file, path if path.is_dir() else path.parent, notes)
     classes = options.classes or _classes(content, task, options.exclusive)
+    if not classes:
+        raise DataError(
+            f"{file}: no category has keypoints; its 'categories' need a list 'keypoints' of the points' names"
+        )
     ids = class_ids(content.category_names, classes, file)[content.categories]
     counts = bincount(content.categories, len(content.category_names))
     unlisted = set(content.category_names) - set(classes)
@@ -106,6 +113,7 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
         sizes = np.array([(one.get("height") or 0, one.get("width") or 0) for one in raw["images"]], dtype=np.int64)
         category_ids = [one["id"] for one in raw["categories"]]
         category_names = [str(one["name"]) for one in raw["categories"]]
+        category_points = [category_skeleton(one) for one in raw["categories"]]
         objects = raw["annotations"]
         of_images = [one["image_id"] for one in objects]
         of_categories = [one["category_id"] for one in objects]
@@ -132,13 +140,17 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
         )
     categories = np.array([category_of[key] for key in of_categories], dtype=np.int64)
     kept_names = [name for name, found in zip(names, there.tolist(), strict=True) if found]
-    content = _Content(file, root, kept_names, sizes[there], objects, rows, categories, different)
+    points_of = dict(zip(category_names, category_points, strict=True))
+    points = [points_of[name] for name in different]
+    content = _Content(file, root, kept_names, sizes[there], objects, rows, categories, different, points)
     content.keep(rows >= 0)
     return content
 
 
 def _classes(content: _Content, task: str, exclusive: bool) -> tuple[str, ...]:
     names = content.category_names
+    if task == "keypoints":
+        return tuple(name for name, (points, _) in zip(names, content.category_points, strict=True) if points)
     if task == "segment" and exclusive:
         return (BACKGROUND, *(name for name in names if name != BACKGROUND))
     return tuple(names)
@@ -226,4 +238,17 @@ def _segment(
     return column, labels, used
 
 
-_COLUMNS = {"detect": _detect, "classify": _classify, "segment": _segment}
+def _keypoints(
+    content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
+) -> _Read:
+    by_name = dict(zip(content.category_names, content.category_points, strict=True))
+    points, skeleton = shared_points({name: by_name[name] for name in classes if name in by_name}, content.file)
+    labels = KeypointLabels(classes, points, skeleton, pairs_by_name(points))
+    if labels.flip_pairs:
+        names = [f"{points[left]} and {points[right]}" for left, right in labels.flip_pairs]
+        notes.append(Note.of("pair", "of left and right", "taken from the names of the points", names))
+    column = point_column(content.objects, content.rows, ids, content.names, len(points), content.file, notes)
+    return column, labels, bincount(column.labels, len(classes))
+
+
+_COLUMNS = {"detect": _detect, "classify": _classify, "segment": _segment, "keypoints": _keypoints}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.predictions import from_decoded
 from vertebra.tasks.classify.types import ClassifyPrediction
@@ -28,4 +29,5 @@ CLASSIFY = Task(
     best_metric="accuracy",
     from_decoded=from_decoded,
     metric=_metric,
+    data=ClassifyData(),
 )

@@ -56,6 +56,10 @@ class ClassifyPrediction:
 
         return draw_classification(self, open_picture(self.image if image is None else image))
 
+    def with_threshold(self, threshold: float) -> ClassifyPrediction:
+        """The prediction as it is: it has no objects to leave out."""
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the answer (``class`` and ``probability``, or ``classes``), and the probability of each class."""
         probabilities = {name: float(p) for name, p in zip(self.labels.classes, self.probabilities, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
@@ -28,4 +29,5 @@ DETECT = Task(
     best_metric="map",
     from_decoded=from_decoded,
     metric=_metric,
+    data=DetectData(),
 )

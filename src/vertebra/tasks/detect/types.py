@@ -60,6 +60,10 @@ class DetectPrediction:
             self, boxes=self.boxes[kept], scores=self.scores[kept], labels=self.labels[kept], shown_from=threshold
         )
 
+    def with_threshold(self, threshold: float) -> DetectPrediction:
+        """The same as `above`: what a user's threshold does to a prediction."""
+        return self.above(threshold)
+
     def draw(self, image: ImageLike | None = None) -> Image.Image:
         """The image with boxes and tags of the objects whose score is at least ``shown_from``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.types import SegmentPrediction
@@ -28,4 +29,5 @@ SEGMENT = Task(
     best_metric="mean_iou",
     from_decoded=from_decoded,
     metric=_metric,
+    data=SegmentData(),
 )

@@ -73,6 +73,10 @@ class SegmentPrediction:
 
         return draw_segmentation(self, open_picture(self.image if image is None else image))
 
+    def with_threshold(self, threshold: float) -> SegmentPrediction:
+        """The prediction as it is: it has no objects to leave out."""
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: ``size`` (height, width) and ``share`` of each class by name; for the pixels see `to_coco`."""
         return {"task": "segment", "size": list(self.size), "share": dict(self.share)}

@@ -44,6 +44,7 @@ FIXED = {
     "encoder_activation_function": "gelu",
     "eval_size": None,
     "layer_norm_eps": 1e-5,
+    "learn_initial_query": False,  # transformers itself cannot run it
     "normalize_before": False,
     "positional_encoding_temperature": 10000,
 }
@@ -200,7 +201,6 @@ def _decoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str,
         "points": samples // (heads * levels),
         "sampling": "discrete" if options["decoder_method"] == "discrete" else "bilinear",
         "offset_scale": float(options["decoder_offset_scale"]),
-        "learnt_queries": bool(options["learn_initial_query"]),
         "denoising": int(options.get("num_denoising", 100)) if "model.denoising_class_embed.weight" in state else 0,
         "post": {"score_floor": 0.0, "keep": queries},
     }
@@ -209,7 +209,7 @@ def _decoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str,
 def _one_set_of_heads(state: State) -> State:
     """Files may hold the decoder's heads under ``model.decoder`` or at the top, or both, tied."""
     result = dict(state)
-    for name, value in state.items():
+    for name in state:
         if re.match(r"(class|bbox)_embed\.", name) and f"model.decoder.{name}" not in state:
             result[f"model.decoder.{name}"] = result.pop(name)
     return result
@@ -257,7 +257,10 @@ def _encoder_rules(levels: int) -> list[tuple[str, str]]:
         pair = levels - 2 - number
         rules += _conv_norm(rf"{peer}lateral_convs\.{number}", f"{ENCODER}.lateral.{pair}")
         rules += _conv_norm(rf"{peer}downsample_convs\.{number}", f"{ENCODER}.shrink.{number}")
-        for theirs, ours in ((f"fpn_blocks.{number}", f"top_down.{pair}"), (f"pan_blocks.{number}", f"bottom_up.{number}")):
+        for theirs, ours in (
+            (f"fpn_blocks.{number}", f"top_down.{pair}"),
+            (f"pan_blocks.{number}", f"bottom_up.{number}"),
+        ):
             block, own = peer + re.escape(theirs), f"{ENCODER}.{ours}"
             for kind, name in (("wide", "conv1"), ("narrow", "conv2")):
                 rules += _conv_norm(rf"{block}\.bottlenecks\.(\d+)\.{name}", rf"{own}.blocks.\1.{kind}")
@@ -301,11 +304,13 @@ _RULES = [
     (r"model\.enc_score_head\.", f"{DECODER}.selection.score."),
     *_perceptron(r"model\.enc_bbox_head", f"{DECODER}.selection.box"),
     (r"model\.denoising_class_embed\.", f"{DECODER}.label_content."),
-    (r"model\.weight_embedding\.", f"{DECODER}.query_content."),
     *_layer_rules(r"model\.decoder\.layers\.(\d+)", rf"{DECODER}.refinement.layers.\1", "norm3"),
     (r"model\.decoder\.layers\.(\d+)\.encoder_attn_layer_norm\.", rf"{DECODER}.refinement.layers.\1.norm2."),
     *(
-        (rf"model\.decoder\.layers\.(\d+)\.encoder_attn\.{theirs}\.", rf"{DECODER}.refinement.layers.\1.reading.{ours}.")
+        (
+            rf"model\.decoder\.layers\.(\d+)\.encoder_attn\.{theirs}\.",
+            rf"{DECODER}.refinement.layers.\1.reading.{ours}.",
+        )
         for theirs, ours in _READING.items()
     ),
     *_perceptron(r"model\.decoder\.query_pos_head", f"{DECODER}.refinement.position"),

@@ -1,0 +1,117 @@
+"""MobileNetV2 as torchvision has it, for weights of models that read its last, widest map, which timm's does not give."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torchvision
+from torch import Tensor, nn
+
+from vertebra.backbones.base import Backbone, choose_taps, describe_origin
+from vertebra.backbones.torchvision_mobilenet import PREFIX, published, stages_of
+from vertebra.checkpoints import load_matching, read_state_dict
+from vertebra.errors import ConfigError
+from vertebra.features import FeatureSpec
+
+HALVING = (2, 4, 7, 14)
+"""The blocks at which torchvision halves the map again, to the strides 4, 8, 16 and 32."""
+
+
+class TorchvisionMobileNetV2(Backbone):
+    """torchvision's MobileNetV2 with the convolution to 1280 channels as its deepest map: the body of
+    segmentation-models-pytorch's ``mobilenet_v2``. For anything else take timm's ``mobilenetv2_100``.
+
+    Args:
+        name: "torchvision_mobilenet_v2".
+        pretrained: true takes torchvision's ImageNet weights; a file's path takes local ones in torchvision's key names;
+            false starts from random weights.
+        in_channels: channels of the images; 3 with pretrained weights.
+        freeze: the first this many blocks, or "all", do not learn; their BatchNorm statistics stay too.
+        frozen_norm: BatchNorm layers stay as they are, statistics and all, while the rest learns.
+        norm_eps: eps of all BatchNorm layers; None: torchvision's own 1e-5.
+        output_stride: 8 or 16: dilation instead of further strides, of every convolution from there on, as
+            segmentation-models-pytorch does it.
+        taps: which maps: the number of a block, the first convolution being 0. None: the last block at each stride from 2 on.
+        mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: ImageNet's.
+        size_multiple: what the canvas is padded to a multiple of.
+        image_size: not used; its maps are exact at any size.
+
+    Raises:
+        ConfigError: an option is out of range.
+        WeightsError: the weights cannot be had.
+    """
+
+    paper = "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, arXiv 1801.04381"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pretrained: bool | str = False,
+        in_channels: int = 3,
+        freeze: int | Literal["all"] = 0,
+        frozen_norm: bool = False,
+        norm_eps: float | None = None,
+        output_stride: Literal[8, 16] | None = None,
+        taps: list[int] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        size_multiple: int = 1,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(name, in_channels=in_channels, freeze=freeze, frozen_norm=frozen_norm)
+        if pretrained is True and in_channels != 3:
+            raise ConfigError(f"backbone '{name}': its published weights are for 3 channels, got {in_channels}")
+        build = getattr(torchvision.models, name.removeprefix(PREFIX))
+        body: Any = build(weights=None)
+        if in_channels != 3:
+            body.features[0][0] = nn.Conv2d(in_channels, body.features[0][0].out_channels, 3, 2, 1, bias=False)
+        del body.classifier
+        self.body = body
+        report = None
+        if pretrained is not False:
+            state = read_state_dict(pretrained) if isinstance(pretrained, str) else published(build, name)
+            report = load_matching(self.body, state, source=str(pretrained))
+        self.pretrained = pretrained is not False
+        self.origin = describe_origin(name, pretrained, report)
+        self.set_norm_eps(norm_eps)
+        if output_stride is not None:
+            _dilate(body.features, output_stride)
+        self.stages = stages_of(body.features)
+        self.taps = choose_taps(self.stages, taps, name)
+        self.out_spec = FeatureSpec(tuple(self.stages[tap] for tap in self.taps), self.stages[-1].channels)
+        self.size_multiple = size_multiple
+        self.keep_normalisation(mean or (0.485, 0.456, 0.406), std or (0.229, 0.224, 0.225))
+
+    def run(self, images: Tensor) -> list[Tensor]:
+        """The asked-for maps, and the embedding after them if it is asked for."""
+        features: Any = self.body.features
+        last = len(features) - 1 if self.compute_vector else max(self.taps)
+        found = []
+        maps = images
+        for number in range(last + 1):
+            maps = features[number](maps)
+            if self.compute_maps and number in self.taps:
+                found.append(maps)
+        if self.compute_vector:
+            found.append(maps.mean(dim=(2, 3)))
+        return found
+
+    def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
+        """The map of one block."""
+        features: Any = self.body.features
+        return [features[: last + 1](images)]
+
+
+def _dilate(features: Any, output_stride: int) -> None:
+    """Dilates the convolutions behind ``output_stride`` by what they would have halved the map."""
+    strides = {4 * 2**number: block for number, block in enumerate(HALVING)}
+    for stride, first in strides.items():
+        if stride <= output_stride:
+            continue
+        rate = stride // output_stride
+        for block in features[first : strides.get(2 * stride)]:
+            for conv in block.modules():
+                if isinstance(conv, nn.Conv2d):
+                    conv.stride, conv.dilation = (1, 1), (rate, rate)
+                    conv.padding = (rate * (conv.kernel_size[0] // 2),) * 2

@@ -1,0 +1,178 @@
+"""Tables of points as DeepLabCut writes them: ``CollectedData_NAME.csv``.
+
+Three rows of header (``scorer``, ``bodyparts``, ``coords``), or four with ``individuals`` for several animals, then an image
+a row: its path, in one column or three, and x and y of each point; empty cells are points that are not labelled.
+
+A folder is searched for such tables; all of them together are the data set. There are no given splits: frames that follow
+one another are nearly the same image, so each table is divided into runs of frames, 80 % for training, then 10 % for
+validation and 10 % for test, never at random.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vertebra.data.columns import BoxColumn, PointColumn
+from vertebra.data.index import Column, Index, Note, path_column
+from vertebra.data.readers.coco_points import extent
+from vertebra.data.readers.files import exist
+from vertebra.data.readers.options import ReadOptions
+from vertebra.data.splits import SHARES, check_split, divide_runs
+from vertebra.errors import DataError
+from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.keypoints.labels import KeypointLabels, pairs_by_name
+
+TASKS = ("keypoints", "detect")
+CLASS = "animal"
+MARGIN = 0.1
+HEADERS = ("scorer", "individuals", "bodyparts", "coords")
+
+
+@dataclass
+class _Table:
+    """One file: its images, and x, y of the points of each animal, NaN where not labelled, (n, animals, K, 2)."""
+
+    file: Path
+    images: list[str]
+    points: tuple[str, ...]
+    places: np.ndarray
+
+
+def looks_like(path: Path) -> bool:
+    """Whether a file is such a table, or a folder has one."""
+    return bool(_tables(path))
+
+
+def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
+    """One split of a data set of points.
+
+    Each object's box is the extent of its labelled points, grown by a tenth of its longer side on each side; its area is that
+    of the box.
+
+    Raises:
+        DataError: a table is damaged, tables have different points, or images are not found.
+    """
+    check_split(split)
+    notes: list[Note] = []
+    tables = [_read(file) for file in _tables(path)]
+    points = tables[0].points
+    for table in tables[1:]:
+        if table.points != points:
+            raise DataError(
+                f"{table.file}: its points ({', '.join(table.points)}) are not those of {tables[0].file.name} "
+                f"({', '.join(points)})"
+            )
+    root = path if path.is_dir() else path.parent
+    images: list[str] = []
+    places: list[np.ndarray] = []
+    for table in tables:
+        names, kept = _found(table, root, notes)
+        chosen = divide_runs(len(names), SHARES, split)
+        images += [names[row] for row in chosen]
+        places.append(table.places[kept][chosen])
+    animals = max(part.shape[1] for part in places)
+    joined = np.concatenate([_wider(part, animals) for part in places]) if images else np.zeros((0, 1, len(points), 2))
+    classes = options.classes or (CLASS,)
+    if CLASS not in classes:
+        raise DataError(
+            f"{path}: its only class is '{CLASS}', which is not among those asked for ({', '.join(classes)})"
+        )
+    column, labels = _column(joined, points, tuple(classes), task, notes)
+    return Index(root, path_column(images), {task: column}, {task: labels}, notes)
+
+
+def _column(
+    places: np.ndarray, points: tuple[str, ...], classes: tuple[str, ...], task: str, notes: list[Note]
+) -> tuple[Column, LabelSpec]:
+    known = np.isfinite(places).all(axis=-1)
+    values = np.concatenate([np.nan_to_num(places), 2.0 * known[..., None]], axis=-1)
+    values = np.where(known[..., None], values, 0).astype(np.float32)
+    rows, animals = np.nonzero(known.any(axis=-1))
+    own = values[rows, animals]
+    boxes = np.array([extent(one, MARGIN) for one in own], dtype=np.float32).reshape(-1, 4)
+    ids = np.full(len(rows), classes.index(CLASS), dtype=np.int64)
+    crowd = np.zeros(len(rows), dtype=bool)
+    labelled = np.ones(len(places), dtype=bool)
+    if task == "detect":
+        return BoxColumn.of(rows, boxes, ids, crowd, labelled), DetectLabels(classes)
+    pairs = pairs_by_name(points)
+    if pairs:
+        names = [f"{points[left]} and {points[right]}" for left, right in pairs]
+        notes.append(Note.of("pair", "of left and right", "taken from the names of the points", names))
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    column = PointColumn.of(rows, own, boxes, ids, crowd, areas, labelled)
+    return column, KeypointLabels(classes, points, flip_pairs=pairs)
+
+
+def _tables(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".csv" and _is_table(path) else []
+    return [file for file in sorted(path.rglob("CollectedData*.csv")) if _is_table(file)]
+
+
+def _is_table(file: Path) -> bool:
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return opened.readline().startswith("scorer,")
+
+
+def _read(file: Path) -> _Table:
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        rows = [row for row in csv.reader(opened) if row]
+    header = {row[0]: row for row in rows[:4] if row[0] in HEADERS}
+    if not {"bodyparts", "coords"} <= set(header):
+        raise DataError(f"{file}: no DeepLabCut table; its first rows must be scorer, bodyparts and coords")
+    first = next((place for place, word in enumerate(header["coords"]) if word == "x"), None)
+    if first is None or any(word not in ("x", "y") for word in header["coords"][first:]):
+        raise DataError(f"{file}: the row 'coords' must be x, y, x, y … over the points")
+    parts = header["bodyparts"][first::2]
+    animals = header["individuals"][first::2] if "individuals" in header else [CLASS] * len(parts)
+    names = list(dict.fromkeys(animals))
+    points = tuple(dict.fromkeys(parts))
+    body = rows[len(header) :]
+    places = np.full((len(body), len(names), len(points), 2), np.nan)
+    for number, row in enumerate(body):
+        if len(row) < first + 2 * len(parts):
+            raise DataError(f"{file}: row {len(header) + number + 1} is cut off; it has {len(row)} cells")
+        try:
+            cells = np.array([float(cell) if cell.strip() else np.nan for cell in row[first:]], dtype=float)
+        except ValueError as error:
+            raise DataError(f"{file}: row {len(header) + number + 1}: {error}") from None
+        for place, (animal, part) in enumerate(zip(animals, parts, strict=True)):
+            places[number, names.index(animal), points.index(part)] = cells[2 * place : 2 * place + 2]
+    if not body:
+        raise DataError(f"{file}: it has no image, only a header")
+    return _Table(file, ["/".join(cell for cell in row[:first] if cell) for row in body], points, places)
+
+
+def _found(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
+    """The images of a table that exist, relative to the data set's folder, in their order; and (n,) bool which these are.
+
+    Paths in a table are relative to the project's folder, which may be any above the table.
+    """
+    names = [name.replace("\\", "/") for name in table.images]
+    order = np.argsort(np.array(names), kind="stable")
+    for base in (root, table.file.parent, *table.file.parents):
+        there = exist(base, names)
+        if there.any():
+            break
+    else:
+        raise DataError(f"{table.file}: its images are not found (the first is {names[0]})")
+    if not there.all():
+        lost = [name for name, found in zip(names, there.tolist(), strict=True) if not found]
+        notes.append(Note.of("image", "that the table names", "not found and left out", lost))
+    rows = order[there[order]]
+    absolute = [(base / names[row]).resolve() for row in rows]
+    inside = root.resolve()
+    listed = [one.relative_to(inside).as_posix() if one.is_relative_to(inside) else str(one) for one in absolute]
+    return listed, rows
+
+
+def _wider(places: np.ndarray, animals: int) -> np.ndarray:
+    """Points of as many animals, those that are missing not labelled."""
+    more = np.full((len(places), animals - places.shape[1], *places.shape[2:]), np.nan)
+    return np.concatenate([places, more], axis=1)

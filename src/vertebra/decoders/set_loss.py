@@ -1,0 +1,69 @@
+"""What set predictors are taught by: the objects of a batch, and the errors of queries that are matched to them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vertebra.decoders.query_selection import rows
+from vertebra.geometry.boxes import to_center_size
+from vertebra.losses.queries import QueryErrors, query_errors
+from vertebra.matching.one_to_one import match_queries, query_cost
+from vertebra.tasks.detect.targets import DetectTargets
+
+
+class Objects(NamedTuple):
+    """The objects to find.
+
+    Attributes:
+        boxes: (N, M, 4) float32 centre and size in parts of the canvas; M is at least 1.
+        labels: (N, M) int64, 0 for padding.
+        count: (N,) int64, how many of the M are real; they stand first.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
+
+
+def objects_of(targets: DetectTargets, canvas: tuple[int, int]) -> Objects:
+    """The objects of a batch without its crowds: a box that marks a crowd is no object to find."""
+    if targets.labels.shape[1] == 0:
+        empty = targets.labels.new_zeros(len(targets.labels), 1)
+        return Objects(targets.boxes.new_zeros(len(empty), 1, 4), empty, targets.count)
+    real = torch.arange(targets.labels.shape[1], device=targets.labels.device) < targets.count[:, None]
+    wanted = real & ~targets.crowd
+    order = (~wanted).long().argsort(dim=1, stable=True)
+    height, width = canvas
+    boxes = to_center_size(targets.boxes.float()) / targets.boxes.new_tensor([width, height, width, height])
+    labels = torch.where(wanted, targets.labels, 0)
+    return Objects(rows(boxes, order), labels.gather(1, order), wanted.sum(dim=1))
+
+
+def matched_errors(class_logits: Tensor, boxes: Tensor, truth: Objects) -> QueryErrors:
+    """Errors of queries after the cheapest one-to-one matching.
+
+    Args:
+        class_logits: (N, Q, classes).
+        boxes: (N, Q, 4) centre and size in parts of the canvas.
+        truth: the objects.
+    """
+    with torch.no_grad():
+        target = match_queries(query_cost(class_logits, boxes.float(), truth.labels, truth.boxes), truth.count)
+    return known_errors(class_logits, boxes, truth, target.clamp(min=0), target >= 0, torch.ones_like(target).bool())
+
+
+def known_errors(
+    class_logits: Tensor, boxes: Tensor, truth: Objects, target: Tensor, positive: Tensor, counted: Tensor
+) -> QueryErrors:
+    """Errors of queries whose objects are known.
+
+    Args:
+        target: (N, Q) int64, which object.
+        positive: (N, Q) bool, whether it is to be found; otherwise nothing is.
+        counted: (N, Q) bool, whether the query takes part at all.
+    """
+    labels, wanted = truth.labels.gather(1, target), rows(truth.boxes, target)
+    return query_errors(class_logits, boxes, labels, wanted, positive, counted)

@@ -1,0 +1,60 @@
+"""Pyramid pooling."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from vertebra.features import Features, FeatureSpec, Level
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.limits import check_limits
+from vertebra.layers.pyramid_pooling import GRIDS, PyramidPooling
+from vertebra.layers.width import fitting_channels
+
+
+class PyramidPoolingEncoder(nn.Module):
+    """Pyramid pooling: every cell of the deepest level gets to know the means over grids of the whole image.
+
+    Each mean goes through a 1x1 convolution and is laid over the level again; a 3x3 convolution joins them. It replaces
+    the deepest level. The canvas' padding is left out of the means.
+
+    Args:
+        channels: width; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        grids: cells of each grid, along one side; None: those of the paper, 1, 2, 3 and 6.
+        dropout: after the joining convolution.
+
+    Raises:
+        JointError: there is no level.
+        ConfigError: an option is out of range.
+    """
+
+    paper: ClassVar[str] = "Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, arXiv 1612.01105"
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        *,
+        channels: int | None = None,
+        grids: list[int] | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        in_spec.require_levels()
+        sides = GRIDS if grids is None else tuple(grids)
+        check_limits("encoder 'pyramid_pooling'", least=1, channels=channels, grids=min(sides, default=0))
+        check_limits("encoder 'pyramid_pooling'", least=0, most=1, dropout=dropout)
+        deepest = in_spec.levels[-1]
+        self.stride = deepest.stride
+        width = channels or fitting_channels(in_spec)
+        each = max(1, deepest.channels // len(sides))
+        self.pooling = PyramidPooling(deepest.channels, each, grids=sides)
+        self.join = nn.Sequential(ConvNormAct(deepest.channels + len(sides) * each, width), nn.Dropout(dropout))
+        self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(width, deepest.stride)])
+
+    def forward(self, features: Features) -> Features:
+        """The features with the deepest level seen together with the whole image."""
+        deepest = features.maps[-1]
+        seen = torch.cat([deepest, *self.pooling(deepest, self.stride, features.frame)], dim=1)
+        return features.with_maps([*features.maps[:-1], self.join(seen)])

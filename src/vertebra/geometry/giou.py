@@ -1,0 +1,44 @@
+"""How well boxes fit each other, also where they do not touch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vertebra.geometry.boxes import box_area, pairwise_intersection
+
+
+def pairwise_giou(first: Tensor, second: Tensor) -> Tensor:
+    """Generalised IoU of each box of one set with each box of another.
+
+    Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, arXiv 1902.09630.
+
+    Args:
+        first: (..., A, 4) xyxy.
+        second: (..., B, 4) xyxy; leading dimensions broadcast.
+
+    Returns:
+        (..., A, B) in -1..1; 1 where two boxes are the same, below 0 where they are far apart.
+    """
+    shared = pairwise_intersection(first, second)
+    union = box_area(first)[..., :, None] + box_area(second)[..., None, :] - shared
+    low = torch.minimum(first[..., :, None, :2], second[..., None, :, :2])
+    high = torch.maximum(first[..., :, None, 2:], second[..., None, :, 2:])
+    hull = (high - low).clamp(min=0).prod(dim=-1)
+    tiny = torch.finfo(union.dtype).tiny
+    return shared / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
+
+
+def paired_iou(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of boxes that stand at the same place of two sets; 0 where both are empty.
+
+    Args:
+        first, second: (..., 4) xyxy.
+
+    Returns:
+        (...) in 0..1.
+    """
+    size = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    shared = size.clamp(min=0).prod(dim=-1)
+    union = box_area(first) + box_area(second) - shared
+    return shared / union.clamp(min=torch.finfo(union.dtype).tiny)

@@ -1,0 +1,96 @@
+"""Which query answers for which object, one for each, at the least cost in total."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vertebra.geometry.boxes import from_center_size
+from vertebra.geometry.giou import pairwise_giou
+
+CLASS_COST, BOX_COST, GIOU_COST = 2.0, 5.0, 2.0
+
+
+def query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
+    """How ill each query fits each object: by its class (as focal loss sees it), the L1 distance and GIoU of its box.
+
+    Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
+
+    Args:
+        class_logits: (N, Q, classes), each class for itself.
+        boxes: (N, Q, 4) centre and size in parts of the canvas.
+        labels: (N, M) int64 class ids of the objects.
+        truth: (N, M, 4) like ``boxes``.
+
+    Returns:
+        (N, Q, M) float32.
+    """
+    logits = class_logits.float().gather(2, labels[:, None].expand(-1, boxes.shape[1], -1))
+    share = logits.sigmoid()
+    found, missed = -F.logsigmoid(logits), -F.logsigmoid(-logits)
+    classification = 0.25 * (1 - share) ** 2 * found - 0.75 * share**2 * missed
+    distance = torch.cdist(boxes, truth, p=1)
+    overlap = pairwise_giou(from_center_size(boxes), from_center_size(truth))
+    return CLASS_COST * classification + BOX_COST * distance - GIOU_COST * overlap
+
+
+def match_queries(cost: Tensor, count: Tensor) -> Tensor:
+    """The object of each query, such that the costs' sum is least (Kuhn, The Hungarian Method, 1955).
+
+    Args:
+        cost: (N, Q, M).
+        count: (N,) int64, how many of the M are real; the real ones stand first.
+
+    Returns:
+        (N, Q) int64, -1 for queries without an object. With more objects than queries every query has one.
+    """
+    table = cost.detach().float().nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy().astype(np.float64)
+    found = np.full(cost.shape[:2], -1, dtype=np.int64)
+    for own, real, target in zip(table, count.tolist(), found, strict=True):
+        if real <= len(own):
+            queries = least_assignment(own[:, :real].T)
+            target[queries] = np.arange(real)
+        else:
+            target[:] = least_assignment(own[:, :real])
+    return torch.from_numpy(found).to(cost.device)
+
+
+def least_assignment(cost: np.ndarray) -> np.ndarray:
+    """A column for each row, all different, with the least sum; by shortest augmenting paths.
+
+    Jonker and Volgenant, A Shortest Augmenting Path Algorithm for Dense and Sparse Linear Assignment Problems, Computing
+    38, 1987. Rows and columns are counted from 1 inside; 0 stands for none.
+
+    Args:
+        cost: (rows, columns), no more rows than columns.
+    """
+    rows, columns = cost.shape
+    row_price, column_price = np.zeros(rows + 1), np.zeros(columns + 1)
+    owner = np.zeros(columns + 1, dtype=np.int64)
+    for row in range(1, rows + 1):
+        owner[0], column = row, 0
+        slack, before = np.full(columns + 1, np.inf), np.zeros(columns + 1, dtype=np.int64)
+        seen = np.zeros(columns + 1, dtype=bool)
+        while owner[column]:
+            seen[column] = True
+            now = owner[column]
+            reduced: Any = cost[now - 1] - row_price[now] - column_price[1:]
+            better = np.flatnonzero(~seen[1:] & (reduced < slack[1:])) + 1
+            slack[better], before[better] = reduced[better - 1], column
+            following = int(np.where(seen, np.inf, slack)[1:].argmin()) + 1
+            step = slack[following]
+            row_price[owner[seen]] += step
+            column_price[seen] -= step
+            slack[~seen] -= step
+            column = following
+        while column:  # back along the path, each column takes the row of the one before
+            owner[column] = owner[before[column]]
+            column = int(before[column])
+    taken = np.flatnonzero(owner[1:])
+    result = np.empty(rows, dtype=np.int64)
+    result[owner[1:][taken] - 1] = taken
+    return result

@@ -1,0 +1,66 @@
+"""The truth of the classify task, from a data set to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.window import Window
+from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.data import TaskData
+
+
+class ClassifyData(TaskData):
+    """Classes of whole images; where an image lies does not matter."""
+
+    whole_image = True
+
+    def place(
+        self, annotation: ClassifyAnnotation, plan: Plan, placement: Placement, labels: ClassifyLabels
+    ) -> ClassifyAnnotation:
+        """The same class."""
+        return annotation
+
+    def cut(
+        self, annotation: ClassifyAnnotation, window: Window, plan: Plan, labels: ClassifyLabels
+    ) -> ClassifyAnnotation:
+        """The same class."""
+        return annotation
+
+    def relabel(
+        self, annotation: ClassifyAnnotation, ids: np.ndarray, own: ClassifyLabels, labels: ClassifyLabels
+    ) -> ClassifyAnnotation:
+        """The class, or the set of classes, under its new id."""
+        label = annotation.label
+        if not isinstance(label, np.ndarray):
+            return ClassifyAnnotation(int(ids[label]))
+        known = ids >= 0
+        mapped = np.zeros(labels.class_count, dtype=label.dtype)
+        mapped[ids[known]] = label[known]
+        return ClassifyAnnotation(mapped)
+
+    def occurrences(self, annotation: ClassifyAnnotation, classes: int) -> np.ndarray:
+        """1 for each class that the image is of."""
+        label = annotation.label
+        return np.asarray(label) if isinstance(label, np.ndarray) else np.bincount([label], minlength=classes)
+
+    def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
+        """Of exclusive classes: images whose class the branch has."""
+        labelled = super().usable(annotation_labels, column, ids)
+        if isinstance(annotation_labels, ClassifyLabels) and annotation_labels.exclusive:
+            labelled = labelled & (ids[column.values] >= 0)
+        return labelled
+
+    def stack(self, annotations: Sequence[ClassifyAnnotation], labels: ClassifyLabels) -> Any:
+        """Class ids, or 0 and 1 for each class."""
+        import torch
+
+        from vertebra.tasks.classify.targets import ClassifyTargets
+
+        values = torch.from_numpy(np.stack([np.asarray(annotation.label) for annotation in annotations]))
+        return ClassifyTargets(values.long() if labels.exclusive else values.float())

@@ -1,0 +1,53 @@
+"""How the truth of a task is handled on its way from a data set to a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.window import Window
+from vertebra.tasks.base import LabelSpec
+
+
+class TaskData(ABC):
+    """What can be done with the annotations of one task; all in numpy but `stack`.
+
+    Attributes:
+        whole_image: whether an annotation is true of any part of the image, as a class is; such images may be cropped.
+    """
+
+    whole_image: bool = False
+
+    @abstractmethod
+    def place(self, annotation: Any, plan: Plan, placement: Placement, labels: Any) -> Any:
+        """The annotation in canvas pixels, as prediction places the image."""
+
+    @abstractmethod
+    def cut(self, annotation: Any, window: Window, plan: Plan, labels: Any) -> Any:
+        """The annotation of a window of the image, in canvas pixels, turned as the window is."""
+
+    @abstractmethod
+    def relabel(self, annotation: Any, ids: np.ndarray, own: Any, labels: Any) -> Any:
+        """The annotation in a branch's labels.
+
+        Args:
+            ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that it has not.
+            own: the data set's labels.
+            labels: the branch's.
+        """
+
+    @abstractmethod
+    def occurrences(self, annotation: Any, classes: int) -> np.ndarray:
+        """(classes,) how many objects each class has, or whether it is in the image."""
+
+    @abstractmethod
+    def stack(self, annotations: Sequence[Any], labels: Any) -> Any:
+        """The task's ``Targets`` (tensors) of at least one annotation in canvas pixels."""
+
+    def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n,) bool, which images of a column can be learned from when classes are renamed by ``ids``."""
+        return np.asarray(column.labelled, dtype=bool)

@@ -1,0 +1,92 @@
+"""The truth of the detect task, from a data set to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.window import Window
+from vertebra.tasks.data import TaskData
+from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.labels import DetectLabels
+
+SEEN = 0.25
+LARGE = 16.0
+
+
+class DetectData(TaskData):
+    """Boxes that move with their image."""
+
+    def place(
+        self, annotation: DetectAnnotation, plan: Plan, placement: Placement, labels: DetectLabels
+    ) -> DetectAnnotation:
+        """Boxes on the canvas, clipped to the image's valid pixels."""
+        boxes, kept = visible(placement.boxes_to_canvas(annotation.boxes), placement.size)
+        return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+
+    def cut(self, annotation: DetectAnnotation, window: Window, plan: Plan, labels: DetectLabels) -> DetectAnnotation:
+        """Boxes of the window, without those of which too little is left."""
+        whole = window.area_scale * box_areas(annotation.boxes)
+        boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
+        return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+
+    def relabel(
+        self, annotation: DetectAnnotation, ids: np.ndarray, own: DetectLabels, labels: DetectLabels
+    ) -> DetectAnnotation:
+        """Boxes of the branch's classes under their new ids."""
+        changed = ids[annotation.labels]
+        kept = changed >= 0
+        return DetectAnnotation(annotation.boxes[kept], changed[kept], annotation.crowd[kept])
+
+    def occurrences(self, annotation: DetectAnnotation, classes: int) -> np.ndarray:
+        """How many boxes each class has."""
+        counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
+        return counts
+
+    def stack(self, annotations: Sequence[DetectAnnotation], labels: DetectLabels) -> Any:
+        """Boxes padded to the most that an image has."""
+        import torch
+
+        from vertebra.tasks.detect.targets import DetectTargets
+
+        counts = [len(annotation.labels) for annotation in annotations]
+        shape = (len(annotations), max(counts))
+        boxes, ids = torch.zeros(*shape, 4), torch.full(shape, -1)
+        crowd = torch.zeros(shape, dtype=torch.bool)
+        for row, (annotation, count) in enumerate(zip(annotations, counts, strict=True)):
+            boxes[row, :count] = torch.from_numpy(annotation.boxes)
+            ids[row, :count] = torch.from_numpy(annotation.labels)
+            crowd[row, :count] = torch.from_numpy(annotation.crowd)
+        return DetectTargets(boxes, ids, crowd, torch.tensor(counts))
+
+
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """(M,) areas of boxes (M, 4) xyxy."""
+    areas: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return areas
+
+
+def visible(boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes clipped to the valid pixels, and which of them still show enough.
+
+    A box is left out when less than a pixel of it remains in a direction, or less than ``SEEN`` of its area while its
+    short side is under ``LARGE`` pixels.
+
+    Args:
+        boxes: (M, 4) xyxy in canvas pixels.
+        size: (height, width) of the valid pixels.
+        whole: (M,) area of each whole box in canvas pixels; None where nothing is cut off.
+
+    Returns:
+        (M, 4) float32 and (M,) bool.
+    """
+    limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
+    clipped = np.clip(boxes, 0, limit).astype(np.float32)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    short = sides.min(axis=1, initial=np.inf)
+    if whole is None:
+        return clipped, short > 0
+    return clipped, (short >= 1) & ((sides.prod(axis=1) >= SEEN * whole) | (short >= LARGE))

@@ -1,0 +1,53 @@
+"""Pictures of points: dots, joined by their skeleton."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vertebra.tasks.palette import colour
+from vertebra.tasks.picture import enlarge, line_width
+
+if TYPE_CHECKING:
+    from vertebra.tasks.keypoints.types import KeypointPrediction
+
+
+def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Image.Image:
+    """The picture with the points of each object that is not below ``prediction.shown_from``, each in its own colour.
+
+    Points below that score are left out, and so are the lines to them. The best objects stand on top.
+
+    Args:
+        prediction: what to show; points in the picture's pixels.
+        picture: RGB, of any size; a small one is enlarged, and the points with it.
+    """
+    canvas = enlarge(picture).copy()
+    draw = ImageDraw.Draw(canvas)
+    factor = np.array([canvas.width / picture.width, canvas.height / picture.height])
+    width = line_width(canvas)
+    for place in range(len(prediction) - 1, -1, -1):
+        if prediction.scores[place] < prediction.shown_from:
+            continue
+        points = prediction.points[place] * factor
+        shown = prediction.point_scores[place] >= prediction.shown_from
+        for first, second in prediction.spec.skeleton:
+            if shown[first] and shown[second]:
+                line = [(float(x), float(y)) for x, y in points[[first, second]]]
+                draw.line(line, fill=_dark(colour(second)), width=width + 2)
+                draw.line(line, fill=colour(second), width=width)
+        for number in np.flatnonzero(shown):
+            _dot(draw, points[number], colour(int(number)), 1.5 * width + 1)
+    return canvas
+
+
+def _dot(draw: ImageDraw.ImageDraw, point: np.ndarray, fill: tuple[int, int, int], radius: float) -> None:
+    """A filled disc with a dark rim that sets it off from any ground."""
+    x, y = float(point[0]), float(point[1])
+    for reach, inside in ((radius + 1, _dark(fill)), (radius, fill)):
+        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=inside)
+
+
+def _dark(fill: tuple[int, int, int]) -> tuple[int, int, int]:
+    return (fill[0] // 2, fill[1] // 2, fill[2] // 2)

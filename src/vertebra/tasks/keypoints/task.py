@@ -1,0 +1,33 @@
+"""The keypoints task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.data import KeypointData
+from vertebra.tasks.keypoints.labels import KeypointLabels
+from vertebra.tasks.keypoints.predictions import from_decoded
+from vertebra.tasks.keypoints.types import KeypointPrediction
+from vertebra.tasks.task import Task
+
+if TYPE_CHECKING:
+    from vertebra.tasks.metric import TaskMetric
+
+
+def _metric(labels: KeypointLabels) -> TaskMetric:
+    from vertebra.tasks.keypoints.metrics import build_metric
+
+    return build_metric(labels)
+
+
+KEYPOINTS = Task(
+    name="keypoints",
+    labels=KeypointLabels,
+    annotation=KeypointAnnotation,
+    prediction=KeypointPrediction,
+    best_metric="oks_map",
+    from_decoded=from_decoded,
+    metric=_metric,
+    data=KeypointData(),
+)

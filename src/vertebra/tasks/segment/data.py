@@ -1,0 +1,84 @@
+"""The truth of the segment task, from a data set to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra.preprocess.images import apply_labels, resize_labels
+from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.window import Window
+from vertebra.tasks.data import TaskData
+from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+class SegmentData(TaskData):
+    """Masks that move with their image; beside it they hold the ignore index."""
+
+    def place(
+        self, annotation: SegmentAnnotation, plan: Plan, placement: Placement, labels: SegmentLabels
+    ) -> SegmentAnnotation:
+        """The mask on the canvas."""
+        return SegmentAnnotation(apply_labels(plan, annotation.mask, labels.ignore_index))
+
+    def cut(
+        self, annotation: SegmentAnnotation, window: Window, plan: Plan, labels: SegmentLabels
+    ) -> SegmentAnnotation:
+        """The mask of the window."""
+        rows = slice(window.top, window.top + window.height)
+        part = resize_labels(
+            annotation.mask[..., rows, window.left : window.left + window.width], (window.out[0], window.out[1])
+        )
+        part = part[..., :, ::-1] if window.mirror else part
+        part = part[..., ::-1, :] if window.flip else part
+        mask = np.full((*annotation.mask.shape[:-2], *plan.size), labels.ignore_index, dtype=annotation.mask.dtype)
+        mask[..., : window.out[0], : window.out[1]] = part
+        return SegmentAnnotation(mask)
+
+    def relabel(
+        self, annotation: SegmentAnnotation, ids: np.ndarray, own: SegmentLabels, labels: SegmentLabels
+    ) -> SegmentAnnotation:
+        """The mask under the branch's ids; what it has no class for is ignored."""
+        mask, ignore = annotation.mask, labels.ignore_index
+        known = ids >= 0
+        if mask.ndim == 2:
+            table = np.full(max(len(ids), own.ignore_index + 1), ignore, dtype=np.int32)
+            table[: len(ids)] = np.where(known, ids, ignore)
+            table[own.ignore_index] = ignore
+            return SegmentAnnotation(compact(table[mask], ignore))
+        planes = np.zeros((labels.class_count, *mask.shape[1:]), dtype=mask.dtype)
+        planes[ids[known]] = mask[known]
+        planes[planes == own.ignore_index] = ignore
+        return SegmentAnnotation(planes)
+
+    def occurrences(self, annotation: SegmentAnnotation, classes: int) -> np.ndarray:
+        """1 for each class that has a pixel."""
+        mask = annotation.mask
+        if mask.ndim == 3:
+            planes: np.ndarray = (mask == 1).any(axis=(1, 2)).astype(np.int64)
+            return planes
+        found: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
+        return found
+
+    def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
+        """The masks, smaller ones filled up with the ignore index at their right and bottom."""
+        import torch
+
+        from vertebra.tasks.segment.targets import SegmentTargets
+
+        height, width = (max(each.mask.shape[axis] for each in annotations) for axis in (-2, -1))
+        first = annotations[0].mask
+        whole = np.full((len(annotations), *first.shape[:-2], height, width), labels.ignore_index, dtype=first.dtype)
+        for row, annotation in zip(whole, annotations, strict=True):
+            row[..., : annotation.mask.shape[-2], : annotation.mask.shape[-1]] = annotation.mask
+        masks = torch.from_numpy(whole)
+        return SegmentTargets(masks.long() if masks.ndim == 3 else masks.to(torch.uint8))
+
+
+def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:
+    """Class ids in one byte a pixel where they fit."""
+    fits = 0 <= ignore_index <= 255 and (ids.size == 0 or int(ids.max()) <= 255)
+    return ids.astype(np.uint8 if fits else np.int32)

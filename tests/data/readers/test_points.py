@@ -1,0 +1,172 @@
+"""Points from COCO files and from DeepLabCut's tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vertebra.data.checks import check_data
+from vertebra.data.open import detect_format, open_data
+from vertebra.data.splits import divide_runs
+from vertebra.errors import DataError
+
+Draw = Callable[..., Path]
+
+
+def coco_file(root: Path, draw_image: Draw, annotations: list[dict[str, Any]], **category: Any) -> Path:
+    for name in ("a", "b"):
+        draw_image(root / f"{name}.png")
+    points = {"keypoints": ["left_eye", "right_eye"], "skeleton": [[1, 2]], **category}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        "categories": [{"id": 5, "name": "cat", **points}, {"id": 9, "name": "stone"}],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": 5, "bbox": [1, 1, 20, 10], "area": 90, **one}
+            for number, one in enumerate(annotations)
+        ],
+    }
+    path = root / "train.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_coco(tmp_path: Path, draw_image: Draw) -> None:
+    path = coco_file(
+        tmp_path,
+        draw_image,
+        [
+            {"keypoints": [3, 4, 2, 9, 8, 1]},
+            {"keypoints": [0, 0, 0, 0, 0, 0]},
+            {"keypoints": [3, 4, 2, 9, 8, 2], "iscrowd": 1},
+            {"category_id": 9},
+        ],
+    )
+    index = open_data(path, "keypoints", "train")
+    labels = index.labels["keypoints"]
+    assert labels.classes == ("cat",) and labels.points == ("left_eye", "right_eye")
+    assert labels.skeleton == ((0, 1),) and labels.flip_pairs == ((0, 1),)
+    annotation = index.columns["keypoints"].get(0, (24, 32))
+    np.testing.assert_allclose(annotation.points[0], [[3, 4, 2], [9, 8, 1]])
+    assert annotation.crowd.tolist() == [False, True, True] and annotation.areas.tolist() == [90, 90, 90]
+    assert annotation.boxes[0].tolist() == [1, 1, 21, 11]
+    assert len(index.columns["keypoints"].get(1, (24, 32)).labels) == 0
+    assert any("left_eye and right_eye" in str(note) for note in index.notes)
+    assert len(open_data(path, "detect", "train").columns["detect"].get(0, (24, 32)).labels) == 4, "one file, two tasks"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "category", "message"),
+    [
+        ({"keypoints": [1, 2, 2]}, {}, "'keypoints' of annotation 0 must be a list of 6 numbers"),
+        ({"keypoints": [1, 2, 2, 3, 4, 2], "bbox": [1, 2]}, {}, "'bbox' of annotation 0 must be a list of 4 numbers"),
+        ({}, {"keypoints": []}, "no category has keypoints"),
+    ],
+)
+def test_damaged_coco(
+    tmp_path: Path, draw_image: Draw, annotation: dict[str, Any], category: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        open_data(coco_file(tmp_path, draw_image, [annotation], **category), "keypoints", "train")
+
+
+TABLE = """scorer,me,me,me,me
+bodyparts,snout,snout,tail,tail
+coords,x,y,x,y
+"""
+
+
+def table(root: Path, draw_image: Draw, rows: list[str], header: str = TABLE) -> Path:
+    folder = root / "labeled-data" / "video"
+    for row in rows:
+        draw_image(root / row.split(",")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "CollectedData_me.csv").write_text(header + "\n".join(rows))
+    return root
+
+
+def test_deeplabcut(tmp_path: Path, draw_image: Draw) -> None:
+    rows = [f"labeled-data/video/img{number:02}.png,{number},2,20,12" for number in range(19, -1, -1)]
+    rows[0] = "labeled-data/video/img19.png,,,20,12"
+    root = table(tmp_path, draw_image, rows)
+    assert detect_format(root) == "dlc"
+    parts = {split: open_data(root, "keypoints", split) for split in ("train", "val", "test")}
+    names = {split: [index.path(row).name for row in range(len(index))] for split, index in parts.items()}
+    assert names["train"] == [f"img{number:02}.png" for number in range(16)], "a run of neighbours, in order"
+    assert names["val"] == ["img16.png", "img17.png"] and names["test"] == ["img18.png", "img19.png"]
+    labels = parts["test"].labels["keypoints"]
+    assert labels.classes == ("animal",) and labels.points == ("snout", "tail")
+    last = parts["test"].columns["keypoints"].get(1, (24, 32))
+    np.testing.assert_allclose(last.points, [[[0, 0, 0], [20, 12, 2]]])
+    first = parts["train"].columns["keypoints"].get(4, (24, 32))
+    np.testing.assert_allclose(first.points, [[[4, 2, 2], [20, 12, 2]]])
+    np.testing.assert_allclose(first.boxes, [[2.4, 0.4, 21.6, 13.6]])
+    assert open_data(root, "detect", "train").columns["detect"].get(4, (24, 32)).boxes.shape == (1, 4)
+
+
+def test_several_animals_and_paths_in_three_columns(tmp_path: Path, draw_image: Draw) -> None:
+    header = (
+        "scorer,,,me,me,me,me,me,me,me,me\nindividuals,,,one,one,one,one,two,two,two,two\n"
+        "bodyparts,,,snout,snout,tail,tail,snout,snout,tail,tail\ncoords,,,x,y,x,y,x,y,x,y\n"
+    )
+    draw_image(tmp_path / "labeled-data" / "video" / "img0.png")
+    (tmp_path / "labeled-data" / "video" / "CollectedData_me.csv").write_text(
+        header + "labeled-data,video,img0.png,1,2,3,4,5,6,7,8\nlabeled-data,video,lost.png,1,2,3,4,,,,\n"
+    )
+    index = open_data(tmp_path, "keypoints", "train")
+    annotation = index.columns["keypoints"].get(0, (24, 32))
+    assert annotation.points[:, :, :2].tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+    assert any("lost.png" in str(note) for note in index.notes)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        ("scorer,a\nx,y\n", "i.png,1,2", "no DeepLabCut table"),
+        (TABLE, "i.png,1,2,3", "row 4 is cut off; it has 4 cells"),
+        (TABLE, "i.png,1,2,3,b", "row 4: could not convert"),
+        (TABLE, "", "it has no image"),
+    ],
+)
+def test_damaged_tables(tmp_path: Path, header: str, row: str, message: str) -> None:
+    (tmp_path / "CollectedData_me.csv").write_text(header + row)
+    with pytest.raises(DataError, match=message):
+        open_data(tmp_path, "keypoints", "train", format="dlc")
+
+
+def test_runs_are_each_row_once() -> None:
+    for count in (1, 2, 7, 116):
+        parts = [
+            divide_runs(count, {"train": 0.8, "val": 0.1, "test": 0.1}, split) for split in ("train", "val", "test")
+        ]
+        assert np.concatenate(parts).tolist() == list(range(count))
+
+
+def test_checks_tell_points_outside(tmp_path: Path, draw_image: Draw) -> None:
+    root = table(
+        tmp_path, draw_image, [f"labeled-data/video/img{number}.png,{10 * number},2,20,12" for number in range(10)]
+    )
+    report = check_data(root, "keypoints")
+    assert report.splits["train"].classes == {"animal": 8}
+    assert any(
+        "point" in finding.message and "reaching out" in finding.message for finding in report.splits["train"].findings
+    )
+
+
+def test_the_real_mouse(assets: Path) -> None:
+    root = assets / "keypoints" / "openfield_mouse"
+    counts = {split: len(open_data(root, "keypoints", split)) for split in ("train", "val", "test")}
+    assert counts == {"train": 93, "val": 11, "test": 12}
+    labels = open_data(root, "keypoints", "train").labels["keypoints"]
+    assert labels.points == ("snout", "leftear", "rightear", "tailbase") and labels.flip_pairs == ((1, 2),)
+
+
+def test_real_people(assets: Path) -> None:
+    index = open_data(assets / "keypoints" / "coco_tiny" / "test_coco.json", "keypoints", "train")
+    labels = index.labels["keypoints"]
+    assert labels.classes == ("person",) and len(labels.points) == 17 and len(labels.flip_pairs) == 8
+    assert labels.falloffs[0] == 0.026

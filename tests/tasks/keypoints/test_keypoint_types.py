@@ -1,0 +1,113 @@
+"""Labels, predictions and pictures of points."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vertebra.errors import ConfigError
+from vertebra.preprocess.plan import Plan
+from vertebra.tasks.keypoints.labels import COCO_POINTS, COCO_SIGMAS, SIGMA, KeypointLabels, pairs_by_name
+from vertebra.tasks.keypoints.predictions import from_decoded
+from vertebra.tasks.keypoints.types import KeypointPrediction
+from vertebra.tasks.palette import colour
+
+LABELS = KeypointLabels(("fish",), ("head", "tail"), skeleton=((0, 1),))
+
+
+def prediction(**changes: Any) -> KeypointPrediction:
+    given: dict[str, Any] = {
+        "points": np.array([[[20, 20], [60, 40]], [[5, 5], [9, 9]]], dtype=np.float32),
+        "point_scores": np.array([[0.9, 0.8], [0.1, 0.2]], dtype=np.float32),
+        "boxes": np.array([[10, 10, 70, 50], [0, 0, 10, 10]], dtype=np.float32),
+        "scores": np.array([0.85, 0.15], dtype=np.float32),
+        "labels": np.array([0, 0]),
+        "spec": LABELS,
+    }
+    return KeypointPrediction(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("points", "pairs"),
+    [
+        (COCO_POINTS, tuple((place, place + 1) for place in range(1, 17, 2))),
+        (("snout", "leftear", "rightear", "tailbase"), ((1, 2),)),
+        (("r_paw", "l_paw", "nose"), ((1, 0),)),
+        (("paw_L", "paw_R"), ((0, 1),)),
+        (("Left Eye", "Right Eye", "bright", "cleft"), ((0, 1),)),
+        (("a", "b"), ()),
+    ],
+)
+def test_left_and_right_by_name(points: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
+    assert pairs_by_name(points) == pairs
+
+
+def test_sigmas_by_default() -> None:
+    assert KeypointLabels(("person",), COCO_POINTS).falloffs == COCO_SIGMAS
+    assert LABELS.falloffs == (SIGMA, SIGMA)
+    assert KeypointLabels(("fish",), ("head", "tail"), sigmas=(0.1, 0.2)).falloffs == (0.1, 0.2)
+
+
+def test_lists_become_tuples() -> None:
+    labels = KeypointLabels(("fish",), ["head", "tail"], [[0, 1]], [[0, 1]], [0.1, 0.2])  # type: ignore[arg-type]
+    assert labels == KeypointLabels(("fish",), ("head", "tail"), ((0, 1),), ((0, 1),), (0.1, 0.2))
+    hash(labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"points": ()}, "'points' is empty"),
+        ({"sigmas": (0.1,)}, "one value a point: got 1 for 2"),
+        ({"sigmas": (0.1, 0.0)}, "'sigmas' must be above 0"),
+        ({"skeleton": ((0, 2),)}, "speak of point 2, but there are 2"),
+    ],
+)
+def test_wrong_labels(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        KeypointLabels(**{"classes": ("fish",), "points": ("head", "tail"), **options})
+
+
+def test_from_decoded_goes_back_to_the_image() -> None:
+    placement = Plan((50, 50)).place(100, 80)  # half the size
+    decoded = (
+        np.array([[[10, 10], [30, 20]], [[0, 0], [0, 0]]], dtype=np.float32),
+        np.array([[0.9, 0.8], [0, 0]], dtype=np.float32),
+        np.array([[5, 5, 45, 25], [0, 0, 0, 0]], dtype=np.float32),
+        np.array([0.85, 0], dtype=np.float32),
+        np.array([0, -1]),
+        np.array(1),
+    )
+    found = from_decoded(decoded, placement, LABELS)
+    assert len(found) == 1 and found.names == ["fish"]
+    np.testing.assert_allclose(found.points, [[[20, 20], [60, 40]]])
+    np.testing.assert_allclose(found.boxes, [[10, 10, 80, 50]])
+
+
+def test_dictionary_and_coco_results() -> None:
+    found = prediction().with_threshold(0.5)
+    assert len(found) == 1 and found.shown_from == 0.5
+    shown = json.loads(json.dumps(found.to_dict()))
+    assert shown["task"] == "keypoints" and shown["objects"][0]["points"]["tail"] == pytest.approx([60, 40, 0.8])
+    (entry,) = found.to_coco(7, [3])
+    assert entry["image_id"] == 7 and entry["category_id"] == 3
+    assert entry["keypoints"] == pytest.approx([20, 20, 0.9, 60, 40, 0.8])
+
+
+def test_wrong_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be"):
+        prediction(point_scores=np.zeros((2, 3), dtype=np.float32))
+
+
+def test_the_picture_shows_points_and_lines_of_what_is_sure() -> None:
+    plain = Image.new("RGB", (1600, 1200), (200, 200, 200))
+    found = prediction(points=prediction().points * 20)
+    drawn = np.asarray(found.draw(plain))
+    assert drawn.shape == (1200, 1600, 3)
+    assert tuple(drawn[400, 400]) == colour(0) and tuple(drawn[800, 1200]) == colour(1)
+    assert tuple(drawn[600, 800]) == colour(1), "the line between them"
+    assert (drawn[:240, :240] == 200).all(), "the doubtful object is not shown"

@@ -1,0 +1,173 @@
+"""segmentation-models-pytorch's models come in with equal logits and equal masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.weights.peers.randomise import randomise, relative_difference
+from vertebra.errors import ConfigError, WeightsError
+from vertebra.layers.resample import fit_to
+from vertebra.model import VisionModel
+from vertebra.weights.importing import assemble, import_with_report
+from vertebra.weights.peers.smp import BUILDERS
+
+NARROW: dict[str, Any] = {"decoder_channels": (64, 48, 32, 24, 16)}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "unet": ("Unet", {}),
+    "unet tu": ("Unet", {"encoder_name": "tu-resnet18", "classes": 1}),
+    "unet scse": ("Unet", {"decoder_attention_type": "scse", "decoder_interpolation": "bilinear", **NARROW}),
+    "unet plain": ("Unet", {"decoder_use_norm": False, "encoder_depth": 3, "decoder_channels": (32, 24, 16)}),
+    "unet stem": ("Unet", {"encoder_name": "tu-resnet18", "stem_type": "deep", "stem_width": 16, **NARROW}),
+    "unet convnext": ("Unet", {"encoder_name": "tu-convnext_atto", **NARROW}),
+    "unetplusplus": ("UnetPlusPlus", NARROW),
+    "unetplusplus tu": ("UnetPlusPlus", {"encoder_name": "tu-mobilenetv3_small_050", **NARROW}),
+    "unetplusplus scse": ("UnetPlusPlus", {"decoder_attention_type": "scse", **NARROW}),
+    "unetplusplus convnext": ("UnetPlusPlus", {"encoder_name": "tu-convnext_atto", **NARROW}),
+    "unet mobile": ("Unet", {"encoder_name": "mobilenet_v2", **NARROW}),
+    "fpn": ("FPN", {}),
+    "fpn tu": ("FPN", {"encoder_name": "tu-resnet18", "decoder_merge_policy": "cat", "classes": 1}),
+    "fpn fine": ("FPN", {"encoder_depth": 4, "upsampling": 2, "decoder_segmentation_channels": 64}),
+    "pspnet": ("PSPNet", {}),
+    "pspnet tu": ("PSPNet", {"encoder_name": "tu-resnet18", "encoder_depth": 4, "upsampling": 16, "in_channels": 4}),
+    "pspnet plain": ("PSPNet", {"decoder_use_norm": "identity", "psp_out_channels": 64}),
+    "deeplabv3": ("DeepLabV3", {"decoder_channels": 64}),
+    "deeplabv3 tu": ("DeepLabV3", {"encoder_name": "tu-resnet18", "decoder_channels": 64, "encoder_output_stride": 16}),
+    "deeplabv3 separable": (
+        "DeepLabV3",
+        {"decoder_channels": 32, "decoder_aspp_separable": True, "decoder_atrous_rates": (2, 4, 6)},
+    ),
+    "deeplabv3plus": ("DeepLabV3Plus", {"activation": "sigmoid", "decoder_channels": 64}),
+    "deeplabv3plus tu": ("DeepLabV3Plus", {"encoder_name": "tu-resnet18", "encoder_output_stride": 8}),
+    "deeplabv3 mobile": ("DeepLabV3", {"encoder_name": "mobilenet_v2", "decoder_channels": 32}),
+    "deeplabv3plus mobile": ("DeepLabV3Plus", {"encoder_name": "mobilenet_v2", "decoder_channels": 32}),
+    "deeplabv3plus dense": (
+        "DeepLabV3Plus",
+        {"encoder_name": "resnet50", "decoder_aspp_separable": False, "decoder_channels": 32},
+    ),
+}
+
+
+def both(case: str) -> tuple[Any, VisionModel]:
+    name, options = CASES[case]
+    options = {"encoder_name": "resnet18", "encoder_weights": None, "classes": 3, **options}
+    theirs = randomise(getattr(smp, name)(**options))
+    with (
+        torch.no_grad()
+    ):  # classes of equal weight, so that masks show several and what does not vary cannot hide errors
+        given = theirs(torch.randn(1, options.get("in_channels", 3), 96, 160))
+        given = given.logit() if theirs.config["activation"] == "sigmoid" else given
+        theirs.segmentation_head[0].bias -= given.mean(dim=(0, 2, 3))
+    ours, report = assemble(BUILDERS[name.lower()](theirs.config, theirs.state_dict()))
+    assert report.leftover == ()
+    return theirs, ours
+
+
+def logits_of(model: VisionModel, images: Tensor) -> Tensor:
+    branch = model.branch("segment")
+    outputs = branch.decoder(branch.prepare(model.features(images)))
+    return fit_to(outputs.logits, (images.shape[-2], images.shape[-1]), branch.decoder.stride, branch.decoder.fit)
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_equal_masks(case: str) -> None:
+    """At odd sizes smp sees the canvas that is padded with the mean colour."""
+    theirs, ours = both(case)
+    classes, activation = theirs.config["classes"], theirs.config["activation"]
+    multiple = ours.backbone.size_multiple
+    # where attention looks at the whole image, ours leaves out the padding, and so differs from smp where there is any
+    for canvas in ((96, 160),) if "scse" in case else ((96, 160), (91, 130)):
+        images = torch.randint(0, 256, (2, ours.backbone.in_channels, *canvas), dtype=torch.uint8)
+        normal = (images.float() - ours.backbone.mean) / ours.backbone.std
+        padded = F.pad(normal, (0, -canvas[1] % multiple, 0, -canvas[0] % multiple))
+        expected = theirs(padded)[..., : canvas[0], : canvas[1]]
+        found = logits_of(ours, images)
+        assert relative_difference(found.sigmoid() if activation == "sigmoid" else found, expected) < 1e-4
+        probabilities = ours(images)["segment"].probabilities
+        if classes == 1 or activation == "sigmoid":
+            wanted, masks = expected > (0.5 if activation else 0.0), probabilities > 0.5
+        else:
+            wanted, masks = expected.argmax(1), probabilities.argmax(1)
+        assert torch.equal(masks, wanted) and len(wanted.unique()) > 1
+
+
+@torch.no_grad()
+def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
+    theirs = randomise(smp.PSPNet("resnet18", encoder_weights=None, classes=3, psp_dropout=0.3))
+    theirs.save_pretrained(tmp_path)
+    ours, report = import_with_report(f"smp:{tmp_path}")
+    assert report.leftover == () and report.unread == ()
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    expected = theirs((images.float() - ours.backbone.mean) / ours.backbone.std)
+    assert relative_difference(logits_of(ours, images), expected) < 1e-4
+    decoder: Any = ours.branch("segment").decoder
+    assert decoder.classifier[0].p == 0.3 and ours.plan.size == (512, 512) and ours.plan.mode == "letterbox"
+
+
+def test_classes() -> None:
+    state = smp.FPN("resnet18", encoder_weights=None, classes=1).state_dict()
+    branch = BUILDERS["fpn"]({"encoder_name": "resnet18"}, state).model["branches"]["segment"]
+    assert branch["classes"] == ["class_0"] and branch["exclusive"] is False
+    state = smp.FPN("resnet18", encoder_weights=None, classes=2).state_dict()
+    given: dict[str, Any] = {"encoder_name": "resnet18", "class_names": ["sky", "ground"]}
+    branch = BUILDERS["fpn"](given, state).model["branches"]["segment"]
+    assert branch["classes"] == ["sky", "ground"] and branch["exclusive"] is True
+    branch = BUILDERS["fpn"]({**given, "activation": "sigmoid"}, state).model["branches"]["segment"]
+    assert branch["exclusive"] is False
+    with pytest.raises(ConfigError, match="has 2 classes, but 'class_names' has 1 names"):
+        BUILDERS["fpn"]({**given, "class_names": ["sky"]}, state)
+
+
+def test_older_names_of_deeplabv3() -> None:
+    theirs = smp.DeepLabV3("resnet18", encoder_weights=None, decoder_channels=16)
+    changes = {"decoder.aspp.": "decoder.0.", "decoder.conv.": "decoder.1.", "decoder.bn.": "decoder.2."}
+    older = theirs.state_dict()
+    for new, old in changes.items():
+        older = {name.replace(new, old): value for name, value in older.items()}
+    assert any(name.startswith("decoder.0.convs") for name in older)
+    report = assemble(BUILDERS["deeplabv3"](theirs.config, older))[1]
+    assert not [name for name in report.leftover if "decoder" in name]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "error", "message"),
+    [
+        ("unet", {"encoder_name": "mit_b0"}, WeightsError, "encoder 'mit_b0' is not known here; known are resnet18"),
+        (
+            "unet",
+            {"encoder_name": "tu-swin_tiny_patch4_window7_224"},
+            WeightsError,
+            "models those are that take images",
+        ),
+        ("unet", {"aux_params": {"classes": 4}}, ConfigError, "has a second head, for classification"),
+        ("unet", {"decoder_interpolation": "bicubic"}, ConfigError, "'bicubic' is not known here"),
+        ("unet", {"decoder_use_norm": "layernorm"}, ConfigError, "'layernorm' is not known here"),
+        ("unet", {"decoder_attention_type": "other"}, ConfigError, "'other' is not known here on this encoder"),
+        ("unet", {"magic": 1}, ConfigError, "the arguments magic are not known here"),
+        ("unet", {"activation": "tanh"}, ConfigError, "activation 'tanh' is not known here"),
+        ("fpn", {"upsampling": 8}, ConfigError, "with upsampling 8 the masks are not of the image's size"),
+        ("fpn", {"encoder_depth": 3}, ConfigError, "needs four features"),
+        ("pspnet", {"encoder_depth": 4}, ConfigError, "upsampling 8 .* the logits are at stride 16"),
+    ],
+)
+def test_what_is_not_known_is_refused(
+    architecture: str, config: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    state = smp.create_model(architecture, "resnet18", encoder_weights=None).state_dict()
+    with pytest.raises(error, match=message):
+        BUILDERS[architecture]({"encoder_name": "resnet18", **config}, state)
+
+
+def test_weights_of_another_architecture() -> None:
+    state = smp.Unet("resnet18", encoder_weights=None).state_dict()
+    with pytest.raises(WeightsError, match=r"not those of this architecture; there is no 'decoder\.seg_blocks"):
+        BUILDERS["fpn"]({"encoder_name": "resnet18"}, state)
+    with pytest.raises(WeightsError, match="backbone: .* of .* tensors matched"):
+        assemble(BUILDERS["unet"]({"encoder_name": "resnet50"}, state))
