@@ -12,11 +12,12 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from vertebra.decoders.retinanet import RetinaNet
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
-from vertebra.geometry.anchors import PAPER_OCTAVES, level_anchors
+from vertebra.geometry.anchors import level_anchors, level_shapes
 from vertebra.geometry.box_coding import decode_deltas
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.targets import DetectTargets
 
+PAPER_OCTAVES = (0.0, 1 / 3, 2 / 3)
 LABELS = DetectLabels(("a", "b"))
 SPEC = FeatureSpec((Level(32, 8), Level(32, 16), Level(32, 32)))
 
@@ -48,7 +49,8 @@ def test_heads_equal_torchvision_with_the_same_weights() -> None:
     expected = theirs(list(given.maps))
     found = ours(given)
     torch.testing.assert_close(found.class_logits, expected["cls_logits"])
-    anchors = level_anchors(given.maps, [8, 16, 32], scale=4.0, octaves=PAPER_OCTAVES, aspect_ratios=(0.5, 1.0, 2.0))
+    shapes = level_shapes([8, 16, 32], scale=4.0, octaves=PAPER_OCTAVES, aspect_ratios=(0.5, 1.0, 2.0))
+    anchors = level_anchors(given.maps, [8, 16, 32], shapes)
     torch.testing.assert_close(found.boxes, decode_deltas(expected["bbox_regression"], anchors))
 
 
@@ -97,7 +99,7 @@ def test_fewest_anchors_is_checked() -> None:
 
 def test_one_level_has_anchors_of_more_sizes() -> None:
     decoder = RetinaNet(FeatureSpec((Level(192, 16), Level(192, 16))), LABELS)
-    assert decoder.octaves == (-2.0, -1.0, 0.0, 1.0, 2.0)
+    assert [round(width) for width, _ in decoder.shapes[0][5:10]] == [16, 32, 64, 128, 256]
     maps = (torch.randn(1, 192, 2, 2),) * 2
     boxes = decoder(Features(maps, None, Frame((32, 32), torch.tensor([[32, 32]])))).boxes
     assert boxes.shape == (1, 2 * 2 * 5 * 3, 4)

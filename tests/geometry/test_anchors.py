@@ -7,7 +7,15 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from vertebra.geometry.anchors import SPREAD_OCTAVES, anchor_shapes, level_anchors, octaves_for
+from vertebra.geometry.anchors import (
+    SPREAD_OCTAVES,
+    anchor_shapes,
+    level_anchors,
+    level_numbers,
+    level_shapes,
+    octaves_for,
+    sized_shapes,
+)
 from vertebra.geometry.points import cell_points, level_points
 
 
@@ -29,12 +37,27 @@ def test_anchors_equal_torchvision(stride: int, height: int, width: int) -> None
     generator = AnchorGenerator(sizes=((4 * stride, 8 * stride),), aspect_ratios=(ratios,))
     canvas = (height * stride, width * stride)
     expected = generator(ImageList(torch.zeros(1, 3, *canvas), [canvas]), [feature])[0]
-    ours = level_anchors([feature], [stride], scale=4.0, octaves=(0.0, 1.0), aspect_ratios=ratios, offset=0.0)
-    torch.testing.assert_close(ours, expected)
+    shapes = level_shapes([stride], scale=4.0, octaves=(0.0, 1.0), aspect_ratios=ratios)
+    torch.testing.assert_close(level_anchors([feature], [stride], shapes, offset=0.0), expected)
+    rounded = sized_shapes([[4 * stride, 8 * stride]], ratios)
+    torch.testing.assert_close(level_anchors([feature], [stride], rounded, offset=0.0), expected)
+
+
+def test_anchors_of_given_sizes_are_rounded_as_torchvision_does_it() -> None:
+    ratios, sizes, features = (
+        (0.5, 1.0, 2.0),
+        ((32, 40, 50), (64, 80, 101)),
+        [torch.zeros(1, 1, 4, 6), torch.zeros(1, 1, 2, 3)],
+    )
+    generator = AnchorGenerator(sizes=sizes, aspect_ratios=(ratios,) * 2)
+    expected = generator(ImageList(torch.zeros(1, 3, 32, 48), [(32, 48)]), features)[0]
+    shapes = sized_shapes([list(own) for own in sizes], ratios)
+    torch.testing.assert_close(level_anchors(features, [8, 16], shapes, offset=0.0), expected)
+    assert level_numbers(features, 9).bincount().tolist() == [216, 54]
 
 
 def test_anchors_stand_in_the_middle_of_their_cell() -> None:
-    anchors = level_anchors([torch.zeros(1, 1, 1, 2)], [8], scale=4.0, octaves=(0.0,), aspect_ratios=(1.0,))
+    anchors = level_anchors([torch.zeros(1, 1, 1, 2)], [8], [[(32.0, 32.0)]])
     assert anchors.tolist() == [[-12.0, -12, 20, 20], [-4, -12, 28, 20]]
 
 

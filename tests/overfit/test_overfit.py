@@ -54,6 +54,7 @@ DEFAULT = {
     "keypoints": Way({}, 80, 2e-3),
 }
 OWN = {
+    "fcos": Way({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
     "deeplabv3": Way({"encoder": "aspp"}, 50, 3e-3, output_stride=8),
     "deeplabv3plus": Way({"encoder": "aspp"}, 40, 3e-3),
     "fcn": Way({}, 50, 3e-3, output_stride=8),

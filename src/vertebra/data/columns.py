@@ -160,8 +160,15 @@ class PointColumn:
     def take(self, rows: np.ndarray) -> PointColumn:
         """The column of some images only."""
         offsets, picked = take_ranges(self.offsets, rows)
-        parts = (self.points, self.boxes, self.labels, self.crowd, self.areas)
-        return PointColumn(offsets, *(part[picked] for part in parts), self.labelled[rows])
+        return PointColumn(
+            offsets,
+            self.points[picked],
+            self.boxes[picked],
+            self.labels[picked],
+            self.crowd[picked],
+            self.areas[picked],
+            self.labelled[rows],
+        )
 
 
 def offsets_of(rows: np.ndarray, count: int) -> np.ndarray:

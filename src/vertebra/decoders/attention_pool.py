@@ -105,7 +105,8 @@ class AttentionPool(Decoder):
         inside = valid_cells(features.frame, maps, self.in_spec.levels[-1].stride).flatten(1)
         bias = torch.where(inside, 0.0, HIDDEN).to(tokens.dtype)[:, None, None]
         query = self.query.to(tokens.dtype).expand(batch, 1, self.width)
-        seen = F.scaled_dot_product_attention(*map(self._split, (query, keys, self.values(tokens))), attn_mask=bias)
+        query, keys, values = map(self._split, (query, keys, self.values(tokens)))
+        seen = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
         out: Tensor = self.out(seen.transpose(1, 2).reshape(batch, self.width))
         return out
 

@@ -74,6 +74,7 @@ class DenseHead(nn.Module):
         norm: normalisation after each convolution: "group" (groups of 8 channels; any batch size), "batch" (with
             statistics of its own for each level), or "none".
         finest_stride: see `used_levels`.
+        biased: whether convolutions have a bias where something normalises behind them; where nothing does they have one.
 
     Raises:
         JointError: there is no level to stand on.
@@ -81,7 +82,14 @@ class DenseHead(nn.Module):
     """
 
     def __init__(
-        self, in_spec: FeatureSpec, *, channels: int | None, depth: int | None, norm: Norm, finest_stride: int | None
+        self,
+        in_spec: FeatureSpec,
+        *,
+        channels: int | None,
+        depth: int | None,
+        norm: Norm,
+        finest_stride: int | None,
+        biased: bool = False,
     ) -> None:
         super().__init__()
         self.indices = used_levels(in_spec, finest_stride)
@@ -97,8 +105,8 @@ class DenseHead(nn.Module):
             nn.Identity() if level.channels == self.width else nn.Conv2d(level.channels, self.width, 1)
             for level in levels
         )
-        self.class_tower = SharedTower(self.width, count, norm, len(levels))
-        self.box_tower = SharedTower(self.width, count, norm, len(levels))
+        self.class_tower = SharedTower(self.width, count, norm, len(levels), biased=biased)
+        self.box_tower = SharedTower(self.width, count, norm, len(levels), biased=biased)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Maps of the class tower and of the box tower, (N, width, h, w) for each level used, finest first."""
@@ -114,11 +122,13 @@ class SharedTower(nn.Module):
         depth: how many convolutions.
         norm: see `DenseHead`.
         levels: how many levels; batch normalisation keeps statistics for each.
+        biased: see `DenseHead`.
     """
 
-    def __init__(self, width: int, depth: int, norm: Norm, levels: int) -> None:
+    def __init__(self, width: int, depth: int, norm: Norm, levels: int, *, biased: bool = False) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=norm == "none") for _ in range(depth))
+        bias = biased or norm == "none"
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=bias) for _ in range(depth))
         self.norms = nn.ModuleList(_norms(width, norm, levels) for _ in range(depth))
         for conv in self.convs:
             assert isinstance(conv, nn.Conv2d)
@@ -157,17 +167,18 @@ class LevelBatchNorm(nn.BatchNorm2d):
 
 
 class DensePrediction(nn.Conv2d):
-    """The last 3x3 convolution: some numbers for each candidate (anchor or location) of each cell.
+    """The last convolution: some numbers for each candidate (anchor or location) of each cell.
 
     Args:
         width: channels in.
         candidates: candidates in a cell.
         values: numbers for each candidate.
         bias: what all numbers start at.
+        kernel_size: odd.
     """
 
-    def __init__(self, width: int, candidates: int, values: int, bias: float = 0.0) -> None:
-        super().__init__(width, candidates * values, 3, padding=1)
+    def __init__(self, width: int, candidates: int, values: int, bias: float = 0.0, kernel_size: int = 3) -> None:
+        super().__init__(width, candidates * values, kernel_size, padding=kernel_size // 2)
         self.values = values
         nn.init.normal_(self.weight, std=0.01)
         assert self.bias is not None

@@ -24,18 +24,23 @@ class DetectPost:
         iou: of two boxes of a class that overlap by more than this, the better one stays.
         candidates: how many boxes of an image go into non-maximum suppression.
         keep: how many boxes of an image come out at most.
+        level_candidates: how many boxes of each level of a dense detector go on at most; None: no limit but ``candidates``,
+            over all levels. The models of torchvision take 1000 of each.
     """
 
     score_floor: float = 0.01
     iou: float = 0.5
     candidates: int = 1000
     keep: int = 100
+    level_candidates: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_floor < 1:
             raise ConfigError(f"'post.score_floor' must be at least 0 and below 1, got {self.score_floor}")
         if not 0 <= self.iou <= 1:
             raise ConfigError(f"'post.iou' must be between 0 and 1, got {self.iou}")
+        if self.level_candidates is not None and self.level_candidates < 1:
+            raise ConfigError(f"'post.level_candidates' must be at least 1, got {self.level_candidates}")
         if not 1 <= self.keep <= self.candidates:
             raise ConfigError(
                 f"'post.keep' must be at least 1 and at most 'post.candidates' ({self.candidates}), got {self.keep}"
@@ -46,7 +51,12 @@ DEFAULT_POST = DetectPost()
 
 
 def decode_dense(
-    class_logits: Tensor, boxes: Tensor, frame: Frame, post: DetectPost, quality_logits: Tensor | None = None
+    class_logits: Tensor,
+    boxes: Tensor,
+    frame: Frame,
+    post: DetectPost,
+    quality_logits: Tensor | None = None,
+    levels: tuple[Tensor, int] | None = None,
 ) -> DetectDecoded:
     """The best boxes of each image: scores, candidates, clipping, suppression; all shapes fixed by ``post``.
 
@@ -56,11 +66,20 @@ def decode_dense(
         frame: boxes are cut to its ``sizes``; what lies outside is dropped.
         post: the options.
         quality_logits: (N, A) or None. The score is then the geometric mean of class and quality.
+        levels: (A,) int64, the level of each box, and how many there are; needed for ``post.level_candidates``.
 
     Returns:
         D = ``post.keep`` boxes of each image.
     """
-    scores, labels, boxes = _candidates(class_logits, boxes, post.candidates, quality_logits)
+    if post.level_candidates is None or levels is None:
+        scores, labels, boxes = _candidates(class_logits, boxes, post.candidates, quality_logits)
+    else:
+        numbers, count = levels
+        parts = [
+            _candidates(class_logits, boxes, post.level_candidates, quality_logits, numbers == level)
+            for level in range(count)
+        ]
+        scores, labels, boxes = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
     boxes = clip_boxes(boxes, frame.sizes)
     seen = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1) & (scores > post.score_floor)
     keep = nms_mask(boxes, torch.where(seen, scores, 0.0), torch.where(seen, labels, -1), post.iou)
@@ -75,15 +94,19 @@ def decode_dense(
 
 
 def _candidates(
-    class_logits: Tensor, boxes: Tensor, count: int, quality_logits: Tensor | None
+    class_logits: Tensor, boxes: Tensor, count: int, quality_logits: Tensor | None, among: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``count`` best pairs of a box and a class: scores (N, K) with 0 for padding, labels (N, K), boxes (N, K, 4).
+
+    ``among`` (A,) bool: only these boxes are looked at.
 
     The K boxes that are best in their best class hold all of the K best pairs, so the full table of scores is never
     sorted. Candidates are padded before ``topk``: there may be fewer than K.
     """
     logits = class_logits.float()
     best = _score(logits.amax(dim=-1), quality_logits)
+    if among is not None:
+        best = torch.where(among, best, -1.0)
     ranked, places = F.pad(best, (0, count), value=-1.0).topk(count)
     real = ranked >= 0
     places = torch.where(real, places, 0)

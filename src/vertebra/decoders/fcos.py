@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +30,13 @@ class FCOSOutputs(NamedTuple):
         class_logits: (N, A, classes), each class for itself (sigmoid).
         boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
         centerness: (N, A) logits, or None where the decoder was built without it.
+        levels: (A,) int64, the level of each location.
     """
 
     class_logits: Tensor
     boxes: Tensor
     centerness: Tensor | None
+    levels: Tensor
 
 
 class FCOS(Decoder):
@@ -54,6 +56,10 @@ class FCOS(Decoder):
         finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
         centerness: whether scores are weighted down away from an object's middle.
         center_radius: a location answers for an object within this many strides of its centre.
+        distance: how distances are made of the raw numbers: "exp", times a learnt factor of each level, as in the paper; or
+            "relu", as in its later version and torchvision.
+        point_offset: where in its cell a location is; 0.5 is the middle, 0 the corner, as torchvision has it.
+        tower_bias: whether the towers' convolutions have biases beside the normalisation, as torchvision has them.
         post: options of decoding.
 
     Raises:
@@ -79,19 +85,25 @@ class FCOS(Decoder):
         finest_stride: int | None = None,
         centerness: bool = True,
         center_radius: float = 1.5,
+        distance: Literal["exp", "relu"] = "exp",
+        point_offset: float = 0.5,
+        tower_bias: bool = False,
         post: DetectPost = DEFAULT_POST,
     ) -> None:
         super().__init__(in_spec, labels)
         if center_radius <= 0:
             raise ConfigError(f"'center_radius' must be above 0, got {center_radius}")
-        self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
+        self.head = DenseHead(
+            in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride, biased=tower_bias
+        )
         self.reads = tuple(self.head.indices)
         self.center_radius = center_radius
         self.post = post
         self.class_prediction = DensePrediction(self.head.width, 1, labels.class_count, bias=PRIOR_LOGIT)
         self.box_prediction = DensePrediction(self.head.width, 1, 4)
         self.centerness_prediction = DensePrediction(self.head.width, 1, 1) if centerness else None
-        self.scales = nn.Parameter(torch.ones(len(self.head.strides)))
+        self.scales = nn.Parameter(torch.ones(len(self.head.strides))) if distance == "exp" else None
+        self.point_offset = point_offset
 
     def forward(self, features: Features, regions: Regions | None = None) -> FCOSOutputs:
         """Scores, boxes and centerness at every location."""
@@ -126,19 +138,23 @@ class FCOS(Decoder):
 
     def decode(self, outputs: FCOSOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise suppression; scores are weighted by centerness."""
-        return decode_dense(outputs.class_logits, outputs.boxes, frame, self.post, outputs.centerness)
+        levels = (outputs.levels, len(self.head.strides))
+        return decode_dense(outputs.class_logits, outputs.boxes, frame, self.post, outputs.centerness, levels)
 
     def _predict(self, features: Features) -> tuple[FCOSOutputs, Tensor, Tensor]:
         """The outputs, the points (A, 2) and their levels (A,)."""
         class_maps, box_maps = self.head(features.maps)
-        points, levels = level_points(box_maps, self.head.strides)
+        points, levels = level_points(box_maps, self.head.strides, offset=self.point_offset)
         logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
         distances = []
-        for level, stride, scale in zip(box_maps, self.head.strides, self.scales.unbind(), strict=True):
-            grown = (self.box_prediction(level).float() * scale).clamp(max=GREATEST_LOG_SCALE).exp()
+        for number, (level, stride) in enumerate(zip(box_maps, self.head.strides, strict=True)):
+            raw = self.box_prediction(level).float()
+            grown = (
+                raw.relu() if self.scales is None else (raw * self.scales[number]).clamp(max=GREATEST_LOG_SCALE).exp()
+            )
             distances.append(grown * stride)
         centrality = None
         if self.centerness_prediction is not None:
             centrality = torch.cat([self.centerness_prediction(level)[..., 0] for level in box_maps], dim=1)
         boxes = decode_distances(torch.cat(distances, dim=1), points)
-        return FCOSOutputs(logits, boxes, centrality), points, levels
+        return FCOSOutputs(logits, boxes, centrality, levels), points, levels

@@ -13,7 +13,7 @@ from vertebra.decoders.detection_head import PRIOR_LOGIT, DenseHead, DensePredic
 from vertebra.decoders.detection_post import DEFAULT_POST, DetectPost, decode_dense
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Regions
-from vertebra.geometry.anchors import level_anchors, octaves_for
+from vertebra.geometry.anchors import level_anchors, level_numbers, level_shapes, octaves_for, sized_shapes
 from vertebra.geometry.box_coding import decode_deltas
 from vertebra.losses.detection import BoxLoss, delta_term, focal_term, giou_term
 from vertebra.losses.term import Term
@@ -28,10 +28,12 @@ class RetinaNetOutputs(NamedTuple):
     Attributes:
         class_logits: (N, A, classes), each class for itself (sigmoid).
         boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
+        levels: (A,) int64, the level of each anchor.
     """
 
     class_logits: Tensor
     boxes: Tensor
+    levels: Tensor
 
 
 class RetinaNet(Decoder):
@@ -53,6 +55,9 @@ class RetinaNet(Decoder):
         anchor_scale: side of a square anchor at octave 0, in strides.
         octaves: sizes of a cell's anchors, as logarithms (base 2) of multiples of ``anchor_scale``; the paper's are 0,
             1/3, 2/3. None fits the levels, -2/3, 0, 2/3 on three or more.
+        anchor_sizes: for each level the sides of square anchors in pixels, in the place of ``anchor_scale`` and ``octaves``;
+            such anchors are rounded to whole pixels, as torchvision has them.
+        anchor_offset: where in its cell an anchor's centre lies; 0.5 is the middle, 0 the corner, as torchvision has it.
         aspect_ratios: height / width of the anchors.
         anchors_per_object: how many anchors at least learn from each object, whatever their overlap; the paper has 1.
         box_loss: what a box's error is: "giou" on boxes, "smooth_l1" (beta 1/9) or "l1" on coded boxes.
@@ -79,6 +84,8 @@ class RetinaNet(Decoder):
         finest_stride: int | None = None,
         anchor_scale: float = 4.0,
         octaves: tuple[float, ...] | None = None,
+        anchor_sizes: list[list[float]] | None = None,
+        anchor_offset: float = 0.5,
         aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         anchors_per_object: int = 9,
         box_loss: BoxLoss = "giou",
@@ -87,21 +94,27 @@ class RetinaNet(Decoder):
         super().__init__(in_spec, labels)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
         self.reads = tuple(self.head.indices)
-        self.anchor_scale = anchor_scale
-        self.octaves = octaves_for(self.head.strides) if octaves is None else tuple(octaves)
-        self.aspect_ratios = tuple(aspect_ratios)
-        if anchor_scale <= 0 or not self.octaves or not self.aspect_ratios or min(self.aspect_ratios) <= 0:
+        sizes = octaves_for(self.head.strides) if octaves is None else tuple(octaves)
+        if anchor_scale <= 0 or not sizes or not aspect_ratios or min(aspect_ratios) <= 0:
             raise ConfigError(
                 "'anchor_scale' and 'aspect_ratios' must be above 0, 'octaves' must name at least one size"
             )
+        self.anchor_offset = anchor_offset
+        if anchor_sizes is None:
+            self.shapes = level_shapes(
+                self.head.strides, scale=anchor_scale, octaves=sizes, aspect_ratios=aspect_ratios
+            )
+        else:
+            check_anchor_sizes(anchor_sizes, len(self.head.strides))
+            self.shapes = sized_shapes(anchor_sizes, aspect_ratios)
         if anchors_per_object < 0:
             raise ConfigError(f"'anchors_per_object' must be 0 or more, got {anchors_per_object}")
         self.anchors_per_object = anchors_per_object
         self.box_loss = box_loss
         self.post = post
-        per_cell = len(self.octaves) * len(self.aspect_ratios)
-        self.class_prediction = DensePrediction(self.head.width, per_cell, labels.class_count, bias=PRIOR_LOGIT)
-        self.box_prediction = DensePrediction(self.head.width, per_cell, 4)
+        self.per_cell = len(self.shapes[0])
+        self.class_prediction = DensePrediction(self.head.width, self.per_cell, labels.class_count, bias=PRIOR_LOGIT)
+        self.box_prediction = DensePrediction(self.head.width, self.per_cell, 4)
 
     def forward(self, features: Features, regions: Regions | None = None) -> RetinaNetOutputs:
         """Scores and boxes at every anchor."""
@@ -122,18 +135,23 @@ class RetinaNet(Decoder):
 
     def decode(self, outputs: RetinaNetOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise suppression."""
-        return decode_dense(outputs.class_logits, outputs.boxes, frame, self.post)
+        levels = (outputs.levels, len(self.head.strides))
+        return decode_dense(outputs.class_logits, outputs.boxes, frame, self.post, levels=levels)
 
     def _predict(self, features: Features) -> tuple[RetinaNetOutputs, Tensor, Tensor]:
         """The outputs, the coded boxes (N, A, 4) and the anchors (A, 4)."""
         class_maps, box_maps = self.head(features.maps)
-        anchors = level_anchors(
-            box_maps,
-            self.head.strides,
-            scale=self.anchor_scale,
-            octaves=self.octaves,
-            aspect_ratios=self.aspect_ratios,
-        )
+        anchors = level_anchors(box_maps, self.head.strides, self.shapes, offset=self.anchor_offset)
         logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
         deltas = torch.cat([self.box_prediction(level) for level in box_maps], dim=1).float()
-        return RetinaNetOutputs(logits, decode_deltas(deltas, anchors)), deltas, anchors
+        levels = level_numbers(box_maps, self.per_cell)
+        return RetinaNetOutputs(logits, decode_deltas(deltas, anchors), levels), deltas, anchors
+
+
+def check_anchor_sizes(sizes: list[list[float]], levels: int) -> None:
+    """Raises `ConfigError` unless there are sizes above 0 for each level, as many on each."""
+    counts = {len(own) for own in sizes}
+    if len(sizes) != levels or len(counts) != 1 or 0 in counts or min(min(own) for own in sizes) <= 0:
+        raise ConfigError(
+            f"'anchor_sizes' must name as many sizes above 0 for each of the {levels} levels, got {sizes}"
+        )

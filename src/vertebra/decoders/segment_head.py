@@ -78,7 +78,7 @@ class SegmentDecoder(Decoder):
         count = len(self.in_spec.levels)
         place = max(0, count - 2) if level is None else level
         self.auxiliary = AuxiliaryHead(self.in_spec.levels[place], place, self.labels.class_count, weight)
-        self.terms = (*self.terms, "auxiliary")
+        self.terms = (*self.terms, "auxiliary")  # type: ignore[misc]
         if self.reads is not None:
             self.reads = tuple(sorted({*self.reads, place}))
 

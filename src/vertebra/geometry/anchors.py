@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vertebra.geometry.points import cell_points
 
-PAPER_OCTAVES = (0.0, 1 / 3, 2 / 3)  # RetinaNet's own, for images of 600 to 800 pixels
 SPREAD_OCTAVES = (-2 / 3, 0.0, 2 / 3)
 
 
@@ -34,8 +33,8 @@ def octaves_for(strides: Sequence[int]) -> tuple[float, ...]:
 
     Three levels or more take three sizes, two thirds of an octave apart, so that those of neighbouring levels
     interleave: strides 8, 16, 32 with a scale of 4 give 20, 32, 40, 51, 64, 81, 102, 128 and 203 pixels. (RetinaNet's
-    own `PAPER_OCTAVES` begin at 32 pixels, which misses small objects in the small images that are common in training
-    on one's own data.) Fewer levels must each cover more.
+    own, 0, 1/3, 2/3, begin at 32 pixels, which misses small objects in the small images that are common in training on
+    one's own data.) Fewer levels must each cover more.
     """
     span = math.log2(max(strides) / min(strides)) + 1
     if span >= 2.5:
@@ -45,35 +44,66 @@ def octaves_for(strides: Sequence[int]) -> tuple[float, ...]:
     return (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
+def level_shapes(
+    strides: Sequence[int], *, scale: float, octaves: Sequence[float], aspect_ratios: Sequence[float]
+) -> list[list[tuple[float, float]]]:
+    """(width, height) of the anchors of each level, by octaves of a size that grows with the stride.
+
+    Args:
+        strides: pixels per cell of each level.
+        scale: side of the anchor at octave 0, in strides.
+        octaves, aspect_ratios: see `anchor_shapes`.
+    """
+    return [anchor_shapes(scale * stride, octaves, aspect_ratios) for stride in strides]
+
+
+def sized_shapes(sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[float]) -> list[list[tuple[float, float]]]:
+    """(width, height) of the anchors of each level from given sizes, as torchvision has them: for each ratio all sizes, rounded
+    to whole pixels on both sides of the centre.
+
+    Args:
+        sizes: for each level, sides of square anchors in pixels.
+    """
+    levels = []
+    for own in sizes:
+        shapes = [(size / math.sqrt(ratio), size * math.sqrt(ratio)) for ratio in aspect_ratios for size in own]
+        levels.append([(2.0 * round(width / 2), 2.0 * round(height / 2)) for width, height in shapes])
+    return levels
+
+
 def level_anchors(
     maps: Sequence[Tensor],
     strides: Sequence[int],
+    shapes: Sequence[Sequence[tuple[float, float]]],
     *,
-    scale: float,
-    octaves: Sequence[float],
-    aspect_ratios: Sequence[float],
     offset: float = 0.5,
 ) -> Tensor:
     """The anchors of several maps: finest map first, row by row, the anchors of a cell beside each other.
 
     Args:
-        maps: (N, channels, height, width) each; only their shapes are read.
+        maps: (N, channels, height, width) each; only their sizes are read.
         strides: pixels per cell of each.
-        scale: side of the anchor at octave 0, in strides.
-        octaves: see `anchor_shapes`.
-        aspect_ratios: height / width.
+        shapes: (width, height) of each level's anchors, see `level_shapes`.
         offset: where in its cell an anchor's centre lies; 0.5 is the middle.
 
     Returns:
         (A, 4) float32 xyxy in pixels; anchors may reach over the image's edges.
     """
     anchors = []
-    for feature, stride in zip(maps, strides, strict=True):
+    for feature, stride, own in zip(maps, strides, shapes, strict=True):
         height, width = feature.shape[-2:]
-        shapes = torch.tensor(
-            anchor_shapes(scale * stride, octaves, aspect_ratios), dtype=torch.float32, device=feature.device
-        )
-        corners = torch.cat([-0.5 * shapes, 0.5 * shapes], dim=-1)
+        sides = torch.tensor(own, dtype=torch.float32, device=feature.device)
+        corners = torch.cat([-0.5 * sides, 0.5 * sides], dim=-1)
         points = cell_points(height, width, stride, offset=offset, device=feature.device)
         anchors.append((points.repeat(1, 2)[:, None] + corners).reshape(-1, 4))
     return torch.cat(anchors)
+
+
+def level_numbers(maps: Sequence[Tensor], per_cell: int) -> Tensor:
+    """Which level each anchor is on: (A,) int64, in the order of `level_anchors`."""
+    return torch.cat(
+        [
+            torch.full((feature.shape[-2] * feature.shape[-1] * per_cell,), number, device=feature.device)
+            for number, feature in enumerate(maps)
+        ]
+    )

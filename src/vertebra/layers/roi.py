@@ -15,7 +15,9 @@ from vertebra.layers.resample import upsample_like
 SAMPLES = 2  # points along each side of a cell that are averaged
 
 
-def region_features(maps: Tensor, stride: int, areas: Tensor, size: tuple[int, int]) -> Tensor:
+def region_features(
+    maps: Tensor, stride: int, areas: Tensor, size: tuple[int, int], *, half_pixel: bool = True
+) -> Tensor:
     """What a map shows inside rectangles, each divided into the same number of cells.
 
     He et al., Mask R-CNN (RoIAlign), ICCV 2017, arXiv 1703.06870; with the half-pixel shift of its later version, so
@@ -26,6 +28,7 @@ def region_features(maps: Tensor, stride: int, areas: Tensor, size: tuple[int, i
         stride: pixels per cell of the map.
         areas: (N, R, 4) xyxy in canvas pixels; what lies outside the map counts as 0.
         size: (height, width) in cells of what comes out.
+        half_pixel: whether cell centres are where the pixels are; torchvision's detectors read half a cell beside.
 
     Returns:
         (N * R, C, height, width) float32, image by image.
@@ -33,7 +36,7 @@ def region_features(maps: Tensor, stride: int, areas: Tensor, size: tuple[int, i
     batch, count = areas.shape[:2]
     images = torch.arange(batch, device=areas.device, dtype=torch.float32)[:, None, None].expand(batch, count, 1)
     rois = torch.cat([images, areas.float()], dim=-1).reshape(-1, 5)
-    found: Tensor = roi_align(maps.float(), rois, size, 1.0 / stride, SAMPLES, True)
+    found: Tensor = roi_align(maps.float(), rois, size, 1.0 / stride, SAMPLES, half_pixel)
     return found
 
 

@@ -28,14 +28,18 @@ class CoarserLevels(nn.Module):
         count: how many levels.
         kind: "conv" for 3x3 convolutions of stride 2, with ReLU before all but the first; "pool" for every second
             cell.
+        in_channels: of what the first of them stands on; None: ``channels``.
     """
 
-    def __init__(self, channels: int, count: int, kind: Literal["conv", "pool"] = "conv") -> None:
+    def __init__(
+        self, channels: int, count: int, kind: Literal["conv", "pool"] = "conv", in_channels: int | None = None
+    ) -> None:
         super().__init__()
         self.count = count
         self.convs: nn.ModuleList | None = None
         if kind == "conv":
-            convs = [nn.Conv2d(channels, channels, 3, 2, 1) for _ in range(count)]
+            widths = [in_channels or channels, *[channels] * count]
+            convs = [nn.Conv2d(before, channels, 3, 2, 1) for before in widths[:count]]
             for conv in convs:
                 start_conv(conv, rectified=False)
             self.convs = nn.ModuleList(convs)
@@ -47,7 +51,7 @@ class CoarserLevels(nn.Module):
             self.convs = self.convs[: self.count]
 
     def forward(self, deepest: Tensor) -> list[Tensor]:
-        """From (N, channels, h, w) to the coarser levels, finest first."""
+        """From the deepest level (N, in_channels, h, w) to the coarser ones, finest first."""
         levels: list[Tensor] = []
         for number in range(self.count):
             before = levels[-1] if levels else deepest
@@ -67,10 +71,11 @@ class FPN(nn.Module):
     Args:
         channels: width of all levels; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
         extra_levels: how many coarser levels are added; RetinaNet and FCOS were published with 2 (P6 and P7).
-        extra: how: "conv" as RetinaNet has it, by convolutions from the pyramid's deepest level on; "pool" as the
-            FPN's own paper has it, every second cell.
+        extra: how: "conv" as RetinaNet has it, by convolutions from the pyramid's deepest level on; "conv_input", by
+            convolutions from the deepest level that comes in; "pool" as the FPN's own paper has it, every second cell.
         finest_stride: levels finer than this are left out.
         norm: normalisation after each convolution of the pyramid.
+        every_level: uses all levels, also several of one stride.
 
     Raises:
         JointError: fewer than two different strides, or strides that do not divide each other.
@@ -88,15 +93,16 @@ class FPN(nn.Module):
         *,
         channels: int | None = None,
         extra_levels: int = 0,
-        extra: Literal["conv", "pool"] = "conv",
+        extra: Literal["conv", "conv_input", "pool"] = "conv",
         finest_stride: int = 4,
         norm: Literal["none", "group", "batch"] = "none",
+        every_level: bool = False,
     ) -> None:
         super().__init__()
         in_spec.require_levels()
         check_limits("neck 'fpn'", least=1, channels=channels, finest_stride=finest_stride)
         check_limits("neck 'fpn'", least=0, extra_levels=extra_levels)
-        self.used = _deepest_of_each_stride(in_spec, finest_stride)
+        self.used = list(range(len(in_spec.levels))) if every_level else deepest_of_each_stride(in_spec, finest_stride)
         strides = [in_spec.strides[index] for index in self.used]
         self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]
         width = channels or fitting_channels(in_spec)
@@ -105,7 +111,9 @@ class FPN(nn.Module):
             ConvNormAct(in_spec.channels[index], width, 1, norm=kind, activation=False) for index in self.used
         )
         self.smooth = nn.ModuleList(ConvNormAct(width, width, 3, norm=kind, activation=False) for _ in self.used)
-        self.coarser = CoarserLevels(width, extra_levels, extra)
+        self.from_input = extra == "conv_input"
+        below = in_spec.channels[self.used[-1]] if self.from_input else width
+        self.coarser = CoarserLevels(width, extra_levels, "pool" if extra == "pool" else "conv", below)
         self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
         self.out_spec = in_spec.with_levels([Level(width, stride) for stride in [*strides, *coarser]])
@@ -135,10 +143,10 @@ class FPN(nn.Module):
             above = upsample_like(merged[0], inputs[fine], self.ratios[fine])
             merged.insert(0, above if fine < self.finest else self.lateral[fine](inputs[fine]) + above)
         maps = [conv(level) for conv, level in zip(self.smooth, merged, strict=True)]
-        return features.with_maps([*maps, *self.coarser(maps[-1])])
+        return features.with_maps([*maps, *self.coarser(inputs[-1] if self.from_input else maps[-1])])
 
 
-def _deepest_of_each_stride(in_spec: FeatureSpec, finest_stride: int) -> list[int]:
+def deepest_of_each_stride(in_spec: FeatureSpec, finest_stride: int) -> list[int]:
     """Indices of the levels that the pyramid is made of, finest first."""
     last = {stride: index for index, stride in enumerate(in_spec.strides)}
     if len(last) < 2:

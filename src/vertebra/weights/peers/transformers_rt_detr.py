@@ -12,6 +12,7 @@ from torch import Tensor
 from vertebra.errors import ConfigError
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, State, renamed
+from vertebra.weights.peers.transformers_labels import class_names
 
 DEFAULTS: dict[str, Any] = {
     "activation_function": "silu",
@@ -81,7 +82,7 @@ def rt_detr(config: Mapping[str, Any], state: State) -> PeerModel:
         "branches": {
             "detect": {
                 "task": "detect",
-                "classes": _class_names(options, classes),
+                "classes": class_names(options, classes),
                 "encoder": _encoder(options, state, levels),
                 "decoder": _decoder(options, state, levels),
             }
@@ -111,13 +112,6 @@ def _check(options: Mapping[str, Any]) -> None:
         raise ConfigError(f"transformers' RT-DETR with encode_proj_layers={attended} is not known here, only the last")
     if options.get("num_feature_levels", len(strides)) != len(strides):
         raise ConfigError("transformers' RT-DETR with more levels in the decoder than in the encoder is not known here")
-
-
-def _class_names(options: Mapping[str, Any], count: int) -> list[str]:
-    """By class id; names that stand twice get their id behind them."""
-    names = {int(index): str(name) for index, name in (options.get("id2label") or {}).items()}
-    listed = [names.get(index, f"class {index}") for index in range(count)]
-    return [name if listed.count(name) == 1 else f"{name} {index}" for index, name in enumerate(listed)]
 
 
 def _backbone(options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

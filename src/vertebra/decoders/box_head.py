@@ -1,0 +1,90 @@
+"""The second stage of a two-stage detector: from what a region shows to its class and a better box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.errors import ConfigError
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.roi import region_features
+
+CANONICAL, CANONICAL_STRIDE = 224.0, 16.0
+
+
+class RegionFeatures(nn.Module):
+    """What regions show on the level that suits their size: a region of 224 pixels is read at stride 16, one of half the size at
+    stride 8.
+
+    Lin et al., Feature Pyramid Networks, CVPR 2017, arXiv 1612.03144, equation 1; RoIAlign after He et al., Mask R-CNN, ICCV
+    2017, arXiv 1703.06870.
+
+    Args:
+        strides: of the levels, finest first.
+        size: cells along each side of what comes out.
+        half_pixel: see `vertebra.layers.roi.region_features`.
+    """
+
+    def __init__(self, strides: Sequence[int], size: int, half_pixel: bool) -> None:
+        super().__init__()
+        self.strides, self.size, self.half_pixel = list(strides), size, half_pixel
+
+    def forward(self, maps: Sequence[Tensor], regions: Tensor) -> Tensor:
+        """(N * R, C, size, size) from levels (N, C, h, w) and regions (N, R, 4) xyxy in canvas pixels."""
+        number = self.level_of(regions).flatten()[:, None, None, None]
+        found: Tensor | None = None
+        for level, (own, stride) in enumerate(zip(maps, self.strides, strict=True)):
+            if level and stride == self.strides[level - 1]:
+                continue  # of several levels with one stride the first is read
+            seen = region_features(own, stride, regions, (self.size, self.size), half_pixel=self.half_pixel)
+            found = seen if found is None else torch.where(number == level, seen, found)
+        assert found is not None
+        return found
+
+    def level_of(self, regions: Tensor) -> Tensor:
+        """(N, R) int64, the number of the level that each region is read on."""
+        sides = (regions[..., 2:] - regions[..., :2]).clamp(min=0).prod(dim=-1).sqrt()
+        step = torch.floor(torch.log2(sides / CANONICAL + 1e-12) + 1e-6).clamp(-8, 8)
+        wanted = CANONICAL_STRIDE * torch.exp2(step)
+        strides = torch.tensor(self.strides, dtype=wanted.dtype, device=wanted.device)
+        return (wanted[..., None] > strides).sum(dim=-1).clamp(max=len(self.strides) - 1)
+
+
+class BoxHead(nn.Module):
+    """Class and box of regions: (convolutions and) fully connected layers on what they show.
+
+    Args:
+        channels: of the levels.
+        size: cells along each side of a region.
+        convs: 3x3 convolutions first, with BatchNorm; the v2 form has 4.
+        hidden: widths of the fully connected layers.
+        classes: how many; the background comes last.
+    """
+
+    def __init__(
+        self, channels: int, size: int, convs: int, hidden: Sequence[int], classes: int, norm: Literal["batch", "group"]
+    ) -> None:
+        super().__init__()
+        if not hidden or min(hidden) < 1:
+            raise ConfigError(f"'hidden' must name at least one width of 1 or more, got {list(hidden)}")
+        self.convs = nn.Sequential(*(ConvNormAct(channels, channels, norm=norm) for _ in range(convs)))
+        layers: list[nn.Module] = []
+        width = channels * size * size
+        for own in hidden:
+            layers += [nn.Linear(width, own), nn.ReLU(inplace=True)]
+            width = own
+        self.layers = nn.Sequential(*layers)
+        self.classifier = nn.Linear(width, classes + 1)
+        self.boxes = nn.Linear(width, classes * 4)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.normal_(self.boxes.weight, std=0.001)
+        for layer in (self.classifier, self.boxes):
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, classes + 1) and coded boxes (R, classes, 4) of regions (R, channels, size, size)."""
+        features = self.layers(self.convs(seen).flatten(1))
+        return self.classifier(features), self.boxes(features).reshape(len(seen), -1, 4)
