@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vertebra.decoders.segment_head import SegmentDecoder
-from vertebra.errors import JointError
+from vertebra.errors import ConfigError, JointError
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.limits import check_limits
@@ -25,6 +25,7 @@ class SegFormer(SegmentDecoder):
     Args:
         channels: width; None: what fits the backbone, at least 128.
         finest_stride: levels finer than this are left out.
+        stride: of the logits; levels that are finer are brought down to it. None: that of the finest level.
         dropout: before the logits.
         auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
         loss: which losses are summed.
@@ -44,6 +45,7 @@ class SegFormer(SegmentDecoder):
         *,
         channels: int | None = None,
         finest_stride: int = 4,
+        stride: int | None = None,
         dropout: float = 0.1,
         auxiliary: float = 0.0,
         loss: SegmentLoss = DEFAULT_LOSS,
@@ -56,8 +58,14 @@ class SegFormer(SegmentDecoder):
         if not last:
             raise JointError(f"a level at stride {finest_stride} or coarser", "Set a smaller 'finest_stride'.")
         self.reads = tuple(last.values())
-        self.stride = in_spec.strides[self.reads[0]]
-        self.ratios = [in_spec.ratio(index, self.reads[0]) for index in self.reads]
+        strides = [in_spec.strides[index] for index in self.reads]
+        self.stride = strides[0] if stride is None else stride
+        if self.stride not in strides:
+            raise ConfigError(
+                f"decoder 'segformer': 'stride' must be that of a level ({in_spec.describe()}), got {stride}"
+            )
+        self.base = self.reads[strides.index(self.stride)]
+        self.ratios = [in_spec.ratio(index, self.base) if index > self.base else 1 for index in self.reads]
         width = channels or fitting_channels(in_spec, least=128)
         self.project = nn.ModuleList(nn.Conv2d(in_spec.channels[index], width, 1) for index in self.reads)
         self.fuse = ConvNormAct(len(self.reads) * width, width, 1)
@@ -66,12 +74,12 @@ class SegFormer(SegmentDecoder):
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """All levels, mixed at the finest one's size."""
-        finest = features.maps[self.used[0]]
-        size = (finest.shape[-2], finest.shape[-1])
+        """All levels, mixed at the logits' stride."""
+        base = features.maps[self.base]
+        size = (base.shape[-2], base.shape[-1])
         inner: Fit = "size" if self.fit == "size" else "stride"
         levels = [
-            fit_to(project(features.maps[index]), size, ratio, inner)
+            fit_to(project(features.maps[index]), size, ratio, "size" if index < self.base else inner)
             for index, project, ratio in zip(self.used, self.project, self.ratios, strict=True)
         ]
         mixed: Tensor = self.fuse(torch.cat(levels[::-1], dim=1))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +17,17 @@ from vertebra.model import VisionModel
 from vertebra.weights.importing import assemble, import_with_report
 from vertebra.weights.peers.smp import BUILDERS
 
+smp = pytest.importorskip(
+    "segmentation_models_pytorch", reason="segmentation-models-pytorch is not installed; it comes with vertebra[peers]"
+)
+
 NARROW: dict[str, Any] = {"decoder_channels": (64, 48, 32, 24, 16)}
+DPT: dict[str, Any] = {
+    "dynamic_img_size": True,
+    "decoder_intermediate_channels": (16, 24, 32, 32),
+    "decoder_fusion_channels": 32,
+    "encoder_output_indices": [1, 2, 4, 5],
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": ("Unet", {}),
     "unet tu": ("Unet", {"encoder_name": "tu-resnet18", "classes": 1}),
@@ -47,6 +56,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "deeplabv3plus tu": ("DeepLabV3Plus", {"encoder_name": "tu-resnet18", "encoder_output_stride": 8}),
     "deeplabv3 mobile": ("DeepLabV3", {"encoder_name": "mobilenet_v2", "decoder_channels": 32}),
     "deeplabv3plus mobile": ("DeepLabV3Plus", {"encoder_name": "mobilenet_v2", "decoder_channels": 32}),
+    "upernet": ("UPerNet", {"decoder_channels": 48}),
+    "upernet convnext": ("UPerNet", {"encoder_name": "tu-convnext_atto", "decoder_channels": 32}),
+    "segformer": ("Segformer", {"decoder_segmentation_channels": 48}),
+    "segformer convnext": ("Segformer", {"encoder_name": "tu-convnext_atto", "decoder_segmentation_channels": 48}),
+    "dpt": ("DPT", {"encoder_name": "tu-test_vit", **DPT}),
+    "dpt ignore": ("DPT", {"encoder_name": "tu-test_vit", "decoder_readout": "ignore", **DPT}),
     "deeplabv3plus dense": (
         "DeepLabV3Plus",
         {"encoder_name": "resnet50", "decoder_aspp_separable": False, "decoder_channels": 32},
@@ -63,7 +78,8 @@ def both(case: str) -> tuple[Any, VisionModel]:
     ):  # classes of equal weight, so that masks show several and what does not vary cannot hide errors
         given = theirs(torch.randn(1, options.get("in_channels", 3), 96, 160))
         given = given.logit() if theirs.config["activation"] == "sigmoid" else given
-        theirs.segmentation_head[0].bias -= given.mean(dim=(0, 2, 3))
+        head = theirs.segmentation_head.head[4] if name == "DPT" else theirs.segmentation_head[0]
+        head.bias -= given.mean(dim=(0, 2, 3))
     ours, report = assemble(BUILDERS[name.lower()](theirs.config, theirs.state_dict()))
     assert report.leftover == ()
     return theirs, ours
@@ -83,7 +99,8 @@ def test_equal_masks(case: str) -> None:
     classes, activation = theirs.config["classes"], theirs.config["activation"]
     multiple = ours.backbone.size_multiple
     # where attention looks at the whole image, ours leaves out the padding, and so differs from smp where there is any
-    for canvas in ((96, 160),) if "scse" in case else ((96, 160), (91, 130)):
+    # smp's DPT takes multiples of 32 only
+    for canvas in ((96, 160),) if "scse" in case or "dpt" in case else ((96, 160), (91, 130)):
         images = torch.randint(0, 256, (2, ours.backbone.in_channels, *canvas), dtype=torch.uint8)
         normal = (images.float() - ours.backbone.mean) / ours.backbone.std
         padded = F.pad(normal, (0, -canvas[1] % multiple, 0, -canvas[0] % multiple))

@@ -8,26 +8,12 @@ from typing import Any
 
 import torch
 
-from vertebra.errors import ConfigError, WeightsError
-from vertebra.preprocess.plan import Plan
+from vertebra.errors import ConfigError
 from vertebra.weights.peers.base import FolderBuilder, PeerModel, State, renamed
-from vertebra.weights.peers.smp_encoder import SmpEncoder, read_encoder
+from vertebra.weights.peers.smp_encoder import SmpEncoder
+from vertebra.weights.peers.smp_parts import DECODER, check_upsampling, encoder_of, norm_of, peer_of, width_of
+from vertebra.weights.peers.smp_transformer_heads import dpt, segformer, upernet
 
-LICENCE = "as its author states it (the library is MIT)"
-DECODER = "branches.segment.decoder"
-HEAD = (r"segmentation_head\.0\.", f"{DECODER}.classifier.1.")
-COMMON = {
-    "encoder_name",
-    "encoder_depth",
-    "encoder_weights",
-    "encoder_output_stride",
-    "in_channels",
-    "classes",
-    "class_names",
-    "activation",
-    "aux_params",
-    "upsampling",
-}
 STEP_OPTIONS = {
     "decoder_channels",
     "decoder_use_norm",
@@ -50,22 +36,22 @@ STEP = (
 
 def unet(config: Mapping[str, Any], state: State) -> PeerModel:
     """Unet: goes on to stride 1 with a step that joins nothing."""
-    encoder = _encoder(config, state, STEP_OPTIONS)
+    encoder = encoder_of(config, state, STEP_OPTIONS)
     depth = len(encoder.taps)
-    widths = [_width(state, f"decoder.blocks.{number}.conv1.0.weight") for number in range(depth)]
+    widths = [width_of(state, f"decoder.blocks.{number}.conv1.0.weight") for number in range(depth)]
     decoder = {"name": "unet", "channels": widths, **_steps(config, encoder)}
     rules = [(rf"decoder\.blocks\.(\d)\.{old}", rf"{DECODER}.blocks.\1.{new}") for old, new in STEP]
     tensors = renamed(encoder.tensors, rules)
     unused = rf"{re.escape(DECODER)}\.blocks\.{depth - 1}\.weigh_joined\..*"  # the last step joins nothing
-    return _peer(config, encoder.tapped(range(depth)), {"decoder": decoder}, tensors, (unused,))
+    return peer_of(config, encoder.tapped(range(depth)), {"decoder": decoder}, tensors, (unused,))
 
 
 def unetplusplus(config: Mapping[str, Any], state: State) -> PeerModel:
     """UnetPlusPlus: smp's node ``x_d_l`` is the last but d of row l."""
-    encoder = _encoder(config, state, STEP_OPTIONS)
+    encoder = encoder_of(config, state, STEP_OPTIONS)
     depth = len(encoder.taps)
     steps = depth - 1 - encoder.taps.count(None)
-    widths = [_width(state, f"decoder.blocks.x_0_{number}.conv1.0.weight") for number in range(depth)]
+    widths = [width_of(state, f"decoder.blocks.x_0_{number}.conv1.0.weight") for number in range(depth)]
     decoder = {"name": "unetplusplus", "channels": widths, **_steps(config, encoder)}
     places = {f"x_{along}_{step}": f"rows.{step}.{step - along}" for step in range(steps) for along in range(step + 1)}
     places.update({f"x_0_{step}": f"blocks.{step - steps}" for step in range(steps, depth)})
@@ -76,13 +62,13 @@ def unetplusplus(config: Mapping[str, Any], state: State) -> PeerModel:
     ]
     tensors = renamed(encoder.tensors, rules)
     unused = rf"{re.escape(DECODER)}\.blocks\.0\.weigh_joined\..*"
-    return _peer(config, encoder.tapped(range(depth)), {"decoder": decoder}, tensors, (unused,))
+    return peer_of(config, encoder.tapped(range(depth)), {"decoder": decoder}, tensors, (unused,))
 
 
 def fpn(config: Mapping[str, Any], state: State) -> PeerModel:
     """FPN: with a pyramid of its own, on the four deepest features."""
     own = {"decoder_pyramid_channels", "decoder_segmentation_channels", "decoder_merge_policy", "decoder_dropout"}
-    encoder = _encoder(config, state, {*own, "decoder_interpolation"})
+    encoder = encoder_of(config, state, {*own, "decoder_interpolation"})
     if len(encoder.taps) < 4 or encoder.taps[-4] is None:
         raise ConfigError("smp: an FPN needs four features of its encoder here; encoder_depth must be larger")
     if config.get("decoder_interpolation", "nearest") not in ("nearest", "nearest-exact"):
@@ -90,12 +76,12 @@ def fpn(config: Mapping[str, Any], state: State) -> PeerModel:
             f"smp: an FPN with decoder_interpolation '{config['decoder_interpolation']}' is not known here"
         )
     stride = encoder.strides[-4]
-    _check_upsampling(config, 4, stride)
+    check_upsampling(config, 4, stride)
     decoder = {
         "name": "fpn",
-        "channels": _width(state, "decoder.seg_blocks.0.block.0.block.0.weight"),
+        "channels": width_of(state, "decoder.seg_blocks.0.block.0.block.0.weight"),
         "finest_stride": stride,
-        "pyramid_channels": _width(state, "decoder.p5.weight"),
+        "pyramid_channels": width_of(state, "decoder.p5.weight"),
         "merge": "add" if config.get("decoder_merge_policy", "add") == "add" else "concatenate",
         "groups": 32,
         "dropout": float(config.get("decoder_dropout", 0.2)),
@@ -109,20 +95,20 @@ def fpn(config: Mapping[str, Any], state: State) -> PeerModel:
             for n in range(4)
         ),
     ]
-    return _peer(config, encoder.tapped([-4, -3, -2, -1]), {"decoder": decoder}, renamed(encoder.tensors, rules))
+    return peer_of(config, encoder.tapped([-4, -3, -2, -1]), {"decoder": decoder}, renamed(encoder.tensors, rules))
 
 
 def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
     """PSPNet."""
     config = {"encoder_depth": 3, **config}
     own = {"psp_out_channels", "psp_dropout", "psp_use_batchnorm", "decoder_use_norm"}
-    encoder = _encoder(config, state, own)
-    _check_upsampling(config, 8, encoder.strides[-1])
+    encoder = encoder_of(config, state, own)
+    check_upsampling(config, 8, encoder.strides[-1])
     decoder = {
         "name": "pspnet",
-        "channels": _width(state, "decoder.conv.0.weight"),
+        "channels": width_of(state, "decoder.conv.0.weight"),
         "join_kernel_size": 1,
-        "norm": _norm(config, "psp_use_batchnorm"),
+        "norm": norm_of(config, "psp_use_batchnorm"),
         "normalise_whole": False,
         "kernel_size": 3,
         "dropout": float(config.get("psp_dropout", 0.2)),
@@ -136,15 +122,15 @@ def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
     joined = tensors[f"{DECODER}.join.0.weight"]
     # smp has the means first, then the level
     tensors[f"{DECODER}.join.0.weight"] = torch.roll(joined, joined.shape[1] // 2, dims=1)
-    return _peer(config, encoder.tapped([-1]), {"decoder": decoder}, tensors)
+    return peer_of(config, encoder.tapped([-1]), {"decoder": decoder}, tensors)
 
 
 def deeplabv3(config: Mapping[str, Any], state: State) -> PeerModel:
     """DeepLabV3: encoder 'aspp' and a 3x3 convolution."""
     config = {"encoder_output_stride": 8, **config}
-    encoder = _encoder(config, state, ASPP_OPTIONS)
+    encoder = encoder_of(config, state, ASPP_OPTIONS)
     if config.get("upsampling") is not None:
-        _check_upsampling(config, 8, encoder.strides[-1])
+        check_upsampling(config, 8, encoder.strides[-1])
     decoder = {"name": "deeplabv3", "depth": 1, "fit": "corners"}
     rules = [
         # the older names had numbers
@@ -156,18 +142,18 @@ def deeplabv3(config: Mapping[str, Any], state: State) -> PeerModel:
         (r"decoder\.(?:bn|2)\.", f"{DECODER}.body.0.1."),
     ]
     parts = {"encoder": _aspp(config, False), "decoder": decoder}
-    return _peer(config, encoder.tapped([-1]), parts, renamed(encoder.tensors, rules))
+    return peer_of(config, encoder.tapped([-1]), parts, renamed(encoder.tensors, rules))
 
 
 def deeplabv3plus(config: Mapping[str, Any], state: State) -> PeerModel:
     """DeepLabV3Plus: encoder 'aspp', and separable convolutions without a normalisation inside."""
     config = {"encoder_output_stride": 16, **config}
-    encoder = _encoder(config, state, ASPP_OPTIONS)
-    _check_upsampling(config, 4, 4)
+    encoder = encoder_of(config, state, ASPP_OPTIONS)
+    check_upsampling(config, 4, 4)
     decoder = {
         "name": "deeplabv3plus",
-        "channels": _width(state, "decoder.block2.1.weight"),
-        "low_level_channels": _width(state, "decoder.block1.1.weight"),
+        "channels": width_of(state, "decoder.block2.1.weight"),
+        "low_level_channels": width_of(state, "decoder.block1.1.weight"),
         "depth": 1,
         "deep_depth": 1,
         "separable": True,
@@ -184,7 +170,7 @@ def deeplabv3plus(config: Mapping[str, Any], state: State) -> PeerModel:
         (r"decoder\.block2\.1\.", f"{DECODER}.join.0.1.1."),
     ]
     parts = {"encoder": _aspp(config, True), "decoder": decoder}
-    return _peer(config, encoder.tapped([1, len(encoder.taps) - 1]), parts, renamed(encoder.tensors, rules))
+    return peer_of(config, encoder.tapped([1, len(encoder.taps) - 1]), parts, renamed(encoder.tensors, rules))
 
 
 BUILDERS: dict[str, FolderBuilder] = {
@@ -194,46 +180,12 @@ BUILDERS: dict[str, FolderBuilder] = {
     "pspnet": pspnet,
     "deeplabv3": deeplabv3,
     "deeplabv3plus": deeplabv3plus,
+    "upernet": upernet,
+    "segformer": segformer,
+    "dpt": dpt,
 }
 """From smp's constructor arguments, as its ``config.json`` has them, and a state dict to the model, by the class' name in
 small letters."""
-
-
-def _encoder(config: Mapping[str, Any], state: State, options: set[str]) -> SmpEncoder:
-    """The encoder; arguments that are neither common nor the architecture's ``options`` are its own."""
-    if config.get("aux_params"):
-        raise ConfigError(
-            "smp: a model with aux_params has a second head, for classification, which has no place here; give the model "
-            "without it (aux_params: null)"
-        )
-    known = COMMON | options
-    extra = {key: value for key, value in config.items() if key not in known and not key.startswith("_")}
-    return read_encoder(config, state, extra)
-
-
-def _peer(
-    config: Mapping[str, Any],
-    backbone: dict[str, Any],
-    parts: dict[str, Any],
-    tensors: State,
-    dropped: tuple[str, ...] = (),
-) -> PeerModel:
-    """The whole model, with its classes.
-
-    One class is smp's binary mode: one logit and a sigmoid. Several are exclusive, unless ``activation`` is a sigmoid.
-    """
-    tensors = renamed(tensors, [HEAD])
-    count = len(tensors[f"{DECODER}.classifier.1.weight"])
-    activation = config.get("activation")
-    if activation not in (None, "identity", "sigmoid", "softmax", "softmax2d"):
-        raise ConfigError(f"smp: activation '{activation}' is not known here; known are sigmoid and softmax2d")
-    names = list(config.get("class_names") or [f"class_{number}" for number in range(count)])
-    if len(names) != count:
-        raise ConfigError(f"smp: the model has {count} classes, but 'class_names' has {len(names)} names")
-    exclusive = count > 1 and activation != "sigmoid"
-    branch = {**parts, "classes": names, "exclusive": exclusive}
-    model = {"backbone": backbone, "branches": {"segment": branch}}
-    return PeerModel(model, Plan((512, 512)), tensors, dropped, LICENCE)
 
 
 def _steps(config: Mapping[str, Any], encoder: SmpEncoder) -> dict[str, Any]:
@@ -249,46 +201,10 @@ def _steps(config: Mapping[str, Any], encoder: SmpEncoder) -> dict[str, Any]:
     return {
         "to_stride": 1,
         "interpolation": "bilinear" if interpolation == "bilinear" else "nearest",
-        "norm": _norm(config, "decoder_use_batchnorm"),
+        "norm": norm_of(config, "decoder_use_batchnorm"),
         "attention": attention,
         "kernel_size": 3,
     }
-
-
-def _norm(config: Mapping[str, Any], older: str) -> str:
-    """The normalisation of a decoder's convolutions.
-
-    Args:
-        older: the argument's name in earlier versions of smp.
-    """
-    given = config.get(older)
-    given = config.get("decoder_use_norm", True) if given is None else given
-    kinds = {True: "batch", "batchnorm": "batch", False: "none", "identity": "none"}
-    if isinstance(given, Mapping) and set(given) == {"type"}:
-        given = given["type"]
-    if not isinstance(given, (bool, str)) or given not in kinds:
-        raise ConfigError(f"smp: decoder_use_norm '{given}' is not known here; known are batchnorm and identity")
-    return kinds[given]
-
-
-def _width(state: State, name: str) -> int:
-    """How many channels a convolution gives.
-
-    Raises:
-        WeightsError: there is no such tensor.
-    """
-    if name not in state:
-        raise WeightsError(f"smp: the weights are not those of this architecture; there is no '{name}'")
-    return len(state[name])
-
-
-def _check_upsampling(config: Mapping[str, Any], default: int, stride: int) -> None:
-    """Raises where smp's masks are not of the image's size."""
-    given = int(config.get("upsampling", default))
-    if given != stride:
-        raise ConfigError(
-            f"smp: with upsampling {given} the masks are not of the image's size; the logits are at stride {stride}"
-        )
 
 
 def _aspp_rules(config: Mapping[str, Any], separable: bool) -> list[tuple[str, str]]:

@@ -1,0 +1,100 @@
+"""What segmentation-models-pytorch's architectures share: the encoder, the classes, and how options are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vertebra.errors import ConfigError, WeightsError
+from vertebra.preprocess.plan import Plan
+from vertebra.weights.peers.base import PeerModel, State, renamed
+from vertebra.weights.peers.smp_encoder import SmpEncoder, read_encoder
+
+LICENCE = "as its author states it (the library is MIT)"
+DECODER = "branches.segment.decoder"
+HEAD = (r"segmentation_head\.0\.", f"{DECODER}.classifier.1.")
+COMMON = {
+    "encoder_name",
+    "encoder_depth",
+    "encoder_weights",
+    "encoder_output_stride",
+    "in_channels",
+    "classes",
+    "class_names",
+    "activation",
+    "aux_params",
+    "upsampling",
+}
+
+
+def encoder_of(config: Mapping[str, Any], state: State, options: set[str]) -> SmpEncoder:
+    """The encoder; arguments that are neither common nor the architecture's ``options`` are its own."""
+    if config.get("aux_params"):
+        raise ConfigError(
+            "smp: a model with aux_params has a second head, for classification, which has no place here; give the model "
+            "without it (aux_params: null)"
+        )
+    known = COMMON | options
+    extra = {key: value for key, value in config.items() if key not in known and not key.startswith("_")}
+    return read_encoder(config, state, extra)
+
+
+def peer_of(
+    config: Mapping[str, Any],
+    backbone: dict[str, Any],
+    parts: dict[str, Any],
+    tensors: State,
+    dropped: tuple[str, ...] = (),
+) -> PeerModel:
+    """The whole model, with its classes.
+
+    One class is smp's binary mode: one logit and a sigmoid. Several are exclusive, unless ``activation`` is a sigmoid.
+    """
+    tensors = renamed(tensors, [HEAD])
+    count = len(tensors[f"{DECODER}.classifier.1.weight"])
+    activation = config.get("activation")
+    if activation not in (None, "identity", "sigmoid", "softmax", "softmax2d"):
+        raise ConfigError(f"smp: activation '{activation}' is not known here; known are sigmoid and softmax2d")
+    names = list(config.get("class_names") or [f"class_{number}" for number in range(count)])
+    if len(names) != count:
+        raise ConfigError(f"smp: the model has {count} classes, but 'class_names' has {len(names)} names")
+    exclusive = count > 1 and activation != "sigmoid"
+    branch = {**parts, "classes": names, "exclusive": exclusive}
+    model = {"backbone": backbone, "branches": {"segment": branch}}
+    return PeerModel(model, Plan((512, 512)), tensors, dropped, LICENCE)
+
+
+def norm_of(config: Mapping[str, Any], older: str) -> str:
+    """The normalisation of a decoder's convolutions.
+
+    Args:
+        older: the argument's name in earlier versions of smp.
+    """
+    given = config.get(older)
+    given = config.get("decoder_use_norm", True) if given is None else given
+    kinds = {True: "batch", "batchnorm": "batch", False: "none", "identity": "none"}
+    if isinstance(given, Mapping) and set(given) == {"type"}:
+        given = given["type"]
+    if not isinstance(given, (bool, str)) or given not in kinds:
+        raise ConfigError(f"smp: decoder_use_norm '{given}' is not known here; known are batchnorm and identity")
+    return kinds[given]
+
+
+def width_of(state: State, name: str) -> int:
+    """How many channels a convolution gives.
+
+    Raises:
+        WeightsError: there is no such tensor.
+    """
+    if name not in state:
+        raise WeightsError(f"smp: the weights are not those of this architecture; there is no '{name}'")
+    return len(state[name])
+
+
+def check_upsampling(config: Mapping[str, Any], default: int, stride: int) -> None:
+    """Raises where smp's masks are not of the image's size."""
+    given = int(config.get("upsampling", default))
+    if given != stride:
+        raise ConfigError(
+            f"smp: with upsampling {given} the masks are not of the image's size; the logits are at stride {stride}"
+        )

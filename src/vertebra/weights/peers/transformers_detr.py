@@ -1,0 +1,208 @@
+"""transformers' DETR in Vertebra's terms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from vertebra.errors import ConfigError
+from vertebra.preprocess.plan import Plan
+from vertebra.weights.peers.base import PeerModel, State, renamed
+from vertebra.weights.peers.transformers_labels import class_names
+
+FIXED: dict[str, Any] = {
+    "activation_function": "relu",
+    "auxiliary_loss": False,  # with it, transformers hands the next layer what was normalised for the heads
+    "position_embedding_type": "sine",
+    "scale_embedding": False,
+}
+"""What our parts have no option for, because all published models agree; also what transformers takes by default."""
+
+RESNETS = {
+    ("basic", (2, 2, 2, 2)): "resnet18",
+    ("basic", (3, 4, 6, 3)): "resnet34",
+    ("bottleneck", (2, 2, 2, 2)): "resnet26",
+    ("bottleneck", (3, 4, 6, 3)): "resnet50",
+    ("bottleneck", (3, 4, 23, 3)): "resnet101",
+    ("bottleneck", (3, 8, 36, 3)): "resnet152",
+}
+DECODER = "branches.detect.decoder"
+BACKBONE = r"model\.backbone\.(?:conv_encoder\.)?model\."
+
+
+def detr(config: Mapping[str, Any], state: State) -> PeerModel:
+    """``DetrForObjectDetection``.
+
+    Args:
+        config: the model's ``config.json``, as version 4 or 5 of transformers wrote it.
+        state: its tensors, by the names of the files or by those inside transformers 5.
+
+    Raises:
+        ConfigError: a form that has never been published, such as another activation.
+    """
+    _check(config, state)
+    classes = state["class_labels_classifier.bias"].shape[0] - 1
+    model = {
+        "backbone": _backbone(config),
+        "branches": {
+            "detect": {
+                "task": "detect",
+                "classes": class_names(config, classes),
+                "decoder": _decoder(config, state),
+            }
+        },
+    }
+    return PeerModel(
+        model=model,
+        plan=Plan((800, 1333), "shortest_edge"),
+        tensors=renamed(_joined(state), [*_resnet_rules(), (BACKBONE, "backbone.body."), *_RULES]),
+        dropped=(r".*num_batches_tracked",),
+        licence="Apache-2.0",
+    )
+
+
+def _check(config: Mapping[str, Any], state: State) -> None:
+    for name, value in FIXED.items():
+        if config.get(name, value) != value:
+            raise ConfigError(f"transformers' DETR with {name}={config[name]} is not known here, only {value}")
+    for name in ("attention_heads", "ffn_dim"):
+        first, second = (config.get(f"{side}_{name}") for side in ("encoder", "decoder"))
+        if first != second:
+            raise ConfigError(f"transformers' DETR with encoder_{name}={first} and decoder_{name}={second}: give one")
+    if "class_labels_classifier.bias" not in state:
+        raise ConfigError("transformers' DETR is known here for object detection only (DetrForObjectDetection)")
+
+
+def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of timm's ResNet; as in the peer, stem, first stage and all norms stay as they are."""
+    own = config.get("backbone_config") or {}
+    by_timm = own.get("model_type") == "timm_backbone" if own else config.get("use_timm_backbone", True)
+    arguments: dict[str, Any] = {}
+    stride = None
+    if by_timm:
+        given = {**own, **(config.get("backbone_kwargs") or {})}
+        name = str(own.get("backbone") or config.get("backbone") or "resnet50")
+        stride = given.get("output_stride") or (16 if config.get("dilation") else None)
+        if max(given.get("out_indices") or [4]) not in (4, -1):
+            raise ConfigError("transformers' DETR is known here on its backbone's last map only")
+    else:
+        name, arguments = _own_resnet(own)
+    backbone: dict[str, Any] = {
+        "name": name,
+        "in_channels": int(config.get("num_channels", 3)),
+        "taps": [4],
+        "freeze": 2,
+        "frozen_norm": True,
+        "norm_eps": 1e-5,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "args": arguments,
+    }
+    return backbone if stride in (None, 32) else {**backbone, "output_stride": int(stride)}
+
+
+def _own_resnet(own: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The timm model that equals transformers' own ResNet, and further arguments of it."""
+    if own.get("model_type", "resnet") != "resnet":
+        raise ConfigError(f"transformers' DETR on a backbone '{own['model_type']}' is not known here, only on a ResNet")
+    kind, depths = own.get("layer_type", "bottleneck"), tuple(own.get("depths", (3, 4, 6, 3)))
+    widths = [width * (4 if kind == "bottleneck" else 1) for width in (64, 128, 256, 512)]
+    strange = {
+        "embedding_size": own.get("embedding_size", 64) != 64,
+        "hidden_sizes": list(own.get("hidden_sizes", [256, 512, 1024, 2048])) != widths,
+        "hidden_act": own.get("hidden_act", "relu") != "relu",
+        "downsample_in_first_stage": bool(own.get("downsample_in_first_stage", False)),
+        "downsample_in_bottleneck": bool(own.get("downsample_in_bottleneck", False)),
+        "depths": len(depths) != 4,
+    }
+    wrong = [name for name, other in strange.items() if other]
+    if wrong:
+        raise ConfigError(f"transformers' DETR: the backbone's {', '.join(wrong)} are not those of a ResNet")
+    known = RESNETS.get((kind, depths))
+    if known is not None:
+        return known, {}
+    return ("resnet50" if kind == "bottleneck" else "resnet18"), {"layers": list(depths)}
+
+
+def _decoder(config: Mapping[str, Any], state: State) -> dict[str, Any]:
+    queries, width = state["model.query_position_embeddings.weight"].shape
+    return {
+        "name": "detr",
+        "width": width,
+        "heads": int(config.get("decoder_attention_heads", 8)),
+        "encoder_layers": _count(state, "encoder"),
+        "layers": _count(state, "decoder"),
+        "queries": queries,
+        "hidden": next(value.shape[0] for name, value in state.items() if name.endswith("fc1.weight")),
+        "dropout": float(config.get("dropout", 0.1)),
+        "none_weight": float(config.get("eos_coefficient", 0.1)),
+        "post": {"score_floor": 0.0, "keep": queries},
+    }
+
+
+def _count(state: State, side: str) -> int:
+    """How many layers there are."""
+    return len({found[1] for name in state if (found := re.match(rf"model\.{side}\.layers\.(\d+)\.", name))})
+
+
+def _joined(state: State) -> State:
+    """In self-attention, queries' and keys' projections as one."""
+    result = dict(state)
+    for name in state:
+        if ".self_attn.q_proj." in name:
+            keys = name.replace("q_proj", "k_proj")
+            result[name.replace("q_proj", "qk_proj")] = torch.cat([result.pop(name), result.pop(keys)])
+    return result
+
+
+def _resnet_rules() -> list[tuple[str, str]]:
+    """From transformers' own ResNet to timm's names."""
+    ours = "backbone.body."
+    rules = [
+        (rf"{BACKBONE}embedder\.embedder\.convolution\.", f"{ours}conv1."),
+        (rf"{BACKBONE}embedder\.embedder\.normalization\.", f"{ours}bn1."),
+    ]
+    for stage in range(4):
+        block, own = rf"{BACKBONE}encoder\.stages\.{stage}\.layers\.(\d+)\.", rf"{ours}layer{stage + 1}.\1."
+        rules += [
+            (rf"{block}shortcut\.convolution\.", f"{own}downsample.0."),
+            (rf"{block}shortcut\.normalization\.", f"{own}downsample.1."),
+        ]
+        for step in range(3):
+            rules += [
+                (rf"{block}layer\.{step}\.convolution\.", f"{own}conv{step + 1}."),
+                (rf"{block}layer\.{step}\.normalization\.", f"{own}bn{step + 1}."),
+            ]
+    return rules
+
+
+def _layer_rules(theirs: str, ours: str, norms: Mapping[str, str]) -> list[tuple[str, str]]:
+    """A layer of either transformer; names differ between files and transformers 5."""
+    return [
+        (rf"{theirs}\.self_attn\.qk_proj\.", f"{ours}.attention.queries_keys."),
+        (rf"{theirs}\.self_attn\.v_proj\.", f"{ours}.attention.values."),
+        (rf"{theirs}\.self_attn\.(?:o|out)_proj\.", f"{ours}.attention.out."),
+        (rf"{theirs}\.encoder_attn\.q_proj\.", f"{ours}.reading.queries."),
+        (rf"{theirs}\.encoder_attn\.k_proj\.", f"{ours}.reading.keys."),
+        (rf"{theirs}\.encoder_attn\.v_proj\.", f"{ours}.reading.values."),
+        (rf"{theirs}\.encoder_attn\.(?:o|out)_proj\.", f"{ours}.reading.out."),
+        (rf"{theirs}\.(?:mlp\.)?fc1\.", f"{ours}.mlp.0."),
+        (rf"{theirs}\.(?:mlp\.)?fc2\.", f"{ours}.mlp.3."),
+        *((rf"{theirs}\.{norm}\.", f"{ours}.{own}.") for norm, own in norms.items()),
+    ]
+
+
+_CELL_NORMS = {"self_attn_layer_norm": "norm1", "final_layer_norm": "norm2"}
+_QUERY_NORMS = {"self_attn_layer_norm": "norm1", "encoder_attn_layer_norm": "norm2", "final_layer_norm": "norm3"}
+_RULES = [
+    (r"model\.input_projection\.", f"{DECODER}.project."),
+    (r"model\.query_position_embeddings\.", f"{DECODER}.query_position."),
+    *_layer_rules(r"model\.encoder\.layers\.(\d+)", rf"{DECODER}.cell_layers.\1", _CELL_NORMS),
+    *_layer_rules(r"model\.decoder\.layers\.(\d+)", rf"{DECODER}.query_layers.\1", _QUERY_NORMS),
+    (r"model\.decoder\.layernorm\.", f"{DECODER}.norm."),
+    (r"class_labels_classifier\.", f"{DECODER}.classify."),
+    *((rf"bbox_predictor\.layers\.{number}\.", f"{DECODER}.box.{2 * number}.") for number in range(3)),
+]
