@@ -35,13 +35,14 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     "tood": {"neck": "pafpn"},
     "detr": {},
     "rt_detr": {"encoder": "hybrid"},
+    "heatmap": FPN,
     "unet": FPN,
     "unetplusplus": FPN,
     "fpn": FPN,
     "deeplabv3": {"encoder": "aspp", "output_stride": 16},
     "deeplabv3plus": {"encoder": "aspp"},
     "fcn": {"output_stride": 16},
-    "pspnet": {"encoder": "pyramid_pooling", "output_stride": 16},
+    "pspnet": {"output_stride": 16},
 }
 """What stands before a decoder as its paper, or good sense, has it; the others stand on the backbone alone."""
 

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 
 import vertebra
 from vertebra.cli.main import app
-from vertebra.config import Config, override
+from vertebra.config import Config, override, read_raw
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -56,8 +55,10 @@ def test_commands_parse(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_configs_are_valid(text: str) -> None:
-    raw = yaml.safe_load(text)
+def test_configs_are_valid(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    raw = read_raw(file)
     Config.from_raw(raw, "docs")
     Config.from_raw(override(raw, ["train.epochs=5", "model.backbone.name=resnet18"]), "docs")
 

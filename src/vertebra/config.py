@@ -368,8 +368,17 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML as its version 1.2 has it, where 1e-3 is a number; PyYAML's 1.1 wants 1.0e-3."""
+    """YAML as its version 1.2 has it, where 1e-3 is a number and ``on`` a word; PyYAML's 1.1 wants 1.0e-3 and reads true."""
 
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Yaml.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 _Yaml.add_implicit_resolver(  # type: ignore[no-untyped-call]
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")

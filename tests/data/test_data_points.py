@@ -56,6 +56,14 @@ def test_a_mirror_swaps_left_and_right() -> None:
     np.testing.assert_allclose(again.points, two_objects().points)
 
 
+def test_turned_both_ways_left_stays_left() -> None:
+    window = whole(mirror=True, flip=True)
+    found = cut(image(), {"pose": two_objects()}, Plan((60, 80)), NAMED, window).annotations["pose"]
+    np.testing.assert_allclose(found.points[0], [[60, 30, 2], [70, 50, 1], [40, 50, 2]])
+    upside = cut(image(), {"pose": two_objects()}, Plan((60, 80)), NAMED, whole(flip=True)).annotations["pose"]
+    np.testing.assert_allclose(upside.points[0], [[20, 30, 2], [40, 50, 2], [10, 50, 1]])
+
+
 def test_the_drawn_points_stay_on_their_pixels() -> None:
     """A white pixel at each point is found where the point comes to lie."""
     picture = np.zeros((60, 80, 3), dtype=np.uint8)

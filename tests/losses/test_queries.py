@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vertebra.losses.queries import query_errors, varifocal_loss
+from vertebra.losses.queries import exclusive_query_errors, query_errors, varifocal_loss
 
 
 def test_varifocal_loss_by_hand() -> None:
@@ -43,3 +43,18 @@ def test_errors_by_hand() -> None:
     assert float(errors.total().detach()) == pytest.approx(expected + 1.5, rel=1e-5)
     errors.total().backward()
     assert boxes.grad is not None and bool(torch.isfinite(boxes.grad).all()) and not boxes.grad[0, 1:].any()
+
+
+def test_errors_of_one_class_or_none_by_hand() -> None:
+    """Three outcomes with probabilities 1/4, 1/4 and a half for nothing; one query of two has an object."""
+    logits = torch.tensor([[[0.0, 0.0, math.log(2)]] * 2], requires_grad=True)
+    boxes = torch.tensor([[[0.5, 0.5, 0.1, 0.2], [0.2, 0.2, 0.1, 0.1]]])
+    truth = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0]]])
+    positive = torch.tensor([[True, False]])
+    errors, weight = exclusive_query_errors(logits, boxes, torch.tensor([[1, 0]]), truth, positive, none_weight=0.1)
+    expected = [math.log(4) + 0.1 * math.log(2), 5 * 0.1, 2 * 0.5]
+    assert [float(value.detach()) for value in errors] == pytest.approx(expected, rel=1e-5)
+    assert float(weight) == pytest.approx(1.1)
+    errors.classification.backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad[0], torch.tensor([[0.25, -0.75, 0.5], [0.025, 0.025, -0.05]]))

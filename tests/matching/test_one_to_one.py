@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vertebra.matching.one_to_one import least_assignment, match_queries, query_cost
+from vertebra.matching.one_to_one import exclusive_query_cost, least_assignment, match_queries, query_cost
 
 
 def test_the_sum_counts_and_not_each_object_by_itself() -> None:
@@ -37,6 +37,16 @@ def test_no_other_way_is_cheaper(shape: tuple[int, int]) -> None:
         assert cost[np.arange(rows), found].sum() == pytest.approx(min(sums))
 
 
+def test_as_cheap_as_scipy_at_the_size_of_a_crowd() -> None:
+    optimize = pytest.importorskip("scipy.optimize", reason="scipy is not installed")
+    random = np.random.default_rng(0)
+    for shape in ((7, 100), (100, 100), (60, 300)):
+        cost = random.normal(size=shape).round(1)
+        found, (rows, columns) = least_assignment(cost), optimize.linear_sum_assignment(cost)
+        assert len(set(found.tolist())) == shape[0]
+        assert cost[np.arange(shape[0]), found].sum() == pytest.approx(cost[rows, columns].sum())
+
+
 def test_what_is_no_number_is_taken_last() -> None:
     cost = torch.tensor([[[float("nan")], [4.0], [float("inf")]]])
     assert match_queries(cost, torch.tensor([1])).tolist() == [[-1, 0, -1]]
@@ -49,3 +59,11 @@ def test_the_cost_by_hand() -> None:
     cost = query_cost(logits, boxes, torch.tensor([[0]]), truth)
     classification = (0.25 - 0.75) * 0.25 * math.log(2)
     torch.testing.assert_close(cost, torch.tensor([[[2 * classification + 5 * 0.4 + 2 / 3]]]))
+
+
+def test_the_cost_of_one_class_or_none_by_hand() -> None:
+    """The object's class has a probability of 1/4; its box is the one above."""
+    logits = torch.tensor([[[0.0, 0.0, math.log(2)]]])
+    boxes, truth = torch.tensor([[[0.1, 0.5, 0.2, 0.2]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.2]]])
+    cost = exclusive_query_cost(logits, boxes, torch.tensor([[1]]), truth)
+    torch.testing.assert_close(cost, torch.tensor([[[5 * 0.4 + 2 / 3 - 0.25]]]))

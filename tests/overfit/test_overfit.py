@@ -56,9 +56,9 @@ DEFAULT = {
 OWN = {
     "fcos": Way({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
     "deeplabv3": Way({"encoder": "aspp"}, 50, 3e-3, output_stride=8),
-    "deeplabv3plus": Way({"encoder": "aspp"}, 40, 3e-3),
+    "deeplabv3plus": Way({"encoder": "aspp"}, 60, 3e-3),
     "fcn": Way({}, 50, 3e-3, output_stride=8),
-    "pspnet": Way({"encoder": "pyramid_pooling"}, 50, 3e-3, output_stride=8),
+    "pspnet": Way({}, 60, 3e-3, output_stride=8),
 }
 
 

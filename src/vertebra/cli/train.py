@@ -11,7 +11,7 @@ DEFAULT_PARTS: dict[str, dict[str, str]] = {
     "classify": {"decoder": "linear"},
     "detect": {"neck": "fpn", "decoder": "retinanet"},
     "segment": {"neck": "fpn", "decoder": "unet"},
-    "keypoints": {"decoder": "heatmap"},
+    "keypoints": {"neck": "fpn", "decoder": "heatmap"},
 }
 
 

@@ -145,17 +145,14 @@ class PointColumn:
         part = slice(self.offsets[row], self.offsets[row + 1])
         boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
         points = seen_inside(self.points[part], size)
-        return KeypointAnnotation(points, boxes, self.labels[part], self.crowd[part], self.areas[part])
+        return KeypointAnnotation(points, boxes, self.labels[part], self.crowd[part], self.areas[part], size)
 
     def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """How many labelled points lie outside of an image of this size by more than a pixel, and objects without any."""
-        points = self.points[self.offsets[row] : self.offsets[row + 1]]
-        known = points[..., 2] > 0
-        out = (points[..., :2] < -1).any(axis=-1) | (points[..., :2] > np.array([size[1] + 1, size[0] + 1])).any(
-            axis=-1
-        )
-        count = int((known & out).sum())
-        return {"point": count} if count else {}
+        """How many labelled points lie outside of an image of this size by more than a pixel."""
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        places, limit = self.points[part, :, :2], np.array([size[1], size[0]]) + 1
+        out = (self.points[part, :, 2] > 0) & ((places < -1) | (places > limit)).any(axis=-1)
+        return {"point": int(out.sum())} if out.any() else {}
 
     def take(self, rows: np.ndarray) -> PointColumn:
         """The column of some images only."""

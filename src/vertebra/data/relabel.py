@@ -47,7 +47,7 @@ def relabelling(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> t
         The relabelling, and a note about classes that the branch has not.
 
     Raises:
-        DataError: they are of different tasks, one is exclusive and the other is not, or they share no class.
+        DataError: they are of different tasks, one is exclusive and the other is not, or they share no class or no point.
     """
     if type(own) is not type(labels):
         raise DataError(
@@ -68,4 +68,23 @@ def relabelling(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> t
             f"{suggest(strange[0], labels.classes)}"
         )
     notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", strange)] if strange else []
-    return Relabelling(ids, labels, own), notes
+    return Relabelling(ids, labels, own), [*notes, *_lacking(own, labels, branch, where)]
+
+
+def _lacking(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> list[Note]:
+    """Notes about parts of the branch's objects (points) that the data set does not have.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    lacking = [name for name in labels.object_parts if name not in own.object_parts]
+    if lacking and len(lacking) == len(labels.object_parts):
+        raise DataError(
+            f"{where}: it has none of the points of branch '{branch}' ({', '.join(lacking[:8])}). "
+            f"{suggest(lacking[0], own.object_parts)}"
+        )
+    return (
+        [Note.of("point", f"of branch '{branch}' that {where} has not", "not learned from it", lacking)]
+        if lacking
+        else []
+    )

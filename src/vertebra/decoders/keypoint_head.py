@@ -200,7 +200,8 @@ def _largest(targets: KeypointTargets) -> Tensor:
 
 
 def reading_levels(in_spec: FeatureSpec, on_boxes: bool) -> tuple[int, ...]:
-    """Which levels are read unless they are named: the deepest one for a whole image, all for boxes, which may be small.
+    """Which levels are read unless they are named: all for boxes, which may be small; for a whole image the finest one of a neck,
+    which knows what is in the deeper ones (all levels have one width then), else the deepest one.
 
     Of several levels of one stride the deepest; none coarser than stride 32 or finer than 4, where there are others.
 
@@ -211,6 +212,8 @@ def reading_levels(in_spec: FeatureSpec, on_boxes: bool) -> tuple[int, ...]:
     strides = in_spec.strides
     single = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n + 1] != strides[n]]
     fitting = [n for n in single if strides[n] <= COARSEST] or single[:1]
-    if not on_boxes:
-        return (fitting[-1],)
-    return tuple([n for n in fitting if strides[n] >= FINEST] or fitting[-1:])
+    used = [n for n in fitting if strides[n] >= FINEST] or fitting[-1:]
+    if on_boxes:
+        return tuple(used)
+    mixed = len({in_spec.channels[n] for n in used}) == 1
+    return (used[0] if mixed else fitting[-1],)

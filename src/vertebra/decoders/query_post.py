@@ -62,3 +62,27 @@ def decode_queries(class_logits: Tensor, boxes: Tensor, frame: Frame, post: Quer
         labels=torch.where(real, pairs % classes, -1),
         count=real.sum(dim=1),
     )
+
+
+def decode_exclusive_queries(class_logits: Tensor, boxes: Tensor, frame: Frame, post: QueryPost) -> DetectDecoded:
+    """The best queries, each with its best class; for queries that are of one class or of none.
+
+    Args:
+        class_logits: (N, Q, classes + 1), the last for "no object" (softmax).
+        boxes, frame, post: as for `decode_queries`.
+
+    Returns:
+        D = ``post.keep`` boxes of each image.
+    """
+    boxes = clip_boxes(boxes.float(), frame.sizes)
+    seen = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1)
+    scores, labels = class_logits.float().softmax(dim=-1)[..., :-1].max(dim=-1)
+    best, queries = F.pad(torch.where(seen, scores, 0.0), (0, post.keep)).topk(post.keep)
+    real = best > post.score_floor
+    queries = torch.where(real, queries, 0)
+    return DetectDecoded(
+        boxes=torch.where(real[..., None], rows(boxes, queries), 0.0),
+        scores=torch.where(real, best, 0.0),
+        labels=torch.where(real, labels.gather(1, queries), -1),
+        count=real.sum(dim=1),
+    )

@@ -39,7 +39,7 @@ class SimCC(KeypointDecoder):
         in_spec: the features that come in.
         labels: the classes and points.
         on_boxes: read another branch's boxes; set by itself where the branch has ``on``.
-        levels: indices of the levels that are read; None: the deepest of stride 32 or finer for a whole image, all of
+        levels: indices of the levels that are read; None: for a whole image the finest of a neck, else the deepest; all of
             strides 4 to 32 for boxes.
         channels: width of the convolutions; None fits the backbone (64 to 256).
         depth: convolutions before the classifications.

@@ -2,6 +2,7 @@
 
 from vertebra.encoders.aspp import ASPP
 from vertebra.encoders.conv import ConvEncoder
+from vertebra.encoders.deformable import DeformableEncoder
 from vertebra.encoders.hybrid import HybridEncoder
 from vertebra.encoders.pyramid_pooling import PyramidPoolingEncoder
 from vertebra.encoders.transformer import TransformerEncoder
@@ -9,9 +10,18 @@ from vertebra.encoders.transformer import TransformerEncoder
 ENCODERS = {
     "aspp": ASPP,
     "conv": ConvEncoder,
+    "deformable": DeformableEncoder,
     "hybrid": HybridEncoder,
     "pyramid_pooling": PyramidPoolingEncoder,
     "transformer": TransformerEncoder,
 }
 
-__all__ = ["ASPP", "ENCODERS", "ConvEncoder", "HybridEncoder", "PyramidPoolingEncoder", "TransformerEncoder"]
+__all__ = [
+    "ASPP",
+    "ENCODERS",
+    "ConvEncoder",
+    "DeformableEncoder",
+    "HybridEncoder",
+    "PyramidPoolingEncoder",
+    "TransformerEncoder",
+]

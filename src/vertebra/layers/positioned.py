@@ -32,7 +32,8 @@ class PositionedAttention(nn.Module):
         """Tokens (N, L, width) and their positions, broadcast against them.
 
         Args:
-            bias: broadcast against (N, heads, L, L) and added to the attention's logits (large and negative hides).
+            bias: broadcast against (N, heads, L, L) and added to the attention's logits (large and negative hides); or
+                bool, and False hides.
         """
         batch, length, width = tokens.shape
         shape = (self.heads, width // self.heads)
@@ -58,7 +59,7 @@ class FeedForward(nn.Sequential):
 
 
 class PostNormLayer(nn.Module):
-    """Self-attention and a two-layer network with GELU, each added to what came in and normalised behind the sum.
+    """Self-attention and a two-layer network, each added to what came in and normalised behind the sum.
 
     Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762.
 
@@ -67,13 +68,16 @@ class PostNormLayer(nn.Module):
         heads: must divide the width.
         hidden: features inside the network.
         dropout: of what either of the two adds, and inside the network.
+        activation: inside the network; GELU by default.
     """
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, hidden: int, dropout: float = 0.0, activation: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.attention = PositionedAttention(width, heads)
         self.norm1 = nn.LayerNorm(width)
-        self.mlp = FeedForward(width, hidden, nn.GELU(), dropout)
+        self.mlp = FeedForward(width, hidden, activation or nn.GELU(), dropout)
         self.norm2 = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 

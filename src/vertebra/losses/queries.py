@@ -19,7 +19,7 @@ class QueryErrors(NamedTuple):
     """Sums over queries, weighted as in DETR and its successors.
 
     Attributes:
-        classification: () varifocal loss.
+        classification: () of the classes.
         box: () five times the L1 distance of centre and size, in parts of the canvas.
         giou: () twice 1 - GIoU.
     """
@@ -41,7 +41,7 @@ def query_errors(
     positive: Tensor,
     counted: Tensor,
 ) -> QueryErrors:
-    """Errors of queries: class of all that count, box of the positive ones.
+    """Errors of queries: class (varifocal loss) of all that count, box of the positive ones.
 
     Args:
         class_logits: (N, Q, classes), each class for itself.
@@ -51,17 +51,52 @@ def query_errors(
         positive: (N, Q) bool, whether a query has an object.
         counted: (N, Q) bool, whether it takes part at all.
     """
+    box, giou, quality = box_errors(boxes, truth, positive)
+    score = varifocal_loss(class_logits, labels, quality, positive)
+    return QueryErrors(torch.where(counted, score, 0.0).sum(), box, giou)
+
+
+def exclusive_query_errors(
+    class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor, positive: Tensor, *, none_weight: float
+) -> tuple[QueryErrors, Tensor]:
+    """Errors of queries that are of one class or of none: softmax cross entropy, and the box of the positive ones.
+
+    Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
+
+    Args:
+        class_logits: (N, Q, classes + 1), the last for "no object".
+        boxes, labels, truth, positive: as for `query_errors`.
+        none_weight: what a query that is to find nothing weighs in the cross entropy; others weigh 1.
+
+    Returns:
+        The errors, and () the sum of the queries' weights, by which the paper divides the cross entropy.
+    """
+    box, giou, _ = box_errors(boxes, truth, positive)
+    logits = class_logits.float()
+    wanted = torch.where(positive, labels, logits.shape[-1] - 1)
+    weight = torch.where(positive, 1.0, none_weight)
+    surprise = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").reshape(wanted.shape)
+    return QueryErrors((weight * surprise).sum(), box, giou), weight.sum()
+
+
+def box_errors(boxes: Tensor, truth: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Errors of the positive queries' boxes, weighted as in `QueryErrors`, and how well they fit.
+
+    Args:
+        boxes, truth, positive: as for `query_errors`.
+
+    Returns:
+        () of L1, () of GIoU, and (N, Q) IoU without gradient, 0 where not positive.
+    """
     boxes = boxes.float()
     # Elsewhere a box is compared with itself: a finite loss whose gradient the mask takes away without leaving a NaN.
     safe = torch.where(positive[..., None], truth.float(), boxes.detach())
     corners, wanted = from_center_size(boxes), from_center_size(safe)
-    quality = torch.where(positive, paired_iou(corners.detach(), wanted), 0.0)
-    score = varifocal_loss(class_logits, labels, quality, positive)
     giou = generalized_box_iou_loss(corners, wanted, reduction="none")
-    return QueryErrors(
-        classification=torch.where(counted, score, 0.0).sum(),
-        box=BOX_WEIGHT * torch.where(positive[..., None], (boxes - safe).abs(), 0.0).sum(),
-        giou=GIOU_WEIGHT * torch.where(positive, giou, 0.0).sum(),
+    return (
+        BOX_WEIGHT * torch.where(positive[..., None], (boxes - safe).abs(), 0.0).sum(),
+        GIOU_WEIGHT * torch.where(positive, giou, 0.0).sum(),
+        torch.where(positive, paired_iou(corners.detach(), wanted), 0.0),
     )
 
 

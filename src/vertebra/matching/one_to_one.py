@@ -33,9 +33,38 @@ def query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tenso
     share = logits.sigmoid()
     found, missed = -F.logsigmoid(logits), -F.logsigmoid(-logits)
     classification = 0.25 * (1 - share) ** 2 * found - 0.75 * share**2 * missed
-    distance = torch.cdist(boxes, truth, p=1)
+    return CLASS_COST * classification + box_cost(boxes, truth)
+
+
+def exclusive_query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
+    """How ill each query fits each object where a query is of one class or of none: what its class lacks of probability,
+    the L1 distance and GIoU of its box.
+
+    Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
+
+    Args:
+        class_logits: (N, Q, classes + 1), the last for "no object".
+        boxes, labels, truth: as for `query_cost`.
+
+    Returns:
+        (N, Q, M) float32.
+    """
+    share = class_logits.float().softmax(dim=-1)
+    return box_cost(boxes, truth) - share.gather(2, labels[:, None].expand(-1, boxes.shape[1], -1))
+
+
+def box_cost(boxes: Tensor, truth: Tensor) -> Tensor:
+    """How ill each box fits each object, by L1 distance and GIoU.
+
+    Args:
+        boxes: (N, Q, 4) centre and size in parts of the canvas or image.
+        truth: (N, M, 4) like ``boxes``.
+
+    Returns:
+        (N, Q, M)
+    """
     overlap = pairwise_giou(from_center_size(boxes), from_center_size(truth))
-    return CLASS_COST * classification + BOX_COST * distance - GIOU_COST * overlap
+    return BOX_COST * torch.cdist(boxes, truth, p=1) - GIOU_COST * overlap
 
 
 def match_queries(cost: Tensor, count: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """Necks by name. A neck mixes the levels: it takes features and gives features."""
 
+from vertebra.necks.bifpn import BiFPN
 from vertebra.necks.fpn import FPN
+from vertebra.necks.pafpn import PAFPN
 from vertebra.necks.simple_pyramid import SimplePyramid
 
-NECKS = {"fpn": FPN, "simple_pyramid": SimplePyramid}
+NECKS = {"bifpn": BiFPN, "fpn": FPN, "pafpn": PAFPN, "simple_pyramid": SimplePyramid}
 
-__all__ = ["FPN", "NECKS", "SimplePyramid"]
+__all__ = ["BiFPN", "FPN", "NECKS", "PAFPN", "SimplePyramid"]

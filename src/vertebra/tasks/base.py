@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from vertebra.errors import ConfigError
 
@@ -14,7 +15,10 @@ class LabelSpec:
 
     Attributes:
         classes: the class names, in the data set's own order; at least one, all different.
+        needed: own fields without which there are no labels.
     """
+
+    needed: ClassVar[tuple[str, ...]] = ()
 
     classes: tuple[str, ...]
 
@@ -29,6 +33,19 @@ class LabelSpec:
     def own_fields(cls) -> tuple[str, ...]:
         """What else belongs to the labels and may stand in a branch's config, or else comes from the data."""
         return tuple(field.name for field in fields(cls) if field.name not in ("classes", "exclusive", "ignore_index"))
+
+    @property
+    def object_parts(self) -> tuple[str, ...]:
+        """Names of what an object has beside its class, found by name as classes are; none where there is no such thing."""
+        return ()
+
+    def fields_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a branch on data with these labels takes from them.
+
+        Args:
+            given: the branch's own fields by name, which stay as they are.
+        """
+        return {name: getattr(self, name) for name in self.own_fields() if name not in given}
 
     @property
     def class_count(self) -> int:

@@ -14,7 +14,7 @@ from vertebra.tasks.base import LabelSpec
 
 
 class TaskData(ABC):
-    """What can be done with the annotations of one task; all in numpy but `stack`.
+    """What can be done with the annotations of one task; all in numpy but `stack` and `made_targets`.
 
     Attributes:
         whole_image: whether an annotation is true of any part of the image, as a class is; such images may be cropped.
@@ -47,6 +47,14 @@ class TaskData(ABC):
     @abstractmethod
     def stack(self, annotations: Sequence[Any], labels: Any) -> Any:
         """The task's ``Targets`` (tensors) of at least one annotation in canvas pixels."""
+
+    @abstractmethod
+    def made_labels(self, classes: Sequence[str], exclusive: bool) -> LabelSpec:
+        """Labels with these classes, for checks of parts; ``exclusive`` where the task knows both."""
+
+    @abstractmethod
+    def made_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> Any:
+        """Random ``Targets`` for a batch of full canvases of (height, width), for checks of parts."""
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column can be learned from when classes are renamed by ``ids``."""

@@ -8,17 +8,8 @@ from typing import Any
 import torch
 
 from vertebra.features import Features, FeatureSpec, Frame, Regions
+from vertebra.tasks import get_task, task_of_labels
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.classify.targets import ClassifyTargets
-from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.targets import DetectTargets
-from vertebra.tasks.keypoints.labels import KeypointLabels
-from vertebra.tasks.keypoints.targets import KeypointTargets
-from vertebra.tasks.segment.labels import SegmentLabels
-from vertebra.tasks.segment.targets import SegmentTargets
-
-POINTS = 4
 
 
 def made_features(spec: FeatureSpec, canvas: tuple[int, int], batch: int = 2, multiple: int = 1) -> Features:
@@ -38,49 +29,13 @@ def made_features(spec: FeatureSpec, canvas: tuple[int, int], batch: int = 2, mu
 
 def made_labels(task: str, classes: int = 3, exclusive: bool = True) -> LabelSpec:
     """Labels with classes ``c0``, ``c1`` …"""
-    names = tuple(f"c{index}" for index in range(classes))
-    if task == "classify":
-        return ClassifyLabels(names, exclusive)
-    if task == "segment":
-        return SegmentLabels(names, exclusive)
-    if task == "keypoints":
-        return KeypointLabels(names, points=tuple(f"p{index}" for index in range(POINTS)))
-    return DetectLabels(names)
+    return get_task(task).data.made_labels([f"c{index}" for index in range(classes)], exclusive)
 
 
 def made_targets(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Any:
     """Targets of the labels' task: random classes and masks; for detect and keypoints two boxes in each image but the
     last, which has none if there are several, with random points inside."""
-    count = labels.class_count
-    height, width = canvas
-    if isinstance(labels, ClassifyLabels):
-        if labels.exclusive:
-            return ClassifyTargets(torch.randint(0, count, (batch,)))
-        return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())
-    if isinstance(labels, SegmentLabels):
-        if labels.exclusive:
-            masks = torch.randint(0, count, (batch, height, width))
-        else:
-            masks = torch.randint(0, 2, (batch, count, height, width), dtype=torch.uint8)
-        masks[..., : max(1, height // 8), :] = labels.ignore_index
-        return SegmentTargets(masks)
-    box = torch.tensor(
-        [[0.1 * width, 0.1 * height, 0.6 * width, 0.7 * height], [0.3 * width, 0.2 * height, 0.9 * width, 0.9 * height]]
-    )
-    boxes = box.repeat(batch, 1, 1)
-    counts = torch.full((batch,), 2)
-    ids = torch.randint(0, count, (batch, 2))
-    if batch > 1:
-        boxes[-1], ids[-1], counts[-1] = 0, -1, 0
-    if isinstance(labels, KeypointLabels):
-        parts = torch.rand(batch, 2, len(labels.points), 2)
-        places = boxes[..., None, :2] + parts * (boxes[..., 2:] - boxes[..., :2])[..., None, :]
-        seen = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
-        seen[..., 0, :] = 2
-        known = torch.arange(2)[:, None, None] < counts[:, None, None, None]
-        points = torch.where(known, torch.cat([places, seen], dim=-1), 0.0)
-        return KeypointTargets(points, boxes, ids, counts)
-    return DetectTargets(boxes, ids, torch.zeros(batch, 2, dtype=torch.bool), counts)
+    return task_of_labels(labels).data.made_targets(labels, canvas, batch)
 
 
 def made_regions(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Regions:

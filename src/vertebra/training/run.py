@@ -20,6 +20,7 @@ from vertebra.config import Config, SourceConfig, TrainConfig, override, read_ra
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
+from vertebra.tasks import get_task
 from vertebra.training.evaluation import evaluate_loader
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
@@ -131,9 +132,8 @@ def complete(config: Config, opened: Opened) -> Config:
                 )
             continue
         branch.classes = list(found.classes) if branch.classes is None else branch.classes
-        for key in found.own_fields():
-            if key not in branch.label_fields:
-                setattr(branch, key, json.loads(json.dumps(getattr(found, key))))
+        for key, value in found.fields_for(branch.label_fields).items():
+            setattr(branch, key, json.loads(json.dumps(value)))
     tasks = set(branch_tasks(config).values())
     if whole.train.image_size is None:
         whole.train.image_size = list(fitting_size([source.index for source in opened.sources], tasks))
@@ -143,10 +143,13 @@ def complete(config: Config, opened: Opened) -> Config:
 
 
 def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
-    """The untrained model of a config, without reading pretrained weights; data are opened only for class names."""
+    """The untrained model of a config, without reading pretrained weights; data are opened only for what labels need."""
     config = Config.from_raw(raw, where)
-    if any(branch.classes is None for branch in config.model.branches.values()):
-        config = complete(config, open_split(config, "train"))
+    tasks = branch_tasks(config)
+    for name, branch in config.model.branches.items():
+        if branch.classes is None or set(get_task(tasks[name]).labels.needed) - set(branch.label_fields):
+            config = complete(config, open_split(config, "train"))
+            break
     return build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
 
 

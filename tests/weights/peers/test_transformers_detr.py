@@ -76,7 +76,7 @@ def randomize(model: nn.Module) -> None:
             gain = 3.0 if name.endswith((".q_proj", ".k_proj")) else 1.0
             layer.weight.normal_(0, gain / layer.in_features**0.5)
         elif name == "model.input_projection":
-            layer.weight.normal_(0, 1)
+            layer.weight.normal_(0, 0.1)
         elif isinstance(layer, nn.Embedding):
             layer.weight.normal_(0, 1)
 
@@ -119,7 +119,7 @@ def test_outputs_are_equal(case: str) -> None:
     assert relative_difference(outputs.class_logits, expected.logits) < 1e-4
     assert relative_difference(outputs.boxes, from_center_size(expected.pred_boxes) * sides(SIZES)) < 1e-4
     # the queries do not say the same, and the mask tells
-    assert float(expected.logits.std(dim=1).mean()) > 0.1 and float(expected.pred_boxes.std(dim=1).mean()) > 0.02
+    assert float(expected.logits.std(dim=1).mean()) > 0.05 and float(expected.pred_boxes.std(dim=1).mean()) > 0.005
     assert relative_difference(unmasked.logits[1], expected.logits[1]) > 1e-2
     wanted = transformers.DetrImageProcessor().post_process_object_detection(
         expected, threshold=0.0, target_sizes=SIZES

@@ -23,7 +23,7 @@ from vertebra.data.index import Column, Index, Note, path_column
 from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
 from vertebra.data.readers.coco_files import image_folder, looks_like, split_files
-from vertebra.data.readers.coco_points import category_skeleton, point_column, shared_points
+from vertebra.data.readers.coco_points import point_column, point_labels, point_names
 from vertebra.data.readers.files import exist
 from vertebra.data.readers.options import ReadOptions
 from vertebra.data.regions import RegionColumn, Shapes
@@ -32,7 +32,6 @@ from vertebra.errors import DataError
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.keypoints.labels import KeypointLabels, pairs_by_name
 from vertebra.tasks.segment.labels import SegmentLabels
 
 TASKS = ("detect", "segment", "classify", "keypoints")
@@ -53,7 +52,7 @@ class _Content:
     rows: np.ndarray
     categories: np.ndarray
     category_names: list[str]
-    category_points: list[tuple[tuple[str, ...], tuple[tuple[int, int], ...]]]
+    category_entries: dict[str, Mapping[str, Any]]
 
     def keep(self, kept: np.ndarray) -> None:
         """Only some of the annotations; ``kept`` is (A,) bool."""
@@ -113,7 +112,6 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
         sizes = np.array([(one.get("height") or 0, one.get("width") or 0) for one in raw["images"]], dtype=np.int64)
         category_ids = [one["id"] for one in raw["categories"]]
         category_names = [str(one["name"]) for one in raw["categories"]]
-        category_points = [category_skeleton(one) for one in raw["categories"]]
         objects = raw["annotations"]
         of_images = [one["image_id"] for one in objects]
         of_categories = [one["category_id"] for one in objects]
@@ -140,9 +138,8 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
         )
     categories = np.array([category_of[key] for key in of_categories], dtype=np.int64)
     kept_names = [name for name, found in zip(names, there.tolist(), strict=True) if found]
-    points_of = dict(zip(category_names, category_points, strict=True))
-    points = [points_of[name] for name in different]
-    content = _Content(file, root, kept_names, sizes[there], objects, rows, categories, different, points)
+    entries = dict(zip(category_names, raw["categories"], strict=True))
+    content = _Content(file, root, kept_names, sizes[there], objects, rows, categories, different, entries)
     content.keep(rows >= 0)
     return content
 
@@ -150,7 +147,7 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
 def _classes(content: _Content, task: str, exclusive: bool) -> tuple[str, ...]:
     names = content.category_names
     if task == "keypoints":
-        return tuple(name for name, (points, _) in zip(names, content.category_points, strict=True) if points)
+        return tuple(name for name in names if point_names(content.category_entries[name]))
     if task == "segment" and exclusive:
         return (BACKGROUND, *(name for name in names if name != BACKGROUND))
     return tuple(names)
@@ -241,13 +238,8 @@ def _segment(
 def _keypoints(
     content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
 ) -> _Read:
-    by_name = dict(zip(content.category_names, content.category_points, strict=True))
-    points, skeleton = shared_points({name: by_name[name] for name in classes if name in by_name}, content.file)
-    labels = KeypointLabels(classes, points, skeleton, pairs_by_name(points))
-    if labels.flip_pairs:
-        names = [f"{points[left]} and {points[right]}" for left, right in labels.flip_pairs]
-        notes.append(Note.of("pair", "of left and right", "taken from the names of the points", names))
-    column = point_column(content.objects, content.rows, ids, content.names, len(points), content.file, notes)
+    labels = point_labels(content.category_entries, classes, content.file, notes)
+    column = point_column(content.objects, content.rows, ids, content.names, len(labels.points), content.file, notes)
     return column, labels, bincount(column.labels, len(classes))
 
 

@@ -10,49 +10,58 @@ import numpy as np
 
 from vertebra.data.columns import PointColumn
 from vertebra.data.index import Note
-from vertebra.errors import DataError
+from vertebra.data.readers.points import box_area_shares, boxes_around, sides
+from vertebra.errors import ConfigError, DataError
+from vertebra.tasks.keypoints.labels import KeypointLabels
 
-Skeleton = tuple[tuple[int, int], ...]
-
-
-def category_skeleton(category: Mapping[str, Any]) -> tuple[tuple[str, ...], Skeleton]:
-    """Names of a category's points, and which of them are joined; COCO counts them from 1."""
-    points = tuple(str(name) for name in category.get("keypoints") or ())
-    pairs = category.get("skeleton") or ()
-    return points, tuple((int(first) - 1, int(second) - 1) for first, second in pairs)
+Objects = Sequence[Mapping[str, Any]]
 
 
-def shared_points(
-    categories: Mapping[str, tuple[tuple[str, ...], Skeleton]], file: Path
-) -> tuple[tuple[str, ...], Skeleton]:
+def point_names(category: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a category's points; none for a category without."""
+    names = category.get("keypoints")
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+
+def point_labels(
+    categories: Mapping[str, Mapping[str, Any]], classes: Sequence[str], file: Path, notes: list[Note]
+) -> KeypointLabels:
     """The points that all classes have.
 
+    Args:
+        categories: the file's, by name.
+        notes: is added to.
+
     Raises:
-        DataError: they differ, or there are none.
+        DataError: the classes' points differ, there are none, or the skeleton is damaged.
     """
-    different = {points for points, _ in categories.values()}
+    own = {name: categories[name] for name in classes if name in categories}
+    different = {point_names(category) for category in own.values()}
     if len(different) != 1 or not next(iter(different)):
-        listed = "; ".join(f"{name}: {len(points)} points" for name, (points, _) in categories.items())
+        listed = "; ".join(f"{name}: {len(point_names(category))} points" for name, category in own.items())
         raise DataError(
             f"{file}: the classes of a keypoints branch share one list of points, but here are {listed or 'none'}; "
             "name the classes that do: classes: [...]"
         )
-    return next(iter(categories.values()))
+    points = different.pop()
+    skeleton = next((category["skeleton"] for category in own.values() if category.get("skeleton")), [])
+    try:
+        joined = tuple((int(first) - 1, int(second) - 1) for first, second in skeleton)  # COCO counts from 1
+        return KeypointLabels(tuple(classes), points, joined, sides(points, notes))
+    except (TypeError, ValueError):
+        raise DataError(f"{file}: a 'skeleton' must be a list of pairs of point numbers") from None
+    except ConfigError as error:
+        raise DataError(f"{file}: {error} (in the file from 1)") from None
 
 
 def point_column(
-    objects: Sequence[Mapping[str, Any]],
-    rows: np.ndarray,
-    ids: np.ndarray,
-    names: Sequence[str],
-    count: int,
-    file: Path,
-    notes: list[Note],
+    objects: Objects, rows: np.ndarray, ids: np.ndarray, names: Sequence[str], count: int, file: Path, notes: list[Note]
 ) -> PointColumn:
     """The objects with their points.
 
     As in COCO's own evaluation, objects that mark a crowd, and those without a labelled point, are neither to be found nor
-    a mistake where they are.
+    a mistake where they are. Where there is no ``bbox``, it is that around the points; where there is no ``area``, it is a
+    share of the box.
 
     Args:
         objects: the annotations; ``rows`` (A,) and ``ids`` (A,) are their images and classes.
@@ -63,50 +72,45 @@ def point_column(
     Raises:
         DataError: ``keypoints`` of an object is no list of so many numbers.
     """
-    points = np.zeros((len(objects), count, 3), dtype=np.float32)
-    boxes = np.zeros((len(objects), 4), dtype=np.float32)
-    areas = np.zeros(len(objects), dtype=np.float32)
-    without: list[str] = []
-    for place, one in enumerate(objects):
-        given = one.get("keypoints")
-        if given is None:
-            without.append(names[int(rows[place])])
-        else:
-            points[place] = _numbers(given, 3 * count, f"'keypoints' of annotation {one.get('id')}", file).reshape(
-                -1, 3
-            )
-        if one.get("bbox") is not None:
-            boxes[place] = _numbers(one["bbox"], 4, f"'bbox' of annotation {one.get('id')}", file)
-            boxes[place, 2:] += boxes[place, :2]
-        else:
-            boxes[place] = extent(points[place])
-        areas[place] = one.get("area") or float((boxes[place, 2:] - boxes[place, :2]).prod()) * BOX_SHARE
-    if without:
-        notes.append(Note.of("object", "without keypoints", "kept as crowds", without))
-    labelled = (points[..., 2] > 0).any(axis=1)
-    crowd = np.array([bool(one.get("iscrowd", 0)) for one in objects], dtype=bool) | ~labelled
+    points = _column(objects, "keypoints", 3 * count, file).reshape(-1, count, 3)
+    boxes = _column(objects, "bbox", 4, file)
+    boxes[:, 2:] += boxes[:, :2]
+    flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+    boxes[flat] = boxes_around(points)[flat]
+    areas = _column(objects, "area", 1, file)[:, 0]
+    areas = np.where(areas > 0, areas, box_area_shares(boxes))
+    crowd = np.array([bool(one.get("iscrowd", 0)) for one in objects], dtype=bool)
+    labelled = (points[..., 2] > 0).sum(axis=1)
+    _tell(crowd, labelled, [one.get("num_keypoints") for one in objects], [names[row] for row in rows.tolist()], notes)
     return PointColumn.of(rows, points, boxes, ids, crowd, areas, np.ones(len(names), dtype=bool))
 
 
-BOX_SHARE = 0.53  # of a box an object fills about so much where no area is given, as COCO's evaluation of boxes assumes
+def _tell(
+    crowd: np.ndarray, labelled: np.ndarray, said: Sequence[Any], names: Sequence[str], notes: list[Note]
+) -> None:
+    """Notes about objects without a labelled point, and about wrong counts."""
+    without = [name for name, bare in zip(names, (~crowd & (labelled == 0)).tolist(), strict=True) if bare]
+    if without:
+        notes.append(Note.of("object", "without a labelled point", "passed over", without))
+    counts = zip(names, said, labelled.tolist(), strict=True)
+    wrong = [name for name, told, counted in counts if told is not None and told != counted]
+    if wrong:
+        notes.append(Note.of("object", "with a num_keypoints that is wrong", "counted anew", wrong))
 
 
-def extent(points: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """The box (4,) xyxy around the labelled points of (K, 3), grown on each side by a share of its longer side."""
-    known = points[points[:, 2] > 0, :2]
-    if not len(known):
-        return np.zeros(4, dtype=np.float32)
-    low, high = known.min(axis=0), known.max(axis=0)
-    grow = margin * float((high - low).max())
-    box: np.ndarray = np.concatenate([low - grow, high + grow]).astype(np.float32)
-    return box
-
-
-def _numbers(values: Any, count: int, what: str, file: Path) -> np.ndarray:
-    try:
-        found = np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError):
-        found = np.zeros(0, dtype=np.float32)
-    if found.shape != (count,):
-        raise DataError(f"{file}: {what} must be a list of {count} numbers, got {str(values)[:60]}")
-    return found
+def _column(objects: Objects, key: str, width: int, file: Path) -> np.ndarray:
+    """(A, width) float32 of an entry of all objects, 0 where it is missing."""
+    values = np.zeros((len(objects), width), dtype=np.float32)
+    for place, one in enumerate(objects):
+        given = one.get(key)
+        if given is None:
+            continue
+        try:
+            found = np.asarray(given, dtype=np.float32).reshape(-1)
+        except (TypeError, ValueError):
+            found = np.zeros(0, dtype=np.float32)
+        if found.shape != (width,) or not np.isfinite(found).all():
+            wanted = f"a list of {width} numbers" if width > 1 else "a number"
+            raise DataError(f"{file}: '{key}' of annotation {one.get('id')} must be {wanted}, got {str(given)[:60]}")
+        values[place] = found
+    return values

@@ -3,6 +3,8 @@
 Three rows of header (``scorer``, ``bodyparts``, ``coords``), or four with ``individuals`` for several animals, then an image
 a row: its path, in one column or three, and x and y of each point; empty cells are points that are not labelled.
 
+Such a table has no class names: its objects are "animal", or what the only class that is asked for is called.
+
 A folder is searched for such tables; all of them together are the data set. There are no given splits: frames that follow
 one another are nearly the same image, so each table is divided into runs of frames, 80 % for training, then 10 % for
 validation and 10 % for test, never at random.
@@ -18,18 +20,17 @@ import numpy as np
 
 from vertebra.data.columns import BoxColumn, PointColumn
 from vertebra.data.index import Column, Index, Note, path_column
-from vertebra.data.readers.coco_points import extent
 from vertebra.data.readers.files import exist
 from vertebra.data.readers.options import ReadOptions
+from vertebra.data.readers.points import box_area_shares, boxes_around, sides
 from vertebra.data.splits import SHARES, check_split, divide_runs
 from vertebra.errors import DataError
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.keypoints.labels import KeypointLabels, pairs_by_name
+from vertebra.tasks.keypoints.labels import KeypointLabels
 
 TASKS = ("keypoints", "detect")
 CLASS = "animal"
-MARGIN = 0.1
 HEADERS = ("scorer", "individuals", "bodyparts", "coords")
 
 
@@ -51,8 +52,8 @@ def looks_like(path: Path) -> bool:
 def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     """One split of a data set of points.
 
-    Each object's box is the extent of its labelled points, grown by a tenth of its longer side on each side; its area is that
-    of the box.
+    Each object's box is the extent of its labelled points, grown by a tenth of its longer side on each side; its area is a
+    share of that of the box, see `vertebra.data.readers.points`.
 
     Raises:
         DataError: a table is damaged, tables have different points, or images are not found.
@@ -78,11 +79,16 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     animals = max(part.shape[1] for part in places)
     joined = np.concatenate([_wider(part, animals) for part in places]) if images else np.zeros((0, 1, len(points), 2))
     classes = options.classes or (CLASS,)
-    if CLASS not in classes:
+    if len(classes) > 1 and CLASS not in classes:
         raise DataError(
-            f"{path}: its only class is '{CLASS}', which is not among those asked for ({', '.join(classes)})"
+            f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
+            f"but here are several ({', '.join(classes)})"
         )
     column, labels = _column(joined, points, tuple(classes), task, notes)
+    bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=(1, 2)))
+    if len(bare):
+        names = [images[row] for row in bare.tolist()]
+        notes.append(Note.of("image", "without a labelled point", "kept as images with nothing in them", names))
     return Index(root, path_column(images), {task: column}, {task: labels}, notes)
 
 
@@ -94,19 +100,14 @@ def _column(
     values = np.where(known[..., None], values, 0).astype(np.float32)
     rows, animals = np.nonzero(known.any(axis=-1))
     own = values[rows, animals]
-    boxes = np.array([extent(one, MARGIN) for one in own], dtype=np.float32).reshape(-1, 4)
-    ids = np.full(len(rows), classes.index(CLASS), dtype=np.int64)
+    boxes = boxes_around(own)
+    ids = np.full(len(rows), classes.index(CLASS) if CLASS in classes else 0, dtype=np.int64)
     crowd = np.zeros(len(rows), dtype=bool)
     labelled = np.ones(len(places), dtype=bool)
     if task == "detect":
         return BoxColumn.of(rows, boxes, ids, crowd, labelled), DetectLabels(classes)
-    pairs = pairs_by_name(points)
-    if pairs:
-        names = [f"{points[left]} and {points[right]}" for left, right in pairs]
-        notes.append(Note.of("pair", "of left and right", "taken from the names of the points", names))
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    column = PointColumn.of(rows, own, boxes, ids, crowd, areas, labelled)
-    return column, KeypointLabels(classes, points, flip_pairs=pairs)
+    column = PointColumn.of(rows, own, boxes, ids, crowd, box_area_shares(boxes), labelled)
+    return column, KeypointLabels(classes, points, flip_pairs=sides(points, notes))
 
 
 def _tables(path: Path) -> list[Path]:

@@ -64,3 +64,18 @@ class ClassifyData(TaskData):
 
         values = torch.from_numpy(np.stack([np.asarray(annotation.label) for annotation in annotations]))
         return ClassifyTargets(values.long() if labels.exclusive else values.float())
+
+    def made_labels(self, classes: Sequence[str], exclusive: bool) -> ClassifyLabels:
+        """Labels with these classes."""
+        return ClassifyLabels(tuple(classes), exclusive)
+
+    def made_targets(self, labels: ClassifyLabels, canvas: tuple[int, int], batch: int) -> Any:
+        """Random classes."""
+        import torch
+
+        from vertebra.tasks.classify.targets import ClassifyTargets
+
+        count = labels.class_count
+        if labels.exclusive:
+            return ClassifyTargets(torch.randint(0, count, (batch,)))
+        return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())

@@ -62,6 +62,38 @@ class DetectData(TaskData):
             crowd[row, :count] = torch.from_numpy(annotation.crowd)
         return DetectTargets(boxes, ids, crowd, torch.tensor(counts))
 
+    def made_labels(self, classes: Sequence[str], exclusive: bool) -> DetectLabels:
+        """Labels with these classes."""
+        return DetectLabels(tuple(classes))
+
+    def made_targets(self, labels: DetectLabels, canvas: tuple[int, int], batch: int) -> Any:
+        """Two boxes of random classes in each image but the last, which has none if there are several."""
+        import torch
+
+        from vertebra.tasks.detect.targets import DetectTargets
+
+        boxes, ids, counts = made_boxes(labels.class_count, canvas, batch)
+        return DetectTargets(boxes, ids, torch.zeros(batch, 2, dtype=torch.bool), counts)
+
+
+def made_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, Any, Any]:
+    """Two boxes in each image but the last, which has none if there are several.
+
+    Returns:
+        Tensors: boxes (batch, 2, 4), random labels (batch, 2) and counts (batch,).
+    """
+    import torch
+
+    height, width = canvas
+    shares = ((0.1, 0.1, 0.6, 0.7), (0.3, 0.2, 0.9, 0.9))
+    sides = (width, height, width, height)
+    made = torch.tensor([[share * side for share, side in zip(box, sides, strict=True)] for box in shares])
+    boxes = made.repeat(batch, 1, 1)
+    ids, counts = torch.randint(0, classes, (batch, 2)), torch.full((batch,), 2)
+    if batch > 1:
+        boxes[-1], ids[-1], counts[-1] = 0, -1, 0
+    return boxes, ids, counts
+
 
 def box_areas(boxes: np.ndarray) -> np.ndarray:
     """(M,) areas of boxes (M, 4) xyxy."""

@@ -16,8 +16,10 @@ class KeypointAnnotation:
             hidden, 2 visible.
         boxes: (M, 4) float32, xyxy in the original image's pixels.
         labels: (M,) int64 class ids.
-        crowd: (M,) bool, True for what marks a crowd: it is not to be found, and finding it is no mistake.
+        crowd: (M,) bool, True for what marks a crowd: it is not to be found, and finding it is no mistake. The same is
+            true of an object without a labelled point, as in COCO's evaluation; it needs no mark.
         areas: (M,) float32, the object's area in square pixels, which object keypoint similarity is measured by.
+        size: (height, width) of the image in pixels; 0, 0 where it is not known.
     """
 
     points: np.ndarray
@@ -25,3 +27,15 @@ class KeypointAnnotation:
     labels: np.ndarray
     crowd: np.ndarray
     areas: np.ndarray
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def known(self) -> np.ndarray:
+        """(M,) bool, which objects are to be found: no crowds, and at least one labelled point."""
+        known: np.ndarray = ~self.crowd & (self.points[..., 2] > 0).any(axis=1)
+        return known
+
+    def take(self, kept: np.ndarray) -> KeypointAnnotation:
+        """Only some of the objects; ``kept`` is (M,) bool, or their numbers."""
+        parts = (self.points, self.boxes, self.labels, self.crowd, self.areas)
+        return KeypointAnnotation(*(part[kept] for part in parts), self.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from vertebra.preprocess.plan import Placement, Plan
 from vertebra.preprocess.window import Window
 from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import box_areas, visible
+from vertebra.tasks.detect.data import box_areas, made_boxes, visible
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
@@ -22,29 +23,22 @@ class KeypointData(TaskData):
         self, annotation: KeypointAnnotation, plan: Plan, placement: Placement, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """The objects on the canvas."""
-        points = annotation.points.copy()
-        points[..., :2] = placement.points_to_canvas(points[..., :2])
+        places = placement.points_to_canvas(annotation.points[..., :2])
         boxes, kept = visible(placement.boxes_to_canvas(annotation.boxes), placement.size)
-        areas = annotation.areas * (placement.scale_x * placement.scale_y)
-        return _some(
-            KeypointAnnotation(seen_inside(points, placement.size), boxes, annotation.labels, annotation.crowd, areas),
-            kept,
-        )
+        scale = placement.scale_x * placement.scale_y
+        return _moved(annotation, places, boxes, scale, placement.size).take(kept)
 
     def cut(
         self, annotation: KeypointAnnotation, window: Window, plan: Plan, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """The objects of the window; points beyond it are not labelled, objects of which too little is left are left out."""
-        points = annotation.points.copy()
-        points[..., :2] = window.points(points[..., :2])
-        if window.mirror:
-            points = points[:, mirrored_order(labels)]
+        places = window.points(annotation.points[..., :2])
         whole = window.area_scale * box_areas(annotation.boxes)
         boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
-        areas = annotation.areas * window.area_scale
-        return _some(
-            KeypointAnnotation(seen_inside(points, window.out), boxes, annotation.labels, annotation.crowd, areas), kept
-        )
+        moved = _moved(annotation, places, boxes, window.area_scale, window.out).take(kept)
+        if window.mirror != window.flip:  # both together are half a turn, in which left stays left
+            moved = replace(moved, points=moved.points[:, labels.mirrored])
+        return moved
 
     def relabel(
         self, annotation: KeypointAnnotation, ids: np.ndarray, own: KeypointLabels, labels: KeypointLabels
@@ -55,8 +49,7 @@ class KeypointData(TaskData):
         none = np.zeros((len(annotation.points), 1, 3), dtype=np.float32)
         points = np.concatenate([annotation.points, none], axis=1)[:, order]
         changed = ids[annotation.labels]
-        moved = KeypointAnnotation(points, annotation.boxes, changed, annotation.crowd, annotation.areas)
-        return _some(moved, changed >= 0)
+        return replace(annotation, points=points, labels=changed).take(changed >= 0)
 
     def occurrences(self, annotation: KeypointAnnotation, classes: int) -> np.ndarray:
         """How many objects each class has."""
@@ -69,7 +62,7 @@ class KeypointData(TaskData):
 
         from vertebra.tasks.keypoints.targets import KeypointTargets
 
-        chosen = [_some(each, ~each.crowd & (each.points[..., 2] > 0).any(axis=1)) for each in annotations]
+        chosen = [each.take(each.known) for each in annotations]
         counts = [len(each.labels) for each in chosen]
         shape = (len(chosen), max(counts))
         points, boxes = torch.zeros(*shape, len(labels.points), 3), torch.zeros(*shape, 4)
@@ -80,13 +73,35 @@ class KeypointData(TaskData):
             ids[row, :count] = torch.from_numpy(each.labels)
         return KeypointTargets(points, boxes, ids, torch.tensor(counts))
 
+    def made_labels(self, classes: Sequence[str], exclusive: bool) -> KeypointLabels:
+        """Labels with these classes and four points."""
+        return KeypointLabels(tuple(classes), points=tuple(f"p{index}" for index in range(4)))
 
-def mirrored_order(labels: KeypointLabels) -> list[int]:
-    """For each point the one that stands in its place when the image is mirrored."""
-    order = list(range(len(labels.points)))
-    for left, right in labels.flip_pairs:
-        order[left], order[right] = right, left
-    return order
+    def made_targets(self, labels: KeypointLabels, canvas: tuple[int, int], batch: int) -> Any:
+        """Two boxes in each image but the last, which has none if there are several, with random points inside."""
+        import torch
+
+        from vertebra.tasks.keypoints.targets import KeypointTargets
+
+        boxes, ids, counts = made_boxes(labels.class_count, canvas, batch)
+        parts = torch.rand(batch, 2, len(labels.points), 2)
+        places = boxes[..., None, :2] + parts * (boxes[..., 2:] - boxes[..., :2])[..., None, :]
+        seen = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
+        seen[..., 0, :] = 2
+        known = torch.arange(2)[:, None, None] < counts[:, None, None, None]
+        points = torch.where(known, torch.cat([places, seen], dim=-1), 0.0)
+        return KeypointTargets(points, boxes, ids, counts)
+
+
+def _moved(
+    annotation: KeypointAnnotation, places: np.ndarray, boxes: np.ndarray, area_scale: float, size: tuple[int, int]
+) -> KeypointAnnotation:
+    """The objects elsewhere: points at ``places`` (M, K, 2), in an image of another (height, width)."""
+    points = np.concatenate([places, annotation.points[..., 2:]], axis=-1)
+    areas = (annotation.areas * area_scale).astype(np.float32)
+    return KeypointAnnotation(
+        seen_inside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])
+    )
 
 
 def seen_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -95,13 +110,3 @@ def seen_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     kept = (seen > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
     inside: np.ndarray = np.where(kept[..., None], points, 0).astype(np.float32)
     return inside
-
-
-def _some(annotation: KeypointAnnotation, kept: np.ndarray) -> KeypointAnnotation:
-    return KeypointAnnotation(
-        annotation.points[kept],
-        annotation.boxes[kept],
-        annotation.labels[kept],
-        annotation.crowd[kept],
-        annotation.areas[kept],
-    )

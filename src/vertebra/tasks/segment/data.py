@@ -77,6 +77,24 @@ class SegmentData(TaskData):
         masks = torch.from_numpy(whole)
         return SegmentTargets(masks.long() if masks.ndim == 3 else masks.to(torch.uint8))
 
+    def made_labels(self, classes: Sequence[str], exclusive: bool) -> SegmentLabels:
+        """Labels with these classes."""
+        return SegmentLabels(tuple(classes), exclusive)
+
+    def made_targets(self, labels: SegmentLabels, canvas: tuple[int, int], batch: int) -> Any:
+        """Random masks, whose upper eighth is to be ignored."""
+        import torch
+
+        from vertebra.tasks.segment.targets import SegmentTargets
+
+        count, (height, width) = labels.class_count, canvas
+        if labels.exclusive:
+            masks = torch.randint(0, count, (batch, height, width))
+        else:
+            masks = torch.randint(0, 2, (batch, count, height, width), dtype=torch.uint8)
+        masks[..., : max(1, height // 8), :] = labels.ignore_index
+        return SegmentTargets(masks)
+
 
 def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:
     """Class ids in one byte a pixel where they fit."""

@@ -1,0 +1,160 @@
+"""The encoder of Deformable DETR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Level
+from vertebra.geometry.points import cell_points
+from vertebra.layers.deformable import DeformableAttention
+from vertebra.layers.limits import check_limits
+from vertebra.layers.norm import group_norm
+from vertebra.layers.padding import valid_cells
+from vertebra.layers.position import scaled_sine_position
+from vertebra.layers.positioned import FeedForward
+from vertebra.layers.width import fitting_channels
+
+
+class DeformableEncoder(nn.Module):
+    """Deformable encoder: every cell of the last few levels reads a few cells of all these levels, at places around its
+    own that it chooses, so that attention over fine maps stays cheap.
+
+    The levels that it works on come out at one width; finer ones pass through. Cells that lie wholly on the canvas'
+    padding read as nothing.
+
+    Args:
+        levels: how many levels it works on, the deepest ones; fewer where there are not so many.
+        width: channels of these levels; None: what fits the backbone, at least 128 (256 for ResNet-50).
+        depth: how many layers; the paper has 6.
+        heads: attention heads; must divide the width.
+        points: places that each head reads on each level.
+        hidden: features inside each layer's network; None: four times the width.
+        dropout: in each layer.
+
+    Raises:
+        JointError: there is no level.
+        ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
+    """
+
+    paper: ClassVar[str] = (
+        "Zhu et al., Deformable DETR: Deformable Transformers for End-to-End Object Detection, ICLR 2021, arXiv "
+        "2010.04159 (differences: no further level behind the backbone's last, half the layers and no dropout by default)"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        *,
+        levels: int = 3,
+        width: int | None = None,
+        depth: int = 3,
+        heads: int = 8,
+        points: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        in_spec.require_levels()
+        part = "encoder 'deformable'"
+        check_limits(part, least=1, levels=levels, width=width, depth=depth, heads=heads, points=points, hidden=hidden)
+        check_limits(part, least=0, most=1, dropout=dropout)
+        self.width = width or fitting_channels(in_spec, least=128)
+        if self.width % heads or self.width % 4:
+            raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
+        total = len(in_spec.levels)
+        self.first = max(0, total - levels)
+        self.reads = tuple(range(self.first, total))
+        self.strides = in_spec.strides[self.first :]
+        self.project = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(in_spec.channels[level], self.width, 1), group_norm(self.width))
+            for level in self.reads
+        )
+        self.level_code = nn.Parameter(torch.randn(len(self.reads), self.width))
+        self.layers = nn.ModuleList(
+            DeformableLayer(self.width, heads, len(self.reads), points, hidden or 4 * self.width, dropout)
+            for _ in range(depth)
+        )
+        own = [Level(self.width, stride) for stride in self.strides]
+        self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *own])
+
+    def forward(self, features: Features) -> Features:
+        """The features with the cells of the last levels related to each other."""
+        maps = [project(features.maps[level]) for level, project in zip(self.reads, self.project, strict=True)]
+        shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
+        inside = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
+        codes = [
+            scaled_sine_position(seen, self.width, maps[0], centred=True) + code
+            for seen, code in zip(inside, self.level_code.to(maps[0].dtype), strict=True)
+        ]
+        position = torch.cat(codes, dim=1)
+        hidden = ~torch.cat([seen.flatten(1) for seen in inside], dim=1)
+        reference = places_on_levels(shapes, self.strides, position.device)
+        cells = torch.cat([level.flatten(2) for level in maps], dim=2).transpose(1, 2)
+        for layer in self.layers:
+            cells = layer(cells, position, reference.expand(cells.shape[0], -1, -1, -1), shapes, hidden)
+        related = torch.split(cells.transpose(1, 2), [rows * columns for rows, columns in shapes], dim=2)
+        # contiguous: of a transposed map a convolution would ask how its strides divide, and so freeze the width
+        own = [level.unflatten(2, shape).contiguous() for level, shape in zip(related, shapes, strict=True)]
+        return features.with_maps([*features.maps[: self.first], *own])
+
+
+class DeformableLayer(nn.Module):
+    """Deformable attention and a two-layer network, each added to what came in and normalised behind the sum.
+
+    Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
+
+    Args:
+        width: features of a cell.
+        heads: must divide the width.
+        levels: how many maps.
+        points: places that each head reads on each level.
+        hidden: features inside the network.
+        dropout: of what either of the two adds, and inside the network.
+    """
+
+    def __init__(self, width: int, heads: int, levels: int, points: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.reading = DeformableAttention(width, heads, levels, points)
+        self.norm1 = nn.LayerNorm(width)
+        self.mlp = FeedForward(width, hidden, nn.ReLU(), dropout)
+        self.norm2 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        cells: Tensor,
+        position: Tensor,
+        reference: Tensor,
+        shapes: Sequence[tuple[int, int]],
+        hidden: Tensor | None = None,
+    ) -> Tensor:
+        """Cells (N, S, width) in and out; ``position`` is where they are, the rest as for `DeformableAttention`."""
+        read = self.reading(cells + position, reference, cells, shapes, hidden)
+        cells = self.norm1(cells + self.dropout(read))
+        out: Tensor = self.norm2(cells + self.dropout(self.mlp(cells)))
+        return out
+
+
+def places_on_levels(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
+    """The middle of every cell, told in parts of each level's map: all maps lie over the same pixels.
+
+    Args:
+        shapes: (height, width) of each level.
+        strides: of each level.
+
+    Returns:
+        (1, S, levels, 2) float32 x, y, all levels' cells behind each other.
+    """
+    pixels = torch.cat(
+        [cell_points(*shape, stride, device=device) for shape, stride in zip(shapes, strides, strict=True)]
+    )
+    parts = [
+        torch.stack([pixels[:, 0] / (columns * stride), pixels[:, 1] / (rows * stride)], dim=-1)
+        for (rows, columns), stride in zip(shapes, strides, strict=True)
+    ]
+    return torch.stack(parts, dim=1)[None]

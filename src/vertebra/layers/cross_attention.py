@@ -1,0 +1,88 @@
+"""Attention from one set of tokens to another, and a layer of queries that uses it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vertebra.layers.positioned import FeedForward, PositionedAttention
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries to cells; both know where they are, what is read does not.
+
+    Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
+
+    Args:
+        width: features of a query and of a cell.
+        heads: must divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.queries = nn.Linear(width, width)
+        self.keys = nn.Linear(width, width)
+        self.values = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        for layer in (self.queries, self.keys, self.values, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, seen: Tensor | None = None
+    ) -> Tensor:
+        """What the queries read.
+
+        Args:
+            queries: (N, Q, width).
+            position: of the queries, broadcast against them.
+            cells: (N, S, width).
+            cell_position: of the cells, broadcast against them.
+            seen: bool, broadcast against (N, heads, Q, S); False hides a cell.
+
+        Returns:
+            (N, Q, width)
+        """
+        asked = self._split(self.queries(queries + position))
+        keys, values = self._split(self.keys(cells + cell_position)), self._split(self.values(cells))
+        mixed = F.scaled_dot_product_attention(asked, keys, values, attn_mask=seen)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        """(N, heads, L, width / heads)"""
+        batch, length, width = tokens.shape
+        return tokens.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+
+class QueryLayer(nn.Module):
+    """Queries look at each other, then at the cells of a map, then think; each step is added to what came in and
+    normalised behind the sum.
+
+    Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
+
+    Args:
+        width: features of a query and of a cell.
+        heads: must divide the width.
+        hidden: features inside the last step's network.
+        dropout: of what each step adds, and inside the network.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = PositionedAttention(width, heads)
+        self.norm1 = nn.LayerNorm(width)
+        self.reading = CrossAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = FeedForward(width, hidden, nn.ReLU(), dropout)
+        self.norm3 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, seen: Tensor) -> Tensor:
+        """Queries (N, Q, width) in and out; the rest as for `CrossAttention`."""
+        queries = self.norm1(queries + self.dropout(self.attention(queries, position)))
+        read = self.reading(queries, position, cells, cell_position, seen)
+        queries = self.norm2(queries + self.dropout(read))
+        out: Tensor = self.norm3(queries + self.dropout(self.mlp(queries)))
+        return out

@@ -1,0 +1,105 @@
+"""Which location answers for which object, by how well it already tells both the class and the box."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vertebra.geometry.boxes import pairwise_iou
+from vertebra.matching.iou import Match
+from vertebra.matching.locations import image_by_image, inside, near_center
+
+# so that neither decides alone by being 0
+LEAST_SCORE, LEAST_OVERLAP = 1e-6, 1e-3
+Rows = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Alignment(NamedTuple):
+    """What each location is asked to find, and how sure of it it is to be.
+
+    Attributes:
+        match: over the A locations.
+        quality: (N, A) float32 in 0..1, the score that a location is to give its object's class; 0 where not positive.
+    """
+
+    match: Match
+    quality: Tensor
+
+
+def match_by_alignment(
+    scores: Tensor,
+    predicted: Tensor,
+    points: Tensor,
+    strides: Tensor,
+    labels: Tensor,
+    boxes: Tensor,
+    crowd: Tensor,
+    count: Tensor,
+    *,
+    per_object: int = 13,
+    alpha: float = 1.0,
+    beta: float = 6.0,
+    least_quality: float = 0.1,
+) -> Alignment:
+    """Matches each object to the locations in it that do best by it, in class and in box together.
+
+    For a location with the score s for the object's class and a box that overlaps the object with the IoU u, the
+    alignment is t = s^alpha * u^beta. The ``per_object`` best locations of each object answer for it; one that is among
+    the best of several objects answers for that which its box overlaps most. How sure a location is to be, its quality,
+    is its t in parts of the best t among those that answer for the object, times the best u among them: with two
+    locations, (s, u) = (0.5, 0.8) and (0.5, 0.4), and beta = 1, the t are 0.4 and 0.2, and the qualities 0.8 and 0.4.
+
+    A location is in an object if it lies within the object's box, or the object's centre lies in its cell; so an object
+    smaller than a cell has locations, too.
+
+    Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, arXiv 2108.07755. Differences: small objects,
+    as said; the best location of an object is asked for a quality of ``least_quality`` at least, so that an object
+    which every box still misses is learnt, too; no other matching is needed at first where the boxes start at a
+    sensible size. A location in a crowd box is ignored unless it answers for an object.
+
+    Args:
+        scores: (N, A, classes) in 0..1, as predicted.
+        predicted: (N, A, 4) xyxy.
+        points: (A, 2) x, y in pixels.
+        strides: (A,) pixels in the cell of each point.
+        labels: (N, M) int64 class ids, padded with -1; M may be 0.
+        boxes: (N, M, 4) xyxy, padded.
+        crowd: (N, M) bool.
+        count: (N,) int64, how many of the M are real.
+        per_object: how many locations answer for an object at most.
+        alpha, beta: the powers of score and overlap.
+        least_quality: see above.
+    """
+
+    if labels.shape[1] == 0:
+        labels = F.pad(labels, (0, 1))
+
+    def one(own: Tensor, objects: Tensor, crowds: Tensor, kinds: Tensor, score: Tensor, guess: Tensor) -> Rows:
+        overlap = pairwise_iou(own, guess)
+        certain = score.t()[kinds.clamp(min=0)].clamp(min=LEAST_SCORE)
+        alignment = certain**alpha * overlap.clamp(min=LEAST_OVERLAP) ** beta
+        allowed = (inside(own, points) | near_center(own, points, 0.5 * strides)) & objects[:, None]
+        chosen = _best_of_each(torch.where(allowed, alignment, -1.0), per_object) & allowed
+        most, index = torch.where(chosen, overlap, -1.0).max(dim=0)
+        positive = most >= 0
+        mine = chosen & (torch.arange(len(own), device=own.device)[:, None] == index)
+        aligned, fit = torch.where(mine, alignment, 0.0), torch.where(mine, overlap, 0.0)
+        share = aligned / aligned.amax(dim=1, keepdim=True).clamp(min=torch.finfo(aligned.dtype).tiny)
+        quality = (share * fit.amax(dim=1, keepdim=True).clamp(min=least_quality)).amax(dim=0)
+        ignored = ~positive & (inside(own, points) & crowds[:, None]).any(dim=0)
+        return positive, ignored, torch.where(positive, index, 0), quality
+
+    with torch.no_grad():
+        positive, ignored, target, quality = image_by_image(
+            one, boxes, crowd, count, labels, scores.float(), predicted.float()
+        )
+    return Alignment(Match(positive, ignored, target), quality)
+
+
+def _best_of_each(values: Tensor, count: int) -> Tensor:
+    """Marks the ``count`` largest values (M, A) of each row; all where there are no more."""
+    places = values.topk(min(count, values.shape[1]), dim=1).indices
+    return torch.zeros_like(values, dtype=torch.bool).scatter(1, places, True)

@@ -1,0 +1,74 @@
+"""How far found points are from the true ones: in pixels, in lengths of the object, and how many are near enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.rows import FoundRows, TrueRows
+from vertebra.tasks.metric import named
+
+Length = Literal["box", "image"]
+
+
+def lengths_of(annotation: KeypointAnnotation, length: Length) -> np.ndarray:
+    """What distances are measured by: the longer side of each object's box, or of the image.
+
+    Returns:
+        (M,) in pixels.
+
+    Raises:
+        ValueError: the annotation does not know the image's size.
+    """
+    if length == "image":
+        if not max(annotation.size):
+            raise ValueError("the length of the image was asked for, but the annotation has no size")
+        return np.full(len(annotation.labels), float(max(annotation.size)))
+    sides: np.ndarray = (annotation.boxes[:, 2:] - annotation.boxes[:, :2]).max(axis=1, initial=0)
+    return sides
+
+
+def distance_metrics(
+    found: Sequence[FoundRows], true: Sequence[TrueRows], points: Sequence[str], share: float
+) -> dict[str, float]:
+    """``pck``, ``nme`` and ``error``, and each by point; see `vertebra.tasks.keypoints.metrics.PointMetric`.
+
+    Args:
+        found, true: the objects of each image.
+        points: names of the points.
+        share: of the length, within which a point is right.
+    """
+    pieces = [_compare(own, real) for own, real in zip(found, true, strict=True)]
+    distance, known, length = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    right = known & (distance <= share * length[:, None])
+    measured = known & np.isfinite(distance)
+    error = np.where(measured, distance, 0)
+    relative = np.where(measured & (length[:, None] > 0), error / np.maximum(length, 1e-9)[:, None], 0)
+    metrics: dict[str, float] = {}
+    for name, values, counted in (("pck", right, known), ("nme", relative, measured), ("error", error, measured)):
+        if counted.any():
+            metrics[name] = float(values.sum() / counted.sum())
+            counts = counted.sum(axis=0)
+            means = values.sum(axis=0) / np.maximum(counts, 1)
+            metrics |= named(name, points, means.tolist(), (counts > 0).tolist())
+    return metrics
+
+
+def _compare(found: FoundRows, true: TrueRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of one image's objects that are to be found: the distance (M, K) of each point, infinite if the object was not found;
+    which points are labelled (M, K); and the lengths (M,)."""
+    points, labels = true.points[true.counted], true.labels[true.counted]
+    known = points[..., 2] > 0
+    distance = np.full(known.shape, np.inf)
+    apart = np.linalg.norm(found.points[:, None] - points[None, ..., :2], axis=-1)
+    mean = (apart * known).sum(axis=-1) / known.sum(axis=-1)
+    mean[found.labels[:, None] != labels[None]] = np.inf
+    for row in np.argsort(-found.scores, kind="stable"):
+        if len(labels) and np.isfinite(mean[row].min()):
+            nearest = int(mean[row].argmin())
+            distance[nearest] = apart[row, nearest]
+            mean[:, nearest] = np.inf
+    return distance, known, true.lengths[true.counted]

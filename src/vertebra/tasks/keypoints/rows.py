@@ -1,0 +1,91 @@
+"""Found and true objects as flat rows of numbers, as metrics hold and gather them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.types import KeypointPrediction
+
+
+@dataclass(frozen=True, eq=False)
+class FoundRows:
+    """The objects found in an image.
+
+    Attributes:
+        points: (F, K, 2) x, y in the image's pixels.
+        scores, labels: (F,).
+    """
+
+    points: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+    @staticmethod
+    def width(points: int) -> int:
+        """Numbers in a row."""
+        return 2 + 2 * points
+
+    @staticmethod
+    def pack(prediction: KeypointPrediction) -> np.ndarray:
+        """(F, width) float32."""
+        return _rows(prediction.scores, prediction.labels, prediction.points)
+
+    @classmethod
+    def unpack(cls, rows: np.ndarray) -> FoundRows:
+        """What was packed, in double precision."""
+        rows = rows.astype(np.float64)
+        return cls(rows[:, 2:].reshape(len(rows), -1, 2), rows[:, 0], rows[:, 1].astype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class TrueRows:
+    """The true objects of an image.
+
+    Attributes:
+        points: (M, K, 3) x, y in the image's pixels and visibility.
+        boxes: (M, 4) xyxy.
+        labels, crowd, areas: (M,).
+        lengths: (M,) what distances are measured by, in pixels.
+    """
+
+    points: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    lengths: np.ndarray
+
+    @staticmethod
+    def width(points: int) -> int:
+        """Numbers in a row."""
+        return 8 + 3 * points
+
+    @staticmethod
+    def pack(annotation: KeypointAnnotation, lengths: np.ndarray) -> np.ndarray:
+        """(M, width) float32."""
+        own = annotation
+        return _rows(own.crowd, own.labels, own.areas, lengths, own.boxes, own.points)
+
+    @classmethod
+    def unpack(cls, rows: np.ndarray) -> TrueRows:
+        """What was packed, in double precision."""
+        rows = rows.astype(np.float64)
+        crowd, labels, areas, lengths = rows[:, :4].T
+        points = rows[:, 8:].reshape(len(rows), -1, 3)
+        return cls(points, rows[:, 4:8], labels.astype(np.int64), crowd > 0, areas, lengths)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """(M,) bool, which objects are to be found: no crowds, and at least one labelled point."""
+        counted: np.ndarray = ~self.crowd & (self.points[..., 2] > 0).any(axis=1)
+        return counted
+
+
+def _rows(*parts: np.ndarray) -> np.ndarray:
+    """Arrays (M, ...) side by side as rows of float32."""
+    count = len(parts[0])
+    flat = [np.asarray(part, dtype=np.float32).reshape(count, int(np.prod(np.shape(part)[1:]))) for part in parts]
+    return np.concatenate(flat, axis=1)
