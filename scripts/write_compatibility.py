@@ -15,8 +15,8 @@ from vertebra.testing.matrix import REPRESENTATIVES, Combination, fit_table
 TARGET = Path(__file__).parents[1] / "docs" / "compatibility.md"
 INTRODUCTION = """# Which part goes on which
 
-Made by `make matrix`, which builds every combination of the parts below without weights ({count} of them, {fitting} fit), and trains
-each that fits for one step; do not edit. One backbone stands for its kind: `vertebra parts backbone` lists them all.
+Made by `make matrix`, which builds every combination of the parts below without weights ({count} of them, {fitting} fit), and
+trains each that fits for one step; do not edit. One backbone stands for its kind: `vertebra parts backbone` lists them all.
 
 A cell tells how many of the {encoders} choices of encoder ({names}) fit between backbone and neck on the left and the
 decoder above: `all`, a number, or `-` for none. What does not fit is refused when the model is built, with the cure.

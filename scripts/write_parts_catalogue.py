@@ -80,7 +80,9 @@ def cost(kind: str, name: str) -> Cost:
             built = part(spec, *labels).eval()
         except JointError:
             continue
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for value in built.parameters():
+            value.requires_grad_(False)
+        with FlopCounterMode(display=False) as counter:
             out = built(features(spec))
         read = getattr(built, "reads", None)
         given = [f"{level.channels} at stride {level.stride}" for level in spec.levels]

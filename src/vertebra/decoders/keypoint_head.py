@@ -55,7 +55,8 @@ class KeypointDecoder(Decoder):
     and of several true objects the largest is learned. In the second way the loss takes the true boxes, jittered in
     training, and `forward` takes the other branch's.
 
-    Subclasses say what they are called (``part``, for messages), how features become `outputs`, `compare` these to the truth, and find the points in them (`locate`).
+    Subclasses say what they are called (``part``, for messages), how features become `outputs`, `compare` these to the
+    truth, and find the points in them (`locate`).
 
     Args:
         on_boxes: which of the two ways; the builder sets it where the branch has ``on``.
