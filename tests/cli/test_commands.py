@@ -48,8 +48,32 @@ def images(scenes: Path) -> Path:
 def test_version_and_help(vertebra_command: Command) -> None:
     assert vertebra_command("--version").out.strip() == vertebra.__version__
     shown = vertebra_command("--help").out
-    for command in ("demo", "train", "eval", "predict", "describe", "parts", "data"):
+    for command in ("demo", "import", "train", "eval", "predict", "describe", "parts", "data"):
         assert command in shown
+
+
+def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    save_file(timm.create_model("resnet10t", num_classes=2).state_dict(), tmp_path / "theirs.safetensors")
+    model = tmp_path / "model.safetensors"
+    ended = vertebra_command("import", "timm:resnet10t", "--weights", tmp_path / "theirs.safetensors", "--out", model)
+    assert ended.code == 0, ended.err
+    assert "branches: classify (2 classes); licence: apache-2.0" in ended.out
+    assert "backbone: " in ended.err and "left over: nothing" in ended.err
+    again = vertebra_command("import", "timm:resnet10t", "--weights", tmp_path / "theirs.safetensors", "--out", model)
+    assert again.code == 2 and "nothing is overwritten" in again.err
+    wrong = vertebra_command("import", "resnet10t", "--out", tmp_path / "other.safetensors")
+    assert wrong.code == 2 and "write LIBRARY:NAME" in wrong.err
+    ended = vertebra_command(
+        "train", "--from", model, "--data", scenes / "animals", "--epochs", 1, "--batch-size", 6, "--image-size", "48x64",
+        "--out", tmp_path / "run", "train.workers=0",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert "start: anew begin branches.classify.decoder.classifier" in ended.err
+    mixed = vertebra_command("train", "--from", model, "--data", scenes / "animals", "--backbone", "resnet18")
+    assert mixed.code == 2 and "--from brings the whole model along" in mixed.err
 
 
 def test_one_line_trains_evaluates_and_predicts(vertebra_command: Command, scenes: Path, tmp_path: Path) -> None:
