@@ -114,9 +114,24 @@ def test_the_backbone_runs_once_and_the_truth_stands_in_for_boxes_in_training() 
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_exports(decoder: str, tmp_path: Path) -> None:
-    check_export(two(decoder), tmp_path)
+def test_three_branches_on_one_detector_export_as_one_file(tmp_path: Path) -> None:
+    model = vertebra.create_model(
+        "resnet10t",
+        branches={
+            "boxes": {"decoder": {"name": "retinanet", "post": {"keep": 12}}, "classes": ["fish", "bird"]},
+            **{
+                name: {
+                    "decoder": {"name": name, **SMALL[name]},
+                    "classes": ["bird"],
+                    "points": ["beak", "tail"],
+                    "on": "boxes",
+                }
+                for name in DECODERS
+            },
+        },
+        image_size=CANVAS,
+    )
+    check_export(model, tmp_path)
 
 
 def test_compiles() -> None:
@@ -152,6 +167,7 @@ def test_is_evaluated_with_the_boxes_that_were_found() -> None:
             boxes=truth.boxes[0].numpy(),
             labels=truth.labels[0].numpy(),
             crowd=np.zeros(2, dtype=bool),
+            areas=np.full(2, 900, dtype=np.float32),
         )
     ]
     rows = torch.tensor([0])

@@ -11,6 +11,7 @@ from vertebra import create_model
 from vertebra.encoders import ENCODERS
 from vertebra.errors import ConfigError, JointError, UnknownName
 from vertebra.necks import NECKS
+from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.testing import made_targets
 
 CLASSES = ["dog", "cat"]
@@ -202,3 +203,18 @@ def test_a_shared_neck_makes_what_is_read() -> None:
 def test_a_wrong_option_of_decoding_is_told_plainly() -> None:
     with pytest.raises(ConfigError, match=r"post: 'post\.iou' must be between 0 and 1, got 2"):
         create_model("resnet10t", decoder={"name": "fcos", "post": {"iou": 2}}, classes=["a"])
+
+
+def test_the_labels_of_points_come_with_the_model() -> None:
+    labels = {
+        "points": ["nose", "l_ear", "r_ear"],
+        "skeleton": [[0, 1]],
+        "flip_pairs": [[1, 2]],
+        "sigmas": [0.1, 0.2, 0.2],
+    }
+    model = create_model("resnet10t", decoder="heatmap", classes=["cat"], labels=labels, image_size=64)
+    assert model.branch("keypoints").labels == KeypointLabels(
+        ("cat",), ("nose", "l_ear", "r_ear"), ((0, 1),), ((1, 2),), (0.1, 0.2, 0.2)
+    )
+    with pytest.raises(ConfigError, match="a keypoints branch needs the names of its points"):
+        create_model("resnet10t", decoder="heatmap", classes=["cat"])

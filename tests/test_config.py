@@ -81,6 +81,40 @@ def test_an_unknown_option_has_its_path_and_the_nearest_name() -> None:
         Config.from_raw({**FLAT, "data": {"train": [{"path": "a", "ration": 1.0}]}})
 
 
+def test_the_labels_of_points_stand_in_a_branch() -> None:
+    pose = {
+        "points": ["nose", "left_ear", "right_ear"],
+        "skeleton": [[0, 1]],
+        "flip_pairs": [[1, 2]],
+        "sigmas": [0.1, 0.1, 0.1],
+    }
+    config = Config.from_raw(
+        {
+            "data": "d",
+            "model": {"backbone": "r", "branches": {"pose": {"task": "keypoints", "decoder": "heatmap", **pose}}},
+        }
+    )
+    assert config.model.branches["pose"].label_fields == pose
+    flat = Config.from_raw({"data": "d", "model": {"backbone": "r", "decoder": "heatmap", **pose}})
+    assert flat.model.branches["keypoints"].label_fields == pose
+    assert Config.from_raw(__import__("yaml").safe_load(flat.to_yaml())) == flat
+
+
+@pytest.mark.parametrize(
+    ("branch", "message"),
+    [
+        ({"decoder": "heatmap", "skelton": [[0, 1]]}, r"option 'model.branches.pose.skelton'.*Did you mean 'skeleton'"),
+        ({"decoder": "heatmap", "skeleton": [0, 1]}, r"'model.branches.pose.skeleton"),
+        ({"decoder": "heatmap", "points": "nose"}, r"'model.branches.pose.points' must be a list, got \"nose\""),
+        ({"decoder": "heatmap", "sigmas": ["a"]}, r"'model.branches.pose.sigmas.0' must be a number, got \"a\""),
+        ({"decoder": "retinanet", "points": ["nose"]}, r"option 'model.branches.pose.points'"),
+    ],
+)
+def test_wrong_labels_of_points_are_told(branch: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config.from_raw({"data": "d", "model": {"backbone": "r", "branches": {"pose": branch}}})
+
+
 def test_overrides_reach_into_parts() -> None:
     raw = override(FLAT, ["train.epochs=3", "model.neck.channels=32", "model.backbone=vgg11"])
     assert raw["train"] == {"epochs": 3}

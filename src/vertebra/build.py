@@ -43,6 +43,7 @@ def create_model(
     classes: Sequence[str] | None = None,
     task: str | None = None,
     exclusive: bool = True,
+    labels: Mapping[str, Any] | None = None,
     branches: Mapping[str, Mapping[str, Any]] | None = None,
     shared: Mapping[str, Part] | None = None,
     image_size: int | Sequence[int] | None = None,
@@ -56,6 +57,7 @@ def create_model(
     Args:
         backbone: a timm model's name, or a mapping with ``name`` and options, or an object (`vertebra.as_backbone`).
         exclusive: softmax over classes (True) or a sigmoid for each (False).
+        labels: what else the task's labels have; for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``.
         shared: ``neck`` and ``encoder`` before the fork.
         image_size: (height, width) of the canvas in pixels, or one number for both; by default 224 where all branches
             classify, else 512.
@@ -72,6 +74,7 @@ def create_model(
     raw.update({name: value for name, value in single.items() if value is not None})
     if not exclusive:
         raw["exclusive"] = False
+    raw.update(labels or {})
     raw = expand_model(raw, "model")
     objects = _take_objects(raw)
     return build(model_config(raw), image_size=image_size, resize=resize, objects=objects)

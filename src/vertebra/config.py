@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
@@ -370,7 +370,7 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
 class _Yaml(yaml.SafeLoader):
     """YAML as its version 1.2 has it, where 1e-3 is a number and ``on`` a word; PyYAML's 1.1 wants 1.0e-3 and reads true."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

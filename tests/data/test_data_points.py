@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vertebra.data.batches import stack_targets
+from vertebra.data.loaders import build_loader
+from vertebra.data.open import open_data
 from vertebra.data.relabel import relabelling
+from vertebra.data.sampler import MixSampler
+from vertebra.data.samples import MixedData, Source, Ticket
 from vertebra.data.transforms import Augment, augment_onto, cut, place
+from vertebra.errors import DataError
 from vertebra.preprocess.plan import Plan
 from vertebra.preprocess.window import Window
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
+from vertebra.tasks.keypoints.targets import KeypointTargets
 
 LABELS = KeypointLabels(("cat", "dog"), ("nose", "left_ear", "right_ear"), flip_pairs=((1, 2),))
 NAMED = {"pose": LABELS}
@@ -62,6 +72,24 @@ def test_turned_both_ways_left_stays_left() -> None:
     np.testing.assert_allclose(found.points[0], [[60, 30, 2], [70, 50, 1], [40, 50, 2]])
     upside = cut(image(), {"pose": two_objects()}, Plan((60, 80)), NAMED, whole(flip=True)).annotations["pose"]
     np.testing.assert_allclose(upside.points[0], [[20, 30, 2], [40, 50, 2], [10, 50, 1]])
+
+
+def test_left_and_right_change_places_only_in_a_mirror_image() -> None:
+    """Upside down is a mirror image too; mirrored and upside down is half a turn, which is none."""
+    for mirror, flip, expected in (
+        (False, True, [[20, 30], [40, 50], [10, 50]]),
+        (True, True, [[60, 30], [70, 50], [40, 50]]),
+    ):
+        found = cut(image(), {"pose": two_objects()}, Plan((60, 80)), NAMED, whole(mirror, flip)).annotations["pose"]
+        np.testing.assert_allclose(found.points[0, :, :2], expected)
+        again = cut(image(), {"pose": found}, Plan((60, 80)), NAMED, whole(mirror, flip)).annotations["pose"]
+        np.testing.assert_allclose(again.points, two_objects().points)
+
+
+def test_areas_and_sizes_follow() -> None:
+    window = Window(0, 0, 60, 80, (30, 80))
+    found = cut(image(), {"pose": two_objects()}, Plan((60, 80)), NAMED, window).annotations["pose"]
+    assert found.areas.tolist() == [400, 100] and found.areas.dtype == np.float32 and found.size == (30, 80)
 
 
 def test_the_drawn_points_stay_on_their_pixels() -> None:
@@ -114,4 +142,44 @@ def test_points_are_found_by_name() -> None:
     found = change(two_objects())
     assert found.labels.tolist() == [0]
     np.testing.assert_allclose(found.points[0], [[75, 40, 2], [0, 0, 0], [70, 50, 2]])
-    assert "cat" in str(notes[0])
+    assert [str(note) for note in notes] == [
+        "1 class of data that branch 'pose' has not was left out: cat",
+        "1 point of branch 'pose' that data has not was not learned from it: tail",
+    ]
+    with pytest.raises(DataError, match=r"data: it has none of the points of branch 'pose' \(noes, tail\)\. .*'nose'"):
+        relabelling(LABELS, KeypointLabels(("dog",), ("noes", "tail")), "pose", "data")
+
+
+def test_a_batch_for_points_and_boxes(tmp_path: Path, draw_image: Callable[..., Path]) -> None:
+    """One file, two branches: each image is loaded once, with targets for both."""
+    names = [f"{number}.png" for number in range(3)]
+    for name in names:
+        draw_image(tmp_path / name)
+    points = [[3, 4, 2, 9, 8, 1], [20, 4, 2, 0, 0, 0], [0] * 6]
+    content = {
+        "images": [{"id": number, "file_name": name, "height": 24, "width": 32} for number, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "cat", "keypoints": ["nose", "tail"]}],
+        "annotations": [
+            {"id": number, "image_id": min(number, 1), "category_id": 1, "bbox": [2, 2, 20, 10], "keypoints": given}
+            for number, given in enumerate(points)
+        ],
+    }
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    index, boxes = (open_data(tmp_path, task, "train") for task in ("keypoints", "detect"))
+    assert index.same_images(boxes) and not index.same_images(boxes.take([0]))
+    both = index.joined(boxes)
+    labels = {"pose": both.labels["keypoints"], "boxes": both.labels["detect"]}
+    data = MixedData([Source(both, {"pose": "keypoints", "boxes": "detect"})], labels, Plan((48, 64)), None)
+    assert len(data) == 3
+    loader = build_loader(data, MixSampler(data, 3, shuffle=False))
+    (batch,) = list(loader)
+    targets = batch.targets["pose"].targets
+    assert isinstance(targets, KeypointTargets) and batch.targets["pose"].rows.tolist() == [0, 1, 2]
+    assert targets.count.tolist() == [1, 1, 0], "the object without points is passed over, the empty image is kept"
+    np.testing.assert_allclose(targets.points[0, 0], [[6, 8, 2], [18, 16, 1]])
+    assert batch.targets["boxes"].targets.count.tolist() == [1, 2, 0]
+    assert [len(truth.labels) for truth in batch.truths["pose"]] == [1, 2, 0]
+    mirrored = MixedData(data.sources, labels, Plan((48, 64)), replace(Augment.preset("none"), mirror=1.0))
+    moved = mirrored[Ticket(0, 0)].targets["pose"].points
+    np.testing.assert_allclose(moved, [[[58, 8, 2], [46, 16, 1]]])

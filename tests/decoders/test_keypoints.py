@@ -185,10 +185,10 @@ def test_which_levels_are_read() -> None:
     assert reading_levels(PYRAMID, on_boxes=False) == (3,)
     assert reading_levels(PYRAMID, on_boxes=True) == (0, 1, 2, 3)
     neck = FeatureSpec((Level(8, 2), Level(8, 4), Level(8, 8), Level(8, 16)))
-    assert reading_levels(neck, on_boxes=False) == (1,)
+    assert reading_levels(neck, on_boxes=False) == (1, 3)
     assert reading_levels(FLAT, on_boxes=True) == (1,)
     deep = FeatureSpec((Level(8, 2), Level(8, 4), Level(9, 32), Level(8, 64)))
-    assert (reading_levels(deep, False), reading_levels(deep, True)) == ((2,), (1, 2))
+    assert (reading_levels(deep, False), reading_levels(deep, True)) == ((3,), (1, 2, 3))
     assert reading_levels(FeatureSpec((Level(8, 64),)), True) == (0,)
     with pytest.raises(JointError, match="feature maps aligned"):
         Heatmap(FeatureSpec((), vector=8), LABELS)

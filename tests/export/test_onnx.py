@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 
 from vertebra import create_model
-from vertebra.parts import names
+from vertebra.parts import find, names
 from vertebra.testing import check_export
 from vertebra.testing.onnx import reorder_ties
+from vertebra.testing.synthetic import made_fields
 
 
 @pytest.mark.parametrize("decoder", names("decoder"))
 def test_every_decoder_exports(decoder: str, tmp_path: Path) -> None:
-    model = create_model("resnet10t", decoder=decoder, classes=["a", "b", "c"], image_size=(64, 96))
+    model = create_model(
+        "resnet10t",
+        decoder=decoder,
+        classes=["a", "b", "c"],
+        image_size=(64, 96),
+        labels=made_fields(find("decoder", decoder).task),
+    )
     check_export(model, tmp_path)
 
 

@@ -12,10 +12,24 @@ from vertebra.geometry.boxes import from_center_size
 from vertebra.losses.distribution import (
     distribution_focal_loss,
     expected_bin,
+    quality_score_loss,
     weighted_distribution_sum,
     weighted_giou_sum,
 )
 from vertebra.losses.objectness import objectness_term, overlap_score_term, squared_iou_term
+
+
+def test_scores_by_hand() -> None:
+    """At logit 0 each entry costs log 2: once where a quality is asked for, 0.75 / 4 where nothing is."""
+    logits = torch.zeros(1, 2, 3, requires_grad=True)
+    positive = torch.tensor([[True, False]])
+    loss = quality_score_loss(logits, torch.tensor([[2, 0]]), torch.tensor([[0.7, 0.9]]), positive)
+    nothing = 0.75 / 4
+    torch.testing.assert_close(loss, math.log(2) * torch.tensor([[1 + 2 * nothing, 3 * nothing]]))
+    loss.sum().backward()
+    assert logits.grad is not None
+    least = nothing / 2
+    torch.testing.assert_close(logits.grad, torch.tensor([[[least, least, -0.2], [least, least, least]]]))
 
 
 def test_the_mean_of_a_distribution_by_hand() -> None:
@@ -101,6 +115,7 @@ def test_losses_are_float32_under_half_precision() -> None:
     boxes = from_center_size(torch.rand(1, 2, 4) + 1)
     logits = torch.randn(1, 2, 4, 5).bfloat16()
     found = [
+        quality_score_loss(logits[..., 0, :], positive.long(), positive.float(), positive).sum(),
         weighted_distribution_sum(logits, boxes, positive.float()),
         weighted_giou_sum(boxes.bfloat16(), boxes, positive.float()),
         objectness_term(logits[..., 0, 0], positive, ~positive).sum,

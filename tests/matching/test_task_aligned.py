@@ -75,14 +75,14 @@ def test_an_object_smaller_than_a_cell_has_the_cell_of_its_centre() -> None:
     )
     assert points[found.match.positive[0]].tolist() == [[20.0, 12.0], [24.0, 8.0]]
     # the coarse cell's box is four times as large, and so overlaps a quarter as much
-    torch.testing.assert_close(found.quality[found.quality > 0], torch.tensor([0.1, 0.1 * 0.25**6]))
+    torch.testing.assert_close(found.quality[found.quality > 0], torch.tensor([0.5, 0.5 * 0.25**6]))
 
 
 def test_an_object_that_every_box_misses_is_learnt_all_the_same() -> None:
     elsewhere = torch.tensor([[[90.0, 90, 99, 99]]]).expand(1, 3, 4)
     scores = torch.tensor([[[0.3, 0.0], [0.6, 0.0], [0.9, 0.0]]])
     found = align(scores, elsewhere, OBJECT, [[0]])
-    torch.testing.assert_close(found.quality, torch.tensor([[0.05, 0.1, 0.0]]))
+    torch.testing.assert_close(found.quality, torch.tensor([[0.25, 0.5, 0.0]]))
     assert align(scores, elsewhere, OBJECT, [[0]], least_quality=0.0).quality.sum() == 0
 
 

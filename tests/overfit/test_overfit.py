@@ -55,6 +55,7 @@ DEFAULT = {
 }
 OWN = {
     "fcos": Way({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
+    "detr": Way({}, 180, 5e-4),
     "deeplabv3": Way({"encoder": "aspp"}, 50, 3e-3, output_stride=8),
     "deeplabv3plus": Way({"encoder": "aspp"}, 60, 3e-3),
     "fcn": Way({}, 50, 3e-3, output_stride=8),
@@ -100,7 +101,8 @@ def build(assets: Path, task: str, decoder: str, way: Way) -> Any:
     backbone: dict[str, Any] = {"name": "mobilenetv2_100", "pretrained": str(assets / WEIGHTS), "frozen_norm": True}
     if way.output_stride is not None:
         backbone["output_stride"] = way.output_stride
-    branch = {"decoder": decoder, "classes": list(labels.classes), "task": task, **way.parts}
+    own = {name: getattr(labels, name) for name in labels.own_fields() if getattr(labels, name)}
+    branch = {"decoder": decoder, "classes": list(labels.classes), "task": task, **own, **way.parts}
     return vertebra.create_model(backbone, branches={"only": branch}, image_size=TASKS[task].size, resize="resize")
 
 

@@ -3,11 +3,13 @@
 from vertebra.backbones.base import Backbone
 from vertebra.backbones.catalogue import Family, families, family_of, list_backbones
 from vertebra.backbones.foreign import WrappedBackbone, as_backbone
+from vertebra.backbones.ssd_vgg import SSDVGG16
 from vertebra.backbones.timm_backbone import TimmBackbone
 from vertebra.backbones.torchvision_mobilenet import TorchvisionMobileNetV3
 from vertebra.backbones.torchvision_mobilenet_v2 import TorchvisionMobileNetV2
 
 BACKBONES: dict[str, type[Backbone]] = {
+    "ssd_vgg16": SSDVGG16,
     "torchvision_mobilenet_v2": TorchvisionMobileNetV2,
     "torchvision_mobilenet_v3_large": TorchvisionMobileNetV3,
     "torchvision_mobilenet_v3_small": TorchvisionMobileNetV3,

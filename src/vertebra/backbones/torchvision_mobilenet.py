@@ -162,7 +162,20 @@ def stages_of(features: Any) -> list[Level]:
 
 
 def published(build: Any, name: str) -> Any:
-    weights = torchvision.models.get_model_weights(build).DEFAULT
+    """The weights that torchvision publishes for a builder, see `download`."""
+    return download(torchvision.models.get_model_weights(build).DEFAULT, name)
+
+
+def download(weights: Any, name: str) -> Any:
+    """A state dict of torchvision's.
+
+    Args:
+        weights: an entry of torchvision's enumerations of weights.
+        name: of the backbone, for the message.
+
+    Raises:
+        WeightsError: it cannot be had.
+    """
     try:
         return weights.get_state_dict(progress=True)
     except Exception as error:  # whatever the download raises, the way out is the same

@@ -112,6 +112,19 @@ class Index:
         name: str = self.images[row].decode()
         return self.root / name
 
+    def same_images(self, other: Index) -> bool:
+        """Whether another index has the same images in the same order."""
+        return self.root == other.root and np.array_equal(self.images, other.images)
+
+    def joined(self, other: Index) -> Index:
+        """The same images with the annotations of the other index too, which are of other tasks."""
+        return replace(
+            self,
+            columns={**self.columns, **other.columns},
+            labels={**self.labels, **other.labels},
+            notes=list(dict.fromkeys([*self.notes, *other.notes])),
+        )
+
     def take(self, rows: np.ndarray | Sequence[int]) -> Index:
         """Some images only, in the given order.
 

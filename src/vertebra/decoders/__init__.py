@@ -23,6 +23,8 @@ from vertebra.decoders.rt_detr import RTDETR
 from vertebra.decoders.segformer import SegFormer
 from vertebra.decoders.semantic_fpn import SemanticFPN
 from vertebra.decoders.simcc import SimCC
+from vertebra.decoders.ssd import SSD
+from vertebra.decoders.ssdlite import SSDLite
 from vertebra.decoders.tood import TOOD
 from vertebra.decoders.unet import UNet
 from vertebra.decoders.unetplusplus import UNetPlusPlus
@@ -49,6 +51,8 @@ DECODERS: dict[str, type[Any]] = {
     "rt_detr": RTDETR,
     "segformer": SegFormer,
     "simcc": SimCC,
+    "ssd": SSD,
+    "ssdlite": SSDLite,
     "tood": TOOD,
     "unet": UNet,
     "unetplusplus": UNetPlusPlus,

@@ -26,6 +26,8 @@ class DetectPost:
         keep: how many boxes of an image come out at most.
         level_candidates: how many boxes of each level of a dense detector go on at most; None: no limit but ``candidates``,
             over all levels. The models of torchvision take 1000 of each.
+        class_candidates: how many boxes of each class of an SSD go on at most; None: no limit but ``candidates``, over all
+            classes. The models of torchvision take 300 or 400 of each.
     """
 
     score_floor: float = 0.01
@@ -33,14 +35,17 @@ class DetectPost:
     candidates: int = 1000
     keep: int = 100
     level_candidates: int | None = None
+    class_candidates: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_floor < 1:
             raise ConfigError(f"'post.score_floor' must be at least 0 and below 1, got {self.score_floor}")
         if not 0 <= self.iou <= 1:
             raise ConfigError(f"'post.iou' must be between 0 and 1, got {self.iou}")
-        if self.level_candidates is not None and self.level_candidates < 1:
-            raise ConfigError(f"'post.level_candidates' must be at least 1, got {self.level_candidates}")
+        for name in ("level_candidates", "class_candidates"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"'post.{name}' must be at least 1, got {value}")
         if not 1 <= self.keep <= self.candidates:
             raise ConfigError(
                 f"'post.keep' must be at least 1 and at most 'post.candidates' ({self.candidates}), got {self.keep}"
@@ -80,8 +85,52 @@ def decode_dense(
             for level in range(count)
         ]
         scores, labels, boxes = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+    return suppress(boxes, scores, labels, frame, post)
+
+
+def decode_classes(probabilities: Tensor, boxes: Tensor, frame: Frame, post: DetectPost) -> DetectDecoded:
+    """The best boxes of each image where the classes of a box share one softmax.
+
+    Args:
+        probabilities: (N, A, classes), without the background.
+        boxes: (N, A, 4) xyxy in canvas pixels; they may reach over the image's edges.
+        frame: boxes are cut to its ``sizes``; what lies outside is dropped.
+        post: the options.
+
+    Returns:
+        D = ``post.keep`` boxes of each image.
+    """
+    count = post.class_candidates or post.candidates
+    scores, rows = F.pad(probabilities.float().transpose(1, 2), (0, count)).topk(count)  # (N, classes, count)
+    classes = scores.shape[1]
+    best, order = scores.flatten(1).topk(min(post.candidates, classes * count))
+    labels = torch.div(order, count, rounding_mode="floor")
+    rows = torch.where(best > 0, rows.flatten(1).gather(1, order), 0)
+    return suppress(_rows(boxes.float(), rows), best, labels, frame, post)
+
+
+def suppress(
+    boxes: Tensor, scores: Tensor, labels: Tensor, frame: Frame, post: DetectPost, *, least_side: float = 0.0
+) -> DetectDecoded:
+    """Cuts candidates to their image, drops the better ones' doubles class by class, and keeps the best.
+
+    Args:
+        boxes: (N, K, 4) xyxy in canvas pixels; K is padded to ``post.keep`` where it is less.
+        scores: (N, K), 0 for padding.
+        labels: (N, K) int64.
+        frame: boxes are cut to its ``sizes``.
+        post: the options.
+        least_side: a box whose width or height is not above this in pixels is dropped.
+
+    Returns:
+        D = ``post.keep`` boxes of each image.
+    """
+    missing = max(0, post.keep - scores.shape[1])
+    if missing:
+        boxes = F.pad(boxes, (0, 0, 0, missing))
+        scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
     boxes = clip_boxes(boxes, frame.sizes)
-    seen = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1) & (scores > post.score_floor)
+    seen = ((boxes[..., 2:] - boxes[..., :2]) > least_side).all(dim=-1) & (scores > post.score_floor)
     keep = nms_mask(boxes, torch.where(seen, scores, 0.0), torch.where(seen, labels, -1), post.iou)
     best, order = torch.where(keep, scores, 0.0).topk(post.keep)
     real = best > 0

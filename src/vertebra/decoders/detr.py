@@ -66,8 +66,8 @@ class DETR(Decoder):
     task: ClassVar[str] = "detect"
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary_classification", "auxiliary_box")
     paper: ClassVar[str] = (
-        "Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872 (differences: half the "
-        "layers, narrower networks and no dropout by default)"
+        "Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872 (differences: one and "
+        "three layers, narrower networks and no dropout by default)"
     )
 
     def __init__(
@@ -77,7 +77,7 @@ class DETR(Decoder):
         *,
         width: int | None = None,
         heads: int = 8,
-        encoder_layers: int = 3,
+        encoder_layers: int = 1,
         layers: int = 3,
         queries: int = 100,
         hidden: int | None = None,

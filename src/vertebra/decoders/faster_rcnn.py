@@ -12,22 +12,21 @@ from torch import Tensor, nn
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.box_head import BoxHead, RegionFeatures
 from vertebra.decoders.detection_head import fitting_width, used_levels
-from vertebra.decoders.detection_post import DetectPost
+from vertebra.decoders.detection_post import DetectPost, suppress
 from vertebra.decoders.region_proposals import ProposalNetwork, ProposalPost, Proposed
 from vertebra.decoders.retinanet import check_anchor_sizes
 from vertebra.features import Features, FeatureSpec, Frame, Regions
 from vertebra.geometry.anchors import level_shapes, sized_shapes
-from vertebra.geometry.box_coding import decode_deltas, encode_deltas
-from vertebra.geometry.boxes import clip_boxes
-from vertebra.geometry.nms import nms_mask
+from vertebra.geometry.box_coding import CODE_WEIGHTS, decode_deltas, encode_deltas
+from vertebra.geometry.points import Spacing
 from vertebra.layers.limits import check_limits
-from vertebra.losses.proposals import region_class_term, sample
+from vertebra.losses.proposals import region_class_term
 from vertebra.losses.term import Term
 from vertebra.matching.iou import Match, match_by_iou, take
+from vertebra.matching.sampling import sample
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 
-CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 POSITIVE_SHARE = 0.25
 DEFAULT_PROPOSALS = ProposalPost(keep=300)
 DEFAULT_POST = DetectPost(score_floor=0.05)
@@ -65,6 +64,8 @@ class FasterRCNN(Decoder):
         octaves: sizes of a cell's anchors, as logarithms (base 2) of multiples of ``anchor_scale``.
         anchor_sizes: for each level the sides of square anchors in pixels, in the place of the two; rounded to whole pixels.
         anchor_offset: where in its cell an anchor's centre lies; 0.5 is the middle, 0 the corner, as torchvision has it.
+        anchor_spacing: how far anchors of neighbouring cells are apart: "stride", or "canvas", the canvas divided by the level's
+            cells and rounded down, as torchvision has it, which on coarse levels may be less.
         aspect_ratios: height / width of the anchors.
         region_levels: how many of the levels, from the finest on, regions are read on; None: all up to stride 32.
         region_size: cells along each side of a region.
@@ -101,6 +102,7 @@ class FasterRCNN(Decoder):
         octaves: tuple[float, ...] = (0.0, 0.5),
         anchor_sizes: list[list[float]] | None = None,
         anchor_offset: float = 0.5,
+        anchor_spacing: Spacing = "stride",
         aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         region_levels: int | None = None,
         region_size: int = 7,
@@ -131,7 +133,7 @@ class FasterRCNN(Decoder):
         else:
             check_anchor_sizes(anchor_sizes, len(self.strides))
             shapes = sized_shapes(anchor_sizes, aspect_ratios)
-        self.network = ProposalNetwork(width, proposal_depth, self.strides, shapes, anchor_offset)
+        self.network = ProposalNetwork(width, proposal_depth, self.strides, shapes, anchor_offset, anchor_spacing)
         self.region_levels = region_levels or max(1, sum(stride <= 32 for stride in self.strides))
         self.regions = RegionFeatures(self.strides[: self.region_levels], region_size, half_pixel)
         widths = hidden if hidden is not None else [4 * width, 4 * width]
@@ -200,17 +202,7 @@ class FasterRCNN(Decoder):
         rows = torch.where(best > 0, order, 0)
         labels = rows % classes
         boxes = outputs.boxes.flatten(1, 2).gather(1, rows[..., None].expand(-1, -1, 4))
-        boxes = clip_boxes(boxes, frame.sizes)
-        seen = ((boxes[..., 2:] - boxes[..., :2]) > 1e-2).all(dim=-1) & (best > self.post.score_floor)
-        keep = nms_mask(boxes, torch.where(seen, best, 0.0), torch.where(seen, labels, -1), self.post.iou)
-        found, places = torch.where(keep, best, 0.0).topk(self.post.keep)
-        real = found > 0
-        return DetectDecoded(
-            boxes=torch.where(real[..., None], boxes.gather(1, places[..., None].expand(-1, -1, 4)), 0.0),
-            scores=found,
-            labels=torch.where(real, labels.gather(1, places), -1),
-            count=real.sum(dim=1),
-        )
+        return suppress(boxes, best, labels, frame, self.post, least_side=1e-2)
 
     def _maps(self, features: Features) -> list[Tensor]:
         return [project(features.maps[index]) for project, index in zip(self.projections, self.indices, strict=True)]

@@ -14,7 +14,7 @@ from vertebra.decoders.detection_post import DEFAULT_POST, DetectPost, decode_de
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Regions
 from vertebra.geometry.box_coding import GREATEST_LOG_SCALE, decode_distances, encode_distances
-from vertebra.geometry.points import level_points
+from vertebra.geometry.points import Spacing, level_points
 from vertebra.losses.detection import centerness_term, focal_term, giou_term
 from vertebra.losses.term import Term
 from vertebra.matching.fcos import match_by_location
@@ -59,6 +59,8 @@ class FCOS(Decoder):
         distance: how distances are made of the raw numbers: "exp", times a learnt factor of each level, as in the paper; or
             "relu", as in its later version and torchvision.
         point_offset: where in its cell a location is; 0.5 is the middle, 0 the corner, as torchvision has it.
+        point_spacing: how far locations of neighbouring cells are apart: "stride", or "canvas", the canvas divided by the level's
+            cells and rounded down, as torchvision has it, which on coarse levels may be less.
         tower_bias: whether the towers' convolutions have biases beside the normalisation, as torchvision has them.
         post: options of decoding.
 
@@ -87,6 +89,7 @@ class FCOS(Decoder):
         center_radius: float = 1.5,
         distance: Literal["exp", "relu"] = "exp",
         point_offset: float = 0.5,
+        point_spacing: Spacing = "stride",
         tower_bias: bool = False,
         post: DetectPost = DEFAULT_POST,
     ) -> None:
@@ -103,7 +106,7 @@ class FCOS(Decoder):
         self.box_prediction = DensePrediction(self.head.width, 1, 4)
         self.centerness_prediction = DensePrediction(self.head.width, 1, 1) if centerness else None
         self.scales = nn.Parameter(torch.ones(len(self.head.strides))) if distance == "exp" else None
-        self.point_offset = point_offset
+        self.point_offset, self.point_spacing = point_offset, point_spacing
 
     def forward(self, features: Features, regions: Regions | None = None) -> FCOSOutputs:
         """Scores, boxes and centerness at every location."""
@@ -144,7 +147,7 @@ class FCOS(Decoder):
     def _predict(self, features: Features) -> tuple[FCOSOutputs, Tensor, Tensor]:
         """The outputs, the points (A, 2) and their levels (A,)."""
         class_maps, box_maps = self.head(features.maps)
-        points, levels = level_points(box_maps, self.head.strides, offset=self.point_offset)
+        points, levels = level_points(box_maps, self.head.strides, offset=self.point_offset, spacing=self.point_spacing)
         logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
         distances = []
         for number, (level, stride) in enumerate(zip(box_maps, self.head.strides, strict=True)):

@@ -21,7 +21,7 @@ from vertebra.losses.term import Term
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.targets import KeypointDecoded, KeypointTargets
 
-COARSEST, FINEST = 32, 4  # strides that are read unless levels are named
+FINEST = 4  # stride that is read unless levels are named
 
 
 class Objects(NamedTuple):
@@ -201,10 +201,11 @@ def _largest(targets: KeypointTargets) -> Tensor:
 
 
 def reading_levels(in_spec: FeatureSpec, on_boxes: bool) -> tuple[int, ...]:
-    """Which levels are read unless they are named: all for boxes, which may be small; for a whole image the finest one of a neck,
-    which knows what is in the deeper ones (all levels have one width then), else the deepest one.
+    """Which levels are read unless they are named: all for boxes, which may be small. For a whole image the deepest one,
+    and with it the finest one of a neck, which knows what is in the deeper ones (all levels have one width then).
 
-    Of several levels of one stride the deepest; none coarser than stride 32 or finer than 4, where there are others.
+    Of several levels of one stride the deepest; none finer than stride 4, where there are others. The deepest one is
+    always read, for there is what an encoder gives.
 
     Raises:
         JointError: there is no level at all.
@@ -212,9 +213,8 @@ def reading_levels(in_spec: FeatureSpec, on_boxes: bool) -> tuple[int, ...]:
     in_spec.require_levels()
     strides = in_spec.strides
     single = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n + 1] != strides[n]]
-    fitting = [n for n in single if strides[n] <= COARSEST] or single[:1]
-    used = [n for n in fitting if strides[n] >= FINEST] or fitting[-1:]
+    used = [n for n in single if strides[n] >= FINEST] or single[-1:]
     if on_boxes:
         return tuple(used)
     mixed = len({in_spec.channels[n] for n in used}) == 1
-    return (used[0] if mixed else fitting[-1],)
+    return tuple(sorted({used[0], used[-1]})) if mixed else (used[-1],)

@@ -17,11 +17,13 @@ from vertebra.geometry.anchors import level_anchors, level_numbers
 from vertebra.geometry.box_coding import decode_deltas
 from vertebra.geometry.boxes import clip_boxes
 from vertebra.geometry.nms import nms_mask
+from vertebra.geometry.points import Spacing
 from vertebra.layers.init import start_conv
 from vertebra.losses.detection import delta_term
-from vertebra.losses.proposals import objectness_term, sample
+from vertebra.losses.proposals import objectness_term
 from vertebra.losses.term import Term
 from vertebra.matching.iou import match_by_iou, take
+from vertebra.matching.sampling import sample
 from vertebra.tasks.detect.targets import DetectTargets
 
 SAMPLES, POSITIVE_SHARE = 256, 0.5
@@ -78,6 +80,7 @@ class ProposalNetwork(nn.Module):
         strides: of the levels.
         shapes: (width, height) of each level's anchors.
         offset: where in its cell an anchor's centre lies.
+        spacing: see `vertebra.geometry.points.cell_steps`.
     """
 
     def __init__(
@@ -87,9 +90,11 @@ class ProposalNetwork(nn.Module):
         strides: Sequence[int],
         shapes: Sequence[Sequence[tuple[float, float]]],
         offset: float,
+        spacing: Spacing = "stride",
     ) -> None:
         super().__init__()
-        self.strides, self.shapes, self.offset = list(strides), shapes, offset
+        self.strides, self.shapes = list(strides), shapes
+        self.offset, self.spacing = offset, spacing
         self.per_cell = len(shapes[0])
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
         for conv in self.convs:
@@ -106,7 +111,7 @@ class ProposalNetwork(nn.Module):
                 level = F.relu(conv(level))
             logits.append(self.objectness(level)[..., 0])
             deltas.append(self.boxes(level))
-        anchors = level_anchors(maps, self.strides, self.shapes, offset=self.offset)
+        anchors = level_anchors(maps, self.strides, self.shapes, offset=self.offset, spacing=self.spacing)
         levels = level_numbers(maps, self.per_cell)
         return Proposed(torch.cat(logits, dim=1), torch.cat(deltas, dim=1).float(), anchors, levels)
 

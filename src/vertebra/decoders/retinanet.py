@@ -15,6 +15,7 @@ from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Regions
 from vertebra.geometry.anchors import level_anchors, level_numbers, level_shapes, octaves_for, sized_shapes
 from vertebra.geometry.box_coding import decode_deltas
+from vertebra.geometry.points import Spacing
 from vertebra.losses.detection import BoxLoss, delta_term, focal_term, giou_term
 from vertebra.losses.term import Term
 from vertebra.matching.iou import match_by_iou, take
@@ -58,6 +59,8 @@ class RetinaNet(Decoder):
         anchor_sizes: for each level the sides of square anchors in pixels, in the place of ``anchor_scale`` and ``octaves``;
             such anchors are rounded to whole pixels, as torchvision has them.
         anchor_offset: where in its cell an anchor's centre lies; 0.5 is the middle, 0 the corner, as torchvision has it.
+        anchor_spacing: how far anchors of neighbouring cells are apart: "stride", or "canvas", the canvas divided by the level's
+            cells and rounded down, as torchvision has it, which on coarse levels may be less.
         aspect_ratios: height / width of the anchors.
         anchors_per_object: how many anchors at least learn from each object, whatever their overlap; the paper has 1.
         box_loss: what a box's error is: "giou" on boxes, "smooth_l1" (beta 1/9) or "l1" on coded boxes.
@@ -86,6 +89,7 @@ class RetinaNet(Decoder):
         octaves: tuple[float, ...] | None = None,
         anchor_sizes: list[list[float]] | None = None,
         anchor_offset: float = 0.5,
+        anchor_spacing: Spacing = "stride",
         aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         anchors_per_object: int = 9,
         box_loss: BoxLoss = "giou",
@@ -99,7 +103,7 @@ class RetinaNet(Decoder):
             raise ConfigError(
                 "'anchor_scale' and 'aspect_ratios' must be above 0, 'octaves' must name at least one size"
             )
-        self.anchor_offset = anchor_offset
+        self.anchor_offset, self.anchor_spacing = anchor_offset, anchor_spacing
         if anchor_sizes is None:
             self.shapes = level_shapes(
                 self.head.strides, scale=anchor_scale, octaves=sizes, aspect_ratios=aspect_ratios
@@ -141,7 +145,8 @@ class RetinaNet(Decoder):
     def _predict(self, features: Features) -> tuple[RetinaNetOutputs, Tensor, Tensor]:
         """The outputs, the coded boxes (N, A, 4) and the anchors (A, 4)."""
         class_maps, box_maps = self.head(features.maps)
-        anchors = level_anchors(box_maps, self.head.strides, self.shapes, offset=self.anchor_offset)
+        placed: dict[str, Any] = {"offset": self.anchor_offset, "spacing": self.anchor_spacing}
+        anchors = level_anchors(box_maps, self.head.strides, self.shapes, **placed)
         logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
         deltas = torch.cat([self.box_prediction(level) for level in box_maps], dim=1).float()
         levels = level_numbers(box_maps, self.per_cell)

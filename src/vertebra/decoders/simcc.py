@@ -39,8 +39,8 @@ class SimCC(KeypointDecoder):
         in_spec: the features that come in.
         labels: the classes and points.
         on_boxes: read another branch's boxes; set by itself where the branch has ``on``.
-        levels: indices of the levels that are read; None: for a whole image the finest of a neck, else the deepest; all of
-            strides 4 to 32 for boxes.
+        levels: indices of the levels that are read; None: for a whole image the deepest, and with a neck the finest too; for
+            boxes all from stride 4.
         channels: width of the convolutions; None fits the backbone (64 to 256).
         depth: convolutions before the classifications.
         split: bins in each cell of the area.

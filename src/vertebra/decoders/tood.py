@@ -16,15 +16,19 @@ from vertebra.features import Features, FeatureSpec, Frame, Regions
 from vertebra.geometry.box_coding import decode_distances, encode_distances
 from vertebra.geometry.points import level_points
 from vertebra.layers.limits import check_limits
-from vertebra.losses.distribution import expected_bin, weighted_distribution_sum, weighted_giou_sum
-from vertebra.losses.queries import varifocal_loss
+from vertebra.losses.distribution import (
+    expected_bin,
+    quality_score_loss,
+    weighted_distribution_sum,
+    weighted_giou_sum,
+)
 from vertebra.losses.term import Term
 from vertebra.matching.iou import take
 from vertebra.matching.task_aligned import match_by_alignment
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 
-START = 2.0  # how far from its location each side of a box starts, in strides: a box of four strides, as an anchor has
+START = 1.0  # how far from its location each side of a box starts, in strides
 BOX_WEIGHT, DISTRIBUTION_WEIGHT = 2.5, 0.5
 
 
@@ -46,10 +50,12 @@ class TOOD(Decoder):
     """Finds objects without anchors, and learns each at the places that already do best by its class and its box together, so
     that a high score means a box that fits. The distance to each side is predicted as a distribution over bins.
 
-    Differences from the paper: plain towers for classes and boxes in the place of the task-aligned head, classes learn
-    by the varifocal loss and boxes as distributions too, all three as in PP-YOLOE and much as in YOLOv8; levels share
-    their towers, which normalise by groups; boxes start at four strides on a side, so that the task-aligned matching
-    works from the first step on, without epochs of another one; objects smaller than a cell have locations, too.
+    Differences from the paper: plain towers for classes and boxes in the place of the task-aligned head, and boxes as
+    distributions, as in PP-YOLOE and much as in YOLOv8; levels share their towers, which normalise by groups; boxes
+    start at two strides on a side, so that the task-aligned matching works from the first step on, without epochs of
+    another one before; objects smaller than a cell have locations, too; and the best location of each object is asked
+    for a score of one half at least, and weighs as much in the scores whatever it is asked for, so that small and rare
+    objects are learnt within a few epochs.
 
     Args:
         in_spec: the features that come in.
@@ -64,6 +70,7 @@ class TOOD(Decoder):
         locations: how many locations answer for an object at most.
         alpha: power of the score in the choice of these locations.
         beta: power of the overlap in the choice of these locations.
+        least_quality: what the best location of an object is asked for at least, as a score; the paper has 0.
         post: options of decoding.
 
     Raises:
@@ -75,8 +82,8 @@ class TOOD(Decoder):
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "distribution")
     paper: ClassVar[str] = (
         "Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, arXiv 2108.07755; distributions: Li et "
-        "al., Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388; plain towers and weights of the losses: Xu et "
-        "al., PP-YOLOE, 2022, arXiv 2203.16250"
+        "al., Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388; plain towers and the weights of the box losses: "
+        "Xu et al., PP-YOLOE, 2022, arXiv 2203.16250"
     )
 
     def __init__(
@@ -93,6 +100,7 @@ class TOOD(Decoder):
         locations: int = 13,
         alpha: float = 1.0,
         beta: float = 6.0,
+        least_quality: float = 0.5,
         post: DetectPost = DEFAULT_POST,
     ) -> None:
         super().__init__(in_spec, labels)
@@ -100,6 +108,7 @@ class TOOD(Decoder):
         check_limits("decoder 'tood'", least=1, locations=locations)
         check_limits("decoder 'tood'", least=0.05, bin_width=bin_width)
         check_limits("decoder 'tood'", least=0, alpha=alpha, beta=beta)
+        check_limits("decoder 'tood'", least=0, most=1, least_quality=least_quality)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
         self.reads = tuple(self.head.indices)
         self.bins = bins
@@ -107,6 +116,7 @@ class TOOD(Decoder):
         self.locations = locations
         self.alpha = alpha
         self.beta = beta
+        self.least_quality = least_quality
         self.post = post
         self.class_prediction = DensePrediction(self.head.width, 1, labels.class_count, bias=PRIOR_LOGIT)
         self.box_prediction = DensePrediction(self.head.width, 4, bins)
@@ -120,8 +130,8 @@ class TOOD(Decoder):
         return self._predict(features)[0]
 
     def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, Term], TOODOutputs]:
-        """Varifocal loss of all locations that are not ignored; GIoU and distribution of those that answer for an object,
-        weighted by how well. All are counted by these weights."""
+        """Scores of all locations that are not ignored; GIoU and distribution of those that answer for an object, weighted by
+        how sure they are to be. All are counted by these weights."""
         outputs, sides, points, strides = self._predict(features)
         match, quality = match_by_alignment(
             outputs.class_logits.detach().float().sigmoid(),
@@ -135,9 +145,10 @@ class TOOD(Decoder):
             per_object=self.locations,
             alpha=self.alpha,
             beta=self.beta,
+            least_quality=self.least_quality,
         )
         labels, truth = take(targets.labels, match), take(targets.boxes, match)
-        score = varifocal_loss(outputs.class_logits, labels, quality, match.positive)
+        score = quality_score_loss(outputs.class_logits, labels, quality, match.positive)
         distances = encode_distances(truth, points) / (self.bin_width * strides[:, None])
         count = quality.sum()
         terms = {

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detection_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detection_post import DEFAULT_POST, DetectPost, decode_dense
-from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Regions
 from vertebra.geometry.box_coding import decode_deltas
 from vertebra.geometry.giou import paired_iou
 from vertebra.geometry.points import level_points
+from vertebra.layers.limits import check_limits
 from vertebra.losses.detection import delta_term
 from vertebra.losses.objectness import objectness_term, overlap_score_term, squared_iou_term
 from vertebra.losses.term import Term
@@ -88,12 +88,9 @@ class YOLOX(Decoder):
         post: DetectPost = DEFAULT_POST,
     ) -> None:
         super().__init__(in_spec, labels)
-        if center_radius < 0.5:
-            raise ConfigError(
-                f"'center_radius' must be 0.5 or more, so that each object has a location, got {center_radius}"
-            )
-        if locations < 1:
-            raise ConfigError(f"'locations' must be 1 or more, got {locations}")
+        # within half a stride of any object's centre lies the middle of a cell
+        check_limits("decoder 'yolox'", least=0.5, center_radius=center_radius)
+        check_limits("decoder 'yolox'", least=1, locations=locations)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
         self.reads = tuple(self.head.indices)
         self.center_radius = center_radius

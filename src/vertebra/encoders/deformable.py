@@ -99,7 +99,10 @@ class DeformableEncoder(nn.Module):
             cells = layer(cells, position, reference.expand(cells.shape[0], -1, -1, -1), shapes, hidden)
         related = torch.split(cells.transpose(1, 2), [rows * columns for rows, columns in shapes], dim=2)
         # contiguous: of a transposed map a convolution would ask how its strides divide, and so freeze the width
-        own = [level.unflatten(2, shape).contiguous() for level, shape in zip(related, shapes, strict=True)]
+        own = [
+            level.reshape(level.shape[0], self.width, *shape).contiguous()
+            for level, shape in zip(related, shapes, strict=True)
+        ]
         return features.with_maps([*features.maps[: self.first], *own])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vertebra.geometry.points import cell_points
+from vertebra.geometry.points import Spacing, cell_points, cell_steps
 
 SPREAD_OCTAVES = (-2 / 3, 0.0, 2 / 3)
 
@@ -77,6 +77,7 @@ def level_anchors(
     shapes: Sequence[Sequence[tuple[float, float]]],
     *,
     offset: float = 0.5,
+    spacing: Spacing = "stride",
 ) -> Tensor:
     """The anchors of several maps: finest map first, row by row, the anchors of a cell beside each other.
 
@@ -85,16 +86,17 @@ def level_anchors(
         strides: pixels per cell of each.
         shapes: (width, height) of each level's anchors, see `level_shapes`.
         offset: where in its cell an anchor's centre lies; 0.5 is the middle.
+        spacing: see `vertebra.geometry.points.cell_steps`.
 
     Returns:
         (A, 4) float32 xyxy in pixels; anchors may reach over the image's edges.
     """
     anchors = []
-    for feature, stride, own in zip(maps, strides, shapes, strict=True):
+    for feature, step, own in zip(maps, cell_steps(maps, strides, spacing), shapes, strict=True):
         height, width = feature.shape[-2:]
         sides = torch.tensor(own, dtype=torch.float32, device=feature.device)
         corners = torch.cat([-0.5 * sides, 0.5 * sides], dim=-1)
-        points = cell_points(height, width, stride, offset=offset, device=feature.device)
+        points = cell_points(height, width, step, offset=offset, device=feature.device)
         anchors.append((points.repeat(1, 2)[:, None] + corners).reshape(-1, 4))
     return torch.cat(anchors)
 

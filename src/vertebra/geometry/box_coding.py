@@ -10,6 +10,8 @@ from torch import Tensor
 from vertebra.geometry.boxes import from_center_size, to_center_size
 
 GREATEST_LOG_SCALE = math.log(1000 / 16)
+CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+"""What SSD and Faster R-CNN multiply coded boxes by, so that what is learnt is about as large as logits are."""
 
 
 def encode_deltas(boxes: Tensor, anchors: Tensor) -> Tensor:

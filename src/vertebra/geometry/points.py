@@ -3,41 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+Spacing = Literal["stride", "canvas"]
 
-def cell_points(height: int, width: int, stride: int, *, offset: float = 0.5, device: torch.device) -> Tensor:
+
+def cell_steps(maps: Sequence[Tensor], strides: Sequence[int], spacing: Spacing) -> list[tuple[int, int]]:
+    """How far apart the points of neighbouring cells are, on each map.
+
+    Args:
+        maps: (N, channels, height, width) each, finest first; only their sizes are read.
+        strides: pixels per cell of each.
+        spacing: "stride"; or "canvas", the canvas that the finest map covers divided by the map's cells and rounded down, as
+            torchvision has it: on a map whose last cells lie partly beyond the canvas that is less than the stride.
+
+    Returns:
+        (down, across) in pixels for each map.
+    """
+    if spacing == "stride":
+        return [(stride, stride) for stride in strides]
+    height, width = (side * strides[0] for side in maps[0].shape[-2:])
+    return [(height // own.shape[-2], width // own.shape[-1]) for own in maps]
+
+
+def cell_points(
+    height: int, width: int, stride: int | tuple[int, int], *, offset: float = 0.5, device: torch.device
+) -> Tensor:
     """One point for each cell of a map, row by row.
 
     Args:
         height, width: cells of the map.
-        stride: pixels per cell.
+        stride: pixels per cell, or (down, across) where they differ.
         offset: where in its cell the point lies: 0.5 is the middle, 0 the top-left corner.
 
     Returns:
         (height * width, 2) float32 x, y in pixels.
     """
-    x = (torch.arange(width, device=device, dtype=torch.float32) + offset) * stride
-    y = (torch.arange(height, device=device, dtype=torch.float32) + offset) * stride
+    down, across = stride if isinstance(stride, tuple) else (stride, stride)
+    x = (torch.arange(width, device=device, dtype=torch.float32) + offset) * across
+    y = (torch.arange(height, device=device, dtype=torch.float32) + offset) * down
     return torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1).reshape(-1, 2)
 
 
-def level_points(maps: Sequence[Tensor], strides: Sequence[int], *, offset: float = 0.5) -> tuple[Tensor, Tensor]:
+def level_points(
+    maps: Sequence[Tensor], strides: Sequence[int], *, offset: float = 0.5, spacing: Spacing = "stride"
+) -> tuple[Tensor, Tensor]:
     """A point in each cell of several maps, finest map first.
 
     Args:
         maps: (N, channels, height, width) each; only their shapes are read.
         strides: pixels per cell of each.
         offset: see `cell_points`.
+        spacing: see `cell_steps`.
 
     Returns:
         (A, 2) float32 x, y in pixels, and (A,) int64 the level of each point.
     """
     points, levels = [], []
-    for level, (feature, stride) in enumerate(zip(maps, strides, strict=True)):
-        found = cell_points(feature.shape[-2], feature.shape[-1], stride, offset=offset, device=feature.device)
+    for level, (feature, step) in enumerate(zip(maps, cell_steps(maps, strides, spacing), strict=True)):
+        found = cell_points(feature.shape[-2], feature.shape[-1], step, offset=offset, device=feature.device)
         points.append(found)
         levels.append(torch.full_like(found[:, 0], level, dtype=torch.int64))
     return torch.cat(points), torch.cat(levels)

@@ -58,7 +58,15 @@ def giou_term(boxes: Tensor, truth: Tensor, positive: Tensor) -> Term:
     return Term(torch.where(positive, loss, 0).sum(), positives(positive))
 
 
-def delta_term(deltas: Tensor, anchors: Tensor, truth: Tensor, positive: Tensor, *, beta: float) -> Term:
+def delta_term(
+    deltas: Tensor,
+    anchors: Tensor,
+    truth: Tensor,
+    positive: Tensor,
+    *,
+    beta: float,
+    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+) -> Term:
     """Smooth L1 loss of the positive anchors' coded boxes, summed over the four numbers.
 
     Girshick, Fast R-CNN, ICCV 2015, arXiv 1504.08083.
@@ -69,9 +77,11 @@ def delta_term(deltas: Tensor, anchors: Tensor, truth: Tensor, positive: Tensor,
         truth: (N, A, 4) xyxy; read where positive only.
         positive: (N, A) bool.
         beta: where the square turns into the absolute value; 0 is the L1 loss.
+        weights: what the true coded boxes are multiplied by, as ``deltas`` are.
     """
     mask = positive[..., None]
     wanted = encode_deltas(torch.where(mask, truth.float(), anchors), anchors)
+    wanted = wanted * wanted.new_tensor(weights)
     loss = F.smooth_l1_loss(deltas.float(), wanted, reduction="none", beta=beta)
     return Term(torch.where(mask, loss, 0).sum(), positives(positive))
 

@@ -1,10 +1,39 @@
-"""Losses of boxes whose sides are predicted as distributions, weighted by how well a location is to know its object."""
+"""Losses of scores that tell how well a box fits, and of boxes whose sides are predicted as distributions."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
+
+
+def quality_score_loss(
+    class_logits: Tensor, labels: Tensor, quality: Tensor, positive: Tensor, *, alpha: float = 0.75, gamma: float = 2.0
+) -> Tensor:
+    """Binary cross-entropy: the score of the right class is to be the quality, all other scores are to be 0.
+
+    What is to be 0 weighs the less the nearer it is, as in the varifocal loss (Zhang et al., VarifocalNet, CVPR 2021,
+    arXiv 2008.13367). What is not weighs 1, and not as much as it is to be: objects whose boxes do not fit yet, small
+    and rare ones, would hardly be learnt.
+
+    Args:
+        class_logits: (N, A, classes).
+        labels: (N, A) int64; read where positive only.
+        quality: (N, A) in 0..1, without gradient.
+        positive: (N, A) bool.
+        alpha: weight of what is to be 0.
+        gamma: how much easy ones of these are weighted down.
+
+    Returns:
+        (N, A) float32, summed over classes.
+    """
+    logits = class_logits.float()
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    own = (labels[..., None] == classes) & positive[..., None]
+    wanted = torch.where(own, quality[..., None].float(), 0.0)
+    weight = torch.where(own, 1.0, alpha * logits.detach().sigmoid() ** gamma)
+    return F.binary_cross_entropy_with_logits(logits, wanted, weight=weight, reduction="none").sum(dim=-1)
 
 
 def expected_bin(logits: Tensor) -> Tensor:

@@ -7,41 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vertebra.losses.term import Term
-from vertebra.matching.iou import Match
-
-
-def sample(match: Match, count: int, share: float, draw: bool) -> tuple[Tensor, Tensor]:
-    """Some of the candidates of each image: at most ``share`` of ``count`` positive ones, the rest negative ones.
-
-    Ren et al., Faster R-CNN, NeurIPS 2015, arXiv 1506.01497, section 3.1.3.
-
-    Args:
-        match: over A candidates.
-        count: how many of an image at most.
-        share: largest part of them that is positive.
-        draw: at random; otherwise the first ones.
-
-    Returns:
-        (N, A) bool each: which positive ones are in the sample, and which candidates are at all.
-    """
-    positive, negative = match.positive, ~match.positive & ~match.ignored
-    order = torch.rand(positive.shape, device=positive.device) if draw else _descending(positive)
-    chosen = _first(positive, order, int(count * share))
-    rest = count - chosen.sum(dim=1, keepdim=True)
-    counted = chosen | _first(negative, order, rest)
-    return chosen, counted
-
-
-def _descending(like: Tensor) -> Tensor:
-    """(N, A) from 1 down, so that the first candidates come first."""
-    places = torch.arange(like.shape[1], device=like.device)
-    return (1 - places / max(1, like.shape[1])).expand(like.shape)
-
-
-def _first(mask: Tensor, order: Tensor, count: int | Tensor) -> Tensor:
-    """Those of ``mask`` (N, A) that are among the ``count`` largest of ``order`` in it."""
-    rank = torch.where(mask, order, -1.0).argsort(dim=1, descending=True).argsort(dim=1)
-    return mask & (rank < count)
 
 
 def objectness_term(logits: Tensor, positive: Tensor, counted: Tensor) -> Term:

@@ -42,7 +42,7 @@ def match_by_alignment(
     per_object: int = 13,
     alpha: float = 1.0,
     beta: float = 6.0,
-    least_quality: float = 0.1,
+    least_quality: float = 0.5,
 ) -> Alignment:
     """Matches each object to the locations in it that do best by it, in class and in box together.
 

@@ -4,7 +4,8 @@ from vertebra.necks.bifpn import BiFPN
 from vertebra.necks.fpn import FPN
 from vertebra.necks.pafpn import PAFPN
 from vertebra.necks.simple_pyramid import SimplePyramid
+from vertebra.necks.ssd_extra import SSDExtra
 
-NECKS = {"bifpn": BiFPN, "fpn": FPN, "pafpn": PAFPN, "simple_pyramid": SimplePyramid}
+NECKS = {"bifpn": BiFPN, "fpn": FPN, "pafpn": PAFPN, "simple_pyramid": SimplePyramid, "ssd_extra": SSDExtra}
 
-__all__ = ["BiFPN", "FPN", "NECKS", "PAFPN", "SimplePyramid"]
+__all__ = ["BiFPN", "FPN", "NECKS", "PAFPN", "SSDExtra", "SimplePyramid"]

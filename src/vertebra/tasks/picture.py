@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -142,4 +143,37 @@ def with_strip(picture: Image.Image, height: int) -> Image.Image:
     """The picture with a dark strip below it."""
     whole = Image.new("RGB", (picture.width, picture.height + height), STRIP)
     whole.paste(picture, (0, 0))
+    return whole
+
+
+def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Colour]], most: int = 12) -> Image.Image:
+    """The picture with a legend below it: a patch of each entry's colour and its text.
+
+    Args:
+        entries: what is shown; without any the picture stays as it is.
+        most: entries beyond so many are only counted.
+    """
+    if not entries:
+        return picture
+    size = text_size(picture)
+    margin, row = max(4, size // 2), round(size * 1.6)
+    placed: list[tuple[int, int, str, Colour | None]] = []
+    left, line = margin, 0
+    for text, own in entries[:most]:
+        text = fit_text(text, size, max(1, picture.width - 2 * margin - row))
+        width = row + text_width(text, size) + margin
+        if left > margin and left + width > picture.width:
+            left, line = margin, line + 1
+        placed.append((left, line, text, own))
+        left += width
+    rest = len(entries) - len(placed)
+    if rest:
+        placed.append((margin, line + 1, f"and {rest} more", None))
+    whole = with_strip(picture, (placed[-1][1] + 1) * row + margin)
+    draw = ImageDraw.Draw(whole)
+    for left, line, text, fill in placed:
+        middle = picture.height + margin / 2 + row * (line + 0.5)
+        if fill is not None:
+            draw.rectangle((left, middle - size * 0.4, left + size * 0.8, middle + size * 0.4), fill=fill)
+        write(draw, (left + (size * 1.2 if fill is not None else 0), middle), text, size, BRIGHT)
     return whole

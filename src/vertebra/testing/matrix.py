@@ -14,6 +14,7 @@ from vertebra.config import task_of
 from vertebra.errors import JointError
 from vertebra.model import VisionModel
 from vertebra.parts import names
+from vertebra.testing.synthetic import made_fields
 
 # one small model of each kind of body: residual, plain, inverted residual, dense, modern convolution, windows, patches
 REPRESENTATIVES = (
@@ -78,13 +79,15 @@ def assemble(combination: Combination, backbone: Any, classes: int = 3) -> Visio
     """
     from vertebra.config import model_config
 
+    task = task_of(combination.decoder)
     raw = {
         "backbone": combination.backbone,
         "decoder": combination.decoder,
         "neck": combination.neck,
         "encoder": combination.encoder,
         "classes": [f"c{index}" for index in range(classes)],
-        "task": task_of(combination.decoder),
+        "task": task,
+        **made_fields(task),
     }
     config = model_config({name: value for name, value in raw.items() if value is not None})
     return build(config, image_size=backbone.fixed_size or 64, objects={"backbone": backbone})

@@ -32,6 +32,12 @@ def made_labels(task: str, classes: int = 3, exclusive: bool = True) -> LabelSpe
     return get_task(task).data.made_labels([f"c{index}" for index in range(classes)], exclusive)
 
 
+def made_fields(task: str) -> dict[str, Any]:
+    """What a branch's config says of the labels of `made_labels` besides the classes."""
+    labels = made_labels(task)
+    return {name: getattr(labels, name) for name in labels.own_fields() if getattr(labels, name)}
+
+
 def made_targets(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Any:
     """Targets of the labels' task: random classes and masks; for detect and keypoints two boxes in each image but the
     last, which has none if there are several, with random points inside."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from vertebra.config import BranchConfig, Config, SourceConfig
+from vertebra.config import Config, SourceConfig
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import Source
@@ -54,26 +54,25 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
     opened = Opened()
     tasks = branch_tasks(config)
     for source in getattr(config.data, split) if sources is None else sources:
-        for names in _by_labels(source, config.model.branches):
-            opened.sources.append(_open(source, names, tasks, config, split, opened))
+        own: list[Source] = []
+        for name in source.branches or list(config.model.branches):
+            index = _open(source, name, tasks[name], config, split)
+            opened.labels.setdefault(name, index.labels[tasks[name]])
+            opened.notes += [f"{source.path}: {note}" for note in index.notes]
+            _add(own, index, name, tasks[name], source.ratio)
+        opened.sources += own
     if not opened.sources:
         raise ConfigError(f"data.{split}: no data set is given")
+    opened.notes = list(dict.fromkeys(opened.notes))
     return opened
 
 
-def _by_labels(source: SourceConfig, branches: Mapping[str, BranchConfig]) -> list[list[str]]:
-    """The branches of a source, one by one: each reads the same files with the eyes of its own task."""
-    return [[name] for name in source.branches or list(branches)]
-
-
-def _open(
-    source: SourceConfig, names: list[str], tasks: Mapping[str, str], config: Config, split: str, opened: Opened
-) -> Source:
-    name = names[0]
+def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
+    """A source as a branch sees it: the same files with the eyes of its own task."""
     branch = config.model.branches[name]
-    index: Index = open_data(
+    index = open_data(
         Path(source.path),
-        tasks[name],
+        task,
         source.split or split,
         format=source.format,
         classes=branch.classes,
@@ -83,9 +82,16 @@ def _open(
     )
     if not len(index):
         raise DataError(f"{source.path}: no image in split '{source.split or split}'")
-    opened.labels.setdefault(name, index.labels[tasks[name]])
-    opened.notes += [f"{source.path}: {note}" for note in index.notes]
-    return Source(index=index, branches={name: tasks[name]}, ratio=source.ratio)
+    return index
+
+
+def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:
+    """Adds what a branch sees of a data set: to the same images of another task, so that each is loaded once for both."""
+    for place, other in enumerate(sources):
+        if task not in other.index.columns and other.index.same_images(index):
+            sources[place] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)
+            return
+    sources.append(Source(index, {branch: task}, ratio))
 
 
 def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, looked_at: int = 32) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,7 +189,7 @@ def test_two_categories_of_one_name_are_one_class(coco: Make) -> None:
     assert index.labels["detect"].classes == ("dog",) and boxes_of(index).labels.tolist() == [0, 0]
 
 
-def test_a_hundred_thousand_boxes_open_in_about_a_second(tmp_path: Path) -> None:
+def test_a_hundred_thousand_boxes_open_as_columns(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     images = [{"id": i, "file_name": f"{i:06}.jpg", "height": 480, "width": 640} for i in range(2000)]
     for entry in images:
@@ -204,11 +203,9 @@ def test_a_hundred_thousand_boxes_open_in_about_a_second(tmp_path: Path) -> None
     categories = [{"id": i, "name": f"c{i}"} for i in range(80)]
     path = tmp_path / "large.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    started = time.perf_counter()
     index = open_data(path, "detect", "train")
-    seconds = time.perf_counter() - started
     assert len(index) == 1600 and 78_000 < len(boxes_of(index).boxes) < 82_000
-    assert seconds < 5, f"{seconds:.1f} s"
+    assert boxes_of(index).boxes.dtype == np.float32
 
 
 def test_real_people(assets: Path) -> None:

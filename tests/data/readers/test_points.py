@@ -12,6 +12,7 @@ import pytest
 
 from vertebra.data.checks import check_data
 from vertebra.data.open import detect_format, open_data
+from vertebra.data.readers.points import boxes_around
 from vertebra.data.splits import divide_runs
 from vertebra.errors import DataError
 
@@ -52,16 +53,69 @@ def test_coco(tmp_path: Path, draw_image: Draw) -> None:
     assert labels.skeleton == ((0, 1),) and labels.flip_pairs == ((0, 1),)
     annotation = index.columns["keypoints"].get(0, (24, 32))
     np.testing.assert_allclose(annotation.points[0], [[3, 4, 2], [9, 8, 1]])
-    assert annotation.crowd.tolist() == [False, True, True] and annotation.areas.tolist() == [90, 90, 90]
+    assert annotation.crowd.tolist() == [False, False, True] and annotation.areas.tolist() == [90, 90, 90]
+    assert annotation.known.tolist() == [True, False, False] and annotation.size == (24, 32)
     assert annotation.boxes[0].tolist() == [1, 1, 21, 11]
     assert len(index.columns["keypoints"].get(1, (24, 32)).labels) == 0
     assert any("left_eye and right_eye" in str(note) for note in index.notes)
     assert len(open_data(path, "detect", "train").columns["detect"].get(0, (24, 32)).labels) == 4, "one file, two tasks"
 
 
+def test_what_coco_leaves_out_is_made_up_and_told(tmp_path: Path, draw_image: Draw) -> None:
+    """Objects without box, area or points, and wrong counts."""
+    path = coco_file(
+        tmp_path,
+        draw_image,
+        [
+            {"keypoints": [10, 4, 2, 20, 8, 1], "area": None, "bbox": None, "num_keypoints": 2},
+            {"keypoints": [3, 4, 2, 0, 0, 0], "bbox": [1, 1, 0, 0], "area": 0, "num_keypoints": 2},
+            {"keypoints": [0] * 6, "num_keypoints": 0, "area": 12.5},
+            {"num_keypoints": 1},
+        ],
+    )
+    index = open_data(path, "keypoints", "train")
+    annotation = index.columns["keypoints"].get(0, (24, 32))
+    np.testing.assert_allclose(annotation.boxes[:2], [[9, 3, 21, 9], [0, 0, 9, 10]], atol=1e-5)
+    np.testing.assert_allclose(annotation.areas, [0.53 * 12 * 6, 0.53 * 12 * 12, 12.5, 90], rtol=1e-5)
+    notes = [str(note) for note in index.notes]
+    assert "2 objects without a labelled point were passed over: a.png" in notes
+    assert "2 objects with a num_keypoints that is wrong were counted anew: a.png" in notes
+    report = check_data(path, "keypoints", split="train")
+    assert {"2 objects without a labelled point were passed over: a.png"} <= {
+        finding.message for finding in report.splits["train"].findings
+    }
+
+
+def test_a_damaged_skeleton_hurts_points_only(tmp_path: Path, draw_image: Draw) -> None:
+    for skeleton, message in (
+        ([[0, 1]], r"speak of point -1.*\(in the file from 1\)"),
+        ([[1]], "a 'skeleton' must be a list"),
+    ):
+        path = coco_file(tmp_path, draw_image, [{"keypoints": [3, 4, 2, 9, 8, 1]}], skeleton=skeleton)
+        with pytest.raises(DataError, match=message):
+            open_data(path, "keypoints", "train")
+        assert len(open_data(path, "detect", "train")) == 2
+
+
+def test_boxes_around_points() -> None:
+    points = np.array(
+        [
+            [[10, 10, 2], [30, 20, 1], [99, 99, 0]],
+            [[50, 50, 2], [0, 0, 0], [0, 0, 0]],
+            [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
+        ],
+        dtype=np.float32,
+    )
+    np.testing.assert_allclose(boxes_around(points), [[8, 8, 32, 22], [38, 38, 62, 62], [0, 0, 0, 0]])
+    np.testing.assert_allclose(boxes_around(points[1:2]), [[34, 34, 66, 66]])
+    assert boxes_around(points[:0]).shape == (0, 4)
+
+
 @pytest.mark.parametrize(
     ("annotation", "category", "message"),
     [
+        ({"keypoints": [1, 2, 2, 3, float("nan"), 2]}, {}, "'keypoints' of annotation 0 must be a list of 6 numbers"),
+        ({"keypoints": [1, 2, 2, 3, 4, 2], "area": "big"}, {}, "'area' of annotation 0 must be a number, got big"),
         ({"keypoints": [1, 2, 2]}, {}, "'keypoints' of annotation 0 must be a list of 6 numbers"),
         ({"keypoints": [1, 2, 2, 3, 4, 2], "bbox": [1, 2]}, {}, "'bbox' of annotation 0 must be a list of 4 numbers"),
         ({}, {"keypoints": []}, "no category has keypoints"),
@@ -106,6 +160,23 @@ def test_deeplabcut(tmp_path: Path, draw_image: Draw) -> None:
     np.testing.assert_allclose(first.points, [[[4, 2, 2], [20, 12, 2]]])
     np.testing.assert_allclose(first.boxes, [[2.4, 0.4, 21.6, 13.6]])
     assert open_data(root, "detect", "train").columns["detect"].get(4, (24, 32)).boxes.shape == (1, 4)
+
+
+def test_what_a_table_does_not_label(tmp_path: Path, draw_image: Draw) -> None:
+    rows = ["labeled-data/video/img0.png,1,NaN,20,12", "labeled-data/video/img1.png,,,nan,nan"]
+    index = open_data(table(tmp_path, draw_image, rows), "keypoints", "train", classes=["mouse"])
+    assert index.labels["keypoints"].classes == ("mouse",), "a table names no class"
+    annotation = index.columns["keypoints"].get(0, (24, 32))
+    assert annotation.points.tolist() == [[[0, 0, 0], [20, 12, 2]]] and annotation.labels.tolist() == [0]
+    assert annotation.boxes.tolist() == [[4, 0, 32, 24]], "a single point has a box too, here clipped to the image"
+    assert annotation.areas == pytest.approx([0.53 * 32 * 32])
+    assert len(index.columns["keypoints"].get(1, (24, 32)).labels) == 0
+    assert any("1 image without a labelled point was kept" in str(note) for note in index.notes)
+    assert open_data(tmp_path, "keypoints", "train", classes=["dog", "animal"]).columns[
+        "keypoints"
+    ].labels.tolist() == [1]
+    with pytest.raises(DataError, match=r"its animals have no names of classes.*here are several \(dog, cat\)"):
+        open_data(tmp_path, "keypoints", "train", classes=["dog", "cat"])
 
 
 def test_several_animals_and_paths_in_three_columns(tmp_path: Path, draw_image: Draw) -> None:

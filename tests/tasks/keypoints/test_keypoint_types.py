@@ -39,6 +39,8 @@ def prediction(**changes: Any) -> KeypointPrediction:
         (("r_paw", "l_paw", "nose"), ((1, 0),)),
         (("paw_L", "paw_R"), ((0, 1),)),
         (("Left Eye", "Right Eye", "bright", "cleft"), ((0, 1),)),
+        (("earL", "earR", "tail", "paw1R"), ((0, 1),)),
+        (("LeftHip", "RightHip", "leftx", "rightx"), ((0, 1), (2, 3))),
         (("a", "b"), ()),
     ],
 )
@@ -64,12 +66,34 @@ def test_lists_become_tuples() -> None:
         ({"points": ()}, "'points' is empty"),
         ({"sigmas": (0.1,)}, "one value a point: got 1 for 2"),
         ({"sigmas": (0.1, 0.0)}, "'sigmas' must be above 0"),
-        ({"skeleton": ((0, 2),)}, "speak of point 2, but there are 2"),
+        ({"skeleton": ((0, 2),)}, "speak of point 2, but there are 2, counted from 0"),
+        ({"skeleton": ((-1, 0),)}, "speak of point -1, but there are 2"),
+        ({"flip_pairs": [[0, 3]]}, "speak of point 3"),
+        ({"flip_pairs": ((0, 1), (1, 0))}, "'flip_pairs' has point 'head' twice"),
+        ({"points": ("head", "head")}, "these stand twice in 'points': head"),
     ],
 )
 def test_wrong_labels(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         KeypointLabels(**{"classes": ("fish",), "points": ("head", "tail"), **options})
+
+
+def test_a_branch_takes_what_it_was_not_given_from_the_data() -> None:
+    data = KeypointLabels(
+        ("fish",), ("head", "left_fin", "right_fin"), ((0, 1), (0, 2)), ((1, 2),), sigmas=(0.1, 0.2, 0.3)
+    )
+    assert data.fields_for({"sigmas": [1, 1, 1]}) == {
+        "points": data.points, "skeleton": data.skeleton, "flip_pairs": data.flip_pairs,
+    }  # fmt: skip
+    other = data.fields_for({"points": ["right_fin", "tail", "left_fin"]})
+    assert other == {"skeleton": (), "flip_pairs": ((2, 0),), "sigmas": (0.3, SIGMA, 0.2)}
+    fewer = data.fields_for({"points": ["left_fin", "head"]})
+    assert fewer == {"skeleton": ((1, 0),), "flip_pairs": (), "sigmas": (0.2, 0.1)}
+    people = KeypointLabels(("person",), COCO_POINTS).fields_for({"points": ["left_hip", "nose", "hat"]})
+    assert people["sigmas"] == (0.107, 0.026, SIGMA)
+    assert LABELS.fields_for({"points": ["left_eye", "right_eye"]}) == {
+        "skeleton": (), "flip_pairs": ((0, 1),), "sigmas": (),
+    }  # fmt: skip
 
 
 def test_from_decoded_goes_back_to_the_image() -> None:
@@ -106,8 +130,12 @@ def test_wrong_shapes_are_refused() -> None:
 def test_the_picture_shows_points_and_lines_of_what_is_sure() -> None:
     plain = Image.new("RGB", (1600, 1200), (200, 200, 200))
     found = prediction(points=prediction().points * 20)
-    drawn = np.asarray(found.draw(plain))
-    assert drawn.shape == (1200, 1600, 3)
+    whole = np.asarray(found.draw(plain))
+    drawn, legend = whole[:1200], whole[1200:]
+    assert whole.shape[1] == 1600 and 40 < len(legend) < 120
+    for point in (0, 1):
+        assert (legend == colour(point)).all(axis=-1).sum() > 200, "each point's colour stands beside its name"
     assert tuple(drawn[400, 400]) == colour(0) and tuple(drawn[800, 1200]) == colour(1)
     assert tuple(drawn[600, 800]) == colour(1), "the line between them"
     assert (drawn[:240, :240] == 200).all(), "the doubtful object is not shown"
+    assert np.asarray(found.above(0.99).draw(plain)).shape == (1200, 1600, 3), "nothing to name"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.detection._utils import overwrite_eps
+from torchvision.models.detection.rpn import concat_box_prediction_layers
+from torchvision.ops.misc import FrozenBatchNorm2d
 
 from tests.weights.peers.randomise import randomise, relative_difference
+from vertebra.model import VisionModel
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.torchvision_detection import BUILDERS, class_names
 
-CANVAS = (97, 161)
+CANVAS = (71, 161)  # padded to 96 x 192, of which the coarsest levels cover more: torchvision shifts their anchors
 CLASSES = 4
 
 
@@ -54,15 +59,15 @@ def seen(peer: Any, images: Tensor, mean: Tensor, std: Tensor) -> list[Tensor]:
 
 
 @torch.no_grad()
-def compare(name: str, peer: Any, raw: Any) -> None:
-    model, report = assemble(BUILDERS[name](name, peer.state_dict()))
+def compare(name: str, peer: Any, raw: Any, state: dict[str, Tensor] | None = None) -> VisionModel:
+    model, report = assemble(BUILDERS[name](name, peer.state_dict() if state is None else state))
     assert not report.leftover
     torch.manual_seed(3)
     images = torch.randint(0, 256, (2, 3, *CANVAS), dtype=torch.uint8)
     given = seen(peer, images, model.backbone.mean, model.backbone.std)
     branch = model.branch("detect")
-    outputs = branch.decoder(branch.prepare(model.features(images)))
-    raw(peer, given, outputs)
+    features = branch.prepare(model.features(images))
+    raw(peer, given, branch.decoder(features), branch.decoder, features)
     expected = peer(given)
     found = model(images)["detect"]
     for row, theirs in enumerate(expected):
@@ -72,6 +77,7 @@ def compare(name: str, peer: Any, raw: Any) -> None:
             found.labels[row, : found.count[row]] + 1,
             theirs,
         )
+    return model
 
 
 def same_boxes(boxes: Tensor, scores: Tensor, labels: Tensor, theirs: dict[str, Tensor]) -> None:
@@ -92,35 +98,55 @@ def same_boxes(boxes: Tensor, scores: Tensor, labels: Tensor, theirs: dict[str, 
     assert close.any(dim=0).all() and close.any(dim=1).all()
 
 
-def dense(peer: Any, given: list[Tensor], outputs: Any) -> None:
-    """Logits of all anchors but for the class 0, and centerness."""
+def dense(peer: Any, given: list[Tensor], outputs: Any, decoder: Any, features: Any) -> None:
+    """Logits of all anchors but for the class 0, centerness, and boxes that are not cut to the image."""
     images, _ = peer.transform(given)
-    raw = peer.head(list(peer.backbone(images.tensors).values()))
+    maps = list(peer.backbone(images.tensors).values())
+    raw = peer.head(maps)
+    anchors = torch.stack(peer.anchor_generator(images, maps))
+    fcos = "bbox_ctrness" in raw
+    coder = peer.box_coder.decode if fcos else peer.box_coder.decode_single
+    boxes = [coder(own, start) for own, start in zip(raw["bbox_regression"], anchors, strict=True)]
+    assert relative_difference(outputs.boxes, torch.stack(boxes)) < 1e-4
     assert relative_difference(outputs.class_logits, raw["cls_logits"][..., 1:]) < 1e-4
-    if "bbox_ctrness" in raw:
+    if fcos:
         assert relative_difference(outputs.centerness, raw["bbox_ctrness"][..., 0]) < 1e-4
+
+
+def tempered(name: str, peer: Any) -> Any:
+    """Heads whose scores and boxes are of the size of a trained model's."""
+    if name.startswith("fasterrcnn"):
+        for layer, spread in ((peer.rpn.head.cls_logits, 0.01), (peer.rpn.head.bbox_pred, 0.002)):
+            nn.init.normal_(layer.weight, 0, spread)
+        return peer
+    logits, boxes = peer.head.classification_head.cls_logits, peer.head.regression_head.bbox_reg
+    nn.init.normal_(logits.weight, 0, 0.002)
+    nn.init.normal_(logits.bias, -1.5, 0.5)
+    logits.bias.data.reshape(-1, CLASSES)[:, 0] = -50  # what torchvision keeps for a background never wins
+    nn.init.normal_(boxes.weight, 0, 0.001)
+    if name.startswith("fcos"):
+        nn.init.uniform_(boxes.bias, 1, 3)
+    return peer
 
 
 @pytest.mark.parametrize("name", ["retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn"])
 def test_dense_detectors(name: str) -> None:
     torch.manual_seed(0)
-    peer = build(name)
-    logits = peer.head.classification_head.cls_logits
-    nn.init.normal_(logits.weight, 0, 0.002)
-    nn.init.normal_(logits.bias, -1.5, 0.5)
-    logits.bias.data.reshape(-1, CLASSES)[:, 0] = -50  # what torchvision keeps for a background never wins
-    nn.init.normal_(peer.head.regression_head.bbox_reg.weight, 0, 0.001)
-    if name.startswith("fcos"):
-        nn.init.uniform_(peer.head.regression_head.bbox_reg.bias, 1, 3)
-    compare(name, peer, dense)
+    compare(name, tempered(name, build(name)), dense)
 
 
-def two_stage(peer: Any, given: list[Tensor], outputs: Any) -> None:
-    """The same proposals, and the same logits for them."""
+def two_stage(peer: Any, given: list[Tensor], outputs: Any, decoder: Any, features: Any) -> None:
+    """The same at every anchor, the same proposals, and the same logits for them."""
     images, _ = peer.transform(given)
-    features = peer.backbone(images.tensors)
-    proposals, _ = peer.rpn(images, features)
-    boxes = peer.roi_heads.box_roi_pool(features, proposals, images.image_sizes)
+    maps = peer.backbone(images.tensors)
+    proposed = decoder.network([features.maps[index] for index in decoder.indices])
+    anchors = peer.rpn.anchor_generator(images, list(maps.values()))
+    torch.testing.assert_close(proposed.anchors, anchors[0])
+    flat = concat_box_prediction_layers(*peer.rpn.head(list(maps.values())))
+    for ours, raw in zip((proposed.logits[..., None], proposed.deltas), flat, strict=True):
+        assert relative_difference(ours.flatten(0, 1), raw) < 1e-4
+    proposals, _ = peer.rpn(images, maps)
+    boxes = peer.roi_heads.box_roi_pool(maps, proposals, images.image_sizes)
     logits, _ = peer.roi_heads.box_predictor(peer.roi_heads.box_head(boxes))
     start = 0
     for row, own in enumerate(proposals):
@@ -137,10 +163,50 @@ def two_stage(peer: Any, given: list[Tensor], outputs: Any) -> None:
 @pytest.mark.parametrize("name", [name for name in BUILDERS if name.startswith("fasterrcnn")])
 def test_two_stage_detectors(name: str) -> None:
     torch.manual_seed(0)
-    peer = build(name)
-    for layer, spread in ((peer.rpn.head.cls_logits, 0.01), (peer.rpn.head.bbox_pred, 0.002)):
-        nn.init.normal_(layer.weight, 0, spread)
-    compare(name, peer, two_stage)
+    compare(name, tempered(name, build(name)), two_stage)
+
+
+def freeze(module: nn.Module) -> None:
+    """Frozen norms in the place of all norms, as in the models that torchvision published."""
+    for name, layer in module.named_children():
+        if isinstance(layer, nn.BatchNorm2d):
+            frozen = FrozenBatchNorm2d(layer.num_features)
+            frozen.load_state_dict(layer.state_dict())
+            setattr(module, name, frozen)
+        freeze(layer)
+
+
+def published_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names that the published files of the first versions have."""
+    older = {}
+    for name, value in state.items():
+        name = re.sub(r"(fpn\.(?:inner|layer)_blocks\.\d)\.0\.", r"\1.", name)
+        name = name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+        name = re.sub(r"(_head\.conv)\.(\d)\.0\.", lambda found: f"{found[1]}.{2 * int(found[2])}.", name)
+        older[name] = value
+    assert len(older) == len(state) and older.keys() != state.keys()
+    return older
+
+
+@pytest.mark.parametrize(
+    ("name", "eps"),
+    [("retinanet_resnet50_fpn", 0.0), ("fasterrcnn_resnet50_fpn", 0.0), ("fasterrcnn_mobilenet_v3_large_fpn", 1e-5)],
+)
+def test_files_in_the_published_layout(name: str, eps: float) -> None:
+    """Frozen norms have no counters; in ResNet-50's first versions they were measured without an eps."""
+    torch.manual_seed(0)
+    peer = tempered(name, build(name))
+    for layer in peer.backbone.body.modules():
+        if isinstance(layer, nn.BatchNorm2d):  # of the size of an eps, so that it tells
+            layer.weight.data *= 0.01
+            layer.running_var *= 1e-4
+    freeze(peer.backbone.body)
+    overwrite_eps(peer, eps)
+    model = compare(
+        name, peer, dense if name.startswith("retinanet") else two_stage, published_layout(peer.state_dict())
+    )
+    norms = [layer for layer in model.backbone.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    assert norms and all(layer.eps == eps for layer in norms)
 
 
 def test_class_names() -> None:

@@ -44,14 +44,14 @@ def point_labels(
             "name the classes that do: classes: [...]"
         )
     points = different.pop()
-    skeleton = next((category["skeleton"] for category in own.values() if category.get("skeleton")), [])
+    skeleton: Any = next((category["skeleton"] for category in own.values() if category.get("skeleton")), [])
     try:
         joined = tuple((int(first) - 1, int(second) - 1) for first, second in skeleton)  # COCO counts from 1
         return KeypointLabels(tuple(classes), points, joined, sides(points, notes))
-    except (TypeError, ValueError):
-        raise DataError(f"{file}: a 'skeleton' must be a list of pairs of point numbers") from None
     except ConfigError as error:
         raise DataError(f"{file}: {error} (in the file from 1)") from None
+    except (TypeError, ValueError):
+        raise DataError(f"{file}: a 'skeleton' must be a list of pairs of point numbers") from None
 
 
 def point_column(

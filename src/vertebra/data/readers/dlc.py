@@ -85,7 +85,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
             f"but here are several ({', '.join(classes)})"
         )
     column, labels = _column(joined, points, tuple(classes), task, notes)
-    bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=(1, 2)))
+    bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=-1).any(axis=-1))
     if len(bare):
         names = [images[row] for row in bare.tolist()]
         notes.append(Note.of("image", "without a labelled point", "kept as images with nothing in them", names))

@@ -31,7 +31,7 @@ def boxes_around(points: np.ndarray, margin: float = MARGIN) -> np.ndarray:
     known = points[..., 2:] > 0
     low = np.where(known, points[..., :2], np.inf).min(axis=1, initial=np.inf)
     high = np.where(known, points[..., :2], -np.inf).max(axis=1, initial=-np.inf)
-    there = known.any(axis=(1, 2))[:, None]
+    there = known[..., 0].any(axis=1, keepdims=True)
     low, high = np.where(there, low, 0), np.where(there, high, 0)
     longer = (high - low).max(axis=1, initial=0)
     typical = float(np.median(longer[longer > 0])) if (longer > 0).any() else ALONE / (1 + 2 * margin)

@@ -37,5 +37,6 @@ class KeypointAnnotation:
 
     def take(self, kept: np.ndarray) -> KeypointAnnotation:
         """Only some of the objects; ``kept`` is (M,) bool, or their numbers."""
-        parts = (self.points, self.boxes, self.labels, self.crowd, self.areas)
-        return KeypointAnnotation(*(part[kept] for part in parts), self.size)
+        return KeypointAnnotation(
+            self.points[kept], self.boxes[kept], self.labels[kept], self.crowd[kept], self.areas[kept], self.size
+        )

@@ -46,9 +46,10 @@ def distance_metrics(
     right = known & (distance <= share * length[:, None])
     measured = known & np.isfinite(distance)
     error = np.where(measured, distance, 0)
-    relative = np.where(measured & (length[:, None] > 0), error / np.maximum(length, 1e-9)[:, None], 0)
+    sized = measured & (length[:, None] > 0)
+    relative = np.where(sized, error / np.maximum(length, 1e-9)[:, None], 0)
     metrics: dict[str, float] = {}
-    for name, values, counted in (("pck", right, known), ("nme", relative, measured), ("error", error, measured)):
+    for name, values, counted in (("pck", right, known), ("nme", relative, sized), ("error", error, measured)):
         if counted.any():
             metrics[name] = float(values.sum() / counted.sum())
             counts = counted.sum(axis=0)

@@ -1,4 +1,4 @@
-"""Pictures of points: dots, joined by their skeleton."""
+"""Pictures of points: dots, joined by their skeleton, and a legend below."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vertebra.tasks.palette import colour
-from vertebra.tasks.picture import enlarge, line_width
+from vertebra.tasks.picture import enlarge, line_width, with_legend
 
 if TYPE_CHECKING:
     from vertebra.tasks.keypoints.types import KeypointPrediction
 
+LEGEND_ENTRIES = 24
+
 
 def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Image.Image:
-    """The picture with the points of each object that is not below ``prediction.shown_from``, each in its own colour.
+    """The picture with the points of each object that is not below ``prediction.shown_from``, and a legend of their colours.
 
-    Points below that score are left out, and so are the lines to them. The best objects stand on top.
+    Each point has its own colour, the same on all objects. Points below that score are left out, and so are the lines to them.
+    The best objects stand on top.
 
     Args:
         prediction: what to show; points in the picture's pixels.
@@ -26,20 +29,30 @@ def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Imag
     canvas = enlarge(picture).copy()
     draw = ImageDraw.Draw(canvas)
     factor = np.array([canvas.width / picture.width, canvas.height / picture.height])
-    width = line_width(canvas)
+    named: set[int] = set()
     for place in range(len(prediction) - 1, -1, -1):
         if prediction.scores[place] < prediction.shown_from:
             continue
         points = prediction.points[place] * factor
         shown = prediction.point_scores[place] >= prediction.shown_from
+        width = _width(canvas, points[shown])
         for first, second in prediction.spec.skeleton:
             if shown[first] and shown[second]:
                 line = [(float(x), float(y)) for x, y in points[[first, second]]]
                 draw.line(line, fill=_dark(colour(second)), width=width + 2)
                 draw.line(line, fill=colour(second), width=width)
-        for number in np.flatnonzero(shown):
-            _dot(draw, points[number], colour(int(number)), 1.5 * width + 1)
-    return canvas
+        for number in np.flatnonzero(shown).tolist():
+            _dot(draw, points[number], colour(number), 1.5 * width + 1)
+            named.add(number)
+    entries = [(prediction.spec.points[number], colour(number)) for number in sorted(named)]
+    return with_legend(canvas, entries, LEGEND_ENTRIES)
+
+
+def _width(canvas: Image.Image, points: np.ndarray) -> int:
+    """Width in pixels of an object's lines: thinner than on other objects where its points (M, 2) lie close together."""
+    width = line_width(canvas)
+    extent = float(np.ptp(points, axis=0).max()) if len(points) > 1 else np.inf
+    return int(min(width, max(1, extent / 40)))
 
 
 def _dot(draw: ImageDraw.ImageDraw, point: np.ndarray, fill: tuple[int, int, int], radius: float) -> None:

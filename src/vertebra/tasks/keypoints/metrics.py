@@ -76,8 +76,11 @@ class PointMetric(TaskMetric):
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; those without any object to find are left out."""
         found_counts, true_counts = gathered(self.counts).unbind(1)
-        found = [FoundRows.unpack(rows.numpy()) for rows in gathered(self.found).split(found_counts.tolist())]
-        true = [TrueRows.unpack(rows.numpy()) for rows in gathered(self.true).split(true_counts.tolist())]
+        count = len(self.points)
+        found = [
+            FoundRows.unpack(rows.numpy(), count) for rows in torch.split(gathered(self.found), found_counts.tolist())
+        ]
+        true = [TrueRows.unpack(rows.numpy(), count) for rows in torch.split(gathered(self.true), true_counts.tolist())]
         if not true:
             return {}
         metrics = average_precision(found, true, self.classes, self.sigmas)

@@ -34,10 +34,10 @@ class FoundRows:
         return _rows(prediction.scores, prediction.labels, prediction.points)
 
     @classmethod
-    def unpack(cls, rows: np.ndarray) -> FoundRows:
+    def unpack(cls, rows: np.ndarray, points: int) -> FoundRows:
         """What was packed, in double precision."""
         rows = rows.astype(np.float64)
-        return cls(rows[:, 2:].reshape(len(rows), -1, 2), rows[:, 0], rows[:, 1].astype(np.int64))
+        return cls(rows[:, 2:].reshape(len(rows), points, 2), rows[:, 0], rows[:, 1].astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +70,12 @@ class TrueRows:
         return _rows(own.crowd, own.labels, own.areas, lengths, own.boxes, own.points)
 
     @classmethod
-    def unpack(cls, rows: np.ndarray) -> TrueRows:
+    def unpack(cls, rows: np.ndarray, points: int) -> TrueRows:
         """What was packed, in double precision."""
         rows = rows.astype(np.float64)
         crowd, labels, areas, lengths = rows[:, :4].T
-        points = rows[:, 8:].reshape(len(rows), -1, 3)
-        return cls(points, rows[:, 4:8], labels.astype(np.int64), crowd > 0, areas, lengths)
+        places = rows[:, 8:].reshape(len(rows), points, 3)
+        return cls(places, rows[:, 4:8], labels.astype(np.int64), crowd > 0, areas, lengths)
 
     @property
     def counted(self) -> np.ndarray:

@@ -41,10 +41,11 @@ def average_precision(
         evaluation.summarize()
     stats = zip(KEYS, evaluation.stats[: len(KEYS)], strict=True)
     metrics = {key: float(value) for key, value in stats if value >= 0}
-    each = evaluation.eval["precision"][:, :, :, 0, -1].transpose(2, 0, 1).reshape(len(classes), -1)
+    names = [classes[number - 1] for number in evaluation.params.catIds]  # only those that occur
+    each = evaluation.eval["precision"][:, :, :, 0, -1].transpose(2, 0, 1).reshape(len(names), -1)
     known = each > -1
     means = np.where(known, each, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return metrics | named("oks_map", classes, means.tolist(), known.any(axis=1).tolist())
+    return metrics | named("oks_map", names, means.tolist(), known.any(axis=1).tolist())
 
 
 def _nowhere(real: TrueRows) -> FoundRows:
@@ -54,7 +55,7 @@ def _nowhere(real: TrueRows) -> FoundRows:
 
 def _truth(true: Sequence[TrueRows], classes: Sequence[str]) -> dict[str, Any]:
     """The truth as a COCO file has it; ids of images and classes from 1."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image, real in enumerate(true, start=1):
         for place, points in enumerate(real.points):
             box = real.boxes[place]

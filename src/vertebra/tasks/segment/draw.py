@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from vertebra.errors import DataError
 from vertebra.tasks.palette import Colour, colour
-from vertebra.tasks.picture import BRIGHT, enlarge, fit_text, line_width, text_size, text_width, with_strip, write
+from vertebra.tasks.picture import enlarge, line_width, with_legend
 
 if TYPE_CHECKING:
     from vertebra.tasks.segment.types import SegmentPrediction
 
 OPACITY = 0.5
-LEGEND_ENTRIES = 12
 
 
 def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Image.Image:
@@ -80,32 +79,8 @@ def _edge(region: np.ndarray, width: int) -> np.ndarray:
 
 
 def _with_legend(picture: Image.Image, prediction: SegmentPrediction) -> Image.Image:
-    size = text_size(picture)
-    margin, row = max(4, size // 2), round(size * 1.6)
     share, classes = prediction.share, prediction.spec.classes
-    shown = _shown_classes(prediction)
-    entries = [(f"{classes[i]} {100 * share[classes[i]]:.1f} %", i) for i in shown[:LEGEND_ENTRIES]]
-    placed: list[tuple[int, int, str, int]] = []
-    left, line = margin, 0
-    for text, class_id in entries:
-        text = fit_text(text, size, max(1, picture.width - 2 * margin - row))
-        width = row + text_width(text, size) + margin
-        if left > margin and left + width > picture.width:
-            left, line = margin, line + 1
-        placed.append((left, line, text, class_id))
-        left += width
-    rest = len(shown) - len(entries)
-    if rest:
-        placed.append((margin, line + 1, f"and {rest} more", -1))
-    if not placed:
-        return picture
-    whole = with_strip(picture, (placed[-1][1] + 1) * row + margin)
-    draw = ImageDraw.Draw(whole)
-    for left, line, text, class_id in placed:
-        middle = picture.height + margin / 2 + row * (line + 0.5)
-        if class_id >= 0:
-            draw.rectangle(
-                (left, middle - size * 0.4, left + size * 0.8, middle + size * 0.4), fill=_colour(prediction, class_id)
-            )
-        write(draw, (left + (size * 1.2 if class_id >= 0 else 0), middle), text, size, BRIGHT)
-    return whole
+    entries = [
+        (f"{classes[i]} {100 * share[classes[i]]:.1f} %", _colour(prediction, i)) for i in _shown_classes(prediction)
+    ]
+    return with_legend(picture, entries)

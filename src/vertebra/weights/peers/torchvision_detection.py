@@ -58,15 +58,14 @@ def retinanet(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "finest_stride": 8,
         "anchor_sizes": [[float(side) for side in own] for own in RETINANET_SIZES],
         "anchor_offset": 0.0,
+        "anchor_spacing": "canvas",
         "anchors_per_object": 1,
         "box_loss": "giou" if newer else "l1",
         "post": _post(score_floor=0.05, iou=0.5, keep=300),
     }
     neck = _neck(finest_stride=8, extra_levels=2, extra="conv_input" if newer else "conv")
-    # the published weights of the first version were measured with an eps of 0 in the backbone's norms
-    return _peer(
-        _resnet(0.0 if _published_v1(state) and not newer else 1e-5, [2, 3, 4]), neck, decoder, classes, tensors
-    )
+    eps = 0.0 if _frozen_norms(state) and not newer else 1e-5
+    return _peer(_resnet(eps, [2, 3, 4], frozen=not newer), neck, decoder, classes, tensors)
 
 
 def fcos(name: str, state: Mapping[str, Tensor]) -> PeerModel:
@@ -91,6 +90,7 @@ def fcos(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "finest_stride": 8,
         "distance": "relu",
         "point_offset": 0.0,
+        "point_spacing": "canvas",
         "tower_bias": True,
         "post": _post(score_floor=0.2, iou=0.6, keep=100),
     }
@@ -128,6 +128,7 @@ def faster_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "proposal_depth": 2 if newer else 1,
         "anchor_sizes": sides,
         "anchor_offset": 0.0,
+        "anchor_spacing": "canvas",
         "region_levels": 2 if mobile else 4,
         "half_pixel": False,
         "head_convs": 4 if newer else 0,
@@ -154,7 +155,7 @@ def faster_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         }
         plan = Plan((320, 640), "shortest_edge") if small == 150 else SIZE
         return _peer(backbone, {**neck, "every_level": True}, decoder, classes, tensors, plan)
-    eps = 0.0 if _published_v1(state) and not newer else 1e-5
+    eps = 0.0 if _frozen_norms(state) and not newer else 1e-5
     return _peer(_resnet(eps, [1, 2, 3, 4], frozen=not newer), neck, decoder, classes, tensors)
 
 
@@ -182,8 +183,13 @@ def _post(**options: Any) -> dict[str, Any]:
     return {"candidates": 5000, "level_candidates": 1000, **options}
 
 
-def _published_v1(state: Mapping[str, Tensor]) -> bool:
-    """Whether the backbone's norms were frozen from the start, as in the published weights: they have no counters."""
+def _frozen_norms(state: Mapping[str, Tensor]) -> bool:
+    """Whether the backbone's norms were frozen when the file was written: such norms have no counters.
+
+    So it is in the published files of the first versions on ResNet-50, which torchvision runs with an eps of 0, and in what
+    was trained on from them. A file that was trained from a classifier's weights alone looks the same, but was run with an
+    eps of 1e-5: set ``norm_eps`` of the backbone for it.
+    """
     return not any(name.startswith("backbone.body.") and name.endswith("num_batches_tracked") for name in state)
 
 

@@ -1,0 +1,150 @@
+"""The further levels of SSD."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Level
+from vertebra.layers.conv import ConvNormAct, Norm
+from vertebra.layers.init import start_conv
+from vertebra.layers.limits import check_limits
+from vertebra.layers.separable import ClippedConvNorm
+
+START_LENGTH = 20.0
+
+
+class SSDExtra(nn.Module):
+    """Lets the backbone's levels through and adds coarser ones by small convolutions of stride 2, each from the one before, so
+    that large objects are seen whole.
+
+    Of several levels with one stride the deepest is let through. A further level halves the channels by a 1x1 convolution and
+    the size by a 3x3 one.
+
+    Args:
+        extra_levels: how many coarser levels of twice the stride of the one before are added.
+        channels: the width of each further level, those of ``unpadded`` too; None: half of the deepest level's, then a quarter,
+            between 64 and 512.
+        finest_stride: levels finer than this are left out.
+        separable: the 3x3 convolution sees each channel for itself and a 1x1 one follows, with BatchNorm (eps 1e-3) and ReLU up
+            to 6, as in SSDLite.
+        norm: normalisation after each convolution where they are not separable; the paper has none.
+        unpadded: strides of still further levels, by 3x3 convolutions of stride 1 without padding, which take two cells off each
+            side's length: ``[100, 300]`` as in SSD300. Such levels fit one canvas only, here 300x300.
+        rescaled: the finest level is brought to length 1 in each cell, times a learnt factor for each channel that starts at 20,
+            as the paper does with VGG's conv4_3. The further levels stand on what it was before.
+
+    Raises:
+        ConfigError: an option is out of range.
+        JointError: there are no levels.
+    """
+
+    paper: ClassVar[str] = "Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325"
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        *,
+        extra_levels: int = 3,
+        channels: list[int] | None = None,
+        finest_stride: int = 8,
+        separable: bool = False,
+        norm: Norm = "batch",
+        unpadded: list[int] | None = None,
+        rescaled: bool = False,
+    ) -> None:
+        super().__init__()
+        in_spec.require_levels()
+        check_limits("neck 'ssd_extra'", least=1, finest_stride=finest_stride)
+        check_limits("neck 'ssd_extra'", least=0, extra_levels=extra_levels)
+        last = {stride: index for index, stride in enumerate(in_spec.strides)}
+        self.used = [index for stride, index in last.items() if stride >= finest_stride] or [len(in_spec.levels) - 1]
+        deepest = in_spec.levels[self.used[-1]]
+        strides = [deepest.stride * 2 ** (number + 1) for number in range(extra_levels)]
+        self.unpadded = list(unpadded or [])
+        every = [deepest.stride, *strides, *self.unpadded]
+        if every != sorted(set(every)):
+            raise ConfigError(
+                f"'unpadded' of neck 'ssd_extra' must be growing strides beyond the others, got {unpadded}"
+            )
+        strides += self.unpadded
+        widths = channels if channels is not None else _widths(deepest.channels, len(strides))
+        if len(widths) != len(strides) or min(widths, default=8) < 2:
+            raise ConfigError(
+                f"'channels' of neck 'ssd_extra' must name the width of {len(strides)} levels, got {channels}"
+            )
+        before = [deepest.channels, *widths]
+        block = _separable if separable else _plain
+        self.extra = nn.ModuleList(
+            block(before[number], widths[number], norm, padded=number < extra_levels) for number in range(len(widths))
+        )
+        finest = in_spec.levels[self.used[0]]
+        self.factors = nn.Parameter(torch.full((finest.channels,), START_LENGTH)) if rescaled else None
+        further = [Level(width, stride) for width, stride in zip(widths, strides, strict=True)]
+        self.out_spec = in_spec.with_levels([*(in_spec.levels[index] for index in self.used), *further])
+
+    def restrict(self, levels: Collection[int]) -> None:
+        """Leaves out the further levels beyond the coarsest that is read.
+
+        Args:
+            levels: indices into `out_spec` of the levels that are read.
+        """
+        kept = max(max(levels), len(self.used) - 1) + 1
+        self.extra = self.extra[: kept - len(self.used)]
+        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[:kept])
+        if 0 not in levels:
+            self.factors = None
+
+    def forward(self, features: Features) -> Features:
+        """The levels that come in, and the further ones."""
+        maps = [features.maps[index] for index in self.used]
+        deepest = maps[-1]
+        if self.factors is not None:
+            maps[0] = F.normalize(maps[0]) * self.factors[:, None, None]
+        for block in self.extra:
+            deepest = block(deepest)
+            maps.append(deepest)
+        return features.with_maps(maps)
+
+
+def _widths(channels: int, count: int) -> list[int]:
+    """Half, then a quarter of the channels, in eights and within bounds."""
+    return [min(max(channels // (2 if number == 0 else 4) // 8 * 8, 64), 512) for number in range(count)]
+
+
+def _plain(channels: int, width: int, norm: Norm, *, padded: bool) -> nn.Module:
+    squeeze = ConvNormAct(channels, width // 2, 1, norm=norm)
+    if padded:
+        return nn.Sequential(squeeze, ConvNormAct(width // 2, width, 3, stride=2, norm=norm))
+    return nn.Sequential(squeeze, _Unpadded(width // 2, width))
+
+
+def _separable(channels: int, width: int, norm: Norm, *, padded: bool) -> nn.Module:
+    if not padded:
+        raise ConfigError("'unpadded' levels of neck 'ssd_extra' cannot be 'separable'")
+    half = width // 2
+    return nn.Sequential(
+        ClippedConvNorm(channels, half, 1),
+        ClippedConvNorm(half, half, 3, stride=2, groups=half),
+        ClippedConvNorm(half, width, 1),
+    )
+
+
+class _Unpadded(nn.Module):
+    """A 3x3 convolution without padding, and ReLU."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, 3)
+        start_conv(self.conv, rectified=True)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, channels, h, w) to (N, width, h - 2, w - 2)."""
+        if min(input.shape[-2:]) < 3:
+            raise ConfigError("the canvas is too small for the 'unpadded' levels of neck 'ssd_extra'; leave them out")
+        return F.relu(self.conv(input))

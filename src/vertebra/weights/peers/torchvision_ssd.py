@@ -1,0 +1,126 @@
+"""torchvision's SSD300 and SSDLite320 in Vertebra's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vertebra.preprocess.plan import Plan
+from vertebra.weights.peers.base import PeerModel, State, TorchvisionBuilder, renamed
+from vertebra.weights.peers.torchvision_detection import DECODER, LICENCE, NECK, class_names
+
+BODY = "backbone.body.features"
+SSD_SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
+SSDLITE_SCALES = [0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0]
+SSD_CLASSES_BIAS, SSDLITE_CLASSES_BIAS = "module_list.0.bias", "module_list.0.1.bias"
+
+
+def ssd300(name: str, state: Mapping[str, Tensor]) -> PeerModel:
+    """``ssd300_vgg16``; torchvision's class 0 is the background."""
+    classes = len(state[f"head.classification_head.{SSD_CLASSES_BIAS}"]) // 4
+    conv5_3 = [(rf"backbone\.extra\.0\.{place}\.", f"{BODY}.{23 + place}.") for place in (1, 3, 5)]
+    tensors = renamed(
+        _background_last(state, classes),
+        [
+            (r"backbone\.scale_weight$", f"{NECK}.factors"),
+            (r"backbone\.features\.", f"{BODY}."),
+            *conv5_3,
+            (r"backbone\.extra\.0\.7\.1\.", f"{BODY}.31."),
+            (r"backbone\.extra\.0\.7\.3\.", f"{BODY}.33."),
+            *[(rf"backbone\.extra\.{place}\.0\.", f"{NECK}.extra.{place - 1}.0.0.") for place in (1, 2, 3, 4)],
+            *[(rf"backbone\.extra\.{place}\.2\.", f"{NECK}.extra.{place - 1}.1.0.") for place in (1, 2)],
+            *[(rf"backbone\.extra\.{place}\.2\.", f"{NECK}.extra.{place - 1}.1.conv.") for place in (3, 4)],
+            (r"head\.classification_head\.module_list\.", f"{DECODER}.class_predictions."),
+            (r"head\.regression_head\.module_list\.", f"{DECODER}.box_predictions."),
+        ],
+    )
+    neck = {
+        "name": "ssd_extra",
+        "extra_levels": 2,
+        "channels": [512, 256, 256, 256],
+        "norm": "none",
+        "unpadded": [100, 300],
+        "rescaled": True,
+    }
+    decoder = {
+        "name": "ssd",
+        "finest_stride": 8,
+        "scales": SSD_SCALES,
+        "boxes_per_object": 1,
+        "post": _post(classes, score_floor=0.01, iou=0.45, keep=200, class_candidates=400),
+    }
+    return _peer({"name": "ssd_vgg16", "taps": [3, 5]}, neck, decoder, classes, tensors, Plan((300, 300), "resize"))
+
+
+def ssdlite320(name: str, state: Mapping[str, Tensor]) -> PeerModel:
+    """``ssdlite320_mobilenet_v3_large``; torchvision's class 0 is the background."""
+    classes = len(state[f"head.classification_head.{SSDLITE_CLASSES_BIAS}"]) // 6
+    tensors = renamed(
+        _background_last(state, classes),
+        [
+            (r"backbone\.features\.0\.13\.", f"{BODY}.13.block.0."),
+            (r"backbone\.features\.0\.", f"{BODY}."),
+            (r"backbone\.features\.1\.0\.", f"{BODY}.13.block."),
+            *[(rf"backbone\.features\.1\.{place}\.", f"{BODY}.{13 + place}.") for place in (1, 2, 3)],
+            (r"backbone\.extra\.(\d)\.(\d)\.", rf"{NECK}.extra.\1.\2."),
+            (r"head\.classification_head\.module_list\.", f"{DECODER}.class_predictions."),
+            (r"head\.regression_head\.module_list\.", f"{DECODER}.box_predictions."),
+        ],
+    )
+    backbone = {
+        "name": "torchvision_mobilenet_v3_large",
+        "reduced_tail": len(state["backbone.features.1.3.1.weight"]) < 960,
+        "taps": ["13.expansion", 16],
+        "norm_eps": 1e-3,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    }
+    neck = {"name": "ssd_extra", "extra_levels": 4, "channels": [512, 256, 256, 128], "separable": True}
+    decoder = {
+        "name": "ssdlite",
+        "finest_stride": 16,
+        "scales": SSDLITE_SCALES,
+        "aspect_ratios": [[2.0, 3.0]] * 6,
+        "cell_spacing": "even",
+        "boxes_per_object": 1,
+        "post": _post(classes, score_floor=0.001, iou=0.55, keep=300, class_candidates=300),
+    }
+    return _peer(backbone, neck, decoder, classes, tensors, Plan((320, 320), "resize"))
+
+
+def _peer(
+    backbone: dict[str, Any], neck: dict[str, Any], decoder: dict[str, Any], classes: int, tensors: State, plan: Plan
+) -> PeerModel:
+    branch = {"neck": neck, "decoder": decoder, "classes": class_names(classes)}
+    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, plan, tensors, licence=LICENCE)
+
+
+def _post(classes: int, *, class_candidates: int, **options: Any) -> dict[str, Any]:
+    candidates = max((classes - 1) * class_candidates, options["keep"])
+    return {**options, "class_candidates": class_candidates, "candidates": candidates}
+
+
+def _background_last(state: Mapping[str, Tensor], classes: int) -> State:
+    """The class predictions of each default box with the background behind the classes."""
+    changed = dict(state)
+    for name, value in state.items():
+        if _is_class_prediction(name):
+            each = value.reshape(-1, classes, *value.shape[1:])
+            changed[name] = torch.cat([each[:, 1:], each[:, :1]], dim=1).reshape(value.shape)
+    return changed
+
+
+def _is_class_prediction(name: str) -> bool:
+    """Whether a tensor is of a last convolution: ``module_list.2.weight`` in SSD, ``module_list.2.1.weight`` in SSDLite."""
+    start = "head.classification_head.module_list."
+    place = name.removeprefix(start).split(".")
+    return name.startswith(start) and (len(place) == 2 or (len(place) == 3 and place[1] == "1"))
+
+
+BUILDERS: dict[str, TorchvisionBuilder] = {
+    "ssd300_vgg16": ssd300,
+    "ssdlite320_mobilenet_v3_large": ssdlite320,
+}
