@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vertebra
+from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
@@ -19,6 +20,7 @@ from vertebra.data.samples import MixedData, Source, Ticket
 from vertebra.parts import describe, names
 from vertebra.preprocess.plan import Plan
 from vertebra.training.evaluation import Evaluation
+from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
 
 WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"
 
@@ -50,16 +52,19 @@ class Way(NamedTuple):
 DEFAULT = {
     "classify": Way({}, 15, 1e-3),
     "detect": Way({"neck": {"name": "fpn", "channels": 64}}, 70, 2e-3),
-    "segment": Way({}, 40, 3e-3),
-    "keypoints": Way({}, 80, 2e-3),
+    "segment": Way({}, 80, 3e-3),
+    "keypoints": Way({}, 100, 2e-3),
 }
 OWN = {
     "fcos": Way({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
-    "detr": Way({}, 180, 5e-4),
-    "deeplabv3": Way({"encoder": "aspp"}, 50, 3e-3, output_stride=8),
-    "deeplabv3plus": Way({"encoder": "aspp"}, 60, 3e-3),
-    "fcn": Way({}, 50, 3e-3, output_stride=8),
-    "pspnet": Way({}, 60, 3e-3, output_stride=8),
+    "regression": Way({}, 120, 1e-3),
+    "ssd": Way({"neck": "ssd_extra"}, 70, 2e-3),
+    "ssdlite": Way({"neck": "ssd_extra"}, 70, 2e-3),
+    "detr": Way({}, 250, 5e-4),
+    "deeplabv3": Way({"encoder": "aspp"}, 80, 3e-3, output_stride=8),
+    "deeplabv3plus": Way({"encoder": "aspp"}, 80, 3e-3),
+    "fcn": Way({}, 80, 3e-3, output_stride=8),
+    "pspnet": Way({}, 80, 3e-3, output_stride=8),
 }
 
 
@@ -116,8 +121,9 @@ def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     model = build(assets, task, decoder, way)
     targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
     parameters = [value for value in model.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, way.lr, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, way.lr, total_steps=way.steps, pct_start=0.1)
+    recipe = TrainConfig(lr=way.lr, weight_decay=1e-4)
+    optimizer = make_optimizer(parameter_groups(model.backbone, model, recipe, pretrained=True), recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, way.steps, 0.1))
     model.train()
     for _ in range(way.steps):
         terms, _ = model.loss(batch.images, batch.sizes, targets)

@@ -152,8 +152,10 @@ def two_stage(peer: Any, given: list[Tensor], outputs: Any, decoder: Any, featur
     for row, own in enumerate(proposals):
         count = len(own)
         assert int((outputs.objectness[row] > 0).sum()) == count
-        torch.testing.assert_close(outputs.proposals[row, :count], own, rtol=1e-3, atol=1e-2)
-        theirs = logits[start : start + count]
+        apart = (outputs.proposals[row, :count, None] - own).abs().amax(dim=-1)
+        far, same = apart.min(dim=1)  # proposals whose scores are equal to the last digit come in any order
+        assert far.max() < 1e-2 and apart.amin(dim=0).max() < 1e-2
+        theirs = logits[start : start + count][same]
         assert (
             relative_difference(outputs.class_logits[row, :count], torch.cat([theirs[:, 1:], theirs[:, :1]], 1)) < 1e-3
         )
