@@ -19,6 +19,8 @@ PEERS = {
     "convnext_tiny": "convnext_tiny",
     "swin_t": "swin_tiny_patch4_window7_224",
     "swin_v2_t": "swinv2_tiny_window8_256",
+    "mnasnet0_5": "mnasnet_050",
+    "mnasnet1_0": "mnasnet_100",
     "vgg11_bn": "vgg11_bn",
     "densenet121": "densenet121",
 }

@@ -146,6 +146,21 @@ def _efficientnet(state: State) -> State:
     return _rename(_blocks(state, places), _head_rules(last, "conv_head", "bn2"))
 
 
+def _mnasnet(state: State) -> State:
+    """torchvision.models.mnasnet* to timm mnasnet_*: all layers are in one list there, and a block's in one of its own."""
+    plain = {0: "conv_stem", 1: "bn1", 14: "conv_head", 15: "bn2"}
+    first = {3: "conv_dw", 4: "bn1", 6: "conv_pw", 7: "bn2"}
+    inner = {0: "conv_pw", 1: "bn1", 3: "conv_dw", 4: "bn2", 6: "conv_pwl", 7: "bn3"}
+    rules = [(rf"layers\.{number}\.(\w+)", rf"{ours}.\1") for number, ours in plain.items()]
+    rules += [(rf"layers\.{number}\.(\w+)", rf"blocks.0.0.{ours}.\1") for number, ours in first.items()]
+    rules += [
+        (rf"layers\.{stage + 7}\.(\d+)\.layers\.{number}\.(\w+)", rf"blocks.{stage}.\1.{ours}.\2")
+        for stage in range(1, 7)
+        for number, ours in inner.items()
+    ]
+    return _rename(state, [*rules, (r"classifier\.1\.(\w+)", r"classifier.\1")])
+
+
 # --- plain and dense convolutional networks ---------------------------------------------------------------------------
 
 
@@ -269,6 +284,7 @@ _TABLES: tuple[tuple[str, Callable[[State], State], float], ...] = (
     (r"efficientnet_b[0-4]$", _efficientnet, TIMM_NORM_EPS),
     (r"efficientnet_b[5-7]$", _efficientnet, 1e-3),
     (r"efficientnetv2_[sml]$", _efficientnet, 1e-3),
+    (r"mnasnet_", _mnasnet, TIMM_NORM_EPS),
     (r"vgg", _vgg, TIMM_NORM_EPS),
     (r"densenet", _densenet, TIMM_NORM_EPS),
     (r"regnet[xy]_", _regnet, TIMM_NORM_EPS),

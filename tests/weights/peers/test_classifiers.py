@@ -57,6 +57,7 @@ def test_timm_with_other_classes_and_a_tag() -> None:
         ("densenet121", (64, 96)),
         ("convnext_tiny", (64, 96)),
         ("swin_t", (224, 224)),
+        ("mnasnet0_5", (97, 65)),
     ],
 )
 def test_torchvision(name: str, size: tuple[int, int]) -> None:
@@ -68,6 +69,18 @@ def test_torchvision(name: str, size: tuple[int, int]) -> None:
     assert model.plan.place(500, 700).resized[0] == pytest.approx(transforms.resize_size[0], abs=1)
     torch.testing.assert_close(model.backbone.mean.flatten() / 255, torch.tensor(transforms.mean))
     compare(peer, model, size)
+
+
+def test_torchvision_inception() -> None:
+    """Its weights come with a second classifier for training, and turn the preset's normalisation into another one."""
+    peer = randomise(torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True))
+    model, report = assemble(BUILDERS["inception_v3"]("inception_v3", peer.state_dict()))
+    assert not report.leftover and not report.unread
+    images = torch.randint(0, 256, (2, 3, 99, 131), dtype=torch.uint8)
+    preset = torchvision.models.Inception_V3_Weights.DEFAULT.transforms()
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (preset.mean, preset.std))
+    with torch.no_grad():
+        assert relative_difference(logits_of(model, images), peer((images / 255 - mean) / std)) < 1e-4
 
 
 def test_class_names_are_all_different() -> None:

@@ -49,11 +49,15 @@ SAME = (
     "efficientnet_b5",
     "efficientnet_b6",
     "efficientnet_b7",
+    "inception_v3",
 )
 OTHER = {
     "mobilenet_v2": "mobilenetv2_100",
     "mobilenet_v3_large": "mobilenetv3_large_100",
     "mobilenet_v3_small": "mobilenetv3_small_100",
+    "mnasnet0_5": "mnasnet_050",
+    "mnasnet0_75": "mnasnet_075",
+    "mnasnet1_0": "mnasnet_100",
     "efficientnet_v2_s": "efficientnetv2_s",
     "efficientnet_v2_m": "efficientnetv2_m",
     "efficientnet_v2_l": "efficientnetv2_l",
@@ -83,7 +87,10 @@ OTHER = {
     },
 }
 """torchvision's name to timm's, where they differ. What timm lacks is not here: AlexNet, GoogLeNet, ShuffleNet,
-SqueezeNet; nor are Inception, MNASNet and MaxViT, whose details differ between the two."""
+SqueezeNet, MNASNet of width 1.3; nor is MaxViT, whose padding differs between the two."""
+
+DROPPED = (r"backbone\.body\.AuxLogits\..*",)
+"""The second classifier of Inception, which is of use in its own training only."""
 
 
 def torchvision_classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
@@ -98,7 +105,7 @@ def torchvision_classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     weights = torchvision.models.get_model_weights(name).DEFAULT
     backbone: dict[str, Any] = {"name": architecture, **_normalisation(architecture, weights.transforms())}
     model = {**peer.model, "backbone": backbone}
-    return PeerModel(model, _plan(weights.transforms()), peer.tensors, peer.dropped, "BSD-3-Clause (torchvision)")
+    return PeerModel(model, _plan(weights.transforms()), peer.tensors, DROPPED, "BSD-3-Clause (torchvision)")
 
 
 def _plan(transforms: Any) -> Plan:
@@ -108,7 +115,10 @@ def _plan(transforms: Any) -> Plan:
 
 
 def _normalisation(architecture: str, transforms: Any) -> dict[str, Any]:
-    """The preset's mean and std, where timm has others for this architecture."""
+    """The preset's mean and std, where timm has others for this architecture. Inception's published weights turn them into
+    other ones inside the model, which timm's are."""
+    if architecture == "inception_v3":
+        return {}
     config: Any = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
     own = {"mean": tuple(transforms.mean), "std": tuple(transforms.std)}
     theirs = None if config is None else {"mean": tuple(config.mean), "std": tuple(config.std)}
