@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vertebra.backbones.reach import parameters_used
+from vertebra.checkpoints import load_matching, read_state_dict
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 
@@ -60,6 +61,28 @@ class Backbone(nn.Module, ABC):
                 raise ConfigError(f"backbone '{self.name}': '{key}' must be numbers, for std above 0, got {given}")
             values = [given[channel % len(given)] for channel in range(self.in_channels)]
             self.register_buffer(key, 255.0 * torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
+
+    def load_weights(self, pretrained: bool | str, published: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Gives the body its weights, in the body's own key names, and notes where they came from.
+
+        Args:
+            pretrained: as given: true, false, or a file.
+            published: gets the published ones.
+
+        Raises:
+            ConfigError: the published weights are for 3 channels.
+            WeightsError: the weights cannot be had, or are not this body's.
+        """
+        self.pretrained = pretrained is not False
+        report = None
+        if self.pretrained:
+            if pretrained is True and self.in_channels != 3:
+                raise ConfigError(
+                    f"backbone '{self.name}': its published weights are for 3 channels, got {self.in_channels}"
+                )
+            state = read_state_dict(pretrained) if isinstance(pretrained, str) else published()
+            report = load_matching(self.body, state, source=str(pretrained))
+        self.origin = describe_origin(self.name, pretrained, report)
 
     def set_norm_eps(self, eps: float | None) -> None:
         """Gives all BatchNorm and LayerNorm layers of the body this eps, unless it is None."""

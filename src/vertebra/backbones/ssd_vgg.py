@@ -7,10 +7,8 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_taps, describe_origin
+from vertebra.backbones.base import Backbone, choose_taps
 from vertebra.backbones.torchvision_mobilenet import download
-from vertebra.checkpoints import load_matching, read_state_dict
-from vertebra.errors import ConfigError
 from vertebra.features import FeatureSpec, Level
 from vertebra.layers.init import start_conv
 
@@ -62,19 +60,8 @@ class SSDVGG16(Backbone):
         image_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(name, in_channels=in_channels, freeze=freeze, frozen_norm=False)
-        if pretrained is True and in_channels != 3:
-            raise ConfigError(f"backbone '{name}': its published weights are for 3 channels, got {in_channels}")
         self.body = _body(in_channels)
-        report = None
-        if pretrained is not False:
-            if isinstance(pretrained, str):
-                state = read_state_dict(pretrained)
-            else:
-                state = download(torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES, name)
-            state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
-            report = load_matching(self.body, state, source=str(pretrained))
-        self.pretrained = pretrained is not False
-        self.origin = describe_origin(name, pretrained, report)
+        self.load_weights(pretrained, lambda: download(torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES, name))
         widths, strides = (64, 128, 256, 512, 512, WIDTH), (1, 2, 4, 8, 16, 16)
         self.stages = [Level(width, stride) for width, stride in zip(widths, strides, strict=True)]
         self.taps = choose_taps(self.stages, taps, name)

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_taps, describe_origin
-from vertebra.checkpoints import load_matching, read_state_dict
+from vertebra.backbones.base import Backbone, choose_taps
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.features import FeatureSpec, Level
 
@@ -69,12 +68,7 @@ class TorchvisionMobileNetV3(Backbone):
         width = body.classifier[0].out_features
         body.classifier = body.classifier[:2]
         self.body = body
-        report = None
-        if pretrained is not False:
-            state = read_state_dict(pretrained) if isinstance(pretrained, str) else published(build, name)
-            report = load_matching(self.body, state, source=str(pretrained))
-        self.pretrained = pretrained is not False
-        self.origin = describe_origin(name, pretrained, report)
+        self.load_weights(pretrained, lambda: published(build, name))
         self.set_norm_eps(norm_eps)
         self.stages = stages_of(self.body.features)
         self.inside, blocks = _split(taps)

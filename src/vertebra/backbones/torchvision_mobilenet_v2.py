@@ -7,10 +7,8 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_taps, describe_origin
+from vertebra.backbones.base import Backbone, choose_taps
 from vertebra.backbones.torchvision_mobilenet import PREFIX, published, stages_of
-from vertebra.checkpoints import load_matching, read_state_dict
-from vertebra.errors import ConfigError
 from vertebra.features import FeatureSpec
 
 HALVING = (2, 4, 7, 14)
@@ -60,20 +58,13 @@ class TorchvisionMobileNetV2(Backbone):
         image_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(name, in_channels=in_channels, freeze=freeze, frozen_norm=frozen_norm)
-        if pretrained is True and in_channels != 3:
-            raise ConfigError(f"backbone '{name}': its published weights are for 3 channels, got {in_channels}")
         build = getattr(torchvision.models, name.removeprefix(PREFIX))
         body: Any = build(weights=None)
         if in_channels != 3:
             body.features[0][0] = nn.Conv2d(in_channels, body.features[0][0].out_channels, 3, 2, 1, bias=False)
         del body.classifier
         self.body = body
-        report = None
-        if pretrained is not False:
-            state = read_state_dict(pretrained) if isinstance(pretrained, str) else published(build, name)
-            report = load_matching(self.body, state, source=str(pretrained))
-        self.pretrained = pretrained is not False
-        self.origin = describe_origin(name, pretrained, report)
+        self.load_weights(pretrained, lambda: published(build, name))
         self.set_norm_eps(norm_eps)
         if output_stride is not None:
             _dilate(body.features, output_stride)

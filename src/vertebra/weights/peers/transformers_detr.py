@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from vertebra.errors import ConfigError
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.transformers_labels import class_names
+from vertebra.weights.peers.transformers_layers import joined_queries_and_keys, resnet_stage_rules
 
 FIXED: dict[str, Any] = {
     "activation_function": "relu",
@@ -58,7 +57,7 @@ def detr(config: Mapping[str, Any], state: State) -> PeerModel:
     return PeerModel(
         model=model,
         plan=Plan((800, 1333), "shortest_edge"),
-        tensors=renamed(_joined(state), [*_resnet_rules(), (BACKBONE, "backbone.body."), *_RULES]),
+        tensors=renamed(joined_queries_and_keys(state), [*_resnet_rules(), (BACKBONE, "backbone.body."), *_RULES]),
         dropped=(r".*num_batches_tracked",),
         licence="Apache-2.0",
     )
@@ -148,16 +147,6 @@ def _count(state: State, side: str) -> int:
     return len({found[1] for name in state if (found := re.match(rf"model\.{side}\.layers\.(\d+)\.", name))})
 
 
-def _joined(state: State) -> State:
-    """In self-attention, queries' and keys' projections as one."""
-    result = dict(state)
-    for name in state:
-        if ".self_attn.q_proj." in name:
-            keys = name.replace("q_proj", "k_proj")
-            result[name.replace("q_proj", "qk_proj")] = torch.cat([result.pop(name), result.pop(keys)])
-    return result
-
-
 def _resnet_rules() -> list[tuple[str, str]]:
     """From transformers' own ResNet to timm's names."""
     ours = "backbone.body."
@@ -165,18 +154,7 @@ def _resnet_rules() -> list[tuple[str, str]]:
         (rf"{BACKBONE}embedder\.embedder\.convolution\.", f"{ours}conv1."),
         (rf"{BACKBONE}embedder\.embedder\.normalization\.", f"{ours}bn1."),
     ]
-    for stage in range(4):
-        block, own = rf"{BACKBONE}encoder\.stages\.{stage}\.layers\.(\d+)\.", rf"{ours}layer{stage + 1}.\1."
-        rules += [
-            (rf"{block}shortcut\.convolution\.", f"{own}downsample.0."),
-            (rf"{block}shortcut\.normalization\.", f"{own}downsample.1."),
-        ]
-        for step in range(3):
-            rules += [
-                (rf"{block}layer\.{step}\.convolution\.", f"{own}conv{step + 1}."),
-                (rf"{block}layer\.{step}\.normalization\.", f"{own}bn{step + 1}."),
-            ]
-    return rules
+    return [*rules, *resnet_stage_rules(BACKBONE, ours)]
 
 
 def _layer_rules(theirs: str, ours: str, norms: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from vertebra.errors import ConfigError
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.transformers_labels import class_names
+from vertebra.weights.peers.transformers_layers import joined_queries_and_keys, resnet_stage_rules
 
 DEFAULTS: dict[str, Any] = {
     "activation_function": "silu",
@@ -88,7 +89,9 @@ def rt_detr(config: Mapping[str, Any], state: State) -> PeerModel:
             }
         },
     }
-    tensors = renamed(_joined(_one_set_of_heads(state)), [*_backbone_rules(), *_encoder_rules(levels), *_RULES])
+    tensors = renamed(
+        joined_queries_and_keys(_one_set_of_heads(state)), [*_backbone_rules(), *_encoder_rules(levels), *_RULES]
+    )
     table = f"{DECODER}.label_content.weight"
     if table in tensors:
         tensors[table] = tensors[table][:classes]  # the last row stands for padding and is 0
@@ -209,16 +212,6 @@ def _one_set_of_heads(state: State) -> State:
     return result
 
 
-def _joined(state: State) -> State:
-    """Queries' and keys' projections as one."""
-    result = dict(state)
-    for name in state:
-        if ".self_attn.q_proj." in name:
-            keys = name.replace("q_proj", "k_proj")
-            result[name.replace("q_proj", "qk_proj")] = torch.cat([result.pop(name), result.pop(keys)])
-    return result
-
-
 def _backbone_rules() -> list[tuple[str, str]]:
     peer, ours = r"model\.backbone\.model\.", "backbone.body."
     rules = [
@@ -229,18 +222,7 @@ def _backbone_rules() -> list[tuple[str, str]]:
             for place, kind in enumerate(("convolution", "normalization"))
         ),
     ]
-    for stage in range(4):
-        block, own = rf"{peer}encoder\.stages\.{stage}\.layers\.(\d+)\.", rf"{ours}layer{stage + 1}.\1."
-        rules += [
-            (rf"{block}shortcut\.(?:1\.)?convolution\.", f"{own}downsample.1."),
-            (rf"{block}shortcut\.(?:1\.)?normalization\.", f"{own}downsample.2."),
-        ]
-        for step in range(3):
-            rules += [
-                (rf"{block}layer\.{step}\.convolution\.", f"{own}conv{step + 1}."),
-                (rf"{block}layer\.{step}\.normalization\.", f"{own}bn{step + 1}."),
-            ]
-    return rules
+    return [*rules, *resnet_stage_rules(peer, ours, shortcut=1)]
 
 
 def _encoder_rules(levels: int) -> list[tuple[str, str]]:
