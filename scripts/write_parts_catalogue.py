@@ -45,8 +45,10 @@ def escaped(text: str) -> str:
 def options(part: Part) -> list[str]:
     if not part.options:
         return []
-    lines = ["| option | type | default |", "|---|---|---|"]
-    lines += [f"| `{o.name}` | `{escaped(o.type)}` | {default(o.default)} |" for o in part.options]
+    lines = ["| option | type | default | meaning |", "|---|---|---|---|"]
+    for option in part.options:
+        meaning = escaped(option.meaning).replace("``", "`")
+        lines.append(f"| `{option.name}` | `{escaped(option.type)}` | {default(option.default)} | {meaning} |")
     return [*lines, ""]
 
 

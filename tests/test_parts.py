@@ -77,6 +77,7 @@ def test_every_part_is_described_and_its_options_are_plain(kind: str) -> None:
         assert kind != "decoder" or part.task in ("classify", "detect", "segment", "keypoints")
         defaults = {option.name: option.default for option in part.options}
         assert check_options(find(kind, name), defaults, name).keys() == defaults.keys()
+        assert not [option.name for option in part.options if not option.meaning], f"{name}: tell what each option does"
 
 
 def test_unknown_parts_get_the_nearest_name() -> None:

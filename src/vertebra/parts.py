@@ -33,11 +33,13 @@ class Option:
         name: its name in Python, YAML and on the command line.
         type: its type in words.
         default: its default value; ``...`` where it must be given.
+        meaning: what the part's docstring says of it.
     """
 
     name: str
     type: str
     default: Any
+    meaning: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +111,26 @@ def describe_class(kind: str, name: str, part: type[Any]) -> Part:
 
 def options(part: type[Any]) -> list[Option]:
     """The options of a part: the keyword-only arguments of its ``__init__``."""
-    hints = get_type_hints(part.__init__)
+    hints, told = get_type_hints(part.__init__), meanings(part)
     return [
-        Option(name, _type_words(hints.get(name, Any)), ... if default is inspect.Parameter.empty else default)
+        Option(
+            name,
+            _type_words(hints.get(name, Any)),
+            ... if default is inspect.Parameter.empty else default,
+            told.get(name, ""),
+        )
         for name, default in _keywords(part).items()
     ]
+
+
+def meanings(part: type[Any]) -> dict[str, str]:
+    """What the ``Args`` of the docstrings of a class and its bases say, by argument."""
+    told: dict[str, str] = {}
+    for base in reversed(part.__mro__):
+        _, _, block = inspect.cleandoc(base.__dict__.get("__doc__") or "").partition("\nArgs:\n")
+        for found in re.finditer(r"^    (\w+(?:, \w+)*): (.+(?:\n {8}.+)*)", block, re.MULTILINE):
+            told |= dict.fromkeys(found[1].split(", "), " ".join(found[2].split()))
+    return told
 
 
 def _keywords(part: type[Any]) -> dict[str, Any]:

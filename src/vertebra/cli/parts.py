@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 import typer
@@ -28,7 +29,7 @@ def parts(
         kind = what.rstrip("s")
         _print({kind: _list(kind)}, as_json, _kinds_text)
     else:
-        _print(_one(what), as_json, _one_text)
+        _print(_named(what), as_json, lambda parts: "\n\n".join(map(_one_text, parts)))
 
 
 def _print(shown: Any, as_json: bool, text: Any) -> None:
@@ -37,9 +38,14 @@ def _print(shown: Any, as_json: bool, text: Any) -> None:
 
 def _list(kind: str) -> list[dict[str, Any]]:
     if kind == "backbone":
-        from vertebra.backbones import families
+        from vertebra.backbones import BACKBONES, families
+        from vertebra.parts import describe_class
 
-        return [
+        own = [
+            {"name": name, "task": None, "summary": describe_class(kind, name, found).summary}
+            for name, found in BACKBONES.items()
+        ]
+        return own + [
             {
                 "family": family.name,
                 "models": family.models,
@@ -55,21 +61,24 @@ def _list(kind: str) -> list[dict[str, Any]]:
     return [{"name": part.name, "task": part.task, "summary": part.summary, "paper": part.paper} for part in found]
 
 
-def _one(name: str) -> dict[str, Any]:
-    from vertebra.backbones import list_backbones
+def _named(name: str) -> list[dict[str, Any]]:
+    """Every part of this name; a neck and a decoder may share one.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    from vertebra.backbones import BACKBONES, list_backbones
     from vertebra.errors import UnknownName
     from vertebra.parts import describe, names
 
-    known: list[str] = []
-    for kind in KINDS[1:]:
-        here = names(kind)
-        known += here
-        if name in here:
-            return _as_dict(describe(kind, name))
-    backbones = list_backbones()
+    listed = {kind: names(kind) for kind in KINDS[1:]}
+    found = [_as_dict(describe(kind, name)) for kind, known in listed.items() if name in known]
+    backbones = [*BACKBONES, *list_backbones()]
     if name in backbones:
-        return _backbone(name)
-    raise UnknownName("part", name, [*known, *KINDS, *backbones])
+        found.append(_backbone(name))
+    if not found:
+        raise UnknownName("part", name, [*(one for known in listed.values() for one in known), *KINDS, *backbones])
+    return found
 
 
 def _as_dict(part: Any) -> dict[str, Any]:
@@ -80,7 +89,13 @@ def _as_dict(part: Any) -> dict[str, Any]:
         "summary": part.summary,
         "paper": part.paper,
         "options": [
-            {"name": option.name, "type": option.type, "default": _default(option.default)} for option in part.options
+            {
+                "name": option.name,
+                "type": option.type,
+                "default": _default(option.default),
+                "meaning": option.meaning.replace("``", ""),
+            }
+            for option in part.options
         ],
     }
 
@@ -94,11 +109,12 @@ def _default(value: Any) -> Any:
 
 
 def _backbone(name: str) -> dict[str, Any]:
-    from vertebra.backbones import TimmBackbone
+    from vertebra.backbones import BACKBONES, TimmBackbone
     from vertebra.parts import describe_class
 
-    backbone = TimmBackbone(name)
-    shown = _as_dict(describe_class("backbone", name, TimmBackbone))
+    part: Any = BACKBONES.get(name, TimmBackbone)
+    backbone = part(name)
+    shown = _as_dict(describe_class("backbone", name, part))
     return {
         **shown,
         "levels": [{"channels": level.channels, "stride": level.stride} for level in backbone.out_spec.levels],
@@ -111,14 +127,16 @@ def _backbone(name: str) -> dict[str, Any]:
 def _kinds_text(shown: dict[str, list[dict[str, Any]]]) -> str:
     lines = []
     for kind, entries in shown.items():
-        lines.append(f"{kind}s" + (" (timm, by family; any model name of it works)" if kind == "backbone" else ""))
+        lines.append(
+            f"{kind}s" + (" (those of timm by family; any model name of it works)" if kind == "backbone" else "")
+        )
         for entry in entries:
-            if kind == "backbone":
+            if "family" in entry:
                 note = "" if entry["maps"] else f"   classification only: {entry['reason']}"
                 lines.append(f"  {entry['family']:<28} {entry['models']:>4} models, such as {entry['example']}{note}")
             else:
                 task = f"[{entry['task']}] " if entry["task"] else ""
-                lines.append(f"  {entry['name']:<16} {task}{entry['summary']}")
+                lines.append(f"  {entry['name']:<16} {task}{entry['summary'].replace('``', '')}")
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -135,10 +153,9 @@ def _one_text(part: dict[str, Any]) -> str:
             f"levels: {levels or 'none'}; embedding: {part['vector']}; {part['parameters'] / 1e6:.1f} M parameters"
         )
     lines.append("options:")
-    lines += [
-        f"  {option['name']}: {option['type']} = {json.dumps(option['default'], default=str)}"
-        for option in part["options"]
-    ]
+    for option in part["options"]:
+        lines.append(f"  {option['name']}: {option['type']} = {json.dumps(option['default'], default=str)}")
+        lines += textwrap.wrap(option["meaning"], 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
