@@ -32,13 +32,13 @@ def parameters_used(body: nn.Module, run: Callable[[Tensor], list[Tensor]], imag
     """
     was_training = body.training
     body.eval()
-    shapes: dict[str, Tensor] = {
-        f"body.{name}": torch.empty_like(value, device="meta").requires_grad_(value.is_floating_point())
-        for name, value in body.named_parameters()
-    }
-    buffers = {f"body.{name}": value.to("meta") for name, value in body.named_buffers()}
-    with torch.enable_grad(), torch.device("meta"):
-        outputs = functional_call(_Call(body, run), {**shapes, **buffers}, (images,), tie_weights=False)
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
+        shapes: dict[str, Tensor] = {
+            f"body.{name}": torch.empty(value.shape, dtype=value.dtype).requires_grad_(value.is_floating_point())
+            for name, value in body.named_parameters()
+        }
+        buffers = {f"body.{name}": torch.empty(value.shape, dtype=value.dtype) for name, value in body.named_buffers()}
+        outputs = functional_call(_Call(body, run), {**shapes, **buffers}, (images.clone(),), tie_weights=False)
         total = torch.stack([value.sum() for value in outputs]).sum()
         gradients = torch.autograd.grad(total, list(shapes.values()), allow_unused=True)
     body.train(was_training)
