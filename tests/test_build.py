@@ -222,6 +222,6 @@ def test_the_labels_of_points_come_with_the_model() -> None:
 
 def test_a_model_may_be_built_in_inference_mode() -> None:
     with torch.inference_mode():
-        model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"])
+        model = create_model("resnet10t", decoder="linear", classes=["a", "b"])
         decoded = model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert decoded["classify"].probabilities.shape == (1, 2)
