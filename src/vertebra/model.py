@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as tree
 
-from vertebra.features import Features, Regions
+from vertebra.features import Features, Frame, Regions
 from vertebra.losses.term import Term
 from vertebra.preprocess.plan import Plan
 from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
     from vertebra.decoders.base import Decoded, Decoder, Outputs
-    from vertebra.inference.predictor import Result
+    from vertebra.inference.predictor import Predictor, Result
 
 
 class Branch(nn.Module):
@@ -60,6 +61,20 @@ class Branch(nn.Module):
         return features
 
 
+def decode_float32(decoder: Decoder, outputs: Outputs, frame: Frame) -> Decoded:
+    """Decodes in float32, whatever precision the outputs came in."""
+    outputs = tree.tree_map(_float32, outputs)
+    device = frame.sizes.device.type
+    if not torch.is_autocast_enabled(device):
+        return decoder.decode(outputs, frame)
+    with torch.autocast(device, enabled=False):
+        return decoder.decode(outputs, frame)
+
+
+def _float32(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
 class VisionModel(nn.Module):
     """One backbone and one or more branches; a single-task model is the case of one branch.
 
@@ -90,6 +105,11 @@ class VisionModel(nn.Module):
         self.plan = plan
         self.config = config
         self.origin: dict[str, str] = {}
+        self._ready: tuple[Hashable, Predictor] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or pickled: not the predictor that `predict` keeps."""
+        return {**vars(self), "_ready": None}
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""
@@ -116,7 +136,7 @@ class VisionModel(nn.Module):
         for name in self.branches:
             branch = self.branch(name)
             outputs = branch.decoder(branch.prepare(features), self._regions(branch, decoded))
-            decoded[name] = branch.decoder.decode(outputs, features.frame)
+            decoded[name] = decode_float32(branch.decoder, outputs, features.frame)
         return decoded
 
     def _regions(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Regions | None:
@@ -152,7 +172,15 @@ class VisionModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: Any, **options: Any) -> list[Result]:
-        """Predictions for images of any size, in their own pixels; see `vertebra.inference.Predictor`."""
+        """Predictions for images of any size, in their own pixels; see `vertebra.inference.Predictor`, which takes the options.
+
+        The predictor is kept until the model or the options change.
+        """
+        from vertebra.inference.fast import signature
         from vertebra.inference.predictor import Predictor
 
-        return Predictor(self, **options).predict(images)
+        state = signature(self)
+        key = (state, tuple(sorted(options.items())))
+        if state is None or self._ready is None or self._ready[0] != key:
+            self._ready = (key, Predictor(self, **options))
+        return self._ready[1].predict(images)

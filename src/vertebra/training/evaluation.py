@@ -11,7 +11,8 @@ from torch.utils import _pytree as tree
 
 from vertebra.data.batches import Batch
 from vertebra.features import Frame
-from vertebra.model import VisionModel
+from vertebra.inference.fast import fast_copy
+from vertebra.model import VisionModel, decode_float32
 from vertebra.tasks import get_task
 
 
@@ -83,16 +84,6 @@ class Evaluation:
         return scores
 
 
-def decode_float32(decoder: Any, outputs: Any, frame: Frame) -> Any:
-    """Decodes in float32, whatever precision the outputs came in."""
-    with torch.autocast(frame.sizes.device.type, enabled=False):
-        return decoder.decode(tree.tree_map(_float32, outputs), frame)
-
-
-def _float32(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
 def main_score(model: VisionModel, scores: dict[str, float], best: str | None) -> tuple[str, float] | None:
     """The score that picks the best weights: the metric of the user's choice, else the mean of the branches' main ones.
 
@@ -113,7 +104,7 @@ def main_score(model: VisionModel, scores: dict[str, float], best: str | None) -
 
 def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """All metrics of a model over labelled batches."""
-    model = model.to(device).eval()
+    model = fast_copy(model, device)
     evaluation = Evaluation(model)
     for batch in batches:
         evaluation.update(batch.to(device), model)

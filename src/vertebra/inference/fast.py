@@ -1,0 +1,89 @@
+"""A copy of a model for prediction alone: the same function, laid out and folded so that it runs as fast as it can."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+from torch import nn
+
+from vertebra.inference.folding import fold_batch_norm
+from vertebra.model import VisionModel
+
+PLAIN = (bool, int, float, str, tuple, list, type(None))
+PASSING = ("training", "_ready")  # attributes that do not change what a model says
+
+
+def fast_copy(model: VisionModel, device: torch.device | str = "cpu") -> VisionModel:
+    """A copy in evaluation mode whose outputs are the model's but for the last digits (1e-5 of their size in float32).
+
+    BatchNorm is folded into the convolutions before it, and weights of convolutions lie channels last. What neither changes is
+    shared with the model, which stays as it is; later changes of its weights do not reach all of the copy.
+
+    Args:
+        model: any model; it is not changed.
+        device: where the copy is to run.
+    """
+    kept: list[torch.Tensor] = [*model.parameters(), *model.buffers()]
+    fast: VisionModel = copy.deepcopy(model, {id(value): value for value in kept})
+    fast = _moved(fast, torch.device(device)).eval()
+    images, sizes = example(fast, torch.device(device))
+    fold_batch_norm(fast, lambda: fast(images, sizes))
+    _channels_last(fast)
+    return fast
+
+
+def signature(model: VisionModel) -> Hashable | None:
+    """Changes whenever the model's outputs may have: with each tensor in place or content, each module, each plain option.
+
+    None for a model that was made in inference mode, whose tensors do not tell of changes.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(value.is_inference() for value in tensors):
+        return None
+    modules = [
+        (
+            id(module),
+            repr([(name, value) for name, value in vars(module).items() if _plain(value) and name not in PASSING]),
+        )
+        for module in model.modules()
+    ]
+    return (*((value.data_ptr(), value._version) for value in tensors), *modules)
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, PLAIN) or dataclasses.is_dataclass(value)
+
+
+def example(model: VisionModel, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two small canvases and their sizes, for a run that only looks at the model's ways."""
+    backbone: Any = model.backbone
+    side = max(64, 2 * max((level.stride for level in backbone.out_spec.levels), default=32))
+    height, width = backbone.fixed_size or (side, side)
+    images = torch.zeros(2, backbone.in_channels, height, width, dtype=torch.uint8, device=device)
+    return images, torch.tensor([[height, width]] * 2, device=device)
+
+
+def _moved(model: VisionModel, device: torch.device) -> VisionModel:
+    """On the device; tensors that are there already stay shared."""
+    if all(value.device.type == device.type for value in (*model.parameters(), *model.buffers())):
+        return model
+    with torch.no_grad():
+        own = {id(value): nn.Parameter(value.to(device), requires_grad=False) for value in model.parameters()}
+        for module in model.modules():
+            for name, value in module._parameters.items():
+                module._parameters[name] = None if value is None else own[id(value)]
+            for name, buffer in module._buffers.items():
+                module._buffers[name] = None if buffer is None else buffer.to(device)
+    return model
+
+
+def _channels_last(model: nn.Module) -> None:
+    """Convolutions' weights channels last, as new tensors: the model that they are shared with keeps its own."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(weight, requires_grad=False)

@@ -1,0 +1,39 @@
+"""Prediction in half precision: the weights are stored so, and what needs float32 keeps it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from vertebra.errors import ConfigError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+TYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def lower(model: nn.Module, precision: Precision, device: torch.device) -> None:
+    """Stores the weights of convolutions and linear layers in half precision, in place, as new tensors.
+
+    `computing` casts what they meet; weights that were cast at every call would cost more than they save.
+
+    Raises:
+        ConfigError: the device does not compute in this precision.
+    """
+    if precision == "fp32":
+        return
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("precision: a CPU has no fast fp16; take bf16 or fp32")
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            for name, value in list(module.named_parameters(recurse=False)):
+                setattr(module, name, nn.Parameter(value.detach().to(TYPES[precision]), requires_grad=False))
+
+
+def computing(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a model that `lower` has changed runs."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, TYPES[precision])
