@@ -77,6 +77,26 @@ def test_a_dropped_box_drops_nobody() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(candidate, min_size=1, max_size=25), st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]))
+def test_the_best_are_the_best_of_all(rows: list[tuple[int, ...]], iou: float) -> None:
+    """However few are wanted, and however many candidates it takes to find them."""
+    boxes, scores, labels = as_batch(rows)
+    every = torch.where(nms_mask(boxes, scores, labels, iou), scores, 0)
+    for most in (1, 2, 5):
+        few = torch.where(nms_mask(boxes, scores, labels, iou, most), scores, 0)
+        count = min(most, len(rows))
+        assert torch.equal(few.topk(count).values, every.topk(count).values)
+        assert torch.equal(few > 0, (few > 0) & (every > 0))
+
+
+def test_a_pile_of_boxes_hides_others() -> None:
+    boxes = torch.tensor([[[0.0, 0, 10, 10]] * 40 + [[20.0, 0, 30, 10], [40.0, 0, 50, 10]]])
+    scores = torch.linspace(1, 0.5, 42)[None]
+    kept = nms_mask(boxes, scores, torch.zeros(1, 42, dtype=torch.int64), 0.5, 2)
+    assert kept.nonzero()[:2, 1].tolist() == [0, 40]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(candidate, min_size=1, max_size=25), st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]))
 def test_all_forms_are_greedy(rows: list[tuple[int, ...]], iou: float) -> None:
     batch = as_batch(rows)
     expected = greedy(*batch, iou)

@@ -131,7 +131,7 @@ def suppress(
         scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
     boxes = clip_boxes(boxes, frame.sizes)
     seen = ((boxes[..., 2:] - boxes[..., :2]) > least_side).all(dim=-1) & (scores > post.score_floor)
-    keep = nms_mask(boxes, torch.where(seen, scores, 0.0), torch.where(seen, labels, -1), post.iou)
+    keep = nms_mask(boxes, torch.where(seen, scores, 0.0), torch.where(seen, labels, -1), post.iou, post.keep)
     best, order = torch.where(keep, scores, 0.0).topk(post.keep)
     real = best > 0
     return DetectDecoded(

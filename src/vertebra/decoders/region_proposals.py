@@ -132,7 +132,7 @@ class ProposalNetwork(nn.Module):
         found = clip_boxes(found, frame.sizes)
         seen = ((found[..., 2:] - found[..., :2]) > 1e-3).all(dim=-1) & (scores > post.score_floor)
         kept = nms_mask(
-            found, torch.where(seen, scores, 0.0), torch.where(seen, levels.expand_as(scores), -1), post.iou
+            found, torch.where(seen, scores, 0.0), torch.where(seen, levels.expand_as(scores), -1), post.iou, post.keep
         )
         best, order = F.pad(torch.where(kept, scores, 0.0), (0, post.keep)).topk(post.keep)
         rows = torch.where(best > 0, order, 0)

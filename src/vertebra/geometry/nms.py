@@ -15,11 +15,15 @@ from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
 
+LOOK_AT = 4  # times as many candidates as are wanted are looked at first
+
 
 @torch.library.custom_op(
-    "vertebra::nms_mask", mutates_args=(), schema="(Tensor boxes, Tensor scores, Tensor labels, float iou) -> Tensor"
+    "vertebra::nms_mask",
+    mutates_args=(),
+    schema="(Tensor boxes, Tensor scores, Tensor labels, float iou, int most=0) -> Tensor",
 )
-def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
+def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
     """Which boxes survive greedy non-maximum suppression, image by image and class by class.
 
     The kernel sees one image at a time, and sets the classes apart by shifting them in float64. Boxes of float32 have
@@ -31,6 +35,8 @@ def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tenso
         scores: (N, K); a box with a score of 0 or less is padding and never kept.
         labels: (N, K) int64 class ids; a box with a negative label is padding and never kept.
         iou: a box is dropped if a better one of its class, itself kept, overlaps it by more than this.
+        most: how many of the boxes that are kept the caller wants, the best ones; 0 for all. Whether a box is kept depends on
+            better ones alone, so that many candidates need not be looked at. Of boxes beyond these, some may be kept.
 
     Returns:
         (N, K) bool, True for the boxes to keep.
@@ -45,17 +51,29 @@ def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tenso
         exact = exact + (labels.to(device)[..., None] * spread)
     for image in range(len(valid)):
         rows = valid[image].nonzero()[:, 0]
-        kept = torchvision.ops.nms(exact[image, rows], scores[image].to(device)[rows].double(), iou)
+        best, order = scores[image].to(device)[rows].double().sort(descending=True, stable=True)
+        rows = rows[order]
+        kept = _best_kept(exact[image, rows], best, iou, most)
         keep[image, rows[kept]] = True
     return keep.to(boxes.device)
 
 
+def _best_kept(boxes: Tensor, scores: Tensor, iou: float, most: int) -> Tensor:
+    """Places of the boxes that are kept, of boxes (K, 4) in the order of their scores: all of them, or at least ``most``."""
+    seen = len(boxes) if most == 0 else LOOK_AT * most
+    kept: Tensor = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
+    while len(kept) < most and seen < len(boxes):
+        seen *= LOOK_AT
+        kept = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
+    return kept
+
+
 @nms_mask.register_fake
-def _(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
+def _(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
     return torch.empty_like(scores, dtype=torch.bool)
 
 
-def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
+def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
     """The same as `nms_mask` by matrix operations, for targets that lack a suppression operator.
 
     "Kept" is the one mask that agrees with the rule *a box is kept if no better box of its class, itself kept, overlaps
@@ -63,7 +81,7 @@ def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -
     each image, so the rounds end, after the length of the longest chain of overlaps (a handful, as a rule), at exactly
     the greedy answer. Memory is (N, K, K).
 
-    Args, Returns: as `nms_mask`.
+    Args, Returns: as `nms_mask`; ``most`` changes nothing.
     """
     valid = (labels >= 0) & (scores > 0)
     order = torch.arange(scores.shape[1], device=scores.device)
@@ -113,7 +131,7 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
     from onnxscript import INT64
     from onnxscript import opset18 as op
 
-    def translate(boxes: Any, scores: Any, labels: Any, iou: float) -> Any:
+    def translate(boxes: Any, scores: Any, labels: Any, iou: float, most: int = 0) -> Any:
         zero = op.Constant(value_int=0)
         one = op.Constant(value_int=1)
         labels = op.Cast(labels, to=INT64.dtype)
@@ -128,7 +146,7 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
         chosen = op.NonMaxSuppression(
             op.Cast(boxes, to=1),
             by_class,
-            op.Gather(shape, op.Constant(value_ints=[1])),
+            op.Constant(value_ints=[most]) if most else op.Gather(shape, op.Constant(value_ints=[1])),
             op.Constant(value_floats=[float(iou)]),
             op.Constant(value_floats=[0.0]),
         )
