@@ -126,6 +126,16 @@ def test_json_of_every_task(vertebra_command: Command, finished: Path, scenes: P
     assert set(result) == {"image", "height", "width", "animal", "boxes", "regions"}
 
 
+def test_predictions_as_lines_go_on(vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "found.jsonl"
+    first, *_ = sorted(images(scenes).iterdir())
+    vertebra_command("predict", finished, first, "--lines", lines)
+    ended = vertebra_command("predict", finished, images(scenes), "--lines", lines, "--precision", "bf16")
+    count = len(list(images(scenes).iterdir()))
+    assert f"1 of {count} images stand in" in ended.err
+    assert len({json.loads(line)["image"] for line in lines.read_text().splitlines()}) == count
+
+
 def test_parts_are_listed(vertebra_command: Command) -> None:
     everything = json.loads(vertebra_command("parts", "--json").out)
     assert {part["name"] for part in everything["decoder"]} >= {"linear", "fcos", "retinanet", "unet"}
@@ -180,8 +190,9 @@ BAD = {
     "a device that is not there": (("eval", "{finished}", "--device", "quantum"), "quantum"),
     "an image that is missing": (("predict", "{finished}", "none.jpg", "--json"), "none.jpg"),
     "an image that is none": (("predict", "{finished}", "{finished}/config.yaml", "--json"), "config.yaml"),
-    "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER, or --json"),
+    "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER, JSON lines with"),
     "no batch": (("predict", "{finished}", "{scenes}", "--json", "--batch-size", "0"), "--batch-size"),
+    "no such precision": (("predict", "{finished}", "{scenes}", "--json", "--precision", "fp8"), "fp8"),
     "an unknown part": (("parts", "retinane"), "Did you mean 'retinanet'"),
     "nothing to describe": (("describe",), "say what to describe"),
     "a lone backbone": (("describe", "resnet18"), "--decoder"),

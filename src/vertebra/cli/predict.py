@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
@@ -13,9 +14,15 @@ def predict(
     source: str = typer.Argument(..., help="A run folder or a model file."),
     images: list[str] = typer.Argument(..., help="Images or folders."),
     out: str | None = typer.Option(None, help="Folder for the pictures; one picture a branch and image."),
+    lines: str | None = typer.Option(
+        None, help="File for JSON lines, written as they come; images that stand in it already are left out."
+    ),
     threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Boxes below this score are left out."),
     batch_size: int = typer.Option(8, min=1, help="Images at a time."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
+    precision: str = typer.Option("fp32", help="fp32, bf16, or fp16 on a GPU: faster where the processor has it."),
+    compile: bool = typer.Option(False, "--compile", help="Compile the model first, which takes half a minute."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all cores."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
 ) -> None:
     """Predict on images of any size and draw what comes out."""
@@ -23,29 +30,44 @@ def predict(
     from rich.progress import track
 
     from vertebra.errors import ConfigError
+    from vertebra.inference.json_lines import JsonLines
     from vertebra.inference.predictor import Predictor, list_images
     from vertebra.weights.model_file import load
 
-    if out is None and not as_json:
-        raise ConfigError("say what you want: pictures with --out FOLDER, or --json, or both")
+    if out is None and lines is None and not as_json:
+        raise ConfigError("say what you want: pictures with --out FOLDER, JSON lines with --lines FILE, or --json")
     files = list_images(images)
     single = len(images) == 1 and Path(images[0]).is_file()
     predictor = Predictor(
-        load(source), device=device, batch_size=batch_size, threshold=threshold, skip_unreadable=not single
+        load(source),
+        device=device,
+        batch_size=batch_size,
+        threshold=threshold,
+        skip_unreadable=not single,
+        precision=precision,  # type: ignore[arg-type]  # it checks
+        compile=compile,
+        threads=threads,
     )
     console = Console(stderr=True)
     shown, written = [], 0
-    for result in track(
-        predictor.stream(files),
-        total=len(files),
-        description="predict",
-        console=console,
-        disable=not console.is_terminal,
-    ):
-        if as_json:
-            shown.append(result.to_dict())
-        if out is not None:
-            written += _draw(result, Path(out))
+    with JsonLines(Path(lines)) if lines is not None else nullcontext() as written_lines:
+        if written_lines is not None and written_lines.done:
+            left = [file for file in files if str(file) not in written_lines.done]
+            print(f"{len(files) - len(left)} of {len(files)} images stand in {lines} already", file=sys.stderr)
+            files = left
+        for result in track(
+            predictor.stream(files),
+            total=len(files),
+            description="predict",
+            console=console,
+            disable=not console.is_terminal,
+        ):
+            if as_json:
+                shown.append(result.to_dict())
+            if written_lines is not None:
+                written_lines.write(result.to_dict())
+            if out is not None:
+                written += _draw(result, Path(out))
     for message in predictor.skipped:
         print(f"skipped: {message}", file=sys.stderr)
     if predictor.skipped:

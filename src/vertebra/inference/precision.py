@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
-from vertebra.errors import ConfigError
+from vertebra.errors import ConfigError, UnknownName
 
 Precision = Literal["fp32", "bf16", "fp16"]
 TYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -20,8 +20,10 @@ def lower(model: nn.Module, precision: Precision, device: torch.device) -> None:
     `computing` casts what they meet; weights that were cast at every call would cost more than they save.
 
     Raises:
-        ConfigError: the device does not compute in this precision.
+        ConfigError: there is no such precision, or the device does not compute in it.
     """
+    if precision not in get_args(Precision):
+        raise UnknownName("precision", precision, get_args(Precision))
     if precision == "fp32":
         return
     if precision == "fp16" and device.type == "cpu":
