@@ -16,7 +16,8 @@ from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
     from vertebra.decoders.base import Decoded, Decoder, Outputs
-    from vertebra.inference.predictor import Predictor, Result
+    from vertebra.inference.predictor import Predictor
+    from vertebra.inference.results import Result
 
 
 class Branch(nn.Module):

@@ -31,7 +31,8 @@ def predict(
 
     from vertebra.errors import ConfigError
     from vertebra.inference.json_lines import JsonLines
-    from vertebra.inference.predictor import Predictor, list_images
+    from vertebra.inference.predictor import Predictor
+    from vertebra.inference.results import list_images
     from vertebra.weights.model_file import load
 
     if out is None and lines is None and not as_json:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from vertebra.errors import ConfigError, DataError
-from vertebra.inference.predictor import Predictor, Result, list_images
+from vertebra.inference.predictor import Predictor
+from vertebra.inference.results import Result, list_images
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.images import read_image
 from vertebra.preprocess.plan import Plan
