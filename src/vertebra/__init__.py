@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from vertebra.errors import VertebraError
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
+    from vertebra.inference.load import load
     from vertebra.model import VisionModel
     from vertebra.training.run import evaluate, train
     from vertebra.weights.importing import import_model
-    from vertebra.weights.model_file import load, save
+    from vertebra.weights.model_file import save
 
 __version__ = "0.1.0"
 
@@ -31,7 +32,7 @@ _HOMES = {
     "Frame": "vertebra.features",
     "Level": "vertebra.features",
     "import_model": "vertebra.weights.importing",
-    "load": "vertebra.weights.model_file",
+    "load": "vertebra.inference.load",
     "save": "vertebra.weights.model_file",
     "train": "vertebra.training.run",
     "VertebraError": "vertebra.errors",

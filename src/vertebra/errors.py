@@ -6,7 +6,8 @@
     ├── JointError         two parts do not fit each other
     ├── DataError          a data set, image or annotation is wrong
     ├── WeightsError       a weight file is missing, damaged or fits nothing
-    └── RunError           a run folder is missing, in the way or not resumable
+    ├── RunError           a run folder is missing, in the way or not resumable
+    └── ExportError        a model cannot be exported, or the file does not say what the model says
 
 The command line prints the message of a ``VertebraError`` in one line and exits with code 2.
 """
@@ -89,3 +90,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if names and len(names) <= 12:
         return "There is: " + ", ".join(sorted(names)) + "."
     return "Nothing is called so, nor nearly so."
+
+
+class ExportError(VertebraError, RuntimeError):
+    """A model cannot be exported, or the exported file does not say what the model says."""

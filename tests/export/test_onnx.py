@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vertebra import create_model
+from vertebra.export.parity import reorder_ties
 from vertebra.parts import find, names
 from vertebra.testing import check_export
-from vertebra.testing.onnx import reorder_ties
 from vertebra.testing.synthetic import made_fields
 
 
@@ -42,7 +42,7 @@ def test_three_branches_export_as_one_file(tmp_path: Path) -> None:
         },
         image_size=(64, 96),
     )
-    check_export(model, tmp_path, batch=5)
+    check_export(model, tmp_path)
 
 
 def test_boxes_that_tie_may_change_places_and_nothing_else() -> None:

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vertebra.cli import data, demo, describe, evaluate, importing, parts, predict, train
+from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train
 from vertebra.errors import VertebraError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("import")(importing.import_model)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("export")(exporting.export)
 
 
 @app.callback(invoke_without_command=True)

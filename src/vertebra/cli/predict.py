@@ -6,12 +6,13 @@ import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import typer
 
 
 def predict(
-    source: str = typer.Argument(..., help="A run folder or a model file."),
+    source: str = typer.Argument(..., help="A run folder, a model file, or an exported .onnx file."),
     images: list[str] = typer.Argument(..., help="Images or folders."),
     out: str | None = typer.Option(None, help="Folder for the pictures; one picture a branch and image."),
     lines: str | None = typer.Option(
@@ -30,25 +31,35 @@ def predict(
     from rich.progress import track
 
     from vertebra.errors import ConfigError
+    from vertebra.inference.exported import ExportedModel, ExportedPredictor
     from vertebra.inference.json_lines import JsonLines
-    from vertebra.inference.predictor import Predictor
+    from vertebra.inference.pipeline import Pipeline
     from vertebra.inference.results import list_images
-    from vertebra.weights.model_file import load
 
     if out is None and lines is None and not as_json:
         raise ConfigError("say what you want: pictures with --out FOLDER, JSON lines with --lines FILE, or --json")
     files = list_images(images)
     single = len(images) == 1 and Path(images[0]).is_file()
-    predictor = Predictor(
-        load(source),
-        device=device,
-        batch_size=batch_size,
-        threshold=threshold,
-        skip_unreadable=not single,
-        precision=precision,  # type: ignore[arg-type]  # it checks
-        compile=compile,
-        threads=threads,
-    )
+    options: dict[str, Any] = {"batch_size": batch_size, "threshold": threshold, "skip_unreadable": not single}
+    predictor: Pipeline
+    if Path(source).suffix.lower() == ".onnx":
+        if device not in (None, "cpu") or precision != "fp32" or compile:
+            raise ConfigError(
+                "an exported file runs on the CPU, as it was made: leave out --device, --precision and --compile"
+            )
+        predictor = ExportedPredictor(ExportedModel(source, threads=threads), **options)
+    else:
+        from vertebra.inference.predictor import Predictor
+        from vertebra.weights.model_file import load
+
+        predictor = Predictor(
+            load(source),
+            device=device,
+            precision=precision,  # type: ignore[arg-type]  # it checks
+            compile=compile,
+            threads=threads,
+            **options,
+        )
     console = Console(stderr=True)
     shown, written = [], 0
     with JsonLines(Path(lines)) if lines is not None else nullcontext() as written_lines:

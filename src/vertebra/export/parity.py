@@ -1,0 +1,139 @@
+"""The gate that every exported file passes: what it gives in its own runtime is what the model gives in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils import _pytree as tree
+
+from vertebra.errors import ExportError
+from vertebra.model import VisionModel
+
+Run = Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
+"""From canvases (N, C, H, W) uint8 and sizes (N, 2) int64 to all outputs in their order."""
+
+
+class Case(NamedTuple):
+    """One comparison: canvases (N, C, H, W) uint8, and (N, 2) the valid pixels of each."""
+
+    name: str
+    images: np.ndarray
+    sizes: np.ndarray
+
+
+def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
+    """What a file is tried on: another batch size than it was made with, a single image, images that fill a part of their canvas,
+    one colour alone (where detectors find next to nothing), and another canvas where that is promised.
+
+    Args:
+        batch: the batch size that the file was made with.
+        free_size: whether the canvas' height and width are free.
+    """
+    draw = np.random.default_rng(0)
+    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    height, width = model.plan.size
+
+    def noise(count: int, rows: int, columns: int) -> np.ndarray:
+        return draw.integers(0, 256, (count, channels, rows, columns), dtype=np.uint8)
+
+    def full(count: int, rows: int, columns: int) -> np.ndarray:
+        return np.array([[rows, columns]] * count, dtype=np.int64)
+
+    part = full(batch + 1, height, width)
+    part[1:] -= [[height // 4, width // 3]]
+    found = [
+        Case(f"batch {batch + 1}, images that fill a part", noise(batch + 1, height, width), part),
+        Case("batch 1", noise(1, height, width), full(1, height, width)),
+        Case("batch 1, one colour", np.full((1, channels, height, width), 90, np.uint8), full(1, height, width)),
+    ]
+    if free_size:
+        rows, columns = height + 32, max(width - 32, 32)
+        found.append(Case(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns)))
+    return found
+
+
+def check(
+    model: VisionModel, run: Run, names: Sequence[str], tried: Sequence[Case], tolerance: float
+) -> dict[str, float]:
+    """Compares a file with its model, in eager PyTorch, on every case.
+
+    Args:
+        model: what was exported.
+        run: runs the file.
+        names: of the outputs, ``branch/field``.
+        tried: see `cases`.
+        tolerance: the largest difference allowed, relative to the largest value of an output.
+
+    Returns:
+        By case, the largest difference that was found.
+
+    Raises:
+        ExportError: an output differs by more, or has another shape.
+    """
+    found = {}
+    for case in tried:
+        with torch.no_grad():
+            decoded = model(torch.from_numpy(case.images), torch.from_numpy(case.sizes))
+        expected = [leaf.numpy() for leaf in tree.tree_leaves(decoded)]
+        got = _run(run, case)
+        reorder_ties(names, expected, got)
+        found[case.name] = max(
+            difference(f"{name} ({case.name})", left, right, tolerance)
+            for name, left, right in zip(names, expected, got, strict=True)
+        )
+    return found
+
+
+def _run(run: Run, case: Case) -> list[np.ndarray]:
+    try:
+        return list(run(case.images, case.sizes))
+    except Exception as error:  # each runtime raises its own types
+        raise ExportError(
+            f"the exported file does not run on {case.name}: {str(error).strip().splitlines()[0]}"
+        ) from error
+
+
+def difference(name: str, expected: np.ndarray, got: np.ndarray, tolerance: float) -> float:
+    """The largest difference, relative to the largest value.
+
+    Raises:
+        ExportError: it is more than ``tolerance``, or the shapes differ.
+    """
+    if expected.shape != got.shape:
+        raise ExportError(f"'{name}' has shape {got.shape} in the exported file and {expected.shape} in PyTorch")
+    if not expected.size:
+        return 0.0
+    scale = float(np.abs(expected).max()) or 1.0
+    worst = float(np.abs(expected.astype(np.float64) - got.astype(np.float64)).max()) / scale
+    if not worst <= tolerance:
+        raise ExportError(
+            f"'{name}' of the exported file differs by {worst:.1e} of its largest value from PyTorch; {tolerance:.0e} is allowed"
+        )
+    return worst
+
+
+def reorder_ties(names: Sequence[str], expected: Sequence[Any], got: list[Any], near: float = 1e-6) -> None:
+    """Brings boxes whose scores differ by rounding only into the order that PyTorch has them in, in place.
+
+    Args:
+        names: of the outputs; those that share a branch with an output ``scores`` (N, D), and have D too, are reordered.
+        expected, got: the outputs of PyTorch and of the file.
+        near: how close two scores must be to count as one.
+    """
+    for branch in [name.removesuffix("/scores") for name in names if name.endswith("/scores")]:
+        scores, boxes = names.index(f"{branch}/scores"), names.index(f"{branch}/boxes")
+        if expected[scores].shape != got[scores].shape:
+            continue
+        same = np.abs(expected[scores][:, :, None] - got[scores][:, None]) <= near
+        apart = np.abs(expected[boxes][:, :, None] - got[boxes][:, None]).max(axis=-1)
+        places = np.arange(apart.shape[1])
+        moved = 1e-9 * np.abs(places[:, None] - places)  # padding, which is all alike, stays where it is
+        order = np.where(same, apart + moved, np.inf).argmin(axis=2)
+        if (np.sort(order, axis=1) != places).any():
+            continue  # no order makes them equal: left as they are
+        for number, name in enumerate(names):
+            if name.startswith(f"{branch}/") and got[number].shape[1:2] == order.shape[1:]:
+                got[number] = np.stack([values[own] for values, own in zip(got[number], order, strict=True)])

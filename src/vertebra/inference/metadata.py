@@ -1,0 +1,72 @@
+"""What an exported file says of itself, so that it can be used without the model; without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vertebra.errors import WeightsError
+from vertebra.inference.pipeline import Face
+from vertebra.preprocess.plan import Plan
+from vertebra.tasks import get_task
+
+KEY = "vertebra"
+FORMAT_VERSION = 1
+
+
+def to_json(face: Face, outputs: Mapping[str, list[str]], report: Mapping[str, Any]) -> str:
+    """The metadata of a file.
+
+    Args:
+        face: of the model.
+        outputs: by branch, the names of its decoded fields in their order.
+        report: of the comparison with the model.
+    """
+    branches = {
+        name: {"task": task, "labels": dataclasses.asdict(labels), "outputs": outputs[name]}
+        for name, (task, labels) in face.branches.items()
+    }
+    return json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "preprocess": face.plan.to_dict(),
+            "channels": face.channels,
+            "branches": branches,
+            "report": report,
+        },
+        ensure_ascii=False,
+    )
+
+
+def from_json(text: str | None, name: str) -> tuple[Face, dict[str, list[str]], dict[str, Any]]:
+    """The inverse of `to_json`.
+
+    Args:
+        text: the metadata, or None where the file has none.
+        name: of the file, for messages.
+
+    Raises:
+        WeightsError: the file is not one that Vertebra exported, or a newer Vertebra did.
+    """
+    try:
+        values = json.loads(text or "")
+        version = values["format_version"]
+        if version > FORMAT_VERSION:
+            raise WeightsError(f"{name}: written by a newer Vertebra (format {version}); update Vertebra")
+        branches = {}
+        for branch, own in values["branches"].items():
+            fields = {key: _tuples(value) for key, value in own["labels"].items()}
+            branches[branch] = (own["task"], get_task(own["task"]).labels(**fields))
+        outputs = {branch: own["outputs"] for branch, own in values["branches"].items()}
+        face = Face(Plan.from_dict(values["preprocess"]), values["channels"], branches)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise WeightsError(
+            f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
+        ) from None
+    return face, outputs, values["report"]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

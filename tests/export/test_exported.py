@@ -1,0 +1,139 @@
+"""An exported file predicts as the model does, without torch, and a file that does not never gets its name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vertebra
+from vertebra.errors import ExportError, RunError, WeightsError
+from vertebra.export import onnx as export
+from vertebra.export.onnx import export_onnx
+from vertebra.inference.exported import ExportedModel, ExportedPredictor
+from vertebra.model import VisionModel
+
+BRANCHES: dict[str, Any] = {
+    "animal": {"decoder": "linear", "classes": ["dog", "cat"]},
+    "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
+    "regions": {"encoder": "aspp", "decoder": "deeplabv3plus", "classes": ["dog"], "exclusive": False},
+    "limbs": {
+        "decoder": "heatmap",
+        "classes": ["dog"],
+        "points": ["nose", "l_ear", "r_ear"],
+        "skeleton": [[0, 1], [0, 2]],
+        "flip_pairs": [[1, 2]],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> VisionModel:
+    torch.manual_seed(0)
+    return vertebra.create_model("resnet10t", branches=BRANCHES, image_size=(64, 96), resize="letterbox").eval()
+
+
+@pytest.fixture(scope="module")
+def exported(model: VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    report = export_onnx(model, path)
+    assert report["free_canvas"] and len(report["differences"]) == 4
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    draw = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, shape in (("a.png", (40, 70, 3)), ("b.jpg", (61, 33, 3)), ("c.png", (100, 100, 3))):
+        Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+def test_the_same_predictions(model: VisionModel, exported: Path, images: Path) -> None:
+    file = vertebra.load(exported)
+    assert isinstance(file, ExportedModel)
+    for ours, theirs in zip(file.predict(images), model.predict(images), strict=True):
+        assert ours.path == theirs.path and ours.size == theirs.size
+        np.testing.assert_allclose(ours["animal"].probabilities, theirs["animal"].probabilities, atol=1e-5)
+        np.testing.assert_allclose(ours["boxes"].scores, theirs["boxes"].scores, atol=1e-5)
+        assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.999
+        np.testing.assert_allclose(ours["limbs"].points, theirs["limbs"].points, atol=1e-2)
+        assert ours["limbs"].to_dict().keys() == theirs["limbs"].to_dict().keys()
+        assert ours["boxes"].spec == theirs["boxes"].spec
+        assert ours["boxes"].draw().size == theirs["boxes"].draw().size
+
+
+def test_without_torch(exported: Path, images: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"  # an import of it fails
+        "import json, vertebra\n"
+        f"found = vertebra.load({str(exported)!r}).predict({str(images)!r}, threshold=0.0)\n"
+        "print(json.dumps([result.to_dict() for result in found]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, *others = json.loads(done.stdout)
+    assert len(others) == 2 and set(first) == {"image", "height", "width", *BRANCHES}
+
+
+def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:
+    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(64, 64))
+    model.backbone.fixed_size = (64, 64)  # type: ignore[assignment]  # as of a transformer that is built for one size
+    report = export_onnx(model, tmp_path / "vit.onnx")
+    assert not report["free_canvas"] and "64x64" in report["why_fixed"]
+    with pytest.raises(ExportError, match="the canvas cannot be free"):
+        export_onnx(model, tmp_path / "free.onnx", canvas="free")
+
+
+def test_a_file_that_says_something_else_gets_no_name(
+    model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = export.fast_copy
+
+    def wrong(given: VisionModel) -> VisionModel:
+        copied = whole(given)
+        bias: Any = copied.branch("animal").decoder.get_parameter("classifier.bias")
+        copied.branch("animal").decoder.classifier.bias = torch.nn.Parameter(bias.detach() + torch.tensor([0.0, 0.01]))
+        return copied
+
+    monkeypatch.setattr(export, "fast_copy", wrong)
+    with pytest.raises(ExportError, match=r"'animal/probabilities .* differs by .* of its largest value from PyTorch"):
+        export_onnx(model, tmp_path / "wrong.onnx", canvas="fixed")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(model: VisionModel, exported: Path) -> None:
+    with pytest.raises(RunError, match="nothing is overwritten"):
+        export_onnx(model, exported)
+
+
+def test_other_files(tmp_path: Path, exported: Path) -> None:
+    import onnx
+
+    plain = onnx.load(str(exported))
+    del plain.metadata_props[:]
+    onnx.save(plain, str(tmp_path / "plain.onnx"))
+    (tmp_path / "text.onnx").write_text("hello")
+    for name, message in (
+        ("plain.onnx", "no file that Vertebra exported"),
+        ("text.onnx", "ONNX Runtime cannot open it"),
+        ("none.onnx", "no such file"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            vertebra.load(tmp_path / name)
+
+
+def test_the_predictor_of_a_file_takes_the_usual_options(exported: Path, images: Path) -> None:
+    (images / "bad.png").write_bytes(b"no picture")
+    predictor = ExportedPredictor(ExportedModel(exported), batch_size=1, threshold=1.0, skip_unreadable=True)
+    assert len(predictor.predict(images)) == 3 and "bad.png" in predictor.skipped[0]
