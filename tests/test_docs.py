@@ -28,6 +28,7 @@ PAGES = [
         "docs/concepts.md",
         "docs/figures.md",
         "docs/importing.md",
+        "docs/deployment.md",
     )
 ]
 

@@ -48,7 +48,7 @@ def images(scenes: Path) -> Path:
 def test_version_and_help(vertebra_command: Command) -> None:
     assert vertebra_command("--version").out.strip() == vertebra.__version__
     shown = vertebra_command("--help").out
-    for command in ("demo", "import", "train", "eval", "predict", "describe", "parts", "data"):
+    for command in ("demo", "import", "train", "eval", "predict", "export", "describe", "parts", "data"):
         assert command in shown
 
 
@@ -136,6 +136,19 @@ def test_predictions_as_lines_go_on(vertebra_command: Command, finished: Path, s
     assert len({json.loads(line)["image"] for line in lines.read_text().splitlines()}) == count
 
 
+def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    told = vertebra_command("export", finished, "--out", file, "--canvas", "fixed")
+    assert told.code == 0 and "same as PyTorch within" in told.err and "the model's own canvas" in told.err
+    image = sorted(images(scenes).iterdir())[0]
+    (ours,) = json.loads(vertebra_command("predict", file, image, "--json", "--threshold", "0.1").out)
+    (theirs,) = json.loads(vertebra_command("predict", finished, image, "--json", "--threshold", "0.1").out)
+    assert ours["animal"]["class"] == theirs["animal"]["class"]
+    assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
+    ended = vertebra_command("predict", file, image, "--json", "--precision", "bf16")
+    assert ended.code == 2 and "runs on the CPU, as it was made" in ended.err
+
+
 def test_parts_are_listed(vertebra_command: Command) -> None:
     everything = json.loads(vertebra_command("parts", "--json").out)
     assert {part["name"] for part in everything["decoder"]} >= {"linear", "fcos", "retinanet", "unet"}
@@ -193,6 +206,7 @@ BAD = {
     "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER, JSON lines with"),
     "no batch": (("predict", "{finished}", "{scenes}", "--json", "--batch-size", "0"), "--batch-size"),
     "no such precision": (("predict", "{finished}", "{scenes}", "--json", "--precision", "fp8"), "fp8"),
+    "no such kind of file": (("export", "{finished}", "--out", "model.trt", "--to", "tensort"), "kind of file"),
     "an unknown part": (("parts", "retinane"), "Did you mean 'retinanet'"),
     "nothing to describe": (("describe",), "say what to describe"),
     "a lone backbone": (("describe", "resnet18"), "--decoder"),
