@@ -33,6 +33,28 @@ def test_holds_the_contract(spec: FeatureSpec, options: dict) -> None:
     check_decoder(lambda joint, own: FasterRCNN(joint, own, **options), spec, made_labels("detect"))
 
 
+@pytest.mark.parametrize("strides", [[8, 16, 32], [8, 16, 16], [16]])
+def test_each_level_is_read_for_its_own_regions_only(strides: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In eager mode; a graph reads every level for all regions, and takes the same of them."""
+    torch.manual_seed(0)
+    regions = RegionFeatures(strides, 3, half_pixel=True)
+    maps = [torch.randn(2, 4, 256 // stride, 256 // stride, requires_grad=True) for stride in strides]
+    corner = torch.rand(2, 9, 2) * 100
+    boxes = torch.cat([corner, corner + torch.logspace(0.5, 2.8, 9)[:, None]], dim=-1)
+    found = regions(maps, boxes)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    graph = regions(maps, boxes)
+    torch.testing.assert_close(found, graph)
+    weights = torch.randn_like(found)
+    read = [maps[level] for level in regions.levels]
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weights).sum(), read),
+        torch.autograd.grad((graph * weights).sum(), read),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_regions_are_read_on_the_level_of_their_size() -> None:
     """torchvision's rule: 224 pixels at stride 16, half of that at stride 8, twice at stride 32."""
     regions = RegionFeatures([4, 8, 16, 32], 7, half_pixel=True)

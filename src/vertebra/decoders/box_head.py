@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vertebra.errors import ConfigError
 from vertebra.layers.conv import ConvNormAct
-from vertebra.layers.roi import region_features
+from vertebra.layers.roi import list_areas, listed_features
 
 CANONICAL, CANONICAL_STRIDE = 224.0, 16.0
 
@@ -23,29 +23,39 @@ class RegionFeatures(nn.Module):
     2017, arXiv 1703.06870.
 
     Args:
-        strides: of the levels, finest first.
+        strides: of the levels, finest first; of several levels with one stride the first is read.
         size: cells along each side of what comes out.
         half_pixel: see `vertebra.layers.roi.region_features`.
     """
 
     def __init__(self, strides: Sequence[int], size: int, half_pixel: bool) -> None:
         super().__init__()
-        self.strides, self.size, self.half_pixel = list(strides), size, half_pixel
+        self.levels = [level for level, stride in enumerate(strides) if not level or stride != strides[level - 1]]
+        self.strides = [strides[level] for level in self.levels]
+        self.size, self.half_pixel = size, half_pixel
 
     def forward(self, maps: Sequence[Tensor], regions: Tensor) -> Tensor:
         """(N * R, C, size, size) from levels (N, C, h, w) and regions (N, R, 4) xyxy in canvas pixels."""
-        number = self.level_of(regions).flatten()[:, None, None, None]
-        found: Tensor | None = None
-        for level, (own, stride) in enumerate(zip(maps, self.strides, strict=True)):
-            if level and stride == self.strides[level - 1]:
-                continue  # of several levels with one stride the first is read
-            seen = region_features(own, stride, regions, (self.size, self.size), half_pixel=self.half_pixel)
-            found = seen if found is None else torch.where(number == level, seen, found)
-        assert found is not None
-        return found
+        numbers = self.level_of(regions).flatten()
+        listed = list_areas(regions)
+        count = len(self.levels)
+        if (
+            torch.compiler.is_compiling()
+        ):  # a graph has no lengths that depend on values: each level is read for all regions
+            found = self._read(maps, 0, listed)
+            for number in range(1, count):
+                found = torch.where((numbers == number)[:, None, None, None], self._read(maps, number, listed), found)
+            return found
+        rows = [(numbers == number).nonzero()[:, 0] for number in range(count)]
+        parts = [self._read(maps, number, listed[own]) for number, own in enumerate(rows)]
+        return torch.cat(parts)[torch.cat(rows).argsort()]
+
+    def _read(self, maps: Sequence[Tensor], number: int, listed: Tensor) -> Tensor:
+        size, own = (self.size, self.size), maps[self.levels[number]]
+        return listed_features(own, self.strides[number], listed, size, half_pixel=self.half_pixel)
 
     def level_of(self, regions: Tensor) -> Tensor:
-        """(N, R) int64, the number of the level that each region is read on."""
+        """(N, R) int64, the place in ``levels`` of the level that each region is read on."""
         sides = (regions[..., 2:] - regions[..., :2]).clamp(min=0).prod(dim=-1).sqrt()
         step = torch.floor(torch.log2(sides / CANONICAL + 1e-12) + 1e-6).clamp(-8, 8)
         wanted = CANONICAL_STRIDE * torch.exp2(step)

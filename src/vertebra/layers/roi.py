@@ -33,10 +33,21 @@ def region_features(
     Returns:
         (N * R, C, height, width) float32, image by image.
     """
+    return listed_features(maps, stride, list_areas(areas), size, half_pixel=half_pixel)
+
+
+def list_areas(areas: Tensor) -> Tensor:
+    """Areas (N, R, 4) as one list (N * R, 5), each with the number of its image before it, float32."""
     batch, count = areas.shape[:2]
     images = torch.arange(batch, device=areas.device, dtype=torch.float32)[:, None, None].expand(batch, count, 1)
-    rois = torch.cat([images, areas.float()], dim=-1).reshape(-1, 5)
-    found: Tensor = roi_align(maps.float(), rois, size, 1.0 / stride, SAMPLES, half_pixel)
+    return torch.cat([images, areas.float()], dim=-1).reshape(-1, 5)
+
+
+def listed_features(
+    maps: Tensor, stride: int, listed: Tensor, size: tuple[int, int], *, half_pixel: bool = True
+) -> Tensor:
+    """`region_features` of areas in any order, as `list_areas` gives them: (R, C, height, width) for (R, 5)."""
+    found: Tensor = roi_align(maps.float(), listed, size, 1.0 / stride, SAMPLES, half_pixel)
     return found
 
 
