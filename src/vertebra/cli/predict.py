@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vertebra.inference.pipeline import Pipeline
+    from vertebra.inference.results import Result
 
 
 def predict(
@@ -27,70 +32,75 @@ def predict(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
 ) -> None:
     """Predict on images of any size and draw what comes out."""
-    from rich.console import Console
-    from rich.progress import track
-
     from vertebra.errors import ConfigError
-    from vertebra.inference.exported import ExportedModel, ExportedPredictor
     from vertebra.inference.json_lines import JsonLines
-    from vertebra.inference.pipeline import Pipeline
     from vertebra.inference.results import list_images
 
     if out is None and lines is None and not as_json:
         raise ConfigError("say what you want: pictures with --out FOLDER, JSON lines with --lines FILE, or --json")
     files = list_images(images)
     single = len(images) == 1 and Path(images[0]).is_file()
-    options: dict[str, Any] = {"batch_size": batch_size, "threshold": threshold, "skip_unreadable": not single}
-    predictor: Pipeline
-    if Path(source).suffix.lower() == ".onnx":
-        if device not in (None, "cpu") or precision != "fp32" or compile:
-            raise ConfigError(
-                "an exported file runs on the CPU, as it was made: leave out --device, --precision and --compile"
-            )
-        predictor = ExportedPredictor(ExportedModel(source, threads=threads), **options)
-    else:
-        from vertebra.inference.predictor import Predictor
-        from vertebra.weights.model_file import load
-
-        predictor = Predictor(
-            load(source),
-            device=device,
-            precision=precision,  # type: ignore[arg-type]  # it checks
-            compile=compile,
-            threads=threads,
-            **options,
-        )
-    console = Console(stderr=True)
-    shown, written = [], 0
-    with JsonLines(Path(lines)) if lines is not None else nullcontext() as written_lines:
-        if written_lines is not None and written_lines.done:
-            left = [file for file in files if str(file) not in written_lines.done]
+    options = {"batch_size": batch_size, "threshold": threshold, "skip_unreadable": not single}
+    predictor = _predictor(
+        source, {"device": device, "precision": precision, "compile": compile, "threads": threads}, options
+    )
+    shown, pictures = [], 0
+    with JsonLines(Path(lines)) if lines is not None else nullcontext() as written:
+        if written is not None and written.done:
+            left = [file for file in files if str(file) not in written.done]
             print(f"{len(files) - len(left)} of {len(files)} images stand in {lines} already", file=sys.stderr)
             files = left
-        for result in track(
-            predictor.stream(files),
-            total=len(files),
-            description="predict",
-            console=console,
-            disable=not console.is_terminal,
-        ):
+        for result in _with_progress(predictor.stream(files), len(files)):
             if as_json:
                 shown.append(result.to_dict())
-            if written_lines is not None:
-                written_lines.write(result.to_dict())
+            if written is not None:
+                written.write(result.to_dict())
             if out is not None:
-                written += _draw(result, Path(out))
+                pictures += _draw(result, Path(out))
     for message in predictor.skipped:
         print(f"skipped: {message}", file=sys.stderr)
     if predictor.skipped:
         print(f"{len(predictor.skipped)} of {len(files)} images were skipped", file=sys.stderr)
     if out is not None:
-        print(f"{written} pictures in {out}", file=sys.stderr)
+        print(f"{pictures} pictures in {out}", file=sys.stderr)
+    if written is not None:
+        print(f"{len(written.done)} images in {lines}", file=sys.stderr)
     if as_json:
         typer.echo(json.dumps(shown))
 
 
-def _draw(result, folder: Path) -> int:  # type: ignore[no-untyped-def]
+def _predictor(source: str, way: dict[str, Any], options: dict[str, Any]) -> Pipeline:
+    """What runs a model, or an exported file, for which torch is not loaded.
+
+    Args:
+        way: how it runs, as far as that can be chosen: device, precision, compile, threads.
+        options: of any predictor.
+    """
+    if Path(source).suffix.lower() == ".onnx":
+        from vertebra.errors import ConfigError
+        from vertebra.inference.exported import ExportedModel, ExportedPredictor
+
+        if way["device"] not in (None, "cpu") or way["precision"] != "fp32" or way["compile"]:
+            raise ConfigError(
+                "an exported file runs on the CPU, as it was made: leave out --device, --precision and --compile"
+            )
+        return ExportedPredictor(ExportedModel(source, threads=way["threads"]), **options)
+    from vertebra.inference.predictor import Predictor
+    from vertebra.weights.model_file import load
+
+    return Predictor(load(source), **way, **options)
+
+
+def _with_progress(results: Iterable[Result], total: int) -> Iterable[Result]:
+    """The same, with a bar where a person looks on."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(results, total=total, description="predict", console=console, disable=not console.is_terminal)
+
+
+def _draw(result: Result, folder: Path) -> int:
     """Writes one picture a branch under a name that is free."""
     folder.mkdir(parents=True, exist_ok=True)
     for branch, prediction in result.items():
