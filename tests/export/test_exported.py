@@ -112,6 +112,15 @@ def test_a_file_that_says_something_else_gets_no_name(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_model_stays_as_it_is_and_may_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32)).train()
+    export_onnx(model, tmp_path / "small.onnx", canvas="fixed")
+    assert model.training
+    monkeypatch.setattr(export, "MOST_BYTES", 1000)
+    with pytest.raises(ExportError, match="one ONNX file holds less than 2 GB"):
+        export_onnx(model, tmp_path / "large.onnx")
+
+
 def test_nothing_is_overwritten(model: VisionModel, exported: Path) -> None:
     with pytest.raises(RunError, match="nothing is overwritten"):
         export_onnx(model, exported)

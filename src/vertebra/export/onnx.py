@@ -3,6 +3,7 @@ its name."""
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import warnings
 from pathlib import Path
@@ -23,6 +24,7 @@ from vertebra.model import VisionModel
 
 BATCH = 2  # of the example that the file is made with
 TOLERANCE = 1e-4
+MOST_BYTES = 2**31 - 2**24  # the format's limit, with room for the graph
 Canvas = Literal["auto", "fixed", "free"]
 
 
@@ -68,7 +70,10 @@ def export_onnx(
     path = Path(path)
     if path.exists():
         raise RunError(f"{path} exists, and nothing is overwritten; choose another name")
-    eager = model.cpu().eval()
+    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    if size >= MOST_BYTES:
+        raise ExportError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds less than 2 GB")
+    eager = copy.deepcopy(model).cpu().eval()
     fixed: Any = getattr(model.backbone, "fixed_size", None)
     why_fixed = ""
     if canvas != "fixed" and fixed is not None:
