@@ -17,6 +17,7 @@ from vertebra.data.samples import Origin
 from vertebra.decoders.heatmap import Heatmap
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.features import Regions
+from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
 from vertebra.testing import check_export, made_targets
 from vertebra.training.evaluation import Evaluation
@@ -173,7 +174,7 @@ def test_is_evaluated_with_the_boxes_that_were_found() -> None:
     rows = torch.tensor([0])
     own = BranchTargets(rows, type(truth)(*(value[:1] for value in truth)))
     batch = Batch(images, sizes, {"pose": own}, [Origin(Path("a.png"), place)] * 2, {"pose": annotations})
-    evaluation = Evaluation(model.eval())
+    evaluation = Evaluation(face_of(model.eval()))
     seen: list[Any] = []
     evaluation.metrics["pose"].update = lambda predictions, truths: seen.extend(predictions)
     evaluation.update(batch, model)

@@ -132,13 +132,18 @@ class VisionModel(nn.Module):
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> dict[str, Decoded]:
         """From canvases to decoded outputs of all branches: the graph of evaluation, prediction, export and serving."""
+        return self.run(images, sizes)[1]
+
+    def run(self, images: Tensor, sizes: Tensor | None = None) -> tuple[dict[str, Outputs], dict[str, Decoded]]:
+        """The same as `forward`, and before it the decoders' raw outputs, by branch."""
         features = self.features(images, sizes)
+        outputs: dict[str, Outputs] = {}
         decoded: dict[str, Decoded] = {}
         for name in self.branches:
             branch = self.branch(name)
-            outputs = branch.decoder(branch.prepare(features), self._regions(branch, decoded))
-            decoded[name] = decode_float32(branch.decoder, outputs, features.frame)
-        return decoded
+            outputs[name] = branch.decoder(branch.prepare(features), self._regions(branch, decoded))
+            decoded[name] = decode_float32(branch.decoder, outputs[name], features.frame)
+        return outputs, decoded
 
     def _regions(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Regions | None:
         """The boxes that a branch reads, of its own classes."""

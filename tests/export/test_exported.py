@@ -15,8 +15,9 @@ from PIL import Image
 
 import vertebra
 from vertebra.errors import ExportError, RunError, WeightsError
-from vertebra.export import onnx as export
-from vertebra.export.onnx import export_onnx
+from vertebra.export import model as export
+from vertebra.export import program
+from vertebra.export.model import export_model
 from vertebra.inference.exported import ExportedModel, ExportedPredictor
 from vertebra.model import VisionModel
 
@@ -43,7 +44,7 @@ def model() -> VisionModel:
 @pytest.fixture(scope="module")
 def exported(model: VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    report = export_onnx(model, path)
+    report = export_model(model, path)
     assert report["free_canvas"] and len(report["differences"]) == 4
     return path
 
@@ -89,16 +90,16 @@ def test_without_torch(exported: Path, images: Path) -> None:
 def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(64, 64))
     model.backbone.fixed_size = (64, 64)  # type: ignore[assignment]  # as of a transformer that is built for one size
-    report = export_onnx(model, tmp_path / "vit.onnx")
+    report = export_model(model, tmp_path / "vit.onnx")
     assert not report["free_canvas"] and "64x64" in report["why_fixed"]
     with pytest.raises(ExportError, match="the canvas cannot be free"):
-        export_onnx(model, tmp_path / "free.onnx", canvas="free")
+        export_model(model, tmp_path / "free.onnx", canvas="free")
 
 
 def test_a_file_that_says_something_else_gets_no_name(
     model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = export.fast_copy
+    whole = program.fast_copy
 
     def wrong(given: VisionModel) -> VisionModel:
         copied = whole(given)
@@ -106,24 +107,24 @@ def test_a_file_that_says_something_else_gets_no_name(
         copied.branch("animal").decoder.classifier.bias = torch.nn.Parameter(bias.detach() + torch.tensor([0.0, 0.01]))
         return copied
 
-    monkeypatch.setattr(export, "fast_copy", wrong)
+    monkeypatch.setattr(program, "fast_copy", wrong)
     with pytest.raises(ExportError, match=r"'animal/probabilities .* differs by .* of its largest value from PyTorch"):
-        export_onnx(model, tmp_path / "wrong.onnx", canvas="fixed")
+        export_model(model, tmp_path / "wrong.onnx", canvas="fixed")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_model_stays_as_it_is_and_may_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32)).train()
-    export_onnx(model, tmp_path / "small.onnx", canvas="fixed")
+    export_model(model, tmp_path / "small.onnx", canvas="fixed")
     assert model.training
     monkeypatch.setattr(export, "MOST_BYTES", 1000)
     with pytest.raises(ExportError, match="one ONNX file holds less than 2 GB"):
-        export_onnx(model, tmp_path / "large.onnx")
+        export_model(model, tmp_path / "large.onnx")
 
 
 def test_nothing_is_overwritten(model: VisionModel, exported: Path) -> None:
     with pytest.raises(RunError, match="nothing is overwritten"):
-        export_onnx(model, exported)
+        export_model(model, exported)
 
 
 def test_other_files(tmp_path: Path, exported: Path) -> None:

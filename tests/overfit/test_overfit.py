@@ -17,6 +17,7 @@ from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import MixedData, Source, Ticket
+from vertebra.inference.predictor import face_of
 from vertebra.parts import describe, names
 from vertebra.preprocess.plan import Plan
 from vertebra.training.evaluation import Evaluation
@@ -133,7 +134,7 @@ def test_four_images_by_heart(assets: Path, decoder: str) -> None:
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
         schedule.step()
-    evaluation = Evaluation(model.eval())
+    evaluation = Evaluation(face_of(model.eval()))
     evaluation.update(batch, model)
     score = evaluation.compute()[f"only/{TASKS[task].metric}"]
     assert score >= TASKS[task].goal, f"{decoder}: {TASKS[task].metric} {score:.3f} after {way.steps} steps"

@@ -3,33 +3,81 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def export(
     source: str = typer.Argument(..., help="A run folder or a model file."),
-    out: str = typer.Option(..., "--out", help="The file to write, such as cells.onnx."),
-    to: str = typer.Option("onnx", "--to", help="The kind of file: onnx."),
+    out: str = typer.Option(..., "--out", help="The file to write: .onnx, .xml (OpenVINO) or .pt2 (torch.export)."),
+    to: str | None = typer.Option(None, "--to", help="onnx, openvino or torch; by default what the file's name says."),
+    precision: str = typer.Option("fp32", help="fp32, fp16, or int8, which is calibrated with images."),
+    calibrate: str | None = typer.Option(
+        None, help="Images or a data set to calibrate and compare with; by default the run's own training images."
+    ),
+    data: str | None = typer.Option(
+        None, help="A labelled data set: the file's metrics must be the model's. 'run' takes the run's validation data."
+    ),
     canvas: str = typer.Option(
         "auto",
         help="free leaves the canvas' height and width free, fixed does not; auto: free where the model allows it.",
     ),
     tolerance: float = typer.Option(
-        1e-4, min=0.0, help="Largest difference from PyTorch that is allowed, as a part of an output's largest value."
+        1e-4, min=0.0, help="fp32: largest difference from PyTorch allowed, as a part of an output's largest value."
+    ),
+    agreement: float | None = typer.Option(
+        None, min=0.0, max=1.0, help="fp16, int8: how far what is said of an image must agree; 0.97 and 0.9."
+    ),
+    metric_loss: float | None = typer.Option(
+        None, min=0.0, help="How far a main metric may fall with --data; 0.001, 0.005 for fp16, 0.01 for int8."
     ),
 ) -> None:
-    """Write a model as one file for ONNX Runtime, and check that it says the same."""
-    from vertebra.errors import UnknownName
-    from vertebra.export.onnx import export_onnx
+    """Write a model as one file for another runtime, and check that it says the same."""
+    from vertebra.export.images import calibration_images
+    from vertebra.export.model import Gate, export_model
+    from vertebra.inference.predictor import face_of
+    from vertebra.training.run import labelled
     from vertebra.weights.model_file import load
 
-    for name, value, known in (("kind of file", to, ["onnx"]), ("canvas", canvas, ["auto", "fixed", "free"])):
-        if value not in known:
-            raise UnknownName(name, value, known)
-    report = export_onnx(load(source), out, canvas=canvas, tolerance=tolerance)  # type: ignore[arg-type]
-    for case, worst in report["differences"].items():
-        print(f"same as PyTorch within {worst:.1e} of the largest value: {case}", file=sys.stderr)
+    model = load(source)
+    batches = None
+    if data is not None:
+        own = None if data == "run" else data
+        batches = labelled(source, face_of(model), model.config, split="val", data=own, batch_size=8)
+    report = export_model(
+        model,
+        out,
+        to=to,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        canvas=canvas,  # type: ignore[arg-type]
+        images=calibration_images(source, model, calibrate),
+        labelled=batches,
+        gate=Gate(tolerance, agreement, metric_loss),
+        tell=lambda line: print(line, file=sys.stderr),
+    )
+    for line in described(report):
+        print(line, file=sys.stderr)
     size = "any canvas" if report["free_canvas"] else "the model's own canvas"
     reason = f" ({report['why_fixed']})" if report["why_fixed"] else ""
     print(f"{out}: any batch size, {size}{reason}", file=sys.stderr)
+
+
+def described(report: Mapping[str, Any]) -> list[str]:
+    """A report in lines, the real images in one."""
+    lines = []
+    for key, said, worst in (
+        ("differences", "same as PyTorch within {:.1e} of the largest value", max),
+        ("agreement", "agrees with PyTorch by {:.3f}", min),
+    ):
+        found = dict(report.get(key, {}))
+        real = [found.pop(name) for name in list(found) if name.startswith("real image")]
+        lines += [f"{said.format(value)}: {name}" for name, value in found.items()]
+        if real:
+            lines.append(f"{said.format(worst(real))}: {len(real)} real images")
+    for name, (before, after) in report["metrics"].items():
+        lines.append(f"{name}: {before:.4f} in PyTorch, {after:.4f} with the file")
+    return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,14 @@ import torch
 from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError
+from vertebra.inference.onnx_session import first_line
+from vertebra.inference.pipeline import Face
 from vertebra.model import VisionModel
+from vertebra.preprocess.images import apply, read_image
+from vertebra.preprocess.plan import Placement
+from vertebra.tasks import get_task
 
+REAL = "real image"  # what the names of cases that are no noise begin with
 Run = Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
 """From canvases (N, C, H, W) uint8 and sizes (N, 2) int64 to all outputs in their order."""
 
@@ -55,15 +61,34 @@ def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
     return found
 
 
+def real_cases(face: Face, images: Iterable[Any]) -> list[Case]:
+    """Real images on the model's canvas, each a case of one.
+
+    Args:
+        face: of the model.
+        images: files, arrays and the like; see `vertebra.preprocess.images.read_image`.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    found = []
+    for place, image in enumerate(images):
+        array = read_image(image, channels=face.channels)
+        size = face.plan.place(array.shape[0], array.shape[1]).size
+        canvas = np.ascontiguousarray(apply(face.plan, array).transpose(2, 0, 1)[None])
+        found.append(Case(f"{REAL} {place + 1}", canvas, np.array([size], dtype=np.int64)))
+    return found
+
+
 def check(
     model: VisionModel, run: Run, names: Sequence[str], tried: Sequence[Case], tolerance: float
 ) -> dict[str, float]:
-    """Compares a file with its model, in eager PyTorch, on every case.
+    """Compares a file with its model, in eager PyTorch, on every case: number by number.
 
     Args:
         model: what was exported.
         run: runs the file.
-        names: of the outputs, ``branch/field``.
+        names: of the decoded outputs, ``branch/field``; raw outputs may follow them.
         tried: see `cases`.
         tolerance: the largest difference allowed, relative to the largest value of an output.
 
@@ -75,25 +100,111 @@ def check(
     """
     found = {}
     for case in tried:
-        with torch.no_grad():
-            decoded = model(torch.from_numpy(case.images), torch.from_numpy(case.sizes))
-        expected = [leaf.numpy() for leaf in tree.tree_leaves(decoded)]
         got = _run(run, case)
+        with torch.no_grad():
+            outputs, decoded = model.run(torch.from_numpy(case.images), torch.from_numpy(case.sizes))
+        expected = [*_arrays(decoded), *_arrays(outputs)][: len(got)]
+        labels = [*names, *(f"raw output {place}" for place in range(len(got) - len(names)))]
         reorder_ties(names, expected, got)
         found[case.name] = max(
             difference(f"{name} ({case.name})", left, right, tolerance)
-            for name, left, right in zip(names, expected, got, strict=True)
+            for name, left, right in zip(labels, expected, got, strict=True)
         )
     return found
+
+
+def check_agreement(
+    model: VisionModel, face: Face, run: Run, names: Sequence[str], tried: Sequence[Case], least: float
+) -> dict[str, float]:
+    """Compares a file of lower precision with its model: by what they say of each image, with boxes in pairs.
+
+    Args:
+        model: what was exported, in float32.
+        face: of the model.
+        run, names, tried: as of `check`.
+        least: the agreement, of 0 to 1, that each branch must reach in the mean over a case's images; see each task's
+            ``agreement``.
+
+    Returns:
+        By case, the agreement of the branch that agrees least.
+
+    Raises:
+        ExportError: a branch agrees less, or an output has another shape or numbers that are none.
+    """
+    found = {}
+    for case in tried:
+        got = _run(run, case)
+        with torch.no_grad():
+            expected = _arrays(model(torch.from_numpy(case.images), torch.from_numpy(case.sizes)))
+        for name, left, right in zip(names, expected, got, strict=True):
+            if left.shape != right.shape or not np.isfinite(right).all():
+                raise ExportError(f"'{name}' ({case.name}) has shape {right.shape}, or numbers that are not finite")
+        shares = _agreements(face, names, case, expected, got)
+        branch = min(shares, key=lambda name: shares[name])
+        if not shares[branch] >= least:
+            raise ExportError(
+                f"'{branch}' of the exported file agrees with PyTorch by {shares[branch]:.3f} on {case.name}; "
+                f"{least:g} is asked for. Calibrate with more images like those of later, or export in fp32"
+            )
+        found[case.name] = shares[branch]
+    return found
+
+
+def _agreements(
+    face: Face, names: Sequence[str], case: Case, expected: Sequence[np.ndarray], got: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """By branch, the mean agreement over the images of a case."""
+    shares = {}
+    for branch, (task, labels) in face.branches.items():
+        places = [place for place, name in enumerate(names) if name.rpartition("/")[0] == branch]
+        own = get_task(task)
+        values = []
+        for row, size in enumerate(case.sizes.tolist()):
+            canvas = (case.images.shape[2], case.images.shape[3])
+            place = Placement(canvas, (size[0], size[1]), 1.0, 1.0, 0, 0, (size[0], size[1]))
+            left, right = (
+                own.from_decoded([side[field][row] for field in places], place, labels, None)
+                for side in (expected, got)
+            )
+            values.append(own.agreement(left, right))
+        shares[branch] = float(np.mean(values))
+    return shares
+
+
+def check_metrics(
+    model: Mapping[str, float], file: Mapping[str, float], main: Sequence[str], most: float
+) -> dict[str, list[float]]:
+    """Compares the metrics of a file with those of its model on the same images.
+
+    Args:
+        model, file: metrics by name.
+        main: the names of those that must not fall.
+        most: how far they may fall, absolutely.
+
+    Returns:
+        By name, the value of the model and of the file.
+
+    Raises:
+        ExportError: one fell further.
+    """
+    both = {name: [model[name], file[name]] for name in main if name in model and name in file}
+    for name, (before, after) in both.items():
+        if not before - after <= most:
+            raise ExportError(
+                f"{name} is {after:.4f} with the exported file and {before:.4f} with the model; a loss of {most:g} is allowed"
+            )
+    return both
+
+
+def _arrays(values: Any) -> list[np.ndarray]:
+    return [value.numpy() for value in tree.tree_leaves(values) if isinstance(value, torch.Tensor)]
 
 
 def _run(run: Run, case: Case) -> list[np.ndarray]:
     try:
         return list(run(case.images, case.sizes))
     except Exception as error:  # each runtime raises its own types
-        raise ExportError(
-            f"the exported file does not run on {case.name}: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise ExportError(f"the exported file does not run on {case.name}: {first_line(error)}") from error
 
 
 def difference(name: str, expected: np.ndarray, got: np.ndarray, tolerance: float) -> float:

@@ -1,4 +1,4 @@
-"""Prediction with an exported ONNX file; without torch."""
+"""Prediction with an exported file; without torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.inference.metadata import KEY, from_json
-from vertebra.inference.onnx_session import open_session
+from vertebra.errors import ConfigError
+from vertebra.inference.metadata import from_json
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.results import Result
+from vertebra.inference.sessions import open_file
 
 
 class ExportedModel:
@@ -19,21 +20,45 @@ class ExportedModel:
 
     Args:
         path: the file.
+        runtime: "onnx", "openvino" or "tensorrt"; None for what the file was made for.
+        threads: of the CPU; None for all cores.
+        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only says what the file must be.
+        device: "cpu", or "cuda".
 
     Attributes:
         face: how images come onto its canvas, and what its branches say.
         report: of its comparison with the model.
+        config: what the model was built from, or None.
 
     Raises:
         WeightsError: the file is missing, or is not one that Vertebra exported.
-        ConfigError: ONNX Runtime is not installed.
+        ConfigError: the runtime is not installed, does not run this file, or has no such precision or device.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        runtime: str | None = None,
+        threads: int | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> None:
         self.path = Path(path)
-        self.session = open_session(self.path, threads)
-        text = self.session.get_modelmeta().custom_metadata_map.get(KEY)
-        self.face, self.outputs, self.report = from_json(text, str(path))
+        self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
+        self.face, self.outputs, self.report, self.config = from_json(self.session.metadata, str(path))
+        if precision == "int8" and self.report.get("precision") != "int8":
+            raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
+
+    def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Decoded outputs by branch, each branch's fields in their order.
+
+        Args:
+            images: (N, C, height, width) uint8 canvases, contiguous.
+            sizes: (N, 2) int64, (height, width) of each one's valid pixels.
+        """
+        values = iter(self.session.run(images, sizes))
+        return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
 
     def predict(self, images: Any, **options: Any) -> list[Result]:
         """Predictions for images of any size, in their own pixels; see `ExportedPredictor`, which takes the options."""
@@ -58,8 +83,4 @@ class ExportedPredictor(Pipeline):
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
         """Decoded outputs of canvases; see `Pipeline.run`."""
-        given = {"images": np.ascontiguousarray(canvases.transpose(0, 3, 1, 2)), "sizes": sizes}
-        outputs = self.model.outputs
-        names = [f"{branch}/{field}" for branch, fields in outputs.items() for field in fields]
-        found = dict(zip(names, self.model.session.run(names, given), strict=True))
-        return {branch: [found[f"{branch}/{field}"] for field in fields] for branch, fields in outputs.items()}
+        return self.model.run(np.ascontiguousarray(canvases.transpose(0, 3, 1, 2)), sizes)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vertebra.inference.sessions import is_exported
+
 
 def load(source: str | Path, device: Any = "cpu") -> Any:
-    """A model from a model file, from the best weights of a run folder, or from an exported ONNX file, for which torch need not
-    be installed.
+    """A model from a model file, from the best weights of a run folder, or from an exported file, for which torch need not be
+    installed.
 
     Args:
-        source: a ``.safetensors`` or ``.onnx`` file that Vertebra wrote, or a run folder.
-        device: where the model goes; an ONNX file runs on the CPU.
+        source: a file that Vertebra wrote (``.safetensors``, ``.onnx``, or OpenVINO's ``.xml``), or a run folder.
+        device: where the model goes; for an exported file see `vertebra.inference.exported.ExportedModel`.
 
     Returns:
         A `vertebra.model.VisionModel` in evaluation mode, or an `vertebra.inference.exported.ExportedModel`; both predict alike.
@@ -21,10 +23,10 @@ def load(source: str | Path, device: Any = "cpu") -> Any:
         WeightsError: the file is missing, damaged, or not one of Vertebra's.
         RunError: the folder is not a run, or has no weights yet.
     """
-    if Path(source).suffix.lower() == ".onnx":
+    if is_exported(source):
         from vertebra.inference.exported import ExportedModel
 
-        return ExportedModel(source)
+        return ExportedModel(source, device=str(device))
     from vertebra.weights.model_file import load as load_file
 
     return load_file(source, device)

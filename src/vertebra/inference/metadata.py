@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vertebra.errors import WeightsError
 from vertebra.inference.pipeline import Face
@@ -16,31 +16,42 @@ KEY = "vertebra"
 FORMAT_VERSION = 1
 
 
-def to_json(face: Face, outputs: Mapping[str, list[str]], report: Mapping[str, Any]) -> str:
-    """The metadata of a file.
+class FileInfo(NamedTuple):
+    """What a file says of itself.
 
-    Args:
+    Attributes:
         face: of the model.
         outputs: by branch, the names of its decoded fields in their order.
         report: of the comparison with the model.
+        config: what the model was built from; None where it was built from objects.
     """
+
+    face: Face
+    outputs: Mapping[str, list[str]]
+    report: Mapping[str, Any]
+    config: Mapping[str, Any] | None
+
+
+def to_json(info: FileInfo) -> str:
+    """The metadata of a file."""
     branches = {
-        name: {"task": task, "labels": dataclasses.asdict(labels), "outputs": outputs[name]}
-        for name, (task, labels) in face.branches.items()
+        name: {"task": task, "labels": dataclasses.asdict(labels), "outputs": info.outputs[name]}
+        for name, (task, labels) in info.face.branches.items()
     }
     return json.dumps(
         {
             "format_version": FORMAT_VERSION,
-            "preprocess": face.plan.to_dict(),
-            "channels": face.channels,
+            "preprocess": info.face.plan.to_dict(),
+            "channels": info.face.channels,
             "branches": branches,
-            "report": report,
+            "report": info.report,
+            "config": info.config,
         },
         ensure_ascii=False,
     )
 
 
-def from_json(text: str | None, name: str) -> tuple[Face, dict[str, list[str]], dict[str, Any]]:
+def from_json(text: str | None, name: str) -> FileInfo:
     """The inverse of `to_json`.
 
     Args:
@@ -65,7 +76,7 @@ def from_json(text: str | None, name: str) -> tuple[Face, dict[str, list[str]], 
         raise WeightsError(
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
-    return face, outputs, values["report"]
+    return FileInfo(face, outputs, values["report"], values.get("config"))
 
 
 def _tuples(value: Any) -> Any:

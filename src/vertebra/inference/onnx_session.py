@@ -6,30 +6,61 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vertebra.errors import ConfigError, WeightsError
+from vertebra.inference.metadata import KEY
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
-def open_session(path: Path, threads: int | None = None) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the CPU.
+class OnnxSession:
+    """An ONNX file in ONNX Runtime.
 
     Args:
-        threads: that it may use; None for all cores.
+        path: the file.
+        threads: of the CPU that it may use; None for all cores.
+        provider: what computes: "cpu", "cuda", or "tensorrt", which compiles the graph at first, for minutes.
+
+    Attributes:
+        metadata: what the file says of itself, or None.
+        inputs, outputs: by name, the shape; a free dimension is a name or None.
 
     Raises:
-        ConfigError: ONNX Runtime is not installed.
+        ConfigError: ONNX Runtime is not installed, or lacks the provider.
         WeightsError: the file is missing or is no ONNX file.
     """
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise ConfigError("running ONNX files needs ONNX Runtime; install it: pip install onnxruntime")
-    import onnxruntime
 
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # each release of ONNX Runtime raises its own types
-        raise WeightsError(f"{path}: ONNX Runtime cannot open it ({str(error).strip().splitlines()[0]})") from error
+    def __init__(self, path: Path, threads: int | None = None, provider: str = "cpu") -> None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise ConfigError("running ONNX files needs ONNX Runtime; install it: pip install onnxruntime")
+        import onnxruntime
+
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file")
+        if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+            raise ConfigError(
+                f"this ONNX Runtime has no {PROVIDERS[provider]}; install one that has: pip install onnxruntime-gpu"
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        wanted = list(dict.fromkeys([PROVIDERS[provider], *([PROVIDERS["cuda"]] if provider == "tensorrt" else [])]))
+        try:
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+        except Exception as error:  # each release of ONNX Runtime raises its own types
+            raise WeightsError(f"{path}: ONNX Runtime cannot open it ({first_line(error)})") from error
+        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        self.inputs = {value.name: list(value.shape) for value in self._session.get_inputs()}
+        self.outputs = {value.name: list(value.shape) for value in self._session.get_outputs()}
+
+    def run(self, images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+        """All outputs in their order; see `Session.run`."""
+        found: list[np.ndarray] = self._session.run(None, {"images": images, "sizes": sizes})
+        return found
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -46,6 +46,7 @@ class Task:
         best_metric: the metric that picks the best weights, unless the user names another.
         from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
             specification and the image (or None) to its prediction; numpy only.
+        agreement: two predictions of one image, the second by lower precision, to how far they agree, 0 to 1.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
     """
@@ -56,5 +57,6 @@ class Task:
     prediction: type[Any]
     best_metric: str
     from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Any]
+    agreement: Callable[[Any, Any], float]
     metric: Callable[[Any], TaskMetric]
     data: TaskData

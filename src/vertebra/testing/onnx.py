@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vertebra.export.onnx import export_onnx
+from vertebra.export.model import export_model
 from vertebra.model import VisionModel
 
 
@@ -21,5 +21,5 @@ def check_export(model: VisionModel, folder: Path) -> Path:
         ExportError: the file says something else.
     """
     path = folder / "model.onnx"
-    export_onnx(model, path, canvas="fixed")
+    export_model(model, path, canvas="fixed")
     return path

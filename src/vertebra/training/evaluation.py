@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as tree
@@ -12,21 +13,24 @@ from torch.utils import _pytree as tree
 from vertebra.data.batches import Batch
 from vertebra.features import Frame
 from vertebra.inference.fast import fast_copy
+from vertebra.inference.pipeline import Face
+from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel, decode_float32
 from vertebra.tasks import get_task
+
+Run = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[np.ndarray]]]
 
 
 class Evaluation:
     """Collects what a model gives for labelled batches.
 
     Args:
-        model: gives the branches and their labels; `update` may be given another one of the same build.
+        face: of the models that `update` is given.
     """
 
-    def __init__(self, model: VisionModel) -> None:
-        branches = {name: model.branch(name) for name in model.branches}
-        self.tasks = {name: get_task(branch.task) for name, branch in branches.items()}
-        self.labels = {name: branch.labels for name, branch in branches.items()}
+    def __init__(self, face: Face) -> None:
+        self.tasks = {name: get_task(task) for name, (task, _) in face.branches.items()}
+        self.labels = {name: labels for name, (_, labels) in face.branches.items()}
         self.metrics: dict[str, Any] = {name: task.metric(self.labels[name]) for name, task in self.tasks.items()}
         self.reset()
 
@@ -52,17 +56,25 @@ class Evaluation:
                 decoded = tree.tree_map(lambda value, rows=rows: value[rows], whole[name])
             else:
                 decoded = decode_float32(decoder, outputs[name], Frame(canvas, batch.sizes[rows]))
-            arrays = tree.tree_map(lambda value: value.cpu().numpy(), decoded)
-            predictions = [
-                self.tasks[name].from_decoded(
-                    type(arrays)(*(value[place] for value in arrays)),
-                    batch.origins[row].placement,
-                    self.labels[name],
-                    batch.origins[row].path,
-                )
-                for place, row in enumerate(rows.tolist())
-            ]
-            self.metrics[name].update(predictions, batch.truths[name])
+            self._add(name, batch, [value.cpu().numpy() for value in decoded])
+
+    def update_decoded(self, batch: Batch, decoded: Mapping[str, Sequence[np.ndarray]]) -> None:
+        """Adds one labelled batch and what was decoded of it elsewhere, by branch and for all of its images; no loss is known."""
+        for name, own in batch.targets.items():
+            self._add(name, batch, [value[own.rows.numpy()] for value in decoded[name]])
+
+    def _add(self, name: str, batch: Batch, decoded: Sequence[np.ndarray]) -> None:
+        """Predictions of a branch's labelled images, in their order, into its metric."""
+        predictions = [
+            self.tasks[name].from_decoded(
+                [value[place] for value in decoded],
+                batch.origins[row].placement,
+                self.labels[name],
+                batch.origins[row].path,
+            )
+            for place, row in enumerate(batch.targets[name].rows.tolist())
+        ]
+        self.metrics[name].update(predictions, batch.truths[name])
 
     def _whole(self, batch: Batch, model: VisionModel, names: list[str]) -> dict[str, Any]:
         """Decoded outputs of branches that read another branch's boxes: those boxes, not the truth, count here."""
@@ -102,10 +114,24 @@ def main_score(model: VisionModel, scores: dict[str, float], best: str | None) -
     return label, sum(found) / len(found)
 
 
+def measure(face: Face, batches: Iterable[Batch], run: Run) -> dict[str, float]:
+    """All metrics of what runs elsewhere, over labelled batches.
+
+    Args:
+        face: of what runs.
+        batches: labelled, on the canvas of the face.
+        run: from canvases (N, C, H, W) uint8 and sizes (N, 2) to decoded outputs by branch.
+    """
+    evaluation = Evaluation(face)
+    for batch in batches:
+        evaluation.update_decoded(batch, run(batch.images.numpy(), batch.sizes.numpy()))
+    return evaluation.compute()
+
+
 def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
-    """All metrics of a model over labelled batches."""
+    """All metrics of a model over labelled batches, the losses too."""
     model = fast_copy(model, device)
-    evaluation = Evaluation(model)
+    evaluation = Evaluation(face_of(model))
     for batch in batches:
         evaluation.update(batch.to(device), model)
     return evaluation.compute()

@@ -11,6 +11,8 @@ from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
 from vertebra.data.transforms import Augment
+from vertebra.inference.pipeline import Face
+from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
 
 
@@ -27,8 +29,8 @@ class RunData(pl.LightningDataModule):
     def __init__(self, model: VisionModel, recipe: TrainConfig, train: list[Source], val: list[Source]) -> None:
         super().__init__()
         self.recipe = recipe
-        self.train_set = mixed(model, train, recipe.seed, Augment.preset(recipe.augment))
-        self.val_set = mixed(model, val, recipe.seed, None)
+        self.train_set = mixed(face_of(model), train, recipe.seed, Augment.preset(recipe.augment))
+        self.val_set = mixed(face_of(model), val, recipe.seed, None)
 
     def train_dataloader(self) -> Loader:
         """Training steps: lists of ``accumulate`` micro batches."""
@@ -54,16 +56,15 @@ class RunData(pl.LightningDataModule):
         return [*self.train_set.notes(), *self.val_set.notes()]
 
 
-def mixed(model: VisionModel, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
+def mixed(face: Face, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
     """A mix of data sets for a model."""
-    labels = {name: model.branch(name).labels for name in model.branches}
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
-    return MixedData(sources, labels, model.plan, augment, seed=seed, channels=channels)
+    labels = {name: own for name, (_, own) in face.branches.items()}
+    return MixedData(sources, labels, face.plan, augment, seed=seed, channels=face.channels)
 
 
-def evaluation_loader(model: VisionModel, sources: list[Source], batch_size: int, workers: int) -> Loader:
+def evaluation_loader(face: Face, sources: list[Source], batch_size: int, workers: int) -> Loader:
     """The loader of labelled images in order, with their truths."""
-    dataset = mixed(model, sources, 0, None)
+    dataset = mixed(face, sources, 0, None)
     return build_loader(dataset, MixSampler(dataset, batch_size, shuffle=False), workers=workers)
 
 

@@ -17,11 +17,16 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
+from vertebra.data.loaders import Loader
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.devices import pick_device
+from vertebra.inference.exported import ExportedModel
+from vertebra.inference.pipeline import Face
+from vertebra.inference.predictor import face_of
+from vertebra.inference.sessions import is_exported
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
-from vertebra.training.evaluation import evaluate_loader
+from vertebra.training.evaluation import evaluate_loader, measure
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
 from vertebra.training.precision import choose_precision
@@ -29,7 +34,7 @@ from vertebra.training.progress import ProgressDisplay
 from vertebra.training.report import write_report
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.step import TrainingModule
-from vertebra.weights.model_file import load, model_path
+from vertebra.weights.model_file import load
 from vertebra.weights.starting import start_from
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
@@ -226,34 +231,78 @@ def evaluate(
     data: str | Path | None = None,
     batch_size: int = 8,
     device: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
 ) -> dict[str, float]:
-    """Metrics of a trained model, keyed ``branch/metric``.
+    """Metrics of a trained model or an exported file, keyed ``branch/metric``; a file gives no losses.
 
     Args:
-        source: a run folder, or a model file (then ``data`` must be given).
+        source: a run folder, or a model file or an exported one (then ``data`` must be given).
         split: "train", "val" or "test".
         data: another data set than the run's own, for all branches.
+        batch_size: images at a time.
+        device: "cpu", "cuda" …; by default the best there is, for an exported file the CPU.
+        runtime, precision, threads: of an exported file; see `vertebra.inference.exported.ExportedModel`.
     """
-    model = load(source)
-    config_path = model_path(source).with_name(CONFIG)
-    if data is None and not config_path.exists():
-        raise ConfigError(f"{source} is a model file without its run's {CONFIG}; say which data set with --data")
-    if split not in ("train", "val", "test"):
-        raise DataError(f"split '{split}' does not exist; choose train, val or test")
-    if config_path.exists():
-        raw = read_raw(config_path)
+    if is_exported(source):
+        file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
+        loader = labelled(source, file.face, file.config, split=split, data=data, batch_size=batch_size)
+        scores = measure(file.face, loader, file.run)
     else:
-        raw = {"data": str(data), "model": model.config}
-    config = Config.from_raw(raw, str(config_path))
-    sources = None if data is None else [SourceConfig(path=str(data))]
-    for name, branch in config.model.branches.items():
-        branch.classes = list(model.branch(name).labels.classes)
-    opened = open_split(config, split, sources=sources)
-    _say(*opened.notes)
-    loader = evaluation_loader(model, opened.sources, batch_size, choose_workers(config.train.workers))
-    scores = evaluate_loader(model, loader, pick_device(device))
+        model = load(source)
+        loader = labelled(source, face_of(model), model.config, split=split, data=data, batch_size=batch_size)
+        scores = evaluate_loader(model, loader, pick_device(device))
     _say(*loader.dataset.notes())
     return scores
+
+
+def labelled(
+    source: str | Path,
+    face: Face,
+    config: Mapping[str, Any] | None,
+    *,
+    split: str,
+    data: str | Path | None,
+    batch_size: int,
+) -> Loader:
+    """The labelled images on which a model is measured, in order.
+
+    Args:
+        source: the run folder or file that the user named; the data of its run are taken where there is none.
+        face: of the model.
+        config: what the model was built from.
+        split, data, batch_size: as of `evaluate`.
+
+    Raises:
+        ConfigError: the user must say which data.
+        DataError: there is no such split, or the data cannot be used.
+    """
+    if split not in ("train", "val", "test"):
+        raise DataError(f"split '{split}' does not exist; choose train, val or test")
+    run, opened = open_labelled(source, face, config, split, data)
+    _say(*opened.notes)
+    return evaluation_loader(face, opened.sources, batch_size, choose_workers(run.train.workers))
+
+
+def open_labelled(
+    source: str | Path, face: Face, config: Mapping[str, Any] | None, split: str, data: str | Path | None
+) -> tuple[Config, Opened]:
+    """The run's config, or one made up for the data, and the data of a split; see `labelled`."""
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    path = folder / CONFIG
+    if path.exists():
+        raw = read_raw(path)
+    elif data is None:
+        raise ConfigError(f"{source} is a model file without its run's {CONFIG}; say which data set with --data")
+    elif config is None:
+        raise ConfigError(f"{source}: a model that was built from objects cannot be measured from its file")
+    else:
+        raw = {"data": str(data), "model": config}
+    run = Config.from_raw(raw, str(path))
+    for name, branch in run.model.branches.items():
+        branch.classes = list(face.branches[name][1].classes)
+    return run, open_split(run, split, sources=None if data is None else [SourceConfig(path=str(data))])
 
 
 def _silence() -> None:

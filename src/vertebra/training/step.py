@@ -15,6 +15,7 @@ from torch import Tensor
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
+from vertebra.inference.predictor import face_of
 from vertebra.losses.term import Term
 from vertebra.model import VisionModel
 from vertebra.training.evaluation import Evaluation
@@ -43,7 +44,7 @@ class TrainingModule(pl.LightningModule):
         self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
         self.recipe = recipe
         self.pretrained = pretrained
-        self.evaluation = Evaluation(model)
+        self.evaluation = Evaluation(face_of(model))
         self.scores: dict[str, float] = {}
         self.losses: dict[str, float] = {}
         self.unsound_steps = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vertebra.tasks.classify.agreement import agreement
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
@@ -28,6 +29,7 @@ CLASSIFY = Task(
     prediction=ClassifyPrediction,
     best_metric="accuracy",
     from_decoded=from_decoded,
+    agreement=agreement,
     metric=_metric,
     data=ClassifyData(),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vertebra.tasks.detect.agreement import agreement
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
@@ -28,6 +29,7 @@ DETECT = Task(
     prediction=DetectPrediction,
     best_metric="map",
     from_decoded=from_decoded,
+    agreement=agreement,
     metric=_metric,
     data=DetectData(),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vertebra.tasks.keypoints.agreement import agreement
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
@@ -28,6 +29,7 @@ KEYPOINTS = Task(
     prediction=KeypointPrediction,
     best_metric="oks_map",
     from_decoded=from_decoded,
+    agreement=agreement,
     metric=_metric,
     data=KeypointData(),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vertebra.tasks.segment.agreement import agreement
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -28,6 +29,7 @@ SEGMENT = Task(
     prediction=SegmentPrediction,
     best_metric="mean_iou",
     from_decoded=from_decoded,
+    agreement=agreement,
     metric=_metric,
     data=SegmentData(),
 )

@@ -1,0 +1,84 @@
+"""Exported files on their way: made in a folder of their own, described, and moved to their name when all is well."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vertebra.errors import ExportError, RunError
+from vertebra.export.program import RAW
+from vertebra.inference.metadata import KEY
+from vertebra.inference.sessions import Session
+
+
+def parts(path: Path) -> list[Path]:
+    """All files of an export: OpenVINO's has its weights beside it."""
+    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+
+
+def refuse_existing(path: Path) -> None:
+    """Nothing is overwritten.
+
+    Raises:
+        RunError: one of the files exists.
+    """
+    for part in parts(path):
+        if part.exists():
+            raise RunError(f"{part} exists, and nothing is overwritten; choose another name")
+
+
+@contextmanager
+def workshop(path: Path) -> Iterator[Path]:
+    """A folder beside the target, on the same disk, that is gone afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def drop_raw_outputs(path: Path) -> None:
+    """Takes the raw outputs, which were there to be compared, out of an ONNX file."""
+    import onnx
+
+    proto = onnx.load(str(path))
+    kept = [value for value in proto.graph.output if not value.name.startswith(RAW)]
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept)
+    onnx.save(proto, str(path))
+
+
+def describe_onnx(path: Path, metadata: str) -> None:
+    """Writes into an ONNX file what it says of itself."""
+    import onnx
+
+    proto = onnx.load(str(path))
+    proto.metadata_props.add(key=KEY, value=metadata)
+    onnx.save(proto, str(path))
+
+
+def describe_torch(path: Path, metadata: str) -> None:
+    """Writes into a file of ``torch.export.save`` what it says of itself."""
+    import torch
+
+    torch.export.save(torch.export.load(path), path, extra_files={KEY: metadata})
+
+
+def check_free_dimensions(session: Session, free_canvas: bool) -> None:
+    """What is promised to be free must not be a number in the file: it would run at one size only.
+
+    Raises:
+        ExportError: with the input or output that is frozen.
+    """
+    for name, shape in [*session.inputs.items(), *session.outputs.items()]:
+        if isinstance(shape[0], int) and not name.startswith(
+            RAW
+        ):  # raw outputs may be anchors, the same for all images
+            raise ExportError(f"the batch of '{name}' is frozen at {shape[0]}")
+    canvas = session.inputs["images"][2:]
+    if free_canvas and any(isinstance(side, int) for side in canvas):
+        raise ExportError(f"the canvas of 'images' is frozen at {canvas}")

@@ -1,0 +1,37 @@
+"""Real images for an export: what int8 is calibrated with, and what every file is compared on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vertebra.errors import ConfigError, DataError
+from vertebra.inference.predictor import face_of
+from vertebra.inference.results import list_images
+from vertebra.model import VisionModel
+from vertebra.training.run import open_labelled
+
+MOST = 128  # images; more change little
+
+
+def calibration_images(source: str | Path, model: VisionModel, data: str | Path | None = None) -> list[Path]:
+    """At most 128 images, drawn with a fixed seed.
+
+    Args:
+        source: the run folder or model file.
+        model: what it holds.
+        data: a folder of images or a data set; None for the images that the run was trained on, if they are known and there.
+
+    Raises:
+        DataError: ``data`` has no image.
+    """
+    try:
+        opened = open_labelled(source, face_of(model), model.config, "train", data)[1]
+        found = [own.index.path(row) for own in opened.sources for row in range(len(own.index))]
+    except (ConfigError, DataError):
+        if data is None:
+            return []
+        found = [Path(image) for image in list_images(data)]
+    order = np.random.default_rng(0).permutation(len(found))[:MOST]
+    return [Path(found[place]) for place in sorted(order.tolist())]

@@ -1,0 +1,282 @@
+"""A model as a file for another runtime: made, lowered, compared, and only then given its name."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from vertebra.data.batches import Batch
+from vertebra.errors import ConfigError, ExportError, UnknownName
+from vertebra.export.files import (
+    check_free_dimensions,
+    describe_onnx,
+    describe_torch,
+    drop_raw_outputs,
+    parts,
+    refuse_existing,
+    workshop,
+)
+from vertebra.export.half import to_float16
+from vertebra.export.openvino import describe_openvino, to_openvino
+from vertebra.export.parity import REAL, Case, cases, check, check_agreement, check_metrics, real_cases
+from vertebra.export.program import BATCH, output_names, write_onnx, write_torch
+from vertebra.export.quantized import to_int8
+from vertebra.inference.metadata import FileInfo, to_json
+from vertebra.inference.pipeline import Face
+from vertebra.inference.predictor import face_of
+from vertebra.inference.sessions import open_file
+from vertebra.model import VisionModel
+from vertebra.tasks import get_task
+from vertebra.training.evaluation import measure
+
+Kind = Literal["onnx", "openvino", "torch"]
+Precision = Literal["fp32", "fp16", "int8"]
+Canvas = Literal["auto", "fixed", "free"]
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+NEEDS = {"onnx": ("onnxscript", "onnxruntime"), "openvino": ("onnxscript", "onnxruntime", "openvino"), "torch": ()}
+TOLERANCE = 1e-4
+AGREEMENT = {"fp16": 0.97, "int8": 0.9}
+METRIC_LOSS = {"fp32": 0.001, "fp16": 0.005, "int8": 0.01}
+MOST_BYTES = 2**31 - 2**24  # ONNX's limit, with room for the graph
+COMPARED = 8  # real images that are compared; all are calibrated with
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a file must pass before it gets its name; None for the usual limit of its precision.
+
+    Attributes:
+        tolerance: of fp32, the largest difference, relative to the largest value of an output.
+        agreement: of lower precision, how far what is said of an image must agree with PyTorch, 0 to 1.
+        metric_loss: how far a branch's main metric may fall.
+    """
+
+    tolerance: float = TOLERANCE
+    agreement: float | None = None
+    metric_loss: float | None = None
+
+
+def export_model(
+    model: VisionModel,
+    path: str | Path,
+    *,
+    to: Kind | None = None,
+    precision: Precision = "fp32",
+    canvas: Canvas = "auto",
+    images: Sequence[Any] = (),
+    labelled: Iterable[Batch] | None = None,
+    gate: Gate | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Writes the graph of `VisionModel.forward`, from canvases to decoded outputs, for any batch size.
+
+    Inputs: ``images`` (N, C, H, W) uint8 and ``sizes`` (N, 2) int64, the valid pixels of each; outputs are named
+    ``branch/field``. BatchNorm is folded. How images come onto the canvas, and what the outputs mean, is in the file's metadata.
+
+    The file is run in its runtime and compared with the model; it gets its name only if they agree (`vertebra.export.parity`).
+
+    Args:
+        model: stays as it is.
+        path: the file to write: ``.onnx``, ``.xml`` (OpenVINO, with a ``.bin`` beside it) or ``.pt2`` (torch).
+        to: "onnx", "openvino" or "torch"; by default what the file's name says.
+        precision: "fp32", "fp16", or "int8", which needs ``images`` to find the range of each map.
+        canvas: "free" leaves the canvas' height and width free; "fixed" is the model's own; "auto" is free where the
+            architecture allows it.
+        images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
+            or so like those of later.
+        labelled: batches on the model's canvas; the metrics of file and model are compared on them.
+        gate: limits other than the usual ones.
+        tell: is given a line when a step is done.
+
+    Returns:
+        The report: whether the canvas is free, and if not why; what was compared, with the worst of it; versions.
+
+    Raises:
+        ConfigError: the libraries for it are not installed, or an option is wrong.
+        ExportError: the architecture cannot be exported so, or the file does not say what the model says.
+        RunError: the file exists.
+    """
+    path = Path(path)
+    kind = _kind(path, to)
+    _check_options(model, kind, precision, canvas, images)
+    refuse_existing(path)
+    job = _Job(copy.deepcopy(model).cpu().eval(), kind, precision, gate or Gate(), tell)
+    job.real = real_cases(job.face, images)
+    with workshop(path) as folder:
+        file, report = _make(job, folder, canvas)
+        report["metrics"] = {} if labelled is None else job.compare_metrics(file, labelled)
+        job.describe(file, report)
+        for made, target in zip(parts(file), parts(path), strict=True):
+            made.replace(target)
+    return report
+
+
+def _make(job: _Job, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
+    """The file, with a free canvas if that is wished and can be, and the report of its comparison."""
+    fixed: Any = getattr(job.model.backbone, "fixed_size", None)
+    why_fixed = "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
+    if canvas != "fixed" and not why_fixed:
+        try:
+            file, report = job.make(folder, free=True)
+            return file, {"free_canvas": True, "why_fixed": "", **report}
+        except ExportError as error:
+            why_fixed = str(error)
+    if canvas == "free":
+        raise ExportError(f"the canvas cannot be free: {why_fixed}")
+    file, report = job.make(folder, free=False)
+    return file, {"free_canvas": False, "why_fixed": why_fixed if canvas == "auto" else "", **report}
+
+
+@dataclass
+class _Job:
+    """One export: what its steps have in common.
+
+    Attributes:
+        model: a copy, on the CPU and in evaluation mode.
+        real: images on the canvas.
+    """
+
+    model: VisionModel
+    kind: Kind
+    precision: Precision
+    gate: Gate
+    tell: Callable[[str], None]
+    real: list[Case] = field(default_factory=list)
+
+    @cached_property
+    def face(self) -> Face:
+        return face_of(self.model)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the decoded outputs."""
+        return output_names(self.model)
+
+    def make(self, folder: Path, *, free: bool) -> tuple[Path, dict[str, Any]]:
+        """The file, and the report of its comparison."""
+        tried = [*self.real[:COMPARED], *cases(self.model, BATCH, free)]
+        if self.kind == "torch":
+            file = folder / "model.pt2"
+            write_torch(self.model, file, free=free)
+        else:
+            exact = folder / "exact.onnx"
+            write_onnx(self.model, exact, self.names, free=free)
+            session = open_file(exact)
+            check_free_dimensions(session, free)
+            worst = max(check(self.model, session.run, self.names, tried, self.gate.tolerance).values())
+            self.tell(f"ONNX Runtime, fp32, raw and decoded outputs: within {worst:.1e} of PyTorch's largest value")
+            drop_raw_outputs(exact)
+            file = self._finished(exact, folder)
+        return file, self._compare(file, tried, free)
+
+    def _finished(self, exact: Path, folder: Path) -> Path:
+        """The file in the precision and of the kind that are asked for."""
+        lowered = folder / "lowered.onnx"
+        if self.precision == "int8":
+            to_int8(exact, lowered, [(case.images, case.sizes) for case in self.real])
+            self.tell(f"int8: calibrated with {len(self.real)} images")
+        elif self.precision == "fp16" and self.kind == "onnx":
+            to_float16(exact, lowered)
+        else:
+            lowered = exact
+        if self.kind == "onnx":
+            return lowered
+        target = folder / "model.xml"
+        to_openvino(lowered, target, float16=self.precision == "fp16")
+        return target
+
+    def _compare(self, file: Path, tried: list[Case], free: bool) -> dict[str, Any]:
+        session = open_file(file)
+        check_free_dimensions(session, free)
+        report: dict[str, Any] = {"precision": self.precision, "versions": _versions(self.kind)}
+        if self.precision == "fp32":
+            report["tolerance"] = self.gate.tolerance
+            report["differences"] = check(self.model, session.run, self.names, tried, self.gate.tolerance)
+            return report
+        least = AGREEMENT[self.precision] if self.gate.agreement is None else self.gate.agreement
+        report["agreement_asked"], report["agreement"] = least, {}
+        for case in tried:
+            # int8 is calibrated for images, not for noise: on that it must run, with the shapes and numbers as they should be
+            own = least if case.name.startswith(REAL) or self.precision != "int8" else 0.0
+            report["agreement"] |= check_agreement(self.model, self.face, session.run, self.names, [case], own)
+        return report
+
+    def compare_metrics(self, file: Path, labelled: Iterable[Batch]) -> dict[str, list[float]]:
+        """The main metric of each branch, of the model and of the file."""
+        session = open_file(file)
+        loss = METRIC_LOSS[self.precision] if self.gate.metric_loss is None else self.gate.metric_loss
+        main = [f"{name}/{get_task(task).best_metric}" for name, (task, _) in self.face.branches.items()]
+        before = measure(self.face, labelled, self._run)
+        after = measure(self.face, labelled, lambda images, sizes: self._by_branch(session.run(images, sizes)))
+        return check_metrics(before, after, main, loss)
+
+    @torch.no_grad()
+    def _run(self, images: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
+        """The model itself."""
+        decoded = self.model(torch.from_numpy(images), torch.from_numpy(sizes))
+        return {name: [value.numpy() for value in own] for name, own in decoded.items()}
+
+    def _by_branch(self, values: Sequence[Any]) -> dict[str, list[Any]]:
+        """Values, one for each decoded output, by branch."""
+        found: dict[str, list[Any]] = {}
+        for name, value in zip(self.names, values, strict=True):
+            found.setdefault(name.rpartition("/")[0], []).append(value)
+        return found
+
+    def _metadata(self, report: Mapping[str, Any]) -> str:
+        fields = self._by_branch([name.rpartition("/")[2] for name in self.names])
+        return to_json(FileInfo(self.face, fields, report, self.model.config))
+
+    def describe(self, file: Path, report: Mapping[str, Any]) -> None:
+        """Writes into the file what it says of itself."""
+        metadata = self._metadata(report)
+        if self.kind == "onnx":
+            describe_onnx(file, metadata)
+        elif self.kind == "openvino":
+            describe_openvino(file, metadata)
+        else:
+            describe_torch(file, metadata)
+
+
+def _kind(path: Path, to: str | None) -> Kind:
+    """What kind of file is meant."""
+    by_suffix = {suffix: kind for kind, suffix in SUFFIXES.items()}
+    if to is not None and to not in SUFFIXES:
+        raise UnknownName("kind of file", to, SUFFIXES)
+    suffix = path.suffix.lower()
+    if suffix not in by_suffix or by_suffix[suffix] != (to or by_suffix[suffix]):
+        wanted = SUFFIXES[to] if to else ", ".join(by_suffix)
+        raise ConfigError(f"{path}: the name of such a file ends in {wanted}")
+    kind: Any = by_suffix[suffix]
+    return kind  # type: ignore[no-any-return]
+
+
+def _check_options(model: VisionModel, kind: Kind, precision: str, canvas: str, images: Sequence[Any]) -> None:
+    if precision not in get_args(Precision):
+        raise UnknownName("precision of a file", precision, get_args(Precision))
+    if canvas not in get_args(Canvas):
+        raise UnknownName("canvas", canvas, get_args(Canvas))
+    if kind == "torch" and precision != "fp32":
+        raise ConfigError(f"a .pt2 file is fp32; for {precision} export to onnx or openvino")
+    if precision == "int8" and not images:
+        raise ConfigError("int8 must see real images, to know how large values become: give some with --calibrate")
+    missing = [name for name in NEEDS[kind] if importlib.util.find_spec(name) is None]
+    if missing:
+        extra = "export,openvino" if kind == "openvino" else "export"
+        raise ConfigError(f"this needs {', '.join(missing)}; install it: pip install 'vertebra[{extra}]'")
+    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    if kind != "torch" and size >= MOST_BYTES:
+        raise ExportError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds less than 2 GB")
+
+
+def _versions(kind: Kind) -> dict[str, str]:
+    return {name: version(name) for name in ("torch", *NEEDS[kind])}

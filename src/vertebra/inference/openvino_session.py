@@ -1,0 +1,74 @@
+"""OpenVINO, opened the same way everywhere; without torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertebra.errors import ConfigError, WeightsError
+from vertebra.inference.metadata import KEY
+from vertebra.inference.onnx_session import first_line
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+class OpenVinoSession:
+    """An OpenVINO or ONNX file in OpenVINO, on the CPU.
+
+    OpenVINO takes bfloat16 by itself where the processor has it; here it computes in what is said, float32 by default.
+
+    Args:
+        path: a file ``.xml`` (its weights in ``.bin`` beside it) or ``.onnx``.
+        threads: that it may use; None for all cores.
+        precision: "fp32", "bf16" or "fp16": what is computed in where the file does not say int8.
+
+    Attributes:
+        metadata: what the file says of itself, or None.
+        inputs, outputs: by name, the shape; a free dimension is None.
+
+    Raises:
+        ConfigError: OpenVINO is not installed, or there is no such precision.
+        WeightsError: the file is missing or OpenVINO cannot read it.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None, precision: str = "fp32") -> None:
+        if importlib.util.find_spec("openvino") is None:
+            raise ConfigError("this needs OpenVINO; install it: pip install 'vertebra[openvino]'")
+        import openvino
+
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file")
+        if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
+            raise WeightsError(f"{path}: its weights, {path.with_suffix('.bin').name}, are missing; copy both files")
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = openvino.Core()
+            model = core.read_model(path)
+            self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        except Exception as error:  # OpenVINO raises RuntimeError for everything
+            raise WeightsError(f"{path}: OpenVINO cannot open it ({first_line(error)})") from error
+        self.metadata: str | None = _metadata(model, path)
+        self.inputs = {value.get_any_name(): _shape(value) for value in model.inputs}
+        self.outputs = {value.get_any_name(): _shape(value) for value in model.outputs}
+
+    def run(self, images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+        """All outputs in their order; see `Session.run`."""
+        found = self._request.infer({"images": images, "sizes": sizes})
+        return [np.array(value) for value in found.values()]
+
+
+def _shape(value: Any) -> list[int | None]:
+    return [side.get_length() if side.is_static else None for side in value.get_partial_shape()]
+
+
+def _metadata(model: Any, path: Path) -> str | None:
+    """What Vertebra wrote: into OpenVINO's file as a value of its own; an ONNX file is read by OpenVINO without it."""
+    if path.suffix == ".xml":
+        return model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+    values = model.get_rt_info(["framework", KEY]) if model.has_rt_info(["framework", KEY]) else None
+    return None if values is None else values.astype(str)
