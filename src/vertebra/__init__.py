@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from vertebra.backbones import as_backbone
     from vertebra.build import create_model
     from vertebra.errors import VertebraError
+    from vertebra.export.evaluating import evaluate
+    from vertebra.export.model import export_model
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
     from vertebra.inference.load import load
     from vertebra.model import VisionModel
-    from vertebra.training.run import evaluate, train
+    from vertebra.training.run import train
     from vertebra.weights.importing import import_model
     from vertebra.weights.model_file import save
 
@@ -26,7 +28,8 @@ _HOMES = {
     "as_backbone": "vertebra.backbones",
     "Cascade": "vertebra.inference.cascade",
     "create_model": "vertebra.build",
-    "evaluate": "vertebra.training.run",
+    "evaluate": "vertebra.export.evaluating",
+    "export_model": "vertebra.export.model",
     "Features": "vertebra.features",
     "FeatureSpec": "vertebra.features",
     "Frame": "vertebra.features",
@@ -44,6 +47,7 @@ __all__ = [
     "Cascade",
     "create_model",
     "evaluate",
+    "export_model",
     "Features",
     "FeatureSpec",
     "Frame",

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import typer
 
 
 def evaluate(
-    source: str = typer.Argument(..., help="A run folder or a model file."),
+    source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
     split: str = typer.Option("test", help="train, val or test."),
     data: str | None = typer.Option(None, help="Another data set than the run's own."),
     batch_size: int = typer.Option(8, min=1, help="Images at a time."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
+    runtime: str | None = typer.Option(None, help="torch, onnx, openvino or tensorrt; by default torch."),
+    precision: str | None = typer.Option(None, help="fp32, bf16, fp16 (GPU) or int8; by default fp32."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all cores."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
     """Measure a model on labelled images."""
-    from vertebra.training.run import evaluate as evaluate_run
+    from vertebra.export.evaluating import evaluate as measure
 
-    scores = evaluate_run(source, split=split, data=data, batch_size=batch_size, device=device)
+    way: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
+    scores = measure(source, **way, split=split, data=data, batch_size=batch_size, device=device)
     if as_json:
         typer.echo(json.dumps(scores))
         return

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train
+from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train, tuning
 from vertebra.errors import VertebraError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("export")(exporting.export)
+app.command("tune-runtime")(tuning.tune_runtime)
 
 
 @app.callback(invoke_without_command=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    source: str = typer.Argument(..., help="A run folder, a model file, or an exported .onnx file."),
+    source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
     images: list[str] = typer.Argument(..., help="Images or folders."),
     out: str | None = typer.Option(None, help="Folder for the pictures; one picture a branch and image."),
     lines: str | None = typer.Option(
@@ -26,7 +26,12 @@ def predict(
     threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Boxes below this score are left out."),
     batch_size: int = typer.Option(8, min=1, help="Images at a time."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
-    precision: str = typer.Option("fp32", help="fp32, bf16, or fp16 on a GPU: faster where the processor has it."),
+    runtime: str | None = typer.Option(
+        None, help="torch, onnx, openvino or tensorrt; by default as chosen by tune-runtime, else torch."
+    ),
+    precision: str | None = typer.Option(
+        None, help="fp32, bf16, fp16 (GPU) or int8: faster where the processor has it. By default fp32."
+    ),
     compile: bool = typer.Option(False, "--compile", help="Compile the model first, which takes half a minute."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all cores."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
@@ -42,7 +47,9 @@ def predict(
     single = len(images) == 1 and Path(images[0]).is_file()
     options = {"batch_size": batch_size, "threshold": threshold, "skip_unreadable": not single}
     predictor = _predictor(
-        source, {"device": device, "precision": precision, "compile": compile, "threads": threads}, options
+        source,
+        {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads},
+        {"device": device, **options},
     )
     shown, pictures = [], 0
     with JsonLines(Path(lines)) if lines is not None else nullcontext() as written:
@@ -73,22 +80,21 @@ def _predictor(source: str, way: dict[str, Any], options: dict[str, Any]) -> Pip
     """What runs a model, or an exported file, for which torch is not loaded.
 
     Args:
-        way: how it runs, as far as that can be chosen: device, precision, compile, threads.
-        options: of any predictor.
+        way: what the user asked for: runtime, precision, compile, threads.
+        options: the device, and those of any predictor.
     """
-    if Path(source).suffix.lower() == ".onnx":
+    from vertebra.inference.sessions import is_exported
+
+    if is_exported(source):
         from vertebra.errors import ConfigError
         from vertebra.inference.exported import ExportedModel, ExportedPredictor
 
-        if way["device"] not in (None, "cpu") or way["precision"] != "fp32" or way["compile"]:
-            raise ConfigError(
-                "an exported file runs on the CPU, as it was made: leave out --device, --precision and --compile"
-            )
-        return ExportedPredictor(ExportedModel(source, threads=way["threads"]), **options)
-    from vertebra.inference.predictor import Predictor
-    from vertebra.weights.model_file import load
+        if way.pop("compile"):
+            raise ConfigError("an exported file is compiled by its runtime; leave out --compile")
+        return ExportedPredictor(ExportedModel(source, device=options.pop("device"), **way), **options)
+    from vertebra.export.prepared import choose_way, open_in
 
-    return Predictor(load(source), **way, **options)
+    return open_in(source, choose_way(source, **way), **options)
 
 
 def _with_progress(results: Iterable[Result], total: int) -> Iterable[Result]:

@@ -15,12 +15,13 @@ from vertebra.demo.files import BACKGROUND, SceneCounts, write_scenes
 from vertebra.demo.timing import Timing, one_pass_beside_several
 from vertebra.explain.anatomy import anatomy_svg, anatomy_text, model_anatomy
 from vertebra.explain.page import Picture, Section, line_chart_svg, write_page
+from vertebra.export.evaluating import evaluate
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
 from vertebra.model import VisionModel
 from vertebra.training.folder import METRICS, free_folder
 from vertebra.training.report import read_table
-from vertebra.training.run import evaluate, train
+from vertebra.training.run import train
 from vertebra.weights.model_file import load
 
 SHOWN = ("animal/accuracy", "boxes/map_50", "regions/mean_iou")

@@ -139,7 +139,7 @@ def check_agreement(
         for name, left, right in zip(names, expected, got, strict=True):
             if left.shape != right.shape or not np.isfinite(right).all():
                 raise ExportError(f"'{name}' ({case.name}) has shape {right.shape}, or numbers that are not finite")
-        shares = _agreements(face, names, case, expected, got)
+        shares = agreements(face, case, _by_branch(names, expected), _by_branch(names, got))
         branch = min(shares, key=lambda name: shares[name])
         if not shares[branch] >= least:
             raise ExportError(
@@ -150,25 +150,37 @@ def check_agreement(
     return found
 
 
-def _agreements(
-    face: Face, names: Sequence[str], case: Case, expected: Sequence[np.ndarray], got: Sequence[np.ndarray]
+def agreements(
+    face: Face, case: Case, expected: Mapping[str, Sequence[np.ndarray]], got: Mapping[str, Sequence[np.ndarray]]
 ) -> dict[str, float]:
-    """By branch, the mean agreement over the images of a case."""
+    """By branch, how far two answers agree in the mean over the images of a case.
+
+    Args:
+        face: of the model.
+        case: what both were given.
+        expected, got: by branch, the fields of its decoded outputs.
+    """
+    canvas = (case.images.shape[2], case.images.shape[3])
     shares = {}
     for branch, (task, labels) in face.branches.items():
-        places = [place for place, name in enumerate(names) if name.rpartition("/")[0] == branch]
         own = get_task(task)
         values = []
-        for row, size in enumerate(case.sizes.tolist()):
-            canvas = (case.images.shape[2], case.images.shape[3])
-            place = Placement(canvas, (size[0], size[1]), 1.0, 1.0, 0, 0, (size[0], size[1]))
+        for row, (height, width) in enumerate(case.sizes.tolist()):
+            place = Placement(canvas, (height, width), 1.0, 1.0, 0, 0, (height, width))
             left, right = (
-                own.from_decoded([side[field][row] for field in places], place, labels, None)
+                own.from_decoded([value[row] for value in side[branch]], place, labels, None)
                 for side in (expected, got)
             )
             values.append(own.agreement(left, right))
         shares[branch] = float(np.mean(values))
     return shares
+
+
+def _by_branch(names: Sequence[str], values: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    found: dict[str, list[np.ndarray]] = {}
+    for name, value in zip(names, values, strict=True):
+        found.setdefault(name.rpartition("/")[0], []).append(value)
+    return found
 
 
 def check_metrics(

@@ -19,14 +19,9 @@ from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
 from vertebra.data.loaders import Loader
 from vertebra.errors import ConfigError, DataError, RunError
-from vertebra.inference.devices import pick_device
-from vertebra.inference.exported import ExportedModel
 from vertebra.inference.pipeline import Face
-from vertebra.inference.predictor import face_of
-from vertebra.inference.sessions import is_exported
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
-from vertebra.training.evaluation import evaluate_loader, measure
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
 from vertebra.training.precision import choose_precision
@@ -79,7 +74,7 @@ def train_raw(
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
     if config.model.start_from is not None:
-        _say(*start_from(model, config.model))
+        say(*start_from(model, config.model))
     if _is_first_process():
         folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
         (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
@@ -161,7 +156,7 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
 def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, *, resume: bool) -> None:
     recipe = config.train
     origin = model.backbone.origin if config.model.start_from is None else f"weights of {config.model.start_from}"
-    _say(*opened.notes, *val.notes, f"backbone: {origin}")
+    say(*opened.notes, *val.notes, f"backbone: {origin}")
     data = RunData(model, recipe, opened.sources, val.sources)
     pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
@@ -174,12 +169,12 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
         except Interrupted:
             raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
     if not module.losses:
-        _say(f"nothing left to train: all {recipe.epochs} epochs are done")
-    _say(*data.notes())
+        say(f"nothing left to train: all {recipe.epochs} epochs are done")
+    say(*data.notes())
     if trainer.is_global_zero:
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
         write_report(folder, load(folder / BEST), images)
-        _say(f"best {keeper.best_name} {keeper.best_score:.4f}; run folder {folder}")
+        say(f"best {keeper.best_name} {keeper.best_score:.4f}; run folder {folder}")
 
 
 def _was_pretrained(config: Config) -> bool:
@@ -224,39 +219,6 @@ def _device_count(recipe: TrainConfig) -> int:
     return torch.cuda.device_count() if recipe.accelerator in ("auto", "gpu", "cuda") else 1
 
 
-def evaluate(
-    source: str | Path,
-    *,
-    split: str = "test",
-    data: str | Path | None = None,
-    batch_size: int = 8,
-    device: str | None = None,
-    runtime: str | None = None,
-    precision: str | None = None,
-    threads: int | None = None,
-) -> dict[str, float]:
-    """Metrics of a trained model or an exported file, keyed ``branch/metric``; a file gives no losses.
-
-    Args:
-        source: a run folder, or a model file or an exported one (then ``data`` must be given).
-        split: "train", "val" or "test".
-        data: another data set than the run's own, for all branches.
-        batch_size: images at a time.
-        device: "cpu", "cuda" …; by default the best there is, for an exported file the CPU.
-        runtime, precision, threads: of an exported file; see `vertebra.inference.exported.ExportedModel`.
-    """
-    if is_exported(source):
-        file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
-        loader = labelled(source, file.face, file.config, split=split, data=data, batch_size=batch_size)
-        scores = measure(file.face, loader, file.run)
-    else:
-        model = load(source)
-        loader = labelled(source, face_of(model), model.config, split=split, data=data, batch_size=batch_size)
-        scores = evaluate_loader(model, loader, pick_device(device))
-    _say(*loader.dataset.notes())
-    return scores
-
-
 def labelled(
     source: str | Path,
     face: Face,
@@ -272,7 +234,9 @@ def labelled(
         source: the run folder or file that the user named; the data of its run are taken where there is none.
         face: of the model.
         config: what the model was built from.
-        split, data, batch_size: as of `evaluate`.
+        split: "train", "val" or "test".
+        data: another data set than the run's own, for all branches.
+        batch_size: images at a time.
 
     Raises:
         ConfigError: the user must say which data.
@@ -281,7 +245,7 @@ def labelled(
     if split not in ("train", "val", "test"):
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
     run, opened = open_labelled(source, face, config, split, data)
-    _say(*opened.notes)
+    say(*opened.notes)
     return evaluation_loader(face, opened.sources, batch_size, choose_workers(run.train.workers))
 
 
@@ -316,7 +280,8 @@ def _silence() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _say(*lines: str) -> None:
+def say(*lines: str) -> None:
+    """Prints to standard error, once where there are several processes."""
     if _is_first_process():
         for line in lines:
             print(line, file=sys.stderr)

@@ -1,0 +1,83 @@
+"""A model's metrics on labelled images, whatever runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertebra.errors import ConfigError
+from vertebra.export.prepared import choose_way, open_file_in
+from vertebra.inference.devices import pick_device
+from vertebra.inference.exported import ExportedModel
+from vertebra.inference.predictor import Predictor, face_of
+from vertebra.inference.sessions import is_exported
+from vertebra.inference.ways import Way
+from vertebra.model import VisionModel
+from vertebra.training.evaluation import Run, evaluate_loader, measure
+from vertebra.training.run import labelled, say
+from vertebra.weights.model_file import load
+
+
+def evaluate(
+    source: str | Path,
+    *,
+    split: str = "test",
+    data: str | Path | None = None,
+    batch_size: int = 8,
+    device: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> dict[str, float]:
+    """Metrics of a trained model or an exported file, keyed ``branch/metric``; losses as well, where it runs in PyTorch and fp32.
+
+    Args:
+        source: a run folder, or a model file or an exported one (then ``data`` must be given).
+        split: "train", "val" or "test".
+        data: another data set than the run's own, for all branches.
+        batch_size: images at a time.
+        device: "cpu", "cuda" …; by default the best there is, for an exported file the CPU.
+        runtime, precision, threads: see `vertebra.export.prepared.choose_way`, and for an exported file
+            `vertebra.inference.exported.ExportedModel`.
+
+    Raises:
+        ConfigError: the user must say which data, or the runtime is not there.
+        DataError: there is no such split, or the data cannot be used.
+    """
+    options: dict[str, Any] = {"split": split, "data": data, "batch_size": batch_size}
+    if is_exported(source):
+        file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
+        return _scores(source, file, options)
+    way = choose_way(source, runtime, precision, False, threads)
+    if way.runtime != "torch":
+        return _scores(source, open_file_in(source, way, device=device), options)
+    model = load(source)
+    loader = labelled(source, face_of(model), model.config, **options)
+    if way.precision == "fp32":
+        scores = evaluate_loader(model, loader, pick_device(device))
+    else:
+        scores = measure(face_of(model), loader, run_in_torch(model, way, device))
+    say(*loader.dataset.notes())
+    return scores
+
+
+def _scores(source: str | Path, file: ExportedModel, options: dict[str, Any]) -> dict[str, float]:
+    loader = labelled(source, file.face, file.config, **options)
+    scores = measure(file.face, loader, file.run)
+    say(*loader.dataset.notes())
+    return scores
+
+
+def run_in_torch(model: VisionModel, way: Way, device: str | None) -> Run:
+    """What runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
+    if way.runtime != "torch":
+        raise ConfigError(f"{way.name} is not PyTorch")
+    precision: Any = way.precision
+    predictor = Predictor(model, device=device, precision=precision, compile=way.compile, threads=way.threads)
+
+    def run(images: np.ndarray, sizes: np.ndarray) -> Any:
+        return predictor.run(images.transpose(0, 2, 3, 1), sizes)
+
+    return run

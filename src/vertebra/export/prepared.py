@@ -1,0 +1,93 @@
+"""A model opened in the way that a user asks for; where that is another runtime, the file for it is made once and kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vertebra.errors import ConfigError, RunError
+from vertebra.export.images import calibration_images
+from vertebra.export.model import export_model
+from vertebra.inference.exported import ExportedModel, ExportedPredictor
+from vertebra.inference.pipeline import Pipeline
+from vertebra.inference.predictor import Predictor
+from vertebra.inference.ways import Way, choice_path, identity, read_choice
+from vertebra.training.run import say
+from vertebra.weights.model_file import load, model_path
+
+FOLDER = "exported"
+
+
+def choose_way(
+    source: str | Path, runtime: str | None, precision: str | None, compile: bool, threads: int | None
+) -> Way:
+    """The way that a user asks for; where nothing is asked for, the one kept beside the model, and else PyTorch in fp32.
+
+    Args:
+        source: a run folder or a model file.
+        runtime, precision: None where nothing is asked for; int8 alone means ONNX Runtime.
+        compile, threads: as of `Way`.
+    """
+    if runtime is None and precision is None and not compile:
+        kept = read_choice(model_path(source))
+        if kept is not None:
+            say(f"running in {kept.name}, as chosen in {choice_path(model_path(source)).name}")
+            return kept if threads is None else replace(kept, threads=threads)
+    chosen = runtime or ("onnx" if precision == "int8" else "torch")
+    return Way(chosen, precision or "fp32", compile, threads)
+
+
+def open_in(source: str | Path, way: Way, *, device: str | None = None, **options: Any) -> Pipeline:
+    """A predictor that runs a model in a way.
+
+    Args:
+        source: a run folder or a model file.
+        way: what runs it.
+        device: "cpu", "cuda" …; by default the best there is.
+        options: of any predictor.
+
+    Raises:
+        ConfigError: the runtime is not installed, or the device does not fit it.
+        ExportError: the model cannot be exported for it.
+    """
+    if way.runtime != "torch":
+        return ExportedPredictor(open_file_in(source, way, device=device), **options)
+    precision: Any = way.precision
+    return Predictor(
+        load(source), device=device, precision=precision, compile=way.compile, threads=way.threads, **options
+    )
+
+
+def open_file_in(source: str | Path, way: Way, *, device: str | None = None) -> ExportedModel:
+    """The exported file of a model, opened in a way that is not torch's."""
+    path = exported_file(source, way.file_precision)
+    hint = way.precision if way.runtime == "openvino" else None
+    return ExportedModel(path, runtime=way.runtime, threads=way.threads, precision=hint, device=device)
+
+
+def exported_file(source: str | Path, precision: str) -> Path:
+    """The ONNX file of a model, made and compared at the first call, in a folder ``exported`` beside the model.
+
+    Raises:
+        ConfigError: int8 needs images, and the run's are not there.
+        ExportError: the model cannot be exported, or the file says something else.
+    """
+    file = model_path(source)
+    path = file.parent / FOLDER / f"{file.stem}-{identity(file)}-{precision}.onnx"
+    if path.exists():
+        return path
+    model = load(source)
+    images = calibration_images(source, model)
+    if precision == "int8" and not images:
+        raise ConfigError(
+            f"int8 must see real images, and those that {source} was trained on are not there; make the file yourself: "
+            f"vertebra export {source} --out model.onnx --precision int8 --calibrate IMAGES"
+        )
+    say(f"making {path}: once for this model, compared with PyTorch; it takes a minute or so")
+    try:
+        export_model(model, path, precision=precision, images=images)  # type: ignore[arg-type]
+    except RunError:
+        if not path.exists():  # else another process has made it meanwhile
+            raise
+    return path
