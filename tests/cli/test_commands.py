@@ -146,7 +146,36 @@ def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, sc
     assert ours["animal"]["class"] == theirs["animal"]["class"]
     assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
     ended = vertebra_command("predict", file, image, "--json", "--precision", "bf16")
-    assert ended.code == 2 and "runs on the CPU, as it was made" in ended.err
+    assert ended.code == 2 and "computes in the precision that it was exported in" in ended.err
+
+
+def test_the_best_way_is_found_and_kept(
+    vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    told = vertebra_command("tune-runtime", run, "--seconds", 0, "--labelled", 2, "--batch-size", 2, "--save", "--json")
+    assert told.code == 0, told.err
+    trials = {f"{way['runtime']} {way['precision']}": trial for trial in json.loads(told.out) for way in [trial["way"]]}
+    assert trials["torch fp32"]["agreement"] == 1.0 and not trials["onnx fp32"]["failure"]
+    assert trials["onnx fp32"]["agreement"] > 0.99 and trials["onnx fp32"]["latency"] > 0
+    assert 0 < trials["onnx fp32"]["memory"] < trials["torch fp32"]["memory"]
+    assert sum(trial["best"] for trial in trials.values()) == 1
+    chosen = next(name for name, trial in trials.items() if trial["best"])
+    image = sorted(images(scenes).iterdir())[0]
+    ended = vertebra_command("predict", run, image, "--json")
+    assert ended.code == 0 and f"running in {chosen}" in ended.err
+    ended = vertebra_command("predict", run, image, "--json", "--runtime", "onnx")
+    assert ended.code == 0 and "making" not in ended.err, "the file of tune-runtime is used again"
+    file = shutil.copy(next((run / "exported").glob("*-fp32.onnx")), run / "model.onnx")
+    scores = [
+        json.loads(vertebra_command("eval", *source, "--split", "val", "--json").out)
+        for source in ((run, "--runtime", "torch"), (run, "--runtime", "onnx"), (file,))
+    ]
+    assert scores[1] == scores[2] and "boxes/loss" in scores[0] and "boxes/loss" not in scores[1]
+    assert scores[1] == pytest.approx({name: scores[0][name] for name in scores[1]}, abs=1e-4)
 
 
 def test_parts_are_listed(vertebra_command: Command) -> None:

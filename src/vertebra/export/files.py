@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,10 +63,10 @@ def describe_onnx(path: Path, metadata: str) -> None:
 
 
 def describe_torch(path: Path, metadata: str) -> None:
-    """Writes into a file of ``torch.export.save`` what it says of itself."""
-    import torch
-
-    torch.export.save(torch.export.load(path), path, extra_files={KEY: metadata})
+    """Writes into a file of ``torch.export.save``, which is an archive, what it says of itself: as an extra file."""
+    with zipfile.ZipFile(path, "a") as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/extra/{KEY}", metadata)
 
 
 def check_free_dimensions(session: Session, free_canvas: bool) -> None:

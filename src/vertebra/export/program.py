@@ -92,7 +92,7 @@ def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
             )
         except Exception as error:  # torch.export raises what it meets
             raise _cannot(error, free) from error
-        torch.export.save(program, path)
+        torch.export.save(program, path)  # it warns of constants that are views; the file is compared with the model
 
 
 def _shapes(free: bool) -> tuple[dict[int, Any], dict[int, Any]]:

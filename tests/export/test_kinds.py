@@ -1,0 +1,115 @@
+"""Every kind of file predicts as the model does, and names and options that fit nothing are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vertebra
+from vertebra.errors import ConfigError, ExportError, RunError, UnknownName, WeightsError
+from vertebra.export.model import export_model
+from vertebra.inference.exported import ExportedModel
+from vertebra.model import VisionModel
+
+
+@pytest.fixture(scope="module")
+def model() -> VisionModel:
+    torch.manual_seed(0)
+    branches = {
+        "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
+        "regions": {"decoder": "upsample", "classes": ["dog", "cat"]},
+    }
+    return vertebra.create_model("test_resnet", branches=branches, image_size=(64, 96), resize="letterbox").eval()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((50, 80), (33, 97), (128, 64))]
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.pt2"])
+def test_the_same_predictions(name: str, model: VisionModel, pictures: list[np.ndarray], tmp_path: Path) -> None:
+    if name == "model.xml":
+        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    report = export_model(model, tmp_path / name, images=pictures[:1])
+    assert max(report["differences"].values()) < 1e-4 and report["free_canvas"]
+    file = vertebra.load(tmp_path / name)
+    assert file.config == model.config and torch.__version__.startswith(file.report["versions"]["torch"])
+    for ours, theirs in zip(file.predict(pictures), model.predict(pictures), strict=True):
+        np.testing.assert_allclose(ours["boxes"].scores, theirs["boxes"].scores, atol=1e-5)
+        np.testing.assert_allclose(ours["boxes"].boxes, theirs["boxes"].boxes, atol=1e-2)
+        assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.999
+    with pytest.raises(RunError, match="nothing is overwritten"):
+        export_model(model, tmp_path / name)
+
+
+def test_openvino_in_other_precisions(model: VisionModel, pictures: list[np.ndarray], tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    report = export_model(model, tmp_path / "half.xml", precision="fp16", canvas="fixed", images=pictures[:1])
+    assert report["agreement"]["real image 1"] > 0.97
+    export_model(model, tmp_path / "whole.xml", canvas="fixed")
+    sizes = [(tmp_path / f"{name}.bin").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
+    exact = vertebra.load(tmp_path / "whole.xml").predict(pictures)
+    for precision in ("bf16", "fp32"):
+        found = ExportedModel(tmp_path / "whole.xml", precision=precision).predict(pictures)
+        same = [(a["regions"].mask == b["regions"].mask).mean() for a, b in zip(found, exact, strict=True)]
+        assert min(same) > (0.9 if precision == "bf16" else 0.9999)
+    (tmp_path / "whole.bin").unlink()
+    with pytest.raises(WeightsError, match=r"its weights, whole\.bin, are missing"):
+        vertebra.load(tmp_path / "whole.xml")
+
+
+def test_an_onnx_file_in_openvino(model: VisionModel, pictures: list[np.ndarray], tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    export_model(model, tmp_path / "model.onnx")
+    ours = ExportedModel(tmp_path / "model.onnx", runtime="openvino").predict(pictures)
+    theirs = ExportedModel(tmp_path / "model.onnx").predict(pictures)
+    for left, right in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(left["boxes"].scores, right["boxes"].scores, atol=1e-5)
+    with pytest.raises(ConfigError, match="computes in the precision that it was exported in"):
+        ExportedModel(tmp_path / "model.onnx", precision="bf16")
+    with pytest.raises(ConfigError, match="is not int8"):
+        ExportedModel(tmp_path / "model.onnx", precision="int8")
+    with pytest.raises(ConfigError, match="TensorrtExecutionProvider"):
+        ExportedModel(tmp_path / "model.onnx", runtime="tensorrt")
+    with pytest.raises(ConfigError, match=r"does not run in torch, which takes a file \.pt2"):
+        ExportedModel(tmp_path / "model.onnx", runtime="torch")
+
+
+def test_names_and_options(model: VisionModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the name of such a file ends in \.xml"):
+        export_model(model, tmp_path / "model.onnx", to="openvino")
+    with pytest.raises(ConfigError, match=r"ends in \.onnx, \.xml, \.pt2"):
+        export_model(model, tmp_path / "model.bin")
+    with pytest.raises(UnknownName, match="tensorflow"):
+        export_model(model, tmp_path / "model.onnx", to="tensorflow")  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match="int4"):
+        export_model(model, tmp_path / "model.onnx", precision="int4")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"a \.pt2 file is fp32"):
+        export_model(model, tmp_path / "model.pt2", precision="fp16")
+    (tmp_path / "text.pt2").write_text("hello")
+    with pytest.raises(WeightsError, match="torch cannot open it"):
+        vertebra.load(tmp_path / "text.pt2")
+
+
+def test_raw_outputs_are_compared_too(model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vertebra.export import program
+
+    whole = program.fast_copy
+
+    def wrong(given: VisionModel) -> VisionModel:
+        """One whose logits are shifted all alike, which softmax does not show."""
+        copied = whole(given)
+        decoder = copied.branch("regions").decoder
+        forward = decoder.forward
+        monkeypatch.setattr(decoder, "forward", lambda *parts: type(forward(*parts))(*(v + 1 for v in forward(*parts))))
+        return copied
+
+    monkeypatch.setattr(program, "fast_copy", wrong)
+    with pytest.raises(ExportError, match=r"'raw output \d+ .* differs by"):
+        export_model(model, tmp_path / "wrong.onnx", canvas="fixed")
