@@ -40,8 +40,7 @@ class TorchSession:
         except Exception as error:  # torch raises what it meets
             raise WeightsError(f"{path}: torch cannot open it ({first_line(error)})") from error
         self.metadata: str | None = extra[KEY] or None
-        # what the graph was made with is no limit: the exporter has tried other sizes, and the runtimes of other files ask nothing
-        self._run: Any = program.module(check_guards=False)
+        self._run: Any = program.module()
         values = {node.name: node.meta.get("val") for node in program.graph.nodes}
         signature = program.graph_signature
         self.inputs = dict(
