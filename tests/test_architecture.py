@@ -93,8 +93,8 @@ def test_tasks_load_no_torch() -> None:
 
 def test_the_public_names() -> None:
     assert vertebra.__all__ == [
-        "as_backbone", "Cascade", "create_model", "evaluate", "Features", "FeatureSpec", "Frame", "import_model",
-        "Level", "load", "save", "train",
+        "as_backbone", "Cascade", "create_model", "evaluate", "export_model", "Features", "FeatureSpec", "Frame",
+        "import_model", "Level", "load", "save", "train",
         "VertebraError", "VisionModel",
     ]  # fmt: skip
     for name in vertebra.__all__:

@@ -63,7 +63,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            from vertebra.errors import missing_package
+
+            raise missing_package(error) or error from error
     raise AttributeError(f"module 'vertebra' has no attribute '{name}'")
 
 

@@ -94,3 +94,16 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 class ExportError(VertebraError, RuntimeError):
     """A model cannot be exported, or the exported file does not say what the model says."""
+
+
+TRAINING_PACKAGES = frozenset(
+    {"torch", "torchvision", "timm", "lightning", "torchmetrics", "faster_coco_eval", "pydantic", "yaml", "safetensors"}
+)
+
+
+def missing_package(error: ModuleNotFoundError) -> ConfigError | None:
+    """What to tell where a package of the extra ``train`` is not installed; None for any other package."""
+    name = (error.name or "").partition(".")[0]
+    if name not in TRAINING_PACKAGES:
+        return None
+    return ConfigError(f"this needs '{name}', which is not installed; install it: pip install 'vertebra[train]'")

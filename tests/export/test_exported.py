@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import vertebra
-from vertebra.errors import ExportError, RunError, WeightsError
+from vertebra.errors import TRAINING_PACKAGES, ExportError, RunError, WeightsError
 from vertebra.export import model as export
 from vertebra.export import program
 from vertebra.export.model import export_model
@@ -76,7 +76,8 @@ def test_the_same_predictions(model: VisionModel, exported: Path, images: Path) 
 def test_without_torch(exported: Path, images: Path) -> None:
     code = (
         "import sys\n"
-        "sys.modules['torch'] = None\n"  # an import of it fails
+        # an import of these fails; typer needs pydantic
+        f"sys.modules.update(dict.fromkeys({sorted(TRAINING_PACKAGES - {'pydantic'})!r}))\n"
         "import json, vertebra\n"
         f"found = vertebra.load({str(exported)!r}).predict({str(images)!r}, threshold=0.0)\n"
         "print(json.dumps([result.to_dict() for result in found]))\n"
@@ -85,6 +86,17 @@ def test_without_torch(exported: Path, images: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, *others = json.loads(done.stdout)
     assert len(others) == 2 and set(first) == {"image", "height", "width", *BRANCHES}
+
+
+def test_what_is_not_installed_is_told(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; import vertebra.cli.main as cli; sys.argv[1:] = ['describe', 'x']; cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (
+        done.returncode == 2 and "this needs 'torch'" in done.stderr and "pip install 'vertebra[train]'" in done.stderr
+    )
+    code = "import sys; sys.modules['torch'] = None; import vertebra; vertebra.create_model"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ConfigError: this needs 'torch'" in done.stderr
 
 
 def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train, tuning
-from vertebra.errors import VertebraError
+from vertebra.errors import VertebraError, missing_package
 
 app = typer.Typer(
     name="vertebra",
@@ -50,10 +50,11 @@ def main() -> None:
     debug = "--debug" in arguments
     try:
         app(args=[argument for argument in arguments if argument != "--debug"])
-    except VertebraError as error:
-        if debug:
+    except (VertebraError, ModuleNotFoundError) as error:
+        said = missing_package(error) if isinstance(error, ModuleNotFoundError) else error
+        if debug or said is None:
             raise
-        print(f"vertebra: {error}", file=sys.stderr)
+        print(f"vertebra: {said}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
