@@ -44,7 +44,7 @@ def model() -> VisionModel:
 @pytest.fixture(scope="module")
 def exported(model: VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    report = export_model(model, path)
+    report = export_model(model, path, input="canvas")
     assert report["free_canvas"] and len(report["differences"]) == 4
     return path
 
@@ -102,7 +102,7 @@ def test_what_is_not_installed_is_told(tmp_path: Path) -> None:
 def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(64, 64))
     model.backbone.fixed_size = (64, 64)  # type: ignore[assignment]  # as of a transformer that is built for one size
-    report = export_model(model, tmp_path / "vit.onnx")
+    report = export_model(model, tmp_path / "vit.onnx", input="canvas")
     assert not report["free_canvas"] and "64x64" in report["why_fixed"]
     with pytest.raises(ExportError, match="the canvas cannot be free"):
         export_model(model, tmp_path / "free.onnx", canvas="free")
@@ -121,13 +121,13 @@ def test_a_file_that_says_something_else_gets_no_name(
 
     monkeypatch.setattr(program, "fast_copy", wrong)
     with pytest.raises(ExportError, match=r"'animal/probabilities .* differs by .* of its largest value from PyTorch"):
-        export_model(model, tmp_path / "wrong.onnx", canvas="fixed")
+        export_model(model, tmp_path / "wrong.onnx", input="canvas", canvas="fixed")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_model_stays_as_it_is_and_may_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32)).train()
-    export_model(model, tmp_path / "small.onnx", canvas="fixed")
+    export_model(model, tmp_path / "small.onnx", input="canvas", canvas="fixed")
     assert model.training
     monkeypatch.setattr(export, "MOST_BYTES", 1000)
     with pytest.raises(ExportError, match="one ONNX file holds less than 2 GB"):

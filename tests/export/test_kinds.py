@@ -35,7 +35,7 @@ def pictures() -> list[np.ndarray]:
 def test_the_same_predictions(name: str, model: VisionModel, pictures: list[np.ndarray], tmp_path: Path) -> None:
     if name == "model.xml":
         pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    report = export_model(model, tmp_path / name, images=pictures[:1])
+    report = export_model(model, tmp_path / name, input="canvas", images=pictures[:1])
     assert max(report["differences"].values()) < 1e-4
     # torch keeps what it found out of the graph: with the levels of this detector, that it holds from 129 pixels on
     assert report["free_canvas"] or "to be >= 129" in report["why_fixed"] or "size()[2] >= 129" in report["why_fixed"]
@@ -51,9 +51,11 @@ def test_the_same_predictions(name: str, model: VisionModel, pictures: list[np.n
 
 def test_openvino_in_other_precisions(model: VisionModel, pictures: list[np.ndarray], tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    report = export_model(model, tmp_path / "half.xml", precision="fp16", canvas="fixed", images=pictures[:1])
+    report = export_model(
+        model, tmp_path / "half.xml", precision="fp16", input="canvas", canvas="fixed", images=pictures[:1]
+    )
     assert report["agreement"]["real image 1"] > 0.97
-    export_model(model, tmp_path / "whole.xml", canvas="fixed")
+    export_model(model, tmp_path / "whole.xml", input="canvas", canvas="fixed")
     sizes = [(tmp_path / f"{name}.bin").stat().st_size for name in ("half", "whole")]
     assert sizes[0] < 0.6 * sizes[1]
     exact = vertebra.load(tmp_path / "whole.xml").predict(pictures)
@@ -68,7 +70,7 @@ def test_openvino_in_other_precisions(model: VisionModel, pictures: list[np.ndar
 
 def test_an_onnx_file_in_openvino(model: VisionModel, pictures: list[np.ndarray], tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    export_model(model, tmp_path / "model.onnx")
+    export_model(model, tmp_path / "model.onnx", input="canvas")
     ours = ExportedModel(tmp_path / "model.onnx", runtime="openvino").predict(pictures)
     theirs = ExportedModel(tmp_path / "model.onnx").predict(pictures)
     for left, right in zip(ours, theirs, strict=True):
@@ -114,4 +116,4 @@ def test_raw_outputs_are_compared_too(model: VisionModel, tmp_path: Path, monkey
 
     monkeypatch.setattr(program, "fast_copy", wrong)
     with pytest.raises(ExportError, match=r"'raw output \d+ .* differs by"):
-        export_model(model, tmp_path / "wrong.onnx", canvas="fixed")
+        export_model(model, tmp_path / "wrong.onnx", input="canvas", canvas="fixed")

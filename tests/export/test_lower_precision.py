@@ -47,7 +47,7 @@ def pictures() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def exact(model: VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exact") / "model.onnx"
-    export_model(model, path, canvas="fixed")
+    export_model(model, path, input="canvas", canvas="fixed")
     return path
 
 
@@ -111,14 +111,27 @@ def test_int8_is_calibrated_and_compared(model: VisionModel, pictures: list[np.n
     told: list[str] = []
     path = tmp_path / "int8.onnx"
     report = export_model(
-        model, path, precision="int8", canvas="fixed", images=pictures, gate=Gate(agreement=0.3), tell=told.append
+        model,
+        path,
+        precision="int8",
+        input="canvas",
+        canvas="fixed",
+        images=pictures,
+        gate=Gate(agreement=0.3),
+        tell=told.append,
     )
     assert report["precision"] == "int8" and "calibrated with 6 images" in " ".join(told)
     assert len([name for name in report["agreement"] if name.startswith("real image")]) == 6
     assert ExportedModel(path, precision="int8").report == json.loads(json.dumps(report))
     with pytest.raises(ExportError, match=r"agrees with PyTorch by 0\.\d+ on real image .*; 1 is asked for"):
         export_model(
-            model, tmp_path / "strict.onnx", precision="int8", canvas="fixed", images=pictures, gate=Gate(agreement=1.0)
+            model,
+            tmp_path / "strict.onnx",
+            precision="int8",
+            input="canvas",
+            canvas="fixed",
+            images=pictures,
+            gate=Gate(agreement=1.0),
         )
     assert [file.name for file in tmp_path.iterdir()] == ["int8.onnx"]
 

@@ -22,9 +22,12 @@ def export(
     data: str | None = typer.Option(
         None, help="A labelled data set: the file's metrics must be the model's. 'run' takes the run's validation data."
     ),
+    input: str | None = typer.Option(
+        None,
+        help="pixels: images of any size, preprocessing in the file; canvas: it is done before. pixels if it can be.",
+    ),
     canvas: str = typer.Option(
-        "auto",
-        help="free leaves the canvas' height and width free, fixed does not; auto: free where the model allows it.",
+        "auto", help="With --input canvas: free leaves its height and width free; auto: free where the model allows it."
     ),
     tolerance: float = typer.Option(
         1e-4, min=0.0, help="fp32: largest difference from PyTorch allowed, as a part of an output's largest value."
@@ -53,6 +56,7 @@ def export(
         out,
         to=to,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
+        input=input,  # type: ignore[arg-type]
         canvas=canvas,  # type: ignore[arg-type]
         images=calibration_images(source, model, calibrate),
         labelled=batches,
@@ -61,7 +65,10 @@ def export(
     )
     for line in described(report):
         print(line, file=sys.stderr)
-    size = "any canvas" if report["free_canvas"] else "the model's own canvas"
+    if report["input"] == "pixels":
+        size = "images of any size"
+    else:
+        size = "any canvas" if report["free_canvas"] else "the model's own canvas"
     reason = f" ({report['why_fixed']})" if report["why_fixed"] else ""
     print(f"{out}: any batch size, {size}{reason}", file=sys.stderr)
 
@@ -78,6 +85,8 @@ def described(report: Mapping[str, Any]) -> list[str]:
         lines += [f"{said.format(value)}: {name}" for name, value in found.items()]
         if real:
             lines.append(f"{said.format(worst(real))}: {len(real)} real images")
+    for name, value in report.get("pixels", {}).items():
+        lines.append(f"same with preprocessing inside, within {value:.1e}: {name}")
     for name, (before, after) in report["metrics"].items():
         lines.append(f"{name}: {before:.4f} in PyTorch, {after:.4f} with the file")
     return lines

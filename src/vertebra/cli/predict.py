@@ -87,11 +87,11 @@ def _predictor(source: str, way: dict[str, Any], options: dict[str, Any]) -> Pip
 
     if is_exported(source):
         from vertebra.errors import ConfigError
-        from vertebra.inference.exported import ExportedModel, ExportedPredictor
+        from vertebra.inference.exported import ExportedModel
 
         if way.pop("compile"):
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")
-        return ExportedPredictor(ExportedModel(source, device=options.pop("device"), **way), **options)
+        return ExportedModel(source, device=options.pop("device"), **way).predictor(**options)
     from vertebra.export.prepared import choose_way, open_in
 
     return open_in(source, choose_way(source, **way), **options)

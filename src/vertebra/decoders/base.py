@@ -34,6 +34,7 @@ class Decoder(nn.Module, ABC):
         task: name of the task that this decoder serves.
         terms: the names of all loss terms that `loss` gives, always the same ones.
         paper: the paper or specification that it follows.
+        selects: whether raw outputs stand in the order of scores that are found inside, so that rounding may order them otherwise.
         needs: "boxes" for a decoder that, as built, reads another branch's boxes; None otherwise.
         neck_options: what a neck of its own branch is given where the user has said nothing of it.
         reads: indices of the levels that this decoder, as built, reads; None for all.
@@ -45,6 +46,7 @@ class Decoder(nn.Module, ABC):
     terms: ClassVar[tuple[str, ...]]
     paper: ClassVar[str] = ""
     neck_options: ClassVar[Mapping[str, Any]] = {}
+    selects: ClassVar[bool] = False
     needs: str | None = None
     reads: tuple[int, ...] | None = None
     uses_vector: bool = False

@@ -85,6 +85,7 @@ class FasterRCNN(Decoder):
     task: ClassVar[str] = "detect"
     terms: ClassVar[tuple[str, ...]] = ("objectness", "proposal_box", "classification", "box")
     neck_options: ClassVar[Mapping[str, Any]] = {"extra_levels": 1, "extra": "pool"}
+    selects: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Ren et al., Faster R-CNN, NeurIPS 2015, arXiv 1506.01497; on a pyramid as in Lin et al., CVPR 2017, arXiv "
         "1612.03144; the v2 form as in Li et al., Benchmarking Detection Transfer Learning, 2021, arXiv 2111.11429"

@@ -15,7 +15,7 @@ from vertebra.inference.predictor import Predictor, face_of
 from vertebra.inference.sessions import is_exported
 from vertebra.inference.ways import Way
 from vertebra.model import VisionModel
-from vertebra.training.evaluation import Run, evaluate_loader, measure
+from vertebra.training.evaluation import Run, evaluate_loader, measure, measure_predictions
 from vertebra.training.run import labelled, say
 from vertebra.weights.model_file import load
 
@@ -65,7 +65,11 @@ def evaluate(
 
 def _scores(source: str | Path, file: ExportedModel, options: dict[str, Any]) -> dict[str, float]:
     loader = labelled(source, file.face, file.config, **options)
-    scores = measure(file.face, loader, file.run)
+    if file.takes_pixels:
+        predictor = file.predictor(threshold=0.0, batch_size=options["batch_size"])
+        scores = measure_predictions(file.face, loader, predictor.predict)
+    else:
+        scores = measure(file.face, loader, file.run)
     say(*loader.dataset.notes())
     return scores
 

@@ -50,6 +50,9 @@ def drop_raw_outputs(path: Path) -> None:
     kept = [value for value in proto.graph.output if not value.name.startswith(RAW)]
     del proto.graph.output[:]
     proto.graph.output.extend(kept)
+    read = {name for node in proto.graph.node for name in node.input} | {value.name for value in kept}
+    for value in [value for value in proto.graph.initializer if value.name not in read]:
+        proto.graph.initializer.remove(value)
     onnx.save(proto, str(path))
 
 
@@ -69,8 +72,12 @@ def describe_torch(path: Path, metadata: str) -> None:
         archive.writestr(f"{root}/extra/{KEY}", metadata)
 
 
-def check_free_dimensions(session: Session, free_canvas: bool) -> None:
+def check_free_dimensions(session: Session, free_size: bool) -> None:
     """What is promised to be free must not be a number in the file: it would run at one size only.
+
+    Args:
+        session: the file.
+        free_size: whether height and width are promised; a file that takes pixels always promises them.
 
     Raises:
         ExportError: with the input or output that is frozen.
@@ -80,6 +87,9 @@ def check_free_dimensions(session: Session, free_canvas: bool) -> None:
             RAW
         ):  # raw outputs may be anchors, the same for all images
             raise ExportError(f"the batch of '{name}' is frozen at {shape[0]}")
-    canvas = session.inputs["images"][2:]
-    if free_canvas and any(isinstance(side, int) for side in canvas):
-        raise ExportError(f"the canvas of 'images' is frozen at {canvas}")
+    if "pixels" in session.inputs:
+        sides, free_size = session.inputs["pixels"][1:3], True
+    else:
+        sides = session.inputs["images"][2:]
+    if free_size and any(isinstance(side, int) for side in sides):
+        raise ExportError(f"height and width are frozen at {sides}")

@@ -27,13 +27,14 @@ from vertebra.export.files import (
 )
 from vertebra.export.half import to_float16
 from vertebra.export.openvino import describe_openvino, to_openvino
-from vertebra.export.parity import REAL, Case, cases, check, check_agreement, check_metrics, real_cases
+from vertebra.export.parity import REAL, Case, cases, check, check_agreement, check_metrics, difference, real_cases
+from vertebra.export.pixels import check_pixels, coloured_blocks, wrap_in_pixels
 from vertebra.export.program import BATCH, output_names, write_onnx, write_torch
 from vertebra.export.quantized import to_int8
 from vertebra.inference.metadata import FileInfo, to_json
 from vertebra.inference.pipeline import Face
 from vertebra.inference.predictor import face_of
-from vertebra.inference.sessions import open_file
+from vertebra.inference.sessions import Session, open_file
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 from vertebra.training.evaluation import measure
@@ -41,6 +42,7 @@ from vertebra.training.evaluation import measure
 Kind = Literal["onnx", "openvino", "torch"]
 Precision = Literal["fp32", "fp16", "int8"]
 Canvas = Literal["auto", "fixed", "free"]
+Input = Literal["pixels", "canvas"]
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 NEEDS = {"onnx": ("onnxscript", "onnxruntime"), "openvino": ("onnxscript", "onnxruntime", "openvino"), "torch": ()}
 TOLERANCE = 1e-4
@@ -71,16 +73,19 @@ def export_model(
     *,
     to: Kind | None = None,
     precision: Precision = "fp32",
+    input: Input | None = None,
     canvas: Canvas = "auto",
     images: Sequence[Any] = (),
     labelled: Iterable[Batch] | None = None,
     gate: Gate | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Writes the graph of `VisionModel.forward`, from canvases to decoded outputs, for any batch size.
+    """Writes the graph of `VisionModel.forward`, with preprocessing before it, as one file, for any batch size.
 
-    Inputs: ``images`` (N, C, H, W) uint8 and ``sizes`` (N, 2) int64, the valid pixels of each; outputs are named
-    ``branch/field``. BatchNorm is folded. How images come onto the canvas, and what the outputs mean, is in the file's metadata.
+    Its input is ``pixels`` (N, H, W, C) uint8, images of any size, the same for all of a batch; its outputs, named
+    ``branch/field``, are in these images' pixels. With ``input="canvas"`` it takes ``images`` (N, C, height, width) uint8, which
+    lie on the canvas already, and ``sizes`` (N, 2) int64, their valid pixels, and gives outputs in the canvas' pixels; how images
+    come there is in the metadata, and `vertebra.load` reads it. BatchNorm is folded.
 
     The file is run in its runtime and compared with the model; it gets its name only if they agree (`vertebra.export.parity`).
 
@@ -89,8 +94,10 @@ def export_model(
         path: the file to write: ``.onnx``, ``.xml`` (OpenVINO, with a ``.bin`` beside it) or ``.pt2`` (torch).
         to: "onnx", "openvino" or "torch"; by default what the file's name says.
         precision: "fp32", "fp16", or "int8", which needs ``images`` to find the range of each map.
-        canvas: "free" leaves the canvas' height and width free; "fixed" is the model's own; "auto" is free where the
-            architecture allows it.
+        input: "pixels" or "canvas"; by default pixels where that can be: not in a ``.pt2`` file, and not where each image has a
+            canvas of its own.
+        canvas: of a file that takes canvases: "free" leaves their height and width free; "fixed" is the model's own; "auto" is free
+            where the architecture allows it.
         images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
             or so like those of later.
         labelled: batches on the model's canvas; the metrics of file and model are compared on them.
@@ -98,7 +105,7 @@ def export_model(
         tell: is given a line when a step is done.
 
     Returns:
-        The report: whether the canvas is free, and if not why; what was compared, with the worst of it; versions.
+        The report: whether the canvas' size is free, and if not why; what was compared, with the worst of it; versions.
 
     Raises:
         ConfigError: the libraries for it are not installed, or an option is wrong.
@@ -107,13 +114,18 @@ def export_model(
     """
     path = Path(path)
     kind = _kind(path, to)
-    _check_options(model, kind, precision, canvas, images)
+    if input is None:
+        input = "canvas" if kind == "torch" or model.plan.mode == "shortest_edge" or canvas == "free" else "pixels"
+    _check_options(model, kind, precision, input, canvas, images)
     refuse_existing(path)
     job = _Job(copy.deepcopy(model).cpu().eval(), kind, precision, gate or Gate(), tell)
     job.real = real_cases(job.face, images)
     with workshop(path) as folder:
-        file, report = _make(job, folder, canvas)
+        file, report = _make(job, folder, "fixed" if input == "pixels" else canvas)
         report["metrics"] = {} if labelled is None else job.compare_metrics(file, labelled)
+        report["input"] = input
+        if input == "pixels":
+            file, report["pixels"] = job.wrap(file, folder)
         job.describe(file, report)
         for made, target in zip(parts(file), parts(path), strict=True):
             made.replace(target)
@@ -121,7 +133,7 @@ def export_model(
 
 
 def _make(job: _Job, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
-    """The file, with a free canvas if that is wished and can be, and the report of its comparison."""
+    """The file that takes canvases, with a free canvas if that is wished and can be, and the report of its comparison."""
     fixed: Any = getattr(job.model.backbone, "fixed_size", None)
     why_fixed = "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
     if canvas != "fixed" and not why_fixed:
@@ -143,6 +155,7 @@ class _Job:
     Attributes:
         model: a copy, on the CPU and in evaluation mode.
         real: images on the canvas.
+        lowered: the ONNX file of the network, when it is made.
     """
 
     model: VisionModel
@@ -151,6 +164,7 @@ class _Job:
     gate: Gate
     tell: Callable[[str], None]
     real: list[Case] = field(default_factory=list)
+    lowered: Path = Path()
 
     @cached_property
     def face(self) -> Face:
@@ -178,6 +192,28 @@ class _Job:
             file = self._finished(exact, folder)
         return file, self._compare(file, tried, free)
 
+    def wrap(self, network: Path, folder: Path) -> tuple[Path, dict[str, float]]:
+        """The same file with preprocessing before it, and how it differs from the one without.
+
+        Args:
+            network: what `make` gave.
+            folder: where it lies.
+        """
+        height, width = self.face.plan.size
+        with torch.no_grad():
+            decoded = self.model(torch.zeros(2, self.face.channels, height, width), torch.tensor([[height, width]] * 2))
+        inside = folder / "inside.onnx"
+        ends = wrap_in_pixels(self.lowered, inside, self.face, decoded, self.names)
+        probe = self._of_kind(inside, folder / "inside")
+        tried = coloured_blocks(self.face.plan, self.face.channels)
+        found = check_pixels(ends, open_file(network).run, open_file(probe).run, self.names, tried)
+        drop_raw_outputs(inside)
+        file = self._of_kind(inside, folder / "pixels")
+        session = open_file(file)
+        check_free_dimensions(session, free_size=True)
+        _check_same(session, open_file(probe), self.names, tried[0])
+        return file, found
+
     def _finished(self, exact: Path, folder: Path) -> Path:
         """The file in the precision and of the kind that are asked for."""
         lowered = folder / "lowered.onnx"
@@ -188,11 +224,20 @@ class _Job:
             to_float16(exact, lowered)
         else:
             lowered = exact
+        self.lowered = lowered
+        return self._of_kind(lowered, folder / "model")
+
+    def _of_kind(self, file: Path, target: Path) -> Path:
+        """An ONNX file as one of the kind that is asked for.
+
+        Args:
+            file: the ONNX file, which may be it.
+            target: the name without suffix, where it is another.
+        """
         if self.kind == "onnx":
-            return lowered
-        target = folder / "model.xml"
-        to_openvino(lowered, target, float16=self.precision == "fp16")
-        return target
+            return file
+        to_openvino(file, target.with_suffix(".xml"), float16=self.precision == "fp16")
+        return target.with_suffix(".xml")
 
     def _compare(self, file: Path, tried: list[Case], free: bool) -> dict[str, Any]:
         session = open_file(file)
@@ -247,6 +292,13 @@ class _Job:
             describe_torch(file, metadata)
 
 
+def _check_same(session: Session, probe: Session, names: Sequence[str], image: np.ndarray) -> None:
+    """Without its raw outputs a file says what it said with them."""
+    pixels = np.ascontiguousarray(image[None])
+    for name, left, right in zip(names, probe.run(pixels), session.run(pixels), strict=False):
+        difference(name, left, right, TOLERANCE)
+
+
 def _kind(path: Path, to: str | None) -> Kind:
     """What kind of file is meant."""
     by_suffix = {suffix: kind for kind, suffix in SUFFIXES.items()}
@@ -260,11 +312,19 @@ def _kind(path: Path, to: str | None) -> Kind:
     return kind  # type: ignore[no-any-return]
 
 
-def _check_options(model: VisionModel, kind: Kind, precision: str, canvas: str, images: Sequence[Any]) -> None:
+def _check_options(
+    model: VisionModel, kind: Kind, precision: str, input: str, canvas: str, images: Sequence[Any]
+) -> None:
     if precision not in get_args(Precision):
         raise UnknownName("precision of a file", precision, get_args(Precision))
     if canvas not in get_args(Canvas):
         raise UnknownName("canvas", canvas, get_args(Canvas))
+    if input not in get_args(Input):
+        raise UnknownName("input of a file", input, get_args(Input))
+    if input == "pixels" and kind == "torch":
+        raise ConfigError("a .pt2 file takes canvases: export it with --input canvas")
+    if input == "pixels" and canvas == "free":
+        raise ConfigError("a file that takes pixels takes images of any size; a free canvas is for --input canvas")
     if kind == "torch" and precision != "fp32":
         raise ConfigError(f"a .pt2 file is fp32; for {precision} export to onnx or openvino")
     if precision == "int8" and not images:

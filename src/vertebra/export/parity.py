@@ -10,6 +10,7 @@ import torch
 from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError
+from vertebra.export.program import raw_outputs
 from vertebra.inference.onnx_session import first_line
 from vertebra.inference.pipeline import Face
 from vertebra.model import VisionModel
@@ -18,7 +19,7 @@ from vertebra.preprocess.plan import Placement
 from vertebra.tasks import get_task
 
 REAL = "real image"  # what the names of cases that are no noise begin with
-Run = Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
+Run = Callable[..., Sequence[np.ndarray]]
 """From canvases (N, C, H, W) uint8 and sizes (N, 2) int64 to all outputs in their order."""
 
 
@@ -103,7 +104,7 @@ def check(
         got = _run(run, case)
         with torch.no_grad():
             outputs, decoded = model.run(torch.from_numpy(case.images), torch.from_numpy(case.sizes))
-        expected = [*_arrays(decoded), *_arrays(outputs)][: len(got)]
+        expected = [*_arrays(decoded), *_arrays(raw_outputs(model, outputs))][: len(got)]
         labels = [*names, *(f"raw output {place}" for place in range(len(got) - len(names)))]
         reorder_ties(names, expected, got)
         found[case.name] = max(

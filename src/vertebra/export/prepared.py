@@ -9,7 +9,7 @@ from typing import Any
 from vertebra.errors import ConfigError, RunError
 from vertebra.export.images import calibration_images
 from vertebra.export.model import export_model
-from vertebra.inference.exported import ExportedModel, ExportedPredictor
+from vertebra.inference.exported import ExportedModel
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.ways import Way, choice_path, identity, read_choice
@@ -52,7 +52,7 @@ def open_in(source: str | Path, way: Way, *, device: str | None = None, **option
         ExportError: the model cannot be exported for it.
     """
     if way.runtime != "torch":
-        return ExportedPredictor(open_file_in(source, way, device=device), **options)
+        return open_file_in(source, way, device=device).predictor(**options)
     precision: Any = way.precision
     return Predictor(
         load(source), device=device, precision=precision, compile=way.compile, threads=way.threads, **options
@@ -86,7 +86,7 @@ def exported_file(source: str | Path, precision: str) -> Path:
         )
     say(f"making {path}: once for this model, compared with PyTorch; it takes a minute or so")
     try:
-        export_model(model, path, precision=precision, images=images)  # type: ignore[arg-type]
+        export_model(model, path, precision=precision, input="canvas", images=images)  # type: ignore[arg-type]
     except RunError:
         if not path.exists():  # else another process has made it meanwhile
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,18 @@ class Flat(nn.Module):
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         outputs, decoded = self.model.run(images, sizes)
-        found = [*tree.tree_leaves(decoded), *(tree.tree_leaves(outputs) if self.raw else [])]
-        return tuple(value for value in found if isinstance(value, Tensor))
+        return (*tree.tree_leaves(decoded), *(raw_outputs(self.model, outputs) if self.raw else []))
+
+
+def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
+    """The raw outputs that can be compared number by number: not of a decoder that orders them by scores found inside.
+
+    Args:
+        model: what gave them.
+        outputs: by branch, as of `VisionModel.run`.
+    """
+    own = [value for name, value in outputs.items() if not model.branch(name).decoder.selects]
+    return [value for value in tree.tree_leaves(own) if isinstance(value, Tensor)]
 
 
 def output_names(model: VisionModel) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 
 from vertebra.errors import ConfigError
 from vertebra.inference.metadata import from_json
-from vertebra.inference.pipeline import Pipeline
+from vertebra.inference.pipeline import Pipeline, Placed
 from vertebra.inference.results import Result
 from vertebra.inference.sessions import open_file
+from vertebra.preprocess.plan import Placement
 
 
 class ExportedModel:
@@ -29,6 +31,7 @@ class ExportedModel:
         face: how images come onto its canvas, and what its branches say.
         report: of its comparison with the model.
         config: what the model was built from, or None.
+        takes_pixels: whether preprocessing is in the file, which then takes images of any size; else it takes canvases.
 
     Raises:
         WeightsError: the file is missing, or is not one that Vertebra exported.
@@ -47,26 +50,26 @@ class ExportedModel:
         self.path = Path(path)
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
         self.face, self.outputs, self.report, self.config = from_json(self.session.metadata, str(path))
+        self.takes_pixels = "pixels" in self.session.inputs
         if precision == "int8" and self.report.get("precision") != "int8":
             raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
 
-    def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Decoded outputs by branch, each branch's fields in their order.
-
-        Args:
-            images: (N, C, height, width) uint8 canvases, contiguous.
-            sizes: (N, 2) int64, (height, width) of each one's valid pixels.
-        """
-        values = iter(self.session.run(images, sizes))
+    def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.inference.sessions.Session.run`."""
+        values = iter(self.session.run(*arrays))
         return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
+
+    def predictor(self, **options: Any) -> ExportedPredictor:
+        """What runs it on images of any size; see `ExportedPredictor`."""
+        return PixelPredictor(self, **options) if self.takes_pixels else ExportedPredictor(self, **options)
 
     def predict(self, images: Any, **options: Any) -> list[Result]:
         """Predictions for images of any size, in their own pixels; see `ExportedPredictor`, which takes the options."""
-        return ExportedPredictor(self, **options).predict(images)
+        return self.predictor(**options).predict(images)
 
 
 class ExportedPredictor(Pipeline):
-    """Runs an exported file on images.
+    """Runs an exported file that takes canvases.
 
     Args:
         model: the file.
@@ -84,3 +87,22 @@ class ExportedPredictor(Pipeline):
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
         """Decoded outputs of canvases; see `Pipeline.run`."""
         return self.model.run(np.ascontiguousarray(canvases.transpose(0, 3, 1, 2)), sizes)
+
+
+class PixelPredictor(ExportedPredictor):
+    """Runs an exported file that takes images as they are, those of one size that follow each other together.
+
+    Args: as of `ExportedPredictor`.
+    """
+
+    def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
+        """Decoded outputs, in the images' own pixels."""
+        return self.model.run(canvases)
+
+    def _place(self, array: np.ndarray) -> tuple[Placement, np.ndarray]:
+        height, width = size = array.shape[:2]
+        return Placement(size, size, 1.0, 1.0, 0, 0, (height, width)), array
+
+    def _batches(self, images: Iterable[Placed]) -> Iterator[list[Placed]]:
+        for _, alike in groupby(images, key=lambda image: image.size):
+            yield from super()._batches(alike)

@@ -55,9 +55,9 @@ class OnnxSession:
         self.inputs = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self.outputs = {value.name: list(value.shape) for value in self._session.get_outputs()}
 
-    def run(self, images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        found: list[np.ndarray] = self._session.run(None, {"images": images, "sizes": sizes})
+        found: list[np.ndarray] = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
         return found
 
 

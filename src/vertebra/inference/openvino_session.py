@@ -56,9 +56,9 @@ class OpenVinoSession:
         self.inputs = {value.get_any_name(): _shape(value) for value in model.inputs}
         self.outputs = {value.get_any_name(): _shape(value) for value in model.outputs}
 
-    def run(self, images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        found = self._request.infer({"images": images, "sizes": sizes})
+        found = self._request.infer(dict(zip(self.inputs, arrays, strict=True)))
         return [np.array(value) for value in found.values()]
 
 

@@ -34,7 +34,7 @@ class Face(NamedTuple):
     branches: Mapping[str, tuple[str, LabelSpec]]
 
 
-class _Image(NamedTuple):
+class Placed(NamedTuple):
     """An image that was read: its file or else its pixels, (height, width), where it lies on the canvas, and the canvas."""
 
     source: Path | np.ndarray
@@ -89,7 +89,7 @@ class Pipeline(ABC):
         for results in ahead(lambda finish: finish(), map(self._compute, batches), threads=1, most=1):
             yield from results
 
-    def _read(self, source: Any) -> _Image | DataError:
+    def _read(self, source: Any) -> Placed | DataError:
         """An image on its canvas, or why it cannot be read."""
         try:
             array = read_image(source, channels=self.face.channels)
@@ -97,10 +97,14 @@ class Pipeline(ABC):
             return error
         height, width = array.shape[:2]
         kept = Path(source) if isinstance(source, str | Path) else array
-        plan = self.face.plan
-        return _Image(kept, (height, width), plan.place(height, width), apply(plan, array))
+        return Placed(kept, (height, width), *self._place(array))
 
-    def _readable(self, images: Iterable[_Image | DataError]) -> Iterator[_Image]:
+    def _place(self, array: np.ndarray) -> tuple[Placement, np.ndarray]:
+        """Where an image lies on its canvas, and the canvas."""
+        plan = self.face.plan
+        return plan.place(array.shape[0], array.shape[1]), apply(plan, array)
+
+    def _readable(self, images: Iterable[Placed | DataError]) -> Iterator[Placed]:
         for image in images:
             if not isinstance(image, DataError):
                 yield image
@@ -109,18 +113,18 @@ class Pipeline(ABC):
             else:
                 raise image
 
-    def _batches(self, images: Iterable[_Image]) -> Iterator[list[_Image]]:
+    def _batches(self, images: Iterable[Placed]) -> Iterator[list[Placed]]:
         rest = iter(images)
         while batch := list(islice(rest, self.batch_size)):
             yield batch
 
-    def _compute(self, images: list[_Image]) -> Callable[[], list[Result]]:
+    def _compute(self, images: list[Placed]) -> Callable[[], list[Result]]:
         """Runs the model; what comes back makes the results."""
         canvases = stack([image.canvas for image in images], self.face.plan)
         sizes = np.array([image.place.size for image in images], dtype=np.int64)
         return partial(self._finish, images, self.run(canvases, sizes))
 
-    def _finish(self, images: list[_Image], decoded: Mapping[str, Sequence[np.ndarray]]) -> list[Result]:
+    def _finish(self, images: list[Placed], decoded: Mapping[str, Sequence[np.ndarray]]) -> list[Result]:
         results = []
         for index, image in enumerate(images):
             predictions = {
@@ -130,7 +134,7 @@ class Pipeline(ABC):
             results.append(Result(predictions, image.source if isinstance(image.source, Path) else None, image.size))
         return results
 
-    def _prediction(self, name: str, decoded: Sequence[np.ndarray], image: _Image) -> Any:
+    def _prediction(self, name: str, decoded: Sequence[np.ndarray], image: Placed) -> Any:
         task, labels = self.face.branches[name]
         prediction = get_task(task).from_decoded(decoded, image.place, labels, image.source)
         return prediction.with_threshold(self.threshold)

@@ -26,12 +26,12 @@ class Session(Protocol):
     inputs: dict[str, list[int | None]]
     outputs: dict[str, list[int | None]]
 
-    def run(self, images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order.
 
         Args:
-            images: (N, C, height, width) uint8 canvases, contiguous.
-            sizes: (N, 2) int64, (height, width) of each one's valid pixels.
+            arrays: the inputs in their order, contiguous: canvases ``images`` (N, C, height, width) uint8 and ``sizes`` (N, 2)
+                int64, (height, width) of each one's valid pixels; or ``pixels`` (N, H, W, C) uint8, images of one size.
         """
 
 

@@ -49,9 +49,9 @@ class TorchSession:
         self.outputs = {str(place): _shape(values[str(name)]) for place, name in enumerate(signature.user_outputs)}
 
     @torch.inference_mode()
-    def run(self, images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        return [value.numpy() for value in self._run(torch.from_numpy(images), torch.from_numpy(sizes))]
+        return [value.numpy() for value in self._run(*map(torch.from_numpy, arrays))]
 
 
 def _shape(value: Any) -> list[int | None]:

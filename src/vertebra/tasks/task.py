@@ -47,6 +47,8 @@ class Task:
         from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
             specification and the image (or None) to its prediction; numpy only.
         agreement: two predictions of one image, the second by lower precision, to how far they agree, 0 to 1.
+        to_image: the task's decoded outputs as tensors, a `vertebra.geometry.placing.Geometry` and the images' (height, width), to
+            the same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
     """
@@ -58,5 +60,6 @@ class Task:
     best_metric: str
     from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Any]
     agreement: Callable[[Any, Any], float]
+    to_image: Callable[[Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]
     data: TaskData

@@ -21,5 +21,5 @@ def check_export(model: VisionModel, folder: Path) -> Path:
         ExportError: the file says something else.
     """
     path = folder / "model.onnx"
-    export_model(model, path, canvas="fixed")
+    export_model(model, path, input="canvas", canvas="fixed")
     return path

@@ -19,6 +19,7 @@ from vertebra.model import VisionModel, decode_float32
 from vertebra.tasks import get_task
 
 Run = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[np.ndarray]]]
+Predict = Callable[[Sequence[Any]], Sequence[Mapping[str, Any]]]
 
 
 class Evaluation:
@@ -62,6 +63,11 @@ class Evaluation:
         """Adds one labelled batch and what was decoded of it elsewhere, by branch and for all of its images; no loss is known."""
         for name, own in batch.targets.items():
             self._add(name, batch, [value[own.rows.numpy()] for value in decoded[name]])
+
+    def update_predicted(self, batch: Batch, results: Sequence[Mapping[str, Any]]) -> None:
+        """Adds one labelled batch and the predictions of all of its images, by branch."""
+        for name, own in batch.targets.items():
+            self.metrics[name].update([results[row][name] for row in own.rows.tolist()], batch.truths[name])
 
     def _add(self, name: str, batch: Batch, decoded: Sequence[np.ndarray]) -> None:
         """Predictions of a branch's labelled images, in their order, into its metric."""
@@ -125,6 +131,20 @@ def measure(face: Face, batches: Iterable[Batch], run: Run) -> dict[str, float]:
     evaluation = Evaluation(face)
     for batch in batches:
         evaluation.update_decoded(batch, run(batch.images.numpy(), batch.sizes.numpy()))
+    return evaluation.compute()
+
+
+def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) -> dict[str, float]:
+    """All metrics of what takes images as they are, over labelled batches of files.
+
+    Args:
+        face: of what predicts.
+        batches: labelled, of which only the files and truths count.
+        predict: from files to predictions by branch, of all objects however doubtful.
+    """
+    evaluation = Evaluation(face)
+    for batch in batches:
+        evaluation.update_predicted(batch, predict([origin.path for origin in batch.origins]))
     return evaluation.compute()
 
 

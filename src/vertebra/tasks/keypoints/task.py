@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.keypoints.agreement import agreement
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
@@ -14,6 +14,12 @@ from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
     from vertebra.tasks.metric import TaskMetric
+
+
+def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
+    from vertebra.tasks.keypoints.in_image import to_image
+
+    return to_image(decoded, geometry, size)
 
 
 def _metric(labels: KeypointLabels) -> TaskMetric:
@@ -30,6 +36,7 @@ KEYPOINTS = Task(
     best_metric="oks_map",
     from_decoded=from_decoded,
     agreement=agreement,
+    to_image=_to_image,
     metric=_metric,
     data=KeypointData(),
 )
