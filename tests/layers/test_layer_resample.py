@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.layers.resample import crop, fit_to, upsample, upsample_like
+from vertebra.layers.resample import ceil_divided, crop, fit_to, upsample, upsample_like
 
 
 def test_nearest_repeats_each_cell_and_crops_right_and_bottom() -> None:
@@ -59,6 +59,25 @@ def test_exports_with_free_batch_height_and_width(canvas: tuple[int, int]) -> No
     program = torch.export.export(ToCanvas(), (torch.randn(2, 1, 65, 50),), dynamic_shapes=(free,))
     images = torch.randn(3, 1, *canvas)
     torch.testing.assert_close(program.module()(images), ToCanvas()(images))
+
+
+class Cells(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.new_zeros(*(ceil_divided(ceil_divided(side, 2), 3) for side in images.shape))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch.onnx")
+def test_lengths_are_rounded_up_in_an_exported_graph_too() -> None:
+    """ONNX divides towards zero: with ``-(-length // by)`` an odd length would be short of a cell."""
+    pytest.importorskip("onnxscript")
+    free = torch.export.Dim.DYNAMIC
+    program = torch.onnx.export(
+        Cells().eval(), (torch.zeros(9, 24),), dynamo=True, dynamic_shapes=({0: free, 1: free},), verbose=False
+    )
+    assert program is not None
+    for rows, columns in ((9, 24), (7, 13), (1, 6), (18, 19)):
+        (found,) = program(torch.zeros(rows, columns))
+        assert found.shape == (math.ceil(rows / 6), math.ceil(columns / 6))
 
 
 def test_the_crop_is_the_top_left_and_carries_gradients_there_only() -> None:

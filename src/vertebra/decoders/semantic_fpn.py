@@ -15,7 +15,7 @@ from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.init import start_conv
 from vertebra.layers.limits import check_limits
 from vertebra.layers.norm import group_norm
-from vertebra.layers.resample import Fit, fit_to, upsample_like
+from vertebra.layers.resample import Fit, ceil_divided, fit_to, upsample_like
 from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
 
@@ -129,7 +129,7 @@ class GoingUp(nn.Module):
             if number:
                 maps = self.convs[number](maps)
             left //= ratio
-            maps = fit_to(maps, (-(-size[0] // left), -(-size[1] // left)), ratio, self.fit)
+            maps = fit_to(maps, (ceil_divided(size[0], left), ceil_divided(size[1], left)), ratio, self.fit)
         return maps
 
 

@@ -11,8 +11,8 @@ from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError
 from vertebra.export.program import raw_outputs
+from vertebra.inference.face import Face
 from vertebra.inference.onnx_session import first_line
-from vertebra.inference.pipeline import Face
 from vertebra.model import VisionModel
 from vertebra.preprocess.images import apply, read_image
 from vertebra.preprocess.plan import Placement
@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
     """What a file is tried on: another batch size than it was made with, a single image, images that fill a part of their canvas,
-    an image of nearly one colour (of one colour, all places would tie), and another canvas where that is promised.
+    an image of nearly one colour (of one colour, all places would tie), and another canvas, of an odd size, where that is promised.
 
     Args:
         batch: the batch size that the file was made with.
@@ -57,7 +57,7 @@ def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
         Case("batch 1, nearly one colour", noise(1, height, width) // 32 + np.uint8(90), full(1, height, width)),
     ]
     if free_size:
-        rows, columns = height + 32, max(width - 32, 32)
+        rows, columns = height + 33, max(width - 31, 33)  # odd: no stride divides it
         found.append(Case(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns)))
     return found
 

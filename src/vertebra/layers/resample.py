@@ -22,6 +22,12 @@ by the ratio with the centres of the corner cells on each other (``align_corners
 The last two are for weights that were trained so."""
 
 
+def ceil_divided(length: int, by: int) -> int:
+    """A length divided, rounded up. The usual ``-(-length // by)`` would be wrong in an exported graph, where ``length`` is free:
+    ONNX rounds a negative quotient towards zero, not down."""
+    return (length + by - 1) // by
+
+
 def upsample(maps: Tensor, ratio: int, mode: Mode = "bilinear") -> Tensor:
     """Maps (N, C, h, w) scaled to (N, C, h * ratio, w * ratio)."""
     if ratio == 1:

@@ -12,6 +12,7 @@ from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.limits import check_limits
 from vertebra.layers.norm import LayerNorm2d
 from vertebra.layers.pool import HalvingMaxPool
+from vertebra.layers.resample import ceil_divided
 from vertebra.layers.width import fitting_channels
 from vertebra.necks.fpn import CoarserLevels
 
@@ -98,7 +99,7 @@ class _Unread(nn.Module):
         self.stride = stride
 
     def forward(self, maps: Tensor) -> Tensor:
-        height, width = (-(-side * self.stride // self.level.stride) for side in maps.shape[-2:])
+        height, width = (ceil_divided(side * self.stride, self.level.stride) for side in maps.shape[-2:])
         return maps.new_zeros(maps.shape[0], self.level.channels, height, width)
 
 
