@@ -1,4 +1,7 @@
-"""Which query answers for which object, one for each, at the least cost in total."""
+"""Which query answers for which object, one for each, at the least cost in total.
+
+The matching is an operator, `vertebra::match_queries`: it runs on the processor, and a graph that is compiled holds it as one step.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,7 @@ def box_cost(boxes: Tensor, truth: Tensor) -> Tensor:
     return BOX_COST * torch.cdist(boxes, truth, p=1) - GIOU_COST * overlap
 
 
+@torch.library.custom_op("vertebra::match_queries", mutates_args=(), schema="(Tensor cost, Tensor count) -> Tensor")
 def match_queries(cost: Tensor, count: Tensor) -> Tensor:
     """The object of each query, such that the costs' sum is least (Kuhn, The Hungarian Method, 1955).
 
@@ -86,6 +90,11 @@ def match_queries(cost: Tensor, count: Tensor) -> Tensor:
         else:
             target[:] = least_assignment(own[:, :real])
     return torch.from_numpy(found).to(cost.device)
+
+
+@match_queries.register_fake
+def _(cost: Tensor, count: Tensor) -> Tensor:
+    return cost.new_empty(cost.shape[:2], dtype=torch.int64)
 
 
 def least_assignment(cost: np.ndarray) -> np.ndarray:

@@ -1,0 +1,138 @@
+"""Which model exports: every decoder, behind the parts that it usually stands on, on representative backbones; and models of
+several branches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from vertebra.build import create_model
+from vertebra.config import task_of
+from vertebra.errors import ExportError, JointError
+from vertebra.export.model import Canvas, export_model
+from vertebra.model import VisionModel
+from vertebra.parts import names
+from vertebra.testing.matrix import REPRESENTATIVES, Combination
+from vertebra.testing.synthetic import made_fields
+
+CANVAS = (64, 64)
+CLASSES = ["c0", "c1", "c2"]
+
+# neck and encoder that a decoder usually stands on; one that is not named here stands on the backbone alone
+USUAL: Mapping[str, tuple[str | None, str | None]] = MappingProxyType(
+    {
+        "attention_pool": (None, "transformer"),
+        "upsample": (None, "conv"),
+        "fcn": (None, "pyramid_pooling"),
+        "deeplabv3": (None, "aspp"),
+        "deeplabv3plus": (None, "aspp"),
+        "fpn": ("fpn", None),
+        "retinanet": ("fpn", None),
+        "faster_rcnn": ("fpn", None),
+        "fcos": ("bifpn", None),
+        "tood": ("pafpn", None),
+        "yolox": ("pafpn", None),
+        "ssd": ("ssd_extra", None),
+        "ssdlite": ("ssd_extra", None),
+        "rt_detr": (None, "hybrid"),
+        "detr": (None, "deformable"),
+    }
+)
+
+MULTI_BRANCH: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "classes, boxes and regions, each behind its own parts": {
+            "backbone": "mobilenetv2_035",
+            "branches": {
+                "animal": {"decoder": "linear", "classes": CLASSES},
+                "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": CLASSES},
+                "regions": {"encoder": "aspp", "decoder": "deeplabv3plus", "classes": CLASSES},
+            },
+        },
+        "boxes, and points on these boxes": {
+            "backbone": "resnet10t",
+            "branches": {
+                "boxes": {"neck": "fpn", "decoder": "fcos", "classes": CLASSES},
+                "pose": {"decoder": "heatmap", "on": "boxes", "classes": CLASSES, "points": ["head", "tail"]},
+            },
+        },
+        "two detectors and regions on one shared neck": {
+            "backbone": "convnext_atto",
+            "shared": {"neck": {"name": "fpn", "extra_levels": 2}},
+            "branches": {
+                "animals": {"decoder": "retinanet", "classes": CLASSES},
+                "plants": {"decoder": "tood", "classes": CLASSES},
+                "regions": {"decoder": "fpn", "classes": CLASSES},
+            },
+        },
+    }
+)
+
+
+class Outcome(NamedTuple):
+    """What came of an export.
+
+    Attributes:
+        canvas: "free" for a file that takes any canvas, "fixed" for one that takes the model's own only, "none" for no file.
+        reason: why not free; empty where it is.
+    """
+
+    canvas: Literal["free", "fixed", "none"]
+    reason: str = ""
+
+
+def usual(backbone: str, decoder: str) -> VisionModel:
+    """A decoder behind its usual neck and encoder; behind neck 'simple_pyramid' where the backbone has one stride and this will
+    not do.
+
+    Raises:
+        JointError: neither fits.
+    """
+    neck, encoder = USUAL.get(decoder, (None, None))
+    try:
+        return _single(Combination(backbone, neck, encoder, decoder))
+    except JointError:
+        return _single(Combination(backbone, "simple_pyramid", encoder, decoder))
+
+
+def _single(combination: Combination) -> VisionModel:
+    return create_model(
+        combination.backbone,
+        neck=combination.neck,
+        encoder=combination.encoder,
+        decoder=combination.decoder,
+        classes=CLASSES,
+        labels=made_fields(task_of(combination.decoder)),
+        image_size=CANVAS,
+    )
+
+
+def multi_branch(name: str) -> VisionModel:
+    """One of `MULTI_BRANCH`."""
+    return create_model(**MULTI_BRANCH[name], image_size=CANVAS)
+
+
+def sample(seed: int, backbones: Sequence[str] = REPRESENTATIVES) -> list[tuple[str, str]]:
+    """Some pairs of backbone and decoder: every backbone once, each with another decoder.
+
+    Args:
+        seed: of the draw.
+    """
+    return list(zip(backbones, random.Random(seed).sample(names("decoder"), len(backbones)), strict=True))
+
+
+def outcome(model: VisionModel, folder: Path, canvas: Canvas = "auto") -> Outcome:
+    """Exports a model from its canvas on, with the comparison in ONNX Runtime.
+
+    Args:
+        folder: where the file goes.
+        canvas: as of `export_model`; "fixed" saves the try to leave it free.
+    """
+    try:
+        report = export_model(model, folder / "model.onnx", input="canvas", canvas=canvas)
+    except ExportError as error:
+        return Outcome("none", str(error))
+    return Outcome("free") if report["free_canvas"] else Outcome("fixed", report["why_fixed"])
