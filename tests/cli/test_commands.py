@@ -136,6 +136,16 @@ def test_predictions_as_lines_go_on(vertebra_command: Command, finished: Path, s
     assert len({json.loads(line)["image"] for line in lines.read_text().splitlines()}) == count
 
 
+def test_tiles(vertebra_command: Command, finished: Path, scenes: Path) -> None:
+    image = sorted(images(scenes).iterdir())[0]
+    (told,) = json.loads(
+        vertebra_command("predict", finished, image, "--json", "--tile", 40, "--overlap", 0.3, "--threshold", 0).out
+    )
+    assert told["boxes"]["objects"] and told["regions"]["size"] == [48, 64]
+    ended = vertebra_command("predict", finished, image, "--json", "--tile", 40, "--overlap", 1)
+    assert ended.code == 2 and "'overlap' must be above 0" in ended.err
+
+
 def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     told = vertebra_command("export", finished, "--out", file)

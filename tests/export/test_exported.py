@@ -59,6 +59,17 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+def test_tiles(model: VisionModel, exported: Path, images: Path) -> None:
+    options: dict[str, Any] = {"threshold": 0.0, "tile": 48, "overlap": 0.25}
+    ours = ExportedPredictor(ExportedModel(exported), **options).predict(images)
+    for result, expected in zip(ours, model.predict(images, device="cpu", **options), strict=True):
+        np.testing.assert_allclose(result["animal"].probabilities, expected["animal"].probabilities, atol=1e-4)
+        np.testing.assert_allclose(result["limbs"].points, expected["limbs"].points, atol=1e-2)
+        assert len(result["limbs"]) == 1, "the points of one object that fills the image are sought in the whole image"
+        assert np.mean(result["regions"].mask != expected["regions"].mask) < 0.01
+        assert len(result["boxes"]) == pytest.approx(len(expected["boxes"]), abs=2)
+
+
 def test_the_same_predictions(model: VisionModel, exported: Path, images: Path) -> None:
     file = vertebra.load(exported)
     assert isinstance(file, ExportedModel)

@@ -94,6 +94,22 @@ def test_what_is_no_image(tmp_path: Path) -> None:
         list_images([tmp_path / "nowhere.png"])
 
 
+def test_patterns(folder: Path) -> None:
+    def names(pattern: str) -> list[str]:
+        return [path.name for path in list_images(str(folder / pattern))]
+
+    assert names("*.png") == ["a.png", "b.png"]
+    assert names("**/*.png") == ["a.png", "b.png", "c.png"]
+    assert names("*") == ["a.png", "b.png"], "what is no image is left out, as in a folder"
+    assert names("[bc].p?g") == ["b.png"]
+    with pytest.raises(DataError, match=r"\*\.jpg: this pattern matches nothing"):
+        names("*.jpg")
+    with pytest.raises(DataError, match="matches 1 files or folders, but no image"):
+        names("*.txt")
+    (folder / "c[1].png").write_bytes((folder / "a.png").read_bytes())
+    assert names("c[1].png") == ["c[1].png"], "a file of that very name comes first"
+
+
 def test_devices() -> None:
     assert pick_device("cpu") == torch.device("cpu")
     with pytest.raises(ConfigError, match="no such device: 'quantum'"):

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 def predict(
     source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
-    images: list[str] = typer.Argument(..., help="Images or folders."),
+    images: list[str] = typer.Argument(..., help="Images, folders, or quoted patterns such as 'photos/**/*.jpg'."),
     out: str | None = typer.Option(None, help="Folder for the pictures; one picture a branch and image."),
     lines: str | None = typer.Option(
         None, help="File for JSON lines, written as they come; images that stand in it already are left out."
     ),
     threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Boxes below this score are left out."),
-    batch_size: int = typer.Option(8, min=1, help="Images at a time."),
+    batch_size: int = typer.Option(8, min=1, help="Images, or tiles, at a time."),
+    tile: int | None = typer.Option(None, help="Look at larger images in square tiles of this side, in image pixels."),
+    overlap: float = typer.Option(0.2, help="Least overlap of tiles, as a part of their side."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     runtime: str | None = typer.Option(
         None, help="torch, onnx, openvino or tensorrt; by default as chosen by tune-runtime, else torch."
@@ -45,7 +47,13 @@ def predict(
         raise ConfigError("say what you want: pictures with --out FOLDER, JSON lines with --lines FILE, or --json")
     files = list_images(images)
     single = len(images) == 1 and Path(images[0]).is_file()
-    options = {"batch_size": batch_size, "threshold": threshold, "skip_unreadable": not single}
+    options = {
+        "batch_size": batch_size,
+        "threshold": threshold,
+        "skip_unreadable": not single,
+        "tile": tile,
+        "overlap": overlap,
+    }
     predictor = _predictor(
         source,
         {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads},

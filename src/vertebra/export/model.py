@@ -31,8 +31,8 @@ from vertebra.export.parity import REAL, Case, cases, check, check_agreement, ch
 from vertebra.export.pixels import check_pixels, coloured_blocks, wrap_in_pixels
 from vertebra.export.program import BATCH, output_names, write_onnx, write_torch
 from vertebra.export.quantized import to_int8
+from vertebra.inference.face import Face
 from vertebra.inference.metadata import FileInfo, to_json
-from vertebra.inference.pipeline import Face
 from vertebra.inference.predictor import face_of
 from vertebra.inference.sessions import Session, open_file
 from vertebra.model import VisionModel

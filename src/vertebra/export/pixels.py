@@ -19,8 +19,8 @@ from vertebra.errors import ExportError
 from vertebra.export.parity import Run, difference
 from vertebra.export.program import RAW
 from vertebra.geometry.placing import Geometry, filter_matrix
+from vertebra.inference.face import Face
 from vertebra.inference.onnx_session import first_line
-from vertebra.inference.pipeline import Face
 from vertebra.preprocess.images import apply
 from vertebra.preprocess.plan import Plan
 from vertebra.tasks import get_task

@@ -16,7 +16,7 @@ from vertebra.errors import DataError, VertebraError
 from vertebra.export.evaluating import run_in_torch
 from vertebra.export.parity import Case, agreements, real_cases
 from vertebra.export.prepared import exported_file, open_file_in
-from vertebra.inference.pipeline import Face
+from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
 from vertebra.inference.stopwatch import Canvases, measure_apart
 from vertebra.inference.ways import Way

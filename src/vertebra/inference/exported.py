@@ -11,9 +11,10 @@ import numpy as np
 
 from vertebra.errors import ConfigError
 from vertebra.inference.metadata import from_json
-from vertebra.inference.pipeline import Pipeline, Placed
+from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.results import Result
 from vertebra.inference.sessions import open_file
+from vertebra.inference.views import View
 from vertebra.preprocess.plan import Placement
 
 
@@ -73,15 +74,31 @@ class ExportedPredictor(Pipeline):
 
     Args:
         model: the file.
-        batch_size: images at a time.
+        batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
+        tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
+        overlap: least overlap of neighbouring tiles, as a part of their side.
     """
 
     def __init__(
-        self, model: ExportedModel, *, batch_size: int = 8, threshold: float = 0.3, skip_unreadable: bool = False
+        self,
+        model: ExportedModel,
+        *,
+        batch_size: int = 8,
+        threshold: float = 0.3,
+        skip_unreadable: bool = False,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> None:
-        super().__init__(model.face, batch_size=batch_size, threshold=threshold, skip_unreadable=skip_unreadable)
+        super().__init__(
+            model.face,
+            batch_size=batch_size,
+            threshold=threshold,
+            skip_unreadable=skip_unreadable,
+            tile=tile,
+            overlap=overlap,
+        )
         self.model = model
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
@@ -101,8 +118,8 @@ class PixelPredictor(ExportedPredictor):
 
     def _place(self, array: np.ndarray) -> tuple[Placement, np.ndarray]:
         height, width = size = array.shape[:2]
-        return Placement(size, size, 1.0, 1.0, 0, 0, (height, width)), array
+        return Placement(size, size, 1.0, 1.0, 0, 0, (height, width)), np.ascontiguousarray(array)
 
-    def _batches(self, images: Iterable[Placed]) -> Iterator[list[Placed]]:
-        for _, alike in groupby(images, key=lambda image: image.size):
+    def _batches(self, views: Iterable[View]) -> Iterator[list[View]]:
+        for _, alike in groupby(views, key=lambda view: view.canvas.shape):
             yield from super()._batches(alike)

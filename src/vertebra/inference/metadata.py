@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vertebra.errors import WeightsError
-from vertebra.inference.pipeline import Face
+from vertebra.inference.face import Face
 from vertebra.preprocess.plan import Plan
 from vertebra.tasks import get_task
 
@@ -35,7 +35,12 @@ class FileInfo(NamedTuple):
 def to_json(info: FileInfo) -> str:
     """The metadata of a file."""
     branches = {
-        name: {"task": task, "labels": dataclasses.asdict(labels), "outputs": info.outputs[name]}
+        name: {
+            "task": task,
+            "labels": dataclasses.asdict(labels),
+            "outputs": info.outputs[name],
+            "whole": name in info.face.whole,
+        }
         for name, (task, labels) in info.face.branches.items()
     }
     return json.dumps(
@@ -71,7 +76,10 @@ def from_json(text: str | None, name: str) -> FileInfo:
             fields = {key: _tuples(value) for key, value in own["labels"].items()}
             branches[branch] = (own["task"], get_task(own["task"]).labels(**fields))
         outputs = {branch: own["outputs"] for branch, own in values["branches"].items()}
-        face = Face(Plan.from_dict(values["preprocess"]), values["channels"], branches)
+        whole = frozenset(
+            branch for branch, own in values["branches"].items() if own.get("whole", own["task"] == "classify")
+        )
+        face = Face(Plan.from_dict(values["preprocess"]), values["channels"], branches, whole)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise WeightsError(
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"

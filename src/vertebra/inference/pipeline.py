@@ -7,40 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
 from vertebra.errors import DataError
 from vertebra.inference.ahead import ahead
+from vertebra.inference.face import Face, check_tiling
 from vertebra.inference.results import Result, list_images
+from vertebra.inference.views import Gather, Image, View
 from vertebra.preprocess.images import apply, read_image, stack
-from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.plan import Placement
+from vertebra.preprocess.tiles import Grid, Tile, check_tiles, grid
 from vertebra.tasks import get_task
-from vertebra.tasks.base import LabelSpec
 
-
-class Face(NamedTuple):
-    """What must be known of a model to use it: how images come onto its canvas, and what its branches say.
-
-    Attributes:
-        plan: how an image comes onto the canvas.
-        channels: of the images.
-        branches: by name, the task's name and what the labels mean.
-    """
-
-    plan: Plan
-    channels: int
-    branches: Mapping[str, tuple[str, LabelSpec]]
-
-
-class Placed(NamedTuple):
-    """An image that was read: its file or else its pixels, (height, width), where it lies on the canvas, and the canvas."""
-
-    source: Path | np.ndarray
-    size: tuple[int, int]
-    place: Placement
-    canvas: np.ndarray
+Read = TypeVar("Read")
 
 
 class Pipeline(ABC):
@@ -49,14 +30,34 @@ class Pipeline(ABC):
 
     Args:
         face: of the model.
-        batch_size: images at a time.
+        batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
+        tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
+        overlap: least overlap of neighbouring tiles, as a part of their side.
+
+    Raises:
+        ConfigError: there are no such tiles, or the model cannot be used with tiles.
     """
 
-    def __init__(self, face: Face, *, batch_size: int, threshold: float, skip_unreadable: bool) -> None:
+    def __init__(
+        self,
+        face: Face,
+        *,
+        batch_size: int = 8,
+        threshold: float = 0.3,
+        skip_unreadable: bool = False,
+        tile: int | None = None,
+        overlap: float = 0.2,
+    ) -> None:
         self.face = face
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
+        self.tile, self.overlap = tile, overlap
+        if tile is not None:
+            check_tiles(tile, overlap)
+            check_tiling(face)
+        tasks = [get_task(task).tiles for name, (task, _) in face.branches.items() if name not in face.whole]
+        self._whole_too = bool(face.whole) or any(rule is not None and rule.whole_too for rule in tasks)
         self.skipped: list[str] = []
 
     @abstractmethod
@@ -75,8 +76,8 @@ class Pipeline(ABC):
         """Predictions for one image, a folder, or several images.
 
         Args:
-            images: a file, a folder (all images in it, also in folders below), a Pillow image, an (H, W, C) or (H, W)
-                array of 8 or 16 bit, or a sequence of these.
+            images: a file, a folder (all images in it, also in folders below), a pattern (``photos/**/*.jpg``), a Pillow
+                image, an (H, W, C) or (H, W) array of 8 or 16 bit, or a sequence of these.
 
         Raises:
             DataError: a file is missing or unreadable; the message names it.
@@ -85,26 +86,59 @@ class Pipeline(ABC):
 
     def stream(self, images: Iterable[Any]) -> Iterator[Result]:
         """Predictions one after the other, for any number of images; see `predict`."""
-        batches = self._batches(self._readable(ahead(self._read, images, threads=2, most=2 * self.batch_size)))
-        for results in ahead(lambda finish: finish(), map(self._compute, batches), threads=1, most=1):
+        views = self._tiles(images) if self.tile is not None else self._whole(images)
+        gather = Gather(self.face, self.threshold)
+        computed = map(partial(self._compute, gather), self._batches(views))
+        for results in ahead(lambda finish: finish(), computed, threads=1, most=1):
             yield from results
 
-    def _read(self, source: Any) -> Placed | DataError:
-        """An image on its canvas, or why it cannot be read."""
+    def _whole(self, images: Iterable[Any]) -> Iterator[View]:
+        """Each image on its canvas."""
+        return self._readable(ahead(self._placed, images, threads=2, most=2 * self.batch_size))
+
+    def _tiles(self, images: Iterable[Any]) -> Iterator[View]:
+        """Each tile of each image on its canvas. Images are large here: one is used, and one or two are read ahead."""
+        read = self._readable(ahead(self._read, images, threads=1, most=1))
+        parts = (part for image, array in read for part in self._parts(image, array))
+        return ahead(lambda part: self._view(*part), parts, threads=2, most=2 * self.batch_size)
+
+    def _parts(self, image: Image, array: np.ndarray) -> Iterator[tuple[Image, np.ndarray, Tile, bool]]:
+        """What is looked at in an image: its tiles, row by row, and then perhaps all of it."""
+        whole_too = self._whole_too and len(image.grid) > 1
+        for number, tile in enumerate(image.grid, start=1):
+            yield image, array, tile, number == len(image.grid) and not whole_too
+        if whole_too:
+            yield image, array, Tile(0, 0, *image.size, image.size), True
+
+    def _read(self, source: Any) -> tuple[Image, np.ndarray] | DataError:
+        """An image and its pixels, or why it cannot be read."""
         try:
             array = read_image(source, channels=self.face.channels)
         except DataError as error:
             return error
         height, width = array.shape[:2]
         kept = Path(source) if isinstance(source, str | Path) else array
-        return Placed(kept, (height, width), *self._place(array))
+        size = (height, width)
+        tiles = Grid(size, size, (0,), (0,)) if self.tile is None else grid(size, self.tile, self.overlap)
+        return Image(kept, size, tiles), array
+
+    def _placed(self, source: Any) -> View | DataError:
+        """An image on its canvas, or why it cannot be read."""
+        read = self._read(source)
+        if isinstance(read, DataError):
+            return read
+        image, array = read
+        return self._view(image, array, Tile(0, 0, *image.size, image.size), True)
+
+    def _view(self, image: Image, array: np.ndarray, tile: Tile, last: bool) -> View:
+        return View(image, tile, last, *self._place(tile.of(array)))
 
     def _place(self, array: np.ndarray) -> tuple[Placement, np.ndarray]:
         """Where an image lies on its canvas, and the canvas."""
         plan = self.face.plan
         return plan.place(array.shape[0], array.shape[1]), apply(plan, array)
 
-    def _readable(self, images: Iterable[Placed | DataError]) -> Iterator[Placed]:
+    def _readable(self, images: Iterable[Read | DataError]) -> Iterator[Read]:
         for image in images:
             if not isinstance(image, DataError):
                 yield image
@@ -113,28 +147,24 @@ class Pipeline(ABC):
             else:
                 raise image
 
-    def _batches(self, images: Iterable[Placed]) -> Iterator[list[Placed]]:
-        rest = iter(images)
+    def _batches(self, views: Iterable[View]) -> Iterator[list[View]]:
+        rest = iter(views)
         while batch := list(islice(rest, self.batch_size)):
             yield batch
 
-    def _compute(self, images: list[Placed]) -> Callable[[], list[Result]]:
-        """Runs the model; what comes back makes the results."""
-        canvases = stack([image.canvas for image in images], self.face.plan)
-        sizes = np.array([image.place.size for image in images], dtype=np.int64)
-        return partial(self._finish, images, self.run(canvases, sizes))
+    def _compute(self, gather: Gather, views: list[View]) -> Callable[[], list[Result]]:
+        """Runs the model; what comes back makes the results of images that are seen to their end."""
+        canvases = stack([view.canvas for view in views], self.face.plan)
+        sizes = np.array([view.place.size for view in views], dtype=np.int64)
+        decoded = self.run(canvases, sizes)
 
-    def _finish(self, images: list[Placed], decoded: Mapping[str, Sequence[np.ndarray]]) -> list[Result]:
-        results = []
-        for index, image in enumerate(images):
-            predictions = {
-                name: self._prediction(name, [field[index] for field in fields], image)
-                for name, fields in decoded.items()
-            }
-            results.append(Result(predictions, image.source if isinstance(image.source, Path) else None, image.size))
-        return results
+        def finish() -> list[Result]:
+            results = []
+            for index, view in enumerate(views):
+                own = {name: [field[index] for field in fields] for name, fields in decoded.items()}
+                result = gather(view, own)
+                if result is not None:
+                    results.append(result)
+            return results
 
-    def _prediction(self, name: str, decoded: Sequence[np.ndarray], image: Placed) -> Any:
-        task, labels = self.face.branches[name]
-        prediction = get_task(task).from_decoded(decoded, image.place, labels, image.source)
-        return prediction.with_threshold(self.threshold)
+        return finish

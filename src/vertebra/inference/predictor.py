@@ -9,17 +9,23 @@ import numpy as np
 import torch
 
 from vertebra.inference.devices import pick_device
+from vertebra.inference.face import Face
 from vertebra.inference.fast import fast_copy
-from vertebra.inference.pipeline import Face, Pipeline
+from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.precision import Precision, computing, lower
-from vertebra.model import VisionModel
+from vertebra.model import Branch, VisionModel
 
 
 def face_of(model: VisionModel) -> Face:
     """What must be known of a model to use it."""
     channels: int = model.backbone.in_channels  # type: ignore[assignment]
     branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
-    return Face(model.plan, channels, branches)
+    whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
+    return Face(model.plan, channels, branches, whole)
+
+
+def _speaks_of_the_whole(branch: Branch) -> bool:
+    return branch.task == "classify" or (branch.task == "keypoints" and branch.decoder.needs is None)
 
 
 class Predictor(Pipeline):
@@ -29,12 +35,14 @@ class Predictor(Pipeline):
     Args:
         model: stays as it is; a copy of it runs.
         device: "cpu", "cuda", "mps" …; by default the best there is.
-        batch_size: images at a time.
+        batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         precision: "fp32", or "bf16" or "fp16" (GPU), which are faster where the processor has them, and differ a little.
         compile: compile the model with ``torch.compile``: half a minute at first and for each new shape, then perhaps faster.
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
+        tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
+        overlap: least overlap of neighbouring tiles, as a part of their side.
 
     Raises:
         ConfigError: there is no such device or precision, or the device does not compute in it.
@@ -51,8 +59,17 @@ class Predictor(Pipeline):
         precision: Precision = "fp32",
         compile: bool = False,
         threads: int | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> None:
-        super().__init__(face_of(model), batch_size=batch_size, threshold=threshold, skip_unreadable=skip_unreadable)
+        super().__init__(
+            face_of(model),
+            batch_size=batch_size,
+            threshold=threshold,
+            skip_unreadable=skip_unreadable,
+            tile=tile,
+            overlap=overlap,
+        )
         self.device = pick_device(device)
         self.precision = precision
         if threads is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ class Result(Mapping[str, Any]):
 
 
 def list_images(images: Any) -> list[Any]:
-    """One entry for each image that a user means.
+    """One entry for each image that a user means: a file, the images in a folder and below it, or those that a pattern
+    such as ``photos/**/*.jpg`` matches (``**`` stands for any folders); anything else is taken for an image itself.
 
     Raises:
-        DataError: a file or folder is missing, or a folder has no image.
+        DataError: a file or folder is missing, or a folder or pattern has no image.
     """
     if isinstance(images, list | tuple):
         return [image for entry in images for image in list_images(entry)]
@@ -54,10 +56,29 @@ def list_images(images: Any) -> list[Any]:
         return [images]
     path = Path(images)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        found = _images_among(path.rglob("*"))
         if not found:
-            raise DataError(f"{path}: no image in this folder (looked for {', '.join(sorted(SUFFIXES))})")
+            raise DataError(f"{path}: no image in this folder ({_LOOKED_FOR})")
         return list(found)
-    if not path.exists():
-        raise DataError(f"{path}: no such image or folder")
-    return [path]
+    if path.exists():
+        return [path]
+    if has_magic(str(images)):
+        return list(_matching(str(images)))
+    raise DataError(f"{path}: no such image or folder")
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The images that a pattern matches, in order of their names."""
+    matched = [Path(name) for name in glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute ones
+    found = _images_among(matched)
+    if not found:
+        what = f"matches {len(matched)} files or folders, but no image" if matched else "matches nothing"
+        raise DataError(f"{pattern}: this pattern {what} ({_LOOKED_FOR})")
+    return found
+
+
+def _images_among(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+_LOOKED_FOR = f"looked for {', '.join(sorted(SUFFIXES))}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.data import TaskData
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.tiles import Grid, Tile
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
 
@@ -34,6 +36,37 @@ class Prediction(Protocol):
         """JSON-ready, with class names."""
 
 
+class TileMerger(Protocol):
+    """Makes the prediction of one image out of what its tiles show.
+
+    Attributes:
+        whole_too: whether it wants to see the whole image, made small, after the tiles.
+    """
+
+    whole_too: ClassVar[bool]
+
+    def __init__(self, labels: Any, grid: Grid, threshold: float) -> None:
+        """For one image.
+
+        Args:
+            labels: the task's label specification.
+            grid: the tiles of the image.
+            threshold: objects below this score are left out.
+        """
+
+    def add(self, decoded: Sequence[np.ndarray], placement: Placement, tile: Tile) -> None:
+        """What one tile shows; tiles come in the grid's order.
+
+        Args:
+            decoded: the tile's decoded arrays, as ``Task.from_decoded`` takes them.
+            placement: where the tile lies on the canvas.
+            tile: where it lies in the image.
+        """
+
+    def finish(self, image: ImageLike | None) -> Any:
+        """The prediction, after all tiles were added."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One task. Nothing here loads torch before ``metric`` is called.
@@ -51,6 +84,7 @@ class Task:
             the same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
+        tiles: how predictions on tiles become one; None for a task that speaks of an image as a whole.
     """
 
     name: str
@@ -63,3 +97,4 @@ class Task:
     to_image: Callable[[Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]
     data: TaskData
+    tiles: type[TileMerger] | None = None

@@ -12,8 +12,8 @@ from torch.utils import _pytree as tree
 
 from vertebra.data.batches import Batch
 from vertebra.features import Frame
+from vertebra.inference.face import Face
 from vertebra.inference.fast import fast_copy
-from vertebra.inference.pipeline import Face
 from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel, decode_float32
 from vertebra.tasks import get_task

@@ -11,7 +11,7 @@ from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
 from vertebra.data.transforms import Augment
-from vertebra.inference.pipeline import Face
+from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
 

@@ -19,7 +19,7 @@ from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
 from vertebra.data.loaders import Loader
 from vertebra.errors import ConfigError, DataError, RunError
-from vertebra.inference.pipeline import Face
+from vertebra.inference.face import Face
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken

@@ -9,6 +9,7 @@ from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
+from vertebra.tasks.detect.tiles import DetectTiles
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.task import Task
 
@@ -39,4 +40,5 @@ DETECT = Task(
     to_image=_to_image,
     metric=_metric,
     data=DetectData(),
+    tiles=DetectTiles,
 )

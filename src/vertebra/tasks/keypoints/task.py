@@ -9,6 +9,7 @@ from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
+from vertebra.tasks.keypoints.tiles import KeypointTiles
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.task import Task
 
@@ -39,4 +40,5 @@ KEYPOINTS = Task(
     to_image=_to_image,
     metric=_metric,
     data=KeypointData(),
+    tiles=KeypointTiles,
 )

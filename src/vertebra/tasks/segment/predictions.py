@@ -39,6 +39,36 @@ def from_decoded(
     Raises:
         ConfigError: the canvas shows only a part of the image (a centre crop), so most pixels have no answer.
     """
+    if keep_probabilities:
+        resized = image_probabilities(decoded, placement)
+        return SegmentPrediction(decide(resized, spec, threshold), spec, resized, image)
+    valid = _valid(decoded, placement)
+    if spec.exclusive:
+        return SegmentPrediction(_winners(valid, placement.original).astype(id_type(spec)), spec, None, image)
+    layers = np.stack([_resize(layer, placement.original) >= threshold for layer in valid])
+    return SegmentPrediction(layers, spec, None, image)
+
+
+def image_probabilities(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
+    """The probabilities of one image's pixels, (K, H, W) float32 of its own size, as a new array; see `from_decoded`."""
+    return np.stack([_resize(layer, placement.original) for layer in _valid(decoded, placement)])
+
+
+def decide(probabilities: np.ndarray, spec: SegmentLabels, threshold: float = 0.5) -> np.ndarray:
+    """The mask of a `SegmentPrediction` from probabilities (K, H, W)."""
+    if spec.exclusive:
+        winners: np.ndarray = probabilities.argmax(axis=0).astype(id_type(spec))
+        return winners
+    return probabilities >= threshold
+
+
+def id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:
+    """The number type of a mask of class ids."""
+    return np.uint8 if spec.class_count <= 256 else np.uint16
+
+
+def _valid(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
+    """The probabilities (K, h, w) of the canvas' valid pixels."""
     if placement.resized != placement.size:
         raise ConfigError(
             "segmentation needs the whole image on the canvas, but a centre crop leaves out its rim; "
@@ -47,19 +77,7 @@ def from_decoded(
     top, left = placement.top, placement.left
     height, width = placement.size
     (probabilities,) = decoded
-    valid = np.asarray(probabilities, dtype=np.float32)[:, top : top + height, left : left + width]
-    if keep_probabilities:
-        resized = np.stack([_resize(layer, placement.original) for layer in valid])
-        mask = resized.argmax(axis=0).astype(_id_type(spec)) if spec.exclusive else resized >= threshold
-        return SegmentPrediction(mask, spec, resized, image)
-    if spec.exclusive:
-        return SegmentPrediction(_winners(valid, placement.original).astype(_id_type(spec)), spec, None, image)
-    layers = np.stack([_resize(layer, placement.original) >= threshold for layer in valid])
-    return SegmentPrediction(layers, spec, None, image)
-
-
-def _id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:
-    return np.uint8 if spec.class_count <= 256 else np.uint16
+    return np.asarray(probabilities, dtype=np.float32)[:, top : top + height, left : left + width]
 
 
 def _resize(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:

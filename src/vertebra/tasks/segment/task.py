@@ -9,6 +9,7 @@ from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.predictions import from_decoded
+from vertebra.tasks.segment.tiles import SegmentTiles
 from vertebra.tasks.segment.types import SegmentPrediction
 from vertebra.tasks.task import Task
 
@@ -39,4 +40,5 @@ SEGMENT = Task(
     to_image=_to_image,
     metric=_metric,
     data=SegmentData(),
+    tiles=SegmentTiles,
 )

@@ -1,0 +1,86 @@
+"""From what a model sees at once, an image or a tile of one, to the results of images; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vertebra.inference.face import Face
+from vertebra.inference.results import Result
+from vertebra.preprocess.plan import Placement
+from vertebra.preprocess.tiles import Grid, Tile
+from vertebra.tasks import get_task
+from vertebra.tasks.task import TileMerger
+
+Decoded = Mapping[str, Sequence[np.ndarray]]
+
+
+class Image(NamedTuple):
+    """An image that was read: its file or else its pixels, (height, width), and its tiles."""
+
+    source: Path | np.ndarray
+    size: tuple[int, int]
+    grid: Grid
+
+
+class View(NamedTuple):
+    """What the model sees of an image at once: a tile, or all of it; whether it is the last; where it lies on the canvas, and
+    the canvas."""
+
+    image: Image
+    tile: Tile
+    last: bool
+    place: Placement
+    canvas: np.ndarray
+
+
+class Gather:
+    """Makes the results of images out of their views, which come one after the other.
+
+    Args:
+        face: of the model.
+        threshold: objects below this score are left out.
+    """
+
+    def __init__(self, face: Face, threshold: float) -> None:
+        self.face, self.threshold = face, threshold
+        self._mergers: dict[str, TileMerger] = {}
+
+    def __call__(self, view: View, decoded: Decoded) -> Result | None:
+        """The result of the image, if this was its last view."""
+        image = view.image
+        if len(image.grid) == 1:
+            predictions = {name: self._prediction(name, fields, view) for name, fields in decoded.items()}
+            return self._result(image, predictions)
+        for name, fields in decoded.items():
+            if name not in self.face.whole:
+                merger = self._merger(name, image)
+                if not view.tile.whole or merger.whole_too:
+                    merger.add(fields, view.place, view.tile)
+        if not view.last:
+            return None
+        mergers, self._mergers = self._mergers, {}
+        predictions = {
+            name: mergers[name].finish(image.source) if name in mergers else self._prediction(name, fields, view)
+            for name, fields in decoded.items()
+        }
+        return self._result(image, predictions)
+
+    def _merger(self, name: str, image: Image) -> TileMerger:
+        if name not in self._mergers:
+            task, labels = self.face.branches[name]
+            rule = get_task(task).tiles
+            assert rule is not None, "a task without a rule for tiles speaks of the whole image"
+            self._mergers[name] = rule(labels, image.grid, self.threshold)
+        return self._mergers[name]
+
+    def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: View) -> Any:
+        task, labels = self.face.branches[name]
+        prediction = get_task(task).from_decoded(decoded, view.place, labels, view.image.source)
+        return prediction.with_threshold(self.threshold)
+
+    def _result(self, image: Image, predictions: dict[str, Any]) -> Result:
+        return Result(predictions, image.source if isinstance(image.source, Path) else None, image.size)

@@ -1,0 +1,86 @@
+"""The mask of a large image out of the probabilities of its tiles (numpy and Pillow only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from vertebra.preprocess.tiles import Grid, Tile
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.predictions import decide, id_type, image_probabilities
+from vertebra.tasks.segment.types import SegmentPrediction
+
+if TYPE_CHECKING:
+    from vertebra.preprocess.plan import Placement
+    from vertebra.tasks.picture import ImageLike
+
+
+class SegmentTiles:
+    """Blends the class probabilities of overlapping tiles, and decides each pixel once all tiles that see it are there.
+
+    A tile's weight falls to nothing towards its edges inside the image, where it knows least of what is around, and the
+    weights of all tiles at a pixel sum to one. So probabilities change smoothly from tile to tile, and no seam shows.
+
+    Tiles come row by row. Only what coming tiles will still add to is kept: K maps of the overlap's height and the
+    image's width.
+
+    Args:
+        spec: the classes.
+        grid: the tiles.
+        threshold: of no consequence here; taken because every task takes it.
+    """
+
+    whole_too: ClassVar[bool] = False
+
+    def __init__(self, spec: SegmentLabels, grid: Grid, threshold: float) -> None:
+        self.spec = spec
+        height, width = grid.image
+        self.weights = _weights(grid.tops, grid.tile[0], height), _weights(grid.lefts, grid.tile[1], width)
+        self.next_top = dict(zip(grid.tops, (*grid.tops[1:], height), strict=True))
+        self.next_left = dict(zip(grid.lefts, (*grid.lefts[1:], width), strict=True))
+        layers = () if spec.exclusive else (spec.class_count,)
+        self.mask = np.zeros((*layers, height, width), dtype=id_type(spec) if spec.exclusive else bool)
+        self.beside = np.zeros(
+            (spec.class_count, 0, 0), dtype=np.float32
+        )  # of the tiles at the left, from this one's left on
+        self.below = np.zeros(
+            (spec.class_count, 0, width), dtype=np.float32
+        )  # of the rows above, from this one's top on
+        self.coming = self.below
+
+    def add(self, decoded: Sequence[np.ndarray], placement: Placement, tile: Tile) -> None:
+        """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
+        down, across = self.weights
+        summed = image_probabilities(decoded, placement)
+        summed *= down[tile.top][:, None] * across[tile.left]
+        next_top, next_left = self.next_top[tile.top], self.next_left[tile.left]
+        if tile.left == 0:
+            self.below, self.beside = self.coming, self.beside[:, :0, :0]
+            rest = tile.top + tile.height - next_top
+            self.coming = np.zeros((self.spec.class_count, rest, tile.image[1]), dtype=np.float32)
+        summed[:, : self.beside.shape[1], : self.beside.shape[2]] += self.beside
+        self.beside = summed[:, :, next_left - tile.left :].copy()
+        ready = summed[:, :, : next_left - tile.left]
+        ready[:, : self.below.shape[1]] += self.below[:, :, tile.left : next_left]
+        self.coming[:, :, tile.left : next_left] = ready[:, next_top - tile.top :]
+        decided = decide(ready[:, : next_top - tile.top], self.spec)
+        self.mask[..., tile.top : next_top, tile.left : next_left] = decided
+
+    def finish(self, image: ImageLike | None) -> SegmentPrediction:
+        """The prediction of the image."""
+        return SegmentPrediction(self.mask, self.spec, None, image)
+
+
+def _weights(starts: Sequence[int], side: int, length: int) -> dict[int, np.ndarray]:
+    """Along one axis, the weight (side,) of each tile's pixels by where it begins; at each pixel they sum to one."""
+    places = np.arange(side) + 0.5
+    total = np.zeros(length, dtype=np.float32)
+    weights = {}
+    for start in starts:
+        from_left = places if start > 0 else np.full(side, np.inf)
+        from_right = side - places if start + side < length else np.full(side, np.inf)
+        weights[start] = np.minimum(np.minimum(from_left, from_right), side).astype(np.float32)
+        total[start : start + side] += weights[start]
+    return {start: own / total[start : start + side] for start, own in weights.items()}
