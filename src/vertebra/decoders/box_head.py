@@ -97,4 +97,4 @@ class BoxHead(nn.Module):
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (R, classes + 1) and coded boxes (R, classes, 4) of regions (R, channels, size, size)."""
         features = self.layers(self.convs(seen).flatten(1))
-        return self.classifier(features), self.boxes(features).reshape(len(seen), -1, 4)
+        return self.classifier(features), self.boxes(features).reshape(seen.shape[0], -1, 4)

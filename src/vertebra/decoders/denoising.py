@@ -75,7 +75,7 @@ def noisy_queries(
     return NoisyQueries(
         labels=torch.where(real, torch.where(wrong, drawn, labels[:, target]), 0),
         boxes=noisy,
-        target=target.expand(len(boxes), -1),
+        target=target.expand(boxes.shape[0], -1),
         positive=real & (far == 0),
         real=real,
         group=torch.arange(groups, device=device).repeat_interleave(2 * objects),

@@ -110,7 +110,7 @@ class Heatmap(KeypointDecoder):
             corner = torch.zeros_like(objects.areas[..., 0])
             areas = torch.stack([corner, corner, corner + width, corner + height], dim=-1)
             objects = objects._replace(areas=areas)
-        return HeatmapOutputs(maps.reshape(len(objects.boxes), -1, *maps.shape[-3:]), objects)
+        return HeatmapOutputs(maps.reshape(objects.boxes.shape[0], -1, *maps.shape[-3:]), objects)
 
     def compare(self, outputs: HeatmapOutputs, truth: Tensor, known: Tensor) -> dict[str, Term]:
         """The squared error of the heatmaps of labelled points."""

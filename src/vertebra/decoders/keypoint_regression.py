@@ -103,7 +103,7 @@ class KeypointRegression(KeypointDecoder):
         """Coordinates and their sigmas; all points start in the middle of the area."""
         found = self.body(self.levels.inside(features.maps, objects.areas, self.region_size))
         numbers = self.numbers(self.whole(found)).float()
-        points, sigmas = numbers.reshape(len(objects.boxes), -1, len(self.labels.points), 4).split(2, dim=-1)
+        points, sigmas = numbers.reshape(objects.boxes.shape[0], -1, len(self.labels.points), 4).split(2, dim=-1)
         return KeypointRegressionOutputs(points + 0.5, sigmas.sigmoid(), objects)
 
     def compare(self, outputs: KeypointRegressionOutputs, truth: Tensor, known: Tensor) -> dict[str, Term]:

@@ -103,7 +103,7 @@ class SimCC(KeypointDecoder):
         """Logits of all bins."""
         found = self.body(self.levels.inside(features.maps, objects.areas, self.region_size))
         tokens = self.point_maps(found).flatten(2)
-        tokens = tokens.reshape(len(objects.boxes), -1, *tokens.shape[1:])
+        tokens = tokens.reshape(objects.boxes.shape[0], -1, *tokens.shape[1:])
         return SimCCOutputs(self.x_bins(tokens), self.y_bins(tokens), objects)
 
     def compare(self, outputs: SimCCOutputs, truth: Tensor, known: Tensor) -> dict[str, Term]:

@@ -173,7 +173,7 @@ class TOOD(Decoder):
             self.box_prediction(level).float() * scale
             for level, scale in zip(box_maps, self.scales.unbind(), strict=True)
         ]
-        sides = torch.cat(found, dim=1).reshape(len(logits), -1, 4, self.bins)
+        sides = torch.cat(found, dim=1).reshape(logits.shape[0], -1, 4, self.bins)
         distances = expected_bin(sides) * (self.bin_width * strides[:, None])
         return TOODOutputs(logits, decode_distances(distances, points), levels), sides, points, strides
 
