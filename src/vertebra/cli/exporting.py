@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 def export(
     source: str = typer.Argument(..., help="A run folder or a model file."),
-    out: str = typer.Option(..., "--out", help="The file to write: .onnx, .xml (OpenVINO) or .pt2 (torch.export)."),
-    to: str | None = typer.Option(None, "--to", help="onnx, openvino or torch; by default what the file's name says."),
+    out: str = typer.Option(
+        ..., "--out", help="The file to write: .onnx, .xml (OpenVINO), .pt2 (torch) or .pte (ExecuTorch)."
+    ),
+    to: str | None = typer.Option(
+        None, "--to", help="onnx, openvino, torch or executorch; by default what the file's name says."
+    ),
     precision: str = typer.Option("fp32", help="fp32, fp16, or int8, which is calibrated with images."),
     calibrate: str | None = typer.Option(
         None, help="Images or a data set to calibrate and compare with; by default the run's own training images."

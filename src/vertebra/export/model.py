@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
 from vertebra.data.batches import Batch
-from vertebra.errors import ConfigError, ExportError, UnknownName
+from vertebra.errors import ExportError
+from vertebra.export.executorch import Lowered
 from vertebra.export.files import (
     check_free_dimensions,
     describe_onnx,
@@ -27,6 +26,7 @@ from vertebra.export.files import (
 )
 from vertebra.export.half import to_float16
 from vertebra.export.openvino import describe_openvino, to_openvino
+from vertebra.export.options import BY_TORCH, Canvas, Input, Kind, Precision, check_options, kind_of, versions
 from vertebra.export.parity import REAL, Case, cases, check, check_agreement, check_metrics, difference, real_cases
 from vertebra.export.pixels import check_pixels, coloured_blocks, wrap_in_pixels
 from vertebra.export.program import BATCH, output_names, write_onnx, write_torch
@@ -39,16 +39,9 @@ from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 from vertebra.training.evaluation import measure
 
-Kind = Literal["onnx", "openvino", "torch"]
-Precision = Literal["fp32", "fp16", "int8"]
-Canvas = Literal["auto", "fixed", "free"]
-Input = Literal["pixels", "canvas"]
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-NEEDS = {"onnx": ("onnxscript", "onnxruntime"), "openvino": ("onnxscript", "onnxruntime", "openvino"), "torch": ()}
 TOLERANCE = 1e-4
 AGREEMENT = {"fp16": 0.97, "int8": 0.9}
 METRIC_LOSS = {"fp32": 0.001, "fp16": 0.005, "int8": 0.01}
-MOST_BYTES = 2**31 - 2**24  # ONNX's limit, with room for the graph
 COMPARED = 8  # real images that are compared; all are calibrated with
 
 
@@ -91,11 +84,12 @@ def export_model(
 
     Args:
         model: stays as it is.
-        path: the file to write: ``.onnx``, ``.xml`` (OpenVINO, with a ``.bin`` beside it) or ``.pt2`` (torch).
-        to: "onnx", "openvino" or "torch"; by default what the file's name says.
+        path: the file to write: ``.onnx``, ``.xml`` (OpenVINO, with a ``.bin`` beside it), ``.pt2`` (torch) or ``.pte``
+            (ExecuTorch).
+        to: "onnx", "openvino", "torch" or "executorch"; by default what the file's name says.
         precision: "fp32", "fp16", or "int8", which needs ``images`` to find the range of each map.
-        input: "pixels" or "canvas"; by default pixels where that can be: not in a ``.pt2`` file, and not where each image has a
-            canvas of its own.
+        input: "pixels" or "canvas"; by default pixels where that can be: not in a ``.pt2`` or ``.pte`` file, and not where each
+            image has a canvas of its own.
         canvas: of a file that takes canvases: "free" leaves their height and width free; "fixed" is the model's own; "auto" is free
             where the architecture allows it.
         images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
@@ -113,10 +107,10 @@ def export_model(
         RunError: the file exists.
     """
     path = Path(path)
-    kind = _kind(path, to)
+    kind = kind_of(path, to)
     if input is None:
-        input = "canvas" if kind == "torch" or model.plan.mode == "shortest_edge" or canvas == "free" else "pixels"
-    _check_options(model, kind, precision, input, canvas, images)
+        input = "canvas" if kind in BY_TORCH or model.plan.mode == "shortest_edge" or canvas == "free" else "pixels"
+    check_options(model, kind, precision, input, canvas, images)
     refuse_existing(path)
     job = _Job(copy.deepcopy(model).cpu().eval(), kind, precision, gate or Gate(), tell)
     job.real = real_cases(job.face, images)
@@ -136,6 +130,8 @@ def _make(job: _Job, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]
     """The file that takes canvases, with a free canvas if that is wished and can be, and the report of its comparison."""
     fixed: Any = getattr(job.model.backbone, "fixed_size", None)
     why_fixed = "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
+    if job.kind == "executorch":
+        why_fixed = "ExecuTorch plans its memory ahead"
     if canvas != "fixed" and not why_fixed:
         try:
             file, report = job.make(folder, free=True)
@@ -181,6 +177,9 @@ class _Job:
         if self.kind == "torch":
             file = folder / "model.pt2"
             write_torch(self.model, file, free=free)
+        elif self.kind == "executorch":
+            file = folder / "model.pte"
+            self.mobile.write(file)
         else:
             exact = folder / "exact.onnx"
             write_onnx(self.model, exact, self.names, free=free)
@@ -191,6 +190,11 @@ class _Job:
             drop_raw_outputs(exact)
             file = self._finished(exact, folder)
         return file, self._compare(file, tried, free)
+
+    @cached_property
+    def mobile(self) -> Lowered:
+        """The graph for ExecuTorch."""
+        return Lowered(self.model)
 
     def wrap(self, network: Path, folder: Path) -> tuple[Path, dict[str, float]]:
         """The same file with preprocessing before it, and how it differs from the one without.
@@ -242,7 +246,7 @@ class _Job:
     def _compare(self, file: Path, tried: list[Case], free: bool) -> dict[str, Any]:
         session = open_file(file)
         check_free_dimensions(session, free)
-        report: dict[str, Any] = {"precision": self.precision, "versions": _versions(self.kind)}
+        report: dict[str, Any] = {"precision": self.precision, "versions": versions(self.kind)}
         if self.precision == "fp32":
             report["tolerance"] = self.gate.tolerance
             report["differences"] = check(self.model, session.run, self.names, tried, self.gate.tolerance)
@@ -288,6 +292,8 @@ class _Job:
             describe_onnx(file, metadata)
         elif self.kind == "openvino":
             describe_openvino(file, metadata)
+        elif self.kind == "executorch":
+            self.mobile.write(file, metadata)
         else:
             describe_torch(file, metadata)
 
@@ -297,46 +303,3 @@ def _check_same(session: Session, probe: Session, names: Sequence[str], image: n
     pixels = np.ascontiguousarray(image[None])
     for name, left, right in zip(names, probe.run(pixels), session.run(pixels), strict=False):
         difference(name, left, right, TOLERANCE)
-
-
-def _kind(path: Path, to: str | None) -> Kind:
-    """What kind of file is meant."""
-    by_suffix = {suffix: kind for kind, suffix in SUFFIXES.items()}
-    if to is not None and to not in SUFFIXES:
-        raise UnknownName("kind of file", to, SUFFIXES)
-    suffix = path.suffix.lower()
-    if suffix not in by_suffix or by_suffix[suffix] != (to or by_suffix[suffix]):
-        wanted = SUFFIXES[to] if to else ", ".join(by_suffix)
-        raise ConfigError(f"{path}: the name of such a file ends in {wanted}")
-    kind: Any = by_suffix[suffix]
-    return kind  # type: ignore[no-any-return]
-
-
-def _check_options(
-    model: VisionModel, kind: Kind, precision: str, input: str, canvas: str, images: Sequence[Any]
-) -> None:
-    if precision not in get_args(Precision):
-        raise UnknownName("precision of a file", precision, get_args(Precision))
-    if canvas not in get_args(Canvas):
-        raise UnknownName("canvas", canvas, get_args(Canvas))
-    if input not in get_args(Input):
-        raise UnknownName("input of a file", input, get_args(Input))
-    if input == "pixels" and kind == "torch":
-        raise ConfigError("a .pt2 file takes canvases: export it with --input canvas")
-    if input == "pixels" and canvas == "free":
-        raise ConfigError("a file that takes pixels takes images of any size; a free canvas is for --input canvas")
-    if kind == "torch" and precision != "fp32":
-        raise ConfigError(f"a .pt2 file is fp32; for {precision} export to onnx or openvino")
-    if precision == "int8" and not images:
-        raise ConfigError("int8 must see real images, to know how large values become: give some with --calibrate")
-    missing = [name for name in NEEDS[kind] if importlib.util.find_spec(name) is None]
-    if missing:
-        extra = "export,openvino" if kind == "openvino" else "export"
-        raise ConfigError(f"this needs {', '.join(missing)}; install it: pip install 'vertebra[{extra}]'")
-    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    if kind != "torch" and size >= MOST_BYTES:
-        raise ExportError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds less than 2 GB")
-
-
-def _versions(kind: Kind) -> dict[str, str]:
-    return {name: version(name) for name in ("torch", *NEEDS[kind])}

@@ -52,7 +52,7 @@ def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
 def output_names(model: VisionModel) -> list[str]:
     """``branch/field`` of each decoded output, in order."""
     with torch.no_grad():
-        decoded = model(*_example(model, model.plan.size, 1))
+        decoded = model(*example(model, model.plan.size, 1))
     return [f"{name}/{field}" for name, own in decoded.items() for field in own._fields]
 
 
@@ -69,7 +69,7 @@ def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) 
         ExportError: torch cannot make it.
     """
     flat = Flat(fast_copy(model), raw=True).eval()
-    images, sizes = _example(model, _canvas(model, free), BATCH)
+    images, sizes = example(model, _canvas(model, free), BATCH)
     with torch.no_grad():
         raw = len(flat(images, sizes)) - len(names)
     with warnings.catch_warnings():
@@ -98,7 +98,7 @@ def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
         try:
             program = torch.export.export(
                 Flat(fast_copy(model)).eval(),
-                _example(model, _canvas(model, free), BATCH),
+                example(model, _canvas(model, free), BATCH),
                 dynamic_shapes=_shapes(free),
             )
         except Exception as error:  # torch.export raises what it meets
@@ -111,7 +111,7 @@ def _shapes(free: bool) -> tuple[dict[int, Any], dict[int, Any]]:
     return ({0: any_size, 2: any_size, 3: any_size} if free else {0: any_size}), {0: any_size}
 
 
-def _example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Tensor, Tensor]:
+def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Tensor, Tensor]:
     channels: int = model.backbone.in_channels  # type: ignore[assignment]
     return torch.zeros(batch, channels, *canvas, dtype=torch.uint8), torch.tensor([list(canvas)] * batch)
 
@@ -127,10 +127,10 @@ def _canvas(model: VisionModel, free: bool) -> tuple[int, int]:
 
 
 def _cannot(error: BaseException, free: bool) -> ExportError:
-    return ExportError(f"torch cannot export this model{' with a free canvas' if free else ''}: {_reason(error)}")
+    return ExportError(f"torch cannot export this model{' with a free canvas' if free else ''}: {reason(error)}")
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The line of an exporter's error that tells most: the innermost cause's first."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -16,6 +16,7 @@ from torch import Tensor
 from vertebra.geometry.boxes import pairwise_iou
 
 LOOK_AT = 4  # times as many candidates as are wanted are looked at first
+ROUNDS = 32  # of suppression, where a target has no loops
 
 
 @torch.library.custom_op(
@@ -83,6 +84,25 @@ def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, m
 
     Args, Returns: as `nms_mask`; ``most`` changes nothing.
     """
+    rule, valid = _rule(boxes, scores, labels, iou)
+    return _settle(rule, valid)
+
+
+def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
+    """`nms_mask_matrix` with `ROUNDS` rounds written out, for targets that have no loops.
+
+    It is the greedy answer wherever no chain of boxes, each dropped by the one before it, is longer than that.
+
+    Args, Returns: as `nms_mask`; ``most`` changes nothing.
+    """
+    rule, keep = _rule(boxes, scores, labels, iou)
+    for _ in range(ROUNDS):
+        keep = rule(keep)
+    return keep
+
+
+def _rule(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """From a mask of boxes that are kept to the mask that the rule of `nms_mask_matrix` makes of it; and which are no padding."""
     valid = (labels >= 0) & (scores > 0)
     order = torch.arange(scores.shape[1], device=scores.device)
     better = (scores[:, :, None] > scores[:, None, :]) | (
@@ -94,7 +114,7 @@ def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, m
     def rule(keep: Tensor) -> Tensor:
         return valid & (torch.matmul(keep.float()[:, None, :], drops)[:, 0] == 0)
 
-    return _settle(rule, valid)
+    return rule, valid
 
 
 def _settle(rule: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:

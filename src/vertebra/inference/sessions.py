@@ -9,9 +9,14 @@ import numpy as np
 
 from vertebra.errors import ConfigError, UnknownName
 
-Runtime = Literal["torch", "onnx", "openvino", "tensorrt"]
+Runtime = Literal["torch", "onnx", "openvino", "tensorrt", "executorch"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
-SUFFIXES = {".onnx": ("onnx", "openvino", "tensorrt"), ".xml": ("openvino",), ".pt2": ("torch",)}
+SUFFIXES = {
+    ".onnx": ("onnx", "openvino", "tensorrt"),
+    ".xml": ("openvino",),
+    ".pt2": ("torch",),
+    ".pte": ("executorch",),
+}
 
 
 class Session(Protocol):
@@ -75,6 +80,15 @@ def open_file(
         if device not in (None, "cpu") or precision not in (None, "fp32"):
             raise ConfigError("a .pt2 file runs on the CPU in fp32 here; leave out --device and --precision")
         return TorchSession(path, threads)
+    if chosen == "executorch":
+        from vertebra.inference.executorch_session import ExecuTorchSession
+
+        if device not in (None, "cpu") or precision not in (None, "fp32") or threads is not None:
+            raise ConfigError(
+                "a .pte file runs on the CPU in fp32, in as many threads as ExecuTorch takes; leave out --device, --precision "
+                "and --threads"
+            )
+        return ExecuTorchSession(path)
     if chosen == "openvino":
         from vertebra.inference.openvino_session import HINTS, OpenVinoSession
 

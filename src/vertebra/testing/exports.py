@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 from vertebra.build import create_model
 from vertebra.config import task_of
 from vertebra.errors import ExportError, JointError
-from vertebra.export.model import Canvas, export_model
+from vertebra.export.model import export_model
+from vertebra.export.options import Canvas
 from vertebra.model import VisionModel
 from vertebra.parts import names
 from vertebra.testing.matrix import REPRESENTATIVES, Combination

@@ -1,0 +1,101 @@
+"""ExecuTorch's file, for phones and small machines, from the graph of ``torch.export``."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vertebra.errors import ExportError
+from vertebra.export.program import BATCH, Flat, example, reason
+from vertebra.geometry.nms import nms_mask_unrolled
+from vertebra.inference.fast import fast_copy
+from vertebra.inference.metadata import KEY
+from vertebra.model import VisionModel
+
+MOST_IMAGES = 8
+"""The largest batch of a file: ExecuTorch plans all of its memory ahead."""
+
+
+class Lowered:
+    """A model's graph for ExecuTorch: what XNNPACK has is computed by XNNPACK, the rest by ExecuTorch's own operators.
+
+    Suppression becomes a fixed number of rounds of matrix operations, since ExecuTorch has neither the operator nor loops.
+
+    Args:
+        model: in evaluation mode, on the CPU. Its canvas is fixed; batches are of 1 to `MOST_IMAGES`.
+
+    Raises:
+        ExportError: torch or ExecuTorch cannot make it.
+    """
+
+    def __init__(self, model: VisionModel) -> None:
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+        batch = torch.export.Dim("batch", min=1, max=MOST_IMAGES)
+        shapes = ({0: batch}, {0: batch})
+        self._config: Any = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
+        with _quiet():
+            try:
+                program = torch.export.export(
+                    Flat(_plain(fast_copy(model))).eval(), example(model, model.plan.size, BATCH), dynamic_shapes=shapes
+                )
+                program = program.run_decompositions({torch.ops.vertebra.nms_mask.default: nms_mask_unrolled})
+                self._edge: Any = to_edge_transform_and_lower(
+                    program, partitioner=[XnnpackPartitioner()], compile_config=self._config
+                )
+            except Exception as error:  # each pass raises what it meets
+                raise ExportError(f"ExecuTorch cannot take this model: {reason(error)}") from error
+
+    def write(self, path: Path, metadata: str = "") -> None:
+        """The file.
+
+        Args:
+            path: the file to write (``.pte``).
+            metadata: what the file says of itself: the answer of a method beside ``forward``.
+
+        Raises:
+            ExportError: an operator of the graph is none of ExecuTorch's.
+        """
+        from executorch.exir import EdgeProgramManager
+
+        with _quiet():
+            try:
+                program = EdgeProgramManager(
+                    {"forward": copy.deepcopy(self._edge.exported_program())},  # emission changes it
+                    constant_methods={KEY: metadata},
+                    compile_config=self._config,
+                )
+                path.write_bytes(program.to_executorch().buffer)
+            except Exception as error:  # each pass raises what it meets
+                raise ExportError(f"ExecuTorch cannot take this model: {reason(error)}") from error
+
+
+def _plain(model: nn.Module) -> Any:
+    """The model with its weights laid out as ExecuTorch reads them: channels first."""
+    for module in model.modules():
+        for name, value in module._parameters.items():
+            if value is not None:
+                module._parameters[name] = nn.Parameter(value.detach().contiguous(), requires_grad=False)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice of ExecuTorch's passes to their authors."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

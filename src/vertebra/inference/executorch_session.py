@@ -1,0 +1,64 @@
+"""ExecuTorch, opened like the other runtimes."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertebra.errors import ConfigError, WeightsError
+from vertebra.inference.metadata import KEY
+from vertebra.inference.onnx_session import first_line
+
+
+class ExecuTorchSession:
+    """A ``.pte`` file in ExecuTorch, on the CPU: what a phone would run.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        metadata: what the file says of itself, or None.
+        inputs, outputs: by name, the shape; a free dimension is None.
+
+    Raises:
+        ConfigError: ExecuTorch is not installed.
+        WeightsError: the file is missing, or ExecuTorch cannot read it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if importlib.util.find_spec("executorch") is None:
+            raise ConfigError("this needs ExecuTorch; install it: pip install 'vertebra[executorch]'")
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its imports
+            from executorch.runtime import Runtime
+        try:
+            self._program: Any = Runtime.get().load_program(path)
+            self._forward: Any = self._program.load_method("forward")
+            told = self._program.load_method(KEY).execute([]) if KEY in self._program.method_names else [""]
+        except Exception as error:  # ExecuTorch raises RuntimeError for everything
+            raise WeightsError(f"{path}: ExecuTorch cannot open it ({first_line(error)})") from error
+        self.metadata: str | None = told[0] or None
+        about = self._forward.metadata
+        self.inputs = {
+            name: _shape(about.input_tensor_meta(place))
+            for place, name in zip(range(2), ("images", "sizes"), strict=True)
+        }
+        self.outputs = {str(place): _shape(about.output_tensor_meta(place)) for place in range(about.num_outputs())}
+
+    def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        """All outputs in their order; see `Session.run`."""
+        import torch
+
+        found = self._forward.execute([torch.from_numpy(array) for array in arrays])
+        return [value.clone().numpy() for value in found]  # the next call writes into the same memory
+
+
+def _shape(about: Any) -> list[int | None]:
+    """A tensor's shape. The file keeps the largest; the first dimension, of the batch, is free."""
+    return [None, *about.sizes()[1:]]
