@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 
 def predict(
     source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
-    images: list[str] = typer.Argument(..., help="Images, folders, or quoted patterns such as 'photos/**/*.jpg'."),
-    out: str | None = typer.Option(None, help="Folder for the pictures; one picture a branch and image."),
-    lines: str | None = typer.Option(
-        None, help="File for JSON lines, written as they come; images that stand in it already are left out."
+    images: list[str] = typer.Argument(
+        ..., help="Images, videos, folders of images, quoted patterns such as 'photos/**/*.jpg'; or camera:0, rtsp://…"
     ),
+    out: str | None = typer.Option(
+        None, help="Folder for the pictures; one picture a branch and image, one video a branch and video."
+    ),
+    lines: str | None = typer.Option(
+        None, help="File for JSON lines, written as they come; images and frames that stand in it already are left out."
+    ),
+    coco: str | None = typer.Option(None, help="File for COCO results of a branch that detects or finds keypoints."),
+    annotations: str | None = typer.Option(
+        None, help="COCO file with the ids of images and categories; by default numbers in file names, and class ids."
+    ),
+    branch: str | None = typer.Option(None, help="Whose objects go into the COCO results, where there are several."),
     threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Boxes below this score are left out."),
     batch_size: int = typer.Option(8, min=1, help="Images, or tiles, at a time."),
     tile: int | None = typer.Option(None, help="Look at larger images in square tiles of this side, in image pixels."),
@@ -39,14 +48,15 @@ def predict(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
 ) -> None:
     """Predict on images of any size and draw what comes out."""
-    from vertebra.errors import ConfigError
-    from vertebra.inference.json_lines import JsonLines
+    from vertebra.cli.writing import Outputs, Wanted
+    from vertebra.inference.live import Camera
     from vertebra.inference.results import list_images
+    from vertebra.inference.sources import as_source
 
-    if out is None and lines is None and not as_json:
-        raise ConfigError("say what you want: pictures with --out FOLDER, JSON lines with --lines FILE, or --json")
-    files = list_images(images)
-    single = len(images) == 1 and Path(images[0]).is_file()
+    sources = [as_source(source) for source in list_images(images)]
+    wanted = Wanted(out, lines, coco, annotations, branch, as_json)
+    wanted.check(sources)
+    single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera))
     options = {
         "batch_size": batch_size,
         "threshold": threshold,
@@ -59,29 +69,25 @@ def predict(
         {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads},
         {"device": device, **options},
     )
-    shown, pictures = [], 0
-    with JsonLines(Path(lines)) if lines is not None else nullcontext() as written:
-        if written is not None and written.done:
-            left = [file for file in files if str(file) not in written.done]
-            print(f"{len(files) - len(left)} of {len(files)} images stand in {lines} already", file=sys.stderr)
-            files = left
-        for result in _with_progress(predictor.stream(files), len(files)):
-            if as_json:
-                shown.append(result.to_dict())
-            if written is not None:
-                written.write(result.to_dict())
-            if out is not None:
-                pictures += _draw(result, Path(out))
-    for message in predictor.skipped:
-        print(f"skipped: {message}", file=sys.stderr)
-    if predictor.skipped:
-        print(f"{len(predictor.skipped)} of {len(files)} images were skipped", file=sys.stderr)
-    if out is not None:
-        print(f"{pictures} pictures in {out}", file=sys.stderr)
-    if written is not None:
-        print(f"{len(written.done)} images in {lines}", file=sys.stderr)
+    with Outputs(wanted, sources, predictor.face) as outputs:
+        _say(outputs.told_before())
+        left = outputs.left()
+        try:
+            with closing(predictor.stream(left)) as results:
+                for result in _with_progress(results, left):
+                    outputs.write(result)
+        finally:
+            _say([f"skipped: {message}" for message in predictor.skipped])
+            if predictor.skipped:
+                _say([f"{len(predictor.skipped)} of {len(sources)} images were skipped"])
+            _say(outputs.told())
     if as_json:
-        typer.echo(json.dumps(shown))
+        typer.echo(json.dumps(outputs.shown))
+
+
+def _say(messages: Iterable[str]) -> None:
+    for message in messages:
+        print(message, file=sys.stderr)
 
 
 def _predictor(source: str, way: dict[str, Any], options: dict[str, Any]) -> Pipeline:
@@ -105,23 +111,14 @@ def _predictor(source: str, way: dict[str, Any], options: dict[str, Any]) -> Pip
     return open_in(source, choose_way(source, **way), **options)
 
 
-def _with_progress(results: Iterable[Result], total: int) -> Iterable[Result]:
-    """The same, with a bar where a person looks on."""
+def _with_progress(results: Iterable[Result], sources: Iterable[Any]) -> Iterable[Result]:
+    """The same, with a bar where a person looks on; it has no end where one cannot be known."""
     from rich.console import Console
     from rich.progress import track
 
+    from vertebra.inference.sources import expected
+
     console = Console(stderr=True)
-    return track(results, total=total, description="predict", console=console, disable=not console.is_terminal)
-
-
-def _draw(result: Result, folder: Path) -> int:
-    """Writes one picture a branch under a name that is free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for branch, prediction in result.items():
-        stem = f"{result.path.stem if result.path else 'image'}_{branch}"
-        target, number = folder / f"{stem}.jpg", 1
-        while target.exists():
-            number += 1
-            target = folder / f"{stem}-{number}.jpg"
-        prediction.draw().convert("RGB").save(target, quality=92)
-    return len(result)
+    if not console.is_terminal:
+        return results
+    return track(results, total=expected(sources), description="predict", console=console)

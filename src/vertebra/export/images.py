@@ -9,6 +9,7 @@ import numpy as np
 from vertebra.errors import ConfigError, DataError
 from vertebra.inference.predictor import face_of
 from vertebra.inference.results import list_images
+from vertebra.inference.video import is_video
 from vertebra.model import VisionModel
 from vertebra.training.run import open_labelled
 
@@ -32,6 +33,6 @@ def calibration_images(source: str | Path, model: VisionModel, data: str | Path 
     except (ConfigError, DataError):
         if data is None:
             return []
-        found = [Path(image) for image in list_images(data)]
+        found = [Path(image) for image in list_images(data) if not is_video(image)]
     order = np.random.default_rng(0).permutation(len(found))[:MOST]
     return [Path(found[place]) for place in sorted(order.tolist())]

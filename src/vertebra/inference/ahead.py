@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,9 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 
-def ahead(work: Callable[[Item], Done], items: Iterable[Item], *, threads: int, most: int) -> Iterator[Done]:
+def ahead(
+    work: Callable[[Item], Done], items: Iterable[Item], *, threads: int, most: int
+) -> Generator[Done, None, None]:
     """What ``work`` gives for each item, in the items' order; the next ones are worked on while one is used.
 
     An exception of ``work`` is raised where its result would have come.

@@ -13,6 +13,8 @@ import torch
 from vertebra.errors import ConfigError, DataError
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result, list_images
+from vertebra.inference.sources import check_ends, runs
+from vertebra.inference.video import VideoFrame
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.images import read_image
 from vertebra.preprocess.plan import Plan
@@ -102,7 +104,7 @@ class _Found:
     @property
     def source(self) -> ImageLike:
         """The image, for pictures."""
-        return self.image if self.result.path is None else self.result.path
+        return self.image if self.result.moment or self.result.path is None else self.result.path
 
 
 class Cascade:
@@ -160,6 +162,7 @@ class Cascade:
             ConfigError: there is no detector, and no boxes are given.
         """
         listed = list_images(images)
+        check_ends(listed)
         if boxes is None:
             return list(self.stream(listed))
         if len(boxes) != len(listed):
@@ -174,11 +177,13 @@ class Cascade:
         """Predictions one after the other, for any number of images; see `predict`."""
         if self.first is None:
             raise ConfigError("this cascade has no detector; give the boxes: predict(images, boxes=...)")
-        for chunk in _chunks(images, self.first.batch_size):
-            found = zip(chunk, self.first.predict(chunk), strict=True)
-            yield from self._look([self._detected(source, result) for source, result in found])
+        for live, run in runs(images):
+            for chunk in _chunks(run, 1 if live else self.first.batch_size):
+                found = zip(chunk, self.first.predict(chunk), strict=True)
+                yield from self._look([self._detected(source, result) for source, result in found])
 
     def _read(self, source: Any) -> np.ndarray:
+        source = source.pixels if isinstance(source, VideoFrame) else source
         return read_image(source, channels=self.second.model.backbone.in_channels)  # type: ignore[arg-type]
 
     def _detected(self, source: Any, result: Result) -> _Found:
@@ -209,7 +214,8 @@ class Cascade:
                 gathered[name] = GATHER[branch.task]([part[name] for part in parts], corners, own, branch)
                 if branch.task in WITH_BOXES:
                     gathered[name] = gathered[name].above(self.threshold)
-            results.append(Result({**own.result, **gathered}, own.result.path, own.result.size))
+            first = own.result
+            results.append(Result({**first, **gathered}, first.path, first.size, first.moment))
         return results
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,12 +12,16 @@ from vertebra.errors import DataError
 
 
 class JsonLines:
-    """A file with an object a line, one for each image.
+    """A file with an object a line, one for each image, or for each frame of a video.
 
     What a file holds already is kept; a last line that was cut off in writing is taken away.
 
     Args:
         path: the file; it need not exist.
+
+    Attributes:
+        done: the images that stand in it.
+        frames: of videos, the numbers of the frames that stand in it.
 
     Raises:
         DataError: the file holds something else.
@@ -24,23 +29,41 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self.done: set[str] = set()
+        self.frames: dict[str, set[int]] = {}
         whole = 0
         if path.exists():
             with path.open("rb") as lines:
                 for number, line in enumerate(lines, start=1):
                     if not line.endswith(b"\n"):
                         break
-                    self.done.add(_image_of(path, number, line))
+                    self._note(_parsed(path, number, line))
                     whole += len(line)
         self._file = path.open("ab")
         self._file.truncate(whole)
+
+    def __len__(self) -> int:
+        """Number of images and frames in the file."""
+        return len(self.done) + sum(map(len, self.frames.values()))
+
+    def has(self, image: str, frame: int | None = None) -> bool:
+        """Whether an image, or a frame of a video, stands in the file."""
+        return image in self.done if frame is None else frame in self.frames.get(image, ())
 
     def write(self, result: dict[str, Any]) -> None:
         """Adds one line, at once: it is on the disk's way when this returns."""
         self._file.write(json.dumps(result).encode() + b"\n")
         self._file.flush()
-        self.done.add(str(result["image"]))
+        self._note(result)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What stands in the file, line by line."""
+        with self.path.open("rb") as lines:
+            yield from map(json.loads, lines)
+
+    def close(self) -> None:
+        self._file.close()
 
     def __enter__(self) -> JsonLines:
         return self
@@ -48,13 +71,21 @@ class JsonLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
+
+    def _note(self, result: dict[str, Any]) -> None:
+        if "frame" in result:
+            self.frames.setdefault(str(result["image"]), set()).add(int(result["frame"]))
+        else:
+            self.done.add(str(result["image"]))
 
 
-def _image_of(path: Path, number: int, line: bytes) -> str:
+def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        return str(json.loads(line)["image"])
-    except (ValueError, KeyError, TypeError):
+        result: dict[str, Any] = json.loads(line)
+        str(result["image"]), int(result.get("frame", 0))
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
             f"{path}: line {number} is no prediction; give a new file, or one that this command has written"
         ) from None
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,8 @@ from vertebra.errors import DataError
 from vertebra.inference.ahead import ahead
 from vertebra.inference.face import Face, check_tiling
 from vertebra.inference.results import Result, list_images
+from vertebra.inference.sources import check_ends, runs
+from vertebra.inference.video import VideoFrame
 from vertebra.inference.views import Gather, Image, View
 from vertebra.preprocess.images import apply, read_image, stack
 from vertebra.preprocess.plan import Placement
@@ -73,19 +75,31 @@ class Pipeline(ABC):
         """
 
     def predict(self, images: Any) -> list[Result]:
-        """Predictions for one image, a folder, or several images.
+        """Predictions for one image, a folder, a video, or several of them.
 
         Args:
             images: a file, a folder (all images in it, also in folders below), a pattern (``photos/**/*.jpg``), a Pillow
-                image, an (H, W, C) or (H, W) array of 8 or 16 bit, or a sequence of these.
+                image, an (H, W, C) or (H, W) array of 8 or 16 bit, or a sequence of these. Of a video each frame has a
+                result, which holds its pixels: `stream` does not keep them.
 
         Raises:
             DataError: a file is missing or unreadable; the message names it.
+            ConfigError: a live source, which has no end.
         """
-        return list(self.stream(list_images(images)))
+        listed = list_images(images)
+        check_ends(listed)
+        return list(self.stream(listed))
 
-    def stream(self, images: Iterable[Any]) -> Iterator[Result]:
-        """Predictions one after the other, for any number of images; see `predict`."""
+    def stream(self, images: Iterable[Any]) -> Generator[Result, None, None]:
+        """Predictions one after the other, for any number of images and videos, a bounded number of them in memory; see
+        `predict`. Of a live source (``camera:0``, ``rtsp://...``) the newest frame is looked at each time, until it ends.
+        """
+        for live, run in runs(images):
+            for part in ([image] for image in run) if live else [run]:
+                yield from self._stream(part)
+
+    def _stream(self, images: Iterable[Any]) -> Iterator[Result]:
+        """Predictions for images, and for frames."""
         views = self._tiles(images) if self.tile is not None else self._whole(images)
         gather = Gather(self.face, self.threshold)
         computed = map(partial(self._compute, gather), self._batches(views))
@@ -112,15 +126,18 @@ class Pipeline(ABC):
 
     def _read(self, source: Any) -> tuple[Image, np.ndarray] | DataError:
         """An image and its pixels, or why it cannot be read."""
+        if isinstance(source, DataError):
+            return source
+        moment = source.moment if isinstance(source, VideoFrame) else None
         try:
-            array = read_image(source, channels=self.face.channels)
+            array = read_image(source.pixels if moment else source, channels=self.face.channels)
         except DataError as error:
             return error
         height, width = array.shape[:2]
         kept = Path(source) if isinstance(source, str | Path) else array
         size = (height, width)
         tiles = Grid(size, size, (0,), (0,)) if self.tile is None else grid(size, self.tile, self.overlap)
-        return Image(kept, size, tiles), array
+        return Image(kept, size, tiles, moment), array
 
     def _placed(self, source: Any) -> View | DataError:
         """An image on its canvas, or why it cannot be read."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from vertebra.inference.face import Face
 from vertebra.inference.results import Result
+from vertebra.inference.video import Moment
 from vertebra.preprocess.plan import Placement
 from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks import get_task
@@ -19,11 +20,12 @@ Decoded = Mapping[str, Sequence[np.ndarray]]
 
 
 class Image(NamedTuple):
-    """An image that was read: its file or else its pixels, (height, width), and its tiles."""
+    """An image that was read: its file or else its pixels, (height, width), its tiles, and of a frame which one it is."""
 
     source: Path | np.ndarray
     size: tuple[int, int]
     grid: Grid
+    moment: Moment | None = None
 
 
 class View(NamedTuple):
@@ -83,4 +85,5 @@ class Gather:
         return prediction.with_threshold(self.threshold)
 
     def _result(self, image: Image, predictions: dict[str, Any]) -> Result:
-        return Result(predictions, image.source if isinstance(image.source, Path) else None, image.size)
+        file = image.source if image.moment is None else image.moment.source
+        return Result(predictions, file if isinstance(file, Path) else None, image.size, image.moment)
