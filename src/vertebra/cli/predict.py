@@ -53,7 +53,7 @@ def predict(
     from vertebra.inference.results import list_images
     from vertebra.inference.sources import as_source
 
-    sources = [as_source(source) for source in list_images(images)]
+    sources = [as_source(image) for image in list_images(images)]
     wanted = Wanted(out, lines, coco, annotations, branch, as_json)
     wanted.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera))
@@ -69,18 +69,19 @@ def predict(
         {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads},
         {"device": device, **options},
     )
-    with Outputs(wanted, sources, predictor.face) as outputs:
-        _say(outputs.told_before())
-        left = outputs.left()
-        try:
+    outputs = Outputs(wanted, sources, predictor.face)
+    try:
+        with outputs:
+            left = outputs.left()
+            _say(outputs.told_before(left))
             with closing(predictor.stream(left)) as results:
                 for result in _with_progress(results, left):
                     outputs.write(result)
-        finally:
-            _say([f"skipped: {message}" for message in predictor.skipped])
-            if predictor.skipped:
-                _say([f"{len(predictor.skipped)} of {len(sources)} images were skipped"])
-            _say(outputs.told())
+    finally:
+        _say([f"skipped: {message}" for message in predictor.skipped])
+        if predictor.skipped:
+            _say([f"{len(predictor.skipped)} of {len(sources)} images were skipped"])
+        _say(outputs.told())
     if as_json:
         typer.echo(json.dumps(outputs.shown))
 

@@ -119,9 +119,8 @@ class Outputs:
             else:
                 self.pictures += len(write_pictures(result, self.videos.folder))
 
-    def told_before(self) -> list[str]:
-        """What an earlier job has written, in words."""
-        left = self.left()
+    def told_before(self, left: Sequence[Any]) -> list[str]:
+        """What an earlier job has written, in words, when that much is left."""
         told = []
         if len(left) < len(self.sources):
             where = " and ".join(file for file in (self.wanted.lines, self.wanted.coco) if file is not None)
@@ -144,7 +143,9 @@ class Outputs:
                 f"{len(self.lines.done)} images{f' and {frames} frames' if frames else ''} in {self.wanted.lines}"
             )
         if self.coco is not None:
-            told.append(f"{len(self.coco.part)} images in {self.wanted.coco}")
+            told.append(
+                f"{len(self.coco.part)} images in {self.coco.path if self.coco.finished else self.coco.part.path}"
+            )
         return told
 
     def __enter__(self) -> Outputs:

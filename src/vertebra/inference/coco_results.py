@@ -84,6 +84,10 @@ class CocoResults:
         branch: whose objects are written.
         ids: of images and classes.
 
+    Attributes:
+        part: the lines.
+        finished: whether the file was made.
+
     Raises:
         RunError: the file exists.
         DataError: its ``.part`` holds something else.
@@ -93,6 +97,7 @@ class CocoResults:
         check_free(path)
         self.path, self.branch, self.ids = path, branch, ids
         self.part = JsonLines(path.with_name(f"{path.name}.part"))
+        self.finished = False
 
     def write(self, result: Result) -> None:
         """Adds the objects of one image; there may be none."""
@@ -114,6 +119,7 @@ class CocoResults:
             file.write("[]\n" if between == "[" else "\n]\n")
         made.replace(self.path)
         self.part.path.unlink()
+        self.finished = True
 
     def __enter__(self) -> CocoResults:
         return self

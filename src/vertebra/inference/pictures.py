@@ -122,8 +122,8 @@ def fit(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
         (height, width, 3) uint8.
     """
     height, width = size
-    scaled = picture.resize((width, max(height, round(picture.height * width / picture.width))))
-    pixels = np.array(scaled)
+    rows = max(height, round(picture.height * width / picture.width))
+    pixels = np.array(picture.resize((width, rows), Image.Resampling.BILINEAR))
     legend = pixels[height:][:height]
     pixels = pixels[:height]
     if len(legend):

@@ -120,6 +120,7 @@ def test_dictionary_and_coco_results() -> None:
     (entry,) = found.to_coco(7, [3])
     assert entry["image_id"] == 7 and entry["category_id"] == 3
     assert entry["keypoints"] == pytest.approx([20, 20, 0.9, 60, 40, 0.8])
+    assert found.above(1).to_coco(7, [3]) == []
 
 
 def test_wrong_shapes_are_refused() -> None:

@@ -115,7 +115,9 @@ class KeypointPrediction:
             image_id: the image's id in the COCO file.
             category_ids: the COCO file's category id of each class; by default the class ids themselves.
         """
-        rows = np.concatenate([self.points, self.point_scores[..., None]], axis=-1).reshape(len(self), -1)
+        rows = np.concatenate([self.points, self.point_scores[..., None]], axis=-1).reshape(
+            len(self), 3 * len(self.spec.points)
+        )
         categories = self.labels if category_ids is None else np.asarray(category_ids)[self.labels]
         return [
             {"image_id": image_id, "category_id": category, "keypoints": row, "score": score}
