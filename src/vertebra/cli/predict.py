@@ -36,6 +36,8 @@ def predict(
     batch_size: int = typer.Option(8, min=1, help="Images, or tiles, at a time."),
     tile: int | None = typer.Option(None, help="Look at larger images in square tiles of this side, in image pixels."),
     overlap: float = typer.Option(0.2, help="Least overlap of tiles, as a part of their side."),
+    flip: bool = typer.Option(False, "--flip", help="Look at images, or tiles, mirrored too, and merge what is found."),
+    scales: str = typer.Option("1", help="Look at several scales of the canvas, such as 0.8,1,1.25, and merge."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     runtime: str | None = typer.Option(
         None, help="torch, onnx, openvino or tensorrt; by default as chosen by tune-runtime, else torch."
@@ -50,6 +52,7 @@ def predict(
     """Predict on images of any size and draw what comes out."""
     from vertebra.cli.writing import Outputs, Wanted
     from vertebra.inference.live import Camera
+    from vertebra.inference.looks import scales_of
     from vertebra.inference.results import list_images
     from vertebra.inference.sources import as_source
 
@@ -63,6 +66,8 @@ def predict(
         "skip_unreadable": not single,
         "tile": tile,
         "overlap": overlap,
+        "flip": flip,
+        "scales": scales_of(scales),
     }
     predictor = _predictor(
         source,

@@ -15,7 +15,7 @@ from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.results import Result
 from vertebra.inference.sessions import open_file
 from vertebra.inference.views import View
-from vertebra.preprocess.plan import Placement
+from vertebra.preprocess.plan import Placement, Plan
 
 
 class ExportedModel:
@@ -50,7 +50,8 @@ class ExportedModel:
     ) -> None:
         self.path = Path(path)
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
-        self.face, self.outputs, self.report, self.config = from_json(self.session.metadata, str(path))
+        face, self.outputs, self.report, self.config = from_json(self.session.metadata, str(path))
+        self.face = face._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
         if precision == "int8" and self.report.get("precision") != "int8":
             raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
@@ -69,6 +70,23 @@ class ExportedModel:
         return self.predictor(**options).predict(images)
 
 
+def _why_fixed(name: str, inputs: Mapping[str, Sequence[int | None]]) -> str:
+    """Why a file takes canvases of one size, or nothing where it takes any; see `Face`.
+
+    Args:
+        name: of the file.
+        inputs: of its session.
+    """
+    if "pixels" in inputs:
+        return f"{name} puts images onto its canvas itself; export one with --input canvas"
+    sides = inputs["images"][2:]
+    if any(isinstance(side, int) for side in sides):
+        return (
+            f"{name} was made for canvases of {'x'.join(map(str, sides))}; export one with --input canvas --canvas free"
+        )
+    return ""
+
+
 class ExportedPredictor(Pipeline):
     """Runs an exported file that takes canvases.
 
@@ -79,6 +97,11 @@ class ExportedPredictor(Pipeline):
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
         overlap: least overlap of neighbouring tiles, as a part of their side.
+        flip: look at each image, or tile, mirrored too, and put together what is found.
+        scales: of the canvas; at each the image is looked at, if the file takes canvases of any size.
+
+    Raises:
+        ConfigError: there are no such tiles or scales, or the model or the file cannot be used with them.
     """
 
     def __init__(
@@ -90,6 +113,8 @@ class ExportedPredictor(Pipeline):
         skip_unreadable: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__(
             model.face,
@@ -98,6 +123,8 @@ class ExportedPredictor(Pipeline):
             skip_unreadable=skip_unreadable,
             tile=tile,
             overlap=overlap,
+            flip=flip,
+            scales=scales,
         )
         self.model = model
 
@@ -116,10 +143,10 @@ class PixelPredictor(ExportedPredictor):
         """Decoded outputs, in the images' own pixels."""
         return self.model.run(canvases)
 
-    def _place(self, array: np.ndarray) -> tuple[Placement, np.ndarray]:
+    def _place(self, plan: Plan, array: np.ndarray) -> tuple[Placement, np.ndarray]:
         height, width = size = array.shape[:2]
         return Placement(size, size, 1.0, 1.0, 0, 0, (height, width)), np.ascontiguousarray(array)
 
     def _batches(self, views: Iterable[View]) -> Iterator[list[View]]:
-        for _, alike in groupby(views, key=lambda view: view.canvas.shape):
+        for _, alike in groupby(views, key=lambda view: view.canvases[0].shape):
             yield from super()._batches(alike)

@@ -19,12 +19,14 @@ class Face(NamedTuple):
         branches: by name, the task's name and what the labels mean.
         whole: names of the branches that say one thing of the image as a whole (its class, the points of the one object that
             fills it), which parts of the image could not tell.
+        fixed: why the model takes canvases of one size only ("the backbone is built for 224x224"); empty where it takes any.
     """
 
     plan: Plan
     channels: int
     branches: Mapping[str, tuple[str, LabelSpec]]
     whole: frozenset[str] = frozenset()
+    fixed: str = ""
 
 
 def check_tiling(face: Face) -> None:

@@ -14,12 +14,13 @@ import numpy as np
 from vertebra.errors import DataError
 from vertebra.inference.ahead import ahead
 from vertebra.inference.face import Face, check_tiling
+from vertebra.inference.looks import Together, looks_with, sights_of
 from vertebra.inference.results import Result, list_images
 from vertebra.inference.sources import check_ends, runs
 from vertebra.inference.video import VideoFrame
-from vertebra.inference.views import Gather, Image, View
+from vertebra.inference.views import Decoded, Gather, Image, View
 from vertebra.preprocess.images import apply, read_image, stack
-from vertebra.preprocess.plan import Placement
+from vertebra.preprocess.plan import Placement, Plan
 from vertebra.preprocess.tiles import Grid, Tile, check_tiles, grid
 from vertebra.tasks import get_task
 
@@ -37,9 +38,11 @@ class Pipeline(ABC):
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
         overlap: least overlap of neighbouring tiles, as a part of their side.
+        flip: look at each image, or tile, mirrored too; see `vertebra.inference.looks`.
+        scales: of the canvas; at each the image is looked at.
 
     Raises:
-        ConfigError: there are no such tiles, or the model cannot be used with tiles.
+        ConfigError: there are no such tiles or scales, or the model cannot be used with them.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Pipeline(ABC):
         skip_unreadable: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         self.face = face
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
@@ -58,6 +63,7 @@ class Pipeline(ABC):
         if tile is not None:
             check_tiles(tile, overlap)
             check_tiling(face)
+        self.looks = looks_with(face, flip, scales)
         tasks = [get_task(task).tiles for name, (task, _) in face.branches.items() if name not in face.whole]
         self._whole_too = bool(face.whole) or any(rule is not None and rule.whole_too for rule in tasks)
         self.skipped: list[str] = []
@@ -102,7 +108,7 @@ class Pipeline(ABC):
         """Predictions for images, and for frames."""
         views = self._tiles(images) if self.tile is not None else self._whole(images)
         gather = Gather(self.face, self.threshold)
-        computed = map(partial(self._compute, gather), self._batches(views))
+        computed = (finish for batch in self._batches(views) for finish in self._compute(gather, batch))
         for results in ahead(lambda finish: finish(), computed, threads=1, most=1):
             yield from results
 
@@ -148,11 +154,10 @@ class Pipeline(ABC):
         return self._view(image, array, Tile(0, 0, *image.size, image.size), True)
 
     def _view(self, image: Image, array: np.ndarray, tile: Tile, last: bool) -> View:
-        return View(image, tile, last, *self._place(tile.of(array)))
+        return View(image, tile, last, *sights_of(tile.of(array), self.face.plan, self.looks, self._place))
 
-    def _place(self, array: np.ndarray) -> tuple[Placement, np.ndarray]:
-        """Where an image lies on its canvas, and the canvas."""
-        plan = self.face.plan
+    def _place(self, plan: Plan, array: np.ndarray) -> tuple[Placement, np.ndarray]:
+        """Where an image lies on the canvas of a plan, and the canvas."""
         return plan.place(array.shape[0], array.shape[1]), apply(plan, array)
 
     def _readable(self, images: Iterable[Read | DataError]) -> Iterator[Read]:
@@ -169,19 +174,21 @@ class Pipeline(ABC):
         while batch := list(islice(rest, self.batch_size)):
             yield batch
 
-    def _compute(self, gather: Gather, views: list[View]) -> Callable[[], list[Result]]:
-        """Runs the model; what comes back makes the results of images that are seen to their end."""
-        canvases = stack([view.canvas for view in views], self.face.plan)
-        sizes = np.array([view.place.size for view in views], dtype=np.int64)
-        decoded = self.run(canvases, sizes)
+    def _compute(self, gather: Gather, views: list[View]) -> Iterator[Callable[[], list[Result]]]:
+        """Runs the model, once for each look; what comes back makes the results of images that are seen to their end."""
+        together = Together(gather, self.looks, len(views))
+        for number in range(len(self.looks)):
+            canvases = stack([view.canvases[number] for view in views], self.face.plan)
+            sizes = np.array([view.sights[number].own.size for view in views], dtype=np.int64)
+            yield partial(_finish, together, views, number, self.run(canvases, sizes))
 
-        def finish() -> list[Result]:
-            results = []
-            for index, view in enumerate(views):
-                own = {name: [field[index] for field in fields] for name, fields in decoded.items()}
-                result = gather(view, own)
-                if result is not None:
-                    results.append(result)
-            return results
 
-        return finish
+def _finish(together: Together, views: list[View], number: int, decoded: Decoded) -> list[Result]:
+    """The results of those images of a batch that are seen to their end with this look."""
+    results = []
+    for index, view in enumerate(views):
+        own = {name: [field[index] for field in fields] for name, fields in decoded.items()}
+        result = together(index, view, number, own)
+        if result is not None:
+            results.append(result)
+    return results

@@ -21,7 +21,9 @@ def face_of(model: VisionModel) -> Face:
     channels: int = model.backbone.in_channels  # type: ignore[assignment]
     branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
     whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
-    return Face(model.plan, channels, branches, whole)
+    fixed: tuple[int, int] | None = getattr(model.backbone, "fixed_size", None)
+    why_fixed = "" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}"
+    return Face(model.plan, channels, branches, whole, why_fixed)
 
 
 def _speaks_of_the_whole(branch: Branch) -> bool:
@@ -43,9 +45,12 @@ class Predictor(Pipeline):
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
         overlap: least overlap of neighbouring tiles, as a part of their side.
+        flip: look at each image, or tile, mirrored too, and put together what is found.
+        scales: of the canvas; at each the image is looked at, and what is found is put together.
 
     Raises:
-        ConfigError: there is no such device or precision, or the device does not compute in it.
+        ConfigError: there is no such device or precision, or the device does not compute in it; there are no such tiles or
+            scales, or the model cannot be used with them.
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class Predictor(Pipeline):
         threads: int | None = None,
         tile: int | None = None,
         overlap: float = 0.2,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__(
             face_of(model),
@@ -69,6 +76,8 @@ class Predictor(Pipeline):
             skip_unreadable=skip_unreadable,
             tile=tile,
             overlap=overlap,
+            flip=flip,
+            scales=scales,
         )
         self.device = pick_device(device)
         self.precision = precision

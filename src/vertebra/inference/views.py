@@ -12,6 +12,7 @@ from vertebra.inference.face import Face
 from vertebra.inference.results import Result
 from vertebra.inference.video import Moment
 from vertebra.preprocess.plan import Placement
+from vertebra.preprocess.sight import Sight
 from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks import get_task
 from vertebra.tasks.task import TileMerger
@@ -29,14 +30,19 @@ class Image(NamedTuple):
 
 
 class View(NamedTuple):
-    """What the model sees of an image at once: a tile, or all of it; whether it is the last; where it lies on the canvas, and
-    the canvas."""
+    """What the model sees of an image at once: a tile, or all of it; whether it is the last; for each look at it how it lies on
+    the look's canvas, and the canvas."""
 
     image: Image
     tile: Tile
     last: bool
-    place: Placement
-    canvas: np.ndarray
+    sights: tuple[Sight, ...]
+    canvases: tuple[np.ndarray, ...]
+
+    @property
+    def place(self) -> Placement:
+        """Where it lies on the plain canvas."""
+        return self.sights[0].plain
 
 
 class Gather:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -132,6 +132,12 @@ class Plan:
             resized = (max(resized[0], rows), max(resized[1], columns))
             top, left, size = -((resized[0] - rows) // 2), -((resized[1] - columns) // 2), self.size
         return Placement(self.size, (height, width), resized[0] / height, resized[1] / width, top, left, size)
+
+    def scaled(self, factor: float) -> Plan:
+        """The same on a canvas whose sides are longer or shorter by a factor, rounded to whole pixels."""
+        if factor == 1:
+            return self
+        return replace(self, size=(max(1, round(self.size[0] * factor)), max(1, round(self.size[1] * factor))))
 
     def fill_for(self, channels: int) -> tuple[int, ...]:
         """The fill of an image with this many channels; of the fill's mean where it has another number of them."""

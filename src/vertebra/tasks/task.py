@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.sight import Sight
     from vertebra.preprocess.tiles import Grid, Tile
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
@@ -34,6 +35,29 @@ class Prediction(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with class names."""
+
+
+class LookMerger(Protocol):
+    """Makes the decoded arrays of one image, or of a tile of one, out of those of several looks at it."""
+
+    def __init__(self, labels: Any, whole: bool) -> None:
+        """For one image.
+
+        Args:
+            labels: the task's label specification.
+            whole: whether the branch says one thing of the image as a whole.
+        """
+
+    def add(self, decoded: Sequence[np.ndarray], sight: Sight) -> None:
+        """What one look shows.
+
+        Args:
+            decoded: its decoded arrays, as ``Task.from_decoded`` takes them, in the pixels of its canvas.
+            sight: how the image lies on that canvas.
+        """
+
+    def finish(self) -> list[np.ndarray]:
+        """The same arrays for all looks together, in the pixels of the plain canvas."""
 
 
 class TileMerger(Protocol):
@@ -84,6 +108,7 @@ class Task:
             the same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
+        looks: how several looks at one image, mirrored or at another scale, become one.
         tiles: how predictions on tiles become one; None for a task that speaks of an image as a whole.
     """
 
@@ -97,4 +122,5 @@ class Task:
     to_image: Callable[[Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]
     data: TaskData
+    looks: type[LookMerger]
     tiles: type[TileMerger] | None = None

@@ -8,6 +8,7 @@ from vertebra.tasks.classify.agreement import agreement
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.looks import ClassifyLooks
 from vertebra.tasks.classify.predictions import from_decoded
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.task import Task
@@ -39,4 +40,5 @@ CLASSIFY = Task(
     to_image=_to_image,
     metric=_metric,
     data=ClassifyData(),
+    looks=ClassifyLooks,
 )

@@ -8,6 +8,7 @@ from vertebra.tasks.detect.agreement import agreement
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.looks import DetectLooks
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.tiles import DetectTiles
 from vertebra.tasks.detect.types import DetectPrediction
@@ -40,5 +41,6 @@ DETECT = Task(
     to_image=_to_image,
     metric=_metric,
     data=DetectData(),
+    looks=DetectLooks,
     tiles=DetectTiles,
 )

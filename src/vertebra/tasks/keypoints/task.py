@@ -8,6 +8,7 @@ from vertebra.tasks.keypoints.agreement import agreement
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
+from vertebra.tasks.keypoints.looks import KeypointLooks
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.tiles import KeypointTiles
 from vertebra.tasks.keypoints.types import KeypointPrediction
@@ -40,5 +41,6 @@ KEYPOINTS = Task(
     to_image=_to_image,
     metric=_metric,
     data=KeypointData(),
+    looks=KeypointLooks,
     tiles=KeypointTiles,
 )

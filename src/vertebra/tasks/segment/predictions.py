@@ -42,16 +42,16 @@ def from_decoded(
     if keep_probabilities:
         resized = image_probabilities(decoded, placement)
         return SegmentPrediction(decide(resized, spec, threshold), spec, resized, image)
-    valid = _valid(decoded, placement)
+    valid = valid_maps(decoded, placement)
     if spec.exclusive:
         return SegmentPrediction(_winners(valid, placement.original).astype(id_type(spec)), spec, None, image)
-    layers = np.stack([_resize(layer, placement.original) >= threshold for layer in valid])
+    layers = np.stack([resize_map(layer, placement.original) >= threshold for layer in valid])
     return SegmentPrediction(layers, spec, None, image)
 
 
 def image_probabilities(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
     """The probabilities of one image's pixels, (K, H, W) float32 of its own size, as a new array; see `from_decoded`."""
-    return np.stack([_resize(layer, placement.original) for layer in _valid(decoded, placement)])
+    return np.stack([resize_map(layer, placement.original) for layer in valid_maps(decoded, placement)])
 
 
 def decide(probabilities: np.ndarray, spec: SegmentLabels, threshold: float = 0.5) -> np.ndarray:
@@ -67,7 +67,7 @@ def id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:
     return np.uint8 if spec.class_count <= 256 else np.uint16
 
 
-def _valid(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
+def valid_maps(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
     """The probabilities (K, h, w) of the canvas' valid pixels."""
     if placement.resized != placement.size:
         raise ConfigError(
@@ -80,7 +80,7 @@ def _valid(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
     return np.asarray(probabilities, dtype=np.float32)[:, top : top + height, left : left + width]
 
 
-def _resize(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_map(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A map (h, w) float32, bilinearly resized to ``size`` (height, width), antialiased where it shrinks."""
     if layer.shape == size:
         return layer
@@ -99,7 +99,7 @@ def _winners(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     best = np.full(size, -np.inf, dtype=np.float32)
     winners = np.zeros(size, dtype=np.int64)
     for class_id in np.flatnonzero(probabilities.max(axis=(1, 2)) >= 0.999 * floor):
-        layer = _resize(probabilities[class_id], size)
+        layer = resize_map(probabilities[class_id], size)
         better = layer > best
         winners[better] = class_id
         np.maximum(best, layer, out=best)

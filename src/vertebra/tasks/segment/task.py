@@ -8,6 +8,7 @@ from vertebra.tasks.segment.agreement import agreement
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.looks import SegmentLooks
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.tiles import SegmentTiles
 from vertebra.tasks.segment.types import SegmentPrediction
@@ -40,5 +41,6 @@ SEGMENT = Task(
     to_image=_to_image,
     metric=_metric,
     data=SegmentData(),
+    looks=SegmentLooks,
     tiles=SegmentTiles,
 )

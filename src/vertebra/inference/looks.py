@@ -1,0 +1,153 @@
+"""Several looks at what a model sees at once, mirrored or at other scales, and what they say together; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from vertebra.errors import ConfigError
+from vertebra.inference.face import Face
+from vertebra.inference.results import Result
+from vertebra.inference.views import Decoded, Gather, View
+from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.sight import Sight
+from vertebra.tasks import get_task
+from vertebra.tasks.task import LookMerger
+
+MOST = 4  # times the canvas: what is meant as percent or as pixels is far above
+
+
+class Look(NamedTuple):
+    """One way of looking at an image or a tile: mirrored left to right or not, on a canvas larger or smaller than the plain one."""
+
+    flip: bool
+    scale: float
+
+
+PLAIN = Look(False, 1.0)
+
+
+def looks(flip: bool, scales: Sequence[float]) -> tuple[Look, ...]:
+    """The looks at each view: at each scale, and with ``flip`` mirrored too. The plain one comes first, if it is among them.
+
+    Raises:
+        ConfigError: there are no such scales.
+    """
+    given = list(scales) if isinstance(scales, Iterable) else []
+    for scale in given:
+        number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
+        if not number or not 0 < scale <= MOST:
+            raise ConfigError(
+                f"'scales' must be numbers above 0 and at most {MOST}, such as 0.8, 1 and 1.25, got {scale!r}"
+            )
+    if not given:
+        raise ConfigError("'scales' must be a list of one number or more: 1 is the canvas as it is")
+    if len(set(given)) < len(given):
+        raise ConfigError(f"'scales' has one twice: {', '.join(f'{scale:g}' for scale in given)}")
+    return tuple(
+        Look(mirrored, float(scale))
+        for scale in sorted(given, key=lambda scale: scale != 1)
+        for mirrored in ((False, True) if flip else (False,))
+    )
+
+
+def scales_of(text: str) -> tuple[float, ...]:
+    """The scales that a command line names, such as ``0.8,1,1.25``.
+
+    Raises:
+        ConfigError: these are no numbers.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"'scales' must be numbers with commas between, such as 0.8,1,1.25, got '{text}'") from None
+
+
+def looks_with(face: Face, flip: bool, scales: Sequence[float]) -> tuple[Look, ...]:
+    """The looks at each view, with a model that can take them; see `looks`.
+
+    Raises:
+        ConfigError: there are no such scales, or the model takes one size of canvas.
+    """
+    found = looks(flip, scales)
+    if face.fixed and any(look.scale != 1 for look in found):
+        raise ConfigError(
+            f"'scales' needs a model that takes canvases of any size, but {face.fixed}. Leave out 'scales'; "
+            "'flip' works with every model"
+        )
+    return found
+
+
+def sights_of(
+    array: np.ndarray,
+    plan: Plan,
+    chosen: Sequence[Look],
+    place: Callable[[Plan, np.ndarray], tuple[Placement, np.ndarray]],
+) -> tuple[tuple[Sight, ...], tuple[np.ndarray, ...]]:
+    """How an image lies on the canvas of each look, and the canvases. It is resized once for each scale.
+
+    Args:
+        array: (H, W, C) uint8.
+        plan: of the plain canvas.
+        chosen: the looks, those of one scale after the other.
+        place: where an image lies on the canvas of a plan, and the canvas.
+    """
+    placed = {scale: place(plan.scaled(scale), array) for scale in dict.fromkeys(look.scale for look in chosen)}
+    plain = placed[1.0][0] if 1.0 in placed else plan.place(array.shape[0], array.shape[1])
+    sights, canvases = [], []
+    for look in chosen:
+        own, canvas = placed[look.scale]
+        sights.append(Sight(plain, own, look.flip))
+        canvases.append(mirror(canvas, own.size[1]) if look.flip else canvas)
+    return tuple(sights), tuple(canvases)
+
+
+def mirror(canvas: np.ndarray, width: int) -> np.ndarray:
+    """A canvas (height, width, C) whose first ``width`` columns are mirrored left to right; what is beside them stays."""
+    if width == canvas.shape[1]:
+        turned: np.ndarray = canvas[:, ::-1]
+        return turned
+    mirrored: np.ndarray = canvas.copy()
+    mirrored[:, :width] = canvas[:, :width][:, ::-1]
+    return mirrored
+
+
+class Together:
+    """Makes one answer out of the looks at each view of a batch, and hands it on.
+
+    Args:
+        gather: takes each view's answer.
+        chosen: the looks. If there is none but the plain one, its answers are handed on as they are.
+        count: views in the batch.
+    """
+
+    def __init__(self, gather: Gather, chosen: Sequence[Look], count: int) -> None:
+        self.gather, self.chosen = gather, chosen
+        self._mergers: list[dict[str, LookMerger]] = [{} for _ in range(count)]
+
+    def __call__(self, row: int, view: View, number: int, decoded: Decoded) -> Result | None:
+        """The result of the image, if this was the last look at its last view.
+
+        Args:
+            row: of the view in the batch.
+            view: what is looked at.
+            number: of the look; looks come in their order.
+            decoded: its decoded arrays by branch.
+        """
+        if tuple(self.chosen) == (PLAIN,):
+            return self.gather(view, decoded)
+        mergers = self._mergers[row] or {name: self._merger(name) for name in decoded}
+        self._mergers[row] = mergers
+        for name, fields in decoded.items():
+            mergers[name].add(fields, view.sights[number])
+        if number + 1 < len(self.chosen):
+            return None
+        merged: Mapping[str, Sequence[np.ndarray]] = {name: merger.finish() for name, merger in mergers.items()}
+        self._mergers[row] = {}
+        return self.gather(view, merged)
+
+    def _merger(self, name: str) -> LookMerger:
+        task, labels = self.gather.face.branches[name]
+        return get_task(task).looks(labels, name in self.gather.face.whole)
