@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import vertebra
-from vertebra.errors import TRAINING_PACKAGES, ExportError, RunError, WeightsError
+from vertebra.errors import TRAINING_PACKAGES, ConfigError, ExportError, RunError, WeightsError
 from vertebra.export import model as export
 from vertebra.export import program
 from vertebra.export.model import export_model
@@ -68,6 +68,38 @@ def test_tiles(model: VisionModel, exported: Path, images: Path) -> None:
         assert len(result["limbs"]) == 1, "the points of one object that fills the image are sought in the whole image"
         assert np.mean(result["regions"].mask != expected["regions"].mask) < 0.01
         assert len(result["boxes"]) == pytest.approx(len(expected["boxes"]), abs=2)
+
+
+@pytest.mark.parametrize("looks", [{"flip": True, "scales": (1, 0.75, 1.25)}, {"scales": (1.5,), "tile": 48}])
+def test_looks(model: VisionModel, exported: Path, images: Path, looks: dict[str, Any]) -> None:
+    file = ExportedModel(exported)
+    plain = file.predict(images, threshold=0.0)
+    for ours, expected, other in zip(
+        file.predict(images, threshold=0.0, **looks),
+        model.predict(images, threshold=0.0, device="cpu", **looks),
+        plain,
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours["animal"].probabilities, expected["animal"].probabilities, atol=1e-4)
+        assert np.abs(ours["animal"].probabilities - other["animal"].probabilities).max() > 1e-4
+        np.testing.assert_allclose(ours["limbs"].points, expected["limbs"].points, atol=1e-2)
+        assert np.mean(ours["regions"].mask != expected["regions"].mask) < 0.01
+        assert len(ours["boxes"]) == pytest.approx(len(expected["boxes"]), abs=2)
+
+
+def test_a_file_of_one_canvas_flips_only(images: Path, tmp_path: Path) -> None:
+    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(64, 64)).eval()
+    (expected,) = model.predict(images / "a.png", flip=True, device="cpu")
+    for name, options, why in (
+        ("fixed.onnx", {"input": "canvas", "canvas": "fixed"}, "fixed.onnx was made for canvases of 64x64"),
+        ("pixels.onnx", {"input": "pixels"}, "pixels.onnx puts images onto its canvas itself"),
+    ):
+        export_model(model, tmp_path / name, **options)  # type: ignore[arg-type]
+        file = ExportedModel(tmp_path / name)
+        with pytest.raises(ConfigError, match=f"'scales' needs a model that takes canvases of any size, but {why}"):
+            file.predict(images, scales=(1, 1.25))
+        (ours,) = file.predict(images / "a.png", flip=True)
+        np.testing.assert_allclose(ours["classify"].probabilities, expected["classify"].probabilities, atol=5e-3)
 
 
 def test_the_same_predictions(model: VisionModel, exported: Path, images: Path) -> None:

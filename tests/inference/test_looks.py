@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from vertebra.inference.predictor import Predictor, face_of
 from vertebra.inference.results import Result
 from vertebra.preprocess.plan import Plan
 from vertebra.preprocess.sight import Sight
+from vertebra.tasks import get_task
 
 RECTANGLES = [(10, 12, 40, 30, 0), (44, 5, 58, 25, 1), (3, 60, 33, 94, 1), (36, 50, 56, 70, 0)]
 TALL = paint((100, 60), RECTANGLES)  # fill at the right of a square canvas
@@ -30,20 +30,21 @@ LARGE = paint((151, 187), ACROSS)
 
 def assert_alike(ours: Result, plain: Result, pixels: float) -> None:
     """The same classes, objects and points to within some pixels, and masks but for the rims of what is painted."""
-    np.testing.assert_allclose(ours["bright"].probabilities, plain["bright"].probabilities, atol=0.01 * pixels)
+    np.testing.assert_allclose(ours["bright"].probabilities, plain["bright"].probabilities, atol=0.02 * pixels + 1e-6)
     for name in ("boxes", "corners"):
         assert ours[name].labels.tolist() == plain[name].labels.tolist()
         np.testing.assert_allclose(ours[name].boxes, plain[name].boxes, atol=pixels + 1e-3)
         np.testing.assert_allclose(ours[name].scores, plain[name].scores, atol=1e-6)
     np.testing.assert_allclose(ours["corners"].points, plain["corners"].points, atol=pixels + 1e-3)
     np.testing.assert_allclose(ours["corners"].point_scores, plain["corners"].point_scores, atol=1e-6)
+    rims = np.zeros(plain.size, dtype=bool)  # painted colours blend there when they are resized, and are not known
+    if pixels:
+        for left, top, right, bottom in plain["boxes"].boxes.astype(int):
+            rims[max(top - 3, 0) : bottom + 3, max(left - 3, 0) : right + 3] = True
+        for left, top, right, bottom in plain["boxes"].boxes.astype(int):
+            rims[top + 3 : bottom - 3, left + 3 : right - 3] = False
     for name in ("paint", "layers"):
-        differing = ours[name].mask != plain[name].mask
-        assert differing.mean() <= 0.02 * pixels
-    inner = np.zeros(plain["paint"].mask.shape, dtype=bool)
-    for left, top, right, bottom in plain["boxes"].boxes.astype(int):
-        inner[top + 3 : bottom - 3, left + 3 : right - 3] = True
-    np.testing.assert_array_equal(ours["paint"].mask[inner], plain["paint"].mask[inner])
+        assert not ((ours[name].mask != plain[name].mask) & ~rims).any()
 
 
 @pytest.mark.parametrize("image", [TALL, WIDE], ids=["tall", "wide"])
@@ -98,8 +99,7 @@ def test_without_looks_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("nothing is to be merged")
 
     for name in ("classify", "detect", "keypoints", "segment"):
-        (merger,) = [vertebra.tasks.get_task(name).looks]
-        monkeypatch.setattr(merger, "__init__", refuse)
+        monkeypatch.setattr(get_task(name).looks, "__init__", refuse)
     images = [np.ascontiguousarray(TALL), np.ascontiguousarray(TALL[:, ::-1])]
     model = Noted((100, 60))
     assert model.looks == (Look(False, 1.0),)
@@ -107,7 +107,6 @@ def test_without_looks_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(calls[0], np.stack(images))
     with pytest.raises(AssertionError):
         Noted((100, 60), flip=True).predict(images)
-    assert threading.active_count() < 10
 
 
 def test_each_look_is_a_run_of_its_own_size() -> None:
@@ -122,9 +121,8 @@ def test_each_look_is_a_run_of_its_own_size() -> None:
 
     image = paint((100, 60), [(2, 2, 25, 98, 0)])
     Noted((101, 100), flip=True, scales=(0.8, 1)).predict(image)
-    assert shapes == [(1, 101, 100, 101, 61)] * 2 + [(1, 81, 80, 80, 48)] * 2 or shapes[0][1:3] == (101, 100)
     assert mirrored == [True, False, True, False]
-    assert [shape[1:3] for shape in shapes] == [(101, 100)] * 2 + [(81, 80)] * 2
+    assert shapes == [(1, 101, 100, 101, 61)] * 2 + [(1, 81, 80, 81, 49)] * 2
 
 
 def test_which_looks() -> None:
@@ -238,10 +236,10 @@ def test_a_model_of_five_branches(model: vertebra.VisionModel, picture: Path) ->
 
 
 def test_a_backbone_of_one_size_flips_only(picture: Path) -> None:
-    model = vertebra.create_model("test_vit", decoder="linear", classes=["a", "b"]).eval()
-    height, width = model.backbone.fixed_size or (0, 0)  # type: ignore[misc]
-    assert f"{height}x{width}" in face_of(model).fixed and height > 0
-    with pytest.raises(ConfigError, match=rf"'scales' needs .* built for {height}x{width}.* 'flip' works"):
+    model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(64, 64)).eval()
+    assert face_of(model).fixed == ""
+    model.backbone.fixed_size = (64, 64)  # type: ignore[assignment]  # as of a transformer that is built for one size
+    with pytest.raises(ConfigError, match=r"'scales' needs .* its backbone is built for 64x64.* 'flip' works"):
         Predictor(model, scales=(1, 1.25))
     (plain,) = model.predict(picture, device="cpu")
     (turned,) = model.predict(np.asarray(Image.open(picture))[:, ::-1], device="cpu")

@@ -111,3 +111,11 @@ def test_no_torch_is_loaded() -> None:
     code = "import sys, vertebra.preprocess.images; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_scaled_plan_has_another_canvas_and_nothing_else(mode: str) -> None:
+    plan = Plan((64, 101), mode, fill=(1, 2, 3), crop=0.9 if mode == "centre_crop" else 1.0)
+    assert plan.scaled(1) is plan
+    assert plan.scaled(0.8).to_dict() == {**plan.to_dict(), "size": [51, 81]}
+    assert Plan((2, 3)).scaled(0.1).size == (1, 1)
