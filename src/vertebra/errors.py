@@ -16,10 +16,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class VertebraError(Exception):
-    """Base of all errors that a user can put right."""
+    """Base of all errors that a user can put right. They keep their message on the way from one process to another."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As of `pickle`: the message is kept, so it is not made once more."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[VertebraError], args: tuple[Any, ...], values: dict[str, Any]) -> VertebraError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(values)
+    return error
 
 
 class ConfigError(VertebraError, ValueError):

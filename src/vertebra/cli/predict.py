@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from vertebra.inference.opening import Opening
     from vertebra.inference.pipeline import Pipeline
+    from vertebra.inference.ray_engine import RayPredictor
     from vertebra.inference.results import Result
 
 
@@ -48,6 +50,11 @@ def predict(
     compile: bool = typer.Option(False, "--compile", help="Compile the model first, which takes half a minute."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all cores."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
+    engine: str = typer.Option("local", help="local, or ray: the workers of a Ray cluster share the images."),
+    address: str | None = typer.Option(
+        None, help="Of the Ray cluster: auto, host:port, ray://host:port; by default RAY_ADDRESS, else local."
+    ),
+    workers: int | None = typer.Option(None, min=1, help="Workers on the Ray cluster; by default as many as fit."),
 ) -> None:
     """Predict on images of any size and draw what comes out."""
     from vertebra.cli.writing import Outputs, Wanted
@@ -73,6 +80,7 @@ def predict(
         source,
         {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads},
         {"device": device, **options},
+        {"engine": engine, "address": address, "workers": workers},
     )
     outputs = Outputs(wanted, sources, predictor.face)
     try:
@@ -96,25 +104,45 @@ def _say(messages: Iterable[str]) -> None:
         print(message, file=sys.stderr)
 
 
-def _predictor(source: str, way: dict[str, Any], options: dict[str, Any]) -> Pipeline:
+def _predictor(
+    source: str, way: dict[str, Any], options: dict[str, Any], where: dict[str, Any]
+) -> Pipeline | RayPredictor:
     """What runs a model, or an exported file, for which torch is not loaded.
 
     Args:
         way: what the user asked for: runtime, precision, compile, threads.
         options: the device, and those of any predictor.
+        where: the engine, and of a Ray cluster the address and workers.
     """
+    from vertebra.errors import ConfigError, UnknownName
+
+    engine = where.pop("engine")
+    if engine not in ("local", "ray"):
+        raise UnknownName("engine", engine, ("local", "ray"))
+    if engine == "local" and any(value is not None for value in where.values()):
+        raise ConfigError("--address and --workers are for a Ray cluster; add --engine ray, or leave them out")
+    opened = _opening(source, way, options.pop("device"))
+    if engine == "local":
+        return opened.predictor(**options)
+    from vertebra.inference.ray_engine import RayPredictor
+
+    return RayPredictor(opened, **where, **options)
+
+
+def _opening(source: str, way: dict[str, Any], device: str | None) -> Opening:
+    """The file that is run, and how it is opened."""
     from vertebra.inference.sessions import is_exported
 
     if is_exported(source):
         from vertebra.errors import ConfigError
-        from vertebra.inference.exported import ExportedModel
+        from vertebra.inference.opening import Opening
 
-        if way.pop("compile"):
+        if way["compile"]:
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")
-        return ExportedModel(source, device=options.pop("device"), **way).predictor(**options)
-    from vertebra.export.prepared import choose_way, open_in
+        return Opening(Path(source), **way, device=device)
+    from vertebra.export.prepared import choose_way, opening
 
-    return open_in(source, choose_way(source, **way), **options)
+    return opening(source, choose_way(source, **way), device=device)
 
 
 def _with_progress(results: Iterable[Result], sources: Iterable[Any]) -> Iterable[Result]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vertebra.errors import ConfigError, RunError
 from vertebra.export.images import calibration_images
 from vertebra.export.model import export_model
 from vertebra.inference.exported import ExportedModel
-from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.predictor import Predictor
+from vertebra.inference.opening import Opening
 from vertebra.inference.ways import Way, choice_path, identity, read_choice
 from vertebra.training.run import say
 from vertebra.weights.model_file import load, model_path
@@ -38,32 +36,27 @@ def choose_way(
     return Way(chosen, precision or "fp32", compile, threads)
 
 
-def open_in(source: str | Path, way: Way, *, device: str | None = None, **options: Any) -> Pipeline:
-    """A predictor that runs a model in a way.
+def opening(source: str | Path, way: Way, *, device: str | None = None) -> Opening:
+    """The file that runs a model in a way, made where it is not there yet, and how it is opened.
 
     Args:
         source: a run folder or a model file.
         way: what runs it.
         device: "cpu", "cuda" …; by default the best there is.
-        options: of any predictor.
 
     Raises:
-        ConfigError: the runtime is not installed, or the device does not fit it.
         ExportError: the model cannot be exported for it.
     """
-    if way.runtime != "torch":
-        return open_file_in(source, way, device=device).predictor(**options)
-    precision: Any = way.precision
-    return Predictor(
-        load(source), device=device, precision=precision, compile=way.compile, threads=way.threads, **options
-    )
+    if way.runtime == "torch":
+        return Opening(model_path(source), None, way.precision, way.compile, way.threads, device)
+    path = exported_file(source, way.file_precision)
+    hint = way.precision if way.runtime == "openvino" else None
+    return Opening(path, way.runtime, hint, threads=way.threads, device=device)
 
 
 def open_file_in(source: str | Path, way: Way, *, device: str | None = None) -> ExportedModel:
     """The exported file of a model, opened in a way that is not torch's."""
-    path = exported_file(source, way.file_precision)
-    hint = way.precision if way.runtime == "openvino" else None
-    return ExportedModel(path, runtime=way.runtime, threads=way.threads, precision=hint, device=device)
+    return opening(source, way, device=device).exported()
 
 
 def exported_file(source: str | Path, precision: str) -> Path:
