@@ -1,0 +1,49 @@
+"""Which file holds a model, and how it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vertebra
+from vertebra.inference.opening import Opening
+from vertebra.inference.predictor import face_of
+
+
+def test_the_weights_of_an_openvino_file_lie_beside_it(tmp_path: Path) -> None:
+    for name in ("a.xml", "a.bin", "b.onnx", "b.bin", "c.xml"):
+        (tmp_path / name).touch()
+    assert [path.name for path in Opening(tmp_path / "a.xml").files] == ["a.xml", "a.bin"]
+    assert [path.name for path in Opening(tmp_path / "b.onnx").files] == ["b.onnx"]
+    assert [path.name for path in Opening(tmp_path / "c.xml").files] == ["c.xml"]
+
+
+@pytest.mark.parametrize(
+    ("opening", "wanted"),
+    [
+        (Opening(Path("model.safetensors")), None),
+        (Opening(Path("model.safetensors"), device="cpu"), False),
+        (Opening(Path("model.safetensors"), device="cuda"), True),
+        (Opening(Path("model.onnx")), False),
+        (Opening(Path("model.onnx"), device="cuda"), True),
+        (Opening(Path("model.onnx"), runtime="tensorrt"), True),
+    ],
+)
+def test_what_needs_a_gpu(opening: Opening, wanted: bool | None) -> None:
+    assert opening.gpu is wanted
+
+
+def test_a_model_and_its_file_are_opened_alike(tmp_path: Path) -> None:
+    model = vertebra.create_model(backbone="test_resnet", decoder="linear", classes=["x", "y"], image_size=64)
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    (wanted,) = model.predict(image)
+    file = vertebra.save(model, tmp_path / "model.safetensors")
+    exported = tmp_path / "model.onnx"
+    vertebra.export_model(model, exported)
+    for path in (file, exported):
+        opening = Opening(path, device="cpu")
+        assert opening.face.branches == face_of(model).branches
+        (found,) = opening.predictor(batch_size=2).predict(image)
+        np.testing.assert_allclose(found["classify"].probabilities, wanted["classify"].probabilities, atol=1e-4)

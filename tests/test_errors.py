@@ -1,0 +1,22 @@
+"""Errors keep their message, and what they know, on the way from one process to another."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from vertebra.errors import DataError, JointError, UnknownName, VertebraError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError("a.jpg: not an image"),
+        UnknownName("neck", "fpm", ["fpn", "bifpn"]),
+        JointError("a level at stride 4", "Add a neck.").between("decoder 'x'", "backbone 'y'", "stride 16"),
+    ],
+)
+def test_errors_travel(error: VertebraError) -> None:
+    there = pickle.loads(pickle.dumps(error))
+    assert type(there) is type(error) and str(there) == str(error) and vars(there) == vars(error)
