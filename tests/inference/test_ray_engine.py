@@ -176,10 +176,19 @@ def test_the_command_goes_on_where_it_stopped(
         assert ours["kind"]["probabilities"] == pytest.approx(theirs["kind"]["probabilities"], abs=1e-5)
         assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
 
-    real.write_bytes(real.read_bytes()[:5000])
-    code, out, err = predict("--json", "--engine", "ray", "--workers", "1")
-    assert code == 2 and not out
-    assert err.startswith(f"vertebra: {real}: cut off or no safetensors file") and err.count("\n") == 1
+
+def test_what_a_worker_says_is_said_plainly(
+    cluster: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "model.onnx"
+    damaged.write_bytes(b"no graph")
+    command = ["vertebra", "predict", damaged, photos, "--json", "--engine", "ray", "--workers", 1]
+    monkeypatch.setattr("sys.argv", list(map(str, command)))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and not printed.out
+    assert printed.err.startswith(f"vertebra: {damaged}: ONNX Runtime cannot open it") and printed.err.count("\n") == 1
 
 
 # --- without one --------------------------------------------------------------------------------------------------------
@@ -211,6 +220,23 @@ def test_what_no_machine_has() -> None:
         share([{"CPU": 2.0}], workers=None, threads=None, gpu=True)
     with pytest.raises(ConfigError, match="needs 1 CPU"):
         share([], workers=None, threads=None, gpu=None)
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        (["--engine", "spark"], "unknown engine 'spark'"),
+        (["--workers", "2"], "--address and --workers are for a Ray cluster; add --engine ray"),
+        (["--address", "auto"], "--address and --workers are for a Ray cluster; add --engine ray"),
+    ],
+)
+def test_options_that_do_not_fit(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: list[str], wanted: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["vertebra", "predict", "model.onnx", str(photos), "--json", *more])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2 and wanted in capsys.readouterr().err
 
 
 @pytest.fixture

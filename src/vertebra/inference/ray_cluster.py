@@ -50,8 +50,10 @@ def share(
 
     most = max(cpus, default=0)
     sizes = range(1, (most if workers is not None else min(most, FEW)) + 1)
-    used = {size: size * min(fit(size), workers or fit(size)) for size in sizes}
-    size = threads or max(sizes, key=lambda size: (used[size], size), default=1)
+    wished = workers or each * sum(gpus)  # as many of these as can be, and then as many CPUs in use
+    size = threads or max(
+        sizes, key=lambda size: (min(fit(size), wished), size * min(fit(size), wished or fit(size)), size), default=1
+    )
     if not fit(size):
         raise ConfigError(f"a worker needs {size} CPUs, but no machine of the Ray cluster has as many to give: {cpus}")
     return Share(workers or fit(size), size, each)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,7 +169,7 @@ class _Worker:
             os.chdir(self._job.folder)
         except OSError:
             raise DataError(
-                f"a worker on machine {os.uname().nodename} has no folder {self._job.folder}, from which the names of images "
+                f"a worker on machine {platform.node()} has no folder {self._job.folder}, from which the names of images "
                 "start; images must lie at the same place on each machine"
             ) from None
 
