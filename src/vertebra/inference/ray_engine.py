@@ -11,7 +11,7 @@ import logging
 import os
 import pickle
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,7 +63,7 @@ class RayPredictor:
         """What must be known of the model to use it; its file is read for it."""
         return self.opening.face
 
-    def stream(self, images: Iterable[Any]) -> Iterator[Result]:
+    def stream(self, images: Iterable[Any]) -> Generator[Result, None, None]:
         """Predictions one after the other, in the order of the images, a bounded number of them in memory.
 
         Args:
