@@ -13,6 +13,7 @@ from vertebra.features import Features, FeatureSpec, Frame, Level, Regions
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.limits import check_limits
 from vertebra.layers.resample import Fit, fit_to
+from vertebra.layers.softmax import channel_softmax
 from vertebra.losses.segment_sum import DEFAULT_LOSS, SegmentLoss
 from vertebra.losses.term import Term
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -104,7 +105,7 @@ class SegmentDecoder(Decoder):
     def decode(self, outputs: SegmentOutputs, frame: Frame) -> SegmentDecoded:
         """Probabilities at the canvas' own size: softmax for exclusive classes, sigmoid for others."""
         logits = fit_to(outputs.logits, frame.canvas, self.stride, self.fit)
-        return SegmentDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())
+        return SegmentDecoded(channel_softmax(logits) if self.labels.exclusive else logits.sigmoid())
 
 
 class AuxiliaryHead(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -90,7 +91,7 @@ class SemanticFPN(SegmentDecoder):
             levels = self._pyramid(levels)
         size = (levels[0].shape[-2], levels[0].shape[-1])
         up = [path(level, size) for path, level in zip(self.paths, levels, strict=True)][::-1]
-        return torch.stack(up).sum(dim=0) if self.merge == "add" else torch.cat(up, dim=1)
+        return reduce(torch.add, up) if self.merge == "add" else torch.cat(up, dim=1)
 
     def _pyramid(self, levels: list[Tensor]) -> list[Tensor]:
         """The levels at one width, each with the meaning of those below."""

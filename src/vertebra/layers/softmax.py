@@ -1,0 +1,16 @@
+"""Softmax over the channels of maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def channel_softmax(logits: Tensor) -> Tensor:
+    """Probabilities (N, K, h, w) of logits (N, K, h, w).
+
+    PyTorch's softmax first copies maps that lie channels last, and then strides over them: it takes four times as long as one
+    over the last dimension, which is what channels are there. A graph that is exported or compiled keeps the plain operator.
+    """
+    last = not torch.compiler.is_compiling() and logits.is_contiguous(memory_format=torch.channels_last)
+    return logits.movedim(1, -1).softmax(dim=-1).movedim(-1, 1) if last else logits.softmax(dim=1)
