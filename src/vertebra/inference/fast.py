@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from vertebra.inference.folding import fold_batch_norm
+from vertebra.inference.packing import pack_convolutions
+from vertebra.inference.precision import Precision, computing, lower
 from vertebra.model import VisionModel
 
 PLAIN = (bool, int, float, str, tuple, list, type(None))
@@ -33,6 +35,29 @@ def fast_copy(model: VisionModel, device: torch.device | str = "cpu") -> VisionM
     images, sizes = example(fast, torch.device(device))
     fold_batch_norm(fast, lambda: fast(images, sizes))
     _channels_last(fast)
+    return fast
+
+
+def running_copy(
+    model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True
+) -> VisionModel:
+    """A `fast_copy` that is there to be run and for nothing else: in a precision, and on a CPU with packed convolutions.
+
+    Args:
+        model: any model; it is not changed.
+        device: where the copy is to run.
+        precision: of its weights; run it in `vertebra.inference.precision.computing`.
+        pack: whether convolutions are packed on a CPU; not for what is to be compiled.
+
+    Raises:
+        ConfigError: there is no such precision, or the device does not compute in it.
+    """
+    fast = fast_copy(model, device)
+    lower(fast, precision, device)
+    if pack and device.type == "cpu":
+        images, sizes = example(fast, device)
+        with computing(precision, device):
+            pack_convolutions(fast, lambda: fast(images, sizes))
     return fast
 
 

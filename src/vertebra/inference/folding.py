@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as tree
 
+from vertebra.inference.watching import Watch
 from vertebra.layers.norm import PooledBatchNorm
 
-CONVOLUTIONS = (torch.conv2d, torch.conv_transpose2d)
-ASKED = {"__get__", "__len__", "dim", "is_contiguous", "is_floating_point", "numel", "size", "stride"}
-"""Calls that read no value of a tensor; ``__get__`` is its shape or device."""
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, PooledBatchNorm, BatchNormAct2d)
 
 
@@ -35,7 +30,7 @@ def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
     Returns:
         How many norms were folded.
     """
-    with torch.no_grad(), _Watch(model) as watch:
+    with torch.no_grad(), NormWatch(model) as watch:
         pairs = watch.pairs(run())
     places = {child: (parent, name) for parent in model.modules() for name, child in parent.named_children()}
     for conv, norm in pairs:
@@ -57,58 +52,17 @@ def _merge(conv: Any, norm: Any) -> None:
     )
 
 
-class _Watch(TorchFunctionMode):
-    """Notes where the results of convolutions go while a model runs.
-
-    Convolutions and norms are told by their tensors: one whose weight is made anew at each call (weight standardisation) is
-    not taken for its module.
-    """
+class NormWatch(Watch):
+    """Notes which norms read the results of convolutions. Norms are told by their tensors."""
 
     def __init__(self, root: nn.Module) -> None:
-        super().__init__()
-        self.convolutions: dict[int, nn.Module] = {}
-        self.norms: dict[int, nn.Module] = {}
-        for module in root.modules():
-            if type(module) in NORMS and module.running_mean is not None:  # type: ignore[union-attr]
-                self.norms[id(module.running_mean)] = module
-            elif isinstance(module, nn.Conv2d) or (isinstance(module, nn.ConvTranspose2d) and module.groups == 1):
-                self.convolutions[id(module.weight)] = module
-        self.results: dict[int, tuple[Tensor, nn.Module]] = {}
-        self.calls: dict[nn.Module, int] = defaultdict(int)
-        self.readers: dict[nn.Module, list[nn.Module | None]] = defaultdict(list)
-        self.norm_calls: dict[nn.Module, int] = defaultdict(int)
+        super().__init__(root)
+        self.norms = {
+            id(module.running_mean): module
+            for module in root.modules()
+            if type(module) in NORMS and module.running_mean is not None
+        }
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in ASKED:
-            return result
-        norm = self.norms.get(id(args[1])) if func is nn.functional.batch_norm else None
-        if norm is not None:
-            self.norm_calls[norm] += 1
-        for value in tree.tree_leaves((args, kwargs)):
-            found = self.results.get(id(value)) if isinstance(value, Tensor) else None
-            if found is not None:
-                self.readers[found[1]].append(norm if value is args[0] else None)
-        module = self.convolutions.get(id(args[1])) if func in CONVOLUTIONS else None
-        if module is not None:
-            self.calls[module] += 1
-            self.results[id(result)] = (result, module)  # kept, so that no other tensor gets its id
-        return result
-
-    def pairs(self, outputs: Any) -> list[tuple[nn.Module, nn.Module]]:
-        """Each convolution all of whose results went into one norm and nowhere else, with this norm, which read nothing else.
-
-        Args:
-            outputs: what the model gave.
-        """
-        given = {id(value) for value in tree.tree_leaves(outputs)}
-        shown = {module for key, (_, module) in self.results.items() if key in given}
-        return [
-            (module, norm)
-            for module, readers in self.readers.items()
-            if (norm := readers[0]) is not None
-            and module not in shown
-            and readers == [norm] * self.calls[module]
-            and self.norm_calls[norm] == self.calls[module]
-        ]
+    def reader(self, func: Any, args: Any) -> nn.Module | None:
+        """The norm that a call belongs to."""
+        return self.norms.get(id(args[1])) if func is nn.functional.batch_norm else None

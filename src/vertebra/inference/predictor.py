@@ -10,9 +10,9 @@ import torch
 
 from vertebra.inference.devices import pick_device
 from vertebra.inference.face import Face
-from vertebra.inference.fast import fast_copy
+from vertebra.inference.fast import running_copy
 from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.precision import Precision, computing, lower
+from vertebra.inference.precision import Precision, computing
 from vertebra.model import Branch, VisionModel
 
 
@@ -31,7 +31,7 @@ def _speaks_of_the_whole(branch: Branch) -> bool:
 
 
 class Predictor(Pipeline):
-    """Runs a model on images, by the fastest way that gives the model's own outputs: see `fast_copy`. Files are read and
+    """Runs a model on images, by the fastest way that gives the model's own outputs: see `running_copy`. Files are read and
     prepared, and results finished, while the model works on other images.
 
     Args:
@@ -83,8 +83,7 @@ class Predictor(Pipeline):
         self.precision = precision
         if threads is not None:
             torch.set_num_threads(threads)
-        self.model = fast_copy(model, self.device)
-        lower(self.model, precision, self.device)
+        self.model = running_copy(model, self.device, precision, pack=not compile)
         self._run: Callable[..., Any] = torch.compile(self.model) if compile else self.model
 
     @torch.inference_mode()

@@ -13,7 +13,7 @@ from torch.utils import _pytree as tree
 from vertebra.data.batches import Batch
 from vertebra.features import Frame
 from vertebra.inference.face import Face
-from vertebra.inference.fast import fast_copy
+from vertebra.inference.fast import running_copy
 from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel, decode_float32
 from vertebra.tasks import get_task
@@ -150,7 +150,7 @@ def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) 
 
 def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """All metrics of a model over labelled batches, the losses too."""
-    model = fast_copy(model, device)
+    model = running_copy(model, device)
     evaluation = Evaluation(face_of(model))
     for batch in batches:
         evaluation.update(batch.to(device), model)
