@@ -32,6 +32,7 @@ docs: $(VENV)/.ready
 matrix: $(VENV)/.ready
 	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest tests/testing/test_matrix.py -n auto
 	$(BIN)/python scripts/write_compatibility.py
+	$(BIN)/python scripts/write_export_matrix.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks

@@ -2,7 +2,7 @@
 
 python scripts/write_export_matrix.py [FILE]
 
-Takes an hour or two; what is found is kept in FILE.json as it comes, and a killed run goes on from there.
+Takes an hour or more; what is found is kept in FILE.json as it comes, and a killed run goes on from there.
 """
 
 from __future__ import annotations
@@ -11,14 +11,26 @@ import json
 import logging
 import sys
 import tempfile
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from vertebra.errors import JointError
 from vertebra.parts import describe, names
-from vertebra.testing.exports import MULTI_BRANCH, Outcome, multi_branch, outcome, usual
-from vertebra.testing.matrix import REPRESENTATIVES
+from vertebra.testing.exports import (
+    EXPORTED,
+    MULTI_BRANCH,
+    ONE_OF_EACH,
+    SLOW,
+    Outcome,
+    multi_branch,
+    outcome,
+    pairs,
+    usual,
+)
+
+Found = Mapping[str, Mapping[str, Sequence[str]]]
+"""By backbone (or "") and decoder (or the name of a model with several branches) what came of the export, and why."""
 
 TARGET = Path(__file__).parents[1] / "docs" / "export_matrix.md"
 MARKS = {"free": "free", "fixed": "fixed", "none": "-", "refused": "x"}
@@ -32,59 +44,54 @@ and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where i
 not fit, and are refused when the model is built. `-`: no file can be made. Either way the file takes images of any size in pixels,
 with its preprocessing inside.
 
-On backbones whose canvas is fixed with decoder `linear`, the other decoders are exported with the fixed canvas only.
+The last backbones are large graphs, tried with one decoder of each task.
 """
 
 
-def tried(backbone: str, decoder: str, free: bool) -> tuple[str, str]:
-    """What came of one export, and why if it is not free."""
+def tried(backbone: str, decoder: str) -> Outcome:
+    """What came of one export; without a backbone, of the model with several branches of that name."""
     try:
-        model = usual(backbone, decoder)
+        model = usual(backbone, decoder) if backbone else multi_branch(decoder)
     except JointError as error:
-        return "refused", str(error)
+        return Outcome("refused", str(error))
     with tempfile.TemporaryDirectory() as folder:
-        return outcome(model, Path(folder), "auto" if free else "fixed")
+        return outcome(model, Path(folder))
 
 
-def several(name: str) -> Outcome:
-    """What came of the export of a model with several branches."""
-    with tempfile.TemporaryDirectory() as folder:
-        return outcome(multi_branch(name), Path(folder))
-
-
-def measure(kept: Path) -> dict[str, dict[str, tuple[str, str]]]:
-    """By backbone and decoder (and under "" by name of a model with several branches), what came of it."""
+def measure(kept: Path) -> Found:
+    """What came of each export; what stands in ``kept`` is not tried again."""
     found = json.loads(kept.read_text()) if kept.exists() else {}
-    for backbone in ("", *REPRESENTATIVES):
-        rows = found.setdefault(backbone, {})
-        decoders = ["linear", *(name for name in names("decoder") if name != "linear")]
-        for name in decoders if backbone else MULTI_BRANCH:
-            if name in rows:
-                continue
-            free = name == "linear" or rows.get("linear", [""])[0] == "free"
-            rows[name] = tried(backbone, name, free) if backbone else several(name)
+    for backbone, name in [*(("", name) for name in MULTI_BRANCH), *pairs()]:
+        if name not in found.setdefault(backbone, {}):
+            found[backbone][name] = tried(backbone, name)
             kept.write_text(json.dumps(found))
-            print(backbone, name, *rows[name], flush=True)
+            print(backbone, name, *found[backbone][name], flush=True)
     return found
 
 
-def document(found: dict[str, dict[str, tuple[str, str]]]) -> str:
+def document(found: Found) -> str:
+    """The page."""
     head = INTRODUCTION.format(torch=version("torch"), onnxruntime=version("onnxruntime"))
-    lines = [head, "| decoder | " + " | ".join(REPRESENTATIVES) + " |", "|---" * (len(REPRESENTATIVES) + 1) + "|"]
-    for decoder in sorted(names("decoder"), key=lambda name: (str(describe("decoder", name).task), name)):
-        cells = [MARKS[found[backbone][decoder][0]] for backbone in REPRESENTATIVES]
-        lines.append(f"| `{decoder}` | " + " | ".join(cells) + " |")
-    lines += ["", "| several branches | canvas |", "|---|---|"]
+    lines = [head, *table(found, EXPORTED, names("decoder")), "", *table(found, SLOW, ONE_OF_EACH)]
+    lines += ["", "| several branches | |", "|---|---|"]
     lines += [f"| {name} | {MARKS[kind]} |" for name, (kind, _) in found[""].items()]
-    reasons = Counter(
-        (backbone or "several branches", kind, reason)
-        for backbone, rows in found.items()
-        for kind, reason in rows.values()
-        if reason
-    )
-    lines += ["", "## Why not free", "", "| backbone | mark | times | because |", "|---|---|---|---|"]
-    lines += [f"| {name} | {MARKS[kind]} | {count} | {reason} |" for (name, kind, reason), count in reasons.items()]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for backbone, rows in found.items():
+        for decoder, (kind, reason) in rows.items():
+            if reason:
+                reasons.setdefault((MARKS[kind], reason), []).append(f"{backbone} {decoder}".strip())
+    lines += ["", "## Why not free", "", "| mark | because | of |", "|---|---|---|"]
+    lines += [f"| `{mark}` | {reason} | {', '.join(who)} |" for (mark, reason), who in sorted(reasons.items())]
     return "\n".join(lines) + "\n"
+
+
+def table(found: Found, backbones: Sequence[str], decoders: Sequence[str]) -> list[str]:
+    """Rows of decoders, task by task, below the backbones."""
+    lines = ["| decoder | " + " | ".join(backbones) + " |", "|---" * (len(backbones) + 1) + "|"]
+    for decoder in sorted(decoders, key=lambda name: (str(describe("decoder", name).task), name)):
+        cells = [MARKS[found[backbone][decoder][0]] for backbone in backbones]
+        lines.append(f"| `{decoder}` | " + " | ".join(cells) + " |")
+    return lines
 
 
 if __name__ == "__main__":

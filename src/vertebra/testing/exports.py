@@ -4,7 +4,8 @@ several branches."""
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -16,8 +17,23 @@ from vertebra.export.model import export_model
 from vertebra.export.options import Canvas
 from vertebra.model import VisionModel
 from vertebra.parts import names
-from vertebra.testing.matrix import REPRESENTATIVES, Combination
+from vertebra.testing.matrix import Combination
 from vertebra.testing.synthetic import made_fields
+
+# one small model of each kind of body, on which every decoder is exported
+EXPORTED = (
+    "test_resnet",
+    "vgg11",
+    "mobilenetv2_035",
+    "mobilenetv3_small_050",
+    "test_efficientnet",
+    "test_convnext",
+    "regnetx_002",
+    "test_vit",
+)
+# larger graphs, which take minutes: on them one decoder of each task
+SLOW = ("densenet121", "swin_tiny_patch4_window7_224")
+ONE_OF_EACH = ("linear", "retinanet", "upsample", "heatmap")
 
 CANVAS = (64, 64)
 CLASSES = ["c0", "c1", "c2"]
@@ -77,11 +93,12 @@ class Outcome(NamedTuple):
     """What came of an export.
 
     Attributes:
-        canvas: "free" for a file that takes any canvas, "fixed" for one that takes the model's own only, "none" for no file.
+        canvas: "free" for a file that takes any canvas, "fixed" for one that takes the model's own only, "none" for no file,
+            "refused" where there is no such model.
         reason: why not free; empty where it is.
     """
 
-    canvas: Literal["free", "fixed", "none"]
+    canvas: Literal["free", "fixed", "none", "refused"]
     reason: str = ""
 
 
@@ -116,13 +133,21 @@ def multi_branch(name: str) -> VisionModel:
     return create_model(**MULTI_BRANCH[name], image_size=CANVAS)
 
 
-def sample(seed: int, backbones: Sequence[str] = REPRESENTATIVES) -> list[tuple[str, str]]:
-    """Some pairs of backbone and decoder: every backbone once, each with another decoder.
+def pairs() -> list[tuple[str, str]]:
+    """All pairs of a backbone and a decoder that `outcome` is published for, decoder `linear` first of each backbone."""
+    every = ["linear", *(name for name in names("decoder") if name != "linear")]
+    return [*product(EXPORTED, every), *product(SLOW, ONE_OF_EACH)]
+
+
+def sample(seed: int, count: int) -> list[tuple[str, str]]:
+    """Some of the pairs of a small backbone and a decoder, all with different decoders.
 
     Args:
         seed: of the draw.
+        count: how many.
     """
-    return list(zip(backbones, random.Random(seed).sample(names("decoder"), len(backbones)), strict=True))
+    draw = random.Random(seed)
+    return [(draw.choice(EXPORTED), decoder) for decoder in draw.sample(names("decoder"), count)]
 
 
 def outcome(model: VisionModel, folder: Path, canvas: Canvas = "auto") -> Outcome:

@@ -1,0 +1,62 @@
+"""What exports: a sample of what ``docs/export_matrix.md`` says, tried again every day; ``make matrix`` tries it all."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from vertebra.errors import JointError
+from vertebra.parts import names
+from vertebra.testing.exports import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, sample, usual
+
+PAGE = Path(__file__).parents[2] / "docs" / "export_matrix.md"
+SEED = int(os.environ.get("VERTEBRA_MATRIX_SEED", datetime.now(timezone.utc).strftime("%Y%m%d")))
+EACH_DAY = 3
+MARKS = {"free": "free", "fixed": "fixed", "none": "-", "refused": "x"}
+
+
+def published() -> dict[tuple[str, str], str]:
+    """The marks of the page, by backbone and decoder."""
+    found: dict[tuple[str, str], str] = {}
+    backbones: list[str] = []
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == "decoder":
+            backbones = cells[1:]
+        elif cells[0].startswith("`") and len(cells) == len(backbones) + 1:
+            found |= {
+                (backbone, cells[0].strip("`")): mark for backbone, mark in zip(backbones, cells[1:], strict=True)
+            }
+    return found
+
+
+def test_the_page_tells_of_every_decoder_on_eight_backbones() -> None:
+    assert set(published()) == set(pairs()) and len(EXPORTED) >= 8
+    assert {decoder for _, decoder in pairs()} == set(names("decoder"))
+    marks = list(published().values())
+    assert set(marks) <= set(MARKS.values()) and marks.count("free") > len(marks) / 2
+
+
+@pytest.mark.parametrize(("backbone", "decoder"), sample(SEED, EACH_DAY))
+def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -> None:
+    print(f"seed {SEED}; the same sample again: VERTEBRA_MATRIX_SEED={SEED}")
+    try:
+        found, why = outcome(usual(backbone, decoder), tmp_path)
+    except JointError as error:
+        found, why = "refused", str(error)
+    assert MARKS[found] == published()[backbone, decoder], why
+
+
+def test_several_branches_export(tmp_path: Path) -> None:
+    """One of the models a day; that a file was made says that it was compared, branch by branch."""
+    name = list(MULTI_BRANCH)[SEED % len(MULTI_BRANCH)]
+    found, why = outcome(multi_branch(name), tmp_path)
+    assert found == "free", f"{name}: {why}"
+
+
+def test_a_sample_is_the_same_for_the_same_seed() -> None:
+    assert sample(1, 5) == sample(1, 5) != sample(2, 5)
+    assert len({decoder for _, decoder in sample(3, 12)}) == 12
