@@ -39,13 +39,15 @@ class Flat(nn.Module):
 
 
 def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
-    """The raw outputs that can be compared number by number: not of a decoder that orders them by scores found inside.
+    """The raw outputs that can be compared number by number: not of a decoder that orders them by scores found inside, nor of
+    a branch that reads another one's boxes in their order.
 
     Args:
         model: what gave them.
         outputs: by branch, as of `VisionModel.run`.
     """
-    own = [value for name, value in outputs.items() if not model.branch(name).decoder.selects]
+    branches = {name: model.branch(name) for name in outputs}
+    own = [outputs[name] for name, branch in branches.items() if branch.on is None and not branch.decoder.selects]
     return [value for value in tree.tree_leaves(own) if isinstance(value, Tensor)]
 
 
