@@ -84,7 +84,12 @@ def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, m
 
     Args, Returns: as `nms_mask`; ``most`` changes nothing.
     """
-    rule, valid = _rule(boxes, scores, labels, iou)
+    drops, valid = _drops(boxes, scores, labels, iou)
+    weights = drops.float()
+
+    def rule(keep: Tensor) -> Tensor:
+        return valid & (torch.matmul(keep.float()[:, None, :], weights)[:, 0] == 0)
+
     return _settle(rule, valid)
 
 
@@ -95,26 +100,22 @@ def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float,
 
     Args, Returns: as `nms_mask`; ``most`` changes nothing.
     """
-    rule, keep = _rule(boxes, scores, labels, iou)
+    drops, valid = _drops(boxes, scores, labels, iou)
+    keep = valid
     for _ in range(ROUNDS):
-        keep = rule(keep)
+        keep = valid & ~(keep[:, :, None] & drops).any(dim=1)
     return keep
 
 
-def _rule(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """From a mask of boxes that are kept to the mask that the rule of `nms_mask_matrix` makes of it; and which are no padding."""
+def _drops(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> tuple[Tensor, Tensor]:
+    """(N, K, K) bool, whether one box drops another if it is kept; and (N, K) bool, which are no padding."""
     valid = (labels >= 0) & (scores > 0)
     order = torch.arange(scores.shape[1], device=scores.device)
     better = (scores[:, :, None] > scores[:, None, :]) | (
         (scores[:, :, None] == scores[:, None, :]) & (order[:, None] < order[None, :])
     )
     overlap = (pairwise_iou(boxes, boxes) > iou) & (labels[:, :, None] == labels[:, None, :])
-    drops = (better & overlap & valid[:, :, None]).float()
-
-    def rule(keep: Tensor) -> Tensor:
-        return valid & (torch.matmul(keep.float()[:, None, :], drops)[:, 0] == 0)
-
-    return rule, valid
+    return better & overlap & valid[:, :, None], valid
 
 
 def _settle(rule: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:

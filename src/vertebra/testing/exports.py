@@ -10,6 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+import torch
+from torch import nn
+
 from vertebra.build import create_model
 from vertebra.config import task_of
 from vertebra.errors import ExportError, JointError
@@ -117,7 +120,7 @@ def usual(backbone: str, decoder: str) -> VisionModel:
 
 
 def _single(combination: Combination) -> VisionModel:
-    return create_model(
+    model = create_model(
         combination.backbone,
         neck=combination.neck,
         encoder=combination.encoder,
@@ -126,11 +129,25 @@ def _single(combination: Combination) -> VisionModel:
         labels=made_fields(task_of(combination.decoder)),
         image_size=CANVAS,
     )
+    return _spread(model)
+
+
+def _spread(model: VisionModel) -> VisionModel:
+    """Random norms and biases, so that scores are as different as a trained model's: an untrained detector's are nearly all one
+    number, near the least that is kept, and rounding decides what comes out."""
+    torch.manual_seed(0)
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_var is not None:
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+            nn.init.normal_(layer.running_mean, 0.0, 0.1)  # type: ignore[arg-type]
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.normal_(layer.bias, 0.0, 0.3)
+    return model
 
 
 def multi_branch(name: str) -> VisionModel:
     """One of `MULTI_BRANCH`."""
-    return create_model(**MULTI_BRANCH[name], image_size=CANVAS)
+    return _spread(create_model(**MULTI_BRANCH[name], image_size=CANVAS))
 
 
 def pairs() -> list[tuple[str, str]]:
