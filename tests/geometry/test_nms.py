@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vertebra.geometry.nms import nms_mask, nms_mask_matrix, onnx_translation_table
+from vertebra.geometry.nms import ROUNDS, nms_mask, nms_mask_matrix, nms_mask_unrolled, onnx_translation_table
 
 coordinate = st.integers(0, 12)
 candidate = st.tuples(coordinate, coordinate, coordinate, coordinate, st.integers(-1, 2), st.integers(0, 5))
@@ -65,6 +65,7 @@ def test_by_hand() -> None:
     expected = [[True, False, True, False, False]]
     assert nms_mask(boxes, scores, labels, 0.5).tolist() == expected
     assert nms_mask_matrix(boxes, scores, labels, 0.5).tolist() == expected
+    assert nms_mask_unrolled(boxes, scores, labels, 0.5).tolist() == expected
 
 
 def test_a_dropped_box_drops_nobody() -> None:
@@ -107,6 +108,7 @@ def test_all_forms_are_greedy(rows: list[tuple[int, ...]], iou: float) -> None:
 def test_matrix_equals_operator_on_many_boxes() -> None:
     batch = random_batch(4, 400)
     assert torch.equal(nms_mask(*batch, 0.5), nms_mask_matrix(*batch, 0.5))
+    assert torch.equal(nms_mask(*batch, 0.5), nms_mask_unrolled(*batch, 0.5))
 
 
 def test_shifts_between_classes_lose_no_precision() -> None:
@@ -165,3 +167,13 @@ def test_operator_can_be_decomposed_into_the_matrix() -> None:
     assert "nms_mask" not in str(plain.graph)
     batch = random_batch(2, 20)
     assert torch.equal(plain.module()(*batch), greedy(*batch, 0.5))
+
+
+def test_written_out_rounds_are_exact_for_chains_as_long_as_they_are() -> None:
+    """Each box overlaps the next one only: the worst there is for rounds that settle one box of a chain each."""
+    starts = 4.0 * torch.arange(ROUNDS)
+    boxes = torch.stack([starts, torch.zeros(ROUNDS), starts + 10, torch.ones(ROUNDS)], dim=1)[None]
+    scores, labels = torch.linspace(1, 0.5, ROUNDS)[None], torch.zeros(1, ROUNDS, dtype=torch.int64)
+    expected = nms_mask(boxes, scores, labels, 0.3)
+    assert expected[0].tolist() == [place % 2 == 0 for place in range(ROUNDS)]
+    assert torch.equal(nms_mask_unrolled(boxes, scores, labels, 0.3), expected)

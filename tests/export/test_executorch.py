@@ -1,0 +1,92 @@
+"""ExecuTorch files say what the model says, at every batch size that they promise."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vertebra
+from tests.weights.peers.randomise import randomise
+from vertebra.errors import ConfigError, ExportError, WeightsError
+from vertebra.export import options
+from vertebra.export.executorch import MOST_IMAGES
+from vertebra.export.model import export_model
+from vertebra.inference.exported import ExportedModel
+from vertebra.inference.sessions import open_file
+from vertebra.model import VisionModel
+
+WHOLE = bool(os.environ.get("VERTEBRA_MATRIX_WHOLE"))
+needs_executorch = pytest.mark.skipif(
+    importlib.util.find_spec("executorch") is None, reason="ExecuTorch is not installed"
+)
+
+
+def made(branches: dict[str, dict[str, object]]) -> VisionModel:
+    torch.manual_seed(0)
+    return randomise(vertebra.create_model("test_resnet", branches=branches, image_size=(32, 64), resize="letterbox"))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def model() -> VisionModel:
+    return made(
+        {
+            "animal": {"decoder": "linear", "classes": ["dog", "cat", "cow"]},
+            "regions": {"decoder": "upsample", "classes": ["dog", "cat"]},
+        }
+    )
+
+
+@needs_executorch
+def test_the_same_predictions(model: VisionModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    report = export_model(model, path)
+    assert max(report["differences"].values()) < 1e-4 and not report["free_canvas"]
+    assert report["why_fixed"] == "ExecuTorch plans its memory ahead"
+    file = vertebra.load(path)
+    assert isinstance(file, ExportedModel) and file.config == model.config
+    assert "executorch" in file.report["versions"]
+    draw = np.random.default_rng(0)
+    pictures = [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((50, 80), (33, 97), (128, 64))]
+    for ours, theirs in zip(file.predict(pictures, batch_size=2), model.predict(pictures, batch_size=2), strict=True):
+        np.testing.assert_allclose(ours["animal"].probabilities, theirs["animal"].probabilities, atol=1e-5)
+        assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.999
+    session = open_file(path)
+    assert session.inputs == {"images": [None, 3, 32, 64], "sizes": [None, 2]}
+    for count in (1, MOST_IMAGES):
+        images = draw.integers(0, 256, (count, 3, 32, 64), dtype=np.uint8)
+        first, second = (session.run(images, np.array([[32, 64]] * count)) for _ in range(2))
+        assert len(first[0]) == count and (first[0] == second[0]).all()
+    with pytest.raises(ConfigError, match=r"a \.pte file runs on the CPU"):
+        open_file(path, threads=2)
+    with pytest.raises(ExportError, match="the canvas cannot be free: ExecuTorch plans"):
+        export_model(model, tmp_path / "free.pte", canvas="free")
+    assert not (tmp_path / "free.pte").exists()
+
+
+@needs_executorch
+@pytest.mark.skipif(not WHOLE, reason="takes minutes; make matrix runs it")
+def test_a_detector(tmp_path: Path) -> None:
+    model = made({"boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]}})
+    report = export_model(model, tmp_path / "model.pte")
+    assert max(report["differences"].values()) < 1e-4
+
+
+@needs_executorch
+def test_what_is_no_file_of_executorch(tmp_path: Path) -> None:
+    (tmp_path / "broken.pte").write_bytes(b"nothing of the kind")
+    with pytest.raises(WeightsError, match=r"broken\.pte: ExecuTorch cannot open it"):
+        open_file(tmp_path / "broken.pte")
+
+
+def test_options_that_do_not_go_with_it(model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in ({"input": "pixels"}, {"precision": "fp16"}):
+        with pytest.raises(ConfigError, match=r"a \.pte file"):
+            export_model(model, tmp_path / "model.pte", **wrong)  # type: ignore[arg-type]
+    monkeypatch.setattr(options.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'vertebra\[executorch\]'"):
+        export_model(model, tmp_path / "model.pte")
