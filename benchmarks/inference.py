@@ -1,131 +1,210 @@
-"""Prediction beside the peers, with the same architecture and the same weights: classification, detection, segmentation.
+"""Prediction beside the peers, with the same architecture and the same weights, in PyTorch, ONNX Runtime and OpenVINO.
 
-python -m benchmarks.inference [--only NAME ...] [--threads N] [--repeats N] [--out FILE]
+python -m benchmarks.inference [--only NAME ...] [--runtimes torch onnx openvino] [--threads N] [--repeats N] [--out FILE]
+
+From a canvas to decoded outputs: the peer's eager use, its preprocessing on the tensor and its post-processing, and ours. The
+smallest YOLO models take part where ultralytics (AGPL-3.0) is installed, beside a small detector of ours, as a yardstick: the
+architectures differ, so their parameters and multiply-adds are told.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import subprocess
-from collections.abc import Callable
-from datetime import datetime, timezone
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import in_turns
-from benchmarks.peers import Pair, classify, detect, segment
-from vertebra.inference.fast import fast_copy
-from vertebra.inference.precision import Precision, computing, lower
+from benchmarks.made_up import canvases
+from benchmarks.measure import in_turns, milliseconds
+from benchmarks.pairs import Answers, Pair, classify, detect, require_equal, rt_detr, segment, small_detector
+from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
+from benchmarks.runtimes import RUNTIMES, Run, sizes_of, ways
+from vertebra.export.parity import Case as Canvases
+from vertebra.export.parity import agreements
+from vertebra.inference.predictor import face_of
 
-Case = tuple[Callable[[], Pair], tuple[int, int], int]
+SMALL, WIDE, ROAD = (224, 224), (480, 640), (384, 512)
+YARDSTICKS = ("yolo11n", "yolo26n")
+NOTES = (
+    "Times: how many times as fast as the peer. Differences are relative to the largest value; agreement (bf16, int8) is Vertebra's own "
+    "measure of a task, 0 to 1, between what PyTorch in fp32 and this way say. Weights are random and int8 saw eight made-up images, "
+    "so agreement here says that the file works, not how accurate it would be.",
+)
+
+
+class Case(NamedTuple):
+    """A model of a peer and ours.
+
+    Attributes:
+        build: makes both.
+        size: (height, width) of the canvas.
+        batches: how many images at a time, each a row.
+    """
+
+    build: Callable[[], Pair]
+    size: tuple[int, int]
+    batches: tuple[int, ...] = (1,)
+
+
 CASES: dict[str, Case] = {
-    "timm mobilenetv2_100": (lambda: classify("timm", "mobilenetv2_100"), (224, 224), 1),
-    "timm mobilenetv2_100 x8": (lambda: classify("timm", "mobilenetv2_100"), (224, 224), 8),
-    "torchvision resnet50": (lambda: classify("torchvision", "resnet50"), (224, 224), 1),
-    "torchvision resnet50 x8": (lambda: classify("torchvision", "resnet50"), (224, 224), 8),
-    "torchvision retinanet_resnet50_fpn": (lambda: detect("retinanet_resnet50_fpn", (480, 640)), (480, 640), 1),
-    "torchvision fcos_resnet50_fpn": (lambda: detect("fcos_resnet50_fpn", (480, 640)), (480, 640), 1),
-    "torchvision fasterrcnn_resnet50_fpn": (lambda: detect("fasterrcnn_resnet50_fpn", (480, 640)), (480, 640), 1),
-    "torchvision ssdlite320": (lambda: detect("ssdlite320_mobilenet_v3_large", (320, 320)), (320, 320), 1),
-    "smp Unet": (lambda: segment("smp", "Unet"), (384, 512), 1),
-    "smp FPN": (lambda: segment("smp", "FPN"), (384, 512), 1),
-    "smp DeepLabV3Plus": (lambda: segment("smp", "DeepLabV3Plus"), (384, 512), 1),
-    "torchvision deeplabv3_resnet50": (lambda: segment("torchvision", "deeplabv3_resnet50"), (384, 512), 1),
-    "torchvision lraspp": (lambda: segment("torchvision", "lraspp_mobilenet_v3_large"), (384, 512), 1),
+    "timm mobilenetv2_100": Case(lambda: classify("timm", "mobilenetv2_100", SMALL), SMALL, (1, 8)),
+    "torchvision resnet50": Case(lambda: classify("torchvision", "resnet50", SMALL), SMALL, (1, 8)),
+    "torchvision retinanet_resnet50_fpn": Case(lambda: detect("retinanet_resnet50_fpn", WIDE), WIDE),
+    "torchvision fcos_resnet50_fpn": Case(lambda: detect("fcos_resnet50_fpn", WIDE), WIDE),
+    "torchvision fasterrcnn_resnet50_fpn": Case(lambda: detect("fasterrcnn_resnet50_fpn", WIDE), WIDE),
+    "torchvision ssdlite320": Case(lambda: detect("ssdlite320_mobilenet_v3_large", (320, 320)), (320, 320)),
+    "transformers rt_detr_r18": Case(lambda: rt_detr(WIDE), WIDE),
+    "smp Unet": Case(lambda: segment("smp", "Unet", ROAD), ROAD),
+    "smp FPN": Case(lambda: segment("smp", "FPN", ROAD), ROAD),
+    "smp DeepLabV3Plus": Case(lambda: segment("smp", "DeepLabV3Plus", ROAD), ROAD),
+    "torchvision deeplabv3_resnet50": Case(lambda: segment("torchvision", "deeplabv3_resnet50", ROAD), ROAD),
+    "torchvision lraspp": Case(lambda: segment("torchvision", "lraspp_mobilenet_v3_large", ROAD), ROAD),
+    "ultralytics yolo11n": Case(lambda: small_detector("yolo11n", WIDE), WIDE),
+    "ultralytics yolo26n": Case(lambda: small_detector("yolo26n", WIDE), WIDE),
 }
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 def peak(dtype: torch.dtype) -> float:
     """Multiply-adds a second, in units of 1e9, of a large 3x3 convolution: what this machine can do at best."""
-    layer = torch.nn.Conv2d(256, 256, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layer = nn.Conv2d(256, 256, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     maps = torch.randn(4, 256, 56, 56, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    seconds = in_turns({"peak": lambda: layer(maps)}, repeats=9, warm=2)["peak"]
+    with torch.inference_mode():
+        seconds = in_turns({"peak": lambda: layer(maps)}, repeats=9, warm=2)["peak"].median
     return 4 * 256 * 256 * 9 * 56 * 56 / seconds / 1e9
 
 
+def compare(
+    name: str, case: Case, repeats: int, runtimes: Sequence[str] = RUNTIMES, threads: int | None = None
+) -> Iterator[Row]:
+    """Compares the answers, then times the peer's ordinary use and each of our ways in turns.
+
+    Args:
+        name: of the case.
+        case: both models.
+        repeats: turns that count.
+        runtimes: some of `RUNTIMES`.
+        threads: of the CPU.
+
+    Yields:
+        A row for each batch size.
+
+    Raises:
+        AssertionError: the answers differ.
+    """
+    pair = case.build()
+    with tempfile.TemporaryDirectory() as folder:
+        own = ways(pair.ours, runtimes, Path(folder), threads)
+        for batch in case.batches:
+            images = canvases(batch, case.size)
+            yield {
+                "work": name if batch == 1 else f"{name} x{batch}",
+                "size": list(case.size),
+                "batch": batch,
+                "same_architecture": pair.differ is not None,
+                **answers(name, pair, own, images),
+                **speeds(pair, own, images, repeats),
+                "peer_size": cost(pair.peer, lambda: pair.call(images)),  # noqa: B023 - called at once
+                "our_size": cost(pair.ours, lambda: pair.ours(images)),  # noqa: B023
+            }
+
+
 @torch.inference_mode()
-def compare(name: str, repeats: int) -> dict[str, Any]:
-    """Seconds of the peer's ordinary use and of ours, in turns; the outputs are compared first."""
-    build, size, batch = CASES[name]
-    with torch.inference_mode(False):
-        pair = build()
-        fast = {precision: fast_copy(pair.ours) for precision in PRECISIONS}
-        for precision, model in fast.items():
-            lower(model, precision, torch.device("cpu"))
-    images = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8)
-    differences = {}
-    for precision, model in fast.items():
-        with computing(precision, torch.device("cpu")):
-            differences[precision] = pair.differ(model, images)
+def answers(name: str, pair: Pair, own: dict[str, Run], images: torch.Tensor) -> Row:
+    """How far our answers differ from the peer's in fp32, and from ours in fp32 otherwise."""
+    exact = pair.ours(images)
+    theirs = pair.call(images)
+    case = Canvases(name, images.numpy(), sizes_of(images.numpy()))
+    differences, agreement = {}, {}
+    for way, run in own.items():
+        found = run(images)
+        if not way.endswith("fp32"):
+            shares = agreements(face_of(pair.ours), case, by_fields(exact), by_fields(found))
+            agreement[way] = min(shares.values())
+        elif pair.differ is not None:
+            differences[way] = require_equal(f"{name}, {way}", pair.differ(found, theirs))
+    return {"difference": differences, "agreement": agreement}
 
-    def ours(precision: Precision) -> Callable[[], Any]:
-        def run() -> Any:
-            with computing(precision, torch.device("cpu")):
-                return fast[precision](images)
 
-        return run
+def by_fields(found: Answers) -> dict[str, list[np.ndarray]]:
+    """By branch, the decoded outputs' fields in their order."""
+    return {
+        branch: [np.asarray(value) for value in (own if isinstance(own, tuple) else vars(own).values())]
+        for branch, own in found.items()
+    }
 
-    runs: dict[str, Callable[[], Any]] = {"peer": lambda: pair.call(images), "ours as built": lambda: pair.ours(images)}
-    seconds = in_turns({**runs, **{f"ours {precision}": ours(precision) for precision in PRECISIONS}}, repeats, warm=2)
+
+@torch.inference_mode()
+def speeds(pair: Pair, own: dict[str, Run], images: torch.Tensor, repeats: int) -> Row:
+    """Milliseconds of each, and how many times as fast as the peer ours are."""
+    runs: dict[str, Callable[[], Any]] = {"peer": lambda: pair.call(images)}
+    runs |= {way: lambda run=run: run(images) for way, run in own.items()}  # type: ignore[misc]
+    seconds = in_turns(runs, repeats, turn=0.1, pause=0.05)
+    faster = {way: seconds["peer"].median / seconds[way].median for way in own}
+    return {"milliseconds": milliseconds(seconds), "times": faster}
+
+
+@torch.inference_mode()
+def cost(module: nn.Module, run: Callable[[], Any]) -> dict[str, float]:
+    """Millions of parameters, and billions of multiply-adds of one run."""
     with FlopCounterMode(display=False) as counter:
-        fast["fp32"](images)
-    return {
-        "work": name,
-        "size": list(size),
-        "batch": batch,
-        "milliseconds": {key: 1000 * value for key, value in seconds.items()},
-        "times faster": {key: seconds["peer"] / value for key, value in seconds.items() if key != "peer"},
-        "difference": differences,
-        "billion multiply-adds": counter.get_total_flops() / 2e9,
-    }
+        run()
+    parameters = sum(value.numel() for value in module.parameters())
+    return {"million_parameters": parameters / 1e6, "billion_multiply_adds": counter.get_total_flops() / 2e9}
 
 
-def report(rows: list[dict[str, Any]], peaks: dict[str, float]) -> None:
-    print("| work | peer | ours fp32 | times | share of peak | ours bf16 | times | largest difference fp32 / bf16 |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        spent, faster, apart = row["milliseconds"], row["times faster"], row["difference"]
-        share = row["billion multiply-adds"] / spent["ours fp32"] * 1000 / peaks["fp32"]
-        print(
-            f"| {row['work']} | {spent['peer']:.1f} ms | {spent['ours fp32']:.1f} ms | {faster['ours fp32']:.2f} | {share:.0%} | "
-            f"{spent['ours bf16']:.1f} ms | {faster['ours bf16']:.2f} | {apart['fp32']:.0e} / {apart['bf16']:.0e} |"
-        )
+def columns(rows: Sequence[Row], peaks: dict[str, float]) -> Columns:
+    """Of the table: what was measured in any row."""
+    found: dict[str, Callable[[Row], str]] = {"work": lambda row: row["work"], "peer": ms("milliseconds", "peer")}
+    for way in dict.fromkeys(way for row in rows for way in row["times"]):
+        found[f"ours, {way} (times)"] = beside(ms("milliseconds", way), times("times", way))
+    found["largest difference (fp32)"] = lambda row: f"{max(row['difference'].values()):.0e}" if row["difference"] else "-"
+    found["least agreement (others)"] = lambda row: f"{min(row['agreement'].values()):.3f}" if row["agreement"] else "-"
+    found["share of peak (torch fp32)"] = lambda row: f"{share_of_peak(row, peaks['fp32']):.0%}"
+    found["parameters, peer / ours"] = lambda row: "{:.1f} / {:.1f} M".format(*sizes(row, "million_parameters"))
+    found["multiply-adds, peer / ours"] = lambda row: "{:.1f} / {:.1f} G".format(*sizes(row, "billion_multiply_adds"))
+    return found
 
 
-def machine() -> dict[str, Any]:
-    """What was measured on."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "commit": commit,
-        "processor": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "bf16 instructions": torch.cpu._is_avx512_bf16_supported(),
-    }
+def sizes(row: Row, what: str) -> list[float]:
+    """Of the peer's model and of ours."""
+    return [row["peer_size"][what], row["our_size"][what]]
+
+
+def share_of_peak(row: Row, best: float) -> float:
+    """Which part of the machine's best rate PyTorch in fp32 reaches; of a folded model the counted work is that of the unfolded."""
+    return 1e3 * row["our_size"]["billion_multiply_adds"] / row["milliseconds"]["torch fp32"]["median"] / best
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = options(__doc__, repeats=5)
+    parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--runtimes", nargs="+", default=list(RUNTIMES), choices=RUNTIMES)
+    given = parser.parse_args(arguments)
+    set_threads(given.threads)
+    notes = [*NOTES, *([] if has_bf16() else [NO_BF16])]
+    peaks = {"fp32": peak(torch.float32), **({"bf16": peak(torch.bfloat16)} if has_bf16() else {})}
+    notes.append(
+        f"A 3x3 convolution does at best {' and '.join(f'{rate:.0f} ({name})' for name, rate in peaks.items())} billion "
+        "multiply-adds a second here."
+    )
+    chosen = list(given.only)
+    if importlib.util.find_spec("ultralytics") is None:
+        chosen = [name for name in chosen if not name.startswith("ultralytics")]
+        notes.append("ultralytics is not installed: its models are left out.")
+    rows: list[Row] = []
+    for name in chosen:
+        for row in compare(name, CASES[name], given.repeats, given.runtimes, given.threads):
+            rows.append(row)
+            print(row["work"], {way: round(value, 2) for way, value in row["times"].items()}, flush=True)
+    finish("inference", rows, columns(rows, peaks), given, notes)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
-    print(f"peak of a 3x3 convolution: {peaks['fp32']:.0f} billion multiply-adds a second, {peaks['bf16']:.0f} in bf16")
-    rows = []
-    for name in given.only:
-        rows.append(compare(name, given.repeats))
-        print(json.dumps(rows[-1]), flush=True)
-    report(rows, peaks)
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps({**machine(), "peak": peaks, "rows": rows}, indent=1), encoding="utf-8")
+    main()

@@ -4,24 +4,58 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 
-def in_turns(runs: dict[str, Callable[[], object]], repeats: int = 7, warm: int = 1) -> dict[str, float]:
-    """Median seconds of each run, by its name."""
+class Spent(NamedTuple):
+    """Seconds of one call.
+
+    Attributes:
+        median: of all calls that count.
+        low, high: between which half of them lie.
+        count: how many there were.
+    """
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+
+def spent(seconds: list[float]) -> Spent:
+    """The median and the quartiles of some calls, at least one."""
+    low, _, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
+    return Spent(statistics.median(seconds), low, high, len(seconds))
+
+
+def in_turns(
+    runs: Mapping[str, Callable[[], object]], repeats: int = 7, warm: int = 1, turn: float = 0.0, pause: float = 0.0
+) -> dict[str, Spent]:
+    """Seconds of each run, by its name: A B C, A B C ….
+
+    Args:
+        runs: what is timed.
+        repeats: turns of each that count.
+        warm: turns of each before, that do not.
+        turn: seconds for which a turn goes on; its first call, which finds the caches full of another run's data, counts only
+            where there is no second.
+        pause: seconds before each turn, in which another runtime's waiting threads go to sleep.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + warm):
         for name, run in runs.items():
-            started = time.perf_counter()
-            run()
+            time.sleep(pause)
+            own: list[float] = []
+            while not own or sum(own) < turn:
+                started = time.perf_counter()
+                run()
+                own.append(time.perf_counter() - started)
             if repeat >= warm:
-                times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in times.items()}
+                times[name] += own[1:] or own
+    return {name: spent(values) for name, values in times.items()}
 
 
-def show(title: str, seconds: dict[str, float], images: int = 1) -> None:
-    """Prints milliseconds an image, and each one's ratio to the first."""
-    print(f"\n{title}")
-    first = next(iter(seconds.values()))
-    for name, value in seconds.items():
-        print(f"  {name:<48} {1000 * value / images:9.1f} ms   {value / first:5.2f} x")
+def milliseconds(spans: Mapping[str, Spent]) -> dict[str, Any]:
+    """Medians and quartiles for a file of results, by name."""
+    return {name: {"median": 1e3 * own.median, "quartiles": [1e3 * own.low, 1e3 * own.high]} for name, own in spans.items()}

@@ -1,96 +1,105 @@
-"""Models of other libraries beside ours with the same weights: what each is called with, and what must be equal."""
+"""Models of other libraries with random weights, and their ordinary use. Nothing of Vertebra is imported here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
+from torchvision.models.detection.retinanet import RetinaNet
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+from torchvision.ops.misc import FrozenBatchNorm2d
 
-from vertebra.model import VisionModel
-from vertebra.weights.importing import assemble
-from vertebra.weights.peers import smp as smp_peers
-from vertebra.weights.peers.timm_classify import classifier
-from vertebra.weights.peers.torchvision import builders
+from benchmarks.made_up import canvases
 
-TORCHVISION = builders()
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLASSES = 21  # of segmenters
+Call = Callable[[Tensor], Any]
+"""From canvases (N, 3, H, W) uint8 to what the peer's user gets, preprocessing and post-processing included."""
 
 
-class Pair(NamedTuple):
-    """A peer's model and ours.
+def classifier(library: str, name: str) -> nn.Module:
+    """Of timm or torchvision."""
+    torch.manual_seed(0)
+    if library == "timm":
+        import timm
 
-    Attributes:
-        peer: the peer's module.
-        call: runs the peer on canvases (N, 3, H, W) uint8, its own preprocessing and post-processing included.
-        ours: the same model, imported.
-        differ: from canvases to the largest difference of the two models' outputs, relative to the largest value.
-    """
+        return alive(timm.create_model(name))
+    return alive(torchvision.models.get_model(name, weights=None))
 
-    peer: nn.Module
-    call: Callable[[Tensor], Any]
-    ours: VisionModel
-    differ: Callable[[VisionModel, Tensor], float]
+
+def detector(name: str, size: tuple[int, int]) -> nn.Module:
+    """Of torchvision with 91 classes, for canvases that it does not resize."""
+    torch.manual_seed(0)
+    options: Any = {} if name.startswith("ssd") else {"min_size": min(size), "max_size": max(size)}
+    peer = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91, **options)
+    return alive(peer) if name.startswith("ssd") else tempered(alive(peer))
+
+
+def frozen_retinanet(size: tuple[int, int]) -> nn.Module:
+    """torchvision's RetinaNet on ResNet-50 as it is trained from its published weights: with frozen norms, whose eps is 0."""
+    torch.manual_seed(0)
+    body = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
+    backbone = _resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256))
+    peer = tempered(alive(RetinaNet(backbone, 91, min_size=min(size), max_size=max(size))))
+    torchvision.models.detection._utils.overwrite_eps(peer, 0.0)
+    return peer
+
+
+def segmenter(library: str, name: str, encoder: str = "resnet34") -> nn.Module:
+    """Of torchvision or segmentation-models-pytorch."""
+    torch.manual_seed(0)
+    if library == "torchvision":
+        return alive(
+            torchvision.models.get_model(
+                name, weights=None, weights_backbone=None, aux_loss=None, num_classes=CLASSES
+            )
+        )
+    import segmentation_models_pytorch as smp
+
+    return alive(getattr(smp, name)(encoder, encoder_weights=None, classes=CLASSES))
+
+
+def rt_detr(size: tuple[int, int]) -> nn.Module:
+    """transformers' RT-DETR on its ResNet-18, as PekingU publishes it. The norms' statistics are those of images, so that queries
+    differ."""
+    import transformers
+
+    torch.manual_seed(0)
+    widths = [64, 128, 256, 512]
+    body = transformers.RTDetrResNetConfig(
+        depths=[2, 2, 2, 2], hidden_sizes=widths, layer_type="basic", out_indices=[2, 3, 4]
+    )
+    config = transformers.RTDetrConfig(
+        backbone_config=body, encoder_in_channels=widths[1:], hidden_expansion=0.5, decoder_layers=3
+    )
+    peer = alive(transformers.RTDetrForObjectDetection(config))
+    with torch.no_grad():
+        for name, layer in peer.named_modules():
+            if isinstance(layer, nn.Linear) and "backbone" not in name:
+                nn.init.normal_(layer.weight, 0, layer.in_features**-0.5)
+                nn.init.normal_(layer.bias, 0, 0.1)
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 1.0
+        peer.train()(canvases(2, size).float() / 255)
+    return peer.eval()
 
 
 def alive(module: nn.Module) -> nn.Module:
-    """Random norms, of a size that lets signals through."""
-    torch.manual_seed(0)
+    """Random norms, of a size that lets signals through; in evaluation mode."""
     for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm | FrozenBatchNorm2d):
             nn.init.uniform_(layer.running_var, 0.5, 1.5)
             nn.init.normal_(layer.running_mean, 0, 0.1)
             nn.init.uniform_(layer.weight, 0.5, 1.0)
     return module.eval()
 
 
-def difference(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours.float() - theirs.float()).abs().max() / theirs.abs().max())
-
-
-def classify(library: str, name: str) -> Pair:
-    """A classifier of timm or torchvision."""
-    made = timm.create_model(name) if library == "timm" else torchvision.models.get_model(name, weights=None)
-    peer = alive(made)
-    build: Any = classifier if library == "timm" else TORCHVISION[name]
-    ours, _ = assemble(build(name, peer.state_dict()))
-    mean, std = torch.as_tensor(ours.backbone.mean), torch.as_tensor(ours.backbone.std)
-
-    def call(images: Tensor) -> Tensor:
-        return peer((images.float() - mean) / std).softmax(dim=1)
-
-    return Pair(
-        peer, call, ours, lambda model, images: difference(model(images)["classify"].probabilities, call(images))
-    )
-
-
-def detect(name: str, size: tuple[int, int]) -> Pair:
-    """A detector of torchvision, at a canvas for which it resizes nothing."""
-    options = {} if name.startswith("ssd") else {"min_size": min(size), "max_size": max(size)}
-    peer: Any = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91, **options)
-    peer = alive(peer)
-    if not name.startswith("ssd"):
-        peer = tempered(peer)
-    ours, _ = assemble(TORCHVISION[name](name, peer.state_dict()))
-
-    def call(images: Tensor) -> Any:
-        return peer(list(images.float() / 255))
-
-    def differ(model: VisionModel, images: Tensor) -> float:
-        decoded, theirs = model(images)["detect"], call(images)
-        shares = []
-        for row, own in enumerate(theirs):
-            count = min(int(decoded.count[row]), len(own["scores"]), 20)
-            assert count > 3, "too few boxes to tell"
-            shares.append(difference(decoded.scores[row, :count], own["scores"][:count]))
-        return max(shares)
-
-    return Pair(peer, call, ours, differ)
-
-
-def tempered(peer: Any, classes: int = 91) -> Any:
+def tempered(peer: nn.Module, classes: int = 91) -> nn.Module:
     """Scores as spread as a trained detector's, so that there is something to suppress; what torchvision keeps for a background in
     heads of independent classes never wins, since ours have no such class."""
     for name, layer in peer.named_modules():
@@ -104,22 +113,96 @@ def tempered(peer: Any, classes: int = 91) -> Any:
     return peer
 
 
-def segment(library: str, name: str) -> Pair:
-    """A segmenter of torchvision or segmentation-models-pytorch, with 21 classes."""
-    if library == "torchvision":
-        peer = alive(torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21))
-        ours, _ = assemble(TORCHVISION[name](name, peer.state_dict()))
-    else:
-        import segmentation_models_pytorch as smp
+def normalised(peer: nn.Module, images: Tensor) -> Tensor:
+    """Canvases as a classifier or segmenter takes them: with timm's own mean and std, or ImageNet's."""
+    config = getattr(peer, "pretrained_cfg", None) or {"mean": MEAN, "std": STD}
+    mean, std = (torch.tensor(config[key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    return (images.float() / 255 - mean) / std
 
-        peer = alive(getattr(smp, name)("resnet34", encoder_weights=None, classes=21))
-        ours, _ = assemble(smp_peers.BUILDERS[name.lower()](peer.config, peer.state_dict()))  # type: ignore[arg-type]
-    mean, std = torch.as_tensor(ours.backbone.mean), torch.as_tensor(ours.backbone.std)
 
-    def call(images: Tensor) -> Tensor:
-        found = peer((images.float() - mean) / std)
-        return (found["out"] if isinstance(found, dict) else found).softmax(dim=1)
+def logits(peer: nn.Module, images: Tensor) -> Tensor:
+    """Of a classifier or segmenter."""
+    found = peer(normalised(peer, images))
+    return found["out"] if isinstance(found, dict) else found
 
-    return Pair(
-        peer, call, ours, lambda model, images: difference(model(images)["segment"].probabilities, call(images))
-    )
+
+def probabilities(peer: nn.Module) -> Call:
+    """The use of a classifier or segmenter."""
+    return lambda images: logits(peer, images).softmax(dim=1)
+
+
+def boxes(peer: nn.Module) -> Call:
+    """The use of a detector of torchvision."""
+    return lambda images: peer(list(images.float() / 255))
+
+
+def rt_detr_boxes(peer: nn.Module) -> Call:
+    """The use of RT-DETR, with transformers' own post-processing."""
+    import transformers
+
+    finish = transformers.RTDetrImageProcessor().post_process_object_detection
+
+    def call(images: Tensor) -> Any:
+        sizes = torch.tensor([images.shape[-2:]] * len(images))
+        return finish(peer(images.float() / 255), threshold=0.0, target_sizes=sizes)
+
+    return call
+
+
+def call_of(task: str, peer: nn.Module) -> Call:
+    """The use of a model of torchvision, timm or smp."""
+    return boxes(peer) if task == "detect" else probabilities(peer)
+
+
+def yolo(name: str) -> nn.Module:
+    """One of ultralytics' models from its YAML, folded as its own prediction does. It is AGPL-3.0: a yardstick where somebody has
+    it installed, and no dependency.
+
+    Raises:
+        ModuleNotFoundError: ultralytics is not installed.
+    """
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    return DetectionModel(f"{name}.yaml", ch=3, nc=80, verbose=False).eval().fuse(verbose=False)
+
+
+def yolo_boxes(peer: nn.Module) -> Call:
+    """The use of one of ultralytics' models, with the suppression of its own prediction."""
+    from ultralytics.utils.nms import non_max_suppression
+
+    end_to_end = bool(getattr(peer, "end2end", False))
+
+    def call(images: Tensor) -> Any:
+        found = peer(images.float() / 255)
+        return non_max_suppression(found, conf_thres=0.25, iou_thres=0.7, max_det=300, end2end=end_to_end)
+
+    return call
+
+
+def plain_loss(task: str, peer: nn.Module, images: Tensor, truth: Any) -> Tensor:
+    """The loss as the peer's own tutorials have it: cross entropy, or the sum of what a detector gives.
+
+    Args:
+        task, images, truth: see `benchmarks.made_up`.
+        peer: in training mode.
+    """
+    if task != "detect":
+        return F.cross_entropy(logits(peer, images), truth)
+    targets = [{"boxes": own, "labels": labels + 1} for own, labels in zip(*truth, strict=True)]
+    return torch.stack(list(peer(list(images.float() / 255), targets).values())).sum()
+
+
+def plain_step(task: str, peer: nn.Module, images: Tensor, truth: Any) -> Callable[[], float]:
+    """A training step of a plain loop in float32 with AdamW, which gives its loss."""
+    peer.train()
+    optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-3, weight_decay=0.05)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = plain_loss(task, peer, images, truth)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step

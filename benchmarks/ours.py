@@ -1,0 +1,154 @@
+"""Our own training steps, run by Vertebra's own training module and trainer."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from vertebra.config import TrainConfig
+from vertebra.data.batches import Batch, BranchTargets
+from vertebra.model import VisionModel
+from vertebra.tasks.classify.targets import ClassifyTargets
+from vertebra.tasks.detect.targets import DetectTargets
+from vertebra.tasks.segment.targets import SegmentTargets
+from vertebra.training.run import make_trainer
+from vertebra.training.step import TrainingModule
+
+
+class Trained(NamedTuple):
+    """What some steps gave.
+
+    Attributes:
+        seconds: of each step, from the batch to the moved weights.
+        losses: of each step, weighed and summed over its terms.
+        optimizer: what moved the weights, with its options.
+    """
+
+    seconds: list[float]
+    losses: list[float]
+    optimizer: str
+
+
+def recipe(**options: Any) -> TrainConfig:
+    """AdamW as a plain loop has it, on the CPU in float32; without the moving average and the cut of gradients, which plain loops
+    have not."""
+    plain = {"accelerator": "cpu", "devices": 1, "precision": "32", "ema": None, "clip_norm": None, "epochs": 1}
+    return TrainConfig.model_validate({**plain, **options})
+
+
+def default_recipe() -> TrainConfig:
+    """What a user gets who sets nothing, on the CPU."""
+    return TrainConfig.model_validate({"accelerator": "cpu", "devices": 1, "epochs": 1})
+
+
+def batch_of(task: str, images: Tensor, truth: Any) -> Batch:
+    """A batch as the loaders give it.
+
+    Args:
+        task, images, truth: see `benchmarks.made_up`.
+    """
+    targets: Any
+    if task == "classify":
+        targets = ClassifyTargets(truth)
+    elif task == "segment":
+        targets = SegmentTargets(truth)
+    else:
+        boxes, labels = truth
+        crowd, count = torch.zeros(labels.shape, dtype=torch.bool), torch.full((len(labels),), labels.shape[1])
+        targets = DetectTargets(boxes=boxes, labels=labels, crowd=crowd, count=count)
+    sizes = torch.tensor([images.shape[-2:]] * len(images))
+    return Batch(images, sizes, {task: BranchTargets(torch.arange(len(images)), targets)}, origins=[])
+
+
+def train(
+    model: VisionModel, batch: Batch, how: TrainConfig, steps: int, between: Callable[[], object] = lambda: None
+) -> Trained:
+    """Trains a model on one batch again and again, as `vertebra.train` does it.
+
+    Args:
+        model: is changed.
+        batch: see `batch_of`.
+        how: the recipe.
+        steps: how many.
+        between: is called before each step, outside of its time.
+    """
+    module = TrainingModule(model.train().to(memory_format=torch.channels_last), how, pretrained=False)  # type: ignore[call-overload]
+    clock = Clock(between)
+    trainer = make_trainer(how, [clock], model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on loaders
+        trainer.fit(module, datamodule=OneBatch(batch, steps))
+    return Trained(clock.seconds, clock.losses, clock.optimizer)
+
+
+class Steps:
+    """A loader that gives steps of one micro batch, always the same.
+
+    Args:
+        batch: the micro batch.
+        count: how many steps.
+    """
+
+    def __init__(self, batch: Batch, count: int) -> None:
+        self.batch = batch
+        self.count = count
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return self.count
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        """The steps."""
+        return iter([[self.batch]] * self.count)
+
+
+class OneBatch(pl.LightningDataModule):
+    """The same batch for some steps, and nothing to evaluate.
+
+    Args:
+        batch, count: see `Steps`.
+    """
+
+    def __init__(self, batch: Batch, count: int) -> None:
+        super().__init__()
+        self.steps = Steps(batch, count)
+
+    def train_dataloader(self) -> Steps:
+        """What is learnt from."""
+        return self.steps
+
+
+class Clock(pl.Callback):
+    """Times each step and keeps its loss.
+
+    Args:
+        between: is called before each step.
+    """
+
+    def __init__(self, between: Callable[[], object]) -> None:
+        self.between = between
+        self.started = 0.0
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+        self.optimizer = ""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, *given: Any) -> None:
+        """Before a step."""
+        self.between()
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *given: Any) -> None:
+        """After the weights have moved."""
+        self.seconds.append(time.perf_counter() - self.started)
+        weights = {name: pl_module.model.branch(name).weight for name in pl_module.model.branches}
+        terms = pl_module.losses.items()
+        self.losses.append(sum(weights[name.partition("/")[0]] * value for name, value in terms))
+        own = trainer.optimizers[0]
+        fast = [name for name in ("fused", "foreach") if own.defaults.get(name)]
+        self.optimizer = " ".join([type(own).__name__, *fast])

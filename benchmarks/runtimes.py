@@ -1,0 +1,110 @@
+"""The ways in which our model runs: PyTorch as a predictor has it, and the same graph in ONNX Runtime and OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.made_up import canvases
+from benchmarks.pairs import Answers
+from benchmarks.report import has_bf16
+from vertebra.export.files import drop_raw_outputs
+from vertebra.export.program import output_names, write_onnx
+from vertebra.export.quantized import to_int8
+from vertebra.inference.fast import fast_copy
+from vertebra.inference.precision import Precision, computing, lower
+from vertebra.inference.sessions import Session, open_file
+from vertebra.model import VisionModel
+
+RUNTIMES = ("torch", "onnx", "openvino")
+CALIBRATED = 8  # images that int8 sees; enough for its speed, too few for its accuracy
+Run = Callable[[Tensor], Answers]
+"""From canvases (N, 3, H, W) uint8 to decoded outputs by branch."""
+
+
+def ways(model: VisionModel, runtimes: Sequence[str], folder: Path, threads: int | None) -> dict[str, Run]:
+    """Every way that this machine has, by a name of runtime and precision: "torch fp32", "onnx int8" ….
+
+    Args:
+        model: whose plan says the canvas.
+        runtimes: some of `RUNTIMES`.
+        folder: for the exported files.
+        threads: of the CPU.
+    """
+    found: dict[str, Run] = {}
+    if "torch" in runtimes:
+        found["torch fp32"] = in_torch(model, "fp32")
+        if has_bf16():
+            found["torch bf16"] = in_torch(model, "bf16")
+    if set(runtimes) - {"torch"}:
+        names = output_names(model)
+        exact, small = export(model, names, folder)
+        for runtime in [name for name in ("onnx", "openvino") if name in runtimes]:
+            found[f"{runtime} fp32"] = in_session(open_file(exact, runtime=runtime, threads=threads), names)
+            if runtime == "openvino" and has_bf16():
+                session = open_file(exact, runtime=runtime, threads=threads, precision="bf16")
+                found["openvino bf16"] = in_session(session, names)
+            found[f"{runtime} int8"] = in_session(open_file(small, runtime=runtime, threads=threads), names)
+    return found
+
+
+def in_torch(model: VisionModel, precision: Precision) -> Run:
+    """As `vertebra.inference.predictor.Predictor` runs it."""
+    device = torch.device("cpu")
+    fast = fast_copy(model)
+    lower(fast, precision, device)
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> Answers:
+        with computing(precision, device):
+            return fast(images)
+
+    return run
+
+
+def export(model: VisionModel, names: list[str], folder: Path) -> tuple[Path, Path]:
+    """The graph that `vertebra.export_model` writes for canvases of the model's own size, in fp32 and in int8.
+
+    Its gate is left out, which takes four times as long: the answers are compared with the peer's here.
+
+    Args:
+        model: what is exported.
+        names: of its decoded outputs.
+        folder: for the files.
+    """
+    exact, small = folder / "fp32.onnx", folder / "int8.onnx"
+    write_onnx(model, exact, names, free=False)
+    drop_raw_outputs(exact)
+    images = canvases(CALIBRATED, model.plan.size).numpy()
+    to_int8(exact, small, [(image[None], sizes_of(image[None])) for image in images])
+    return exact, small
+
+
+def in_session(session: Session, names: Sequence[str]) -> Run:
+    """An exported file.
+
+    Args:
+        session: the file, opened.
+        names: ``branch/field`` of its outputs.
+    """
+
+    def run(images: Tensor) -> Answers:
+        given = images.numpy()
+        answers: dict[str, Any] = {}
+        for name, value in zip(names, session.run(given, sizes_of(given)), strict=True):
+            branch, _, field = name.rpartition("/")
+            setattr(answers.setdefault(branch, SimpleNamespace()), field, value)
+        return answers
+
+    return run
+
+
+def sizes_of(images: np.ndarray) -> np.ndarray:
+    """(N, 2) int64 for canvases that are full."""
+    return np.array([images.shape[-2:]] * len(images), dtype=np.int64)
