@@ -18,6 +18,7 @@ from benchmarks.made_up import canvases
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES = 21  # of segmenters
+LOGITS = (-6.0, 1.2)  # mean and spread of a dense detector's, over all places
 Call = Callable[[Tensor], Any]
 """From canvases (N, 3, H, W) uint8 to what the peer's user gets, preprocessing and post-processing included."""
 
@@ -37,7 +38,7 @@ def detector(name: str, size: tuple[int, int]) -> nn.Module:
     torch.manual_seed(0)
     options: Any = {} if name.startswith("ssd") else {"min_size": min(size), "max_size": max(size)}
     peer = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91, **options)
-    return alive(peer) if name.startswith("ssd") else tempered(alive(peer))
+    return alive(peer) if name.startswith("ssd") else tempered(alive(peer), size)
 
 
 def frozen_retinanet(size: tuple[int, int]) -> nn.Module:
@@ -45,9 +46,9 @@ def frozen_retinanet(size: tuple[int, int]) -> nn.Module:
     torch.manual_seed(0)
     body = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
     backbone = _resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256))
-    peer = tempered(alive(RetinaNet(backbone, 91, min_size=min(size), max_size=max(size))))
+    peer = alive(RetinaNet(backbone, 91, min_size=min(size), max_size=max(size)))
     torchvision.models.detection._utils.overwrite_eps(peer, 0.0)
-    return peer
+    return tempered(peer, size)
 
 
 def segmenter(library: str, name: str, encoder: str = "resnet34") -> nn.Module:
@@ -99,17 +100,32 @@ def alive(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def tempered(peer: nn.Module, classes: int = 91) -> nn.Module:
-    """Scores as spread as a trained detector's, so that there is something to suppress; what torchvision keeps for a background in
-    heads of independent classes never wins, since ours have no such class."""
+@torch.no_grad()
+def tempered(peer: nn.Module, size: tuple[int, int], classes: int = 91) -> nn.Module:
+    """Scores that differ from place to place, as spread as a trained detector's, so that there is something to suppress and little
+    ties; what torchvision keeps for a background in heads of independent classes never wins, since ours have no such class.
+
+    Args:
+        peer: RetinaNet, FCOS or Faster R-CNN.
+        size: (height, width) of the canvas.
+        classes: with the background.
+    """
     for name, layer in peer.named_modules():
-        if isinstance(layer, nn.Conv2d) and "cls_logits" in name and "rpn" not in name:
-            nn.init.normal_(layer.weight, 0, 0.002)
-            nn.init.normal_(layer.bias, -5, 1)
-            layer.bias.data.reshape(-1, classes)[:, 0] = -50
         if isinstance(layer, nn.Linear) and "cls_score" in name:
             nn.init.normal_(layer.weight, 0, 0.02)
             nn.init.normal_(layer.bias, 0, 1)
+        if isinstance(layer, nn.Conv2d) and "cls_logits" in name and "rpn" not in name:
+            nn.init.normal_(layer.weight, 0, 0.01)
+            maps: list[Tensor] = []
+            hook = layer.register_forward_hook(lambda layer, given, found, maps=maps: maps.append(found[0].flatten(1)))
+            peer(list(canvases(1, size).float() / 255))
+            hook.remove()
+            values = torch.cat(maps, dim=1)  # of each class and anchor, at all places of all levels
+            scale = LOGITS[1] / values.std(dim=1)
+            layer.weight.mul_(scale[:, None, None, None])
+            layer.bias.copy_((layer.bias - values.mean(dim=1)) * scale + LOGITS[0])
+            layer.weight.reshape(-1, classes, *layer.weight.shape[1:])[:, 0] = 0
+            layer.bias.reshape(-1, classes)[:, 0] = -50
     return peer
 
 
