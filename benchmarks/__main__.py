@@ -1,17 +1,65 @@
-"""All benchmarks, or those that are named: ``python -m benchmarks [NAME ...]``."""
+"""All benchmarks, or those that are named, each in a process of its own.
+
+python -m benchmarks [NAME ...] [--repeats N] [--threads N] [--out FOLDER]
+
+Each has options of its own besides: python -m benchmarks.NAME --help
+"""
 
 from __future__ import annotations
 
+import argparse
+import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks import loading, one_pass, startup, training_step
+from benchmarks.report import RESULTS, result_path
 
-BENCHMARKS = {"startup": startup, "one_pass": one_pass, "training_step": training_step, "loading": loading}
+BENCHMARKS = ("startup", "inference", "training_step", "multitask", "memory", "scoring", "loading")
+WITH_DATA = ("decoders",)
+"""Those that must be told which data set; they are run by themselves."""
+
+
+def commands(given: argparse.Namespace) -> list[list[str]]:
+    """The command of each benchmark that is asked for."""
+    found = []
+    for name in given.names or BENCHMARKS:
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(given.out / result_path(name).name)]
+        for option in ("repeats", "threads"):
+            value = getattr(given, option)
+            command += [] if value is None else [f"--{option}", str(value)]
+        found.append(command)
+    return found
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for; leaves with a message where there is no such benchmark."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--repeats", type=int, help="by default as each has it")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, help="folder of the results; benchmarks/results by default"
+    )
+    given = parser.parse_args(arguments)
+    for name in given.names:
+        if name in WITH_DATA:
+            parser.error(f"'{name}' needs a data set; see: python -m benchmarks.{name} --help")
+        if name not in BENCHMARKS:
+            parser.error(f"no benchmark '{name}'; there are {', '.join((*BENCHMARKS, *WITH_DATA))}")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs them one after the other; the number of those that failed."""
+    failed = 0
+    for command in commands(options(arguments)):
+        print(f"\n{' '.join(command[1:])}", flush=True)
+        failed += subprocess.run(command, check=False).returncode != 0
+    return failed
+
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in chosen if name not in BENCHMARKS]
-    if unknown:
-        sys.exit(f"no benchmark '{unknown[0]}'; there are {', '.join(BENCHMARKS)}")
-    for name in chosen:
-        BENCHMARKS[name].run()
+    sys.exit(main())

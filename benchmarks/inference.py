@@ -163,7 +163,9 @@ def columns(rows: Sequence[Row], peaks: dict[str, float]) -> Columns:
     found: dict[str, Callable[[Row], str]] = {"work": lambda row: row["work"], "peer": ms("milliseconds", "peer")}
     for way in dict.fromkeys(way for row in rows for way in row["times"]):
         found[f"ours, {way} (times)"] = beside(ms("milliseconds", way), times("times", way))
-    found["largest difference (fp32)"] = lambda row: f"{max(row['difference'].values()):.0e}" if row["difference"] else "-"
+    found["largest difference (fp32)"] = lambda row: (
+        f"{max(row['difference'].values()):.0e}" if row["difference"] else "-"
+    )
     found["least agreement (others)"] = lambda row: f"{min(row['agreement'].values()):.3f}" if row["agreement"] else "-"
     found["share of peak (torch fp32)"] = lambda row: f"{share_of_peak(row, peaks['fp32']):.0%}"
     found["parameters, peer / ours"] = lambda row: "{:.1f} / {:.1f} M".format(*sizes(row, "million_parameters"))

@@ -1,12 +1,17 @@
-"""Images a second that the loaders give, with the default augmentation, in one process."""
+"""Images a second that the loaders give, with the default augmentation, in one process.
+
+python -m benchmarks.loading [--images N] [--repeats N] [--threads N] [--out FILE]
+"""
 
 from __future__ import annotations
 
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import vertebra
+from benchmarks.measure import in_turns, milliseconds
+from benchmarks.report import Columns, Row, finish, options, set_threads
 from vertebra.config import Config
 from vertebra.demo.files import SceneCounts, write_scenes
 from vertebra.demo.scenes import SceneStyle
@@ -14,29 +19,68 @@ from vertebra.training.loaders import RunData
 from vertebra.training.sources import open_split
 
 TASKS = {"animals": "linear", "boxes": "fcos", "regions": "upsample"}
+BATCH = 8
 
 
-def run() -> None:
-    """Drawn scenes of 480x640, as a folder of classes, as VOC and as masks."""
-    print("\nloading, one process, scenes of 480x640 onto 320x416, default augmentation")
-    counts = SceneCounts(classes=48, boxes=48, masks=48, val=1, test=1)
+def loaders(folder: Path) -> dict[str, RunData]:
+    """By name of the data set, what gives its batches on a canvas of 320x416."""
+    found = {}
+    for name, decoder in TASKS.items():
+        config = Config.from_raw(
+            {
+                "data": str(folder / name),
+                "model": {"backbone": "resnet10t", "decoder": decoder},
+                "train": {"batch_size": BATCH, "image_size": [320, 416], "workers": 0},
+            },
+            "benchmark",
+        )
+        opened = open_split(config, "train")
+        branch = next(iter(config.model.branches))
+        model = vertebra.create_model(
+            "resnet10t", decoder=decoder, classes=list(opened.labels[branch].classes), image_size=(320, 416)
+        )
+        found[name] = RunData(model, config.train, opened.sources, [])
+    return found
+
+
+def compare(images: int, repeats: int) -> list[Row]:
+    """A row for each data set: scenes as a folder of classes, as VOC and as masks.
+
+    Args:
+        images: of each data set.
+        repeats: epochs that count.
+    """
+    counts = SceneCounts(classes=images, boxes=images, masks=images, val=1, test=1)
     with tempfile.TemporaryDirectory() as name:
         write_scenes(Path(name), counts, style=SceneStyle(size=(480, 640)))
-        for folder, decoder in TASKS.items():
-            config = Config.from_raw(
-                {
-                    "data": str(Path(name) / folder),
-                    "model": {"backbone": "resnet10t", "decoder": decoder},
-                    "train": {"batch_size": 8, "image_size": [320, 416], "workers": 0},
-                },
-                "benchmark",
-            )
-            opened = open_split(config, "train")
-            branch = next(iter(config.model.branches))
-            model = vertebra.create_model(
-                "resnet10t", decoder=decoder, classes=list(opened.classes[branch]), image_size=(320, 416)
-            )
-            loader = RunData(model, config.train, opened.sources, []).train_dataloader()
-            started = time.perf_counter()
-            steps = sum(1 for _ in loader)
-            print(f"  {folder:<12} {8 * steps / (time.perf_counter() - started):6.0f} images/s")
+        found = loaders(Path(name))
+        seconds = in_turns(
+            {name: lambda data=data: list(data.train_dataloader()) for name, data in found.items()},  # type: ignore[misc]
+            repeats,
+        )
+        steps = {name: len(data.train_dataloader()) for name, data in found.items()}
+    spans = milliseconds(seconds)
+    return [
+        {"name": name, "milliseconds": spans[name], "images_a_second": BATCH * steps[name] / seconds[name].median}
+        for name in found
+    ]
+
+
+COLUMNS: Columns = {
+    "data": lambda row: row["name"],
+    "images a second": lambda row: f"{row['images_a_second']:.0f}",
+}
+NOTES = ("One process, scenes of 480x640 onto 320x416, default augmentation, batches of eight.",)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = options(__doc__, repeats=3)
+    parser.add_argument("--images", type=int, default=48, help="of each data set")
+    given = parser.parse_args(arguments)
+    set_threads(given.threads)
+    finish("loading", compare(given.images, given.repeats), COLUMNS, given, NOTES)
+
+
+if __name__ == "__main__":
+    main()

@@ -58,4 +58,6 @@ def in_turns(
 
 def milliseconds(spans: Mapping[str, Spent]) -> dict[str, Any]:
     """Medians and quartiles for a file of results, by name."""
-    return {name: {"median": 1e3 * own.median, "quartiles": [1e3 * own.low, 1e3 * own.high]} for name, own in spans.items()}
+    return {
+        name: {"median": 1e3 * own.median, "quartiles": [1e3 * own.low, 1e3 * own.high]} for name, own in spans.items()
+    }

@@ -137,7 +137,9 @@ def apart(work: Callable[..., Any], *given: Any) -> Any:
         return pool.submit(work, *given).result()
 
 
-def compare(name: str, case: Case, repeats: int, threads: int | None = None, kinds: Sequence[str] = tuple(KINDS)) -> Row:
+def compare(
+    name: str, case: Case, repeats: int, threads: int | None = None, kinds: Sequence[str] = tuple(KINDS)
+) -> Row:
     """Megabytes of both sides for each kind of work, and their ratios; medians.
 
     Args:

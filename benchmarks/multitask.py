@@ -44,7 +44,12 @@ DIFFER = {
     "detect": by_boxes("detect"),
     "segment": by_probabilities("segment"),
 }
-THREE, SAME, APART, LIGHTER = "three peers", "one model, same heads", "three models, same heads", "one model, light decoders"
+THREE, SAME, APART, LIGHTER = (
+    "three peers",
+    "one model, same heads",
+    "three models, same heads",
+    "one model, light decoders",
+)
 NOTES = (
     f"'{THREE}' is the peers' eager use, in float32. Ours run as a predictor has them (folded, channels last), in float32. '{APART}' "
     "are ours too, which tells what the shared backbone gives beside the faster copies. Files: safetensors of ours, state dicts of the "

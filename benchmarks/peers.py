@@ -38,7 +38,10 @@ def detector(name: str, size: tuple[int, int]) -> nn.Module:
     torch.manual_seed(0)
     options: Any = {} if name.startswith("ssd") else {"min_size": min(size), "max_size": max(size)}
     peer = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=91, **options)
-    return alive(peer) if name.startswith("ssd") else tempered(alive(peer), size)
+    peer = alive(peer)
+    if name.startswith("ssd"):
+        settled(peer, lambda: peer(list(canvases(2, size).float() / 255)))
+    return tempered(peer, size)
 
 
 def frozen_retinanet(size: tuple[int, int]) -> nn.Module:
@@ -56,9 +59,7 @@ def segmenter(library: str, name: str, encoder: str = "resnet34") -> nn.Module:
     torch.manual_seed(0)
     if library == "torchvision":
         return alive(
-            torchvision.models.get_model(
-                name, weights=None, weights_backbone=None, aux_loss=None, num_classes=CLASSES
-            )
+            torchvision.models.get_model(name, weights=None, weights_backbone=None, aux_loss=None, num_classes=CLASSES)
         )
     import segmentation_models_pytorch as smp
 
@@ -84,10 +85,7 @@ def rt_detr(size: tuple[int, int]) -> nn.Module:
             if isinstance(layer, nn.Linear) and "backbone" not in name:
                 nn.init.normal_(layer.weight, 0, layer.in_features**-0.5)
                 nn.init.normal_(layer.bias, 0, 0.1)
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.momentum = 1.0
-        peer.train()(canvases(2, size).float() / 255)
-    return peer.eval()
+    return settled(peer, lambda: peer(canvases(2, size).float() / 255))
 
 
 def alive(module: nn.Module) -> nn.Module:
@@ -101,32 +99,54 @@ def alive(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
+def settled(peer: nn.Module, run: Callable[[], object]) -> nn.Module:
+    """With the norms' statistics of a run, so that deep maps differ from place to place; in evaluation mode."""
+    for layer in peer.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.train()
+            layer.momentum = 1.0
+    run()
+    return peer.eval()
+
+
+@torch.no_grad()
 def tempered(peer: nn.Module, size: tuple[int, int], classes: int = 91) -> nn.Module:
-    """Scores that differ from place to place, as spread as a trained detector's, so that there is something to suppress and little
+    """Scores that differ from place to place, as spread as a trained detector's, so that there is something to suppress and few
     ties; what torchvision keeps for a background in heads of independent classes never wins, since ours have no such class.
 
     Args:
-        peer: RetinaNet, FCOS or Faster R-CNN.
+        peer: RetinaNet, FCOS, Faster R-CNN or SSD.
         size: (height, width) of the canvas.
         classes: with the background.
     """
-    for name, layer in peer.named_modules():
+    for name, layer in list(peer.named_modules()):
         if isinstance(layer, nn.Linear) and "cls_score" in name:
             nn.init.normal_(layer.weight, 0, 0.02)
             nn.init.normal_(layer.bias, 0, 1)
         if isinstance(layer, nn.Conv2d) and "cls_logits" in name and "rpn" not in name:
-            nn.init.normal_(layer.weight, 0, 0.01)
-            maps: list[Tensor] = []
-            hook = layer.register_forward_hook(lambda layer, given, found, maps=maps: maps.append(found[0].flatten(1)))
-            peer(list(canvases(1, size).float() / 255))
-            hook.remove()
-            values = torch.cat(maps, dim=1)  # of each class and anchor, at all places of all levels
+            values = _seen(peer, layer, size)
             scale = LOGITS[1] / values.std(dim=1)
             layer.weight.mul_(scale[:, None, None, None])
             layer.bias.copy_((layer.bias - values.mean(dim=1)) * scale + LOGITS[0])
             layer.weight.reshape(-1, classes, *layer.weight.shape[1:])[:, 0] = 0
             layer.bias.reshape(-1, classes)[:, 0] = -50
+        if (
+            isinstance(layer, nn.Conv2d)
+            and "classification_head.module_list" in name
+            and len(layer.weight) % classes == 0
+        ):
+            layer.weight.mul_(LOGITS[1] / _seen(peer, layer, size).std())
     return peer
+
+
+def _seen(peer: nn.Module, layer: nn.Conv2d, size: tuple[int, int]) -> Tensor:
+    """(channels, places) that a layer gives, with new random weights, at all places of all levels of an image."""
+    nn.init.normal_(layer.weight, 0, 0.01)
+    maps: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda layer, given, found: maps.append(found[0].flatten(1)))
+    peer(list(canvases(1, size).float() / 255))
+    hook.remove()
+    return torch.cat(maps, dim=1)
 
 
 def normalised(peer: nn.Module, images: Tensor) -> Tensor:

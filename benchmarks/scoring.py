@@ -119,7 +119,14 @@ def pycocotools(images: Sequence[Image]) -> Scores:
 def _annotations(own: Image, number: int, first: int) -> list[dict[str, Any]]:
     placed = _placed(own.boxes)
     return [
-        {"id": first + row, "image_id": number, "category_id": int(label), "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        {
+            "id": first + row,
+            "image_id": number,
+            "category_id": int(label),
+            "bbox": box,
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+        }
         for row, (label, box) in enumerate(zip(own.labels, placed.tolist(), strict=True))
     ]
 

@@ -139,7 +139,10 @@ def compare(name: str, case: Case, repeats: int) -> Row:
             continue
         losses, peer, own, row["optimizer"][way] = measured
         row["first_loss"][way] = {"peer": losses[0], "ours": losses[1]}
-        row["milliseconds"][way], row["peer_milliseconds"][way] = milliseconds({"": own})[""], milliseconds({"": peer})[""]
+        row["milliseconds"][way], row["peer_milliseconds"][way] = (
+            milliseconds({"": own})[""],
+            milliseconds({"": peer})[""],
+        )
         row["times"][way] = peer.median / own.median
         if work.same and way == "fp32":
             assert abs(losses[1] - losses[0]) <= CLOSE * abs(losses[0]), f"{name}: losses {losses}"

@@ -1,0 +1,229 @@
+"""The benchmarks still run: their tables and files, and the cheapest case of each. No time is looked at."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # the package beside src and tests
+
+from benchmarks import __main__ as every  # noqa: E402
+from benchmarks import (  # noqa: E402
+    inference,
+    loading,
+    memory,
+    multitask,
+    ours,
+    pairs,
+    peers,
+    report,
+    scoring,
+    startup,
+    training_step,
+)
+from benchmarks.made_up import canvases, truth  # noqa: E402
+from benchmarks.measure import in_turns, spent  # noqa: E402
+
+SMALL = (64, 64)
+
+
+@pytest.fixture(autouse=True)
+def _children_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a benchmark starts find its package."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
+
+
+def test_turns_alternate_and_the_first_ones_do_not_count() -> None:
+    order: list[str] = []
+    found = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2, warm=1)
+    assert order == ["a", "b"] * 3
+    assert {name: own.count for name, own in found.items()} == {"a": 2, "b": 2}
+
+
+def test_a_turn_goes_on_and_its_first_call_does_not_count() -> None:
+    ticks = iter([0.0, 0.3, 0.3, 0.4, 0.4, 0.5])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.perf_counter", lambda: next(ticks))
+        found = in_turns({"a": lambda: None}, repeats=1, warm=0, turn=0.45)
+    assert found["a"].count == 2 and found["a"].median == pytest.approx(0.1)
+
+
+def test_medians_and_quartiles() -> None:
+    assert spent([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0, 3)
+    assert spent([5.0]) == (5.0, 5.0, 5.0, 1)
+
+
+def test_a_table_has_a_dash_for_what_a_row_lacks() -> None:
+    rows: list[report.Row] = [
+        {"work": "one", "milliseconds": {"peer": {"median": 12.34}}, "times": {"fp32": 1.5}},
+        {"work": "two", "milliseconds": {}, "times": {}},
+    ]
+    columns: report.Columns = {
+        "work": lambda row: row["work"],
+        "peer": report.ms("milliseconds", "peer"),
+        "both": report.beside(report.ms("milliseconds", "peer"), report.times("times", "fp32")),
+    }
+    assert report.table(rows, columns).splitlines() == [
+        "| work | peer | both |",
+        "|---|---|---|",
+        "| one | 12.3 ms | 12.3 ms (1.50) |",
+        "| two | - | - |",
+    ]
+
+
+def test_the_file_says_what_was_measured_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = argparse.Namespace(out=tmp_path / "new" / "found.json", repeats=3)
+    path = report.finish("some", [{"work": "one"}], {"work": lambda row: row["work"]}, given, ["A note."])
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept["rows"] == [{"work": "one"}] and kept["notes"] == ["A note."] and kept["benchmark"] == "some"
+    assert kept["options"]["repeats"] == 3
+    assert kept["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert kept["machine"]["threads"] == torch.get_num_threads() and kept["machine"]["processor"]
+    assert {"date", "commit"} <= set(kept)
+    assert "| one |" in capsys.readouterr().out
+
+
+def test_the_processor_is_read(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("model name\t: Some Chip 3000\nflags\t\t: fpu avx2 amx_bf16\n\nmodel name\t: Some Chip 3000\n")
+    assert report.processor(info) == ("Some Chip 3000", {"fpu", "avx2", "amx_bf16"})
+
+
+def test_answers_that_differ_are_refused() -> None:
+    assert pairs.require_equal("some", 1e-6) == 1e-6
+    with pytest.raises(AssertionError, match=r"some: our answers differ from the peer's by 1.0e-02"):
+        pairs.require_equal("some", 0.01)
+
+
+def test_prediction_in_each_runtime(tmp_path: Path) -> None:
+    case = inference.Case(lambda: pairs.classify("timm", "test_resnet", SMALL), SMALL, (1, 2))
+    there = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is not None]
+    runtimes = ["torch", *(name.removesuffix("runtime") for name in there)]
+    if importlib.util.find_spec("onnxscript") is None or "onnx" not in runtimes:
+        runtimes = ["torch"]
+    rows = list(inference.compare("timm test_resnet", case, 1, runtimes, threads=1))
+    assert [row["work"] for row in rows] == ["timm test_resnet", "timm test_resnet x2"]
+    for row in rows:
+        assert {way.partition(" ")[0] for way in row["times"]} == set(runtimes)
+        assert all(value < 1e-4 for value in row["difference"].values())
+        assert all(value > 0.9 for value in row["agreement"].values())
+        assert row["peer_size"]["million_parameters"] == pytest.approx(row["our_size"]["million_parameters"])
+    assert "timm test_resnet x2" in report.table(rows, inference.columns(rows, {"fp32": 100.0}))
+
+
+def test_a_detector_is_compared_box_by_box() -> None:
+    pair = pairs.detect("ssdlite320_mobilenet_v3_large", (320, 320))
+    images = canvases(1, (320, 320))
+    assert pair.differ is not None
+    with torch.inference_mode():
+        found, theirs = pair.ours(images), pair.call(images)
+        assert pair.differ(found, theirs) < 1e-4
+        moved = [{**own, "boxes": own["boxes"] + 3.2} for own in theirs]
+        assert pair.differ(found, moved) > 1e-3
+
+
+def small_classifier(size: tuple[int, int]) -> training_step.Work:
+    return training_step.classify("timm", "test_resnet", size)
+
+
+def test_training_steps_have_equal_losses() -> None:
+    row = training_step.compare("timm test_resnet", training_step.Case(small_classifier, SMALL, 4), 1)
+    assert row["same"] and {"fp32", "default recipe"} <= set(row["times"])
+    first = row["first_loss"]["fp32"]
+    assert first["ours"] == pytest.approx(first["peer"], rel=1e-4)
+    assert "timm test_resnet" in report.table([row], training_step.columns())
+
+
+def test_losses_that_differ_are_refused() -> None:
+    def build(size: tuple[int, int]) -> training_step.Work:
+        work = small_classifier(size)
+        with torch.no_grad():
+            work.ours.branch("classify").decoder.classifier.bias[0] += 3.0  # type: ignore[union-attr, operator, index]
+        return work
+
+    with pytest.raises(AssertionError, match="test_resnet: losses"):
+        training_step.compare("test_resnet", training_step.Case(build, SMALL, 2), 1)
+
+
+def test_training_moves_our_weights_by_the_recipe() -> None:
+    work = small_classifier(SMALL)
+    batch = ours.batch_of("classify", canvases(2, SMALL), truth("classify", 2, SMALL, work.classes))
+    found = ours.train(work.ours, batch, ours.recipe(lr=1e-3), 4)
+    assert len(found.seconds) == len(found.losses) == 4
+    assert found.losses[-1] < found.losses[0] and found.optimizer.startswith("AdamW")
+
+
+def test_one_pass_answers_as_three_models() -> None:
+    rows = multitask.compare((64, 96), 1)
+    assert [row["name"] for row in rows] == [multitask.THREE, multitask.APART, multitask.SAME, multitask.LIGHTER]
+    assert max(rows[2]["difference"].values()) < 1e-4
+    assert rows[3]["megabytes"] < rows[2]["megabytes"] < 0.6 * rows[0]["megabytes"]
+    assert multitask.SAME in report.table(rows, multitask.COLUMNS)
+
+
+def test_memory_is_that_of_another_process() -> None:
+    case = memory.Case("classify", "timm", "test_resnet", SMALL, 2, 1000)
+    row = memory.compare("timm test_resnet", case, 1, threads=1, kinds=["predicting"])
+    own = row["megabytes"]["predicting"]
+    assert 50 < own["peer"] < 5000 and 50 < own["ours"] < 5000
+    assert row["ours_of_peer"]["predicting"] == pytest.approx(own["ours"] / own["peer"])
+    assert "(" in report.table([row], memory.COLUMNS)
+
+
+def test_scores_are_those_of_coco() -> None:
+    pytest.importorskip("pycocotools")
+    row = scoring.compare(scoring.make(12), 1)
+    assert row["images"] == 12 and 20 < row["objects"] < 200
+    assert row["difference"]["ours"] <= 1e-5
+    assert 0.05 < row["scores"]["ours"]["map"] < 0.9
+    assert "pycocotools" in report.table(scoring.spread(row), scoring.COLUMNS)
+
+
+def test_loading_counts_images() -> None:
+    rows = loading.compare(8, 1)
+    assert [row["name"] for row in rows] == list(loading.TASKS)
+    assert all(row["images_a_second"] > 0 for row in rows)
+
+
+def test_processes_that_fail_say_so() -> None:
+    with pytest.raises(RuntimeError, match="no such thing"):
+        startup.run(startup.python("raise SystemExit('no such thing')"), os.environ)
+
+
+def test_the_peak_of_a_process_and_whether_it_loads_torch() -> None:
+    size, loaded = startup.peak(startup.python(startup.VERTEBRA, "--help"), os.environ)
+    assert 10 < size < 200 and not loaded
+
+
+def test_probabilities_are_read_from_both() -> None:
+    said: Any = [{"classify": {"class": "a", "probabilities": {"a": 0.75, "b": 0.25}}}]
+    assert startup.probabilities(json.dumps(said)) == startup.probabilities("[0.75, 0.25]") == [0.75, 0.25]
+
+
+def test_all_are_known_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = every.options(["memory", "--repeats", "2", "--out", str(tmp_path)])
+    file = str(tmp_path / f"{report.today()}_memory.json")
+    assert every.commands(given) == [
+        [sys.executable, "-m", "benchmarks.memory", "--out", file, "--repeats", "2"],
+    ]
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "\ndef main(" in path.read_text()}
+    assert scripts - {"__main__"} == set(every.BENCHMARKS)
+    for name, message in {"decoders": "needs a data set", "memry": "no benchmark 'memry'"}.items():
+        with pytest.raises(SystemExit):
+            every.options([name])
+        assert message in capsys.readouterr().err
+
+
+def test_peers_are_built_without_anything_of_ours() -> None:
+    code = "import sys, benchmarks.peers; print(any(name.startswith('vertebra') for name in sys.modules))"
+    assert startup.run(startup.python(code), os.environ).stdout.strip() == "False"
+    assert peers.logits(peers.classifier("timm", "test_resnet"), canvases(1, SMALL)).shape == (1, 1000)
