@@ -30,11 +30,10 @@ from vertebra.export.parity import agreements
 from vertebra.inference.predictor import face_of
 
 SMALL, WIDE, ROAD = (224, 224), (480, 640), (384, 512)
-YARDSTICKS = ("yolo11n", "yolo26n")
 NOTES = (
-    "Times: how many times as fast as the peer. Differences are relative to the largest value; agreement (bf16, int8) is Vertebra's own "
-    "measure of a task, 0 to 1, between what PyTorch in fp32 and this way say. Weights are random and int8 saw eight made-up images, "
-    "so agreement here says that the file works, not how accurate it would be.",
+    "Times: how many times as fast as the peer. Differences are relative to the largest value; agreement (bf16, int8) is a task's own "
+    "measure, 0 to 1, of what PyTorch in fp32 and this way say. Weights are random and int8 saw eight made-up images, so agreement "
+    "here says that the file works, not how accurate it would be.",
 )
 
 
@@ -127,7 +126,7 @@ def answers(name: str, pair: Pair, own: dict[str, Run], images: torch.Tensor) ->
             shares = agreements(face_of(pair.ours), case, by_fields(exact), by_fields(found))
             agreement[way] = min(shares.values())
         elif pair.differ is not None:
-            differences[way] = require_equal(f"{name}, {way}", pair.differ(found, theirs))
+            differences[way] = require_equal(f"{name}, {way}", pair.differ(found, theirs), pair.limit)
     return {"difference": differences, "agreement": agreement}
 
 

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,13 +85,14 @@ def predicting(side: str, case: Case, file: Path, threads: int | None) -> int:
             for _ in range(STEPS):
                 call(images)
     else:
+        import numpy as np
+
         import vertebra
-        from benchmarks.runtimes import sizes_of
         from vertebra.inference.predictor import Predictor
 
         predictor = Predictor(vertebra.load(file))
         for _ in range(STEPS):
-            predictor.run(images.permute(0, 2, 3, 1).contiguous().numpy(), sizes_of(images.numpy()))
+            predictor.run(images.permute(0, 2, 3, 1).contiguous().numpy(), np.array([case.size]))
     return peak_memory()
 
 
@@ -117,10 +119,10 @@ def training(side: str, case: Case, file: Path, threads: int | None) -> int:
 def importing(side: str, case: Case, file: Path, threads: int | None) -> int:
     """Peak bytes of a process that imports what prediction needs, and does nothing."""
     if side == "peer":
-        import benchmarks.peers  # noqa: F401
+        import_module("benchmarks.peers")
     else:
-        import benchmarks.runtimes
-        import vertebra.inference.predictor  # noqa: F401
+        for name in ("vertebra.weights.model_file", "vertebra.inference.predictor"):
+            import_module(name)
     return peak_memory()
 
 

@@ -3,8 +3,8 @@
 python -m benchmarks.multitask [--canvas HEIGHT WIDTH] [--threads N] [--repeats N] [--out FILE]
 
 torchvision's ResNet-50, its RetinaNet on ResNet-50, and segmentation-models-pytorch's Unet on ResNet-50 are given one backbone's
-weights. Ours has that backbone once, (a) with the same three heads, so that all answers must be equal, and (b) with light decoders of
-ours, which say something else.
+weights. Ours has that backbone once, (a) with the same three heads, so that all answers must be equal, and (b) with light
+decoders of ours, which say something else.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ THREE, SAME, APART, LIGHTER = (
     "one model, light decoders",
 )
 NOTES = (
-    f"'{THREE}' is the peers' eager use, in float32. Ours run as a predictor has them (folded, channels last), in float32. '{APART}' "
-    "are ours too, which tells what the shared backbone gives beside the faster copies. Files: safetensors of ours, state dicts of the "
-    "peers. The answers of the same heads equal the peers'; light decoders are other models, smaller on purpose.",
+    f"'{THREE}' is the peers' eager use, in float32. Ours run as a predictor has them (folded, channels last), in float32. "
+    f"'{APART}' are ours too, which tells what the shared backbone gives beside the faster copies. Files: safetensors of ours, "
+    "state dicts of the peers. Answers of the same heads equal the peers'; light decoders are other models, smaller on purpose.",
 )
 
 

@@ -200,8 +200,8 @@ COLUMNS: Columns = {
     "largest difference of a score from pycocotools": lambda row: f"{row['difference']:.1e}",
 }
 NOTES = (
-    "torchmetrics rounds its thresholds to float32, by which its scores may differ a little. Ours gives the precision of each class "
-    "besides. Each begins with arrays in memory.",
+    "torchmetrics rounds its thresholds to float32, by which its scores may differ a little. Ours gives the precision of each "
+    "class besides. Each begins with arrays in memory.",
 )
 
 

@@ -36,7 +36,7 @@ WARM = 1
 NOTES = (
     "Times: how many times as fast as the peer's step, which runs in turns with each of ours. Losses of the first step are equal "
     "within 1e-4 where the table says so; elsewhere the two losses or the architectures are not the same function.",
-    "Same work: float32, AdamW, no moving average, no cut of gradients. Default recipe: what `vertebra train` does when nothing is set.",
+    "fp32 and bf16: AdamW, no moving average, no cut of gradients. Default recipe: what `vertebra train` does when nothing is set.",
 )
 
 
@@ -90,15 +90,16 @@ def segment(name: str, size: tuple[int, int]) -> Work:
 
 
 def retinanet(size: tuple[int, int]) -> Work:
-    """torchvision's RetinaNet with frozen norms. The losses are the same, but of anchors that fit an object equally well torchvision takes
-    all where ours takes one, so that there are a few more positive ones."""
+    """torchvision's RetinaNet with frozen norms. The terms of the loss are the same, but of anchors that fit an object equally well
+    torchvision takes all where ours takes one, so that there are other positive ones."""
     peer = peers.frozen_retinanet(size)
     ours, _ = assemble(in_our_terms("detect", "torchvision", "retinanet_resnet50_fpn", peer, size))
     return Work("detect", peer, ours, 90, False)
 
 
 def light_retinanet(size: tuple[int, int]) -> Work:
-    """Our default RetinaNet on MobileNetV2 beside torchvision's on the same backbone, with its 256 channels and four convolutions."""
+    """Our default RetinaNet on MobileNetV2 beside torchvision's on the same backbone, which has 256 channels and four convolutions
+    in each tower."""
     ours = vertebra.create_model(
         {"name": "mobilenetv2_100", "pretrained": False},
         neck="fpn",
