@@ -43,16 +43,17 @@ def loaders(folder: Path) -> dict[str, RunData]:
     return found
 
 
-def compare(images: int, repeats: int) -> list[Row]:
+def compare(images: int, repeats: int, size: tuple[int, int] = (480, 640)) -> list[Row]:
     """A row for each data set: scenes as a folder of classes, as VOC and as masks.
 
     Args:
         images: of each data set.
         repeats: epochs that count.
+        size: (height, width) of the scenes.
     """
     counts = SceneCounts(classes=images, boxes=images, masks=images, val=1, test=1)
     with tempfile.TemporaryDirectory() as name:
-        write_scenes(Path(name), counts, style=SceneStyle(size=(480, 640)))
+        write_scenes(Path(name), counts, style=SceneStyle(size=size))
         found = loaders(Path(name))
         seconds = in_turns(
             {name: lambda data=data: list(data.train_dataloader()) for name, data in found.items()},  # type: ignore[misc]

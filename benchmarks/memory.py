@@ -153,7 +153,7 @@ def compare(
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
-        apart(save_ours, case, file)
+        save_ours(case, file)
         found: dict[str, dict[str, list[int]]] = {kind: {side: [] for side in SIDES} for kind in kinds}
         for _ in range(repeats):
             for kind in kinds:
