@@ -23,7 +23,7 @@ from benchmarks.made_up import canvases
 from benchmarks.measure import in_turns, milliseconds
 from benchmarks.pairs import by_boxes, by_probabilities, in_our_terms, require_equal
 from benchmarks.report import Columns, Row, beside, finish, ms, options, set_threads, times
-from vertebra.inference.fast import fast_copy
+from vertebra.inference.fast import running_copy
 from vertebra.model import VisionModel
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.importing import assemble
@@ -129,7 +129,8 @@ def compare(size: tuple[int, int], repeats: int) -> list[Row]:
     heads = heads_of(terms)
     same, light = together(terms, size, heads), together(terms, size, LIGHT)
     singles = {task: assemble(own)[0] for task, own in terms.items()}
-    fast = {name: fast_copy(model) for name, model in {SAME: same, LIGHTER: light, **singles}.items()}
+    cpu = torch.device("cpu")
+    fast = {name: running_copy(model, cpu) for name, model in {SAME: same, LIGHTER: light, **singles}.items()}
     images = canvases(1, size)
     apart = check(fast[SAME], calls, images)
     runs: dict[str, Callable[[], Any]] = {

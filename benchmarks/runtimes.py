@@ -17,8 +17,8 @@ from benchmarks.report import has_bf16
 from vertebra.export.files import drop_raw_outputs
 from vertebra.export.program import output_names, write_onnx
 from vertebra.export.quantized import to_int8
-from vertebra.inference.fast import fast_copy
-from vertebra.inference.precision import Precision, computing, lower
+from vertebra.inference.fast import running_copy
+from vertebra.inference.precision import Precision, computing
 from vertebra.inference.sessions import Session, open_file
 from vertebra.model import VisionModel
 
@@ -57,8 +57,7 @@ def ways(model: VisionModel, runtimes: Sequence[str], folder: Path, threads: int
 def in_torch(model: VisionModel, precision: Precision) -> Run:
     """As `vertebra.inference.predictor.Predictor` runs it."""
     device = torch.device("cpu")
-    fast = fast_copy(model)
-    lower(fast, precision, device)
+    fast = running_copy(model, device, precision)
 
     @torch.inference_mode()
     def run(images: Tensor) -> Answers:
