@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from vertebra.errors import ConfigError, RunError
-from vertebra.export.images import calibration_images
-from vertebra.export.model import export_model
 from vertebra.inference.exported import ExportedModel
 from vertebra.inference.opening import Opening
 from vertebra.inference.ways import Way, choice_path, identity, read_choice
-from vertebra.training.run import say
 from vertebra.weights.model_file import load, model_path
 
 FOLDER = "exported"
@@ -30,7 +28,7 @@ def choose_way(
     if runtime is None and precision is None and not compile:
         kept = read_choice(model_path(source))
         if kept is not None:
-            say(f"running in {kept.name}, as chosen in {choice_path(model_path(source)).name}")
+            print(f"running in {kept.name}, as chosen in {choice_path(model_path(source)).name}", file=sys.stderr)
             return kept if threads is None else replace(kept, threads=threads)
     chosen = runtime or ("onnx" if precision == "int8" else "torch")
     return Way(chosen, precision or "fp32", compile, threads)
@@ -70,6 +68,9 @@ def exported_file(source: str | Path, precision: str) -> Path:
     path = file.parent / FOLDER / f"{file.stem}-{identity(file)}-{precision}.onnx"
     if path.exists():
         return path
+    from vertebra.export.images import calibration_images  # these load what training needs, for seconds
+    from vertebra.export.model import export_model
+
     model = load(source)
     images = calibration_images(source, model)
     if precision == "int8" and not images:
@@ -77,7 +78,7 @@ def exported_file(source: str | Path, precision: str) -> Path:
             f"int8 must see real images, and those that {source} was trained on are not there; make the file yourself: "
             f"vertebra export {source} --out model.onnx --precision int8 --calibrate IMAGES"
         )
-    say(f"making {path}: once for this model, compared with PyTorch; it takes a minute or so")
+    print(f"making {path}: once for this model, compared with PyTorch; it takes a minute or so", file=sys.stderr)
     try:
         export_model(model, path, precision=precision, input="canvas", images=images)  # type: ignore[arg-type]
     except RunError:
