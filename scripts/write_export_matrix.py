@@ -2,7 +2,8 @@
 
 python scripts/write_export_matrix.py [FILE]
 
-Takes an hour or more; what is found is kept in FILE.json as it comes, and a killed run goes on from there.
+Takes an hour or more. What is found is kept beside the page, in a file .json, as it comes: a killed run goes on from there, and
+the page tells how far it came. Remove that file to try everything anew.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where i
 
 `free`: one file for canvases of any size. `fixed`: the file takes the model's own canvas, and any batch size. `x`: the parts do
 not fit, and are refused when the model is built. `-`: no file can be made. Either way the file takes images of any size in pixels,
-with its preprocessing inside.
+with its preprocessing inside. {count} exports of {all} were tried; those of empty cells were not yet.
 
 The last backbones are large graphs, tried with one decoder of each task.
 """
@@ -58,20 +59,26 @@ def tried(backbone: str, decoder: str) -> Outcome:
         return outcome(model, Path(folder))
 
 
-def measure(kept: Path) -> Found:
-    """What came of each export; what stands in ``kept`` is not tried again."""
+def measure(kept: Path, page: Path) -> Found:
+    """What came of each export; what stands in ``kept`` is not tried again. The page is written anew after each."""
     found = json.loads(kept.read_text()) if kept.exists() else {}
     for backbone, name in [*(("", name) for name in MULTI_BRANCH), *pairs()]:
         if name not in found.setdefault(backbone, {}):
             found[backbone][name] = tried(backbone, name)
-            kept.write_text(json.dumps(found))
+            kept.write_text(json.dumps(found, indent=1) + "\n")
+            page.write_text(document(found), encoding="utf-8")
             print(backbone, name, *found[backbone][name], flush=True)
     return found
 
 
 def document(found: Found) -> str:
     """The page."""
-    head = INTRODUCTION.format(torch=version("torch"), onnxruntime=version("onnxruntime"))
+    head = INTRODUCTION.format(
+        torch=version("torch"),
+        onnxruntime=version("onnxruntime"),
+        count=sum(map(len, found.values())),
+        all=len(pairs()) + len(MULTI_BRANCH),
+    )
     lines = [head, *table(found, EXPORTED, names("decoder")), "", *table(found, SLOW, ONE_OF_EACH)]
     lines += ["", "| several branches | |", "|---|---|"]
     lines += [f"| {name} | {MARKS[kind]} |" for name, (kind, _) in found[""].items()]
@@ -81,7 +88,10 @@ def document(found: Found) -> str:
             if reason:
                 reasons.setdefault((MARKS[kind], reason), []).append(f"{backbone} {decoder}".strip())
     lines += ["", "## Why not free", "", "| mark | because | of |", "|---|---|---|"]
-    lines += [f"| `{mark}` | {reason} | {', '.join(who)} |" for (mark, reason), who in sorted(reasons.items())]
+    lines += [
+        f"| `{mark}` | {reason.replace('|', '/')} | {', '.join(who)} |"
+        for (mark, reason), who in sorted(reasons.items())
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -89,7 +99,9 @@ def table(found: Found, backbones: Sequence[str], decoders: Sequence[str]) -> li
     """Rows of decoders, task by task, below the backbones."""
     lines = ["| decoder | " + " | ".join(backbones) + " |", "|---" * (len(backbones) + 1) + "|"]
     for decoder in sorted(decoders, key=lambda name: (str(describe("decoder", name).task), name)):
-        cells = [MARKS[found[backbone][decoder][0]] for backbone in backbones]
+        cells = [
+            MARKS[found[backbone][decoder][0]] if decoder in found.get(backbone, {}) else "" for backbone in backbones
+        ]
         lines.append(f"| `{decoder}` | " + " | ".join(cells) + " |")
     return lines
 
@@ -97,6 +109,4 @@ def table(found: Found, backbones: Sequence[str], decoders: Sequence[str]) -> li
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
-    kept = target.with_suffix(".json")
-    target.write_text(document(measure(kept)), encoding="utf-8")
-    kept.unlink()
+    target.write_text(document(measure(target.with_suffix(".json"), target)), encoding="utf-8")

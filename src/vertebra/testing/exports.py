@@ -3,7 +3,6 @@ several branches."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -151,20 +150,9 @@ def multi_branch(name: str) -> VisionModel:
 
 
 def pairs() -> list[tuple[str, str]]:
-    """All pairs of a backbone and a decoder that `outcome` is published for, decoder `linear` first of each backbone."""
-    every = ["linear", *(name for name in names("decoder") if name != "linear")]
-    return [*product(EXPORTED, every), *product(SLOW, ONE_OF_EACH)]
-
-
-def sample(seed: int, count: int) -> list[tuple[str, str]]:
-    """Some of the pairs of a small backbone and a decoder, all with different decoders.
-
-    Args:
-        seed: of the draw.
-        count: how many.
-    """
-    draw = random.Random(seed)
-    return [(draw.choice(EXPORTED), decoder) for decoder in draw.sample(names("decoder"), count)]
+    """All pairs of a backbone and a decoder that `outcome` is published for: one decoder of each task on every backbone first."""
+    first = list(product((*EXPORTED, *SLOW), ONE_OF_EACH))
+    return [*first, *(pair for pair in product(EXPORTED, names("decoder")) if pair not in first)]
 
 
 def outcome(model: VisionModel, folder: Path, canvas: Canvas = "auto") -> Outcome:
