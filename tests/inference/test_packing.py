@@ -129,12 +129,60 @@ def test_every_decoder_says_the_same(decoder: str) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("backbone", ["test_resnet", "vgg11_bn", "efficientnet_lite0", "regnetx_002", "convnext_atto"])
-def test_every_kind_of_backbone_says_the_same(backbone: str) -> None:
-    model = made(backbone, "fcn")
-    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
-    for ours, theirs in zip(raw(running_copy(model, CPU), images), raw(model, images), strict=True):
-        assert relative_difference(ours, theirs) < 2e-5
+@pytest.mark.parametrize(
+    ("backbone", "decoder"),
+    [
+        *((name, "fcn") for name in ("test_resnet", "vgg11_bn", "efficientnet_lite0", "regnetx_002", "convnext_atto")),
+        # their convolutions are asked for their geometry, or their weights for their device, while they run
+        *((name, "linear") for name in ("davit_tiny", "edgenext_xx_small", "xcit_nano_12_p16_224")),
+    ],
+)
+def test_every_kind_of_backbone_says_the_same(backbone: str, decoder: str) -> None:
+    model = made(backbone, decoder)
+    fast = running_copy(model, CPU)
+    height, width = model.backbone.fixed_size or (64, 96)
+    images = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
+    for _ in range(2):
+        for ours, theirs in zip(raw(fast, images), raw(model, images), strict=True):
+            assert relative_difference(ours, theirs) < 2e-5
+    assert sum(isinstance(module, PackedConv) for module in fast.modules()) > 3
+
+
+class Twice(nn.Module):
+    """The same modules under two names, of which the second one is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 3, 1), nn.ReLU()
+        self.other = nn.ModuleList([self.conv, self.act])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.other[1](self.other[0](maps))
+
+
+class BySize(nn.Module):
+    """What follows the convolution depends on the size; and one whose result is turned, and read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act, self.query, self.late = nn.Conv2d(3, 3, 1), nn.Sigmoid(), nn.Conv2d(3, 3, 1), nn.ReLU()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        found = self.conv(maps)
+        if maps.shape[-1] % 2:
+            found = F.pad(found, (0, 1))
+        query = self.query(self.act(found))
+        return self.late(query) @ query.mT
+
+
+@pytest.mark.parametrize("module", [Twice(), BySize()], ids=["twice", "by size"])
+def test_what_cannot_be_told_apart_stays(module: nn.Module) -> None:
+    maps = [torch.randn(1, 3, 8, side) for side in (8, 9)]
+    with torch.no_grad():
+        expected = [module.eval()(own) for own in maps]
+        pack_convolutions(module, *(lambda own=own: module(own) for own in maps))
+        for own, theirs in zip(maps, expected, strict=True):
+            torch.testing.assert_close(module(own), theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_half_precision_says_what_it_said_unpacked() -> None:

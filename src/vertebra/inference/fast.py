@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,8 +33,7 @@ def fast_copy(model: VisionModel, device: torch.device | str = "cpu") -> VisionM
     kept: list[torch.Tensor] = [*model.parameters(), *model.buffers()]
     fast: VisionModel = copy.deepcopy(model, {id(value): value for value in kept})
     fast = _moved(fast, torch.device(device)).eval()
-    images, sizes = example(fast, torch.device(device))
-    fold_batch_norm(fast, lambda: fast(images, sizes))
+    fold_batch_norm(fast, *_runs(fast, torch.device(device)))
     _channels_last(fast)
     return fast
 
@@ -55,9 +55,8 @@ def running_copy(
     fast = fast_copy(model, device)
     lower(fast, precision, device)
     if pack and device.type == "cpu":
-        images, sizes = example(fast, device)
         with computing(precision, device):
-            pack_convolutions(fast, lambda: fast(images, sizes))
+            pack_convolutions(fast, *_runs(fast, device))
     return fast
 
 
@@ -83,13 +82,18 @@ def _plain(value: Any) -> bool:
     return isinstance(value, PLAIN) or dataclasses.is_dataclass(value)
 
 
-def example(model: VisionModel, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two small canvases and their sizes, for a run that only looks at the model's ways."""
+def _runs(model: VisionModel, device: torch.device) -> list[Callable[[], Any]]:
+    """Runs of a model that only look at its ways: on two small canvases, and on two whose sides are odd, if it takes any size."""
     backbone: Any = model.backbone
     side = max(64, 2 * max((level.stride for level in backbone.out_spec.levels), default=32))
-    height, width = backbone.fixed_size or (side, side)
-    images = torch.zeros(2, backbone.in_channels, height, width, dtype=torch.uint8, device=device)
-    return images, torch.tensor([[height, width]] * 2, device=device)
+    canvases = [backbone.fixed_size] if backbone.fixed_size else [(side, side), (side + 9, side + 5)]
+    return [partial(_run, model, device, canvas) for canvas in canvases]
+
+
+def _run(model: VisionModel, device: torch.device, canvas: tuple[int, int]) -> Any:
+    channels: Any = model.backbone.in_channels
+    images = torch.zeros(2, channels, *canvas, dtype=torch.uint8, device=device)
+    return model(images, torch.tensor([canvas] * 2, device=device))
 
 
 def _moved(model: VisionModel, device: torch.device) -> VisionModel:

@@ -5,34 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from vertebra.inference.watching import Watch
+from vertebra.inference.watching import Watch, agreed, single_places, watched
 from vertebra.layers.norm import PooledBatchNorm
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, PooledBatchNorm, BatchNormAct2d)
 
 
-def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
+def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any]) -> int:
     """Folds every BatchNorm that can be folded, in place. Weights of the convolutions become new tensors; what is shared with
     another copy of the model stays as it is there.
 
-    Where a result of a convolution goes is seen by running the model once, so that it needs to know no architecture: a norm is
-    folded if it reads nothing but the results of one convolution, and nothing else reads those.
+    Where a result of a convolution goes is seen by running the model, so that it needs to know no architecture: a norm is
+    folded if it reads nothing but the results of one convolution, and nothing else reads those. A norm that stands in two places of
+    the model stays.
 
     Args:
         model: in evaluation mode.
-        run: runs the model once and returns what it gave.
+        runs: each runs the model once, on images of a size of its own, and returns what it gave.
 
     Returns:
         How many norms were folded.
     """
-    with torch.no_grad(), NormWatch(model) as watch:
-        pairs = watch.pairs(run())
-    places = {child: (parent, name) for parent in model.modules() for name, child in parent.named_children()}
+    places = single_places(model)
+    pairs = [
+        (conv, norm) for conv, norm in agreed(watched(NormWatch, model, runs)) if norm in places and conv in places
+    ]
     for conv, norm in pairs:
         _merge(conv, norm)
         parent, name = places[norm]
@@ -65,4 +66,4 @@ class NormWatch(Watch):
 
     def reader(self, func: Any, args: Any) -> nn.Module | None:
         """The norm that a call belongs to."""
-        return self.norms.get(id(args[1])) if func is nn.functional.batch_norm else None
+        return self.norms.get(id(args[1])) if func is nn.functional.batch_norm and len(args) > 1 else None

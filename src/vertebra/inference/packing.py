@@ -13,40 +13,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vertebra.inference.watching import Watch
+from vertebra.inference.watching import Watch, agreed, single_places, watched
 
 Step = tuple[str, list[float], str]  # an activation, its numbers and its variant, as oneDNN's operators name them
 
 
-def pack_convolutions(model: nn.Module, run: Callable[[], Any]) -> int:
+def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
     """Makes the convolutions of a model ready for a CPU, in place. The model is for prediction alone from then on: it has no
     weights of convolutions to train, save or export.
 
+    A convolution stays as it is where something else reads its weight, and where it stands in two places of the model; an
+    activation, where it reads anything else.
+
     Args:
         model: in evaluation mode, on the CPU; shared with no other model.
-        run: runs it once and returns what it gave, so that it can be seen what follows each convolution.
+        runs: each runs the model once, on images of a size of its own, and returns what it gave.
 
     Returns:
         How many convolutions were packed; 0 where this PyTorch has no oneDNN.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
-    with torch.no_grad(), _ActivationWatch(model) as watch:
-        outputs = run()
-    steps = {conv: (step(reader), reader) for conv, reader in watch.pairs(outputs)}
-    packed = 0
-    places = {child: (parent, name) for parent in model.modules() for name, child in parent.named_children()}
-    for conv, calls in watch.calls.items():
-        if not _fits(conv) or watch.modules_called.get(conv) != calls:
-            continue
-        own, reader = steps.get(conv, (None, None))
+    seen = watched(_ActivationWatch, model, runs)
+    places = single_places(model)
+    packed = [conv for conv in seen[0].calls if conv in places and _fits(conv) and all(own.alone(conv) for own in seen)]
+    readers = (
+        {} if torch.ops.mkldnn._is_mkldnn_acl_supported() else dict(agreed(seen))
+    )  # Arm's library has no fused operators
+    for conv in packed:
+        reader = readers.get(conv)
+        own = step(reader) if reader is not None and reader in places else None
         parent, name = places[conv]
         setattr(parent, name, PackedConv(conv, own or ("none", [], "")))
         if own is not None and reader is not None:
             parent, name = places[reader]
             setattr(parent, name, nn.Identity())
-        packed += 1
-    return packed
+    with torch.no_grad():
+        runs[0]()  # lays out the weights
+    return len(packed)
 
 
 def step(activation: nn.Module) -> Step | None:
@@ -63,7 +67,7 @@ def step(activation: nn.Module) -> Step | None:
 
 
 class PackedConv(nn.Module):
-    """A convolution and its activation by oneDNN. Its weights are laid out at the first call, for maps of that size; maps of
+    """A convolution and its activation by oneDNN. Its weights are laid out at the first call, for maps of about that size; maps of
     other sizes are computed as well.
 
     Args:
@@ -73,6 +77,9 @@ class PackedConv(nn.Module):
 
     def __init__(self, conv: Any, step: Step) -> None:
         super().__init__()
+        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
+        self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, conv.padding
+        self.dilation, self.groups = conv.dilation, conv.groups
         self.geometry = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self.weight, self.bias = conv.weight, conv.bias
         self.step = step
@@ -104,7 +111,7 @@ def _fits(conv: Any) -> bool:
 
 
 class _ActivationWatch(Watch):
-    """Notes which activations read the results of convolutions, and how often each convolution was called as a module."""
+    """Notes which activations read the results of convolutions, and how often each was called as a module on a batch."""
 
     def __init__(self, root: nn.Module) -> None:
         super().__init__(root)
@@ -132,6 +139,10 @@ class _ActivationWatch(Watch):
         for hook in self._hooks:
             hook.remove()
 
+    def alone(self, conv: nn.Module) -> bool:
+        """Whether all that was asked of a convolution is to be called on batches."""
+        return conv not in self.exposed and self.modules_called.get(conv) == self.calls[conv]
+
     def _entered(self, module: nn.Module, args: Any) -> None:
         self._inside = module
 
@@ -139,4 +150,5 @@ class _ActivationWatch(Watch):
         self._inside = None
 
     def _called(self, module: nn.Module, args: Any, result: Any) -> None:
-        self.modules_called[module] = self.modules_called.get(module, 0) + 1
+        if args[0].dim() == 4:
+            self.modules_called[module] = self.modules_called.get(module, 0) + 1

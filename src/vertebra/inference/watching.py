@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.utils import _pytree as tree
 
 CONVOLUTIONS = (torch.conv2d, torch.conv_transpose2d)
 ASKED = {"__get__", "__len__", "dim", "is_contiguous", "is_floating_point", "numel", "size", "stride"}
-"""Calls that read no value of a tensor; ``__get__`` is its shape or device."""
+"""Calls that read no value of a tensor; ``__get__`` is its shape or device, if it gives no tensor."""
 
 
 class Watch(TorchFunctionMode):
@@ -24,6 +25,10 @@ class Watch(TorchFunctionMode):
 
     Args:
         root: the model.
+
+    Attributes:
+        exposed: convolutions whose weight something else asked for as well.
+        found: the pairs, when the run is over.
     """
 
     def __init__(self, root: nn.Module) -> None:
@@ -37,6 +42,8 @@ class Watch(TorchFunctionMode):
         self.calls: dict[nn.Module, int] = defaultdict(int)
         self.readers: dict[nn.Module, list[nn.Module | None]] = defaultdict(list)
         self.reader_calls: dict[nn.Module, int] = defaultdict(int)
+        self.exposed: set[nn.Module] = set()
+        self.found: list[tuple[nn.Module, nn.Module]] = []
 
     @abstractmethod
     def reader(self, func: Any, args: Any) -> nn.Module | None:
@@ -45,7 +52,11 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in ASKED:
+        weight = (args[1] if len(args) > 1 else kwargs.get("weight")) if func in CONVOLUTIONS else None
+        for value in tree.tree_leaves((args, kwargs)):
+            if value is not weight and id(value) in self.convolutions:
+                self.exposed.add(self.convolutions[id(value)])
+        if getattr(func, "__name__", "") in ASKED and not isinstance(result, Tensor):
             return result
         reader = self.reader(func, args)
         if reader is not None:
@@ -53,10 +64,10 @@ class Watch(TorchFunctionMode):
         for value in tree.tree_leaves((args, kwargs)):
             found = self.results.get(id(value)) if isinstance(value, Tensor) else None
             if found is not None:
-                self.readers[found[1]].append(reader if value is args[0] else None)
-        if reader is not None and result is args[0]:
+                self.readers[found[1]].append(reader if args and value is args[0] else None)
+        if reader is not None and args and result is args[0]:
             self.results.pop(id(result), None)  # changed in place: from here on it is the reader's result
-        module = self.convolutions.get(id(args[1])) if func in CONVOLUTIONS else None
+        module = None if weight is None else self.convolutions.get(id(weight))
         if module is not None:
             self.calls[module] += 1
             self.results[id(result)] = (result, module)  # kept, so that no other tensor gets its id
@@ -79,3 +90,32 @@ class Watch(TorchFunctionMode):
             and readers == [reader] * self.calls[module]
             and self.reader_calls[reader] == self.calls[module]
         ]
+
+
+Kind = TypeVar("Kind", bound=Watch)
+
+
+def watched(kind: Callable[[nn.Module], Kind], model: nn.Module, runs: Sequence[Callable[[], Any]]) -> list[Kind]:
+    """What was seen in each run of a model, gradients aside; `Watch.found` are the pairs."""
+    seen = []
+    for run in runs:
+        with torch.no_grad(), kind(model) as watch:  # type: ignore[no-untyped-call]
+            outputs = run()
+        watch.found = watch.pairs(outputs)
+        seen.append(watch)
+    return seen
+
+
+def agreed(seen: Sequence[Watch]) -> list[tuple[nn.Module, nn.Module]]:
+    """The pairs that every run showed: what follows a convolution may depend on the size of the image."""
+    return [pair for pair in seen[0].found if all(pair in other.found for other in seen[1:])]
+
+
+def single_places(root: nn.Module) -> dict[nn.Module, tuple[nn.Module, str]]:
+    """The parent of each module and its name there, of those that stand in one place only."""
+    places: dict[nn.Module, list[tuple[nn.Module, str]]] = defaultdict(list)
+    for parent in root.modules():
+        for name, child in parent._modules.items():
+            if child is not None:
+                places[child].append((parent, name))
+    return {child: found[0] for child, found in places.items() if len(found) == 1}
