@@ -164,7 +164,7 @@ def build(
 def _check_names(branches: Iterable[str]) -> None:
     """A branch's name is a module's name, a key of a prediction, and the first part of ``branch/metric``."""
     for name in branches:
-        taken = hasattr(nn.ModuleDict(), name) or name in ("image", "height", "width")
+        taken = hasattr(nn.ModuleDict(), name) or name in ("image", "height", "width", "frame", "time")
         if taken or not re.fullmatch(r"[^\W\d][\w-]*", name):
             raise ConfigError(
                 f"'{name}' cannot be a branch's name"

@@ -57,7 +57,9 @@ def test_the_same_predictions(model: VisionModel, tmp_path: Path) -> None:
         assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.999
     session = open_file(path)
     assert session.inputs == {"images": [None, 3, 32, 64], "sizes": [None, 2]}
-    for count in (1, MOST_IMAGES):
+    with pytest.raises(ConfigError, match=r"takes 'images' of shape \(N, 3, 32, 64\), not \(1, 3, 64, 32\)"):
+        session.run(np.zeros((1, 3, 64, 32), np.uint8), np.array([[64, 32]]))  # it fits the memory, and would be wrong
+    for count in (1, MOST_IMAGES, MOST_IMAGES + 3):
         images = draw.integers(0, 256, (count, 3, 32, 64), dtype=np.uint8)
         first, second = (session.run(images, np.array([[32, 64]] * count)) for _ in range(2))
         assert len(first[0]) == count and (first[0] == second[0]).all()
@@ -87,6 +89,9 @@ def test_options_that_do_not_go_with_it(model: VisionModel, tmp_path: Path, monk
     for wrong in ({"input": "pixels"}, {"precision": "fp16"}):
         with pytest.raises(ConfigError, match=r"a \.pte file"):
             export_model(model, tmp_path / "model.pte", **wrong)  # type: ignore[arg-type]
+    own_canvases = vertebra.create_model("test_resnet", decoder="fcn", classes=["a", "b"], resize="shortest_edge")
+    with pytest.raises(ConfigError, match=r"a \.pte file has one canvas"):
+        export_model(own_canvases, tmp_path / "model.pte")
     monkeypatch.setattr(options.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'vertebra\[executorch\]'"):
         export_model(model, tmp_path / "model.pte")

@@ -135,6 +135,14 @@ def test_a_killed_job_goes_on(folder: Path, tmp_path: Path) -> None:
         CocoResults(path, "boxes", ids)
 
 
+def test_what_another_job_left_is_not_mixed_in(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    (tmp_path / "found.json.part").write_text('{"image": "elsewhere/7.png", "objects": [{"image_id": 7}]}\n')
+    with CocoResults(path, "boxes", coco_ids(sorted(folder.iterdir()), ("a", "b"), None)) as written:
+        written.write(model().predict(folder)[0])
+    assert {own["image_id"] for own in json.loads(path.read_text())} == {139}
+
+
 def test_nothing_found_is_an_empty_list(tmp_path: Path) -> None:
     with CocoResults(tmp_path / "none.json", "boxes", CocoIds({}, None)):
         pass

@@ -48,3 +48,22 @@ def test_a_file_of_another_kind_stays(tmp_path: Path) -> None:
         path.write_text(line + "\n")
         with pytest.raises(DataError, match="line 1 is no prediction"):
             JsonLines(path)
+
+
+def test_an_unfinished_line_of_somebody_else_stays(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary")
+    with pytest.raises(DataError, match=r"notes\.txt: line 1 is no prediction"):
+        JsonLines(path)
+    assert path.read_text() == "dear diary"
+    path.write_text('{"im')  # cut off in writing
+    with JsonLines(path) as lines:
+        assert len(lines) == 0
+    assert path.read_text() == ""
+
+
+def test_frames_of_a_camera_are_counted_not_remembered(tmp_path: Path) -> None:
+    with JsonLines(tmp_path / "found.jsonl") as lines:
+        for number in range(3):
+            lines.write({"image": "camera:0", "frame": number, "time": 0.1})
+        assert lines.live == len(lines) == 3 and not lines.frames

@@ -280,7 +280,13 @@ def test_addresses() -> None:
     assert all(map(is_live, ("camera:1", "rtsp://a/b", "RTSP://a", "rtmp://a/b", "http://a/b.m3u8", "https://a")))
     assert not any(map(is_live, ("a.mp4", "file://a.mp4", "C://a", "photos/camera:1")))
     assert isinstance(as_source("clip.MOV"), Video) and as_source("a.jpg") == "a.jpg"
-    assert Camera("rtsp://me:secret@10.0.0.1:554/door?x=1").name == "rtsp://10.0.0.1:554/door?x=1"
+    for secret in (
+        "rtsp://me:secret@10.0.0.1:554/door?pwd=1",
+        "rtsp://me:se/cr#et@10.0.0.1:554/door",
+        "rtsp://10.0.0.1:554/door",
+    ):
+        assert Camera(secret).name == "rtsp://10.0.0.1:554/door"
+    assert Camera("rtsp://[bad").name == "rtsp://[bad"
     assert list_images(["camera:0", "rtsp://a/b"]) == ["camera:0", "rtsp://a/b"]
 
 

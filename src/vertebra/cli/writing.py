@@ -138,7 +138,7 @@ class Outputs:
                 told.append(f"{self.pictures} pictures in {self.wanted.out}")
             told += [f"video {path}" for path in self.videos.written]
         if self.lines is not None:
-            frames = sum(map(len, self.lines.frames.values()))
+            frames = self.lines.live + sum(map(len, self.lines.frames.values()))
             told.append(
                 f"{len(self.lines.done)} images{f' and {frames} frames' if frames else ''} in {self.wanted.lines}"
             )

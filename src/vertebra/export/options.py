@@ -60,6 +60,10 @@ def check_options(
         raise UnknownName("input of a file", input, get_args(Input))
     if input == "pixels" and kind in BY_TORCH:
         raise ConfigError(f"a {SUFFIXES[kind]} file takes canvases: export it with --input canvas")
+    if kind == "executorch" and model.plan.mode == "shortest_edge":
+        raise ConfigError(
+            "a .pte file has one canvas, and of this model each image has its own (resize 'shortest_edge'); export to onnx"
+        )
     if input == "pixels" and canvas == "free":
         raise ConfigError("a file that takes pixels takes images of any size; a free canvas is for --input canvas")
     if kind in BY_TORCH and precision != "fp32":

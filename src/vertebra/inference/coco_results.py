@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -112,10 +113,11 @@ class CocoResults:
         made = self.path.with_name(f"{self.path.name}.whole")
         with made.open("w", encoding="utf-8") as file:
             between = "["
-            for row in self.part.rows():
-                for found in row["objects"]:
-                    file.write(f"{between}\n{json.dumps(found)}")
-                    between = ","
+            for found in chain.from_iterable(
+                row["objects"] for row in self.part.rows() if row["image"] in self.ids.images
+            ):
+                file.write(f"{between}\n{json.dumps(found)}")
+                between = ","
             file.write("[]\n" if between == "[" else "\n]\n")
         made.replace(self.path)
         self.part.path.unlink()

@@ -23,6 +23,7 @@ class ExecuTorchSession:
     Attributes:
         metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is None.
+        most: images that its memory is planned for; larger batches are run in parts.
 
     Raises:
         ConfigError: ExecuTorch is not installed.
@@ -45,6 +46,7 @@ class ExecuTorchSession:
             raise WeightsError(f"{path}: ExecuTorch cannot open it ({first_line(error)})") from error
         self.metadata: str | None = told[0] or None
         about = self._forward.metadata
+        self.most: int = about.input_tensor_meta(0).sizes()[0]
         self.inputs = {
             name: _shape(about.input_tensor_meta(place))
             for place, name in zip(range(2), ("images", "sizes"), strict=True)
@@ -52,7 +54,23 @@ class ExecuTorchSession:
         self.outputs = {str(place): _shape(about.output_tensor_meta(place)) for place in range(about.num_outputs())}
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        """All outputs in their order; see `Session.run`."""
+        """All outputs in their order; see `Session.run`.
+
+        Raises:
+            ConfigError: the canvases have another size than the file's; ExecuTorch itself would take them, and be wrong.
+        """
+        for (name, shape), array in zip(self.inputs.items(), arrays, strict=True):
+            if list(array.shape[1:]) != shape[1:]:
+                raise ConfigError(
+                    f"this .pte file takes '{name}' of shape (N, {', '.join(map(str, shape[1:]))}), not {array.shape}"
+                )
+        parts = [
+            self._run([array[start : start + self.most] for array in arrays])
+            for start in range(0, len(arrays[0]), self.most)
+        ]
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+    def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         import torch
 
         found = self._forward.execute([torch.from_numpy(array) for array in arrays])

@@ -81,9 +81,8 @@ def _why_fixed(name: str, inputs: Mapping[str, Sequence[int | None]]) -> str:
         return f"{name} puts images onto its canvas itself; export one with --input canvas"
     sides = inputs["images"][2:]
     if any(isinstance(side, int) for side in sides):
-        return (
-            f"{name} was made for canvases of {'x'.join(map(str, sides))}; export one with --input canvas --canvas free"
-        )
+        cure = "" if name.endswith(".pte") else "; export one with --input canvas --canvas free"
+        return f"{name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
     return ""
 
 

@@ -9,6 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from vertebra.errors import DataError
+from vertebra.inference.live import is_live
+
+BEGINS = b'{"image": '  # every line that is written here
 
 
 class JsonLines:
@@ -22,6 +25,7 @@ class JsonLines:
     Attributes:
         done: the images that stand in it.
         frames: of videos, the numbers of the frames that stand in it.
+        live: how many frames of live sources stand in it.
 
     Raises:
         DataError: the file holds something else.
@@ -32,11 +36,13 @@ class JsonLines:
         self.path = path
         self.done: set[str] = set()
         self.frames: dict[str, set[int]] = {}
+        self.live = 0
         whole = 0
         if path.exists():
             with path.open("rb") as lines:
                 for number, line in enumerate(lines, start=1):
                     if not line.endswith(b"\n"):
+                        _check_cut_off(path, number, line)
                         break
                     self._note(_parsed(path, number, line))
                     whole += len(line)
@@ -45,7 +51,7 @@ class JsonLines:
 
     def __len__(self) -> int:
         """Number of images and frames in the file."""
-        return len(self.done) + sum(map(len, self.frames.values()))
+        return len(self.done) + self.live + sum(map(len, self.frames.values()))
 
     def has(self, image: str, frame: int | None = None) -> bool:
         """Whether an image, or a frame of a video, stands in the file."""
@@ -74,10 +80,19 @@ class JsonLines:
         self.close()
 
     def _note(self, result: dict[str, Any]) -> None:
-        if "frame" in result:
+        if "frame" in result and is_live(str(result["image"])):
+            self.live += 1
+        elif "frame" in result:
             self.frames.setdefault(str(result["image"]), set()).add(int(result["frame"]))
         else:
             self.done.add(str(result["image"]))
+
+
+def _check_cut_off(path: Path, number: int, line: bytes) -> None:
+    """Whether the last line, which has no end, is what is left of one that was written here."""
+    begun = BEGINS[: len(line)]
+    if not line.startswith(begun):
+        raise _foreign(path, number)
 
 
 def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -85,7 +100,9 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(line)
         str(result["image"]), int(result.get("frame", 0))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(
-            f"{path}: line {number} is no prediction; give a new file, or one that this command has written"
-        ) from None
+        raise _foreign(path, number) from None
     return result
+
+
+def _foreign(path: Path, number: int) -> DataError:
+    return DataError(f"{path}: line {number} is no prediction; give a new file, or one that this command has written")

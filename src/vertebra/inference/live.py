@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Condition, Thread
 from time import monotonic
-from urllib.parse import urlsplit
 
 from vertebra.errors import DataError
 from vertebra.inference.video import Capture, Moment, VideoFrame, frame_rate, open_capture, rgb
@@ -37,11 +37,11 @@ class Camera:
 
     @property
     def name(self) -> str:
-        """The address without user name and password."""
+        """The address without what may be secret: all before the last ``@``, and what follows a ``?`` or ``#``."""
         if self.address.startswith(_CAMERA):
             return self.address
-        parts = urlsplit(self.address)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        scheme, _, rest = self.address.partition("://")
+        return f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"
 
     def frames(self) -> Iterator[VideoFrame]:
         """The newest frame whenever one is asked for, until the source ends; frames in between are dropped, but counted.

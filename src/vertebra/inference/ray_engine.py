@@ -82,7 +82,8 @@ class RayPredictor:
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             opening = self.opening
             shares = share(machines, workers=self.workers, threads=opening.threads, gpu=opening.gpu)
-            job = Job(replace(opening, threads=shares.cpus), self.options, Path.cwd())
+            threads = None if opening.path.suffix.lower() == ".pte" else shares.cpus  # ExecuTorch takes no number
+            job = Job(replace(opening, threads=threads), self.options, Path.cwd())
             chunks = _chunks(names, self.options.get("batch_size", 8), shares.workers)
             feed = None
             try:

@@ -100,7 +100,7 @@ def _matching(pattern: str) -> list[Path]:
     found = _files_among(matched, SUFFIXES | VIDEO_SUFFIXES)
     if not found:
         what = f"matches {len(matched)} files or folders, but no image or video" if matched else "matches nothing"
-        raise DataError(f"{pattern}: this pattern {what} ({_LOOKED_FOR})")
+        raise DataError(f"{pattern}: this pattern {what} (looked for {', '.join(sorted(SUFFIXES | VIDEO_SUFFIXES))})")
     return found
 
 
