@@ -1,10 +1,14 @@
 """``torch.compile(fullgraph=True)`` of whole models, decoding and training loss included, for every decoder.
 
-The backend is ``aot_eager``: all of the compiler but the code that it would write, which takes a minute a model.
+Every decoder is captured as one graph, which is run as it was captured. Each day others go through ``aot_eager`` as well: all of
+the compiler but the code that it would write, on a second size of canvas too. ``VERTEBRA_MATRIX_WHOLE`` does that with all.
 """
 
 from __future__ import annotations
 
+import os
+import random
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -18,7 +22,10 @@ from vertebra.parts import find, names
 from vertebra.testing.exports import MULTI_BRANCH, multi_branch
 from vertebra.testing.synthetic import made_fields, made_targets
 
-BACKEND = "aot_eager"
+SEED = int(os.environ.get("VERTEBRA_MATRIX_SEED", datetime.now(timezone.utc).strftime("%Y%m%d")))
+EACH_DAY = 2
+DECODERS = names("decoder")
+DEEPLY = DECODERS if os.environ.get("VERTEBRA_MATRIX_WHOLE") else random.Random(SEED).sample(DECODERS, EACH_DAY)
 BATCHES = (((64, 96), 2), ((96, 64), 3))  # canvas and images: as it was built, and turned, with one more
 
 
@@ -40,9 +47,9 @@ def made_batch(canvas: tuple[int, int], count: int) -> tuple[Tensor, Tensor]:
     return images, sizes
 
 
-def compiled(function: Any) -> Any:
+def compiled(function: Any, backend: str = "eager") -> Any:
     torch.compiler.reset()
-    return torch.compile(function, fullgraph=True, backend=BACKEND)
+    return torch.compile(function, fullgraph=True, backend=backend)
 
 
 def assert_same(left: Any, right: Any) -> None:
@@ -52,10 +59,19 @@ def assert_same(left: Any, right: Any) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("decoder", names("decoder"))
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_a_model_is_one_graph_from_canvases_to_decoded_outputs(decoder: str) -> None:
     model = single(decoder).eval()
     fast = compiled(model)
+    images, sizes = made_batch(*BATCHES[0])
+    with torch.no_grad():
+        assert_same(model(images, sizes), fast(images, sizes))
+
+
+@pytest.mark.parametrize("decoder", DEEPLY)
+def test_the_compiler_takes_the_graph_at_every_size(decoder: str) -> None:
+    model = single(decoder).eval()
+    fast = compiled(model, "aot_eager")
     for canvas, count in BATCHES:
         images, sizes = made_batch(canvas, count)
         with torch.no_grad():
@@ -71,15 +87,24 @@ def test_several_branches_are_one_graph(name: str) -> None:
         assert_same(model(images, sizes), fast(images, sizes))
 
 
-@pytest.mark.parametrize("decoder", names("decoder"))
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_the_training_loss_is_one_graph(decoder: str) -> None:
+    check_loss(decoder, "eager")
+
+
+@pytest.mark.parametrize("decoder", DEEPLY)
+def test_the_compiler_takes_the_graph_of_the_loss(decoder: str) -> None:
+    check_loss(decoder, "aot_eager")
+
+
+def check_loss(decoder: str, backend: str) -> None:
     model = single(decoder).train()
     (name,) = model.branches
     canvas, count = BATCHES[0]
     images, sizes = made_batch(canvas, count)
     targets = {name: (torch.arange(count), made_targets(model.branch(name).labels, canvas, count))}
     found = []
-    for loss in (model.loss, compiled(model.loss)):
+    for loss in (model.loss, compiled(model.loss, backend)):
         torch.manual_seed(0)  # dropout, and the draws of sampling
         model.zero_grad()
         terms, _ = loss(images, sizes, targets)
