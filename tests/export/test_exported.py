@@ -15,7 +15,8 @@ from PIL import Image
 
 import vertebra
 from vertebra.errors import TRAINING_PACKAGES, ConfigError, ExportError, RunError, WeightsError
-from vertebra.export import options, program
+from vertebra.export import options as export_options
+from vertebra.export import program
 from vertebra.export.model import export_model
 from vertebra.inference.exported import ExportedModel, ExportedPredictor
 from vertebra.model import VisionModel
