@@ -207,3 +207,19 @@ def test_activations_that_are_unknown_are_left_alone() -> None:
     module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Softplus())
     packed(module, torch.randn(1, 3, 4, 4))
     assert isinstance(module[0], PackedConv) and isinstance(module[1], nn.Softplus)
+
+
+def test_maps_of_another_size_are_computed_as_before() -> None:
+    """A layout for another size may be ten times slower than none: only the first size is packed for."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU())
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU())
+    plain.load_state_dict(module.state_dict())
+    packed(module, torch.randn(1, 3, 9, 9))
+    conv = module[0]
+    assert isinstance(conv, PackedConv) and conv._packed is None, "looking at a model decides no size"
+    assert conv.stride == (1, 1) and conv.weight.shape == (4, 3, 3, 3)
+    with torch.no_grad():
+        for size in ((2, 3, 16, 16), (1, 3, 16, 16), (2, 3, 20, 12)):
+            maps = torch.randn(size)
+            torch.testing.assert_close(module(maps), plain(maps), rtol=1e-5, atol=1e-6)
+            assert conv._packed is not None and conv._packed[0] == (2, 3, 16, 16)

@@ -8,7 +8,7 @@ compute the same sums.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,8 @@ Step = tuple[str, list[float], str]  # an activation, its numbers and its varian
 
 
 def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
-    """Makes the convolutions of a model ready for a CPU, in place. The model is for prediction alone from then on: it has no
-    weights of convolutions to train, save or export.
+    """Makes the convolutions of a model ready for a CPU, in place. The model is for prediction alone from then on: it is
+    not there to be trained, saved or exported.
 
     A convolution stays as it is where something else reads its weight, and where it stands in two places of the model; an
     activation, where it reads anything else.
@@ -42,14 +42,12 @@ def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
     )  # Arm's library has no fused operators
     for conv in packed:
         reader = readers.get(conv)
-        own = step(reader) if reader is not None and reader in places else None
+        own = reader if reader is not None and reader in places and step(reader) is not None else None
         parent, name = places[conv]
-        setattr(parent, name, PackedConv(conv, own or ("none", [], "")))
-        if own is not None and reader is not None:
-            parent, name = places[reader]
+        setattr(parent, name, PackedConv(cast(nn.Conv2d, conv), own))
+        if own is not None:
+            parent, name = places[own]
             setattr(parent, name, nn.Identity())
-    with torch.no_grad():
-        runs[0]()  # lays out the weights
     return len(packed)
 
 
@@ -67,37 +65,46 @@ def step(activation: nn.Module) -> Step | None:
 
 
 class PackedConv(nn.Module):
-    """A convolution and its activation by oneDNN. Its weights are laid out at the first call, for maps of about that size; maps of
-    other sizes are computed as well.
+    """A convolution and its activation by oneDNN, for maps of the first size that comes.
+
+    How oneDNN lays weights out depends on the size of the maps, and a layout for another size can be ten times slower than none:
+    maps of other sizes are computed as they were before.
 
     Args:
         conv: what it does.
-        step: the activation behind it; "none" for none.
+        activation: what follows it, or None.
     """
 
-    def __init__(self, conv: Any, step: Step) -> None:
+    def __init__(self, conv: nn.Conv2d, activation: nn.Module | None) -> None:
         super().__init__()
-        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
-        self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, conv.padding
-        self.dilation, self.groups = conv.dilation, conv.groups
+        self.conv, self.activation = conv, activation
+        self.step: Step = (None if activation is None else step(activation)) or ("none", [], "")
         self.geometry = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
-        self.weight, self.bias = conv.weight, conv.bias
-        self.step = step
-        self._packed: Tensor | None = None
+        self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
+
+    def __getattr__(self, name: str) -> Any:
+        """What a convolution is asked for beside its maps, such as its stride."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("conv"), name)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (N, C, h, w) to maps."""
-        if self._packed is None:
-            self._packed = self._pack(maps)
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            maps.to(self._packed.dtype), self._packed, self.bias, *self.geometry, *self.step
+        packed = self._packed
+        if packed is None:
+            packed = self._packed = (maps.shape, self._pack(maps))
+        if maps.shape != packed[0]:
+            result: Tensor = self.conv(maps)
+            return result if self.activation is None else self.activation(result)
+        weight = packed[1]
+        return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
+            maps.to(weight.dtype), weight, self.conv.bias, *self.geometry, *self.step
         )
-        return result
 
     def _pack(self, maps: Tensor) -> Tensor:
-        weight = self.weight.detach()
+        weight = self.conv.weight.detach()
         packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, list(maps.shape))
-        self.weight = None
         return packed
 
 
