@@ -10,7 +10,7 @@ one was. The two halves of an object then agree where the tiles overlap, however
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -56,6 +56,27 @@ class Joined(NamedTuple):
     labels: np.ndarray
     members: np.ndarray
     groups: np.ndarray
+
+
+class Found(Protocol):
+    """The objects of one tile, as a prediction of boxes or of keypoints has them, in image pixels."""
+
+    @property
+    def boxes(self) -> np.ndarray: ...
+    @property
+    def scores(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+
+
+def objects_of(found: Sequence[Found]) -> Objects:
+    """What was found in each tile, in the tiles' order, as one list."""
+    return Objects(
+        np.concatenate([own.boxes for own in found]),
+        np.concatenate([own.scores for own in found]),
+        np.concatenate([own.labels for own in found]),
+        np.repeat(np.arange(len(found)), [len(own.scores) for own in found]),
+    )
 
 
 def join(found: Objects, tiles: Sequence[Tile]) -> Joined:

@@ -12,7 +12,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.seams import Objects, join
+from vertebra.tasks.seams import join, objects_of
 
 if TYPE_CHECKING:
     from vertebra.preprocess.plan import Placement
@@ -43,13 +43,5 @@ class DetectTiles:
 
     def finish(self, image: ImageLike | None) -> DetectPrediction:
         """The prediction of the image, best object first."""
-        joined = join(
-            Objects(
-                np.concatenate([own.boxes for own in self.found]),
-                np.concatenate([own.scores for own in self.found]),
-                np.concatenate([own.labels for own in self.found]),
-                np.repeat(np.arange(len(self.found)), [len(own) for own in self.found]),
-            ),
-            self.tiles,
-        )
+        joined = join(objects_of(self.found), self.tiles)
         return DetectPrediction(joined.boxes, joined.scores, joined.labels, self.spec, image, self.threshold)

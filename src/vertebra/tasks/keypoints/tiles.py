@@ -12,7 +12,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.types import KeypointPrediction
-from vertebra.tasks.seams import Objects, join
+from vertebra.tasks.seams import join, objects_of
 
 if TYPE_CHECKING:
     from vertebra.preprocess.plan import Placement
@@ -46,15 +46,7 @@ class KeypointTiles:
 
     def finish(self, image: ImageLike | None) -> KeypointPrediction:
         """The prediction of the image, best object first."""
-        joined = join(
-            Objects(
-                np.concatenate([own.boxes for own in self.found]),
-                np.concatenate([own.scores for own in self.found]),
-                np.concatenate([own.labels for own in self.found]),
-                np.repeat(np.arange(len(self.found)), [len(own) for own in self.found]),
-            ),
-            self.tiles,
-        )
+        joined = join(objects_of(self.found), self.tiles)
         points = np.concatenate([own.points for own in self.found])[joined.members]
         sure = np.concatenate([own.point_scores for own in self.found])[joined.members]
         first = np.searchsorted(joined.groups, np.arange(len(joined.scores)))
