@@ -1,7 +1,7 @@
 """Convolutions as a CPU runs them fastest: weights laid out once, and the activation behind in the same step.
 
 PyTorch lays the weights out anew at every call, as oneDNN reads them, and passes over the maps once more for the activation;
-with one image a call that is a third of a ResNet-50's time. The operators are those that ``torch.compile`` uses on a CPU, and
+with one image a call that is a fifth of a ResNet-50's time. The operators are those that ``torch.compile`` uses on a CPU, and
 compute the same sums.
 """
 
