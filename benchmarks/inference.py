@@ -1,6 +1,7 @@
 """Prediction beside the peers, with the same architecture and the same weights, in PyTorch, ONNX Runtime and OpenVINO.
 
-python -m benchmarks.inference [--only NAME ...] [--runtimes torch onnx openvino] [--threads N] [--repeats N] [--out FILE]
+python -m benchmarks.inference [--only NAME ...] [--runtimes torch onnx openvino compiled] [--device cuda]
+    [--threads N] [--repeats N] [--out FILE]
 
 From a canvas to decoded outputs: the peer's eager use, its preprocessing on the tensor and its post-processing, and ours. The
 smallest YOLO models take part where ultralytics (AGPL-3.0) is installed, beside a small detector of ours, as a yardstick: the
@@ -13,23 +14,29 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import _pytree as tree
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.made_up import canvases
-from benchmarks.measure import in_turns, milliseconds
+from benchmarks.measure import in_turns, milliseconds, waiting
 from benchmarks.pairs import Answers, Pair, classify, detect, require_equal, rt_detr, segment, small_detector
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
-from benchmarks.runtimes import RUNTIMES, Run, sizes_of, ways
+from benchmarks.runtimes import COMPILED, RUNTIMES, Run, sizes_of, ways
 from vertebra.export.parity import Case as Canvases
 from vertebra.export.parity import agreements
 from vertebra.inference.predictor import face_of
 
+ON_GPU = (
+    "On a GPU all convolutions in fp32 take TF32 where the time is measured, as PyTorch has it by default, and none where answers "
+    "are compared. Ours are recorded CUDA graphs, those that are compiled too.",
+)
 SMALL, WIDE, ROAD = (224, 224), (480, 640), (384, 512)
 NOTES = (
     "Times: how many times as fast as the peer. Differences are relative to the largest value; agreement (bf16, int8) is a task's "
@@ -70,17 +77,23 @@ CASES: dict[str, Case] = {
 }
 
 
-def peak(dtype: torch.dtype) -> float:
+def peak(dtype: torch.dtype, device: str = "cpu") -> float:
     """Multiply-adds a second, in units of 1e9, of a large 3x3 convolution: what this machine can do at best."""
-    layer = nn.Conv2d(256, 256, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    maps = torch.randn(4, 256, 56, 56, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    count = 4 if device == "cpu" else 256
+    layer = nn.Conv2d(256, 256, 3, padding=1).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    maps = torch.randn(count, 256, 56, 56, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        seconds = in_turns({"peak": lambda: layer(maps)}, repeats=9, warm=2)["peak"].median
-    return 4 * 256 * 256 * 9 * 56 * 56 / seconds / 1e9
+        seconds = in_turns({"peak": lambda: layer(maps)}, repeats=9, warm=2, finish=waiting(device))["peak"].median
+    return count * 256 * 256 * 9 * 56 * 56 / seconds / 1e9
 
 
 def compare(
-    name: str, case: Case, repeats: int, runtimes: Sequence[str] = RUNTIMES, threads: int | None = None
+    name: str,
+    case: Case,
+    repeats: int,
+    runtimes: Sequence[str] = RUNTIMES,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> Iterator[Row]:
     """Compares the answers, then times the peer's ordinary use and each of our ways in turns.
 
@@ -90,6 +103,7 @@ def compare(
         repeats: turns that count.
         runtimes: some of `RUNTIMES`.
         threads: of the CPU.
+        device: where PyTorch runs, the peer and ours.
 
     Yields:
         A row for each batch size.
@@ -99,7 +113,10 @@ def compare(
     """
     pair = case.build()
     with tempfile.TemporaryDirectory() as folder:
-        own = ways(pair.ours, runtimes, Path(folder), threads)
+        own = ways(pair.ours, runtimes, Path(folder), threads, device)
+        with torch.inference_mode():
+            exact = {batch: pair.ours(canvases(batch, case.size)) for batch in case.batches}
+        pair.peer.to(device)
         for batch in case.batches:
             images = canvases(batch, case.size)
             yield {
@@ -107,23 +124,24 @@ def compare(
                 "size": list(case.size),
                 "batch": batch,
                 "same_architecture": pair.differ is not None,
-                **answers(name, pair, own, images),
-                **speeds(pair, own, images, repeats),
-                "peer_size": cost(pair.peer, lambda: pair.call(images)),  # noqa: B023 - called at once
+                **answers(name, pair, own, images, exact[batch], device),
+                **speeds(pair, own, images, repeats, device),
+                "peer_size": cost(pair.peer, lambda: pair.call(images.to(device))),  # noqa: B023 - called at once
                 "our_size": cost(pair.ours, lambda: pair.ours(images)),  # noqa: B023
             }
 
 
 @torch.inference_mode()
-def answers(name: str, pair: Pair, own: dict[str, Run], images: torch.Tensor) -> Row:
-    """How far our answers differ from the peer's in fp32, and from ours in fp32 otherwise."""
-    exact = pair.ours(images)
-    theirs = pair.call(images)
+def answers(name: str, pair: Pair, own: dict[str, Run], images: torch.Tensor, exact: Answers, device: str) -> Row:
+    """How far our answers differ from the peer's in fp32, and from ours in fp32 on the CPU, ``exact``, otherwise."""
+    with full_fp32():
+        theirs = pair.call(images.to(device))
     case = Canvases(name, images.numpy(), sizes_of(images.numpy()))
     differences, agreement = {}, {}
     for way, run in own.items():
-        found = run(images)
-        if not way.endswith("fp32"):
+        with full_fp32():
+            found = run(images)
+        if "fp32" not in way:
             shares = agreements(face_of(pair.ours), case, by_fields(exact), by_fields(found))
             agreement[way] = min(shares.values())
         elif pair.differ is not None:
@@ -131,22 +149,41 @@ def answers(name: str, pair: Pair, own: dict[str, Run], images: torch.Tensor) ->
     return {"difference": differences, "agreement": agreement}
 
 
+@contextmanager
+def full_fp32() -> Iterator[None]:
+    """Without TF32, which PyTorch's convolutions take on a GPU by default, so that answers can be compared."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 def by_fields(found: Answers) -> dict[str, list[np.ndarray]]:
     """By branch, the decoded outputs' fields in their order."""
     return {
-        branch: [np.asarray(value) for value in (own if isinstance(own, tuple) else vars(own).values())]
+        branch: [
+            value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+            for value in (own if isinstance(own, tuple) else vars(own).values())
+        ]
         for branch, own in found.items()
     }
 
 
 @torch.inference_mode()
-def speeds(pair: Pair, own: dict[str, Run], images: torch.Tensor, repeats: int) -> Row:
-    """Milliseconds of each, and how many times as fast as the peer ours are."""
-    runs: dict[str, Callable[[], Any]] = {"peer": lambda: pair.call(images)}
+def speeds(pair: Pair, own: dict[str, Run], images: torch.Tensor, repeats: int, device: str) -> Row:
+    """Milliseconds of each, and how many times as fast as the peer ours are; images and answers are in the CPU's memory."""
+    runs: dict[str, Callable[[], Any]] = {"peer": lambda: on_cpu(pair.call(images.to(device)))}
     runs |= {way: lambda run=run: run(images) for way, run in own.items()}  # type: ignore[misc]
-    seconds = in_turns(runs, repeats, turn=0.1, pause=0.05)
+    seconds = in_turns(runs, repeats, turn=0.1, pause=0.05, finish=waiting(device))
     faster = {way: seconds["peer"].median / seconds[way].median for way in own}
     return {"milliseconds": milliseconds(seconds), "times": faster}
+
+
+def on_cpu(values: Any) -> Any:
+    """A peer's answers in the CPU's memory."""
+    return tree.tree_map_only(torch.Tensor, lambda value: value.cpu(), values)
 
 
 @torch.inference_mode()
@@ -185,13 +222,17 @@ def share_of_peak(row: Row, best: float) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the number of models whose answers differ, which are told instead of timed."""
-    parser = options(__doc__, repeats=5)
+    parser = options(__doc__, repeats=5, gpu=True)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--runtimes", nargs="+", default=list(RUNTIMES), choices=RUNTIMES)
+    parser.add_argument(
+        "--runtimes", nargs="+", choices=(*RUNTIMES, COMPILED), help="all but 'compiled' by default; on a GPU torch"
+    )
     given = parser.parse_args(arguments)
+    runtimes = given.runtimes or (RUNTIMES if given.device == "cpu" else RUNTIMES[:1])
     set_threads(given.threads)
-    notes = [*NOTES, *([] if has_bf16() else [NO_BF16])]
-    peaks = {"fp32": peak(torch.float32), **({"bf16": peak(torch.bfloat16)} if has_bf16() else {})}
+    notes = [*NOTES, *([] if has_bf16(given.device) else [NO_BF16]), *(ON_GPU if given.device == "cuda" else ())]
+    types = {"fp32": torch.float32, **({"bf16": torch.bfloat16} if has_bf16(given.device) else {})}
+    peaks = {name: peak(dtype, given.device) for name, dtype in types.items()}
     notes.append(
         f"A 3x3 convolution does at best {' and '.join(f'{rate:.0f} ({name})' for name, rate in peaks.items())} billion "
         "multiply-adds a second here."
@@ -204,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong: list[str] = []
     for name in chosen:
         try:
-            for row in compare(name, CASES[name], given.repeats, given.runtimes, given.threads):
+            for row in compare(name, CASES[name], given.repeats, runtimes, given.threads, given.device):
                 rows.append(row)
                 print(row["work"], {way: round(value, 2) for way, value in row["times"].items()}, flush=True)
         except AssertionError as error:  # the other models' times are good all the same

@@ -30,7 +30,12 @@ def spent(seconds: list[float]) -> Spent:
 
 
 def in_turns(
-    runs: Mapping[str, Callable[[], object]], repeats: int = 7, warm: int = 1, turn: float = 0.0, pause: float = 0.0
+    runs: Mapping[str, Callable[[], object]],
+    repeats: int = 7,
+    warm: int = 1,
+    turn: float = 0.0,
+    pause: float = 0.0,
+    finish: Callable[[], object] = lambda: None,
 ) -> dict[str, Spent]:
     """Seconds of each run, by its name: A B C, A B C ….
 
@@ -41,6 +46,7 @@ def in_turns(
         turn: seconds for which a turn goes on; its first call, which finds the caches full of another run's data, counts only
             where there is no second.
         pause: seconds before each turn, in which another runtime's waiting threads go to sleep.
+        finish: waits until the work is done, in each run's time; see `waiting`.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + warm):
@@ -50,10 +56,20 @@ def in_turns(
             while not own or sum(own) < turn:
                 started = time.perf_counter()
                 run()
+                finish()
                 own.append(time.perf_counter() - started)
             if repeat >= warm:
                 times[name] += own[1:] or own
     return {name: spent(values) for name, values in times.items()}
+
+
+def waiting(device: str) -> Callable[[], object]:
+    """What waits until a device has done its work: a GPU goes on after the call that started it."""
+    if device == "cpu":
+        return lambda: None
+    import torch
+
+    return torch.cuda.synchronize
 
 
 def milliseconds(spans: Mapping[str, Spent]) -> dict[str, Any]:

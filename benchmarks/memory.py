@@ -1,22 +1,24 @@
 """Peak memory of prediction and of training, ours and the peers', each in a process of its own.
 
-python -m benchmarks.memory [--only NAME ...] [--threads N] [--repeats N] [--out FILE]
+python -m benchmarks.memory [--only NAME ...] [--device cuda] [--threads N] [--repeats N] [--out FILE]
 
-Same architecture and weights, float32, PyTorch. What is told is the process' largest resident memory, libraries included.
+Same architecture and weights, PyTorch; float32, and bfloat16 where the processor has it. What is told is the process' largest
+resident memory, libraries included; on a GPU, what PyTorch has allocated there at most.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.report import Columns, Row, finish, options, set_threads
+from benchmarks.report import Columns, Row, finish, has_bf16, options, set_threads
 from vertebra.inference.stopwatch import _peak_memory as peak_memory
 
 STEPS = 3  # predictions, or training steps, of a process
@@ -69,9 +71,8 @@ def save_ours(case: Case, file: Path) -> None:
     vertebra.save(assemble(terms)[0], file)
 
 
-def predicting(side: str, case: Case, file: Path, threads: int | None) -> int:
-    """Peak bytes of a process that predicts on one image a few times."""
-    set_threads(threads)
+def predicting(side: str, case: Case, file: Path, device: str, precision: Any = "fp32") -> None:
+    """A process that predicts on one image a few times."""
     import torch
 
     from benchmarks.made_up import canvases
@@ -80,57 +81,72 @@ def predicting(side: str, case: Case, file: Path, threads: int | None) -> int:
     if side == "peer":
         from benchmarks.peers import call_of
 
-        call = call_of(case.task, peer_of(case))
+        call = call_of(case.task, peer_of(case).to(device))
         with torch.inference_mode():
             for _ in range(STEPS):
-                call(images)
+                call(images.to(device))
     else:
         import numpy as np
 
         import vertebra
         from vertebra.inference.predictor import Predictor
 
-        predictor = Predictor(vertebra.load(file))
+        predictor = Predictor(vertebra.load(file), device=device, precision=precision)
         for _ in range(STEPS):
             predictor.run(images.permute(0, 2, 3, 1).contiguous().numpy(), np.array([case.size]))
-    return peak_memory()
 
 
-def training(side: str, case: Case, file: Path, threads: int | None) -> int:
-    """Peak bytes of a process that trains for a few steps, ours without a moving average, which a plain loop has not."""
-    set_threads(threads)
+def training(side: str, case: Case, file: Path, device: str, precision: str = "32") -> None:
+    """A process that trains for a few steps, ours without a moving average, which a plain loop has not."""
     from benchmarks.made_up import canvases, truth
 
     images, true = canvases(case.batch, case.size), truth(case.task, case.batch, case.size, case.classes)
     if side == "peer":
         from benchmarks.peers import plain_step
 
-        step = plain_step(case.task, peer_of(case), images, true)
+        step = plain_step(case.task, peer_of(case).to(device), images, true, device)
         for _ in range(STEPS):
             step()
     else:
         import vertebra
         from benchmarks.ours import batch_of, recipe, train
 
-        train(vertebra.load(file), batch_of(case.task, images, true), recipe(), STEPS)
-    return peak_memory()
+        train(vertebra.load(file), batch_of(case.task, images, true), recipe(device, precision=precision), STEPS)
 
 
-def importing(side: str, case: Case, file: Path, threads: int | None) -> int:
-    """Peak bytes of a process that imports what prediction needs, and does nothing."""
+def importing(side: str, case: Case, file: Path, device: str) -> None:
+    """A process that imports what prediction needs, and does nothing."""
     if side == "peer":
         import_module("benchmarks.peers")
     else:
         for name in ("vertebra.weights.model_file", "vertebra.inference.predictor"):
             import_module(name)
-    return peak_memory()
 
 
-KINDS: dict[str, Callable[[str, Case, Path, int | None], int]] = {
-    "predicting": predicting,
-    "training": training,
-    "importing": importing,
+Work = Callable[[str, Case, Path, str], None]
+KINDS: dict[str, Work] = {"predicting": predicting, "training": training, "importing": importing}
+IN_BF16: dict[str, Work] = {
+    "predicting, ours in bf16": partial(predicting, precision="bf16"),
+    "training, ours in bf16": partial(training, precision="bf16-mixed"),
 }
+"""The peer's side is in float32 here too."""
+
+
+def kinds_on(device: str) -> dict[str, Work]:
+    """What can be measured on a device."""
+    found = {**KINDS, **(IN_BF16 if has_bf16(device) else {})}
+    return {name: work for name, work in found.items() if device == "cpu" or name != "importing"}
+
+
+def measured(work: Work, side: str, case: Case, file: Path, device: str, threads: int | None) -> int:
+    """Peak bytes of this process, or on a GPU, after some work."""
+    set_threads(threads)
+    work(side, case, file, device)
+    if device == "cpu":
+        return peak_memory()
+    import torch
+
+    return torch.cuda.max_memory_allocated()
 
 
 def apart(work: Callable[..., Any], *given: Any) -> Any:
@@ -139,26 +155,25 @@ def apart(work: Callable[..., Any], *given: Any) -> Any:
         return pool.submit(work, *given).result()
 
 
-def compare(
-    name: str, case: Case, repeats: int, threads: int | None = None, kinds: Sequence[str] = tuple(KINDS)
-) -> Row:
+def compare(name: str, case: Case, repeats: int, kinds: Mapping[str, Work], *, device: str, threads: int | None) -> Row:
     """Megabytes of both sides for each kind of work, and their ratios; medians.
 
     Args:
         name: of the case.
         case: the model.
         repeats: processes of each kind and side, in turns.
+        kinds: see `kinds_on`.
+        device: "cpu" or "cuda".
         threads: of the CPU.
-        kinds: some of `KINDS`.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
         save_ours(case, file)
         found: dict[str, dict[str, list[int]]] = {kind: {side: [] for side in SIDES} for kind in kinds}
         for _ in range(repeats):
-            for kind in kinds:
+            for kind, work in kinds.items():
                 for side in SIDES:
-                    found[kind][side].append(apart(KINDS[kind], side, case, file, threads))
+                    found[kind][side].append(apart(measured, work, side, case, file, device, threads))
     row: Row = {"work": name, "size": list(case.size), "batch": case.batch, "megabytes": {}, "ours_of_peer": {}}
     for kind, sides in found.items():
         medians = {side: statistics.median(values) / 1e6 for side, values in sides.items()}
@@ -175,11 +190,15 @@ def _column(kind: str) -> Callable[[Row], str]:
     return text
 
 
-COLUMNS: Columns = {
-    "work": lambda row: row["work"],
-    "canvas, batch of training": lambda row: "{}x{}, {}".format(*row["size"], row["batch"]),
-    **{f"{kind}: peer / ours (ratio)": _column(kind) for kind in KINDS},
-}
+def columns(kinds: Iterable[str]) -> Columns:
+    """Of the table."""
+    return {
+        "work": lambda row: row["work"],
+        "canvas, batch of training": lambda row: "{}x{}, {}".format(*row["size"], row["batch"]),
+        **{f"{kind}: peer / ours (ratio)": _column(kind) for kind in kinds},
+    }
+
+
 NOTES = (
     "Ratio: ours as a part of the peer's. Importing: a process that has loaded the libraries for prediction and done nothing. Ours "
     "reads a model file in prediction and in training; the peer builds its module with random weights.",
@@ -188,14 +207,14 @@ NOTES = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = options(__doc__, repeats=1)
+    parser = options(__doc__, repeats=1, gpu=True)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
     given = parser.parse_args(arguments)
-    rows = []
+    rows, kinds = [], kinds_on(given.device)
     for name in given.only:
-        rows.append(compare(name, CASES[name], given.repeats, given.threads))
+        rows.append(compare(name, CASES[name], given.repeats, kinds, device=given.device, threads=given.threads))
         print(name, {kind: round(value, 2) for kind, value in rows[-1]["ours_of_peer"].items()}, flush=True)
-    finish("memory", rows, COLUMNS, given, NOTES)
+    finish("memory", rows, columns(kinds), given, NOTES)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Three tasks on one backbone in one pass, beside three models of the peers, one after the other.
 
-python -m benchmarks.multitask [--canvas HEIGHT WIDTH] [--threads N] [--repeats N] [--out FILE]
+python -m benchmarks.multitask [--canvas HEIGHT WIDTH] [--device cuda] [--threads N] [--repeats N] [--out FILE]
 
 torchvision's ResNet-50, its RetinaNet on ResNet-50, and segmentation-models-pytorch's Unet on ResNet-50 are given one backbone's
 weights. Ours has that backbone once, (a) with the same three heads, so that all answers must be equal, and (b) with light
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 import vertebra
 from benchmarks import peers
+from benchmarks.inference import full_fp32, on_cpu
 from benchmarks.made_up import canvases
-from benchmarks.measure import in_turns, milliseconds
+from benchmarks.measure import in_turns, milliseconds, waiting
 from benchmarks.pairs import by_boxes, by_probabilities, in_our_terms, require_equal
-from benchmarks.report import Columns, Row, beside, finish, ms, options, set_threads, times
-from vertebra.inference.fast import running_copy
+from benchmarks.report import Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
+from benchmarks.runtimes import Run, in_torch
 from vertebra.model import VisionModel
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.importing import assemble
@@ -51,7 +52,8 @@ THREE, SAME, APART, LIGHTER = (
     "one model, light decoders",
 )
 NOTES = (
-    f"'{THREE}' is the peers' eager use, in float32. Ours run as a predictor has them (folded, channels last), in float32. "
+    f"'{THREE}' is the peers' eager use, in float32. Ours run as a predictor has them (folded, channels last), in float32 "
+    "where nothing else is said. "
     f"'{APART}' are ours too, which tells what the shared backbone gives beside the faster copies. Files: safetensors of ours, "
     "state dicts of the peers. Answers of the same heads equal the peers'; light decoders are other models, smaller on purpose.",
 )
@@ -112,35 +114,40 @@ def heads_of(terms: dict[str, PeerModel]) -> dict[str, dict[str, Any]]:
 
 
 @torch.inference_mode()
-def check(model: VisionModel, calls: dict[str, peers.Call], images: Tensor) -> dict[str, float]:
+def check(run: Run, calls: dict[str, peers.Call], images: Tensor, device: str) -> dict[str, float]:
     """By task, the largest difference of one model's answers from the peers'.
 
     Raises:
         AssertionError: one is more than rounding.
     """
-    found = model(images)
-    return {task: require_equal(task, DIFFER[task](found, call(images))) for task, call in calls.items()}
+    with full_fp32():
+        found, theirs = run(images), {task: call(images.to(device)) for task, call in calls.items()}
+    return {task: require_equal(task, DIFFER[task](found, own)) for task, own in theirs.items()}
 
 
-def compare(size: tuple[int, int], repeats: int) -> list[Row]:
+def compare(size: tuple[int, int], repeats: int, device: str = "cpu") -> list[Row]:
     """A row for each way to get three answers."""
     modules, terms = three_peers(size)
     calls = {task: peers.call_of(task, module) for task, module in modules.items()}
     heads = heads_of(terms)
     same, light = together(terms, size, heads), together(terms, size, LIGHT)
     singles = {task: assemble(own)[0] for task, own in terms.items()}
-    cpu = torch.device("cpu")
-    fast = {name: running_copy(model, cpu) for name, model in {SAME: same, LIGHTER: light, **singles}.items()}
+    for module in modules.values():
+        module.to(device)
+    fast = {name: in_torch(model, "fp32", device) for name, model in {SAME: same, LIGHTER: light, **singles}.items()}
     images = canvases(1, size)
-    apart = check(fast[SAME], calls, images)
+    apart = check(fast[SAME], calls, images, device)
     runs: dict[str, Callable[[], Any]] = {
-        THREE: lambda: [call(images) for call in calls.values()],
+        THREE: lambda: [on_cpu(call(images.to(device))) for call in calls.values()],
         APART: lambda: [fast[task](images) for task in singles],
         SAME: lambda: fast[SAME](images),
         LIGHTER: lambda: fast[LIGHTER](images),
     }
+    if has_bf16(device):
+        half = {name: in_torch(model, "bf16", device) for name, model in {SAME: same, LIGHTER: light}.items()}
+        runs |= {f"{name}, bf16": lambda run=run: run(images) for name, run in half.items()}  # type: ignore[misc]
     with torch.inference_mode():
-        seconds = in_turns(runs, repeats, turn=0.1)
+        seconds = in_turns(runs, repeats, warm=2, turn=0.1, finish=waiting(device))
     sizes = file_sizes({THREE: list(modules.values()), APART: list(singles.values()), SAME: [same], LIGHTER: [light]})
     spans = milliseconds(seconds)
     return [
@@ -149,8 +156,8 @@ def compare(size: tuple[int, int], repeats: int) -> list[Row]:
             "size": list(size),
             "milliseconds": spans[name],
             "times": seconds[THREE].median / seconds[name].median,
-            "megabytes": sizes[name],
-            "size_of_peers": sizes[name] / sizes[THREE],
+            "megabytes": sizes[name.removesuffix(", bf16")],
+            "size_of_peers": sizes[name.removesuffix(", bf16")] / sizes[THREE],
             **({"difference": apart} if name == SAME else {}),
         }
         for name in runs
@@ -182,12 +189,12 @@ COLUMNS: Columns = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = options(__doc__, repeats=7)
+    parser = options(__doc__, repeats=7, gpu=True)
     parser.add_argument("--canvas", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
     given = parser.parse_args(arguments)
     set_threads(given.threads)
     height, width = given.canvas
-    finish("multitask", compare((height, width), given.repeats), COLUMNS, given, NOTES)
+    finish("multitask", compare((height, width), given.repeats, given.device), COLUMNS, given, NOTES)
 
 
 if __name__ == "__main__":

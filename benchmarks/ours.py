@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from benchmarks.measure import waiting
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, BranchTargets
 from vertebra.model import VisionModel
@@ -35,16 +36,18 @@ class Trained(NamedTuple):
     optimizer: str
 
 
-def recipe(**options: Any) -> TrainConfig:
-    """AdamW as a plain loop has it, on the CPU in float32; without the moving average and the cut of gradients, which plain loops
-    have not."""
-    plain = {"accelerator": "cpu", "devices": 1, "precision": "32", "ema": None, "clip_norm": None, "epochs": 1}
-    return TrainConfig.model_validate({**plain, **options})
+ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}
 
 
-def default_recipe() -> TrainConfig:
-    """What a user gets who sets nothing, on the CPU."""
-    return TrainConfig.model_validate({"accelerator": "cpu", "devices": 1, "epochs": 1})
+def recipe(device: str = "cpu", **options: Any) -> TrainConfig:
+    """AdamW as a plain loop has it, in float32; without the moving average and the cut of gradients, which plain loops have not."""
+    plain = {"precision": "32", "ema": None, "clip_norm": None}
+    return TrainConfig.model_validate({**default_recipe(device).model_dump(), **plain, **options})
+
+
+def default_recipe(device: str = "cpu") -> TrainConfig:
+    """What a user gets who sets nothing, on a device."""
+    return TrainConfig.model_validate({"accelerator": ACCELERATORS[device], "devices": 1, "epochs": 1})
 
 
 def batch_of(task: str, images: Tensor, truth: Any) -> Batch:
@@ -79,7 +82,7 @@ def train(
         between: is called before each step, outside of its time.
     """
     module = TrainingModule(model.train().to(memory_format=torch.channels_last), how, pretrained=False)  # type: ignore[call-overload]
-    clock = Clock(between)
+    clock = Clock(between, waiting("cuda" if how.accelerator == "gpu" else "cpu"))
     trainer = make_trainer(how, [clock], model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loaders
@@ -129,10 +132,11 @@ class Clock(pl.Callback):
 
     Args:
         between: is called before each step.
+        finish: is called at the end of a step, in its time.
     """
 
-    def __init__(self, between: Callable[[], object]) -> None:
-        self.between = between
+    def __init__(self, between: Callable[[], object], finish: Callable[[], object]) -> None:
+        self.between, self.finish = between, finish
         self.started = 0.0
         self.seconds: list[float] = []
         self.losses: list[float] = []
@@ -145,10 +149,11 @@ class Clock(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *given: Any) -> None:
         """After the weights have moved."""
+        self.finish()
         self.seconds.append(time.perf_counter() - self.started)
         weights = {name: pl_module.model.branch(name).weight for name in pl_module.model.branches}
         terms = pl_module.losses.items()
-        self.losses.append(sum(weights[name.partition("/")[0]] * value for name, value in terms))
+        self.losses.append(float(sum(weights[name.partition("/")[0]] * value for name, value in terms)))
         own = trainer.optimizers[0]
         fast = [name for name in ("fused", "foreach") if own.defaults.get(name)]
         self.optimizer = " ".join([type(own).__name__, *fast])

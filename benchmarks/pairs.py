@@ -111,7 +111,7 @@ def small_detector(name: str, size: tuple[int, int]) -> Pair:
 
 def difference(ours: Any, theirs: Tensor) -> float:
     """The largest difference, relative to the largest value."""
-    found = torch.as_tensor(ours).float()
+    found, theirs = torch.as_tensor(ours).float().cpu(), theirs.cpu()
     assert found.shape == theirs.shape, f"ours is {tuple(found.shape)}, theirs {tuple(theirs.shape)}"
     return float((found - theirs.float()).abs().max() / theirs.abs().max())
 
@@ -126,14 +126,14 @@ def by_boxes(branch: str) -> Callable[[Answers, Any], float]:
 
     def differ(answers: Answers, theirs: Any) -> float:
         boxes, scores, counts = (
-            torch.as_tensor(getattr(answers[branch], field)).float() for field in ("boxes", "scores", "count")
+            torch.as_tensor(getattr(answers[branch], field)).float().cpu() for field in ("boxes", "scores", "count")
         )
         edge = boxes.amax(dim=(0, 1))[2:].repeat(2)
         worst = 0.0
         for row, own in enumerate(theirs):
-            there = torch.minimum(own["boxes"].clamp(min=0), edge)
+            there = torch.minimum(own["boxes"].cpu().clamp(min=0), edge)
             seen = ((there[:, 2:] - there[:, :2]) > 0).all(dim=1)
-            there, rated = there[seen], own["scores"][seen]
+            there, rated = there[seen], own["scores"].cpu()[seen]
             count = min(int(counts[row]), len(rated), BEST)
             assert count > 3, "too few boxes to tell"
             apart = (boxes[row, :count, None] - there).abs().amax(dim=-1).amin(dim=1)

@@ -152,7 +152,7 @@ def _seen(peer: nn.Module, layer: nn.Conv2d, size: tuple[int, int]) -> Tensor:
 def normalised(peer: nn.Module, images: Tensor) -> Tensor:
     """Canvases as a classifier or segmenter takes them: with timm's own mean and std, or ImageNet's."""
     config = getattr(peer, "pretrained_cfg", None) or {"mean": MEAN, "std": STD}
-    mean, std = (torch.tensor(config[key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    mean, std = (torch.tensor(config[key], device=images.device).reshape(3, 1, 1) for key in ("mean", "std"))
     return (images.float() / 255 - mean) / std
 
 
@@ -229,14 +229,15 @@ def plain_loss(task: str, peer: nn.Module, images: Tensor, truth: Any) -> Tensor
     return torch.stack(list(peer(list(images.float() / 255), targets).values())).sum()
 
 
-def plain_step(task: str, peer: nn.Module, images: Tensor, truth: Any) -> Callable[[], float]:
-    """A training step of a plain loop in float32 with AdamW, which gives its loss."""
+def plain_step(task: str, peer: nn.Module, images: Tensor, truth: Any, device: str = "cpu") -> Callable[[], float]:
+    """A training step of a plain loop in float32 with AdamW, which gives its loss. Batches come from the CPU's memory."""
     peer.train()
     optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = plain_loss(task, peer, images, truth)
+        true = truth.to(device) if isinstance(truth, Tensor) else tuple(value.to(device) for value in truth)
+        loss = plain_loss(task, peer, images.to(device), true)
         loss.backward()
         optimizer.step()
         return loss.item()

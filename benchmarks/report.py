@@ -53,16 +53,20 @@ Row = dict[str, Any]
 Columns = Mapping[str, Callable[[Row], str]]
 
 
-def options(doc: str | None, repeats: int) -> argparse.ArgumentParser:
+def options(doc: str | None, repeats: int, *, gpu: bool = False) -> argparse.ArgumentParser:
     """The options that every benchmark has.
 
     Args:
         doc: the benchmark's docstring.
         repeats: how often each thing is measured by default.
+        gpu: whether it can measure a GPU too.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=repeats, help=f"turns that count, {repeats} by default")
     parser.add_argument("--threads", type=int, help="CPU threads; by default as the libraries choose")
+    parser.set_defaults(device="cpu")
+    if gpu:
+        parser.add_argument("--device", choices=["cpu", "cuda"], help="cpu by default")
     parser.add_argument("--out", type=Path, help="JSON file; by default benchmarks/results/DATE_NAME.json")
     return parser
 
@@ -100,7 +104,7 @@ def finish(
     kept = {
         "benchmark": name,
         "options": {key: str(value) if isinstance(value, Path) else value for key, value in vars(given).items()},
-        **circumstances(),
+        **circumstances(given.device),
         "notes": list(notes),
         "rows": list(rows),
     }
@@ -150,9 +154,9 @@ def _at(row: Row, path: Sequence[str]) -> Any:
     return value
 
 
-def circumstances() -> dict[str, Any]:
+def circumstances(device: str = "cpu") -> dict[str, Any]:
     """When, on what, and with what was measured."""
-    return {"date": today(), "commit": commit(), "machine": machine(), "versions": versions()}
+    return {"date": today(), "commit": commit(), "machine": machine(device), "versions": versions()}
 
 
 def commit() -> str:
@@ -166,8 +170,8 @@ def commit() -> str:
     return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
-def machine() -> dict[str, Any]:
-    """The processor with its instruction sets, the threads that torch uses, and the memory in GB."""
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """The processor with its instruction sets, the threads that torch uses, the memory in GB, and the GPU that was measured."""
     import torch
 
     model, flags = processor()
@@ -179,6 +183,7 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_gb": round(memory / 2**30, 1),
         "system": platform.platform(),
+        **({"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if device == "cuda" else {}),
     }
 
 
@@ -205,10 +210,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def has_bf16() -> bool:
-    """Whether this processor computes in bfloat16; elsewhere it is emulated, and a time in it says nothing."""
+def has_bf16(device: str = "cpu") -> bool:
+    """Whether this processor, or GPU, computes in bfloat16; elsewhere it is emulated, and a time in it says nothing."""
     import torch
 
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

@@ -17,32 +17,38 @@ from benchmarks.report import has_bf16
 from vertebra.export.files import drop_raw_outputs
 from vertebra.export.program import output_names, write_onnx
 from vertebra.export.quantized import to_int8
-from vertebra.inference.fast import running_copy
-from vertebra.inference.precision import Precision, computing
+from vertebra.inference.precision import Precision
+from vertebra.inference.predictor import Predictor
 from vertebra.inference.sessions import Session, open_file
 from vertebra.model import VisionModel
 
 RUNTIMES = ("torch", "onnx", "openvino")
+COMPILED = "compiled"  # PyTorch once more, with torch.compile
 CALIBRATED = 8  # images that int8 sees; enough for its speed, too few for its accuracy
 Run = Callable[[Tensor], Answers]
 """From canvases (N, 3, H, W) uint8 to decoded outputs by branch."""
 
 
-def ways(model: VisionModel, runtimes: Sequence[str], folder: Path, threads: int | None) -> dict[str, Run]:
+def ways(
+    model: VisionModel, runtimes: Sequence[str], folder: Path, threads: int | None, device: str = "cpu"
+) -> dict[str, Run]:
     """Every way that this machine has, by a name of runtime and precision: "torch fp32", "onnx int8" ….
 
     Args:
         model: whose plan says the canvas.
-        runtimes: some of `RUNTIMES`.
+        runtimes: some of `RUNTIMES`, and `COMPILED`.
         folder: for the exported files.
         threads: of the CPU.
+        device: where PyTorch runs.
     """
     found: dict[str, Run] = {}
-    if "torch" in runtimes:
-        found["torch fp32"] = in_torch(model, "fp32")
-        if has_bf16():
-            found["torch bf16"] = in_torch(model, "bf16")
-    if set(runtimes) - {"torch"}:
+    precisions = {"fp32": True, "bf16": has_bf16(device), "fp16": device == "cuda"}
+    for precision in [name for name, able in precisions.items() if able]:
+        if "torch" in runtimes:
+            found[f"torch {precision}"] = in_torch(model, precision, device)
+        if COMPILED in runtimes:
+            found[f"torch {precision} compiled"] = in_torch(model, precision, device, compile=True)
+    if set(runtimes) - {"torch", COMPILED}:
         names = output_names(model)
         exact, small = export(model, names, folder)
         for runtime in [name for name in ("onnx", "openvino") if name in runtimes]:
@@ -54,17 +60,10 @@ def ways(model: VisionModel, runtimes: Sequence[str], folder: Path, threads: int
     return found
 
 
-def in_torch(model: VisionModel, precision: Precision) -> Run:
-    """As `vertebra.inference.predictor.Predictor` runs it."""
-    device = torch.device("cpu")
-    fast = running_copy(model, device, precision)
-
-    @torch.inference_mode()
-    def run(images: Tensor) -> Answers:
-        with computing(precision, device):
-            return fast(images)
-
-    return run
+def in_torch(model: VisionModel, precision: Precision, device: str = "cpu", *, compile: bool = False) -> Run:
+    """As `vertebra.inference.predictor.Predictor` runs it; the answers are on the CPU."""
+    predictor = Predictor(model, device=device, precision=precision, compile=compile)
+    return lambda images: predictor.compute(images, torch.from_numpy(sizes_of(images)))
 
 
 def export(model: VisionModel, names: list[str], folder: Path) -> tuple[Path, Path]:
@@ -104,6 +103,6 @@ def in_session(session: Session, names: Sequence[str]) -> Run:
     return run
 
 
-def sizes_of(images: np.ndarray) -> np.ndarray:
+def sizes_of(images: np.ndarray | Tensor) -> np.ndarray:
     """(N, 2) int64 for canvases that are full."""
     return np.array([images.shape[-2:]] * len(images), dtype=np.int64)

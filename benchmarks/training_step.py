@@ -1,6 +1,6 @@
 """Training steps beside the peers': forward, loss, backward and the move of the weights, on the same weights and images.
 
-python -m benchmarks.training_step [--only NAME ...] [--threads N] [--repeats N] [--out FILE]
+python -m benchmarks.training_step [--only NAME ...] [--batch N] [--device cuda] [--threads N] [--repeats N] [--out FILE]
 
 The peer trains in a plain loop in float32 with AdamW. Ours is Vertebra's own training module in its own trainer, once with the same
 work (float32, and bfloat16 where the processor has it), once with the default recipe, which also cuts gradients, keeps a moving
@@ -10,6 +10,7 @@ average of the weights, and chooses the precision.
 from __future__ import annotations
 
 import copy
+import gc
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 import vertebra
 from benchmarks import peers
 from benchmarks.made_up import canvases, truth
-from benchmarks.measure import Spent, milliseconds, spent
+from benchmarks.measure import Spent, milliseconds, spent, waiting
 from benchmarks.ours import batch_of, default_recipe, recipe, train
 from benchmarks.pairs import CLOSE, in_our_terms
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
@@ -32,7 +33,8 @@ from vertebra.errors import ConfigError
 from vertebra.model import VisionModel
 from vertebra.weights.importing import assemble
 
-WARM = 1
+WARM = 2
+NEAR_ON_GPU = 5e-3  # of losses, where PyTorch's convolutions take TF32
 NOTES = (
     "Times: how many times as fast as the peer's step, which runs in turns with each of ours. Losses of the first step are equal "
     "within 1e-4 where the table says so; elsewhere the two losses or the architectures are not the same function.",
@@ -122,19 +124,26 @@ CASES: dict[str, Case] = {
 }
 
 
-def compare(name: str, case: Case, repeats: int) -> Row:
+def compare(name: str, case: Case, repeats: int, device: str = "cpu", batch: int | None = None) -> Row:
     """Steps in turns; the losses of the first are compared.
+
+    Args:
+        name: of the case.
+        case: both models.
+        repeats: turns that count.
+        device: "cpu" or "cuda".
+        batch: images a step; None: as the case has it.
 
     Raises:
         AssertionError: they differ where they must not.
     """
-    work = case.build(case.size)
-    images, true = canvases(case.batch, case.size), truth(work.task, case.batch, case.size, work.classes)
-    row: Row = {"work": name, "size": list(case.size), "batch": case.batch, "same": work.same}
+    work, count = case.build(case.size), batch or case.batch
+    images, true = canvases(count, case.size), truth(work.task, count, case.size, work.classes)
+    row: Row = {"work": name, "size": list(case.size), "batch": count, "same": work.same}
     row |= {"milliseconds": {}, "peer_milliseconds": {}, "times": {}, "first_loss": {}, "optimizer": {}}
-    for way, how in recipes().items():
+    for way, how in recipes(device).items():
         try:
-            measured = one_way(work, how, images, true, repeats)
+            measured = one_way(work, how, images, true, repeats, device)
         except ConfigError as error:  # bfloat16 where its gradients would be wrong
             row.setdefault("left_out", {})[way] = str(error)
             continue
@@ -146,33 +155,36 @@ def compare(name: str, case: Case, repeats: int) -> Row:
         )
         row["times"][way] = peer.median / own.median
         if work.same and way == "fp32":
-            assert abs(losses[1] - losses[0]) <= CLOSE * abs(losses[0]), f"{name}: losses {losses}"
+            near = CLOSE if device == "cpu" else NEAR_ON_GPU
+            assert abs(losses[1] - losses[0]) <= near * abs(losses[0]), f"{name}: losses {losses}"
     return row
 
 
-def recipes() -> dict[str, TrainConfig]:
+def recipes(device: str = "cpu") -> dict[str, TrainConfig]:
     """The ways in which ours are trained, by name."""
-    found = {"fp32": recipe()}
-    if has_bf16():
-        found["bf16"] = recipe(precision="bf16-mixed")
-    return {**found, "default recipe": default_recipe()}
+    found = {"fp32": recipe(device)}
+    if has_bf16(device):
+        found["bf16"] = recipe(device, precision="bf16-mixed")
+    return {**found, "default recipe": default_recipe(device)}
 
 
 def one_way(
-    work: Work, how: TrainConfig, images: Tensor, true: Any, repeats: int
+    work: Work, how: TrainConfig, images: Tensor, true: Any, repeats: int, device: str
 ) -> tuple[tuple[float, float], Spent, Spent, str]:
     """Steps of the peer and of ours by a recipe, in turns, from the weights that they have.
 
     Returns:
         The first losses of both, the time of the peer's steps and of ours, and our optimizer.
     """
-    step = peers.plain_step(work.task, copy.deepcopy(work.peer), images, true)
+    step = peers.plain_step(work.task, copy.deepcopy(work.peer).to(device), images, true, device)
     losses: list[float] = []
     seconds: list[float] = []
+    finish = waiting(device)
 
     def theirs() -> None:
         started = time.perf_counter()
         losses.append(step())
+        finish()
         seconds.append(time.perf_counter() - started)
 
     trained = train(copy.deepcopy(work.ours), batch_of(work.task, images, true), how, WARM + repeats, between=theirs)
@@ -192,25 +204,27 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 }
 
 
-def columns() -> Columns:
+def columns(device: str) -> Columns:
     """Of the table, without those in bf16 where it is left out."""
-    return {name: text for name, text in COLUMNS.items() if "bf16" not in name or has_bf16()}
+    return {name: text for name, text in COLUMNS.items() if "bf16" not in name or has_bf16(device)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = options(__doc__, repeats=5)
+    parser = options(__doc__, repeats=5, gpu=True)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--batch", type=int, help="images a step; by default as each model has it")
     given = parser.parse_args(arguments)
     set_threads(given.threads)
     torch.manual_seed(0)
     rows = []
     for name in given.only:
-        rows.append(compare(name, CASES[name], given.repeats))
+        rows.append(compare(name, CASES[name], given.repeats, given.device, given.batch))
+        gc.collect()
         print(name, {way: round(value, 2) for way, value in rows[-1]["times"].items()}, flush=True)
     optimizers = sorted({own for row in rows for own in row["optimizer"].values()})
-    notes = [*NOTES, f"Our optimizer: {', '.join(optimizers)}.", *([] if has_bf16() else [NO_BF16])]
-    finish("training_step", rows, columns(), given, notes)
+    notes = [*NOTES, f"Our optimizer: {', '.join(optimizers)}.", *([] if has_bf16(given.device) else [NO_BF16])]
+    finish("training_step", rows, columns(given.device), given, notes)
 
 
 if __name__ == "__main__":

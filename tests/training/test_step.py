@@ -137,7 +137,20 @@ def test_float16_gradients_are_clipped_at_their_own_scale(scaler: Any, limit: fl
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32))
     module = TrainingModule(model, TrainConfig(), pretrained=False)
     module._trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler))
-    limits: list[float] = []
-    module.clip_gradients = lambda optimizer, value, kind: limits.append(value)
-    module._clip(None)
-    assert limits == [limit]
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    for weight in module.parameters():
+        weight.grad = torch.full_like(weight, 1e4)
+    module._clip(optimizer)
+    norms = torch.stack([weight.grad.norm() for weight in module.parameters()])
+    assert float(norms.norm()) == pytest.approx(limit, rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_mixed_precision_trains_with_the_cut_and_the_fused_optimizer(
+    optimizer: str, three_branches: dict[str, Any], tmp_path: Path
+) -> None:
+    train = {**three_branches["train"], "precision": "bf16-mixed", "optimizer": optimizer, "epochs": 1}
+    assert TrainConfig.model_validate(train).clip_norm is not None
+    run = vertebra.train({**three_branches, "train": train}, out=tmp_path / "run")
+    state = last_state(run)
+    assert all(bool(value.isfinite().all()) for value in state.values())

@@ -15,6 +15,7 @@ from vertebra.checkpoints import load_matching, read_state_dict
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 
+LEAST_EPS = 1e-37  # changes no variance
 Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
 
@@ -85,12 +86,15 @@ class Backbone(nn.Module, ABC):
         self.origin = describe_origin(self.name, pretrained, report)
 
     def set_norm_eps(self, eps: float | None) -> None:
-        """Gives all BatchNorm and LayerNorm layers of the body this eps, unless it is None."""
+        """Gives all BatchNorm and LayerNorm layers of the body this eps, unless it is None.
+
+        For 0 it is the least number above, which changes no variance: torch refuses 0 in training, before 2.14 always.
+        """
         if eps is None:
             return
         for layer in self.body.modules():
             if isinstance(layer, Norms):
-                layer.eps = eps
+                layer.eps = max(eps, LEAST_EPS)
 
     @abstractmethod
     def run(self, images: Tensor) -> list[Tensor]:

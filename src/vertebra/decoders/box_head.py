@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vertebra.errors import ConfigError
 from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.recording import is_recording
 from vertebra.layers.roi import list_areas, listed_features
 
 CANONICAL, CANONICAL_STRIDE = 224.0, 16.0
@@ -39,9 +40,7 @@ class RegionFeatures(nn.Module):
         numbers = self.level_of(regions).flatten()
         listed = list_areas(regions)
         count = len(self.levels)
-        if (
-            torch.compiler.is_compiling()
-        ):  # a graph has no lengths that depend on values: each level is read for all regions
+        if is_recording(regions):  # a graph has no lengths that depend on values: each level is read for all regions
             found = self._read(maps, 0, listed)
             for number in range(1, count):
                 found = torch.where((numbers == number)[:, None, None, None], self._read(maps, number, listed), found)

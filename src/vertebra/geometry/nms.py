@@ -6,7 +6,9 @@ In eager mode it runs torchvision's kernel, in ONNX it becomes one batched ``Non
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from vertebra.geometry.boxes import pairwise_iou
 
 LOOK_AT = 4  # times as many candidates as are wanted are looked at first
 ROUNDS = 32  # of suppression, where a target has no loops
+MOST_PAIRS = 1 << 26  # of boxes that are compared in a recorded graph
+LEAST_SEEN = 1024  # candidates that a recorded graph looks at, if there are so many
+_unsettled: ContextVar[list[Tensor]] = ContextVar("unsettled suppression of the graph that is being recorded")
 
 
 @torch.library.custom_op(
@@ -42,6 +47,8 @@ def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: in
     Returns:
         (N, K) bool, True for the boxes to keep.
     """
+    if boxes.is_cuda and torch.cuda.is_current_stream_capturing():
+        return _nms_mask_recorded(boxes, scores, labels, iou, most)
     # Apple's GPUs know no float64; so few boxes are quickly moved.
     device = torch.device("cpu") if boxes.device.type == "mps" else boxes.device
     valid = ((labels >= 0) & (scores > 0)).to(device)
@@ -105,6 +112,43 @@ def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float,
     for _ in range(ROUNDS):
         keep = valid & ~(keep[:, :, None] & drops).any(dim=1)
     return keep
+
+
+def _nms_mask_recorded(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int) -> Tensor:
+    """`nms_mask` while a CUDA graph is recorded: in matrix form, with as many rounds and candidates as nearly always are enough. It
+    tells `recorded_suppression` whether they were.
+
+    Raises:
+        RuntimeError: so many pairs of boxes do not belong in a GPU's memory.
+    """
+    count = scores.shape[1]
+    seen = count if most == 0 else min(count, max(LEAST_SEEN, LOOK_AT * most))
+    if len(scores) * seen**2 > MOST_PAIRS:
+        raise RuntimeError(f"suppression of {tuple(scores.shape)} boxes is not recorded")
+    valid = (labels >= 0) & (scores > 0)
+    order = torch.where(valid, scores, 0.0).sort(dim=1, descending=True, stable=True).indices[:, :seen]
+    real, own = valid.gather(1, order), labels.gather(1, order)
+    places = boxes.double().gather(1, order[..., None].expand(-1, -1, 4))
+    overlap = (pairwise_iou(places, places) > iou) & (own[:, :, None] == own[:, None, :]) & real[:, :, None]
+    drops = overlap.triu(diagonal=1).half()
+    keep = before = real
+    for _ in range(ROUNDS):
+        keep, before = real & (torch.matmul(keep.half()[:, None, :], drops)[:, 0] == 0), keep
+    short = (keep.sum(dim=1) < most) & (valid.sum(dim=1) > seen)
+    _unsettled.get().append((keep != before).any() | short.any())
+    return torch.zeros_like(valid).scatter(1, order, keep)
+
+
+@contextmanager
+def recorded_suppression() -> Iterator[list[Tensor]]:
+    """While a CUDA graph is recorded: a flag () bool of each suppression in it, true after a run of the graph in which the answer
+    is not sure to be the greedy one, and must be computed without the graph."""
+    flags: list[Tensor] = []
+    token = _unsettled.set(flags)
+    try:
+        yield flags
+    finally:
+        _unsettled.reset(token)
 
 
 def _drops(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> tuple[Tensor, Tensor]:

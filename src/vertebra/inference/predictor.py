@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from vertebra.decoders.base import Decoded
 from vertebra.inference.devices import pick_device
 from vertebra.inference.face import Face
 from vertebra.inference.fast import running_copy
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.precision import Precision, computing
+from vertebra.inference.recorded import Recorded
 from vertebra.model import Branch, VisionModel
 
 
@@ -84,12 +86,26 @@ class Predictor(Pipeline):
         if threads is not None:
             torch.set_num_threads(threads)
         self.model = running_copy(model, self.device, precision, pack=not compile)
-        self._run: Callable[..., Any] = torch.compile(self.model) if compile else self.model
+        self._run: Callable[..., Mapping[str, Decoded]] = self.model
+        if compile:
+            self._run = torch.compile(self.model, mode="reduce-overhead" if self.device.type == "cuda" else None)
+        elif self.device.type == "cuda":
+            self._run = Recorded(self.model, self.device)
 
     @torch.inference_mode()
+    def compute(self, images: Tensor, sizes: Tensor) -> Mapping[str, Decoded]:
+        """Decoded outputs by branch, as tensors.
+
+        Args:
+            images: (N, C, H, W) uint8 canvases.
+            sizes: (N, 2) int64, (height, width) of each one's valid pixels.
+        """
+        if not isinstance(self._run, Recorded):
+            images, sizes = images.to(self.device), sizes.to(self.device)
+        with computing(self.precision, self.device):
+            return self._run(images, sizes)
+
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
         """Decoded outputs of canvases; see `Pipeline.run`."""
-        images = torch.from_numpy(canvases).permute(0, 3, 1, 2).to(self.device)
-        with computing(self.precision, self.device):
-            decoded = self._run(images, torch.from_numpy(sizes).to(self.device))
+        decoded = self.compute(torch.from_numpy(canvases).permute(0, 3, 1, 2), torch.from_numpy(sizes))
         return {name: [value.cpu().numpy() for value in fields] for name, fields in decoded.items()}

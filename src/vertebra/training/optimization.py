@@ -57,16 +57,15 @@ def _embeddings(module: nn.Module) -> set[int]:
 def make_optimizer(groups: list[dict[str, Any]], recipe: TrainConfig) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101), or SGD with Nesterov momentum 0.9; as one kernel where the
     device has it."""
-    fused = _fused(groups, recipe)
+    fused = _fused(groups)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, fused=fused)
     return torch.optim.SGD(groups, lr=groups[0]["lr"], momentum=0.9, nesterov=True, fused=fused)
 
 
-def _fused(groups: list[dict[str, Any]], recipe: TrainConfig) -> bool:
-    """Whether the optimizer's step is one kernel. In float16 it is not: gradients are unscaled and clipped before it."""
-    devices = {parameter.device.type for group in groups for parameter in group["params"]}
-    return devices <= {"cpu", "cuda"} and recipe.precision != "16-mixed"
+def _fused(groups: list[dict[str, Any]]) -> bool:
+    """Whether the optimizer's step is one kernel."""
+    return {parameter.device.type for group in groups for parameter in group["params"]} <= {"cpu", "cuda"}
 
 
 def rate_at(step: int, total: int, warmup: float, floor: float = 0.01) -> float:

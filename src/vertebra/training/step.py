@@ -90,11 +90,13 @@ class TrainingModule(pl.LightningModule):
         course.step()
 
     def _clip(self, optimizer: Any) -> None:
-        """Cuts the gradients' norm; those of float16 are still multiplied with the loss' scale here."""
+        """Cuts the gradients' norm; those of float16 are still multiplied with the loss' scale here. (Lightning's own cut refuses
+        fused optimizers in mixed precision.)"""
         if self.recipe.clip_norm is not None:
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
             scale = 1.0 if scaler is None else scaler.get_scale()
-            self.clip_gradients(optimizer, self.recipe.clip_norm * scale, "norm")
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            torch.nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm * scale)
 
     def _weight(self, name: str) -> float:
         return self.model.branch(name.partition("/")[0]).weight

@@ -208,7 +208,7 @@ def test_files_in_the_published_layout(name: str, eps: float) -> None:
         name, peer, dense if name.startswith("retinanet") else two_stage, published_layout(peer.state_dict())
     )
     norms = [layer for layer in model.backbone.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    assert norms and all(layer.eps == eps for layer in norms)
+    assert norms and all(layer.eps == pytest.approx(eps, abs=1e-30) for layer in norms)
 
 
 def test_class_names() -> None:
