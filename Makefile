@@ -30,7 +30,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python scripts/write_parts_catalogue.py
 
 matrix: $(VENV)/.ready
-	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/export/test_executorch.py tests/inference/test_ray_engine.py
+	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/overfit tests/export/test_executorch.py tests/inference/test_ray_engine.py
 	$(BIN)/python scripts/write_compatibility.py
 	$(BIN)/python scripts/write_export_matrix.py
 

@@ -6,9 +6,6 @@ the compiler but the code that it would write, on a second size of canvas too. `
 
 from __future__ import annotations
 
-import os
-import random
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -19,13 +16,13 @@ from torch.utils import _pytree as tree
 import vertebra
 from vertebra.model import VisionModel
 from vertebra.parts import find, names
+from vertebra.testing.daily import of_today
 from vertebra.testing.exports import MULTI_BRANCH, multi_branch
 from vertebra.testing.synthetic import made_fields, made_targets
 
-SEED = int(os.environ.get("VERTEBRA_MATRIX_SEED", datetime.now(timezone.utc).strftime("%Y%m%d")))
 EACH_DAY = 2
 DECODERS = names("decoder")
-DEEPLY = DECODERS if os.environ.get("VERTEBRA_MATRIX_WHOLE") else random.Random(SEED).sample(DECODERS, EACH_DAY)
+DEEPLY = of_today(DECODERS, EACH_DAY)
 BATCHES = (((64, 96), 2), ((96, 64), 3))  # canvas and images: as it was built, and turned, with one more
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,8 @@ from vertebra.export.model import export_model
 from vertebra.inference.exported import ExportedModel
 from vertebra.inference.sessions import open_file
 from vertebra.model import VisionModel
+from vertebra.testing.daily import WHOLE
 
-WHOLE = bool(os.environ.get("VERTEBRA_MATRIX_WHOLE"))
 needs_executorch = pytest.mark.skipif(
     importlib.util.find_spec("executorch") is None, reason="ExecuTorch is not installed"
 )

@@ -23,6 +23,7 @@ from vertebra.errors import ConfigError, DataError, RunError, WeightsError  # no
 from vertebra.inference.opening import Opening  # noqa: E402
 from vertebra.inference.ray_cluster import Share, connected, share  # noqa: E402
 from vertebra.inference.ray_engine import RayPredictor  # noqa: E402
+from vertebra.testing.daily import WHOLE  # noqa: E402
 
 COUNT = 11
 
@@ -138,7 +139,7 @@ def test_a_worker_that_dies_is_replaced(cluster: None, photos: Path, tmp_path: P
     assert [result.path for result in found] == files
 
 
-@pytest.mark.skipif(not os.environ.get("VERTEBRA_MATRIX_WHOLE"), reason="takes minutes; make matrix runs it")
+@pytest.mark.skipif(not WHOLE, reason="takes minutes; make matrix runs it")
 def test_images_that_kill_each_worker_end_the_job(cluster: None, photos: Path, tmp_path: Path) -> None:
     file = tmp_path / "fragile.safetensors"
     file.write_text(str(tmp_path / "always"))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from vertebra.errors import JointError
 from vertebra.parts import names
+from vertebra.testing.daily import SEED
 from vertebra.testing.exports import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
 
 PAGE = Path(__file__).parents[2] / "docs" / "export_matrix.md"
-SEED = int(os.environ.get("VERTEBRA_MATRIX_SEED", datetime.now(timezone.utc).strftime("%Y%m%d")))
-EACH_DAY = 3
+EACH_DAY = 2
 MARKS = {"free": "free", "fixed": "fixed", "none": "-", "refused": "x"}
 
 

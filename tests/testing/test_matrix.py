@@ -5,8 +5,6 @@ Every day another sample of the combinations is tried; ``make matrix`` tries the
 
 from __future__ import annotations
 
-import os
-from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
@@ -14,12 +12,11 @@ import pytest
 import torch
 
 from vertebra.errors import JointError
+from vertebra.testing.daily import SEED, WHOLE
 from vertebra.testing.matrix import REPRESENTATIVES, Combination, assemble, combinations, fit_table, sample
 from vertebra.testing.synthetic import made_targets
 
 SIZES = ((64, 64), (97, 65))
-SEED = int(os.environ.get("VERTEBRA_MATRIX_SEED", datetime.now(timezone.utc).strftime("%Y%m%d")))
-WHOLE = bool(os.environ.get("VERTEBRA_MATRIX_WHOLE"))
 
 
 @lru_cache(maxsize=1)

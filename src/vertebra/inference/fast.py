@@ -14,6 +14,7 @@ from torch import nn
 from vertebra.inference.folding import fold_batch_norm
 from vertebra.inference.packing import pack_convolutions
 from vertebra.inference.precision import Precision, computing, lower
+from vertebra.inference.sums import fuse_sums
 from vertebra.model import VisionModel
 
 PLAIN = (bool, int, float, str, tuple, list, type(None))
@@ -56,7 +57,9 @@ def running_copy(
     lower(fast, precision, device)
     if pack and device.type == "cpu":
         with computing(precision, device):
-            pack_convolutions(fast, *_runs(fast, device))
+            runs = _runs(fast, device)
+            fuse_sums(fast, runs[0])
+            pack_convolutions(fast, *runs)
     return fast
 
 

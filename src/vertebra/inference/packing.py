@@ -65,10 +65,11 @@ def step(activation: nn.Module) -> Step | None:
 
 
 class PackedConv(nn.Module):
-    """A convolution and its activation by oneDNN, for maps of the first size that comes.
+    """A convolution and its activation by oneDNN, for maps of the first shape that comes, and later for another that comes twice in
+    a row.
 
-    How oneDNN lays weights out depends on the size of the maps, and a layout for another size can be ten times slower than none:
-    maps of other sizes are computed as they were before.
+    How oneDNN lays weights out depends on the shape of the maps, and a layout for another one can be ten times slower than none:
+    maps of other shapes, such as those of the last images of a folder, are computed as they were before.
 
     Args:
         conv: what it does.
@@ -81,6 +82,7 @@ class PackedConv(nn.Module):
         self.step: Step = (None if activation is None else step(activation)) or ("none", [], "")
         self.geometry = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
+        self._other: torch.Size | None = None  # the shape that came last, if it is not the packed one
 
     def __getattr__(self, name: str) -> Any:
         """What a convolution is asked for beside its maps, such as its stride."""
@@ -91,16 +93,42 @@ class PackedConv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (N, C, h, w) to maps."""
-        packed = self._packed
-        if packed is None:
-            packed = self._packed = (maps.shape, self._pack(maps))
-        if maps.shape != packed[0]:
+        weight = self._weight_for(maps)
+        if weight is None:
             result: Tensor = self.conv(maps)
             return result if self.activation is None else self.activation(result)
-        weight = packed[1]
         return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
             maps.to(weight.dtype), weight, self.conv.bias, *self.geometry, *self.step
         )
+
+    def plus(self, maps: Tensor, other: Tensor, rectified: bool) -> Tensor:
+        """Maps to maps, and others of the result's shape added to them; see `vertebra.inference.sums`."""
+        weight = self._weight_for(maps)
+        whole = other.shape[:2] == (maps.shape[0], self.conv.out_channels) and 1 not in other.shape[2:]
+        if weight is None or self.activation is not None or not whole:
+            total: Tensor = self(maps) + other
+            return total.relu() if rectified else total
+        return torch.ops.mkldnn._convolution_pointwise.binary(  # type: ignore[no-any-return]
+            maps.to(weight.dtype),
+            other.to(weight.dtype),
+            weight,
+            self.conv.bias,
+            *self.geometry,
+            "add",
+            1.0,
+            "relu" if rectified else None,
+            [],
+            None,
+        )
+
+    def _weight_for(self, maps: Tensor) -> Tensor | None:
+        """The weight as it is laid out for these maps; None where it is for others."""
+        packed = self._packed
+        if packed is None or (packed[0] != maps.shape and self._other == maps.shape):
+            packed = self._packed = (maps.shape, self._pack(maps))
+        fits = packed[0] == maps.shape
+        self._other = None if fits else maps.shape
+        return packed[1] if fits else None
 
     def _pack(self, maps: Tensor) -> Tensor:
         weight = self.conv.weight.detach()

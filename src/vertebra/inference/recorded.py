@@ -93,11 +93,12 @@ class Recorded:
         side.wait_stream(stream)
         with torch.cuda.stream(side), constants:  # what libraries set up at their first call must not be recorded
             self._run(images, sizes)
+            torch.cuda.current_blas_handle()  # type: ignore[no-untyped-call]
         stream.wait_stream(side)
         constants.again = iter(constants.kept)
         try:
             with (
-                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+                torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"),
                 constants,
                 recorded_suppression() as flags,
             ):

@@ -112,9 +112,14 @@ class MovingAverage(nn.Module):
         self.updates += 1
         count = int(self.updates)
         keep = min(self.decay, (1 + count) / (10 + count))
-        own, new = self.model.state_dict(), model.state_dict()
-        moving = [name for name, value in own.items() if value.is_floating_point()]
-        torch._foreach_lerp_([own[name] for name in moving], [new[name] for name in moving], 1 - keep)
-        for name, value in own.items():
-            if not value.is_floating_point():
-                value.copy_(new[name])
+        pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
+        moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+        if moving:
+            torch._foreach_lerp_([own for own, _ in moving], [new for _, new in moving], 1 - keep)
+        if copied:
+            torch._foreach_copy_([own for own, _ in copied], [new for _, new in copied])
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]

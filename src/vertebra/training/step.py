@@ -148,8 +148,8 @@ class TrainingModule(pl.LightningModule):
         values = torch.stack(list(losses.values())).tolist() if losses else []
         self.losses = dict(zip(losses, values, strict=True))
         unsound = [name for name, value in self.losses.items() if not math.isfinite(value)]
-        anywhere = _sum_over_processes(torch.tensor(float(len(unsound)), device=self.device))
-        self.unsound_steps = self.unsound_steps + 1 if anywhere > 0 else 0
+        anywhere = _any_process(bool(unsound), self.device)
+        self.unsound_steps = self.unsound_steps + 1 if anywhere else 0
         if self.unsound_steps >= 10:
             files = ", ".join(str(origin.path) for micro in step for origin in micro.origins[:2])
             raise RunError(
@@ -168,11 +168,19 @@ class TrainingModule(pl.LightningModule):
         self.scores = self.evaluation.compute()
 
 
+def _has_processes() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def _sum_over_processes(counts: Tensor) -> Tensor:
-    if distributed.is_available() and distributed.is_initialized():
+    if _has_processes():
         counts = counts.clone()
         distributed.all_reduce(counts)
     return counts
+
+
+def _any_process(here: bool, device: torch.device) -> bool:
+    return bool(_sum_over_processes(torch.tensor(float(here), device=device)) > 0) if _has_processes() else here
 
 
 def draw_seed(*numbers: int) -> int:
