@@ -223,3 +223,17 @@ def test_maps_of_another_size_are_computed_as_before() -> None:
             maps = torch.randn(size)
             torch.testing.assert_close(module(maps), plain(maps), rtol=1e-5, atol=1e-6)
             assert conv._packed is not None and conv._packed[0] == (2, 3, 16, 16)
+
+
+def test_a_shape_that_comes_twice_in_a_row_is_packed_in_place_of_the_first() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
+    first, other = torch.randn(1, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        expected = module(first), module(other)
+        packed(module, first)
+        conv = module[0]
+        shapes = []
+        for maps, own in ((first, 0), (other, 1), (first, 0), (other, 1), (other, 1), (first, 0)):
+            torch.testing.assert_close(module(maps), expected[own], rtol=1e-5, atol=1e-5)
+            shapes.append(conv._packed[0][0])
+    assert shapes == [1, 1, 1, 1, 4, 4]

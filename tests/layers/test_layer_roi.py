@@ -7,7 +7,7 @@ import torch
 
 from vertebra.errors import JointError
 from vertebra.features import FeatureSpec, Level
-from vertebra.layers.roi import FusedLevels, region_features
+from vertebra.layers.roi import FusedLevels, list_areas, listed_features, region_features, summed_features
 
 
 def coordinate_map(height: int, width: int, stride: int) -> torch.Tensor:
@@ -54,3 +54,23 @@ def test_levels_are_added_over_their_pixels() -> None:
 def test_strides_that_do_not_fit_are_refused() -> None:
     with pytest.raises(JointError, match="strides that divide each other"):
         FusedLevels(FeatureSpec((Level(2, 4), Level(2, 14))), (0, 1), 2)
+
+
+@pytest.mark.parametrize("half_pixel", [True, False])
+def test_sums_say_what_the_kernel_says(half_pixel: bool) -> None:
+    """Areas on two levels, some of them beyond the image, one empty, one larger than its map, one turned inside out."""
+    torch.manual_seed(0)
+    maps, strides = [torch.randn(2, 5, 20, 30), torch.randn(2, 5, 7, 9).to(memory_format=torch.channels_last)], [4, 16]
+    corner = torch.rand(2, 40, 2) * torch.tensor([160.0, 120.0]) - 20
+    areas = torch.cat([corner, corner + 100 * torch.rand(2, 40, 2)], dim=-1)
+    areas[0, :3] = torch.tensor([[0.0, 0, 0, 0], [-300, -300, 900, 900], [50, 50, 20, 10]])
+    listed, numbers = list_areas(areas), torch.randint(0, 2, (80,))
+    expected = torch.stack(
+        [
+            listed_features(maps[number], strides[number], listed[row : row + 1], (3, 2), half_pixel=half_pixel)[0]
+            for row, number in enumerate(numbers.tolist())
+        ]
+    )
+    found = summed_features(maps, strides, listed, numbers, (3, 2), half_pixel=half_pixel)
+    assert found.shape == (80, 5, 3, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vertebra.errors import ConfigError
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.recording import is_recording
-from vertebra.layers.roi import list_areas, listed_features
+from vertebra.layers.roi import list_areas, listed_features, summed_features
 
 CANONICAL, CANONICAL_STRIDE = 224.0, 16.0
 
@@ -45,6 +45,10 @@ class RegionFeatures(nn.Module):
             for number in range(1, count):
                 found = torch.where((numbers == number)[:, None, None, None], self._read(maps, number, listed), found)
             return found
+        if regions.device.type == "cpu" and not torch.is_grad_enabled():
+            size = (self.size, self.size)
+            own_maps = [maps[level] for level in self.levels]
+            return summed_features(own_maps, self.strides, listed, numbers, size, half_pixel=self.half_pixel)
         rows = [(numbers == number).nonzero()[:, 0] for number in range(count)]
         parts = [self._read(maps, number, listed[own]) for number, own in enumerate(rows)]
         return torch.cat(parts)[torch.cat(rows).argsort()]
