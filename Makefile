@@ -1,12 +1,13 @@
 # make demo   set up and run the demo           make check  ruff and types
 # make test   set up and run the tests          make docs   write the generated pages
 # make bench  the benchmarks (long)             make matrix every combination of parts (long)
+# make gpu    the tests that need a GPU
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs bench matrix clean
+.PHONY: demo test check docs bench matrix gpu clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -33,6 +34,9 @@ matrix: $(VENV)/.ready
 	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/overfit tests/export/test_executorch.py tests/inference/test_ray_engine.py
 	$(BIN)/python scripts/write_compatibility.py
 	$(BIN)/python scripts/write_export_matrix.py
+
+gpu: $(VENV)/.ready
+	VERTEBRA_TEST_GPU=1 $(BIN)/python -m pytest tests/inference/test_recorded.py tests/training/test_gpu.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks

@@ -83,7 +83,7 @@ def test_a_table_has_a_dash_for_what_a_row_lacks() -> None:
 
 
 def test_the_file_says_what_was_measured_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = argparse.Namespace(out=tmp_path / "new" / "found.json", repeats=3)
+    given = argparse.Namespace(out=tmp_path / "new" / "found.json", repeats=3, device="cpu")
     path = report.finish("some", [{"work": "one"}], {"work": lambda row: row["work"]}, given, ["A note."])
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert kept["rows"] == [{"work": "one"}] and kept["notes"] == ["A note."] and kept["benchmark"] == "some"
@@ -128,7 +128,7 @@ def test_a_model_whose_answers_differ_is_told_and_not_timed(tmp_path: Path, monk
 
     cases = {"wrong": inference.Case(build, SMALL), "right": inference.Case(lambda: build()._replace(limit=1.0), SMALL)}
     monkeypatch.setattr(inference, "CASES", cases)
-    monkeypatch.setattr(inference, "peak", lambda dtype: 100.0)
+    monkeypatch.setattr(inference, "peak", lambda *given: 100.0)
     out = tmp_path / "found.json"
     assert inference.main(["--runtimes", "torch", "--repeats", "1", "--out", str(out)]) == 1
     kept = json.loads(out.read_text(encoding="utf-8"))
@@ -156,7 +156,7 @@ def test_training_steps_have_equal_losses() -> None:
     assert row["same"] and {"fp32", "default recipe"} <= set(row["times"])
     first = row["first_loss"]["fp32"]
     assert first["ours"] == pytest.approx(first["peer"], rel=1e-4)
-    assert "timm test_resnet" in report.table([row], training_step.columns())
+    assert "timm test_resnet" in report.table([row], training_step.columns("cpu"))
 
 
 def test_losses_that_differ_are_refused() -> None:
@@ -180,7 +180,10 @@ def test_training_moves_our_weights_by_the_recipe() -> None:
 
 def test_one_pass_answers_as_three_models() -> None:
     rows = multitask.compare((64, 96), 1)
-    assert [row["name"] for row in rows] == [multitask.THREE, multitask.APART, multitask.SAME, multitask.LIGHTER]
+    names = [multitask.THREE, multitask.APART, multitask.SAME, multitask.LIGHTER]
+    assert [row["name"] for row in rows[:4]] == names
+    half = [f"{name}, bf16" for name in names[2:]] if report.has_bf16() else []
+    assert [row["name"] for row in rows[4:]] == half
     assert max(rows[2]["difference"].values()) < 1e-4
     assert rows[3]["megabytes"] < rows[2]["megabytes"] < 0.6 * rows[0]["megabytes"]
     assert multitask.SAME in report.table(rows, multitask.COLUMNS)

@@ -237,3 +237,19 @@ def test_a_shape_that_comes_twice_in_a_row_is_packed_in_place_of_the_first() -> 
             torch.testing.assert_close(module(maps), expected[own], rtol=1e-5, atol=1e-5)
             shapes.append(conv._packed[0][0])
     assert shapes == [1, 1, 1, 1, 4, 4]
+
+
+def test_the_plain_weight_is_kept_only_where_other_shapes_come() -> None:
+    for options in ({}, {"groups": 4, "kernel_size": 1}, {"groups": 8}):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(8, 8, **{"kernel_size": 3, "padding": 1, **options}))
+        weight = module[0].weight.detach().clone()
+        first, other = torch.randn(1, 8, 16, 16), torch.randn(1, 8, 9, 9)
+        with torch.no_grad():
+            expected = module(other)
+            packed(module, first)
+            module(first)
+            assert module[0]._plain is None
+            assert torch.equal(module[0].weight, weight)
+            torch.testing.assert_close(module(other), expected, rtol=1e-5, atol=1e-5)
+            assert module[0]._plain is not None

@@ -19,7 +19,7 @@ from vertebra.parts import find, names
 from vertebra.testing.exports import MULTI_BRANCH, multi_branch
 from vertebra.testing.synthetic import made_fields
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and VERTEBRA_TEST_GPU=1")
 CANVAS = (64, 96)
 
 

@@ -123,3 +123,13 @@ def test_changed_options_of_decoding_are_kept(tmp_path: Path) -> None:
     decoder.post = replace(decoder.post, iou=0.9, keep=30)
     again = vertebra.load(vertebra.save(detector, tmp_path / "model.safetensors"))
     assert again.branch("detect").decoder.post == decoder.post
+
+
+def test_reading_draws_no_random_weights(tmp_path: Path) -> None:
+    model = vertebra.create_model("resnet10t", neck="fpn", decoder="fcos", classes=["a", "b"], image_size=(32, 32))
+    path = vertebra.save(model, tmp_path / "model.safetensors")
+    before = torch.get_rng_state()
+    found = vertebra.load(path)
+    assert torch.equal(torch.get_rng_state(), before)
+    for name, value in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name

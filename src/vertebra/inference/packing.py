@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vertebra.inference.watching import Watch, agreed, single_places, watched
@@ -69,7 +70,8 @@ class PackedConv(nn.Module):
     a row.
 
     How oneDNN lays weights out depends on the shape of the maps, and a layout for another one can be ten times slower than none:
-    maps of other shapes, such as those of the last images of a folder, are computed as they were before.
+    maps of other shapes, such as those of the last images of a folder, are computed as they were before. The weight is kept in the
+    plain layout only where such maps come.
 
     Args:
         conv: what it does.
@@ -79,6 +81,8 @@ class PackedConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, activation: nn.Module | None) -> None:
         super().__init__()
         self.conv, self.activation = conv, activation
+        self._plain: Tensor | None = conv.weight.detach()
+        conv.register_parameter("weight", None)
         self.step: Step = (None if activation is None else step(activation)) or ("none", [], "")
         self.geometry = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
@@ -89,14 +93,17 @@ class PackedConv(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("conv"), name)
+            return self._weight() if name == "weight" else getattr(super().__getattr__("conv"), name)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (N, C, h, w) to maps."""
-        weight = self._weight_for(maps)
+        return self._run(maps, self._weight_for(maps))
+
+    def _run(self, maps: Tensor, weight: Tensor | None) -> Tensor:
         if weight is None:
-            result: Tensor = self.conv(maps)
-            return result if self.activation is None else self.activation(result)
+            padding, stride, dilation, groups = self.geometry
+            result: Tensor = F.conv2d(maps, self._weight(), self.conv.bias, stride, padding, dilation, groups)  # type: ignore[call-overload]
+            return result if self.activation is None else cast(Tensor, self.activation(result))
         return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
             maps.to(weight.dtype), weight, self.conv.bias, *self.geometry, *self.step
         )
@@ -106,7 +113,7 @@ class PackedConv(nn.Module):
         weight = self._weight_for(maps)
         whole = other.shape[:2] == (maps.shape[0], self.conv.out_channels) and 1 not in other.shape[2:]
         if weight is None or self.activation is not None or not whole:
-            total: Tensor = self(maps) + other
+            total = self._run(maps, weight) + other
             return total.relu() if rectified else total
         return torch.ops.mkldnn._convolution_pointwise.binary(  # type: ignore[no-any-return]
             maps.to(weight.dtype),
@@ -126,13 +133,21 @@ class PackedConv(nn.Module):
         packed = self._packed
         if packed is None or (packed[0] != maps.shape and self._other == maps.shape):
             packed = self._packed = (maps.shape, self._pack(maps))
+            self._plain = None
         fits = packed[0] == maps.shape
         self._other = None if fits else maps.shape
         return packed[1] if fits else None
 
+    def _weight(self) -> Tensor:
+        """In the plain layout."""
+        plain = self._plain
+        if plain is None:
+            assert self._packed is not None
+            plain = self._plain = self._packed[1].to_dense().contiguous(memory_format=torch.channels_last)
+        return plain
+
     def _pack(self, maps: Tensor) -> Tensor:
-        weight = self.conv.weight.detach()
-        packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, list(maps.shape))
+        packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(self._weight(), *self.geometry, list(maps.shape))
         return packed
 
 

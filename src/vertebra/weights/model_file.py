@@ -23,6 +23,7 @@ from vertebra.config import model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
 from vertebra.model import VisionModel
 from vertebra.preprocess.plan import Plan
+from vertebra.weights.unfilled import Unfilled
 
 FORMAT_VERSION = 1
 KEY = "vertebra"
@@ -89,7 +90,8 @@ def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
     try:
         config = model_config(header["model"], f"{path}: model")
         plan = Plan.from_dict(header["preprocess"])
-        model = build(config, image_size=plan.size, resize=plan.mode, pretrained=False)
+        with Unfilled():  # type: ignore[no-untyped-call]
+            model = build(config, image_size=plan.size, resize=plan.mode, pretrained=False)
     except KeyError as error:
         raise WeightsError(f"{path}: its header has no {error}, so it is no whole model file") from None
     except VertebraError as error:

@@ -7,19 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.detection import MeanAveragePrecision
 
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.precision import average_precision
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.metric import TaskMetric, gathered, named
-
-KEYS = ("map", "map_50", "map_75", "mar_100", "map_small", "map_medium", "map_large")
-
-# In double precision, as COCO has them: torchmetrics' own defaults are rounded to float32, where an IoU of 0.8 is below
-# the threshold of 0.8.
-_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10).tolist()
-_RECALL_THRESHOLDS = np.linspace(0, 1, 101).tolist()
+from vertebra.tasks.metric import TaskMetric, gathered
 
 
 def build_metric(labels: DetectLabels) -> TaskMetric:
@@ -59,37 +52,10 @@ class BoxMetric(TaskMetric):
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; those without any object to find are left out."""
-        found_counts, true_counts = gathered(self.counts).unbind(1)
-        found = torch.split(gathered(self.found), found_counts.tolist())
-        true = torch.split(gathered(self.true), true_counts.tolist())
-        if not true:
+        counts = gathered(self.counts).numpy()
+        if not len(counts):
             return {}
-        coco = MeanAveragePrecision(
-            iou_thresholds=_IOU_THRESHOLDS,
-            rec_thresholds=_RECALL_THRESHOLDS,
-            extended_summary=True,
-            backend="faster_coco_eval",
-            sync_on_compute=False,
-        )
-        coco.warn_on_many_detections = False
-        coco.update(
-            [{"boxes": rows[:, :4].double(), "scores": rows[:, 4], "labels": rows[:, 5].long()} for rows in found],
-            [
-                {"boxes": rows[:, :4].double(), "iscrowd": rows[:, 4].long(), "labels": rows[:, 5].long()}
-                for rows in true
-            ],
-        )
-        results = coco.compute()
-        metrics = {key: results[key].item() for key in KEYS if results[key].item() >= 0}
-        return metrics | self._per_class(results["precision"], results["classes"])
-
-    def _per_class(self, precision: Tensor, class_ids: Tensor) -> dict[str, float]:
-        """``map/NAME`` from COCO's precision (IoU, recall, class, area, most boxes), -1 for no object."""
-        each = precision[:, :, :, 0, -1].permute(2, 0, 1).flatten(1)
-        names = [self.classes[class_id] for class_id in class_ids.reshape(-1).tolist()]
-        known = each > -1
-        means = each.where(known, 0).sum(1) / known.sum(1)
-        return named("map", names, means.tolist(), known.any(1).tolist())
+        return average_precision(gathered(self.found).numpy(), gathered(self.true).numpy(), counts, self.classes)
 
 
 _NO_ROWS = np.zeros((0, 6), dtype=np.float32)
