@@ -91,7 +91,7 @@ def predicting(side: str, case: Case, file: Path, device: str, precision: Any = 
         import vertebra
         from vertebra.inference.predictor import Predictor
 
-        predictor = Predictor(vertebra.load(file), device=device, precision=precision)
+        predictor = Predictor(vertebra.load(file), device=device, precision=precision, keep=False)
         for _ in range(STEPS):
             predictor.run(images.permute(0, 2, 3, 1).contiguous().numpy(), np.array([case.size]))
 

@@ -193,3 +193,14 @@ def test_work_is_done_ahead_in_order_and_within_bounds() -> None:
     with pytest.raises(ValueError, match="seven"):
         next(results)
     assert max(taken) <= 7 + 4
+
+
+def test_a_model_that_is_not_kept_becomes_the_copy() -> None:
+    torch.manual_seed(0)
+    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32)).eval()
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = model(images)["classify"].probabilities
+        fast = fast_copy(model, keep=False)
+        assert fast is model and not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+        torch.testing.assert_close(fast(images)["classify"].probabilities, expected, rtol=1e-5, atol=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
@@ -27,6 +28,19 @@ def test_focal_equals_torchvision() -> None:
     truth = F.one_hot(labels, 3).float() * positive[..., None]
     term = focal_term(logits, labels, positive, torch.zeros(2, 50, dtype=torch.bool))
     torch.testing.assert_close(term.sum, sigmoid_focal_loss(logits, truth, reduction="sum"))
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.6, 1.5)])
+def test_the_gradient_of_focal_is_torchvisions(alpha: float, gamma: float) -> None:
+    logits = (6 * torch.randn(2, 50, 7)).requires_grad_()
+    labels, positive = torch.randint(0, 7, (2, 50)), torch.rand(2, 50) < 0.3
+    ignored = (torch.rand(2, 50) < 0.2) & ~positive
+    truth = F.one_hot(labels, 7).float() * positive[..., None]
+    each = sigmoid_focal_loss(logits, truth, alpha=alpha, gamma=gamma, reduction="none")
+    (expected,) = torch.autograd.grad(3 * torch.where(ignored[..., None], 0, each).sum(), logits)
+    term = focal_term(logits, labels, positive, ignored, alpha=alpha, gamma=gamma)
+    (found,) = torch.autograd.grad(3 * term.sum, logits)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     assert term.count == positive.sum()
 
 

@@ -21,7 +21,7 @@ PLAIN = (bool, int, float, str, tuple, list, type(None))
 PASSING = ("training", "_ready")  # attributes that do not change what a model says
 
 
-def fast_copy(model: VisionModel, device: torch.device | str = "cpu") -> VisionModel:
+def fast_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:
     """A copy in evaluation mode whose outputs are the model's but for the last digits (1e-5 of their size in float32).
 
     BatchNorm is folded into the convolutions before it, and weights of convolutions lie channels last. What neither changes is
@@ -30,9 +30,12 @@ def fast_copy(model: VisionModel, device: torch.device | str = "cpu") -> VisionM
     Args:
         model: any model; it is not changed.
         device: where the copy is to run.
+        keep: False gives the model itself, changed, and so needs no memory for two.
     """
-    kept: list[torch.Tensor] = [*model.parameters(), *model.buffers()]
-    fast: VisionModel = copy.deepcopy(model, {id(value): value for value in kept})
+    fast = model
+    if keep:
+        kept: list[torch.Tensor] = [*model.parameters(), *model.buffers()]
+        fast = copy.deepcopy(model, {id(value): value for value in kept})
     fast = _moved(fast, torch.device(device)).eval()
     fold_batch_norm(fast, *_runs(fast, torch.device(device)))
     _channels_last(fast)
@@ -40,7 +43,7 @@ def fast_copy(model: VisionModel, device: torch.device | str = "cpu") -> VisionM
 
 
 def running_copy(
-    model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True
+    model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True, keep: bool = True
 ) -> VisionModel:
     """A `fast_copy` that is there to be run and for nothing else: in a precision, and on a CPU with packed convolutions.
 
@@ -49,11 +52,12 @@ def running_copy(
         device: where the copy is to run.
         precision: of its weights; run it in `vertebra.inference.precision.computing`.
         pack: whether convolutions are packed on a CPU; not for what is to be compiled.
+        keep: see `fast_copy`.
 
     Raises:
         ConfigError: there is no such precision, or the device does not compute in it.
     """
-    fast = fast_copy(model, device)
+    fast = fast_copy(model, device, keep=keep)
     lower(fast, precision, device)
     if pack and device.type == "cpu":
         with computing(precision, device):

@@ -81,6 +81,7 @@ class Opening:
             load(self.path),
             device=self.device,
             precision=precision,
+            keep=False,
             compile=self.compile,
             threads=self.threads,
             **options,

@@ -37,12 +37,13 @@ class Predictor(Pipeline):
     prepared, and results finished, while the model works on other images.
 
     Args:
-        model: stays as it is; a copy of it runs.
+        model: stays as it is, and a copy of it runs, if ``keep`` says so.
         device: "cpu", "cuda", "mps" …; by default the best there is.
         batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         precision: "fp32", or "bf16" or "fp16" (GPU), which are faster where the processor has them, and differ a little.
+        keep: False: the model is only there to be run by this predictor, which saves the memory of a copy.
         compile: compile the model with ``torch.compile``: half a minute at first and for each new shape, then perhaps faster.
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
@@ -64,6 +65,7 @@ class Predictor(Pipeline):
         threshold: float = 0.3,
         skip_unreadable: bool = False,
         precision: Precision = "fp32",
+        keep: bool = True,
         compile: bool = False,
         threads: int | None = None,
         tile: int | None = None,
@@ -85,7 +87,7 @@ class Predictor(Pipeline):
         self.precision = precision
         if threads is not None:
             torch.set_num_threads(threads)
-        self.model = running_copy(model, self.device, precision, pack=not compile)
+        self.model = running_copy(model, self.device, precision, pack=not compile, keep=keep)
         self._run: Callable[..., Mapping[str, Decoded]] = self.model
         if compile:
             self._run = torch.compile(self.model, mode="reduce-overhead" if self.device.type == "cuda" else None)

@@ -83,11 +83,12 @@ class Recorded:
             if shape not in self._seen or len(self._graphs) == MOST:
                 self._seen.add(shape)
                 return None
-            self._graphs[shape] = self._record(*_to((images, sizes), self._device))
+            places = tuple(value.to(self._device, copy=True) for value in (images, sizes))
+            self._graphs[shape] = self._record(*places)
         return self._graphs[shape]
 
     def _record(self, images: Tensor, sizes: Tensor) -> Graph | None:
-        """The work on these, recorded; None where it cannot be."""
+        """The work on these, which are the graph's own from now on, recorded; None where it cannot be."""
         graph, constants, stream = torch.cuda.CUDAGraph(), _Constants(), torch.cuda.current_stream()
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(stream)
@@ -132,7 +133,10 @@ class _Constants(TorchFunctionMode):
         if func not in MADE_OF_VALUES or any(isinstance(value, Tensor) for value in tree.tree_leaves(data)):
             return func(*args, **kwargs)
         if self.again is not None:
-            return next(self.again).clone()
+            known = next(self.again, None)
+            if known is None:
+                raise RuntimeError("a second run made more tensors of plain values than the first")
+            return known.clone()
         value = func(*args, **kwargs)
         self.kept.append(value)
         return value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import generalized_box_iou_loss
 
 from vertebra.geometry.box_coding import encode_deltas
 from vertebra.losses.term import Term
@@ -36,9 +36,36 @@ def focal_term(
         gamma: how much easy candidates are weighted down.
     """
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    truth = ((labels[..., None] == classes) & positive[..., None]).float()
-    loss = sigmoid_focal_loss(logits.float(), truth, alpha=alpha, gamma=gamma, reduction="none")
-    return Term(torch.where(ignored[..., None], 0, loss).sum(), positives(positive))
+    truth = (labels[..., None] == classes) & positive[..., None]
+    return Term(_FocalSum.apply(logits.float(), truth, ~ignored, alpha, gamma), positives(positive))  # type: ignore[no-untyped-call]
+
+
+class _FocalSum(torch.autograd.Function):
+    """The sum of `focal_term`. Of the many maps as large as the logits that it takes, none but the logits is kept for the gradient.
+
+    With z = -x where a class is true and z = x elsewhere, and s its sigmoid, the loss is w softplus(z) s^gamma, w being alpha or
+    1 - alpha, and its derivative w s^gamma (s + gamma (1 - s) softplus(z)), with the sign of z.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, truth: Tensor, counted: Tensor, alpha: float, gamma: float) -> Tensor:
+        """The sum, () float32."""
+        ctx.save_for_backward(logits, truth, counted)
+        ctx.alpha, ctx.gamma = alpha, gamma
+        turned = torch.where(truth, -logits, logits)
+        loss = F.softplus(turned).mul_(turned.sigmoid_().pow_(gamma)).mul_(torch.where(truth, alpha, 1 - alpha))
+        return torch.where(counted, loss.sum(dim=-1), 0).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """With respect to the logits."""
+        logits, truth, counted = ctx.saved_tensors
+        turned = torch.where(truth, -logits, logits)
+        grown = F.softplus(turned).mul_(ctx.gamma)
+        share = turned.sigmoid_()
+        slope = grown.mul_(1 - share).add_(share).mul_(share.pow_(ctx.gamma))
+        slope = slope.mul_(torch.where(truth, -ctx.alpha, 1 - ctx.alpha))
+        return slope.mul_((counted * gradient)[..., None]), None, None, None, None
 
 
 def giou_term(boxes: Tensor, truth: Tensor, positive: Tensor) -> Term:

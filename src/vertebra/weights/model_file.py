@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from vertebra.weights.unfilled import Unfilled
 
 FORMAT_VERSION = 1
 KEY = "vertebra"
+AT_ONCE = 1 << 24  # bytes
 
 
 def save(model: VisionModel, path: str | Path) -> Path:
@@ -86,7 +88,7 @@ def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
         WeightsError: the file is cut off, is no model file, or was written by a newer version.
     """
     path = model_path(source)
-    header, tensors = read(path)
+    header, names = read_header(path)
     try:
         config = model_config(header["model"], f"{path}: model")
         plan = Plan.from_dict(header["preprocess"])
@@ -98,7 +100,7 @@ def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
         raise WeightsError(f"{path}: the model in it cannot be built here: {error}") from error
     model.plan = plan
     model.origin = dict(header.get("origin", {}))
-    _fill(model, tensors, path)
+    _fill(model, names, path)
     return model.to(device).eval()
 
 
@@ -117,10 +119,21 @@ def model_path(source: str | Path) -> Path:
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a model file."""
+    header, names = read_header(path)
+    with safe_open(path, framework="pt") as file:
+        return header, {name: file.get_tensor(name) for name in names}
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Header of a model file, and the names of its tensors.
+
+    Raises:
+        WeightsError: as for `load`.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            names = list(file.keys())
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: cut off or no safetensors file ({error}); copy or download it again") from None
     if KEY not in metadata:
@@ -137,24 +150,45 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise WeightsError(
             f"{path}: of format {version}; this Vertebra reads format {FORMAT_VERSION}. Upgrade vertebra"
         )
-    return header, tensors
+    return header, names
 
 
-def _fill(model: VisionModel, tensors: dict[str, Tensor], path: Path) -> None:
+def _fill(model: VisionModel, names: list[str], path: Path) -> None:
+    """Copies a file's tensors into the model's. The file is opened anew for every few of them, since all that was read of a mapped
+    file counts as this process' memory until it is closed."""
     own = model.state_dict()
     first = {_place(value): name for name, value in reversed(own.items())}
-    filled = {name: tensors.get(name, tensors.get(first[_place(value)])) for name, value in own.items()}
-    missing = [name for name, value in filled.items() if value is None]
-    leftover = sorted(set(tensors) - set(own))
+    given = set(names)
+    sources = {name: name if name in given else first[_place(value)] for name, value in own.items()}
+    missing = [name for name, source in sources.items() if source not in given]
+    leftover = sorted(given - set(own))
     if missing or leftover:
         raise WeightsError(
             f"{path}: its tensors are not those of its model: {len(missing)} missing {missing[:3]}, "
             f"{len(leftover)} left over {leftover[:3]}"
         )
-    try:
-        model.load_state_dict(filled)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: {' '.join(str(error).split())}") from None
+    for group in _groups(own):
+        with safe_open(path, framework="pt") as file, torch.no_grad():
+            for name in group:
+                value = file.get_tensor(sources[name])
+                if value.shape != own[name].shape:
+                    raise WeightsError(
+                        f"{path}: '{name}' has the shape {tuple(value.shape)}, its model's is {tuple(own[name].shape)}"
+                    )
+                own[name].copy_(value)
+
+
+def _groups(tensors: dict[str, Tensor]) -> Iterator[list[str]]:
+    """Names of tensors that together are not much larger than `AT_ONCE`."""
+    group: list[str] = []
+    size = 0
+    for name, value in tensors.items():
+        group.append(name)
+        size += value.nbytes
+        if size >= AT_ONCE:
+            yield group
+            group, size = [], 0
+    yield group
 
 
 def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:

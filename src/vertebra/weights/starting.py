@@ -11,12 +11,12 @@ from vertebra.build import build
 from vertebra.config import ModelConfig
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.model import VisionModel
-from vertebra.weights.model_file import model_path, read
+from vertebra.weights.model_file import model_path, read, read_header
 
 
 def starting_config(source: str | Path) -> dict[str, Any]:
     """The config of a model file, under ``model``, for training on other data: classes are left to the data."""
-    header, _ = read(model_path(source))
+    header, _ = read_header(model_path(source))
     model: dict[str, Any] = header["model"]
     branches = {
         name: {key: value for key, value in branch.items() if key != "classes"}
