@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
+from random import Random
+
+import torch
 
 from vertebra.errors import JointError
 from vertebra.parts import describe, names
@@ -60,15 +66,34 @@ def tried(backbone: str, decoder: str) -> Outcome:
 
 
 def measure(kept: Path, page: Path) -> Found:
-    """What came of each export; what stands in ``kept`` is not tried again. The page is written anew after each."""
-    found = json.loads(kept.read_text()) if kept.exists() else {}
-    for backbone, name in [*(("", name) for name in MULTI_BRANCH), *pairs()]:
-        if name not in found.setdefault(backbone, {}):
-            found[backbone][name] = tried(backbone, name)
+    """What came of each export; what stands in ``kept`` is not tried again. A process on each core; both files are written anew
+    after each export."""
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    every = [*(("", name) for name in MULTI_BRANCH), *pairs()]
+    missing = [pair for pair in every if pair[1] not in known.get(pair[0], {})]
+    Random(0).shuffle(missing)  # a run that is killed has seen something of everything
+    missing.sort(key=lambda pair: pair[0] in SLOW)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_begin) as pool:
+        for done in as_completed([pool.submit(_attempt, *pair) for pair in missing]):
+            (backbone, name), outcome = done.result()
+            known.setdefault(backbone, {})[name] = outcome
+            print(backbone, name, *outcome, flush=True)
+            found: dict[str, dict[str, Outcome]] = {}
+            for own, decoder in every:
+                if decoder in known.get(own, {}):
+                    found.setdefault(own, {})[decoder] = known[own][decoder]
             kept.write_text(json.dumps(found, indent=1) + "\n")
             page.write_text(document(found), encoding="utf-8")
-            print(backbone, name, *found[backbone][name], flush=True)
-    return found
+    return known
+
+
+def _begin() -> None:
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+
+
+def _attempt(backbone: str, decoder: str) -> tuple[tuple[str, str], Outcome]:
+    return (backbone, decoder), tried(backbone, decoder)
 
 
 def document(found: Found) -> str:
@@ -81,7 +106,7 @@ def document(found: Found) -> str:
     )
     lines = [head, *table(found, EXPORTED, names("decoder")), "", *table(found, SLOW, ONE_OF_EACH)]
     lines += ["", "| several branches | |", "|---|---|"]
-    lines += [f"| {name} | {MARKS[kind]} |" for name, (kind, _) in found[""].items()]
+    lines += [f"| {name} | {MARKS[kind]} |" for name, (kind, _) in found.get("", {}).items()]
     reasons: dict[tuple[str, str], list[str]] = {}
     for backbone, rows in found.items():
         for decoder, (kind, reason) in rows.items():

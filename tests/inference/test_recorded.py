@@ -135,12 +135,34 @@ def test_constants_are_given_again_in_their_order() -> None:
 
     with constants:
         first = work(1.0)
-    constants.again = iter(constants.kept)
+    constants.again = iter(range(len(constants.kept)))
+    known *= 2
     with constants:
-        second = work(5.0)
+        second = work(1.0)
+    constants.require_all()
     assert [value.tolist() for value in first] == [[1, 2], [3], [1, 1]]
-    assert [value.tolist() for value in second] == [[1, 2], [3], [5, 5]]  # what is made of a tensor is made anew
+    assert [value.tolist() for value in second] == [[1, 2], [3], [2, 2]]  # what is made of a tensor is made anew
     assert second[0] is not first[0]
+
+
+def test_other_constants_in_a_second_run_are_refused() -> None:
+    constants = _Constants()
+    with constants:
+        torch.tensor([1.0])
+        torch.tensor([2.0])
+    constants.again = iter(range(2))
+    with constants, pytest.raises(RuntimeError, match="other tensors of plain values"):
+        torch.tensor([3.0])
+    constants.again = iter(range(2))
+    with constants:
+        torch.tensor([1.0])
+    with pytest.raises(RuntimeError, match="other tensors of plain values"):
+        constants.require_all()
+
+
+def test_suppression_is_not_recorded_where_nobody_asks() -> None:
+    with pytest.raises(RuntimeError, match="inside of recorded_suppression only"):
+        nms._nms_mask_recorded(*made_boxes(9), 0.4, 0)
 
 
 def made_boxes(count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tests.weights.peers.randomise import randomise, relative_difference
 from vertebra.inference.folding import fold_batch_norm
 from vertebra.inference.packing import PackedConv, pack_convolutions
+from vertebra.inference.precision import computing, lower
 from vertebra.inference.sums import ConvSum, fuse_sums
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
@@ -43,6 +44,8 @@ class Block(nn.Module):
             return own + maps if float(maps.sum()) < 1e9 else own
         if self.ending == "broadcast":
             return own + maps.mean((2, 3), keepdim=True)
+        if self.ending == "result broadcast":
+            return maps + self.side(maps.mean((2, 3), keepdim=True))
         if self.ending == "input changed":
             kept = maps.add_(1.0)
             return own + kept
@@ -70,6 +73,7 @@ def prepared(model: nn.Module, maps: Tensor) -> int:
         ("read twice", 0),
         ("by value", 0),
         ("broadcast", 1),
+        ("result broadcast", 1),
         ("input changed", 1),
         ("sum read twice", 1),
     ],
@@ -89,6 +93,8 @@ def test_a_block_says_the_same(ending: str, fused: int) -> None:
 @pytest.mark.parametrize(
     ("name", "fused"),
     [
+        ("dla46x_c", 0),
+        ("gcresnet33ts", 10),
         ("resnet10t", 4),
         ("resnet26", 8),
         ("mobilenetv2_035", 10),
@@ -110,6 +116,44 @@ def test_the_bodies_of_timm(name: str, fused: int) -> None:
         assert len(packed) == fused
 
 
+class Optional(nn.Module):
+    """It adds what it may be given, or the maps themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(4, 4, 1), nn.ReLU()
+
+    def forward(self, maps: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        if shortcut is None:
+            shortcut = maps
+        return self.act(self.conv(maps) + shortcut)
+
+
+def test_a_block_with_an_argument_that_is_not_given_stays() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), Optional()).eval()
+    maps = torch.randn(1, 3, 8, 8)
+    assert fuse_sums(model, lambda: model(maps)) == 0 and isinstance(model[1], Optional)
+
+
+class Reading(nn.Module):
+    """It reads an attribute of its block, which the block's new form has not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.block = nn.Conv2d(3, 4, 1), Block("plain")
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.block(self.first(maps)) * len(self.block.ending)
+
+
+def test_a_model_that_fails_with_new_blocks_gets_its_own_back() -> None:
+    model = Reading().eval()
+    maps = torch.randn(1, 3, 8, 8)
+    expected = model(maps)
+    assert fuse_sums(model, lambda: model(maps)) == 0 and isinstance(model.block, Block)
+    assert torch.equal(model(maps), expected)
+
+
 def test_a_block_with_hooks_and_one_that_is_called_twice_stay() -> None:
     block = Block("plain").eval()
     twice = nn.Sequential(nn.Conv2d(3, 4, 1), block, block)
@@ -120,11 +164,14 @@ def test_a_block_with_hooks_and_one_that_is_called_twice_stay() -> None:
     assert fuse_sums(hooked, lambda: hooked(maps)) == 0
 
 
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no bfloat16")
 def test_a_sum_in_bfloat16() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 1), Block("plain")).eval()
     maps = torch.randn(2, 3, 16, 16)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    lower(model, "bf16", torch.device("cpu"))
+    with torch.no_grad(), computing("bf16", torch.device("cpu")):
         expected = model(maps).float()
         assert prepared(model, maps) == 1
         torch.testing.assert_close(model(maps).float(), expected, rtol=0.02, atol=0.02)
+        assert model[1].sum_0.conv._packed[1].dtype == torch.bfloat16

@@ -27,6 +27,7 @@ _unsettled: ContextVar[list[Tensor]] = ContextVar("unsettled suppression of the 
 @torch.library.custom_op(
     "vertebra::nms_mask",
     mutates_args=(),
+    tags=(torch.Tag.cudagraph_unsafe,),  # graphs that torch.compile records go around it
     schema="(Tensor boxes, Tensor scores, Tensor labels, float iou, int most=0) -> Tensor",
 )
 def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
@@ -119,8 +120,11 @@ def _nms_mask_recorded(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float
     tells `recorded_suppression` whether they were.
 
     Raises:
-        RuntimeError: so many pairs of boxes do not belong in a GPU's memory.
+        RuntimeError: so many pairs of boxes do not belong in a GPU's memory, or nobody asks whether the rounds were enough.
     """
+    told = _unsettled.get(None)
+    if told is None:
+        raise RuntimeError("suppression is recorded inside of recorded_suppression only")
     count = scores.shape[1]
     seen = count if most == 0 else min(count, max(LEAST_SEEN, LOOK_AT * most))
     if len(scores) * seen**2 > MOST_PAIRS:
@@ -135,7 +139,7 @@ def _nms_mask_recorded(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float
     for _ in range(ROUNDS):
         keep, before = real & (torch.matmul(keep.half()[:, None, :], drops)[:, 0] == 0), keep
     short = (keep.sum(dim=1) < most) & (valid.sum(dim=1) > seen)
-    _unsettled.get().append((keep != before).any() | short.any())
+    told.append((keep != before).any() | short.any())
     return torch.zeros_like(valid).scatter(1, order, keep)
 
 

@@ -25,10 +25,10 @@ def fast_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: b
     """A copy in evaluation mode whose outputs are the model's but for the last digits (1e-5 of their size in float32).
 
     BatchNorm is folded into the convolutions before it, and weights of convolutions lie channels last. What neither changes is
-    shared with the model, which stays as it is; later changes of its weights do not reach all of the copy.
+    shared with the model, which stays as it is unless ``keep`` is False; later changes of its weights do not reach all of the copy.
 
     Args:
-        model: any model; it is not changed.
+        model: any model.
         device: where the copy is to run.
         keep: False gives the model itself, changed, and so needs no memory for two.
     """
@@ -48,7 +48,7 @@ def running_copy(
     """A `fast_copy` that is there to be run and for nothing else: in a precision, and on a CPU with packed convolutions.
 
     Args:
-        model: any model; it is not changed.
+        model: any model.
         device: where the copy is to run.
         precision: of its weights; run it in `vertebra.inference.precision.computing`.
         pack: whether convolutions are packed on a CPU; not for what is to be compiled.

@@ -84,7 +84,7 @@ class PackedConv(nn.Module):
         self._plain: Tensor | None = conv.weight.detach()
         conv.register_parameter("weight", None)
         self.step: Step = (None if activation is None else step(activation)) or ("none", [], "")
-        self.geometry = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
+        self.geometry: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
         self._other: torch.Size | None = None  # the shape that came last, if it is not the packed one
 
@@ -111,8 +111,7 @@ class PackedConv(nn.Module):
     def plus(self, maps: Tensor, other: Tensor, rectified: bool) -> Tensor:
         """Maps to maps, and others of the result's shape added to them; see `vertebra.inference.sums`."""
         weight = self._weight_for(maps)
-        whole = other.shape[:2] == (maps.shape[0], self.conv.out_channels) and 1 not in other.shape[2:]
-        if weight is None or self.activation is not None or not whole:
+        if weight is None or self.activation is not None or other.shape != self._result_shape(maps):
             total = self._run(maps, weight) + other
             return total.relu() if rectified else total
         return torch.ops.mkldnn._convolution_pointwise.binary(  # type: ignore[no-any-return]
@@ -126,6 +125,15 @@ class PackedConv(nn.Module):
             "relu" if rectified else None,
             [],
             None,
+        )
+
+    def _result_shape(self, maps: Tensor) -> tuple[int, ...]:
+        padding, stride, dilation, _ = self.geometry
+        sides = zip(maps.shape[2:], self.conv.kernel_size, padding, stride, dilation, strict=True)
+        return (
+            maps.shape[0],
+            self.conv.out_channels,
+            *((side + 2 * pad - dilate * (kernel - 1) - 1) // step + 1 for side, kernel, pad, step, dilate in sides),
         )
 
     def _weight_for(self, maps: Tensor) -> Tensor | None:

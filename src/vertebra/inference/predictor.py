@@ -14,7 +14,7 @@ from vertebra.inference.face import Face
 from vertebra.inference.fast import running_copy
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.precision import Precision, computing
-from vertebra.inference.recorded import Recorded
+from vertebra.inference.recorded import Recorded, on_cpu
 from vertebra.model import Branch, VisionModel
 
 
@@ -96,16 +96,17 @@ class Predictor(Pipeline):
 
     @torch.inference_mode()
     def compute(self, images: Tensor, sizes: Tensor) -> Mapping[str, Decoded]:
-        """Decoded outputs by branch, as tensors.
+        """Decoded outputs by branch, as tensors; of a GPU of NVIDIA's in the CPU's memory.
 
         Args:
             images: (N, C, H, W) uint8 canvases.
             sizes: (N, 2) int64, (height, width) of each one's valid pixels.
         """
-        if not isinstance(self._run, Recorded):
-            images, sizes = images.to(self.device), sizes.to(self.device)
         with computing(self.precision, self.device):
-            return self._run(images, sizes)
+            if isinstance(self._run, Recorded):
+                return self._run(images, sizes)
+            decoded = self._run(images.to(self.device), sizes.to(self.device))
+        return on_cpu(decoded) if self.device.type == "cuda" else decoded
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
         """Decoded outputs of canvases; see `Pipeline.run`."""

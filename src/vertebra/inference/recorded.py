@@ -6,6 +6,7 @@ at once; the kernels, and so the answers, are the same.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from torch.utils import _pytree as tree
 
 from vertebra.geometry.nms import recorded_suppression
 
+LOGGER = logging.getLogger(__name__)
+DIFFERS = "a second run made other tensors of plain values than the first"
 MOST = 8  # shapes of batches that are recorded
 MADE_OF_VALUES = (torch.tensor, torch.as_tensor, Tensor.new_tensor)
 Run = Callable[[Tensor, Tensor], Mapping[str, Any]]
@@ -74,8 +77,8 @@ class Recorded:
                     place.copy_(value)
                 graph.graph.replay()
                 if graph.unsettled is None or not bool(graph.unsettled):
-                    return _on_cpu(graph.found)
-            return _on_cpu(self._run(*_to((images, sizes), self._device)))
+                    return on_cpu(graph.found)
+            return on_cpu(self._run(*_to((images, sizes), self._device)))
 
     def _graph_for(self, images: Tensor, sizes: Tensor) -> Graph | None:
         shape = images.shape
@@ -96,7 +99,7 @@ class Recorded:
             self._run(images, sizes)
             torch.cuda.current_blas_handle()  # type: ignore[no-untyped-call]
         stream.wait_stream(side)
-        constants.again = iter(constants.kept)
+        constants.again = iter(range(len(constants.kept)))
         try:
             with (
                 torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"),
@@ -105,8 +108,10 @@ class Recorded:
             ):
                 found = self._run(images, sizes)
                 unsettled = torch.stack(flags).any() if flags else None
+            constants.require_all()
         except RuntimeError as error:
             self.reason = str(_first(error))
+            LOGGER.warning("batches of %s run without a CUDA graph: %s", tuple(images.shape), self.reason)
             torch.cuda.set_stream(stream)
             torch.cuda.synchronize()
             return None
@@ -119,26 +124,35 @@ class _Constants(TorchFunctionMode):
 
     Attributes:
         kept: of the first run.
-        again: those that the next run gets; None in the first run.
+        made_of: what each was made of.
+        again: the places of those that the next run gets; None in the first run.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kept: list[Tensor] = []
-        self.again: Iterator[Tensor] | None = None
+        self.made_of: list[str] = []
+        self.again: Iterator[int] | None = None
+
+    def require_all(self) -> None:
+        """Raises RuntimeError: the second run did not take all of them."""
+        if self.again is not None and next(self.again, None) is not None:
+            raise RuntimeError(DIFFERS)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         data = (*args[1:], kwargs) if func is Tensor.new_tensor else (args, kwargs)
         if func not in MADE_OF_VALUES or any(isinstance(value, Tensor) for value in tree.tree_leaves(data)):
             return func(*args, **kwargs)
+        made_of = f"{func} {data}"
         if self.again is not None:
-            known = next(self.again, None)
-            if known is None:
-                raise RuntimeError("a second run made more tensors of plain values than the first")
-            return known.clone()
+            place = next(self.again, None)
+            if place is None or self.made_of[place] != made_of:
+                raise RuntimeError(DIFFERS)
+            return self.kept[place].clone()
         value = func(*args, **kwargs)
         self.kept.append(value)
+        self.made_of.append(made_of)
         return value
 
 
@@ -153,7 +167,7 @@ def _to(values: Any, device: torch.device) -> Any:
     return tree.tree_map_only(Tensor, lambda value: value.to(device), values)
 
 
-def _on_cpu(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def on_cpu(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Copies in memory that the GPU writes to by itself; waited for once."""
 
     def copied(value: Tensor) -> Tensor:

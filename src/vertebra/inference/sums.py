@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -46,7 +47,8 @@ class ConvSum(nn.Module):
 
 def fuse_sums(model: nn.Module, run: Callable[[], Any]) -> int:
     """Gives the blocks of a model that end in such sums another form, in place. Which those are is read from their own code, as
-    `torch.fx` records it; that the new form says the same is tried on what a block is given in a run.
+    `torch.fx` records it; that the new form says the same is tried on what a block is given in a run, and then on the whole
+    model, which gets its own blocks back if it says anything else.
 
     Args:
         model: in evaluation mode, for prediction alone.
@@ -57,17 +59,27 @@ def fuse_sums(model: nn.Module, run: Callable[[], Any]) -> int:
     """
     places = single_places(model)
     blocks = [module for module in reversed(list(places)) if _is_block(module)]
-    seen = _calls(blocks, run)
+    seen, expected = _calls(blocks, run)
     fused = 0
+    changed: list[nn.Module] = []
     for block in blocks:
         if block not in seen or any(isinstance(part, ConvSum) for part in block.modules()):
             continue  # what holds a block that was rewritten is more than a block
-        found, count = _rewritten(block)
-        if count and _says(found, *seen[block]):
-            parent, name = places[block]
-            setattr(parent, name, found)
+        given, result = seen[block]
+        found, count = _rewritten(block, len(given))
+        if count and _says(partial(found, *tree.tree_map(torch.clone, given)), result):
+            _put(places[block], found)
+            changed.append(block)
             fused += count
+    if changed and not _says(run, expected):
+        for block in changed:
+            _put(places[block], block)
+        return 0
     return fused
+
+
+def _put(place: tuple[nn.Module, str], module: nn.Module) -> None:
+    setattr(*place, module)
 
 
 def _is_block(module: nn.Module) -> bool:
@@ -80,8 +92,8 @@ def _is_block(module: nn.Module) -> bool:
     )
 
 
-def _calls(blocks: list[nn.Module], run: Callable[[], Any]) -> dict[nn.Module, tuple[Any, Any]]:
-    """What each block was given and gave, of blocks that are called once in a run, with maps alone."""
+def _calls(blocks: list[nn.Module], run: Callable[[], Any]) -> tuple[dict[nn.Module, tuple[Any, Any]], Any]:
+    """What each block was given and gave, of blocks that are called once in a run, with maps alone; and what the run gave."""
     given: dict[nn.Module, list[Any]] = {block: [] for block in blocks}
     found: dict[nn.Module, Any] = {}
 
@@ -96,18 +108,22 @@ def _calls(blocks: list[nn.Module], run: Callable[[], Any]) -> dict[nn.Module, t
     hooks += [block.register_forward_hook(after) for block in blocks]
     try:
         with torch.no_grad():
-            run()
+            outputs = run()
     finally:
         for hook in hooks:
             hook.remove()
-    return {block: (own[0], found[block]) for block, own in given.items() if len(own) == 1 and own[0] is not None}
+    once = {block: (own[0], found[block]) for block, own in given.items() if len(own) == 1 and own[0] is not None}
+    return once, outputs
 
 
-def _rewritten(block: nn.Module) -> tuple[nn.Module, int]:
-    """A block in its new form, and how many sums were fused; the block itself and 0 where there are none."""
+def _rewritten(block: nn.Module, arguments: int) -> tuple[nn.Module, int]:
+    """A block in its new form, and how many sums were fused; the block itself and 0 where there are none, and where it takes more
+    arguments than it is given: their defaults, such as None, do not show in a recording."""
     try:
         found = fx.symbolic_trace(block)
     except Exception:  # code that looks at values or lengths fails in as many ways as there are; it stays as it is
+        return block, 0
+    if sum(node.op == "placeholder" for node in found.graph.nodes) != arguments:
         return block, 0
     count = 0
     for node in list(found.graph.nodes):
@@ -178,12 +194,21 @@ def _does_nothing(module: nn.Module | None) -> bool:
     return type(module) in (nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
-def _says(found: nn.Module, given: Any, expected: Any) -> bool:
-    """Whether a block in its new form gives what it gave before."""
-    with torch.no_grad():
-        result = found(*tree.tree_map(torch.clone, given))
-    pairs = list(zip(tree.tree_leaves(result), tree.tree_leaves(expected), strict=True))
-    return all(
-        own.shape == other.shape and float((own - other).abs().max()) <= CLOSE * max(1e-30, float(other.abs().max()))
-        for own, other in pairs
-    )
+def _says(run: Callable[[], Any], expected: Any) -> bool:
+    """Whether something gives what was given before."""
+    try:
+        with torch.no_grad():
+            result = run()
+    except Exception:  # whatever fails in the new form stays in the old one
+        return False
+    (own, form), (other, known) = tree.tree_flatten(result), tree.tree_flatten(expected)
+    return form == known and all(_near(left, right) for left, right in zip(own, other, strict=True))
+
+
+def _near(left: Any, right: Any) -> bool:
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        return bool(left == right)
+    if left.shape != right.shape or not left.numel():
+        return left.shape == right.shape
+    left, right = left.double(), right.double()
+    return float((left - right).abs().max()) <= CLOSE * max(1e-30, float(right.abs().max()))

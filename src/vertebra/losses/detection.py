@@ -32,7 +32,7 @@ def focal_term(
         labels: (N, A) int64 class ids; read where positive only.
         positive: (N, A) bool.
         ignored: (N, A) bool.
-        alpha: weight of the positive class; 1 - alpha is that of the rest.
+        alpha: weight of the positive class, 0 to 1; 1 - alpha is that of the rest.
         gamma: how much easy candidates are weighted down.
     """
     classes = torch.arange(logits.shape[-1], device=logits.device)

@@ -112,14 +112,10 @@ class MovingAverage(nn.Module):
         self.updates += 1
         count = int(self.updates)
         keep = min(self.decay, (1 + count) / (10 + count))
-        pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
         moving = [pair for pair in pairs if pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not pair[0].is_floating_point()]
         if moving:
             torch._foreach_lerp_([own for own, _ in moving], [new for _, new in moving], 1 - keep)
         if copied:
             torch._foreach_copy_([own for own, _ in copied], [new for _, new in copied])
-
-
-def _tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
