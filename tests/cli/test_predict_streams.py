@@ -126,6 +126,7 @@ def test_ctrl_c_keeps_what_was_written(finished: Path, tmp_path: Path) -> None:
     lines, out = tmp_path / "found.jsonl", tmp_path / "out"
     command = ["vertebra", "predict", str(finished), "camera:0", "--lines", str(lines), "--out", str(out)]
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs have it off
         f"import sys; sys.argv = {command!r}\n"
         "from tests.inference.clips import FakeCapture\n"
         "from vertebra.inference import live\n"

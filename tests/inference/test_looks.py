@@ -231,7 +231,8 @@ def test_a_model_of_five_branches(model: vertebra.VisionModel, picture: Path) ->
     (result,) = model.predict(picture, **many, **options)
     (again,) = model.predict(picture, **many, **options)
     assert set(result) == set(model.branches)
-    np.testing.assert_array_equal(result["boxes"].boxes, again["boxes"].boxes)
+    # convolutions are packed anew for a shape that comes again, by which last digits change
+    np.testing.assert_allclose(result["boxes"].boxes, again["boxes"].boxes, atol=1e-3)
     assert (result["boxes"].boxes <= [50, 96, 50, 96]).all() and (np.diff(result["boxes"].scores) <= 0).all()
 
 

@@ -25,7 +25,7 @@ from vertebra.testing.daily import of_today
 from vertebra.training.evaluation import Evaluation
 from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
 
-EACH_DAY = 6
+EACH_DAY = 4
 WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"
 
 

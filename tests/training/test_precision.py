@@ -9,7 +9,7 @@ from torch import nn
 import vertebra
 from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError
-from vertebra.training.precision import choose_precision, dilated_groups
+from vertebra.training.precision import choose_precision, dilated_groups, strided_on_a_column
 
 
 def test_dilated_grouped_convolutions_are_found() -> None:
@@ -33,6 +33,19 @@ def test_bfloat16_is_refused_where_its_gradients_are_wrong(monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="gradients of dilated grouped convolutions are wrong, .*take 32"):
         choose_precision(asked, dilated)
     assert choose_precision(TrainConfig(accelerator="cpu", precision="32"), dilated) == "32-true"
+
+
+def test_a_canvas_whose_coarsest_maps_are_a_column_trains_in_32_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stride of 2 on a map of one column: the pyramid's last level on 64 columns, and none on 160."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    model = vertebra.create_model("mobilenetv2_035", neck="fpn", decoder="fcos", classes=["a"], image_size=(64, 64))
+    last = "branches.detect.neck.coarser.convs.1"
+    assert strided_on_a_column(model, (64, 64)) == last and strided_on_a_column(model, (64, 160)) is None
+    assert model.training
+    assert choose_precision(TrainConfig(accelerator="cpu", image_size=[64, 64]), model) == "32-true"
+    assert choose_precision(TrainConfig(accelerator="cpu", image_size=[64, 160]), model) == "bf16-mixed"
+    with pytest.raises(ConfigError, match=f"maps of one column are wrong, .*{last}.* take 32"):
+        choose_precision(TrainConfig(accelerator="cpu", image_size=[64, 64], precision="bf16-mixed"), model)
 
 
 def test_the_gradients_of_mixed_precision_are_right_on_this_machine() -> None:

@@ -13,6 +13,7 @@ import torch
 import vertebra
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, BranchTargets
+from vertebra.errors import RunError
 from vertebra.tasks.classify.targets import ClassifyTargets
 from vertebra.tasks.detect.targets import DetectTargets
 from vertebra.testing import made_targets
@@ -140,16 +141,32 @@ def test_float16_gradients_are_clipped_at_their_own_scale(scaler: Any, limit: fl
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     for weight in module.parameters():
         weight.grad = torch.full_like(weight, 1e4)
-    module._clip(optimizer)
+    assert module._clip(optimizer)
     norms = torch.stack([weight.grad.norm() for weight in module.parameters()])
     assert float(norms.norm()) == pytest.approx(limit, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
+def test_a_gradient_that_is_no_number_does_not_move_the_weights(
+    three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backward = TrainingModule.manual_backward
+
+    def broken(self: TrainingModule, loss: torch.Tensor, *given: Any) -> None:
+        backward(self, loss, *given)
+        next(value for value in self.parameters() if value.grad is not None).grad.fill_(float("nan"))
+
+    monkeypatch.setattr(TrainingModule, "manual_backward", broken)
+    with pytest.raises(RunError, match=r"the gradient was not finite in ten steps in a row"):
+        vertebra.train({**three_branches, "train": {**three_branches["train"], "epochs": 3}}, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_mixed_precision_trains_with_the_cut_and_the_fused_optimizer(
     optimizer: str, three_branches: dict[str, Any], tmp_path: Path
 ) -> None:
-    train = {**three_branches["train"], "precision": "bf16-mixed", "optimizer": optimizer, "epochs": 1}
+    train = {**three_branches["train"], "precision": "bf16-mixed", "optimizer": optimizer, "lr": 1e-3, "epochs": 1}
+    train["image_size"] = [48, 160]  # no level of the pyramid is one column wide, see `choose_precision`
     assert TrainConfig.model_validate(train).clip_norm is not None
     run = vertebra.train({**three_branches, "train": train}, out=tmp_path / "run")
     state = last_state(run)

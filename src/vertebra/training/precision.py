@@ -8,13 +8,15 @@ from torch import nn
 from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError
 from vertebra.inference.devices import pick_device
+from vertebra.model import VisionModel
 
 
 def choose_precision(recipe: TrainConfig, model: nn.Module) -> str:
     """Lightning's name of the precision: mixed bfloat16 where the device computes in it faster, else 32 bit.
 
-    On a CPU torch 2.14 gives wrong weight gradients, up to infinite ones, for grouped convolutions that are dilated, in
-    bfloat16 and channels-last order (oneDNN's kernel; float32 is right). Models that have some train in 32 bit there.
+    On a CPU torch 2.14 gives wrong weight gradients, up to infinite ones, in bfloat16 (oneDNN's kernels; float32 is right) for
+    grouped convolutions that are dilated, in channels-last order, and for convolutions with a stride on maps of one column, as
+    the coarsest levels of a small canvas are. Models that have some train in 32 bit there.
 
     Raises:
         ConfigError: mixed bfloat16 was asked for where its gradients would be wrong.
@@ -22,19 +24,50 @@ def choose_precision(recipe: TrainConfig, model: nn.Module) -> str:
     device = pick_device(
         None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator)
     )
-    dilated = None if device.type != "cpu" else dilated_groups(model)
+    wrong = None if device.type != "cpu" else _wrong_gradients(recipe, model)
     if recipe.precision != "auto":
-        if recipe.precision == "bf16-mixed" and dilated is not None:
+        if recipe.precision == "bf16-mixed" and wrong is not None:
             raise ConfigError(
-                f"train.precision: on a CPU torch's bfloat16 gradients of dilated grouped convolutions are wrong, and this "
-                f"model has one ({dilated}); take 32, or auto"
+                f"train.precision: on a CPU torch's bfloat16 gradients of {wrong[0]} are wrong, and this "
+                f"model has one ({wrong[1]}); take 32, or auto"
             )
         return {"32": "32-true"}.get(recipe.precision, recipe.precision)
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if device.type == "cpu" and dilated is None and torch.cpu._is_avx512_bf16_supported():
+    if device.type == "cpu" and wrong is None and torch.cpu._is_avx512_bf16_supported():
         return "bf16-mixed"
     return "32-true"
+
+
+def _wrong_gradients(recipe: TrainConfig, model: nn.Module) -> tuple[str, str] | None:
+    """What torch's gradients are wrong of, and the name of such a convolution in this model; or None."""
+    dilated = dilated_groups(model)
+    if dilated is not None:
+        return "dilated grouped convolutions", dilated
+    narrow = None
+    if isinstance(model, VisionModel) and recipe.image_size is not None:
+        size = recipe.image_size
+        narrow = strided_on_a_column(model, (size, size) if isinstance(size, int) else (size[0], size[1]))
+    return None if narrow is None else ("convolutions with a stride on maps of one column", narrow)
+
+
+@torch.no_grad()
+def strided_on_a_column(model: VisionModel, canvas: tuple[int, int]) -> str | None:
+    """Name of the first convolution with a stride that sees a map of one column in a run of the model, or None."""
+    found: list[str] = []
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda layer, given, name=name: found.append(name) if given[0].shape[-1] == 1 else None  # type: ignore[misc]
+        )
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d) and layer.stride[1] > 1 and layer.kernel_size[1] > 1
+    ]
+    training = model.training
+    model.eval()(torch.zeros(1, model.backbone.in_channels, *canvas, dtype=torch.uint8))  # type: ignore[call-overload]
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    return found[0] if found else None
 
 
 def dilated_groups(model: nn.Module) -> str | None:

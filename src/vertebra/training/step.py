@@ -80,8 +80,7 @@ class TrainingModule(pl.LightningModule):
             if scaled:
                 total = torch.stack([self._weight(name) * value for name, value in scaled.items()]).sum()
                 self.manual_backward(total * self.trainer.world_size)
-        if self._sound(losses, step):
-            self._clip(optimizer)
+        if self._sound(losses, step, optimizer):
             optimizer.step()
             if self.average is not None:
                 self.average.update(self.model)
@@ -89,14 +88,16 @@ class TrainingModule(pl.LightningModule):
         course: Any = self.lr_schedulers()
         course.step()
 
-    def _clip(self, optimizer: Any) -> None:
-        """Cuts the gradients' norm; those of float16 are still multiplied with the loss' scale here. (Lightning's own cut refuses
-        fused optimizers in mixed precision.)"""
-        if self.recipe.clip_norm is not None:
-            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            scale = 1.0 if scaler is None else scaler.get_scale()
-            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-            torch.nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm * scale)
+    def _clip(self, optimizer: Any) -> bool:
+        """Cuts the gradients' norm, and tells whether it is a number; those of float16 are still multiplied with the loss' scale
+        here. (Lightning's own cut refuses fused optimizers in mixed precision.)"""
+        if self.recipe.clip_norm is None:
+            return True
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm * scale)
+        return scaler is not None or bool(norm.isfinite())  # a scaler looks itself
 
     def _weight(self, name: str) -> float:
         return self.model.branch(name.partition("/")[0]).weight
@@ -139,21 +140,24 @@ class TrainingModule(pl.LightningModule):
             for term, value in own.items()
         }
 
-    def _sound(self, losses: dict[str, Tensor], step: Sequence[Batch]) -> bool:
-        """Keeps the losses for the progress display; a step whose loss is not finite does not move the weights.
+    def _sound(self, losses: dict[str, Tensor], step: Sequence[Batch], optimizer: Any) -> bool:
+        """Keeps the losses for the progress display, and cuts the gradients; a step whose loss or gradient is not finite does not
+        move the weights.
 
         Raises:
             RunError: ten such steps in a row.
         """
         values = torch.stack(list(losses.values())).tolist() if losses else []
         self.losses = dict(zip(losses, values, strict=True))
-        unsound = [name for name, value in self.losses.items() if not math.isfinite(value)]
+        unsound = [f"the loss {name}" for name, value in self.losses.items() if not math.isfinite(value)]
+        if not unsound and not self._clip(optimizer):
+            unsound = ["the gradient"]
         anywhere = _any_process(bool(unsound), self.device)
         self.unsound_steps = self.unsound_steps + 1 if anywhere else 0
         if self.unsound_steps >= 10:
             files = ", ".join(str(origin.path) for micro in step for origin in micro.origins[:2])
             raise RunError(
-                f"the loss {', '.join(unsound)} was not finite in ten steps in a row (now with {files}, …); "
+                f"{', '.join(unsound)} was not finite in ten steps in a row (now with {files}, …); "
                 "lower train.lr, or look for broken labels with 'vertebra data check'"
             )
         return self.unsound_steps == 0
