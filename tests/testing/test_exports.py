@@ -21,7 +21,7 @@ def published() -> dict[tuple[str, str], str]:
     """The marks of the page, by backbone and decoder."""
     found: dict[tuple[str, str], str] = {}
     backbones: list[str] = []
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
+    for line in PAGE.read_text(encoding="utf-8").partition("## Why not free")[0].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[0] == "decoder":
             backbones = cells[1:]
