@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vertebra.geometry.nms import ROUNDS, nms_mask, nms_mask_matrix, nms_mask_unrolled, onnx_translation_table
+from vertebra.geometry.nms import ROUNDS, nms_mask, nms_mask_unrolled, onnx_translation_table
 
 coordinate = st.integers(0, 12)
 candidate = st.tuples(coordinate, coordinate, coordinate, coordinate, st.integers(-1, 2), st.integers(0, 5))
@@ -55,7 +55,7 @@ class SuppressByMatrix(nn.Module):
     """The matrix form as a model."""
 
     def forward(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
-        return nms_mask_matrix(boxes, scores, labels, 0.5)
+        return nms_mask_unrolled(boxes, scores, labels, 0.5)
 
 
 def test_by_hand() -> None:
@@ -64,7 +64,6 @@ def test_by_hand() -> None:
     labels = torch.tensor([[0, 0, 1, -1, 0]])
     expected = [[True, False, True, False, False]]
     assert nms_mask(boxes, scores, labels, 0.5).tolist() == expected
-    assert nms_mask_matrix(boxes, scores, labels, 0.5).tolist() == expected
     assert nms_mask_unrolled(boxes, scores, labels, 0.5).tolist() == expected
 
 
@@ -73,7 +72,7 @@ def test_a_dropped_box_drops_nobody() -> None:
     boxes = torch.tensor([[[0.0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10], [9, 0, 19, 10]]])
     scores, labels = torch.tensor([[0.9, 0.8, 0.7, 0.6]]), torch.zeros(1, 4, dtype=torch.int64)
     assert nms_mask(boxes, scores, labels, 0.5).tolist() == [[True, False, True, False]]
-    assert nms_mask_matrix(boxes, scores, labels, 0.5).tolist() == [[True, False, True, False]]
+    assert nms_mask_unrolled(boxes, scores, labels, 0.5).tolist() == [[True, False, True, False]]
 
 
 @settings(max_examples=150, deadline=None)
@@ -102,12 +101,11 @@ def test_all_forms_are_greedy(rows: list[tuple[int, ...]], iou: float) -> None:
     batch = as_batch(rows)
     expected = greedy(*batch, iou)
     assert torch.equal(nms_mask(*batch, iou), expected)
-    assert torch.equal(nms_mask_matrix(*batch, iou), expected)
+    assert torch.equal(nms_mask_unrolled(*batch, iou), expected)
 
 
 def test_matrix_equals_operator_on_many_boxes() -> None:
     batch = random_batch(4, 400)
-    assert torch.equal(nms_mask(*batch, 0.5), nms_mask_matrix(*batch, 0.5))
     assert torch.equal(nms_mask(*batch, 0.5), nms_mask_unrolled(*batch, 0.5))
 
 
@@ -163,7 +161,7 @@ def test_onnx_at_another_batch_size(model: nn.Module) -> None:
 
 def test_operator_can_be_decomposed_into_the_matrix() -> None:
     program = torch.export.export(Suppress(), random_batch(2, 20))
-    plain = program.run_decompositions({torch.ops.vertebra.nms_mask.default: nms_mask_matrix})
+    plain = program.run_decompositions({torch.ops.vertebra.nms_mask.default: nms_mask_unrolled})
     assert "nms_mask" not in str(plain.graph)
     batch = random_batch(2, 20)
     assert torch.equal(plain.module()(*batch), greedy(*batch, 0.5))

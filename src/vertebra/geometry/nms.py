@@ -1,7 +1,7 @@
 """Non-maximum suppression of a whole batch as one operator, `vertebra::nms_mask`.
 
 In eager mode it runs torchvision's kernel, in ONNX it becomes one batched ``NonMaxSuppression``, and
-`nms_mask_matrix` gives the same answer with ordinary tensor operations where a target has no such operator.
+`nms_mask_unrolled` gives the same answer with ordinary tensor operations where a target has no such operator.
 """
 
 from __future__ import annotations
@@ -82,29 +82,13 @@ def _(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) 
     return torch.empty_like(scores, dtype=torch.bool)
 
 
-def nms_mask_matrix(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
-    """The same as `nms_mask` by matrix operations, for targets that lack a suppression operator.
+def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
+    """The same as `nms_mask` by matrix operations, for targets that lack a suppression operator and have no loops.
 
     "Kept" is the one mask that agrees with the rule *a box is kept if no better box of its class, itself kept, overlaps
     it too much*. Starting from all boxes, each round of applying the rule settles at least the best unsettled box of
-    each image, so the rounds end, after the length of the longest chain of overlaps (a handful, as a rule), at exactly
-    the greedy answer. Memory is (N, K, K).
-
-    Args, Returns: as `nms_mask`; ``most`` changes nothing.
-    """
-    drops, valid = _drops(boxes, scores, labels, iou)
-    weights = drops.float()
-
-    def rule(keep: Tensor) -> Tensor:
-        return valid & (torch.matmul(keep.float()[:, None, :], weights)[:, 0] == 0)
-
-    return _settle(rule, valid)
-
-
-def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
-    """`nms_mask_matrix` with `ROUNDS` rounds written out, for targets that have no loops.
-
-    It is the greedy answer wherever no chain of boxes, each dropped by the one before it, is longer than that.
+    each image. There are `ROUNDS` of them: it is the greedy answer wherever no chain of boxes, each dropped by the one before it,
+    is longer than that. Memory is (N, K, K).
 
     Args, Returns: as `nms_mask`; ``most`` changes nothing.
     """
@@ -164,27 +148,6 @@ def _drops(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> tuple[T
     )
     overlap = (pairwise_iou(boxes, boxes) > iou) & (labels[:, :, None] == labels[:, None, :])
     return better & overlap & valid[:, :, None], valid
-
-
-def _settle(rule: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """Applies a rule until nothing changes; as a loop inside the graph where one is being made."""
-    if torch.compiler.is_compiling():
-        from torch._higher_order_ops import while_loop
-
-        def goes_on(keep: Tensor, before: Tensor) -> Tensor:
-            return (keep != before).any()
-
-        def step(keep: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-            return rule(keep), keep.clone()
-
-        settled: tuple[Tensor, Tensor] = while_loop(  # type: ignore[no-untyped-call]
-            goes_on, step, (rule(start), start.clone())
-        )
-        return settled[0]
-    keep, before = rule(start), start
-    while bool((keep != before).any()):
-        keep, before = rule(keep), keep
-    return keep
 
 
 def onnx_translation_table() -> dict[Any, Callable[..., Any]]:

@@ -24,19 +24,19 @@ def choose_precision(recipe: TrainConfig, model: nn.Module) -> str:
     device = pick_device(
         None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator)
     )
-    wrong = None if device.type != "cpu" else _wrong_gradients(recipe, model)
-    if recipe.precision != "auto":
-        if recipe.precision == "bf16-mixed" and wrong is not None:
+    if recipe.precision == "bf16-mixed" and device.type == "cpu":
+        wrong = _wrong_gradients(recipe, model)
+        if wrong is not None:
             raise ConfigError(
                 f"train.precision: on a CPU torch's bfloat16 gradients of {wrong[0]} are wrong, and this "
                 f"model has one ({wrong[1]}); take 32, or auto"
             )
+    if recipe.precision != "auto":
         return {"32": "32-true"}.get(recipe.precision, recipe.precision)
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if device.type == "cpu" and wrong is None and torch.cpu._is_avx512_bf16_supported():
-        return "bf16-mixed"
-    return "32-true"
+    fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if fast and _wrong_gradients(recipe, model) is None else "32-true"
 
 
 def _wrong_gradients(recipe: TrainConfig, model: nn.Module) -> tuple[str, str] | None:
@@ -63,10 +63,12 @@ def strided_on_a_column(model: VisionModel, canvas: tuple[int, int]) -> str | No
         if isinstance(layer, nn.Conv2d) and layer.stride[1] > 1 and layer.kernel_size[1] > 1
     ]
     training = model.training
-    model.eval()(torch.zeros(1, model.backbone.in_channels, *canvas, dtype=torch.uint8))  # type: ignore[call-overload]
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
+    try:
+        model.eval()(torch.zeros(1, model.backbone.in_channels, *canvas, dtype=torch.uint8))  # type: ignore[call-overload]
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
     return found[0] if found else None
 
 
