@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ from torch import nn
 
 from vertebra.errors import ExportError
 from vertebra.export.program import BATCH, Flat, example, reason
+from vertebra.export.quiet import quiet
 from vertebra.geometry.nms import nms_mask_unrolled
 from vertebra.inference.fast import fast_copy
 from vertebra.inference.metadata import KEY
@@ -43,7 +40,7 @@ class Lowered:
         batch = torch.export.Dim("batch", min=1, max=MOST_IMAGES)
         shapes = ({0: batch}, {0: batch})
         self._config: Any = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
-        with _quiet():
+        with quiet():
             try:
                 program = torch.export.export(
                     Flat(_plain(fast_copy(model))).eval(), example(model, model.plan.size, BATCH), dynamic_shapes=shapes
@@ -67,7 +64,7 @@ class Lowered:
         """
         from executorch.exir import EdgeProgramManager
 
-        with _quiet():
+        with quiet():
             try:
                 program = EdgeProgramManager(
                     {"forward": copy.deepcopy(self._edge.exported_program())},  # emission changes it
@@ -86,16 +83,3 @@ def _plain(model: nn.Module) -> Any:
             if value is not None:
                 module._parameters[name] = nn.Parameter(value.detach().contiguous(), requires_grad=False)
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice of ExecuTorch's passes to their authors."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

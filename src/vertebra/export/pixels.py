@@ -6,7 +6,6 @@ know no antialiasing. It is within one grey level of Pillow's.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from vertebra.errors import ExportError
 from vertebra.export.parity import Run, difference
 from vertebra.export.program import RAW
+from vertebra.export.quiet import quiet
 from vertebra.geometry.placing import Geometry, filter_matrix
 from vertebra.inference.face import Face
 from vertebra.inference.onnx_session import first_line
@@ -220,8 +220,7 @@ def coloured_blocks(plan: Plan, channels: int) -> list[np.ndarray]:
 
 
 def _graph(module: nn.Module, example: tuple[Tensor, ...], shapes: Any, inputs: Sequence[str], outputs: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             program = torch.onnx.export(
                 module.eval(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError
+from vertebra.export.quiet import quiet
 from vertebra.geometry.nms import onnx_translation_table
 from vertebra.inference.fast import fast_copy
 from vertebra.model import VisionModel
@@ -74,8 +74,7 @@ def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) 
     images, sizes = example(model, _canvas(model, free), BATCH)
     with torch.no_grad():
         raw = len(flat(images, sizes)) - len(names)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             program = torch.onnx.export(
                 flat,
@@ -95,8 +94,7 @@ def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) 
 
 def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
     """The graph as a ``.pt2`` file of ``torch.export.save``; see `write_onnx`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             program = torch.export.export(
                 Flat(fast_copy(model)).eval(),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import numpy as np
 
 from vertebra.errors import ExportError
 from vertebra.export.network import network_nodes
+from vertebra.export.quiet import quiet
 
 QUANTIZED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Concat", "MaxPool", "Resize"})
 QUANTIZED |= {"AveragePool", "GlobalAveragePool"}
@@ -40,7 +38,7 @@ def to_int8(source: Path, target: Path, canvases: Iterable[tuple[np.ndarray, np.
     if not chosen:
         raise ExportError("the model has no convolution or linear layer that could be quantized")
     reader = _reader(canvases)
-    with _quiet():
+    with quiet():
         quantize_static(
             str(source),
             str(target),
@@ -67,17 +65,3 @@ def _reader(canvases: Iterable[tuple[np.ndarray, np.ndarray]]) -> Any:
             return None if images is None or sizes is None else {"images": images, "sizes": sizes}
 
     return Reader()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice of ONNX Runtime's tools, which log to the root logger."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(before)
