@@ -53,6 +53,7 @@ def test_the_design_example_is_understood() -> None:
         (changed(epochs="3"), r"'train.epochs' must be a whole number, got \"3\""),
         (changed(epochs=0), r"'train.epochs' must be .*greater than or equal to 1"),
         (changed(precision="fast"), r"'train.precision' must be 'auto', '32', 'bf16-mixed' or '16-mixed'"),
+        (changed(precision=64), r"'train.precision' must be .* got \"64\""),
         (changed(lr=True), r"'train.lr' must be a number"),
         ({"model": FLAT["model"]}, r"'data' is missing"),
         ({"data": {"val": "x"}, "model": FLAT["model"]}, r"'train' is missing"),
@@ -176,3 +177,7 @@ def test_on_is_a_word_and_true_is_not(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("a: {on: person, off: yes, sure: true, no: False}")
     assert read_raw(file) == {"a": {"on": "person", "off": "yes", "sure": True, "no": False}}
+
+
+def test_a_precision_may_be_given_as_a_number() -> None:
+    assert Config.from_raw(changed(precision=32)).train.precision == "32"

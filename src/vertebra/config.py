@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.validation import validate
@@ -176,6 +176,12 @@ class TrainConfig(_Strict):
     devices: int | str | list[int] = "auto"
     num_nodes: int = Field(default=1, ge=1)
     strategy: str = "auto"
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _read_bits(cls, value: Any) -> Any:
+        """YAML and the command line read 32 as a number."""
+        return str(value) if type(value) is int else value
 
 
 class Config(_Strict):

@@ -58,7 +58,7 @@ def scaled_sine_position(
     codes = []
     for axis in (1, 2):
         place = inside.float().cumsum(axis)
-        whole = place.narrow(axis, place.shape[axis] - 1, 1)
+        whole = inside.float().sum(axis, keepdim=True)
         angle = ((place - 0.5 if centred else place) / (whole + 1e-6) * (2 * math.pi))[..., None] * frequencies
         codes.append(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2))
     return torch.cat(codes, dim=-1).flatten(1, 2).to(like.dtype)

@@ -119,6 +119,7 @@ def usual(backbone: str, decoder: str) -> VisionModel:
 
 
 def _single(combination: Combination) -> VisionModel:
+    torch.manual_seed(0)
     model = create_model(
         combination.backbone,
         neck=combination.neck,
@@ -134,7 +135,6 @@ def _single(combination: Combination) -> VisionModel:
 def _spread(model: VisionModel) -> VisionModel:
     """Random norms and biases, so that scores are as different as a trained model's: an untrained detector's are nearly all one
     number, near the least that is kept, and rounding decides what comes out."""
-    torch.manual_seed(0)
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_var is not None:
             nn.init.uniform_(layer.running_var, 0.5, 1.5)
@@ -146,6 +146,7 @@ def _spread(model: VisionModel) -> VisionModel:
 
 def multi_branch(name: str) -> VisionModel:
     """One of `MULTI_BRANCH`."""
+    torch.manual_seed(0)
     return _spread(create_model(**MULTI_BRANCH[name], image_size=CANVAS))
 
 
