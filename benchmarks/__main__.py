@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.report import RESULTS, result_path
 
 BENCHMARKS = ("startup", "inference", "training_step", "multitask", "memory", "scoring", "loading")
-WITH_DATA = ("decoders",)
+WITH_DATA = ("decoders", "precision")
 """Those that must be told which data set; they are run by themselves."""
 
 

@@ -27,6 +27,7 @@ from benchmarks import (  # noqa: E402
     ours,
     pairs,
     peers,
+    precision,
     report,
     scoring,
     startup,
@@ -34,6 +35,7 @@ from benchmarks import (  # noqa: E402
 )
 from benchmarks.made_up import canvases, truth  # noqa: E402
 from benchmarks.measure import in_turns, spent  # noqa: E402
+from vertebra.demo.files import SceneCounts, write_scenes  # noqa: E402
 
 SMALL = (64, 64)
 
@@ -224,6 +226,29 @@ def test_the_peak_of_a_process_and_whether_it_loads_torch() -> None:
     assert 10 < size < 200 and not loaded
 
 
+def test_precisions_train_side_by_side(tmp_path: Path) -> None:
+    write_scenes(tmp_path, SceneCounts(classes=0, boxes=0, masks=4, val=2, test=2))
+    out = tmp_path / "rows.json"
+    recipe = ["model.backbone.name=test_resnet", "train.image_size=[64, 64]", "train.batch_size=2"]
+    given = [
+        "segment",
+        "--data",
+        str(tmp_path / "regions"),
+        "--epochs",
+        "1",
+        "--repeats",
+        "2",
+        "--out",
+        str(out),
+        *recipe,
+    ]
+    precision.main(given)
+    kept = json.loads(out.read_text())
+    assert [row["precision"] for row in kept["rows"]] == ["32", "bf16-mixed"]
+    assert all(len(row["metric"]) == 2 and min(row["minutes"]) > 0 for row in kept["rows"])
+    assert "The means are" in kept["notes"][0]
+
+
 def test_probabilities_are_read_from_both() -> None:
     said: Any = [{"classify": {"class": "a", "probabilities": {"a": 0.75, "b": 0.25}}}]
     assert startup.probabilities(json.dumps(said)) == startup.probabilities("[0.75, 0.25]") == [0.75, 0.25]
@@ -236,7 +261,7 @@ def test_all_are_known_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         [sys.executable, "-m", "benchmarks.memory", "--out", file, "--repeats", "2"],
     ]
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "\ndef main(" in path.read_text()}
-    assert scripts - {"__main__"} == set(every.BENCHMARKS)
+    assert scripts - {"__main__", *every.WITH_DATA} == set(every.BENCHMARKS)
     for name, message in {"decoders": "needs a data set", "memry": "no benchmark 'memry'"}.items():
         with pytest.raises(SystemExit):
             every.options([name])
