@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +117,20 @@ def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Te
 
 
 def _canvas(model: VisionModel, free: bool) -> tuple[int, int]:
-    """The model's canvas, or where it is free one on which the coarsest level has several cells: 1 is taken for fixed."""
+    """The model's canvas, or where it is free one on which the coarsest level has several cells, and several windows of a backbone
+    whose attention stays within windows: 1 is taken for fixed."""
     height, width = model.plan.size
     if not free:
         return height, width
     strides = [level.stride for name in model.branches for level in model.branch(name).decoder.in_spec.levels]
-    least = 3 * max(strides, default=1)
+    least = max(3, _widest_window(model) + 1) * max(strides, default=1)
     return max(height, least), max(width, least)
+
+
+def _widest_window(model: nn.Module) -> int:
+    """Cells on the longer side of the largest window that attention stays within, as timm's backbones tell it; 0 without one."""
+    sizes = [getattr(layer, "window_size", None) or 0 for layer in model.modules()]
+    return max(max(size) if isinstance(size, Sequence) else int(size) for size in sizes)
 
 
 def _cannot(error: BaseException, free: bool) -> ExportError:
