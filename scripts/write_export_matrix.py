@@ -49,7 +49,7 @@ and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where i
 
 `free`: one file for canvases of any size. `fixed`: the file takes the model's own canvas, and any batch size. `x`: the parts do
 not fit, and are refused when the model is built. `-`: no file can be made. Either way the file takes images of any size in pixels,
-with its preprocessing inside. {count} exports of {all} were tried; those of empty cells were not yet.
+with its preprocessing inside. {count}
 
 The last backbones are large graphs, tried with one decoder of each task.
 """
@@ -98,11 +98,13 @@ def _attempt(backbone: str, decoder: str) -> tuple[tuple[str, str], Outcome]:
 
 def document(found: Found) -> str:
     """The page."""
+    count, every = sum(map(len, found.values())), len(pairs()) + len(MULTI_BRANCH)
     head = INTRODUCTION.format(
         torch=version("torch"),
         onnxruntime=version("onnxruntime"),
-        count=sum(map(len, found.values())),
-        all=len(pairs()) + len(MULTI_BRANCH),
+        count=f"All {every} were tried."
+        if count == every
+        else f"{count} of {every} were tried; those of empty cells were not yet.",
     )
     lines = [head, *table(found, EXPORTED, names("decoder")), "", *table(found, SLOW, ONE_OF_EACH)]
     lines += ["", "| several branches | |", "|---|---|"]
@@ -112,7 +114,8 @@ def document(found: Found) -> str:
         for decoder, (kind, reason) in rows.items():
             if reason:
                 reasons.setdefault((MARKS[kind], reason), []).append(f"{backbone} {decoder}".strip())
-    lines += ["", "## Why not free", "", "| mark | because | of |", "|---|---|---|"]
+    if reasons:
+        lines += ["", "## Why not free", "", "| mark | because | of |", "|---|---|---|"]
     lines += [
         f"| `{mark}` | {reason.replace('|', '/')} | {', '.join(who)} |"
         for (mark, reason), who in sorted(reasons.items())
