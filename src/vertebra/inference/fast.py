@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vertebra.inference.allocator import LARGE, give_back
 from vertebra.inference.folding import fold_batch_norm
 from vertebra.inference.packing import pack_convolutions
 from vertebra.inference.precision import Precision, computing, lower
@@ -64,6 +65,7 @@ def running_copy(
             runs = _runs(fast, device)
             fuse_sums(fast, runs[0])
             pack_convolutions(fast, *runs)
+        give_back(LARGE)  # the maps of the runs
     return fast
 
 
@@ -123,3 +125,4 @@ def _channels_last(model: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
             module.weight = nn.Parameter(weight, requires_grad=False)
+            give_back(weight.nbytes)

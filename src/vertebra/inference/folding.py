@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from timm.layers import BatchNormAct2d
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from vertebra.inference.allocator import give_back
 from vertebra.inference.watching import Watch, agreed, single_places, watched
 from vertebra.layers.norm import PooledBatchNorm
 
@@ -36,6 +37,7 @@ def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any]) -> int:
     ]
     for conv, norm in pairs:
         _merge(conv, norm)
+        give_back(cast(Tensor, conv.weight).nbytes)
         parent, name = places[norm]
         setattr(parent, name, nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity())
     return len(pairs)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vertebra.inference.allocator import give_back
 from vertebra.inference.watching import Watch, agreed, single_places, watched
 
 Step = tuple[str, list[float], str]  # an activation, its numbers and its variant, as oneDNN's operators name them
@@ -142,6 +143,7 @@ class PackedConv(nn.Module):
         if packed is None or (packed[0] != maps.shape and self._other == maps.shape):
             packed = self._packed = (maps.shape, self._pack(maps))
             self._plain = None
+            give_back(packed[1].nbytes)
         fits = packed[0] == maps.shape
         self._other = None if fits else maps.shape
         return packed[1] if fits else None
