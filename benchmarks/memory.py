@@ -1,6 +1,6 @@
 """Peak memory of prediction and of training, ours and the peers', each in a process of its own.
 
-python -m benchmarks.memory [--only NAME ...] [--device cuda] [--threads N] [--repeats N] [--out FILE]
+python -m benchmarks.memory [--only NAME ...] [--batch N] [--device cuda] [--threads N] [--repeats N] [--out FILE]
 
 Same architecture and weights, PyTorch; float32, and bfloat16 where the processor has it. What is told is the process' largest
 resident memory, libraries included; on a GPU, what PyTorch has allocated there at most.
@@ -209,10 +209,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = options(__doc__, repeats=1, gpu=True)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--batch", type=int, help="images of a training step; by default as each model has it")
     given = parser.parse_args(arguments)
     rows, kinds = [], kinds_on(given.device)
     for name in given.only:
-        rows.append(compare(name, CASES[name], given.repeats, kinds, device=given.device, threads=given.threads))
+        case = CASES[name] if given.batch is None else CASES[name]._replace(batch=given.batch)
+        rows.append(compare(name, case, given.repeats, kinds, device=given.device, threads=given.threads))
         print(name, {kind: round(value, 2) for kind, value in rows[-1]["ours_of_peer"].items()}, flush=True)
     finish("memory", rows, columns(kinds), given, NOTES)
 
