@@ -13,8 +13,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,7 +196,7 @@ def cost(module: nn.Module, run: Callable[[], Any]) -> dict[str, float]:
     return {"million_parameters": parameters / 1e6, "billion_multiply_adds": counter.get_total_flops() / 2e9}
 
 
-def columns(rows: Sequence[Row], peaks: dict[str, float]) -> Columns:
+def columns(rows: Sequence[Row]) -> Columns:
     """Of the table: what was measured in any row."""
     found: dict[str, Callable[[Row], str]] = {"work": lambda row: row["work"], "peer": ms("milliseconds", "peer")}
     for way in dict.fromkeys(way for row in rows for way in row["times"]):
@@ -204,7 +205,9 @@ def columns(rows: Sequence[Row], peaks: dict[str, float]) -> Columns:
         f"{max(row['difference'].values()):.0e}" if row["difference"] else "-"
     )
     found["least agreement (others)"] = lambda row: f"{min(row['agreement'].values()):.3f}" if row["agreement"] else "-"
-    found["share of peak (torch fp32)"] = lambda row: f"{share_of_peak(row, peaks['fp32']):.0%}"
+    for way in ("torch fp32", "torch bf16"):
+        if any(way in row["share_of_peak"] for row in rows):
+            found[f"share of peak ({way})"] = partial(_share, way)
     found["parameters, peer / ours"] = lambda row: "{:.1f} / {:.1f} M".format(*sizes(row, "million_parameters"))
     found["multiply-adds, peer / ours"] = lambda row: "{:.1f} / {:.1f} G".format(*sizes(row, "billion_multiply_adds"))
     return found
@@ -215,9 +218,24 @@ def sizes(row: Row, what: str) -> list[float]:
     return [row["peer_size"][what], row["our_size"][what]]
 
 
-def share_of_peak(row: Row, best: float) -> float:
-    """Which part of the machine's best rate PyTorch in fp32 reaches; of a folded model the counted work is that of the unfolded."""
-    return 1e3 * row["our_size"]["billion_multiply_adds"] / row["milliseconds"]["torch fp32"]["median"] / best
+def _share(way: str, row: Row) -> str:
+    return f"{row['share_of_peak'][way]:.0%}"
+
+
+def shares(row: Row, peaks: Mapping[str, float]) -> dict[str, float]:
+    """By way, which part of its precision's peak it reaches; of a folded model the counted work is that of the unfolded.
+
+    Args:
+        row: of a model.
+        peaks: billions of multiply-adds a second, by precision.
+    """
+    precisions = {way: way.rpartition(" ")[2] for way in row["times"]}
+    work = 1e3 * row["our_size"]["billion_multiply_adds"]
+    return {
+        way: work / row["milliseconds"][way]["median"] / peaks[name]
+        for way, name in precisions.items()
+        if name in peaks
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -232,11 +250,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_threads(given.threads)
     notes = [*NOTES, *([] if has_bf16(given.device) else [NO_BF16]), *(ON_GPU if given.device == "cuda" else ())]
     types = {"fp32": torch.float32, **({"bf16": torch.bfloat16} if has_bf16(given.device) else {})}
-    peaks = {name: peak(dtype, given.device) for name, dtype in types.items()}
-    notes.append(
-        f"A 3x3 convolution does at best {' and '.join(f'{rate:.0f} ({name})' for name, rate in peaks.items())} billion "
-        "multiply-adds a second here."
-    )
     chosen = list(given.only)
     if importlib.util.find_spec("ultralytics") is None:
         chosen = [name for name in chosen if not name.startswith("ultralytics")]
@@ -244,14 +257,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     wrong: list[str] = []
     for name in chosen:
+        peaks = {key: peak(dtype, given.device) for key, dtype in types.items()}
         try:
             for row in compare(name, CASES[name], given.repeats, runtimes, given.threads, given.device):
-                rows.append(row)
+                rows.append({**row, "peak": peaks, "share_of_peak": shares(row, peaks)})
                 print(row["work"], {way: round(value, 2) for way, value in row["times"].items()}, flush=True)
         except AssertionError as error:  # the other models' times are good all the same
             wrong.append(f"Not timed: {error}.")
             print(wrong[-1], flush=True)
-    finish("inference", rows, columns(rows, peaks), given, [*notes, *wrong])
+    for name in types if rows else ():
+        rates = [row["peak"][name] for row in rows]
+        reached = f"{min(rates):.0f} to {max(rates):.0f} billion multiply-adds a second in {name}"
+        notes.append(f"A 3x3 convolution does {reached} here, measured before each model.")
+    finish("inference", rows, columns(rows), given, [*notes, *wrong])
     return len(wrong)
 
 

@@ -121,7 +121,11 @@ def test_prediction_in_each_runtime(tmp_path: Path) -> None:
         assert all(value < 1e-4 for value in row["difference"].values())
         assert all(value > 0.9 for value in row["agreement"].values())
         assert row["peer_size"]["million_parameters"] == pytest.approx(row["our_size"]["million_parameters"])
-    assert "timm test_resnet x2" in report.table(rows, inference.columns(rows, {"fp32": 100.0}))
+        row["share_of_peak"] = inference.shares(row, {"fp32": 100.0})
+        assert 0 < row["share_of_peak"]["torch fp32"] < 1
+        assert {way.rpartition(" ")[2] for way in row["share_of_peak"]} == {"fp32"}
+    table = report.table(rows, inference.columns(rows))
+    assert "timm test_resnet x2" in table and "share of peak (torch fp32)" in table
 
 
 def test_a_model_whose_answers_differ_is_told_and_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
