@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from vertebra.inference.allocator import LARGE, give_back
+from vertebra.inference.dilated import split_dilated
 from vertebra.inference.folding import fold_batch_norm
 from vertebra.inference.packing import pack_convolutions
 from vertebra.inference.precision import Precision, computing, lower
@@ -61,6 +62,8 @@ def running_copy(
     fast = fast_copy(model, device, keep=keep)
     lower(fast, precision, device)
     if pack and device.type == "cpu":
+        if precision == "bf16":
+            split_dilated(fast)
         with computing(precision, device):
             runs = _runs(fast, device)
             fuse_sums(fast, runs[0])
