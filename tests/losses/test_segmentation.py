@@ -12,7 +12,7 @@ from vertebra.errors import ConfigError
 from vertebra.losses.boundary import boundary, outline
 from vertebra.losses.lovasz import jaccard_steps, lovasz
 from vertebra.losses.segment_sum import NAMES, SegmentLoss
-from vertebra.losses.segmentation import focal_pixels, hardest_pixels, pixel_binary_cross_entropy
+from vertebra.losses.segmentation import exclusive_dice, focal_pixels, hardest_pixels, pixel_binary_cross_entropy
 from vertebra.losses.term import Term
 from vertebra.tasks.segment.labels import SegmentLabels
 
@@ -86,6 +86,19 @@ def test_masks_of_nothing_but_ignored_pixels() -> None:
     total = torch.stack([term.mean() for term in terms.values()]).sum()
     total.backward()
     assert float(total.detach()) == 0 and logits.grad is not None and not logits.grad.any()
+
+
+def test_the_gradient_of_exclusive_dice_is_right_and_keeps_nothing_as_large_as_the_logits() -> None:
+    torch.manual_seed(0)
+    log = torch.randn(2, 3, 4, 5, dtype=torch.float64).log_softmax(1).requires_grad_()
+    masks = torch.randint(0, 3, (2, 4, 5))
+    counted = torch.rand(2, 4, 5) > 0.3
+    masks[~counted] = 0
+    assert torch.autograd.gradcheck(lambda own: exclusive_dice(own, masks, counted).sum, log)
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda value: (kept.append(value), value)[1], lambda value: value):
+        exclusive_dice(log, masks, counted)
+    assert {value.data_ptr() for value in kept if value.numel() == log.numel()} == {log.data_ptr()}
 
 
 def test_dice_of_exclusive_classes_equals_the_formula() -> None:

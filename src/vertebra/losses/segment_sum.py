@@ -106,13 +106,11 @@ class SegmentLoss:
             terms["cross_entropy"] = pixel_cross_entropy(log, masks, ignore, **self._options(logits))
         if "focal" in wanted:
             terms["focal"] = focal_pixels(log.gather(1, classes[:, None])[:, 0], counted, self.focal_gamma)
-        if {"dice", "lovasz", "boundary"} & set(wanted):
-            probabilities = log.exp() * counted[:, None]
-            if "dice" in wanted:
-                terms["dice"] = exclusive_dice(probabilities, classes, counted)
-            if {"lovasz", "boundary"} & set(wanted):
-                truth = F.one_hot(classes, logits.shape[1]).permute(0, 3, 1, 2) * counted[:, None]
-                terms.update(_shapes(probabilities, truth, wanted))
+        if "dice" in wanted:
+            terms["dice"] = exclusive_dice(log, classes, counted)
+        if {"lovasz", "boundary"} & set(wanted):
+            truth = F.one_hot(classes, logits.shape[1]).permute(0, 3, 1, 2) * counted[:, None]
+            terms.update(_shapes(log.exp() * counted[:, None], truth, wanted))
         return terms
 
     def _overlapping(self, logits: Tensor, masks: Tensor, ignore: int, wanted: tuple[str, ...]) -> dict[str, Term]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -129,23 +131,44 @@ def log_dice(both: Tensor, size: Tensor, truth: Tensor, smooth: float = 1e-3) ->
     return Term((loss * shown).sum(), shown.sum())
 
 
-def exclusive_dice(probabilities: Tensor, masks: Tensor, counted: Tensor) -> Term:
+def exclusive_dice(log_probabilities: Tensor, masks: Tensor, counted: Tensor) -> Term:
     """`log_dice` of exclusive classes.
 
     Sums by class are gathered instead of multiplied with a one-hot mask, which at full image size would cost more than
     the decoder.
 
     Args:
-        probabilities: (N, K, H, W), 0 where a pixel does not count.
+        log_probabilities: (N, K, H, W).
         masks: (N, H, W) int64 class ids, 0 where a pixel does not count.
         counted: (N, H, W) bool.
     """
-    batch, count = probabilities.shape[:2]
-    right = probabilities.gather(1, masks[:, None]).flatten(1)
-    empty = right.new_zeros(batch, count)
-    both = empty.scatter_add(1, masks.flatten(1), right)
-    truth = empty.scatter_add(1, masks.flatten(1), counted.flatten(1).float())
-    return log_dice(both, probabilities.sum(dim=(2, 3)), truth)
+    both, size = _ClassSums.apply(log_probabilities, masks, counted)  # type: ignore[no-untyped-call]
+    truth = torch.zeros_like(both).scatter_add(1, masks.flatten(1), counted.flatten(1).to(both.dtype))
+    return log_dice(both, size, truth)
+
+
+class _ClassSums(torch.autograd.Function):
+    """(N, K) sums of each class' probability over the pixels that are of it, and over all that count. Nothing as large as the
+    logits is kept for the gradient but the logarithms, which the cross entropy keeps too."""
+
+    @staticmethod
+    def forward(ctx: Any, log_probabilities: Tensor, masks: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+        """Both sums."""
+        ctx.save_for_backward(log_probabilities, masks, counted)
+        probabilities = log_probabilities.exp().mul_(counted[:, None])
+        right = probabilities.gather(1, masks[:, None]).flatten(1)
+        both = right.new_zeros(probabilities.shape[:2]).scatter_add_(1, masks.flatten(1), right)
+        return both, probabilities.sum(dim=(2, 3))
+
+    @staticmethod
+    def backward(ctx: Any, both: Tensor, size: Tensor) -> tuple[Tensor, None, None]:
+        """With respect to the logarithms."""
+        log_probabilities, masks, counted = ctx.saved_tensors
+        probabilities = log_probabilities.exp().mul_(counted[:, None])
+        places = masks[:, None]
+        right = probabilities.gather(1, places)
+        right.mul_(both.gather(1, masks.flatten(1)).reshape(right.shape))
+        return probabilities.mul_(size[:, :, None, None]).scatter_add_(1, places, right), None, None
 
 
 def overlapping_dice(probabilities: Tensor, truth: Tensor) -> Term:
