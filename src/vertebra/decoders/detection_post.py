@@ -76,12 +76,16 @@ def decode_dense(
     Returns:
         D = ``post.keep`` boxes of each image.
     """
+    logits, boxes = class_logits.float(), boxes.float()
+    best = _score(logits.amax(dim=-1), quality_logits)
     if post.level_candidates is None or levels is None:
-        scores, labels, boxes = _candidates(class_logits, boxes, post.candidates, quality_logits)
+        scores, labels, boxes = _candidates(logits, boxes, best, post.candidates, quality_logits)
     else:
         numbers, count = levels
         parts = [
-            _candidates(class_logits, boxes, post.level_candidates, quality_logits, numbers == level)
+            _candidates(
+                logits, boxes, torch.where(numbers == level, best, -1.0), post.level_candidates, quality_logits
+            )
             for level in range(count)
         ]
         scores, labels, boxes = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
@@ -143,19 +147,15 @@ def suppress(
 
 
 def _candidates(
-    class_logits: Tensor, boxes: Tensor, count: int, quality_logits: Tensor | None, among: Tensor | None = None
+    logits: Tensor, boxes: Tensor, best: Tensor, count: int, quality_logits: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``count`` best pairs of a box and a class: scores (N, K) with 0 for padding, labels (N, K), boxes (N, K, 4).
 
-    ``among`` (A,) bool: only these boxes are looked at.
+    ``best`` (N, A): each box' score in its best class, below 0 where it is not looked at.
 
     The K boxes that are best in their best class hold all of the K best pairs, so the full table of scores is never
     sorted. Candidates are padded before ``topk``: there may be fewer than K.
     """
-    logits = class_logits.float()
-    best = _score(logits.amax(dim=-1), quality_logits)
-    if among is not None:
-        best = torch.where(among, best, -1.0)
     ranked, places = F.pad(best, (0, count), value=-1.0).topk(count)
     real = ranked >= 0
     places = torch.where(real, places, 0)
@@ -165,7 +165,7 @@ def _candidates(
     classes = logits.shape[-1]
     labels = pairs % classes
     rows = places.gather(1, torch.div(pairs, classes, rounding_mode="floor"))
-    return scores, labels, _rows(boxes.float(), rows)
+    return scores, labels, _rows(boxes, rows)
 
 
 def _score(logits: Tensor, quality_logits: Tensor | None) -> Tensor:
