@@ -9,6 +9,7 @@ import pytest
 
 from vertebra import create_model
 from vertebra.export.parity import reorder_ties
+from vertebra.export.program import canvas_of_example
 from vertebra.parts import find, names
 from vertebra.testing import check_export
 from vertebra.testing.synthetic import made_fields
@@ -43,6 +44,14 @@ def test_three_branches_export_as_one_file(tmp_path: Path) -> None:
         image_size=(64, 96),
     )
     check_export(model, tmp_path)
+
+
+def test_an_example_has_several_cells_and_several_windows() -> None:
+    """A graph made from one window holds for one only; timm's Swin has windows of 7 cells on its coarsest level of stride 32."""
+    for backbone, side in (("swin_tiny_patch4_window7_224", 256), ("test_resnet", 96)):
+        model = create_model(backbone, decoder="linear", classes=["a", "b"], image_size=(64, 64))
+        assert canvas_of_example(model, free=True) == (side, side)
+        assert canvas_of_example(model, free=False) == (64, 64)
 
 
 def test_boxes_that_tie_may_change_places_and_nothing_else() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) 
         ExportError: torch cannot make it.
     """
     flat = Flat(fast_copy(model), raw=True).eval()
-    images, sizes = example(model, _canvas(model, free), BATCH)
+    images, sizes = example(model, canvas_of_example(model, free), BATCH)
     with torch.no_grad():
         raw = len(flat(images, sizes)) - len(names)
     with quiet():
@@ -98,7 +98,7 @@ def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
         try:
             program = torch.export.export(
                 Flat(fast_copy(model)).eval(),
-                example(model, _canvas(model, free), BATCH),
+                example(model, canvas_of_example(model, free), BATCH),
                 dynamic_shapes=_shapes(free),
             )
         except Exception as error:  # torch.export raises what it meets
@@ -116,9 +116,9 @@ def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Te
     return torch.zeros(batch, channels, *canvas, dtype=torch.uint8), torch.tensor([list(canvas)] * batch)
 
 
-def _canvas(model: VisionModel, free: bool) -> tuple[int, int]:
-    """The model's canvas, or where it is free one on which the coarsest level has several cells, and several windows of a backbone
-    whose attention stays within windows: 1 is taken for fixed."""
+def canvas_of_example(model: VisionModel, free: bool) -> tuple[int, int]:
+    """(height, width) of the canvas that a graph is made with: the model's own, or where it is to be free one on which the coarsest
+    level has several cells, and several windows where a backbone's attention stays within windows: 1 is taken for fixed."""
     height, width = model.plan.size
     if not free:
         return height, width
@@ -129,8 +129,9 @@ def _canvas(model: VisionModel, free: bool) -> tuple[int, int]:
 
 def _widest_window(model: nn.Module) -> int:
     """Cells on the longer side of the largest window that attention stays within, as timm's backbones tell it; 0 without one."""
-    sizes = [getattr(layer, "window_size", None) or 0 for layer in model.modules()]
-    return max(max(size) if isinstance(size, Sequence) else int(size) for size in sizes)
+    told = [getattr(layer, "window_size", 0) for layer in model.modules()]
+    sides = [side for size in told for side in (size if isinstance(size, tuple | list) else (size,))]
+    return max((side for side in sides if isinstance(side, int)), default=0)
 
 
 def _cannot(error: BaseException, free: bool) -> ExportError:
