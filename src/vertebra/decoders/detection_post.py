@@ -83,9 +83,7 @@ def decode_dense(
     else:
         numbers, count = levels
         parts = [
-            _candidates(
-                logits, boxes, torch.where(numbers == level, best, -1.0), post.level_candidates, quality_logits
-            )
+            _candidates(logits, boxes, torch.where(numbers == level, best, -1.0), post.level_candidates, quality_logits)
             for level in range(count)
         ]
         scores, labels, boxes = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
