@@ -44,11 +44,13 @@ def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any]) -> int:
 
 
 def _merge(conv: Any, norm: Any) -> None:
-    """Gives a convolution the weights that do what it and the norm did, worked out in float64."""
+    """Gives a convolution the weights that do what it and the norm did, worked out in float64 (the large ones by promotion, which
+    needs no copy of them)."""
     transposed = isinstance(conv, nn.ConvTranspose2d)
-    given = [conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias]
-    weight, bias, mean, var, scale, shift = (None if value is None else value.detach().double() for value in given)
-    assert weight is not None and mean is not None and var is not None
+    given = [conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias]
+    bias, mean, var, scale, shift = (None if value is None else value.detach().double() for value in given)
+    assert mean is not None and var is not None
+    weight = conv.weight.detach()
     merged = fuse_conv_bn_weights(weight, bias, mean, var, norm.eps, scale, shift, transposed)  # type: ignore[arg-type]
     conv.weight, conv.bias = (
         nn.Parameter(value.detach().to(conv.weight.dtype), requires_grad=False) for value in merged
