@@ -47,6 +47,22 @@ COMPANIONS: dict[str, dict[str, Any]] = {
 """What stands before a decoder as its paper, or good sense, has it; the others stand on the backbone alone."""
 
 
+def model_with(decoder: str, task: str, weights: Path | None) -> dict[str, Any]:
+    """The model of a decoder, as a config has it.
+
+    Args:
+        decoder, task: names.
+        weights: of the backbone; None: it begins at random.
+    """
+    companions = dict(COMPANIONS.get(decoder, {}))
+    backbone: dict[str, Any] = {"name": BACKBONE}
+    if weights is not None:
+        backbone["pretrained"] = str(weights)
+    if "output_stride" in companions:
+        backbone["output_stride"] = companions.pop("output_stride")
+    return {"backbone": backbone, "decoder": decoder, "task": task, **companions}
+
+
 def run(
     task: str, data: Path, weights: Path, only: list[str], epochs: int, overrides: list[str]
 ) -> list[dict[str, Any]]:
@@ -57,15 +73,8 @@ def run(
     """
     rows = []
     for decoder in only or [name for name in names("decoder") if describe("decoder", name).task == task]:
-        companions = dict(COMPANIONS.get(decoder, {}))
-        stride = {"output_stride": companions.pop("output_stride")} if "output_stride" in companions else {}
-        model: dict[str, Any] = {
-            "backbone": {"name": BACKBONE, "pretrained": str(weights), **stride},
-            "decoder": decoder,
-            "task": task,
-            **companions,
-        }
-        raw = {"data": {"path": str(data)}, "model": model, "train": {**RECIPES[task], "epochs": epochs}}
+        recipe = {**RECIPES[task], "epochs": epochs}
+        raw = {"data": {"path": str(data)}, "model": model_with(decoder, task, weights), "train": recipe}
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             trained = vertebra.train(override(raw, overrides), out=Path(folder) / "run")

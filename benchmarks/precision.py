@@ -1,6 +1,7 @@
 """Whether training in mixed bfloat16 ends where training in float32 does: the test split's metric of both, seed by seed.
 
-python -m benchmarks.precision TASK --data FOLDER --weights FILE [--decoder NAME] [--epochs N] [--repeats N] [KEY=VALUE ...]
+python -m benchmarks.precision TASK --data FOLDER --weights FILE [--decoder NAME] [--epochs N] [--repeats N] [--device cuda]
+    [KEY=VALUE ...]
 
 A repeat is a seed: everything but the precision is the same, the order of images and what is drawn of them included.
 """
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import vertebra
-from benchmarks.decoders import BACKBONE, COMPANIONS, METRICS, RECIPES
+from benchmarks.decoders import BACKBONE, METRICS, RECIPES, model_with
+from benchmarks.ours import ACCELERATORS
 from benchmarks.report import Columns, Row, finish, options, set_threads
 from vertebra.config import override
 
@@ -26,15 +28,11 @@ DECODERS = {"detect": "retinanet", "segment": "unet", "keypoints": "heatmap", "c
 
 def train(given: argparse.Namespace, decoder: str, precision: str, seed: int) -> tuple[float, float]:
     """One run: the test split's metric, and the minutes that training took."""
+    recipe = {**RECIPES[given.task], "accelerator": ACCELERATORS[given.device], "devices": 1}
     raw: dict[str, Any] = {
         "data": {"path": str(given.data)},
-        "model": {
-            "backbone": {"name": BACKBONE, **({"pretrained": str(given.weights)} if given.weights else {})},
-            "decoder": decoder,
-            "task": given.task,
-            **COMPANIONS.get(decoder, {}),
-        },
-        "train": {**RECIPES[given.task], "epochs": given.epochs, "seed": seed, "precision": precision},
+        "model": model_with(decoder, given.task, given.weights),
+        "train": {**recipe, "epochs": given.epochs, "seed": seed, "precision": precision},
     }
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -70,7 +68,7 @@ def columns(task: str) -> Columns:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains, prints and writes."""
-    parser = options(__doc__, 3)
+    parser = options(__doc__, 3, gpu=True)
     parser.add_argument("task", choices=METRICS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help=f"of {BACKBONE}; left out, it begins at random")

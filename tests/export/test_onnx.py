@@ -48,8 +48,13 @@ def test_three_branches_export_as_one_file(tmp_path: Path) -> None:
 
 def test_an_example_has_several_cells_and_several_windows() -> None:
     """A graph made from one window holds for one only; timm's Swin has windows of 7 cells on its coarsest level of stride 32."""
-    for backbone, side in (("swin_tiny_patch4_window7_224", 256), ("test_resnet", 96)):
-        model = create_model(backbone, decoder="linear", classes=["a", "b"], image_size=(64, 64))
+    swin = "swin_tiny_patch4_window7_224"
+    for backbone, neck, decoder, side in (
+        (swin, None, "linear", 256),
+        (swin, "fpn", "retinanet", 384),  # three cells of stride 128
+        ("test_resnet", None, "linear", 96),
+    ):
+        model = create_model(backbone, neck=neck, decoder=decoder, classes=["a", "b"], image_size=(64, 64))
         assert canvas_of_example(model, free=True) == (side, side)
         assert canvas_of_example(model, free=False) == (64, 64)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from vertebra import VisionModel, create_model
 from vertebra.errors import ExportError
-from vertebra.export.parity import Case, Run, cases, check, mirrored, rounding_decides
+from vertebra.export.parity import Case, Run, cases, check, mirrored, moved_by_rounding
 from vertebra.export.program import output_names, raw_outputs
 from vertebra.export.rounding import other_rounding
 
@@ -61,8 +62,10 @@ def test_an_output_that_is_off_on_one_case_is_found() -> None:
 
 
 def test_a_case_that_rounding_decides_is_tried_from_the_other_side(untrained: VisionModel) -> None:
-    case, run = noise(untrained), exact(untrained)
-    assert rounding_decides(untrained, output_names(untrained), case, TOLERANCE)
+    case, run, names = noise(untrained), exact(untrained), output_names(untrained)
+    moved = moved_by_rounding(untrained, names, case, TOLERANCE)
+    assert names.index("detect/boxes") in moved
+    assert all(place < len(names) for place in moved), "raw outputs are what they are"
 
     def rounds_otherwise(images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
         if not np.array_equal(images, case.images):
@@ -70,17 +73,61 @@ def test_a_case_that_rounding_decides_is_tried_from_the_other_side(untrained: Vi
         with other_rounding(untrained, 99):
             return list(run(images, sizes))
 
-    assert check(untrained, rounds_otherwise, output_names(untrained), [case], TOLERANCE) == {case.name: 0.0}
+    assert check(untrained, rounds_otherwise, names, [case], TOLERANCE) == {f"{case.name}, mirrored": 0.0}
 
 
-def test_a_fault_is_not_taken_for_rounding(untrained: VisionModel) -> None:
-    case, run = noise(untrained), exact(untrained)
+@pytest.mark.parametrize("which", ["boxes", "scores", "raw", "all", "shape", "not a number"])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_fault_is_not_taken_for_rounding(untrained: VisionModel, which: str, everywhere: bool) -> None:
+    case, run, names = noise(untrained), exact(untrained), output_names(untrained)
+    boxes, scores = names.index("detect/boxes"), names.index("detect/scores")
 
     def wrong(images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-        return [value + 1 for value in run(images, sizes)]
+        got = list(run(images, sizes))
+        if not everywhere and not np.array_equal(images, case.images):
+            return got
+        if which == "shape":
+            got[boxes] = got[boxes][:, :-1]
+        elif which == "not a number":
+            got[boxes] = np.full_like(got[boxes], np.nan)
+        else:
+            places = {"boxes": [boxes], "scores": [scores], "raw": [len(names)], "all": range(len(got))}[which]
+            for place in places:
+                got[place] = got[place] + 1
+        return got
 
-    with pytest.raises(ExportError, match=r"PyTorch's own answers differ as much by rounding: .* Train it first"):
-        check(untrained, wrong, output_names(untrained), [case], TOLERANCE)
+    # nothing follows from kept boxes that rounding decides, where the raw outputs that they come from are right
+    if which in ("boxes", "scores") and not everywhere:
+        assert list(check(untrained, wrong, names, [case], TOLERANCE)) == [f"{case.name}, mirrored"]
+    else:
+        with pytest.raises(ExportError):
+            check(untrained, wrong, names, [case], TOLERANCE)
+
+
+def test_a_model_that_rounding_decides_on_every_side_is_refused(untrained: VisionModel) -> None:
+    case, run = noise(untrained), exact(untrained)
+
+    def rounds_otherwise(images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+        with other_rounding(untrained, 99):
+            return list(run(images, sizes))
+
+    with pytest.raises(ExportError, match=r"PyTorch's own answer to it differs as much by rounding: .* Train it first"):
+        check(untrained, rounds_otherwise, output_names(untrained), [case], TOLERANCE)
+
+
+class Endless(nn.Module):
+    """Gives zeros, infinities and numbers."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values * 1
+
+
+def test_zeros_and_infinities_are_not_moved() -> None:
+    layer, values = Endless(), torch.tensor([0.0, -torch.inf, 1.0, -3.0])
+    with other_rounding(layer, 0):
+        moved = layer(values)
+    assert moved[0] == 0 and moved[1] == -torch.inf
+    assert (moved[2:] != values[2:]).all() and torch.allclose(moved[2:], values[2:], rtol=1e-5)
 
 
 def test_layers_are_moved_by_no_more_than_rounding() -> None:

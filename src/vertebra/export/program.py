@@ -123,7 +123,8 @@ def canvas_of_example(model: VisionModel, free: bool) -> tuple[int, int]:
     if not free:
         return height, width
     strides = [level.stride for name in model.branches for level in model.branch(name).decoder.in_spec.levels]
-    least = max(3, _widest_window(model) + 1) * max(strides, default=1)
+    deepest: int = max(level.stride for level in model.backbone.out_spec.levels)  # type: ignore[union-attr]
+    least = max(3 * max(strides, default=1), (_widest_window(model.backbone) + 1) * deepest)
     return max(height, least), max(width, least)
 
 

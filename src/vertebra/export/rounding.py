@@ -17,7 +17,8 @@ STEP = 2.0**-22  # of a map's usual size: what another order of summation change
 
 @contextmanager
 def other_rounding(model: nn.Module, seed: int) -> Iterator[None]:
-    """Within it, what each layer of a model gives is off at random by as much as another order of summation would make it.
+    """Within it, the results of a model's innermost layers are off at random by as much as another order of summation would make
+    them. Zeros, which a ReLU or padding has made, and infinities stay.
 
     Parker, Monte Carlo Arithmetic: Exploiting Randomness in Floating-Point Arithmetic, UCLA CSD 970002, 1997 (difference: a whole
     layer's result is moved, not that of each operation).
@@ -31,8 +32,10 @@ def other_rounding(model: nn.Module, seed: int) -> Iterator[None]:
     def move(layer: nn.Module, given: object, output: object) -> object:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
+        moves = (output != 0) & output.isfinite()
+        usual = output[moves].abs().mean().nan_to_num()
         noise = torch.empty_like(output).normal_(generator=draw)
-        return output + noise * (STEP * output.square().mean().sqrt())
+        return torch.where(moves, output + noise * (STEP * usual), output)
 
     handles = [layer.register_forward_hook(move) for layer in model.modules() if not any(layer.children())]
     try:

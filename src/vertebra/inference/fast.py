@@ -62,12 +62,11 @@ def running_copy(
     fast = fast_copy(model, device, keep=keep)
     lower(fast, precision, device)
     if pack and device.type == "cpu":
-        if precision == "bf16":
-            split_dilated(fast)
         with computing(precision, device):
             runs = _runs(fast, device)
             fuse_sums(fast, runs[0])
             pack_convolutions(fast, *runs)
+            split_dilated(fast)
         give_back(LARGE)  # the maps of the runs
     return fast
 

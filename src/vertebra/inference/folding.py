@@ -44,8 +44,7 @@ def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any]) -> int:
 
 
 def _merge(conv: Any, norm: Any) -> None:
-    """Gives a convolution the weights that do what it and the norm did, worked out in float64 (the large ones by promotion, which
-    needs no copy of them)."""
+    """Gives a convolution the weights that do what it and the norm did, worked out in float64."""
     transposed = isinstance(conv, nn.ConvTranspose2d)
     given = [conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias]
     bias, mean, var, scale, shift = (None if value is None else value.detach().double() for value in given)

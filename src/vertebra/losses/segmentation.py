@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from vertebra.losses.term import Term
 
@@ -138,7 +139,7 @@ def exclusive_dice(log_probabilities: Tensor, masks: Tensor, counted: Tensor) ->
     the decoder.
 
     Args:
-        log_probabilities: (N, K, H, W).
+        log_probabilities: (N, K, H, W), float32 or float64.
         masks: (N, H, W) int64 class ids, 0 where a pixel does not count.
         counted: (N, H, W) bool.
     """
@@ -161,6 +162,7 @@ class _ClassSums(torch.autograd.Function):
         return both, probabilities.sum(dim=(2, 3))
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, both: Tensor, size: Tensor) -> tuple[Tensor, None, None]:
         """With respect to the logarithms."""
         log_probabilities, masks, counted = ctx.saved_tensors
