@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -57,12 +58,12 @@ The last backbones are large graphs, tried with one decoder of each task.
 
 def tried(backbone: str, decoder: str) -> Outcome:
     """What came of one export; without a backbone, of the model with several branches of that name."""
-    try:
-        model = usual(backbone, decoder) if backbone else multi_branch(decoder)
-    except JointError as error:
-        return Outcome("refused", str(error))
+    build = partial(usual, backbone, decoder) if backbone else partial(multi_branch, decoder)
     with tempfile.TemporaryDirectory() as folder:
-        return outcome(model, Path(folder))
+        try:
+            return outcome(build, Path(folder))
+        except JointError as error:
+            return Outcome("refused", str(error))
 
 
 def measure(kept: Path, page: Path) -> Found:

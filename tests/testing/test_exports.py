@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def sample() -> list[tuple[str, str]]:
 def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -> None:
     print(f"seed {SEED}; the same sample again: VERTEBRA_MATRIX_SEED={SEED}")
     try:
-        found, why = outcome(usual(backbone, decoder), tmp_path)
+        found, why = outcome(partial(usual, backbone, decoder), tmp_path)
     except JointError as error:
         found, why = "refused", str(error)
     assert MARKS[found] == published()[backbone, decoder], why
@@ -57,5 +58,5 @@ def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -
 def test_several_branches_export(tmp_path: Path) -> None:
     """One of the models a day; that a file was made says that it was compared, branch by branch."""
     name = list(MULTI_BRANCH)[SEED % len(MULTI_BRANCH)]
-    found, why = outcome(multi_branch(name), tmp_path)
+    found, why = outcome(partial(multi_branch, name), tmp_path)
     assert found == "free", f"{name}: {why}"

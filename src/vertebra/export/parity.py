@@ -20,7 +20,7 @@ from vertebra.preprocess.plan import Placement
 from vertebra.tasks import get_task
 
 REAL = "real image"  # what the names of cases that are no noise begin with
-DRAWS = 4  # of rounding, before it is said not to decide
+DRAWS = 8  # of rounding, before it is said not to decide
 ROUNDING = "many scores lie close to each other, as those of a model that has learnt nothing do. Train it first"
 Run = Callable[..., Sequence[np.ndarray]]
 """From canvases (N, C, H, W) uint8 and sizes (N, 2) int64 to all outputs in their order."""
