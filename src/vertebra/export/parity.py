@@ -89,6 +89,8 @@ def check(
 ) -> dict[str, float]:
     """Compares a file with its model, in eager PyTorch, on every case: number by number.
 
+    Where rounding decides what PyTorch itself says of a case, in the outputs that differ, the case is mirrored and tried anew.
+
     Args:
         model: what was exported.
         run: runs the file.
@@ -98,8 +100,6 @@ def check(
 
     Returns:
         By case, the largest difference that was found.
-
-    Where rounding decides what PyTorch itself says of a case, in an output that differs, the case is mirrored and tried anew.
 
     Raises:
         ExportError: an output differs by more, or has another shape.
