@@ -103,7 +103,7 @@ def finish(
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {
         "benchmark": name,
-        "options": {key: str(value) if isinstance(value, Path) else value for key, value in vars(given).items()},
+        "options": {key: value.name if isinstance(value, Path) else value for key, value in vars(given).items()},
         **circumstances(given.device),
         "notes": list(notes),
         "rows": list(rows),
