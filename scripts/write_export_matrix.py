@@ -2,8 +2,8 @@
 
 python scripts/write_export_matrix.py [FILE]
 
-Takes an hour or more. What is found is kept beside the page, in a file .json, as it comes: a killed run goes on from there, and
-the page tells how far it came. Remove that file to try everything anew.
+Takes half an hour on two cores. What is found is kept beside the page, in a file .json, as it comes: a killed run goes on from
+there, and the page tells how far it came. Remove that file to try everything anew.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where i
 `free`: one file for canvases of any size. `fixed`: the file takes the model's own canvas, and any batch size. `x`: the parts do
 not fit, and are refused when the model is built. `-`: no file can be made. Either way the file takes images of any size in pixels,
 with its preprocessing inside. {count}
+
+Weights are random; where rounding alone decides what a model with them says, others are drawn.
 
 The last backbones are large graphs, tried with one decoder of each task.
 """

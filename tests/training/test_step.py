@@ -146,9 +146,10 @@ def test_float16_gradients_are_clipped_at_their_own_scale(scaler: Any, limit: fl
     assert float(norms.norm()) == pytest.approx(limit, rel=1e-3)
 
 
+@pytest.mark.parametrize("clip_norm", [5.0, None])
 @pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
 def test_a_gradient_that_is_no_number_does_not_move_the_weights(
-    three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip_norm: float | None, three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backward = TrainingModule.manual_backward
 
@@ -158,7 +159,8 @@ def test_a_gradient_that_is_no_number_does_not_move_the_weights(
 
     monkeypatch.setattr(TrainingModule, "manual_backward", broken)
     with pytest.raises(RunError, match=r"the gradient was not finite in ten steps in a row"):
-        vertebra.train({**three_branches, "train": {**three_branches["train"], "epochs": 3}}, out=tmp_path / "run")
+        recipe = {**three_branches["train"], "epochs": 3, "clip_norm": clip_norm}
+        vertebra.train({**three_branches, "train": recipe}, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

@@ -89,14 +89,14 @@ class TrainingModule(pl.LightningModule):
         course.step()
 
     def _clip(self, optimizer: Any) -> bool:
-        """Cuts the gradients' norm, and tells whether it is a number; those of float16 are still multiplied with the loss' scale
-        here. (Lightning's own cut refuses fused optimizers in mixed precision.)"""
-        if self.recipe.clip_norm is None:
-            return True
+        """Cuts the gradients' norm if that is asked for, and tells whether it is a number; those of float16 are still multiplied
+        with the loss' scale here. (Lightning's own cut refuses fused optimizers in mixed precision.)"""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        scale = 1.0 if scaler is None else scaler.get_scale()
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm * scale)
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        if self.recipe.clip_norm is not None:
+            scale = 1.0 if scaler is None else scaler.get_scale()
+            torch.nn.utils.clip_grads_with_norm_(weights, self.recipe.clip_norm * scale, norm)
         return scaler is not None or bool(norm.isfinite())  # a scaler looks itself
 
     def _weight(self, name: str) -> float:
