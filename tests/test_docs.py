@@ -102,3 +102,22 @@ def test_the_catalogue_is_up_to_date(tmp_path: Path) -> None:
         if path.name == "parts.md":  # the table of timm's families differs with its version
             text, shown = (each.split("### Families of timm")[0] for each in (text, shown))
         assert text == shown, f"docs/{path} is out of date; run: make docs"
+
+
+def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
+    files = [*PAGES, ROOT / "CHANGELOG.md", *(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]
+    found = [str(file) for file in files if re.search(r"pip install '?vertebra", file.read_text(encoding="utf-8"))]
+    assert not found, "Vertebra has no release yet; name a checkout: pip install '.[train]'"
+
+
+def test_the_korean_readme_has_the_same_sections_and_links() -> None:
+    english, korean = (ROOT / name for name in ("README.md", "README.ko.md"))
+
+    def sections(path: Path) -> int:
+        return len(re.findall(r"^## ", path.read_text(encoding="utf-8"), re.M))
+
+    def links(path: Path) -> set[str]:
+        return set(re.findall(r"\]\((?!README)([^)]+)\)", path.read_text(encoding="utf-8")))
+
+    assert sections(english) == sections(korean)
+    assert links(english) == links(korean)

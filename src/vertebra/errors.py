@@ -117,4 +117,13 @@ def missing_package(error: ModuleNotFoundError) -> ConfigError | None:
     name = (error.name or "").partition(".")[0]
     if name not in TRAINING_PACKAGES:
         return None
-    return ConfigError(f"this needs '{name}', which is not installed; install it: pip install 'vertebra[train]'")
+    return ConfigError(f"this needs '{name}', which is not installed; install it: {install_command('train')}")
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an optional group of packages. Vertebra has no release yet, so it runs in a checkout.
+
+    Args:
+        extra: the name of the group in ``pyproject.toml``, or several with commas between them.
+    """
+    return f"pip install '.[{extra}]' in a checkout of Vertebra"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'vertebra[ray]'")
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 from painted import Painted, paint  # noqa: E402
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from vertebra.errors import ConfigError, ExportError
+from vertebra.errors import ConfigError, ExportError, install_command
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
 
@@ -23,7 +23,7 @@ def to_openvino(source: Path, target: Path, *, float16: bool) -> None:
         ExportError: OpenVINO cannot read the graph.
     """
     if importlib.util.find_spec("openvino") is None:
-        raise ConfigError("this needs OpenVINO; install it: pip install 'vertebra[openvino]'")
+        raise ConfigError(f"this needs OpenVINO; install it: {install_command('openvino')}")
     import openvino
 
     try:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from vertebra.errors import ConfigError, ExportError, UnknownName
+from vertebra.errors import ConfigError, ExportError, UnknownName, install_command
 from vertebra.model import VisionModel
 
 Kind = Literal["onnx", "openvino", "torch", "executorch"]
@@ -73,7 +73,7 @@ def check_options(
     missing = [name for name in NEEDS[kind] if importlib.util.find_spec(name) is None]
     if missing:
         extra = {"openvino": "export,openvino", "executorch": "executorch"}.get(kind, "export")
-        raise ConfigError(f"this needs {', '.join(missing)}; install it: pip install 'vertebra[{extra}]'")
+        raise ConfigError(f"this needs {', '.join(missing)}; install it: {install_command(extra)}")
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     if kind not in BY_TORCH and size >= MOST_BYTES:
         raise ExportError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds less than 2 GB")

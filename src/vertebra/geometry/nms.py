@@ -158,7 +158,7 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
     classes that are not its own, has the score -1 and stands below the threshold of 0.
 
     Raises:
-        ModuleNotFoundError: ``onnxscript`` is not installed (``pip install vertebra[export]``).
+        ModuleNotFoundError: ``onnxscript`` is not installed (the extra ``export``).
     """
     from onnxscript import INT64
     from onnxscript import opset18 as op

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.errors import ConfigError, WeightsError, install_command
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
 
@@ -32,7 +32,7 @@ class ExecuTorchSession:
 
     def __init__(self, path: Path) -> None:
         if importlib.util.find_spec("executorch") is None:
-            raise ConfigError("this needs ExecuTorch; install it: pip install 'vertebra[executorch]'")
+            raise ConfigError(f"this needs ExecuTorch; install it: {install_command('executorch')}")
         if not path.is_file():
             raise WeightsError(f"{path}: no such file")
         with warnings.catch_warnings():

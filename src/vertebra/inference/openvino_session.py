@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.errors import ConfigError, WeightsError, install_command
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
 
@@ -36,7 +36,7 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, threads: int | None = None, precision: str = "fp32") -> None:
         if importlib.util.find_spec("openvino") is None:
-            raise ConfigError("this needs OpenVINO; install it: pip install 'vertebra[openvino]'")
+            raise ConfigError(f"this needs OpenVINO; install it: {install_command('openvino')}")
         import openvino
 
         if not path.is_file():

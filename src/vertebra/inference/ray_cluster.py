@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from vertebra.errors import ConfigError
+from vertebra.errors import ConfigError, install_command
 
 PATIENCE = 10.0  # seconds for a machine to answer
 FEW = 4  # CPUs of a worker at most, where nothing is said: more of them help one image less and less
@@ -73,7 +73,7 @@ def connected(address: str | None) -> Iterator[Any]:
     """
     for name in ("ray", "pyarrow"):
         if importlib.util.find_spec(name) is None:
-            raise ConfigError(f"this needs Ray, but '{name}' is not installed: pip install 'vertebra[ray]'")
+            raise ConfigError(f"this needs Ray, but '{name}' is not installed: {install_command('ray')}")
     import ray
 
     if ray.is_initialized():

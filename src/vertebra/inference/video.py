@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from vertebra.errors import ConfigError, DataError
+from vertebra.errors import ConfigError, DataError, install_command
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv"}
@@ -121,7 +121,7 @@ def import_cv2() -> Any:
         return import_module("cv2")
     except ImportError as error:
         raise ConfigError(
-            f"videos and cameras need OpenCV, which cannot be loaded ({error}): pip install 'vertebra[video]'"
+            f"videos and cameras need OpenCV, which cannot be loaded ({error}): {install_command('video')}"
         ) from error
 
 

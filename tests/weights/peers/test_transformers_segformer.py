@@ -17,7 +17,7 @@ from vertebra.layers.resample import fit_to
 from vertebra.weights.peers.transformers_segformer import segformer
 
 transformers = pytest.importorskip(
-    "transformers", reason="transformers is not installed; it comes with vertebra[peers]"
+    "transformers", reason="transformers is not installed; it comes with the extra 'peers'"
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError
+from vertebra.errors import ConfigError, install_command
 from vertebra.tasks.detect.labels import DetectLabels
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class DetectPrediction:
             import supervision
         except ImportError as error:
             raise ConfigError(
-                "to_supervision() needs the package 'supervision': pip install 'vertebra[supervision]'"
+                f"to_supervision() needs the package 'supervision': {install_command('supervision')}"
             ) from error
         return supervision.Detections(
             xyxy=self.boxes.copy(),
