@@ -87,7 +87,9 @@ class VisionModel(nn.Module):
         config: what the model was built from, as plain values; None if it was built from objects.
 
     Attributes:
-        origin: of a model that came from another library, ``source`` and ``licence``; else empty. It is kept in its file.
+        origin: where its weights came from at first: ``source`` and ``licence``, where they are known; else empty. It is
+            kept in its file, also by a model that is trained further.
+        provenance: how it was made, as its file says; else empty.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class VisionModel(nn.Module):
         self.plan = plan
         self.config = config
         self.origin: dict[str, str] = {}
+        self.provenance: dict[str, Any] = {}
         self._ready: tuple[Hashable, Predictor] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

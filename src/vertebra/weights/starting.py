@@ -11,7 +11,8 @@ from vertebra.build import build
 from vertebra.config import ModelConfig
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.model import VisionModel
-from vertebra.weights.model_file import model_path, read, read_header
+from vertebra.weights.header import read_header
+from vertebra.weights.model_file import model_path, read
 
 
 def starting_config(source: str | Path) -> dict[str, Any]:
