@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vertebra.backbones.reach import parameters_used
-from vertebra.checkpoints import load_matching, read_state_dict
+from vertebra.checkpoints import load_file, load_matching
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 
@@ -81,8 +81,10 @@ class Backbone(nn.Module, ABC):
                 raise ConfigError(
                     f"backbone '{self.name}': its published weights are for 3 channels, got {self.in_channels}"
                 )
-            state = read_state_dict(pretrained) if isinstance(pretrained, str) else published()
-            report = load_matching(self.body, state, source=str(pretrained))
+            if isinstance(pretrained, str):
+                report = load_file(self.body, pretrained)
+            else:
+                report = load_matching(self.body, published(), source=f"the published weights of '{self.name}'")
         self.origin = describe_origin(self.name, pretrained, report)
 
     def set_norm_eps(self, eps: float | None) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from vertebra.checkpoints import check_length, one_line
 from vertebra.errors import WeightsError
 from vertebra.weights.checksums import header_is_sound
 
 FORMAT_VERSION = 1
 KEY = "vertebra"
-HEADER_LIMIT = 16 << 20  # bytes; a model's header takes some kB, and 20,000 class names less than 1 MB
 ENTRIES: Mapping[str, bool] = {"model": True, "preprocess": True, "origin": False, "provenance": False}
 """The mappings of a header, and whether each must be there."""
 
@@ -28,8 +28,8 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
     Raises:
         WeightsError: the file is cut off or damaged, is no model file, or was written by a newer version.
     """
-    check_length(path)
     try:
+        check_length(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             names = list(file.keys())
@@ -67,32 +67,3 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         if not isinstance(header.get(name, {}), dict):
             raise damaged
     return header
-
-
-def check_length(path: Path) -> None:
-    """Reads the length of a safetensors file's header before anything of that length is read.
-
-    Raises:
-        WeightsError: the file is shorter than its header, or the header is far larger than any model's.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if 8 + length > size:
-        raise WeightsError(
-            f"{path}: cut off or no safetensors file (its header ends after it); copy or download it again"
-        )
-    if length > HEADER_LIMIT:
-        raise WeightsError(
-            f"{path}: its header takes {length >> 20} MB, and a model's less than {HEADER_LIMIT >> 20}; so it is damaged, "
-            "or no file of weights"
-        )
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's text, not too long."""
-    text = " ".join(str(error).strip().split("\n")[0].split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:159] + "…"

@@ -21,12 +21,13 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vertebra.build import build
+from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
 from vertebra.model import VisionModel
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.checksums import checksum, seal, tensor_checksums
-from vertebra.weights.header import FORMAT_VERSION, KEY, one_line, read_header
+from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
 from vertebra.weights.unfilled import TooLarge, Unfilled
 
 AT_ONCE = 1 << 24  # bytes
@@ -142,13 +143,16 @@ def _build(header: Mapping[str, Any], path: Path) -> VisionModel:
 def model_path(source: str | Path) -> Path:
     """The model file that a user means with a file or a run folder."""
     path = Path(source)
-    if path.is_dir():
-        inside = path / "model.safetensors"
-        if not inside.exists():
-            raise RunError(f"{path} has no model.safetensors, so it is no finished run")
-        return inside
-    if not path.exists():
-        raise RunError(f"{path}: no such run folder or model file")
+    try:
+        if path.is_dir():
+            inside = path / "model.safetensors"
+            if not inside.is_file():
+                raise RunError(f"{path} has no model.safetensors, so it is no finished run")
+            return inside
+        if not path.is_file():
+            raise RunError(f"{path}: no such run folder or model file")
+    except OSError as error:  # a name that is too long
+        raise RunError(f"{path}: no such run folder or model file ({error.strerror or error})") from None
     return path
 
 
@@ -175,20 +179,18 @@ def _check(path: Path, name: str, value: Tensor, sums: Mapping[str, int]) -> Non
 
 def warn_of_broken_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Prints a line if some weights are NaN or infinite: they were so when the file was written."""
-    broken = [name for name, value in tensors.items() if value.is_floating_point() and not _finite(value)]
+    broken = [name for name, value in tensors.items() if not is_finite(value)]
     if broken:
         names = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
         print(f"{path}: {len(broken)} of {len(tensors)} tensors hold NaN or infinity ({names})", file=sys.stderr)
 
 
-def _finite(value: Tensor) -> bool:
-    """Whether all numbers of a tensor are finite. The sum tells it fast; it alone may overflow."""
-    return bool(value.sum().isfinite()) or bool(value.isfinite().all())
-
-
 def _fill(model: VisionModel, names: list[str], path: Path, sums: Mapping[str, int]) -> None:
-    """Copies a file's tensors into the model's, each compared with its checksum. The file is opened anew for every few of them, since all that was read of a mapped
-    file counts as this process' memory until it is closed."""
+    """Copies a file's tensors into the model's, each compared with its checksum.
+
+    The file is opened anew for every few of them, since all that was read of a mapped file counts as this process' memory
+    until it is closed.
+    """
     own = model.state_dict()
     first = {_place(value): name for name, value in reversed(own.items())}
     given = set(names)
