@@ -13,7 +13,7 @@ from vertebra.errors import WeightsError
 
 HEADER_LIMIT = 16 << 20  # bytes; a safetensors header takes some kB, and 20,000 class names less than 1 MB
 PICKLE_LIMIT = 64 << 20  # bytes of a checkpoint's pickle beside its tensors, which stand in records of their own
-CLAIM_SLACK = 64 << 20  # bytes that tensors may have beside those of their file: expanded and tied ones
+CLAIM_SLACK = 4 << 20  # bytes that tensors may have beside those of their file: expanded and tied ones
 
 
 def check_length(path: Path) -> None:

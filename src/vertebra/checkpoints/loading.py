@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vertebra.checkpoints.prefixes import State, choose, fits
+from vertebra.checkpoints.prefixes import Choice, State, choose, fits
 from vertebra.checkpoints.reading import read_state_dict
 from vertebra.errors import WeightsError
 
@@ -23,8 +23,7 @@ class LoadReport:
         leftover: names of the file that the module has not.
         mismatched_shapes: names that both have, but with different shapes; they keep their initial values.
         broken: those of ``matched`` that hold NaN or infinity.
-        prefix: what was taken off the file's names; what does not begin with it was left out.
-        others: prefixes under which as many tensors fit, and which were not taken.
+        choice: the prefix that was taken off the file's names; what does not begin with it was left out.
     """
 
     matched: tuple[str, ...]
@@ -32,8 +31,7 @@ class LoadReport:
     leftover: tuple[str, ...]
     mismatched_shapes: tuple[str, ...]
     broken: tuple[str, ...] = ()
-    prefix: str = ""
-    others: tuple[str, ...] = ()
+    choice: Choice | None = None
 
     def summary(self) -> str:
         """One line: how many of the module's tensors matched, under which prefix, and the first names of what did not."""
@@ -44,13 +42,13 @@ class LoadReport:
         for word, names in self._rest():
             if names:
                 parts.append(f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})")
-        if self.others:
-            parts.append(f"{', '.join(map(repr, self.others[:3]))} would fit as well")
+        if self.choice is not None and self.choice.others:
+            parts.append(f"{', '.join(map(repr, self.choice.others[:3]))} would fit as well")
         return ", ".join(parts)
 
     def details(self) -> str:
         """Several lines: the counts, then every name that is missing, left over or of another shape."""
-        lines = [f"{len(self.matched)} matched" + (f" under '{self.prefix}'" if self.prefix else "")]
+        lines = [f"{len(self.matched)} matched{'' if self.choice is None else self.choice.words()}"]
         for word, names in self._rest():
             lines.append(f"{len(names)} {word}" + (":" if names else ""))
             lines.extend(f"  {name}" for name in names)
@@ -84,7 +82,7 @@ def load_file(
     state = read_state_dict(path)
     choice = choose(state, module.state_dict(), convert)
     tensors = choice.tensors if adapt is None else adapt(choice.tensors)
-    return replace(load_matching(module, tensors, source=path), prefix=choice.prefix, others=choice.others)
+    return replace(load_matching(module, tensors, source=path), choice=choice)
 
 
 def load_matching(module: nn.Module, state: Mapping[str, Tensor], *, source: str | Path = "the weights") -> LoadReport:

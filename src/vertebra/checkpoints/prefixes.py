@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -18,6 +18,8 @@ AVERAGED = {"ema", "averaged", "average", "swa", "teacher", "target"}
 LEARNER = {"student", "online", "momentum", "k", "current", "optimizer", "optimizers", "optim"}
 USUAL = {"state_dict", "model_state_dict", "model", "module"}
 ENOUGH = 0.5  # of the wanted tensors; names such as "conv1.weight" stand inside many other networks too
+WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What ``torch.compile``, FSDP and activation checkpointing put into names, at parts inside a model too."""
 SHARE = 0.1  # of a file's tensors, that have a prefix which is tried with a table of names
 
 
@@ -30,12 +32,19 @@ class Choice:
         tensors: under the names without it.
         fitting: how many of them fit.
         others: prefixes under which as many fit.
+        inside: what was taken out of the names behind the prefix.
     """
 
     prefix: str
     tensors: dict[str, Tensor]
     fitting: int
     others: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+
+    def words(self) -> str:
+        """What was taken off the names, to stand after "tensors matched"; "" for nothing."""
+        under = f" under '{self.prefix}'" if self.prefix else ""
+        return under + (f" without {', '.join(map(repr, self.inside))}" if self.inside else "")
 
 
 def choose(state: State, own: State, convert: Callable[[State], State | None] | None = None) -> Choice:
@@ -49,6 +58,16 @@ def choose(state: State, own: State, convert: Callable[[State], State | None] | 
         own: those of the module.
         convert: from another library's names to the module's; None where they are not that library's. It is tried too.
     """
+    choice = _choose(state, own, convert)
+    inside = dict.fromkeys(found for name in state for found in WRAPPERS.findall(name))
+    if inside:
+        bare = _choose({WRAPPERS.sub("", name): value for name, value in state.items()}, own, convert)
+        if bare.fitting > choice.fitting:
+            return replace(bare, inside=tuple(inside))
+    return choice
+
+
+def _choose(state: State, own: State, convert: Callable[[State], State | None] | None) -> Choice:
     wanted = sum(value.ndim > 0 for value in own.values())
     counts = _count(state, own)
     candidates = [(count, prefix, False) for prefix, count in counts.items()]

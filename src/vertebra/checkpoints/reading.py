@@ -22,8 +22,6 @@ ZIP = b"PK\x03\x04"
 DEPTH = 8
 CONTAINERS = (Mapping, list, tuple)
 READ = (Tensor, *CONTAINERS)
-WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
-"""What ``torch.compile``, FSDP and activation checkpointing put into names, anywhere."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -48,7 +46,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             found: Any = safetensors.torch.load_file(path)
         else:
             found = _unpickle(path, in_zip=start[:4] == ZIP)
-        tensors = {WRAPPERS.sub("", name).removeprefix("."): value for name, value in flatten(found)}
+        tensors = dict(flatten(found))
         check_claims(path, tensors)
     except WeightsError:
         raise
