@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vertebra.checkpoints.prefixes import Choice, State, choose, fits
+from vertebra.checkpoints.prefixes import State, Stripped, choose, fits
 from vertebra.checkpoints.reading import read_state_dict
 from vertebra.errors import WeightsError
 
@@ -23,7 +23,7 @@ class LoadReport:
         leftover: names of the file that the module has not.
         mismatched_shapes: names that both have, but with different shapes; they keep their initial values.
         broken: those of ``matched`` that hold NaN or infinity.
-        choice: the prefix that was taken off the file's names; what does not begin with it was left out.
+        stripped: what was taken off the file's names; tensors that do not begin with that prefix were left out.
     """
 
     matched: tuple[str, ...]
@@ -31,24 +31,22 @@ class LoadReport:
     leftover: tuple[str, ...]
     mismatched_shapes: tuple[str, ...]
     broken: tuple[str, ...] = ()
-    choice: Choice | None = None
+    stripped: Stripped = Stripped()
 
     def summary(self) -> str:
         """One line: how many of the module's tensors matched, under which prefix, and the first names of what did not."""
         wanted = len(self.matched) + len(self.missing) + len(self.mismatched_shapes)
-        parts = [
-            f"{len(self.matched)} of {wanted} tensors matched" + (f" under '{self.prefix}'" if self.prefix else "")
-        ]
+        parts = [f"{len(self.matched)} of {wanted} tensors matched{self.stripped.words()}"]
         for word, names in self._rest():
             if names:
                 parts.append(f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})")
-        if self.choice is not None and self.choice.others:
-            parts.append(f"{', '.join(map(repr, self.choice.others[:3]))} would fit as well")
+        if self.stripped.others:
+            parts.append(self.stripped.remark())
         return ", ".join(parts)
 
     def details(self) -> str:
         """Several lines: the counts, then every name that is missing, left over or of another shape."""
-        lines = [f"{len(self.matched)} matched{'' if self.choice is None else self.choice.words()}"]
+        lines = [f"{len(self.matched)} matched{self.stripped.words()}"]
         for word, names in self._rest():
             lines.append(f"{len(names)} {word}" + (":" if names else ""))
             lines.extend(f"  {name}" for name in names)
@@ -82,7 +80,7 @@ def load_file(
     state = read_state_dict(path)
     choice = choose(state, module.state_dict(), convert)
     tensors = choice.tensors if adapt is None else adapt(choice.tensors)
-    return replace(load_matching(module, tensors, source=path), choice=choice)
+    return replace(load_matching(module, tensors, source=path), stripped=choice.stripped)
 
 
 def load_matching(module: nn.Module, state: Mapping[str, Tensor], *, source: str | Path = "the weights") -> LoadReport:

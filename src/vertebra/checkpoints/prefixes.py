@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -24,27 +25,36 @@ SHARE = 0.1  # of a file's tensors, that have a prefix which is tried with a tab
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The tensors of a checkpoint under one prefix, without it.
+class Stripped:
+    """What was taken off a checkpoint's names.
 
     Attributes:
-        prefix: what was taken off the names; "" for nothing.
-        tensors: under the names without it.
-        fitting: how many of them fit.
-        others: prefixes under which as many fit.
+        prefix: their beginning; "" for nothing.
         inside: what was taken out of the names behind the prefix.
+        others: prefixes under which as many tensors fit, and which were not taken.
     """
 
-    prefix: str
-    tensors: dict[str, Tensor]
-    fitting: int
-    others: tuple[str, ...] = ()
+    prefix: str = ""
     inside: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def words(self) -> str:
-        """What was taken off the names, to stand after "tensors matched"; "" for nothing."""
+        """To stand after "tensors matched"; "" for nothing."""
         under = f" under '{self.prefix}'" if self.prefix else ""
         return under + (f" without {', '.join(map(repr, self.inside))}" if self.inside else "")
+
+    def remark(self) -> str:
+        """What else would fit; "" for nothing."""
+        more = ", …" if len(self.others) > 3 else ""
+        return f"{', '.join(map(repr, self.others[:3]))}{more} would fit as well" if self.others else ""
+
+
+class Choice(NamedTuple):
+    """The tensors of a checkpoint that were chosen, under the names without what was taken off, and how many of them fit."""
+
+    tensors: dict[str, Tensor]
+    fitting: int
+    stripped: Stripped = Stripped()
 
 
 def choose(state: State, own: State, convert: Callable[[State], State | None] | None = None) -> Choice:
@@ -63,7 +73,7 @@ def choose(state: State, own: State, convert: Callable[[State], State | None] | 
     if inside:
         bare = _choose({WRAPPERS.sub("", name): value for name, value in state.items()}, own, convert)
         if bare.fitting > choice.fitting:
-            return replace(bare, inside=tuple(inside))
+            return bare._replace(stripped=replace(bare.stripped, inside=tuple(inside)))
     return choice
 
 
@@ -80,12 +90,12 @@ def _choose(state: State, own: State, convert: Callable[[State], State | None] |
                 candidates.append((_fitting(found, own), prefix, True))
     allowed = [one for one in candidates if one[0] and (one[0] >= ENOUGH * wanted or _is_usual(one[1]))]
     if not allowed:
-        return Choice("", dict(state), 0)
+        return Choice(dict(state), 0)
     allowed.sort(key=lambda one: (-one[0], one[2], _rank(one[1]), one[1].count("."), one[1]))
     count, prefix, by_table = allowed[0]
     others = tuple(dict.fromkeys(other for found, other, _ in allowed if found == count and other != prefix))
     tensors = converted[prefix] if by_table else strip(state, prefix)
-    return Choice(prefix, dict(tensors), count, others)
+    return Choice(dict(tensors), count, Stripped(prefix, others=others))
 
 
 def choose_before(state: State, beginnings: Iterable[str]) -> Choice:
@@ -93,11 +103,11 @@ def choose_before(state: State, beginnings: Iterable[str]) -> Choice:
     pattern = re.compile(rf"(?:^|(?<=\.))(?:{'|'.join(map(re.escape, beginnings))})")
     counts = Counter(name[: found.start()] for name in state for found in pattern.finditer(name))
     if not counts:
-        return Choice("", dict(state), 0)
+        return Choice(dict(state), 0)
     most = max(counts.values())
     best = sorted((_rank(prefix), prefix.count("."), prefix) for prefix, count in counts.items() if count == most)
     prefix = best[0][2]
-    return Choice(prefix, strip(state, prefix), most, tuple(other for _, _, other in best[1:]))
+    return Choice(strip(state, prefix), most, Stripped(prefix, others=tuple(other for _, _, other in best[1:])))
 
 
 def fits(value: Tensor, own: Tensor) -> bool:

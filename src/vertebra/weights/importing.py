@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vertebra.build import build
-from vertebra.checkpoints import Choice, LoadReport, choose, choose_before, one_line, read_state_dict
+from vertebra.checkpoints import Choice, LoadReport, Stripped, choose, choose_before, one_line, read_state_dict
 from vertebra.config import model_config
 from vertebra.errors import ConfigError, UnknownName, VertebraError, WeightsError
 from vertebra.model import VisionModel
@@ -31,21 +31,20 @@ class ImportReport:
         leftover: the peer's tensors that have no place.
         dropped: those that were left out on purpose.
         unread: tensors of the backbone that the source lacks and that nothing reads.
-        choice: the prefix that was taken off the names in the weights file.
+        stripped: what was taken off the names in the weights file.
     """
 
     parts: dict[str, LoadReport]
     leftover: tuple[str, ...]
     dropped: tuple[str, ...]
     unread: tuple[str, ...]
-    choice: Choice | None = None
+    stripped: Stripped = Stripped()
 
     def lines(self) -> list[str]:
         """A line for each part, and one for what was left over."""
         lines = [f"{part}: {report.summary()}" for part, report in self.parts.items()]
-        if self.choice is not None and (self.choice.words() or self.choice.others):
-            others = ", ".join(map(repr, self.choice.others[:3]))
-            lines.insert(0, f"weights{self.choice.words()}{f'; {others} would fit as well' if others else ''}")
+        if self.stripped != Stripped():
+            lines.insert(0, f"weights{'; '.join(filter(None, (self.stripped.words(), self.stripped.remark())))}")
         lines.append(f"left over: {', '.join(self.leftover) or 'nothing'}")
         if self.dropped:
             lines.append(f"left out on purpose: {len(self.dropped)} ({', '.join(self.dropped[:3])} …)")
@@ -96,7 +95,7 @@ def import_with_report(source: str, *, weights: str | Path | None = None) -> tup
         ) from error
     model, report = assemble(found.peer, source)
     model.origin = found.origin
-    return model, replace(report, choice=found.choice)
+    return model, replace(report, stripped=found.choice.stripped)
 
 
 class _Found(NamedTuple):
@@ -187,7 +186,7 @@ def _torchvision(name: str, weights: Path | None) -> _Found:
     if weights is None:
         published = torchvision.models.get_model_weights(name).DEFAULT
         state = _downloaded(f"torchvision:{name}", lambda: published.get_state_dict(progress=True))
-        choice = Choice("", state, len(state))
+        choice = Choice(state, len(state))
     else:
         choice = choose(read_state_dict(weights), expected_tensors(name))
     return _found(known[name](name, choice.tensors), choice, f"torchvision:{name}", weights)
@@ -201,7 +200,7 @@ def _timm(name: str, weights: Path | None) -> _Found:
     check_name(name)
     if weights is None:
         state = create(name, hub=True).state_dict()
-        choice = Choice("", state, len(state))
+        choice = Choice(state, len(state))
     else:
         choice = choose(read_state_dict(weights), expected_tensors(name))
     return _found(classifier(name, choice.tensors), choice, f"timm:{name}", weights)
