@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vertebra.checkpoints.prefixes import State, Stripped, choose, fits
+from vertebra.checkpoints.prefixes import NOTHING, State, Stripped, choose, fits
 from vertebra.checkpoints.reading import read_state_dict
 from vertebra.errors import WeightsError
 
@@ -31,7 +31,7 @@ class LoadReport:
     leftover: tuple[str, ...]
     mismatched_shapes: tuple[str, ...]
     broken: tuple[str, ...] = ()
-    stripped: Stripped = Stripped()
+    stripped: Stripped = NOTHING
 
     def summary(self) -> str:
         """One line: how many of the module's tensors matched, under which prefix, and the first names of what did not."""

@@ -49,12 +49,15 @@ class Stripped:
         return f"{', '.join(map(repr, self.others[:3]))}{more} would fit as well" if self.others else ""
 
 
+NOTHING = Stripped()
+
+
 class Choice(NamedTuple):
     """The tensors of a checkpoint that were chosen, under the names without what was taken off, and how many of them fit."""
 
     tensors: dict[str, Tensor]
     fitting: int
-    stripped: Stripped = Stripped()
+    stripped: Stripped = NOTHING
 
 
 def choose(state: State, own: State, convert: Callable[[State], State | None] | None = None) -> Choice:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vertebra.build import build
-from vertebra.checkpoints import Choice, LoadReport, Stripped, choose, choose_before, one_line, read_state_dict
+from vertebra.checkpoints import NOTHING, Choice, LoadReport, Stripped, choose, choose_before, one_line, read_state_dict
 from vertebra.config import model_config
 from vertebra.errors import ConfigError, UnknownName, VertebraError, WeightsError
 from vertebra.model import VisionModel
@@ -38,12 +38,12 @@ class ImportReport:
     leftover: tuple[str, ...]
     dropped: tuple[str, ...]
     unread: tuple[str, ...]
-    stripped: Stripped = Stripped()
+    stripped: Stripped = NOTHING
 
     def lines(self) -> list[str]:
         """A line for each part, and one for what was left over."""
         lines = [f"{part}: {report.summary()}" for part, report in self.parts.items()]
-        if self.stripped != Stripped():
+        if self.stripped != NOTHING:
             lines.insert(0, f"weights{'; '.join(filter(None, (self.stripped.words(), self.stripped.remark())))}")
         lines.append(f"left over: {', '.join(self.leftover) or 'nothing'}")
         if self.dropped:
