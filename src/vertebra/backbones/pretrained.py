@@ -9,6 +9,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
+from vertebra.backbones.hub import from_hub, unavailable
 from vertebra.checkpoints import LoadReport, load_file
 from vertebra.errors import WeightsError
 from vertebra.weights.foreign import to_timm
@@ -31,15 +32,21 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
             + (f"; it has {', '.join(tagged[:4])}" if tagged else "; choose another backbone, or pretrained: false")
         )
     try:
-        loaded: nn.Module = timm.create_model(name, pretrained=True, **arguments)
+        with from_hub():
+            loaded: nn.Module = timm.create_model(name, pretrained=True, **arguments)
         return loaded
+    except TypeError:
+        raise  # arguments that this architecture does not have
     except Exception as error:  # whatever the hub's client raises (it has many kinds), the way out is the same
-        reason = str(error).strip().split("\n")[0]
-        raise WeightsError(
-            f"the pretrained weights of '{name}' cannot be had ({type(error).__name__}: {reason}). Without a network, give "
-            "a file (pretrained: FILE.safetensors, in timm's or torchvision's key names), or start from random weights "
-            "(pretrained: false)"
-        ) from error
+        raise unavailable(name, error) from error
+
+
+def published_by(body: nn.Module) -> dict[str, str]:
+    """Source and licence of a timm model's published weights, as timm's own configuration names them."""
+    config: Any = getattr(body, "pretrained_cfg", {})
+    name = ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
+    licence = config.get("license")
+    return {"source": f"timm:{name}", **({"licence": str(licence)} if licence else {})}
 
 
 def load_local(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -185,7 +186,7 @@ def _torchvision(name: str, weights: Path | None) -> _Found:
         raise UnknownName("torchvision model", name, known)
     if weights is None:
         published = torchvision.models.get_model_weights(name).DEFAULT
-        state = _downloaded(f"torchvision:{name}", lambda: published.get_state_dict(progress=True))
+        state = _downloaded("torchvision", name, lambda: published.get_state_dict(progress=True))
         choice = Choice(state, len(state))
     else:
         choice = choose(read_state_dict(weights), expected_tensors(name))
@@ -262,15 +263,17 @@ def _hub_folder(library: str, name: str) -> Path:
     def download() -> Any:
         return snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "README.md"])
 
-    return Path(_downloaded(f"{library}:{name}", download))
+    return Path(_downloaded(library, name, download))
 
 
-def _downloaded(source: str, download: Callable[[], Any]) -> Any:
+def _downloaded(library: str, name: str, download: Callable[[], Any]) -> Any:
+    from vertebra.backbones.hub import from_hub, from_url
+
     try:
-        return download()
+        with from_url(), from_hub() if library != "torchvision" else contextlib.nullcontext():
+            return download()
     except Exception as error:  # the clients raise many kinds; the way out is the same
-        reason = str(error).strip().split("\n")[0]
         raise WeightsError(
-            f"the weights of {source} cannot be had ({type(error).__name__}: {reason}). Without a network, download them "
-            "elsewhere and give the file with --weights, or a folder with config.json and safetensors"
+            f"the weights of {library}:{name} cannot be had ({type(error).__name__}: {one_line(error)}). Without a "
+            "network, download them elsewhere and give the file with --weights, or a folder with config.json and safetensors"
         ) from error

@@ -61,6 +61,7 @@ def start_from(model: VisionModel, config: ModelConfig) -> list[str]:
     if not any(value.ndim for value in kept.values()):
         raise WeightsError(f"{path}: none of its {len(tensors)} tensors fits this model")
     model.load_state_dict({**own, **kept})
+    model.origin = dict(header.get("origin", {}))
     fresh = sorted({name.rpartition(".")[0] for name in own if name not in kept and own[name].ndim})
     lines = [f"start: {len(kept)} of {len(own)} tensors from {path}"]
     if fresh:
