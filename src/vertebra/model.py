@@ -87,8 +87,7 @@ class VisionModel(nn.Module):
         config: what the model was built from, as plain values; None if it was built from objects.
 
     Attributes:
-        origin: where its weights came from at first: ``source`` and ``licence``, where they are known; else empty. It is
-            kept in its file, also by a model that is trained further.
+        origin: of a model that came from another library, ``source`` and ``licence``; else empty. It is kept in its file.
         provenance: how it was made, as its file says; else empty.
     """
 

@@ -66,7 +66,7 @@ def check_claims(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError(f"it claims {claimed >> 20} MB of tensors, more than it can hold")
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, longest: int = 160) -> str:
     """The first line of an error's text, not too long."""
     text = " ".join(str(error).strip().split("\n")[0].split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:159] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -54,10 +54,12 @@ def tensor_checksums(header: Mapping[str, Any]) -> dict[str, int]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
-def header_is_sound(header: Mapping[str, Any]) -> bool:
-    """Whether the header's own checksum fits, or there is none."""
+def header_is_sound(header: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether the header's own checksum fits and each tensor has one; or there are none at all."""
     sums = header.get(CHECKSUMS)
     if sums is None:
         return True
+    if set(tensor_checksums(header)) != set(names):
+        return False
     rest = {key: value for key, value in header.items() if key != CHECKSUMS}
     return isinstance(sums, Mapping) and sums.get("header") == checksum_of_text(canonical(rest))

@@ -43,7 +43,7 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
             f"weights for a backbone are given with --pretrained {path.name} (in a config: pretrained: {path.name})"
         )
     header = _parse(metadata[KEY], path)
-    if verify and not header_is_sound(header):
+    if verify and not header_is_sound(header, names):
         raise WeightsError(f"{path}: damaged: its header is not what was saved (its checksum differs); copy it again")
     return header, names
 

@@ -46,21 +46,18 @@ def save(model: VisionModel, path: str | Path) -> Path:
     return write(model, path)
 
 
-def write(model: VisionModel, path: Path, provenance: Mapping[str, Any] | None = None) -> Path:
+def write(model: VisionModel, path: Path) -> Path:
     """Like `save`, but in the place of an older file; training keeps its best weights so.
 
-    Args:
-        provenance: how the model was made (versions, command, data …), as small plain values without absolute paths; by
-            default what the model's own file said. It is kept in the file, and is not part of the model's identity.
+    How the model was made (``model.provenance``) is kept in the file too; it is not part of the model's identity.
 
     Raises:
-        WeightsError: as for `save`, or the provenance is not plain.
+        WeightsError: as for `save`, or ``model.provenance`` has values that are not plain.
         RunError: the file cannot be written.
     """
     header = describe(model)
-    history = dict(model.provenance if provenance is None else provenance)
-    if history:
-        header["provenance"] = history
+    if model.provenance:
+        header["provenance"] = model.provenance
     tensors = _untied(model.state_dict())
     text = seal(header, tensors)
     partial = path.with_name(path.name + ".partial")
@@ -132,7 +129,7 @@ def _build(header: Mapping[str, Any], path: Path) -> VisionModel:
     except KeyError as error:
         raise WeightsError(f"{path}: its header has no {error}, so it is no whole model file") from None
     except VertebraError as error:
-        raise WeightsError(f"{path}: the model in it cannot be built here: {error}") from error
+        raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error, 800)}") from error
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
         # whatever a part raises for options that it cannot have been saved with
         raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error)}") from error
