@@ -157,8 +157,27 @@ def build(
     if len(shared) == 1 and config.shared.neck is not None:
         _restrict_shared(shared[0], list(branches.values()))
     _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
-    plain = None if objects else config.model_dump(mode="json")
-    return VisionModel(backbone, branches, plan, shared=shared, config=plain)
+    model = VisionModel(backbone, branches, plan, shared=shared, config=None if objects else _portable(config))
+    model.origin = dict(getattr(backbone, "weights_from", {}))
+    return model
+
+
+def _portable(config: ModelConfig) -> dict[str, Any]:
+    """A config as it is kept with the model and in its files: weights' files by name, without their places."""
+    plain = config.model_dump(mode="json")
+    plain["start_from"] = None
+    plain["backbone"] = {key: _without_places(value, key) for key, value in plain["backbone"].items()}
+    return plain
+
+
+def _without_places(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _without_places(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_places(inner) for inner in value]
+    if isinstance(value, str) and (key == "pretrained" or re.match(r"/|~|[A-Za-z]:[\\/]", value)):
+        return re.split(r"[\\/]", value)[-1]
+    return value
 
 
 def _check_names(branches: Iterable[str]) -> None:

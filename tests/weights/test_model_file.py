@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_the_header_is_one_entry_of_canonical_json(file: Path) -> None:
         metadata = opened.metadata()
     assert set(metadata) == {"vertebra"}
     header = json.loads(metadata["vertebra"])
-    assert set(header) == {"format_version", "model", "preprocess"}
+    assert set(header) == {"checksums", "format_version", "model", "preprocess"}
     assert metadata["vertebra"] == json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -86,6 +87,7 @@ def test_files_that_are_no_model(tmp_path: Path, file: Path) -> None:
 def rewritten(file: Path, target: Path, **changes: object) -> Path:
     with safe_open(file, framework="pt") as opened:
         header = json.loads(opened.metadata()["vertebra"])
+    del header["checksums"]  # as versions wrote it that had none
     save_file(load_file(file), target, metadata={"vertebra": json.dumps({**header, **changes})})
     return target
 
@@ -133,3 +135,18 @@ def test_reading_draws_no_random_weights(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     for name, value in model.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
+
+
+def test_how_a_model_was_made_stays_in_its_file(model: vertebra.VisionModel, tmp_path: Path) -> None:
+    provenance = {"vertebra": "0.1", "data": {"fingerprint": "00ff", "images": 12}, "lr": 0.001, "size": (64, 96)}
+    made = copy.deepcopy(model)
+    made.provenance = provenance
+    found = vertebra.load(vertebra.save(made, tmp_path / "first.safetensors"))
+    assert found.provenance == {**provenance, "size": [64, 96]}
+    assert identity(found) == identity(model)
+    again = vertebra.load(vertebra.save(found, tmp_path / "again.safetensors"))
+    assert again.provenance == found.provenance
+    with pytest.raises(WeightsError, match="plain JSON values only: .*Path"):
+        made.provenance = {"data": Path("x")}
+        vertebra.save(made, tmp_path / "other.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.safetensors", "first.safetensors"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -11,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vertebra.backbones.reach import parameters_used
-from vertebra.checkpoints import load_matching, read_state_dict
+from vertebra.checkpoints import load_file, load_matching
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 
+TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
 LEAST_EPS = 1e-37  # changes no variance
 Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
@@ -35,6 +38,8 @@ class Backbone(nn.Module, ABC):
         fixed_size: the only canvas (height, width) that the body takes, or None.
         refusal: why it gives no maps, or None.
         origin: where its weights came from, in words.
+        weights_from: the same as what stays in a model's file: ``source`` and ``licence`` of published weights, or the name
+            of a file as ``weights``; empty for random ones.
     """
 
     mean: Tensor
@@ -48,6 +53,7 @@ class Backbone(nn.Module, ABC):
     refusal: str | None = None
     pretrained: bool = False
     origin: str = ""
+    weights_from: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str, *, in_channels: int, freeze: int | Literal["all"], frozen_norm: bool) -> None:
         super().__init__()
@@ -81,9 +87,16 @@ class Backbone(nn.Module, ABC):
                 raise ConfigError(
                     f"backbone '{self.name}': its published weights are for 3 channels, got {self.in_channels}"
                 )
-            state = read_state_dict(pretrained) if isinstance(pretrained, str) else published()
-            report = load_matching(self.body, state, source=str(pretrained))
+            if isinstance(pretrained, str):
+                report = load_file(self.body, pretrained)
+            else:
+                report = load_matching(self.body, published(), source=f"the published weights of '{self.name}'")
         self.origin = describe_origin(self.name, pretrained, report)
+        published_by = {
+            "source": f"torchvision:{self.name.removeprefix('torchvision_')}",
+            "licence": TORCHVISION_LICENCE,
+        }
+        self.weights_from = weights_from(pretrained, published_by)
 
     def set_norm_eps(self, eps: float | None) -> None:
         """Gives all BatchNorm and LayerNorm layers of the body this eps, unless it is None.
@@ -208,10 +221,17 @@ def choose_taps(stages: Sequence[Level], taps: Sequence[int] | None, name: str) 
     return chosen
 
 
+def weights_from(pretrained: bool | str, published: Mapping[str, str]) -> dict[str, str]:
+    """Where a backbone's weights came from, as it is kept in a model's file: without places on this machine."""
+    if isinstance(pretrained, str):
+        return {"weights": Path(pretrained).name}
+    return dict(published) if pretrained else {}
+
+
 def describe_origin(name: str, pretrained: bool | str, report: Any) -> str:
     """Where a backbone's weights came from, for the start of a run."""
     if pretrained is True:
         return f"pretrained weights of '{name}'"
     if pretrained:
-        return f"weights of '{name}' from {pretrained}: {report.summary()}"
+        return f"weights of '{name}' from {Path(pretrained).name}: {report.summary()}"
     return f"'{name}' from random weights; for pretrained ones set pretrained: true"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 from torch import Tensor, nn
 
-from vertebra.checkpoints import LoadReport, load_matching, read_state_dict
+from vertebra.backbones.hub import from_hub, unavailable
+from vertebra.checkpoints import LoadReport, load_file
 from vertebra.errors import WeightsError
 from vertebra.weights.foreign import to_timm
 
@@ -30,41 +32,44 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
             + (f"; it has {', '.join(tagged[:4])}" if tagged else "; choose another backbone, or pretrained: false")
         )
     try:
-        loaded: nn.Module = timm.create_model(name, pretrained=True, **arguments)
+        with from_hub():
+            loaded: nn.Module = timm.create_model(name, pretrained=True, **arguments)
         return loaded
+    except TypeError:
+        raise  # arguments that this architecture does not have
     except Exception as error:  # whatever the hub's client raises (it has many kinds), the way out is the same
-        reason = str(error).strip().split("\n")[0]
-        raise WeightsError(
-            f"the pretrained weights of '{name}' cannot be had ({type(error).__name__}: {reason}). Without a network, give "
-            "a file (pretrained: FILE.safetensors, in timm's or torchvision's key names), or start from random weights "
-            "(pretrained: false)"
-        ) from error
+        raise unavailable(name, error) from error
+
+
+def published_by(body: nn.Module) -> dict[str, str]:
+    """Source and licence of a timm model's published weights, as timm's own configuration names them."""
+    config: Any = getattr(body, "pretrained_cfg", {})
+    name = ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
+    licence = config.get("license")
+    return {"source": f"timm:{name}", **({"licence": str(licence)} if licence else {})}
 
 
 def load_local(
     body: nn.Module, name: str, path: str | Path, in_channels: int, norm_eps: float | None = None
 ) -> LoadReport:
-    """Loads a file in timm's or torchvision's key names, whichever fits better.
+    """Loads a file in timm's or torchvision's key names, whichever fits better, from under whatever prefix they stand.
 
     The first convolution is fitted to another number of channels the way timm does it.
 
     Raises:
-        WeightsError: the file cannot be read, or nothing in it fits.
+        WeightsError: the file cannot be read, or too little in it fits.
     """
-    given = read_state_dict(path)
-    renamed = to_timm(name, given) if norm_eps is None else to_timm(name, given, norm_eps)
-    own = body.state_dict()
-    state = given
-    if renamed is not None and len(own.keys() & renamed.keys()) > len(own.keys() & given.keys()):
-        state = renamed
+
+    def convert(state: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
+        return to_timm(name, state) if norm_eps is None else to_timm(name, state, norm_eps)
+
     try:
-        fitted = _fit_first(body, state, in_channels)
+        return load_file(body, path, convert=convert, adapt=lambda state: _fit_first(body, state, in_channels))
     except (NotImplementedError, AssertionError):  # timm fits 3 channels to any number, and nothing else
         raise WeightsError(
             f"{path}: its first convolution has another number of channels, and only that of 3 can be fitted to "
             f"{in_channels}; give weights for {in_channels} or 3 channels"
         ) from None
-    return load_matching(body, fitted, source=path)
 
 
 def _fit_first(body: nn.Module, state: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from vertebra.backbones import dilation
 from vertebra.backbones.alignment import Alignment
-from vertebra.backbones.base import Backbone, choose_taps, describe_origin
+from vertebra.backbones.base import Backbone, choose_taps, describe_origin, weights_from
 from vertebra.backbones.catalogue import alignment_of, check_name, family_of
-from vertebra.backbones.pretrained import create, load_local
+from vertebra.backbones.pretrained import create, load_local, published_by
 from vertebra.errors import ConfigError, VertebraError
 from vertebra.features import FeatureSpec, Level
 
@@ -92,6 +92,7 @@ class TimmBackbone(Backbone):
             self.load_report = load_local(self.body, architecture, pretrained, in_channels, norm_eps)
         self.pretrained = pretrained is not False
         self.origin = describe_origin(name, pretrained, self.load_report)
+        self.weights_from = weights_from(pretrained, published_by(self.body))
         self.set_norm_eps(norm_eps)
         self.final_norm, self.class_token = final_norm, class_token
         self._read_info(alignment, taps, image_size, size_multiple)

@@ -8,7 +8,8 @@ import torchvision
 from torch import Tensor, nn
 
 from vertebra.backbones.base import Backbone, choose_taps
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.backbones.hub import from_url, unavailable
+from vertebra.errors import ConfigError
 from vertebra.features import FeatureSpec, Level
 
 PREFIX = "torchvision_"
@@ -171,9 +172,7 @@ def download(weights: Any, name: str) -> Any:
         WeightsError: it cannot be had.
     """
     try:
-        return weights.get_state_dict(progress=True)
+        with from_url():
+            return weights.get_state_dict(progress=True)
     except Exception as error:  # whatever the download raises, the way out is the same
-        raise WeightsError(
-            f"the pretrained weights of '{name}' cannot be had ({type(error).__name__}: {error}). Without a network, give "
-            "a file (pretrained: FILE), or start from random weights (pretrained: false)"
-        ) from error
+        raise unavailable(name, error) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
 
@@ -47,12 +48,16 @@ class Anatomy:
         backbone: what everything stands on.
         shared: parts before the fork.
         branches: one a task.
+        origin: where its weights came from at first, see `vertebra.model.VisionModel`.
+        provenance: how it was made, as its file says.
     """
 
     canvas: tuple[int, int, str]
     backbone: Block
     shared: tuple[Block, ...]
     branches: tuple[BranchAnatomy, ...]
+    origin: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -78,7 +83,8 @@ def model_anatomy(model: VisionModel) -> Anatomy:
     )
     branches = tuple(_branch(key, model.branch(key), config.get("branches", {}).get(key, {})) for key in model.branches)
     canvas = (*model.plan.size, model.plan.mode)
-    return Anatomy(canvas, Block("backbone", name, tuple(details), _count(backbone)), shared, branches)
+    block = Block("backbone", name, tuple(details), _count(backbone))
+    return Anatomy(canvas, block, shared, branches, dict(model.origin), dict(model.provenance))
 
 
 def _branch(name: str, branch: Branch, config: dict[str, Any]) -> BranchAnatomy:
@@ -131,7 +137,20 @@ def anatomy_text(anatomy: Anatomy) -> str:
                 + (f"   [{'; '.join(block.details)}]" if block.details else "")
             )
     lines.append(f"{millions(anatomy.parameters)} parameters in all")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_history(anatomy)])
+
+
+def _history(anatomy: Anatomy) -> list[str]:
+    """Where the weights came from, and how the model was made, as far as its file says."""
+    origin, lines = anatomy.origin, []
+    if origin:
+        source = origin.get("source") or "a file"
+        file = f" (file {origin['weights']})" if "weights" in origin else ""
+        lines.append(f"weights: from {source}{file}; licence: {origin.get('licence') or 'not stated'}")
+    for name, value in anatomy.provenance.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        lines.append(f"{name}: {text if len(text) <= 200 else text[:199] + '…'}")
+    return lines
 
 
 WIDTH, HEIGHT, GAP, LEFT = 168, 58, 34, 20

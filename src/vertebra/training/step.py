@@ -165,6 +165,14 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, micro: Batch, batch_idx: int) -> None:
         self.evaluation.update(micro, self.best_model)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Where the weights came from stands in every model file of the run, also in those after it was resumed."""
+        checkpoint["origin"] = dict(self.model.origin)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for model in (self.model, self.best_model):
+            model.origin = dict(checkpoint.get("origin", {}))
+
     def on_validation_epoch_start(self) -> None:
         self.evaluation.reset()
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from vertebra.build import build
-from vertebra.checkpoints import LoadReport, read_state_dict
+from vertebra.checkpoints import NOTHING, Choice, LoadReport, Stripped, choose, choose_before, one_line, read_state_dict
 from vertebra.config import model_config
-from vertebra.errors import ConfigError, UnknownName, WeightsError
+from vertebra.errors import ConfigError, UnknownName, VertebraError, WeightsError
 from vertebra.model import VisionModel
 from vertebra.weights.peers.base import FolderBuilder, PeerModel, State
 
@@ -31,16 +32,20 @@ class ImportReport:
         leftover: the peer's tensors that have no place.
         dropped: those that were left out on purpose.
         unread: tensors of the backbone that the source lacks and that nothing reads.
+        stripped: what was taken off the names in the weights file.
     """
 
     parts: dict[str, LoadReport]
     leftover: tuple[str, ...]
     dropped: tuple[str, ...]
     unread: tuple[str, ...]
+    stripped: Stripped = NOTHING
 
     def lines(self) -> list[str]:
         """A line for each part, and one for what was left over."""
         lines = [f"{part}: {report.summary()}" for part, report in self.parts.items()]
+        if self.stripped != NOTHING:
+            lines.insert(0, f"weights{'; '.join(filter(None, (self.stripped.words(), self.stripped.remark())))}")
         lines.append(f"left over: {', '.join(self.leftover) or 'nothing'}")
         if self.dropped:
             lines.append(f"left out on purpose: {len(self.dropped)} ({', '.join(self.dropped[:3])} …)")
@@ -62,7 +67,7 @@ def import_model(source: str, *, weights: str | Path | None = None) -> VisionMod
             torchvision.
 
     Returns:
-        The model, in evaluation mode; ``model.origin`` tells the source and its licence.
+        The model, in evaluation mode; ``model.origin`` has the source, its licence and the name of the weights file.
 
     Raises:
         ConfigError: there is no such library or model.
@@ -79,15 +84,32 @@ def import_with_report(source: str, *, weights: str | Path | None = None) -> tup
     if library not in LIBRARIES:
         raise UnknownName("library", library, LIBRARIES)
     path = None if weights is None else Path(weights)
-    if library == "torchvision":
-        peer = _torchvision(name, path)
-    elif library == "timm":
-        peer = _timm(name, path)
-    else:
-        peer = _from_folder(library, name, path)
-    model, report = assemble(peer, source)
-    model.origin = {"source": source, "licence": peer.licence}
-    return model, report
+    find = {"torchvision": _torchvision, "timm": _timm}.get(library)
+    try:
+        found = find(name, path) if find is not None else _from_folder(library, name, path)
+    except (LookupError, ValueError, RuntimeError) as error:
+        if isinstance(error, VertebraError):
+            raise
+        what = f"without {error}" if isinstance(error, KeyError) else one_line(error)
+        raise WeightsError(  # what the tables of names stumble over
+            f"{source}: the weights are not those of this model ({what}); give the weights of this very architecture"
+        ) from error
+    model, report = assemble(found.peer, source)
+    model.origin = found.origin
+    return model, replace(report, stripped=found.choice.stripped)
+
+
+class _Found(NamedTuple):
+    """A peer's model, which of its file's tensors were taken, and where they come from."""
+
+    peer: PeerModel
+    choice: Choice
+    origin: dict[str, str]
+
+
+def _found(peer: PeerModel, choice: Choice, source: str, weights: Path | None, licence: str = "") -> _Found:
+    origin = {"source": source, "licence": licence or peer.licence}
+    return _Found(peer, choice, origin if weights is None else {**origin, "weights": weights.name})
 
 
 def assemble(peer: PeerModel, source: str = "the source") -> tuple[VisionModel, ImportReport]:
@@ -154,42 +176,52 @@ def _report(part: str, own: State, given: Mapping[str, Any], unread: set[str]) -
     )
 
 
-def _torchvision(name: str, weights: Path | None) -> PeerModel:
+def _torchvision(name: str, weights: Path | None) -> _Found:
     import torchvision
 
-    from vertebra.weights.peers.torchvision import builders
+    from vertebra.weights.peers.torchvision import builders, expected_tensors
 
     known = builders()
     if name not in known:
         raise UnknownName("torchvision model", name, known)
-    if weights is not None:
-        return known[name](name, read_state_dict(weights))
-    published = torchvision.models.get_model_weights(name).DEFAULT
-    return known[name](name, _downloaded(f"torchvision:{name}", lambda: published.get_state_dict(progress=True)))
+    if weights is None:
+        published = torchvision.models.get_model_weights(name).DEFAULT
+        state = _downloaded("torchvision", name, lambda: published.get_state_dict(progress=True))
+        choice = Choice(state, len(state))
+    else:
+        choice = choose(read_state_dict(weights), expected_tensors(name))
+    return _found(known[name](name, choice.tensors), choice, f"torchvision:{name}", weights)
 
 
-def _timm(name: str, weights: Path | None) -> PeerModel:
+def _timm(name: str, weights: Path | None) -> _Found:
     from vertebra.backbones.catalogue import check_name
     from vertebra.backbones.pretrained import create
-    from vertebra.weights.peers.timm_classify import classifier
+    from vertebra.weights.peers.timm_classify import classifier, expected_tensors
 
     check_name(name)
-    if weights is not None:
-        return classifier(name, read_state_dict(weights))
-    return classifier(name, create(name, hub=True).state_dict())
+    if weights is None:
+        state = create(name, hub=True).state_dict()
+        choice = Choice(state, len(state))
+    else:
+        choice = choose(read_state_dict(weights), expected_tensors(name))
+    return _found(classifier(name, choice.tensors), choice, f"timm:{name}", weights)
 
 
-def _from_folder(library: str, name: str, weights: Path | None) -> PeerModel:
+def _from_folder(library: str, name: str, weights: Path | None) -> _Found:
     """A model that is published as a folder with ``config.json``: of smp or transformers."""
     folder = Path(name)
     if not folder.is_dir():
         folder = _hub_folder(library, name)
+    elif folder.resolve().name:
+        name = folder.resolve().name  # its place on this machine is nobody else's affair
     file = folder / "config.json"
     try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config: Any = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("not a mapping")
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f"{file}: not readable as JSON ({error}); the folder needs the model's config.json"
+            f"{file}: not readable as JSON ({one_line(error)}); the folder needs the model's config.json"
         ) from None
     files = [weights] if weights is not None else sorted(folder.glob("*.safetensors"))
     if not files:
@@ -198,12 +230,25 @@ def _from_folder(library: str, name: str, weights: Path | None) -> PeerModel:
     for path in files:
         state.update(read_state_dict(path))
     if library == "smp":
-        from vertebra.weights.peers.smp import BUILDERS as SMP
+        from vertebra.weights.peers.smp import BEGINNINGS, BUILDERS
 
-        return _pick(SMP, "smp architecture", str(config.get("_model_class", "")).lower(), file)(config, state)
-    from vertebra.weights.peers.transformers import BUILDERS as TRANSFORMERS
+        build_peer = _pick(BUILDERS, "smp architecture", str(config.get("_model_class", "")).lower(), file)
+    else:
+        from vertebra.weights.peers.transformers import BEGINNINGS, BUILDERS
 
-    return _pick(TRANSFORMERS, "transformers model type", str(config.get("model_type", "")), file)(config, state)
+        build_peer = _pick(BUILDERS, "transformers model type", str(config.get("model_type", "")), file)
+    choice = choose_before(state, BEGINNINGS)
+    return _found(build_peer(config, choice.tensors), choice, f"{library}:{name}", weights, _stated_licence(folder))
+
+
+def _stated_licence(folder: Path) -> str:
+    """The licence at the top of a published folder's README, "" where it states none."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return ""
+    with readme.open(encoding="utf-8", errors="replace") as file:
+        found = re.search(r"\A---\n(?:.*\n)*?license:[ \t]*([\w.+-]+)", file.read(8192))
+    return found[1] if found else ""
 
 
 def _pick(builders: Mapping[str, FolderBuilder], what: str, name: str, file: Path) -> FolderBuilder:
@@ -216,17 +261,19 @@ def _hub_folder(library: str, name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     def download() -> Any:
-        return snapshot_download(name, allow_patterns=["config.json", "*.safetensors"])
+        return snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "README.md"])
 
-    return Path(_downloaded(f"{library}:{name}", download))
+    return Path(_downloaded(library, name, download))
 
 
-def _downloaded(source: str, download: Callable[[], Any]) -> Any:
+def _downloaded(library: str, name: str, download: Callable[[], Any]) -> Any:
+    from vertebra.backbones.hub import from_hub, from_url
+
     try:
-        return download()
+        with from_url(), from_hub() if library != "torchvision" else contextlib.nullcontext():
+            return download()
     except Exception as error:  # the clients raise many kinds; the way out is the same
-        reason = str(error).strip().split("\n")[0]
         raise WeightsError(
-            f"the weights of {source} cannot be had ({type(error).__name__}: {reason}). Without a network, download them "
-            "elsewhere and give the file with --weights, or a folder with config.json and safetensors"
+            f"the weights of {library}:{name} cannot be had ({type(error).__name__}: {one_line(error)}). Without a "
+            "network, download them elsewhere and give the file with --weights, or a folder with config.json and safetensors"
         ) from error

@@ -10,24 +10,26 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vertebra.build import build
+from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
 from vertebra.model import VisionModel
 from vertebra.preprocess.plan import Plan
-from vertebra.weights.unfilled import Unfilled
+from vertebra.weights.checksums import checksum, seal, tensor_checksums
+from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
+from vertebra.weights.unfilled import TooLarge, Unfilled
 
-FORMAT_VERSION = 1
-KEY = "vertebra"
 AT_ONCE = 1 << 24  # bytes
 
 
@@ -45,12 +47,27 @@ def save(model: VisionModel, path: str | Path) -> Path:
 
 
 def write(model: VisionModel, path: Path) -> Path:
-    """Like `save`, but in the place of an older file; training keeps its best weights so."""
-    header = json.dumps(describe(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Like `save`, but in the place of an older file; training keeps its best weights so.
+
+    How the model was made (``model.provenance``) is kept in the file too; it is not part of the model's identity.
+
+    Raises:
+        WeightsError: as for `save`, or ``model.provenance`` has values that are not plain.
+        RunError: the file cannot be written.
+    """
+    header = describe(model)
+    if model.provenance:
+        header["provenance"] = model.provenance
+    tensors = _untied(model.state_dict())
+    text = seal(header, tensors)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(serialize(_untied(model.state_dict()), metadata={KEY: header}))
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(serialize(tensors, metadata={KEY: text}))
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
     return path
 
 
@@ -76,86 +93,101 @@ def _config(model: VisionModel) -> dict[str, Any]:
     return config
 
 
-def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
+def load(source: str | Path, device: str | torch.device = "cpu", *, verify: bool = True) -> VisionModel:
     """A model from a model file, or from the best weights of a run folder; in evaluation mode.
 
     Args:
         source: a ``.safetensors`` file that Vertebra wrote, or a run folder.
         device: where the model is to be.
+        verify: compares the file with the checksums in its header, and prints a line if a weight is no number. Files of
+            versions that wrote no checksums are read without.
 
     Raises:
         RunError: there is no such file or run.
-        WeightsError: the file is cut off, is no model file, or was written by a newer version.
+        WeightsError: the file is cut off or damaged, is no model file, or was written by a newer version.
     """
     path = model_path(source)
-    header, names = read_header(path)
+    header, names = read_header(path, verify=verify)
+    model = _build(header, path)
+    model.origin = dict(header.get("origin", {}))
+    model.provenance = dict(header.get("provenance", {}))
+    _fill(model, names, path, tensor_checksums(header) if verify else {})
+    if verify:
+        warn_of_broken_numbers(model.state_dict(), path)
+    return model.to(device).eval()
+
+
+def _build(header: Mapping[str, Any], path: Path) -> VisionModel:
+    """The model of a header, its weights not read yet; it takes no more memory than the file can fill."""
     try:
         config = model_config(header["model"], f"{path}: model")
         plan = Plan.from_dict(header["preprocess"])
-        with Unfilled():  # type: ignore[no-untyped-call]
+        with Unfilled(path.stat().st_size):
             model = build(config, image_size=plan.size, resize=plan.mode, pretrained=False)
+    except TooLarge as error:
+        raise WeightsError(f"{path}: damaged: {error}; copy or download it again") from None
     except KeyError as error:
         raise WeightsError(f"{path}: its header has no {error}, so it is no whole model file") from None
     except VertebraError as error:
-        raise WeightsError(f"{path}: the model in it cannot be built here: {error}") from error
+        raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error, 800)}") from error
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
+        # whatever a part raises for options that it cannot have been saved with
+        raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error)}") from error
     model.plan = plan
-    model.origin = dict(header.get("origin", {}))
-    _fill(model, names, path)
-    return model.to(device).eval()
+    return model
 
 
 def model_path(source: str | Path) -> Path:
     """The model file that a user means with a file or a run folder."""
     path = Path(source)
-    if path.is_dir():
-        inside = path / "model.safetensors"
-        if not inside.exists():
-            raise RunError(f"{path} has no model.safetensors, so it is no finished run")
-        return inside
-    if not path.exists():
-        raise RunError(f"{path}: no such run folder or model file")
+    try:
+        if path.is_dir():
+            inside = path / "model.safetensors"
+            if not inside.is_file():
+                raise RunError(f"{path} has no model.safetensors, so it is no finished run")
+            return inside
+        if not path.is_file():
+            raise RunError(f"{path}: no such run folder or model file")
+    except OSError as error:  # a name that is too long
+        raise RunError(f"{path}: no such run folder or model file ({error.strerror or error})") from None
     return path
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a model file."""
-    header, names = read_header(path)
-    with safe_open(path, framework="pt") as file:
-        return header, {name: file.get_tensor(name) for name in names}
-
-
-def read_header(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Header of a model file, and the names of its tensors.
+    """Header and tensors of a model file, compared with its checksums.
 
     Raises:
         WeightsError: as for `load`.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            names = list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cut off or no safetensors file ({error}); copy or download it again") from None
-    if KEY not in metadata:
-        raise WeightsError(
-            f"{path}: a safetensors file, but no Vertebra model (no '{KEY}' in its header); "
-            f"weights for a backbone are given with pretrained: {path.name}"
-        )
-    try:
-        header: dict[str, Any] = json.loads(metadata[KEY])
-        version = header["format_version"]
-    except (ValueError, KeyError, TypeError):
-        raise WeightsError(f"{path}: the '{KEY}' entry of its header is damaged; copy or download it again") from None
-    if version != FORMAT_VERSION:
-        raise WeightsError(
-            f"{path}: of format {version}; this Vertebra reads format {FORMAT_VERSION}. Upgrade vertebra"
-        )
-    return header, names
+    header, names = read_header(path)
+    sums = tensor_checksums(header)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in names}
+    for name, value in tensors.items():
+        _check(path, name, value, sums)
+    warn_of_broken_numbers(tensors, path)
+    return header, tensors
 
 
-def _fill(model: VisionModel, names: list[str], path: Path) -> None:
-    """Copies a file's tensors into the model's. The file is opened anew for every few of them, since all that was read of a mapped
-    file counts as this process' memory until it is closed."""
+def _check(path: Path, name: str, value: Tensor, sums: Mapping[str, int]) -> None:
+    if name in sums and checksum(value) != sums[name]:
+        raise WeightsError(f"{path}: damaged: '{name}' is not what was saved (its checksum differs); copy it again")
+
+
+def warn_of_broken_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Prints a line if some weights are NaN or infinite: they were so when the file was written."""
+    broken = [name for name, value in tensors.items() if not is_finite(value)]
+    if broken:
+        names = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
+        print(f"{path}: {len(broken)} of {len(tensors)} tensors hold NaN or infinity ({names})", file=sys.stderr)
+
+
+def _fill(model: VisionModel, names: list[str], path: Path, sums: Mapping[str, int]) -> None:
+    """Copies a file's tensors into the model's, each compared with its checksum.
+
+    The file is opened anew for every few of them, since all that was read of a mapped file counts as this process' memory
+    until it is closed.
+    """
     own = model.state_dict()
     first = {_place(value): name for name, value in reversed(own.items())}
     given = set(names)
@@ -171,11 +203,16 @@ def _fill(model: VisionModel, names: list[str], path: Path) -> None:
         with safe_open(path, framework="pt") as file, torch.no_grad():
             for name in group:
                 value = file.get_tensor(sources[name])
-                if value.shape != own[name].shape:
-                    raise WeightsError(
-                        f"{path}: '{name}' has the shape {tuple(value.shape)}, its model's is {tuple(own[name].shape)}"
-                    )
+                _check_kind(path, name, value, own[name])
+                _check(path, sources[name], value, sums)
                 own[name].copy_(value)
+
+
+def _check_kind(path: Path, name: str, value: Tensor, own: Tensor) -> None:
+    if value.shape != own.shape:
+        raise WeightsError(f"{path}: '{name}' has the shape {tuple(value.shape)}, its model's is {tuple(own.shape)}")
+    if value.is_floating_point() != own.is_floating_point() or value.is_complex():
+        raise WeightsError(f"{path}: '{name}' holds {value.dtype}, its model's is {own.dtype}; copy the file again")
 
 
 def _groups(tensors: dict[str, Tensor]) -> Iterator[list[str]]:

@@ -11,7 +11,8 @@ from vertebra.build import build
 from vertebra.config import ModelConfig
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.model import VisionModel
-from vertebra.weights.model_file import model_path, read, read_header
+from vertebra.weights.header import read_header
+from vertebra.weights.model_file import model_path, read
 
 
 def starting_config(source: str | Path) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def start_from(model: VisionModel, config: ModelConfig) -> list[str]:
     if not any(value.ndim for value in kept.values()):
         raise WeightsError(f"{path}: none of its {len(tensors)} tensors fits this model")
     model.load_state_dict({**own, **kept})
+    model.origin = dict(header.get("origin", {}))
     fresh = sorted({name.rpartition(".")[0] for name in own if name not in kept and own[name].ndim})
     lines = [f"start: {len(kept)} of {len(own)} tensors from {path}"]
     if fresh:

@@ -232,3 +232,7 @@ def _aspp(config: Mapping[str, Any], separable: bool) -> dict[str, Any]:
         "inner_norm": False,
         "dropout": float(config.get("decoder_aspp_dropout", 0.5)),
     }
+
+
+BEGINNINGS: tuple[str, ...] = ("encoder.", "decoder.", "segmentation_head.", "classification_head.")
+"""How the names of their tensors begin; what stands before that is another trainer's prefix."""

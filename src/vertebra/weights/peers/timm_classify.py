@@ -58,6 +58,13 @@ def classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     return PeerModel(model, classify_plan(config), tensors, licence=str(config.get("license") or "as timm states it"))
 
 
+def expected_tensors(name: str) -> dict[str, Tensor]:
+    """Names and shapes of a timm model's tensors, without their values."""
+    with torch.device("meta"):
+        found: dict[str, Tensor] = timm.create_model(name, pretrained=False).state_dict()
+    return found
+
+
 def classify_plan(config: Mapping[str, Any]) -> Plan:
     """The way onto the canvas of a timm configuration."""
     size = (int(config["input_size"][1]), int(config["input_size"][2]))

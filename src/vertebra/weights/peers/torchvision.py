@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
 from vertebra.weights.peers import (
     torchvision_classify,
     torchvision_detection,
@@ -19,3 +27,13 @@ def builders() -> dict[str, TorchvisionBuilder]:
         **torchvision_segmentation.BUILDERS,
         **torchvision_ssd.BUILDERS,
     }
+
+
+def expected_tensors(name: str) -> dict[str, Tensor]:
+    """Names and shapes of a torchvision model's tensors, without their values."""
+    build: Any = torchvision.models.get_model_builder(name)
+    parts = {"weights_backbone": None} if "weights_backbone" in inspect.signature(build).parameters else {}
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # on how Inception will draw its random weights
+        found: dict[str, Tensor] = build(weights=None, **parts).state_dict()
+    return found

@@ -8,3 +8,22 @@ from vertebra.weights.peers.transformers_rt_detr import rt_detr
 from vertebra.weights.peers.transformers_segformer import segformer
 
 BUILDERS: dict[str, FolderBuilder] = {"detr": detr, "rt_detr": rt_detr, "rt_detr_v2": rt_detr, "segformer": segformer}
+
+BEGINNINGS: tuple[str, ...] = (
+    "model.backbone.",
+    "model.encoder.",
+    "model.decoder.",
+    "model.enc_",
+    "model.encoder_input_proj.",
+    "model.decoder_input_proj.",
+    "model.input_projection.",
+    "model.query_position_embeddings.",
+    "model.denoising_class_embed.",
+    "class_labels_classifier.",
+    "bbox_predictor.",
+    "class_embed.",
+    "bbox_embed.",
+    "segformer.",
+    "decode_head.",
+)
+"""How the names of their tensors begin; what stands before that is another trainer's prefix."""

@@ -1,0 +1,72 @@
+"""What is looked at before a file's content is read: sizes that it claims, and parts that no trainer writes."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+
+from torch import Tensor
+
+from vertebra.errors import WeightsError
+
+HEADER_LIMIT = 16 << 20  # bytes; a safetensors header takes some kB, and 20,000 class names less than 1 MB
+PICKLE_LIMIT = 64 << 20  # bytes of a checkpoint's pickle beside its tensors, which stand in records of their own
+CLAIM_SLACK = 4 << 20  # bytes that tensors may have beside those of their file: expanded and tied ones
+
+
+def check_length(path: Path) -> None:
+    """Reads the length of a safetensors file's header before anything of that length is read.
+
+    Raises:
+        WeightsError: the file is shorter than its header, or the header is far larger than any model's.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if 8 + length > path.stat().st_size:
+        raise WeightsError(
+            f"{path}: cut off or no safetensors file (it is shorter than its header); copy or download it again"
+        )
+    if length > HEADER_LIMIT:
+        raise WeightsError(
+            f"{path}: its header takes {length >> 20} MB, and that of weights less than {HEADER_LIMIT >> 20}; it is damaged "
+            "or no file of weights"
+        )
+
+
+def check_zip(path: Path) -> None:
+    """Checks that a zip file is as ``torch.save`` writes it: nothing in it is compressed or larger than the file.
+
+    Raises:
+        ValueError: it is not.
+        zipfile.BadZipFile: it is cut off.
+    """
+    with zipfile.ZipFile(path) as file:
+        members = file.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("a zip file with compressed parts, which torch.save does not write")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("its parts are larger than the file")
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise ValueError("a TorchScript program; save module.state_dict() and give that file")
+    pickled = max((member.file_size for member in members if member.filename.endswith("data.pkl")), default=0)
+    if pickled > PICKLE_LIMIT:
+        raise ValueError(f"beside its tensors it holds {pickled >> 20} MB")
+
+
+def check_claims(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Checks that tensors are not far larger than their file: a few bytes can be read as a tensor of any shape.
+
+    Raises:
+        ValueError: they are.
+    """
+    claimed = sum(value.element_size() * prod(max(side, 1) for side in value.shape) for value in tensors.values())
+    if claimed > 4 * path.stat().st_size + CLAIM_SLACK:
+        raise ValueError(f"it claims {claimed >> 20} MB of tensors, more than it can hold")
+
+
+def one_line(error: BaseException, longest: int = 160) -> str:
+    """The first line of an error's text, not too long."""
+    text = " ".join(str(error).strip().split("\n")[0].split()) or type(error).__name__
+    return text if len(text) <= longest else text[: longest - 1] + "…"

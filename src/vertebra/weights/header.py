@@ -1,0 +1,69 @@
+"""The header of a model file, read with care: a damaged file ends in one line, at once and in little memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from vertebra.checkpoints import check_length, one_line
+from vertebra.errors import WeightsError
+from vertebra.weights.checksums import header_is_sound
+
+FORMAT_VERSION = 1
+KEY = "vertebra"
+ENTRIES: Mapping[str, bool] = {"model": True, "preprocess": True, "origin": False, "provenance": False}
+"""The mappings of a header, and whether each must be there."""
+
+
+def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """Header of a model file, and the names of its tensors.
+
+    Args:
+        verify: compares the header with its checksum.
+
+    Raises:
+        WeightsError: the file is cut off or damaged, is no model file, or was written by a newer version.
+    """
+    try:
+        check_length(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path}: cut off or no safetensors file ({one_line(error)}); copy or download it again"
+        ) from None
+    if KEY not in metadata:
+        raise WeightsError(
+            f"{path}: a safetensors file, but no Vertebra model (no '{KEY}' in its header); "
+            f"weights for a backbone are given with --pretrained {path.name} (in a config: pretrained: {path.name})"
+        )
+    header = _parse(metadata[KEY], path)
+    if verify and not header_is_sound(header, names):
+        raise WeightsError(f"{path}: damaged: its header is not what was saved (its checksum differs); copy it again")
+    return header, names
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    damaged = WeightsError(f"{path}: the '{KEY}' entry of its header is damaged; copy or download it again")
+    try:
+        header: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise damaged from None
+    if not isinstance(header, dict) or "format_version" not in header:
+        raise damaged
+    if header["format_version"] != FORMAT_VERSION:
+        raise WeightsError(
+            f"{path}: of format {str(header['format_version'])[:20]}; this Vertebra reads format {FORMAT_VERSION}. "
+            "Upgrade vertebra"
+        )
+    for name, needed in ENTRIES.items():
+        if name not in header and needed:
+            raise WeightsError(f"{path}: its header has no '{name}', so it is no whole model file")
+        if not isinstance(header.get(name, {}), dict):
+            raise damaged
+    return header
