@@ -60,7 +60,7 @@ def main() -> None:
         if debug or said is None:
             raise
         print(f"vertebra: {said}", file=sys.stderr)
-        sys.exit(said.exit_code)
+        sys.exit(getattr(error, "exit_code", 2))
     except BrokenPipeError:
         sys.exit(1)
     except KeyboardInterrupt:

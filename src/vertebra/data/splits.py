@@ -110,15 +110,15 @@ def _part(count: int, shares: dict[str, float], split: str) -> slice:
 
 
 def split_sizes(count: int, shares: dict[str, float]) -> dict[str, int]:
-    """How many of ``count`` rows each split gets: its share, and of two rows or more at least one for val, of four or more at
-    least one for test."""
+    """How many of ``count`` rows each split gets: its share, and at least one for val, then for test, while two are left to train
+    on."""
     ranks = (np.arange(count) + 0.5) / max(count, 1)
     upper = np.cumsum(list(shares.values()))
     upper[-1] = 1.0
     ends = [0, *(int((ranks < edge - 1e-9).sum()) for edge in upper)]
     sizes = {name: after - before for name, before, after in zip(shares, ends, ends[1:], strict=False)}
-    for name, least in (("val", 1), ("test", 2)):
-        if sizes.get(name) == 0 and sizes["train"] > least:
+    for name in ("val", "test"):
+        if sizes.get(name) == 0 and sizes["train"] > 2:
             sizes["train"] -= 1
             sizes[name] = 1
     return sizes
@@ -132,7 +132,7 @@ def empty_split(where: Path | str, split: str, images: int) -> str:
         split: the empty one.
         images: number of images in all of its splits.
     """
-    needed = {"val": 2, "test": 4}.get(split, 1)
+    needed = {"val": 3, "test": 4}.get(split, 1)
     if 0 < images < needed:
         return f"{where}: no image in split '{split}', for which one is drawn from {needed} images or more; it has {images}"
     return f"{where}: no image in split '{split}'"
