@@ -170,6 +170,8 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
         except Interrupted:
+            if not _is_first_process():
+                raise SystemExit(128 + keeper.stop.signal) from None  # the first process says it for all
             raise RunStopped(
                 f"stopped; everything is saved. Go on with: vertebra train --resume {folder}", keeper.stop.signal
             ) from None
