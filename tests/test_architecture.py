@@ -14,7 +14,7 @@ import vertebra
 
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
-    ["errors"],
+    ["errors", "strict_json"],
     ["features", "validation"],
     ["checkpoints"],
     ["geometry", "preprocess"],

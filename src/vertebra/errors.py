@@ -7,20 +7,30 @@
     ├── DataError          a data set, image or annotation is wrong
     ├── WeightsError       a weight file is missing, damaged or fits nothing
     ├── RunError           a run folder is missing, in the way or not resumable
+    │   └── RunStopped     a signal stopped a run
     └── ExportError        a model cannot be exported, or the file does not say what the model says
 
-The command line prints the message of a ``VertebraError`` in one line and exits with code 2.
+The command line prints the message of a ``VertebraError`` in one line and exits with its ``exit_code``: 2, or 128 plus the
+signal's number where a signal stopped the work. ``StoppedBySignal`` is no ``VertebraError``: like ``KeyboardInterrupt`` it
+passes through everything that handles errors.
 """
 
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 from typing import Any
 
 
 class VertebraError(Exception):
-    """Base of all errors that a user can put right. They keep their message on the way from one process to another."""
+    """Base of all errors that a user can put right. They keep their message on the way from one process to another.
+
+    Attributes:
+        exit_code: of the command line.
+    """
+
+    exit_code: int = 2
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As of `pickle`: the message is kept, so it is not made once more."""
@@ -85,6 +95,34 @@ class WeightsError(VertebraError, ValueError):
 
 class RunError(VertebraError, RuntimeError):
     """A run folder is missing, in the way, or cannot be resumed."""
+
+
+class RunStopped(RunError):
+    """A signal stopped a training run.
+
+    Args:
+        message: what is saved, and how to go on.
+        number: the signal.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__(message)
+
+
+class StoppedBySignal(BaseException):
+    """A signal asks to stop at once.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.number).name}"
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from vertebra.tasks import TASKS
+
 # Each of two processes writes what it computes: where process 0 saw all images and process 1 none, where both saw some,
 # and where each saw all alone, before they were joined.
 _WORKER = """
@@ -60,6 +62,7 @@ def compute(case):
             for prediction, truth in mine:
                 metric.update([prediction], [truth])
             yield f"{name} {options}", metric.compute()
+            assert set(metric.compute()) <= set(metric.names()), name
 
 found = {"alone": dict(compute("alone"))}
 dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
@@ -95,3 +98,12 @@ def unused_tcp_port() -> int:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
+
+
+def test_metrics_know_their_direction() -> None:
+    points = TASKS["keypoints"].metric(TASKS["keypoints"].labels(("a",), points=("p", "q"))).directions()
+    lower = {name for name, smaller in points.items() if smaller}
+    assert lower == {"nme", "nme/p", "nme/q", "error", "error/p", "error/q"}
+    for name, task in TASKS.items():
+        labels = task.labels(("a", "b"), **({"points": ("p",)} if name == "keypoints" else {}))
+        assert task.metric(labels).directions()[task.best_metric] is False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import typer
+
+from vertebra.cli.printing import print_json
 
 app = typer.Typer(help="Look at a data set.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,6 +29,6 @@ def check(
 
     report = check_data(path, task, split=split, format=format_name)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(report), default=str))
+        print_json(dataclasses.asdict(report), default=str)
         return
     typer.echo(report.text())

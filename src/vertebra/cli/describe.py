@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
+
+from vertebra.cli.printing import print_json
 
 
 def describe(
@@ -21,7 +21,10 @@ def describe(
     if source is None:
         raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")
     anatomy = model_anatomy(_model(source, neck, encoder, decoder))
-    typer.echo(json.dumps(anatomy.to_dict(), indent=2) if as_json else anatomy_text(anatomy))
+    if as_json:
+        print_json(anatomy.to_dict(), indent=2)
+    else:
+        typer.echo(anatomy_text(anatomy))
 
 
 def _model(source: str, neck: str | None, encoder: str | None, decoder: str | None):  # type: ignore[no-untyped-def]

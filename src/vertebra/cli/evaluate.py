@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
+
+from vertebra.cli.printing import print_json
 
 
 def evaluate(
@@ -25,7 +26,7 @@ def evaluate(
     way: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
     scores = measure(source, **way, split=split, data=data, batch_size=batch_size, device=device)
     if as_json:
-        typer.echo(json.dumps(scores))
+        print_json(scores)
         return
     width = max(map(len, scores), default=0)
     for name, value in scores.items():

@@ -1,16 +1,20 @@
 """The command line. Each command is thin: it parses, calls and prints; heavy modules load when a command runs.
 
-Results go to standard output; messages and progress go to standard error. Bad input ends with one line and exit code 2.
+Results go to standard output; messages and progress go to standard error. Bad input ends with one line and exit code 2,
+SIGINT (Ctrl-C) with one line and 130, SIGTERM with one line and 143.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from types import FrameType
 
 import typer
 
 from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train, tuning
-from vertebra.errors import VertebraError, missing_package
+from vertebra.errors import StoppedBySignal, VertebraError, missing_package
 
 app = typer.Typer(
     name="vertebra",
@@ -48,6 +52,7 @@ def main() -> None:
     """Entry point of the ``vertebra`` command."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    _stop_on_sigterm()
     try:
         app(args=[argument for argument in arguments if argument != "--debug"])
     except (VertebraError, ModuleNotFoundError) as error:
@@ -55,9 +60,26 @@ def main() -> None:
         if debug or said is None:
             raise
         print(f"vertebra: {said}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))
     except BrokenPipeError:
         sys.exit(1)
     except KeyboardInterrupt:
         print("vertebra: stopped", file=sys.stderr)
         sys.exit(130)
+    except StoppedBySignal as stop:
+        print(f"vertebra: {stop}", file=sys.stderr)
+        sys.exit(128 + stop.number)
+
+
+def _stop_on_sigterm() -> None:
+    """Lets SIGTERM unwind the program, so that files are closed, rather than end it on the spot."""
+    process = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise StoppedBySignal(number)
+        signal.signal(number, signal.SIG_DFL)  # a forked process, which has inherited this handler
+        os.kill(os.getpid(), number)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)

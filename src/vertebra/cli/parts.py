@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from vertebra.cli.printing import print_json
+
 KINDS = ("backbone", "neck", "encoder", "decoder")
 
 
@@ -33,7 +35,10 @@ def parts(
 
 
 def _print(shown: Any, as_json: bool, text: Any) -> None:
-    typer.echo(json.dumps(shown, indent=2, default=str) if as_json else text(shown))
+    if as_json:
+        print_json(shown, indent=2, default=str)
+    else:
+        typer.echo(text(shown))
 
 
 def _list(kind: str) -> list[dict[str, Any]]:
@@ -164,7 +169,7 @@ def _matrix(as_json: bool) -> None:
 
     table = fit_table()
     if as_json:
-        typer.echo(json.dumps([row._asdict() for row in table], indent=2))
+        print_json([row._asdict() for row in table], indent=2)
         return
     for row in table:
         chain = " -> ".join(name for name in (row.backbone, row.neck, row.encoder, row.decoder) if name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from contextlib import closing
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from vertebra.cli.printing import print_json
 
 if TYPE_CHECKING:
     from vertebra.inference.opening import Opening
@@ -96,7 +97,7 @@ def predict(
             _say([f"{len(predictor.skipped)} of {len(sources)} images were skipped"])
         _say(outputs.told())
     if as_json:
-        typer.echo(json.dumps(outputs.shown))
+        print_json(outputs.shown)
 
 
 def _say(messages: Iterable[str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from vertebra.cli.printing import print_json
 
 if TYPE_CHECKING:
     from vertebra.export.tuning import Trial
@@ -69,7 +70,7 @@ def tune_runtime(
         trials.append(trial)
     chosen = best(trials, by=by, metric_loss=metric_loss)
     if as_json:
-        typer.echo(json.dumps([{**asdict(trial), "best": trial is chosen} for trial in trials]))
+        print_json([{**asdict(trial), "best": trial is chosen} for trial in trials])
     else:
         _print(trials, chosen)
     if save:

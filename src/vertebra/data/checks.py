@@ -12,7 +12,7 @@ import numpy as np
 
 from vertebra.data.index import SHOWN, Index, plural
 from vertebra.data.open import detect_format, open_data
-from vertebra.data.splits import SPLITS, NoSplit, check_split
+from vertebra.data.splits import SPLITS, NoSplit, check_split, empty_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
 from vertebra.tasks import get_task
@@ -121,8 +121,12 @@ def check_data(
             refused = error
     if not opened and refused is not None:
         raise refused
+    images = sum(map(len, opened.values()))
     for one, index in opened.items():
         report.splits[one] = _look(index, task)
+        if not len(index) and split is None:
+            severity: Severity = "warning" if one == "test" else "error"  # training does without test images
+            report.findings.append(Finding("empty", severity, empty_split(report.path, one, images), 1))
     report.findings += leaks(opened)
     return report
 
@@ -177,6 +181,10 @@ def _look(index: Index, task: str) -> SplitReport:
         findings.append(_finding("labels", "error", "annotation", "at odds with its image or the classes", wrong))
     for what, names in outside.items():
         findings.append(_finding("outside", "warning", what, "reaching out of the image as it is decoded", names))
+    if len(index) and not counts.any():
+        findings.append(
+            Finding("nothing", "warning", "no image has anything labeled to find, so no metric can be measured", 1)
+        )
     findings += [Finding("note", "warning", str(note), note.count) for note in index.notes]
     classes = dict(zip(index.labels[task].classes, counts.tolist(), strict=True))
     return SplitReport(len(index), classes, findings)

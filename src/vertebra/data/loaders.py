@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from vertebra.data.batches import Batch, collate
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Sample, Ticket
+from vertebra.data.worker_signals import obey_parent_only
 from vertebra.errors import DataError
 
 
@@ -49,6 +50,7 @@ class Loader:
             collate_fn=_Collate(dataset, chunks),
             pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
             persistent_workers=workers > 0,
+            worker_init_fn=obey_parent_only,
             generator=torch.Generator(),
         )
 

@@ -189,6 +189,17 @@ class MixedData(Dataset[Sample]):
         """Number of labelled images."""
         return sum(len(group.rows) for group in self.groups)
 
+    def measurable(self, branch: str) -> int:
+        """How many images have something that a branch's metrics compare predictions with."""
+        count = 0
+        for number, source in enumerate(self.sources):
+            if branch in source.branches:
+                task = source.branches[branch]
+                ids = self._relabel[number, branch].ids
+                found = get_task(task).data.measurable(source.index.columns[task], ids)
+                count += int((found & self._labelled[number, branch]).sum())
+        return count
+
     def __getitem__(self, ticket: Ticket) -> Sample:
         """The sample of a ticket.
 

@@ -76,7 +76,7 @@ def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: 
         shares: the share of each split, in order; they sum to 1.
         split: the wanted one.
         seed: of the draw.
-        strata: (count,) int64; each stratum is divided by the shares. None for a single one.
+        strata: (count,) int64; the shares hold for each stratum as nearly as whole rows allow. None for a single one.
 
     Returns:
         Row numbers, ascending.
@@ -86,13 +86,8 @@ def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: 
     order = np.argsort(groups, kind="stable")
     sizes = np.unique(groups, return_counts=True)[1]
     ranks = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes]) if count else np.zeros(0)
-    names = list(shares)
-    upper = np.cumsum([shares[name] for name in names])
-    place = names.index(split)
-    lower = 0.0 if place == 0 else upper[place - 1]
-    last = place == len(names) - 1
-    chosen = (ranks >= lower - 1e-9) & ((ranks < upper[place] - 1e-9) | last)
-    return np.sort(shuffled[order[chosen]])
+    spread = shuffled[order[np.argsort(ranks, kind="stable")]]  # any run of neighbours has the strata in proportion
+    return np.sort(spread[_part(count, shares, split)])
 
 
 def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
@@ -103,8 +98,41 @@ def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
     Returns:
         Row numbers, ascending.
     """
-    names = list(shares)
-    upper = np.cumsum([shares[name] for name in names])
-    place = names.index(split)
-    edges = [0, *(round(float(edge) * count) for edge in upper[:-1]), count]
-    return np.arange(edges[place], edges[place + 1])
+    return np.arange(count)[_part(count, shares, split)]
+
+
+def _part(count: int, shares: dict[str, float], split: str) -> slice:
+    """Where a split's rows stand when the splits follow one another."""
+    sizes = split_sizes(count, shares)
+    names = list(sizes)
+    first = sum(sizes[name] for name in names[: names.index(split)])
+    return slice(first, first + sizes[split])
+
+
+def split_sizes(count: int, shares: dict[str, float]) -> dict[str, int]:
+    """How many of ``count`` rows each split gets: its share, and at least one for val, then for test, while two are left to train
+    on."""
+    ranks = (np.arange(count) + 0.5) / max(count, 1)
+    upper = np.cumsum(list(shares.values()))
+    upper[-1] = 1.0
+    ends = [0, *(int((ranks < edge - 1e-9).sum()) for edge in upper)]
+    sizes = {name: after - before for name, before, after in zip(shares, ends, ends[1:], strict=False)}
+    for name in ("val", "test"):
+        if sizes.get(name) == 0 and sizes["train"] > 2:
+            sizes["train"] -= 1
+            sizes[name] = 1
+    return sizes
+
+
+def empty_split(where: Path | str, split: str, images: int) -> str:
+    """The message about a split that has no image.
+
+    Args:
+        where: the data set.
+        split: the empty one.
+        images: number of images in all of its splits.
+    """
+    needed = {"val": 3, "test": 4}.get(split, 1)
+    if 0 < images < needed:
+        return f"{where}: no image in split '{split}', for which one is drawn from {needed} images or more; it has {images}"
+    return f"{where}: no image in split '{split}'"

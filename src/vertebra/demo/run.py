@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from vertebra.export.evaluating import evaluate
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
 from vertebra.model import VisionModel
+from vertebra.strict_json import to_json
 from vertebra.training.folder import METRICS, free_folder
 from vertebra.training.report import read_table
 from vertebra.training.run import train
@@ -84,7 +84,7 @@ def run_demo(
     seconds = time.perf_counter() - started
     kept = {name: scores[name] for name in SHOWN}
     (folder / "metrics.json").write_text(
-        json.dumps({**kept, "seconds": round(seconds, 1)}, indent=2) + "\n", encoding="utf-8"
+        to_json({**kept, "seconds": round(seconds, 1)}, indent=2)[0] + "\n", encoding="utf-8"
     )
     _write_index(folder, model, counts, scores, timing, drawn, seconds)
     for name, value in kept.items():

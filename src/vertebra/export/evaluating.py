@@ -16,7 +16,8 @@ from vertebra.inference.sessions import is_exported
 from vertebra.inference.ways import Way
 from vertebra.model import VisionModel
 from vertebra.training.evaluation import Run, evaluate_loader, measure, measure_predictions
-from vertebra.training.run import labelled, say
+from vertebra.training.messages import say
+from vertebra.training.run import labelled
 from vertebra.weights.model_file import load
 
 

@@ -59,3 +59,12 @@ class TaskData(ABC):
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column can be learned from when classes are renamed by ``ids``."""
         return np.asarray(column.labelled, dtype=bool)
+
+    def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n,) bool, which images of a column have something that the task's metrics compare predictions with.
+
+        Args:
+            column: a data set's annotations.
+            ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that it has not.
+        """
+        return np.asarray(column.labelled, dtype=bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,9 +21,13 @@ class TaskMetric(Metric):  # type: ignore[misc]
 
     Args:
         labels: the classes.
+
+    Attributes:
+        lower_is_better: the metrics that are better when they are smaller; a class's or point's own ``metric/NAME`` too.
     """
 
     full_state_update = False
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, labels: LabelSpec) -> None:
         super().__init__()
@@ -39,6 +43,14 @@ class TaskMetric(Metric):  # type: ignore[misc]
         """Add the predictions of some images and their annotations, in the same order."""
 
     @abstractmethod
+    def names(self) -> list[str]:
+        """The names of all metrics that `compute` can give."""
+
+    def directions(self) -> dict[str, bool]:
+        """For each of `names`, whether smaller values are better."""
+        return {name: name.partition("/")[0] in self.lower_is_better for name in self.names()}
+
+    @abstractmethod
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added, by name."""
 
@@ -46,6 +58,11 @@ class TaskMetric(Metric):  # type: ignore[misc]
 def named(prefix: str, classes: Sequence[str], values: Sequence[float], known: Sequence[bool]) -> dict[str, float]:
     """One entry ``prefix/class`` for each class whose value is known."""
     return {f"{prefix}/{name}": float(value) for name, value, k in zip(classes, values, known, strict=True) if k}
+
+
+def each(prefix: str, names: Sequence[str]) -> list[str]:
+    """The names ``prefix/NAME``."""
+    return [f"{prefix}/{name}" for name in names]
 
 
 def gathered(state: list[Tensor] | Tensor) -> Tensor:

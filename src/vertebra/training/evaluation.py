@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils import _pytree as tree
 
 from vertebra.data.batches import Batch
@@ -17,6 +16,7 @@ from vertebra.inference.fast import running_copy
 from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel, decode_float32
 from vertebra.tasks import get_task
+from vertebra.training.losses import LossMeter
 
 Run = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[np.ndarray]]]
 Predict = Callable[[Sequence[Any]], Sequence[Mapping[str, Any]]]
@@ -33,22 +33,23 @@ class Evaluation:
         self.tasks = {name: get_task(task) for name, (task, _) in face.branches.items()}
         self.labels = {name: labels for name, (_, labels) in face.branches.items()}
         self.metrics: dict[str, Any] = {name: task.metric(self.labels[name]) for name, task in self.tasks.items()}
+        self.device = torch.device("cpu")
         self.reset()
 
     def reset(self) -> None:
         """Forgets everything."""
         for metric in self.metrics.values():
             metric.reset()
-        self.losses: dict[str, list[Tensor]] = {}
+        self.losses: LossMeter | None = None
 
     @torch.no_grad()
     def update(self, batch: Batch, model: VisionModel) -> None:
         """Adds one labelled batch (with its truths)."""
         targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
         terms, outputs = model.loss(batch.images, batch.sizes, targets)
-        for name, own in terms.items():
-            total = torch.stack([term.mean().detach().float() for term in own.values()]).sum()
-            self.losses.setdefault(name, []).append(total.cpu())
+        self.device = batch.images.device
+        self.losses = self.losses or LossMeter(model)
+        self.losses.add(terms)
         whole = self._whole(batch, model, [name for name in targets if model.branch(name).on is not None])
         canvas = (batch.images.shape[-2], batch.images.shape[-1])
         for name, (rows, _) in targets.items():
@@ -92,32 +93,15 @@ class Evaluation:
     def compute(self) -> dict[str, float]:
         """All metrics as ``branch/metric``; a branch without a labelled image has none.
 
-        Every process must call it: metrics gather what all of them saw. The losses are this process's own.
+        Every process must call it: metrics and losses are of what all of them saw.
         """
+        losses = {} if self.losses is None else self.losses.compute(self.device)
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
             scores |= {f"{name}/{key}": float(value) for key, value in metric.compute().items()}
-            if name in self.losses:
-                scores[f"{name}/loss"] = float(torch.stack(self.losses[name]).mean())
+            if name in losses:
+                scores[f"{name}/loss"] = losses[name]
         return scores
-
-
-def main_score(model: VisionModel, scores: dict[str, float], best: str | None) -> tuple[str, float] | None:
-    """The score that picks the best weights: the metric of the user's choice, else the mean of the branches' main ones.
-
-    Returns:
-        Its name and value, larger is better (a loss comes negated); None where nothing was measured.
-    """
-    if best is not None:
-        if best not in scores:
-            return None
-        return best, -scores[best] if best.endswith("loss") else scores[best]
-    names = [f"{name}/{get_task(model.branch(name).task).best_metric}" for name in model.branches]
-    found = [scores[name] for name in names if name in scores]
-    if not found:
-        return None
-    label = names[0] if len(names) == 1 else "mean of " + ", ".join(name for name in names if name in scores)
-    return label, sum(found) / len(found)
 
 
 def measure(face: Face, batches: Iterable[Batch], run: Run) -> dict[str, float]:

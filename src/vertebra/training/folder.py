@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
-import signal
-import threading
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 from vertebra.errors import RunError
-from vertebra.training.evaluation import main_score
+from vertebra.inference.predictor import face_of
+from vertebra.training.messages import say
+from vertebra.training.processes import sum_over_processes
+from vertebra.training.selection import Kept, main_score
 from vertebra.training.step import TrainingModule
+from vertebra.training.stopping import StopRequest
 from vertebra.weights.model_file import write
 
 LAST = "last.ckpt"
@@ -48,69 +52,67 @@ def free_folder(path: Path) -> Path:
 
 
 class RunFolder(pl.Callback):
-    """Keeps the best weights, the state to resume from and the table of metrics; makes Ctrl-C save and stop.
+    """Keeps the best weights, the state to resume from and the table of metrics; makes Ctrl-C and SIGTERM save and stop.
 
     Args:
         path: the run folder.
         best: the metric that picks the best weights, or None for the branches' main ones.
         patience: evaluations without a better one after which training stops; None for never.
         save_every_minutes: how often the state is saved within an epoch.
+
+    Attributes:
+        kept: which weights are in the model file.
+        stop: whether a signal asked to stop.
+        STATE: what is saved of it.
     """
+
+    STATE = ("kept", "rows", "seconds", "loss_sums")
 
     def __init__(self, path: Path, best: str | None, patience: int | None, save_every_minutes: float) -> None:
         self.path = path
         self.best = best
         self.patience = patience
         self.save_every_seconds = 60 * save_every_minutes
-        self.best_score: float | None = None
-        self.best_name = ""
-        self.without_better = 0
+        self.kept = Kept()
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
-        self.stopped_by_user = False
+        self.stop = StopRequest()
         self._loss_sums: dict[str, tuple[float, int]] = {}
         self._started = self._saved = time.monotonic()
-        self._old_handler: Any = None
+        self._said = ""
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "best_score": self.best_score,
-            "best_name": self.best_name,
-            "without_better": self.without_better,
+            "kept": self.kept.state_dict(),
             "rows": self.rows,
             "seconds": self.seconds + time.monotonic() - self._started,
             "loss_sums": {name: list(value) for name, value in self._loss_sums.items()},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score = state_dict["best_score"]
-        self.best_name = state_dict["best_name"]
-        self.without_better = state_dict["without_better"]
+        self.kept = Kept.from_state(state_dict["kept"])
         self.rows = state_dict["rows"]
         self.seconds = state_dict["seconds"]
         self._loss_sums = {name: (total, count) for name, (total, count) in state_dict["loss_sums"].items()}
+        if self.kept.epoch is not None and not (self.path / BEST).is_file():
+            self.kept = Kept()
+            say(f"{self.path / BEST} is missing; the weights to keep are chosen anew among the epochs to come")
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._started = self._saved = time.monotonic()
-        if threading.current_thread() is threading.main_thread():
-            self._old_handler = signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.stop.watch()  # now, since Lightning has put its own handlers in place after on_fit_start
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._give_handler_back()
+        self.stop.release()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        self._give_handler_back()
+        self.stop.release()
 
-    def _give_handler_back(self) -> None:
-        if self._old_handler is not None:
-            signal.signal(signal.SIGINT, self._old_handler)
-            self._old_handler = None
-
-    def _on_interrupt(self, number: int, frame: Any) -> None:
-        """The first Ctrl-C lets the step end, saves and stops; the second one stops at once."""
-        if self.stopped_by_user:
-            raise KeyboardInterrupt
-        self.stopped_by_user = True
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        assert isinstance(module, TrainingModule)
+        module.requests = (self.stop.number is not None, time.monotonic() - self._saved > self.save_every_seconds)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -118,26 +120,30 @@ class RunFolder(pl.Callback):
         assert isinstance(module, TrainingModule)
         for name, value in module.losses.items():
             total, count = self._loss_sums.get(name, (0.0, 0))
-            self._loss_sums[name] = (total + value, count + 1)
-        due = time.monotonic() - self._saved > self.save_every_seconds
+            if math.isfinite(value):
+                self._loss_sums[name] = (total + value, count + 1)
+        stop, due = module.agreed
+        if trainer.world_size == 1:
+            stop = self.stop.number is not None  # processes must agree; one alone need not wait for the next step
         if trainer.is_last_batch:
             return  # the epoch's evaluation belongs to it: the state is saved, and the run stopped, after that
-        if self.stopped_by_user or due:
+        if stop or due:
             self.save(trainer)
-        if self.stopped_by_user:
+        if stop:
             raise Interrupted
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, TrainingModule)
         self.rows.append(self._row(trainer, module))
         self._loss_sums = {}
-        if module.scores:
-            self._judge(trainer, module)
-            module.scores = {}
+        if module.scores is not None:
+            self._judge(trainer, module, module.scores)
+            module.scores = None
         if trainer.is_global_zero:
             write_table(self.path / METRICS, self.rows)
         self.save(trainer)
-        if self.stopped_by_user and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+        asked = torch.tensor(float(self.stop.number is not None), device=module.device)
+        if bool(sum_over_processes(asked) > 0) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             raise Interrupted
 
     def _row(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, float]:
@@ -149,21 +155,23 @@ class RunFolder(pl.Callback):
             "lr": max(rates),
             "seconds": round(self.seconds + time.monotonic() - self._started, 1),
             **losses,
-            **module.scores,
+            **(module.scores or {}),
         }
 
-    def _judge(self, trainer: pl.Trainer, module: TrainingModule) -> None:
-        found = main_score(module.model, module.scores, self.best)
-        if found is None:
-            raise RunError(f"the metric '{self.best}' was not measured; there is: {', '.join(sorted(module.scores))}")
-        self.best_name = found[0]
-        better = self.best_score is None or found[1] > self.best_score
-        if better:
-            self.best_score = found[1]
-            if trainer.is_global_zero:
-                write(module.best_model, self.path / BEST)
-        self.without_better = 0 if better else self.without_better + 1
-        if self.patience is not None and self.without_better >= self.patience:
+    def _judge(self, trainer: pl.Trainer, module: TrainingModule, scores: dict[str, float]) -> None:
+        epoch = trainer.current_epoch + 1
+        score = main_score(face_of(module.model), scores, self.best)
+        note = self.kept.judge(epoch, score, scores, module.best_model)
+        if self.kept.epoch == epoch and trainer.is_global_zero:
+            write(module.best_model, self.path / BEST)
+        strange = [name for name, value in scores.items() if not math.isfinite(value)]
+        if strange:
+            count = "1 metric is" if len(strange) == 1 else f"{len(strange)} metrics are"
+            note = "; ".join(filter(None, [f"{count} not finite: {', '.join(strange[:3])}", note]))
+        if note is not None and note != self._said:
+            say(f"epoch {epoch}: {note}")
+        self._said = note or ""
+        if self.patience is not None and self.kept.without_better >= self.patience:
             trainer.should_stop = True
 
     def save(self, trainer: pl.Trainer) -> None:
@@ -176,7 +184,7 @@ class RunFolder(pl.Callback):
 
 
 class Interrupted(Exception):
-    """Raised through the engine after the state was saved on Ctrl-C."""
+    """Raised through the engine after the state was saved on a signal."""
 
 
 def write_table(path: Path, rows: list[dict[str, float]]) -> None:

@@ -71,10 +71,10 @@ class ProgressDisplay(pl.Callback):
 
 def headline(module: TrainingModule) -> str:
     """The branches' main metrics and losses in one line."""
-    parts = []
+    parts, scores = [], module.scores or {}
     for name in module.model.branches:
         metric = get_task(module.model.branch(name).task).best_metric
         for key in (f"{name}/{metric}", f"{name}/loss"):
-            if key in module.scores:
-                parts.append(f"{key} {module.scores[key]:.3f}")
+            if key in scores:
+                parts.append(f"{key} {scores[key]:.3f}")
     return "  ".join(parts)

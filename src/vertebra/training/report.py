@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from vertebra.explain.anatomy import anatomy_svg, model_anatomy
 from vertebra.explain.page import Picture, Section, line_chart_svg, write_page
-from vertebra.inference.predictor import Predictor
+from vertebra.inference.predictor import Predictor, face_of
 from vertebra.model import VisionModel
-from vertebra.training.folder import METRICS
+from vertebra.training.folder import BEST, METRICS
+from vertebra.training.selection import Kept, directions
 
 
-def write_report(folder: Path, model: VisionModel, images: list[Path], pictures: int = 12) -> Path:
+def write_report(folder: Path, model: VisionModel, images: list[Path], kept: Kept, pictures: int = 12) -> Path:
     """Writes ``report.html``.
 
     Args:
         folder: the run, with its table of metrics.
-        model: its best weights.
-        images: to show predictions on; some of them are taken, evenly.
+        model: the kept weights.
+        images: to show predictions on; some of them are taken, evenly. One that cannot be read is left out.
+        kept: which weights these are.
     """
     rows = read_table(folder / METRICS)
     sections = [
         Section("Metrics by epoch", svg=line_chart_svg(_curves(rows, metrics=True), "metrics by epoch")),
         Section("Losses by epoch", svg=line_chart_svg(_curves(rows, metrics=False), "losses by epoch")),
-        Section("Last evaluation", table=_last(rows)),
+        Section("Evaluations", _explanation(kept), table=_evaluations(rows, kept, directions(face_of(model)))),
         Section("What the model is made of", svg=anatomy_svg(model_anatomy(model))),
-        Section("What it says of validation images", pictures=predicted(model, images, pictures)),
+        Section(
+            f"Predictions on validation images (weights of epoch {kept.epoch})",
+            pictures=predicted(model, images, pictures),
+        ),
     ]
     return write_page(
         folder / "report.html", f"Run {folder.name}", "Everything else of this run is in its folder.", sections
     )
+
+
+def _explanation(kept: Kept) -> str:
+    where = f"{BEST} holds the weights of epoch {kept.epoch}"
+    if kept.best is None:
+        return f"{where}, the newest ones: no evaluation had a score."
+    direction = "lowest" if kept.best.lower_is_better else "highest"
+    return f"{where}, which had the {direction} {kept.best.name}."
 
 
 def read_table(path: Path) -> list[dict[str, float]]:
@@ -45,17 +60,31 @@ def _curves(rows: list[dict[str, float]], metrics: bool) -> dict[str, list[tuple
     names = dict.fromkeys(name for row in rows for name in row if "/" in name)
     losses = [name for name in names if name.startswith("train/") or name.endswith("/loss")]
     chosen = [name for name in names if name not in losses and name.count("/") == 1] if metrics else losses
-    return {name: [(row["epoch"], row[name]) for row in rows if name in row] for name in chosen}
+    return {
+        name: [(row["epoch"], row[name]) for row in rows if name in row and math.isfinite(row[name])] for name in chosen
+    }
 
 
-def _last(rows: list[dict[str, float]]) -> list[list[str]]:
-    last = next((row for row in reversed(rows) if any(name.endswith("/loss") for name in row)), {})
-    shown = [(name, value) for name, value in last.items() if "/" in name and not name.startswith("train/")]
-    return [["metric", "value"], *([name, f"{value:.4f}"] for name, value in shown)]
+def _evaluations(rows: list[dict[str, float]], kept: Kept, lower: Mapping[str, bool]) -> list[list[str]]:
+    """All metrics of the kept weights, beside those of the last evaluation where that is another one."""
+    evaluated = [row for row in rows if any(name in row for name in lower)]
+    last = evaluated[-1] if evaluated else {}
+    columns = {f"kept weights (epoch {kept.epoch})": kept.scores}
+    if last.get("epoch", kept.epoch) != kept.epoch:
+        columns[f"last evaluation (epoch {last['epoch']:.0f})"] = last
+    names = [name for name in dict.fromkeys([*kept.scores, *last]) if name in lower]
+    table = [["metric", *columns]]
+    for name in names:
+        shown = [f"{scores[name]:.4f}" if name in scores else "" for scores in columns.values()]
+        table.append([name + (" (lower is better)" if lower[name] else ""), *shown])
+    return table
 
 
 def predicted(model: VisionModel, images: list[Path], most: int) -> list[Picture]:
     """Pictures of a model's predictions on some of the images, one for each branch."""
+    images = [image for image in images if image.is_file()]
+    if not images:
+        return []
     chosen = [images[place] for place in np.linspace(0, len(images) - 1, min(most, len(images)), dtype=int)]
     predictor = Predictor(model, batch_size=4, skip_unreadable=True)
     return [

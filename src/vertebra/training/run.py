@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,20 +12,24 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
 from vertebra.data.loaders import Loader
-from vertebra.errors import ConfigError, DataError, RunError
+from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal
 from vertebra.inference.face import Face
+from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
+from vertebra.training.messages import is_first_process as _is_first_process
+from vertebra.training.messages import say
 from vertebra.training.precision import choose_precision
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.report import write_report
+from vertebra.training.saved_state import check_state
+from vertebra.training.selection import check_best, unmeasurable
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.step import TrainingModule
 from vertebra.weights.model_file import load
@@ -73,6 +76,7 @@ def train_raw(
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
+    check_best(face_of(model), config.train.best)
     if config.model.start_from is not None:
         say(*start_from(model, config.model))
     if _is_first_process():
@@ -81,11 +85,6 @@ def train_raw(
         os.environ[FOLDER_VARIABLE] = str(folder)
     _run(config, model, opened, val, folder, resume=False)
     return folder
-
-
-def _is_first_process() -> bool:
-    """Whether this is the only process of a run or the first of several."""
-    return not getattr(rank_zero_only, "rank", 0)
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
@@ -158,8 +157,12 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
     origin = model.backbone.origin if config.model.start_from is None else f"weights of {config.model.start_from}"
     say(*opened.notes, *val.notes, f"backbone: {origin}")
     data = RunData(model, recipe, opened.sources, val.sources)
+    say(*unmeasurable(face_of(model), data.val_set, recipe.best))
     pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
+    if resume:
+        check_best(face_of(model), recipe.best)
+        check_state(folder / LAST, module, RunFolder.STATE)
     keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
     trainer = make_trainer(recipe, [keeper, ProgressDisplay()], model)
     with warnings.catch_warnings():
@@ -167,14 +170,29 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
         except Interrupted:
-            raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
+            if not _is_first_process():
+                raise SystemExit(128 + keeper.stop.signal) from None  # the first process says it for all
+            raise RunStopped(
+                f"stopped; everything is saved. Go on with: vertebra train --resume {folder}", keeper.stop.signal
+            ) from None
+        except StoppedBySignal as stop:
+            raise RunStopped(f"stopped at once; {_saved(folder)}", stop.number) from None
     if not module.losses:
         say(f"nothing left to train: all {recipe.epochs} epochs are done")
-    say(*data.notes())
+    say(*module.notes(), *data.notes())
+    if keeper.kept.epoch is None:
+        raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
     if trainer.is_global_zero:
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
-        write_report(folder, load(folder / BEST), images)
-        say(f"best {keeper.best_name} {keeper.best_score:.4f}; run folder {folder}")
+        write_report(folder, load(folder / BEST), images, keeper.kept)
+        say(f"{keeper.kept.summary()}; run folder {folder}")
+
+
+def _saved(folder: Path) -> str:
+    """What is left of a run that did not save when it stopped."""
+    if (folder / LAST).exists():
+        return f"go on from the last save with: vertebra train --resume {folder}"
+    return "nothing was saved yet"
 
 
 def _was_pretrained(config: Config) -> bool:
@@ -278,10 +296,3 @@ def _silence() -> None:
         ".*treespec.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-def say(*lines: str) -> None:
-    """Prints to standard error, once where there are several processes."""
-    if _is_first_process():
-        for line in lines:
-            print(line, file=sys.stderr)

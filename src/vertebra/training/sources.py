@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from vertebra.config import Config, SourceConfig
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import Source
+from vertebra.data.splits import SPLITS, NoSplit, empty_split
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
 from vertebra.tasks.base import LabelSpec
@@ -81,8 +83,17 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         exclusive=branch.exclusive,
     )
     if not len(index):
-        raise DataError(f"{source.path}: no image in split '{source.split or split}'")
+        raise DataError(empty_split(source.path, source.split or split, _images(source, task)))
     return index
+
+
+def _images(source: SourceConfig, task: str) -> int:
+    """How many images a data set has in all of its splits."""
+    count = 0
+    for split in SPLITS:
+        with contextlib.suppress(NoSplit):
+            count += len(open_data(Path(source.path), task, split, format=source.format))
+    return count
 
 
 def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.distributed as distributed
 from torch import Tensor
 
 from vertebra.config import TrainConfig
@@ -18,8 +18,11 @@ from vertebra.errors import RunError
 from vertebra.inference.predictor import face_of
 from vertebra.losses.term import Term
 from vertebra.model import VisionModel
+from vertebra.training.buffers import BufferBackup
 from vertebra.training.evaluation import Evaluation
+from vertebra.training.messages import say
 from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
+from vertebra.training.processes import has_processes, sum_over_processes
 
 Terms = dict[str, dict[str, Term]]
 
@@ -35,6 +38,11 @@ class TrainingModule(pl.LightningModule):
         model: what is trained.
         recipe: how.
         pretrained: whether the backbone started from pretrained weights.
+
+    Attributes:
+        requests: what this process asks of all processes after the step: whether to stop, and whether to save.
+        agreed: what any process asked before the step that was done last.
+        skipped_steps: how many steps were not taken, by reason.
     """
 
     def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
@@ -45,9 +53,12 @@ class TrainingModule(pl.LightningModule):
         self.recipe = recipe
         self.pretrained = pretrained
         self.evaluation = Evaluation(face_of(model))
-        self.scores: dict[str, float] = {}
+        self.scores: dict[str, float] | None = None
         self.losses: dict[str, float] = {}
         self.unsound_steps = 0
+        self.skipped_steps: Counter[str] = Counter()
+        self.requests: tuple[bool, bool] = (False, False)
+        self.agreed: tuple[bool, bool] = (False, False)
 
     @property
     def best_model(self) -> VisionModel:
@@ -62,6 +73,15 @@ class TrainingModule(pl.LightningModule):
         course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, self.recipe.warmup))
         return {"optimizer": optimizer, "lr_scheduler": course}
 
+    def on_train_start(self) -> None:
+        self._backup = BufferBackup(self.model)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped_steps"] = dict(self.skipped_steps)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped_steps = Counter(checkpoint["skipped_steps"])
+
     def on_train_epoch_start(self) -> None:
         # the last epoch is evaluated always, so that a run never ends without a score
         last = self.current_epoch + 1 == self.recipe.epochs
@@ -70,6 +90,7 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, step: Sequence[Batch], batch_idx: int) -> None:
         torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
         optimizer: Any = self.optimizers()
+        self._backup.keep()
         counts = self._counts(step)
         losses: dict[str, Tensor] = {}
         for micro in step:
@@ -84,6 +105,8 @@ class TrainingModule(pl.LightningModule):
             optimizer.step()
             if self.average is not None:
                 self.average.update(self.model)
+        else:
+            self._backup.put_back()
         optimizer.zero_grad(set_to_none=True)
         course: Any = self.lr_schedulers()
         course.step()
@@ -94,10 +117,11 @@ class TrainingModule(pl.LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        scale = 1.0 if scaler is None else scaler.get_scale()
         if self.recipe.clip_norm is not None:
-            scale = 1.0 if scaler is None else scaler.get_scale()
             torch.nn.utils.clip_grads_with_norm_(weights, self.recipe.clip_norm * scale, norm)
-        return scaler is not None or bool(norm.isfinite())  # a scaler looks itself
+        # above a scale of 1 a scaler skips the step itself, and lowers the scale
+        return scale > 1 or bool(norm.isfinite())
 
     def _weight(self, name: str) -> float:
         return self.model.branch(name.partition("/")[0]).weight
@@ -120,7 +144,7 @@ class TrainingModule(pl.LightningModule):
         with torch.no_grad():
             counts = [self._count_vector(self._terms(micro)) for micro in step]
         self.model.train(was_training)
-        return _sum_over_processes(torch.stack(counts).sum(dim=0))
+        return sum_over_processes(torch.stack(counts).sum(dim=0))
 
     def _count_vector(self, terms: Terms) -> Tensor:
         zero = torch.zeros((), device=self.device)
@@ -132,7 +156,7 @@ class TrainingModule(pl.LightningModule):
 
     def _divide(self, terms: Terms, counts: Tensor | None) -> dict[str, Tensor]:
         if counts is None:
-            counts = _sum_over_processes(self._count_vector(terms))
+            counts = sum_over_processes(self._count_vector(terms))
         divisor = dict(zip(self._term_names(), counts.clamp(min=1).unbind(), strict=True))
         return {
             f"{name}/{term}": value.sum / divisor[f"{name}/{term}"]
@@ -141,26 +165,53 @@ class TrainingModule(pl.LightningModule):
         }
 
     def _sound(self, losses: dict[str, Tensor], step: Sequence[Batch], optimizer: Any) -> bool:
-        """Keeps the losses for the progress display, and cuts the gradients; a step whose loss or gradient is not finite does not
-        move the weights.
+        """Keeps the losses for the progress display, and cuts the gradients; a step whose loss, gradient or running statistics
+        are not finite moves nothing.
 
         Raises:
             RunError: ten such steps in a row.
         """
-        values = torch.stack(list(losses.values())).tolist() if losses else []
-        self.losses = dict(zip(losses, values, strict=True))
-        unsound = [f"the loss {name}" for name, value in self.losses.items() if not math.isfinite(value)]
-        if not unsound and not self._clip(optimizer):
-            unsound = ["the gradient"]
-        anywhere = _any_process(bool(unsound), self.device)
+        buffers = self._backup.size()
+        values = [*losses.values(), *([] if buffers is None else [buffers])]
+        numbers = torch.stack([value.float() for value in values]).tolist() if values else []
+        self.losses = dict(zip(losses, numbers, strict=False))
+        wrong = [f"the loss {name}" for name, value in self.losses.items() if not math.isfinite(value)]
+        if not wrong and not all(map(math.isfinite, numbers)):
+            wrong = ["a running statistic"]
+        if not wrong and not self._clip(optimizer):
+            wrong = ["the gradient"]
+        anywhere = self._agree(bool(wrong))
         self.unsound_steps = self.unsound_steps + 1 if anywhere else 0
+        if anywhere:
+            self._note_skipped(", ".join(wrong) or "a loss of another process", step)
+        return not anywhere
+
+    def _note_skipped(self, what: str, step: Sequence[Batch]) -> None:
+        if not self.skipped_steps[what]:
+            say(f"step {self.global_step + 1}: {what} was not finite, so the step is not taken")
+        self.skipped_steps[what] += 1
         if self.unsound_steps >= 10:
             files = ", ".join(str(origin.path) for micro in step for origin in micro.origins[:2])
             raise RunError(
-                f"{', '.join(unsound)} was not finite in ten steps in a row (now with {files}, …); "
+                f"{what} was not finite in ten steps in a row (now with {files}, …); "
                 "lower train.lr, or look for broken labels with 'vertebra data check'"
             )
-        return self.unsound_steps == 0
+
+    def _agree(self, wrong: bool) -> bool:
+        """Whether the step is wrong in any process; what they ask for is exchanged with it."""
+        self.agreed = self.requests
+        if has_processes():
+            flags = sum_over_processes(torch.tensor([wrong, *self.requests], dtype=torch.float32, device=self.device))
+            wrong, stop, save = (flags > 0).tolist()
+            self.agreed = (stop, save)
+        return wrong
+
+    def notes(self) -> list[str]:
+        """Counted steps that were not taken."""
+        return [
+            f"{count} {'step was' if count == 1 else 'steps were'} not taken: {what} was not finite"
+            for what, count in self.skipped_steps.items()
+        ]
 
     def validation_step(self, micro: Batch, batch_idx: int) -> None:
         self.evaluation.update(micro, self.best_model)
@@ -178,21 +229,6 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.scores = self.evaluation.compute()
-
-
-def _has_processes() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
-
-
-def _sum_over_processes(counts: Tensor) -> Tensor:
-    if _has_processes():
-        counts = counts.clone()
-        distributed.all_reduce(counts)
-    return counts
-
-
-def _any_process(here: bool, device: torch.device) -> bool:
-    return bool(_sum_over_processes(torch.tensor(float(here), device=device)) > 0) if _has_processes() else here
 
 
 def draw_seed(*numbers: int) -> int:

@@ -53,7 +53,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     values = mask_values([root / mask for _, mask in read_for])
     names, numbers, ignored = _meaning(values, classes, options, path)
     labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
-    ids = _table(numbers, ignored, max(values), labels)
+    ids = _table(numbers, ignored, max(values, default=0), labels)
     _check(values, ids, numbers)
     masks = path_column([mask for _, mask in wanted])
     column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)

@@ -13,7 +13,7 @@ from vertebra.errors import DataError
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
-from vertebra.tasks.metric import TaskMetric, gathered, named
+from vertebra.tasks.metric import TaskMetric, each, gathered, named
 
 
 def build_metric(labels: ClassifyLabels) -> TaskMetric:
@@ -65,6 +65,11 @@ class ExclusiveMetric(TaskMetric):
     def _tally(self, ids: np.ndarray) -> Tensor:
         return torch.from_numpy(np.bincount(ids, minlength=len(self.classes))).to(self.device)
 
+    def names(self) -> list[str]:
+        """All metrics by name."""
+        top = ["top_5"] if len(self.classes) > 5 else []
+        return ["accuracy", *top, "f1", *each("class", self.classes)]
+
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; empty if that is nothing."""
         right, predicted, true = (tally.cpu().double() for tally in (self.right, self.predicted, self.true))
@@ -113,6 +118,10 @@ class MultiLabelMetric(TaskMetric):
         ):
             values = np.asarray(rows, dtype=np.float32).reshape(-1, count)
             state.append(torch.from_numpy(values).to(self.device))
+
+    def names(self) -> list[str]:
+        """All metrics by name."""
+        return ["accuracy", "f1", "map", *each("f1", self.classes), *each("map", self.classes)]
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; empty if that is nothing."""

@@ -46,6 +46,10 @@ class DetectData(TaskData):
         counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
         return counts
 
+    def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """Images with a box of the branch's classes that is no crowd."""
+        return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
+
     def stack(self, annotations: Sequence[DetectAnnotation], labels: DetectLabels) -> Any:
         """Boxes padded to the most that an image has."""
         import torch
@@ -74,6 +78,15 @@ class DetectData(TaskData):
 
         boxes, ids, counts = made_boxes(labels.class_count, canvas, batch)
         return DetectTargets(boxes, ids, torch.zeros(batch, 2, dtype=torch.bool), counts)
+
+
+def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
+    """(n,) bool, the labelled images of a column that have one of these objects, (B,) bool."""
+    rows = np.repeat(np.arange(len(column.labelled)), np.diff(column.offsets))
+    found = np.zeros(len(column.labelled), dtype=bool)
+    found[rows[objects]] = True
+    labelled: np.ndarray = column.labelled
+    return found & labelled
 
 
 def made_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, Any, Any]:

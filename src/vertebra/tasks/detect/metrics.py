@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.precision import average_precision
+from vertebra.tasks.detect.precision import KEYS, average_precision
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.metric import TaskMetric, gathered
+from vertebra.tasks.metric import TaskMetric, each, gathered
 
 
 def build_metric(labels: DetectLabels) -> TaskMetric:
@@ -49,6 +49,10 @@ class BoxMetric(TaskMetric):
         self.found.append(torch.from_numpy(np.concatenate([*found, _NO_ROWS])).to(self.device))
         self.true.append(torch.from_numpy(np.concatenate([*true, _NO_ROWS])).to(self.device))
         self.counts.append(torch.tensor(counts, dtype=torch.int64, device=self.device).reshape(-1, 2))
+
+    def names(self) -> list[str]:
+        """All metrics by name."""
+        return [*KEYS, *each("map", self.classes)]
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; those without any object to find are left out."""

@@ -11,7 +11,7 @@ import numpy as np
 from vertebra.preprocess.plan import Placement, Plan
 from vertebra.preprocess.window import Window
 from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import box_areas, made_boxes, visible
+from vertebra.tasks.detect.data import box_areas, images_of, made_boxes, visible
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
@@ -55,6 +55,11 @@ class KeypointData(TaskData):
         """How many objects each class has."""
         counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
         return counts
+
+    def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """Images with an object of the branch's classes that is no crowd and has a labelled point."""
+        seen = (column.points[..., 2] > 0).any(axis=1)
+        return images_of(column, ~column.crowd & seen & (ids[column.labels] >= 0))
 
     def stack(self, annotations: Sequence[KeypointAnnotation], labels: KeypointLabels) -> Any:
         """Objects that can be learned from (no crowds, at least one labelled point), padded to the most of an image."""

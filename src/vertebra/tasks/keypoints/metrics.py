@@ -12,9 +12,9 @@ from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.distances import Length, distance_metrics, lengths_of
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.rows import FoundRows, TrueRows
-from vertebra.tasks.keypoints.similarity import average_precision
+from vertebra.tasks.keypoints.similarity import KEYS, average_precision
 from vertebra.tasks.keypoints.types import KeypointPrediction
-from vertebra.tasks.metric import TaskMetric, gathered
+from vertebra.tasks.metric import TaskMetric, each, gathered
 
 SHARE = 0.05
 
@@ -47,6 +47,7 @@ class PointMetric(TaskMetric):
         length: "box", or "image" for the longer side of the image.
     """
 
+    lower_is_better = frozenset({"nme", "error"})
     found: list[Tensor]
     true: list[Tensor]
     counts: list[Tensor]
@@ -72,6 +73,11 @@ class PointMetric(TaskMetric):
 
     def _state(self, rows: Sequence[np.ndarray], width: int) -> Tensor:
         return torch.from_numpy(np.concatenate([*rows, np.zeros((0, width), dtype=np.float32)])).to(self.device)
+
+    def names(self) -> list[str]:
+        """All metrics by name."""
+        distances = [name for key in ("pck", "nme", "error") for name in (key, *each(key, self.points))]
+        return [*KEYS, *each("oks_map", self.classes), *distances]
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; those without any object to find are left out."""

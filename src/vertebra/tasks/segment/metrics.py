@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vertebra.errors import DataError
-from vertebra.tasks.metric import TaskMetric, named
+from vertebra.tasks.metric import TaskMetric, each, named
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.types import SegmentPrediction
@@ -56,6 +56,10 @@ class ExclusiveMetric(TaskMetric):
                 )
             pairs = np.bincount(true * count + answer, minlength=count * count).reshape(count, count)
             self.confusion += torch.from_numpy(pairs).to(self.device)
+
+    def names(self) -> list[str]:
+        """All metrics by name."""
+        return ["mean_iou", "mean_dice", "pixel_accuracy", *each("iou", self.classes)]
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; empty if that is no pixel."""
@@ -112,6 +116,10 @@ class OverlappingMetric(TaskMetric):
 
     def _tally(self, layers: np.ndarray) -> Tensor:
         return torch.from_numpy(np.count_nonzero(layers, axis=(1, 2))).to(self.device)
+
+    def names(self) -> list[str]:
+        """All metrics by name."""
+        return ["mean_iou", "mean_dice", "pixel_accuracy", *each("iou", self.classes)]
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; empty if that is no pixel."""

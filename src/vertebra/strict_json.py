@@ -1,0 +1,36 @@
+"""JSON as the standard has it: a number that is not finite has no spelling there, and is written as null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def finite(value: Any, lost: list[str] | None = None, name: str = "") -> Any:
+    """A value with None in place of every number that is not finite.
+
+    Args:
+        value: numbers, texts, sequences and mappings, one inside the other.
+        lost: takes the names of those numbers, as ``key/key``.
+        name: of the value itself.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        if lost is not None:
+            lost.append(name)
+        return None
+    if isinstance(value, Mapping):
+        return {key: finite(inner, lost, f"{name}/{key}" if name else str(key)) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [finite(inner, lost, f"{name}/{row}" if name else str(row)) for row, inner in enumerate(value)]
+    return value
+
+
+def to_json(
+    value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None
+) -> tuple[str, list[str]]:
+    """The text, and the names of the numbers that became null."""
+    lost: list[str] = []
+    text = json.dumps(finite(value, lost), indent=indent, default=default, allow_nan=False)
+    return text, lost

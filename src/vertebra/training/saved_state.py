@@ -1,0 +1,97 @@
+"""The state that a run resumes from, checked before the engine takes it."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.errors import RunError
+
+PARTS = (
+    "state_dict",
+    "optimizer_states",
+    "lr_schedulers",
+    "loops",
+    "callbacks",
+    "epoch",
+    "global_step",
+    "skipped_steps",
+)
+
+
+def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) -> None:
+    """Reads the state of a run without executing anything in it.
+
+    Args:
+        path: the file.
+        module: what its weights must fit.
+        callback_state: what the run folder saved of itself.
+
+    Raises:
+        RunError: it is damaged, holds more than plain values, or is of another model.
+    """
+    state = _read(path)
+    missing = [name for name in PARTS if name not in state]
+    kept = state.get("callbacks")
+    own = kept.get("RunFolder") if isinstance(kept, Mapping) else None
+    missing += [name for name in callback_state if not isinstance(own, Mapping) or name not in own]
+    if missing or not isinstance(state["state_dict"], Mapping):
+        raise RunError(
+            f"{path}: not the state of a run of this version of Vertebra (without {', '.join(missing) or 'weights'}); "
+            + _cure(path)
+        )
+    _check_tensors(path, state["state_dict"], module.state_dict())
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's advice on pickles that it did not write
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error):  # a class or function that unpickling would have called
+            raise RunError(
+                f"{path}: holds more than plain values, and nothing in a file is executed; {_cure(path)}"
+            ) from None
+        raise _damaged(path) from None
+    except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, LookupError, TypeError, AttributeError):
+        raise _damaged(path) from None
+    if not isinstance(state, Mapping):
+        raise _damaged(path)
+    return state
+
+
+def _damaged(path: Path) -> RunError:
+    return RunError(f"{path}: cut off or damaged; {_cure(path)}")
+
+
+def _cure(path: Path) -> str:
+    """How to go on without the file."""
+    best = path.parent / "model.safetensors"
+    if best.exists():
+        return f"start a new run from the best weights so far with --from {best}"
+    return "start the run again with another --out"
+
+
+def _check_tensors(path: Path, given: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+    """Checks that the saved tensors are those of the run's model."""
+    missing = [name for name in own if name not in given]
+    leftover = [name for name in given if name not in own]
+    shapes = [name for name, value in given.items() if name in own and getattr(value, "shape", None) != own[name].shape]
+    found = [
+        f"{len(names)} {what} (first: {names[0]})"
+        for what, names in (("missing", missing), ("left over", leftover), ("of another shape", shapes))
+        if names
+    ]
+    if found:
+        raise RunError(
+            f"{path}: its tensors are not those of the model in config.yaml: {', '.join(found)}; "
+            "resume with the config that the run began with"
+        )
