@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ class LabelSpec:
     def __post_init__(self) -> None:
         if not self.classes:
             raise ConfigError("a branch needs at least one class; 'classes' is empty")
-        repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(self.classes).items() if count > 1)
         if repeated:
             raise ConfigError(f"class names must differ, but these stand twice in 'classes': {', '.join(repeated)}")
 
