@@ -73,12 +73,16 @@ def lines_of(file: Path) -> list[str]:
         raise DataError(f"{file}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
-def without_copies(items: Sequence[Item], file: Path | str, notes: list[Note]) -> list[Item]:
-    """The entries of a list in their order, each once, with a note about those that stood in it again."""
+def without_copies(items: Sequence[Item], of: str, notes: list[Note]) -> list[Item]:
+    """The entries of a list in their order, each once, with a note about those that stood in it again.
+
+    Args:
+        of: what to call the list in the note.
+    """
     different = list(dict.fromkeys(items))
     if len(different) < len(items):
         counts = Counter(items)
-        names = [str(item[0] if isinstance(item, tuple) else item) for item in different if counts[item] > 1]
-        which = f"of {Path(file).name} that stands there already"
-        notes.append(Note.of("line", which, "left out", names, len(items) - len(different)))
+        twice = [item[0] if isinstance(item, tuple) else item for item in different if counts[item] > 1]
+        names = [item.name if isinstance(item, Path) else str(item) for item in twice]
+        notes.append(Note.of("line", f"of {of}, a copy of another,", "left out", names, len(items) - len(different)))
     return different

@@ -75,7 +75,7 @@ def _read_list(file: Path, root: Path, notes: list[Note]) -> Pairs:
             raise DataError(f"{file}: line {number} must be 'image mask', got '{line.strip()[:80]}'")
         if words:
             pairs.append((words[0], words[1]))
-    pairs = without_copies(pairs, file, notes)
+    pairs = without_copies(pairs, file.name, notes)
     _check_masks(pairs, file)
     for place, what in enumerate(("image", "mask")):
         names = [pair[place] for pair in pairs]
