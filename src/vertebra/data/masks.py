@@ -82,7 +82,9 @@ class MaskFileColumn:
         rows = max(1, BLOCK // max(1, values.shape[1]))
         for top in range(0, len(values), rows):
             part = values[top : top + rows]
-            ids[top : top + rows] = self.ids[part if part.dtype == np.uint8 else np.minimum(part, len(self.ids) - 1)]
+            if part.dtype != np.uint8:
+                part = np.minimum(part.astype(np.int64), len(self.ids) - 1)
+            ids[top : top + rows] = self.ids[part]
         return ids
 
     def _cure(self, value: int) -> str:

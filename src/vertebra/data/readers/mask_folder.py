@@ -52,7 +52,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     _check_highest(values)
     names, numbers, ignored = _meaning(values, classes, options, path)
     labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
-    ids = _table(numbers, ignored, max(values), labels)
+    ids = _table(numbers, ignored, max(values, default=0), labels)
     _check(values, ids, numbers)
     masks = path_column([mask for _, mask in wanted])
     column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
@@ -102,7 +102,7 @@ def _table(numbers: Sequence[int], ignored: int | None, highest: int, labels: Se
 
 
 def _check_highest(values: dict[int, Path]) -> None:
-    highest = max(values)
+    highest = max(values, default=0)
     if highest > HIGHEST:
         raise DataError(
             f"{values[highest]}: it holds the value {highest}, but masks hold class numbers from 0 to {HIGHEST}; save it "
