@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.features import Features, Frame, Regions
+from vertebra.layers.input_range import check_range
 from vertebra.losses.term import Term
 from vertebra.preprocess.plan import Plan
 from vertebra.tasks.base import LabelSpec
@@ -126,7 +127,11 @@ class VisionModel(nn.Module):
         Args:
             images: (N, C, H, W) canvases, uint8 or float in 0..255.
             sizes: (N, 2) int64 (height, width) of each image's valid pixels; None where canvases are full.
+
+        Raises:
+            DataError: images are floats in 0..1, or normalized; not told while a graph is recorded.
         """
+        check_range(images)
         features: Features = self.backbone(images, sizes)
         for part in self.shared:
             features = part(features)

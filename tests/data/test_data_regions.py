@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from vertebra.data.regions import RegionColumn, Shapes, decode_runs, fill_outlines, mask_of_runs
+from vertebra.data.outlines import fill_outlines
+from vertebra.data.regions import RegionColumn, Shapes
+from vertebra.data.run_lengths import decode_runs, mask_of_runs
 from vertebra.errors import DataError
 
 SIZE = (37, 53)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -91,7 +92,8 @@ class Index:
 
     Attributes:
         root: folder that the image paths are relative to.
-        images: (n,) bytes (dtype ``S``), UTF-8 paths of the images; compact, and shared by worker processes.
+        images: (n,) bytes (dtype ``S``), paths of the images as the file system writes them; compact, and shared by
+            worker processes.
         columns: the annotations of each task.
         labels: what they mean.
         notes: what was wrong and could be put right.
@@ -109,8 +111,7 @@ class Index:
 
     def path(self, row: int) -> Path:
         """An image's file."""
-        name: str = self.images[row].decode()
-        return self.root / name
+        return self.root / os.fsdecode(self.images[row])
 
     def same_images(self, other: Index) -> bool:
         """Whether another index has the same images in the same order."""
@@ -138,4 +139,4 @@ class Index:
 
 def path_column(paths: Sequence[str]) -> np.ndarray:
     """Relative paths as the ``images`` column of an index."""
-    return np.array([path.encode() for path in paths], dtype=np.bytes_) if paths else np.zeros(0, dtype="S1")
+    return np.array([os.fsencode(path) for path in paths], dtype=np.bytes_) if paths else np.zeros(0, dtype="S1")

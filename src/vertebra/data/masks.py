@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vertebra.errors import DataError
+from vertebra.preprocess.image_files import open_image
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import compact
 
 UNKNOWN = -1
 NOWHERE = -2
+HIGHEST = 65535  # the highest class number of a mask, what 16 bits hold
+BLOCK = 2**22  # pixels that are looked up at a time
+PLANES = 2**31  # pixels of all the masks of an image, where classes may overlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +27,7 @@ class MaskFileColumn:
 
     Attributes:
         root: folder that the files are relative to.
-        files: (n,) bytes (dtype ``S``), UTF-8 paths; empty for an image without one.
+        files: (n,) bytes (dtype ``S``), paths; empty for an image without one.
         ids: (V,) int32, V > 256: the class id of each value that a file may hold, the last entry for all above; the
             ignore index for values to ignore, ``UNKNOWN`` for values of no class, ``NOWHERE`` for "none of the classes"
             where classes may overlap.
@@ -47,8 +51,7 @@ class MaskFileColumn:
 
     def path(self, row: int) -> Path:
         """An image's mask file."""
-        name: str = self.files[row].decode()
-        return self.root / name
+        return self.root / os.fsdecode(self.files[row])
 
     def get(self, row: int, size: tuple[int, int]) -> SegmentAnnotation:
         """The mask of an image.
@@ -63,16 +66,31 @@ class MaskFileColumn:
                 f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
                 "(height x width); make them equal"
             )
-        ids = self.ids[values if values.dtype == np.uint8 else np.minimum(values.astype(np.int64), len(self.ids) - 1)]
-        if (ids == UNKNOWN).any():
-            strange = np.unique(values[ids == UNKNOWN])
+        ids = self._looked_up(values)
+        unknown = ids == UNKNOWN
+        if unknown.any():
+            strange = np.unique(values[unknown])
             raise DataError(f"{path}: {describe_values(strange)} of no class; {self._cure(int(strange[0]))}")
         if self.exclusive:
             return SegmentAnnotation(compact(ids, self.ignore_index))
+        check_planes(self.class_count, size)
         return SegmentAnnotation(planes_of(ids, self.class_count, self.ignore_index))
+
+    def _looked_up(self, values: np.ndarray) -> np.ndarray:
+        """The id of each value, a few rows at a time: numpy makes 64-bit numbers of those that it looks up."""
+        ids = np.empty(values.shape, dtype=self.ids.dtype)
+        rows = max(1, BLOCK // max(1, values.shape[1]))
+        for top in range(0, len(values), rows):
+            part = values[top : top + rows]
+            if part.dtype != np.uint8:
+                part = np.minimum(part.astype(np.int64), len(self.ids) - 1)
+            ids[top : top + rows] = self.ids[part]
+        return ids
 
     def _cure(self, value: int) -> str:
         known = np.flatnonzero((self.ids >= 0) & (self.ids != self.ignore_index) | (self.ids == NOWHERE))
+        if value > HIGHEST:
+            return f"classes have {span(known)}, at most {HIGHEST}; save the mask with such numbers"
         return f"classes have {span(known)}; set ignore_index: {value}, or name its class"
 
     def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
@@ -91,9 +109,11 @@ def read_mask(path: Path) -> np.ndarray:
         DataError: the file is missing, unreadable, or a colour picture.
     """
     try:
-        with Image.open(path) as picture:
+        with open_image(path) as picture:
             picture.load()
-            values = np.array(picture)
+            values = np.asarray(picture)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such mask file") from None
     except Exception as error:  # Pillow raises a dozen types on damaged files
@@ -133,6 +153,8 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
             continue
         if values.dtype == np.uint8:
             occurring = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+        elif values.max() > HIGHEST:  # it may have millions of values, and is refused for one
+            occurring = values.max(keepdims=True).ravel()
         else:
             occurring = np.unique(values)
         for value in occurring.tolist():
@@ -142,12 +164,25 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def check_planes(class_count: int, size: tuple[int, int]) -> None:
+    """Refuses masks that no memory holds: one for each class, each of the image's size.
+
+    Raises:
+        DataError: they are too many for the image.
+    """
+    if class_count * size[0] * size[1] > PLANES:
+        raise DataError(
+            f"{class_count} classes that may overlap need a mask each of {size[0]}x{size[1]} pixels, which is too much; "
+            "name fewer classes, set exclusive: true, or cut the images"
+        )
+
+
 def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:
     """From class ids (H, W) to a mask for each class, (K, H, W) uint8 of 0 and 1; ignored pixels are so in all."""
-    planes = (ids[None] == np.arange(class_count)[:, None, None]).astype(np.uint8)
+    planes = np.empty((class_count, *ids.shape), dtype=np.uint8)
+    np.equal(ids[None], np.arange(class_count)[:, None, None], out=planes.view(bool))
     planes[:, ids == ignore_index] = ignore_index
-    stacked: np.ndarray = planes
-    return stacked
+    return planes
 
 
 def describe_values(values: np.ndarray) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vertebra.data.columns import join_ranges, offsets_of, take_ranges
+from vertebra.data.masks import check_planes
+from vertebra.data.outlines import outline_runs
+from vertebra.data.run_lengths import Region, check_runs, decode_runs
+from vertebra.data.segmentations import Segmentation, parse_segmentation
 from vertebra.errors import DataError
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import compact
@@ -44,39 +48,23 @@ class Shapes:
         """From COCO's ``segmentation`` entries: a list of outlines, or a mapping with ``size`` and ``counts``.
 
         Raises:
-            TypeError, ValueError: an entry is neither.
+            ValueError: an entry is neither, see `parse_segmentation`.
         """
-        outlines: list[np.ndarray] = []
-        outline_counts: list[int] = []
-        runs: list[np.ndarray] = []
-        texts: list[np.ndarray] = []
-        sizes = np.zeros((len(segmentations), 2), dtype=np.int32)
-        nothing = np.zeros(0, dtype=np.int64)
-        for number, entry in enumerate(segmentations):
-            run, text, count = nothing, nothing, 0
-            if isinstance(entry, Mapping):
-                sizes[number] = entry["size"]
-                counts = entry["counts"]
-                if isinstance(counts, str):
-                    text = np.frombuffer(counts.encode("ascii"), dtype=np.uint8)
-                else:
-                    run = np.asarray(counts, dtype=np.int64)
-            else:
-                parts = [np.asarray(part, dtype=np.float32) for part in entry]
-                parts = [part for part in parts if len(part) >= 6]
-                outlines += parts
-                count = len(parts)
-            outline_counts.append(count)
-            runs.append(run)
-            texts.append(text)
-        points, outline_offsets = join_ranges(outlines, np.float32)
-        run_values, run_offsets = join_ranges(runs, np.int64)
-        letters, text_offsets = join_ranges(texts, np.uint8)
-        outlines_of = np.concatenate([[0], np.cumsum(outline_counts)]).astype(np.int64)
-        return cls(points, outline_offsets, outlines_of, run_values, run_offsets, letters, text_offsets, sizes)
+        return cls.joined([parse_segmentation(entry) for entry in segmentations])
 
-    def draw(self, number: int, size: tuple[int, int]) -> np.ndarray:
-        """The mask of one object: (H, W) bool.
+    @classmethod
+    def joined(cls, parsed: Sequence[Segmentation]) -> Shapes:
+        """From entries that are parsed."""
+        points, outlines = join_ranges([part for one in parsed for part in one.outlines], np.float32)
+        runs, runs_of = join_ranges([one.runs for one in parsed], np.int64)
+        letters, text_of = join_ranges([one.text for one in parsed], np.uint8)
+        counts = np.array([len(one.outlines) for one in parsed], dtype=np.int64)
+        outlines_of = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        sizes = np.array([one.size for one in parsed], dtype=np.int32).reshape(-1, 2)
+        return cls(points, outlines, outlines_of, runs, runs_of, letters, text_of, sizes)
+
+    def region(self, number: int, size: tuple[int, int]) -> Region:
+        """One object on an image of this (height, width).
 
         Raises:
             DataError: its run lengths are for another size, or are damaged.
@@ -89,10 +77,14 @@ class Shapes:
                 raise DataError(
                     f"run lengths for {own[0]}x{own[1]}, but the image is {size[0]}x{size[1]} (height x width)"
                 )
-            return mask_of_runs(decode_runs(text) if len(text) else runs, size)
+            return Region(check_runs(decode_runs(text) if len(text) else runs, size), size)
         first, last = self.outlines_of[number], self.outlines_of[number + 1]
         bounds = self.outlines[first : last + 1]
-        return fill_outlines([self.points[a:b] for a, b in itertools.pairwise(bounds)], size)
+        return Region(outline_runs([self.points[a:b] for a, b in itertools.pairwise(bounds)], size), size)
+
+    def draw(self, number: int, size: tuple[int, int]) -> np.ndarray:
+        """The mask of one object: (H, W) bool; raises as `region` does."""
+        return self.region(number, size).mask()
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,16 +140,17 @@ class RegionColumn:
             DataError: an object's run lengths are for another size, or are damaged.
         """
         part = slice(self.offsets[row], self.offsets[row + 1])
-        regions = [self.shapes.draw(int(number), size) for number in self.objects[part]]
+        regions = [self.shapes.region(int(number), size) for number in self.objects[part]]
         labels = self.labels[part]
         if not self.exclusive:
+            check_planes(self.class_count, size)
             planes = np.zeros((self.class_count, *size), dtype=np.uint8)
             for label, region in zip(labels, regions, strict=True):
-                planes[label][region] = 1
+                planes[label][region.mask()] = 1
             return SegmentAnnotation(planes)
         ids = np.full(size, self.background, dtype=np.int32)
-        for place in np.argsort([-int(region.sum()) for region in regions], kind="stable"):
-            ids[regions[place]] = labels[place]
+        for place in np.argsort([-region.area for region in regions], kind="stable"):
+            ids[regions[place].mask()] = labels[place]
         return SegmentAnnotation(compact(ids, self.ignore_index))
 
     def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
@@ -174,65 +167,3 @@ class RegionColumn:
             labels=self.labels[picked],
             labelled=self.labelled[rows],
         )
-
-
-def decode_runs(text: np.ndarray) -> np.ndarray:
-    """Run lengths from COCO's compressed form.
-
-    Each number is written in groups of five bits, lowest first, a sixth bit telling that more follow; from the fourth
-    number on it is the difference to the number two before.
-
-    Args:
-        text: (T,) uint8, the letters.
-
-    Returns:
-        (R,) int64.
-
-    Raises:
-        DataError: letters outside the code, or a number that is cut off.
-    """
-    bits = text.astype(np.int64) - 48
-    if (bits < 0).any() or (bits > 63).any() or (len(bits) and bits[-1] & 32):
-        raise DataError("compressed run lengths are damaged")
-    starts = np.flatnonzero(np.concatenate([[True], (bits[:-1] & 32) == 0]))
-    lengths = np.diff(np.concatenate([starts, [len(bits)]]))
-    if lengths.max(initial=0) > 12:
-        raise DataError("compressed run lengths are damaged")
-    place = np.arange(len(bits)) - np.repeat(starts, lengths)
-    values = np.add.reduceat((bits & 31) << (5 * place), starts)
-    negative = (bits[starts + lengths - 1] & 16) != 0
-    values = np.where(negative, values - (np.int64(1) << (5 * lengths)), values)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
-
-
-def mask_of_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask (H, W) bool from the lengths of runs of 0, 1, 0 … down its columns.
-
-    Raises:
-        DataError: the lengths do not add up to the size.
-    """
-    if (runs < 0).any() or int(runs.sum()) != size[0] * size[1]:
-        raise DataError(f"run lengths add up to {int(runs.sum())} pixels, not to {size[0]}x{size[1]}")
-    values = np.arange(len(runs)) % 2 == 1
-    mask: np.ndarray = np.repeat(values, runs).reshape(size[::-1]).T
-    return mask
-
-
-def fill_outlines(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """The pixels within any of some outlines, as COCO counts them.
-
-    Args:
-        outlines: x, y, x, y … in pixels, each at least three points.
-
-    Returns:
-        (H, W) bool.
-    """
-    from faster_coco_eval.core import mask as coco_mask
-
-    if not outlines:
-        return np.zeros(size, dtype=bool)
-    runs = coco_mask.frPyObjects([outline.astype(np.float64).tolist() for outline in outlines], *size)
-    filled: np.ndarray = coco_mask.decode(coco_mask.merge(runs))
-    return filled.astype(bool)

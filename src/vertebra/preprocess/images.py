@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from vertebra.errors import DataError
+from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
+from vertebra.preprocess.number_range import array_to_bytes, stretched
 from vertebra.preprocess.plan import Plan
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
@@ -18,15 +19,18 @@ ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 PAPER = (255, 255, 255)
 ORIENTATION = 0x0112
+STRIP = 2**22  # pixels that are converted at a time
 
 
 def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
     """Any image as an upright 8-bit array.
 
     Rotation by the EXIF tag is applied. What is transparent is laid on white, as a page shows it. Grey images get equal
-    channels, and colour becomes grey for one channel. Values of more than 8 bits (16-bit PNG and TIFF, floats) are
-    stretched from the lowest to the highest in the image, since files use any part of their range; floats within 0..1
-    are taken as that range.
+    channels, and colour becomes grey for one channel.
+
+    Of files with more than 8 bits (16-bit PNG and TIFF, floats), and of 16-bit arrays, values are stretched from the lowest
+    to the highest in the image, since files use any part of their range; floats within 0..1 are taken as that range. Arrays
+    and tensors of other number types are 0..1 or 0..255, see `vertebra.preprocess.number_range`.
 
     Args:
         source: a file, the bytes of one, a Pillow image, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W).
@@ -36,7 +40,8 @@ def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
         (H, W, channels) uint8, contiguous.
 
     Raises:
-        DataError: the file is missing, unreadable or cut off, or has other channels; the message names it.
+        DataError: the file is missing, unreadable or cut off, of no format that is read here, too large, or has other
+            channels, or numbers are NaN, infinite or of an unknown range; the message names it.
     """
     name = source_name(source)
     if isinstance(source, (str, Path, bytes)):
@@ -57,11 +62,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
         DataError: the file is missing or is no image.
     """
     try:
-        with Image.open(path) as picture:
+        with open_image(path) as picture:
             turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
             return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except Exception as error:  # Pillow raises a dozen types on damaged files
-        raise _unreadable(str(path), error) from error
+        raise unreadable(str(path), error) from error
 
 
 def apply(plan: Plan, image: np.ndarray) -> np.ndarray:
@@ -158,10 +163,8 @@ def apply_labels(plan: Plan, mask: np.ndarray, fill: int) -> np.ndarray:
 
 def source_name(source: ImageSource) -> str:
     """What to call an image in a message: its file, or what it is."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    if isinstance(source, bytes):
-        return f"image of {len(source)} bytes"
+    if isinstance(source, (str, Path, bytes)):
+        return name_of(source)
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "") or "Pillow image")
     return f"{type(source).__name__} of shape {tuple(getattr(source, 'shape', ()))}"
@@ -169,55 +172,46 @@ def source_name(source: ImageSource) -> str:
 
 def _open(source: str | Path | bytes, name: str) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with open_image(source) as picture:
             picture.load()
             return _upright(picture)
     except Exception as error:  # Pillow raises a dozen types on damaged files
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
 def _loaded(picture: Image.Image, name: str) -> Image.Image:
+    check_opened(picture, name)
     try:
         picture.load()
         return _upright(picture)
     except Exception as error:  # Pillow raises a dozen types on damaged files
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
 def _upright(picture: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(picture) if picture.getexif().get(ORIENTATION, 1) != 1 else picture
 
 
-def _unreadable(name: str, error: Exception) -> DataError:
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"{name}: no such image file")
-    if isinstance(error, IsADirectoryError):
-        return DataError(f"{name}: a folder, not an image file")
-    if isinstance(error, UnidentifiedImageError):
-        return DataError(f"{name}: not an image that can be read; remove it, or save it as JPEG or PNG")
-    if isinstance(error, Image.DecompressionBombError):
-        return DataError(
-            f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut the image into smaller ones"
-        )
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{name}: damaged or cut off ({reason}); remove the file or copy it again")
-
-
 def _picture_to_array(picture: Image.Image, channels: int, name: str) -> np.ndarray:
     """An upright Pillow image of any mode as (H, W, channels) uint8."""
     if picture.mode.startswith("I") or picture.mode == "F":
-        return _to_channels(_eight_bit(np.asarray(picture), name), channels, name)
-    if channels == 4:
-        return np.array(picture.convert("RGBA"))
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = _on_paper(picture)
-    if channels == 1:
-        return np.array(picture.convert("L"))[:, :, None]
-    if channels != 3:
+        return _to_channels(stretched(np.asarray(picture), name)[:, :, None], channels, name)
+    if channels not in (1, 3, 4):
         raise DataError(
             f"{name}: the model takes {channels} channels; image files have 1, 3 or 4. Give an array instead"
         )
-    return np.array(picture.convert("RGB"))
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    clear = channels != 4 and (picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info)
+    pixels = np.empty((picture.height, picture.width, channels), dtype=np.uint8)
+    rows = max(1, STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        part = picture
+        if rows < picture.height:  # in strips, so that a large image has no second and third copy
+            part = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        part = _on_paper(part) if clear else part
+        converted = part if part.mode == mode else part.convert(mode)
+        pixels[top : top + rows] = np.asarray(converted).reshape(-1, picture.width, channels)
+    return pixels
 
 
 def _on_paper(picture: Image.Image) -> Image.Image:
@@ -232,19 +226,7 @@ def _eight_bit(array: np.ndarray, name: str) -> np.ndarray:
     """An array (H, W) or (H, W, C) of any number type as (H, W, C) uint8."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f"{name}: an image array must be (H, W) or (H, W, C) and not empty, got shape {array.shape}")
-    array = array[:, :, None] if array.ndim == 2 else array
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == bool:
-        return array.astype(np.uint8) * 255
-    if array.dtype.kind not in "uif":
-        raise DataError(f"{name}: an image array must hold numbers, got {array.dtype}")
-    values = np.nan_to_num(array.astype(np.float32))
-    lowest, highest = float(values.min()), float(values.max())
-    if array.dtype.kind == "f" and lowest >= 0 and highest <= 1:
-        lowest, highest = 0.0, 1.0
-    stretched: np.ndarray = ((values - lowest) * (255.0 / max(highest - lowest, 1e-9))).round().astype(np.uint8)
-    return stretched
+    return array_to_bytes(array[:, :, None] if array.ndim == 2 else array, name)
 
 
 def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vertebra.config import Config, SourceConfig
 from vertebra.data.index import Index
@@ -17,6 +16,7 @@ from vertebra.data.samples import Source
 from vertebra.data.splits import SPLITS, NoSplit, empty_split
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
+from vertebra.preprocess.images import image_size
 from vertebra.tasks.base import LabelSpec
 
 
@@ -116,9 +116,8 @@ def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, 
     for index in indices:
         for row in np.linspace(0, len(index) - 1, min(looked_at, len(index)), dtype=int):
             try:
-                with Image.open(index.path(int(row))) as image:
-                    shapes.append((image.height, image.width))
-            except OSError:
+                shapes.append(image_size(index.path(int(row))))
+            except DataError:
                 continue  # whatever cannot be read is counted and named when it is its turn
     if not shapes:
         raise DataError(f"{indices[0].root}: none of its first images can be read")

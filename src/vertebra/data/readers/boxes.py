@@ -14,6 +14,7 @@ from vertebra.errors import DataError
 from vertebra.tasks.classify.labels import ClassifyLabels
 
 TOLERANCE = 1.0
+FARTHEST = 1e9  # pixels that a coordinate may have where the size of the image is not known
 
 
 def clean_boxes(
@@ -39,12 +40,14 @@ def clean_boxes(
             notes.append(Note.of("box", which, "dropped", [name_of(row) for row in rows[found]]))
             kept[found] = False
 
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    boxes = boxes.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, of boxes that are dropped at once
+        width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     drop(~np.isfinite(boxes).all(axis=1), "with a side that is no number")
     drop((width < 0) | (height < 0), "with left and right or top and bottom in reverse")
     drop((width == 0) | (height == 0), "of zero area")
-    own = sizes[rows][:, [1, 0, 1, 0]].astype(np.float32)
-    limit = np.where(own > 0, own, np.inf)
+    own = sizes[rows][:, [1, 0, 1, 0]].astype(np.float64)
+    limit = np.where(own > 0, own, FARTHEST)
     drop(((boxes >= limit)[:, :2] | (boxes <= 0)[:, 2:]).any(axis=1), "outside of the image")
     beyond = np.maximum(-boxes, boxes - limit).max(axis=1, initial=0)
     reaching = np.flatnonzero(kept & (beyond > TOLERANCE))
@@ -66,14 +69,19 @@ def classes_of_boxes(
         DataError: classes are exclusive, but an image has boxes of several.
     """
     count = len(boxes.labelled)
-    values = np.zeros((count, labels.class_count), dtype=np.uint8)
-    values[np.repeat(np.arange(count), np.diff(boxes.offsets)), boxes.labels] = 1
+    owners = np.repeat(np.arange(count), np.diff(boxes.offsets))
     if not labels.exclusive:
+        values = np.zeros((count, labels.class_count), dtype=np.uint8)
+        values[owners, boxes.labels] = 1
         return ClassColumn(values, boxes.labelled)
-    several = np.flatnonzero(values.sum(axis=1) > 1)
+    lowest = np.full(count, labels.class_count, dtype=np.int64)
+    highest = np.full(count, -1, dtype=np.int64)
+    np.minimum.at(lowest, owners, boxes.labels)
+    np.maximum.at(highest, owners, boxes.labels)
+    several = np.flatnonzero(highest > lowest)
     if len(several):
         raise DataError(
             f"{where}: {len(several)} images have objects of several classes, the first is {name_of(int(several[0]))}; "
             "set exclusive: false on the branch to learn the set of classes in an image"
         )
-    return ClassColumn(values.argmax(axis=1).astype(np.int64), boxes.labelled & (values.sum(axis=1) == 1))
+    return ClassColumn(np.maximum(highest, 0), boxes.labelled & (highest >= 0))

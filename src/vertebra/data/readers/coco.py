@@ -11,22 +11,28 @@ is none: each class has a mask of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vertebra.data.columns import BoxColumn, offsets_of
+from vertebra.data.columns import BoxColumn, PointColumn, offsets_of
 from vertebra.data.index import Column, Index, Note, path_column
 from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
+from vertebra.data.readers.coco_entries import copies, ids_of, place_of_ids, sizes_of, values_of
 from vertebra.data.readers.coco_files import image_folder, looks_like, split_files
 from vertebra.data.readers.coco_points import point_column, point_labels, point_names
 from vertebra.data.readers.files import exist
 from vertebra.data.readers.options import ReadOptions
+from vertebra.data.readers.usable import check_usable
+from vertebra.data.readers.values import flags
 from vertebra.data.regions import RegionColumn, Shapes
+from vertebra.data.segmentations import Segmentation, parse_segmentation
 from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
 from vertebra.tasks.base import LabelSpec
@@ -53,6 +59,7 @@ class _Content:
     categories: np.ndarray
     category_names: list[str]
     category_entries: dict[str, Mapping[str, Any]]
+    dropped: int = 0
 
     def keep(self, kept: np.ndarray) -> None:
         """Only some of the annotations; ``kept`` is (A,) bool."""
@@ -85,16 +92,27 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
     notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
     content.keep(ids >= 0)
+    total = content.dropped + len(content.objects)
     column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
+    check_usable(total, content.dropped, _ignored(column), file, notes)
     notes += without_images(labels, used)
     index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
     return index if shares is None else index.take(divide(len(index), shares, split, options.seed))
 
 
+def _ignored(column: Column) -> int:
+    """How many objects are never learned: those that mark a crowd, and those without a labelled point."""
+    if isinstance(column, PointColumn):
+        return int((column.crowd | ~(column.points[..., 2] > 0).any(axis=1)).sum())
+    return int(column.crowd.sum()) if isinstance(column, BoxColumn) else 0
+
+
 def _load(file: Path) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise DataError(f"{file}: damaged, lists within lists without end; copy the file again") from None
+    except ValueError as error:
         raise DataError(f"{file}: damaged or cut off, not JSON ({error}); copy the file again") from None
     needed = ("images", "annotations", "categories")
     if not isinstance(raw, dict) or any(not isinstance(raw.get(key), list) for key in needed):
@@ -106,42 +124,78 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]) -> _Content:
-    try:
-        names = [str(one["file_name"]) for one in raw["images"]]
-        image_ids = [one["id"] for one in raw["images"]]
-        sizes = np.array([(one.get("height") or 0, one.get("width") or 0) for one in raw["images"]], dtype=np.int64)
-        category_ids = [one["id"] for one in raw["categories"]]
-        category_names = [str(one["name"]) for one in raw["categories"]]
-        objects = raw["annotations"]
-        of_images = [one["image_id"] for one in objects]
-        of_categories = [one["category_id"] for one in objects]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{file}: an entry lacks {error}; images, annotations and categories need their ids") from None
+    names = [str(name) for name in values_of(raw["images"], "file_name", "images", file)]
+    image_ids = ids_of(raw["images"], "images", file)
+    objects = raw["annotations"]
+    of_images = values_of(objects, "image_id", "annotations", file)
     root = image_folder(file, folder, names)
-    there = exist(root, names)
+    row_of, first = _rows(names, exist(root, names), notes)
+    places = place_of_ids(image_ids, of_images)
+    rows = np.where(places >= 0, row_of[places], -2)
+    stray = np.flatnonzero(rows == -2)
+    if len(stray):
+        strange = [f"image_id {str(of_images[i])[:60]}" for i in stray]
+        notes.append(Note.of("annotation", "of images that are not in the file", "dropped", strange))
+    category_names, categories = _categories(raw, file, notes)
+    entries = dict(
+        zip(map(str, values_of(raw["categories"], "name", "categories", file)), raw["categories"], strict=True)
+    )
+    sizes = sizes_of([raw["images"][i] for i in first], [names[i] for i in first], notes)
+    kept_names = [names[i] for i in first]
+    content = _Content(file, root, kept_names, sizes, objects, rows, categories, category_names, entries, len(stray))
+    content.keep(rows >= 0)
+    same = copies(content.objects, content.rows, content.categories)
+    if same.any():
+        twice = [kept_names[row] for row in content.rows[same]]
+        notes.append(Note.of("annotation", "that is a copy of another", "left out", twice))
+        content.keep(~same)
+    return content
+
+
+def _rows(names: Sequence[str], there: np.ndarray, notes: list[Note]) -> tuple[np.ndarray, list[int]]:
+    """The row of each entry of 'images', -1 where there is no such file; entries of one file share a row.
+
+    Returns:
+        (n,) int64 rows, and the entry that each row is of.
+    """
     if not there.all():
         lost = [name for name, found in zip(names, there.tolist(), strict=True) if not found]
         notes.append(Note.of("image", "that the file names", "not found and left out", lost))
-    place = np.cumsum(there) - 1
-    row_of = {key: int(place[i]) if there[i] else -1 for i, key in enumerate(image_ids)}
-    rows = np.array([row_of.get(key, -2) for key in of_images], dtype=np.int64)
-    if (rows == -2).any():
-        strange = [f"image_id {of_images[i]}" for i in np.flatnonzero(rows == -2)]
-        notes.append(Note.of("annotation", "of images that are not in the file", "dropped", strange))
-    different = list(dict.fromkeys(category_names))
-    category_of = {key: different.index(name) for key, name in zip(category_ids, category_names, strict=True)}
-    unknown = [key for key in of_categories if key not in category_of]
-    if unknown:
-        raise DataError(
-            f"{file}: {len(unknown)} annotations have category_id {unknown[0]}, which is not in its 'categories' "
-            f"(there is: {', '.join(map(str, category_ids[:12]))}); add the category or remove them"
+    entry_of: dict[str, int] = {}
+    rows = np.full(len(names), -1, dtype=np.int64)
+    row_of: dict[str, int] = {}
+    for place in np.flatnonzero(there).tolist():
+        key = posixpath.normpath(names[place])
+        entry_of.setdefault(key, place)
+        rows[place] = row_of.setdefault(key, len(row_of))
+    again = [
+        names[place] for place in np.flatnonzero(there).tolist() if entry_of[posixpath.normpath(names[place])] != place
+    ]
+    if again:
+        notes.append(
+            Note.of("image", "whose file the list names already, under another id", "put together with it", again)
         )
-    categories = np.array([category_of[key] for key in of_categories], dtype=np.int64)
-    kept_names = [name for name, found in zip(names, there.tolist(), strict=True) if found]
-    entries = dict(zip(category_names, raw["categories"], strict=True))
-    content = _Content(file, root, kept_names, sizes[there], objects, rows, categories, different, entries)
-    content.keep(rows >= 0)
-    return content
+    return rows, list(entry_of.values())
+
+
+def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
+    """The different names of the categories, and (A,) int64 for each annotation which of them it has."""
+    ids = ids_of(raw["categories"], "categories", file)
+    names = [str(name) for name in values_of(raw["categories"], "name", "categories", file)]
+    wanted = values_of(raw["annotations"], "category_id", "annotations", file)
+    places = place_of_ids(ids, wanted)
+    unknown = np.flatnonzero(places < 0)
+    if len(unknown):
+        raise DataError(
+            f"{file}: {len(unknown)} annotations have category_id {str(wanted[unknown[0]])[:60]}, which is not in its "
+            f"'categories' (there is: {', '.join(map(str, ids[:12]))}); add the category or remove them"
+        )
+    different = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    if len(different) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        notes.append(Note.of("category name", "that several ids have", "put together", twice))
+    positions = np.array([different[name] for name in names], dtype=np.int64)
+    return list(different), positions[places] if len(places) else np.zeros(0, dtype=np.int64)
 
 
 def _classes(content: _Content, task: str, exclusive: bool) -> tuple[str, ...]:
@@ -153,27 +207,43 @@ def _classes(content: _Content, task: str, exclusive: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _crowd(content: _Content) -> np.ndarray:
-    return np.array([bool(one.get("iscrowd", 0)) for one in content.objects], dtype=bool)
-
-
 def _boxes(content: _Content, ids: np.ndarray, notes: list[Note]) -> BoxColumn:
     given = [one.get("bbox") for one in content.objects]
     sound = np.array([isinstance(box, list) and len(box) == 4 for box in given], dtype=bool)
     if not sound.all():
         names = [content.names[row] for row in content.rows[~sound]]
         notes.append(Note.of("annotation", "without a box of four numbers", "dropped", names))
-    try:
-        boxes = np.array([one for one, good in zip(given, sound.tolist(), strict=True) if good], dtype=float)
-    except (TypeError, ValueError):
-        raise DataError(f"{content.file}: a 'bbox' holds something that is no number") from None
-    boxes = boxes.reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+    boxes = _numbers(content, [one for one, good in zip(given, sound.tolist(), strict=True) if good], sound)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, which is left out below
+        boxes[:, 2:] += boxes[:, :2]
     kept, cleaned, more = clean_boxes(content.rows[sound], boxes, content.sizes, content.names.__getitem__)
     notes += more
     stays = np.flatnonzero(sound)[kept]
+    content.dropped += len(content.objects) - len(stays)
     labelled = np.ones(len(content.names), dtype=bool)
-    return BoxColumn.of(content.rows[stays], cleaned[kept], ids[stays], _crowd(content)[stays], labelled)
+    files = [content.names[row] for row in content.rows.tolist()]
+    crowd = flags([one.get("iscrowd") for one in content.objects], "iscrowd", files, notes)
+    return BoxColumn.of(content.rows[stays], cleaned[kept], ids[stays], crowd[stays], labelled)
+
+
+def _numbers(content: _Content, boxes: Sequence[Any], sound: np.ndarray) -> np.ndarray:
+    """(B, 4) float64 of boxes that are lists of four."""
+    try:
+        return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    except (TypeError, ValueError, OverflowError):
+        place = next(place for place, box in enumerate(boxes) if not _are_numbers(box))
+        wrong = content.objects[np.flatnonzero(sound)[place]]
+        raise DataError(
+            f"{content.file}: a 'bbox' holds something that is no number, {str(wrong['bbox'])[:60]} of annotation "
+            f"{str(wrong.get('id'))[:60]}; write it as [x, y, width, height]"
+        ) from None
+
+
+def _are_numbers(box: Any) -> bool:
+    try:
+        return np.array(box, dtype=np.float64).shape == (4,)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 _Read = tuple[Column, LabelSpec, np.ndarray]
@@ -213,11 +283,9 @@ def _segment(
     if not drawn.all():
         names = [content.names[row] for row in content.rows[~drawn]]
         notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names))
+        content.dropped += len(names)
     content.keep(drawn)
-    try:
-        shapes = Shapes.of([one["segmentation"] for one in content.objects])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{content.file}: a 'segmentation' is neither outlines nor run lengths ({error})") from None
+    shapes = Shapes.joined([_segmentation(one, content.file) for one in content.objects])
     background = classes.index(BACKGROUND) if options.exclusive else 0
     labelled = np.ones(len(content.names), dtype=bool)
     column = RegionColumn.of(
@@ -233,6 +301,16 @@ def _segment(
     used = bincount(ids[drawn], len(classes))
     used[background] += int(options.exclusive)
     return column, labels, used
+
+
+def _segmentation(one: Mapping[str, Any], file: Path) -> Segmentation:
+    try:
+        return parse_segmentation(one["segmentation"])
+    except ValueError as error:
+        raise DataError(
+            f"{file}: a 'segmentation' is neither outlines nor run lengths, that of annotation {str(one.get('id'))[:60]} "
+            f"({str(error)[:100]}); remove or correct it"
+        ) from None
 
 
 def _keypoints(

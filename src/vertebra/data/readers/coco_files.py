@@ -74,6 +74,8 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _is_coco(file: Path) -> bool:
+    if not file.is_file():
+        return False
     with file.open("rb") as opened:
         start = opened.read(65536)
     return start.lstrip().startswith(b"{") and any(key in start for key in _KEYS)

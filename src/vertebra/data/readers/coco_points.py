@@ -11,6 +11,7 @@ import numpy as np
 from vertebra.data.columns import PointColumn
 from vertebra.data.index import Note
 from vertebra.data.readers.points import box_area_shares, boxes_around, sides
+from vertebra.data.readers.values import flags, whole_number
 from vertebra.errors import ConfigError, DataError
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
@@ -50,7 +51,7 @@ def point_labels(
         return KeypointLabels(tuple(classes), points, joined, sides(points, notes))
     except ConfigError as error:
         raise DataError(f"{file}: {error} (in the file from 1)") from None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{file}: a 'skeleton' must be a list of pairs of point numbers") from None
 
 
@@ -74,14 +75,16 @@ def point_column(
     """
     points = _column(objects, "keypoints", 3 * count, file).reshape(-1, count, 3)
     boxes = _column(objects, "bbox", 4, file)
-    boxes[:, 2:] += boxes[:, :2]
+    with np.errstate(over="ignore"):
+        boxes[:, 2:] += boxes[:, :2]
     flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
     boxes[flat] = boxes_around(points)[flat]
     areas = _column(objects, "area", 1, file)[:, 0]
     areas = np.where(areas > 0, areas, box_area_shares(boxes))
-    crowd = np.array([bool(one.get("iscrowd", 0)) for one in objects], dtype=bool)
+    files = [names[row] for row in rows.tolist()]
+    crowd = flags([one.get("iscrowd") for one in objects], "iscrowd", files, notes)
     labelled = (points[..., 2] > 0).sum(axis=1)
-    _tell(crowd, labelled, [one.get("num_keypoints") for one in objects], [names[row] for row in rows.tolist()], notes)
+    _tell(crowd, labelled, [one.get("num_keypoints") for one in objects], files, notes)
     return PointColumn.of(rows, points, boxes, ids, crowd, areas, np.ones(len(names), dtype=bool))
 
 
@@ -93,7 +96,7 @@ def _tell(
     if without:
         notes.append(Note.of("object", "without a labelled point", "passed over", without))
     counts = zip(names, said, labelled.tolist(), strict=True)
-    wrong = [name for name, told, counted in counts if told is not None and told != counted]
+    wrong = [name for name, told, counted in counts if told is not None and whole_number(told) != counted]
     if wrong:
         notes.append(Note.of("object", "with a num_keypoints that is wrong", "counted anew", wrong))
 
@@ -106,11 +109,14 @@ def _column(objects: Objects, key: str, width: int, file: Path) -> np.ndarray:
         if given is None:
             continue
         try:
-            found = np.asarray(given, dtype=np.float32).reshape(-1)
-        except (TypeError, ValueError):
+            with np.errstate(over="ignore"):
+                found = np.asarray(given, dtype=np.float32).reshape(-1)
+        except (TypeError, ValueError, OverflowError):
             found = np.zeros(0, dtype=np.float32)
         if found.shape != (width,) or not np.isfinite(found).all():
             wanted = f"a list of {width} numbers" if width > 1 else "a number"
-            raise DataError(f"{file}: '{key}' of annotation {one.get('id')} must be {wanted}, got {str(given)[:60]}")
+            raise DataError(
+                f"{file}: '{key}' of annotation {str(one.get('id'))[:60]} must be {wanted}, got {str(given)[:60]}"
+            )
         values[place] = found
     return values

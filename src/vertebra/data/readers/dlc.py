@@ -31,6 +31,8 @@ from vertebra.tasks.keypoints.labels import KeypointLabels
 
 TASKS = ("keypoints", "detect")
 CLASS = "animal"
+FARTHEST = 1e9  # pixels that a coordinate may have
+MOST_EMPTY = 8  # times as many points of all animals as there are columns
 HEADERS = ("scorer", "individuals", "bodyparts", "coords")
 
 
@@ -117,37 +119,70 @@ def _tables(path: Path) -> list[Path]:
 
 
 def _is_table(file: Path) -> bool:
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        return opened.readline().startswith("scorer,")
+    if not file.is_file():
+        return False
+    with file.open(encoding="utf-8-sig", errors="replace") as opened:
+        return opened.readline(10000).startswith("scorer,")
 
 
 def _read(file: Path) -> _Table:
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        rows = [row for row in csv.reader(opened) if row]
+    rows = _rows(file)
     header = {row[0]: row for row in rows[:4] if row[0] in HEADERS}
     if not {"bodyparts", "coords"} <= set(header):
         raise DataError(f"{file}: no DeepLabCut table; its first rows must be scorer, bodyparts and coords")
     first = next((place for place, word in enumerate(header["coords"]) if word == "x"), None)
-    if first is None or any(word not in ("x", "y") for word in header["coords"][first:]):
+    if first is None or header["coords"][first:] != ["x", "y"] * (len(header["coords"][first:]) // 2):
         raise DataError(f"{file}: the row 'coords' must be x, y, x, y … over the points")
+    columns = len(header["coords"])
+    cut = [name for name, row in header.items() if name != "scorer" and len(row) != columns]
+    if cut:
+        raise DataError(f"{file}: the row '{cut[0]}' has {len(header[cut[0]])} cells, and the row 'coords' {columns}")
     parts = header["bodyparts"][first::2]
     animals = header["individuals"][first::2] if "individuals" in header else [CLASS] * len(parts)
     names = list(dict.fromkeys(animals))
     points = tuple(dict.fromkeys(parts))
+    if len(set(zip(animals, parts, strict=True))) < len(parts):
+        raise DataError(f"{file}: a point stands twice in the row 'bodyparts'; each is there once for each animal")
+    if len(names) * len(points) > MOST_EMPTY * len(parts):
+        raise DataError(
+            f"{file}: {len(names)} animals and {len(points)} points, but only {len(parts)} columns for them"
+        )
     body = rows[len(header) :]
-    places = np.full((len(body), len(names), len(points), 2), np.nan)
-    for number, row in enumerate(body):
-        if len(row) < first + 2 * len(parts):
-            raise DataError(f"{file}: row {len(header) + number + 1} is cut off; it has {len(row)} cells")
-        try:
-            cells = np.array([float(cell) if cell.strip() else np.nan for cell in row[first:]], dtype=float)
-        except ValueError as error:
-            raise DataError(f"{file}: row {len(header) + number + 1}: {error}") from None
-        for place, (animal, part) in enumerate(zip(animals, parts, strict=True)):
-            places[number, names.index(animal), points.index(part)] = cells[2 * place : 2 * place + 2]
     if not body:
         raise DataError(f"{file}: it has no image, only a header")
-    return _Table(file, ["/".join(cell for cell in row[:first] if cell) for row in body], points, places)
+    places = np.full((len(body), len(names), len(points), 2), np.nan)
+    animal_ids, point_ids = (({name: place for place, name in enumerate(own)}) for own in (names, points))
+    at = ([animal_ids[animal] for animal in animals], [point_ids[part] for part in parts])
+    for number, row in enumerate(body):
+        places[number, at[0], at[1]] = _cells(row, first, len(parts), file, len(header) + number + 1).reshape(-1, 2)
+    images = ["/".join(cell for cell in row[:first] if cell) for row in body]
+    return _Table(file, images, points, places)
+
+
+def _rows(file: Path) -> list[list[str]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            return [row for row in csv.reader(opened) if row]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{file}: damaged, no table of cells ({error}); copy the file again") from None
+
+
+def _cells(row: list[str], first: int, count: int, file: Path, number: int) -> np.ndarray:
+    """(2K,) x, y, x, y … of a row, NaN where a cell is empty."""
+    if len(row) < first + 2 * count:
+        raise DataError(f"{file}: row {number} is cut off; it has {len(row)} cells")
+    try:
+        cells = np.array(
+            [float(cell) if cell.strip() else np.nan for cell in row[first : first + 2 * count]], dtype=float
+        )
+    except ValueError as error:
+        raise DataError(f"{file}: row {number}: {error}") from None
+    far = np.abs(cells) > FARTHEST
+    if far.any():
+        raise DataError(f"{file}: row {number}: {cells[far][0]:g} is no place in an image; empty the cell")
+    return cells
 
 
 def _found(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
@@ -166,11 +201,31 @@ def _found(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.
     if not there.all():
         lost = [name for name, found in zip(names, there.tolist(), strict=True) if not found]
         notes.append(Note.of("image", "that the table names", "not found and left out", lost))
-    rows = order[there[order]]
+    rows = _once(table, order[there[order]], names, notes)
     absolute = [(base / names[row]).resolve() for row in rows]
     inside = root.resolve()
     listed = [one.relative_to(inside).as_posix() if one.is_relative_to(inside) else str(one) for one in absolute]
     return listed, rows
+
+
+def _once(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) -> np.ndarray:
+    """The rows of a table, in the order of their images, without those that are copies of another.
+
+    Raises:
+        DataError: an image has two rows that differ.
+    """
+    kept: list[int] = []
+    again: list[str] = []
+    for row in rows.tolist():
+        if not kept or names[row] != names[kept[-1]]:
+            kept.append(row)
+        elif np.array_equal(table.places[row], table.places[kept[-1]], equal_nan=True):
+            again.append(names[row])
+        else:
+            raise DataError(f"{table.file}: image {names[row]} has two rows with different points; keep one")
+    if again:
+        notes.append(Note.of("row", f"of {table.file.name}, a copy of another,", "left out", again))
+    return np.array(kept, dtype=np.int64)
 
 
 def _wider(places: np.ndarray, animals: int) -> np.ndarray:

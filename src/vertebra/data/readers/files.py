@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from vertebra.data.index import Note
+from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
+
+Item = TypeVar("Item", bound=Hashable)
 
 
 def folders_in(path: Path) -> list[Path]:
@@ -47,6 +53,36 @@ def exist(root: Path, names: Sequence[str]) -> np.ndarray:
     listed: dict[str, set[str]] = {}
     for folder in {name.rpartition("/")[0] for name in names}:
         place = root / folder
-        listed[folder] = {entry.name for entry in os.scandir(place)} if place.is_dir() else set()
+        try:
+            listed[folder] = {entry.name for entry in os.scandir(place)}
+        except (OSError, ValueError):  # no folder of this name, or a name that no folder can have
+            listed[folder] = set()
     split = [name.rpartition("/") for name in names]
     return np.array([file in listed[folder] for folder, _, file in split], dtype=bool)
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
+def without_copies(items: Sequence[Item], of: str, notes: list[Note]) -> list[Item]:
+    """The entries of a list in their order, each once, with a note about those that stood in it again.
+
+    Args:
+        of: what to call the list in the note.
+    """
+    different = list(dict.fromkeys(items))
+    if len(different) < len(items):
+        counts = Counter(items)
+        twice = [item[0] if isinstance(item, tuple) else item for item in different if counts[item] > 1]
+        names = [item.name if isinstance(item, Path) else str(item) for item in twice]
+        notes.append(Note.of("line", f"of {of}, a copy of another,", "left out", names, len(items) - len(different)))
+    return different

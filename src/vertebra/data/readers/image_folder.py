@@ -57,7 +57,9 @@ def _column(ids: np.ndarray, labels: ClassifyLabels) -> ClassColumn:
     labelled = np.ones(len(ids), dtype=bool)
     if labels.exclusive:
         return ClassColumn(ids, labelled)
-    return ClassColumn(np.eye(labels.class_count, dtype=np.uint8)[ids], labelled)
+    values = np.zeros((len(ids), labels.class_count), dtype=np.uint8)
+    values[np.arange(len(ids)), ids] = 1
+    return ClassColumn(values, labelled)
 
 
 def _loose(place: Path) -> list[Note]:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vertebra.data.index import Note
-from vertebra.data.readers.files import exist, folders_in, images_below, is_image, relative
+from vertebra.data.readers.files import (
+    exist,
+    folders_in,
+    images_below,
+    is_image,
+    lines_of,
+    relative,
+    without_copies,
+)
 from vertebra.data.splits import SPLITS, split_of
 from vertebra.errors import DataError
 
@@ -37,10 +45,10 @@ def find_pairs(path: Path, notes: list[Note]) -> dict[str, Pairs]:
         DataError: there are none, or a list names files that do not exist.
     """
     if path.is_file():
-        return {"": _read_list(path, path.parent)}
+        return {"": _read_list(path, path.parent, notes)}
     lists = _list_files(path)
     if lists:
-        return {split: _read_list(file, path) for split, file in lists.items()}
+        return {split: _read_list(file, path, notes) for split, file in lists.items()}
     places = _parallel(path)
     if not places:
         raise DataError(f"{path}: no masks found; put them in 'masks' beside 'images', or list pairs in train.txt")
@@ -59,14 +67,16 @@ def _is_list(file: Path) -> bool:
     return len(words) == 2 and all(is_image(word.rpartition("/")[2]) for word in words)
 
 
-def _read_list(file: Path, root: Path) -> Pairs:
+def _read_list(file: Path, root: Path, notes: list[Note]) -> Pairs:
     pairs: Pairs = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(file), start=1):
         words = line.split()
         if words and len(words) != 2:
             raise DataError(f"{file}: line {number} must be 'image mask', got '{line.strip()[:80]}'")
         if words:
             pairs.append((words[0], words[1]))
+    pairs = without_copies(pairs, file.name, notes)
+    _check_masks(pairs, file)
     for place, what in enumerate(("image", "mask")):
         names = [pair[place] for pair in pairs]
         there = exist(root, names)
@@ -77,6 +87,13 @@ def _read_list(file: Path, root: Path) -> Pairs:
                 f"paths are relative to {root}"
             )
     return pairs
+
+
+def _check_masks(pairs: Pairs, file: Path) -> None:
+    masks = dict(pairs)
+    if len(masks) < len(pairs):
+        image, mask = next(pair for pair in pairs if masks[pair[0]] != pair[1])
+        raise DataError(f"{file}: image {image} has two masks, {mask} and {masks[image]}; keep one of the lines")
 
 
 def _parallel(path: Path) -> dict[str, tuple[Path, Path]]:

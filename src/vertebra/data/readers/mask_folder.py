@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.data.index import Index, Note, path_column
-from vertebra.data.masks import NOWHERE, UNKNOWN, MaskFileColumn, describe_values, mask_values, span
+from vertebra.data.masks import HIGHEST, NOWHERE, UNKNOWN, MaskFileColumn, describe_values, mask_values, span
+from vertebra.data.readers.files import lines_of
 from vertebra.data.readers.mask_files import find_pairs, looks_like
 from vertebra.data.readers.options import ReadOptions
 from vertebra.data.splits import divide, source_split
@@ -28,9 +29,6 @@ TASKS = ("segment",)
 CLASS_FILES = ("classes.txt", "labels.txt")
 
 __all__ = ["TASKS", "looks_like", "read"]
-
-
-IGNORED = -3
 
 
 def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
@@ -51,6 +49,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     classes = options.classes or _listed(root)
     read_for = wanted if classes else [pair for part in pairs.values() for pair in part]
     values = mask_values([root / mask for _, mask in read_for])
+    _check_highest(values)
     names, numbers, ignored = _meaning(values, classes, options, path)
     labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
     ids = _table(numbers, ignored, max(values, default=0), labels)
@@ -79,9 +78,16 @@ def _meaning(
         listed = tuple(str(value) for value in sorted(values) if value >= first and value != ignored)
         if not listed:
             raise DataError(f"{path}: its masks hold only {', '.join(map(str, values))}, so there is no class in them")
-    if all(name.isdecimal() for name in listed):
-        return listed, [int(name) for name in listed], ignored
+    numbers = [_number(name) for name in listed]
+    if None not in numbers:
+        return listed, [number for number in numbers if number is not None], ignored
     return listed, list(range(first, first + len(listed))), ignored
+
+
+def _number(name: str) -> int | None:
+    """The mask value that a class name tells; None for other names, among them numbers that no mask holds (a barcode)."""
+    short = name.isdecimal() and len(name) <= len(str(HIGHEST))
+    return int(name) if short and int(name) <= HIGHEST else None
 
 
 def _table(numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels) -> np.ndarray:
@@ -93,6 +99,15 @@ def _table(numbers: Sequence[int], ignored: int | None, highest: int, labels: Se
     if ignored is not None and 0 <= ignored < len(ids) - 1:
         ids[ignored] = labels.ignore_index
     return ids
+
+
+def _check_highest(values: dict[int, Path]) -> None:
+    highest = max(values, default=0)
+    if highest > HIGHEST:
+        raise DataError(
+            f"{values[highest]}: it holds the value {highest}, but masks hold class numbers from 0 to {HIGHEST}; save it "
+            "with such numbers"
+        )
 
 
 def _check(values: dict[int, Path], ids: np.ndarray, numbers: Sequence[int]) -> None:
@@ -109,6 +124,9 @@ def _listed(root: Path) -> tuple[str, ...] | None:
     for name in CLASS_FILES:
         file = root / name
         if file.is_file():
-            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-            return tuple(line for line in lines if line and not line.startswith("#"))
+            lines = [line.strip() for line in lines_of(file)]
+            names = tuple(line for line in lines if line and not line.startswith("#"))
+            if not names:
+                raise DataError(f"{file}: it names no class; write a name a line, or remove the file")
+            return names
     return None

@@ -18,14 +18,17 @@ from vertebra.data.columns import BoxColumn
 from vertebra.data.index import Column, Index, Note, path_column
 from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
-from vertebra.data.readers.files import folders_in, is_image
+from vertebra.data.readers.files import folders_in, is_image, lines_of, without_copies
 from vertebra.data.readers.options import ReadOptions
+from vertebra.data.readers.usable import check_usable
+from vertebra.data.readers.values import flags, whole_number
 from vertebra.data.splits import divide, source_split, split_of
 from vertebra.errors import DataError
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 
 TASKS = ("detect", "classify")
+LARGEST = 1_000_000  # pixels a side of an image
 
 
 @dataclass
@@ -37,7 +40,7 @@ class _Objects:
     rows: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     boxes: list[tuple[float, ...]] = field(default_factory=list)
-    difficult: list[bool] = field(default_factory=list)
+    difficult: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -74,6 +77,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     without = layout.without.get(source or "", [])
     if without:
         notes.append(Note.of("image", "without an annotation file", "left out", without))
+    wanted = without_copies(wanted, f"the list of split '{split}'", notes)
     found = _parse(_with_image(wanted, layout, notes), notes)
     if not found.files:
         raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
@@ -100,11 +104,14 @@ def _boxes(found: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxCo
     counts = Counter(found.names)
     notes = left_out({name: counts[name] for name in names if to_id[name] < 0}, "box")
     rows = np.array(found.rows, dtype=np.int64)
-    boxes = np.array(found.boxes, dtype=np.float32).reshape(-1, 4)
-    sizes = np.array(found.sizes).reshape(-1, 2)
+    boxes = np.array(found.boxes, dtype=np.float64).reshape(-1, 4)
+    sizes = np.array(found.sizes, dtype=np.int64).reshape(-1, 2)
     kept, boxes, more = clean_boxes(rows, boxes, sizes, lambda row: found.files[row].name)
+    total, dropped = int((labels >= 0).sum()), int((~kept & (labels >= 0)).sum())
     kept &= labels >= 0
-    crowd = np.array(found.difficult, dtype=bool)
+    files = [found.files[row].name for row in found.rows]
+    crowd = flags(found.difficult, "difficult", files, notes)
+    check_usable(total, dropped, int(crowd[kept].sum()), path, [*notes, *more])
     labelled = np.ones(len(found.files), dtype=bool)
     return BoxColumn.of(rows[kept], boxes[kept], labels[kept], crowd[kept], labelled), notes + more
 
@@ -136,7 +143,9 @@ def _parse(files: Sequence[Path], notes: list[Note]) -> _Objects:
     for file in files:
         try:
             _parse_one(file, found)
-        except ElementTree.ParseError:
+        except DataError:
+            raise
+        except (ElementTree.ParseError, ValueError, LookupError):  # the last two for encodings that Python has not
             damaged.append(file.name)
     if damaged:
         notes.append(Note.of("annotation file", "that cannot be read as XML", "left out with its image", damaged))
@@ -159,12 +168,12 @@ def _parse_one(file: Path, found: _Objects) -> None:
         found.rows.append(row)
         found.names.append(name)
         found.boxes.append(box)
-        found.difficult.append((marked.findtext("difficult") or "0").strip() == "1")
+        found.difficult.append(marked.findtext("difficult") or "0")
 
 
 def _number(root: ElementTree.Element, place: str) -> int:
-    text = (root.findtext(place) or "").strip()
-    return int(text) if text.isdigit() else 0
+    number = whole_number(root.findtext(place))
+    return number if number is not None and 0 < number <= LARGEST else 0
 
 
 def _classic(path: Path) -> _Layout:
@@ -187,7 +196,7 @@ def _classic(path: Path) -> _Layout:
 
 
 def _ids(file: Path) -> list[str]:
-    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
+    lines = (line.split() for line in lines_of(file))
     return [words[0] for words in lines if words and words[1:] != ["-1"]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -54,7 +55,7 @@ class KeypointLabels(LabelSpec):
     def _check_points(self) -> None:
         if not self.points:
             raise ConfigError("a keypoints branch needs the names of its points; 'points' is empty")
-        repeated = sorted({name for name in self.points if self.points.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(self.points).items() if count > 1)
         if repeated:
             raise ConfigError(f"point names must differ, but these stand twice in 'points': {', '.join(repeated)}")
         if self.sigmas and len(self.sigmas) != len(self.points):
@@ -70,7 +71,7 @@ class KeypointLabels(LabelSpec):
                 "counted from 0"
             )
         flipped = [i for pair in self.flip_pairs for i in pair]
-        twice = [self.points[i] for i in flipped if flipped.count(i) > 1]
+        twice = [self.points[i] for i, count in Counter(flipped).items() if count > 1]
         if twice:
             raise ConfigError(f"'flip_pairs' has point '{twice[0]}' twice; a point changes places with one other")
 

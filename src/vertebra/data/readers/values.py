@@ -1,0 +1,53 @@
+"""Values of annotation files as they are meant: numbers and flags, also where they are written as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra.data.index import Note
+
+_YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})
+_NO = frozenset({"", "0", "0.0", "false", "no", "n", "f", "none", "null"})
+DIGITS = 18  # of the longest whole number that is read; more do not fit in 64 bits
+
+
+def flag(value: Any) -> bool | None:
+    """Whether a flag is set: 1, true, "1", "true", "yes"; None for a value that is neither yes nor no."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return None if value not in (None, 0, 1) else bool(value)
+    word = value.strip().lower() if isinstance(value, str) else None
+    return True if word in _YES else False if word in _NO else None
+
+
+def flags(values: Sequence[Any], name: str, names: Sequence[str], notes: list[Note]) -> np.ndarray:
+    """Flags of objects as (n,) bool; what is neither yes nor no is no, with a note.
+
+    Args:
+        name: of the flag.
+        names: of the objects' files.
+    """
+    read = [flag(value) for value in values]
+    wrong = [names[place] for place, one in enumerate(read) if one is None]
+    if wrong:
+        notes.append(Note.of("object", f"whose '{name}' is neither 0 nor 1", "taken as 0", wrong))
+    return np.array([bool(one) for one in read], dtype=bool)
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number, also as text or with zeros behind the point; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) > DIGITS:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+    if isinstance(value, int):
+        return value if abs(value) < 10**DIGITS else None
+    return int(value) if np.isfinite(value) and value == int(value) and abs(value) < 10**DIGITS else None

@@ -1,0 +1,89 @@
+"""Run lengths: a mask as the lengths of runs of 0, 1, 0 … down its columns, as COCO writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vertebra.errors import DataError
+
+LETTERS = 12  # of one number: 60 bits
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The pixels of an object on an image.
+
+    Attributes:
+        runs: (R,) int64 lengths of runs, checked: none is negative, and they add up to the size.
+        size: (height, width).
+    """
+
+    runs: np.ndarray
+    size: tuple[int, int]
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(self.runs[1::2].sum())
+
+    def mask(self) -> np.ndarray:
+        """(H, W) bool."""
+        values = np.arange(len(self.runs)) % 2 == 1
+        mask: np.ndarray = np.repeat(values, self.runs).reshape(self.size[::-1]).T
+        return mask
+
+
+def decode_runs(text: np.ndarray) -> np.ndarray:
+    """Run lengths from COCO's compressed form.
+
+    Each number is written in groups of five bits, lowest first, a sixth bit telling that more follow; from the fourth
+    number on it is the difference to the number two before.
+
+    Args:
+        text: (T,) uint8, the letters.
+
+    Returns:
+        (R,) int64.
+
+    Raises:
+        DataError: letters outside the code, or a number that is cut off.
+    """
+    bits = text.astype(np.int64) - 48
+    if (bits < 0).any() or (bits > 63).any() or (len(bits) and bits[-1] & 32):
+        raise DataError("compressed run lengths are damaged")
+    starts = np.flatnonzero(np.concatenate([[True], (bits[:-1] & 32) == 0]))
+    lengths = np.diff(np.concatenate([starts, [len(bits)]]))
+    if lengths.max(initial=0) > LETTERS:
+        raise DataError("compressed run lengths are damaged")
+    place = np.arange(len(bits)) - np.repeat(starts, lengths)
+    values = np.add.reduceat((bits & 31) << (5 * place), starts)
+    negative = (bits[starts + lengths - 1] & 16) != 0
+    values = np.where(negative, values - (np.int64(1) << (5 * lengths)), values)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def check_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The same run lengths, if they are a mask of this (height, width).
+
+    Raises:
+        DataError: one is negative, or they do not add up to the size.
+    """
+    pixels = size[0] * size[1]
+    wrong = runs[(runs < 0) | (runs > pixels)]  # first: a sum of such numbers may wrap around to the right one
+    if len(wrong):
+        raise DataError(
+            f"a run length of {int(wrong[0])} pixels in a mask of {size[0]}x{size[1]}; write the mask again"
+        )
+    total = int(runs.sum())
+    if total != pixels:
+        raise DataError(f"run lengths add up to {total} pixels, not to {size[0]}x{size[1]}; write the mask again")
+    return runs
+
+
+def mask_of_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask (H, W) bool from run lengths; raises as `check_runs` does."""
+    return Region(check_runs(runs, size), size).mask()
