@@ -330,7 +330,9 @@ def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
     if "ignore_index" in known and len(config.classes) > BYTE:
         extra["ignore_index"] = 2**16 - 1
     for key, value in config.label_fields.items():
-        extra[key] = tuple(tuple(one) if isinstance(one, list) else one for one in value)
+        if isinstance(value, list):
+            value = tuple(tuple(one) if isinstance(one, list) else one for one in value)
+        extra[key] = value
     return kind(classes=tuple(config.classes), **extra)
 
 

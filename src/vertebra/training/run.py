@@ -158,6 +158,7 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
     origin = model.backbone.origin if config.model.start_from is None else f"weights of {config.model.start_from}"
     say(*opened.notes, *val.notes, f"backbone: {origin}")
     data = RunData(model, recipe, opened.sources, val.sources)
+    say(*data.unmirrored())
     pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
     keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)

@@ -46,6 +46,10 @@ class DetectData(TaskData):
         counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
         return counts
 
+    def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
+        """Boxes that do not mark a crowd."""
+        return int((~annotation.crowd).sum())
+
     def stack(self, annotations: Sequence[DetectAnnotation], labels: DetectLabels) -> Any:
         """Boxes padded to the most that an image has."""
         import torch
