@@ -104,7 +104,8 @@ def _readings(tokens: Reading) -> dict[Reading, None]:
     found: dict[Reading, None] = {}
     for place, token in enumerate(tokens):
         for kind, mark, parts in _glued(token):
-            found[(kind, *tokens[:place], *(part or mark for part in parts), *tokens[place + 1 :])] = None
+            named = (kind, *tokens[:place], *(part or mark for part in parts), *tokens[place + 1 :])
+            found[named] = None
     return found
 
 
