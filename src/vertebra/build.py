@@ -333,7 +333,7 @@ def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
         if isinstance(value, list):
             value = tuple(tuple(one) if isinstance(one, list) else one for one in value)
         extra[key] = value
-    return kind(classes=tuple(config.classes), **extra)
+    return kind(classes=tuple(config.classes), **{**kind.implied(extra), **extra})
 
 
 def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: LabelSpec | None = None) -> nn.Module:

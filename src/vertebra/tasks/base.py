@@ -39,6 +39,11 @@ class LabelSpec:
         """The types of the fields as a config may give them."""
         return get_type_hints(cls)
 
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields that follow from those that are given, where a user has left them out."""
+        return {}
+
     @property
     def mirror_refusal(self) -> str | None:
         """Why images with such labels must not be mirrored, and the cure; None where they may."""

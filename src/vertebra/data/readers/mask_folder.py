@@ -6,7 +6,9 @@ masks' folder beside it (``train`` and ``trainannot``).
 
 Classes are those asked for, else those of ``classes.txt`` (a name a line, in the order of the mask values), else the
 values that occur, each named by its number. Classes that are asked for are found by name if any of them is in
-``classes.txt``; else they are names for the mask values in their order. Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes,
+``classes.txt``; else they are names for the mask values in their order.
+
+Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes,
 value v is class v, 0 included. With ``exclusive: false`` value 0 is none of the classes, and value v is class v - 1.
 """
 

@@ -47,6 +47,11 @@ class KeypointLabels(LabelSpec):
         pairs = tuple[tuple[int | str, int | str], ...]
         return {**super().option_types(), "skeleton": pairs, "flip_pairs": pairs | None}
 
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The pairs that the points' names tell."""
+        return {} if "flip_pairs" in given else {"flip_pairs": pairs_by_name(given.get("points", ()))}
+
     def __post_init__(self) -> None:
         LabelSpec.__post_init__(self)
         for name in ("points", "skeleton", "flip_pairs", "sigmas"):  # lists of a config become tuples
