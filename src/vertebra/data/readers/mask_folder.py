@@ -54,9 +54,11 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     own = _listed(root)
     by_name = bool(set(own or ()) & set(options.classes or ()))
     classes = own if by_name else options.classes or own
-    read_for = wanted if classes else [pair for part in pairs.values() for pair in part]
-    values = mask_values([root / mask for _, mask in read_for])
-    names, numbers, ignored = _meaning(values, classes, options, path)
+    everything = [root / mask for part in pairs.values() for _, mask in part]
+    values = mask_values([root / mask for _, mask in wanted] if classes else everything)
+    # whether 255 is a class or to be ignored is a matter of the whole data set, of which a split may lack a class
+    occurring = values | mask_values(everything) if classes and set(values) <= {0, 255} else values
+    names, numbers, ignored = _meaning(occurring, classes, options, path)
     others: list[int] = []
     if by_name:
         names, numbers, others = _asked(names, numbers, options, notes)
@@ -66,7 +68,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
             Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
         )
     labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
-    ids = _table(numbers, ignored, max(values), labels, others)
+    ids = _table(numbers, ignored, max(values, default=0), labels, others)
     _check(values, ids, numbers)
     masks = path_column([mask for _, mask in wanted])
     column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
