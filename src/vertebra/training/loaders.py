@@ -56,7 +56,8 @@ class RunData(pl.LightningDataModule):
         if not Augment.preset(self.recipe.augment).mirror:
             return []
         reasons = mirror_refusals(self.train_set.labels).items()
-        return [f"branch '{name}': its images are not mirrored in training, for {reason}" for name, reason in reasons]
+        told = "its images are not mirrored in training, for"
+        return [f"branch '{name}': {told} {reason}. 'vertebra data check' proposes pairs" for name, reason in reasons]
 
     def notes(self) -> list[str]:
         """Counted, named warnings of what was left out."""
