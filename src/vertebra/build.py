@@ -349,8 +349,10 @@ def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
     if "ignore_index" in known and len(config.classes) > BYTE:
         extra["ignore_index"] = 2**16 - 1
     for key, value in config.label_fields.items():
-        extra[key] = tuple(tuple(one) if isinstance(one, list) else one for one in value)
-    return kind(classes=tuple(config.classes), **extra)
+        if isinstance(value, list):
+            value = tuple(tuple(one) if isinstance(one, list) else one for one in value)
+        extra[key] = value
+    return kind(classes=tuple(config.classes), **{**kind.implied(extra), **extra})
 
 
 def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: LabelSpec | None = None) -> nn.Module:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
@@ -255,7 +255,7 @@ def check_labels(name: str, branch: BranchConfig, task: str) -> None:
         if key not in known:
             raise UnknownName(f"option 'model.branches.{name}.{key}':", key, [*BranchConfig.model_fields, *known])
     if given:
-        hints = get_type_hints(TASKS[task].labels)
+        hints = TASKS[task].labels.option_types()
         fields: dict[str, Any] = {key: (hints[key], ...) for key in given}
         schema = create_model("Labels", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
         validate(schema, given, f"model.branches.{name}")

@@ -23,6 +23,8 @@ from vertebra.data.transforms import Augment, augment_onto, cut, place
 from vertebra.errors import DataError
 from vertebra.preprocess.plan import Plan
 from vertebra.preprocess.window import Window
+from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.targets import KeypointTargets
@@ -182,4 +184,37 @@ def test_a_batch_for_points_and_boxes(tmp_path: Path, draw_image: Callable[..., 
     assert [len(truth.labels) for truth in batch.truths["pose"]] == [1, 2, 0]
     mirrored = MixedData(data.sources, labels, Plan((48, 64)), replace(Augment.preset("none"), mirror=1.0))
     moved = mirrored[Ticket(0, 0)].targets["pose"].points
+    np.testing.assert_allclose(moved, [[[6, 8, 2], [18, 16, 1]]], err_msg="not mirrored: left and right are not known")
+    labels["pose"] = KeypointLabels(("cat",), ("nose", "tail"), flip_pairs=())
+    mirrored = MixedData(data.sources, labels, Plan((48, 64)), replace(Augment.preset("none"), mirror=1.0))
+    moved = mirrored[Ticket(0, 0)].targets["pose"].points
     np.testing.assert_allclose(moved, [[[58, 8, 2], [46, 16, 1]]])
+
+
+UNKNOWN = KeypointLabels(LABELS.classes, LABELS.points)
+BOXES = DetectAnnotation(np.array([[5, 5, 45, 35]], dtype=np.float32), np.array([0]), np.zeros(1, dtype=bool))
+
+
+@pytest.mark.parametrize("preset", ["light", "default", "strong"])
+def test_points_whose_pairs_are_unknown_are_never_mirrored(preset: str) -> None:
+    """Three points turn clockwise, and in a mirror image the other way; the boxes of the same image are not mirrored either."""
+    turns: set[bool] = set()
+    labels = {"pose": UNKNOWN, "boxes": DetectLabels(("cat", "dog"))}
+    augment = replace(Augment.preset(preset), flip=0.5)
+    for seed in range(60):
+        given = {"pose": two_objects(), "boxes": BOXES}
+        found = augment_onto(image(), given, Plan((60, 80)), labels, augment, np.random.default_rng(seed))
+        for points in found.annotations["pose"].points:
+            if (points[:, 2] > 0).all():
+                (a, b), (c, d) = points[1, :2] - points[0, :2], points[2, :2] - points[0, :2]
+                turns.add(bool(a * d - b * c > 0))
+    assert turns == {True}
+
+
+def test_an_image_without_points_is_still_mirrored() -> None:
+    """Beside a branch whose pairs are unknown, images that are labelled for another branch only are mirrored as ever."""
+    labels = {"pose": UNKNOWN, "boxes": DetectLabels(("cat", "dog"))}
+    always = replace(Augment.preset("none"), mirror=1.0)
+    for labelled, left in (({"boxes": BOXES}, 35), ({"boxes": BOXES, "pose": two_objects()}, 5)):
+        found = augment_onto(image(), labelled, Plan((60, 80)), labels, always, np.random.default_rng(0))
+        assert found.annotations["boxes"].boxes[0, 0] == left

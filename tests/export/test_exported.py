@@ -134,9 +134,7 @@ def test_without_torch(exported: Path, images: Path) -> None:
 def test_what_is_not_installed_is_told(tmp_path: Path) -> None:
     code = "import sys; sys.modules['torch'] = None; import vertebra.cli.main as cli; sys.argv[1:] = ['describe', 'x']; cli.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (
-        done.returncode == 2 and "this needs 'torch'" in done.stderr and "pip install '.[train]'" in done.stderr
-    )
+    assert done.returncode == 2 and "this needs 'torch'" in done.stderr and "pip install '.[train]'" in done.stderr
     code = "import sys; sys.modules['torch'] = None; import vertebra; vertebra.create_model"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigError: this needs 'torch'" in done.stderr

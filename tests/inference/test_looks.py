@@ -199,7 +199,7 @@ def model() -> vertebra.VisionModel:
             "kind": {"decoder": "linear", "classes": ["dog", "cat"]},
             "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
             "limbs": {"decoder": "heatmap", "on": "boxes", "classes": ["dog", "cat"], "points": ["l_ear", "r_ear"]},
-            "pose": {"decoder": "heatmap", "classes": ["dog"], "points": ["nose", "tail"]},
+            "pose": {"decoder": "heatmap", "classes": ["dog"], "points": ["nose", "tail"], "flip_pairs": []},
             "regions": {"decoder": "upsample", "classes": ["a", "b", "c"]},
         },
         image_size=(64, 64),

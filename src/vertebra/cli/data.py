@@ -22,13 +22,20 @@ def check(
     task: str = typer.Option(..., help="classify, detect, segment or keypoints."),
     split: str | None = typer.Option(None, help="One split only."),
     format_name: str | None = typer.Option(None, "--format", help="The format, where it is not detected."),
+    ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
+    seed: int = typer.Option(0, help="Seed of the draw of splits, where the data set has none."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Find what would hurt: unreadable images, wrong boxes and masks, empty classes, images in two splits."""
+    """Find what would hurt: unreadable images, wrong boxes and masks, splits with nothing in them, images in two splits.
+
+    Exits with 1 if training would refuse the data or be spoiled by them, and with 0 if there are warnings at most.
+    """
     from vertebra.data.checks import check_data
 
-    report = check_data(path, task, split=split, format=format_name)
+    report = check_data(path, task, split=split, format=format_name, ignore_index=ignore_index, seed=seed)
     if as_json:
         print_json(dataclasses.asdict(report), default=str)
-        return
-    typer.echo(report.text())
+    else:
+        typer.echo(report.text())
+    if not report.sound:
+        raise typer.Exit(1)

@@ -13,6 +13,11 @@ def evaluate(
     source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
     split: str = typer.Option("test", help="train, val or test."),
     data: str | None = typer.Option(None, help="Another data set than the run's own."),
+    branch: list[str] = typer.Option([], help="Measure this branch only (once for each), by default all."),
+    ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
+    class_map: list[str] = typer.Option(
+        [], "--map", metavar="NAME=NAME", help="A class of --data and what the model calls it (once for each)."
+    ),
     batch_size: int = typer.Option(8, min=1, help="Images at a time."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     runtime: str | None = typer.Option(None, help="torch, onnx, openvino or tensorrt; by default torch."),
@@ -22,9 +27,12 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled images."""
     from vertebra.export.evaluating import evaluate as measure
+    from vertebra.training.measured_data import read_class_map
 
     way: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
-    scores = measure(source, **way, split=split, data=data, batch_size=batch_size, device=device)
+    what: dict[str, Any] = {"split": split, "data": data, "branches": branch or None, "ignore_index": ignore_index}
+    names = read_class_map(class_map)
+    scores = measure(source, **way, **what, class_map=names, batch_size=batch_size, device=device)
     if as_json:
         print_json(scores)
         return

@@ -6,17 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from vertebra.data.index import SHOWN, Index, plural
-from vertebra.data.open import detect_format, open_data
+from vertebra.data.open import choose_format, open_data
+from vertebra.data.relabel import relabelling
 from vertebra.data.splits import SPLITS, NoSplit, check_split, empty_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
 from vertebra.tasks import get_task
 
+NEEDED = ("train", "val")  # a run cannot begin without these
 Severity = Literal["error", "warning"]
 
 
@@ -25,7 +27,7 @@ class Finding:
     """Something that would hurt.
 
     Attributes:
-        kind: a short name: "unreadable", "labels", "outside", "note", "leak".
+        kind: a short name: "unreadable", "labels", "outside", "note", "leak", "refused", "nothing", "advice".
         severity: "error": these images cannot be used; "warning": a run can go on.
         message: what it is, with the first names.
         count: how many images, boxes or classes.
@@ -45,11 +47,13 @@ class SplitReport:
         images: number of images.
         classes: for each class, how many boxes it has; for classify and segment, in how many images it is.
         findings: what would hurt.
+        counted: how many objects (for classify and segment, images) count in the metrics.
     """
 
     images: int
     classes: dict[str, int]
     findings: list[Finding]
+    counted: int = 0
 
 
 @dataclass
@@ -82,7 +86,7 @@ class DataReport:
             lines.append(f"{name}: {split.images} images ({counts})")
             lines += [f"  {finding.severity}: {finding.message}" for finding in split.findings]
         lines += [f"{finding.severity}: {finding.message}" for finding in self.findings]
-        if len(lines) == 1 + len(self.splits):
+        if not any([self.findings, *(split.findings for split in self.splits.values())]):
             lines.append("nothing found that would hurt")
         return "\n".join(lines)
 
@@ -95,40 +99,82 @@ def check_data(
     format: str | None = None,
     classes: Sequence[str] | None = None,
     ignore_index: int | None = None,
+    seed: int = 0,
     exclusive: bool = True,
 ) -> DataReport:
-    """Looks at every image and annotation of a data set.
+    """Opens a data set as a training run does, and looks at every image and annotation.
+
+    What training would refuse is an error of the report: train or val missing, a file that cannot be read, a split with
+    nothing to learn from or to measure by.
 
     Args:
-        split: one split only; None for all that there are.
-        path, task, format, classes, ignore_index, exclusive: as `vertebra.data.open.open_data` takes them.
+        split: one split only; None for train, val, and test where there is one.
+        path, task, format, classes, ignore_index, seed, exclusive: as `vertebra.data.open.open_data` takes them.
 
     Raises:
-        DataError: it cannot be opened at all.
+        DataError: it is missing, empty, of unknown format or of no use for the task, or has no such ``split``.
+        UnknownName: there is no such task or format.
     """
     if split is not None:
         check_split(split)
-    name = format or detect_format(path)
+    get_task(task)
+    name = choose_format(path, task, format)
     report = DataReport(str(path), name, task)
     opened: dict[str, Index] = {}
-    refused: NoSplit | None = None
+    options: dict[str, Any] = {"format": name, "ignore_index": ignore_index, "seed": seed, "exclusive": exclusive}
     for one in SPLITS if split is None else (split,):
         try:
-            opened[one] = open_data(
-                path, task, one, format=name, classes=classes, ignore_index=ignore_index, exclusive=exclusive
-            )
+            opened[one] = open_data(path, task, one, classes=classes, **options)
         except NoSplit as error:
-            refused = error
-    if not opened and refused is not None:
-        raise refused
+            if split is not None:
+                raise
+            if one in NEEDED:
+                report.findings.append(_refused(one, error))
+        except DataError as error:
+            report.findings.append(_refused(one, error))
+        if one == "train" and one in opened and classes is None:
+            classes = opened[one].labels[task].classes  # the other splits are read by the classes of train
     images = sum(map(len, opened.values()))
     for one, index in opened.items():
-        report.splits[one] = _look(index, task)
-        if not len(index) and split is None:
-            severity: Severity = "warning" if one == "test" else "error"  # training does without test images
-            report.findings.append(Finding("empty", severity, empty_split(report.path, one, images), 1))
+        report.splits[one] = looked = _look(index, task)
+        severity: Severity = "error" if one in NEEDED or split is not None else "warning"  # a run needs no test split
+        if len(index):
+            looked.findings += _unusable(looked, index, task, one, opened.get("train", index), severity)
+        else:
+            looked.findings.append(Finding("nothing", severity, empty_split(report.path, one, images), 0))
+    if opened:
+        first = next(iter(opened.values()))
+        advice = get_task(task).data.advice(first.labels[task], first.columns[task])
+        report.findings += [Finding("advice", "warning", line, 1) for line in advice]
     report.findings += leaks(opened)
     return report
+
+
+def _refused(split: str, error: DataError) -> Finding:
+    return Finding("refused", "error", f"{split}: {error}", 1)
+
+
+def _unusable(
+    report: SplitReport, index: Index, task: str, split: str, train: Index, severity: Severity
+) -> list[Finding]:
+    """Why a run could not learn from a split, or not measure by it.
+
+    Args:
+        train: whose labels a run would have.
+        severity: of what is found.
+    """
+    use = "learn from" if split == "train" else "measure by"
+    try:
+        found, _ = relabelling(index.labels[task], train.labels[task], task, str(index.root))
+    except DataError as error:
+        return [Finding("refused", severity, str(error), 1)]
+    usable = get_task(task).data.usable(found.own, index.columns[task], found.ids)
+    if not usable.any():
+        return [Finding("nothing", severity, f"no image is labelled for task {task}: nothing to {use}", len(index))]
+    if not report.counted:
+        what = "its image has nothing" if len(index) == 1 else f"none of its {len(index)} images has anything"
+        return [Finding("nothing", severity, f"{what} that counts for task {task}: nothing to {use}", len(index))]
+    return []
 
 
 def check(index: Index) -> list[Finding]:
@@ -152,7 +198,8 @@ def leaks(indices: dict[str, Index]) -> list[Finding]:
 
 
 def _look(index: Index, task: str) -> SplitReport:
-    column = index.columns[task]
+    column, data = index.columns[task], get_task(task).data
+    counted = 0
     unreadable: list[str] = []
     wrong: list[str] = []
     outside: dict[str, list[str]] = {}
@@ -171,7 +218,8 @@ def _look(index: Index, task: str) -> SplitReport:
         except DataError as error:
             wrong.append(f"{path.name}: {_without(str(error), index.root)}")
             continue
-        counts += get_task(task).data.occurrences(annotation, len(counts))
+        counts += data.occurrences(annotation, len(counts))
+        counted += data.counted(annotation, index.labels[task])
         for what, number in column.beyond(row, (size[0], size[1])).items():
             outside.setdefault(what, []).extend([path.name] * number)
     findings = []
@@ -181,13 +229,9 @@ def _look(index: Index, task: str) -> SplitReport:
         findings.append(_finding("labels", "error", "annotation", "at odds with its image or the classes", wrong))
     for what, names in outside.items():
         findings.append(_finding("outside", "warning", what, "reaching out of the image as it is decoded", names))
-    if len(index) and not counts.any():
-        findings.append(
-            Finding("nothing", "warning", "no image has anything labeled to find, so no metric can be measured", 1)
-        )
     findings += [Finding("note", "warning", str(note), note.count) for note in index.notes]
     classes = dict(zip(index.labels[task].classes, counts.tolist(), strict=True))
-    return SplitReport(len(index), classes, findings)
+    return SplitReport(len(index), classes, findings, counted)
 
 
 def _finding(kind: str, severity: Severity, thing: str, which: str, names: Sequence[str]) -> Finding:

@@ -54,6 +54,22 @@ def open_data(
     """
     place = Path(path)
     check_split(split)
+    reader = READERS[choose_format(place, task, format)]
+    listed = None if classes is None else tuple(classes)
+    index: Index = reader.read(place, task, split, ReadOptions(listed, ignore_index, seed, exclusive))
+    return index
+
+
+def choose_format(path: str | Path, task: str, format: str | None = None) -> str:
+    """The format by which a data set is read.
+
+    Args:
+        path, task, format: as `open_data` takes them.
+
+    Raises:
+        DataError: the data set is missing, empty, of unknown format or of no use for the task.
+    """
+    place = Path(path)
     name = detect_format(place) if format is None else format
     if name not in READERS:
         raise UnknownName("data format", name, READERS)
@@ -67,9 +83,7 @@ def open_data(
             f"{place}: format '{name}' has no labels for task '{task}', only for {' and '.join(reader.TASKS)}; "
             f"for {task} use {' or '.join(fitting)}"
         )
-    listed = None if classes is None else tuple(classes)
-    index: Index = reader.read(place, task, split, ReadOptions(listed, ignore_index, seed, exclusive))
-    return index
+    return name
 
 
 def detect_format(path: str | Path) -> str:

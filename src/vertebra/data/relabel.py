@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,9 @@ class Relabelling:
         return task_of_labels(self.labels).data.relabel(annotation, self.ids, self.own, self.labels)
 
 
-def relabelling(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> tuple[Relabelling, list[Note]]:
+def relabelling(
+    own: LabelSpec, labels: LabelSpec, branch: str, where: str, class_map: Mapping[str, str] | None = None
+) -> tuple[Relabelling, list[Note]]:
     """How to turn a data set's classes into a branch's.
 
     Args:
@@ -42,6 +45,7 @@ def relabelling(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> t
         labels: the branch's.
         branch: its name, for messages.
         where: the data set, for messages.
+        class_map: the branch's names of classes that the data set calls otherwise.
 
     Returns:
         The relabelling, and a note about classes that the branch has not.
@@ -60,7 +64,8 @@ def relabelling(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> t
             f"{words[labels.exclusive]} ones; open it with exclusive={labels.exclusive}"  # type: ignore[attr-defined]
         )
     positions = {name: place for place, name in enumerate(labels.classes)}
-    ids = np.array([positions.get(name, -1) for name in own.classes], dtype=np.int64)
+    names = [(class_map or {}).get(name, name) for name in own.classes]
+    ids = np.array([positions.get(name, -1) for name in names], dtype=np.int64)
     strange = [name for name, found in zip(own.classes, ids.tolist(), strict=True) if found < 0]
     if len(strange) == len(own.classes):
         raise DataError(

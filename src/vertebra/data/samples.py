@@ -32,11 +32,13 @@ class Source:
         index: its images and annotations.
         branches: the branches that it is labelled for, each with its task.
         ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
+        class_map: the branches' names of classes that it calls otherwise.
     """
 
     index: Index
     branches: Mapping[str, str]
     ratio: float = 1.0
+    class_map: Mapping[str, str] | None = None
 
 
 class Ticket(NamedTuple):
@@ -162,7 +164,7 @@ class MixedData(Dataset[Sample]):
             opened = ", ".join(index.columns)
             raise DataError(f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {opened}")
         column = index.columns[task]
-        found, notes = relabelling(index.labels[task], self.labels[branch], branch, str(index.root))
+        found, notes = relabelling(index.labels[task], self.labels[branch], branch, str(index.root), source.class_map)
         labelled = get_task(task).data.usable(found.own, column, found.ids)
         self._notes += notes
         self._relabel[number, branch] = found

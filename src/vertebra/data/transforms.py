@@ -32,7 +32,7 @@ class Augment:
     """Random changes of training images. Each is the same for an image and its boxes and masks.
 
     Attributes:
-        mirror: probability of left and right changing places.
+        mirror: probability of left and right changing places, where the labels allow it.
         flip: probability of top and bottom changing places (for images without an up: microscopy, aerial).
         zoom: smallest and largest factor on the plan's own scale, where there are boxes or masks; what no longer fits
             on the canvas is cut off at random.
@@ -123,6 +123,8 @@ def augment_onto(
 ) -> OnCanvas:
     """An image and its annotations on the canvas, with random changes; see `place` for the arguments.
 
+    An image is not mirrored if it has annotations of a branch whose labels forbid it (points whose pairs are not known).
+
     Args:
         draw: the source of all random draws.
     """
@@ -131,6 +133,8 @@ def augment_onto(
         whole_image = all(task_of(annotation).data.whole_image for annotation in annotations.values())
         window = (crop_window if whole_image else zoom_window)(plan, size, augment, draw)
         mirror, flip = draw.random() < augment.mirror, draw.random() < augment.flip
+        if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
+            mirror = flip  # no mirror image of any kind: upside down becomes half a turn, in which left stays left
         found = cut(image, annotations, plan, labels, replace(window, mirror=mirror, flip=flip))
     else:
         found = place(image, annotations, plan, labels)
@@ -140,6 +144,12 @@ def augment_onto(
     if change is not None:
         found.image[:, :height, :width] = change(part)
     return found
+
+
+def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
+    """By branch, why images that are labelled for it must not be mirrored; without the branches for which they may."""
+    reasons = {name: own.mirror_refusal for name, own in labels.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def zoom_window(plan: Plan, size: tuple[int, int], augment: Augment, draw: np.random.Generator) -> Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ def evaluate(
     split: str = "test",
     data: str | Path | None = None,
     batch_size: int = 8,
+    branches: Sequence[str] | None = None,
+    ignore_index: int | None = None,
+    class_map: Mapping[str, str] | None = None,
     device: str | None = None,
     runtime: str | None = None,
     precision: str | None = None,
@@ -39,15 +43,25 @@ def evaluate(
         split: "train", "val" or "test".
         data: another data set than the run's own, for all branches.
         batch_size: images at a time.
+        branches: only these are measured; None for all.
+        ignore_index: mask value of pixels that do not count; None for what the run's config says.
+        class_map: from class names of ``data`` to those of the model, where they differ.
         device: "cpu", "cuda" …; by default the best there is, for an exported file the CPU.
         runtime, precision, threads: see `vertebra.export.prepared.choose_way`, and for an exported file
             `vertebra.inference.exported.ExportedModel`.
 
     Raises:
-        ConfigError: the user must say which data, or the runtime is not there.
+        ConfigError: the user must say which data, the runtime is not there, or an unknown branch or class.
         DataError: there is no such split, or the data cannot be used.
     """
-    options: dict[str, Any] = {"split": split, "data": data, "batch_size": batch_size}
+    options: dict[str, Any] = {
+        "split": split,
+        "data": data,
+        "batch_size": batch_size,
+        "branches": branches,
+        "ignore_index": ignore_index,
+        "class_map": class_map,
+    }
     if is_exported(source):
         file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
         return _scores(source, file, options)

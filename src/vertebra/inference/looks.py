@@ -69,13 +69,18 @@ def looks_with(face: Face, flip: bool, scales: Sequence[float]) -> tuple[Look, .
     """The looks at each view, with a model that can take them; see `looks`.
 
     Raises:
-        ConfigError: there are no such scales, or the model takes one size of canvas.
+        ConfigError: there are no such scales, the model takes one size of canvas, or it must not see mirrored images.
     """
     found = looks(flip, scales)
+    for name, (_, labels) in face.branches.items():
+        if flip and labels.mirror_refusal:
+            raise ConfigError(
+                f"'flip' is not for branch '{name}': {labels.mirror_refusal}. Train it so, or leave out 'flip'"
+            )
     if face.fixed and any(look.scale != 1 for look in found):
         raise ConfigError(
             f"'scales' needs a model that takes canvases of any size, but {face.fixed}. Leave out 'scales'; "
-            "'flip' works with every model"
+            "'flip' works with any size"
         )
     return found
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from vertebra.errors import ConfigError, DataError, RunError, VertebraError, WeightsError, missing_package
 from vertebra.inference.face import Face
+from vertebra.inference.looks import looks_with
 from vertebra.inference.opening import Opening
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.ray_cluster import Share, connected, share
@@ -77,6 +78,7 @@ class RayPredictor:
         names = [_name(image) for image in images]
         if not names:
             return
+        looks_with(self.face, self.options.get("flip", False), self.options.get("scales", (1.0,)))
         content = _read(self.opening)
         with connected(self.address) as ray:
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from vertebra.errors import ConfigError
 
@@ -34,6 +34,21 @@ class LabelSpec:
     def own_fields(cls) -> tuple[str, ...]:
         """What else belongs to the labels and may stand in a branch's config, or else comes from the data."""
         return tuple(field.name for field in fields(cls) if field.name not in ("classes", "exclusive", "ignore_index"))
+
+    @classmethod
+    def option_types(cls) -> dict[str, Any]:
+        """The types of the fields as a config may give them."""
+        return get_type_hints(cls)
+
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields that follow from those that are given, where a user has left them out."""
+        return {}
+
+    @property
+    def mirror_refusal(self) -> str | None:
+        """Why images with such labels must not be mirrored, and the cure; None where they may."""
+        return None
 
     @property
     def object_parts(self) -> tuple[str, ...]:

@@ -45,6 +45,19 @@ class TaskData(ABC):
         """(classes,) how many objects each class has, or whether it is in the image."""
 
     @abstractmethod
+    def counted(self, annotation: Any, labels: Any) -> int:
+        """How many things of an annotation count in the metrics: objects that are to be found, or 1 for the image as a whole."""
+
+    def advice(self, labels: Any, column: Any) -> list[str]:
+        """What a person should add to what a data set says, in one sentence each.
+
+        Args:
+            labels: the data set's.
+            column: the annotations of its training images.
+        """
+        return []
+
+    @abstractmethod
     def stack(self, annotations: Sequence[Any], labels: Any) -> Any:
         """The task's ``Targets`` (tensors) of at least one annotation in canvas pixels."""
 

@@ -10,7 +10,7 @@ from vertebra.config import TrainConfig
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
-from vertebra.data.transforms import Augment
+from vertebra.data.transforms import Augment, mirror_refusals
 from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
@@ -50,6 +50,14 @@ class RunData(pl.LightningDataModule):
         """(rank, number of processes)."""
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    def unmirrored(self) -> list[str]:
+        """For each branch on whose images the recipe's mirroring is left out: that it is, why, and the cure."""
+        if not Augment.preset(self.recipe.augment).mirror:
+            return []
+        reasons = mirror_refusals(self.train_set.labels).items()
+        told = "its images are not mirrored in training, for"
+        return [f"branch '{name}': {told} {reason}. 'vertebra data check' proposes pairs" for name, reason in reasons]
 
     def notes(self) -> list[str]:
         """Counted, named warnings of what was left out."""

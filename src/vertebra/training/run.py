@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import torch
 
 from vertebra.build import build, canvas_size, default_resize
-from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
+from vertebra.config import Config, TrainConfig, override, read_raw
 from vertebra.data.loaders import Loader
 from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal
 from vertebra.inference.face import Face
@@ -23,6 +23,7 @@ from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
+from vertebra.training.measured_data import DataChoice, open_measured
 from vertebra.training.messages import is_first_process as _is_first_process
 from vertebra.training.messages import say
 from vertebra.training.precision import choose_precision
@@ -157,7 +158,7 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
     origin = model.backbone.origin if config.model.start_from is None else f"weights of {config.model.start_from}"
     say(*opened.notes, *val.notes, f"backbone: {origin}")
     data = RunData(model, recipe, opened.sources, val.sources)
-    say(*unmeasurable(face_of(model), data.val_set, recipe.best))
+    say(*unmeasurable(face_of(model), data.val_set, recipe.best), *data.unmirrored())
     pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
     if resume:
@@ -245,6 +246,9 @@ def labelled(
     split: str,
     data: str | Path | None,
     batch_size: int,
+    branches: Sequence[str] | None = None,
+    ignore_index: int | None = None,
+    class_map: Mapping[str, str] | None = None,
 ) -> Loader:
     """The labelled images on which a model is measured, in order.
 
@@ -255,14 +259,16 @@ def labelled(
         split: "train", "val" or "test".
         data: another data set than the run's own, for all branches.
         batch_size: images at a time.
+        branches, ignore_index, class_map: see `vertebra.training.measured_data.DataChoice`.
 
     Raises:
-        ConfigError: the user must say which data.
+        ConfigError: the user must say which data, or an unknown branch or class.
         DataError: there is no such split, or the data cannot be used.
     """
     if split not in ("train", "val", "test"):
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
-    run, opened = open_labelled(source, face, config, split, data)
+    choice = DataChoice(data, branches, ignore_index, class_map)
+    run, opened = open_chosen(source, face, config, split, choice)
     say(*opened.notes)
     return evaluation_loader(face, opened.sources, batch_size, choose_workers(run.train.workers))
 
@@ -271,20 +277,27 @@ def open_labelled(
     source: str | Path, face: Face, config: Mapping[str, Any] | None, split: str, data: str | Path | None
 ) -> tuple[Config, Opened]:
     """The run's config, or one made up for the data, and the data of a split; see `labelled`."""
+    return open_chosen(source, face, config, split, DataChoice(data))
+
+
+def open_chosen(
+    source: str | Path, face: Face, config: Mapping[str, Any] | None, split: str, choice: DataChoice
+) -> tuple[Config, Opened]:
+    """Like `open_labelled`, with more choices."""
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     path = folder / CONFIG
     if path.exists():
         raw = read_raw(path)
-    elif data is None:
+    elif choice.path is None:
         raise ConfigError(f"{source} is a model file without its run's {CONFIG}; say which data set with --data")
     elif config is None:
         raise ConfigError(f"{source}: a model that was built from objects cannot be measured from its file")
     else:
-        raw = {"data": str(data), "model": config}
+        raw = {"data": str(choice.path), "model": config}
     run = Config.from_raw(raw, str(path))
     for name, branch in run.model.branches.items():
         branch.classes = list(face.branches[name][1].classes)
-    return run, open_split(run, split, sources=None if data is None else [SourceConfig(path=str(data))])
+    return run, open_measured(run, split, choice)
 
 
 def _silence() -> None:

@@ -23,6 +23,7 @@ PARTS = (
     "epoch",
     "global_step",
     "skipped_steps",
+    "origin",
 )
 
 

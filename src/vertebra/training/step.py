@@ -78,9 +78,12 @@ class TrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped_steps"] = dict(self.skipped_steps)
+        checkpoint["origin"] = dict(self.model.origin)  # for the model files of the run, also after it was resumed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps = Counter(checkpoint["skipped_steps"])
+        for model in (self.model, self.best_model):
+            model.origin = dict(checkpoint["origin"])
 
     def on_train_epoch_start(self) -> None:
         # the last epoch is evaluated always, so that a run never ends without a score
@@ -215,14 +218,6 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, micro: Batch, batch_idx: int) -> None:
         self.evaluation.update(micro, self.best_model)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Where the weights came from stands in every model file of the run, also in those after it was resumed."""
-        checkpoint["origin"] = dict(self.model.origin)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for model in (self.model, self.best_model):
-            model.origin = dict(checkpoint.get("origin", {}))
 
     def on_validation_epoch_start(self) -> None:
         self.evaluation.reset()

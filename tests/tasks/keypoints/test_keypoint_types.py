@@ -11,7 +11,7 @@ from PIL import Image
 
 from vertebra.errors import ConfigError
 from vertebra.preprocess.plan import Plan
-from vertebra.tasks.keypoints.labels import COCO_POINTS, COCO_SIGMAS, SIGMA, KeypointLabels, pairs_by_name
+from vertebra.tasks.keypoints.labels import COCO_POINTS, COCO_SIGMAS, SIGMA, KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.palette import colour
@@ -29,23 +29,6 @@ def prediction(**changes: Any) -> KeypointPrediction:
         "spec": LABELS,
     }
     return KeypointPrediction(**{**given, **changes})
-
-
-@pytest.mark.parametrize(
-    ("points", "pairs"),
-    [
-        (COCO_POINTS, tuple((place, place + 1) for place in range(1, 17, 2))),
-        (("snout", "leftear", "rightear", "tailbase"), ((1, 2),)),
-        (("r_paw", "l_paw", "nose"), ((1, 0),)),
-        (("paw_L", "paw_R"), ((0, 1),)),
-        (("Left Eye", "Right Eye", "bright", "cleft"), ((0, 1),)),
-        (("earL", "earR", "tail", "paw1R"), ((0, 1),)),
-        (("LeftHip", "RightHip", "leftx", "rightx"), ((0, 1), (2, 3))),
-        (("a", "b"), ()),
-    ],
-)
-def test_left_and_right_by_name(points: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
-    assert pairs_by_name(points) == pairs
 
 
 def test_sigmas_by_default() -> None:
@@ -70,6 +53,8 @@ def test_lists_become_tuples() -> None:
         ({"skeleton": ((-1, 0),)}, "speak of point -1, but there are 2"),
         ({"flip_pairs": [[0, 3]]}, "speak of point 3"),
         ({"flip_pairs": ((0, 1), (1, 0))}, "'flip_pairs' has point 'head' twice"),
+        ({"flip_pairs": (("head", "tial"),)}, "'flip_pairs' speaks of point 'tial', .* Did you mean 'tail'"),
+        ({"skeleton": (("haed", 1),)}, "'skeleton' speaks of point 'haed'"),
         ({"points": ("head", "head")}, "these stand twice in 'points': head"),
     ],
 )
@@ -88,12 +73,29 @@ def test_a_branch_takes_what_it_was_not_given_from_the_data() -> None:
     other = data.fields_for({"points": ["right_fin", "tail", "left_fin"]})
     assert other == {"skeleton": (), "flip_pairs": ((2, 0),), "sigmas": (0.3, SIGMA, 0.2)}
     fewer = data.fields_for({"points": ["left_fin", "head"]})
-    assert fewer == {"skeleton": ((1, 0),), "flip_pairs": (), "sigmas": (0.2, 0.1)}
+    assert fewer == {"skeleton": ((1, 0),), "flip_pairs": None, "sigmas": (0.2, 0.1)}, "the fin's partner is gone"
+    middle = data.fields_for({"points": ["head"]})
+    assert middle == {"skeleton": (), "flip_pairs": (), "sigmas": (0.1,)}, "what is left lies on the mid-line"
     people = KeypointLabels(("person",), COCO_POINTS).fields_for({"points": ["left_hip", "nose", "hat"]})
     assert people["sigmas"] == (0.107, 0.026, SIGMA)
     assert LABELS.fields_for({"points": ["left_eye", "right_eye"]}) == {
         "skeleton": (), "flip_pairs": ((0, 1),), "sigmas": (),
     }  # fmt: skip
+
+
+def test_points_of_pairs_may_be_named() -> None:
+    labels = KeypointLabels(("fish",), ("head", "1", "fin"), [["head", 1]], [["1", "fin"]])  # type: ignore[arg-type]
+    assert labels.skeleton == ((0, 1),) and labels.flip_pairs == ((1, 2),), "a text is a name, a number an id"
+
+
+def test_unknown_pairs_differ_from_none_at_all() -> None:
+    assert LABELS.flip_pairs is None and "flip_pairs: []" in str(LABELS.mirror_refusal)
+    with pytest.raises(ValueError, match="cannot be mirrored"):
+        _ = LABELS.mirrored
+    harmless = KeypointLabels(("fish",), ("head", "tail"), flip_pairs=())
+    assert harmless.mirrored == [0, 1] and harmless.mirror_refusal is None
+    assert LABELS.fields_for({})["flip_pairs"] is None and harmless.fields_for({})["flip_pairs"] == ()
+    assert "flip_pairs" not in LABELS.fields_for({"flip_pairs": None}), "said to be unknown"
 
 
 def test_from_decoded_goes_back_to_the_image() -> None:

@@ -18,7 +18,8 @@ from vertebra.weights.importing import assemble, import_with_report
 from vertebra.weights.peers.smp import BUILDERS
 
 smp = pytest.importorskip(
-    "segmentation_models_pytorch", reason="segmentation-models-pytorch is not installed; it comes with the extra 'peers'"
+    "segmentation_models_pytorch",
+    reason="segmentation-models-pytorch is not installed; it comes with the extra 'peers'",
 )
 
 NARROW: dict[str, Any] = {"decoder_channels": (64, 48, 32, 24, 16)}

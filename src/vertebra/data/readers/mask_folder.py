@@ -5,7 +5,10 @@ each with or without a folder for each split inside, or inside each split's fold
 masks' folder beside it (``train`` and ``trainannot``).
 
 Classes are those asked for, else those of ``classes.txt`` (a name a line, in the order of the mask values), else the
-values that occur, each named by its number. Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes,
+values that occur, each named by its number. Classes that are asked for are found by name if any of them is in
+``classes.txt``; else they are names for the mask values in their order.
+
+Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes,
 value v is class v, 0 included. With ``exclusive: false`` value 0 is none of the classes, and value v is class v - 1.
 """
 
@@ -31,6 +34,9 @@ CLASS_FILES = ("classes.txt", "labels.txt")
 __all__ = ["TASKS", "looks_like", "read"]
 
 
+MISSING = -1
+
+
 def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     """One split of a mask folder.
 
@@ -46,13 +52,25 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
         raise DataError(f"{path}: no pair of image and mask in split '{split}'")
     rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
     wanted = [chosen[row] for row in rows.tolist()]
-    classes = options.classes or _listed(root)
-    read_for = wanted if classes else [pair for part in pairs.values() for pair in part]
-    values = mask_values([root / mask for _, mask in read_for])
+    own = _listed(root)
+    by_name = bool(set(own or ()) & set(options.classes or ()))
+    classes = own if by_name else options.classes or own
+    everything = [root / mask for part in pairs.values() for _, mask in part]
+    values = mask_values([root / mask for _, mask in wanted] if classes else everything)
     _check_highest(values)
-    names, numbers, ignored = _meaning(values, classes, options, path)
+    # whether 255 is a class or to be ignored is a matter of the whole data set, of which a split may lack a class
+    occurring = values | mask_values(everything) if classes and set(values) <= {0, 255} else values
+    names, numbers, ignored = _meaning(occurring, classes, options, path)
+    others: list[int] = []
+    if by_name:
+        names, numbers, others = _asked(names, numbers, options, notes)
+    elif own and options.classes:
+        renamed = [f"{old} to {new}" for old, new in zip(own, options.classes, strict=False)]
+        notes.append(
+            Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
+        )
     labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
-    ids = _table(numbers, ignored, max(values, default=0), labels)
+    ids = _table(numbers, ignored, max(values, default=0), labels, others)
     _check(values, ids, numbers)
     masks = path_column([mask for _, mask in wanted])
     column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
@@ -90,12 +108,40 @@ def _number(name: str) -> int | None:
     return int(name) if short and int(name) <= HIGHEST else None
 
 
-def _table(numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels) -> np.ndarray:
-    """The class id of each mask value: (V,) int32, as `MaskFileColumn` takes it; the last entry is for all above."""
-    ids = np.full(max(256, highest + 1, max(numbers) + 1) + 1, UNKNOWN, dtype=np.int32)
+def _asked(
+    names: Sequence[str], numbers: Sequence[int], options: ReadOptions, notes: list[Note]
+) -> tuple[tuple[str, ...], list[int], list[int]]:
+    """The classes that are asked for, the mask value of each (`MISSING` for a class that the data set has not), and the
+    values of its other classes.
+
+    Args:
+        names, numbers: the data set's own classes and their values.
+        notes: gets what is left out.
+    """
+    asked = options.classes or ()
+    if not options.exclusive and asked[0] == "background" and len(asked) > 1:
+        asked = asked[1:]
+    value_of = dict(zip(names, numbers, strict=True))
+    others = [name for name in names if name not in asked]
+    if others:
+        notes.append(Note.of("class", "that is not listed", "left out of the masks", others))
+    return asked, [value_of.get(name, MISSING) for name in asked], [value_of[name] for name in others]
+
+
+def _table(
+    numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels, others: Sequence[int] = ()
+) -> np.ndarray:
+    """The class id of each mask value: (V,) int32, as `MaskFileColumn` takes it; the last entry is for all above.
+
+    Pixels of ``others``, values of classes that nobody asked for, are ignored, or are of no class where classes may overlap.
+    """
+    ids = np.full(max(256, highest, *numbers, *others) + 2, UNKNOWN, dtype=np.int32)
     if not labels.exclusive:
         ids[0] = NOWHERE
-    ids[list(numbers)] = np.arange(len(numbers))
+    ids[list(others)] = labels.ignore_index if labels.exclusive else NOWHERE
+    for place, number in enumerate(numbers):
+        if number != MISSING:
+            ids[number] = place
     if ignored is not None and 0 <= ignored < len(ids) - 1:
         ids[ignored] = labels.ignore_index
     return ids

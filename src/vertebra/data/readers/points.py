@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vertebra.data.index import Note
-from vertebra.tasks.keypoints.labels import pairs_by_name
+from vertebra.tasks.keypoints.pairs import Pairs, pairs_by_name
 
 MARGIN = 0.1  # a box around points is grown by this share of its longer side, on each side
 AREA_SHARE = (
@@ -46,10 +46,10 @@ def box_area_shares(boxes: np.ndarray) -> np.ndarray:
     return areas.astype(np.float32)
 
 
-def sides(points: Sequence[str], notes: list[Note]) -> tuple[tuple[int, int], ...]:
-    """The left-right pairs by the points' names, with a note of them."""
+def sides(points: Sequence[str], notes: list[Note]) -> Pairs | None:
+    """The left-right pairs by the points' names, with a note of them; None where the names leave a point undecided."""
     pairs = pairs_by_name(points)
-    if pairs:
+    if pairs is not None:
         names = [f"{points[left]} and {points[right]}" for left, right in pairs]
         notes.append(Note.of("pair", "of left and right", "taken from the names of the points", names))
     return pairs

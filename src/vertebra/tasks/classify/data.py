@@ -41,13 +41,17 @@ class ClassifyData(TaskData):
             return ClassifyAnnotation(int(ids[label]))
         known = ids >= 0
         mapped = np.zeros(labels.class_count, dtype=label.dtype)
-        mapped[ids[known]] = label[known]
+        np.maximum.at(mapped, ids[known], label[known])  # several classes may have become one
         return ClassifyAnnotation(mapped)
 
     def occurrences(self, annotation: ClassifyAnnotation, classes: int) -> np.ndarray:
         """1 for each class that the image is of."""
         label = annotation.label
         return np.asarray(label) if isinstance(label, np.ndarray) else np.bincount([label], minlength=classes)
+
+    def counted(self, annotation: ClassifyAnnotation, labels: ClassifyLabels) -> int:
+        """The image."""
+        return 1
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """Of exclusive classes: images whose class the branch has."""

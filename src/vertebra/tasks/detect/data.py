@@ -50,6 +50,10 @@ class DetectData(TaskData):
         """Images with a box of the branch's classes that is no crowd."""
         return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
 
+    def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
+        """Boxes that do not mark a crowd."""
+        return int((~annotation.crowd).sum())
+
     def stack(self, annotations: Sequence[DetectAnnotation], labels: DetectLabels) -> Any:
         """Boxes padded to the most that an image has."""
         import torch

@@ -61,6 +61,16 @@ class KeypointData(TaskData):
         seen = (column.points[..., 2] > 0).any(axis=1)
         return images_of(column, ~column.crowd & seen & (ids[column.labels] >= 0))
 
+    def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
+        """Objects with a labelled point that do not mark a crowd."""
+        return int(annotation.known.sum())
+
+    def advice(self, labels: KeypointLabels, column: Any) -> list[str]:
+        """Which points are left and right of one another, where that is not known."""
+        from vertebra.tasks.keypoints.proposals import propose_pairs
+
+        return [] if labels.mirror_refusal is None else [propose_pairs(labels, column.points[~column.crowd])]
+
     def stack(self, annotations: Sequence[KeypointAnnotation], labels: KeypointLabels) -> Any:
         """Objects that can be learned from (no crowds, at least one labelled point), padded to the most of an image."""
         import torch

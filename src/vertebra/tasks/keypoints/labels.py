@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vertebra.errors import ConfigError
+from vertebra.errors import ConfigError, suggest
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.keypoints.pairs import Pairs, pairs_by_name
 
 SIGMA = 0.05  # the geometric middle of COCO's smallest sigma (0.025, eyes) and its largest (0.107, hips)
 COCO_POINTS = (
@@ -21,8 +21,6 @@ COCO_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
 )  # fmt: skip
 
-Pairs = tuple[tuple[int, int], ...]
-
 
 @dataclass(frozen=True)
 class KeypointLabels(LabelSpec):
@@ -31,7 +29,8 @@ class KeypointLabels(LabelSpec):
     Attributes:
         points: names of the points, in order.
         skeleton: pairs of point ids that a picture joins with a line.
-        flip_pairs: pairs of point ids that change places when the image is mirrored (left eye, right eye).
+        flip_pairs: pairs of point ids that change places when the image is mirrored (left eye, right eye). None where they are
+            not known: then images with these points are never mirrored. Empty where mirroring is harmless.
         sigmas: fall-off of each point in object keypoint similarity, as COCO defines it; empty for COCO's own where the
             points are COCO's, and `SIGMA` for each otherwise.
     """
@@ -40,16 +39,30 @@ class KeypointLabels(LabelSpec):
 
     points: tuple[str, ...] = ()
     skeleton: Pairs = ()
-    flip_pairs: Pairs = ()
+    flip_pairs: Pairs | None = None
     sigmas: tuple[float, ...] = ()
+
+    @classmethod
+    def option_types(cls) -> dict[str, Any]:
+        """In a config a point may be given by its name too."""
+        pairs = tuple[tuple[int | str, int | str], ...]
+        return {**super().option_types(), "skeleton": pairs, "flip_pairs": pairs | None}
+
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The pairs that the points' names tell."""
+        return {} if "flip_pairs" in given else {"flip_pairs": pairs_by_name(given.get("points", ()))}
 
     def __post_init__(self) -> None:
         LabelSpec.__post_init__(self)
         for name in ("points", "skeleton", "flip_pairs", "sigmas"):  # lists of a config become tuples
             value = getattr(self, name)
-            frozen = tuple(tuple(one) if isinstance(one, (list, tuple)) else one for one in value)
-            object.__setattr__(self, name, frozen)
+            if value is not None:
+                frozen = tuple(tuple(one) if isinstance(one, (list, tuple)) else one for one in value)
+                object.__setattr__(self, name, frozen)
         self._check_points()
+        for name in ("skeleton", "flip_pairs"):
+            self._number(name)
         self._check_pairs()
 
     def _check_points(self) -> None:
@@ -63,14 +76,27 @@ class KeypointLabels(LabelSpec):
         if any(sigma <= 0 for sigma in self.sigmas):
             raise ConfigError(f"'sigmas' must be above 0, got {min(self.sigmas)}")
 
+    def _number(self, field: str) -> None:
+        """Turns names of points in pairs into their ids."""
+        pairs: Sequence[Sequence[int | str]] | None = getattr(self, field)
+        if pairs is None:
+            return
+        ids: dict[int | str, int] = {name: place for place, name in enumerate(self.points)}
+        for one in (one for pair in pairs for one in pair if isinstance(one, str) and one not in ids):
+            raise ConfigError(
+                f"'{field}' speaks of point '{one}', which is not in 'points'. {suggest(one, self.points)}"
+            )
+        object.__setattr__(self, field, tuple(tuple(ids.get(one, one) for one in pair) for pair in pairs))
+
     def _check_pairs(self) -> None:
-        strange = [i for pair in self.skeleton + self.flip_pairs for i in pair if not 0 <= i < len(self.points)]
+        pairs = self.skeleton + (self.flip_pairs or ())
+        strange = [i for pair in pairs for i in pair if not 0 <= i < len(self.points)]
         if strange:
             raise ConfigError(
                 f"'skeleton' and 'flip_pairs' speak of point {strange[0]}, but there are {len(self.points)}, "
                 "counted from 0"
             )
-        flipped = [i for pair in self.flip_pairs for i in pair]
+        flipped = [i for pair in self.flip_pairs or () for i in pair]
         twice = [self.points[i] for i, count in Counter(flipped).items() if count > 1]
         if twice:
             raise ConfigError(f"'flip_pairs' has point '{twice[0]}' twice; a point changes places with one other")
@@ -88,8 +114,24 @@ class KeypointLabels(LabelSpec):
         return COCO_SIGMAS if self.points == COCO_POINTS else (SIGMA,) * len(self.points)
 
     @property
+    def mirror_refusal(self) -> str | None:
+        """Why images with these points must not be mirrored, and the cure; None where they may."""
+        if self.flip_pairs is not None:
+            return None
+        return (
+            "it is not known which points are left and right of one another; name them with flip_pairs: [[LEFT, RIGHT], ...], by "
+            "name or number, or flip_pairs: [] where mirroring is harmless"
+        )
+
+    @property
     def mirrored(self) -> list[int]:
-        """For each point the one that stands in its place when the image is mirrored."""
+        """For each point the one that stands in its place when the image is mirrored.
+
+        Raises:
+            ValueError: the pairs are not known.
+        """
+        if self.flip_pairs is None:
+            raise ValueError(f"points cannot be mirrored: {self.mirror_refusal}")
         order = list(range(len(self.points)))
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
@@ -103,36 +145,27 @@ class KeypointLabels(LabelSpec):
             return missing
         ids = {name: place for place, name in enumerate(points)}
         new = [ids.get(name) for name in self.points]
-        own: dict[str, Any] = {"skeleton": _renamed(self.skeleton, new), "flip_pairs": _renamed(self.flip_pairs, new)}
-        own["flip_pairs"] = own["flip_pairs"] or pairs_by_name(points)
+        own: dict[str, Any] = {
+            "skeleton": _renamed(self.skeleton, new),
+            "flip_pairs": self._pairs_of(points, new),
+        }
         known = dict(zip(self.points, self.falloffs, strict=True))
         sigmas = tuple(known.get(name, SIGMA) for name in points)
         own["sigmas"] = () if set(sigmas) == {SIGMA} else sigmas
         return {name: own[name] for name in missing if name in own}
+
+    def _pairs_of(self, points: tuple[str, ...], new: Sequence[int | None]) -> Pairs | None:
+        """The pairs of other points: these ones under their new ids, or else those that the names tell.
+
+        A point whose partner is gone would lie on the wrong side in a mirrored image, so there are none then.
+        """
+        if self.flip_pairs is None or not set(points) <= set(self.points):
+            return pairs_by_name(points)
+        broken = any((new[first] is None) != (new[second] is None) for first, second in self.flip_pairs)
+        return None if broken else _renamed(self.flip_pairs, new)
 
 
 def _renamed(pairs: Pairs, new: Sequence[int | None]) -> Pairs:
     """Pairs under new ids; those of which a point is gone are left out."""
     moved = [(new[first], new[second]) for first, second in pairs]
     return tuple((first, second) for first, second in moved if first is not None and second is not None)
-
-
-def pairs_by_name(points: Sequence[str]) -> Pairs:
-    """Left-right pairs by the points' names: left_eye and right_eye, leftear and rightear, l_paw and r_paw, paw_L and paw_R,
-    earL and earR.
-
-    Returns:
-        (left, right) ids of each pair.
-    """
-    found: dict[str, dict[str, int]] = {}
-    for place, name in enumerate(points):
-        for side, pattern in (("left", _LEFT), ("right", _RIGHT)):
-            rest, count = pattern.subn("", name, count=1)
-            if count:
-                found.setdefault(rest.lower(), {})[side] = place
-                break
-    return tuple((pair["left"], pair["right"]) for pair in found.values() if len(pair) == 2)
-
-
-_LEFT = re.compile(r"(?i:left[_ -]?|[_ -]?left|^l[_ -]|[_ -]l$)|(?<=[a-z0-9])L$")
-_RIGHT = re.compile(r"(?i:right[_ -]?|[_ -]?right|^r[_ -]|[_ -]r$)|(?<=[a-z0-9])R$")

@@ -27,10 +27,10 @@ class KeypointLooks:
 
     def __init__(self, labels: KeypointLabels, whole: bool) -> None:
         self.fusion = Fusion(0.0 if whole else SAME)
-        self.mirrored = labels.mirrored
+        self.labels = labels
         self.length = 0
-        self._weights = np.zeros((0, len(self.mirrored)))
-        self._sums = np.zeros((0, len(self.mirrored), 2))
+        self._weights = np.zeros((0, len(labels.points)))
+        self._sums = np.zeros((0, len(labels.points), 2))
         self._seen = np.zeros(0)
 
     def add(self, decoded: Sequence[np.ndarray], sight: Sight) -> None:
@@ -40,7 +40,8 @@ class KeypointLooks:
         self.length = max(self.length, len(boxes))
         points, sure = sight.points(places[:count]), np.asarray(sure[:count])
         if sight.mirrored:
-            points, sure = points[:, self.mirrored], sure[:, self.mirrored]
+            order = self.labels.mirrored
+            points, sure = points[:, order], sure[:, order]
         own = self.fusion.add(sight.boxes(boxes[:count]), scores[:count], labels[:count])
         new = len(self.fusion) - len(self._seen)
         self._weights, self._sums = grown(self._weights, new), grown(self._sums, new)

@@ -50,7 +50,7 @@ class SegmentData(TaskData):
             table[own.ignore_index] = ignore
             return SegmentAnnotation(compact(table[mask], ignore))
         planes = np.zeros((labels.class_count, *mask.shape[1:]), dtype=mask.dtype)
-        planes[ids[known]] = mask[known]
+        np.maximum.at(planes, ids[known], mask[known])  # several classes may have become one
         planes[planes == own.ignore_index] = ignore
         return SegmentAnnotation(planes)
 
@@ -62,6 +62,10 @@ class SegmentData(TaskData):
             return planes
         found: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
         return found
+
+    def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
+        """The image, unless all of its pixels are ignored."""
+        return int((annotation.mask != labels.ignore_index).any())
 
     def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
         """The masks, smaller ones filled up with the ignore index at their right and bottom."""
