@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as tree
 
 from vertebra.data.batches import Batch
+from vertebra.data.workers import ends_told
 from vertebra.features import Frame
 from vertebra.inference.face import Face
 from vertebra.inference.fast import running_copy
@@ -120,6 +121,7 @@ def main_score(model: VisionModel, scores: dict[str, float], best: str | None) -
     return label, sum(found) / len(found)
 
 
+@ends_told()
 def measure(face: Face, batches: Iterable[Batch], run: Run) -> dict[str, float]:
     """All metrics of what runs elsewhere, over labelled batches.
 
@@ -134,6 +136,7 @@ def measure(face: Face, batches: Iterable[Batch], run: Run) -> dict[str, float]:
     return evaluation.compute()
 
 
+@ends_told()
 def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) -> dict[str, float]:
     """All metrics of what takes images as they are, over labelled batches of files.
 
@@ -148,6 +151,7 @@ def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) 
     return evaluation.compute()
 
 
+@ends_told()
 def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """All metrics of a model over labelled batches, the losses too."""
     model = running_copy(model, device)

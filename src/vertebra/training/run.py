@@ -18,6 +18,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
 from vertebra.data.loaders import Loader
+from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.face import Face
 from vertebra.model import VisionModel
@@ -165,7 +166,8 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
     with warnings.catch_warnings():
         _silence()
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
+            with ends_told():
+                trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
         except Interrupted:
             raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
     if not module.losses:
