@@ -15,7 +15,7 @@ from vertebra.data.batches import Batch, collate
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Sample, Ticket
 from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, share, shortage
-from vertebra.data.workers import Failure, ends_told, failure, prepare_worker
+from vertebra.data.workers import Failure, ends_told, failure, lost, prepare_worker
 from vertebra.processes import defined_in_script, without_script
 
 
@@ -73,13 +73,23 @@ class Loader:
             yield from self._checked(steps)
 
     def _checked(self, steps: Iterator[Any]) -> Iterator[Any]:
-        for step in steps:
+        while (step := self._next(steps)) is not None:
             if isinstance(step, Failure):
                 step.rethrow()
             batches: Sequence[Batch] = [step] if isinstance(step, Batch) else step
             self.dataset.record([skip for batch in batches for skip in batch.skipped])
             self._done += 1
             yield step
+
+    def _next(self, steps: Iterator[Any]) -> Any:
+        """The next step, or None after the last."""
+        try:
+            return next(steps, None)
+        except (OSError, EOFError, RuntimeError) as error:
+            told = lost(getattr(steps, "_workers", ()), error)
+            if told is None:
+                raise
+            raise told from error
 
     def _made(self) -> DataLoader[Any]:
         workers = self._fitting()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import queues
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from vertebra.errors import RunError, VertebraError
 
 _SIGNS = ("DataLoader worker (pid", "Pin memory thread exited", "Too many open files. Communication")
 _SHM = "/dev/shm is full: give a container more (docker run --shm-size=1g), or use fewer loader processes (train.workers=0: none)"
+PATIENCE = 5.0  # seconds until a process that ended is known to have ended
 
 
 class Failure(NamedTuple):
@@ -81,7 +85,30 @@ def ends_told() -> Iterator[None]:
         raise RunError(_why(text)) from error
 
 
+def lost(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
+    """What to raise where the next batch did not come; None if no loader process is to blame.
+
+    Args:
+        workers: all loader processes; the one that has just ended may not be known as such yet.
+        error: what was raised while the batch was waited for.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, VertebraError) or (isinstance(error, RuntimeError) and not text.startswith(_SIGNS)):
+        return None
+    if "Too many open files" in text:
+        return RunError(_why(text))
+    until = time.monotonic() + PATIENCE
+    while not any(worker.exitcode for worker in workers) and time.monotonic() < until:
+        time.sleep(0.02)
+    code = next((worker.exitcode for worker in workers if worker.exitcode), None)
+    if code is None:
+        return None if isinstance(error, OSError | EOFError) else RunError(_why(text))
+    said = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else f"exited with exit code {code}"
+    return RunError(_why(f"DataLoader worker (pid) {said}"))
+
+
 def _why(text: str) -> str:
+    """One sentence for what PyTorch says of a process that ended."""
     if "Bus error" in text:
         return f"a loader process was killed, most likely because {_SHM}"
     if "Too many open files" in text:
@@ -91,5 +118,5 @@ def _why(text: str) -> str:
             "a loader process was killed from outside, most likely because memory ran out; use fewer loader processes "
             "(train.workers=1, or 0 for none) or smaller batches"
         )
-    what = text.partition(") ")[2].partition(". ")[0].rstrip(". ") or "ended"
+    what = text.partition(") ")[2].partition(". ")[0].rstrip(". ").replace(" unexpectedly", "") or "ended"
     return f"a loader process {what}; to see why, load in the main process: train.workers=0"
