@@ -14,7 +14,7 @@ import vertebra
 
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
-    ["errors"],
+    ["errors", "cpus", "processes"],
     ["features", "validation"],
     ["checkpoints"],
     ["geometry", "preprocess"],

@@ -1,7 +1,7 @@
 """Helper processes that do not run the user's script again.
 
-Where processes are not forked (macOS, Windows, Python 3.14 on Linux), Python lets a new process import the script that started it, so
-that it knows what the script defines. A script that calls Vertebra at its top level would then call it once more in each helper process.
+Where processes are not forked (macOS, Windows, Python 3.14 on Linux), Python lets a new process import the script that started it,
+so that it knows what the script defines. A script that calls Vertebra at its top level would then call it again in each process.
 """
 
 from __future__ import annotations

@@ -76,7 +76,10 @@ def told(root: Path, act: Callable[[], Any], workers: int = 1) -> str:
     [
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "killed from outside, most likely because memory ran out"),
         (lambda: os.kill(os.getpid(), signal.SIGBUS), r"/dev/shm is full.*--shm-size"),
-        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "is killed by signal: Segmentation fault; to see why.*workers=0"),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGSEGV),
+            "is killed by signal: Segmentation fault; to see why.*workers=0",
+        ),
         (lambda: os._exit(7), "a loader process exited with exit code 7; to see why.*workers=0"),
     ],
     ids=["killed", "bus error", "segmentation fault", "exit"],
@@ -90,7 +93,10 @@ def test_a_loader_process_that_ends(animals: Path, act: Callable[[], Any], sente
     ("error", "sentence"),
     [
         (MemoryError(), r"\.png could not be loaded: MemoryError$"),
-        (OSError(errno.EIO, "Input/output error"), r"\.png could not be loaded: OSError: \[Errno 5\] Input/output error$"),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            r"\.png could not be loaded: OSError: \[Errno 5\] Input/output error$",
+        ),
         (KeyError("name"), r"could not be loaded: KeyError: 'name'$"),
         (RuntimeError("unable to allocate shared memory(shm) for file </torch_1>"), r"^/dev/shm is full.*--shm-size"),
     ],
@@ -103,7 +109,9 @@ def test_an_error_that_nobody_expected(animals: Path, workers: int, error: Excep
 
 
 def test_no_room_while_it_runs(animals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaders, "share", lambda batch: raising(RuntimeError("unable to allocate shared memory(shm)"))())
+    monkeypatch.setattr(
+        loaders, "share", lambda batch: raising(RuntimeError("unable to allocate shared memory(shm)"))()
+    )
     assert "--shm-size" in told(animals, lambda: None)
 
 

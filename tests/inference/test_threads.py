@@ -156,7 +156,9 @@ def test_a_model_is_changed_between_predictions(pictures: list[np.ndarray]) -> N
 def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, VisionModel]]:
     """An exported file of a kind, and the model that it was made from."""
     folder = tmp_path_factory.mktemp("files")
-    whole, small = (made({name: BRANCHES[name] for name in names}, "test_resnet") for names in (["animal", "regions"], ["animal"]))
+    whole, small = (
+        made({name: BRANCHES[name] for name in names}, "test_resnet") for names in (["animal", "regions"], ["animal"])
+    )
 
     def file(suffix: str) -> tuple[Path, VisionModel]:
         path, model = folder / f"model{suffix}", small if suffix == ".pte" else whole  # which takes long to make

@@ -29,8 +29,8 @@ class Loader:
     Args:
         dataset: the samples.
         sampler: which ones make up a batch.
-        workers: loader processes; 0 loads in this one. Fewer are used, and a line on standard error says so, where the shared memory
-            has no room for more.
+        workers: loader processes; 0 loads in this one. Fewer are used, and a line on standard error says so, where the shared
+            memory has no room for more.
         chunks: into how many micro batches each batch is divided; None for no division.
         pin_memory: page-locked batches for a GPU; None: if there is one.
         sharing: processes of this machine that have loaders like this one.

@@ -31,7 +31,7 @@ def free_bytes() -> int | None:
 
 
 def batch_bytes(dataset: MixedData, tickets: list[Ticket]) -> int:
-    """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded, which the loader itself will tell."""
+    """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded: the loader itself tells it."""
     try:
         batch = collate([dataset[tickets[0]]], dataset.labels)
     except DataError:
@@ -55,7 +55,8 @@ def shortage(fitting: int, wanted: int, batch: int, free: int) -> str:
     how = f"{fitting} of {wanted} loader processes are used" if fitting else "images are loaded in the main process"
     needed = _megabytes((AHEAD * wanted + IN_USE) * batch)
     return (
-        f"{how}, because {PLACE} has {_megabytes(free)} MB free and {wanted} with batches of {_megabytes(batch)} MB need {needed} MB; "
+        f"{how}, because {PLACE} has {_megabytes(free)} MB free and {wanted} with batches of {_megabytes(batch)} MB need "
+        f"{needed} MB; "
         f"give a container more: docker run --shm-size={needed + 64}m"
     )
 
@@ -67,7 +68,7 @@ def share(batch: Batch) -> Batch:
         RuntimeError: there is no room.
     """
     for value in _tensors(batch):
-        value.share_memory_()
+        value.share_memory_()  # type: ignore[no-untyped-call]
     return batch
 
 

@@ -61,7 +61,7 @@ def failure(error: Exception, doing: str) -> Failure:
 
 def prepare_worker(number: int) -> None:
     """Called in each loader process first: what cannot be sent ends the process, for which the main process would wait for ever."""
-    queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[method-assign,assignment]
+    queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 
 
 def _end(error: Exception, sent: Any) -> None:

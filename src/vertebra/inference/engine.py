@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vertebra.cpus import limit_torch
 from vertebra.decoders.base import Decoded
 from vertebra.inference.devices import pick_device
 from vertebra.inference.fast import running_copy
@@ -46,6 +47,7 @@ class Engine:
         keep: bool = True,
         compile: bool = False,
     ) -> None:
+        limit_torch()
         self.device = pick_device(device)
         self.precision = precision
         self.model = running_copy(model, self.device, precision, pack=not compile, keep=keep)

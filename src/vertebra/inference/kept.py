@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """Values that are made once for each key and kept until the state that they belong to changes. Copies and pickles of it are empty.
+    """Values that are made once for each key and kept until the state that they belong to changes. Copies of it are empty.
 
     Threads that ask for the same value at once wait until one of them has made it.
     """

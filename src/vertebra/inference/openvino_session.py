@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
@@ -25,7 +26,7 @@ class OpenVinoSession:
 
     Args:
         path: a file ``.xml`` (its weights in ``.bin`` beside it) or ``.onnx``.
-        threads: that it may use; None for all cores.
+        threads: that it may use; None for all that this process may use.
         precision: "fp32", "bf16" or "fp16": what is computed in where the file does not say int8.
 
     Attributes:
@@ -47,6 +48,7 @@ class OpenVinoSession:
         if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
             raise WeightsError(f"{path}: its weights, {path.with_suffix('.bin').name}, are missing; copy both files")
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        threads = cpu_limit() if threads is None else threads
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
+from vertebra.cpus import limit_torch
 from vertebra.errors import WeightsError
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
@@ -35,7 +36,9 @@ class TorchSession:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         if not path.is_file():
             raise WeightsError(f"{path}: no such file")
-        if threads is not None:
+        if threads is None:
+            limit_torch()
+        else:
             torch.set_num_threads(threads)
         extra = {KEY: ""}
         try:

@@ -60,7 +60,7 @@ def _record(tracer: fx.Tracer, path: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def _shallow(module: nn.Module) -> nn.Module:
-    """A module with the same parts, which can be given others; what it writes into its own lists and tables is not the original's."""
+    """A module with the same parts, which can be given others; what it writes into its lists and tables is not the original's."""
     copy: nn.Module = object.__new__(type(module))
     copy.__dict__.update(
         {name: value.copy() if isinstance(value, dict | list) else value for name, value in vars(module).items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as tree
 
+from vertebra.cpus import limit_torch
 from vertebra.data.batches import Batch
 from vertebra.data.workers import ends_told
 from vertebra.features import Frame
@@ -154,6 +155,7 @@ def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) 
 @ends_told()
 def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """All metrics of a model over labelled batches, the losses too."""
+    limit_torch()
     model = running_copy(model, device)
     evaluation = Evaluation(face_of(model))
     for batch in batches:

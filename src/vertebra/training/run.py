@@ -17,6 +17,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, SourceConfig, TrainConfig, override, read_raw
+from vertebra.cpus import limit_torch
 from vertebra.data.loaders import Loader
 from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, DataError, RunError
@@ -163,11 +164,14 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
     keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
     trainer = make_trainer(recipe, [keeper, ProgressDisplay()], model)
+    limit_torch(sharing=trainer.num_devices)
     with warnings.catch_warnings():
         _silence()
         try:
             with ends_told():
-                trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
+                trainer.fit(
+                    module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True
+                )
         except Interrupted:
             raise RunError(f"stopped; everything is saved. Go on with: vertebra train --resume {folder}") from None
     if not module.losses:
