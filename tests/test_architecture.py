@@ -14,7 +14,7 @@ import vertebra
 
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
-    ["errors", "strict_json"],
+    ["errors", "cpus", "processes", "strict_json"],
     ["features", "validation"],
     ["checkpoints"],
     ["geometry", "preprocess"],

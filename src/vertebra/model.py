@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.features import Features, Frame, Regions
+from vertebra.inference.kept import Kept
 from vertebra.layers.input_range import check_range
 from vertebra.losses.term import Term
 from vertebra.preprocess.plan import Plan
@@ -17,7 +19,7 @@ from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
     from vertebra.decoders.base import Decoded, Decoder, Outputs
-    from vertebra.inference.predictor import Predictor
+    from vertebra.inference.engine import Engine
     from vertebra.inference.results import Result
 
 
@@ -109,11 +111,7 @@ class VisionModel(nn.Module):
         self.config = config
         self.origin: dict[str, str] = {}
         self.provenance: dict[str, Any] = {}
-        self._ready: tuple[Hashable, Predictor] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is copied or pickled: not the predictor that `predict` keeps."""
-        return {**vars(self), "_ready": None}
+        self._engines: Kept[Engine] = Kept()  # of `predict`
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""
@@ -187,13 +185,13 @@ class VisionModel(nn.Module):
     def predict(self, images: Any, **options: Any) -> list[Result]:
         """Predictions for images of any size, in their own pixels; see `vertebra.inference.Predictor`, which takes the options.
 
-        The predictor is kept until the model or the options change.
+        What runs is made once for each device, precision and ``compile``, and kept until the model changes. Threads may predict at
+        the same time, with any options, as long as none changes the model.
         """
+        from vertebra.inference.engine import Engine
         from vertebra.inference.fast import signature
         from vertebra.inference.predictor import Predictor
 
-        state = signature(self)
-        key = (state, tuple(sorted(options.items())))
-        if state is None or self._ready is None or self._ready[0] != key:
-            self._ready = (key, Predictor(self, **options))
-        return self._ready[1].predict(images)
+        own = {name: options[name] for name in ("device", "precision", "compile") if name in options}
+        engine = self._engines.get(signature(self), tuple(sorted(own.items())), partial(Engine, self, **own))
+        return Predictor(engine, **options).predict(images)

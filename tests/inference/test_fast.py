@@ -127,9 +127,10 @@ def test_predictions_follow_the_model() -> None:
         return found
 
     first = scores()
-    kept = model._ready
+    (kept,) = model._engines._current[1].values()
     np.testing.assert_array_equal(scores(), first)
-    assert model._ready is kept, "an unchanged model is not prepared again"
+    model.predict(image, threshold=0.7, batch_size=2)
+    assert list(model._engines._current[1].values()) == [kept], "an unchanged model is not prepared again"
     with torch.no_grad():
         for value in model.branch("only").decoder.parameters():
             value.mul_(0.5)
@@ -137,7 +138,7 @@ def test_predictions_follow_the_model() -> None:
     decoder: Any = model.branch("only").decoder
     decoder.post = dataclasses.replace(decoder.post, keep=2)
     assert len(scores()) == 2
-    assert copy.deepcopy(model)._ready is None
+    assert len(copy.deepcopy(model)._engines) == 0 and len(model._engines) == 1
 
 
 def test_a_model_made_in_inference_mode_is_prepared_each_time() -> None:

@@ -45,7 +45,7 @@ def single(decoder: str) -> Any:
 def assert_recorded(model: Any) -> None:
     """Three batches of one shape, the second of which is recorded, and one of another shape: as without a graph."""
     predictor = Predictor(model, device="cuda")
-    recorded = predictor._run
+    recorded = predictor.engine._run
     assert isinstance(recorded, Recorded)
     for count, seed in ((2, 0), (2, 1), (2, 2), (3, 3), (3, 4), (2, 5)):
         images, sizes = batch(count, seed)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from vertebra.data.batches import Batch, collate
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Sample, Ticket
-from vertebra.data.worker_signals import obey_parent_only
-from vertebra.errors import DataError
+from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, share, shortage
+from vertebra.data.workers import Failure, ends_told, failure, lost, prepare_worker
+from vertebra.processes import defined_in_script, without_script
 
 
 class Loader:
@@ -25,9 +29,11 @@ class Loader:
     Args:
         dataset: the samples.
         sampler: which ones make up a batch.
-        workers: loader processes; 0 loads in this one.
+        workers: loader processes; 0 loads in this one. Fewer are used, and a line on standard error says so, where the shared
+            memory has no room for more.
         chunks: into how many micro batches each batch is divided; None for no division.
         pin_memory: page-locked batches for a GPU; None: if there is one.
+        sharing: processes of this machine that have loaders like this one.
     """
 
     def __init__(
@@ -37,22 +43,16 @@ class Loader:
         workers: int = 0,
         chunks: int | None = None,
         pin_memory: bool | None = None,
+        sharing: int = 1,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
         self.batch_sampler = None  # Lightning looks here before it takes the sampler's word
         sampler.divide(chunks or 1)
         self._done = sampler.start
-        self._loader: DataLoader[Any] = DataLoader(
-            _Guarded(dataset),
-            batch_sampler=sampler,
-            num_workers=workers,
-            collate_fn=_Collate(dataset, chunks),
-            pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
-            persistent_workers=workers > 0,
-            worker_init_fn=obey_parent_only,
-            generator=torch.Generator(),
-        )
+        self.workers, self.chunks, self.sharing = workers, chunks, sharing
+        self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
+        self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         """Number of batches in an epoch, also where this one started in its middle."""
@@ -63,15 +63,72 @@ class Loader:
 
         Raises:
             DataError: too many images cannot be used.
+            RunError: an image cannot be loaded for another reason, or a loader process ended.
         """
         self._done = self.sampler.start
-        for step in self._loader:
-            if isinstance(step, DataError):
-                raise step
+        self._loader = self._loader or self._made()
+        with ends_told():
+            with without_script() if self._loader.num_workers else nullcontext():
+                steps = iter(self._loader)
+            yield from self._checked(steps)
+
+    def _checked(self, steps: Iterator[Any]) -> Iterator[Any]:
+        while (step := self._next(steps)) is not None:
+            if isinstance(step, Failure):
+                step.rethrow()
             batches: Sequence[Batch] = [step] if isinstance(step, Batch) else step
             self.dataset.record([skip for batch in batches for skip in batch.skipped])
             self._done += 1
             yield step
+
+    def _next(self, steps: Iterator[Any]) -> Any:
+        """The next step, or None after the last."""
+        try:
+            return next(steps, None)
+        except (OSError, EOFError, RuntimeError) as error:
+            told = lost(getattr(steps, "_workers", ()), error)
+            if told is None:
+                raise
+            raise told from error
+
+    def _made(self) -> DataLoader[Any]:
+        workers = self._fitting()
+        return DataLoader(
+            _Guarded(self.dataset),
+            batch_sampler=self.sampler,
+            num_workers=workers,
+            collate_fn=_Collate(self.dataset, self.chunks),
+            pin_memory=self.pin_memory,
+            persistent_workers=workers > 0,
+            worker_init_fn=prepare_worker,
+            generator=torch.Generator(),
+        )
+
+    def _fitting(self) -> int:
+        """How many loader processes can be used."""
+        first = next(iter(self.sampler), None)
+        if self.workers == 0 or first is None:
+            return self.workers
+        if multiprocessing.get_context().get_start_method() != "fork":
+            own = defined_in_script(self.dataset)
+            if own is not None:
+                self._tell(
+                    f"images are loaded in the main process, because '{own}' is defined in the script itself; "
+                    "put it in a module of its own, which loader processes can import"
+                )
+                return 0
+        free = free_bytes()
+        if free is None:
+            return self.workers
+        batch = batch_bytes(self.dataset, first)
+        workers = room_for(self.workers, batch, free // self.sharing)
+        if workers < self.workers:
+            self._tell(shortage(workers, self.workers, batch, free // self.sharing))
+        return workers
+
+    def _tell(self, line: str) -> None:
+        if self.sampler.rank == 0:
+            print(line, file=sys.stderr)
 
     def set_epoch(self, epoch: int) -> None:
         """Goes to the start of an epoch."""
@@ -94,22 +151,24 @@ def build_loader(
     workers: int = 0,
     chunks: int | None = None,
     pin_memory: bool | None = None,
+    sharing: int = 1,
 ) -> Loader:
     """A loader; see `Loader` for the arguments."""
-    return Loader(dataset, sampler, workers, chunks, pin_memory)
+    return Loader(dataset, sampler, workers, chunks, pin_memory, sharing)
 
 
 class _Guarded(Dataset[Any]):
-    """Hands errors over as values: raised in a worker, they would arrive wrapped in its traceback."""
+    """Hands errors over as values."""
 
     def __init__(self, dataset: MixedData) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, ticket: Ticket) -> Sample | DataError:
+    def __getitem__(self, ticket: Ticket) -> Sample | Failure:
         try:
             return self.dataset[ticket]
-        except DataError as error:
-            return error
+        except Exception as error:  # of whatever kind, it must not end as a traceback of another process
+            path = self.dataset.sources[ticket.source].index.path(ticket.row)
+            return failure(error, f"{path} could not be loaded")
 
 
 class _Collate:
@@ -119,13 +178,20 @@ class _Collate:
         self.labels = dataset.labels
         self.chunks = chunks
 
-    def __call__(self, samples: Sequence[Sample | DataError]) -> Batch | list[Batch] | DataError:
+    def __call__(self, samples: Sequence[Sample | Failure]) -> Batch | list[Batch] | Failure:
         loaded = []
         for sample in samples:
-            if isinstance(sample, DataError):
+            if isinstance(sample, Failure):
                 return sample
             loaded.append(sample)
-        if self.chunks is None:
-            return collate(loaded, self.labels)
-        parts = [loaded[place :: self.chunks] for place in range(self.chunks)]
-        return [collate(part, self.labels) for part in parts if part]
+        try:
+            if self.chunks is None:
+                return self._together(loaded)
+            parts = [loaded[place :: self.chunks] for place in range(self.chunks)]
+            return [self._together(part) for part in parts if part]
+        except Exception as error:  # as above
+            return failure(error, "a batch could not be put together")
+
+    def _together(self, samples: Sequence[Sample]) -> Batch:
+        batch = collate(samples, self.labels)
+        return batch if get_worker_info() is None else share(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from vertebra.inference.onnx_session import first_line
 
 
 class ExecuTorchSession:
-    """A ``.pte`` file in ExecuTorch, on the CPU: what a phone would run.
+    """A ``.pte`` file in ExecuTorch, on the CPU: what a phone would run. Threads take turns, as its memory is planned for one run.
 
     Args:
         path: the file.
@@ -44,6 +45,7 @@ class ExecuTorchSession:
             told = self._program.load_method(KEY).execute([]) if KEY in self._program.method_names else [""]
         except Exception as error:  # ExecuTorch raises RuntimeError for everything
             raise WeightsError(f"{path}: ExecuTorch cannot open it ({first_line(error)})") from error
+        self._turn = Lock()
         self.metadata: str | None = told[0] or None
         about = self._forward.metadata
         self.most: int = about.input_tensor_meta(0).sizes()[0]
@@ -73,8 +75,9 @@ class ExecuTorchSession:
     def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         import torch
 
-        found = self._forward.execute([torch.from_numpy(array) for array in arrays])
-        return [value.clone().numpy() for value in found]  # the next call writes into the same memory
+        with self._turn:
+            found = self._forward.execute([torch.from_numpy(array) for array in arrays])
+            return [value.clone().numpy() for value in found]  # the next call writes into the same memory
 
 
 def _shape(about: Any) -> list[int | None]:

@@ -20,7 +20,7 @@ from vertebra.inference.sums import fuse_sums
 from vertebra.model import VisionModel
 
 PLAIN = (bool, int, float, str, tuple, list, type(None))
-PASSING = ("training", "_ready")  # attributes that do not change what a model says
+PASSING = ("training",)  # attributes that do not change what a model says
 
 
 def fast_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:

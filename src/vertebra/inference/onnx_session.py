@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.inference.metadata import KEY
 
@@ -19,7 +20,7 @@ class OnnxSession:
 
     Args:
         path: the file.
-        threads: of the CPU that it may use; None for all cores.
+        threads: of the CPU that it may use; None for all that this process may use.
         provider: what computes: "cpu", "cuda", or "tensorrt", which compiles the graph at first, for minutes.
 
     Attributes:
@@ -44,6 +45,7 @@ class OnnxSession:
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        threads = cpu_limit() if threads is None else threads
         if threads is not None:
             options.intra_op_num_threads = threads
         wanted = list(dict.fromkeys([PROVIDERS[provider], *([PROVIDERS["cuda"]] if provider == "tensorrt" else [])]))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, WeightsError, install_command
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
@@ -18,11 +20,13 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 class OpenVinoSession:
     """An OpenVINO or ONNX file in OpenVINO, on the CPU.
 
+    Each thread that runs it at the same time has a request of its own, in whose memory inputs and outputs lie.
+
     OpenVINO takes bfloat16 by itself where the processor has it; here it computes in what is said, float32 by default.
 
     Args:
         path: a file ``.xml`` (its weights in ``.bin`` beside it) or ``.onnx``.
-        threads: that it may use; None for all cores.
+        threads: that it may use; None for all that this process may use.
         precision: "fp32", "bf16" or "fp16": what is computed in where the file does not say int8.
 
     Attributes:
@@ -44,12 +48,14 @@ class OpenVinoSession:
         if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
             raise WeightsError(f"{path}: its weights, {path.with_suffix('.bin').name}, are missing; copy both files")
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        threads = cpu_limit() if threads is None else threads
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
             core = openvino.Core()
             model = core.read_model(path)
-            self._request = core.compile_model(model, "CPU", options).create_infer_request()
+            self._compiled = core.compile_model(model, "CPU", options)
+            self._idle = deque([self._compiled.create_infer_request()])
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             raise WeightsError(f"{path}: OpenVINO cannot open it ({first_line(error)})") from error
         self.metadata: str | None = _metadata(model, path)
@@ -58,8 +64,14 @@ class OpenVinoSession:
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        found = self._request.infer(dict(zip(self.inputs, arrays, strict=True)))
-        return [np.array(value) for value in found.values()]
+        try:
+            request = self._idle.pop()
+        except IndexError:  # all are at work in other threads
+            request = self._compiled.create_infer_request()
+        found = request.infer(dict(zip(self.inputs, arrays, strict=True)))
+        results = [np.array(value) for value in found.values()]  # the next run writes into the same memory
+        self._idle.append(request)
+        return results
 
 
 def _shape(value: Any) -> list[int | None]:

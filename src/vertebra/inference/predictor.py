@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vertebra.decoders.base import Decoded
-from vertebra.inference.devices import pick_device
+from vertebra.inference.engine import Engine
 from vertebra.inference.face import Face
-from vertebra.inference.fast import running_copy
 from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.precision import Precision, computing
-from vertebra.inference.recorded import Recorded, on_cpu
+from vertebra.inference.precision import Precision
 from vertebra.model import Branch, VisionModel
 
 
@@ -34,10 +32,11 @@ def _speaks_of_the_whole(branch: Branch) -> bool:
 
 class Predictor(Pipeline):
     """Runs a model on images, by the fastest way that gives the model's own outputs: see `running_copy`. Files are read and
-    prepared, and results finished, while the model works on other images.
+    prepared, and results finished, while the model works on other images. Threads may share it.
 
     Args:
-        model: stays as it is, and a copy of it runs, if ``keep`` says so.
+        model: stays as it is, and a copy of it runs, if ``keep`` says so; or an engine, which several predictors may share, and
+            which has its own device, precision, ``keep`` and ``compile``.
         device: "cpu", "cuda", "mps" …; by default the best there is.
         batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
@@ -58,7 +57,7 @@ class Predictor(Pipeline):
 
     def __init__(
         self,
-        model: VisionModel,
+        model: VisionModel | Engine,
         *,
         device: str | torch.device | None = None,
         batch_size: int = 8,
@@ -73,8 +72,13 @@ class Predictor(Pipeline):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ) -> None:
+        engine = (
+            model
+            if isinstance(model, Engine)
+            else Engine(model, device=device, precision=precision, keep=keep, compile=compile)
+        )
         super().__init__(
-            face_of(model),
+            face_of(engine.model),
             batch_size=batch_size,
             threshold=threshold,
             skip_unreadable=skip_unreadable,
@@ -83,30 +87,28 @@ class Predictor(Pipeline):
             flip=flip,
             scales=scales,
         )
-        self.device = pick_device(device)
-        self.precision = precision
         if threads is not None:
             torch.set_num_threads(threads)
-        self.model = running_copy(model, self.device, precision, pack=not compile, keep=keep)
-        self._run: Callable[..., Mapping[str, Decoded]] = self.model
-        if compile:
-            self._run = torch.compile(self.model, mode="reduce-overhead" if self.device.type == "cuda" else None)
-        elif self.device.type == "cuda":
-            self._run = Recorded(self.model, self.device)
+        self.engine = engine
 
-    @torch.inference_mode()
+    @property
+    def model(self) -> VisionModel:
+        """What runs."""
+        return self.engine.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.engine.device
+
+    @property
+    def precision(self) -> Precision:
+        """What is computed in."""
+        return self.engine.precision
+
     def compute(self, images: Tensor, sizes: Tensor) -> Mapping[str, Decoded]:
-        """Decoded outputs by branch, as tensors; of a GPU of NVIDIA's in the CPU's memory.
-
-        Args:
-            images: (N, C, H, W) uint8 canvases.
-            sizes: (N, 2) int64, (height, width) of each one's valid pixels.
-        """
-        with computing(self.precision, self.device):
-            if isinstance(self._run, Recorded):
-                return self._run(images, sizes)
-            decoded = self._run(images.to(self.device), sizes.to(self.device))
-        return on_cpu(decoded) if self.device.type == "cuda" else decoded
+        """Decoded outputs by branch, as tensors; see `Engine.compute`."""
+        return self.engine.compute(images, sizes)
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
         """Decoded outputs of canvases; see `Pipeline.run`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, install_command
 
 PATIENCE = 10.0  # seconds for a machine to answer
@@ -84,7 +85,7 @@ def connected(address: str | None) -> Iterator[Any]:
     own: dict[str, Any] = {}
     if wanted == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # the daemons that are started tell nobody of it
-        own = {"include_dashboard": False}
+        own = {"include_dashboard": False, "num_cpus": cpu_limit()}
     try:
         ray.init(address=wanted, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

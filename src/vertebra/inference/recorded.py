@@ -22,6 +22,7 @@ LOGGER = logging.getLogger(__name__)
 DIFFERS = "a second run made other tensors of plain values than the first"
 MOST = 8  # shapes of batches that are recorded
 MADE_OF_VALUES = (torch.tensor, torch.as_tensor, Tensor.new_tensor)
+_RECORDING = Lock()  # what begins a recording waits for the GPU, which another recording does not allow
 Run = Callable[[Tensor, Tensor], Mapping[str, Any]]
 
 
@@ -45,7 +46,7 @@ class Graph(NamedTuple):
 
 class Recorded:
     """Runs a model on a GPU by graphs. A shape that comes for the first time runs as ever; when it comes again, it is recorded.
-    What cannot be recorded, because its lengths depend on values, runs as ever always.
+    What cannot be recorded, because its lengths depend on values, runs as ever always. Threads take turns.
 
     Args:
         run: the model, from canvases and sizes to decoded outputs by branch.
@@ -87,7 +88,8 @@ class Recorded:
                 self._seen.add(shape)
                 return None
             places = tuple(value.to(self._device, copy=True) for value in (images, sizes))
-            self._graphs[shape] = self._record(*places)
+            with _RECORDING:
+                self._graphs[shape] = self._record(*places)
         return self._graphs[shape]
 
     def _record(self, images: Tensor, sizes: Tensor) -> Graph | None:

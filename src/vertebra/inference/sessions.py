@@ -20,7 +20,7 @@ SUFFIXES = {
 
 
 class Session(Protocol):
-    """An exported file, opened in its runtime.
+    """An exported file, opened in its runtime. Any number of threads may run it at the same time.
 
     Attributes:
         metadata: what the file says of itself, or None.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from vertebra.errors import RunError
 from vertebra.inference.ways import Way
+from vertebra.processes import without_script
 
 Canvases = tuple[np.ndarray, np.ndarray]  # images (N, C, height, width) uint8 and sizes (N, 2)
 
@@ -44,7 +47,12 @@ def measure_apart(way: Way, file: Path, canvases: Canvases, *, seconds: float, d
         VertebraError: the way does not work here; the message says why.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_measure, way, file, canvases, seconds, device).result()
+        with without_script():
+            measured = pool.submit(_measure, way, file, canvases, seconds, device)
+        try:
+            return measured.result()
+        except BrokenProcessPool:
+            raise RunError(f"the process that measured {way.name} was killed; most likely memory ran out") from None
 
 
 def _measure(way: Way, file: Path, canvases: Canvases, seconds: float, device: str | None) -> Speed:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as tree
 
+from vertebra.inference.tracing import trace
 from vertebra.inference.watching import single_places
 
 ADDING = (operator.add, operator.iadd, torch.add)
@@ -47,7 +48,7 @@ class ConvSum(nn.Module):
 
 def fuse_sums(model: nn.Module, run: Callable[[], Any]) -> int:
     """Gives the blocks of a model that end in such sums another form, in place. Which those are is read from their own code, as
-    `torch.fx` records it; that the new form says the same is tried on what a block is given in a run, and then on the whole
+    `trace` records it; that the new form says the same is tried on what a block is given in a run, and then on the whole
     model, which gets its own blocks back if it says anything else.
 
     Args:
@@ -120,7 +121,7 @@ def _rewritten(block: nn.Module, arguments: int) -> tuple[nn.Module, int]:
     """A block in its new form, and how many sums were fused; the block itself and 0 where there are none, and where it takes more
     arguments than it is given: their defaults, such as None, do not show in a recording."""
     try:
-        found = fx.symbolic_trace(block)
+        found = trace(block)
     except Exception:  # code that looks at values or lengths fails in as many ways as there are; it stays as it is
         return block, 0
     if sum(node.op == "placeholder" for node in found.graph.nodes) != arguments:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 
 import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
+from vertebra.cpus import limit_torch
 from vertebra.errors import WeightsError
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
+
+_OPENING = Lock()  # torch reads one file at a time
 
 
 class TorchSession:
@@ -32,15 +36,18 @@ class TorchSession:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         if not path.is_file():
             raise WeightsError(f"{path}: no such file")
-        if threads is not None:
+        if threads is None:
+            limit_torch()
+        else:
             torch.set_num_threads(threads)
         extra = {KEY: ""}
         try:
-            program = torch.export.load(path, extra_files=extra)
+            with _OPENING:
+                program = torch.export.load(path, extra_files=extra)
+                self._run: Any = program.module()
         except Exception as error:  # torch raises what it meets
             raise WeightsError(f"{path}: torch cannot open it ({first_line(error)})") from error
         self.metadata: str | None = extra[KEY] or None
-        self._run: Any = program.module()
         values = {node.name: node.meta.get("val") for node in program.graph.nodes}
         signature = program.graph_signature
         self.inputs = dict(

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch.utils import _pytree as tree
 
+from vertebra.cpus import limit_torch
 from vertebra.data.batches import Batch
+from vertebra.data.workers import ends_told
 from vertebra.features import Frame
 from vertebra.inference.face import Face
 from vertebra.inference.fast import running_copy
@@ -104,6 +106,7 @@ class Evaluation:
         return scores
 
 
+@ends_told()
 def measure(face: Face, batches: Iterable[Batch], run: Run) -> dict[str, float]:
     """All metrics of what runs elsewhere, over labelled batches.
 
@@ -118,6 +121,7 @@ def measure(face: Face, batches: Iterable[Batch], run: Run) -> dict[str, float]:
     return evaluation.compute()
 
 
+@ends_told()
 def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) -> dict[str, float]:
     """All metrics of what takes images as they are, over labelled batches of files.
 
@@ -132,8 +136,10 @@ def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) 
     return evaluation.compute()
 
 
+@ends_told()
 def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """All metrics of a model over labelled batches, the losses too."""
+    limit_torch()
     model = running_copy(model, device)
     evaluation = Evaluation(face_of(model))
     for batch in batches:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import lightning.pytorch as pl
 
 from vertebra.config import TrainConfig
+from vertebra.cpus import usable_cpus
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
@@ -37,14 +36,15 @@ class RunData(pl.LightningDataModule):
         rank, world_size = self._process()
         size = self.recipe.batch_size * self.recipe.accumulate
         sampler = MixSampler(self.train_set, size, seed=self.recipe.seed, rank=rank, world_size=world_size)
-        workers = choose_workers(self.recipe.workers)
-        return build_loader(self.train_set, sampler, workers=workers, chunks=self.recipe.accumulate)
+        workers, sharing = self._workers()
+        return build_loader(self.train_set, sampler, workers=workers, chunks=self.recipe.accumulate, sharing=sharing)
 
     def val_dataloader(self) -> Loader:
         """Labelled images in order, with their truths."""
         rank, world_size = self._process()
         sampler = MixSampler(self.val_set, self.recipe.batch_size, rank=rank, world_size=world_size, shuffle=False)
-        return build_loader(self.val_set, sampler, workers=choose_workers(self.recipe.workers))
+        workers, sharing = self._workers()
+        return build_loader(self.val_set, sampler, workers=workers, sharing=sharing)
 
     def _process(self) -> tuple[int, int]:
         """(rank, number of processes)."""
@@ -58,6 +58,11 @@ class RunData(pl.LightningDataModule):
         reasons = mirror_refusals(self.train_set.labels).items()
         told = "its images are not mirrored in training, for"
         return [f"branch '{name}': {told} {reason}. 'vertebra data check' proposes pairs" for name, reason in reasons]
+
+    def _workers(self) -> tuple[int, int]:
+        """(loader processes, processes of this machine that each have as many)."""
+        sharing = 1 if self.trainer is None else self.trainer.num_devices
+        return choose_workers(self.recipe.workers, sharing), sharing
 
     def notes(self) -> list[str]:
         """Counted, named warnings of what was left out."""
@@ -76,9 +81,11 @@ def evaluation_loader(face: Face, sources: list[Source], batch_size: int, worker
     return build_loader(dataset, MixSampler(dataset, batch_size, shuffle=False), workers=workers)
 
 
-def choose_workers(workers: int | None) -> int:
-    """Loader processes: as many as asked for, else one for each core beside the first, at most 8."""
-    if workers is not None:
-        return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(0, cores - 1))
+def choose_workers(workers: int | None, sharing: int = 1) -> int:
+    """Loader processes: as many as asked for, else one for each CPU that may be used beside the first, at most 8.
+
+    Args:
+        workers: how many the user wants, or None.
+        sharing: processes of this machine that train together.
+    """
+    return workers if workers is not None else min(8, max(0, usable_cpus() // sharing - 1))

@@ -15,7 +15,9 @@ import torch
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, TrainConfig, override, read_raw
+from vertebra.cpus import limit_torch
 from vertebra.data.loaders import Loader
+from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal
 from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
@@ -166,10 +168,14 @@ def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder
         check_state(folder / LAST, module, RunFolder.STATE)
     keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
     trainer = make_trainer(recipe, [keeper, ProgressDisplay()], model)
+    limit_torch(sharing=trainer.num_devices)
     with warnings.catch_warnings():
         _silence()
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
+            with ends_told():
+                trainer.fit(
+                    module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True
+                )
         except Interrupted:
             if not _is_first_process():
                 raise SystemExit(128 + keeper.stop.signal) from None  # the first process says it for all

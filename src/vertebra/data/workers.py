@@ -1,0 +1,124 @@
+"""What goes wrong in loader processes, told in one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import queues
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from vertebra.data.worker_signals import obey_parent_only
+from vertebra.errors import RunError, VertebraError
+
+_SIGNS = ("DataLoader worker (pid", "Pin memory thread exited", "Too many open files. Communication")
+_SHM = "/dev/shm is full: give a container more (docker run --shm-size=1g), or use fewer loader processes (train.workers=0: none)"
+PATIENCE = 5.0  # seconds until a process that ended is known to have ended
+
+
+class Failure(NamedTuple):
+    """An error on its way out of a loader process; raised there, it would arrive wrapped in that process' traceback.
+
+    Attributes:
+        error: what is raised in the main process.
+        details: the traceback.
+    """
+
+    error: VertebraError
+    details: str = ""
+
+    def rethrow(self) -> None:
+        """Raises the error."""
+        raise self.error from (_Details(self.details) if self.details else None)
+
+
+class _Details(Exception):
+    """The traceback of another process."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def failure(error: Exception, doing: str) -> Failure:
+    """An error as one sentence.
+
+    Args:
+        error: what was raised.
+        doing: what went wrong ("cat.jpg could not be loaded").
+    """
+    if isinstance(error, VertebraError):
+        return Failure(error)
+    details = traceback.format_exc()
+    text = " ".join(str(error).split())
+    if "shared memory" in text or "shm" in text:
+        return Failure(RunError(_SHM), details)
+    return Failure(RunError(f"{doing}: {type(error).__name__}{': ' if text else ''}{text}"), details)
+
+
+def prepare_worker(number: int) -> None:
+    """Called in each loader process first: what cannot be sent ends the process, for which the main process would wait for ever."""
+    obey_parent_only(number)
+    queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _end(error: Exception, sent: Any) -> None:
+    print(f"a batch could not be sent: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+@contextmanager
+def ends_told() -> Iterator[None]:
+    """Tells in one sentence of a loader process that ended. PyTorch raises that in the main thread, wherever it is at that moment.
+
+    Raises:
+        RunError: a loader process ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, VertebraError) or not text.startswith(_SIGNS):
+            raise
+        raise RunError(_why(text)) from error
+
+
+def lost(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
+    """What to raise where the next batch did not come; None if no loader process is to blame.
+
+    Args:
+        workers: all loader processes; the one that has just ended may not be known as such yet.
+        error: what was raised while the batch was waited for.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, VertebraError) or (isinstance(error, RuntimeError) and not text.startswith(_SIGNS)):
+        return None
+    if "Too many open files" in text:
+        return RunError(_why(text))
+    until = time.monotonic() + PATIENCE
+    while not any(worker.exitcode for worker in workers) and time.monotonic() < until:
+        time.sleep(0.02)
+    code = next((worker.exitcode for worker in workers if worker.exitcode), None)
+    if code is None:
+        return None if isinstance(error, OSError | EOFError) else RunError(_why(text))
+    said = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else f"exited with exit code {code}"
+    return RunError(_why(f"DataLoader worker (pid) {said}"))
+
+
+def _why(text: str) -> str:
+    """One sentence for what PyTorch says of a process that ended."""
+    if "Bus error" in text:
+        return f"a loader process was killed, most likely because {_SHM}"
+    if "Too many open files" in text:
+        return "too many files are open; allow more (ulimit -n 65535), or use fewer loader processes (train.workers=0: none)"
+    if "killed by signal: Killed" in text:
+        return (
+            "a loader process was killed from outside, most likely because memory ran out; use fewer loader processes "
+            "(train.workers=1, or 0 for none) or smaller batches"
+        )
+    what = text.partition(") ")[2].partition(". ")[0].rstrip(". ").replace(" unexpectedly", "") or "ended"
+    return f"a loader process {what}; to see why, load in the main process: train.workers=0"
