@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,13 +62,6 @@ def describe_onnx(path: Path, metadata: str) -> None:
     proto = onnx.load(str(path))
     proto.metadata_props.add(key=KEY, value=metadata)
     onnx.save(proto, str(path))
-
-
-def describe_torch(path: Path, metadata: str) -> None:
-    """Writes into a file of ``torch.export.save``, which is an archive, what it says of itself: as an extra file."""
-    with zipfile.ZipFile(path, "a") as archive:
-        root = archive.namelist()[0].split("/")[0]
-        archive.writestr(f"{root}/extra/{KEY}", metadata)
 
 
 def check_free_dimensions(session: Session, free_size: bool) -> None:

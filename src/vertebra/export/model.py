@@ -18,7 +18,6 @@ from vertebra.export.executorch import Lowered
 from vertebra.export.files import (
     check_free_dimensions,
     describe_onnx,
-    describe_torch,
     drop_raw_outputs,
     parts,
     refuse_existing,
@@ -34,6 +33,7 @@ from vertebra.export.quantized import to_int8
 from vertebra.inference.face import Face
 from vertebra.inference.metadata import FileInfo, to_json
 from vertebra.inference.predictor import face_of
+from vertebra.inference.pt2_archive import rewrite
 from vertebra.inference.sessions import Session, open_file
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
@@ -295,7 +295,7 @@ class _Job:
         elif self.kind == "executorch":
             self.mobile.write(file, metadata)
         else:
-            describe_torch(file, metadata)
+            rewrite(file, metadata)
 
 
 def _check_same(session: Session, probe: Session, names: Sequence[str], image: np.ndarray) -> None:
