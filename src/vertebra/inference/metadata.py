@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vertebra.errors import WeightsError
@@ -14,6 +15,8 @@ from vertebra.tasks import get_task
 
 KEY = "vertebra"
 FORMAT_VERSION = 1
+CLASS_MAP = "class_map"  # the field of a branch that gives the class of each pixel
+ABOUT = ("producer", "origin", "image", "inputs", "outputs", "decoding")
 
 
 class FileInfo(NamedTuple):
@@ -24,12 +27,15 @@ class FileInfo(NamedTuple):
         outputs: by branch, the names of its decoded fields in their order.
         report: of the comparison with the model.
         config: what the model was built from; None where it was built from objects.
+        about: who made it, and how it is fed and read: ``producer``, ``image``, ``inputs``, ``outputs``, ``decoding``, and of an
+            imported model its ``origin``.
     """
 
     face: Face
     outputs: Mapping[str, list[str]]
     report: Mapping[str, Any]
     config: Mapping[str, Any] | None
+    about: Mapping[str, Any] = MappingProxyType({})
 
 
 def to_json(info: FileInfo) -> str:
@@ -46,6 +52,7 @@ def to_json(info: FileInfo) -> str:
     return json.dumps(
         {
             "format_version": FORMAT_VERSION,
+            **info.about,
             "preprocess": info.face.plan.to_dict(),
             "channels": info.face.channels,
             "branches": branches,
@@ -80,11 +87,15 @@ def from_json(text: str | None, name: str) -> FileInfo:
             branch for branch, own in values["branches"].items() if own.get("whole", own["task"] == "classify")
         )
         face = Face(Plan.from_dict(values["preprocess"]), values["channels"], branches, whole)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        about = {key: values[key] for key in ABOUT if key in values}
+        report = dict(values["report"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, WeightsError):
+            raise
         raise WeightsError(
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
-    return FileInfo(face, outputs, values["report"], values.get("config"))
+    return FileInfo(face, outputs, report, values.get("config"), about)
 
 
 def _tuples(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """A ``.pt2`` file, which is an archive: what may be in it, and a copy of it that holds nothing else; without torch.
 
-``torch.export.load`` unpickles some members, and loads compiled libraries from others. So it is never given a file as it came: what an
-export of Vertebra holds (a program as JSON, tensors as plain numbers, metadata) is read, checked, and put into an archive in memory.
+``torch.export.load`` unpickles some members, and loads compiled libraries from others. So it is never given a file as it came: what
+an export of Vertebra holds (a program as JSON, tensors as plain numbers, metadata) is read, checked, and put into one in memory.
 """
 
 from __future__ import annotations
@@ -186,7 +186,9 @@ def _check_place(name: str, about: dict[str, Any], size: int) -> None:
     step = BYTES.get(about["dtype"])
     if step is None or about["layout"] != STRIDED or about["device"]["type"] != "cpu" or len(shape) != len(strides):
         raise Refused(f"the tensor '{name}' in it is none of plain numbers on the CPU")
-    last = _whole(about["storage_offset"]) + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
+    last = _whole(about["storage_offset"]) + sum(
+        (side - 1) * stride for side, stride in zip(shape, strides, strict=True)
+    )
     if 0 not in shape and (last + 1) * step > size:
         raise Refused(f"the tensor '{name}' in it reaches beyond its numbers")
 

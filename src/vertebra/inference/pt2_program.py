@@ -20,7 +20,10 @@ OPERATOR = re.compile(r"torch\.ops\.(aten|vertebra|torchvision)\.(\w+)\.\w+")
 FILES = frozenset({"from_file", "save"})  # operators that read or write a file
 ASSERTIONS = ("torch.ops.aten._assert", "torch.ops.aten._functional_assert")  # their strings are messages
 PYTHON = frozenset(
-    {f"_operator.{name}" for name in ("getitem", "add", "sub", "mul", "truediv", "floordiv", "mod", "neg", "pos", "pow")}
+    {
+        f"_operator.{name}"
+        for name in ("getitem", "add", "sub", "mul", "truediv", "floordiv", "mod", "neg", "pos", "pow")
+    }
     | {f"_operator.{name}" for name in ("lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_")}
     | {f"math.{name}" for name in ("ceil", "floor", "trunc", "sqrt", "log2")}
     | {f"torch.sym_{name}" for name in ("int", "float", "max", "min", "not", "ite", "sum")}
@@ -29,13 +32,29 @@ DOTTED = re.compile(r"[\w.]*")
 WORD = re.compile(r"[A-Za-z_0-9]{0,32}|[A-Za-z,. ]{1,80}->[A-Za-z. ]{0,40}")  # a mode, or the equation of einsum
 NUMBER = re.compile(r"-?(Infinity|NaN)")
 FUNCTIONS = frozenset(
-    {"Symbol", "Integer", "Rational", "Add", "Mul", "Pow", "Max", "Min", "Mod", "PythonMod", "Where", "Identity"}
+    {
+        "Symbol",
+        "Integer",
+        "Rational",
+        "Float",
+        "Add",
+        "Mul",
+        "Pow",
+        "Max",
+        "Min",
+        "Mod",
+        "PythonMod",
+        "Where",
+        "Identity",
+    }
     | {"FloorDiv", "CleanDiv", "CeilDiv", "IntTrueDiv", "FloatTrueDiv", "ModularIndexing", "PowByNatural"}
-    | {"CeilToInt", "FloorToInt", "TruncToInt", "RoundToInt", "ToFloat", "floor", "ceiling"}
+    | {"CeilToInt", "FloorToInt", "TruncToInt", "TruncToFloat", "RoundToInt", "ToFloat", "floor", "ceiling"}
     | {"Equality", "Unequality", "StrictLessThan", "LessThan", "StrictGreaterThan", "GreaterThan", "And", "Or", "Not"}
     | {"Eq", "Ne", "Lt", "Le", "Gt", "Ge"}
 )
 SYMBOL = re.compile(r"[a-z]{1,4}\d{1,6}")
+FRACTION = re.compile(r"-?\d{1,20}(\.\d{1,30})?(e[+-]?\d{1,3})?")
+ASSUMPTIONS = frozenset({"positive", "integer", "nonnegative", "real", "precision"})
 LONGEST_EXPRESSION = 4000
 LARGEST = 2**63
 LARGEST_EXPONENT = 8
@@ -186,11 +205,14 @@ def _is_expression(text: str) -> None:
 def _is_arithmetic(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant):
         plain = isinstance(node.value, bool) or (isinstance(node.value, int) and abs(node.value) < LARGEST)
-        return plain or isinstance(node.value, float) or SYMBOL.fullmatch(str(node.value)) is not None
+        text = node.value if isinstance(node.value, str) else ""
+        return plain or isinstance(node.value, float) or bool(SYMBOL.fullmatch(text) or FRACTION.fullmatch(text))
     if isinstance(node, ast.Name):
         return node.id in FUNCTIONS or SYMBOL.fullmatch(node.id) is not None
     if isinstance(node, ast.keyword):
-        return node.arg in ("positive", "integer", "nonnegative", "real") and isinstance(node.value, ast.Constant)
+        return (
+            node.arg in ASSUMPTIONS and isinstance(node.value, ast.Constant) and str(node.value.value) in ("True", "53")
+        )
     if isinstance(node, ast.Call):
         power = isinstance(node.func, ast.Name) and node.func.id in ("Pow", "PowByNatural")
         return isinstance(node.func, ast.Name) and (not power or _is_small(node.args[-1:]))

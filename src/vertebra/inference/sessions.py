@@ -8,6 +8,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.inference.exported_files import check_file
 
 Runtime = Literal["torch", "onnx", "openvino", "tensorrt", "executorch"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
@@ -74,6 +75,8 @@ def open_file(
     if chosen not in able:
         suffix = next(suffix for suffix, known in SUFFIXES.items() if chosen in known)
         raise ConfigError(f"{path.name} does not run in {chosen}, which takes a file {suffix}; export one for it")
+    if chosen != "torch":  # a .pt2 file is read and checked at once
+        check_file(path)
     if chosen == "torch":
         from vertebra.inference.torch_session import TorchSession
 

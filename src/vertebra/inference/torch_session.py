@@ -18,8 +18,8 @@ from vertebra.inference.pt2_archive import checked_copy
 
 
 class TorchSession:
-    """A ``.pt2`` file in PyTorch, on the CPU. It holds a graph of operators, and nothing in it is executed but these: it is read and
-    checked before PyTorch sees it (`vertebra.inference.pt2_archive`).
+    """A ``.pt2`` file in PyTorch, on the CPU. It holds a graph of operators, and nothing in it is executed but these: it is read
+    and checked before PyTorch sees it (`vertebra.inference.pt2_archive`).
 
     Args:
         path: the file.
