@@ -13,7 +13,7 @@ from vertebra import __version__
 from vertebra.export.program import example
 from vertebra.inference.checksum import seal
 from vertebra.inference.face import Face
-from vertebra.inference.metadata import KEY
+from vertebra.inference.metadata import KEY, LARGEST, THRESHOLD
 from vertebra.model import VisionModel
 
 PRODUCER = "vertebra"
@@ -25,7 +25,7 @@ INPUTS = {  # by name: its type, and the names of its free dimensions
 }
 OBJECTS = 0.3  # the score from which predictions keep an object, unless another is asked for
 OVERLAPPING = 0.5  # the probability from which a thing is of a class, where classes may overlap
-ROTATION = "the rotation of the file's EXIF tag is applied first, so that images are upright"
+ROTATION = "apply the EXIF orientation of an image file first"
 
 
 def about(
@@ -78,8 +78,8 @@ def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
     done = {"post": dataclasses.asdict(post)} if dataclasses.is_dataclass(post) and not isinstance(post, type) else {}
     exclusive = getattr(labels, "exclusive", None)  # None: what is found are objects
     if exclusive:
-        return {"rule": "the largest", **done}
-    return {"rule": "from the threshold on", "threshold": OBJECTS if exclusive is None else OVERLAPPING, **done}
+        return {"rule": LARGEST, **done}
+    return {"rule": THRESHOLD, "threshold": OBJECTS if exclusive is None else OVERLAPPING, **done}
 
 
 def describe_onnx(path: Path, metadata: str) -> None:

@@ -1,8 +1,8 @@
 """The checksum at the end of an exported file: whether it is, to the bit, what Vertebra wrote; without torch.
 
-Each kind of file has a place at its end that its runtime takes no notice of: an entry of the metadata (ONNX), a comment (in the
-``.xml``, whose checksum is over its ``.bin`` too), bytes behind the program (ExecuTorch). A ``.pt2`` file is an archive, with a checksum
-for each member.
+Each kind of file has a place at its end that its runtime takes no notice of: an entry of the metadata (ONNX), a comment (OpenVINO's
+``.xml``; the checksum is over its ``.bin`` too), bytes behind the program (ExecuTorch). A ``.pt2`` file is an archive, which has a
+checksum for each member.
 """
 
 from __future__ import annotations

@@ -8,7 +8,27 @@ from vertebra.inference.onnx_file import Damaged
 
 PROGRAM = b"ET"  # and two digits: how its first part, a flatbuffer, is laid out
 HEADER = b"eh00"
+METADATA = b'{"format_version": '  # what it begins with
 SHORTEST = 32  # bytes before the header's last field
+
+
+def read_metadata(content: bytes) -> str | None:
+    """What a file that Vertebra wrote says of itself: a text in its flatbuffer, its length before it.
+
+    Args:
+        content: of the file, whose checksum is right.
+
+    Raises:
+        Damaged: the text is none.
+    """
+    start = content.find(METADATA)
+    if start < 4:
+        return None
+    (length,) = struct.unpack_from("<I", content, start - 4)
+    try:
+        return content[start : start + length].decode()
+    except UnicodeDecodeError:
+        raise Damaged("its metadata is damaged") from None
 
 
 def check_header(content: bytes) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, WeightsError
-from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
 
 
@@ -21,7 +20,6 @@ class ExecuTorchSession:
         path: the file.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is None.
         most: images that its memory is planned for; larger batches are run in parts.
 
@@ -41,10 +39,8 @@ class ExecuTorchSession:
         try:
             self._program: Any = Runtime.get().load_program(path)
             self._forward: Any = self._program.load_method("forward")
-            told = self._program.load_method(KEY).execute([]) if KEY in self._program.method_names else [""]
         except Exception as error:  # ExecuTorch raises RuntimeError for everything
             raise WeightsError(f"{path}: ExecuTorch cannot open it ({first_line(error)})") from error
-        self.metadata: str | None = told[0] or None
         about = self._forward.metadata
         self.most: int = about.input_tensor_meta(0).sizes()[0]
         self.inputs = {

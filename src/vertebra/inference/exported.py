@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.errors import ConfigError, VertebraError, WeightsError
+from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.metadata import CLASS_MAP, from_json
+from vertebra.inference.onnx_session import first_line
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.results import Result
 from vertebra.inference.sessions import Session, open_file
@@ -51,8 +53,8 @@ class ExportedModel:
         device: str | None = None,
     ) -> None:
         self.path = Path(path)
+        face, self.outputs, self.report, self.config, self.about = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
-        face, self.outputs, self.report, self.config, self.about = from_json(self.session.metadata, str(path))
         _check_ends(self.session, self.outputs, path)
         self.face = face._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
@@ -61,8 +63,18 @@ class ExportedModel:
             raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
 
     def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.inference.sessions.Session.run`."""
-        values = iter(self.session.run(*arrays))
+        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.inference.sessions.Session.run`.
+
+        Raises:
+            WeightsError: its runtime cannot compute it.
+        """
+        try:
+            values = iter(self.session.run(*arrays))
+        except VertebraError:
+            raise
+        except Exception as error:  # each runtime raises its own types
+            shapes = " and ".join(str(array.shape) for array in arrays)
+            raise WeightsError(f"{self.path}: does not run on inputs {shapes} ({first_line(error)})") from error
         return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
 
     def predictor(self, **options: Any) -> ExportedPredictor:

@@ -15,6 +15,7 @@ from vertebra.tasks import get_task
 
 KEY = "vertebra"
 FORMAT_VERSION = 1
+LARGEST, THRESHOLD = "largest", "threshold"  # rules by which outputs become an answer
 CLASS_MAP = "class_map"  # the field of a branch that gives the class of each pixel
 ABOUT = ("producer", "origin", "image", "inputs", "outputs", "decoding")
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, WeightsError
-from vertebra.inference.metadata import KEY
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
@@ -23,7 +22,6 @@ class OnnxSession:
         provider: what computes: "cpu", "cuda", or "tensorrt", which compiles the graph at first, for minutes.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is a name or None.
 
     Raises:
@@ -51,7 +49,6 @@ class OnnxSession:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # each release of ONNX Runtime raises its own types
             raise WeightsError(f"{path}: ONNX Runtime cannot open it ({first_line(error)})") from error
-        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.inputs = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self.outputs = {value.name: list(value.shape) for value in self._session.get_outputs()}
 

@@ -16,8 +16,8 @@ WEIGHTS = re.compile(rb'offset="(\d{1,19})"\s+size="(\d{1,19})"')
 DECLARATIONS = (b"<!DOCTYPE", b"<!ENTITY")
 
 
-def check_graph(content: bytes, weights: int) -> None:
-    """Whether a file can be given to OpenVINO.
+def read_graph(content: bytes, weights: int) -> str | None:
+    """What a file says of itself, after a look at all of it.
 
     Args:
         content: of the ``.xml`` file.
@@ -26,23 +26,15 @@ def check_graph(content: bytes, weights: int) -> None:
     Raises:
         Damaged: it is none of OpenVINO's, declares entities, or reaches beyond its weights.
     """
-    start = content[:400].lstrip()
-    if not start.startswith((b"<?xml", b"<net")) or b"<net" not in start or b"</net>" not in content[-200_000:]:
-        raise Damaged("it is cut off or damaged, or no file of OpenVINO")
     if any(word in content for word in DECLARATIONS):
         raise Damaged("it declares entities, and a file of OpenVINO has none")
+    try:
+        root = ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError, LookupError):  # LookupError: an encoding that Python does not know
+        raise Damaged("it is cut off or damaged, or no file of OpenVINO") from None
+    if root.tag != "net":
+        raise Damaged("it is no file of OpenVINO")
     if any(int(found[1]) + int(found[2]) > weights for found in WEIGHTS.finditer(content)):
         raise Damaged("its .bin file is shorter than it should be; copy both files of one export")
-
-
-def read_graph(content: bytes) -> str | None:
-    """What a file says of itself.
-
-    Raises:
-        Damaged: it is no XML.
-    """
-    try:
-        found = ElementTree.fromstring(content).find(f"rt_info/{KEY}")
-    except (ElementTree.ParseError, ValueError):
-        raise Damaged("it is damaged, or no file of OpenVINO") from None
+    found = root.find(f"rt_info/{KEY}")
     return None if found is None else found.get("value")

@@ -40,12 +40,17 @@ def read_members(path: Path) -> dict[str, bytes]:
     Raises:
         WeightsError: the file is missing, damaged, or holds anything else.
     """
+    return _read(path)
+
+
+def _read(path: Path, only: str = "") -> dict[str, bytes]:
+    """The members of a file, or one of them if it is there."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
             names = _names(archive.infolist(), path.stat().st_size)
-            return {name: archive.read(info) for name, info in names.items()}
+            return {name: archive.read(info) for name, info in names.items() if only in ("", name)}
     except Refused as error:
         raise refusal(path, error) from None
     except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, RuntimeError, EOFError, OverflowError) as error:
@@ -59,25 +64,21 @@ def refusal(path: Path, error: Refused) -> WeightsError:
 
 
 def read_metadata(path: Path) -> str | None:
-    """What a file says of itself."""
-    return _text(read_members(path), path)
-
-
-def _text(members: dict[str, bytes], path: Path) -> str | None:
+    """What a file says of itself, or None; of all else only the names and sizes are looked at."""
     try:
-        return members[METADATA].decode() if METADATA in members else None
+        told = _read(path, METADATA).get(METADATA)
+        return None if told is None else told.decode()
     except UnicodeDecodeError:
         raise WeightsError(f"{path}: its metadata is damaged; export the model again") from None
 
 
-def checked_copy(path: Path) -> tuple[io.BytesIO, str | None]:
-    """A copy of a file in memory that can be given to ``torch.export.load``, and what the file says of itself.
+def checked_copy(path: Path) -> io.BytesIO:
+    """A copy of a file in memory that can be given to ``torch.export.load``.
 
     Raises:
         WeightsError: as of `read_members`, or the program or its tensors are not what Vertebra writes.
     """
     members = read_members(path)
-    metadata = _text(members, path)
     try:
         _check_samples(members.pop(SAMPLES, b""))
         members[PROGRAM] = clean_program(_member(members, PROGRAM))
@@ -88,7 +89,7 @@ def checked_copy(path: Path) -> tuple[io.BytesIO, str | None]:
     target = io.BytesIO()
     write_archive(target, members)
     target.seek(0)
-    return target, metadata
+    return target
 
 
 def rewrite(path: Path, metadata: str) -> None:

@@ -8,7 +8,6 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from vertebra.errors import ConfigError, UnknownName
-from vertebra.inference.exported_files import check_file
 
 Runtime = Literal["torch", "onnx", "openvino", "tensorrt", "executorch"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
@@ -24,11 +23,9 @@ class Session(Protocol):
     """An exported file, opened in its runtime.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is no number.
     """
 
-    metadata: str | None
     inputs: dict[str, list[int | None]]
     outputs: dict[str, list[int | None]]
 
@@ -54,7 +51,7 @@ def open_file(
     precision: str | None = None,
     device: str | None = None,
 ) -> Session:
-    """Opens an exported file.
+    """Opens an exported file, which is trusted: `vertebra.inference.exported.ExportedModel` checks it before.
 
     Args:
         path: a file that `is_exported`.
@@ -75,8 +72,6 @@ def open_file(
     if chosen not in able:
         suffix = next(suffix for suffix, known in SUFFIXES.items() if chosen in known)
         raise ConfigError(f"{path.name} does not run in {chosen}, which takes a file {suffix}; export one for it")
-    if chosen != "torch":  # a .pt2 file is read and checked at once
-        check_file(path)
     if chosen == "torch":
         from vertebra.inference.torch_session import TorchSession
 

@@ -26,7 +26,6 @@ class TorchSession:
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is None.
 
     Raises:
@@ -34,7 +33,7 @@ class TorchSession:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        archive, self.metadata = checked_copy(path)
+        archive = checked_copy(path)
         if threads is not None:
             torch.set_num_threads(threads)
         logged: list[BaseException] = []
