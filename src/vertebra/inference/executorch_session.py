@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, WeightsError
+from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.onnx_session import first_line
 
 
@@ -25,14 +26,13 @@ class ExecuTorchSession:
 
     Raises:
         ConfigError: ExecuTorch is not installed.
-        WeightsError: the file is missing, or ExecuTorch cannot read it.
+        WeightsError: the file is missing or damaged, or ExecuTorch cannot read it.
     """
 
     def __init__(self, path: Path) -> None:
         if importlib.util.find_spec("executorch") is None:
             raise ConfigError("this needs ExecuTorch; install it: pip install 'vertebra[executorch]'")
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file")
+        read_metadata(path)  # which checks the file: where it meets damage, ExecuTorch ends the whole process
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its imports
             from executorch.runtime import Runtime

@@ -15,8 +15,8 @@ from vertebra.inference.openvino_file import read_graph
 
 
 def read_metadata(path: str | Path) -> str | None:
-    """What an exported file says of itself, or None, after a look at all of it; of a ``.pt2`` file, whose rest is checked when it is
-    opened, at its names.
+    """What an exported file says of itself, or None, after a look at all of it. Of a ``.pt2`` file only the names are looked at;
+    the rest is checked when it is opened.
 
     Raises:
         WeightsError: it is missing, damaged, or holds what an export of Vertebra does not; in one line.
@@ -29,13 +29,14 @@ def read_metadata(path: str | Path) -> str | None:
         from vertebra.inference.pt2_archive import read_metadata as of_archive
 
         return of_archive(path)
+    weights = _weights(path)
     content = path.read_bytes()
     whole = is_sealed(path, content)
     try:
         if suffix == ".onnx":
             return read_model(content)
         if suffix == ".xml":
-            return read_graph(content, _weights(path))
+            return read_graph(content, weights)
         check_header(content)
         if not whole:  # ExecuTorch ends the process where it meets damage, so that no file may reach it untested
             raise Damaged("it has no checksum: it is cut off, or Vertebra did not write it")
@@ -47,8 +48,10 @@ def read_metadata(path: str | Path) -> str | None:
 
 
 def _weights(path: Path) -> int:
-    """Bytes of the file with the weights."""
+    """Bytes of the file that holds the weights of another one, if there is to be one."""
     weights = weights_beside(path)
-    if weights is None or not weights.is_file():
+    if weights is None:
+        return 0
+    if not weights.is_file():
         raise WeightsError(f"{path}: its weights, {path.with_suffix('.bin').name}, are missing; copy both files")
     return weights.stat().st_size
