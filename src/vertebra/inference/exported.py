@@ -55,7 +55,7 @@ class ExportedModel:
         self.path = Path(path)
         face, self.outputs, self.report, self.config, self.about = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
-        _check_ends(self.session, self.outputs, path)
+        _check_ends(self.session, self.outputs, face.plan, path)
         self.face = face._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
         self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
@@ -86,19 +86,22 @@ class ExportedModel:
         return self.predictor(**options).predict(images)
 
 
-def _check_ends(session: Session, outputs: Mapping[str, Sequence[str]], path: str | Path) -> None:
+def _check_ends(session: Session, outputs: Mapping[str, Sequence[str]], plan: Plan, path: str | Path) -> None:
     """Whether a file takes and gives what its metadata says.
 
     Raises:
         WeightsError: it does not.
     """
     dimensions = {name: len(shape) for name, shape in session.inputs.items()}
-    if dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2}) or sum(map(len, outputs.values())) != len(
-        session.outputs
+    canvas = session.inputs.get("images", [])[2:]
+    if (
+        dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
+        or sum(map(len, outputs.values())) != len(session.outputs)
+        or any(isinstance(side, int) and side != own for side, own in zip(canvas, plan.size, strict=False))
     ):
         raise WeightsError(
-            f"{path}: takes {', '.join(session.inputs)} and gives {len(session.outputs)} outputs, which is not what its metadata "
-            "says; export the model again"
+            f"{path}: takes {session.inputs} and gives {len(session.outputs)} outputs, which is not what its metadata says; "
+            "export the model again"
         )
 
 

@@ -88,8 +88,8 @@ def from_json(text: str | None, name: str) -> FileInfo:
             branch for branch, own in values["branches"].items() if own.get("whole", own["task"] == "classify")
         )
         face = Face(Plan.from_dict(values["preprocess"]), values["channels"], branches, whole)
-        about = {key: values[key] for key in ABOUT if key in values}
-        report = dict(values["report"])
+        about = _checked_about(values)
+        report = _checked_report(values["report"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
@@ -97,6 +97,35 @@ def from_json(text: str | None, name: str) -> FileInfo:
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
     return FileInfo(face, outputs, report, values.get("config"), about)
+
+
+def _checked_about(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Who made a file, and how it is fed and read, of the form that `to_json` gives it."""
+    about = {key: dict(values[key]) for key in ABOUT if key in values}
+    for key, wanted in (("inputs", ("type", "shape")), ("outputs", ("type", "shape")), ("decoding", ())):
+        for own in about.get(key, {}).values():
+            if (
+                not isinstance(own, dict)
+                or any(name not in own for name in wanted)
+                or not isinstance(own.get("shape", []), list)
+            ):
+                raise TypeError(key)
+            float(own.get("threshold", 0.0))
+    if "producer" in about and not {"name", "version"} <= about["producer"].keys():
+        raise TypeError("producer")
+    return about
+
+
+def _checked_report(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The report, of the form that an export gives it."""
+    report = dict(values)
+    for key in ("differences", "agreement", "pixels"):
+        for value in dict(report.get(key) or {}).values():
+            float(value)
+    for pair in dict(report.get("metrics") or {}).values():
+        before, after = pair
+        float(before), float(after)
+    return report
 
 
 def _tuples(value: Any) -> Any:

@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vertebra.errors import WeightsError
 from vertebra.inference.metadata import KEY
@@ -47,14 +47,28 @@ def _read(path: Path, only: str = "") -> dict[str, bytes]:
     """The members of a file, or one of them if it is there."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
+    with path.open("rb") as file:
+        return _members(path, file, only)
+
+
+def _members(path: Path, file: BinaryIO, only: str) -> dict[str, bytes]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             names = _names(archive.infolist(), path.stat().st_size)
             return {name: archive.read(info) for name, info in names.items() if only in ("", name)}
     except Refused as error:
         raise refusal(path, error) from None
-    except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, RuntimeError, EOFError, OverflowError) as error:
-        # RuntimeError: encrypted, or compressed in a way that Python does not know
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        OverflowError,
+        OSError,
+    ) as error:
+        # RuntimeError: encrypted, or compressed in a way that Python does not know; OSError: a place before the file's beginning
         raise WeightsError(f"{path}: damaged, or no .pt2 file ({error}); export the model again") from None
 
 
