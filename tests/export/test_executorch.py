@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from vertebra.inference.exported import ExportedModel
 from vertebra.inference.sessions import open_file
 from vertebra.model import VisionModel
 from vertebra.testing.daily import WHOLE
+from vertebra.weights.model_file import describe
 
 needs_executorch = pytest.mark.skipif(
     importlib.util.find_spec("executorch") is None, reason="ExecuTorch is not installed"
@@ -47,13 +49,14 @@ def test_the_same_predictions(model: VisionModel, tmp_path: Path) -> None:
     assert max(report["differences"].values()) < 1e-4 and not report["free_canvas"]
     assert report["why_fixed"] == "ExecuTorch plans its memory ahead"
     file = vertebra.load(path)
-    assert isinstance(file, ExportedModel) and file.config == model.config
+    assert isinstance(file, ExportedModel) and file.config == describe(model)["model"]
     assert "executorch" in file.report["versions"]
     draw = np.random.default_rng(0)
     pictures = [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((50, 80), (33, 97), (128, 64))]
     for ours, theirs in zip(file.predict(pictures, batch_size=2), model.predict(pictures, batch_size=2), strict=True):
         np.testing.assert_allclose(ours["animal"].probabilities, theirs["animal"].probabilities, atol=1e-5)
         assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.999
+    _damaged(path, tmp_path / "damaged.pte")
     session = open_file(path)
     assert session.inputs == {"images": [None, 3, 32, 64], "sizes": [None, 2]}
     with pytest.raises(ConfigError, match=r"takes 'images' of shape \(N, 3, 32, 64\), not \(1, 3, 64, 32\)"):
@@ -69,6 +72,19 @@ def test_the_same_predictions(model: VisionModel, tmp_path: Path) -> None:
     assert not (tmp_path / "free.pte").exists()
 
 
+def _damaged(good: Path, path: Path) -> None:
+    """Every flipped bit and every cut is told in one line before ExecuTorch sees the file, which would end the process."""
+    whole = good.read_bytes()
+    draw = np.random.default_rng(0)
+    for place in [*draw.integers(0, len(whole), 30).tolist(), *range(len(whole) - 90, len(whole), 7)]:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << draw.integers(0, 8)
+        for content in (bytes(flipped), whole[:place]):
+            path.write_bytes(content)
+            with pytest.raises(WeightsError, match=r"^[^\n]+$"):
+                open_file(path)
+
+
 @needs_executorch
 @pytest.mark.skipif(not WHOLE, reason="takes minutes; make matrix runs it")
 def test_a_detector(tmp_path: Path) -> None:
@@ -79,9 +95,18 @@ def test_a_detector(tmp_path: Path) -> None:
 
 @needs_executorch
 def test_what_is_no_file_of_executorch(tmp_path: Path) -> None:
-    (tmp_path / "broken.pte").write_bytes(b"nothing of the kind")
-    with pytest.raises(WeightsError, match=r"broken\.pte: ExecuTorch cannot open it"):
-        open_file(tmp_path / "broken.pte")
+    head = struct.pack("<I4s4sIQQQ", 60, b"ET12", b"eh00", 32, 100, 128, 72)
+    for content, said in (
+        (b"", "no .pte file"),
+        (b"nothing of the kind", "no .pte file"),
+        (head, "cut off"),
+        (head.ljust(200, b"\0"), "has no checksum"),
+        (struct.pack("<I4s4sIQQQ", 60, b"ET12", b"eh00", 32, 2**63, 128, 72).ljust(200, b"\0"), "cut off"),
+    ):
+        (tmp_path / "broken.pte").write_bytes(content)
+        for opens in (open_file, vertebra.load):
+            with pytest.raises(WeightsError, match=rf"^\S+broken\.pte: not loaded, [^\n]*{said}[^\n]*$"):
+                opens(tmp_path / "broken.pte")
 
 
 def test_options_that_do_not_go_with_it(model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

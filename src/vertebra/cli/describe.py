@@ -1,4 +1,4 @@
-"""``vertebra describe``: the anatomy of a model."""
+"""``vertebra describe``: the anatomy of a model, or what an exported file says of itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from vertebra.cli.printing import print_json
 
 
 def describe(
-    source: str | None = typer.Argument(None, help="A run folder, a model file, a config, or a backbone's name."),
+    source: str | None = typer.Argument(
+        None, help="A run folder, a model or exported file, a config, or a backbone's name."
+    ),
     neck: str | None = typer.Option(None, help="Neck, where SOURCE is a backbone."),
     encoder: str | None = typer.Option(None, help="Encoder, where SOURCE is a backbone."),
     decoder: str | None = typer.Option(None, help="Decoder, where SOURCE is a backbone."),
@@ -16,10 +18,18 @@ def describe(
 ) -> None:
     """Show what a model is made of: its parts, their shapes and sizes."""
     from vertebra.errors import ConfigError
-    from vertebra.explain.anatomy import anatomy_text, model_anatomy
+    from vertebra.inference.sessions import is_exported
 
     if source is None:
         raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")
+    if is_exported(source):
+        from vertebra.inference.file_summary import describe_file, summary_text
+
+        summary = describe_file(source)
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else summary_text(summary))
+        return
+    from vertebra.explain.anatomy import anatomy_text, model_anatomy
+
     anatomy = model_anatomy(_model(source, neck, encoder, decoder))
     if as_json:
         print_json(anatomy.to_dict(), indent=2)

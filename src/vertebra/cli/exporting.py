@@ -33,6 +33,11 @@ def export(
     canvas: str = typer.Option(
         "auto", help="With --input canvas: free leaves its height and width free; auto: free where the model allows it."
     ),
+    class_map: bool = typer.Option(
+        False,
+        "--class-map",
+        help="Of segmentation: give the class of each pixel in 8 bits, not the probabilities of all.",
+    ),
     tolerance: float = typer.Option(
         1e-4, min=0.0, help="fp32: largest difference from PyTorch allowed, as a part of an output's largest value."
     ),
@@ -62,6 +67,7 @@ def export(
         precision=precision,  # type: ignore[arg-type]
         input=input,  # type: ignore[arg-type]
         canvas=canvas,  # type: ignore[arg-type]
+        class_map=class_map,
         images=calibration_images(source, model, calibrate),
         labelled=batches,
         gate=Gate(tolerance, agreement, metric_loss),

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vertebra.errors import ExportError, RunError
 from vertebra.export.program import RAW
-from vertebra.inference.metadata import KEY
+from vertebra.inference.checksum import weights_beside
 from vertebra.inference.sessions import Session
 
 
 def parts(path: Path) -> list[Path]:
-    """All files of an export: OpenVINO's has its weights beside it."""
-    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    """All files of an export: OpenVINO's has its weights beside it, and every one has what it says of itself as JSON."""
+    weights = weights_beside(path)
+    return [path, *([] if weights is None else [weights]), json_beside(path)]
+
+
+def json_beside(path: Path) -> Path:
+    """The JSON file beside an export, for what cannot read the metadata inside; nothing of Vertebra reads it."""
+    return path.with_name(f"{path.name}.json")
 
 
 def refuse_existing(path: Path) -> None:
@@ -54,22 +59,6 @@ def drop_raw_outputs(path: Path) -> None:
     for value in [value for value in proto.graph.initializer if value.name not in read]:
         proto.graph.initializer.remove(value)
     onnx.save(proto, str(path))
-
-
-def describe_onnx(path: Path, metadata: str) -> None:
-    """Writes into an ONNX file what it says of itself."""
-    import onnx
-
-    proto = onnx.load(str(path))
-    proto.metadata_props.add(key=KEY, value=metadata)
-    onnx.save(proto, str(path))
-
-
-def describe_torch(path: Path, metadata: str) -> None:
-    """Writes into a file of ``torch.export.save``, which is an archive, what it says of itself: as an extra file."""
-    with zipfile.ZipFile(path, "a") as archive:
-        root = archive.namelist()[0].split("/")[0]
-        archive.writestr(f"{root}/extra/{KEY}", metadata)
 
 
 def check_free_dimensions(session: Session, free_size: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,12 +15,12 @@ import torch
 
 from vertebra.data.batches import Batch
 from vertebra.errors import ExportError
+from vertebra.export.about import about, describe_onnx, output_types
 from vertebra.export.executorch import Lowered
 from vertebra.export.files import (
     check_free_dimensions,
-    describe_onnx,
-    describe_torch,
     drop_raw_outputs,
+    json_beside,
     parts,
     refuse_existing,
     workshop,
@@ -27,17 +28,19 @@ from vertebra.export.files import (
 from vertebra.export.half import to_float16
 from vertebra.export.openvino import describe_openvino, to_openvino
 from vertebra.export.options import BY_TORCH, Canvas, Input, Kind, Precision, check_options, kind_of, versions
-from vertebra.export.parity import REAL, Case, cases, check, check_agreement, check_metrics, difference, real_cases
-from vertebra.export.pixels import check_pixels, coloured_blocks, wrap_in_pixels
+from vertebra.export.parity import REAL, Case, cases, check, check_agreement, check_metrics, real_cases
+from vertebra.export.pixels import check_pixels, coloured_blocks, output_difference, wrap_in_pixels
 from vertebra.export.program import BATCH, output_names, write_onnx, write_torch
 from vertebra.export.quantized import to_int8
 from vertebra.inference.face import Face
 from vertebra.inference.metadata import FileInfo, to_json
 from vertebra.inference.predictor import face_of
-from vertebra.inference.sessions import Session, open_file
+from vertebra.inference.pt2_archive import rewrite
+from vertebra.inference.sessions import open_file
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 from vertebra.training.evaluation import measure
+from vertebra.weights.model_file import describe
 
 TOLERANCE = 1e-4
 AGREEMENT = {"fp16": 0.97, "int8": 0.9}
@@ -68,6 +71,7 @@ def export_model(
     precision: Precision = "fp32",
     input: Input | None = None,
     canvas: Canvas = "auto",
+    class_map: bool = False,
     images: Sequence[Any] = (),
     labelled: Iterable[Batch] | None = None,
     gate: Gate | None = None,
@@ -79,6 +83,8 @@ def export_model(
     ``branch/field``, are in these images' pixels. With ``input="canvas"`` it takes ``images`` (N, C, height, width) uint8, which
     lie on the canvas already, and ``sizes`` (N, 2) int64, their valid pixels, and gives outputs in the canvas' pixels; how images
     come there is in the metadata, and `vertebra.load` reads it. BatchNorm is folded.
+
+    Beside the file lies what it says of itself as JSON, under its name and ``.json``; Vertebra reads it from the file itself.
 
     The file is run in its runtime and compared with the model; it gets its name only if they agree (`vertebra.export.parity`).
 
@@ -92,6 +98,8 @@ def export_model(
             image has a canvas of its own.
         canvas: of a file that takes canvases: "free" leaves their height and width free; "fixed" is the model's own; "auto" is free
             where the architecture allows it.
+        class_map: of a model that segments, give the class of each pixel, ``branch/class_map`` (N, H, W) uint8 (int32 beyond 256
+            classes), and not the probabilities of all classes, which take 4 bytes a pixel and class. The file must take pixels.
         images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
             or so like those of later.
         labelled: batches on the model's canvas; the metrics of file and model are compared on them.
@@ -110,7 +118,7 @@ def export_model(
     kind = kind_of(path, to)
     if input is None:
         input = "canvas" if kind in BY_TORCH or model.plan.mode == "shortest_edge" or canvas == "free" else "pixels"
-    check_options(model, kind, precision, input, canvas, images)
+    check_options(model, kind, precision, input, canvas, images, class_map=class_map)
     refuse_existing(path)
     job = _Job(copy.deepcopy(model).cpu().eval(), kind, precision, gate or Gate(), tell)
     job.real = real_cases(job.face, images)
@@ -119,7 +127,7 @@ def export_model(
         report["metrics"] = {} if labelled is None else job.compare_metrics(file, labelled)
         report["input"] = input
         if input == "pixels":
-            file, report["pixels"] = job.wrap(file, folder)
+            file, report["pixels"] = job.wrap(file, folder, class_map)
         job.describe(file, report)
         for made, target in zip(parts(file), parts(path), strict=True):
             made.replace(target)
@@ -152,6 +160,7 @@ class _Job:
         model: a copy, on the CPU and in evaluation mode.
         real: images on the canvas.
         lowered: the ONNX file of the network, when it is made.
+        outputs: by name, the type of each of the file's outputs in order.
     """
 
     model: VisionModel
@@ -161,6 +170,10 @@ class _Job:
     tell: Callable[[str], None]
     real: list[Case] = field(default_factory=list)
     lowered: Path = Path()
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        return dict(zip(self.names, output_types(self.model), strict=True))
 
     @cached_property
     def face(self) -> Face:
@@ -196,26 +209,31 @@ class _Job:
         """The graph for ExecuTorch."""
         return Lowered(self.model)
 
-    def wrap(self, network: Path, folder: Path) -> tuple[Path, dict[str, float]]:
+    def wrap(self, network: Path, folder: Path, class_map: bool) -> tuple[Path, dict[str, float]]:
         """The same file with preprocessing before it, and how it differs from the one without.
 
         Args:
             network: what `make` gave.
             folder: where it lies.
+            class_map: see `export_model`.
         """
         height, width = self.face.plan.size
         with torch.no_grad():
             decoded = self.model(torch.zeros(2, self.face.channels, height, width), torch.tensor([[height, width]] * 2))
         inside = folder / "inside.onnx"
-        ends = wrap_in_pixels(self.lowered, inside, self.face, decoded, self.names)
+        ends = wrap_in_pixels(self.lowered, inside, self.face, decoded, self.names, class_maps=class_map)
         probe = self._of_kind(inside, folder / "inside")
         tried = coloured_blocks(self.face.plan, self.face.channels)
-        found = check_pixels(ends, open_file(network).run, open_file(probe).run, self.names, tried)
+        found = check_pixels(ends, open_file(network).run, open_file(probe).run, tried)
         drop_raw_outputs(inside)
         file = self._of_kind(inside, folder / "pixels")
         session = open_file(file)
         check_free_dimensions(session, free_size=True)
-        _check_same(session, open_file(probe), self.names, tried[0])
+        pixels = np.ascontiguousarray(tried[0][None])
+        values = session.run(pixels)
+        for name, left, right in zip(ends[1].names, open_file(probe).run(pixels), values, strict=False):
+            output_difference(name, left, right)  # without its raw outputs a file says what it said with them
+        self.outputs = {name: str(value.dtype) for name, value in zip(ends[1].names, values, strict=True)}
         return file, found
 
     def _finished(self, exact: Path, folder: Path) -> Path:
@@ -281,13 +299,23 @@ class _Job:
             found.setdefault(name.rpartition("/")[0], []).append(value)
         return found
 
-    def _metadata(self, report: Mapping[str, Any]) -> str:
-        fields = self._by_branch([name.rpartition("/")[2] for name in self.names])
-        return to_json(FileInfo(self.face, fields, report, self.model.config))
+    def _metadata(self, file: Path, report: Mapping[str, Any]) -> str:
+        session = open_file(file)
+        fields: dict[str, list[str]] = {}
+        for name in self.outputs:
+            fields.setdefault(name.rpartition("/")[0], []).append(name.rpartition("/")[2])
+        shapes = list(session.outputs.values())[: len(self.outputs)]
+        outputs = {name: (kind, shape) for (name, kind), shape in zip(self.outputs.items(), shapes, strict=True)}
+        told = about(self.model, self.face, session.inputs, outputs)
+        config = None if self.model.config is None else describe(self.model)["model"]
+        return to_json(FileInfo(self.face, fields, report, config, told))
 
     def describe(self, file: Path, report: Mapping[str, Any]) -> None:
-        """Writes into the file what it says of itself."""
-        metadata = self._metadata(report)
+        """Writes into the file, and as JSON beside it, what it says of itself; and its checksum."""
+        metadata = self._metadata(file, report)
+        json_beside(file).write_text(
+            json.dumps(json.loads(metadata), ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
         if self.kind == "onnx":
             describe_onnx(file, metadata)
         elif self.kind == "openvino":
@@ -295,11 +323,4 @@ class _Job:
         elif self.kind == "executorch":
             self.mobile.write(file, metadata)
         else:
-            describe_torch(file, metadata)
-
-
-def _check_same(session: Session, probe: Session, names: Sequence[str], image: np.ndarray) -> None:
-    """Without its raw outputs a file says what it said with them."""
-    pixels = np.ascontiguousarray(image[None])
-    for name, left, right in zip(names, probe.run(pixels), session.run(pixels), strict=False):
-        difference(name, left, right, TOLERANCE)
+            rewrite(file, metadata)

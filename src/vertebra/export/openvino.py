@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from vertebra.errors import ConfigError, ExportError, install_command
+from vertebra.inference.checksum import seal
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
 
@@ -34,7 +35,7 @@ def to_openvino(source: Path, target: Path, *, float16: bool) -> None:
 
 
 def describe_openvino(path: Path, metadata: str) -> None:
-    """Writes into a file of `to_openvino` what it says of itself."""
+    """Writes into a file of `to_openvino` what it says of itself, and its checksum."""
     import openvino
 
     core = openvino.Core()
@@ -42,3 +43,4 @@ def describe_openvino(path: Path, metadata: str) -> None:
     model = core.read_model(path)
     model.set_rt_info(metadata, [KEY])
     openvino.save_model(model, path, compress_to_fp16=False)
+    seal(path)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from vertebra.errors import ConfigError, ExportError, UnknownName, install_command
+from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
+from vertebra.tasks import get_task
 
 Kind = Literal["onnx", "openvino", "torch", "executorch"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -44,7 +46,14 @@ def kind_of(path: Path, to: str | None) -> Kind:
 
 
 def check_options(
-    model: VisionModel, kind: Kind, precision: str, input: str, canvas: str, images: Sequence[Any]
+    model: VisionModel,
+    kind: Kind,
+    precision: str,
+    input: str,
+    canvas: str,
+    images: Sequence[Any],
+    *,
+    class_map: bool = False,
 ) -> None:
     """Whether a model can be exported so; see `vertebra.export.model.export_model` for the options.
 
@@ -68,6 +77,8 @@ def check_options(
         raise ConfigError("a file that takes pixels takes images of any size; a free canvas is for --input canvas")
     if kind in BY_TORCH and precision != "fp32":
         raise ConfigError(f"a {SUFFIXES[kind]} file is fp32; for {precision} export to onnx or openvino")
+    if class_map:
+        _check_class_map(model, input)
     if precision == "int8" and not images:
         raise ConfigError("int8 must see real images, to know how large values become: give some with --calibrate")
     missing = [name for name in NEEDS[kind] if importlib.util.find_spec(name) is None]
@@ -77,6 +88,23 @@ def check_options(
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     if kind not in BY_TORCH and size >= MOST_BYTES:
         raise ExportError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds less than 2 GB")
+
+
+def _check_class_map(model: VisionModel, input: str) -> None:
+    """Whether a model's file can give class maps."""
+    maps = {name: own for name, own in face_of(model).branches.items() if get_task(own[0]).class_map is not None}
+    if not maps:
+        raise ConfigError("class maps are of models that segment, and this one does not; leave out --class-map")
+    for name, (_, labels) in maps.items():
+        if not getattr(labels, "exclusive", True):
+            raise ConfigError(
+                f"the classes of branch '{name}' may overlap, so that a pixel has not one; leave out --class-map"
+            )
+    if input != "pixels":
+        raise ConfigError(
+            "class maps are of the images' own pixels: they are for .onnx and .xml files that take pixels, of models whose images "
+            "all come onto one canvas"
+        )
 
 
 def versions(kind: Kind) -> dict[str, str]:

@@ -20,6 +20,7 @@ from vertebra.export.program import RAW
 from vertebra.export.quiet import quiet
 from vertebra.geometry.placing import Geometry, filter_matrix
 from vertebra.inference.face import Face
+from vertebra.inference.metadata import CLASS_MAP
 from vertebra.inference.onnx_session import first_line
 from vertebra.preprocess.images import apply
 from vertebra.preprocess.plan import Plan
@@ -28,6 +29,7 @@ from vertebra.tasks import get_task
 BACK = "_in_image"  # what the names of outputs end in, inside
 TOLERANCE = 1e-4
 GREY_LEVELS = 1
+OTHER_CLASSES = 0.001  # the share of pixels that rounding may give another class
 PLACED = ("images", "sizes", *Geometry._fields)
 
 
@@ -94,12 +96,22 @@ class Returner(nn.Module):
     Args:
         face: of the model.
         fields: by branch, the type of its decoded outputs.
+        class_maps: whether a branch that has a class for each pixel gives these, and no probabilities.
+
+    Attributes:
+        names: of the outputs, ``branch/field``.
     """
 
-    def __init__(self, face: Face, fields: Mapping[str, Any]) -> None:
+    def __init__(self, face: Face, fields: Mapping[str, Any], class_maps: bool = False) -> None:
         super().__init__()
         self.tasks = {name: get_task(task) for name, (task, _) in face.branches.items()}
         self.fields = fields
+        self.maps = {name: own.class_map for name, own in self.tasks.items() if class_maps and own.class_map}
+        self.names = [
+            f"{name}/{field}"
+            for name, kind in fields.items()
+            for field in ([CLASS_MAP] if name in self.maps else kind._fields)
+        ]
 
     def forward(self, pixels: Tensor, original: Tensor, resized: Tensor, offset: Tensor, *values: Tensor) -> Any:
         """
@@ -111,13 +123,22 @@ class Returner(nn.Module):
         size = (pixels.shape[1], pixels.shape[2])
         rest, found = iter(values), []
         for name, kind in self.fields.items():
-            decoded = kind(*(next(rest) for _ in kind._fields))
-            found += list(self.tasks[name].to_image(decoded, Geometry(original, resized, offset), size))
+            decoded, geometry = kind(*(next(rest) for _ in kind._fields)), Geometry(original, resized, offset)
+            if name in self.maps:
+                found.append(self.maps[name](decoded, geometry, size))
+            else:
+                found += list(self.tasks[name].to_image(decoded, geometry, size))
         return tuple(value.clone() for value in found)  # an output must not be an input
 
 
 def wrap_in_pixels(
-    network: Path, target: Path, face: Face, decoded: Mapping[str, Any], names: Sequence[str]
+    network: Path,
+    target: Path,
+    face: Face,
+    decoded: Mapping[str, Any],
+    names: Sequence[str],
+    *,
+    class_maps: bool = False,
 ) -> tuple[Placer, Returner]:
     """An ONNX file that takes ``pixels`` (N, H, W, C) uint8 and gives outputs in their pixels, around one that takes canvases.
 
@@ -128,7 +149,8 @@ def wrap_in_pixels(
         target: the file to write.
         face: of the model.
         decoded: by branch, its decoded outputs on an example of two canvases.
-        names: of the outputs.
+        names: of the network's outputs.
+        class_maps: see `Returner`.
 
     Returns:
         What is before and behind the network, as modules.
@@ -139,7 +161,7 @@ def wrap_in_pixels(
     import onnx
 
     placer = Placer(face.plan, face.channels)
-    returner = Returner(face, {name: type(own) for name, own in decoded.items()})
+    returner = Returner(face, {name: type(own) for name, own in decoded.items()}, class_maps)
     height, width = face.plan.size
     pixels = torch.zeros(2, height + 3, width + 5, face.channels, dtype=torch.uint8)
     with torch.no_grad():
@@ -150,13 +172,15 @@ def wrap_in_pixels(
     front = _graph(placer, (pixels,), (shape,), ["pixels"], PLACED)
     inputs = ["pixels", *Geometry._fields, *names]
     own_shapes: tuple[Any, ...] = (shape, None, None, None, tuple({0: free} for _ in values))
-    back = _graph(returner, (pixels, *placed[2:], *values), own_shapes, inputs, [name + BACK for name in names])
-    onnx.save(_joined(front, onnx.load(str(network)), back, names), str(target))
+    back = _graph(
+        returner, (pixels, *placed[2:], *values), own_shapes, inputs, [name + BACK for name in returner.names]
+    )
+    onnx.save(_joined(front, onnx.load(str(network)), back, names, returner.names), str(target))
     return placer, returner
 
 
 def check_pixels(
-    ends: tuple[Placer, Returner], network: Run, whole: Run, names: Sequence[str], images: Iterable[np.ndarray]
+    ends: tuple[Placer, Returner], network: Run, whole: Run, images: Iterable[np.ndarray]
 ) -> dict[str, float]:
     """Compares a file that takes pixels with the file of its network, which has been compared with the model.
 
@@ -164,7 +188,6 @@ def check_pixels(
         ends: what is before and behind the network.
         network: from canvases and sizes to all outputs.
         whole: from pixels to all outputs, and after them the canvases and sizes within.
-        names: of the outputs.
         images: (H, W, C) uint8.
 
     Returns:
@@ -188,10 +211,29 @@ def check_pixels(
         values = map(torch.from_numpy, network(canvases, sizes))
         expected = [value.numpy() for value in returner(torch.from_numpy(pixels), *geometry, *values)]
         found[name] = max(
-            difference(f"{output} ({name})", left, right, TOLERANCE)
-            for output, left, right in zip(names, expected, got, strict=True)
+            output_difference(f"{output} ({name})", left, right)
+            for output, left, right in zip(returner.names, expected, got, strict=True)
         )
     return found
+
+
+def output_difference(name: str, expected: np.ndarray, got: np.ndarray) -> float:
+    """How far one output is off: of numbers, relative to the largest; of class maps, the share of pixels of another class, since
+    rounding decides between two classes that are nearly as likely.
+
+    Raises:
+        ExportError: it is more than is allowed, or the shape or type is another.
+    """
+    if not name.partition(" ")[0].endswith(f"/{CLASS_MAP}"):
+        return difference(name, expected, got, TOLERANCE)
+    if expected.shape != got.shape or expected.dtype != got.dtype:
+        raise ExportError(
+            f"'{name}' is {got.dtype} {got.shape} in the exported file and {expected.dtype} {expected.shape} in PyTorch"
+        )
+    share = float((expected != got).mean())
+    if share > OTHER_CLASSES:
+        raise ExportError(f"'{name}' of the exported file has another class than PyTorch for {share:.1%} of its pixels")
+    return share
 
 
 def _check_canvas(plan: Plan, image: np.ndarray, canvas: np.ndarray, size: list[int], name: str) -> None:
@@ -237,8 +279,14 @@ def _graph(module: nn.Module, example: tuple[Tensor, ...], shapes: Any, inputs: 
     return program.model_proto
 
 
-def _joined(front: Any, network: Any, back: Any, names: Sequence[str]) -> Any:
-    """Three graphs as one: each with a prefix of its own, and what passes between them handed on by ``Identity``."""
+def _joined(front: Any, network: Any, back: Any, names: Sequence[str], final: Sequence[str]) -> Any:
+    """Three graphs as one: each with a prefix of its own, and what passes between them handed on by ``Identity``.
+
+    Args:
+        front, network, back: the graphs.
+        names: of the network's outputs.
+        final: of the outputs of all.
+    """
     from onnx import compose, helper
 
     parts = [
@@ -251,7 +299,7 @@ def _joined(front: Any, network: Any, back: Any, names: Sequence[str]) -> Any:
         return [
             helper.make_node("Identity", [start], [end], f"link {start} {end}")
             for start, end in pairs
-            if end in read or end in names or end.startswith(RAW)
+            if end in read or end in final or end.startswith(RAW)
         ]
 
     pixels, *_ = front.graph.input
@@ -263,11 +311,11 @@ def _joined(front: Any, network: Any, back: Any, names: Sequence[str]) -> Any:
         *parts[1].graph.node,
         *links(*((f"network/{name}", f"return/{name}") for name in names)),
         *parts[2].graph.node,
-        *links(*((f"return/{name}{BACK}", name) for name in names)),
+        *links(*((f"return/{name}{BACK}", name) for name in final)),
         *links(*((f"place/{name}", f"{RAW}{name}") for name in PLACED[:2])),
     ]
     outputs = list(back.graph.output)
-    for value, name in zip(outputs, names, strict=True):
+    for value, name in zip(outputs, final, strict=True):
         value.name = name
     for value in list(front.graph.output)[:2]:
         value.name = f"{RAW}{value.name}"

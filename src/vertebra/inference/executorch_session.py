@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, WeightsError, install_command
-from vertebra.inference.metadata import KEY
+from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.onnx_session import first_line
 
 
@@ -22,31 +22,27 @@ class ExecuTorchSession:
         path: the file.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is None.
         most: images that its memory is planned for; larger batches are run in parts.
 
     Raises:
         ConfigError: ExecuTorch is not installed.
-        WeightsError: the file is missing, or ExecuTorch cannot read it.
+        WeightsError: the file is missing or damaged, or ExecuTorch cannot read it.
     """
 
     def __init__(self, path: Path) -> None:
         if importlib.util.find_spec("executorch") is None:
             raise ConfigError(f"this needs ExecuTorch; install it: {install_command('executorch')}")
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file")
+        read_metadata(path)  # which checks the file: where it meets damage, ExecuTorch ends the whole process
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its imports
             from executorch.runtime import Runtime
         try:
             self._program: Any = Runtime.get().load_program(path)
             self._forward: Any = self._program.load_method("forward")
-            told = self._program.load_method(KEY).execute([]) if KEY in self._program.method_names else [""]
         except Exception as error:  # ExecuTorch raises RuntimeError for everything
             raise WeightsError(f"{path}: ExecuTorch cannot open it ({first_line(error)})") from error
         self._turn = Lock()
-        self.metadata: str | None = told[0] or None
         about = self._forward.metadata
         self.most: int = about.input_tensor_meta(0).sizes()[0]
         self.inputs = {

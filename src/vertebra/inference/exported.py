@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError
-from vertebra.inference.metadata import from_json
+from vertebra.errors import ConfigError, VertebraError, WeightsError
+from vertebra.inference.exported_files import read_metadata
+from vertebra.inference.metadata import CLASS_MAP, from_json
+from vertebra.inference.onnx_session import first_line
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.results import Result
-from vertebra.inference.sessions import open_file
+from vertebra.inference.sessions import Session, open_file
 from vertebra.inference.views import View
 from vertebra.preprocess.plan import Placement, Plan
 
@@ -32,6 +34,8 @@ class ExportedModel:
         face: how images come onto its canvas, and what its branches say.
         report: of its comparison with the model.
         config: what the model was built from, or None.
+        about: who made it, and how it is fed and read; see `vertebra.inference.metadata.FileInfo`.
+        class_maps: the branches that give the class of each pixel, and no probabilities.
         takes_pixels: whether preprocessing is in the file, which then takes images of any size; else it takes canvases.
 
     Raises:
@@ -49,16 +53,28 @@ class ExportedModel:
         device: str | None = None,
     ) -> None:
         self.path = Path(path)
+        face, self.outputs, self.report, self.config, self.about = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
-        face, self.outputs, self.report, self.config = from_json(self.session.metadata, str(path))
+        _check_ends(self.session, self.outputs, face.plan, path)
         self.face = face._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
+        self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
         if precision == "int8" and self.report.get("precision") != "int8":
             raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
 
     def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.inference.sessions.Session.run`."""
-        values = iter(self.session.run(*arrays))
+        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.inference.sessions.Session.run`.
+
+        Raises:
+            WeightsError: its runtime cannot compute it.
+        """
+        try:
+            values = iter(self.session.run(*arrays))
+        except VertebraError:
+            raise
+        except Exception as error:  # each runtime raises its own types
+            shapes = " and ".join(str(array.shape) for array in arrays)
+            raise WeightsError(f"{self.path}: does not run on inputs {shapes} ({first_line(error)})") from error
         return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
 
     def predictor(self, **options: Any) -> ExportedPredictor:
@@ -68,6 +84,25 @@ class ExportedModel:
     def predict(self, images: Any, **options: Any) -> list[Result]:
         """Predictions for images of any size, in their own pixels; see `ExportedPredictor`, which takes the options."""
         return self.predictor(**options).predict(images)
+
+
+def _check_ends(session: Session, outputs: Mapping[str, Sequence[str]], plan: Plan, path: str | Path) -> None:
+    """Whether a file takes and gives what its metadata says.
+
+    Raises:
+        WeightsError: it does not.
+    """
+    dimensions = {name: len(shape) for name, shape in session.inputs.items()}
+    canvas = session.inputs.get("images", [])[2:]
+    if (
+        dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
+        or sum(map(len, outputs.values())) != len(session.outputs)
+        or any(isinstance(side, int) and side != own for side, own in zip(canvas, plan.size, strict=False))
+    ):
+        raise WeightsError(
+            f"{path}: takes {session.inputs} and gives {len(session.outputs)} outputs, which is not what its metadata says; "
+            "export the model again"
+        )
 
 
 def _why_fixed(name: str, inputs: Mapping[str, Sequence[int | None]]) -> str:
@@ -115,6 +150,11 @@ class ExportedPredictor(Pipeline):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ) -> None:
+        if model.class_maps and (tile is not None or flip or tuple(scales) != (1.0,)):
+            raise ConfigError(
+                f"{model.path.name} gives class maps, and several looks at an image are put together by their probabilities: leave "
+                "out tiles, mirroring and scales, or export a file without --class-map"
+            )
         super().__init__(
             model.face,
             batch_size=batch_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vertebra.errors import WeightsError
@@ -14,6 +15,9 @@ from vertebra.tasks import get_task
 
 KEY = "vertebra"
 FORMAT_VERSION = 1
+LARGEST, THRESHOLD = "largest", "threshold"  # rules by which outputs become an answer
+CLASS_MAP = "class_map"  # the field of a branch that gives the class of each pixel
+ABOUT = ("producer", "origin", "image", "inputs", "outputs", "decoding")
 
 
 class FileInfo(NamedTuple):
@@ -24,12 +28,15 @@ class FileInfo(NamedTuple):
         outputs: by branch, the names of its decoded fields in their order.
         report: of the comparison with the model.
         config: what the model was built from; None where it was built from objects.
+        about: who made it, and how it is fed and read: ``producer``, ``image``, ``inputs``, ``outputs``, ``decoding``, and of an
+            imported model its ``origin``.
     """
 
     face: Face
     outputs: Mapping[str, list[str]]
     report: Mapping[str, Any]
     config: Mapping[str, Any] | None
+    about: Mapping[str, Any] = MappingProxyType({})
 
 
 def to_json(info: FileInfo) -> str:
@@ -46,6 +53,7 @@ def to_json(info: FileInfo) -> str:
     return json.dumps(
         {
             "format_version": FORMAT_VERSION,
+            **info.about,
             "preprocess": info.face.plan.to_dict(),
             "channels": info.face.channels,
             "branches": branches,
@@ -80,11 +88,44 @@ def from_json(text: str | None, name: str) -> FileInfo:
             branch for branch, own in values["branches"].items() if own.get("whole", own["task"] == "classify")
         )
         face = Face(Plan.from_dict(values["preprocess"]), values["channels"], branches, whole)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        about = _checked_about(values)
+        report = _checked_report(values["report"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, WeightsError):
+            raise
         raise WeightsError(
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
-    return FileInfo(face, outputs, values["report"], values.get("config"))
+    return FileInfo(face, outputs, report, values.get("config"), about)
+
+
+def _checked_about(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Who made a file, and how it is fed and read, of the form that `to_json` gives it."""
+    about = {key: dict(values[key]) for key in ABOUT if key in values}
+    for key, wanted in (("inputs", ("type", "shape")), ("outputs", ("type", "shape")), ("decoding", ())):
+        for own in about.get(key, {}).values():
+            if (
+                not isinstance(own, dict)
+                or any(name not in own for name in wanted)
+                or not isinstance(own.get("shape", []), list)
+            ):
+                raise TypeError(key)
+            float(own.get("threshold", 0.0))
+    if "producer" in about and not {"name", "version"} <= about["producer"].keys():
+        raise TypeError("producer")
+    return about
+
+
+def _checked_report(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The report, of the form that an export gives it."""
+    report = dict(values)
+    for key in ("differences", "agreement", "pixels"):
+        for value in dict(report.get(key) or {}).values():
+            float(value)
+    for pair in dict(report.get("metrics") or {}).values():
+        before, after = pair
+        float(before), float(after)
+    return report
 
 
 def _tuples(value: Any) -> Any:

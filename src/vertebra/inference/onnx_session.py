@@ -10,7 +10,6 @@ import numpy as np
 
 from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, WeightsError
-from vertebra.inference.metadata import KEY
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
@@ -24,7 +23,6 @@ class OnnxSession:
         provider: what computes: "cpu", "cuda", or "tensorrt", which compiles the graph at first, for minutes.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is a name or None.
 
     Raises:
@@ -53,7 +51,6 @@ class OnnxSession:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # each release of ONNX Runtime raises its own types
             raise WeightsError(f"{path}: ONNX Runtime cannot open it ({first_line(error)})") from error
-        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.inputs = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self.outputs = {value.name: list(value.shape) for value in self._session.get_outputs()}
 
@@ -63,6 +60,6 @@ class OnnxSession:
         return found
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error that says something."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

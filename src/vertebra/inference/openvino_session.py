@@ -11,7 +11,6 @@ import numpy as np
 
 from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, WeightsError, install_command
-from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -30,7 +29,6 @@ class OpenVinoSession:
         precision: "fp32", "bf16" or "fp16": what is computed in where the file does not say int8.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is None.
 
     Raises:
@@ -58,7 +56,6 @@ class OpenVinoSession:
             self._idle = deque([self._compiled.create_infer_request()])
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             raise WeightsError(f"{path}: OpenVINO cannot open it ({first_line(error)})") from error
-        self.metadata: str | None = _metadata(model, path)
         self.inputs = {value.get_any_name(): _shape(value) for value in model.inputs}
         self.outputs = {value.get_any_name(): _shape(value) for value in model.outputs}
 
@@ -76,11 +73,3 @@ class OpenVinoSession:
 
 def _shape(value: Any) -> list[int | None]:
     return [side.get_length() if side.is_static else None for side in value.get_partial_shape()]
-
-
-def _metadata(model: Any, path: Path) -> str | None:
-    """What Vertebra wrote: into OpenVINO's file as a value of its own; an ONNX file is read by OpenVINO without it."""
-    if path.suffix == ".xml":
-        return model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
-    values = model.get_rt_info(["framework", KEY]) if model.has_rt_info(["framework", KEY]) else None
-    return None if values is None else values.astype(str)

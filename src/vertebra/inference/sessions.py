@@ -23,11 +23,9 @@ class Session(Protocol):
     """An exported file, opened in its runtime. Any number of threads may run it at the same time.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is no number.
     """
 
-    metadata: str | None
     inputs: dict[str, list[int | None]]
     outputs: dict[str, list[int | None]]
 
@@ -53,7 +51,7 @@ def open_file(
     precision: str | None = None,
     device: str | None = None,
 ) -> Session:
-    """Opens an exported file.
+    """Opens an exported file, which is trusted: `vertebra.inference.exported.ExportedModel` checks it before.
 
     Args:
         path: a file that `is_exported`.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -12,42 +15,41 @@ import torch
 import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
 from vertebra.cpus import limit_torch
 from vertebra.errors import WeightsError
-from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
+from vertebra.inference.pt2_archive import checked_copy
 
 _OPENING = Lock()  # torch reads one file at a time
 
 
 class TorchSession:
-    """A ``.pt2`` file in PyTorch, on the CPU. It holds a graph of operators, and nothing in it is executed but these.
+    """A ``.pt2`` file in PyTorch, on the CPU. It holds a graph of operators, and nothing in it is executed but these: it is read
+    and checked before PyTorch sees it (`vertebra.inference.pt2_archive`).
 
     Args:
         path: the file.
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
 
     Attributes:
-        metadata: what the file says of itself, or None.
         inputs, outputs: by name, the shape; a free dimension is None.
 
     Raises:
-        WeightsError: the file is missing, or torch cannot read it.
+        WeightsError: the file is missing or damaged, or holds anything that an export of Vertebra does not.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file")
+        archive = checked_copy(path)
         if threads is None:
             limit_torch()
         else:
             torch.set_num_threads(threads)
-        extra = {KEY: ""}
+        logged: list[BaseException] = []
         try:
-            with _OPENING:
-                program = torch.export.load(path, extra_files=extra)
+            with _OPENING, _logged_errors(logged):
+                program = torch.export.load(archive)
                 self._run: Any = program.module()
         except Exception as error:  # torch raises what it meets
-            raise WeightsError(f"{path}: torch cannot open it ({first_line(error)})") from error
-        self.metadata: str | None = extra[KEY] or None
+            reason = first_line(logged[0] if logged else error)
+            raise WeightsError(f"{path}: torch cannot open it ({reason})") from error
         values = {node.name: node.meta.get("val") for node in program.graph.nodes}
         signature = program.graph_signature
         self.inputs = dict(
@@ -59,6 +61,23 @@ class TorchSession:
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
         return [value.numpy() for value in self._run(*map(torch.from_numpy, arrays))]
+
+
+@contextmanager
+def _logged_errors(found: list[BaseException]) -> Iterator[None]:
+    """Takes the errors that ``torch.export`` logs with their traceback out of its log, into ``found``."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            found.append(record.exc_info[1])
+        return not record.exc_info
+
+    log = logging.getLogger("torch.export")
+    log.addFilter(keep)
+    try:
+        yield
+    finally:
+        log.removeFilter(keep)
 
 
 def _shape(value: Any) -> list[int | None]:

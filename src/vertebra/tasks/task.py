@@ -110,6 +110,7 @@ class Task:
         data: how its annotations are handled on the way to a batch.
         looks: how several looks at one image, mirrored or at another scale, become one.
         tiles: how predictions on tiles become one; None for a task that speaks of an image as a whole.
+        class_map: like ``to_image``, but gives one map (N, H, W) of class ids; None for a task without pixels' classes.
     """
 
     name: str
@@ -124,3 +125,4 @@ class Task:
     data: TaskData
     looks: type[LookMerger]
     tiles: type[TileMerger] | None = None
+    class_map: Callable[[Any, Any, Any], Any] | None = None

@@ -29,7 +29,8 @@ def from_decoded(
     """The prediction of one image: its probabilities are resized to the original size, then each pixel is decided.
 
     Args:
-        decoded: one image's arrays of `SegmentDecoded`, in its order: probabilities (K, h, w) on the canvas.
+        decoded: one image's arrays of `SegmentDecoded`, in its order: probabilities (K, h, w) on the canvas; or of an exported
+            file with class maps, the classes (H, W) of the image's own pixels.
         placement: where the image lies on the canvas.
         spec: the classes.
         image: what was predicted on, for pictures.
@@ -37,8 +38,13 @@ def from_decoded(
         keep_probabilities: keep all K maps of the original size; they take 4 bytes a pixel and class.
 
     Raises:
-        ConfigError: the canvas shows only a part of the image (a centre crop), so most pixels have no answer.
+        ConfigError: the canvas shows only a part of the image (a centre crop), so most pixels have no answer; or
+            probabilities are asked for, and there are none.
     """
+    if decoded[0].ndim == 2:
+        if keep_probabilities:
+            raise ConfigError("a file with class maps gives no probabilities; export one without --class-map")
+        return SegmentPrediction(np.asarray(decoded[0]).astype(id_type(spec)), spec, None, image)
     if keep_probabilities:
         resized = image_probabilities(decoded, placement)
         return SegmentPrediction(decide(resized, spec, threshold), spec, resized, image)

@@ -24,6 +24,12 @@ def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
     return to_image(decoded, geometry, size)
 
 
+def _class_map(decoded: Any, geometry: Any, size: Any) -> Any:
+    from vertebra.tasks.segment.in_image import class_map
+
+    return class_map(decoded, geometry, size)
+
+
 def _metric(labels: SegmentLabels) -> TaskMetric:
     from vertebra.tasks.segment.metrics import build_metric
 
@@ -43,4 +49,5 @@ SEGMENT = Task(
     data=SegmentData(),
     looks=SegmentLooks,
     tiles=SegmentTiles,
+    class_map=_class_map,
 )

@@ -1,0 +1,88 @@
+"""What an exported file is, for people and programs; without torch and without a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vertebra.inference.checksum import weights_beside
+from vertebra.inference.exported_files import read_metadata
+from vertebra.inference.metadata import CLASS_MAP, LARGEST, FileInfo, from_json
+
+KINDS = {".onnx": "ONNX", ".xml": "OpenVINO", ".pt2": "torch.export", ".pte": "ExecuTorch"}
+MOST_CLASSES = 12  # that are printed
+KEPT = ("producer", "origin", "image", "inputs", "outputs")
+
+
+def describe_file(path: str | Path) -> dict[str, Any]:
+    """What an exported file says of itself, JSON-ready.
+
+    Raises:
+        WeightsError: it is missing, damaged, or not one that Vertebra exported.
+    """
+    path = Path(path)
+    info = from_json(read_metadata(path), str(path))
+    weights = weights_beside(path)
+    size = sum(file.stat().st_size for file in (path, weights) if file is not None)
+    return {
+        "file": path.name,
+        "kind": KINDS[path.suffix.lower()],
+        "bytes": size,
+        "precision": info.report.get("precision"),
+        **{key: info.about[key] for key in KEPT if key in info.about},
+        "preprocess": info.face.plan.to_dict(),
+        "branches": {name: _branch(info, name) for name in info.face.branches},
+        "report": dict(info.report),
+        "config": info.config,
+    }
+
+
+def _branch(info: FileInfo, name: str) -> dict[str, Any]:
+    task, labels = info.face.branches[name]
+    decoding = info.about.get("decoding", {}).get(name, {})
+    return {"task": task, "classes": list(labels.classes), "outputs": list(info.outputs[name]), **decoding}
+
+
+def summary_text(summary: Mapping[str, Any]) -> str:
+    """The same in lines."""
+    producer = summary.get("producer") or {}
+    made = f", made by {producer['name']} {producer['version']}" if producer else ""
+    plan = summary["preprocess"]
+    lines = [
+        f"{summary['file']}: {summary['kind']}, {summary['precision']}, {summary['bytes'] / 1e6:.1f} MB{made}",
+        f"canvas {plan['size'][0]}x{plan['size'][1]}, {plan['mode']}",
+    ]
+    for what in ("inputs", "outputs"):
+        for name, own in summary.get(what, {}).items():
+            lines.append(f"{what[:-1]:<6}  {name}: {own['type']} ({', '.join(map(str, own['shape']))})")
+    lines += [_branch_line(name, own) for name, own in summary["branches"].items()]
+    if "origin" in summary:
+        lines.append("origin  " + ", ".join(f"{key} {value}" for key, value in summary["origin"].items()))
+    lines += _compared(summary["report"])
+    return "\n".join(lines)
+
+
+def _branch_line(name: str, own: Mapping[str, Any]) -> str:
+    classes = own["classes"]
+    rest = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
+    rule = ", the largest" if own.get("rule") == LARGEST else ""
+    rule = f", scores from {own['threshold']:g} on" if "threshold" in own else rule
+    kind = ", the class of each pixel" if own["outputs"] == [CLASS_MAP] else ""
+    return (
+        f"branch  {name}: {own['task']}{rule}{kind}; {len(classes)} classes: {', '.join(classes[:MOST_CLASSES])}{rest}"
+    )
+
+
+def _compared(report: Mapping[str, Any]) -> list[str]:
+    """How the file was compared with the model when it was made."""
+    lines = []
+    if report.get("differences"):
+        lines.append(
+            f"compared with PyTorch when it was made: within {max(report['differences'].values()):.1e} of the largest value"
+        )
+    if report.get("agreement"):
+        lines.append(f"compared with PyTorch when it was made: agrees by {min(report['agreement'].values()):.3f}")
+    for name, (before, after) in report.get("metrics", {}).items():
+        lines.append(f"{name}: {before:.4f} in PyTorch, {after:.4f} with the file")
+    return lines

@@ -1,0 +1,112 @@
+"""An ONNX file, read as what it is: nested fields (protobuf). Without ONNX Runtime, and before it.
+
+An ONNX file is data: a graph of operators, none of which reads or writes files. Two things in it point outside: weights that lie in
+another file, by a path that may lead anywhere, and graphs compiled for one device. An export of Vertebra has neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from vertebra.inference.metadata import KEY
+
+MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR, SPARSE, FUNCTION, TRAINING, ENTRY = range(9)
+INSIDE: Mapping[int, Mapping[int, int]] = MappingProxyType(
+    {  # by kind of message, which of its fields are messages too that are looked into
+        MODEL: {7: GRAPH, 14: ENTRY, 20: TRAINING, 25: FUNCTION},
+        GRAPH: {1: NODE, 5: TENSOR, 15: SPARSE},
+        NODE: {5: ATTRIBUTE},
+        ATTRIBUTE: {5: TENSOR, 6: GRAPH, 10: TENSOR, 11: GRAPH, 22: SPARSE, 23: SPARSE},
+        TENSOR: {},
+        SPARSE: {1: TENSOR, 2: TENSOR},
+        FUNCTION: {7: NODE, 11: ATTRIBUTE},
+        TRAINING: {1: GRAPH, 2: GRAPH},
+        ENTRY: {},
+    }
+)
+EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
+OPERATOR = 4  # field of a node
+COMPILED = b"EPContext"
+VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # how a field is written
+
+
+class Damaged(ValueError):
+    """A file that is none of its kind, or was cut or changed; the message says how."""
+
+
+def read_model(content: bytes) -> str | None:
+    """What an ONNX file says of itself, after a look at all of it.
+
+    Args:
+        content: of the file.
+
+    Raises:
+        Damaged: it is no ONNX file, or points to other files or to compiled code.
+    """
+    metadata, graphs = None, 0
+    waiting = [(MODEL, memoryview(content))]
+    while waiting:
+        kind, message = waiting.pop()
+        entry: dict[int, bytes] = {}
+        for field, value in _fields(message):
+            if kind == TENSOR and (field == EXTERNAL_DATA or (field == DATA_LOCATION and value)):
+                raise Damaged("its weights lie in another file, and an export of Vertebra is one file")
+            if not isinstance(value, memoryview):
+                continue
+            if kind == NODE and field == OPERATOR and value == COMPILED:
+                raise Damaged("it holds a graph compiled for one device, and an export of Vertebra has none")
+            if kind == ENTRY:
+                entry[field] = bytes(value)
+            graphs += kind == MODEL and field == 7
+            inside = INSIDE[kind].get(field)
+            if inside is not None:
+                waiting.append((inside, value))
+        if entry.get(1) == KEY.encode():
+            metadata = _decoded(entry.get(2, b""))
+    if not graphs:
+        raise Damaged("it is no ONNX file")
+    return metadata
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise Damaged("its metadata is damaged") from None
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The number and value of each field of a message."""
+    place, end = 0, len(message)
+    while place < end:
+        key, place = _varint(message, place)
+        field, wire = key >> 3, key & 7
+        if wire == VARINT:
+            value, place = _varint(message, place)
+            yield field, value
+            continue
+        if wire == BYTES:
+            length, place = _varint(message, place)
+        elif wire in (EIGHT_BYTES, FOUR_BYTES):
+            length = 8 if wire == EIGHT_BYTES else 4
+        else:
+            raise Damaged("it is damaged, or no ONNX file")
+        if field == 0 or place + length > end:
+            raise Damaged("it is cut off or damaged, or no ONNX file")
+        yield field, message[place : place + length]
+        place += length
+
+
+def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    """A number of 7 bits a byte, lowest first, and where it ends."""
+    number = 0
+    for shift in range(0, 70, 7):
+        if place >= len(message):
+            break
+        byte = message[place]
+        place += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place
+    raise Damaged("it is cut off or damaged, or no ONNX file")

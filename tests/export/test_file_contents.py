@@ -1,0 +1,357 @@
+"""What an exported file says of itself, inside and beside it; and that one which was changed or acts is refused in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from PIL import Image
+
+import vertebra
+from vertebra.cli.main import main
+from vertebra.errors import ConfigError, WeightsError
+from vertebra.export.about import OBJECTS
+from vertebra.export.evaluating import evaluate
+from vertebra.export.files import json_beside
+from vertebra.export.model import export_model
+from vertebra.export.program import write_torch
+from vertebra.geometry.placing import Geometry
+from vertebra.inference.checksum import NAME
+from vertebra.inference.exported_files import read_metadata
+from vertebra.inference.metadata import KEY
+from vertebra.inference.pipeline import Pipeline
+from vertebra.inference.pt2_archive import rewrite
+from vertebra.model import VisionModel
+from vertebra.tasks.segment.in_image import class_map
+from vertebra.tasks.segment.predictions import from_decoded
+from vertebra.tasks.segment.targets import SegmentDecoded
+
+BRANCHES: dict[str, Any] = {
+    "boxes": {"neck": "fpn", "decoder": "fcos", "classes": ["dog", "cat"]},
+    "regions": {"decoder": "upsample", "classes": ["dog", "cat", "cow"]},
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> VisionModel:
+    torch.manual_seed(0)
+    return vertebra.create_model("test_resnet", branches=BRANCHES, image_size=(32, 48), resize="letterbox").eval()
+
+
+@pytest.fixture(scope="module")
+def file(model: VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file that gives class maps."""
+    path = tmp_path_factory.mktemp("files") / "model.onnx"
+    export_model(model, path, class_map=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def openvino_file(model: VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    path = tmp_path_factory.mktemp("files") / "model.xml"
+    export_model(model, path, input="canvas", canvas="fixed")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((40, 70), (64, 33))]
+
+
+def _copy(file: Path, folder: Path) -> Path:
+    """The files that are needed to run it, without the JSON."""
+    for own in (file, file.with_suffix(".bin")):
+        if own.exists():
+            shutil.copy(own, folder)
+    return folder / file.name
+
+
+def _refused(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        vertebra.load(path)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(path))
+    return str(caught.value)
+
+
+def test_who_made_it_and_named_dimensions(file: Path) -> None:
+    proto = onnx.load(str(file))
+    onnx.checker.check_model(proto, full_check=True)
+    assert (proto.producer_name, proto.producer_version) == ("vertebra", vertebra.__version__)
+    shapes = {
+        value.name: [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in [*proto.graph.input, *proto.graph.output]
+    }
+    assert shapes == {
+        "pixels": ["batch", "height", "width", 3],
+        "boxes/boxes": ["batch", 100, 4],
+        "boxes/scores": ["batch", 100],
+        "boxes/labels": ["batch", 100],
+        "boxes/count": ["batch"],
+        "regions/class_map": ["batch", "height", "width"],
+    }
+    assert b"vertebra/export/program.py" not in file.read_bytes(), "no folder of the machine that made it"
+
+
+def test_a_runtime_of_its_own_has_nothing_to_say_of_the_dimensions(file: Path) -> None:
+    code = (
+        "import numpy, onnxruntime, sys\n"
+        f"session = onnxruntime.InferenceSession({str(file)!r})\n"
+        "for size in ((1, 40, 70), (3, 33, 20)):\n"
+        "    print([v.shape for v in session.run(None, {'pixels': numpy.zeros((*size, 3), numpy.uint8)})][-1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["(1, 40, 70)", "(3, 33, 20)"] and "Error merging shape" not in done.stderr
+
+
+def test_metadata_inside_and_beside(file: Path, openvino_file: Path, model: VisionModel, tmp_path: Path) -> None:
+    for path in (file, openvino_file):
+        inside = json.loads(read_metadata(path) or "")
+        assert inside == json.loads(json_beside(path).read_text())
+        assert inside["producer"] == {"name": "vertebra", "version": vertebra.__version__}
+        assert inside["image"]["rotation"] == "apply the EXIF orientation of an image file first"
+        assert (
+            inside["decoding"]["boxes"]["threshold"]
+            == OBJECTS
+            == inspect.signature(Pipeline).parameters["threshold"].default
+        )
+        assert inside["decoding"]["boxes"]["post"] == dataclasses.asdict(model.branch("boxes").decoder.post)  # type: ignore[call-overload]
+        assert inside["decoding"]["regions"] == {"rule": "largest"}
+        assert vertebra.load(_copy(path, tmp_path)).face.branches.keys() == BRANCHES.keys()
+    told = json.loads(read_metadata(file) or "")
+    assert told["outputs"]["regions/class_map"] == {"type": "uint8", "shape": ["batch", "height", "width"]}
+    assert told["outputs"]["boxes/labels"] == {"type": "int64", "shape": ["batch", 100]}
+    canvases = json.loads(read_metadata(openvino_file) or "")
+    assert canvases["inputs"]["images"] == {"type": "uint8", "shape": ["batch", 3, 32, 48]}
+    assert canvases["outputs"]["regions/probabilities"] == {"type": "float32", "shape": ["batch", 3, 32, 48]}
+
+
+def test_describe_needs_no_torch_and_no_runtime(
+    file: Path, openvino_file: Path, model: VisionModel, tmp_path: Path
+) -> None:
+    write_torch(model, tmp_path / "model.pt2", free=False)
+    rewrite(tmp_path / "model.pt2", read_metadata(openvino_file) or "")
+    for path in (file, openvino_file, tmp_path / "model.pt2"):
+        code = (
+            "import sys\n"
+            "sys.modules.update(dict.fromkeys(['torch', 'timm', 'onnx', 'onnxruntime', 'openvino', 'executorch']))\n"
+            "import vertebra.cli.main as cli\n"
+            f"sys.argv[1:] = ['describe', {str(path)!r}, '--json']\n"
+            "cli.main()\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert told["branches"]["regions"]["classes"] == ["dog", "cat", "cow"] and told["precision"] == "fp32"
+        assert told["producer"]["name"] == "vertebra" and told["bytes"] > 100_000 and told["inputs"] and told["outputs"]
+
+
+def test_describe_in_lines(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["vertebra", "describe", str(file)])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr().out
+    assert "ONNX, fp32" in printed and "input   pixels: uint8 (batch, height, width, 3)" in printed
+    assert "branch  boxes: detect, scores from 0.3 on; 2 classes: dog, cat" in printed
+    assert "branch  regions: segment, the largest, the class of each pixel; 3 classes: dog, cat, cow" in printed
+
+
+def test_class_maps_are_what_the_model_says(file: Path, model: VisionModel, pictures: list[np.ndarray]) -> None:
+    opened = vertebra.load(file)
+    assert opened.class_maps == ["regions"]
+    (values,) = opened.run(pictures[0][None])["regions"]
+    assert values.dtype == np.uint8 and values.shape == (1, 40, 70)
+    for ours, theirs in zip(opened.predict(pictures), model.predict(pictures), strict=True):
+        assert ours["regions"].mask.dtype == theirs["regions"].mask.dtype
+        assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.99
+        assert ours["regions"].to_dict()["share"].keys() == theirs["regions"].to_dict()["share"].keys()
+    with pytest.raises(
+        ConfigError, match="a file with class maps gives no probabilities; export one without --class-map"
+    ):
+        from_decoded([values[0]], None, opened.face.branches["regions"][1], keep_probabilities=True)  # type: ignore[arg-type]
+    for options in ({"tile": 32}, {"flip": True}, {"scales": (1, 0.5)}):
+        with pytest.raises(ConfigError, match="gives class maps, and several looks"):
+            opened.predictor(**options)
+
+
+def test_class_maps_are_evaluated(tmp_path: Path) -> None:
+    """On masks that are what the model itself says, the file is right nearly everywhere."""
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    branches = {"regions": BRANCHES["regions"]}
+    model = vertebra.create_model("test_resnet", branches=branches, image_size=(32, 48), resize="letterbox").eval()
+    file = tmp_path / "model.xml"
+    export_model(model, file, class_map=True)
+    draw = np.random.default_rng(1)
+    for name in ("images", "masks"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+    for number in range(3):
+        image = draw.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / "test" / "images" / f"{number}.png")
+        (result,) = model.predict(image)
+        Image.fromarray(result["regions"].mask.astype(np.uint8)).save(tmp_path / "test" / "masks" / f"{number}.png")
+    (tmp_path / "classes.txt").write_text("dog\ncat\ncow\n")
+    scores = evaluate(file, data=tmp_path)
+    assert scores["regions/pixel_accuracy"] > 0.99 and scores["regions/mean_iou"] > 0.95
+
+
+def test_class_maps_go_with_segmentation_of_pixels(model: VisionModel, tmp_path: Path) -> None:
+    def made(**options: Any) -> VisionModel:
+        return vertebra.create_model("test_resnet", image_size=(32, 32), **options)
+
+    for other, options, said in (
+        (model, {"input": "canvas"}, "for .onnx and .xml files that take pixels"),
+        (made(decoder="linear", classes=["a", "b"]), {}, "of models that segment, and this one does not"),
+        (made(branches={"s": {"decoder": "upsample", "classes": ["a", "b"], "exclusive": False}}), {}, "may overlap"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            export_model(other, tmp_path / "model.onnx", class_map=True, **options)
+    with pytest.raises(ConfigError, match="that take pixels"):
+        export_model(model, tmp_path / "model.pt2", class_map=True)
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(256, torch.uint8), (257, torch.int32)])
+def test_class_maps_of_many_classes(classes: int, kind: torch.dtype) -> None:
+    probabilities = torch.rand(2, classes, 4, 6).softmax(1)
+    size = torch.tensor([4.0, 6.0])
+    found = class_map(SegmentDecoded(probabilities), Geometry(size, size, torch.zeros(2)), (4, 6))
+    assert found.dtype == kind and torch.equal(found.long(), probabilities.argmax(1))
+
+
+def test_flipped_bits_and_cut_files(file: Path, openvino_file: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for source in (file, openvino_file, openvino_file.with_suffix(".bin")):
+        path = _copy(openvino_file if source.suffix == ".bin" else source, tmp_path)
+        damaged = path.with_suffix(source.suffix)
+        whole = source.read_bytes()
+        for place in draw.integers(0, len(whole) - 100, 25).tolist():
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << draw.integers(0, 8)
+            damaged.write_bytes(flipped)
+            assert "its checksum is another" in _refused(path)
+        for content in (b"", b"\0" * 100, b"hello", b"<net>", draw.bytes(5000), whole[: len(whole) // 2], whole[:-200]):
+            damaged.write_bytes(content)
+            _refused(path)
+    (tmp_path / "model.bin").unlink()
+    _copy(openvino_file, tmp_path).with_suffix(".bin").unlink()
+    assert "model.bin, are missing; copy both files" in _refused(tmp_path / "model.xml")
+
+
+def test_the_command_line_ends_with_one_line(
+    file: Path, openvino_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    for suffix in (".onnx", ".xml", ".pt2", ".pte"):
+        (tmp_path / f"garbage{suffix}").write_bytes(np.random.default_rng(0).bytes(3000))
+        for command in (["describe"], ["predict", "--json"]):
+            arguments = [
+                *command[:1],
+                str(tmp_path / f"garbage{suffix}"),
+                *[str(tmp_path / "a.png")] * (len(command) - 1),
+            ]
+            monkeypatch.setattr("sys.argv", ["vertebra", *arguments, *command[1:]])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            printed = capsys.readouterr()
+            lines = printed.err.strip().split("\n")
+            assert ended.value.code == 2 and len(lines) == 1 and f"garbage{suffix}: " in lines[0], printed.err
+
+
+def _changed(file: Path, folder: Path, change: Callable[[Any], None]) -> Path:
+    """An ONNX file with Vertebra's metadata, changed by one who takes its checksum out."""
+    proto = onnx.load(str(file))
+    kept = [entry for entry in proto.metadata_props if entry.key != NAME]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    change(proto)
+    path = folder / "changed.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def test_an_onnx_file_reads_no_other_file(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret!!" * 10)
+    folder = tmp_path / "model"
+    folder.mkdir()
+
+    def external(location: str) -> TensorProto:
+        tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value=location)
+        return tensor
+
+    def as_weight(proto: Any) -> None:
+        proto.graph.initializer.append(external("../secret"))
+
+    def as_constant(proto: Any) -> None:
+        proto.graph.node.append(helper.make_node("Constant", [], ["w"], value=external("/etc/passwd")))
+
+    def within_a_branch(proto: Any) -> None:
+        body = helper.make_graph([helper.make_node("Constant", [], ["w"], value=external("../secret"))], "body", [], [])
+        proto.graph.node.append(helper.make_node("If", ["c"], ["d"], then_branch=body, else_branch=body))
+
+    for change in (as_weight, as_constant, within_a_branch):
+        assert "its weights lie in another file" in _refused(_changed(file, folder, change))
+
+
+def test_an_onnx_file_brings_no_operators_of_its_own(file: Path, tmp_path: Path) -> None:
+    def compiled(proto: Any) -> None:
+        proto.graph.node.append(
+            helper.make_node("EPContext", [], ["w"], domain="com.microsoft", ep_cache_context="x.so")
+        )
+
+    def foreign(proto: Any) -> None:
+        proto.opset_import.append(helper.make_opsetid("evil", 1))
+        proto.graph.node.append(helper.make_node("Run", [], ["w"], domain="evil"))
+
+    assert "compiled for one device" in _refused(_changed(file, tmp_path, compiled))
+    assert "ONNX Runtime cannot open it" in _refused(_changed(file, tmp_path, foreign))
+
+
+def test_a_file_that_gives_something_else_than_it_says(file: Path, tmp_path: Path) -> None:
+    def fewer(proto: Any) -> None:
+        del proto.graph.output[-1]
+
+    def renamed(proto: Any) -> None:
+        text = proto.SerializeToString().replace(b"pixels", b"voxels")
+        proto.ParseFromString(text)
+
+    for change in (fewer, renamed):
+        assert "not what its metadata says" in _refused(_changed(file, tmp_path, change))
+
+    def foreign(proto: Any) -> None:
+        del proto.metadata_props[:]
+        proto.metadata_props.add(key=KEY, value="[" * 100_000)
+
+    assert "no file that Vertebra exported" in _refused(_changed(file, tmp_path, foreign))
+
+
+def test_what_a_runtime_cannot_compute_is_told_in_one_line(file: Path) -> None:
+    with pytest.raises(WeightsError, match=r"^[^\n]+ does not run on inputs \(1, 8, 8, 4\) \([^\n]+\)$"):
+        vertebra.load(file).run(np.zeros((1, 8, 8, 4), np.uint8))
+
+
+def test_an_openvino_file_declares_nothing_and_has_no_operators_of_its_own(openvino_file: Path, tmp_path: Path) -> None:
+    path = _copy(openvino_file, tmp_path)
+    text = path.read_text()
+    text = text[: text.index(f"\n<!-- {NAME}")]
+    bomb = '<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;"><!ENTITY f SYSTEM "file:///etc/passwd">]>'
+    for content, said in (
+        (text.replace("<net", f"{bomb}\n<net", 1), "declares entities"),
+        (text.replace('version="opset1"', 'version="evil"', 1), "OpenVINO cannot open it"),
+        (text.replace('offset="0"', 'offset="99999999999"', 1), "shorter than it should be"),
+        (text.replace("<net", "<other", 1).replace("</net>", "</other>"), "no file of OpenVINO"),
+    ):
+        path.write_text(content)
+        assert said in _refused(path)
