@@ -15,7 +15,7 @@ import vertebra
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
     ["errors"],
-    ["features", "validation"],
+    ["features", "validation", "files"],
     ["checkpoints"],
     ["geometry", "preprocess"],
     ["tasks"],
