@@ -119,7 +119,7 @@ def test_the_same_in_the_same_order(
     assert [result["boxes"].boxes[0, 0] for result in found] == list(range(COUNT))
     pictures = [result["boxes"].draw() for result in (found[3], wanted[3])]
     assert pictures[0].tobytes() == pictures[1].tobytes()
-    assert engine.skipped == local.skipped and "05b.png" in engine.skipped[0]
+    assert engine.skipped == local.skipped and "05b.png" in engine.skipped[0].reason
 
 
 def test_an_unreadable_image_ends_the_job_where_none_may_be_left_out(

@@ -172,7 +172,7 @@ def test_damaged_videos(clip: Path) -> None:
     cut = [result.frame for result in results if result.path == folder / "cut.mkv"]
     assert 0 < len(cut) < 20 and cut == list(range(len(cut))), "what there is of a video that was cut off"
     assert len(results) == len(cut) + 20
-    assert len(predictor.skipped) == 1 and "text.mp4" in predictor.skipped[0]
+    assert len(predictor.skipped) == 1 and "text.mp4" in predictor.skipped[0].reason
 
 
 def test_an_open_video_without_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,23 +15,17 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from vertebra.errors import ConfigError, DataError, RunError, VertebraError, WeightsError, missing_package
 from vertebra.inference.face import Face
 from vertebra.inference.opening import Opening
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.ray_cluster import Share, connected, share
-from vertebra.inference.results import Result
+from vertebra.inference.results import Result, Skipped
 
 BATCHES = 8  # that a worker is given at a time, so that it can read ahead
 RETRIES = 3  # of images whose worker died
-
-
-class Skipped(NamedTuple):
-    """A file that was left out, and why."""
-
-    reason: str
 
 
 Answer = Result | Skipped | VertebraError
@@ -56,7 +50,7 @@ class RayPredictor:
         self, opening: Opening, *, address: str | None = None, workers: int | None = None, **options: Any
     ) -> None:
         self.opening, self.address, self.workers, self.options = opening, address, workers, options
-        self.skipped: list[str] = []
+        self.skipped: list[Skipped] = []
 
     @property
     def face(self) -> Face:
@@ -106,7 +100,7 @@ class RayPredictor:
                 if isinstance(answer, VertebraError):
                     raise answer
                 if isinstance(answer, Skipped):
-                    self.skipped.append(answer.reason)
+                    self.skipped.append(answer)
                 else:
                     yield answer
 
@@ -154,7 +148,7 @@ class _Worker:
                 self._predictor = self._open()
             self._predictor.skipped.clear()
             yield from self._predictor.stream(map(Path, names))
-            yield from map(Skipped, self._predictor.skipped)
+            yield from self._predictor.skipped
         except VertebraError as error:
             yield error
         except ModuleNotFoundError as error:

@@ -46,7 +46,9 @@ def test_coco_run_lengths_are_read_back(seed: int) -> None:
     assert row["category_id"] == 90 and row["image_id"] == "a", "a class without a category is left out"
 
 
-@pytest.mark.parametrize(("height", "width", "blocks"), [(300, 400, 5), (1, 1, 1), (2000, 1500, 2), (64, 1, 64), (9, 200, 9)])
+@pytest.mark.parametrize(
+    ("height", "width", "blocks"), [(300, 400, 5), (1, 1, 1), (2000, 1500, 2), (64, 1, 64), (9, 200, 9)]
+)
 def test_run_lengths_are_those_of_pycocotools(height: int, width: int, blocks: int) -> None:
     draw = np.random.default_rng(height)
     coarse = draw.choice([0, 1, 2, 255], (blocks, min(blocks, width)))

@@ -50,7 +50,8 @@ def compress(counts: np.ndarray) -> str:
     place = np.arange(int(groups.max(initial=1)))
     letters = (values[:, None] >> (5 * place)) & 31
     letters += 32 * (place < groups[:, None] - 1) + 48
-    return letters[place < groups[:, None]].astype(np.uint8).tobytes().decode("ascii")
+    text = letters[place < groups[:, None]].astype(np.uint8).tobytes()
+    return str(text, "ascii")
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
