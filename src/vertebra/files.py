@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ _SENTENCES = {
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 _FAR = 1 << 62  # Windows locks bytes, and keeps others from reading them: this one is behind every file's end
 _LONGEST = 120
+_PARTIAL = ".partial-"
 
 
 def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:
@@ -47,6 +47,8 @@ def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:
     """
     named = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else path
     where = None if named is None else os.fsdecode(named)
+    if where is not None and path is not None and Path(where).name.startswith(_PARTIAL):
+        where = str(path)  # nobody knows the temporary name
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         blocking = None if where is None else _file_in_the_way(Path(where))
         text = f"{blocking or where or 'a path'} is a file, and a folder is needed there; choose another place"
@@ -121,7 +123,7 @@ def publish(part: Path, folder: Path, stem: str, suffix: str) -> Path:
 
 def temporary_name(folder: Path, suffix: str) -> Path:
     """A hidden name in a folder that nobody else has."""
-    return folder / f".partial-{secrets.token_hex(6)}{suffix}"
+    return folder / f"{_PARTIAL}{os.urandom(6).hex()}{suffix}"
 
 
 class FileLock:

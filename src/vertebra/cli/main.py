@@ -5,12 +5,14 @@ Results go to standard output; messages and progress go to standard error. Bad i
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
 from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train, tuning
 from vertebra.errors import VertebraError, missing_package
+from vertebra.files import os_error_sentence, os_errors_told
 
 app = typer.Typer(
     name="vertebra",
@@ -49,15 +51,42 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
-        app(args=[argument for argument in arguments if argument != "--debug"])
-    except (VertebraError, ModuleNotFoundError) as error:
-        said = missing_package(error) if isinstance(error, ModuleNotFoundError) else error
-        if debug or said is None:
-            raise
-        print(f"vertebra: {said}", file=sys.stderr)
-        sys.exit(2)
+        try:
+            app(args=[argument for argument in arguments if argument != "--debug"])
+        finally:
+            _flush()
     except BrokenPipeError:
         sys.exit(1)
+    except (VertebraError, ModuleNotFoundError, OSError, MemoryError) as error:
+        told = explained(error)
+        if debug or told is None:
+            raise
+        print(f"vertebra: {told}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("vertebra: stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def explained(error: Exception) -> str | None:
+    """What a user is told of an error; None where it is a fault of the program, whose traceback is needed."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = missing_package(error)
+        return None if missing is None else str(missing)
+    if isinstance(error, OSError):
+        return None if error.errno is None else os_error_sentence(error)
+    if isinstance(error, MemoryError):
+        return (
+            "not enough memory; use smaller batches (--batch-size), tiles (--tile) or images, or close other programs"
+        )
+    return str(error)
+
+
+def _flush() -> None:
+    """Writes what standard output still holds; the interpreter would only mutter if the disk behind it is full."""
+    try:
+        with os_errors_told("standard output"):
+            sys.stdout.flush()
+    except (VertebraError, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # or it would be flushed once more
+        raise

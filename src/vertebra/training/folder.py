@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from vertebra.errors import RunError
+from vertebra.files import os_errors_told, replacing
 from vertebra.training.evaluation import main_score
 from vertebra.training.step import TrainingModule
 from vertebra.weights.model_file import write
@@ -169,9 +170,14 @@ class RunFolder(pl.Callback):
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the state to resume from, whole or not at all."""
         partial = self.path / (LAST + ".partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            partial.replace(self.path / LAST)
+        with os_errors_told(self.path / LAST):
+            try:
+                trainer.save_checkpoint(partial)
+                if trainer.is_global_zero:
+                    partial.replace(self.path / LAST)
+            except OSError:
+                partial.unlink(missing_ok=True)  # the older file stays, and the disk has room for a message
+                raise
         self._saved = time.monotonic()
 
 
@@ -182,9 +188,7 @@ class Interrupted(Exception):
 def write_table(path: Path, rows: list[dict[str, float]]) -> None:
     """Writes rows as CSV; a column stands wherever any row has it."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows(rows)
-    partial.replace(path)

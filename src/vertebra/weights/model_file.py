@@ -22,6 +22,7 @@ from torch import Tensor
 from vertebra.build import build
 from vertebra.config import model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
+from vertebra.files import os_errors_told, replacing
 from vertebra.model import VisionModel
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.unfilled import Unfilled
@@ -36,7 +37,7 @@ def save(model: VisionModel, path: str | Path) -> Path:
 
     Raises:
         WeightsError: the model was built from objects, so that a file could not name its parts.
-        RunError: the file exists.
+        RunError: the file exists, or the operating system refuses.
     """
     path = Path(path)
     if path.exists():
@@ -47,10 +48,10 @@ def save(model: VisionModel, path: str | Path) -> Path:
 def write(model: VisionModel, path: Path) -> Path:
     """Like `save`, but in the place of an older file; training keeps its best weights so."""
     header = json.dumps(describe(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(serialize(_untied(model.state_dict()), metadata={KEY: header}))
-    partial.replace(path)
+    with os_errors_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_bytes(serialize(_untied(model.state_dict()), metadata={KEY: header}))
     return path
 
 
