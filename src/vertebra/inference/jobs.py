@@ -120,6 +120,7 @@ class JobFile:
         self.names = ImageNames(Path.cwd(), Path.cwd())
         self.notes: list[str] = []
         self._lock = FileLock(self.path, path)
+        self._lock.file.seek(0)
         self._content = self._lock.file.read()
         self.is_new = not self._content
         if not self._lock.locks:
