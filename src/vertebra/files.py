@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -92,14 +92,14 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
 
 
-def save_under_free_name(folder: Path, stem: str, suffix: str, write: Callable[[Path], object]) -> Path:
+def save_under_free_name(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
     """Writes a file under ``<stem><suffix>``, or ``<stem>-2<suffix>`` and so on where that is taken. It appears whole under its
     name, and never takes the place of another, also where several processes write into the folder.
 
     Args:
         folder: is made if need be.
         stem, suffix: of the name.
-        write: writes it to the path that it is given.
+        content: of the file.
 
     Raises:
         RunError: the operating system refuses.
@@ -107,7 +107,7 @@ def save_under_free_name(folder: Path, stem: str, suffix: str, write: Callable[[
     with os_errors_told(folder / f"{stem}{suffix}"):
         folder.mkdir(parents=True, exist_ok=True)
         with _temporary(folder, suffix) as part:
-            write(part)
+            part.write_bytes(content)
             return publish(part, folder, stem, suffix)
 
 

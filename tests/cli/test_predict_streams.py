@@ -18,8 +18,8 @@ from PIL import Image
 
 from tests.inference.clips import FakeCapture, write_clip
 from vertebra.cli.main import main
-from vertebra.inference.coco_results import CocoResults
 from vertebra.inference import live
+from vertebra.inference.coco_results import CocoResults
 from vertebra.inference.video import Video
 
 

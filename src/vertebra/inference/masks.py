@@ -13,6 +13,7 @@ from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.files import os_error_sentence, os_errors_told, replacing, save_under_free_name
 from vertebra.inference.face import Face
 from vertebra.inference.output_names import place_of
+from vertebra.inference.pictures import encoded
 from vertebra.inference.results import Result
 from vertebra.tasks.segment.draw import class_color, is_background
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -77,12 +78,11 @@ class MaskFolder:
 
     def _save(self, mask: np.ndarray, colors: list[tuple[int, int, int]], below: Path, name: str) -> Path:
         picture = Image.fromarray(np.ascontiguousarray(mask))
-        depth: dict[str, Any] = {}
         if mask.dtype == np.uint8:  # more than 256 classes have 16 bits, and no palette
-            picture.putpalette([value for color in colors for value in color])
-            depth = {"bits": 8}
+            values = [value for color in colors for value in color]
+            picture.putpalette(values + [0] * (768 - len(values)))  # a short palette would make pixels of fewer bits
         self.count += 1
-        return save_under_free_name(self.folder / below, name, ".png", lambda path: picture.save(path, **depth))
+        return save_under_free_name(self.folder / below, name, ".png", encoded(picture, "PNG"))
 
     def _write_legend(self) -> None:
         legend = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,13 +41,24 @@ def write_pictures(result: Result, folder: Path, root: Path | None = None) -> di
     written = {}
     for branch, prediction in result.items():
         drawn = prediction.draw().convert("RGB")
-        suffix, options = (".png", {}) if max(drawn.size) > LONGEST_JPEG else (".jpg", {"quality": 92})
-
-        def write(path: Path, drawn: Image.Image = drawn, options: dict[str, Any] = options) -> None:
-            drawn.save(path, **options)
-
-        written[branch] = save_under_free_name(folder / below, f"{stem}_{branch}", suffix, write)
+        if max(drawn.size) > LONGEST_JPEG:
+            suffix, content = ".png", encoded(drawn, "PNG")
+        else:
+            suffix, content = ".jpg", encoded(drawn, "JPEG", quality=92)
+        written[branch] = save_under_free_name(folder / below, f"{stem}_{branch}", suffix, content)
     return written
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    """A picture as the content of a file. Pillow itself would not notice that a disk takes only a part of it.
+
+    Args:
+        kind: "PNG" or "JPEG".
+        options: of Pillow's writer.
+    """
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 @dataclass
