@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +169,7 @@ def test_the_command_goes_on_where_it_stopped(
     wanted = (tmp_path / "local.jsonl").read_text().splitlines()
     lines = tmp_path / "ray.jsonl"
     lines.write_text("".join(line + "\n" for line in wanted[:4]) + wanted[4][:20])
+    shutil.copy(tmp_path / "local.jsonl.job", tmp_path / "ray.jsonl.job")  # one engine goes on where the other stopped
     code, out, err = predict("--lines", str(lines), "--json", "--engine", "ray", "--workers", "2")
     assert code == 0, err
     assert f"4 of {COUNT} images stand in" in err
