@@ -91,10 +91,9 @@ def test_one_line_trains_evaluates_and_predicts(vertebra_command: Command, scene
     ended = vertebra_command("predict", run, images(scenes), "--out", pictures, "--json", "--threshold", 0.0)
     found = json.loads(ended.out)
     assert len(found) == len(list(pictures.iterdir())) == 5 and "5 pictures" in ended.err
-    assert set(found[0]) == {"image", "height", "width", "detect"} and (found[0]["height"], found[0]["width"]) == (
-        48,
-        64,
-    )
+    assert set(found[0]) == {"image", "height", "width", "detect", "pictures"}
+    assert (found[0]["height"], found[0]["width"]) == (48, 64)
+    assert [row["pictures"]["detect"] for row in found] == [str(path) for path in sorted(pictures.iterdir())]
     again = vertebra_command("predict", run, images(scenes), "--out", pictures)
     assert again.code == 0 and len(list(pictures.iterdir())) == 10, "pictures are not overwritten"
     assert "neck fpn" in vertebra_command("describe", run).out
@@ -131,6 +130,8 @@ def test_predictions_as_lines_go_on(vertebra_command: Command, finished: Path, s
     first, *_ = sorted(images(scenes).iterdir())
     vertebra_command("predict", finished, first, "--lines", lines)
     ended = vertebra_command("predict", finished, images(scenes), "--lines", lines, "--precision", "bf16")
+    assert ended.code == 2 and "computed in is fp32 there and bf16 by torch now" in ended.err
+    ended = vertebra_command("predict", finished, images(scenes), "--lines", lines, "--batch-size", 3)
     count = len(list(images(scenes).iterdir()))
     assert f"1 of {count} images stand in" in ended.err
     assert len({json.loads(line)["image"] for line in lines.read_text().splitlines()}) == count
@@ -286,5 +287,10 @@ def test_unreadable_images_of_a_folder_are_named_and_skipped(
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"no picture")
     ended = vertebra_command("predict", finished, tmp_path, "--json")
-    assert ended.code == 0 and len(json.loads(ended.out)) == 1
-    assert "bad.png" in ended.err and "1 of 2 images were skipped" in ended.err
+    failed, done = json.loads(ended.out)
+    assert ended.code == 3 and failed == {"image": str(tmp_path / "bad.png"), "error": failed["error"]}
+    assert failed["error"].startswith(f"{tmp_path / 'bad.png'}: not an image") and done["image"].endswith("good.png")
+    assert failed["error"] in ended.err and "1 of 2 images were skipped" in ended.err
+    (tmp_path / "good.png").unlink()
+    ended = vertebra_command("predict", finished, tmp_path, "--json")
+    assert ended.code == 2 and json.loads(ended.out) == [failed], "nothing could be read"

@@ -19,6 +19,7 @@ from PIL import Image
 from tests.inference.clips import FakeCapture, write_clip
 from vertebra.cli.main import main
 from vertebra.inference import live
+from vertebra.inference.coco_results import CocoResults
 from vertebra.inference.video import Video
 
 
@@ -89,8 +90,8 @@ def test_damaged_videos(predict: Command, clip: Path, tmp_path: Path) -> None:
     ended = predict(damaged, "--lines", lines)
     assert ended.code == 2 and "damaged.mp4: not a video that can be read" in ended.err
     ended = predict(tmp_path / "*.mp4", "--lines", lines)
-    assert ended.code == 0 and "skipped:" in ended.err and "1 of 2 images were skipped" in ended.err
-    assert len(rows(lines)) == 12
+    assert ended.code == 3 and "skipped:" in ended.err and "1 of 2 images were skipped" in ended.err
+    assert len(rows(lines)) == 13 and "not a video that can be read" in rows(lines)[-1]["error"]
 
 
 def test_a_camera(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +153,20 @@ def test_ctrl_c_keeps_what_was_written(finished: Path, tmp_path: Path) -> None:
     assert len(frames) >= 5, "the video can be played"
 
 
+def begin_part(predict: Command, path: Path, image: Path, *given: Any) -> None:
+    """What a killed job leaves: the rows among what is given in the ``.part`` of a COCO file, made with the options among it."""
+    found, options = (
+        [one for one in given if isinstance(one, dict)],
+        [one for one in given if not isinstance(one, dict)],
+    )
+    finish = CocoResults.finish
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CocoResults, "finish", lambda self: None)
+        assert predict(image, "--coco", path, "--branch", "boxes", *options).code == 0
+    assert CocoResults.finish is finish and not path.exists()
+    path.with_name(f"{path.name}.part").write_text("".join(json.dumps(row) + "\n" for row in found))
+
+
 def test_coco(predict: Command, scenes: Path, tmp_path: Path) -> None:
     photos, path, part = tmp_path / "photos", tmp_path / "found.json", tmp_path / "found.json.part"
     photos.mkdir()
@@ -159,17 +174,17 @@ def test_coco(predict: Command, scenes: Path, tmp_path: Path) -> None:
         shutil.copy(image, photos / f"{number:06d}.png")
     count = len(list(photos.iterdir()))
     first = sorted(photos.iterdir())[0]
-    assert predict(first, "--coco", path, "--threshold", 0).code == 0
+    assert predict(first, "--coco", path, "--branch", "boxes", "--threshold", 0).code == 0
     begun = json.loads(path.read_text())
-    part.write_text(json.dumps({"image": str(first), "objects": begun}) + "\n")
     path.unlink()
-    ended = predict(photos, "--coco", path, "--threshold", 0, "--lines", tmp_path / "found.jsonl")
+    begin_part(predict, path, first, {"image": str(first), "objects": begun}, "--threshold", 0)
+    ended = predict(photos, "--coco", path, "--branch", "boxes", "--threshold", 0, "--lines", tmp_path / "found.jsonl")
     assert ended.code == 0, ended.err
     found = json.loads(path.read_text())
     assert {row["image_id"] for row in found} == set(range(10, 10 + count)) and not part.exists()
     assert sum(row["image_id"] == 10 for row in found) == len(begun), "written once, though its line was still to write"
     assert len(rows(tmp_path / "found.jsonl")) == count
-    ended = predict(photos, "--coco", path)
+    ended = predict(photos, "--coco", path, "--branch", "boxes")
     assert ended.code == 2 and "nothing is overwritten" in ended.err
 
 
@@ -178,8 +193,8 @@ def test_coco_goes_on(predict: Command, tmp_path: Path) -> None:
         Image.new("RGB", (64, 48)).save(tmp_path / f"{number}.png")
     path = tmp_path / "found.json"
     done = [{"image": str(tmp_path / f"{number}.png"), "objects": []} for number in (1, 2)]
-    path.with_name("found.json.part").write_text("".join(json.dumps(row) + "\n" for row in done))
-    ended = predict(tmp_path / "*.png", "--coco", path, "--threshold", 1)
+    begin_part(predict, path, tmp_path / "3.png", *done, "--threshold", 1)
+    ended = predict(tmp_path / "*.png", "--coco", path, "--branch", "boxes", "--threshold", 1)
     assert ended.code == 0 and "2 of 3 images stand in" in ended.err and "3 images in" in ended.err
     assert json.loads(path.read_text()) == []
 
@@ -199,7 +214,7 @@ def test_coco_of_a_job_that_fails(predict: Command, tmp_path: Path, monkeypatch:
     for number in (1, 2):
         Image.new("RGB", (64, 48)).save(tmp_path / f"{number}.png")
     path = tmp_path / "found.json"
-    ended = predict(tmp_path / "*.png", "--coco", path)
+    ended = predict(tmp_path / "*.png", "--coco", path, "--branch", "boxes")
     assert ended.code == 2 and f"1 images in {path}.part" in ended.err and not path.exists()
 
 
@@ -209,8 +224,11 @@ def test_coco_that_cannot_be(predict: Command, clip: Path, tmp_path: Path) -> No
     truth.write_text('{"images": [{"id": 1, "file_name": "b.png"}], "categories": [{"id": 1, "name": "dog"}]}')
     for arguments, said in (
         ((clip, "--coco", path), "clip.mp4: COCO results are for images"),
-        ((image, "--coco", path, "--branch", "regions"), "unknown branch that detects or finds keypoints 'regions'"),
-        ((image, "--coco", path, "--annotations", truth), "a.png: not among the 1 images"),
+        (
+            (image, "--coco", path, "--branch", "animal"),
+            "unknown branch that detects, segments or finds keypoints 'animal'",
+        ),
+        ((image, "--coco", path, "--branch", "boxes", "--annotations", truth), "a.png: not among the 1 images"),
         ((image, "--json", "--annotations", truth), "--annotations goes with --coco"),
         ((image, "--json", "--branch", "boxes"), "--branch goes with --coco"),
         ((image,), "--coco FILE, or --json"),

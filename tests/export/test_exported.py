@@ -199,4 +199,4 @@ def test_other_files(tmp_path: Path, exported: Path) -> None:
 def test_the_predictor_of_a_file_takes_the_usual_options(exported: Path, images: Path) -> None:
     (images / "bad.png").write_bytes(b"no picture")
     predictor = ExportedPredictor(ExportedModel(exported), batch_size=1, threshold=1.0, skip_unreadable=True)
-    assert len(predictor.predict(images)) == 3 and "bad.png" in predictor.skipped[0]
+    assert len(predictor.predict(images)) == 3 and "bad.png" in predictor.skipped[0].reason

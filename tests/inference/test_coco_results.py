@@ -16,7 +16,9 @@ from pycocotools.coco import COCO
 from tests.inference.painted import Painted, paint
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.coco_results import CocoIds, CocoResults, coco_branch, coco_ids
+from vertebra.inference.json_lines import JsonLines
 
+JOB = {"model name": "painted", "model": "0123456789ab", "threshold": 0.3}
 RECTANGLES = {
     "000000000139.png": [(10, 12, 40, 30, 0), (50, 8, 60, 44, 1)],
     "000000000285.png": [],
@@ -52,7 +54,7 @@ def model(*names: str) -> Painted:
 
 
 def results_of(folder: Path, path: Path, ids: CocoIds, branch: str = "boxes") -> list[dict[str, Any]]:
-    with CocoResults(path, branch, ids) as written:
+    with CocoResults(path, branch, ids, JOB) as written:
         for result in model(branch).predict(folder):
             written.write(result)
     found: list[dict[str, Any]] = json.loads(path.read_text())
@@ -118,33 +120,74 @@ def test_a_killed_job_goes_on(folder: Path, tmp_path: Path) -> None:
     path, part = tmp_path / "deep" / "found.json", tmp_path / "deep" / "found.json.part"
     ids = coco_ids(sorted(folder.iterdir()), ("a", "b"), None)
     results = model().predict(folder)
-    with pytest.raises(KeyboardInterrupt), CocoResults(path, "boxes", ids) as written:
+    with pytest.raises(KeyboardInterrupt), CocoResults(path, "boxes", ids, JOB) as written:
         for result in results[:2]:
             written.write(result)
         raise KeyboardInterrupt
     assert not path.exists() and len(part.read_text().splitlines()) == 2
     with part.open("a") as file:
         file.write('{"image": "6')
-    with CocoResults(path, "boxes", ids) as written:
+    with CocoResults(path, "boxes", ids, JOB) as written:
         names = [str(result.path) for result in results]
         assert [written.part.has(name) for name in names] == [True, True, False], "the one without objects is done too"
         written.write(results[2])
     assert [own["image_id"] for own in json.loads(path.read_text())] == [139, 139, 632]
     assert not part.exists()
     with pytest.raises(RunError, match=r"found\.json exists, and nothing is overwritten"):
-        CocoResults(path, "boxes", ids)
+        CocoResults(path, "boxes", ids, JOB)
 
 
 def test_what_another_job_left_is_not_mixed_in(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "found.json"
-    (tmp_path / "found.json.part").write_text('{"image": "elsewhere/7.png", "objects": [{"image_id": 7}]}\n')
-    with CocoResults(path, "boxes", coco_ids(sorted(folder.iterdir()), ("a", "b"), None)) as written:
+    with JsonLines(tmp_path / "found.json.part", {**JOB, "branch": "boxes"}) as lines:
+        lines.write({"image": "elsewhere/7.png", "objects": [{"image_id": 7}]})
+    with CocoResults(path, "boxes", coco_ids(sorted(folder.iterdir()), ("a", "b"), None), JOB) as written:
         written.write(model().predict(folder)[0])
     assert {own["image_id"] for own in json.loads(path.read_text())} == {139}
 
 
+def test_masks(folder: Path, annotations: Path, tmp_path: Path) -> None:
+    raw = json.loads(annotations.read_text())
+    classes = ("nothing", "a", "b")
+    files, path = sorted(folder.iterdir()), tmp_path / "found.json"
+    with pytest.raises(DataError, match="has no category 'nothing'"):
+        coco_ids(files, classes, annotations)
+    ids = coco_ids(files, classes, annotations, dispensable=["nothing"])
+    assert ids.categories == [None, 13, 90]
+    found = results_of(folder, path, ids, "paint")
+    assert [(own["image_id"], own["category_id"]) for own in found] == [(7000, 13), (7000, 90), (7002, 90)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        loaded = COCO(str(annotations)).loadRes(str(path))
+    mask = loaded.annToMask(loaded.loadAnns(loaded.getAnnIds(imgIds=[7000], catIds=[90]))[0])
+    wanted = np.zeros((48, 64), np.uint8)
+    wanted[8:44, 50:60] = 1
+    assert np.array_equal(mask, wanted) and raw["images"][0]["id"] == 7000
+
+
+def test_another_job_or_a_second_process_is_refused(folder: Path, tmp_path: Path) -> None:
+    path, ids = tmp_path / "found.json", coco_ids(sorted(folder.iterdir()), ("a", "b"), None)
+    results = model().predict(folder)
+    with pytest.raises(KeyboardInterrupt), CocoResults(path, "boxes", ids, JOB) as written:
+        written.write(results[0])
+        with pytest.raises(RunError, match=r"found\.json\.part is being written by another process"):
+            CocoResults(path, "boxes", ids, JOB)
+        raise KeyboardInterrupt
+    for job, branch in (
+        ({**JOB, "model": "ba9876543210"}, "boxes"),
+        ({**JOB, "annotations": "x"}, "boxes"),
+        (JOB, "b"),
+    ):
+        with pytest.raises(RunError, match=r"found\.json\.part was made with other options"):
+            CocoResults(path, branch, ids, job)
+    with CocoResults(path, "boxes", ids, JOB) as written:
+        for result in results[1:]:
+            written.write(result)
+    assert len(json.loads(path.read_text())) == 3
+    assert [file.name for file in tmp_path.iterdir() if "found" in file.name] == ["found.json"]
+
+
 def test_nothing_found_is_an_empty_list(tmp_path: Path) -> None:
-    with CocoResults(tmp_path / "none.json", "boxes", CocoIds({}, None)):
+    with CocoResults(tmp_path / "none.json", "boxes", CocoIds({}, None), JOB):
         pass
     assert json.loads((tmp_path / "none.json").read_text()) == []
 
@@ -154,7 +197,8 @@ def test_which_branch() -> None:
     assert coco_branch(model("boxes", "corners").face, "corners") == "corners"
     with pytest.raises(ConfigError, match="--branch boxes or --branch corners"):
         coco_branch(model("boxes", "corners", "paint").face, None)
-    with pytest.raises(ConfigError, match="unknown branch that detects or finds keypoints 'paint'"):
-        coco_branch(model("boxes", "paint").face, "paint")
+    with pytest.raises(ConfigError, match="unknown branch that detects, segments or finds keypoints 'bright'"):
+        coco_branch(model("boxes", "bright").face, "bright")
+    assert coco_branch(model("paint").face, None) == "paint"
     with pytest.raises(ConfigError, match="this model has none"):
-        coco_branch(model("paint").face, None)
+        coco_branch(model("bright").face, None)

@@ -84,7 +84,7 @@ def test_unreadable_images(model: vertebra.VisionModel, folder: Path) -> None:
         Predictor(model).predict(folder)
     lenient = Predictor(model, skip_unreadable=True)
     assert len(lenient.predict(folder)) == 3
-    assert len(lenient.skipped) == 1 and "cut.png" in lenient.skipped[0]
+    assert len(lenient.skipped) == 1 and "cut.png" in lenient.skipped[0].reason
 
 
 def test_what_is_no_image(tmp_path: Path) -> None:

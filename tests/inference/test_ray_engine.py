@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_the_same_in_the_same_order(
     assert [result["boxes"].boxes[0, 0] for result in found] == list(range(COUNT))
     pictures = [result["boxes"].draw() for result in (found[3], wanted[3])]
     assert pictures[0].tobytes() == pictures[1].tobytes()
-    assert engine.skipped == local.skipped and "05b.png" in engine.skipped[0]
+    assert engine.skipped == local.skipped and "05b.png" in engine.skipped[0].reason
 
 
 def test_an_unreadable_image_ends_the_job_where_none_may_be_left_out(
@@ -168,6 +169,7 @@ def test_the_command_goes_on_where_it_stopped(
     wanted = (tmp_path / "local.jsonl").read_text().splitlines()
     lines = tmp_path / "ray.jsonl"
     lines.write_text("".join(line + "\n" for line in wanted[:4]) + wanted[4][:20])
+    shutil.copy(tmp_path / "local.jsonl.job", tmp_path / "ray.jsonl.job")  # one engine goes on where the other stopped
     code, out, err = predict("--lines", str(lines), "--json", "--engine", "ray", "--workers", "2")
     assert code == 0, err
     assert f"4 of {COUNT} images stand in" in err

@@ -172,7 +172,7 @@ def test_damaged_videos(clip: Path) -> None:
     cut = [result.frame for result in results if result.path == folder / "cut.mkv"]
     assert 0 < len(cut) < 20 and cut == list(range(len(cut))), "what there is of a video that was cut off"
     assert len(results) == len(cut) + 20
-    assert len(predictor.skipped) == 1 and "text.mp4" in predictor.skipped[0]
+    assert len(predictor.skipped) == 1 and "text.mp4" in predictor.skipped[0].reason
 
 
 def test_an_open_video_without_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,12 +334,12 @@ def test_legends_lie_over_the_lower_edge() -> None:
 
 def test_pictures_take_free_names(tmp_path: Path) -> None:
     (result,) = model().predict(np.zeros((48, 64, 3), dtype=np.uint8))
-    assert [path.name for path in write_pictures(result, tmp_path)] == [
+    assert [path.name for path in write_pictures(result, tmp_path).values()] == [
         "image_bright.jpg",
         "image_boxes.jpg",
         "image_paint.jpg",
     ]
-    assert write_pictures(result, tmp_path)[0].name == "image_bright-2.jpg"
+    assert write_pictures(result, tmp_path)["bright"].name == "image_bright-2.jpg"
 
 
 def test_a_frame_is_not_taken_for_a_list(clip: Path) -> None:

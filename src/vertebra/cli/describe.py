@@ -26,7 +26,10 @@ def describe(
         from vertebra.inference.file_summary import describe_file, summary_text
 
         summary = describe_file(source)
-        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else summary_text(summary))
+        if as_json:
+            print_json(summary, indent=2)
+        else:
+            typer.echo(summary_text(summary))
         return
     from vertebra.explain.anatomy import anatomy_text, model_anatomy
 

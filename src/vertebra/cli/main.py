@@ -15,6 +15,7 @@ import typer
 
 from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train, tuning
 from vertebra.errors import StoppedBySignal, VertebraError, missing_package
+from vertebra.files import os_error_sentence, os_errors_told
 
 app = typer.Typer(
     name="vertebra",
@@ -54,15 +55,18 @@ def main() -> None:
     debug = "--debug" in arguments
     _stop_on_sigterm()
     try:
-        app(args=[argument for argument in arguments if argument != "--debug"])
-    except (VertebraError, ModuleNotFoundError) as error:
-        said = missing_package(error) if isinstance(error, ModuleNotFoundError) else error
-        if debug or said is None:
-            raise
-        print(f"vertebra: {said}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
+        try:
+            app(args=[argument for argument in arguments if argument != "--debug"])
+        finally:
+            _flush()
     except BrokenPipeError:
         sys.exit(1)
+    except (VertebraError, ModuleNotFoundError, OSError, MemoryError) as error:
+        told = explained(error)
+        if debug or told is None:
+            raise
+        print(f"vertebra: {told}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         print("vertebra: stopped", file=sys.stderr)
         sys.exit(130)
@@ -83,3 +87,27 @@ def _stop_on_sigterm() -> None:
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, stop)
+
+
+def explained(error: Exception) -> str | None:
+    """What a user is told of an error; None where it is a fault of the program, whose traceback is needed."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = missing_package(error)
+        return None if missing is None else str(missing)
+    if isinstance(error, OSError):
+        return None if error.errno is None else os_error_sentence(error)
+    if isinstance(error, MemoryError):
+        return (
+            "not enough memory; use smaller batches (--batch-size), tiles (--tile) or images, or close other programs"
+        )
+    return str(error)
+
+
+def _flush() -> None:
+    """Writes what standard output still holds; the interpreter would only mutter if the disk behind it is full."""
+    try:
+        with os_errors_told("standard output"):
+            sys.stdout.flush()
+    except (VertebraError, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # or it would be flushed once more
+        raise

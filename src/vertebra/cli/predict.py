@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -27,10 +27,16 @@ def predict(
     out: str | None = typer.Option(
         None, help="Folder for the pictures; one picture a branch and image, one video a branch and video."
     ),
+    masks: str | None = typer.Option(
+        None,
+        help="Folder for the masks of branches that segment: PNG files of class ids, named in classes.json beside them.",
+    ),
     lines: str | None = typer.Option(
         None, help="File for JSON lines, written as they come; images and frames that stand in it already are left out."
     ),
-    coco: str | None = typer.Option(None, help="File for COCO results of a branch that detects or finds keypoints."),
+    coco: str | None = typer.Option(
+        None, help="File for COCO results of a branch that detects, segments or finds keypoints."
+    ),
     annotations: str | None = typer.Option(
         None, help="COCO file with the ids of images and categories; by default numbers in file names, and class ids."
     ),
@@ -57,15 +63,19 @@ def predict(
     ),
     workers: int | None = typer.Option(None, min=1, help="Workers on the Ray cluster; by default as many as fit."),
 ) -> None:
-    """Predict on images of any size and draw what comes out."""
+    """Predict on images of any size and draw what comes out.
+
+    Exits with 0 if all is well, 3 if some images could not be read, and 2 if nothing could be done.
+    """
     from vertebra.cli.writing import Outputs, Wanted
+    from vertebra.inference.jobs import describe_job
     from vertebra.inference.live import Camera
     from vertebra.inference.looks import scales_of
     from vertebra.inference.results import list_images
     from vertebra.inference.sources import as_source
 
     sources = [as_source(image) for image in list_images(images)]
-    wanted = Wanted(out, lines, coco, annotations, branch, as_json)
+    wanted = Wanted(out, masks, lines, coco, annotations, branch, as_json)
     wanted.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera))
     options = {
@@ -77,27 +87,35 @@ def predict(
         "flip": flip,
         "scales": scales_of(scales),
     }
-    predictor = _predictor(
-        source,
-        {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads},
-        {"device": device, **options},
-        {"engine": engine, "address": address, "workers": workers},
-    )
-    outputs = Outputs(wanted, sources, predictor.face)
+    where = _checked({"engine": engine, "address": address, "workers": workers})
+    way = {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads}
+    chosen = _choose(source, way, device)
+    predictor = _predictor(chosen.opening, options, where)
+    job = describe_job(source, chosen.files, chosen.computed_in, options) if lines or coco else {}
+    outputs = Outputs(wanted, images, sources, predictor.face, job)
     try:
         with outputs:
             left = outputs.left()
             _say(outputs.told_before(left))
-            with closing(predictor.stream(left)) as results:
-                for result in _with_progress(results, left):
-                    outputs.write(result)
+            try:
+                with closing(predictor.stream(left)) as results:
+                    for result in _with_progress(results, left):
+                        outputs.write(result)
+            finally:
+                outputs.fail(predictor.skipped)
     finally:
-        _say([f"skipped: {message}" for message in predictor.skipped])
-        if predictor.skipped:
-            _say([f"{len(predictor.skipped)} of {len(sources)} images were skipped"])
         _say(outputs.told())
     if as_json:
-        print_json(outputs.shown)
+        print_json(outputs.listed())
+    raise typer.Exit(outputs.exit_code)
+
+
+class _Chosen(NamedTuple):
+    """How a model is run: what is opened, the files that hold the model itself, and what it is computed in."""
+
+    opening: Opening
+    files: list[Path]
+    computed_in: str
 
 
 def _say(messages: Iterable[str]) -> None:
@@ -105,33 +123,37 @@ def _say(messages: Iterable[str]) -> None:
         print(message, file=sys.stderr)
 
 
-def _predictor(
-    source: str, way: dict[str, Any], options: dict[str, Any], where: dict[str, Any]
-) -> Pipeline | RayPredictor:
+def _checked(where: dict[str, Any]) -> dict[str, Any]:
+    """The engine, and of a Ray cluster the address and workers, if they fit together."""
+    from vertebra.errors import ConfigError, UnknownName
+
+    if where["engine"] not in ("local", "ray"):
+        raise UnknownName("engine", where["engine"], ("local", "ray"))
+    if where["engine"] == "local" and (where["address"] is not None or where["workers"] is not None):
+        raise ConfigError("--address and --workers are for a Ray cluster; add --engine ray, or leave them out")
+    return where
+
+
+def _predictor(opening: Opening, options: dict[str, Any], where: dict[str, Any]) -> Pipeline | RayPredictor:
     """What runs a model, or an exported file, for which torch is not loaded.
 
     Args:
-        way: what the user asked for: runtime, precision, compile, threads.
-        options: the device, and those of any predictor.
-        where: the engine, and of a Ray cluster the address and workers.
+        options: of any predictor.
+        where: see `_checked`.
     """
-    from vertebra.errors import ConfigError, UnknownName
-
-    engine = where.pop("engine")
-    if engine not in ("local", "ray"):
-        raise UnknownName("engine", engine, ("local", "ray"))
-    if engine == "local" and any(value is not None for value in where.values()):
-        raise ConfigError("--address and --workers are for a Ray cluster; add --engine ray, or leave them out")
-    opened = _opening(source, way, options.pop("device"))
-    if engine == "local":
-        return opened.predictor(**options)
+    if where["engine"] == "local":
+        return opening.predictor(**options)
     from vertebra.inference.ray_engine import RayPredictor
 
-    return RayPredictor(opened, **where, **options)
+    return RayPredictor(opening, address=where["address"], workers=where["workers"], **options)
 
 
-def _opening(source: str, way: dict[str, Any], device: str | None) -> Opening:
-    """The file that is run, and how it is opened."""
+def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
+    """The file that is run, and how.
+
+    Args:
+        way: what the user asked for: runtime, precision, compile, threads.
+    """
     from vertebra.inference.sessions import is_exported
 
     if is_exported(source):
@@ -140,10 +162,16 @@ def _opening(source: str, way: dict[str, Any], device: str | None) -> Opening:
 
         if way["compile"]:
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")
-        return Opening(Path(source), **way, device=device)
+        opened = Opening(Path(source), **way, device=device)
+        by = f" by {way['runtime']}" if way["runtime"] else ""
+        return _Chosen(opened, opened.files, f"{way['precision'] or 'as exported'}{by}")
     from vertebra.export.prepared import choose_way, opening
+    from vertebra.weights.model_file import model_path
 
-    return opening(source, choose_way(source, **way), device=device)
+    chosen = choose_way(source, **way)
+    # in fp32, every runtime's file was compared with PyTorch, number by number
+    computed_in = "fp32" if chosen.precision == "fp32" else f"{chosen.precision} by {chosen.runtime}"
+    return _Chosen(opening(source, chosen, device=device), [model_path(source)], computed_in)
 
 
 def _with_progress(results: Iterable[Result], sources: Iterable[Any]) -> Iterable[Result]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from vertebra.files import replacing
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
@@ -51,13 +53,14 @@ class Section:
 def write_page(path: Path, title: str, intro: str, sections: Sequence[Section]) -> Path:
     """Writes the page; the first row of a table is its head."""
     body = "".join(_section(section) for section in sections)
-    path.write_text(
+    page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
-        f"<body><h1>{escape(title)}</h1><p>{escape(intro)}</p>{body}</body></html>\n",
-        encoding="utf-8",
+        f"<body><h1>{escape(title)}</h1><p>{escape(intro)}</p>{body}</body></html>\n"
     )
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vertebra.errors import ExportError, RunError
 from vertebra.export.program import RAW
+from vertebra.files import os_errors_told
 from vertebra.inference.checksum import weights_beside
 from vertebra.inference.sessions import Session
 
@@ -39,8 +40,9 @@ def refuse_existing(path: Path) -> None:
 @contextmanager
 def workshop(path: Path) -> Iterator[Path]:
     """A folder beside the target, on the same disk, that is gone afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with os_errors_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield folder
     finally:

@@ -32,6 +32,7 @@ from vertebra.export.parity import REAL, Case, cases, check, check_agreement, ch
 from vertebra.export.pixels import check_pixels, coloured_blocks, output_difference, wrap_in_pixels
 from vertebra.export.program import BATCH, output_names, write_onnx, write_torch
 from vertebra.export.quantized import to_int8
+from vertebra.files import os_errors_told
 from vertebra.inference.face import Face
 from vertebra.inference.metadata import FileInfo, to_json
 from vertebra.inference.predictor import face_of
@@ -112,7 +113,7 @@ def export_model(
     Raises:
         ConfigError: the libraries for it are not installed, or an option is wrong.
         ExportError: the architecture cannot be exported so, or the file does not say what the model says.
-        RunError: the file exists.
+        RunError: the file exists, or the operating system refuses.
     """
     path = Path(path)
     kind = kind_of(path, to)
@@ -122,15 +123,15 @@ def export_model(
     refuse_existing(path)
     job = _Job(copy.deepcopy(model).cpu().eval(), kind, precision, gate or Gate(), tell)
     job.real = real_cases(job.face, images)
-    with workshop(path) as folder:
+    with os_errors_told(path), workshop(path) as folder:
         file, report = _make(job, folder, "fixed" if input == "pixels" else canvas)
         report["metrics"] = {} if labelled is None else job.compare_metrics(file, labelled)
         report["input"] = input
         if input == "pixels":
             file, report["pixels"] = job.wrap(file, folder, class_map)
         job.describe(file, report)
-        for made, target in zip(parts(file), parts(path), strict=True):
-            made.replace(target)
+        for made, target in reversed(list(zip(parts(file), parts(path), strict=True))):
+            made.replace(target)  # the weights first, so that a file is never without them
     return report
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from vertebra.errors import ConfigError, RunError
+from vertebra.files import os_error_sentence
 from vertebra.inference.exported import ExportedModel
 from vertebra.inference.opening import Opening
 from vertebra.inference.ways import Way, choice_path, identity, read_choice
@@ -58,16 +61,21 @@ def open_file_in(source: str | Path, way: Way, *, device: str | None = None) -> 
 
 
 def exported_file(source: str | Path, precision: str) -> Path:
-    """The ONNX file of a model, made and compared at the first call, in a folder ``exported`` beside the model.
+    """The ONNX file of a model, made and compared at the first call: in a folder ``exported`` beside the model, or, where that
+    cannot be written, in the user's cache folder (see `cache_folder`).
 
     Raises:
         ConfigError: int8 needs images, and the run's are not there.
         ExportError: the model cannot be exported, or the file says something else.
+        RunError: neither folder can be written.
     """
     file = model_path(source)
-    path = file.parent / FOLDER / f"{file.stem}-{identity(file)}-{precision}.onnx"
-    if path.exists():
-        return path
+    name = f"{file.stem}-{identity(file)}-{precision}.onnx"
+    folders = [file.parent / FOLDER, cache_folder() / FOLDER]
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    path = _writable(folders) / name
     from vertebra.export.images import calibration_images  # these load what training needs, for seconds
     from vertebra.export.model import export_model
 
@@ -85,3 +93,34 @@ def exported_file(source: str | Path, precision: str) -> Path:
         if not path.exists():  # else another process has made it meanwhile
             raise
     return path
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's own
+    cache folder (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
+    chosen = os.environ.get("VERTEBRA_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        usual = "~/Library/Caches"
+    elif os.name == "nt":
+        usual = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    else:
+        usual = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(usual)) / "vertebra"  # noqa: PTH111  # Path's own raises where there is no home
+
+
+def _writable(folders: list[Path]) -> Path:
+    """The first folder that can be written; it is made."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            if folder == folders[-1]:
+                raise RunError(
+                    f"{os_error_sentence(error, folder)}; the exported file could not be kept beside the model either. Set "
+                    "VERTEBRA_CACHE to a folder that can be written"
+                ) from error
+    raise AssertionError("there is a folder")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import get_ident
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -16,13 +17,16 @@ def ahead(
 ) -> Generator[Done, None, None]:
     """What ``work`` gives for each item, in the items' order; the next ones are worked on while one is used.
 
-    An exception of ``work`` is raised where its result would have come.
+    An exception of ``work`` is raised where its result would have come. When the generator is closed, work that has begun is
+    waited for. That may be in any thread, in the middle of anything, since the garbage collector closes generators too: so threads
+    are not joined, for which Python takes a lock that the interrupted code may hold, and no thread waits for itself.
 
     Args:
         threads: how many items are worked on at once.
         most: how many items at most are taken before their results are.
     """
-    pool = ThreadPoolExecutor(threads)
+    own: set[int] = set()
+    pool = ThreadPoolExecutor(threads, initializer=lambda: own.add(get_ident()))
     waiting: deque[Future[Done]] = deque()
     try:
         for item in items:
@@ -32,4 +36,6 @@ def ahead(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        if get_ident() not in own:
+            wait([future for future in waiting if not future.cancelled()])

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from vertebra.errors import ConfigError, DataError, RunError, UnknownName
+from vertebra.files import replacing
 from vertebra.inference.face import Face
+from vertebra.inference.jobs import Job
 from vertebra.inference.json_lines import JsonLines
 from vertebra.inference.results import Result
 
-TASKS = ("detect", "keypoints")
+TASKS = ("detect", "segment", "keypoints")
 ImageId = int | str
 
 
 class CocoIds(NamedTuple):
-    """The id of each image by its path, and the category id of each class; None for the class ids themselves."""
+    """The id of each image by its path, and the category id of each class, None for a class that is left out; None for the
+    class ids themselves."""
 
     images: Mapping[str, ImageId]
-    categories: Sequence[int] | None
+    categories: Sequence[int | None] | None
 
 
 def coco_branch(face: Face, branch: str | None) -> str:
@@ -37,17 +40,19 @@ def coco_branch(face: Face, branch: str | None) -> str:
     """
     having = [name for name, (task, _) in face.branches.items() if task in TASKS]
     if not having:
-        raise ConfigError("COCO results are for branches that detect or find keypoints; this model has none")
+        raise ConfigError("COCO results are for branches that detect, segment or find keypoints; this model has none")
     if branch is None:
         if len(having) > 1:
             raise ConfigError(f"say whose objects go into the COCO file: --branch {' or --branch '.join(having)}")
         return having[0]
     if branch not in having:
-        raise UnknownName("branch that detects or finds keypoints", branch, having)
+        raise UnknownName("branch that detects, segments or finds keypoints", branch, having)
     return branch
 
 
-def coco_ids(files: Iterable[Any], classes: Sequence[str], annotations: Path | None) -> CocoIds:
+def coco_ids(
+    files: Iterable[Any], classes: Sequence[str], annotations: Path | None, *, dispensable: Collection[str] = ()
+) -> CocoIds:
     """Ids for image files and classes.
 
     Args:
@@ -55,6 +60,7 @@ def coco_ids(files: Iterable[Any], classes: Sequence[str], annotations: Path | N
         classes: of the branch.
         annotations: a COCO file. An image is the one whose ``file_name`` its path ends in, a class the category of that
             name. Without it, an image's id is the number that its name is, or else its name without suffix.
+        dispensable: classes that are left out where they are no category, as a background is.
 
     Raises:
         DataError: the annotations are damaged, or an image or class is not in them; or two images have one id.
@@ -62,11 +68,14 @@ def coco_ids(files: Iterable[Any], classes: Sequence[str], annotations: Path | N
     paths = [Path(file) for file in files]
     if annotations is None:
         ids: dict[str, ImageId] = {str(path): _id_of(path.stem) for path in paths}
-        categories = None
+        categories: list[int | None] | None = None
     else:
         known, by_name = _read(annotations)
         ids = {str(path): _known_image(path, known, annotations) for path in paths}
-        categories = [_known_class(name, by_name, annotations) for name in classes]
+        categories = [
+            None if name in dispensable and name not in by_name else _known_class(name, by_name, annotations)
+            for name in classes
+        ]
     first: dict[ImageId, str] = {}
     for path, image_id in ids.items():
         if first.setdefault(image_id, path) != path:
@@ -84,21 +93,25 @@ class CocoResults:
         path: the file; it must not exist.
         branch: whose objects are written.
         ids: of images and classes.
+        job: what the results depend on; a ``.part`` of another job is refused.
 
     Attributes:
         part: the lines.
         finished: whether the file was made.
 
     Raises:
-        RunError: the file exists.
+        RunError: the file exists, its ``.part`` is of another job, or another process writes it.
         DataError: its ``.part`` holds something else.
     """
 
-    def __init__(self, path: Path, branch: str, ids: CocoIds) -> None:
+    def __init__(self, path: Path, branch: str, ids: CocoIds, job: Job) -> None:
         check_free(path)
         self.path, self.branch, self.ids = path, branch, ids
-        self.part = JsonLines(path.with_name(f"{path.name}.part"))
+        self.part = JsonLines(path.with_name(f"{path.name}.part"), {**job, "branch": branch})
         self.finished = False
+        if path.exists():  # another process finished it meanwhile
+            self.part.remove()
+            check_free(path)
 
     def write(self, result: Result) -> None:
         """Adds the objects of one image; there may be none."""
@@ -108,19 +121,17 @@ class CocoResults:
 
     def finish(self) -> None:
         """Makes the file."""
-        self.part.close()
         check_free(self.path)
-        made = self.path.with_name(f"{self.path.name}.whole")
-        with made.open("w", encoding="utf-8") as file:
+        names = self.part.job.names
+        wanted = {names.key(image) for image in self.ids.images}
+        rows = (row for row in self.part.rows() if names.key_in_file(row["image"]) in wanted)
+        with replacing(self.path) as made, made.open("w", encoding="utf-8") as file:
             between = "["
-            for found in chain.from_iterable(
-                row["objects"] for row in self.part.rows() if row["image"] in self.ids.images
-            ):
+            for found in chain.from_iterable(row["objects"] for row in rows):
                 file.write(f"{between}\n{json.dumps(found)}")
                 between = ","
             file.write("[]\n" if between == "[" else "\n]\n")
-        made.replace(self.path)
-        self.part.path.unlink()
+        self.part.remove()
         self.finished = True
 
     def __enter__(self) -> CocoResults:
@@ -129,9 +140,10 @@ class CocoResults:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.finish()
-        else:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
             self.part.close()
 
 

@@ -1,14 +1,17 @@
-"""Results as JSON lines, written as they come, so that a job that was killed goes on where it stopped."""
+"""Results as JSON lines, written as they come, so that a job that was killed goes on where it stopped; without torch."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, NamedTuple
 
-from vertebra.errors import DataError
+from vertebra.errors import DataError, RunError
+from vertebra.files import os_errors_told, replacing
+from vertebra.inference.jobs import Job, JobFile
 from vertebra.inference.live import is_live
 
 BEGINS = b'{"image": '  # every line that is written here
@@ -17,51 +20,96 @@ BEGINS = b'{"image": '  # every line that is written here
 class JsonLines:
     """A file with an object a line, one for each image, or for each frame of a video.
 
-    What a file holds already is kept; a last line that was cut off in writing is taken away.
+    What a file holds already is kept, if the same job made it: see `vertebra.inference.jobs`. A last line that was cut off in
+    writing is taken away, and so are lines of images that could not be read, which are tried again.
+
+    An image is known by the file that its name leads to: ``a.jpg`` and ``/photos/a.jpg`` are one where the process is in
+    ``/photos``. The file has the name that the user gave.
 
     Args:
         path: the file; it need not exist.
+        job: what the results depend on.
 
     Attributes:
-        done: the images that stand in it.
-        frames: of videos, the numbers of the frames that stand in it.
+        job: beside the file.
         live: how many frames of live sources stand in it.
+        failed: how many images stand in it that could not be read.
 
     Raises:
         DataError: the file holds something else.
+        RunError: another job made the file, another process writes it, or the operating system refuses.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, job: Job) -> None:
         self.path = path
-        self.done: set[str] = set()
-        self.frames: dict[str, set[int]] = {}
-        self.live = 0
-        whole = 0
-        if path.exists():
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if not line.endswith(b"\n"):
-                        _check_cut_off(path, number, line)
-                        break
-                    self._note(_parsed(path, number, line))
-                    whole += len(line)
-        self._file = path.open("ab")
-        self._file.truncate(whole)
+        self.live = self.failed = 0
+        self._done: set[str] = set()
+        self._frames: dict[str, set[int]] = {}
+        with os_errors_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():
+                raise RunError(f"{path} is no ordinary file, so no job could go on with it; choose another name")
+        self.job = JobFile(path, job)
+        try:
+            found = self._found()
+            if any(entry.kept for entry in found):
+                self.job.check()
+            else:
+                self.job.begin()
+            for entry in found:
+                if entry.kept:
+                    self._note(entry.image, entry.frame, self.job.names.key_in_file(entry.image))
+            self._file = self._opened(found)
+        except BaseException:
+            if self.job.is_new:
+                self.job.remove()
+            else:
+                self.job.close()
+            raise
 
     def __len__(self) -> int:
         """Number of images and frames in the file."""
-        return len(self.done) + self.live + sum(map(len, self.frames.values()))
+        return len(self._done) + self.frame_count
+
+    @property
+    def image_count(self) -> int:
+        """Number of images in the file that could be read."""
+        return len(self._done)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames of videos and live sources in the file."""
+        return self.live + sum(map(len, self._frames.values()))
 
     def has(self, image: str, frame: int | None = None) -> bool:
         """Whether an image, or a frame of a video, stands in the file."""
-        return image in self.done if frame is None else frame in self.frames.get(image, ())
+        key = self.job.names.key(image)
+        return key in self._done if frame is None else frame in self._frames.get(key, ())
+
+    def frames_of(self, video: str) -> frozenset[int]:
+        """The numbers of a video's frames that stand in the file."""
+        return frozenset(self._frames.get(self.job.names.key(video), ()))
 
     def write(self, result: dict[str, Any]) -> None:
-        """Adds one line, at once: it is on the disk's way when this returns."""
-        self._file.write(json.dumps(result).encode() + b"\n")
-        self._file.flush()
-        self._note(result)
+        """Adds one line, at once: it is on the disk's way when this returns.
+
+        Raises:
+            RunError: the disk is full, or refuses for another reason; the file then ends with the line before.
+        """
+        name = str(result["image"])
+        line = json.dumps({**result, "image": self.job.names.spelled(name)}).encode() + b"\n"
+        end = os.fstat(self._file.fileno()).st_size
+        with os_errors_told(self.path):
+            try:
+                while line:
+                    line = line[self._file.write(line) :]
+            except OSError:
+                self._file.truncate(end)
+                raise
+        if _is_failure(result):
+            self.failed += 1
+        else:
+            self._note(name, result.get("frame"), self.job.names.key(name))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What stands in the file, line by line."""
@@ -69,7 +117,15 @@ class JsonLines:
             yield from map(json.loads, lines)
 
     def close(self) -> None:
+        """Lets others write the file."""
         self._file.close()
+        self.job.close()
+
+    def remove(self) -> None:
+        """Removes the file, and what is beside it."""
+        self._file.close()
+        self.path.unlink()
+        self.job.remove()
 
     def __enter__(self) -> JsonLines:
         return self
@@ -79,13 +135,54 @@ class JsonLines:
     ) -> None:
         self.close()
 
-    def _note(self, result: dict[str, Any]) -> None:
-        if "frame" in result and is_live(str(result["image"])):
+    def _found(self) -> list[_Entry]:
+        """The whole lines in the file."""
+        found: list[_Entry] = []
+        if self.path.exists():
+            with os_errors_told(self.path), self.path.open("rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if not line.endswith(b"\n"):
+                        _check_cut_off(self.path, number, line)
+                        break
+                    found.append(_parsed(self.path, number, line))
+        return found
+
+    def _opened(self, found: list[_Entry]) -> IO[bytes]:
+        """The file, open at its end, without what is not kept."""
+        whole = sum(entry.length for entry in found)
+        if not all(entry.kept for entry in found):
+            whole = sum(entry.length for entry in found if entry.kept)
+            with self.path.open("rb") as lines, replacing(self.path) as part, part.open("wb") as clean:
+                for entry in found:
+                    line = lines.read(entry.length)
+                    if entry.kept:
+                        clean.write(line)
+        with os_errors_told(self.path):
+            file = self.path.open("ab", buffering=0)
+            file.truncate(whole)
+        return file
+
+    def _note(self, image: str, frame: int | None, key: str) -> None:
+        if frame is None:
+            self._done.add(key)
+        elif is_live(image):
             self.live += 1
-        elif "frame" in result:
-            self.frames.setdefault(str(result["image"]), set()).add(int(result["frame"]))
         else:
-            self.done.add(str(result["image"]))
+            self._frames.setdefault(key, set()).add(frame)
+
+
+class _Entry(NamedTuple):
+    """A line in the file: its image, the frame of a video, its length in bytes, and whether it is kept."""
+
+    image: str
+    frame: int | None
+    length: int
+    kept: bool
+
+
+def _is_failure(result: dict[str, Any]) -> bool:
+    """Whether a line tells why an image could not be read; a branch may be called "error" too."""
+    return isinstance(result.get("error"), str)
 
 
 def _check_cut_off(path: Path, number: int, line: bytes) -> None:
@@ -95,13 +192,13 @@ def _check_cut_off(path: Path, number: int, line: bytes) -> None:
         raise _foreign(path, number)
 
 
-def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _parsed(path: Path, number: int, line: bytes) -> _Entry:
     try:
         result: dict[str, Any] = json.loads(line)
-        str(result["image"]), int(result.get("frame", 0))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        frame = int(result["frame"]) if "frame" in result else None
+        return _Entry(str(result["image"]), frame, len(line), not _is_failure(result))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _foreign(path, number) from None
-    return result
 
 
 def _foreign(path: Path, number: int) -> DataError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import io
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,53 +12,90 @@ import numpy as np
 from PIL import Image
 
 from vertebra.errors import RunError
+from vertebra.files import os_errors_told, publish, save_under_free_name, temporary_name
+from vertebra.inference.output_names import place_of
 from vertebra.inference.results import Result
-from vertebra.inference.video import import_cv2
+from vertebra.inference.video import import_cv2, open_capture
 
 DEFAULT_FPS = 25.0
+LONGEST_JPEG = 65_500  # pixels of a side that a JPEG file can have
 
 
-def write_pictures(result: Result, folder: Path) -> list[Path]:
-    """Writes one picture a branch: ``<image>_<branch>.jpg``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+def write_pictures(result: Result, folder: Path, root: Path | None = None) -> dict[str, Path]:
+    """Writes one picture a branch: ``<image>_<branch>.jpg``, or ``.png`` where a side is too long for a JPEG file. A name that is
+    taken gets a number.
+
+    Args:
+        result: of an image.
+        folder: is made if need be.
+        root: the folder of the images; the folders between it and the image are made in ``folder`` too.
+
+    Returns:
+        The files, by branch.
+
+    Raises:
+        DataError: the image cannot be read any more.
+        RunError: a file cannot be written.
+    """
+    below, stem = place_of(result, root)
+    written = {}
     for branch, prediction in result.items():
-        target = free_name(folder, f"{result.path.stem if result.path else 'image'}_{branch}", ".jpg")
-        prediction.draw().convert("RGB").save(target, quality=92)
-        written.append(target)
+        drawn = prediction.draw().convert("RGB")
+        if max(drawn.size) > LONGEST_JPEG:
+            suffix, content = ".png", encoded(drawn, "PNG")
+        else:
+            suffix, content = ".jpg", encoded(drawn, "JPEG", quality=92)
+        written[branch] = save_under_free_name(folder / below, f"{stem}_{branch}", suffix, content)
     return written
 
 
-def free_name(folder: Path, stem: str, suffix: str) -> Path:
-    """``<stem><suffix>`` in a folder, or with the first number from 2 on that is free."""
-    target, number = folder / f"{stem}{suffix}", 1
-    while target.exists():
-        number += 1
-        target = folder / f"{stem}-{number}{suffix}"
-    return target
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    """A picture as the content of a file. Pillow itself would not notice that a disk takes only a part of it.
+
+    Args:
+        kind: "PNG" or "JPEG".
+        options: of Pillow's writer.
+    """
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@dataclass
+class _Writing:
+    """A video that is being written: OpenCV's writer, the file until it is whole, the video's folder and the stem of its name, and
+    how many frames it has."""
+
+    writer: Any
+    part: Path
+    folder: Path
+    stem: str
+    frames: int = 0
 
 
 class AnnotatedVideos:
     """Writes what is drawn on frames as videos, one a branch and source: ``<video>_<branch>.mp4``, in the source's size and
-    frame rate. Results come source by source. Of a live source, a frame is shown until the next one that was looked at.
+    frame rate. Results come source by source. Of a live source, a frame is shown until the next one that was looked at. A video
+    appears under its name when it is whole.
 
     Args:
         folder: is made if need be.
+        root: see `write_pictures`.
 
     Attributes:
         written: the files.
 
     Raises:
         ConfigError: OpenCV is not installed (at the first frame).
-        RunError: OpenCV cannot write such a video.
+        RunError: OpenCV cannot write such a video, or the disk is full.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self.folder, self.root = folder, root
         self.written: list[Path] = []
         self._source: Path | str | None = None
         self._frame = 0
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[str, _Writing] = {}
 
     def write(self, result: Result) -> None:
         """Adds a frame to each branch's video."""
@@ -72,14 +110,24 @@ class AnnotatedVideos:
             if branch not in self._writers:
                 self._writers[branch] = self._open(result, branch)
             pixels = fit(prediction.draw().convert("RGB"), even(result.size))[..., ::-1]
+            writing = self._writers[branch]
             for _ in range(times):
-                self._writers[branch].write(np.ascontiguousarray(pixels))
+                writing.writer.write(np.ascontiguousarray(pixels))
+            writing.frames += times
 
     def close(self) -> None:
-        """Ends the videos that are being written; only then they can be played."""
-        for writer in self._writers.values():
-            writer.release()
-        self._writers, self._source = {}, None
+        """Ends the videos that are being written; only then they can be played.
+
+        Raises:
+            RunError: a video could not be written to its end.
+        """
+        writers, self._writers, self._source = self._writers, {}, None
+        for writing in writers.values():
+            writing.writer.release()
+        cut = [self._finish(writing) for writing in writers.values()]
+        told = next((text for text in cut if text), None)
+        if told is not None:
+            raise RunError(told)
 
     def __enter__(self) -> AnnotatedVideos:
         return self
@@ -87,22 +135,49 @@ class AnnotatedVideos:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except RunError:
+            if kind is None:  # else the first error is the one to tell
+                raise
 
-    def _open(self, result: Result, branch: str) -> Any:
+    def _finish(self, writing: _Writing) -> str | None:
+        """Gives a video its name, or tells why it has none: OpenCV itself is silent where the disk is full."""
+        wanted = writing.folder / f"{writing.stem}.mp4"
+        found = _frame_count(writing.part)
+        if found < writing.frames:
+            writing.part.unlink(missing_ok=True)
+            return f"{wanted}: could not be written ({found} of {writing.frames} frames were); is the disk full?"
+        with os_errors_told(wanted):
+            self.written.append(publish(writing.part, writing.folder, writing.stem, ".mp4"))
+        return None
+
+    def _open(self, result: Result, branch: str) -> _Writing:
         cv2 = import_cv2()
         assert result.moment is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        source = result.moment.source
-        stem = source.stem if isinstance(source, Path) else re.sub(r"[^\w.]+", "-", source).strip("-")
-        target = free_name(self.folder, f"{stem}_{branch}", ".mp4")
+        below, stem = place_of(result, self.root)
+        folder = self.folder / below
+        with os_errors_told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        part = temporary_name(folder, ".mp4")
         height, width = even(result.size)
         codec = cv2.VideoWriter_fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(target), codec, result.moment.fps or DEFAULT_FPS, (width, height))
+        writer = cv2.VideoWriter(str(part), codec, result.moment.fps or DEFAULT_FPS, (width, height))
         if not writer.isOpened():
-            raise RunError(f"{target}: OpenCV cannot write a video of {width}x{height} pixels here")
-        self.written.append(target)
-        return writer
+            part.unlink(missing_ok=True)
+            raise RunError(
+                f"{folder / f'{stem}_{branch}.mp4'}: OpenCV cannot write a video of {width}x{height} pixels here"
+            )
+        return _Writing(writer, part, folder, f"{stem}_{branch}")
+
+
+def _frame_count(path: Path) -> int:
+    """How many frames a video has; 0 where it is none."""
+    cv2 = import_cv2()
+    capture = open_capture(str(path))
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
+    capture.release()
+    return max(0, round(count))
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:

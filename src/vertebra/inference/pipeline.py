@@ -15,11 +15,11 @@ from vertebra.errors import DataError
 from vertebra.inference.ahead import ahead
 from vertebra.inference.face import Face, check_tiling
 from vertebra.inference.looks import Together, looks_with, sights_of
-from vertebra.inference.results import Result, list_images
+from vertebra.inference.results import Result, Skipped, Unreadable, list_images
 from vertebra.inference.sources import check_ends, runs
 from vertebra.inference.video import VideoFrame
 from vertebra.inference.views import Decoded, Gather, Image, View
-from vertebra.preprocess.images import apply, read_image, stack
+from vertebra.preprocess.images import apply, read_image, source_name, stack
 from vertebra.preprocess.plan import Placement, Plan
 from vertebra.preprocess.tiles import Grid, Tile, check_tiles, grid
 from vertebra.tasks import get_task
@@ -66,7 +66,7 @@ class Pipeline(ABC):
         self.looks = looks_with(face, flip, scales)
         tasks = [get_task(task).tiles for name, (task, _) in face.branches.items() if name not in face.whole]
         self._whole_too = bool(face.whole) or any(rule is not None and rule.whole_too for rule in tasks)
-        self.skipped: list[str] = []
+        self.skipped: list[Skipped] = []
 
     @abstractmethod
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
@@ -130,25 +130,25 @@ class Pipeline(ABC):
         if whole_too:
             yield image, array, Tile(0, 0, *image.size, image.size), True
 
-    def _read(self, source: Any) -> tuple[Image, np.ndarray] | DataError:
+    def _read(self, source: Any) -> tuple[Image, np.ndarray] | Unreadable:
         """An image and its pixels, or why it cannot be read."""
-        if isinstance(source, DataError):
+        if isinstance(source, Unreadable):
             return source
         moment = source.moment if isinstance(source, VideoFrame) else None
         try:
             array = read_image(source.pixels if moment else source, channels=self.face.channels)
         except DataError as error:
-            return error
+            return Unreadable(source_name(moment.source if moment else source), error)
         height, width = array.shape[:2]
         kept = Path(source) if isinstance(source, str | Path) else array
         size = (height, width)
         tiles = Grid(size, size, (0,), (0,)) if self.tile is None else grid(size, self.tile, self.overlap)
         return Image(kept, size, tiles, moment), array
 
-    def _placed(self, source: Any) -> View | DataError:
+    def _placed(self, source: Any) -> View | Unreadable:
         """An image on its canvas, or why it cannot be read."""
         read = self._read(source)
-        if isinstance(read, DataError):
+        if isinstance(read, Unreadable):
             return read
         image, array = read
         return self._view(image, array, Tile(0, 0, *image.size, image.size), True)
@@ -160,14 +160,14 @@ class Pipeline(ABC):
         """Where an image lies on the canvas of a plan, and the canvas."""
         return plan.place(array.shape[0], array.shape[1]), apply(plan, array)
 
-    def _readable(self, images: Iterable[Read | DataError]) -> Iterator[Read]:
+    def _readable(self, images: Iterable[Read | Unreadable]) -> Iterator[Read]:
         for image in images:
-            if not isinstance(image, DataError):
+            if not isinstance(image, Unreadable):
                 yield image
             elif self.skip_unreadable:
-                self.skipped.append(str(image))
+                self.skipped.append(Skipped(image.source, str(image.error)))
             else:
-                raise image
+                raise image.error
 
     def _batches(self, views: Iterable[View]) -> Iterator[list[View]]:
         rest = iter(views)

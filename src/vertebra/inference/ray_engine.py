@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from vertebra.errors import ConfigError, DataError, RunError, VertebraError, WeightsError, missing_package
 from vertebra.inference.face import Face
@@ -23,16 +23,10 @@ from vertebra.inference.looks import looks_with
 from vertebra.inference.opening import Opening
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.ray_cluster import Share, connected, share
-from vertebra.inference.results import Result
+from vertebra.inference.results import Result, Skipped
 
 BATCHES = 8  # that a worker is given at a time, so that it can read ahead
 RETRIES = 3  # of images whose worker died
-
-
-class Skipped(NamedTuple):
-    """A file that was left out, and why."""
-
-    reason: str
 
 
 Answer = Result | Skipped | VertebraError
@@ -57,7 +51,7 @@ class RayPredictor:
         self, opening: Opening, *, address: str | None = None, workers: int | None = None, **options: Any
     ) -> None:
         self.opening, self.address, self.workers, self.options = opening, address, workers, options
-        self.skipped: list[str] = []
+        self.skipped: list[Skipped] = []
 
     @property
     def face(self) -> Face:
@@ -108,7 +102,7 @@ class RayPredictor:
                 if isinstance(answer, VertebraError):
                     raise answer
                 if isinstance(answer, Skipped):
-                    self.skipped.append(answer.reason)
+                    self.skipped.append(answer)
                 else:
                     yield answer
 
@@ -156,7 +150,7 @@ class _Worker:
                 self._predictor = self._open()
             self._predictor.skipped.clear()
             yield from self._predictor.stream(map(Path, names))
-            yield from map(Skipped, self._predictor.skipped)
+            yield from self._predictor.skipped
         except VertebraError as error:
             yield error
         except ModuleNotFoundError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vertebra.errors import DataError
 from vertebra.inference.live import is_live
@@ -64,6 +64,25 @@ class Result(Mapping[str, Any]):
             "width": self.size[1],
             **{name: finite(prediction.to_dict()) for name, prediction in self.items()},
         }
+
+
+class Skipped(NamedTuple):
+    """An image or video that was left out.
+
+    Attributes:
+        source: its file, the name of a camera, or what it is.
+        reason: why, in a sentence that names it.
+    """
+
+    source: str
+    reason: str
+
+
+class Unreadable(NamedTuple):
+    """What stands in the place of an image or video that cannot be read; see `Skipped`."""
+
+    source: str
+    error: DataError
 
 
 def list_images(images: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from vertebra.errors import ConfigError, DataError
 from vertebra.inference.ahead import ahead
 from vertebra.inference.live import Camera, is_live
+from vertebra.inference.results import Unreadable
 from vertebra.inference.video import Video, is_video
 
 Item = TypeVar("Item")
@@ -30,7 +31,7 @@ def runs(items: Iterable[Any]) -> Iterator[tuple[bool, Iterator[Any]]]:
     """Images and frames in their order, in runs of what is live and what is not.
 
     Yields:
-        Whether a run is live, and its images, `VideoFrame`, or the `DataError` in place of a source that cannot be read.
+        Whether a run is live, and its images, `VideoFrame`, or an `Unreadable` in place of a source that cannot be read.
     """
     for live, sources in groupby(map(as_source, items), key=lambda source: isinstance(source, Camera)):
         yield live, _unrolled(sources)
@@ -68,7 +69,7 @@ def _unrolled(sources: Iterable[Any]) -> Iterator[Any]:
             else:
                 yield source
         except DataError as error:
-            yield error
+            yield Unreadable(source.name if isinstance(source, Camera) else str(source.path), error)
 
 
 def _in_thread(items: Generator[Item, None, None]) -> Iterator[Item]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.files import replacing
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),
@@ -78,7 +79,9 @@ def save_choice(model_file: Path, way: Way, figures: dict[str, Any]) -> Path:
         figures: what was measured, for the reader.
     """
     path = choice_path(model_file)
-    path.write_text(json.dumps({"model": identity(model_file), **asdict(way), "measured": figures}, indent=2) + "\n")
+    content = {"model": identity(model_file), **asdict(way), "measured": figures}
+    with replacing(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n")
     return path
 
 

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 
 from vertebra.errors import RunError
+from vertebra.files import os_errors_told, replacing
 from vertebra.inference.predictor import face_of
 from vertebra.training.messages import say
 from vertebra.training.processes import sum_over_processes
@@ -177,9 +178,14 @@ class RunFolder(pl.Callback):
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the state to resume from, whole or not at all."""
         partial = self.path / (LAST + ".partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            partial.replace(self.path / LAST)
+        with os_errors_told(self.path / LAST):
+            try:
+                trainer.save_checkpoint(partial)
+                if trainer.is_global_zero:
+                    partial.replace(self.path / LAST)
+            except OSError:
+                partial.unlink(missing_ok=True)  # the older file stays, and the disk has room for a message
+                raise
         self._saved = time.monotonic()
 
 
@@ -190,9 +196,7 @@ class Interrupted(Exception):
 def write_table(path: Path, rows: list[dict[str, float]]) -> None:
     """Writes rows as CSV; a column stands wherever any row has it."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows(rows)
-    partial.replace(path)

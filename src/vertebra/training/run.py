@@ -19,6 +19,7 @@ from vertebra.cpus import limit_torch
 from vertebra.data.loaders import Loader
 from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal
+from vertebra.files import os_errors_told, replacing
 from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
@@ -83,8 +84,10 @@ def train_raw(
     if config.model.start_from is not None:
         say(*start_from(model, config.model))
     if _is_first_process():
-        folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
-        (folder / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+        with os_errors_told(folder):
+            folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
+        with replacing(folder / CONFIG) as part:
+            part.write_text(config.to_yaml(), encoding="utf-8")
         os.environ[FOLDER_VARIABLE] = str(folder)
     _run(config, model, opened, val, folder, resume=False)
     return folder

@@ -24,6 +24,7 @@ from vertebra.build import build
 from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
+from vertebra.files import os_errors_told, replacing
 from vertebra.model import VisionModel
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.checksums import checksum, seal, tensor_checksums
@@ -38,7 +39,7 @@ def save(model: VisionModel, path: str | Path) -> Path:
 
     Raises:
         WeightsError: the model was built from objects, so that a file could not name its parts.
-        RunError: the file exists.
+        RunError: the file exists, or the operating system refuses.
     """
     path = Path(path)
     if path.exists():
@@ -60,14 +61,10 @@ def write(model: VisionModel, path: Path) -> Path:
         header["provenance"] = model.provenance
     tensors = _untied(model.state_dict())
     text = seal(header, tensors)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with os_errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
         partial.write_bytes(serialize(tensors, metadata={KEY: text}))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
     return path
 
 

@@ -38,9 +38,39 @@ def test_dict_is_json_with_names() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_coco_run_lengths_are_read_back(seed: int) -> None:
     mask = np.random.default_rng(seed).integers(0, 2, (7, 5)) * 2
-    for row in json.loads(json.dumps(SegmentPrediction(mask, LABELS).to_coco(3))):
-        runs = coco_mask.frPyObjects(row["segmentation"], 7, 5)
-        assert np.array_equal(coco_mask.decode(runs).astype(bool), mask == row["category_id"])
+    rows = json.loads(json.dumps(SegmentPrediction(mask, LABELS).to_coco(3)))
+    assert {row["category_id"] for row in rows} == {0, 2}
+    for row in rows:
+        assert np.array_equal(coco_mask.decode(row["segmentation"]).astype(bool), mask == row["category_id"])
+    (row,) = SegmentPrediction(mask, LABELS).to_coco("a", [None, 7, 90])
+    assert row["category_id"] == 90 and row["image_id"] == "a", "a class without a category is left out"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "blocks"), [(300, 400, 5), (1, 1, 1), (2000, 1500, 2), (64, 1, 64), (9, 200, 9)]
+)
+def test_run_lengths_are_those_of_pycocotools(height: int, width: int, blocks: int) -> None:
+    draw = np.random.default_rng(height)
+    coarse = draw.choice([0, 1, 2, 255], (blocks, min(blocks, width)))
+    rows = np.arange(height) * blocks // height
+    columns = np.arange(width) * coarse.shape[1] // width
+    mask = coarse[np.ix_(rows, columns)].astype(np.uint8)
+    prediction = SegmentPrediction(mask, LABELS)
+    assert set(prediction.to_dict()["run_lengths"]) == {name for name, share in prediction.share.items() if share}
+    for name, found in prediction.run_lengths.items():
+        wanted = coco_mask.encode(np.asfortranarray(mask == LABELS.classes.index(name)).astype(np.uint8))
+        assert found == {"size": [height, width], "counts": wanted["counts"].decode()}
+
+
+def test_run_lengths_of_overlapping_classes() -> None:
+    layers = np.random.default_rng(0).integers(0, 2, (3, 11, 13)).astype(bool)
+    layers[1] = False
+    layers[2] = True
+    prediction = SegmentPrediction(layers, OVERLAPPING)
+    assert set(prediction.run_lengths) == {"background", "cat"}
+    for class_id in (0, 2):
+        decoded = coco_mask.decode(prediction.run_lengths[LABELS.classes[class_id]])
+        assert np.array_equal(decoded.astype(bool), layers[class_id])
 
 
 def test_the_shape_must_fit_the_classes() -> None:

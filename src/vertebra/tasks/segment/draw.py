@@ -12,6 +12,7 @@ from vertebra.tasks.palette import Colour, colour
 from vertebra.tasks.picture import enlarge, line_width, with_legend
 
 if TYPE_CHECKING:
+    from vertebra.tasks.segment.labels import SegmentLabels
     from vertebra.tasks.segment.types import SegmentPrediction
 
 OPACITY = 0.5
@@ -41,7 +42,7 @@ def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Im
     edge_width = max(1, line_width(canvas) // 2)
     for class_id in _shown_classes(prediction):
         region = _enlarged(prediction.region(class_id), canvas.size)
-        ink = np.asarray(_colour(prediction, class_id), dtype=np.float32)
+        ink = np.asarray(class_color(prediction.spec, class_id), dtype=np.float32)
         painted[region] = (1 - OPACITY) * painted[region] + OPACITY * ink
         painted[_edge(region, edge_width)] = 0.8 * ink + 0.2 * 255
     return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), prediction)
@@ -51,16 +52,18 @@ def _shown_classes(prediction: SegmentPrediction) -> list[int]:
     """Ids of the classes that occur, the background left out; the largest first, so that small ones stand on top."""
     share = prediction.share
     classes = prediction.spec.classes
-    shown = [i for i, name in enumerate(classes) if share[name] > 0 and not _is_background(name)]
+    shown = [i for i, name in enumerate(classes) if share[name] > 0 and not is_background(name)]
     return sorted(shown, key=lambda i: -share[classes[i]])
 
 
-def _is_background(name: str) -> bool:
+def is_background(name: str) -> bool:
+    """Whether a class is, by its name, what is left unpainted."""
     return name.strip("_ ").casefold() == "background"
 
 
-def _colour(prediction: SegmentPrediction, class_id: int) -> Colour:
-    return colour(class_id - sum(map(_is_background, prediction.spec.classes[:class_id])))
+def class_color(labels: SegmentLabels, class_id: int) -> Colour:
+    """The colour of a class in pictures and masks."""
+    return colour(class_id - sum(map(is_background, labels.classes[:class_id])))
 
 
 def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -81,6 +84,7 @@ def _edge(region: np.ndarray, width: int) -> np.ndarray:
 def _with_legend(picture: Image.Image, prediction: SegmentPrediction) -> Image.Image:
     share, classes = prediction.share, prediction.spec.classes
     entries = [
-        (f"{classes[i]} {100 * share[classes[i]]:.1f} %", _colour(prediction, i)) for i in _shown_classes(prediction)
+        (f"{classes[i]} {100 * share[classes[i]]:.1f} %", class_color(prediction.spec, i))
+        for i in _shown_classes(prediction)
     ]
     return with_legend(picture, entries)

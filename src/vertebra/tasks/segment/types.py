@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.run_lengths import RunLengths, of_classes, of_region
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,31 +79,37 @@ class SegmentPrediction:
         """The prediction as it is: it has no objects to leave out."""
         return self
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``size`` (height, width) and ``share`` of each class by name; for the pixels see `to_coco`."""
-        return {"task": "segment", "size": list(self.size), "share": dict(self.share)}
+    @cached_property
+    def run_lengths(self) -> dict[str, RunLengths]:
+        """Where each class that occurs is, by name: its mask as COCO's compressed run lengths, ``size`` (height, width) and
+        ``counts``, which ``pycocotools.mask.decode`` reads.
+        """
+        found = [class_id for class_id, name in enumerate(self.spec.classes) if self.share[name] > 0]
+        if self.spec.exclusive:
+            own = of_classes(self.mask, found)
+        else:
+            own = {class_id: of_region(self.region(class_id)) for class_id in found}
+        return {self.spec.classes[class_id]: lengths for class_id, lengths in own.items()}
 
-    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
-        """COCO results: one entry for each class that occurs, ``segmentation`` as uncompressed run lengths.
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: ``size`` (height, width), and by class name the ``share`` of pixels and the `run_lengths`."""
+        return {
+            "task": "segment",
+            "size": list(self.size),
+            "share": dict(self.share),
+            "run_lengths": dict(self.run_lengths),
+        }
+
+    def to_coco(self, image_id: int | str, category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
+        """COCO results: one entry for each class that occurs, ``segmentation`` as compressed run lengths.
 
         Args:
             image_id: the image's id in the COCO file.
+            category_ids: the category id of each class, None for a class that is left out; by default the class ids.
         """
+        ids: Sequence[int | None] = range(self.spec.class_count) if category_ids is None else category_ids
         return [
-            {
-                "image_id": image_id,
-                "category_id": class_id,
-                "segmentation": {"size": list(self.size), "counts": _run_lengths(self.region(class_id))},
-                "score": 1.0,
-            }
-            for class_id, name in enumerate(self.spec.classes)
-            if self.share[name] > 0
+            {"image_id": image_id, "category_id": category_id, "segmentation": self.run_lengths[name], "score": 1.0}
+            for name, category_id in zip(self.spec.classes, ids, strict=True)
+            if name in self.run_lengths and category_id is not None
         ]
-
-
-def _run_lengths(region: np.ndarray) -> list[int]:
-    """Lengths of runs of 0, 1, 0 ... down the columns of a mask (H, W), as COCO counts them."""
-    flat = region.ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    lengths = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
-    return [0, *lengths] if flat.size and flat[0] else lengths

@@ -1,0 +1,230 @@
+"""Files that are written whole or not at all, files that one process writes at a time, and OS errors in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from vertebra.errors import RunError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_SENTENCES = {
+    errno.ENOSPC: "no space is left on the disk; free some, or choose a place on another disk",
+    errno.EDQUOT: "the disk quota is used up; free some space, or choose another place",
+    errno.EFBIG: "the file would be larger than the system allows; choose another place, or raise the limit (ulimit -f)",
+    errno.EROFS: "the file system is read-only; choose a place that can be written",
+    errno.EACCES: "permission denied; change the permissions, or choose another place",
+    errno.EPERM: "the operation is not permitted; change the permissions, or choose another place",
+    errno.EISDIR: "is a folder, and a file is needed here; choose another name",
+    errno.ENAMETOOLONG: "the name is too long for the file system; choose a shorter one",
+    errno.ENOENT: "no such file or folder",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine; close other programs",
+    errno.EIO: "the disk reports an input/output error; check the disk, or copy the files to another one",
+    errno.ENOMEM: "not enough memory; close other programs, or use smaller batches",
+}
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+_FAR = 1 << 62  # Windows locks bytes, and keeps others from reading them: this one is behind every file's end
+_LONGEST = 120
+_PARTIAL = ".partial-"
+
+
+def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:
+    """An error of the operating system as one sentence: the path, what is wrong, and the cure.
+
+    Args:
+        error: what was raised.
+        path: what was written or read, where the error names no file.
+    """
+    named = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else path
+    where = None if named is None else os.fsdecode(named)
+    if where is not None and path is not None and Path(where).name.startswith(_PARTIAL):
+        where = str(path)  # nobody knows the temporary name
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        blocking = None if where is None else _file_in_the_way(Path(where))
+        text = f"{blocking or where or 'a path'} is a file, and a folder is needed there; choose another place"
+        if error.errno == errno.ENOTDIR or blocking is not None:
+            return text
+        return f"{where or 'a path'} exists already, and nothing is overwritten; choose another name"
+    reason = _SENTENCES.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
+    return reason if where is None else f"{_shortened(where)}: {reason}"
+
+
+@contextmanager
+def os_errors_told(path: str | Path) -> Iterator[None]:
+    """Errors of the operating system within become one sentence.
+
+    Args:
+        path: what is written, for errors that name no file.
+
+    Raises:
+        RunError: in the place of an ``OSError``.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise RunError(os_error_sentence(error, path)) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside a file. What is written there takes the file's place at the end; after an error it is removed,
+    and an older file stays as it was.
+
+    Raises:
+        RunError: the operating system refuses.
+    """
+    with os_errors_told(path), _temporary(path.parent, path.suffix) as part:
+        yield part
+        part.replace(path)
+
+
+def save_under_free_name(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    """Writes a file under ``<stem><suffix>``, or ``<stem>-2<suffix>`` and so on where that is taken. It appears whole under its
+    name, and never takes the place of another, also where several processes write into the folder.
+
+    Args:
+        folder: is made if need be.
+        stem, suffix: of the name.
+        content: of the file.
+
+    Raises:
+        RunError: the operating system refuses.
+    """
+    with os_errors_told(folder / f"{stem}{suffix}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _temporary(folder, suffix) as part:
+            part.write_bytes(content)
+            return publish(part, folder, stem, suffix)
+
+
+def publish(part: Path, folder: Path, stem: str, suffix: str) -> Path:
+    """Gives a written file a free name; see `save_under_free_name`."""
+    number = 1
+    while True:
+        target = folder / f"{stem}{suffix}" if number == 1 else folder / f"{stem}-{number}{suffix}"
+        if not target.exists() and _named(part, target):
+            return target
+        number += 1
+
+
+def temporary_name(folder: Path, suffix: str) -> Path:
+    """A hidden name in a folder that nobody else has."""
+    return folder / f"{_PARTIAL}{os.urandom(6).hex()}{suffix}"
+
+
+class FileLock:
+    """A file that one process uses at a time; the lock ends with the process, however it ends.
+
+    Args:
+        path: the file; it is made if need be.
+        used_for: what is locked, for messages.
+
+    Attributes:
+        file: the file, open for reading and writing.
+        locks: False where the file system has no locks, so that two writers are not kept apart.
+
+    Raises:
+        RunError: another process uses it, or the operating system refuses the file.
+    """
+
+    def __init__(self, path: Path, used_for: Path) -> None:
+        self.path, self.locks = path, True
+        while True:
+            with os_errors_told(path):
+                self.file: IO[bytes] = path.open("a+b", buffering=0)
+            try:
+                self.locks = _lock(self.file)
+            except BlockingIOError:
+                self.file.close()
+                raise RunError(
+                    f"{used_for} is being written by another process; wait until it ends, or choose another name"
+                ) from None
+            if os.name == "nt" or _is_at(self.file, path):
+                return
+            self.file.close()  # who had it removed it meanwhile
+
+    def close(self) -> None:
+        """Ends the lock."""
+        self.file.close()
+
+
+@contextmanager
+def _temporary(folder: Path, suffix: str) -> Iterator[Path]:
+    part = temporary_name(folder, suffix)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _named(part: Path, target: Path) -> bool:
+    """Moves a file to a name; False if that is taken."""
+    try:
+        os.link(part, target)  # unlike a rename, it never takes the place of another file
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        part.rename(target)
+        return True
+    part.unlink()
+    return True
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Locks a file; False where the file system cannot.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    if sys.platform == "win32":
+        file.seek(_FAR)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError from error
+        finally:
+            file.seek(0)
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _file_in_the_way(path: Path) -> Path | None:
+    """What is no folder, but would have to be one for this path."""
+    for part in reversed([path, *path.parents]):
+        if os.path.lexists(part) and not os.path.isdir(part):  # noqa: PTH112  # these never raise
+            return part
+    return None
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}...{name[-_LONGEST // 2 :]}"

@@ -1,0 +1,244 @@
+"""What ``vertebra predict`` writes: pictures and masks in folders like those of the images, named in the JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from tests.inference.painted import Painted, paint
+from vertebra.cli.main import main
+from vertebra.inference.opening import Opening
+from vertebra.inference.pipeline import Pipeline
+from vertebra.preprocess.images import read_image
+
+RECTANGLES = {"mon/0001.png": [(10, 12, 40, 30, 0)], "tue/0001.png": [(50, 8, 60, 44, 1)], "tue/b/2.png": []}
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def cam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder ``cam``, in which two images of two folders have one name; the process is beside it."""
+    monkeypatch.chdir(tmp_path)
+    for name, rectangles in RECTANGLES.items():
+        (tmp_path / "cam" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(paint((48, 64), rectangles)).save(tmp_path / "cam" / name)
+    return Path("cam")
+
+
+@pytest.fixture
+def predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """``vertebra predict model.onnx ...`` with a model that sees what is painted; ``branches`` are its branches."""
+
+    def call(*arguments: Any, branches: tuple[str, ...] = ("boxes", "paint")) -> Ended:
+        (tmp_path / "model.onnx").write_bytes(b"painted")
+
+        def predictor(self: Opening, **options: Any) -> Pipeline:
+            return Painted((48, 64), branches, **options)
+
+        monkeypatch.setattr(Opening, "predictor", predictor)
+        monkeypatch.setattr("sys.argv", ["vertebra", "predict", str(tmp_path / "model.onnx"), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    return call
+
+
+def files(folder: str) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_pictures_and_masks_lie_as_their_images_do(predict: Command, cam: Path) -> None:
+    ended = predict(cam, "--out", "out", "--masks", "masks", "--json", "--lines", "found.jsonl")
+    assert ended.code == 0, ended.err
+    assert "6 pictures in out" in ended.err and "3 masks in masks" in ended.err
+    stems = [name.removesuffix(".png") for name in RECTANGLES]
+    assert files("out") == {f"{stem}_{branch}.jpg" for stem in stems for branch in ("boxes", "paint")}
+    assert files("masks") == {*RECTANGLES, "classes.json"}
+    rows = json.loads(ended.out)
+    assert rows == [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    for row, (name, rectangles) in zip(rows, RECTANGLES.items(), strict=True):
+        assert row["image"] == f"cam/{name}" and row["masks"] == {"paint": f"masks/{name}"}
+        assert row["pictures"]["paint"] == f"out/{name.removesuffix('.png')}_paint.jpg"
+        with Image.open(row["masks"]["paint"]) as mask:
+            assert mask.mode == "P" and mask.size == (64, 48)
+            ids = np.asarray(mask)
+        wanted = np.zeros((48, 64), np.uint8)
+        for left, top, right, bottom, label in rectangles:
+            wanted[top:bottom, left:right] = label + 1
+        assert np.array_equal(ids, wanted)
+        for class_id, name in enumerate(("nothing", "a", "b")):
+            found = row["paint"]["run_lengths"].get(name)
+            assert (found is None) == (not (wanted == class_id).any())
+            if found is not None:
+                assert np.array_equal(coco_mask.decode(found), wanted == class_id)
+
+
+def test_a_mask_is_8_bits_and_has_the_colors_of_the_legend(predict: Command, cam: Path) -> None:
+    assert predict(cam / "tue", "--masks", "masks").code == 0
+    assert files("masks") == {"0001.png", "b/2.png", "classes.json"}
+    content = Path("masks/0001.png").read_bytes()
+    assert content[24:26] == bytes([8, 3]), "bits and the palette's color type in a PNG's header"
+    legend = json.loads(Path("masks/classes.json").read_text())["paint"]
+    assert [(entry["id"], entry["name"]) for entry in legend] == [(0, "nothing"), (1, "a"), (2, "b")]
+    with Image.open("masks/0001.png") as mask:
+        assert list(mask.convert("RGB").getpixel((55, 20))) == legend[2]["color"]
+
+
+def test_a_second_run_overwrites_nothing(predict: Command, cam: Path) -> None:
+    for _ in range(2):
+        ended = predict(cam, "--out", "out", "--masks", "masks", "--json")
+    assert ended.code == 0
+    (first, *_) = json.loads(ended.out)
+    assert (
+        first["pictures"]["boxes"] == "out/mon/0001_boxes-2.jpg" and first["masks"]["paint"] == "masks/mon/0001-2.png"
+    )
+    assert len(files("out")) == 12 and len(files("masks")) == 7
+    ended = predict(cam, "--masks", "masks", branches=("paint", "layers"))
+    assert ended.code == 2 and "masks/classes.json lists other classes than this model has" in ended.err
+    assert len(files("masks")) == 7
+
+
+def test_where_outputs_lie_for_files_and_patterns(predict: Command, cam: Path) -> None:
+    for arguments, wanted in (
+        ([cam / "tue" / "0001.png"], {"0001_boxes.jpg"}),
+        ([cam / "mon" / "0001.png", cam / "tue" / "0001.png"], {"mon/0001_boxes.jpg", "tue/0001_boxes.jpg"}),
+        (["cam/*/0001.png"], {"mon/0001_boxes.jpg", "tue/0001_boxes.jpg"}),
+        ([cam / "tue" / "b", cam / "mon"], {"tue/b/2_boxes.jpg", "mon/0001_boxes.jpg"}),
+        (
+            [(cam / "mon").absolute(), cam / "mon" / ".." / "tue"],
+            {"mon/0001_boxes.jpg", "tue/0001_boxes.jpg", "tue/b/2_boxes.jpg"},
+        ),
+    ):
+        out = f"out{len(list(Path().iterdir()))}"
+        assert predict(*arguments, "--out", out, branches=("boxes",)).code == 0
+        assert files(out) == wanted
+
+
+def test_overlapping_classes_have_a_mask_each(predict: Command, cam: Path) -> None:
+    ended = predict(cam / "tue", "--masks", "masks", "--json", branches=("paint", "layers"))
+    first, second = json.loads(ended.out)
+    assert first["masks"] == {"paint": "masks/0001_paint.png", "layers": {"b": "masks/0001_layers_1.png"}}
+    assert second["masks"]["layers"] == {}
+    with Image.open("masks/0001_layers_1.png") as mask:
+        ids = np.asarray(mask)
+    assert ids[8:44, 50:60].all() and ids.sum() == 36 * 10
+
+
+def test_masks_need_a_branch_that_segments(predict: Command, cam: Path) -> None:
+    ended = predict(cam, "--masks", "masks", branches=("boxes",))
+    assert ended.code == 2 and "--masks is for branches that segment; this model has: boxes" in ended.err
+    assert not Path("masks").exists()
+
+
+def test_coco_results_of_masks(predict: Command, cam: Path) -> None:
+    images = [{"id": number, "file_name": name} for number, name in enumerate(RECTANGLES)]
+    categories = [{"id": 7, "name": "a"}, {"id": 9, "name": "b"}, {"id": 1, "name": "nothing"}]
+    Path("truth.json").write_text(json.dumps({"images": images, "categories": categories, "annotations": []}))
+    ended = predict(cam, "--coco", "found.json", "--branch", "paint", "--annotations", "truth.json")
+    assert ended.code == 0, ended.err
+    with contextlib.redirect_stdout(io.StringIO()):
+        loaded = COCO("truth.json").loadRes("found.json")
+    areas = {(own["image_id"], own["category_id"]): own["area"] for own in loaded.loadAnns(loaded.getAnnIds())}
+    assert areas == {(0, 7): 540, (0, 1): 48 * 64 - 540, (1, 9): 360, (1, 1): 48 * 64 - 360, (2, 1): 48 * 64}
+    ended = predict(cam, "--coco", "other.json")
+    assert ended.code == 2 and "--branch boxes or --branch paint" in ended.err
+
+
+def test_a_picture_too_long_for_jpeg_is_a_png(predict: Command, cam: Path) -> None:
+    Image.new("RGB", (65_600, 2)).save(cam / "long.png")
+    ended = predict(cam, "--out", "out", "--json", branches=("boxes",))
+    assert ended.code == 0, ended.err
+    assert [Path(row["pictures"]["boxes"]).name for row in json.loads(ended.out)] == [
+        "long_boxes.png", "0001_boxes.jpg", "0001_boxes.jpg", "2_boxes.jpg",
+    ]  # fmt: skip
+    with Image.open("out/long_boxes.png") as picture:
+        assert picture.size == (65_600, 2)
+    assert "4 pictures in out" in ended.err
+
+
+def test_an_image_that_is_gone_before_it_is_drawn(predict: Command, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_once(path: Any, *more: Any, **options: Any) -> Any:
+        array = read_image(path, *more, **options)
+        if Path(path).name == "2.png":
+            Path(path).unlink()
+        return array
+
+    monkeypatch.setattr("vertebra.inference.pipeline.read_image", read_once)
+    ended = predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",))
+    assert ended.code == 3 and "no picture: cam/tue/b/2.png: no such image file" in ended.err
+    assert len(files("out")) == 2 and len(Path("found.jsonl").read_text().splitlines()) == 3
+
+
+def test_names_that_are_long(predict: Command, cam: Path) -> None:
+    for last in "ab":
+        Image.new("RGB", (64, 48)).save(cam / f"{'n' * 245}{last}.png")
+    ended = predict(cam, "--out", "out", branches=("boxes",))
+    assert ended.code == 0, ended.err
+    assert {f"{'n' * 200}_boxes.jpg", f"{'n' * 200}_boxes-2.jpg"} < files("out")
+
+
+def test_unreadable_images_in_the_lines(predict: Command, cam: Path) -> None:
+    (cam / "mon" / "0002.png").write_bytes(b"no picture")
+    arguments = (
+        cam,
+        "--lines",
+        "found.jsonl",
+        "--coco",
+        "found.json",
+        "--annotations",
+        "truth.json",
+        "--branch",
+        "boxes",
+    )
+    images = [{"id": number, "file_name": name} for number, name in enumerate([*RECTANGLES, "mon/0002.png"])]
+    categories = [{"id": 7, "name": "a"}, {"id": 9, "name": "b"}]
+    Path("truth.json").write_text(json.dumps({"images": images, "categories": categories}))
+    for _ in range(2):
+        ended = predict(*arguments)
+        assert ended.code == 3 and "1 of 4 images were skipped" in ended.err and "3 images in found.jsonl" in ended.err
+        rows = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+        assert [row["image"] for row in rows] == [*(f"cam/{name}" for name in RECTANGLES), "cam/mon/0002.png"]
+        assert [list(row) for row in rows if "error" in row] == [["image", "error"]], (
+            "one line, however often it is tried"
+        )
+        Path("found.json").unlink()
+    Image.new("RGB", (64, 48)).save(cam / "mon" / "0002.png")
+    assert predict(*arguments).code == 0
+    rows = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    assert len(rows) == 4 and not any("error" in row for row in rows)
+
+
+def test_nothing_half_is_left(predict: Command, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))  # as a disk that is full
+    try:
+        ended = predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ended.code == 2 and "Traceback" not in ended.err and ended.err.count("vertebra: ") == 1
+    assert "out/mon/0001_boxes.jpg: the file would be larger than the system allows" in ended.err
+    assert files("out") == set() and Path("found.jsonl").read_text() == ""
+    assert predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",)).code == 0
+    assert len(files("out")) == 3
