@@ -32,5 +32,7 @@ def to_json(
 ) -> tuple[str, list[str]]:
     """The text, and the names of the numbers that became null."""
     lost: list[str] = []
-    text = json.dumps(finite(value, lost), indent=indent, default=default, allow_nan=False)
-    return text, lost
+    try:
+        return json.dumps(value, indent=indent, default=default, allow_nan=False), lost
+    except ValueError:  # a number that is not finite
+        return json.dumps(finite(value, lost), indent=indent, default=default, allow_nan=False), lost

@@ -224,6 +224,9 @@ class Outputs:
         if self.coco is not None:
             where = self.coco.path if self.coco.finished else self.coco.part.path
             told.append(f"{len(self.coco.part)} images in {where}")
+        for own in self._resumable():
+            if own.not_finite:
+                told.append(f"{own.not_finite} numbers in {own.path} are not finite and written as null")
         return told
 
     def __enter__(self) -> Outputs:

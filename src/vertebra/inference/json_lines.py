@@ -13,6 +13,7 @@ from vertebra.errors import DataError, RunError
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.jobs import Job, JobFile
 from vertebra.inference.live import is_live
+from vertebra.strict_json import to_json
 
 BEGINS = b'{"image": '  # every line that is written here
 
@@ -34,6 +35,7 @@ class JsonLines:
         job: beside the file.
         live: how many frames of live sources stand in it.
         failed: how many images stand in it that could not be read.
+        not_finite: how many numbers of this job's lines were not finite, and are null there.
 
     Raises:
         DataError: the file holds something else.
@@ -42,7 +44,7 @@ class JsonLines:
 
     def __init__(self, path: Path, job: Job) -> None:
         self.path = path
-        self.live = self.failed = 0
+        self.live = self.failed = self.not_finite = 0
         self._done: set[str] = set()
         self._frames: dict[str, set[int]] = {}
         with os_errors_told(path):
@@ -97,7 +99,9 @@ class JsonLines:
             RunError: the disk is full, or refuses for another reason; the file then ends with the line before.
         """
         name = str(result["image"])
-        line = json.dumps({**result, "image": self.job.names.spelled(name)}).encode() + b"\n"
+        text, lost = to_json({**result, "image": self.job.names.spelled(name)})
+        self.not_finite += len(lost)
+        line = text.encode() + b"\n"
         end = os.fstat(self._file.fileno()).st_size
         with os_errors_told(self.path):
             try:
