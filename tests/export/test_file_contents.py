@@ -194,16 +194,17 @@ def test_class_maps_are_evaluated(tmp_path: Path) -> None:
     model = vertebra.create_model("test_resnet", branches=branches, image_size=(32, 48), resize="letterbox").eval()
     file = tmp_path / "model.xml"
     export_model(model, file, class_map=True)
+    data = tmp_path / "data"
     draw = np.random.default_rng(1)
     for name in ("images", "masks"):
-        (tmp_path / "test" / name).mkdir(parents=True)
+        (data / "test" / name).mkdir(parents=True)
     for number in range(3):
         image = draw.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-        Image.fromarray(image).save(tmp_path / "test" / "images" / f"{number}.png")
+        Image.fromarray(image).save(data / "test" / "images" / f"{number}.png")
         (result,) = model.predict(image)
-        Image.fromarray(result["regions"].mask.astype(np.uint8)).save(tmp_path / "test" / "masks" / f"{number}.png")
-    (tmp_path / "classes.txt").write_text("dog\ncat\ncow\n")
-    scores = evaluate(file, data=tmp_path)
+        Image.fromarray(result["regions"].mask.astype(np.uint8)).save(data / "test" / "masks" / f"{number}.png")
+    (data / "classes.txt").write_text("dog\ncat\ncow\n")
+    scores = evaluate(file, data=data)
     assert scores["regions/pixel_accuracy"] > 0.99 and scores["regions/mean_iou"] > 0.95
 
 
