@@ -39,17 +39,20 @@ def check_zip(path: Path) -> None:
     """Checks that a zip file is as ``torch.save`` writes it: nothing in it is compressed or larger than the file.
 
     Raises:
-        ValueError: it is not.
+        WeightsError: it is a program.
+        ValueError: it is something else.
         zipfile.BadZipFile: it is cut off.
     """
     with zipfile.ZipFile(path) as file:
         members = file.infolist()
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise WeightsError(
+            f"{path}: a TorchScript program, which is no weight file; save module.state_dict() where it was made, and give that"
+        )
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise ValueError("a zip file with compressed parts, which torch.save does not write")
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise ValueError("its parts are larger than the file")
-    if any(member.filename.endswith("/constants.pkl") for member in members):
-        raise ValueError("a TorchScript program; save module.state_dict() and give that file")
     pickled = max((member.file_size for member in members if member.filename.endswith("data.pkl")), default=0)
     if pickled > PICKLE_LIMIT:
         raise ValueError(f"beside its tensors it holds {pickled >> 20} MB")
