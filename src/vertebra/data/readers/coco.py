@@ -88,7 +88,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
     notes += without_images(labels, used)
     index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
-    return index if shares is None else index.take(divide(len(index), shares, split, options.seed))
+    return index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
 
 
 def _load(file: Path) -> dict[str, Any]:
