@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from vertebra.config import Config
 from vertebra.data.checks import check, check_data
 from vertebra.data.open import open_data
 from vertebra.errors import DataError
+from vertebra.training.sources import open_split
 
 Make = Callable[..., Path]
 
@@ -63,3 +66,23 @@ def test_what_cannot_be_opened_is_an_error(tmp_path: Path, class_folders: Make) 
         check_data(tmp_path / "nowhere", "classify")
     with pytest.raises(DataError, match="no split 'test'"):
         check_data(class_folders({"train/cat": 1}), "classify", split="test")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_a_set_too_small_for_a_validation_image_is_found_as_training_would(count: int, tmp_path: Path) -> None:
+    """Both say the same line, and neither is content where the other is not."""
+    for number in range(count):
+        for folder, high in (("images", 255), ("masks", 1)):
+            (tmp_path / "set" / folder).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, high, (8, 8), endpoint=True, dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / folder / f"{number}.png")
+    report = check_data(tmp_path / "set", "segment")
+    raw = {"data": str(tmp_path / "set"), "model": {"backbone": "test_resnet", "decoder": "upsample"}}
+    errors = [finding.message for finding in report.findings if finding.severity == "error"]
+    if count > 2:
+        assert not errors and len(open_split(Config.from_raw(raw), "val").sources[0].index) == 1
+        return
+    with pytest.raises(DataError) as refused:
+        open_split(Config.from_raw(raw), "val")
+    assert errors == [str(refused.value)]
+    assert errors[0].endswith(f"no image in split 'val', for which one is drawn from 3 images or more; it has {count}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vertebra.data.splits import SHARES, NoSplit, check_split, divide, source_split, split_of
+from vertebra.data.splits import SHARES, NoSplit, check_split, divide, divide_runs, source_split, split_of
 from vertebra.errors import DataError
 
 HERE = Path("set")
@@ -37,6 +37,33 @@ def test_small_sets_are_divided_too(count: int) -> None:
     parts = [divide(count, SHARES, split, 0) for split in SHARES]
     assert sorted(np.concatenate(parts).tolist()) == list(range(count))
     assert count == 0 or len(parts[0])
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(1, [1, 0, 0]), (2, [2, 0, 0]), (3, [2, 1, 0]), (4, [2, 1, 1]), (5, [3, 1, 1]), (6, [4, 1, 1]), (10, [8, 1, 1])],
+)
+def test_small_sets_have_a_validation_image(count: int, sizes: list[int]) -> None:
+    for strata in (None, np.arange(count) % 2, np.arange(count)):
+        assert [len(divide(count, SHARES, split, 0, strata)) for split in SHARES] == sizes
+    assert [len(divide_runs(count, SHARES, split)) for split in SHARES] == sizes
+    assert len(divide(count, {"train": 0.9, "val": 0.1}, "val", 0)) == int(count > 2)
+
+
+def test_many_small_classes_are_divided_by_the_shares_too() -> None:
+    """Twenty classes of five images: a stratum alone would have no validation image."""
+    strata = np.repeat(np.arange(20), 5)
+    assert [len(divide(100, SHARES, split, 0, strata)) for split in SHARES] == [80, 10, 10]
+    kept = strata[divide(100, SHARES, "train", 0, strata)]
+    assert np.bincount(kept).tolist() == [4] * 20
+
+
+@pytest.mark.parametrize(("rows", "objects"), [(100, 20), (30, 10), (10, 5), (10, 3)])
+def test_every_split_has_its_part_of_the_images_with_objects(rows: int, objects: int) -> None:
+    empty = (np.arange(rows) >= objects).astype(np.int64)
+    for seed in range(5):
+        val = divide(rows, SHARES, "val", seed, empty)
+        assert (empty[val] == 0).any()
 
 
 def test_which_split_is_read() -> None:

@@ -109,15 +109,16 @@ def test_buffers_are_put_back_to_the_bit() -> None:
 def test_statistics_that_overflow_beside_a_finite_loss_are_a_skipped_step(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = TrainingModule._terms
+    backward = TrainingModule.manual_backward
 
-    def terms(self: TrainingModule, micro: Any) -> Any:
-        found = original(self, micro)
-        if self.global_step == 1 and self.model.training and not self.skipped_steps:
-            next(part for part in self.model.modules() if isinstance(part, nn.BatchNorm2d)).running_var.fill_(torch.inf)  # type: ignore[union-attr]
-        return found
+    def overflowing(self: TrainingModule, loss: Tensor, *given: Any) -> None:
+        backward(self, loss, *given)
+        if self.global_step == 1 and not self.skipped_steps:
+            norm = next(part for part in self.model.modules() if isinstance(part, nn.BatchNorm2d))
+            assert norm.running_var is not None
+            norm.running_var.fill_(torch.inf)
 
-    monkeypatch.setattr(TrainingModule, "_terms", terms)
+    monkeypatch.setattr(TrainingModule, "manual_backward", overflowing)
     run = vertebra.train(with_train(small, epochs=1), out=tmp_path / "run")
     assert "step 2: a running statistic was not finite" in capsys.readouterr().err
     assert all(bool(value.isfinite().all()) for value in load_file(run / "model.safetensors").values())
@@ -300,6 +301,25 @@ def test_too_many_images_that_vanish_are_an_error(
     with pytest.raises(DataError, match="3 of 6 images cannot be used, too many to go on; the first: .*dark0.png"):
         vertebra.train(copied, out=tmp_path / "run")
     assert {"last.ckpt", "model.safetensors"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def test_what_was_trained_before_an_error_is_kept(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first evaluation fails: the epoch before it is not lost."""
+    copied = copied_data(small, tmp_path)
+    original = RunFolder.on_train_start
+
+    def vanish(self: RunFolder, *arguments: Any) -> None:
+        original(self, *arguments)
+        for file in (Path(copied["data"]) / "val").rglob("*.png"):
+            file.unlink()
+
+    monkeypatch.setattr(RunFolder, "on_train_start", vanish)
+    with pytest.raises(DataError, match="too many to go on"):
+        vertebra.train(copied, out=tmp_path / "run")
+    assert "holds the weights after 2 steps, which were not evaluated" in capsys.readouterr().err
+    vertebra.load(tmp_path / "run")
 
 
 def copied_data(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
 SHOWN = 3
@@ -125,6 +126,12 @@ class Index:
             labels={**self.labels, **other.labels},
             notes=list(dict.fromkeys([*self.notes, *other.notes])),
         )
+
+    def strata(self, task: str) -> np.ndarray:
+        """(n,) int64, 0 for images with something to find for a task and 1 for the others: both belong in every split."""
+        ids = np.arange(self.labels[task].class_count)
+        empty: np.ndarray = ~get_task(task).data.measurable(self.columns[task], ids)
+        return empty.astype(np.int64)
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Index:
         """Some images only, in the given order.

@@ -11,12 +11,12 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from vertebra.errors import RunError
+from vertebra.errors import RunError, VertebraError
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.predictor import face_of
 from vertebra.training.messages import say
 from vertebra.training.processes import sum_over_processes
-from vertebra.training.selection import Kept, main_score
+from vertebra.training.selection import Kept, main_score, nonfinite_tensor
 from vertebra.training.step import TrainingModule
 from vertebra.training.stopping import StopRequest
 from vertebra.weights.model_file import write
@@ -110,6 +110,16 @@ class RunFolder(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self.stop.release()
+        if isinstance(exception, VertebraError) and trainer.is_global_zero and trainer.global_step:
+            self._rescue(trainer, module)
+
+    def _rescue(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Keeps what was trained before an error, where no evaluation has kept anything yet."""
+        assert isinstance(module, TrainingModule)
+        path = self.path / BEST
+        if not path.exists() and nonfinite_tensor(module.best_model) is None:
+            write(module.best_model, path)
+            say(f"{path} holds the weights after {trainer.global_step} steps, which were not evaluated")
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         assert isinstance(module, TrainingModule)

@@ -97,7 +97,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     check_usable(total, content.dropped, _ignored(column), file, notes)
     notes += without_images(labels, used)
     index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
-    return index if shares is None else index.take(divide(len(index), shares, split, options.seed))
+    return index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
 
 
 def _ignored(column: Column) -> int:

@@ -94,7 +94,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
         labels = ClassifyLabels(classes, options.exclusive)
         column = classes_of_boxes(boxes, labels, names.__getitem__, path)
     index = Index(path, images, {task: column}, {task: labels}, notes)
-    return index if shares is None else index.take(divide(len(index), shares, split, options.seed))
+    return index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
 
 
 def _boxes(found: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxColumn, list[Note]]:

@@ -89,8 +89,8 @@ def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
     rows = np.repeat(np.arange(len(column.labelled)), np.diff(column.offsets))
     found = np.zeros(len(column.labelled), dtype=bool)
     found[rows[objects]] = True
-    labelled: np.ndarray = column.labelled
-    return found & labelled
+    both: np.ndarray = found & column.labelled
+    return both
 
 
 def made_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, Any, Any]:
