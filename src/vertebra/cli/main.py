@@ -10,6 +10,7 @@ import sys
 import typer
 
 from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train, tuning
+from vertebra.cpus import let_threads_sleep
 from vertebra.errors import VertebraError, missing_package
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def _options(
 
 def main() -> None:
     """Entry point of the ``vertebra`` command."""
+    let_threads_sleep()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
