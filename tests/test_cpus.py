@@ -150,3 +150,29 @@ def test_sessions_take_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         with pytest.raises(onnx_session.WeightsError, match="enough"):
             onnx_session.OnnxSession(tmp_path / "a.onnx", threads=threads)
     assert given == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ({}, "PASSIVE"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ({"GOMP_SPINCOUNT": "5"}, None),
+        ({"KMP_BLOCKTIME": "0"}, None),
+    ],
+)
+def test_the_command_line_lets_threads_sleep(given: dict[str, str], policy: str | None) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in cpus.WAITING}
+    code = """
+import os, sys
+sys.argv = ["vertebra", "--version"]
+from vertebra.cli.main import main
+try:
+    main()
+except SystemExit:
+    print(os.environ.get("OMP_WAIT_POLICY"), "torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, **given}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == f"{policy} False"

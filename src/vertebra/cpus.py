@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 ROOT = Path("/")
+WAITING = (
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "KMP_BLOCKTIME",
+)  # how OpenMP's threads wait; read when they are first used
 
 
 def usable_cpus(root: Path = ROOT) -> int:
@@ -39,6 +44,14 @@ def limit_torch(sharing: int = 1) -> None:
 
     if torch.get_num_threads() > max(1, limit // sharing):
         torch.set_num_threads(max(1, limit // sharing))
+
+
+def let_threads_sleep() -> None:
+    """OpenMP's threads, PyTorch's among them, sleep while they wait, so that other work gets the CPU; before PyTorch is loaded. What
+    the user has set stays as it is. `benchmarks/waiting.py` measures it.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:

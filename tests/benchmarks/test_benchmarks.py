@@ -32,6 +32,7 @@ from benchmarks import (  # noqa: E402
     scoring,
     startup,
     training_step,
+    waiting,
 )
 from benchmarks.made_up import canvases, truth  # noqa: E402
 from benchmarks.measure import in_turns, spent  # noqa: E402
@@ -276,3 +277,9 @@ def test_peers_are_built_without_anything_of_ours() -> None:
     for module in (peers, made_up):
         assert "import vertebra" not in inspect.getsource(module) and "from vertebra" not in inspect.getsource(module)
     assert peers.logits(peers.classifier("timm", "test_resnet"), canvases(1, SMALL)).shape == (1, 1000)
+
+
+def test_waiting_threads() -> None:
+    lines = waiting.table(1, 1, ["predict"], share=0.05)
+    assert lines[0].split() == ["work", "others", "waiting", "seconds", "CPU", "s"]
+    assert len(lines) == 1 + 2 * len(waiting.WAYS) and all(float(line.split()[-1]) > 0 for line in lines[1:])

@@ -14,6 +14,7 @@ from types import FrameType
 import typer
 
 from vertebra.cli import data, demo, describe, evaluate, exporting, importing, parts, predict, train, tuning
+from vertebra.cpus import let_threads_sleep
 from vertebra.errors import StoppedBySignal, VertebraError, missing_package
 from vertebra.files import os_error_sentence, os_errors_told
 
@@ -51,6 +52,7 @@ def _options(
 
 def main() -> None:
     """Entry point of the ``vertebra`` command."""
+    let_threads_sleep()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     _stop_on_sigterm()
