@@ -155,6 +155,10 @@ def test_several_classes_become_one(tmp_path: Path) -> None:
     assert some["detect/loss"] != pytest.approx(own["detect/loss"]), "the cats are left out"
 
 
+def _of(scores: dict[str, float], branch: str) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name.startswith(f"{branch}/")}
+
+
 def test_chosen_branches(tmp_path: Path, roads: tuple[Path, Path]) -> None:
     boxes = write_coco(tmp_path / "boxes", ["animal", "car"], lambda place: place % 2)
     data = [
@@ -168,12 +172,13 @@ def test_chosen_branches(tmp_path: Path, roads: tuple[Path, Path]) -> None:
     both = vertebra.evaluate(run, split="val", device="cpu")
     one = vertebra.evaluate(run, split="val", device="cpu", branches=["regions"])
     assert {name.partition("/")[0] for name in both} == {"boxes", "regions"}
-    same(one, {name: value for name, value in both.items() if name.startswith("regions/")})
+    same(one, _of(both, "regions"))
+    same(vertebra.evaluate(run, split="val", data=boxes, device="cpu"), _of(both, "boxes"))
     other = write_coco(tmp_path / "other", ["car", "animal"], lambda place: 1 - place % 2)
     with pytest.raises(DataError):
         vertebra.evaluate(run, split="val", data=other, device="cpu")
     found = vertebra.evaluate(run, split="val", data=other, device="cpu", branches=["boxes"])
-    same(found, {name: value for name, value in both.items() if name.startswith("boxes/")})
+    same(found, _of(both, "boxes"))
     with pytest.raises(UnknownName, match="unknown branch 'region'. Did you mean 'regions'"):
         vertebra.evaluate(run, split="val", branches=["region"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from vertebra.data.transforms import cut
 from vertebra.errors import ConfigError
 from vertebra.inference import metadata
 from vertebra.inference.looks import looks_with
+from vertebra.inference.opening import Opening
 from vertebra.inference.predictor import face_of
+from vertebra.inference.ray_engine import RayPredictor
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.training.loaders import RunData
 from vertebra.training.run import model_of_config
@@ -95,6 +98,23 @@ def test_unknown_pairs_stay_unknown_from_data_to_export(
     assert read.face.branches["keypoints"][1] == model.branch("keypoints").labels
     with pytest.raises(ConfigError, match="'flip' is not for branch 'keypoints'"):
         looks_with(read.face, True, [1.0])
+
+
+def test_a_cluster_is_not_asked_to_flip_what_must_not_be(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of_config(config(faces), "config")
+    monkeypatch.setattr(Opening, "face", face_of(model))
+    with pytest.raises(ConfigError, match="'flip' is not for branch 'keypoints'"):
+        next(RayPredictor(Opening(faces / "none.onnx"), flip=True).stream([str(faces / "00.png")]))
+
+
+def test_files_from_before_pairs_could_be_unknown(faces: Path) -> None:
+    """An exported file without the entry knows no pairs; an empty list stays what it says."""
+    model = model_of_config(config(faces, flip_pairs=[]), "config")
+    text = metadata.to_json(metadata.FileInfo(face_of(model), {"keypoints": ["points"]}, {}, model.config))
+    assert metadata.from_json(text, "model.onnx").face.branches["keypoints"][1].mirror_refusal is None
+    values = json.loads(text)
+    del values["branches"]["keypoints"]["labels"]["flip_pairs"]
+    assert metadata.from_json(json.dumps(values), "model.onnx").face.branches["keypoints"][1].mirror_refusal
 
 
 @pytest.mark.parametrize(

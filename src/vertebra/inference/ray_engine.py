@@ -72,7 +72,8 @@ class RayPredictor:
         names = [_name(image) for image in images]
         if not names:
             return
-        looks_with(self.face, self.options.get("flip", False), self.options.get("scales", (1.0,)))
+        if self.options.get("flip"):  # refused here, where it may be, rather than by a worker
+            looks_with(self.face, True, self.options.get("scales", (1.0,)))
         content = _read(self.opening)
         with connected(self.address) as ray:
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -60,21 +60,18 @@ def open_measured(run: Config, split: str, choice: DataChoice) -> Opened:
 def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> list[SourceConfig]:
     """The run's own sources of a split, or another data set.
 
-    Another one that the run knows is read as the run reads it. Else the ignore index is the run's, where all of its
-    sources agree about it, with a note.
+    Another one that the run knows is read as the run reads it. Else the ignore index is the run's, where its sources agree
+    about it, with a note.
     """
     if choice.path is None:
         return list(getattr(run.data, split))
-    own: list[SourceConfig] = getattr(run.data, split)
-    others = [
-        source.model_copy(update={"split": None})
-        for name in ("train", "val", "test")
-        for source in getattr(run.data, name)
-    ]
-    known = [source for source in [*own, *others] if Path(source.path).resolve() == Path(choice.path).resolve()]
-    if known:
-        return [known[0].model_copy(update={"path": str(choice.path)})]
-    ignored = {source.ignore_index for source in others}
+    path = Path(choice.path).resolve()
+    for name in (split, "train", "val", "test"):
+        known = [source for source in getattr(run.data, name) if Path(source.path).resolve() == path]
+        if known:  # several, where each is for some of the branches
+            return known if name == split else [source.model_copy(update={"split": None}) for source in known]
+    others: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
+    ignored = {source.ignore_index for source in others if source.ignore_index is not None}
     value = ignored.pop() if len(ignored) == 1 else None
     if value is not None and choice.ignore_index is None:
         notes.append(

@@ -70,10 +70,12 @@ def read_names(points: Sequence[str]) -> NamedPairs:
     readings = [_readings(own) for own in tokens]
     partners = [_partner(place, readings) for place in range(len(points))]
     pairs = []
-    decided = set()
+    decided: set[int] = set()
+    used: set[str] = set()
     for place, partner in enumerate(partners):
         if partner is not None and partners[partner] == place:
             decided.add(place)
+            used |= {reading[0] for reading in readings[place]}
             if place < partner:
                 first_is_left = LEFT in next(iter(readings[place]))
                 pairs.append((place, partner) if first_is_left else (partner, place))
@@ -81,7 +83,7 @@ def read_names(points: Sequence[str]) -> NamedPairs:
     undecided = tuple(
         place
         for place, own in enumerate(tokens)
-        if place not in decided and (_names_a_side(own) or _says_nothing(own, endings))
+        if place not in decided and (_names_a_side(own, used) or _says_nothing(own, endings))
     )
     return NamedPairs(tuple(pairs), undecided)
 
@@ -91,10 +93,11 @@ def _has_side(tokens: Reading) -> bool:
     return any(token in _MARKS for token in tokens)
 
 
-def _names_a_side(tokens: Reading) -> bool:
-    """Whether a name is of a side even if no other name is its partner: by a whole word, or a long one glued to another."""
+def _names_a_side(tokens: Reading, used: set[str]) -> bool:
+    """Whether a name is of a side even if no other name is its partner: by a whole word, or by one glued to another, if that is
+    long or other names are so too (lear beside leye and reye)."""
     glued = (word for token in tokens for word, _, _ in _glued(token))
-    return _has_side(tokens) or any(len(word) > 3 or not word.isascii() for word in glued)
+    return _has_side(tokens) or any(len(word) > 3 or not word.isascii() or word in used for word in glued)
 
 
 def _readings(tokens: Reading) -> dict[Reading, None]:
