@@ -6,6 +6,7 @@ classes, and the preprocessing. Nothing in it is executed.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -66,8 +67,10 @@ def write(model: VisionModel, path: Path) -> Path:
         partial.write_bytes(serialize(tensors, metadata={KEY: text}))
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        where = f": {error.filename}" if error.filename else ""
+        raise RunError(f"{path} cannot be written ({error.strerror or error}{where})") from None
     return path
 
 
