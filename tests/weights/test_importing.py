@@ -24,7 +24,11 @@ def weights(tmp_path: Path) -> Path:
 
 def test_an_import_survives_its_file(weights: Path, tmp_path: Path) -> None:
     model = vertebra.import_model("timm:resnet10t.c3_in1k", weights=weights)
-    assert model.origin == {"source": "timm:resnet10t.c3_in1k", "licence": "apache-2.0"}
+    assert model.origin == {
+        "source": "timm:resnet10t.c3_in1k",
+        "licence": "apache-2.0",
+        "weights": "resnet10t.safetensors",
+    }
     loaded = vertebra.load(vertebra.save(model, tmp_path / "model.safetensors"))
     assert loaded.origin == model.origin and loaded.plan == model.plan
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import vertebra
 from vertebra.config import model_config
-from vertebra.errors import ConfigError, UnknownName
+from vertebra.errors import ConfigError, UnknownName, WeightsError
 from vertebra.weights.starting import start_from, starting_config
 
 
@@ -66,3 +69,27 @@ def test_a_run_starts_from_a_model(
     assert "start_from" not in (after.config or {}) or after.config["start_from"] is None
     with pytest.raises(UnknownName):
         vertebra.train({"data": str(scenes / "boxes"), "model": {**starting_config(trained), "backbone": "x"}})
+
+
+def test_files_to_start_from_that_are_no_models(trained: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {}}, checkpoint)
+    with pytest.raises(WeightsError, match=r"no Vertebra model; of a run take its folder.*--pretrained last\.ckpt"):
+        starting_config(checkpoint)
+    with safe_open(trained, framework="pt") as file:
+        header = json.loads(file.metadata()["vertebra"])
+    del header["checksums"], header["model"]["backbone"]
+    save_file(load_file(trained), tmp_path / "old.safetensors", metadata={"vertebra": json.dumps(header)})
+    with pytest.raises(WeightsError, match=r"old\.safetensors: its header describes no model: .*backbone"):
+        starting_config(tmp_path / "old.safetensors")
+
+
+def test_a_damaged_model_is_no_start(trained: Path, tmp_path: Path) -> None:
+    data = bytearray(trained.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "damaged.safetensors").write_bytes(data)
+    raw = starting_config(tmp_path / "damaged.safetensors")
+    raw["branches"]["detect"]["classes"] = ["dog", "cat"]
+    config = model_config(raw)
+    with pytest.raises(WeightsError, match="its checksum differs"):
+        start_from(vertebra.build.build(config, image_size=64), config)

@@ -8,13 +8,14 @@ from typing import Any
 from vertebra.inference.sessions import is_exported
 
 
-def load(source: str | Path, device: Any = "cpu") -> Any:
+def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any:
     """A model from a model file, from the best weights of a run folder, or from an exported file, for which torch need not be
     installed.
 
     Args:
         source: a file that Vertebra wrote (``.safetensors``, ``.onnx``, or OpenVINO's ``.xml``), or a run folder.
         device: where the model goes; for an exported file see `vertebra.inference.exported.ExportedModel`.
+        verify: compares a model file with the checksums in its header; false reads one that is known to be damaged.
 
     Returns:
         A `vertebra.model.VisionModel` in evaluation mode, or an `vertebra.inference.exported.ExportedModel`; both predict alike.
@@ -29,4 +30,4 @@ def load(source: str | Path, device: Any = "cpu") -> Any:
         return ExportedModel(source, device=str(device))
     from vertebra.weights.model_file import load as load_file
 
-    return load_file(source, device)
+    return load_file(source, device, verify=verify)

@@ -29,6 +29,7 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
         WeightsError: the file is cut off or damaged, is no model file, or was written by a newer version.
     """
     try:
+        refuse_checkpoint(path)
         check_length(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -46,6 +47,21 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
     if verify and not header_is_sound(header, names):
         raise WeightsError(f"{path}: damaged: its header is not what was saved (its checksum differs); copy it again")
     return header, names
+
+
+def refuse_checkpoint(path: Path) -> None:
+    """Says of a trainer's checkpoint where it can be given, as it is no model file.
+
+    Raises:
+        WeightsError: it is one.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == b"PK\x03\x04" or start[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+        raise WeightsError(
+            f"{path}: a checkpoint that torch.save wrote, no Vertebra model; of a run take its folder, of another trainer give it "
+            f"as weights of a backbone (--pretrained {path.name}; in a config pretrained: {path.name}) or to vertebra import"
+        )
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vertebra.build import build
-from vertebra.config import ModelConfig
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.checkpoints import one_line
+from vertebra.config import ModelConfig, model_config
+from vertebra.errors import ConfigError, VertebraError, WeightsError
 from vertebra.model import VisionModel
 from vertebra.weights.header import read_header
 from vertebra.weights.model_file import model_path, read
@@ -17,8 +19,9 @@ from vertebra.weights.model_file import model_path, read
 
 def starting_config(source: str | Path) -> dict[str, Any]:
     """The config of a model file, under ``model``, for training on other data: classes are left to the data."""
-    header, _ = read_header(model_path(source))
-    model: dict[str, Any] = header["model"]
+    path = model_path(source)
+    header, _ = read_header(path)
+    model = _model_of(header, path)
     branches = {
         name: {key: value for key, value in branch.items() if key != "classes"}
         for name, branch in model["branches"].items()
@@ -41,7 +44,7 @@ def start_from(model: VisionModel, config: ModelConfig) -> list[str]:
     """
     path = model_path(str(config.start_from))
     header, tensors = read(path)
-    old: dict[str, Any] = header["model"]
+    old = _model_of(header, path)
     if old["backbone"]["name"] != config.backbone.name:
         raise ConfigError(
             f"{path} has the backbone '{old['backbone']['name']}', and this model '{config.backbone.name}'; take the same one"
@@ -69,9 +72,21 @@ def start_from(model: VisionModel, config: ModelConfig) -> list[str]:
     return lines
 
 
+def _model_of(header: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The config of a model file, checked and with everything written out.
+
+    Raises:
+        WeightsError: the header describes no model.
+    """
+    try:
+        return model_config(header["model"], f"{path}: model").model_dump(mode="json")
+    except VertebraError as error:
+        raise WeightsError(f"{path}: its header describes no model: {one_line(error, 800)}") from None
+
+
 def _classes(old: dict[str, Any], branch: str) -> list[str] | None:
     found = old["branches"].get(branch)
-    return None if found is None else list(found["classes"])
+    return None if found is None else list(found["classes"] or [])
 
 
 def _of_classes(config: ModelConfig, branch: str) -> list[str]:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 DRAWING = (nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
 MAKING = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange, torch.linspace}
 SLACK = 256 << 20  # bytes that a model may take beside what its file holds: tables, weights that are tied
-MODULES = 100_000  # tensors of a model; the largest known have some thousands
+MOST = 50_000  # tensors that are made for a model; the largest known need some thousands
 
 
 class TooLarge(Exception):
@@ -30,7 +30,7 @@ class Unfilled(TorchFunctionMode):
     def __init__(self, available: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = 4 * available + SLACK
-        self.tensors_left = MODULES
+        self.tensors_left = MOST
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
