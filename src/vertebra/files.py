@@ -33,7 +33,7 @@ _SENTENCES = {
     errno.ENOMEM: "not enough memory; close other programs, or use smaller batches",
 }
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
-_FAR = 1 << 62  # Windows locks bytes, and keeps others from reading them: this one is behind every file's end
+_FAR = 1 << 30  # Windows locks bytes, and keeps others from reading them: this one is behind the end of any locked file
 _LONGEST = 120
 _PARTIAL = ".partial-"
 
@@ -194,7 +194,7 @@ def _lock(file: IO[bytes]) -> bool:
         file.seek(_FAR)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError as error:
+        except OSError as error:
             raise BlockingIOError from error
         finally:
             file.seek(0)

@@ -17,7 +17,7 @@ from PIL import Image
 import vertebra
 from tests.inference.clips import FPS, FakeCapture, number_of, turn, write_clip
 from tests.inference.painted import Painted
-from vertebra.errors import ConfigError, DataError
+from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference import live, video
 from vertebra.inference.live import Camera, is_live
 from vertebra.inference.pictures import AnnotatedVideos, fit, write_pictures
@@ -307,6 +307,25 @@ def test_one_annotated_video_a_branch(clip: Path, tmp_path: Path) -> None:
     assert [number_of(frame.pixels) for frame in drawn] == list(range(20))
     assert drawn[0].pixels.shape == (48, 64, 3) and drawn[0].moment.fps == pytest.approx(FPS)
     assert [frame.pixels.shape for frame in Video(out / "odd_bright.mp4").frames()] == [(46, 62, 3)] * 3
+
+
+def test_a_video_that_cannot_be_written_has_no_name(clip: Path, tmp_path: Path) -> None:
+    """OpenCV says nothing where the disk is full."""
+    import resource
+
+    out, before = tmp_path / "out", resource.getrlimit(resource.RLIMIT_FSIZE)
+    results = list(model().stream([clip]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+    try:
+        with (
+            pytest.raises(RunError, match=r"clip_bright\.mp4: could not be written \(0 of 20 frames were\); is the disk"),
+            AnnotatedVideos(out) as videos,
+        ):
+            for result in results:
+                videos.write(result)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(out.iterdir()) and not videos.written
 
 
 def test_a_live_video_lasts_as_long_as_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
         """
         if not (self.out or self.masks or self.lines or self.coco or self.as_json):
             raise ConfigError(
-                "say what you want: pictures with --out FOLDER, masks with --masks FOLDER, JSON lines with --lines FILE, COCO "
+                "say what you want: masks with --masks FOLDER, pictures with --out FOLDER, JSON lines with --lines FILE, COCO "
                 "results with --coco FILE, or --json"
             )
         live = next((source for source in sources if isinstance(source, Camera)), None)

@@ -50,7 +50,7 @@ class MaskFolder:
         if not labels:
             raise ConfigError(f"--masks is for branches that segment; this model has: {', '.join(face.branches)}")
         self.branches: dict[str, SegmentLabels] = labels  # type: ignore[assignment]
-        self._write_legend()
+        self._legend = self._new_legend()
 
     def write(self, result: Result) -> dict[str, Any]:
         """Writes the masks of an image.
@@ -58,6 +58,9 @@ class MaskFolder:
         Returns:
             By branch the file; where classes may overlap, by branch and class name.
         """
+        if self._legend is not None:
+            self._write_legend(self._legend)
+            self._legend = None
         below, stem = place_of(result, self.root)
         stem += "" if result.frame is None else f"_{result.frame:06d}"
         written: dict[str, Any] = {}
@@ -84,7 +87,8 @@ class MaskFolder:
         self.count += 1
         return save_under_free_name(self.folder / below, name, ".png", encoded(picture, "PNG"))
 
-    def _write_legend(self) -> None:
+    def _new_legend(self) -> dict[str, Any] | None:
+        """The legend by branch; None where the folder has it already."""
         legend = {
             branch: [
                 {"id": class_id, "name": name, "color": list(_color(labels, class_id))}
@@ -93,12 +97,17 @@ class MaskFolder:
             for branch, labels in self.branches.items()
         }
         path = self.folder / LEGEND
-        if path.exists():
-            if _read(path) != legend:
-                raise RunError(
-                    f"{path} lists other classes than this model has, and nothing is overwritten; choose another folder"
-                )
-            return
+        with os_errors_told(path):
+            if not path.exists():
+                return legend
+        if _read(path) != legend:
+            raise RunError(
+                f"{path} lists other classes than this model has, and nothing is overwritten; choose another folder"
+            )
+        return None
+
+    def _write_legend(self, legend: dict[str, Any]) -> None:
+        path = self.folder / LEGEND
         with os_errors_told(path):
             self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
