@@ -27,7 +27,9 @@ OUTCOMES = ("clean", "accepted", "traceback", "over 5 s", "over 500 MB")
 FAULTS = OUTCOMES[2:]
 SECONDS = 5.0
 MEGABYTES = 500.0
-PATIENCE = 60.0  # seconds without a word from the process, after which it is ended: the machine may be busy with other work
+PATIENCE = (
+    60.0  # seconds without a word from the process, after which it is ended: the machine may be busy with other work
+)
 SHOWN = 5
 
 
@@ -115,7 +117,9 @@ def _worker(name: str, seed: int, start: int, count: int) -> Iterator[tuple[int,
                 number += 1
         code = process.wait(PATIENCE)
         if not began:
-            raise RuntimeError(f"format {name}: the process ended with {code} before the first input: {' '.join(command)}")
+            raise RuntimeError(
+                f"format {name}: the process ended with {code} before the first input: {' '.join(command)}"
+            )
         if number < start + count:
             yield number, "traceback", f"the process ended by itself with {code}"
     except TimeoutError:

@@ -79,7 +79,9 @@ def _opened(kind: Format, path: Path) -> tuple[str, str]:
 
 def _limit_memory() -> None:
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_AS, (int(_status("VmSize")) + ROOM, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(
+            resource.RLIMIT_AS, (int(_status("VmSize")) + ROOM, resource.getrlimit(resource.RLIMIT_AS)[1])
+        )
 
 
 def _forget_peak() -> float:
