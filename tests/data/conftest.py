@@ -61,7 +61,7 @@ def coco(tmp_path: Path, draw_image: Draw) -> Callable[..., Path]:
             "images": entries,
             "annotations": [{"id": i, "iscrowd": 0, **one} for i, one in enumerate(annotations)],
             "categories": [{"id": key, "name": label} for key, label in categories],
-            **changes,
+            **{key.rstrip("_"): value for key, value in changes.items()},
         }
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

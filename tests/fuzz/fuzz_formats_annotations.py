@@ -113,7 +113,7 @@ def _spoil_voc(rng: np.random.Generator, folder: Path) -> None:
     if rng.integers(30) == 0:
         bomb = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
         files[0].write_text(f'<!DOCTYPE a [<!ENTITY e0 "ha">{bomb}]><annotation>&e9;</annotation>')
-    elif rng.integers(30) == 0:
+    elif rng.integers(60) == 0:
         files[0].write_text("<annotation>" * 100_000 + "</annotation>" * 100_000)
 
 

@@ -17,6 +17,7 @@ from vertebra.data.masks import read_mask
 from vertebra.errors import DataError
 from vertebra.preprocess.images import image_size, read_image
 
+ZEROS = zlib.compress(b"\0" * 10_000_000)
 EXTREMES = (0, 1, 2, 3, 255, 16383, 16384, 65535, 100_000, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 
 # suffix, modes, and options of saving
@@ -81,8 +82,8 @@ def _spoil_png(rng: np.random.Generator, content: bytes) -> bytes:
         header[at : at + (4 if at < 8 else 1)] = struct.pack(">I", _extreme(rng))[0 if at < 8 else 3 :]
         return content[:8] + _chunk(b"IHDR", bytes(header)) + content[33:]
     body = [
-        (b"zTXt", b"k\0\0" + zlib.compress(b"\0" * 10_000_000)),
-        (b"iCCP", b"k\0\0" + zlib.compress(b"\0" * 10_000_000)),
+        (b"zTXt", b"k\0\0" + ZEROS),
+        (b"iCCP", b"k\0\0" + ZEROS),
         (b"tEXt", b"k\0" + b"x" * 100),
         (b"acTL", struct.pack(">II", _extreme(rng), 0)),
         (b"tRNS", rng.bytes(6)),

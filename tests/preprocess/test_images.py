@@ -65,7 +65,7 @@ def test_16_bits_are_stretched_from_lowest_to_highest(tmp_path: Path, name: str)
 
 def test_floats_and_bools() -> None:
     assert read_image(np.array([[0.0, 0.5]]))[0, :, 0].tolist() == [0, 128]
-    assert read_image(np.array([[0.0, 50.0]]))[0, :, 0].tolist() == [0, 255]
+    assert read_image(np.array([[0.0, 50.0]]))[0, :, 0].tolist() == [0, 50]
     assert read_image(np.array([[False, True]]))[0, :, 0].tolist() == [0, 255]
 
 

@@ -19,7 +19,7 @@ def check_range(images: Tensor) -> None:
     Raises:
         DataError: the highest value is above 0 and at most 1, or one is negative.
     """
-    if not images.is_floating_point() or images.is_meta or not images.numel() or is_recording(images):
+    if not images.is_floating_point() or is_recording(images) or images.is_meta or not images.numel():
         return
     lowest, highest = (float(value) for value in images.detach().aminmax())
     if 0 < highest <= 1 or lowest < 0:

@@ -58,12 +58,15 @@ def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of an upright image from its header, without decoding it.
 
+    Of a PNG file whose rotation tag stands behind its pixels, which is legal and not usual, the tag is not seen.
+
     Raises:
         DataError: the file is missing or is no image.
     """
     try:
         with open_image(path) as picture:
-            turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            exif = Image.Image.getexif(picture)  # that of PNG files decodes the image to look behind it
+            turned = exif.get(ORIENTATION, 1) in (5, 6, 7, 8)
             return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise unreadable(str(path), error) from error

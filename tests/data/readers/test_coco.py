@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,144 @@ def test_two_categories_of_one_name_are_one_class(coco: Make) -> None:
     root = split_file(coco, [one(10, 1, [1, 1, 4, 4]), one(10, 2, [2, 2, 5, 5])], categories=[(1, "dog"), (2, "dog")])
     index = open_data(root, "detect", "train")
     assert index.labels["detect"].classes == ("dog",) and boxes_of(index).labels.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("value", [0, "0", "false", "False", None, 0.0, "", "no"])
+def test_flags_are_read_as_what_they_say(coco: Make, value: Any) -> None:
+    root = split_file(coco, [one(10, 7, [1, 1, 4, 4], iscrowd=value), one(10, 3, [2, 2, 5, 5], iscrowd="1")])
+    assert boxes_of(open_data(root, "detect", "train")).crowd.tolist() == [False, True]
+
+
+def test_a_flag_that_says_nothing_is_counted(coco: Make) -> None:
+    root = split_file(coco, [one(10, 7, [1, 1, 4, 4], iscrowd="perhaps"), one(11, 3, [2, 2, 5, 5], iscrowd=[1])])
+    index = open_data(root, "detect", "train")
+    assert not boxes_of(index).crowd.any()
+    assert str(index.notes[0]) == "2 objects whose 'iscrowd' is neither 0 nor 1 were taken as 0: 0.png, 1.png"
+
+
+def test_ids_match_as_text_where_they_do_not_as_they_stand(coco: Make) -> None:
+    objects = [one("10", "7", [1, 1, 4, 4]), one(11.0, 3.0, [2, 2, 5, 5])]  # type: ignore[arg-type]
+    index = open_data(split_file(coco, objects), "detect", "train")
+    assert boxes_of(index).labels.tolist() == [0, 1] and not index.notes
+    images = [{"id": str(10 + i), "file_name": f"{i}.png"} for i in range(3)]
+    index = open_data(
+        split_file(coco, [one(10, 7, [1, 1, 4, 4]), one(12, 3, [2, 2, 5, 5])], images_=images), "detect", "train"
+    )
+    assert boxes_of(index).labels.tolist() == [0, 1] and boxes_of(index).offsets.tolist() == [0, 1, 1, 2]
+
+
+def test_doubled_ids_are_refused(coco: Make) -> None:
+    images = [{"id": i // 2, "file_name": f"{i}.png"} for i in range(3)]
+    with pytest.raises(
+        DataError, match=r"set\.json: id 0 occurs twice in 'images'; were two files put together\? Give each"
+    ):
+        open_data(coco([one(0, 7, [1, 1, 4, 4])], images_=images), "detect", "train")
+    with pytest.raises(DataError, match="id 7 occurs twice in 'categories'"):
+        open_data(coco([one(10, 7, [1, 1, 4, 4])], categories=[(7, "dog"), (7, "cat")]), "detect", "train")
+    for wrong in (None, [1], {}):
+        with pytest.raises(DataError, match="an id in 'images' is .*; ids are numbers or text"):
+            open_data(coco([], images_=[{"id": wrong, "file_name": "0.png"}]), "detect", "train")
+
+
+def test_doubled_files_and_annotations_are_counted(coco: Make) -> None:
+    images = [{"id": i, "file_name": name} for i, name in enumerate(["0.png", "1.png", "./0.png"])]
+    objects = [one(0, 7, [1, 1, 4, 4]), one(2, 3, [2, 2, 5, 5]), one(2, 7, [1, 1, 4, 4]), one(1, 7, [1, 1, 4, 4])]
+    index = open_data(split_file(coco, objects, images_=images), "detect", "train")
+    assert [index.path(row).name for row in range(len(index))] == ["0.png", "1.png"]
+    assert boxes_of(index).offsets.tolist() == [0, 2, 3]
+    assert [str(note) for note in index.notes] == [
+        "1 image that the file lists under several ids was put together: ./0.png",
+        "1 annotation that is a copy of another was left out: 0.png",
+    ]
+
+
+def test_two_objects_in_one_box_are_no_copies(coco: Make) -> None:
+    objects = [one(10, 7, [1, 1, 4, 4], segmentation=square(1, 1, side)) for side in (3, 4)]
+    index = open_data(split_file(coco, [*objects, one(11, 7, [1, 1, 4, 4])]), "detect", "train")
+    assert len(boxes_of(index).boxes) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"iscrowd": 1}, "20 of its 20 annotations cannot be used.*20 mark a crowd"),
+        ({"image_id": 99}, "20 of its 20 annotations.*20 annotations of images that are not in the file were dropped"),
+        ({"bbox": [5, 5, 0, 0]}, "20 of its 20 annotations.*20 boxes of zero area were dropped"),
+        ({"bbox": None}, "20 of its 20 annotations.*without a box of four numbers were dropped"),
+    ],
+)
+def test_reading_ends_where_nearly_nothing_is_left(coco: Make, change: dict[str, Any], message: str) -> None:
+    objects = [one(10 + i % 3, 7, [1, 1, 4 + i % 9, 4 + i // 9]) for i in range(20)]
+    objects = [{**each, "area": i} for i, each in enumerate(objects)]
+    with pytest.raises(DataError, match=message) as caught:
+        open_data(coco([{**each, **change} for each in objects]), "detect", "train")
+    assert "\n" not in str(caught.value)
+    mostly = [{**each, **change} if i < 19 else each for i, each in enumerate(objects)]
+    with pytest.raises(DataError, match="19 of its 20 annotations"):
+        open_data(coco(mostly), "detect", "train")
+    few = [{**each, **change} if i < 5 else each for i, each in enumerate(objects)]
+    assert len(open_data(coco(few), "detect", "train")) == 2
+
+
+def test_sizes_that_are_none_are_told(coco: Make) -> None:
+    sizes: list[Any] = [
+        ("24", "32"),
+        (-1, 32),
+        (10**30, 32),
+        (float("nan"), 5),
+        ("tall", None),
+        (None, None),
+        (24.0, 32),
+    ]
+    images = [{"id": 10 + i, "file_name": f"{i}.png", "height": h, "width": w} for i, (h, w) in enumerate(sizes)]
+    path = split_file(coco, [one(10, 7, [1, 1, 40, 4]), one(11, 7, [1, 1, 40, 4])], images=7, images_=images)
+    index = open_data(path, "detect", "train")
+    assert str(index.notes[0]).startswith(
+        "4 images whose width and height are no size in pixels were taken as of unknown"
+    )
+    assert boxes_of(index).boxes[:, 2].tolist() == [32, 41]
+
+
+@pytest.mark.parametrize("value", [1e400, -1e400, 1e300, float("nan")])
+def test_boxes_that_are_no_place_are_dropped(coco: Make, value: float) -> None:
+    index = open_data(split_file(coco, [one(10, 7, [1, 1, 4, 4]), one(11, 7, [value, 1, value, 4])]), "detect", "train")
+    assert boxes_of(index).boxes.tolist() == [[1, 1, 5, 5]] and index.notes[0].done == "dropped"
+
+
+def test_wrong_entries_are_named(coco: Make) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        (one(10, 7, [1, 1, 4, 10**400]), "a 'bbox' holds something that is no number, .* of annotation 0"),
+        (one(10, 7, [1, 1, 4, 4], segmentation=[[0, 0, float("inf"), 0, 5, 5]]), "that of annotation 0 .*finite"),
+        (one(10, 7, [1, 1, 4, 4], segmentation={"size": [24, 32], "counts": [2**63 - 1] * 2}), "no whole numbers"),
+    ]
+    for annotation, message in cases:
+        with pytest.raises(DataError, match=message) as caught:
+            open_data(coco([annotation]), "segment" if "segmentation" in annotation else "detect", "train")
+        assert "set.json" in str(caught.value) and "\n" not in str(caught.value)
+    for entries in ({"images_": ["a"]}, {"annotations_": [None]}, {"categories_": [7]}):
+        with pytest.raises(DataError, match="is no object in braces"):
+            open_data(coco([], **entries), "detect", "train")
+    path = coco([])
+    path.write_text('{"images": ' + "[" * 100_000)
+    with pytest.raises(DataError, match="set.json: damaged"):
+        open_data(path, "detect", "train")
+
+
+def test_a_hundred_thousand_categories_open_at_once(coco: Make) -> None:
+    categories = [(number, f"c{number}") for number in range(100_000)]
+    objects = [one(10, number, [1, 1, 4, 4]) for number in range(0, 100_000, 7)]
+    path = coco(objects, categories=categories)
+    began = time.process_time()
+    index = open_data(path, "detect", "train")
+    assert index.labels["detect"].class_count == 100_000
+    assert time.process_time() - began < 3
+
+
+def test_names_that_no_file_can_have(coco: Make) -> None:
+    names = ["0.png", "\ud800.png", "a\0b/1.png", "x" * 5000 + "/1.png"]
+    images = [{"id": 10 + i, "file_name": name} for i, name in enumerate(names)]
+    index = open_data(split_file(coco, [one(10, 7, [1, 1, 4, 4])], images_=images), "detect", "train")
+    assert len(index) == 1 and index.notes[0].count == 3
 
 
 def test_a_hundred_thousand_boxes_open_as_columns(tmp_path: Path) -> None:

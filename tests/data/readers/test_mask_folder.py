@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vertebra.data.open import open_data
 from vertebra.errors import DataError
@@ -128,6 +129,66 @@ def test_damaged_masks(masks: Make) -> None:
     assert len(open_data(root, "segment", "train")) == 2
     with pytest.raises(DataError, match=r"b\.png: this mask is damaged"):
         open_data(root, "segment", "train").columns["segment"].get(1, SIZE)
+
+
+def test_names_that_are_numbers_which_no_mask_holds(masks: Make) -> None:
+    """A barcode as a name is a name: nothing is as large as its number."""
+    root = masks(train_and_val(0, 1))
+    barcodes = ["4006381333931", "9999999999999999999999"]
+    classes, mask = opened(root, classes=barcodes)
+    assert classes == tuple(barcodes) and mask[0, :2].tolist() == [0, 1]
+    (root / "classes.txt").write_text("\n".join(barcodes))
+    assert opened(root)[0] == tuple(barcodes)
+    (root / "classes.txt").write_text("\n \n# none\n")
+    with pytest.raises(DataError, match=r"classes\.txt: it names no class"):
+        opened(root)
+    (root / "classes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"classes\.txt: not text in UTF-8"):
+        opened(root)
+
+
+def test_a_pixel_of_two_billion_is_named(masks: Make) -> None:
+    root = masks({**train_and_val(0, 1), "train/a": flat(0, 1)})
+    values = flat(0, 1).astype(np.int32)
+    values[3, 4] = 2**31 - 1
+    file = root / "masks" / "train" / "b.tif"
+    file.with_suffix(".png").unlink()
+    Image.fromarray(values).save(file)
+    with pytest.raises(
+        DataError, match=r"b\.tif: it holds the value 2147483647, but masks hold class numbers from 0 to 65535"
+    ):
+        opened(root)
+    values[3, 4] = 65535
+    Image.fromarray(values).save(file)
+    assert opened(root)[0] == ("0", "1", "65535")
+    column = open_data(root, "segment", "train", classes=["a", "b"], ignore_index=65535).columns["segment"]
+    assert column.get(1, SIZE).mask[3, :5].tolist() == [0, 1, 0, 1, 255]
+    values[3, 4] = 2**31 - 1
+    Image.fromarray(values).save(file)
+    with pytest.raises(
+        DataError, match="value 2147483647 of no class; classes have 0, 1, at most 65535; save the mask"
+    ):
+        column.get(1, SIZE)
+
+
+def test_16_bit_masks_are_looked_up(masks: Make) -> None:
+    root = masks(
+        {name: np.minimum(values.astype(np.uint16) * 7, 700) for name, values in train_and_val(0, 1, 100).items()}
+    )
+    classes, mask = opened(root)
+    assert classes == ("0", "7", "700") and mask[0, :3].tolist() == [0, 1, 2]
+
+
+def test_doubled_lines_of_lists(masks: Make) -> None:
+    root = masks({"a": flat(0, 1), "b": flat(0)}, images="x", labels="y")
+    (root / "train.txt").write_text("x/a.jpg y/a.png\nx/b.jpg y/b.png\nx/a.jpg y/a.png\n")
+    (root / "val.txt").write_text("x/b.jpg y/b.png\n")
+    index = open_data(root, "segment", "train")
+    assert len(index) == 2
+    assert str(index.notes[0]) == "1 line of train.txt, a copy of another, was left out: x/a.jpg"
+    (root / "train.txt").write_text("x/a.jpg y/a.png\nx/a.jpg y/b.png\n")
+    with pytest.raises(DataError, match=r"train\.txt: image x/a\.jpg has two masks, y/a\.png and y/b\.png; keep one"):
+        open_data(root, "segment", "train")
 
 
 def test_real_streets(assets: Path) -> None:

@@ -209,6 +209,50 @@ def test_damaged_tables(tmp_path: Path, header: str, row: str, message: str) -> 
         open_data(tmp_path, "keypoints", "train", format="dlc")
 
 
+def test_doubled_rows(tmp_path: Path, draw_image: Draw) -> None:
+    rows = ["a.png,1,2,3,4", "b.png,1,2,,", "a.png,1,2,3,4", "b.png,1,2,,"]
+    root = table(tmp_path, draw_image, rows)
+    notes = [str(note) for note in open_data(root, "keypoints", "train").notes]
+    assert any(
+        note.startswith("2 rows of CollectedData") and "a copy of another, were left out" in note for note in notes
+    )
+    table(tmp_path, draw_image, [*rows, "a.png,1,2,3,5"])
+    with pytest.raises(DataError, match=r"image a\.png has two rows with different points; keep one"):
+        open_data(root, "keypoints", "train")
+
+
+def test_tables_that_ask_for_too_much(tmp_path: Path) -> None:
+    """Each column a new animal and a new point: a table of n columns would ask for n * n places in each row."""
+    columns = 2000
+    animals = ",".join(f"a{n // 2}" for n in range(columns))
+    parts = ",".join(f"p{n // 2}" for n in range(columns))
+    lines = ["scorer," + ",".join(["me"] * columns), "individuals," + animals, "bodyparts," + parts]
+    lines += ["coords," + ",".join(["x", "y"] * (columns // 2)), "a.png" + "," * columns]
+    (tmp_path / "CollectedData_me.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="1000 animals and 1000 points, but only 1000 columns for them"):
+        open_data(tmp_path, "keypoints", "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("3,4", "3,1e300"), "row 4: 1e[+]300 is no place in an image; empty the cell"),
+        (lambda text: text.replace("3,4", "inf,4"), "row 4: inf is no place in an image"),
+        (lambda text: text.replace("coords,x,y", "coords,x,x"), "the row 'coords' must be x, y, x, y"),
+        (lambda text: text.replace("bodyparts,", "bodyparts,more,"), "the row 'bodyparts' has 6 cells"),
+        (lambda text: text.replace("a.png", '"' + "a" * 200_000), "damaged, no table of cells"),
+        (lambda text: text.replace("a.png", "\udcff"), "not text in UTF-8"),
+    ],
+)
+def test_tables_that_are_damaged(tmp_path: Path, draw_image: Draw, change: Callable[[str], str], message: str) -> None:
+    root = table(tmp_path, draw_image, ["a.png,1,2,3,4"])
+    file = next(root.rglob("*.csv"))
+    file.write_bytes(change(file.read_text()).encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match=message) as caught:
+        open_data(root, "keypoints", "train")
+    assert str(caught.value).startswith(str(file)) and "\n" not in str(caught.value)
+
+
 def test_runs_are_each_row_once() -> None:
     for count in (1, 2, 7, 116):
         parts = [

@@ -129,6 +129,60 @@ def test_classes_of_images_from_boxes(voc: Make) -> None:
     assert open_data(root, "classify", "val").columns["classify"].get(0, (24, 32)).label == 0
 
 
+@pytest.mark.parametrize(
+    ("word", "crowd"), [("1", True), ("true", True), ("Yes", True), ("0", False), ("false", False), ("", False)]
+)
+def test_difficult_is_read_as_what_it_says(voc: Make, word: str, crowd: bool) -> None:
+    root = voc({"a": [("dog", 1, 2, 11, 12), ("dog", 3, 4, 8, 9)], "b": []}, {"train": ["a", "b"], "val": ["b"]})
+    file = root / "Annotations" / "a.xml"
+    file.write_text(file.read_text().replace("<difficult>0</difficult>", f"<difficult>{word}</difficult>", 1))
+    index = open_data(root, "detect", "train")
+    assert boxes_of(index).crowd.tolist() == [crowd, False] and not index.notes
+
+
+def test_doubled_lines_are_counted(voc: Make) -> None:
+    root = voc(OBJECTS, {**LISTS, "train": ["a", "b", "a", "a"]})
+    index = open_data(root, "detect", "train")
+    assert len(index) == 2
+    assert str(index.notes[0]) == "2 lines of the list of split 'train', a copy of another, were left out: a.xml"
+
+
+def test_reading_ends_where_everything_is_dropped_or_difficult(voc: Make) -> None:
+    with pytest.raises(DataError, match="2 of its 2 annotations cannot be used.*2 mark a crowd or something to ignore"):
+        open_data(voc({"a": [("dog", 1, 2, 11, 12, True), ("dog", 3, 4, 8, 9, True)]}), "detect", "train")
+    with pytest.raises(
+        DataError, match="2 of its 2 annotations cannot be used.*2 boxes of zero area were dropped: a.xml"
+    ):
+        open_data(voc({"a": [("dog", 1, 2, 1, 12), ("dog", 3, 4, 8, 4)]}), "detect", "train")
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "\u00b2", "-3", "1e400", "nan", "wide"])
+def test_sizes_that_are_none_are_unknown(voc: Make, size: str) -> None:
+    root = voc({"a": [("dog", 1, 2, 50, 12)], "b": []}, {"train": ["a", "b"], "val": ["b"]})
+    file = root / "Annotations" / "a.xml"
+    file.write_text(file.read_text().replace("<width>32</width>", f"<width>{size}</width>"))
+    assert boxes_of(open_data(root, "detect", "train")).boxes.tolist() == [[1, 2, 50, 12]]
+
+
+def test_boxes_that_are_no_place_are_dropped(voc: Make) -> None:
+    root = voc({"a": [("dog", 1, 2, value, 12) for value in ("1e999", "nan", "-1e300")] + [("dog", 1, 2, 9, 9)]})
+    (root / "Annotations" / "b.xml").write_text("<annotation/>")
+    (root / "JPEGImages" / "b.png").write_bytes((root / "JPEGImages" / "a.png").read_bytes())
+    index = open_data(root, "detect", "train")
+    assert [note.done for note in index.notes][:2] == ["dropped", "dropped"]
+
+
+def test_text_of_another_encoding_is_told(voc: Make) -> None:
+    root = voc(OBJECTS, LISTS)
+    (root / "Annotations" / "a.xml").write_text('<?xml version="1.0" encoding="utf-9"?><annotation/>')
+    (root / "Annotations" / "b.xml").write_text("<annotation>" * 50_000)
+    with pytest.raises(DataError, match="no image with a readable XML file"):
+        open_data(root, "detect", "train")
+    (root / "ImageSets" / "Main" / "val.txt").write_bytes("\u00e9".encode("latin-1"))
+    with pytest.raises(DataError, match=r"val\.txt: not text in UTF-8 .*save it as UTF-8"):
+        open_data(root, "detect", "val")
+
+
 def test_real_blood_cells(assets: Path) -> None:
     parts = {split: open_data(assets / "detection" / "bccd", "detect", split) for split in ("train", "val", "test")}
     assert {split: len(part) for split, part in parts.items()} == {"train": 205, "val": 87, "test": 72}

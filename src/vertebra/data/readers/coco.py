@@ -172,9 +172,7 @@ def _rows(names: Sequence[str], there: np.ndarray, notes: list[Note]) -> tuple[n
         names[place] for place in np.flatnonzero(there).tolist() if entry_of[posixpath.normpath(names[place])] != place
     ]
     if again:
-        notes.append(
-            Note.of("image", "whose file the list names already, under another id", "put together with it", again)
-        )
+        notes.append(Note.of("image", "that the file lists under several ids", "put together", again))
     return rows, list(entry_of.values())
 
 

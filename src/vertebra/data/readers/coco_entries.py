@@ -84,9 +84,9 @@ def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -
     wrong = []
     for row, one in enumerate(images):
         given = (one.get("height"), one.get("width"))
-        size = [whole_number(value) for value in given]
-        if all(side is not None and 0 < side <= LARGEST for side in size):
-            sizes[row] = size
+        height, width = (whole_number(value) for value in given)
+        if height is not None and width is not None and 0 < min(height, width) <= max(height, width) <= LARGEST:
+            sizes[row] = height, width
         elif any(value not in (None, 0) for value in given):
             wrong.append(names[row])
     if wrong:

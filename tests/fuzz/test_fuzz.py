@@ -1,0 +1,109 @@
+"""Damaged inputs are refused in one line, or read, in little time and memory; and faults would be counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import fuzz_runner
+import numpy as np
+import pytest
+from fuzz_runner import FAULTS, OUTCOMES, Counts, formats, run, table
+
+INPUTS = 100
+
+
+@pytest.mark.parametrize("name", sorted(formats()))
+def test_damaged_inputs(name: str) -> None:
+    counts = run(name, seed=0, count=INPUTS)
+    assert counts.sound, table({name: counts})
+    assert sum(counts.outcomes.values()) == INPUTS
+    assert counts.outcomes["clean"] and counts.outcomes["accepted"]
+
+
+def test_the_same_number_is_the_same_input(tmp_path: Path) -> None:
+    kind = formats()["coco"]
+    found = []
+    for place in ("a", "b"):
+        folder = tmp_path / place
+        folder.mkdir()
+        path = kind.write(folder)
+        kind.spoil(np.random.default_rng([0, 7]), path)
+        found.append(path.read_bytes())
+    assert found[0] == found[1]
+
+
+BAD_FORMAT = """
+import os
+from functools import partial
+
+import numpy as np
+from fuzz_runner import Format
+from vertebra.errors import DataError
+
+
+def write(folder):
+    (folder / "file").write_text("sound")
+    return folder / "file"
+
+
+def spoil(rng, path):
+    path.write_text(["sound", "refused", "two lines", "KeyError", "memory", "abort"][rng.integers(6)])
+
+
+def read(path):
+    match path.read_text():
+        case "refused":
+            raise DataError("refused")
+        case "two lines":
+            raise DataError("in two\\nlines")
+        case "KeyError":
+            raise KeyError("a")
+        case "memory":
+            np.ones(600_000_000, dtype=np.uint8)
+        case "abort":
+            os.abort()
+
+
+FORMATS = {"bad": Format(write, spoil, read)}
+"""
+
+
+def test_faults_are_counted_and_the_command_fails(tmp_path: Path) -> None:
+    here = Path(fuzz_runner.__file__).parent
+    for name in ("__main__.py", "fuzz_runner.py", "fuzz_worker.py"):
+        (tmp_path / name).write_text((here / name).read_text())
+    (tmp_path / "fuzz_formats_bad.py").write_text(BAD_FORMAT)
+    command = [sys.executable, str(tmp_path), "--count", "24", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    counted = dict(zip(OUTCOMES, map(int, done.stdout.splitlines()[1].split()[1:]), strict=True))
+    words = [["sound", "refused", "two lines", "KeyError", "memory", "abort"][n] for n in _draws(24, 1)]
+    assert counted == {
+        "clean": words.count("refused"),
+        "accepted": words.count("sound"),
+        "traceback": words.count("two lines") + words.count("KeyError") + words.count("abort"),
+        "over 5 s": 0,
+        "over 500 MB": words.count("memory"),
+    }
+    assert all(counted[name] for name in OUTCOMES if name != "over 5 s")
+    only = subprocess.run([*command[:2], "--format", "good"], capture_output=True, text=True, timeout=60)
+    assert only.returncode == 2 and "unknown format good; there is: bad" in only.stderr
+
+
+def _draws(count: int, seed: int) -> list[int]:
+    name = zlib.crc32(b"bad")
+    return [int(np.random.default_rng([seed, number, name]).integers(6)) for number in range(count)]
+
+
+def test_the_table_shows_all_counters() -> None:
+    counts = Counts()
+    for number, outcome in enumerate([*OUTCOMES, "clean"]):
+        counts.add(number, outcome, "why")
+    lines = table({"coco": counts}).splitlines()
+    assert lines[0].split() == ["format", "clean", "accepted", "traceback", "over", "5", "s", "over", "500", "MB"]
+    assert lines[1].split() == ["coco", "2", "1", "1", "1", "1"]
+    assert lines[2:] == [f"coco: input {number}: {name}: why" for number, name in enumerate(FAULTS, start=2)]
+    assert not counts.sound and Counts().sound
