@@ -15,7 +15,7 @@ import vertebra
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
     ["errors"],
-    ["features", "validation"],
+    ["features", "validation", "yaml_files"],
     ["checkpoints"],
     ["geometry", "preprocess"],
     ["tasks"],

@@ -22,6 +22,7 @@ from vertebra.tasks.base import LabelSpec
 Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
 """A part by name, by name with options, or as an object: a module, or a callable that is given the incoming spec."""
 
+LONGEST = 1 << 15  # pixels of a side of a canvas
 BYTE = 255  # classes up to this many leave 255 free, which masks commonly have for pixels that do not count
 
 
@@ -377,8 +378,10 @@ def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int
     if image_size is None:
         return (224, 224) if set(tasks) == {"classify"} else (512, 512)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or any(isinstance(side, bool) or side < 1 for side in size):
-        raise ConfigError(f"image_size must be one positive number or (height, width), got {image_size}")
+    if len(size) != 2 or any(isinstance(side, bool) or not 1 <= side <= LONGEST for side in size):
+        raise ConfigError(
+            f"image_size must be one number or (height, width), of 1 to {LONGEST} pixels a side, got {image_size}"
+        )
     return (int(size[0]), int(size[1]))
 
 
