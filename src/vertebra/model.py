@@ -88,6 +88,7 @@ class VisionModel(nn.Module):
 
     Attributes:
         origin: of a model that came from another library, ``source`` and ``licence``; else empty. It is kept in its file.
+        provenance: how it was made, as its file says; else empty.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class VisionModel(nn.Module):
         self.plan = plan
         self.config = config
         self.origin: dict[str, str] = {}
+        self.provenance: dict[str, Any] = {}
         self._ready: tuple[Hashable, Predictor] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

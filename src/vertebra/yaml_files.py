@@ -117,29 +117,40 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """
     result = dict(raw)
     for assignment in assignments:
-        key, sign, text = assignment.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"'{assignment}' is no override; write key=value, for example train.epochs=5")
+        key, value = parse_assignment(assignment)
         try:
-            value = parse_yaml(text)
-        except ConfigError as error:
-            raise ConfigError(
-                f"override '{shortened(assignment)}': '{shortened(text)}' is no YAML value: {error}"
-            ) from None
-        try:
-            _assign(result, key.split("."), value, "path" if key.startswith("data.") else "name")
+            assign(result, key, value)
         except ConfigError as error:
             raise ConfigError(f"override '{shortened(assignment)}': {error}") from None
     return result
 
 
-def _assign(place: Any, keys: Sequence[str], value: Any, short: str) -> None:
-    """Puts a value where the keys lead, with copies of what is on the way.
+def parse_assignment(assignment: str) -> tuple[str, Any]:
+    """The dotted key and the value of ``key.key=value``.
 
-    Args:
-        place: a mapping or list that may be changed.
-        short: what a text in the place of a mapping is short for: its "name" or its "path".
+    Raises:
+        ConfigError: there is no '=', or the value is no YAML.
     """
+    key, sign, text = assignment.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"'{shortened(assignment)}' is no override; write key=value, for example train.epochs=5")
+    try:
+        return key, parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(
+            f"override '{shortened(assignment)}': '{shortened(text)}' is no YAML value: {error}"
+        ) from None
+
+
+def assign(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Puts a value where a dotted key leads, with copies of what is on the way; see `override`.
+
+    Raises:
+        ConfigError: the key leads through something that is no mapping.
+    """
+    short = "path" if key.startswith("data.") else "name"  # what a text in the place of a mapping is short for
+    place: Any = raw
+    keys = key.split(".")
     for parent, after in itertools.pairwise(keys):
         inner = _get(place, parent)
         if inner is None:

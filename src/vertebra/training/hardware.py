@@ -67,8 +67,8 @@ def _device(accelerator: str) -> str:
     if accelerator not in (*kinds, "gpu"):
         raise UnknownName("train.accelerator", accelerator, ["auto", "gpu", *kinds])
     device = ("mps" if torch.backends.mps.is_available() else "cuda") if accelerator == "gpu" else accelerator
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device)
-    if there is not None and not there():
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(device, False):
         raise ConfigError(f"train.accelerator is '{accelerator}', and this machine has none; take cpu, or auto")
     return device
 

@@ -46,7 +46,8 @@ def save(model: VisionModel, path: str | Path) -> Path:
 
 def write(model: VisionModel, path: Path) -> Path:
     """Like `save`, but in the place of an older file; training keeps its best weights so."""
-    header = json.dumps(describe(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    whole = {**describe(model), **({"provenance": model.provenance} if model.provenance else {})}
+    header = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(serialize(_untied(model.state_dict()), metadata={KEY: header}))
@@ -100,6 +101,7 @@ def load(source: str | Path, device: str | torch.device = "cpu") -> VisionModel:
         raise WeightsError(f"{path}: the model in it cannot be built here: {error}") from error
     model.plan = plan
     model.origin = dict(header.get("origin", {}))
+    model.provenance = dict(header.get("provenance", {}))
     _fill(model, names, path)
     return model.to(device).eval()
 
