@@ -11,7 +11,7 @@ from torch import nn
 
 from vertebra.config import BranchConfig, ModelConfig, PartConfig, check_labels, expand_model, model_config
 from vertebra.decoders.base import Decoder
-from vertebra.errors import ConfigError, JointError, UnknownName
+from vertebra.errors import ConfigError, JointError, UnknownName, VertebraError, shortened
 from vertebra.features import FeatureSpec
 from vertebra.model import Branch, VisionModel
 from vertebra.parts import check_options, describe, describe_class, find
@@ -349,6 +349,15 @@ def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: Label
             part = kind_class(*arguments, **check_options(kind_class, config.options, f"model.{path}"))
     except JointError as error:
         raise error.between(f"{kind} '{config.name}'", place.giver, place.spec.describe()) from None
+    except VertebraError:
+        raise
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
+        if given is not None:
+            raise  # a part of somebody's own, whose traceback is for them
+        reason = shortened(str(error) or type(error).__name__, 160)
+        raise ConfigError(
+            f"model.{path}: {kind} '{config.name}' cannot be built with {config.options}: {reason}"
+        ) from error
     if labels is None:
         place.spec = part.out_spec  # type: ignore[assignment]
         place.giver = f"{kind} '{config.name}'"

@@ -66,13 +66,13 @@ class BranchConfig(_Strict):
     model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=(), allow_inf_nan=False)
 
     decoder: PartConfig
-    task: str | None = None
+    task: str | None = Field(default=None, min_length=1)
     neck: PartConfig | None = None
     encoder: PartConfig | None = None
     classes: list[str] | None = None
     exclusive: bool = True
     weight: float = Field(default=1.0, gt=0)
-    on: str | None = None
+    on: str | None = Field(default=None, min_length=1)
 
     @property
     def label_fields(self) -> dict[str, Any]:
@@ -123,8 +123,8 @@ class SourceConfig(_Strict):
     path: str
     branches: list[str] | None = Field(default=None, min_length=1)
     ratio: float = Field(default=1.0, gt=0, le=1000)
-    split: str | None = None
-    format: str | None = None
+    split: str | None = Field(default=None, min_length=1)
+    format: str | None = Field(default=None, min_length=1)
     ignore_index: int | None = Field(default=None, ge=0, lt=2**32)
 
     @field_validator("path")

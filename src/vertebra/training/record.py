@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 
 from vertebra import __version__
 from vertebra.config import Config, TrainConfig
+from vertebra.data.index import plural
 from vertebra.data.sampler import MixSampler
 from vertebra.errors import RunError, shortened
 from vertebra.model import VisionModel
@@ -152,14 +153,14 @@ def opening_lines(
 ) -> list[str]:
     """What a run chose, in four lines, printed before it begins; the line on the backbone's weights stands before them."""
     branches = ", ".join(
-        f"{name} ({model.branch(name).task}, {len(model.branch(name).labels.classes)} classes)"
+        f"{name} ({model.branch(name).task}, {_count(len(model.branch(name).labels.classes), 'class')})"
         for name in model.branches
     )
     paths = dict.fromkeys(source.path for split in ("train", "val") for source in getattr(config.data, split))
-    counts = ", ".join(f"{count} images in {split}" for split, count in images.items())
+    counts = ", ".join(f"{_count(count, 'image')} in {split}" for split, count in images.items())
     height, width = values["image_size"]
     total = values["epochs"] * values["steps_per_epoch"]
-    kinds = f"{values['device']}, {values['processes']} process{'es' if values['processes'] > 1 else ''}"
+    kinds = f"{values['device']}, {_count(values['processes'], 'process')}"
     average = "no moving average" if values["ema"] is None else f"moving average {values['ema']}"
     backbone_lr = "" if values["backbone_lr"] == values["lr"] else f" (backbone {values['backbone_lr']:g})"
     accumulated = f", in {values['accumulate']} parts" if values["accumulate"] > 1 else ""
@@ -167,8 +168,12 @@ def opening_lines(
         f"model: {config.model.backbone.name}, {values['parameters'] / 1e6:.1f} M parameters; {branches}",
         f"data: {counts}, from {', '.join(paths)}; canvas {height}x{width} by {values['resize']}, augmentation "
         f"{values['augment']}",
-        f"steps: {values['images_per_step']} images{accumulated}; {values['steps_per_epoch']} an epoch, {total} in "
-        f"{values['epochs']} epochs; seed {values['seed']}",
+        f"steps: {_count(values['images_per_step'], 'image')}{accumulated}; {values['steps_per_epoch']} an epoch, {total} in "
+        f"{_count(values['epochs'], 'epoch')}; seed {values['seed']}",
         f"training: {values['optimizer']}, learning rate {values['lr']:g}{backbone_lr}, weight decay "
-        f"{values['weight_decay']:g}, {average}; {values['precision']} on {kinds}, {values['workers']} loader processes",
+        f"{values['weight_decay']:g}, {average}; {values['precision']} on {kinds}, {_count(values['workers'], 'loader process')}",
     ]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing if number == 1 else plural(thing)}"
