@@ -15,7 +15,7 @@ import vertebra
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
     ["errors", "cpus", "processes", "strict_json"],
-    ["features", "files", "validation"],
+    ["features", "files", "validation", "yaml_files"],
     ["checkpoints"],
     ["geometry", "preprocess"],
     ["tasks"],

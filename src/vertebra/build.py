@@ -11,7 +11,7 @@ from torch import nn
 
 from vertebra.config import BranchConfig, ModelConfig, PartConfig, check_labels, expand_model, model_config
 from vertebra.decoders.base import Decoder
-from vertebra.errors import ConfigError, JointError, UnknownName
+from vertebra.errors import ConfigError, JointError, UnknownName, VertebraError, shortened
 from vertebra.features import FeatureSpec
 from vertebra.model import Branch, VisionModel
 from vertebra.parts import check_options, describe, describe_class, find
@@ -22,6 +22,7 @@ from vertebra.tasks.base import LabelSpec
 Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
 """A part by name, by name with options, or as an object: a module, or a callable that is given the incoming spec."""
 
+LONGEST = 1 << 15  # pixels of a side of a canvas
 BYTE = 255  # classes up to this many leave 255 free, which masks commonly have for pixels that do not count
 
 
@@ -369,6 +370,15 @@ def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: Label
             part = kind_class(*arguments, **check_options(kind_class, config.options, f"model.{path}"))
     except JointError as error:
         raise error.between(f"{kind} '{config.name}'", place.giver, place.spec.describe()) from None
+    except VertebraError:
+        raise
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
+        if given is not None:
+            raise  # a part of somebody's own, whose traceback is for them
+        reason = shortened(str(error) or type(error).__name__, 160)
+        raise ConfigError(
+            f"model.{path}: {kind} '{config.name}' cannot be built with {config.options}: {reason}"
+        ) from error
     if labels is None:
         place.spec = part.out_spec  # type: ignore[assignment]
         place.giver = f"{kind} '{config.name}'"
@@ -398,8 +408,10 @@ def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int
     if image_size is None:
         return (224, 224) if set(tasks) == {"classify"} else (512, 512)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or any(isinstance(side, bool) or side < 1 for side in size):
-        raise ConfigError(f"image_size must be one positive number or (height, width), got {image_size}")
+    if len(size) != 2 or any(isinstance(side, bool) or not 1 <= side <= LONGEST for side in size):
+        raise ConfigError(
+            f"image_size must be one number or (height, width), of 1 to {LONGEST} pixels a side, got {image_size}"
+        )
     return (int(size[0]), int(size[1]))
 
 

@@ -10,7 +10,6 @@ A file may use short forms; `Config.from_raw` writes them out:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +17,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
-from vertebra.errors import ConfigError, UnknownName
+from vertebra.errors import ConfigError, UnknownName, shortened
 from vertebra.validation import validate
+from vertebra.yaml_files import override as override  # part of this module's face
+from vertebra.yaml_files import read_raw as read_raw
 
 SPLITS = ("train", "val", "test")
+MANY = 1_000_000
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 class _Strict(BaseModel):
@@ -63,13 +66,13 @@ class BranchConfig(_Strict):
     model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=(), allow_inf_nan=False)
 
     decoder: PartConfig
-    task: str | None = None
+    task: str | None = Field(default=None, min_length=1)
     neck: PartConfig | None = None
     encoder: PartConfig | None = None
     classes: list[str] | None = None
     exclusive: bool = True
     weight: float = Field(default=1.0, gt=0)
-    on: str | None = None
+    on: str | None = Field(default=None, min_length=1)
 
     @property
     def label_fields(self) -> dict[str, Any]:
@@ -93,8 +96,16 @@ class ModelConfig(_Strict):
 
     backbone: PartConfig
     shared: SharedConfig = SharedConfig()
-    branches: dict[str, BranchConfig]
-    start_from: str | None = None
+    branches: dict[str, BranchConfig] = Field(min_length=1)
+    start_from: str | None = Field(default=None, min_length=1)
+
+    @field_validator("backbone")
+    @classmethod
+    def _read_pretrained(cls, backbone: PartConfig) -> PartConfig:
+        """Words for yes and no are no names of weight files."""
+        given = backbone.options.get("pretrained")
+        word = _TRUTHS.get(given.strip().lower()) if isinstance(given, str) else None
+        return backbone if word is None else PartConfig(name=backbone.name, **{**backbone.options, "pretrained": word})
 
 
 class SourceConfig(_Strict):
@@ -110,17 +121,24 @@ class SourceConfig(_Strict):
     """
 
     path: str
-    branches: list[str] | None = None
-    ratio: float = Field(default=1.0, gt=0)
-    split: str | None = None
-    format: str | None = None
-    ignore_index: int | None = None
+    branches: list[str] | None = Field(default=None, min_length=1)
+    ratio: float = Field(default=1.0, gt=0, le=1000)
+    split: str | None = Field(default=None, min_length=1)
+    format: str | None = Field(default=None, min_length=1)
+    ignore_index: int | None = Field(default=None, ge=0, lt=2**32)
+
+    @field_validator("path")
+    @classmethod
+    def _name_something(cls, path: str) -> str:
+        if not path.strip() or "\0" in path:
+            raise ValueError(f"'{shortened(path)}' is no path; name a folder or an annotation file")
+        return path
 
 
 class DataConfig(_Strict):
     """The data sets of each split."""
 
-    train: list[SourceConfig]
+    train: list[SourceConfig] = Field(min_length=1)
     val: list[SourceConfig] = []
     test: list[SourceConfig] = []
 
@@ -152,8 +170,8 @@ class TrainConfig(_Strict):
         devices, num_nodes, strategy, accelerator: Lightning's own.
     """
 
-    epochs: int = Field(default=20, ge=1)
-    batch_size: int = Field(default=16, ge=1)
+    epochs: int = Field(default=20, ge=1, le=MANY)
+    batch_size: int = Field(default=16, ge=1, le=MANY)
     image_size: int | list[int] | None = None
     resize: Literal["letterbox", "resize", "centre_crop"] | None = None
     augment: Literal["none", "light", "default", "strong"] = "default"
@@ -163,18 +181,18 @@ class TrainConfig(_Strict):
     weight_decay: float | None = Field(default=None, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=5.0, gt=0)
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=1, ge=1, le=MANY)
     ema: float | None = Field(default=0.998, gt=0, lt=1)
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
-    best: str | None = None
-    patience: int | None = Field(default=None, ge=1)
-    evaluate_every: int = Field(default=1, ge=1)
+    best: str | None = Field(default=None, min_length=1)
+    patience: int | None = Field(default=None, ge=1, le=MANY)
+    evaluate_every: int = Field(default=1, ge=1, le=MANY)
     save_every_minutes: float = Field(default=10.0, gt=0)
     workers: int | None = Field(default=None, ge=0)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     accelerator: str = "auto"
     devices: int | str | list[int] = "auto"
-    num_nodes: int = Field(default=1, ge=1)
+    num_nodes: int = Field(default=1, ge=1, le=MANY)
     strategy: str = "auto"
 
     @field_validator("precision", mode="before")
@@ -214,7 +232,7 @@ class Config(_Strict):
                 for name in source.branches or []:
                     if name not in config.model.branches:
                         raise ConfigError(
-                            f"data.{split}: source '{source.path}' is for branch '{name}', which the model has not; "
+                            f"data.{split}: source '{source.path}' is for branch '{shortened(name)}', which the model has not; "
                             f"its branches: {', '.join(config.model.branches)}"
                         )
         return config
@@ -322,74 +340,6 @@ def _expand_sources(raw: Any) -> Any:
     for source in expanded:
         if not isinstance(source, Mapping):
             raise ConfigError(
-                f"a source of data is a path, or a mapping with 'path'; got {json.dumps(source, default=str)}"
+                f"a source of data is a path, or a mapping with 'path'; got {shortened(json.dumps(source, default=str))}"
             )
     return expanded
-
-
-def read_raw(path: Path) -> dict[str, Any]:
-    """A YAML file as plain values.
-
-    Raises:
-        ConfigError: no such file, no YAML, or no mapping.
-    """
-    try:
-        raw = _read_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a config is a mapping with 'data', 'model' and 'train'")
-    return raw
-
-
-def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Plain values with ``key.key=value`` assignments applied; values are read as YAML.
-
-    Raises:
-        ConfigError: an assignment without '=', or a path through something that is no mapping.
-    """
-    result = dict(raw)
-    for assignment in assignments:
-        key, sign, text = assignment.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"'{assignment}' is no override; write key=value, for example train.epochs=5")
-        place = result
-        *parents, last = key.split(".")
-        for parent in parents:
-            inner = place.get(parent, {})
-            inner = {"name": inner} if isinstance(inner, str) else inner
-            if not isinstance(inner, dict):
-                raise ConfigError(f"override '{assignment}': '{parent}' is no mapping")
-            place[parent] = dict(inner)
-            place = place[parent]
-        try:
-            place[last] = _read_yaml(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"override '{assignment}': '{text}' is no YAML value") from None
-    return result
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML as its version 1.2 has it, where 1e-3 is a number and ``on`` a word; PyYAML's 1.1 wants 1.0e-3 and reads true."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Yaml.add_implicit_resolver(  # type: ignore[no-untyped-call]
-    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-
-_Yaml.add_implicit_resolver(  # type: ignore[no-untyped-call]
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def _read_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_Yaml)  # a SafeLoader: nothing in the text is executed

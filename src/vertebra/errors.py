@@ -58,8 +58,9 @@ class UnknownName(ConfigError):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         self.name = name
-        self.nearest = nearest(name, known)
-        super().__init__(f"unknown {what} '{name}'. {suggest(name, known)}")
+        shown = shortened(name)
+        self.nearest = nearest(shown, known)
+        super().__init__(f"unknown {what} '{shown}'. {suggest(shown, known)}")
 
 
 class JointError(VertebraError, ValueError):
@@ -123,6 +124,12 @@ class StoppedBySignal(BaseException):
 
     def __str__(self) -> str:
         return f"stopped by {signal.Signals(self.number).name}"
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """A text on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:

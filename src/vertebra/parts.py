@@ -154,7 +154,9 @@ def _schema(part: type[Any]) -> type[Any]:
         for name, default in _keywords(part).items()
     }
     schema: type[Any] = create_model(
-        "Options", __config__=ConfigDict(strict=True, extra="forbid", protected_namespaces=()), **fields
+        "Options",
+        __config__=ConfigDict(strict=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False),
+        **fields,
     )
     return schema
 

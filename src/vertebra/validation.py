@@ -9,7 +9,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from vertebra.errors import ConfigError, UnknownName
+from vertebra.errors import ConfigError, UnknownName, shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,7 +41,7 @@ def validate(model: type[Model], values: Mapping[str, Any], path: str) -> Model:
     """
     try:
         text = json.dumps(dict(values), default=_plain)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be written as YAML or JSON ({error})") from None
     try:
         return model.model_validate_json(text, strict=True)
@@ -71,7 +71,9 @@ def _translate(error: ValidationError, model: type[BaseModel], path: str) -> Con
         return ConfigError(f"'{where}' is missing")
     if first["type"] == "value_error":  # a check of the schema's own, which says it all
         return ConfigError(f"{where}: {str(first['msg']).removeprefix('Value error, ')}")
-    shown = json.dumps(first["input"], default=str)
+    if first["type"] in ("too_short", "string_too_short"):
+        return ConfigError(f"'{where}' must not be empty")
+    shown = shortened(json.dumps(first["input"], default=str), 100)
     wanted = [_WORDS.get(problem["type"], _wanted(problem)) for problem in problems if _same_place(problem, location)]
     return ConfigError(f"'{where}' must be {' or '.join(dict.fromkeys(wanted))}, got {shown}")
 

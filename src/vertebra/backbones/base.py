@@ -16,8 +16,10 @@ from vertebra.backbones.reach import parameters_used
 from vertebra.checkpoints import load_file, load_matching
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
+from vertebra.layers.limits import check_limits
 
 TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
+MOST_CHANNELS = 4096  # of images
 LEAST_EPS = 1e-37  # changes no variance
 Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
@@ -57,6 +59,7 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self, name: str, *, in_channels: int, freeze: int | Literal["all"], frozen_norm: bool) -> None:
         super().__init__()
+        check_limits(f"backbone '{name}'", least=1, most=MOST_CHANNELS, in_channels=in_channels)
         self.name, self.in_channels, self.freeze, self.frozen_norm = name, in_channels, freeze, frozen_norm
         self.compute_vector, self.compute_maps = True, True
         self._frozen_norms: list[nn.Module] = []

@@ -16,6 +16,7 @@ from vertebra.backbones.catalogue import alignment_of, check_name, family_of
 from vertebra.backbones.pretrained import create, load_local, published_by
 from vertebra.errors import ConfigError, VertebraError
 from vertebra.features import FeatureSpec, Level
+from vertebra.layers.limits import check_limits
 
 
 class TimmBackbone(Backbone):
@@ -71,6 +72,8 @@ class TimmBackbone(Backbone):
         args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(name, in_channels=in_channels, freeze=freeze, frozen_norm=frozen_norm)
+        check_limits(f"backbone '{name}'", least=1, most=4096, size_multiple=size_multiple)
+        check_limits(f"backbone '{name}'", least=0, norm_eps=norm_eps)
         architecture = check_name(name)
         alignment = _alignment(name, size_multiple)
         self.refusal = alignment.reason if alignment.kind == "refused" else None

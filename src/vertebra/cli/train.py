@@ -36,36 +36,59 @@ def train(
         None, "--from", help="A model file or run folder to start from; new classes get new last layers."
     ),
     out: str | None = typer.Option(None, help="The run folder to make; by default runs/TASK, with a number if taken."),
-    resume: str | None = typer.Option(None, help="A run folder to go on with, exactly where it stopped."),
+    resume: str | None = typer.Option(
+        None,
+        help="A run folder to go on with, exactly where it stopped. --epochs, --data (the same data elsewhere), train.workers, "
+        "train.devices and the like may be new.",
+    ),
 ) -> None:
     """Train a model: with a config, or with one line of options."""
     from vertebra.errors import ConfigError
     from vertebra.training.run import resume_run, train_raw
+    from vertebra.yaml_files import assign
 
-    if resume is not None:
-        resume_run(Path(resume))
-        return
     given = list(arguments or [])
     config = given.pop(0) if given and "=" not in given[0] else None
+    stray = [argument for argument in given if "=" not in argument]
+    if stray:
+        raise ConfigError(f"'{stray[0]}' is neither an option nor an override key=value")
+    recipe = _given(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
+    if resume is not None:
+        parts = _given(neck=neck, encoder=encoder, decoder=decoder)
+        model = {name: {"name": value} for name, value in parts.items()} | _given(task=task, start_from=start)
+        _check_alone(resume, config, out)
+        given += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]
+        backbone_values = _given(name=backbone, pretrained=pretrained)
+        resume_run(resume, data=data, overrides=given, train=recipe, model={**model, "backbone": backbone_values})
+        return
     if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
         raise ConfigError("--from brings the whole model along; give it with --data, and no parts or config")
     raw = _raw(
         config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
     )
-    recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "image_size": _size(image_size)}
-    raw.setdefault("train", {}).update({name: value for name, value in recipe.items() if value is not None})
+    raw["train"] = {**(raw.get("train") or {}), **recipe}
     if ignore_index is not None:
         if not isinstance(raw.get("data"), str):
             raise ConfigError("--ignore-index goes with --data; in a config it stands beside a source's path")
         raw["data"] = {"path": raw["data"], "ignore_index": ignore_index}
     if pretrained is not None:
-        place = raw["model"]["backbone"]
-        place = {"name": place} if isinstance(place, str) else place
-        raw["model"]["backbone"] = {**place, "pretrained": {"true": True, "false": False}.get(pretrained, pretrained)}
-    stray = [argument for argument in given if "=" not in argument]
-    if stray:
-        raise ConfigError(f"'{stray[0]}' is neither an option nor an override key=value")
+        assign(raw, "model.backbone.pretrained", pretrained)
     train_raw(raw, overrides=given, out=None if out is None else Path(out), where=config or "options")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """The options that the user gave."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_alone(resume: str, config: str | None, out: str | None) -> None:
+    """Whether nothing stands beside --resume that would make another run of it."""
+    from vertebra.errors import ConfigError
+
+    if config is not None:
+        raise ConfigError(f"a run goes on with the config in its folder; leave '{config}' out, or --resume")
+    if out is not None and Path(out).absolute() != Path(resume).absolute():
+        raise ConfigError(f"--out {out}: a run goes on in its own folder, {resume}; leave --out out, or --resume")
 
 
 def _raw(

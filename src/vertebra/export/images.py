@@ -11,6 +11,7 @@ from vertebra.inference.predictor import face_of
 from vertebra.inference.results import list_images
 from vertebra.inference.video import is_video
 from vertebra.model import VisionModel
+from vertebra.training.messages import say
 from vertebra.training.run import open_labelled
 
 MOST = 128  # images; more change little
@@ -22,7 +23,8 @@ def calibration_images(source: str | Path, model: VisionModel, data: str | Path 
     Args:
         source: the run folder or model file.
         model: what it holds.
-        data: a folder of images or a data set; None for the images that the run was trained on, if they are known and there.
+        data: a folder of images or a data set; None for the images that the run was trained on. If they are not known or not
+            there, that is printed.
 
     Raises:
         DataError: ``data`` has no image.
@@ -30,8 +32,9 @@ def calibration_images(source: str | Path, model: VisionModel, data: str | Path 
     try:
         opened = open_labelled(source, face_of(model), model.config, "train", data)[1]
         found = [own.index.path(row) for own in opened.sources for row in range(len(own.index))]
-    except (ConfigError, DataError):
+    except (ConfigError, DataError) as error:
         if data is None:
+            say(f"no real images to compare with, only made-up ones ({error}); name some: --calibrate, or --images")
             return []
         found = [Path(image) for image in list_images(data) if not is_video(image)]
     order = np.random.default_rng(0).permutation(len(found))[:MOST]

@@ -6,32 +6,49 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, TrainConfig, override, read_raw
 from vertebra.cpus import limit_torch
 from vertebra.data.loaders import Loader
 from vertebra.data.workers import ends_told
-from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal
+from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal, shortened
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
-from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder, free_folder, refuse_taken
+from vertebra.training.data_paths import check_found, locate, with_absolute_paths
+from vertebra.training.failures import check_single_images, explained
+from vertebra.training.fingerprint import fingerprint
+from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, free_folder, refuse_taken
+from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
 from vertebra.training.measured_data import DataChoice, open_measured
 from vertebra.training.messages import is_first_process as _is_first_process
 from vertebra.training.messages import say
 from vertebra.training.precision import choose_precision
 from vertebra.training.progress import ProgressDisplay
+from vertebra.training.record import (
+    RECORD,
+    next_record,
+    opening_lines,
+    provenance,
+    recorded_folder,
+    resolved,
+    start_entry,
+    step_shape,
+)
 from vertebra.training.report import write_report
+from vertebra.training.resuming import ResumableState, Resumption, check_data, course_lines, plan_resumption
 from vertebra.training.saved_state import check_state
 from vertebra.training.selection import check_best, unmeasurable
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
@@ -73,23 +90,21 @@ def train_raw(
     raw: dict[str, Any], *, overrides: Sequence[str] = (), out: Path | None = None, where: str = "config"
 ) -> Path:
     """Like `train`, from plain values with ``key=value`` overrides."""
-    config = Config.from_raw(override(raw, overrides), where)
+    config = with_absolute_paths(Config.from_raw(override(raw, overrides), where))
+    hardware = check_hardware(config.train)
     folder = _choose_folder(out, next(iter(config.model.branches)))
     opened = open_split(config, "train")
     config = complete(config, opened)
+    check_memory(
+        config.train, canvas_size(config.train.image_size, set(branch_tasks(config).values())), hardware.device
+    )
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
     check_best(face_of(model), config.train.best)
     if config.model.start_from is not None:
         say(*start_from(model, config.model))
-    if _is_first_process():
-        with os_errors_told(folder):
-            folder.mkdir(parents=True, exist_ok=True)  # only now, so that what cannot begin leaves nothing behind
-        with replacing(folder / CONFIG) as part:
-            part.write_text(config.to_yaml(), encoding="utf-8")
-        os.environ[FOLDER_VARIABLE] = str(folder)
-    _run(config, model, opened, val, folder, resume=False)
+    _run(config, model, opened, val, folder, None)
     return folder
 
 
@@ -110,17 +125,28 @@ def _choose_folder(out: Path | None, branch: str) -> Path:
     return Path(started) if out is None and started is not None else Path(str(out))
 
 
-def resume_run(folder: Path) -> Path:
-    """Goes on with a run where it stopped; it ends with the same weights as one that never stopped."""
-    if not (folder / CONFIG).exists():
-        raise RunError(f"{folder} is no run folder (it has no {CONFIG})")
-    if not (folder / LAST).exists():
-        raise RunError(
-            f"{folder} has no {LAST}: the run stopped before its first save; start it again with another --out"
-        )
-    config = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
+def resume_run(
+    folder: str | Path, *, data: str | Path | None = None, overrides: Sequence[str] = (), **sections: Any
+) -> Path:
+    """Goes on with a run where it stopped; unless something changes, it ends with the same weights as one that never stopped.
+
+    What may change is taken and told: ``train.epochs``, ``patience``, ``evaluate_every``, ``save_every_minutes``,
+    ``workers``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and where the data are.
+
+    Args:
+        folder: the run folder.
+        data: where the same data are now; None if they are where they were, or moved along with the run folder.
+        overrides: ``key=value`` assignments over the run's config.
+        sections: values over the run's config, such as ``train={"epochs": 40}``.
+
+    Raises:
+        VertebraError: the run cannot go on, something is to change that cannot, or the data are not found or others.
+    """
+    folder = Path(folder)
+    resumption = plan_resumption(folder, data=data, overrides=overrides, sections=sections)
+    config = resumption.config
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
-    _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resume=True)
+    _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
     return folder
 
 
@@ -158,26 +184,37 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
     return build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
 
 
-def _run(config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, *, resume: bool) -> None:
+def _run(
+    config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
+) -> None:
     recipe = config.train
     origin = model.backbone.origin if config.model.start_from is None else f"weights of {config.model.start_from}"
-    say(*opened.notes, *val.notes, f"backbone: {origin}")
+    say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
     data = RunData(model, recipe, opened.sources, val.sources)
     say(*unmeasurable(face_of(model), data.val_set, recipe.best), *data.unmirrored())
-    pretrained = bool(model.backbone.pretrained) or _was_pretrained(config)
-    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, pretrained)  # type: ignore[call-overload]
-    if resume:
-        check_best(face_of(model), recipe.best)
-        check_state(folder / LAST, module, RunFolder.STATE)
     keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
-    trainer = make_trainer(recipe, [keeper, ProgressDisplay()], model)
+    fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
+    if resumption is not None:
+        check_data(resumption, fingerprints, folder)
+    new_course = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
+    trainer = make_trainer(recipe, [keeper, ResumableState(config, fingerprints, new_course), ProgressDisplay()], model)
     limit_torch(sharing=trainer.num_devices)
-    with warnings.catch_warnings():
+    steps, size = step_shape(data, recipe, trainer.world_size)
+    check_single_images(model, size // recipe.accumulate)
+    values = resolved(config, model, data, trainer)
+    changes = [] if resumption is None else [*resumption.changes, *course_lines(resumption, steps)]
+    record = next_record(folder, fingerprints, start_entry(values, changes))
+    model.provenance = provenance(record)
+    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
+    if resumption is not None:
+        check_state(folder / LAST, module, RunFolder.STATE)
+    say(*opening_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    with started_folder(folder, config, record), warnings.catch_warnings():
         _silence()
         try:
             with ends_told():
                 trainer.fit(
-                    module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True
+                    module, datamodule=data, ckpt_path=str(folder / LAST) if resumption else None, weights_only=True
                 )
         except Interrupted:
             if not _is_first_process():
@@ -205,24 +242,73 @@ def _saved(folder: Path) -> str:
     return "nothing was saved yet"
 
 
-def _was_pretrained(config: Config) -> bool:
-    """Whether the run began from pretrained weights, also when it is resumed and builds without them."""
-    started = config.model.start_from is not None
-    return started or config.model.backbone.options.get("pretrained", False) is not False
+@contextmanager
+def started_folder(folder: Path, config: Config, record: Mapping[str, Any]) -> Iterator[None]:
+    """A run folder with its config and record, made only now that training can begin; it is gone again if training ends
+    before anything was saved.
+
+    Raises:
+        VertebraError: in the place of an error of the engine that a user can put right.
+    """
+    made: list[Path] = []
+    if _is_first_process():
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
+        with os_errors_told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / CONFIG, config.to_yaml())
+        _write(folder / RECORD, json.dumps(record, indent=2) + "\n")
+        os.environ[FOLDER_VARIABLE] = str(folder)
+    try:
+        yield
+    except BaseException as error:
+        if _is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
+            _remove_empty_run(folder, made)
+        said = explained(error) if isinstance(error, Exception) else None
+        if said is None:
+            raise
+        raise said from error
+
+
+def _write(path: Path, text: str) -> None:
+    """A small file, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _remove_empty_run(folder: Path, made: Sequence[Path]) -> None:
+    """Takes away what a run wrote before it had anything to keep, and the folders that were made for it."""
+    for name in (CONFIG, RECORD, METRICS, f"{LAST}.partial"):
+        (folder / name).unlink(missing_ok=True)
+    for place in made:
+        if not any(place.iterdir()):
+            place.rmdir()
 
 
 def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
     """Lightning's trainer for a recipe and a model."""
+    hardware = check_hardware(recipe)
     strategy: str = recipe.strategy
-    if strategy == "auto" and (_device_count(recipe) > 1 or recipe.num_nodes > 1):
+    if strategy == "auto" and (hardware.processes > 1 or recipe.num_nodes > 1):
         strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    precision: Any = choose_precision(recipe, model)
+    try:
+        return _trainer(recipe, callbacks, strategy, precision)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+        # what is left to Lightning: combinations of strategy, accelerator and precision, and the variables of clusters
+        raise ConfigError(
+            f"train.strategy '{recipe.strategy}', accelerator '{recipe.accelerator}', devices {recipe.devices} and precision "
+            f"'{recipe.precision}' do not go together: {shortened(str(error), 200)}"
+        ) from error
+
+
+def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, precision: Any) -> pl.Trainer:
     return pl.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,
         num_nodes=recipe.num_nodes,
         strategy=strategy,
-        precision=choose_precision(recipe, model),  # type: ignore[arg-type]
+        precision=precision,
         max_epochs=recipe.epochs,
         check_val_every_n_epoch=recipe.evaluate_every,
         callbacks=callbacks,
@@ -233,18 +319,6 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-
-
-def _device_count(recipe: TrainConfig) -> int:
-    """How many devices of one machine a run uses, as far as it matters whether it is more than one."""
-    if isinstance(recipe.devices, list):
-        return len(recipe.devices)
-    text = str(recipe.devices)
-    if text.isdigit():
-        return int(text)
-    if "," in text:
-        return len([part for part in text.split(",") if part.strip()])
-    return torch.cuda.device_count() if recipe.accelerator in ("auto", "gpu", "cuda") else 1
 
 
 def labelled(
@@ -295,8 +369,10 @@ def open_chosen(
     """Like `open_labelled`, with more choices."""
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     path = folder / CONFIG
+    recorded = None
     if path.exists():
         raw = read_raw(path)
+        recorded = recorded_folder(folder)
     elif choice.path is None:
         raise ConfigError(f"{source} is a model file without its run's {CONFIG}; say which data set with --data")
     elif config is None:
@@ -306,6 +382,10 @@ def open_chosen(
     run = Config.from_raw(raw, str(path))
     for name, branch in run.model.branches.items():
         branch.classes = list(face.branches[name][1].classes)
+    if path.exists():
+        run = locate(run, folder, recorded)
+        if choice.path is None:
+            check_found(getattr(run.data, split), folder, recorded)
     return run, open_measured(run, split, choice)
 
 

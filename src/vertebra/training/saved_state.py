@@ -38,7 +38,7 @@ def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) ->
     Raises:
         RunError: it is damaged, holds more than plain values, or is of another model.
     """
-    state = _read(path)
+    state = read_state(path)
     missing = [name for name in PARTS if name not in state]
     kept = state.get("callbacks")
     own = kept.get("RunFolder") if isinstance(kept, Mapping) else None
@@ -51,25 +51,31 @@ def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) ->
     _check_tensors(path, state["state_dict"], module.state_dict())
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_state(path: Path) -> Mapping[str, Any]:
+    """The state of a run. Nothing in the file is executed, and its tensors stay on the disk until they are used.
+
+    Raises:
+        RunError: it is damaged, or holds more than plain values.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's advice on pickles that it did not write
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error):  # a class or function that unpickling would have called
             raise RunError(
                 f"{path}: holds more than plain values, and nothing in a file is executed; {_cure(path)}"
             ) from None
-        raise _damaged(path) from None
+        raise damaged(path) from None
     except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise _damaged(path) from None
+        raise damaged(path) from None
     if not isinstance(state, Mapping):
-        raise _damaged(path)
+        raise damaged(path)
     return state
 
 
-def _damaged(path: Path) -> RunError:
+def damaged(path: Path) -> RunError:
+    """The error about a file that is no state of a run, or only a part of one."""
     return RunError(f"{path}: cut off or damaged; {_cure(path)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import Source
 from vertebra.data.splits import SPLITS, NoSplit, empty_split
-from vertebra.errors import ConfigError, DataError
+from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
 from vertebra.tasks.base import LabelSpec
@@ -72,6 +73,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
     """A source as a branch sees it: the same files with the eyes of its own task."""
     branch = config.model.branches[name]
+    _check_place(source.path)
     index = open_data(
         Path(source.path),
         task,
@@ -94,6 +96,24 @@ def _images(source: SourceConfig, task: str) -> int:
         with contextlib.suppress(NoSplit):
             count += len(open_data(Path(source.path), task, split, format=source.format))
     return count
+
+
+def _check_place(path: str) -> None:
+    """Whether a path leads to something that can hold a data set; that nothing is there is told when it is opened.
+
+    Raises:
+        DataError: the system cannot look it up, or it is a device, a pipe, or the root of all folders.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{shortened(path, 200)}: cannot be opened: {error.strerror}") from None
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise DataError(f"{path}: neither a folder nor a file")
+    if Path(path).resolve() == Path(path).resolve().parent:
+        raise DataError(f"{path}: the whole file system is no data set; name a folder in it")
 
 
 def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:

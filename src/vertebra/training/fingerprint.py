@@ -1,0 +1,89 @@
+"""What the data of a run are, in a few numbers: the same data have the same fingerprint wherever they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertebra.data.masks import MaskFileColumn
+from vertebra.data.samples import Source
+from vertebra.errors import RunError
+
+SIZES = 256  # files whose size is looked at, evenly over a data set
+
+Fingerprint = dict[str, Any]
+"""``images``: how many; ``names`` and ``annotations``: hexadecimal digests."""
+
+
+def fingerprint(sources: Sequence[Source]) -> Fingerprint:
+    """The fingerprint of the data of one split.
+
+    It is computed from what is in memory once the data are opened, and the sizes of at most `SIZES` files a data set: no
+    image is read.
+    """
+    names, annotations = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
+    for source in sources:
+        rows = np.linspace(0, max(0, len(source.index) - 1), min(SIZES, len(source.index)), dtype=int)
+        _feed(names, source.index.images)
+        _feed(names, [_size(source.index.path(row)) for row in rows.tolist()])
+        for branch, task in sorted(source.branches.items()):
+            column = source.index.columns[task]
+            _feed(annotations, branch)
+            if isinstance(column, MaskFileColumn):
+                _feed(annotations, column.files)
+                _feed(annotations, [_size(column.path(row)) for row in rows.tolist()])
+            else:
+                _feed(annotations, column)
+    images = sum(len(source.index) for source in sources)
+    return {"images": images, "names": names.hexdigest(), "annotations": annotations.hexdigest()}
+
+
+def check_same(split: str, before: Fingerprint, now: Fingerprint, cure: str) -> None:
+    """Whether the data of a split are those of before.
+
+    Args:
+        cure: what to do otherwise, in words.
+
+    Raises:
+        RunError: they are not; the message says what differs.
+    """
+    if before["images"] != now["images"]:
+        said = f"there are {now['images']} images, and there were {before['images']} when the run began"
+    elif before["names"] != now["names"]:
+        said = "the images are not those that the run began with (other names or sizes of files)"
+    elif before["annotations"] != now["annotations"]:
+        said = "the annotations are not those that the run began with"
+    else:
+        return
+    raise RunError(f"data.{split}: {said}; {cure}")
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def _feed(digest: Any, value: Any) -> None:
+    """Adds a value to a digest, whatever it is made of; where files are is left out."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            digest.update(field.name.encode())
+            _feed(digest, getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _feed(digest, key)
+            _feed(digest, inner)
+    elif isinstance(value, list | tuple):
+        digest.update(f"{len(value)}".encode())
+        for inner in value:
+            _feed(digest, inner)
+    elif not isinstance(value, Path):
+        digest.update(repr(value).encode())

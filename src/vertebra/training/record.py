@@ -1,0 +1,172 @@
+"""What a run records of itself: ``run.json`` in its folder, the provenance in its model file, the lines that it begins with."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from vertebra import __version__
+from vertebra.config import Config, TrainConfig
+from vertebra.data.index import plural
+from vertebra.data.sampler import MixSampler
+from vertebra.errors import RunError, shortened
+from vertebra.model import VisionModel
+from vertebra.training.fingerprint import Fingerprint
+from vertebra.training.loaders import RunData, choose_workers
+from vertebra.training.optimization import DECAYS, RATES
+
+RECORD = "run.json"
+PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Vertebra, of Python and of the packages that a model's weights depend on."""
+    return {"vertebra": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trainer) -> dict[str, Any]:
+    """What a run computes with, defaults and automatic choices filled in."""
+    recipe = config.train
+    steps, size = step_shape(data, recipe, trainer.world_size)
+    rate = recipe.lr or RATES[recipe.optimizer]
+    pretrained = bool(model.backbone.pretrained) or was_pretrained(config)
+    return {
+        "epochs": recipe.epochs,
+        "steps_per_epoch": steps,
+        "images_per_step": size * trainer.world_size,
+        "batch_size": recipe.batch_size,
+        "accumulate": recipe.accumulate,
+        "image_size": list(model.plan.size),
+        "resize": model.plan.mode,
+        "augment": recipe.augment,
+        "optimizer": recipe.optimizer,
+        "lr": rate,
+        "backbone_lr": rate * recipe.backbone_lr if pretrained else rate,
+        "weight_decay": DECAYS[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay,
+        "ema": recipe.ema,
+        "seed": recipe.seed,
+        "precision": str(trainer.precision),
+        "device": trainer.strategy.root_device.type,
+        "processes": trainer.world_size,
+        "workers": choose_workers(recipe.workers),
+        "pretrained": pretrained,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def step_shape(data: RunData, recipe: TrainConfig, processes: int) -> tuple[int, int]:
+    """Steps in an epoch, and images that a process sees in a step."""
+    sampler = MixSampler(data.train_set, recipe.batch_size * recipe.accumulate, world_size=processes)
+    return sampler.steps, sampler.size
+
+
+def was_pretrained(config: Config) -> bool:
+    """Whether a run began from pretrained weights, also when it is resumed and builds without them."""
+    started = config.model.start_from is not None
+    return started or config.model.backbone.options.get("pretrained", False) is not False
+
+
+def start_entry(values: Mapping[str, Any], changes: list[str]) -> dict[str, Any]:
+    """What is recorded of one start of a run, or of its going on.
+
+    Args:
+        values: as `resolved` gives them.
+        changes: what is other than before, in words.
+    """
+    now = datetime.datetime.now(datetime.timezone.utc)
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {
+        "date": now.isoformat(timespec="seconds"),
+        "command": command,
+        "working_directory": str(Path.cwd()),
+        "versions": versions(),
+        "resolved": dict(values),
+        "changes": changes,
+    }
+
+
+def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model file keeps of its run's record: nothing of the machine that it was made on, and no path."""
+    first, last = record["starts"][0], record["starts"][-1]
+    return {"date": first["date"], "versions": last["versions"], "data": record["data"], "training": last["resolved"]}
+
+
+def next_record(folder: Path, data: Mapping[str, Fingerprint], entry: dict[str, Any]) -> dict[str, Any]:
+    """The record of a run that begins or goes on.
+
+    Args:
+        folder: of the run; an older record is kept in the new one.
+        data: fingerprints by split.
+        entry: of this start.
+    """
+    older = read_record(folder)
+    starts = [] if older is None else older["starts"]
+    return {"folder": str(folder.absolute()), "data": dict(data), "starts": [*starts, entry]}
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a run; None for a run that has none.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: damaged ({shortened(str(error))}); delete it, the run can do without") from None
+    if (
+        not isinstance(record, dict)
+        or not {"folder": str, "starts": list, "data": dict}.items()
+        <= {key: type(value) for key, value in record.items()}.items()
+    ):
+        raise RunError(f"{path}: not the record of a run; delete it, the run can do without")
+    return record
+
+
+def recorded_folder(folder: Path) -> str | None:
+    """Where a run folder was when the paths in its config were written; None where that is not known."""
+    record = read_record(folder)
+    return None if record is None else str(record["folder"])
+
+
+def opening_lines(
+    config: Config, model: VisionModel, values: Mapping[str, Any], images: Mapping[str, int]
+) -> list[str]:
+    """What a run chose, in four lines, printed before it begins; the line on the backbone's weights stands before them."""
+    branches = ", ".join(
+        f"{name} ({model.branch(name).task}, {_count(len(model.branch(name).labels.classes), 'class')})"
+        for name in model.branches
+    )
+    paths = dict.fromkeys(source.path for split in ("train", "val") for source in getattr(config.data, split))
+    counts = ", ".join(f"{_count(count, 'image')} in {split}" for split, count in images.items())
+    height, width = values["image_size"]
+    total = values["epochs"] * values["steps_per_epoch"]
+    kinds = f"{values['device']}, {_count(values['processes'], 'process')}"
+    average = "no moving average" if values["ema"] is None else f"moving average {values['ema']}"
+    backbone_lr = "" if values["backbone_lr"] == values["lr"] else f" (backbone {values['backbone_lr']:g})"
+    accumulated = f", in {values['accumulate']} parts" if values["accumulate"] > 1 else ""
+    return [
+        f"model: {config.model.backbone.name}, {values['parameters'] / 1e6:.1f} M parameters; {branches}",
+        f"data: {counts}, from {', '.join(paths)}; canvas {height}x{width} by {values['resize']}, augmentation "
+        f"{values['augment']}",
+        f"steps: {_count(values['images_per_step'], 'image')}{accumulated}; {values['steps_per_epoch']} an epoch, {total} in "
+        f"{_count(values['epochs'], 'epoch')}; seed {values['seed']}",
+        f"training: {values['optimizer']}, learning rate {values['lr']:g}{backbone_lr}, weight decay "
+        f"{values['weight_decay']:g}, {average}; {values['precision']} on {kinds}, {_count(values['workers'], 'loader process')}",
+    ]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing if number == 1 else plural(thing)}"
