@@ -39,15 +39,11 @@ def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) ->
         RunError: it is damaged, holds more than plain values, or is of another model.
     """
     state = read_state(path)
-    missing = [name for name in PARTS if name not in state]
-    kept = state.get("callbacks")
+    kept = state["callbacks"]
     own = kept.get("RunFolder") if isinstance(kept, Mapping) else None
-    missing += [name for name in callback_state if not isinstance(own, Mapping) or name not in own]
+    missing = [name for name in callback_state if not isinstance(own, Mapping) or name not in own]
     if missing or not isinstance(state["state_dict"], Mapping):
-        raise RunError(
-            f"{path}: not the state of a run of this version of Vertebra (without {', '.join(missing) or 'weights'}); "
-            + _cure(path)
-        )
+        raise _foreign(path, missing or ["weights"])
     _check_tensors(path, state["state_dict"], module.state_dict())
 
 
@@ -55,7 +51,7 @@ def read_state(path: Path) -> Mapping[str, Any]:
     """The state of a run. Nothing in the file is executed, and its tensors stay on the disk until they are used.
 
     Raises:
-        RunError: it is damaged, or holds more than plain values.
+        RunError: it is damaged, holds more than plain values, or is of another kind.
     """
     try:
         with warnings.catch_warnings():
@@ -71,7 +67,16 @@ def read_state(path: Path) -> Mapping[str, Any]:
         raise damaged(path) from None
     if not isinstance(state, Mapping):
         raise damaged(path)
+    missing = [name for name in PARTS if name not in state]
+    if missing:
+        raise _foreign(path, missing)
     return state
+
+
+def _foreign(path: Path, missing: Sequence[str]) -> RunError:
+    return RunError(
+        f"{path}: not the state of a run of this version of Vertebra (without {', '.join(missing)}); {_cure(path)}"
+    )
 
 
 def damaged(path: Path) -> RunError:
