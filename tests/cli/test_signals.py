@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -63,10 +61,13 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], lo
 
 
 @pytest.fixture
-def endless(three_branches: dict[str, Any], tmp_path: Path) -> Path:
+def endless(scenes: Path, tmp_path: Path) -> Path:
     """A config of a run that only a signal ends."""
-    config = copy.deepcopy(three_branches)
-    config["train"].update(epochs=10_000, evaluate_every=5000)
+    config = {
+        "data": str(scenes / "animals"),
+        "model": {"backbone": "test_resnet", "decoder": "linear"},
+        "train": {"epochs": 100_000, "batch_size": 4, "image_size": 32, "workers": 0, "precision": "32"},
+    }
     (tmp_path / "endless.yaml").write_text(yaml.safe_dump(config))
     return tmp_path / "endless.yaml"
 
@@ -120,14 +121,13 @@ def test_a_stopped_prediction_leaves_whole_lines(started: Start, finished: Path,
 
 
 @pytest.mark.parametrize(
-    ("words", "place"),
+    ("words", "place", "number", "code"),
     [
-        (["eval", "x"], "vertebra.export.evaluating.evaluate"),
-        (["export", "x", "y.onnx"], "vertebra.export.model.export_model"),
-        (["data", "check", "x", "--task", "detect"], "vertebra.data.checks.check_data"),
+        (["eval", "x"], "vertebra.export.evaluating.evaluate", signal.SIGTERM, 143),
+        (["export", "x", "--out", "y.onnx"], "vertebra.weights.model_file.load", signal.SIGTERM, 143),
+        (["data", "check", "x", "--task", "detect"], "vertebra.data.checks.check_data", signal.SIGINT, 130),
     ],
 )
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_other_commands_end_in_one_line(
     started: Start, words: list[str], place: str, number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
@@ -145,8 +145,7 @@ def test_other_commands_end_in_one_line(
     wait_for(lambda: "ready" in log.read_text(), process, log)
     process.send_signal(number)
     assert process.wait(60) == code, log.read_text()
-    said = {signal.SIGTERM: "vertebra: stopped by SIGTERM", signal.SIGINT: "vertebra: stopped"}[number]
-    assert log.read_text().splitlines() == ["ready", said]
+    assert log.read_text().splitlines() == ["ready", f"vertebra: stopped by {number.name}"]
     assert (tmp_path / "part").read_text() == "half"
 
 

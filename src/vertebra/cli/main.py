@@ -55,7 +55,7 @@ def main() -> None:
     let_threads_sleep()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    _stop_on_sigterm()
+    _unwind_on_signals()
     try:
         try:
             app(args=[argument for argument in arguments if argument != "--debug"])
@@ -69,16 +69,13 @@ def main() -> None:
             raise
         print(f"vertebra: {told}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
-    except KeyboardInterrupt:
-        print("vertebra: stopped", file=sys.stderr)
-        sys.exit(130)
     except StoppedBySignal as stop:
         print(f"vertebra: {stop}", file=sys.stderr)
         sys.exit(128 + stop.number)
 
 
-def _stop_on_sigterm() -> None:
-    """Lets SIGTERM unwind the program, so that files are closed, rather than end it on the spot."""
+def _unwind_on_signals() -> None:
+    """Lets SIGTERM unwind the program as Ctrl-C does, so that files are closed; both say so (typer is silent on Ctrl-C)."""
     process = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -87,8 +84,9 @@ def _stop_on_sigterm() -> None:
         signal.signal(number, signal.SIG_DFL)  # a forked process, which has inherited this handler
         os.kill(os.getpid(), number)
 
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # not one that is ignored
+            signal.signal(number, stop)
 
 
 def explained(error: Exception) -> str | None:
