@@ -47,8 +47,8 @@ def limit_torch(sharing: int = 1) -> None:
 
 
 def let_threads_sleep() -> None:
-    """OpenMP's threads, PyTorch's among them, sleep while they wait, so that other work gets the CPU; before PyTorch is loaded. What
-    the user has set stays as it is. `benchmarks/waiting.py` measures it.
+    """Lets OpenMP's threads, such as PyTorch's, sleep while they wait, so that other work gets the CPU; before PyTorch is loaded.
+    What the user has set stays as it is. `benchmarks/waiting.py` measures it.
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
