@@ -2,9 +2,9 @@
 
 python -m benchmarks.waiting [--repeats N] [--threads N]
 
-PyTorch's threads (libgomp) spin while they wait, unless the environment says otherwise before PyTorch is loaded. Where other work is on
-the CPUs, a thread that spins keeps the one it waits for from running. Each way runs in processes of its own, in turns with the
-others: some training steps of a small model, and predictions of single images. Shown are seconds and CPU seconds (user and
+PyTorch's threads (libgomp) spin while they wait, unless the environment says otherwise before PyTorch is loaded. Where other work
+is on the CPUs, a thread that spins keeps the one it waits for from running. Each way runs in processes of its own, in turns
+with the others: some training steps of a small model, and predictions of single images. Shown are seconds and CPU seconds (user and
 system), the median of the repeats; ``others`` is a process for each CPU that computes without end.
 """
 

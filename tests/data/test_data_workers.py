@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from vertebra.data import loaders, shared_memory
+from vertebra.data import loaders, shared_memory, workers
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
@@ -130,6 +130,20 @@ def test_a_batch_that_cannot_be_sent_ends_the_process(
     assert "a batch could not be sent" in capfd.readouterr().err
 
 
+def test_a_loader_process_without_a_main_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead:
+        def is_alive(self) -> bool:
+            return False
+
+    ended: list[int] = []
+    monkeypatch.setattr(workers, "os", type("Os", (), {"_exit": ended.append}))
+    monkeypatch.setattr(workers.queues, "Queue", type("Queue", (), {}))
+    for main in (None, Dead()):
+        monkeypatch.setattr(workers.multiprocessing, "parent_process", lambda main=main: main)
+        workers.prepare_worker(0)
+    assert ended == [1]
+
+
 def test_a_process_that_ends_while_the_model_works(animals: Path) -> None:
     """PyTorch raises its message wherever the main process is at that moment."""
     seen = []
@@ -232,7 +246,7 @@ def test_a_real_small_shared_memory(animals: Path, ask: bool) -> None:
     """
     command = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs /dev/shm && exec "$@"', "-"]
     done = subprocess.run(
-        [*command, sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120
+        [*command, sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=600
     )
     if ask:
         assert done.stdout == "batches 3 12\n" and "images are loaded in the main process" in done.stderr

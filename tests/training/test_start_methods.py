@@ -64,7 +64,7 @@ def place(tmp_path: Path) -> Path:
 def ran(place: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (place / "mine.py").write_text(script)
     return subprocess.run(
-        [sys.executable, "mine.py", *arguments], cwd=place, capture_output=True, text=True, timeout=300
+        [sys.executable, "mine.py", *arguments], cwd=place, capture_output=True, text=True, timeout=900
     )
 
 

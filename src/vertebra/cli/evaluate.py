@@ -22,7 +22,7 @@ def evaluate(
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     runtime: str | None = typer.Option(None, help="torch, onnx, openvino or tensorrt; by default torch."),
     precision: str | None = typer.Option(None, help="fp32, bf16, fp16 (GPU) or int8; by default fp32."),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all cores."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
     """Measure a model on labelled images."""

@@ -55,7 +55,7 @@ def predict(
         None, help="fp32, bf16, fp16 (GPU) or int8: faster where the processor has it. By default fp32."
     ),
     compile: bool = typer.Option(False, "--compile", help="Compile the model first, which takes half a minute."),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all cores."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
     engine: str = typer.Option("local", help="local, or ray: the workers of a Ray cluster share the images."),
     address: str | None = typer.Option(

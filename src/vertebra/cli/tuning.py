@@ -28,7 +28,7 @@ def tune_runtime(
     batch_size: int = typer.Option(8, min=1, help="Images at a time, for the throughput."),
     seconds: float = typer.Option(2.0, min=0.0, help="How long each measurement is repeated."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all cores."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
     compile: bool = typer.Option(False, "--compile", help="Try torch.compile too, which takes minutes."),
     save: bool = typer.Option(False, "--save", help="Keep the choice beside the model; predict and eval then take it."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object a way."),

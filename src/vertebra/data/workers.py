@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -61,7 +62,11 @@ def failure(error: Exception, doing: str) -> Failure:
 
 
 def prepare_worker(number: int) -> None:
-    """Called in each loader process first: what cannot be sent ends the process, for which the main process would wait for ever."""
+    """Called in each loader process first. What cannot be sent ends the process: the main one would wait for it for ever. So does a
+    main process that has ended already, which PyTorch notices only if it ends later."""
+    main = multiprocessing.parent_process()
+    if main is not None and not main.is_alive():
+        os._exit(1)
     obey_parent_only(number)
     queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 
