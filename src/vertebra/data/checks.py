@@ -156,20 +156,21 @@ def _unusable(report: SplitReport, index: Index, task: str, split: str, train: I
         train: whose labels a run would have.
     """
     use = "learn from" if split == "train" else "measure by"
+    severity: Severity = "error" if split in NEEDED else "warning"  # training does without test images
     if not len(index):
-        return [Finding("nothing", "error", f"there is no image, so there is nothing to {use}", 0)]
+        return [Finding("nothing", severity, f"there is no image, so there is nothing to {use}", 0)]
     try:
         found, _ = relabelling(index.labels[task], train.labels[task], task, str(index.root))
     except DataError as error:
-        return [Finding("refused", "error", str(error), 1)]
+        return [Finding("refused", severity, str(error), 1)]
     usable = get_task(task).data.usable(found.own, index.columns[task], found.ids)
     if not usable.any():
-        return [Finding("nothing", "error", f"no image is labelled for task {task}: nothing to {use}", len(index))]
+        return [Finding("nothing", severity, f"no image is labelled for task {task}: nothing to {use}", len(index))]
     if not report.counted:
         what = "its image has" if len(index) == 1 else f"none of its {len(index)} images has"
         things = "nothing" if len(index) == 1 else "anything"
         return [
-            Finding("nothing", "error", f"{what} {things} that counts for task {task}: nothing to {use}", len(index))
+            Finding("nothing", severity, f"{what} {things} that counts for task {task}: nothing to {use}", len(index))
         ]
     return []
 
