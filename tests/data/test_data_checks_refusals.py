@@ -53,6 +53,12 @@ def test_a_validation_split_with_nothing_to_find(tmp_path: Path, draw_image: Mak
     assert errors(check_data(train, "detect"))[0][1].endswith("nothing to learn from")
 
 
+def test_training_does_without_a_test_split(tmp_path: Path, draw_image: Make) -> None:
+    report = check_data(coco_splits(tmp_path, draw_image, {"train": [BOX], "val": [BOX], "test": []}), "detect")
+    (finding,) = [one for one in report.splits["test"].findings if one.kind == "nothing"]
+    assert report.sound and finding.severity == "warning"
+
+
 def test_points_that_nobody_labelled_are_nothing_to_find(tmp_path: Path, draw_image: Make) -> None:
     blind, seen = ({**BOX, "keypoints": [4, 4, seen, 9, 9, seen]} for seen in (0, 2))
     points = ["left_eye", "right_eye"]
