@@ -17,7 +17,7 @@ from vertebra.checkpoints import load_file, load_matching
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 
-TORCHVISION_LICENSE = "BSD-3-Clause (torchvision)"
+TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
 LEAST_EPS = 1e-37  # changes no variance
 Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
@@ -94,7 +94,7 @@ class Backbone(nn.Module, ABC):
         self.origin = describe_origin(self.name, pretrained, report)
         published_by = {
             "source": f"torchvision:{self.name.removeprefix('torchvision_')}",
-            "licence": TORCHVISION_LICENSE,
+            "licence": TORCHVISION_LICENCE,
         }
         self.weights_from = weights_from(pretrained, published_by)
 
