@@ -47,6 +47,9 @@ def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_p
     found = vertebra.load(run)
     assert found.origin == origin
     assert "secret place" not in header_of(run / "model.safetensors")
+    trained = TimmBackbone("resnet10t", pretrained=str(run / "last.ckpt"))  # a run's own checkpoint, with its average
+    assert "84 of 84 tensors matched under 'state_dict.average.model.backbone.body.'" in trained.origin
+    torch.testing.assert_close(trained.body.state_dict(), found.backbone.body.state_dict(), rtol=0, atol=0)
     text = anatomy_text(model_anatomy(found))
     assert (
         "weights: from timm:resnet10t.c3_in1k (file resnet10t.safetensors); license of the published ones: apache-2.0"
