@@ -145,6 +145,23 @@ def test_tensors_that_claim_what_they_have_not(
         read_state_dict(path)
 
 
+def test_a_flipped_bit_is_noticed_where_torch_wrote_checksums(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pth", {"weight": torch.arange(1000.0)})
+    data = bytearray(path.read_bytes())
+    place = data.index(torch.arange(1000.0).numpy().tobytes()) + 2000
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="'a/data/0' in it is not what was saved, its checksum differs"):
+        read_state_dict(path)
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        saved(path, {"weight": torch.arange(1000.0)})
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read_state_dict(path)["weight"], torch.arange(1000.0))
+
+
 def compressed(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a/data.pkl", b"\x80\x02}." + bytes(1 << 20))

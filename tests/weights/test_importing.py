@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,32 @@ def test_what_is_missing_is_an_error(weights: Path, tmp_path: Path) -> None:
         WeightsError, match=r"not those of this model; backbone: .*2 missing \(backbone.body.conv1.0.weight"
     ):
         vertebra.import_model("timm:resnet10t", weights=tmp_path / "cut.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("source", "make"),
+    [
+        ("timm:resnet10t", lambda: timm.create_model("resnet10t", num_classes=3)),
+        ("torchvision:mobilenet_v3_small", lambda: torchvision.models.mobilenet_v3_small(num_classes=3)),
+    ],
+)
+def test_weights_of_other_trainers(source: str, make: Callable[[], torch.nn.Module], tmp_path: Path) -> None:
+    theirs = make()
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": {f"net.{name}": value for name, value in theirs.state_dict().items()}}, path)
+    model, report = import_with_report(source, weights=path)
+    assert report.lines()[0] == "weights under 'state_dict.net.'" and not report.leftover
+    first = next(iter(theirs.state_dict().values()))
+    assert any(torch.equal(first, value) for value in model.state_dict().values())
+    torch.save({"student": theirs.state_dict(), "teacher": theirs.state_dict()}, path)
+    lines = import_with_report(source, weights=path)[1].lines()
+    assert lines[0] == "weights under 'teacher.'; 'student.' would fit as well"
+
+
+def test_weights_of_another_model_end_in_one_line(tmp_path: Path) -> None:
+    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="not those of this model .without 'head.classification_head"):
+        vertebra.import_model("torchvision:retinanet_resnet50_fpn", weights=tmp_path / "other.safetensors")
 
 
 def test_wrong_sources() -> None:

@@ -47,8 +47,14 @@ def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_p
     found = vertebra.load(run)
     assert found.origin == origin
     assert "secret place" not in header_of(run / "model.safetensors")
+    trained = TimmBackbone("resnet10t", pretrained=str(run / "last.ckpt"))  # a run's own checkpoint, with its average
+    assert "84 of 84 tensors matched under 'state_dict.average.model.backbone.body.'" in trained.origin
+    torch.testing.assert_close(trained.body.state_dict(), found.backbone.body.state_dict(), rtol=0, atol=0)
     text = anatomy_text(model_anatomy(found))
-    assert "weights: from timm:resnet10t.c3_in1k (file resnet10t.safetensors); licence: apache-2.0" in text
+    assert (
+        "weights: from timm:resnet10t.c3_in1k (file resnet10t.safetensors); license of the published ones: apache-2.0"
+        in text
+    )
 
 
 def test_a_run_that_is_resumed_knows_them(weights: Path) -> None:
@@ -81,16 +87,16 @@ def test_no_place_of_this_machine_is_in_a_file(weights: Path, tmp_path: Path) ->
     text = header_of(vertebra.save(model, tmp_path / "model.safetensors"))
     assert "secret place" not in text and str(tmp_path) not in text
     assert vertebra.load(tmp_path / "model.safetensors").branch("classify").labels.classes == ("/m/01g317", "b")
-    assert "licence: not stated" in anatomy_text(model_anatomy(model))
+    assert "weights: from resnet10t.safetensors; license: not stated" in anatomy_text(model_anatomy(model))
 
 
 def test_a_folders_own_licence_and_name(tmp_path: Path) -> None:
-    from vertebra.weights.importing import _stated_licence
+    from vertebra.weights.importing import _stated_license
 
     (tmp_path / "README.md").write_text("---\nlibrary: x\nlicense: cc-by-4.0\ntags:\n- a\n---\n# license: mit\n")
-    assert _stated_licence(tmp_path) == "cc-by-4.0"
+    assert _stated_license(tmp_path) == "cc-by-4.0"
     (tmp_path / "README.md").write_text("# Model\nlicense: mit\n")
-    assert _stated_licence(tmp_path) == ""
+    assert _stated_license(tmp_path) == ""
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module.encoder_q."])

@@ -45,8 +45,8 @@ def published_by(body: nn.Module) -> dict[str, str]:
     """Source and licence of a timm model's published weights, as timm's own configuration names them."""
     config: Any = getattr(body, "pretrained_cfg", {})
     name = ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
-    licence = config.get("license")
-    return {"source": f"timm:{name}", **({"licence": str(licence)} if licence else {})}
+    license = config.get("license")
+    return {"source": f"timm:{name}", **({"licence": str(license)} if license else {})}
 
 
 def load_local(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
+import struct
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from vertebra.errors import WeightsError
 
 HEADER_LIMIT = 16 << 20  # bytes; a safetensors header takes some kB, and 20,000 class names less than 1 MB
 PICKLE_LIMIT = 64 << 20  # bytes of a checkpoint's pickle beside its tensors, which stand in records of their own
+LOCAL_HEADER = 30  # bytes before the name of a part of a zip file
 CLAIM_SLACK = 4 << 20  # bytes that tensors may have beside those of their file: expanded and tied ones
 
 
@@ -36,7 +40,7 @@ def check_length(path: Path) -> None:
 
 
 def check_zip(path: Path) -> None:
-    """Checks that a zip file is as ``torch.save`` writes it: nothing in it is compressed or larger than the file.
+    """Checks that a zip file is as ``torch.save`` writes it: nothing is compressed, larger than the file, or changed since.
 
     Raises:
         WeightsError: it is a program.
@@ -56,6 +60,25 @@ def check_zip(path: Path) -> None:
     pickled = max((member.file_size for member in members if member.filename.endswith("data.pkl")), default=0)
     if pickled > PICKLE_LIMIT:
         raise ValueError(f"beside its tensors it holds {pickled >> 20} MB")
+    changed = _changed_members(path, members)
+    if changed:
+        raise ValueError(f"'{changed[0]}' in it is not what was saved, its checksum differs")
+
+
+def _changed_members(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[str]:
+    """Names of stored parts whose checksum differs; torch itself does not look. 0 stands where torch was told to write none."""
+    changed = []
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        memoryview(data) as view,
+    ):
+        for member in members:
+            name, extra = struct.unpack_from("<HH", view, member.header_offset + 26)
+            start = member.header_offset + LOCAL_HEADER + name + extra
+            if member.CRC and zlib.crc32(view[start : start + member.file_size]) != member.CRC:
+                changed.append(member.filename)
+    return changed
 
 
 def check_claims(path: Path, tensors: Mapping[str, Tensor]) -> None:

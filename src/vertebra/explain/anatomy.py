@@ -144,9 +144,10 @@ def _history(anatomy: Anatomy) -> list[str]:
     """Where the weights came from, and how the model was made, as far as its file says."""
     origin, lines = anatomy.origin, []
     if origin:
-        source = origin.get("source") or "a file"
-        file = f" (file {origin['weights']})" if "weights" in origin else ""
-        lines.append(f"weights: from {source}{file}; licence: {origin.get('licence') or 'not stated'}")
+        file, source = origin.get("weights"), origin.get("source")
+        told = f"{source} (file {file})" if source and file else source or file
+        license = origin.get("licence") or "not stated"
+        lines.append(f"weights: from {told}; license{' of the published ones' if source and file else ''}: {license}")
     for name, value in anatomy.provenance.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         lines.append(f"{name}: {text if len(text) <= 200 else text[:199] + '…'}")

@@ -107,8 +107,8 @@ class _Found(NamedTuple):
     origin: dict[str, str]
 
 
-def _found(peer: PeerModel, choice: Choice, source: str, weights: Path | None, licence: str = "") -> _Found:
-    origin = {"source": source, "licence": licence or peer.licence}
+def _found(peer: PeerModel, choice: Choice, source: str, weights: Path | None, license: str = "") -> _Found:
+    origin = {"source": source, "licence": license or peer.licence}
     return _Found(peer, choice, origin if weights is None else {**origin, "weights": weights.name})
 
 
@@ -238,11 +238,11 @@ def _from_folder(library: str, name: str, weights: Path | None) -> _Found:
 
         build_peer = _pick(BUILDERS, "transformers model type", str(config.get("model_type", "")), file)
     choice = choose_before(state, BEGINNINGS)
-    return _found(build_peer(config, choice.tensors), choice, f"{library}:{name}", weights, _stated_licence(folder))
+    return _found(build_peer(config, choice.tensors), choice, f"{library}:{name}", weights, _stated_license(folder))
 
 
-def _stated_licence(folder: Path) -> str:
-    """The licence at the top of a published folder's README, "" where it states none."""
+def _stated_license(folder: Path) -> str:
+    """The license at the top of a published folder's README, "" where it states none."""
     readme = folder / "README.md"
     if not readme.is_file():
         return ""
