@@ -318,7 +318,9 @@ def test_a_video_that_cannot_be_written_has_no_name(clip: Path, tmp_path: Path) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
     try:
         with (
-            pytest.raises(RunError, match=r"clip_bright\.mp4: could not be written \(0 of 20 frames were\); is the disk"),
+            pytest.raises(
+                RunError, match=r"clip_bright\.mp4: could not be written \(0 of 20 frames were\); is the disk"
+            ),
             AnnotatedVideos(out) as videos,
         ):
             for result in results:
