@@ -32,7 +32,7 @@ _SENTENCES = {
     errno.EIO: "the disk reports an input/output error; check the disk, or copy the files to another one",
     errno.ENOMEM: "not enough memory; close other programs, or use smaller batches",
 }
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 _FAR = 1 << 30  # Windows locks bytes, and keeps others from reading them: this one is behind the end of any locked file
 _LONGEST = 120
 _PARTIAL = ".partial-"

@@ -44,7 +44,7 @@ class RayPredictor:
         options: of any predictor; see `Pipeline`.
 
     Attributes:
-        skipped: unreadable files, where they are left out.
+        skipped: unreadable files, each with the reason, where they are left out.
     """
 
     def __init__(
