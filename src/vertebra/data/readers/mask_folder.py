@@ -26,6 +26,7 @@ from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
 
 TASKS = ("segment",)
+MOST_OVERLAPPING = 255  # so that 255 is free for pixels that do not count
 CLASS_FILES = ("classes.txt", "labels.txt")
 
 __all__ = ["TASKS", "looks_like", "read"]
@@ -51,6 +52,10 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
     values = mask_values([root / mask for _, mask in read_for])
     _check_highest(values)
     names, numbers, ignored = _meaning(values, classes, options, path)
+    if not options.exclusive and len(names) > MOST_OVERLAPPING:
+        raise DataError(
+            f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set exclusive: true, or name fewer"
+        )
     labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
     ids = _table(numbers, ignored, max(values, default=0), labels)
     _check(values, ids, numbers)
