@@ -26,6 +26,7 @@ PAGES = [
         "CONTRIBUTING.md",
         "docs/tutorial.md",
         "docs/concepts.md",
+        "docs/data.md",
         "docs/figures.md",
         "docs/importing.md",
         "docs/deployment.md",

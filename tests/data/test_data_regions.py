@@ -120,6 +120,8 @@ WRONG = [
     ({"size": [24, 32], "counts": [2**63, 1]}, "no whole numbers"),
     ({"size": [24, 32], "counts": [10**30]}, "no whole numbers|far too large"),
     ({"size": [24, 32], "counts": [0.5]}, "no whole numbers"),
+    ({"size": [24, 32], "counts": [float("-inf"), 3]}, "no whole numbers"),
+    ({"size": [24, 32], "counts": [-3, 771]}, "negative"),
     ({"size": [24, 32], "counts": [[1]]}, "no whole numbers"),
     ({"size": [24, 32], "counts": "\u00e9"}, "ascii"),
     ([[0, 0, float("nan"), 0, 5, 5]], "finite"),

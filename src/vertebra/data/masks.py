@@ -12,7 +12,6 @@ import numpy as np
 from vertebra.errors import DataError
 from vertebra.preprocess.image_files import open_image
 from vertebra.tasks.segment.annotation import SegmentAnnotation
-from vertebra.tasks.segment.data import compact
 
 UNKNOWN = -1
 NOWHERE = -2
@@ -66,26 +65,34 @@ class MaskFileColumn:
                 f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
                 "(height x width); make them equal"
             )
-        ids = self._looked_up(values)
-        unknown = ids == UNKNOWN
-        if unknown.any():
-            strange = np.unique(values[unknown])
-            raise DataError(f"{path}: {describe_values(strange)} of no class; {self._cure(int(strange[0]))}")
         if self.exclusive:
-            return SegmentAnnotation(compact(ids, self.ignore_index))
-        check_planes(self.class_count, size)
-        return SegmentAnnotation(planes_of(ids, self.class_count, self.ignore_index))
+            kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
+            found = np.empty(size, dtype=kind)
+        else:
+            check_planes(self.class_count, size)
+            found = np.empty((self.class_count, *size), dtype=np.uint8)
+        rows = max(1, BLOCK // max(1, size[1]))
+        for top in range(
+            0, size[0], rows
+        ):  # a few rows at a time: numpy makes 64-bit numbers of those that it looks up
+            ids = self._looked_up(values[top : top + rows])
+            if (ids == UNKNOWN).any():
+                raise self._unknown(path, values)
+            part = ids if self.exclusive else planes_of(ids, self.class_count, self.ignore_index)
+            found[..., top : top + rows, :] = part
+        return SegmentAnnotation(found)
 
     def _looked_up(self, values: np.ndarray) -> np.ndarray:
-        """The id of each value, a few rows at a time: numpy makes 64-bit numbers of those that it looks up."""
-        ids = np.empty(values.shape, dtype=self.ids.dtype)
-        rows = max(1, BLOCK // max(1, values.shape[1]))
-        for top in range(0, len(values), rows):
-            part = values[top : top + rows]
-            if part.dtype != np.uint8:
-                part = np.minimum(part.astype(np.int64), len(self.ids) - 1)
-            ids[top : top + rows] = self.ids[part]
+        """The id of each value."""
+        if values.dtype != np.uint8:
+            values = np.minimum(values.astype(np.int64), len(self.ids) - 1)
+        ids: np.ndarray = self.ids[values]
         return ids
+
+    def _unknown(self, path: Path, values: np.ndarray) -> DataError:
+        occurring = np.unique(values)
+        strange = occurring[self._looked_up(occurring) == UNKNOWN]
+        return DataError(f"{path}: {describe_values(strange)} of no class; {self._cure(int(strange[0]))}")
 
     def _cure(self, value: int) -> str:
         known = np.flatnonzero((self.ids >= 0) & (self.ids != self.ignore_index) | (self.ids == NOWHERE))
@@ -151,17 +158,23 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
         except DataError as error:
             damaged.append(error)
             continue
-        if values.dtype == np.uint8:
-            occurring = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-        elif values.max() > HIGHEST:  # it may have millions of values, and is refused for one
-            occurring = values.max(keepdims=True).ravel()
-        else:
-            occurring = np.unique(values)
-        for value in occurring.tolist():
+        for value in _occurring(values).tolist():
             found.setdefault(value, paths[place])
     if damaged and not found:
         raise damaged[0]
     return dict(sorted(found.items()))
+
+
+def _occurring(values: np.ndarray) -> np.ndarray:
+    """The values that a mask holds, ascending; of one with values that no class can have, only the highest."""
+    if values.dtype != np.uint8:
+        highest = values.max(keepdims=True).ravel()
+        return highest if highest[0] > HIGHEST else np.unique(values)  # there may be millions of others
+    counts = np.zeros(256, dtype=np.int64)
+    rows = max(1, BLOCK // max(1, values.shape[1]))
+    for top in range(0, len(values), rows):
+        counts += np.bincount(values[top : top + rows].ravel(), minlength=256)
+    return np.flatnonzero(counts)
 
 
 def check_planes(class_count: int, size: tuple[int, int]) -> None:

@@ -54,8 +54,14 @@ def _runs(entry: Mapping[str, Any]) -> Segmentation:
     if isinstance(counts, str):
         return Segmentation(text=np.frombuffer(counts.encode("ascii"), dtype=np.uint8), size=size)
     runs = np.asarray(counts)
-    if runs.ndim != 1 or runs.dtype.kind not in "iuf" or (runs != np.rint(runs)).any() or (runs >= 2.0**62).any():
-        raise ValueError("run lengths that are no whole numbers, or far too large")
+    if (
+        runs.ndim != 1
+        or runs.dtype.kind not in "iuf"
+        or (runs != np.rint(runs)).any()
+        or (runs < 0).any()
+        or (runs >= 2.0**62).any()
+    ):
+        raise ValueError("run lengths that are no whole numbers, negative, or far too large")
     return Segmentation(runs=runs.astype(np.int64), size=size)
 
 

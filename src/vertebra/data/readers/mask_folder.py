@@ -29,6 +29,7 @@ from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
 
 TASKS = ("segment",)
+MOST_OVERLAPPING = 255  # so that 255 is free for pixels that do not count
 CLASS_FILES = ("classes.txt", "labels.txt")
 
 __all__ = ["TASKS", "looks_like", "read"]
@@ -68,6 +69,10 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
         renamed = [f"{old} to {new}" for old, new in zip(own, options.classes, strict=False)]
         notes.append(
             Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
+        )
+    if not options.exclusive and len(names) > MOST_OVERLAPPING:
+        raise DataError(
+            f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set exclusive: true, or name fewer"
         )
     labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
     ids = _table(numbers, ignored, max(values, default=0), labels, others)
