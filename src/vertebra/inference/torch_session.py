@@ -14,7 +14,7 @@ import torch
 import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
 from vertebra.errors import WeightsError
 from vertebra.inference.onnx_session import first_line
-from vertebra.inference.pt2_archive import checked_copy
+from vertebra.inference.pt2_archive import sanitized_copy
 
 
 class TorchSession:
@@ -33,7 +33,7 @@ class TorchSession:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        archive = checked_copy(path)
+        archive = sanitized_copy(path)
         if threads is not None:
             torch.set_num_threads(threads)
         logged: list[BaseException] = []
