@@ -97,11 +97,11 @@ def test_a_detector(tmp_path: Path) -> None:
 def test_what_is_no_file_of_executorch(tmp_path: Path) -> None:
     head = struct.pack("<I4s4sIQQQ", 60, b"ET12", b"eh00", 32, 100, 128, 72)
     for content, said in (
-        (b"", "no .pte file"),
-        (b"nothing of the kind", "no .pte file"),
-        (head, "cut off"),
+        (b"", "not a .pte file"),
+        (b"nothing of the kind", "not a .pte file"),
+        (head, "truncated"),
         (head.ljust(200, b"\0"), "has no checksum"),
-        (struct.pack("<I4s4sIQQQ", 60, b"ET12", b"eh00", 32, 2**63, 128, 72).ljust(200, b"\0"), "cut off"),
+        (struct.pack("<I4s4sIQQQ", 60, b"ET12", b"eh00", 32, 2**63, 128, 72).ljust(200, b"\0"), "truncated"),
     ):
         (tmp_path / "broken.pte").write_bytes(content)
         for opens in (open_file, vertebra.load):

@@ -189,7 +189,7 @@ def test_other_files(tmp_path: Path, exported: Path) -> None:
     (tmp_path / "text.onnx").write_text("hello")
     for name, message in (
         ("plain.onnx", "no file that Vertebra exported"),
-        ("text.onnx", "no ONNX file"),
+        ("text.onnx", "not an ONNX file"),
         ("none.onnx", "no such file"),
     ):
         with pytest.raises(WeightsError, match=message):

@@ -22,8 +22,8 @@ from PIL import Image
 import vertebra
 from vertebra.cli.main import main
 from vertebra.errors import ConfigError, WeightsError
-from vertebra.export.about import OBJECTS
 from vertebra.export.evaluating import evaluate
+from vertebra.export.file_metadata import OBJECT_THRESHOLD
 from vertebra.export.files import json_beside
 from vertebra.export.model import export_model
 from vertebra.export.program import write_torch
@@ -32,7 +32,7 @@ from vertebra.inference.checksum import NAME
 from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.metadata import KEY
 from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.pt2_archive import rewrite
+from vertebra.inference.pt2_archive import rewrite_archive
 from vertebra.model import VisionModel
 from vertebra.tasks.segment.in_image import class_map
 from vertebra.tasks.segment.predictions import from_decoded
@@ -125,7 +125,7 @@ def test_metadata_inside_and_beside(file: Path, openvino_file: Path, model: Visi
         assert inside["image"]["rotation"] == "apply the EXIF orientation of an image file first"
         assert (
             inside["decoding"]["boxes"]["threshold"]
-            == OBJECTS
+            == OBJECT_THRESHOLD
             == inspect.signature(Pipeline).parameters["threshold"].default
         )
         assert inside["decoding"]["boxes"]["post"] == dataclasses.asdict(model.branch("boxes").decoder.post)  # type: ignore[call-overload]
@@ -143,7 +143,7 @@ def test_describe_needs_no_torch_and_no_runtime(
     file: Path, openvino_file: Path, model: VisionModel, tmp_path: Path
 ) -> None:
     write_torch(model, tmp_path / "model.pt2", free=False)
-    rewrite(tmp_path / "model.pt2", read_metadata(openvino_file) or "")
+    rewrite_archive(tmp_path / "model.pt2", read_metadata(openvino_file) or "")
     for path in (file, openvino_file, tmp_path / "model.pt2"):
         code = (
             "import sys\n"
@@ -183,7 +183,7 @@ def test_class_maps_are_what_the_model_says(file: Path, model: VisionModel, pict
     ):
         from_decoded([values[0]], None, opened.face.branches["regions"][1], keep_probabilities=True)  # type: ignore[arg-type]
     for options in ({"tile": 32}, {"flip": True}, {"scales": (1, 0.5)}):
-        with pytest.raises(ConfigError, match="gives class maps, and several looks"):
+        with pytest.raises(ConfigError, match="gives class maps, and tiles"):
             opened.predictor(**options)
 
 
@@ -241,7 +241,7 @@ def test_flipped_bits_and_cut_files(file: Path, openvino_file: Path, tmp_path: P
             flipped = bytearray(whole)
             flipped[place] ^= 1 << draw.integers(0, 8)
             damaged.write_bytes(flipped)
-            assert "its checksum is another" in _refused(path)
+            assert "its checksum does not match" in _refused(path)
         for content in (b"", b"\0" * 100, b"hello", b"<net>", draw.bytes(5000), whole[: len(whole) // 2], whole[:-200]):
             damaged.write_bytes(content)
             _refused(path)
@@ -303,7 +303,7 @@ def test_an_onnx_file_reads_no_other_file(file: Path, tmp_path: Path) -> None:
         proto.graph.node.append(helper.make_node("If", ["c"], ["d"], then_branch=body, else_branch=body))
 
     for change in (as_weight, as_constant, within_a_branch):
-        assert "its weights lie in another file" in _refused(_changed(file, folder, change))
+        assert "its weights are in another file" in _refused(_changed(file, folder, change))
 
 
 def test_an_onnx_file_brings_no_operators_of_its_own(file: Path, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_file_that_gives_something_else_than_it_says(file: Path, tmp_path: Pat
         proto.ParseFromString(text)
 
     for change in (fewer, renamed):
-        assert "not what its metadata says" in _refused(_changed(file, tmp_path, change))
+        assert "unlike its metadata" in _refused(_changed(file, tmp_path, change))
 
     def foreign(proto: Any) -> None:
         del proto.metadata_props[:]
@@ -352,7 +352,7 @@ def test_an_openvino_file_declares_nothing_and_has_no_operators_of_its_own(openv
         (text.replace("<net", f"{bomb}\n<net", 1), "declares entities"),
         (text.replace('version="opset1"', 'version="evil"', 1), "OpenVINO cannot open it"),
         (text.replace('offset="0"', 'offset="99999999999"', 1), "shorter than it should be"),
-        (text.replace("<net", "<other", 1).replace("</net>", "</other>"), "no file of OpenVINO"),
+        (text.replace("<net", "<other", 1).replace("</net>", "</other>"), "not an OpenVINO file"),
     ):
         path.write_text(content)
         assert said in _refused(path)

@@ -18,15 +18,15 @@ from fuzz_damage import spoil_bytes, spoil_json
 from fuzz_runner import Format
 
 import vertebra
-from vertebra.export.about import about, describe_onnx, output_types
 from vertebra.export.executorch import Lowered
+from vertebra.export.file_metadata import describe_onnx, file_metadata, output_types
 from vertebra.export.openvino import describe_openvino, to_openvino
 from vertebra.export.program import output_names, write_onnx, write_torch
-from vertebra.inference.checksum import SEALS, seal
+from vertebra.inference.checksum import TRAILERS, append_checksum
 from vertebra.inference.file_summary import describe_file
 from vertebra.inference.metadata import KEY, FileInfo, to_json
 from vertebra.inference.predictor import face_of
-from vertebra.inference.pt2_archive import PROGRAM, rewrite
+from vertebra.inference.pt2_archive import PROGRAM, rewrite_archive
 from vertebra.model import VisionModel
 from vertebra.weights.model_file import save
 
@@ -45,7 +45,9 @@ def _metadata(model: VisionModel) -> str:
     face, names = face_of(model), output_names(model)
     outputs = {name: (kind, [None, 2]) for name, kind in zip(names, output_types(model), strict=True)}
     fields = {"classify": [name.rpartition("/")[2] for name in names]}
-    return to_json(FileInfo(face, fields, {"precision": "fp32"}, model.config, about(model, face, INPUTS, outputs)))
+    return to_json(
+        FileInfo(face, fields, {"precision": "fp32"}, model.config, file_metadata(model, face, INPUTS, outputs))
+    )
 
 
 def _write_onnx(folder: Path, name: str = "model.onnx") -> Path:
@@ -70,7 +72,7 @@ def _write_openvino(folder: Path) -> Path:
 def _write_torch(folder: Path) -> Path:
     model, path = _model(), folder / "model.pt2"
     write_torch(model, path, free=False)
-    rewrite(path, _metadata(model))
+    rewrite_archive(path, _metadata(model))
     return path
 
 
@@ -104,13 +106,13 @@ def _spoil_onnx(rng: Rng, path: Path) -> None:
     del proto.metadata_props[:]
     proto.metadata_props.add(key=KEY, value=spoil_json(rng, json.loads(text)).decode(errors="replace"))
     path.write_bytes(proto.SerializeToString())
-    return seal(path)
+    return append_checksum(path)
 
 
 def _spoil_openvino(rng: Rng, path: Path) -> None:
     if rng.integers(2):
         return _spoil_file(rng, path)
-    own = SEALS[".xml"]
+    own = TRAILERS[".xml"]
     content = path.read_bytes()
     start = content.index(own.before)
     path.write_bytes(
@@ -118,7 +120,7 @@ def _spoil_openvino(rng: Rng, path: Path) -> None:
     )
     text = path.read_bytes().replace(b"&quot;classes&quot;", rng.choice([b"&amp;", b"1", b"&quot;task&quot;", b"&#0;"]))
     path.write_bytes(text)
-    return seal(path)
+    return append_checksum(path)
 
 
 def _spoil_torch(rng: Rng, path: Path) -> None:

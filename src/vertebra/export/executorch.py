@@ -13,7 +13,7 @@ from vertebra.errors import ExportError
 from vertebra.export.program import BATCH, Flat, example, reason
 from vertebra.export.quiet import quiet
 from vertebra.geometry.nms import nms_mask_unrolled
-from vertebra.inference.checksum import seal
+from vertebra.inference.checksum import append_checksum
 from vertebra.inference.fast import fast_copy
 from vertebra.inference.metadata import KEY
 from vertebra.model import VisionModel
@@ -73,7 +73,7 @@ class Lowered:
                     compile_config=self._config,
                 )
                 path.write_bytes(program.to_executorch().buffer)
-                seal(path)
+                append_checksum(path)
             except Exception as error:  # each pass raises what it meets
                 raise ExportError(f"ExecuTorch cannot take this model: {reason(error)}") from error
 

@@ -15,8 +15,8 @@ import torch
 
 from vertebra.data.batches import Batch
 from vertebra.errors import ExportError
-from vertebra.export.about import about, describe_onnx, output_types
 from vertebra.export.executorch import Lowered
+from vertebra.export.file_metadata import describe_onnx, file_metadata, output_types
 from vertebra.export.files import (
     check_free_dimensions,
     drop_raw_outputs,
@@ -36,7 +36,7 @@ from vertebra.files import os_errors_told
 from vertebra.inference.face import Face
 from vertebra.inference.metadata import FileInfo, to_json
 from vertebra.inference.predictor import face_of
-from vertebra.inference.pt2_archive import rewrite
+from vertebra.inference.pt2_archive import rewrite_archive
 from vertebra.inference.sessions import open_file
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
@@ -307,7 +307,7 @@ class _Job:
             fields.setdefault(name.rpartition("/")[0], []).append(name.rpartition("/")[2])
         shapes = list(session.outputs.values())[: len(self.outputs)]
         outputs = {name: (kind, shape) for (name, kind), shape in zip(self.outputs.items(), shapes, strict=True)}
-        told = about(self.model, self.face, session.inputs, outputs)
+        told = file_metadata(self.model, self.face, session.inputs, outputs)
         config = None if self.model.config is None else describe(self.model)["model"]
         return to_json(FileInfo(self.face, fields, report, config, told))
 
@@ -324,4 +324,4 @@ class _Job:
         elif self.kind == "executorch":
             self.mobile.write(file, metadata)
         else:
-            rewrite(file, metadata)
+            rewrite_archive(file, metadata)

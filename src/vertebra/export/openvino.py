@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from vertebra.errors import ConfigError, ExportError, install_command
-from vertebra.inference.checksum import seal
+from vertebra.inference.checksum import append_checksum
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_session import first_line
 
@@ -43,4 +43,4 @@ def describe_openvino(path: Path, metadata: str) -> None:
     model = core.read_model(path)
     model.set_rt_info(metadata, [KEY])
     openvino.save_model(model, path, compress_to_fp16=False)
-    seal(path)
+    append_checksum(path)

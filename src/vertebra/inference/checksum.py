@@ -1,8 +1,7 @@
-"""The checksum at the end of an exported file: whether it is, to the bit, what Vertebra wrote; without torch.
+"""The SHA-256 checksum at the end of an exported file, without torch.
 
-Each kind of file has a place at its end that its runtime takes no notice of: an entry of the metadata (ONNX), a comment (OpenVINO's
-``.xml``; the checksum is over its ``.bin`` too), bytes behind the program (ExecuTorch). A ``.pt2`` file is an archive, which has a
-checksum for each member.
+It is stored where the runtime ignores it: in an entry of the metadata (ONNX), in a comment (OpenVINO's ``.xml``; it covers the
+``.bin`` too), or in bytes behind the program (ExecuTorch). A ``.pt2`` file is a zip archive, which has a checksum for each member.
 """
 
 from __future__ import annotations
@@ -17,48 +16,48 @@ NAME = "vertebra.sha256"
 DIGITS = 64
 
 
-class Seal(NamedTuple):
-    """What stands before and behind the digits of a checksum, at the end of a file."""
+class Trailer(NamedTuple):
+    """The bytes before and behind the digits of a checksum, at the end of a file."""
 
     before: bytes
     after: bytes = b""
 
     def around(self, digits: str) -> bytes:
-        """The checksum as it is written."""
+        """The trailer with its digits."""
         return self.before + digits.encode() + self.after
 
 
-SEALS = {
+TRAILERS = {
     # field 14 of a model: an entry of 83 bytes, its key of 15 and its value of 64
-    ".onnx": Seal(b"\x72\x53\x0a\x0f" + NAME.encode() + b"\x12\x40"),
-    ".xml": Seal(f"\n<!-- {NAME} ".encode(), b" -->\n"),
-    ".pte": Seal(NAME.encode()),
+    ".onnx": Trailer(b"\x72\x53\x0a\x0f" + NAME.encode() + b"\x12\x40"),
+    ".xml": Trailer(f"\n<!-- {NAME} ".encode(), b" -->\n"),
+    ".pte": Trailer(NAME.encode()),
 }
 
 
 def weights_beside(path: Path) -> Path | None:
-    """The file that holds the weights of another one, where they are not in it."""
+    """The separate weights file of a format that has one, or None."""
     return path.with_suffix(".bin") if path.suffix.lower() == ".xml" else None
 
 
-def seal(path: Path) -> None:
-    """Writes its checksum at the end of a file that has none."""
+def append_checksum(path: Path) -> None:
+    """Appends the checksum to a file without one."""
     content = path.read_bytes()
     with path.open("ab") as file:
-        file.write(SEALS[path.suffix.lower()].around(_digits(path, content)))
+        file.write(TRAILERS[path.suffix.lower()].around(_digits(path, content)))
 
 
-def is_sealed(path: Path, content: bytes) -> bool:
-    """Whether a file has a checksum, which then is right.
+def verify_checksum(path: Path, content: bytes) -> bool:
+    """Whether the file has a checksum; a wrong one raises.
 
     Args:
         path: of the file.
         content: of the file.
 
     Raises:
-        WeightsError: the checksum is of something else.
+        WeightsError: the checksum does not match the file.
     """
-    own = SEALS[path.suffix.lower()]
+    own = TRAILERS[path.suffix.lower()]
     length = len(own.around("")) + DIGITS
     end = content[-length:]
     if len(end) < length or not end.startswith(own.before) or not end.endswith(own.after):
@@ -66,8 +65,8 @@ def is_sealed(path: Path, content: bytes) -> bool:
     if end != own.around(_digits(path, memoryview(content)[:-length])):
         files = path.name if weights_beside(path) is None else f"{path.name} or its .bin file"
         raise WeightsError(
-            f"{path}: {files} is damaged or was changed (its checksum is another); copy or export it again. A tool that changes it "
-            f"on purpose must take out '{NAME}'"
+            f"{path}: {files} is damaged or was changed (its checksum does not match); copy or export it again. A tool that "
+            f"changes it on purpose must remove '{NAME}'"
         )
     return True
 

@@ -1,25 +1,25 @@
-"""ExecuTorch's ``.pte`` file, looked at before ExecuTorch reads it, which ends the whole process where a file is damaged."""
+"""Validation of ``.pte`` files before ExecuTorch opens them: it aborts the process on a damaged file."""
 
 from __future__ import annotations
 
 import struct
 
-from vertebra.inference.onnx_file import Damaged
+from vertebra.inference.onnx_file import InvalidFile
 
-PROGRAM = b"ET"  # and two digits: how its first part, a flatbuffer, is laid out
+PROGRAM = b"ET"  # followed by two digits, the version of the flatbuffer's schema
 HEADER = b"eh00"
-METADATA = b'{"format_version": '  # what it begins with
-SHORTEST = 32  # bytes before the header's last field
+METADATA = b'{"format_version": '  # the first bytes of the JSON
+SHORTEST = 32  # bytes before the last field of the header
 
 
 def read_metadata(content: bytes) -> str | None:
-    """What a file that Vertebra wrote says of itself: a text in its flatbuffer, its length before it.
+    """The metadata of a file that Vertebra wrote: a string in its flatbuffer, preceded by its length.
 
     Args:
-        content: of the file, whose checksum is right.
+        content: of the file, whose checksum was verified.
 
     Raises:
-        Damaged: the text is none.
+        InvalidFile: the string is damaged.
     """
     start = content.find(METADATA)
     if start < 4:
@@ -28,23 +28,23 @@ def read_metadata(content: bytes) -> str | None:
     try:
         return content[start : start + length].decode()
     except UnicodeDecodeError:
-        raise Damaged("its metadata is damaged") from None
+        raise InvalidFile("its metadata is damaged") from None
 
 
 def check_header(content: bytes) -> None:
-    """Whether the parts that the header of a file speaks of lie within the file.
+    """Checks that the program and the segments named in the header are within the file.
 
     Args:
         content: of the file.
 
     Raises:
-        Damaged: it is no ``.pte`` file, or is cut off.
+        InvalidFile: it is not a ``.pte`` file, or is truncated.
     """
     if len(content) < SHORTEST or content[4:6] != PROGRAM or content[8:12] != HEADER:
-        raise Damaged("it is damaged, or no .pte file")
+        raise InvalidFile("it is damaged, or not a .pte file")
     root, _, _, length, program, segments = struct.unpack_from("<I4s4sIQQ", content)
     longer = length >= SHORTEST and len(content) >= SHORTEST + 8
     segment_bytes = struct.unpack_from("<Q", content, SHORTEST)[0] if longer else 0
     inside = root < program <= len(content) and (not segments or program <= segments)
     if not inside or segments + segment_bytes > len(content):
-        raise Damaged("it is cut off or damaged")
+        raise InvalidFile("it is truncated or damaged")

@@ -34,7 +34,7 @@ class ExportedModel:
         face: how images come onto its canvas, and what its branches say.
         report: of its comparison with the model.
         config: what the model was built from, or None.
-        about: who made it, and how it is fed and read; see `vertebra.inference.metadata.FileInfo`.
+        details: the producer, inputs, outputs and decoding; see `vertebra.inference.metadata.FileInfo`.
         class_maps: the branches that give the class of each pixel, and no probabilities.
         takes_pixels: whether preprocessing is in the file, which then takes images of any size; else it takes canvases.
 
@@ -53,7 +53,7 @@ class ExportedModel:
         device: str | None = None,
     ) -> None:
         self.path = Path(path)
-        face, self.outputs, self.report, self.config, self.about = from_json(read_metadata(path), str(path))
+        face, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
         _check_ends(self.session, self.outputs, face.plan, path)
         self.face = face._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
@@ -87,10 +87,10 @@ class ExportedModel:
 
 
 def _check_ends(session: Session, outputs: Mapping[str, Sequence[str]], plan: Plan, path: str | Path) -> None:
-    """Whether a file takes and gives what its metadata says.
+    """Checks that inputs and outputs agree with the metadata.
 
     Raises:
-        WeightsError: it does not.
+        WeightsError: they do not.
     """
     dimensions = {name: len(shape) for name, shape in session.inputs.items()}
     canvas = session.inputs.get("images", [])[2:]
@@ -100,7 +100,7 @@ def _check_ends(session: Session, outputs: Mapping[str, Sequence[str]], plan: Pl
         or any(isinstance(side, int) and side != own for side, own in zip(canvas, plan.size, strict=False))
     ):
         raise WeightsError(
-            f"{path}: takes {session.inputs} and gives {len(session.outputs)} outputs, which is not what its metadata says; "
+            f"{path}: has inputs {session.inputs} and {len(session.outputs)} outputs, unlike its metadata; "
             "export the model again"
         )
 
@@ -152,8 +152,8 @@ class ExportedPredictor(Pipeline):
     ) -> None:
         if model.class_maps and (tile is not None or flip or tuple(scales) != (1.0,)):
             raise ConfigError(
-                f"{model.path.name} gives class maps, and several looks at an image are put together by their probabilities: leave "
-                "out tiles, mirroring and scales, or export a file without --class-map"
+                f"{model.path.name} gives class maps, and tiles and mirrored or scaled views are merged by probabilities: "
+                "leave them out, or export a file without --class-map"
             )
         super().__init__(
             model.face,

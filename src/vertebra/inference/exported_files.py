@@ -1,25 +1,23 @@
-"""Exported files, looked at before their runtime sees them: whether they are whole, hold nothing that acts, and what they say of
-themselves. Neither torch nor a runtime is needed.
-"""
+"""Validation of exported files before their runtime opens them, and their metadata; without torch and without a runtime."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vertebra.errors import WeightsError
-from vertebra.inference.checksum import is_sealed, weights_beside
+from vertebra.inference.checksum import verify_checksum, weights_beside
 from vertebra.inference.executorch_file import check_header
 from vertebra.inference.executorch_file import read_metadata as of_executorch
-from vertebra.inference.onnx_file import Damaged, read_model
+from vertebra.inference.onnx_file import InvalidFile, read_model
 from vertebra.inference.openvino_file import read_graph
 
 
 def read_metadata(path: str | Path) -> str | None:
-    """What an exported file says of itself, or None, after a look at all of it. Of a ``.pt2`` file only the names are looked at;
-    the rest is checked when it is opened.
+    """Validates an exported file and returns its metadata (JSON), or None. Of a ``.pt2`` file only the members' names are checked
+    here; the rest is validated when it is opened.
 
     Raises:
-        WeightsError: it is missing, damaged, or holds what an export of Vertebra does not; in one line.
+        WeightsError: it is missing or damaged, or contains something that Vertebra does not write; in one line.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -31,24 +29,24 @@ def read_metadata(path: str | Path) -> str | None:
         return of_archive(path)
     weights = _weights(path)
     content = path.read_bytes()
-    whole = is_sealed(path, content)
+    whole = verify_checksum(path, content)
     try:
         if suffix == ".onnx":
             return read_model(content)
         if suffix == ".xml":
             return read_graph(content, weights)
         check_header(content)
-        if not whole:  # ExecuTorch ends the process where it meets damage, so that no file may reach it untested
-            raise Damaged("it has no checksum: it is cut off, or Vertebra did not write it")
+        if not whole:  # ExecuTorch aborts the process on a damaged file
+            raise InvalidFile("it has no checksum: it is truncated, or Vertebra did not write it")
         return of_executorch(content)
-    except Damaged as error:
+    except InvalidFile as error:
         raise WeightsError(
             f"{path}: not loaded, {error}; make one with: vertebra export RUN --out {path.name}"
         ) from None
 
 
 def _weights(path: Path) -> int:
-    """Bytes of the file that holds the weights of another one, if there is to be one."""
+    """The size in bytes of the separate weights file; 0 where the format has none."""
     weights = weights_beside(path)
     if weights is None:
         return 0

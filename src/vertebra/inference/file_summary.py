@@ -1,4 +1,4 @@
-"""What an exported file is, for people and programs; without torch and without a runtime."""
+"""The summary of an exported file that ``vertebra describe`` prints; without torch and without a runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT = ("producer", "origin", "image", "inputs", "outputs")
 
 
 def describe_file(path: str | Path) -> dict[str, Any]:
-    """What an exported file says of itself, JSON-ready.
+    """The summary, JSON-ready.
 
     Raises:
         WeightsError: it is missing, damaged, or not one that Vertebra exported.
@@ -30,7 +30,7 @@ def describe_file(path: str | Path) -> dict[str, Any]:
         "kind": KINDS[path.suffix.lower()],
         "bytes": size,
         "precision": info.report.get("precision"),
-        **{key: info.about[key] for key in KEPT if key in info.about},
+        **{key: info.details[key] for key in KEPT if key in info.details},
         "preprocess": info.face.plan.to_dict(),
         "branches": {name: _branch(info, name) for name in info.face.branches},
         "report": dict(info.report),
@@ -40,14 +40,14 @@ def describe_file(path: str | Path) -> dict[str, Any]:
 
 def _branch(info: FileInfo, name: str) -> dict[str, Any]:
     task, labels = info.face.branches[name]
-    decoding = info.about.get("decoding", {}).get(name, {})
+    decoding = info.details.get("decoding", {}).get(name, {})
     return {"task": task, "classes": list(labels.classes), "outputs": list(info.outputs[name]), **decoding}
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
-    """The same in lines."""
+    """The summary as text."""
     producer = summary.get("producer") or {}
-    made = f", made by {producer['name']} {producer['version']}" if producer else ""
+    made = f", by {producer['name']} {producer['version']}" if producer else ""
     plan = summary["preprocess"]
     lines = [
         f"{summary['file']}: {summary['kind']}, {summary['precision']}, {summary['bytes'] / 1e6:.1f} MB{made}",
@@ -75,14 +75,14 @@ def _branch_line(name: str, own: Mapping[str, Any]) -> str:
 
 
 def _compared(report: Mapping[str, Any]) -> list[str]:
-    """How the file was compared with the model when it was made."""
+    """The comparison with the model at export."""
     lines = []
     if report.get("differences"):
         lines.append(
-            f"compared with PyTorch when it was made: within {max(report['differences'].values()):.1e} of the largest value"
+            f"compared with PyTorch at export: within {max(report['differences'].values()):.1e} of the largest value"
         )
     if report.get("agreement"):
-        lines.append(f"compared with PyTorch when it was made: agrees by {min(report['agreement'].values()):.3f}")
+        lines.append(f"compared with PyTorch at export: agreement {min(report['agreement'].values()):.3f}")
     for name, (before, after) in report.get("metrics", {}).items():
         lines.append(f"{name}: {before:.4f} in PyTorch, {after:.4f} with the file")
     return lines

@@ -15,9 +15,9 @@ from vertebra.tasks import get_task
 
 KEY = "vertebra"
 FORMAT_VERSION = 1
-LARGEST, THRESHOLD = "largest", "threshold"  # rules by which outputs become an answer
-CLASS_MAP = "class_map"  # the field of a branch that gives the class of each pixel
-ABOUT = ("producer", "origin", "image", "inputs", "outputs", "decoding")
+LARGEST, THRESHOLD = "largest", "threshold"  # rules by which outputs are read
+CLASS_MAP = "class_map"  # the output with the class of each pixel
+DETAILS = ("producer", "origin", "image", "inputs", "outputs", "decoding")
 
 
 class FileInfo(NamedTuple):
@@ -28,15 +28,14 @@ class FileInfo(NamedTuple):
         outputs: by branch, the names of its decoded fields in their order.
         report: of the comparison with the model.
         config: what the model was built from; None where it was built from objects.
-        about: who made it, and how it is fed and read: ``producer``, ``image``, ``inputs``, ``outputs``, ``decoding``, and of an
-            imported model its ``origin``.
+        details: ``producer``, ``image``, ``inputs``, ``outputs``, ``decoding``, and the ``origin`` of an imported model.
     """
 
     face: Face
     outputs: Mapping[str, list[str]]
     report: Mapping[str, Any]
     config: Mapping[str, Any] | None
-    about: Mapping[str, Any] = MappingProxyType({})
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 def to_json(info: FileInfo) -> str:
@@ -53,7 +52,7 @@ def to_json(info: FileInfo) -> str:
     return json.dumps(
         {
             "format_version": FORMAT_VERSION,
-            **info.about,
+            **info.details,
             "preprocess": info.face.plan.to_dict(),
             "channels": info.face.channels,
             "branches": branches,
@@ -88,7 +87,7 @@ def from_json(text: str | None, name: str) -> FileInfo:
             branch for branch, own in values["branches"].items() if own.get("whole", own["task"] == "classify")
         )
         face = Face(Plan.from_dict(values["preprocess"]), values["channels"], branches, whole)
-        about = _checked_about(values)
+        details = _checked_details(values)
         report = _checked_report(values["report"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, WeightsError):
@@ -96,14 +95,14 @@ def from_json(text: str | None, name: str) -> FileInfo:
         raise WeightsError(
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
-    return FileInfo(face, outputs, report, values.get("config"), about)
+    return FileInfo(face, outputs, report, values.get("config"), details)
 
 
-def _checked_about(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Who made a file, and how it is fed and read, of the form that `to_json` gives it."""
-    about = {key: dict(values[key]) for key in ABOUT if key in values}
+def _checked_details(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The details, if they have the form that `to_json` writes."""
+    details = {key: dict(values[key]) for key in DETAILS if key in values}
     for key, wanted in (("inputs", ("type", "shape")), ("outputs", ("type", "shape")), ("decoding", ())):
-        for own in about.get(key, {}).values():
+        for own in details.get(key, {}).values():
             if (
                 not isinstance(own, dict)
                 or any(name not in own for name in wanted)
@@ -111,13 +110,13 @@ def _checked_about(values: Mapping[str, Any]) -> dict[str, Any]:
             ):
                 raise TypeError(key)
             float(own.get("threshold", 0.0))
-    if "producer" in about and not {"name", "version"} <= about["producer"].keys():
+    if "producer" in details and not {"name", "version"} <= details["producer"].keys():
         raise TypeError("producer")
-    return about
+    return details
 
 
 def _checked_report(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The report, of the form that an export gives it."""
+    """The report, if it has the form that an export writes."""
     report = dict(values)
     for key in ("differences", "agreement", "pixels"):
         for value in dict(report.get(key) or {}).values():

@@ -1,7 +1,7 @@
-"""An ONNX file, read as what it is: nested fields (protobuf). Without ONNX Runtime, and before it.
+"""Validation of ONNX files (protobuf), without ONNX Runtime and before it.
 
-An ONNX file is data: a graph of operators, none of which reads or writes files. Two things in it point outside: weights that lie in
-another file, by a path that may lead anywhere, and graphs compiled for one device. An export of Vertebra has neither.
+An ONNX file is data: a graph of operators, none of which reads or writes files. Two things refer to other files: weights in an
+external file, at any path, and graphs compiled for one device. Exported files contain neither.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vertebra.inference.metadata import KEY
 
 MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR, SPARSE, FUNCTION, TRAINING, ENTRY = range(9)
 INSIDE: Mapping[int, Mapping[int, int]] = MappingProxyType(
-    {  # by kind of message, which of its fields are messages too that are looked into
+    {  # by kind of message, the fields that are messages to descend into
         MODEL: {7: GRAPH, 14: ENTRY, 20: TRAINING, 25: FUNCTION},
         GRAPH: {1: NODE, 5: TENSOR, 15: SPARSE},
         NODE: {5: ATTRIBUTE},
@@ -31,18 +31,18 @@ COMPILED = b"EPContext"
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # how a field is written
 
 
-class Damaged(ValueError):
-    """A file that is none of its kind, or was cut or changed; the message says how."""
+class InvalidFile(ValueError):
+    """The file is of another kind, damaged, or refers to other files; the message says which."""
 
 
 def read_model(content: bytes) -> str | None:
-    """What an ONNX file says of itself, after a look at all of it.
+    """Validates an ONNX file and returns its metadata, or None.
 
     Args:
         content: of the file.
 
     Raises:
-        Damaged: it is no ONNX file, or points to other files or to compiled code.
+        InvalidFile: it is not an ONNX file, or points to other files or to compiled code.
     """
     metadata, graphs = None, 0
     waiting = [(MODEL, memoryview(content))]
@@ -51,11 +51,11 @@ def read_model(content: bytes) -> str | None:
         entry: dict[int, bytes] = {}
         for field, value in _fields(message):
             if kind == TENSOR and (field == EXTERNAL_DATA or (field == DATA_LOCATION and value)):
-                raise Damaged("its weights lie in another file, and an export of Vertebra is one file")
+                raise InvalidFile("its weights are in another file, and exported files contain their weights")
             if not isinstance(value, memoryview):
                 continue
             if kind == NODE and field == OPERATOR and value == COMPILED:
-                raise Damaged("it holds a graph compiled for one device, and an export of Vertebra has none")
+                raise InvalidFile("it contains a graph compiled for one device, and exported files have none")
             if kind == ENTRY:
                 entry[field] = bytes(value)
             graphs += kind == MODEL and field == 7
@@ -65,7 +65,7 @@ def read_model(content: bytes) -> str | None:
         if entry.get(1) == KEY.encode():
             metadata = _decoded(entry.get(2, b""))
     if not graphs:
-        raise Damaged("it is no ONNX file")
+        raise InvalidFile("it is not an ONNX file")
     return metadata
 
 
@@ -73,7 +73,7 @@ def _decoded(text: bytes) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError:
-        raise Damaged("its metadata is damaged") from None
+        raise InvalidFile("its metadata is damaged") from None
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -91,15 +91,15 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire in (EIGHT_BYTES, FOUR_BYTES):
             length = 8 if wire == EIGHT_BYTES else 4
         else:
-            raise Damaged("it is damaged, or no ONNX file")
+            raise InvalidFile("it is damaged, or not an ONNX file")
         if field == 0 or place + length > end:
-            raise Damaged("it is cut off or damaged, or no ONNX file")
+            raise InvalidFile("it is truncated or damaged, or not an ONNX file")
         yield field, message[place : place + length]
         place += length
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number of 7 bits a byte, lowest first, and where it ends."""
+    """A variable-length integer (7 bits a byte, lowest first), and the position behind it."""
     number = 0
     for shift in range(0, 70, 7):
         if place >= len(message):
@@ -109,4 +109,4 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         number |= (byte & 127) << shift
         if byte < 128:
             return number, place
-    raise Damaged("it is cut off or damaged, or no ONNX file")
+    raise InvalidFile("it is truncated or damaged, or not an ONNX file")

@@ -1,7 +1,7 @@
-"""What the program of a ``.pt2`` file may hold; without torch.
+"""Validation of the program (JSON) in a ``.pt2`` file, without torch.
 
-PyTorch makes Python source out of a program and runs it, and evaluates its symbolic sizes as Python too. So a name in it can carry
-code, and an operator can be any function of PyTorch. Here everything is refused that an export of Vertebra does not need.
+PyTorch generates Python source from the program and executes it, and evaluates symbolic sizes as Python. Names can therefore carry
+code, and an operator can be any function of PyTorch. Everything that Vertebra's exports do not contain is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PYTHON = frozenset(
     | {f"math.{name}" for name in ("ceil", "floor", "trunc", "sqrt", "log2")}
     | {f"torch.sym_{name}" for name in ("int", "float", "max", "min", "not", "ite", "sum")}
 )
+ARGUMENT = re.compile(r"\w*")
 DOTTED = re.compile(r"[\w.]*")
 WORD = re.compile(r"[A-Za-z_0-9]{0,32}|[A-Za-z,. ]{1,80}->[A-Za-z. ]{0,40}")  # a mode, or the equation of einsum
 NUMBER = re.compile(r"-?(Infinity|NaN)")
@@ -52,6 +53,7 @@ FUNCTIONS = frozenset(
     | {"Equality", "Unequality", "StrictLessThan", "LessThan", "StrictGreaterThan", "GreaterThan", "And", "Or", "Not"}
     | {"Eq", "Ne", "Lt", "Le", "Gt", "Ge"}
 )
+POWERS = frozenset({"Pow", "PowByNatural", "FloatPow"})
 SYMBOL = re.compile(r"[a-z]{1,4}\d{1,6}")
 FRACTION = re.compile(r"-?\d{1,20}(\.\d{1,30})?(e[+-]?\d{1,3})?")
 ASSUMPTIONS = frozenset({"positive", "integer", "nonnegative", "real", "precision"})
@@ -86,19 +88,18 @@ SYNTAX = (
 )
 
 
-class Refused(ValueError):
-    """Something in a file that Vertebra does not write; the message says what."""
+class UnsafeFile(ValueError):
+    """The file contains something that Vertebra does not write; the message names it."""
 
 
-def clean_program(text: bytes) -> bytes:
-    """A program without what is only for its authors (stack traces, which name local folders; guards, which are Python source),
-    checked.
+def sanitize_program(text: bytes) -> bytes:
+    """Validates a program, and removes its guards (Python source) and stack traces (which name local folders).
 
     Args:
         text: the JSON of ``torch.export.save``.
 
     Raises:
-        Refused: it holds something that is no graph of operators.
+        UnsafeFile: it is damaged, or contains more than a graph of operators.
     """
     try:
         program = json.loads(text)
@@ -112,21 +113,21 @@ def clean_program(text: bytes) -> bytes:
         for key, value, node in _values(program):
             _check(key, value, node)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise error if isinstance(error, Refused) else Refused("its graph is damaged") from error
+        raise error if isinstance(error, UnsafeFile) else UnsafeFile("its graph is damaged") from error
     return json.dumps(program).encode()
 
 
 def _values(program: Any) -> Iterator[tuple[str, Any, str]]:
-    """Each key and value, however deep: a value in a list has the list's key. With them the operator of the node they are of."""
+    """Every key, value and operator of the enclosing node, at any depth; values in a list have the list's key."""
     waiting = [("", program, "")]
     while waiting:
         key, value, node = waiting.pop()
         if isinstance(value, dict):
             node = str(value.get("target", node))
-            argument = "arg" in value and "name" in value  # its name is one of the operator's schema
+            argument = "arg" in value and "name" in value  # names an argument in the operator's schema, not a variable
             for name, own in value.items():
                 if DOTTED.fullmatch(name) is None:
-                    raise Refused(f"it holds a name that is none, {_short(name)}")
+                    raise UnsafeFile(f"it contains an invalid name, {_short(name)}")
                 waiting.append(("argument" if argument and name == "name" else name, own, node))
         elif isinstance(value, list):
             waiting += [(key, own, node) for own in value]
@@ -134,11 +135,11 @@ def _values(program: Any) -> Iterator[tuple[str, Any, str]]:
 
 
 def _check(key: str, value: Any, node: str) -> None:
-    """Whether one value may stand there."""
+    """Raises `UnsafeFile` where a value is not allowed under its key."""
     if key in REFUSED or (key == "custom_obj_values" and value):
-        raise Refused(f"it holds '{key}', which an exported model does not need")
+        raise UnsafeFile(f"it contains '{key}', which exported models do not contain")
     if isinstance(value, int) and abs(value) >= LARGEST:
-        raise Refused("it holds a number that is too large")
+        raise UnsafeFile("it contains a number that is too large")
     if isinstance(value, str):
         CHECKS.get(key, _is_dotted)(value) if key != "as_string" else _is_word(value, node)
 
@@ -146,60 +147,67 @@ def _check(key: str, value: Any, node: str) -> None:
 def _is_operator(name: str) -> None:
     found = OPERATOR.fullmatch(name)
     if name not in PYTHON and (found is None or found[2] in FILES):
-        raise Refused(f"it calls {_short(name)}, which an exported model does not need")
+        raise UnsafeFile(f"it calls {_short(name)}, which exported models do not contain")
 
 
 def _is_name(name: str) -> None:
     if not name.isidentifier() or keyword.iskeyword(name):
-        raise Refused(f"it holds a name that is none, {_short(name)}")
+        raise UnsafeFile(f"it contains an invalid name, {_short(name)}")
+
+
+def _is_argument(name: str) -> None:
+    if ARGUMENT.fullmatch(name) is None:
+        raise UnsafeFile(f"it contains an invalid name, {_short(name)}")
 
 
 def _is_dotted(text: str) -> None:
     if DOTTED.fullmatch(text) is None:
-        raise Refused(f"it holds a name that is none, {_short(text)}")
+        raise UnsafeFile(f"it contains an invalid name, {_short(text)}")
 
 
 def _is_word(text: str, node: str) -> None:
     if WORD.fullmatch(text) is None and not node.startswith(ASSERTIONS):
-        raise Refused(f"it holds the text {_short(text)}, which no operator needs")
+        raise UnsafeFile(f"it contains the text {_short(text)}, which no operator takes")
 
 
 def _is_device(name: str) -> None:
     if name not in DEVICES:
-        raise Refused(f"it is for the device {_short(name)}, and an exported model runs on the CPU")
+        raise UnsafeFile(f"it is for the device {_short(name)}, and .pt2 files run on the CPU")
 
 
 def _is_number(text: str) -> None:
     if NUMBER.fullmatch(text) is None:
-        raise Refused(f"it holds a number that is none, {_short(text)}")
+        raise UnsafeFile(f"it contains an invalid number, {_short(text)}")
 
 
 def _is_version(text: str) -> None:
     if re.fullmatch(r"[\w.+<= -]{0,60}", text) is None:
-        raise Refused(f"it holds a version that is none, {_short(text)}")
+        raise UnsafeFile(f"it contains an invalid version, {_short(text)}")
 
 
 def _is_tree(text: str) -> None:
-    """How inputs or outputs are nested: tuples, lists and dicts with plain keys."""
+    """The nesting of inputs or outputs: tuples, lists and dicts with plain keys."""
     for key, value, _ in _values(json.loads(text)):
         if key == "type" and value not in (None, "builtins.tuple", "builtins.list", "builtins.dict"):
-            raise Refused(f"its inputs or outputs are of the type {_short(str(value))}")
+            raise UnsafeFile(f"its inputs or outputs are of the type {_short(str(value))}")
         if key == "context" and value not in (None, "null"):
             keys = json.loads(value)
             if not isinstance(keys, list) or not all(isinstance(own, str) and DOTTED.fullmatch(own) for own in keys):
-                raise Refused("its inputs or outputs are nested in a way that an exported model does not need")
+                raise UnsafeFile("its inputs or outputs are nested in an unknown way")
 
 
 def _is_expression(text: str) -> None:
-    """A symbolic size: sums, products and the like of symbols and whole numbers. PyTorch evaluates it as Python."""
+    """A symbolic size: arithmetic on symbols and numbers. PyTorch evaluates it as Python."""
     if len(text) > LONGEST_EXPRESSION:
-        raise Refused("a symbolic size is too long")
+        raise UnsafeFile("a symbolic size is too long")
     try:
         tree = ast.parse(text, mode="eval")
-    except SyntaxError:
-        raise Refused(f"a symbolic size is none, {_short(text)}") from None
-    if not all(_is_arithmetic(node) for node in ast.walk(tree)):
-        raise Refused(f"a symbolic size is no arithmetic, {_short(text)}")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last three where it is nested too deeply
+        raise UnsafeFile(f"a symbolic size is invalid, {_short(text)}") from None
+    nodes = list(ast.walk(tree))
+    nested = any(_is_power(own) for node in nodes if _is_power(node) for own in ast.walk(node) if own is not node)
+    if nested or not all(_is_arithmetic(node) for node in nodes):
+        raise UnsafeFile(f"a symbolic size is not arithmetic, {_short(text)}")
 
 
 def _is_arithmetic(node: ast.AST) -> bool:
@@ -214,15 +222,20 @@ def _is_arithmetic(node: ast.AST) -> bool:
             node.arg in ASSUMPTIONS and isinstance(node.value, ast.Constant) and str(node.value.value) in ("True", "53")
         )
     if isinstance(node, ast.Call):
-        power = isinstance(node.func, ast.Name) and node.func.id in ("Pow", "PowByNatural")
-        return isinstance(node.func, ast.Name) and (not power or _is_small(node.args[-1:]))
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        return isinstance(node.func, ast.Name) and (not _is_power(node) or _is_small(node.args[-1:]))
+    if isinstance(node, ast.BinOp) and _is_power(node):
         return _is_small([node.right])
     return isinstance(node, SYNTAX)
 
 
+def _is_power(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in POWERS
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+
+
 def _is_small(exponent: list[ast.expr]) -> bool:
-    """Whether an exponent is a small whole number: powers of powers would take for ever."""
+    """Whether an exponent is a small whole number; larger ones could take forever to evaluate."""
     for node in exponent:
         values = node.args if isinstance(node, ast.Call) and len(node.args) == 1 else [node]
         own = values[0].operand if isinstance(values[0], ast.UnaryOp) else values[0]
@@ -231,7 +244,7 @@ def _is_small(exponent: list[ast.expr]) -> bool:
 
 
 def _short(text: str) -> str:
-    """A text from a file, for a message of one line."""
+    """A quoted excerpt for a message of one line."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
@@ -243,6 +256,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "out_spec": _is_tree,
     "type": _is_device,
     "torch_version": _is_version,
+    "argument": _is_argument,
     "as_float": _is_number,
     "as_floats": _is_number,
     **dict.fromkeys(NAMES, _is_name),

@@ -16,7 +16,7 @@ import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detecto
 from vertebra.cpus import limit_torch
 from vertebra.errors import WeightsError
 from vertebra.inference.onnx_session import first_line
-from vertebra.inference.pt2_archive import checked_copy
+from vertebra.inference.pt2_archive import sanitized_copy
 
 _OPENING = Lock()  # torch reads one file at a time
 
@@ -37,7 +37,7 @@ class TorchSession:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        archive = checked_copy(path)
+        archive = sanitized_copy(path)
         if threads is None:
             limit_torch()
         else:

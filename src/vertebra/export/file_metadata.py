@@ -1,4 +1,4 @@
-"""What an exported file says of itself beside the model's classes: how it is fed, what comes out, and how that is to be read."""
+"""Metadata of an exported file: its producer, inputs and outputs, and the thresholds and rules by which outputs are read."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ import torch
 
 from vertebra import __version__
 from vertebra.export.program import example
-from vertebra.inference.checksum import seal
+from vertebra.inference.checksum import append_checksum
 from vertebra.inference.face import Face
 from vertebra.inference.metadata import KEY, LARGEST, THRESHOLD
 from vertebra.model import VisionModel
 
 PRODUCER = "vertebra"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
-INPUTS = {  # by name: its type, and the names of its free dimensions
+INPUTS = {  # by name: the type, and the names of dynamic dimensions
     "pixels": ("uint8", (BATCH, HEIGHT, WIDTH, None)),
     "images": ("uint8", (BATCH, None, HEIGHT, WIDTH)),
     "sizes": ("int64", (BATCH, None)),
 }
-OBJECTS = 0.3  # the score from which predictions keep an object, unless another is asked for
-OVERLAPPING = 0.5  # the probability from which a thing is of a class, where classes may overlap
+OBJECT_THRESHOLD = 0.3  # the default minimum score of objects in prediction
+CLASS_THRESHOLD = 0.5  # the minimum probability of a class, where classes may overlap
 ROTATION = "apply the EXIF orientation of an image file first"
 
 
-def about(
+def file_metadata(
     model: VisionModel,
     face: Face,
     inputs: Mapping[str, Sequence[Any]],
     outputs: Mapping[str, tuple[str, Sequence[Any]]],
 ) -> dict[str, Any]:
-    """What the file says, JSON-ready.
+    """The metadata, JSON-ready.
 
     Args:
-        model: what was exported.
+        model: the exported model.
         face: of the model.
-        inputs: by name, the shape; a free dimension is no number.
+        inputs: by name, the shape; dynamic dimensions are not numbers.
         outputs: by name, the type and the shape.
     """
     return {
@@ -55,12 +55,12 @@ def about(
 
 
 def input_shape(name: str, shape: Sequence[Any]) -> list[Any]:
-    """The shape of an input, with names for its free dimensions."""
+    """The shape of an input with named dynamic dimensions."""
     return [side if isinstance(side, int) else own for side, own in zip(shape, INPUTS[name][1], strict=True)]
 
 
 def output_shape(shape: Sequence[Any]) -> list[Any]:
-    """The shape of an output: what is free in it is the batch, and at its end the height and width of the input."""
+    """The shape of an output with named dynamic dimensions: first the batch, last the height and width of the input."""
     names = [BATCH, *[None] * (len(shape) - 3), HEIGHT, WIDTH] if len(shape) > 2 else [BATCH, WIDTH]
     return [side if isinstance(side, int) else own for side, own in zip(shape, names, strict=False)]
 
@@ -73,22 +73,18 @@ def output_types(model: VisionModel) -> list[str]:
 
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
-    """How a branch's outputs become an answer: the threshold, or the largest one, and what was done with them in the file."""
+    """How the outputs of a branch are read: the largest one, or those above a threshold; and the post-processing in the graph."""
     post = getattr(model.branch(name).decoder, "post", None)
     done = {"post": dataclasses.asdict(post)} if dataclasses.is_dataclass(post) and not isinstance(post, type) else {}
     exclusive = getattr(labels, "exclusive", None)  # None: what is found are objects
     if exclusive:
         return {"rule": LARGEST, **done}
-    return {"rule": THRESHOLD, "threshold": OBJECTS if exclusive is None else OVERLAPPING, **done}
+    return {"rule": THRESHOLD, "threshold": OBJECT_THRESHOLD if exclusive is None else CLASS_THRESHOLD, **done}
 
 
 def describe_onnx(path: Path, metadata: str) -> None:
-    """Writes into an ONNX file who made it and what it says of itself, names its dimensions, takes out what is for the authors of a
-    graph alone (stack traces, which name local folders), and adds the checksum.
-
-    Args:
-        path: the file.
-        metadata: what it says of itself.
+    """Adds producer, metadata, names of dimensions and the checksum to an ONNX file, and removes the exporter's notes on its nodes
+    (stack traces, which name local folders).
     """
     import onnx
 
@@ -98,13 +94,13 @@ def describe_onnx(path: Path, metadata: str) -> None:
     for node in proto.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    del proto.graph.value_info[:]  # they have the names that were there before
+    del proto.graph.value_info[:]  # they use the former names of dimensions
     for value in proto.graph.input:
         _name(value, input_shape(value.name, _sides(value)))
     for value in proto.graph.output:
         _name(value, output_shape(_sides(value)))
     onnx.save(proto, str(path))
-    seal(path)
+    append_checksum(path)
 
 
 def _sides(value: Any) -> list[Any]:
