@@ -44,7 +44,7 @@ from vertebra.training.record import (
     write_text,
 )
 from vertebra.training.report import write_report
-from vertebra.training.resuming import ResumableState, Resumption, check_data, course_lines, plan_resumption
+from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.step import TrainingModule
 from vertebra.weights.model_file import load
@@ -198,7 +198,7 @@ def _run(
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
     values = resolved(config, model, data, trainer)
-    changes = [] if resumption is None else [*resumption.changes, *course_lines(resumption, steps)]
+    changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
     record = next_record(folder, fingerprints, start_entry(values, changes))
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
