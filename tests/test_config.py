@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,14 @@ def test_on_is_a_word_and_true_is_not(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("a: {on: person, off: yes, sure: true, no: False}")
     assert read_raw(file) == {"a": {"on": "person", "off": "yes", "sure": True, "no": False}}
+
+
+def test_a_key_that_looks_like_a_type_is_told_too() -> None:
+    for key in ("Data", "int", "list[str]"):
+        with pytest.raises(UnknownName, match=rf"option '{re.escape(key)}'"):
+            Config.from_raw({**FLAT, key: 1})
+    with pytest.raises(ConfigError, match="config: invalid JSON"):
+        Config.from_raw({**FLAT, "data": "\ud800"})
 
 
 def test_a_precision_may_be_given_as_a_number() -> None:

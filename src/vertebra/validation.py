@@ -62,9 +62,12 @@ def _plain(value: Any) -> Any:
 def _translate(error: ValidationError, model: type[BaseModel], path: str) -> ConfigError:
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    location = _own_path(first["loc"])
+    unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+    location = (*_own_path(first["loc"][:-1]), first["loc"][-1]) if unknown else _own_path(first["loc"])
     where = ".".join([path, *(str(part) for part in location)]) if path else ".".join(map(str, location))
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if not location:
+        return ConfigError(f"{path or 'config'}: {_wanted(first)}")
+    if unknown:
         parent = ".".join(where.split(".")[:-1]) or "the config"
         return UnknownName(f"option '{where}':", str(location[-1]), _known(model, location[:-1]) or [parent])
     if first["type"] == "missing":

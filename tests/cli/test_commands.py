@@ -244,6 +244,15 @@ BAD = {
     "a wrong size": (("train", "--data", "{scenes}/boxes", "--task", "detect", "--image-size", "48by64"), "480x640"),
     "a stray word": (("train", "--data", "{scenes}/boxes", "--task", "detect", "a=1", "b"), "'b' is neither"),
     "a config that is missing": (("train", "none.yaml"), "none.yaml"),
+    "a config whose sections are none": (
+        ("train", "{finished}/../sections.yaml", "--epochs", "3"),
+        "'train' is no mapping",
+    ),
+    "no data at all": (("train", "--data", "", "--task", "detect"), "'' is no path"),
+    "a word for no": (
+        ("train", "--data", "nowhere", "--task", "classify", "--pretrained", "NO"),
+        "nowhere: no such folder or file",
+    ),
     "a run that is missing": (("train", "--resume", "nowhere"), "nowhere"),
     "a model that is missing": (("eval", "nowhere"), "nowhere"),
     "a split that is missing": (("eval", "{finished}", "--split", "tests"), "choose train, val or test"),
@@ -267,6 +276,7 @@ def test_bad_input_ends_with_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (finished.parent / "sections.yaml").write_text("data: x\nmodel: 3\ntrain: 5\n")
     arguments, wanted = BAD[case]
     places = {"scenes": scenes, "finished": finished, "empty": tmp_path / "empty"}
     ended = vertebra_command(*(argument.format(**places) for argument in arguments))

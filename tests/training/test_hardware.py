@@ -153,3 +153,43 @@ def test_parts_that_no_memory_holds_are_told(scenes: Path, tmp_path: Path) -> No
         with pytest.raises(VertebraError, match=message):
             vertebra.train(data=str(scenes / "animals"), model={"backbone": "resnet10t", **part}, out=tmp_path / "x")
         assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted", "message"),
+    [
+        (RuntimeError("anything"), RuntimeError, "anything"),
+        (
+            ValueError("Expected more than 1 value per channel when training, got …"),
+            ConfigError,
+            "train.batch_size: BatchNorm",
+        ),
+        (
+            torch.OutOfMemoryError("Tried to allocate 20 GiB"),
+            VertebraError,
+            "out of memory .* smaller train.batch_size",
+        ),
+        (KeyboardInterrupt("stopped"), KeyboardInterrupt, "stopped"),
+    ],
+    ids=["any", "BatchNorm", "memory", "Ctrl-C"],
+)
+def test_a_start_that_fails_leaves_nothing_behind(
+    error: BaseException, wanted: type[BaseException], message: str, scenes: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def fail(*given: Any, **options: Any) -> None:
+        assert any((tmp_path / name / "config.yaml").exists() for name in ("runs/x", "mine")), (
+            "made when training begins"
+        )
+        raise error
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", fail)
+    model = {"backbone": "mobilenetv2_035", "decoder": "linear"}
+    for _ in range(2):
+        with pytest.raises(wanted, match=message):
+            vertebra.train(data=str(scenes / "animals"), model=model, train={"workers": 0}, out=tmp_path / "runs" / "x")
+        assert not (tmp_path / "runs").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(wanted):
+        vertebra.train(data=str(scenes / "animals"), model=model, train={"workers": 0}, out=tmp_path / "mine")
+    assert list((tmp_path / "mine").iterdir()) == [], "a folder that was there before stays"

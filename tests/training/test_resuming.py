@@ -99,8 +99,9 @@ def test_a_run_that_is_left_as_it_was_says_no_more_than_that(home: Path, capsys:
     resume_run(home / "run")
     told = capsys.readouterr().err
     assert "->" not in told and "nothing left to train: all 1 epochs are done" in told
+    after = last(home)
     for name, value in before["state_dict"].items():
-        assert torch.equal(value, last(home)["state_dict"][name])
+        assert torch.equal(value, after["state_dict"][name])
 
 
 CHANGES: dict[str, tuple[list[str], str]] = {
@@ -273,13 +274,26 @@ def test_another_number_of_processes_keeps_the_images_of_a_step(tmp_path: Path) 
 
 def test_a_checkpoint_of_an_older_version_goes_on(home: Path) -> None:
     file = home / "run" / "last.ckpt"
-    state = read_state(file)
-    del state["vertebra"]
+    state = dict(read_state(file))
+    assert state.pop("vertebra")["precision"] == "32-true"
     torch.save(state, home / "older.ckpt")
     (home / "older.ckpt").replace(file)
     (home / "run" / "run.json").unlink()
     resume_run(home / "run", data=home / "data", train={"epochs": 2})
     assert last(home)["vertebra"]["processes"] == 1
+
+
+def test_a_precision_that_the_machine_chose_anew_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resume_run(home / "run", train={"precision": "bf16-mixed", "epochs": 2})
+    told = capsys.readouterr().err
+    assert "train.precision: 32 -> bf16-mixed" in told and "not to the bit" in told
+    state = torch.load(home / "run" / "last.ckpt", weights_only=True)
+    state["vertebra"]["precision"] = "16-mixed"
+    state["vertebra"]["version"] = "0.0.1"
+    state["vertebra"]["data"]["train"]["annotations"] = "as that version counted them"
+    torch.save(state, home / "run" / "last.ckpt")
+    resume_run(home / "run")
+    assert "precision: 16-mixed -> bf16-mixed" in capsys.readouterr().err
 
 
 def test_what_a_run_records(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,8 @@ def train(
     raw = _raw(
         config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
     )
-    raw["train"] = {**(raw.get("train") or {}), **recipe}
+    for name, value in recipe.items():
+        assign(raw, f"train.{name}", value)
     if ignore_index is not None:
         if not isinstance(raw.get("data"), str):
             raise ConfigError("--ignore-index goes with --data; in a config it stands beside a source's path")
@@ -102,6 +103,7 @@ def _raw(
 ) -> dict[str, Any]:
     from vertebra.config import read_raw
     from vertebra.errors import ConfigError, UnknownName
+    from vertebra.yaml_files import assign
 
     chosen = {name: value for name, value in parts.items() if value is not None}
     if config is not None:
@@ -109,7 +111,7 @@ def _raw(
         if task or chosen:
             raise ConfigError("a config names the parts already; change them with overrides such as model.neck=fpn")
         if backbone is not None:
-            raw.setdefault("model", {})["backbone"] = backbone
+            assign(raw, "model.backbone", backbone)
     elif start is not None:
         from vertebra.weights.starting import starting_config
 

@@ -77,7 +77,10 @@ def move(config: Config, data: str | Path) -> Config:
         place = _absolute(Path(data) / inside)
         if not Path(place).exists():
             hint = (
-                "" if len(paths) == 1 else f" (this run has {len(paths)} data sets; --data is the folder of them all)"
+                ""
+                if len(paths) == 1
+                else f" (this run has {len(paths)} data sets; --data is the folder of them all; or name one: "
+                "data.train.0.path=PATH)"
             )
             raise ConfigError(f"--data {data}: no such folder or file: {place}{hint}")
         source.path = place

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from vertebra import __version__
 from vertebra.build import canvas_size
 from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, TrainConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
@@ -30,7 +31,7 @@ FREE = frozenset(
     )
 )  # fmt: skip
 DIVISION = frozenset({"train.batch_size", "train.accumulate"})  # of a step; free where the number of processes changes
-COMPUTING = frozenset(f"train.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "precision"))
+COMPUTING = frozenset({"device", "processes", "train.strategy", "train.precision"})  # changes that move the last bits
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Saved:
         data: fingerprints by split; empty in checkpoints of versions that wrote none.
         processes: of the whole run; None if it is not known.
         device: kind of device; None if it is not known.
+        precision: that it computed in; None if it is not known.
+        version: of Vertebra; None if it is not known.
         epoch: the epoch that was begun last, counted from 1.
         scheduled: how many steps the course of the learning rate is on.
         rates: the learning rates of the next step.
@@ -52,6 +55,8 @@ class Saved:
     data: Mapping[str, Fingerprint] = field(default_factory=dict)
     processes: int | None = None
     device: str | None = None
+    precision: str | None = None
+    version: str | None = None
     epoch: int = 0
     scheduled: int = 0
     rates: tuple[float, ...] = ()
@@ -167,6 +172,8 @@ def read_saved(path: Path, kept: Config) -> Saved:
             data=own.get("data", {}),
             processes=own.get("processes"),
             device=own.get("device"),
+            precision=own.get("precision"),
+            version=own.get("version"),
             epoch=checkpoint["epoch"] + 1,
             scheduled=course["last_epoch"],
             rates=tuple(course["_last_lr"]),
@@ -235,14 +242,15 @@ def check_data(resumption: Resumption, now: Mapping[str, Fingerprint], folder: P
     """
     cure = f"give the same data (--data), or start a new run from this one's weights (--from {folder})"
     for split, before in resumption.saved.data.items():
-        check_same(split, before, now[split], cure)
+        check_same(split, before, now[split], cure, annotations=resumption.saved.version == __version__)
 
 
-def course_lines(resumption: Resumption, steps: int) -> list[str]:
+def consequences(resumption: Resumption, steps: int, precision: str) -> list[str]:
     """What another number of epochs means for the learning rate, and other devices for exactness, in words.
 
     Args:
         steps: in an epoch.
+        precision: that the run goes on in.
     """
     saved, recipe = resumption.saved, resumption.config.train
     lines = []
@@ -252,7 +260,10 @@ def course_lines(resumption: Resumption, steps: int) -> list[str]:
             f"the learning rate follows the course of {recipe.epochs} epochs from here on: {max(saved.rates):.3g} -> "
             f"{factor * max(saved.peaks):.3g}, and 1 % of {max(saved.peaks):.3g} at the end"
         )
-    if any(line.partition(":")[0] in {*COMPUTING, "device", "processes"} for line in resumption.changes):
+    other_precision = saved.precision not in (None, precision)
+    if other_precision:
+        lines.append(f"precision: {saved.precision} -> {precision}")
+    if other_precision or {line.partition(":")[0] for line in resumption.changes} & COMPUTING:
         lines.append(
             "on other devices or in another precision the weights are not to the bit those of an unchanged run"
         )
@@ -301,6 +312,8 @@ class ResumableState(pl.Callback):
             "data": self.data,
             "processes": trainer.world_size,
             "device": trainer.strategy.root_device.type,
+            "precision": str(trainer.precision),
+            "version": __version__,
         }
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -48,7 +48,7 @@ from vertebra.training.record import (
     step_shape,
 )
 from vertebra.training.report import write_report
-from vertebra.training.resuming import ResumableState, Resumption, check_data, course_lines, plan_resumption
+from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
 from vertebra.training.saved_state import check_state
 from vertebra.training.selection import check_best, unmeasurable
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
@@ -202,7 +202,7 @@ def _run(
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
     values = resolved(config, model, data, trainer)
-    changes = [] if resumption is None else [*resumption.changes, *course_lines(resumption, steps)]
+    changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
     record = next_record(folder, fingerprints, start_entry(values, changes))
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
