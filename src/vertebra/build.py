@@ -122,8 +122,6 @@ def build(
     """
     objects = objects or {}
     tasks = {name: _task(branch, objects.get(f"branches.{name}.decoder")) for name, branch in config.branches.items()}
-    if not tasks:
-        raise ConfigError("a model needs at least one branch")
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
     plan = Plan(size, cast(Mode, resize or default_resize(tasks.values())))

@@ -96,8 +96,15 @@ class ModelConfig(_Strict):
 
     backbone: PartConfig
     shared: SharedConfig = SharedConfig()
-    branches: dict[str, BranchConfig] = Field(min_length=1)
+    branches: dict[str, BranchConfig]
     start_from: str | None = Field(default=None, min_length=1)
+
+    @field_validator("branches")
+    @classmethod
+    def _have_one(cls, branches: dict[str, BranchConfig]) -> dict[str, BranchConfig]:
+        if not branches:
+            raise ValueError("a model needs at least one branch")
+        return branches
 
     @field_validator("backbone")
     @classmethod

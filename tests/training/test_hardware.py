@@ -146,7 +146,7 @@ def test_parts_that_no_memory_holds_are_told(scenes: Path, tmp_path: Path) -> No
         ({"decoder": "linear", "backbone": {"name": "resnet10t", "in_channels": 0}}, "'in_channels' must be from 1 to 4096"),
         ({"decoder": "linear", "backbone": {"name": "resnet10t", "size_multiple": 10**9}}, "'size_multiple' must be from 1"),
         ({"decoder": "linear", "branches": {}}, "stands beside 'branches'"),
-        ({"branches": {}}, "'model.branches' must not be empty"),
+        ({"branches": {}}, "model.branches: a model needs at least one branch"),
         ({"branches": {"a/b": {"decoder": "linear"}}}, "'a/b' cannot be a branch's name"),
         ({"branches": {"": {"decoder": "linear"}}}, "'' cannot be a branch's name"),
     ):  # fmt: skip
