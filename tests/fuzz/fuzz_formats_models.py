@@ -144,9 +144,9 @@ def _read_exported(path: Path) -> object:
 
 
 def _read_checkpoint(path: Path) -> Any:
-    from vertebra.training.resuming import read_checkpoint
+    from vertebra.training.saved_state import read_state
 
-    return read_checkpoint(path)
+    return read_state(path)
 
 
 FORMATS = {

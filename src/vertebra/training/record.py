@@ -57,7 +57,7 @@ def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trai
         "precision": str(trainer.precision),
         "device": trainer.strategy.root_device.type,
         "processes": trainer.world_size,
-        "workers": choose_workers(recipe.workers),
+        "workers": choose_workers(recipe.workers, trainer.num_devices),
         "pretrained": pretrained,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
