@@ -13,7 +13,9 @@ from vertebra.layers.input_range import check_range
 @pytest.mark.parametrize("images", [torch.rand(2, 3, 32, 32), torch.ones(1, 3, 32, 32), torch.randn(2, 3, 32, 32) * 3])
 def test_a_model_refuses_floats_of_another_range(images: torch.Tensor) -> None:
     model = create_model("mobilenetv2_035", decoder="linear", classes=["a", "b"]).eval()
-    with pytest.raises(DataError, match="the model takes 0 to 255, not normalized, in uint8 or floats: multiply values"):
+    with pytest.raises(
+        DataError, match="the model takes 0 to 255, not normalized, in uint8 or floats: multiply values"
+    ):
         model(images)
     with torch.inference_mode():
         whole = (images.clamp(0, 1) * 255).round()
