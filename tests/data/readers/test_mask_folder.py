@@ -179,6 +179,11 @@ def test_16_bit_masks_are_looked_up(masks: Make) -> None:
     assert classes == ("0", "7", "700") and mask[0, :3].tolist() == [0, 1, 2]
 
 
+def test_more_overlapping_classes_than_a_byte_holds(masks: Make) -> None:
+    with pytest.raises(DataError, match="256 classes; at most 255 may overlap. Set exclusive: true, or name fewer"):
+        opened(masks(train_and_val(0, 1)), exclusive=False, classes=[f"c{number}" for number in range(256)])
+
+
 def test_doubled_lines_of_lists(masks: Make) -> None:
     root = masks({"a": flat(0, 1), "b": flat(0)}, images="x", labels="y")
     (root / "train.txt").write_text("x/a.jpg y/a.png\nx/b.jpg y/b.png\nx/a.jpg y/a.png\n")

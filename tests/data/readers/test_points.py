@@ -253,6 +253,14 @@ def test_tables_that_are_damaged(tmp_path: Path, draw_image: Draw, change: Calla
     assert str(caught.value).startswith(str(file)) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["bbox", "keypoints"])
+def test_far_numbers_of_coco_are_refused(tmp_path: Path, draw_image: Draw, key: str) -> None:
+    numbers = {"bbox": [1, 1, 1e38, 1e38], "keypoints": [3, 4, 2, 1e38, 8, 1]}[key]
+    path = coco_file(tmp_path, draw_image, [{"keypoints": [3, 4, 2, 9, 8, 1], key: numbers}])
+    with pytest.raises(DataError, match=f"'{key}' of annotation 0 must be a list of . numbers of pixels, got"):
+        open_data(path, "keypoints", "train")
+
+
 def test_runs_are_each_row_once() -> None:
     for count in (1, 2, 7, 116):
         parts = [

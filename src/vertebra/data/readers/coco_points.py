@@ -10,6 +10,7 @@ import numpy as np
 
 from vertebra.data.columns import PointColumn
 from vertebra.data.index import Note
+from vertebra.data.readers.boxes import FARTHEST
 from vertebra.data.readers.points import box_area_shares, boxes_around, sides
 from vertebra.data.readers.values import flags, whole_number
 from vertebra.errors import ConfigError, DataError
@@ -113,8 +114,9 @@ def _column(objects: Objects, key: str, width: int, file: Path) -> np.ndarray:
                 found = np.asarray(given, dtype=np.float32).reshape(-1)
         except (TypeError, ValueError, OverflowError):
             found = np.zeros(0, dtype=np.float32)
-        if found.shape != (width,) or not np.isfinite(found).all():
-            wanted = f"a list of {width} numbers" if width > 1 else "a number"
+        far = width > 1 and (np.abs(found) > FARTHEST).any()
+        if found.shape != (width,) or not np.isfinite(found).all() or far:
+            wanted = f"a list of {width} numbers of pixels" if width > 1 else "a number"
             raise DataError(
                 f"{file}: '{key}' of annotation {str(one.get('id'))[:60]} must be {wanted}, got {str(given)[:60]}"
             )
