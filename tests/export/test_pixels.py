@@ -143,9 +143,7 @@ def test_wrong_preprocessing_is_found_out(model: VisionModel, tmp_path: Path, mo
     with pytest.raises(ExportError, match=r"pixels 37x51: the graph puts the image on .* \d+ grey levels off"):
         export_model(model, tmp_path / "wrong.onnx")
     monkeypatch.undo()
-    monkeypatch.setattr(
-        pixels, "_joined", lambda front, network, back, names: _mixed_up(pixels_joined(front, network, back, names))
-    )
+    monkeypatch.setattr(pixels, "_joined", lambda *parts: _mixed_up(pixels_joined(*parts)))
     with pytest.raises(ExportError, match="the graph puts the image on"):
         export_model(model, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
