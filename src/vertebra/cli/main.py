@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 
 import typer
@@ -53,6 +54,8 @@ def _options(
 def main() -> None:
     """Entry point of the ``vertebra`` command."""
     let_threads_sleep()
+    # what Pillow says of large images: those that are too large are refused before they are decoded
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     _unwind_on_signals()

@@ -45,7 +45,7 @@ def whole_number(value: Any) -> int | None:
         if len(text) > DIGITS:
             return None
         try:
-            value = float(text)
+            value = int(text) if text.lstrip("+-").isdecimal() else float(text)  # a float is exact up to 2**53 only
         except ValueError:
             return None
     if isinstance(value, int):
