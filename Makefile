@@ -1,13 +1,13 @@
 # make demo   set up and run the demo           make check  ruff and types
 # make test   set up and run the tests          make docs   write the generated pages
 # make bench  the benchmarks (long)             make matrix every combination of parts (long)
-# make gpu    the tests that need a GPU
+# make gpu    the tests that need a GPU       make fuzz   10,000 damaged inputs of each format (long)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs bench matrix gpu clean
+.PHONY: demo test check docs bench matrix gpu fuzz clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -37,6 +37,9 @@ matrix: $(VENV)/.ready
 
 gpu: $(VENV)/.ready
 	VERTEBRA_TEST_GPU=1 $(BIN)/python -m pytest tests/inference/test_recorded.py tests/training/test_gpu.py
+
+fuzz: $(VENV)/.ready
+	$(BIN)/python tests/fuzz --count 10000
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks

@@ -30,6 +30,7 @@ PAGES = [
         "docs/figures.md",
         "docs/importing.md",
         "docs/deployment.md",
+        "docs/promises.md",
     )
 ]
 
@@ -122,3 +123,17 @@ def test_the_korean_readme_has_the_same_sections_and_links() -> None:
 
     assert sections(english) == sections(korean)
     assert links(english) == links(korean)
+
+
+def test_the_tests_that_prove_the_promises_exist() -> None:
+    page = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 50
+    for file, name in named:
+        functions = [
+            node.name for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body if hasattr(node, "name")
+        ]
+        assert name in functions, f"{file}::{name}"
+    for line in page.splitlines():
+        if line.startswith("| ") and not re.match(r"\| (code|event|promise|0) \|", line):
+            assert "`tests/" in line, line
