@@ -101,7 +101,7 @@ def test_names_and_options(model: VisionModel, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a \.pt2 file is fp32"):
         export_model(model, tmp_path / "model.pt2", precision="fp16")
     (tmp_path / "text.pt2").write_text("hello")
-    with pytest.raises(WeightsError, match="damaged, or no .pt2 file"):
+    with pytest.raises(WeightsError, match=r"damaged, or not a \.pt2 file"):
         vertebra.load(tmp_path / "text.pt2")
 
 
