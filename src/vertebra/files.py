@@ -50,13 +50,21 @@ def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:
     if where is not None and path is not None and Path(where).name.startswith(_PARTIAL):
         where = str(path)  # nobody knows the temporary name
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        blocking = None if where is None else _file_in_the_way(Path(where))
+        blocking = None if where is None else file_in_the_way(Path(where))
         text = f"{blocking or where or 'a path'} is a file, and a folder is needed there; choose another place"
         if error.errno == errno.ENOTDIR or blocking is not None:
             return text
         return f"{where or 'a path'} exists already, and nothing is overwritten; choose another name"
     reason = _SENTENCES.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
     return reason if where is None else f"{_shortened(where)}: {reason}"
+
+
+def file_in_the_way(path: Path) -> Path | None:
+    """What is no folder, but would have to be one for this path."""
+    for part in reversed([path, *path.parents]):
+        if os.path.lexists(part) and not os.path.isdir(part):  # noqa: PTH112  # these never raise
+            return part
+    return None
 
 
 @contextmanager
@@ -216,14 +224,6 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _file_in_the_way(path: Path) -> Path | None:
-    """What is no folder, but would have to be one for this path."""
-    for part in reversed([path, *path.parents]):
-        if os.path.lexists(part) and not os.path.isdir(part):  # noqa: PTH112  # these never raise
-            return part
-    return None
 
 
 def _shortened(name: str) -> str:

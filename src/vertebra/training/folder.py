@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 
 from vertebra.errors import RunError, VertebraError
-from vertebra.files import os_errors_told, replacing
+from vertebra.files import file_in_the_way, os_errors_told, replacing
 from vertebra.inference.predictor import face_of
 from vertebra.training.messages import say
 from vertebra.training.processes import sum_over_processes
@@ -28,11 +28,14 @@ METRICS = "metrics.csv"
 
 
 def refuse_taken(path: Path) -> None:
-    """A run folder must be new or empty.
+    """A run folder must be new or empty, and in a folder.
 
     Raises:
-        RunError: there is something in it already.
+        RunError: there is something in it already, or it cannot be made.
     """
+    blocking = file_in_the_way(path.parent)
+    if blocking is not None:
+        raise RunError(f"{blocking} is a file, and a folder is needed there; choose another --out")
     if _taken(path):
         raise RunError(
             f"{path} exists, and a run is never overwritten; choose another --out, or go on with --resume {path}"
