@@ -1,6 +1,6 @@
 """How OpenMP's threads wait for work: what it costs alone, and beside other work on the same CPUs.
 
-python -m benchmarks.waiting [--repeats N] [--threads N]
+python -m benchmarks.waiting [--repeats N] [--threads N] [--out FILE]
 
 PyTorch's threads (libgomp) spin while they wait, unless the environment says otherwise before PyTorch is loaded. Where other work
 is on the CPUs, a thread that spins keeps the one it waits for from running. Each way runs in processes of its own, in turns
@@ -10,7 +10,6 @@ system), the median of the repeats; ``others`` is a process for each CPU that co
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from benchmarks.report import Columns, Row, finish, options
 from vertebra.cpus import usable_cpus
 
 WAYS: Mapping[str, Mapping[str, str]] = {
@@ -103,9 +103,9 @@ def measured(work: str, way: str, threads: int, share: float = 1.0) -> tuple[flo
     return wall, cpu
 
 
-def table(repeats: int, threads: int, works: Sequence[str] = tuple(WORK), share: float = 1.0) -> list[str]:
-    """The lines that are printed."""
-    lines = [f"{'work':8} {'others':>6} {'waiting':12} {'seconds':>8} {'CPU s':>8}"]
+def compare(repeats: int, threads: int, works: Sequence[str] = tuple(WORK), share: float = 1.0) -> list[Row]:
+    """A row for each work and way, alone and beside others; ``times`` is the ratio of the seconds of "as it is" to the way's."""
+    rows: list[Row] = []
     for work in works:
         for count in (0, usable_cpus()):
             found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
@@ -113,19 +113,28 @@ def table(repeats: int, threads: int, works: Sequence[str] = tuple(WORK), share:
                 for _ in range(repeats):
                     for way in WAYS:
                         found[way].append(measured(work, way, threads, share))
-            for way, times in found.items():
-                wall, cpu = (statistics.median(column) for column in zip(*times, strict=True))
-                lines.append(f"{work:8} {count:6} {way:12} {wall:8.2f} {cpu:8.2f}")
-    return lines
+            usual = statistics.median(wall for wall, _ in found["as it is"])
+            for way, pairs in found.items():
+                wall, cpu = (statistics.median(column) for column in zip(*pairs, strict=True))
+                row = {"name": work, "others": count, "waiting": way, "seconds": wall, "cpu_seconds": cpu}
+                rows.append({**row, "times": usual / wall})
+    return rows
+
+
+COLUMNS: Columns = {
+    "work": lambda row: row["name"],
+    "other processes": lambda row: str(row["others"]),
+    "waiting": lambda row: row["waiting"],
+    "seconds": lambda row: f"{row['seconds']:.2f}",
+    "CPU seconds": lambda row: f"{row['cpu_seconds']:.2f}",
+    "times as fast": lambda row: f"{row['times']:.2f}",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=usable_cpus())
-    given = parser.parse_args(arguments)
-    print("\n".join(table(given.repeats, given.threads)))
+    """The command."""
+    given = options(__doc__, repeats=5).parse_args(arguments)
+    finish("waiting", compare(given.repeats, given.threads or usable_cpus()), COLUMNS, given)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from vertebra.tasks.base import LabelSpec
 Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
 """A part by name, by name with options, or as an object: a module, or a callable that is given the incoming spec."""
 
-LONGEST = 1 << 15  # pixels of a side of a canvas
+LONGEST = 1 << 16  # pixels of a side of a canvas
 BYTE = 255  # classes up to this many leave 255 free, which masks commonly have for pixels that do not count
 
 

@@ -283,6 +283,6 @@ def test_waiting_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     found = waiting.measured("predict", "passive", 1, share=0.05)
     assert len(found) == 2 and min(found) > 0
     monkeypatch.setattr(waiting, "measured", lambda *given: found)
-    lines = waiting.table(1, 1)
-    assert lines[0].split() == ["work", "others", "waiting", "seconds", "CPU", "s"]
-    assert len(lines) == 1 + 4 * len(waiting.WAYS)
+    rows = waiting.compare(1, 1)
+    assert len(rows) == 4 * len(waiting.WAYS) and all(row["times"] == 1 for row in rows)
+    assert report.table(rows, waiting.COLUMNS).splitlines()[0].startswith("| work | other processes | waiting |")

@@ -78,7 +78,8 @@ def test_a_set_too_small_for_a_validation_image_is_found_as_training_would(count
             Image.fromarray(pixels).save(tmp_path / "set" / folder / f"{number}.png")
     report = check_data(tmp_path / "set", "segment")
     raw = {"data": str(tmp_path / "set"), "model": {"backbone": "test_resnet", "decoder": "upsample"}}
-    errors = [finding.message for finding in report.findings if finding.severity == "error"]
+    found = [*report.findings, *(finding for split in report.splits.values() for finding in split.findings)]
+    errors = [finding.message for finding in found if finding.severity == "error"]
     if count > 2:
         assert not errors and len(open_split(Config.from_raw(raw), "val").sources[0].index) == 1
         return

@@ -48,7 +48,8 @@ def test_a_validation_split_with_nothing_to_find(tmp_path: Path, draw_image: Mak
     nothing = "none of its 3 images has anything that counts for task detect: nothing to measure by"
     assert errors(report) == [("nothing", f"val: {nothing}")] and not report.sound
     crowds = coco_splits(tmp_path / "crowds", draw_image, {"train": [BOX], "val": [{**BOX, "iscrowd": 1}]})
-    assert errors(check_data(crowds, "detect")) == [("nothing", f"val: {nothing}")]
+    ((kind, message),) = errors(check_data(crowds, "detect"))
+    assert kind == "refused" and "val.json: 1 of its 1 annotations cannot be used" in message
     train = coco_splits(tmp_path / "train", draw_image, {"train": [], "val": [BOX]})
     assert errors(check_data(train, "detect"))[0][1].endswith("nothing to learn from")
 
@@ -64,7 +65,9 @@ def test_points_that_nobody_labelled_are_nothing_to_find(tmp_path: Path, draw_im
     points = ["left_eye", "right_eye"]
     root = coco_splits(tmp_path, draw_image, {"train": [seen], "val": [blind]}, keypoints=points)
     (error,) = errors(check_data(root, "keypoints"))
-    assert error[0] == "nothing" and "task keypoints" in error[1] and error[1].startswith("val")
+    assert (
+        error[0] == "refused" and error[1].startswith("val: ") and "1 of its 1 annotations cannot be used" in error[1]
+    )
 
 
 def test_a_split_that_is_missing(class_folders: Make) -> None:

@@ -138,6 +138,7 @@ def test_a_loader_process_without_a_main_process_ends(monkeypatch: pytest.Monkey
     ended: list[int] = []
     monkeypatch.setattr(workers, "os", type("Os", (), {"_exit": ended.append}))
     monkeypatch.setattr(workers.queues, "Queue", type("Queue", (), {}))
+    monkeypatch.setattr(workers, "obey_parent_only", lambda number: None)
     for main in (None, Dead()):
         monkeypatch.setattr(workers.multiprocessing, "parent_process", lambda main=main: main)
         workers.prepare_worker(0)

@@ -12,6 +12,7 @@ from fuzz_runner import Format
 from vertebra.build import build
 from vertebra.config import Config, override, read_raw
 from vertebra.training.hardware import check_hardware
+from vertebra.yaml_files import parse_yaml
 
 CONFIG = """\
 data:
@@ -72,7 +73,7 @@ def _spoil(rng: np.random.Generator, file: Path) -> None:
 
 def _changed(rng: np.random.Generator) -> str:
     """The config with one or two of its values replaced, half of them by others of their type."""
-    raw = yaml.safe_load(CONFIG)
+    raw = parse_yaml(CONFIG)
     for _ in range(int(rng.integers(1, 3))):
         holder = raw
         while True:

@@ -28,6 +28,7 @@ from vertebra.inference.metadata import KEY, FileInfo, to_json
 from vertebra.inference.predictor import face_of
 from vertebra.inference.pt2_archive import PROGRAM, rewrite_archive
 from vertebra.model import VisionModel
+from vertebra.training.saved_state import PARTS, read_state
 from vertebra.weights.model_file import save
 
 Rng = np.random.Generator
@@ -86,7 +87,8 @@ def _write_checkpoint(folder: Path) -> Path:
     """As Lightning lays it out, with what is read before training goes on."""
     model, path = _model(), folder / "last.ckpt"
     course = {"last_epoch": 3, "_last_lr": [0.1], "base_lrs": [0.2]}
-    torch.save({"epoch": 1, "state_dict": model.state_dict(), "lr_schedulers": [course], KEY: {}}, path)
+    rest: dict[str, Any] = {key: {} for key in PARTS}
+    torch.save({**rest, "epoch": 1, "state_dict": model.state_dict(), "lr_schedulers": [course], KEY: {}}, path)
     return path
 
 
@@ -144,8 +146,6 @@ def _read_exported(path: Path) -> object:
 
 
 def _read_checkpoint(path: Path) -> Any:
-    from vertebra.training.saved_state import read_state
-
     return read_state(path)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from fuzz_runner import FAULTS, OUTCOMES, Counts, formats, run, table
 
-INPUTS = 100
+INPUTS = 60
+SEALED = {"model_file", "openvino", "pte"}  # with checksums over all that is damaged here, so that nothing is accepted
 
 
 @pytest.mark.parametrize("name", sorted(formats()))
@@ -20,7 +21,8 @@ def test_damaged_inputs(name: str) -> None:
     counts = run(name, seed=0, count=INPUTS)
     assert counts.sound, table({name: counts})
     assert sum(counts.outcomes.values()) == INPUTS
-    assert counts.outcomes["clean"] and counts.outcomes["accepted"]
+    assert counts.outcomes["clean"]
+    assert counts.outcomes["accepted"] or name in SEALED
 
 
 def test_the_same_number_is_the_same_input(tmp_path: Path) -> None:

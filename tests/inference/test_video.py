@@ -189,7 +189,7 @@ def test_how_many_results_to_expect(clip: Path) -> None:
 def test_without_opencv(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     for source in (clip, "rtsp://10.0.0.1/door"):
-        with pytest.raises(ConfigError, match=r"pip install 'vertebra\[video\]'"):
+        with pytest.raises(ConfigError, match=r"pip install '.\[video\]'"):
             list(model(skip_unreadable=True).stream([source]))
 
 

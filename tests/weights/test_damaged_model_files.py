@@ -90,7 +90,7 @@ def test_weights_that_are_no_numbers_are_told_in_a_line(
 
 def test_a_file_that_cannot_be_written(file: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(VertebraError, match=r"file/model\.safetensors cannot be written \(File exists: .*file\)"):
+    with pytest.raises(VertebraError, match="file is a file, and a folder is needed there"):
         vertebra.save(vertebra.load(file), tmp_path / "file" / "model.safetensors")
 
 
@@ -114,7 +114,7 @@ HUGE = 10**9
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed(model__backbone__in_channels=HUGE), "larger model than the file holds"),
+        (changed(model__backbone__in_channels=HUGE), "'in_channels' must be from 1 to 4096"),
         (changed(model__branches__detect__neck__channels=HUGE), "larger model than the file holds"),
         (changed(model__backbone={"name": "vit_giant_patch14_224"}), "larger model than the file holds"),
         (
