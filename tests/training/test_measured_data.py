@@ -219,3 +219,21 @@ def test_a_class_map_of_the_command_line() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             read_class_map(entries)
+
+
+def test_metrics_that_cannot_be_measured_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = [{"id": n, "file_name": f"{n}.png", "height": SIZE[0], "width": SIZE[1]} for n in range(2)]
+    box = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [4, 4, 20, 20], "area": 400, "iscrowd": 0}
+    for split, found in (("train", [box]), ("val", [])):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for image in images:
+            Image.new("RGB", SIZE[::-1], (image["id"] * 90, 90, 90)).save(
+                tmp_path / "data" / split / image["file_name"]
+            )
+        content = {"images": images, "annotations": found, "categories": [{"id": 1, "name": "dog"}]}
+        (tmp_path / "data" / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "data" / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    model = {"backbone": "test_resnet", "neck": "fpn", "decoder": "retinanet"}
+    run = write_run(tmp_path / "run", {"data": str(tmp_path / "data"), "model": model})
+    assert set(vertebra.evaluate(run, split="val", device="cpu")) == {"detect/loss"}
+    assert "no image has anything labeled for branch 'detect' to find" in capsys.readouterr().err

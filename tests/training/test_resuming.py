@@ -21,6 +21,7 @@ from vertebra.training import run
 from vertebra.training.data_paths import locate, move
 from vertebra.training.hardware import Hardware
 from vertebra.training.optimization import rate_at
+from vertebra.training.record import without_places
 from vertebra.training.resuming import Saved, compare
 from vertebra.training.run import resume_run
 from vertebra.training.saved_state import read_state
@@ -319,13 +320,66 @@ def test_what_a_run_records(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert record["data"]["train"]["images"] == 13 and len(record["data"]["train"]["annotations"]) == 32
 
 
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        (
+            "vertebra train --data /home/me/cells --out runs/a train.lr=1e-3",
+            "vertebra train --data cells --out a train.lr=1e-3",
+        ),
+        (
+            "vertebra train 'data.train=[{path: /a/b/c, ratio: 0.5}]'",
+            "vertebra train 'data.train=[{path: c, ratio: 0.5}]'",
+        ),
+        (r"vertebra train --data 'C:\\Users\\me\\cells'", "vertebra train --data cells"),
+        ("vertebra train --data='/home/me/my cells/'", "vertebra train '--data=my cells'"),
+    ],
+)
+def test_a_command_without_places(command: str, kept: str) -> None:
+    assert without_places(command.replace(r"\\", "\\")) == kept
+
+
+def test_a_run_that_ran_out_of_patience_stays_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = {"backbone": "mobilenetv2_035", "decoder": "linear"}
+    recipe = {**RECIPE, "epochs": 6, "patience": 1, "lr": 1e-12}
+    folder = vertebra.train(data=str(home / "data"), model=model, train=recipe, out=home / "patient")
+    before = (folder / "metrics.csv").read_text()
+    assert before.count("\n") == 3, "the header and two epochs"
+    weights = (folder / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    resume_run(folder)
+    assert "nothing left to train: train.patience (1) is used up" in capsys.readouterr().err
+    assert (folder / "metrics.csv").read_text() == before and (folder / "model.safetensors").read_bytes() == weights
+    resume_run(folder, train={"patience": 2})
+    assert (folder / "metrics.csv").read_text().count("\n") == 4
+
+
+@pytest.mark.parametrize("starts", [[{}], ["a"], [{"date": 3}]])
+def test_a_damaged_record_is_one_line(home: Path, starts: Any) -> None:
+    (home / "run" / "run.json").write_text(json.dumps({"folder": "/x", "starts": starts, "data": {}}))
+    with pytest.raises(RunError, match=r"run\.json: not the record of a run; delete it"):
+        resume_run(home / "run", train={"epochs": 2})
+
+
+def test_a_folder_in_which_nothing_was_saved_says_so(home: Path) -> None:
+    (home / "begun").mkdir()
+    (home / "begun" / "config.yaml").write_text("")
+    with pytest.raises(
+        RunError, match="holds a run that has saved nothing yet; if it is no longer running, delete the folder"
+    ):
+        vertebra.train(
+            data=str(home / "data"), model={"backbone": "mobilenetv2_035", "decoder": "linear"}, out=home / "begun"
+        )
+
+
 def test_a_model_file_tells_how_it_was_made_and_nothing_of_the_machine(home: Path, tmp_path: Path) -> None:
     header, _ = read_header(home / "run" / "model.safetensors")
     made = header["provenance"]
     assert made["training"]["lr"] == 1e-3 and made["data"]["train"]["images"] == 13 and made["versions"]["vertebra"]
     text = json.dumps(header)
-    for secret in (str(tmp_path), "/tmp", str(Path.home()), "command", "working_directory"):
+    for secret in (str(tmp_path), "/tmp", str(Path.home()), "working_directory"):
         assert secret not in text
+    assert made["command"] and "/" not in made["command"]
     model = vertebra.load(home / "run")
     again = vertebra.load(vertebra.save(model, tmp_path / "again.safetensors"))
     assert again.provenance == model.provenance == made

@@ -175,7 +175,7 @@ def test_a_validation_set_without_objects(scenes: Path, tmp_path: Path, capsys: 
     run = vertebra.train({"data": str(root), "model": model, "train": train}, out=tmp_path / "run")
     said = capsys.readouterr().err
     before, _, after = said.partition("epoch 1")
-    assert "no validation image has anything labeled for branch 'detect' to find" in before
+    assert "no image has anything labeled for branch 'detect' to find" in before
     assert "no score could be measured; the newest weights are kept" in after
     assert "kept the weights of epoch 2 (no evaluation had a score)" in after and "None" not in said
     assert {"last.ckpt", "model.safetensors", "report.html"} <= {path.name for path in run.iterdir()}
@@ -323,16 +323,21 @@ def test_a_damaged_state_is_one_line(how: str, message: str, done: Path, tmp_pat
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_run_whose_best_weights_were_deleted_chooses_anew(
+def test_a_run_whose_best_weights_were_deleted_keeps_the_newest(
     done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import shutil
 
     run = shutil.copytree(done, tmp_path / "run")
     (run / "model.safetensors").unlink()
-    with pytest.raises(RunError, match="no evaluation had weights that can be kept"):
-        running.resume_run(run)
-    assert "model.safetensors is missing; the weights to keep are chosen anew" in capsys.readouterr().err
+    running.resume_run(run)
+    said = capsys.readouterr().err
+    assert (
+        "model.safetensors is missing; the weights to keep are chosen among the epochs to come, if there are any"
+        in said
+    )
+    assert "now holds the newest weights; those of the best epoch are lost" in said
+    assert vertebra.load(run)
 
 
 def test_json_has_no_nan(tmp_path: Path) -> None:

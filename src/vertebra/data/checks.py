@@ -83,7 +83,7 @@ class DataReport:
         lines = [f"{self.path}: format {self.format}, task {self.task}"]
         for name, split in self.splits.items():
             counts = ", ".join(f"{label} {count}" for label, count in split.classes.items())
-            lines.append(f"{name}: {split.images} images ({counts})")
+            lines.append(f"{name}: {split.images} image{'' if split.images == 1 else 's'} ({counts})")
             lines += [f"  {finding.severity}: {finding.message}" for finding in split.findings]
         lines += [f"{finding.severity}: {finding.message}" for finding in self.findings]
         if not any([self.findings, *(split.findings for split in self.splits.values())]):
@@ -104,8 +104,8 @@ def check_data(
 ) -> DataReport:
     """Opens a data set as a training run does, and looks at every image and annotation.
 
-    What training would refuse is an error of the report: train or val missing, a file that cannot be read, a split with
-    nothing to learn from or to measure by.
+    What training would refuse, or be spoiled by, is an error of the report: train or val missing, a file that cannot be
+    read, a split with nothing to learn from or to measure by.
 
     Args:
         split: one split only; None for train, val, and test where there is one.

@@ -16,7 +16,6 @@ from torch.utils import _pytree as tree
 
 from vertebra.data.batches import Batch, collate
 from vertebra.data.samples import MixedData, Ticket
-from vertebra.errors import DataError
 
 PLACE = Path("/dev/shm")
 AHEAD = 2  # batches that a process works on or has ready
@@ -34,7 +33,7 @@ def batch_bytes(dataset: MixedData, tickets: list[Ticket]) -> int:
     """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded: the loader itself tells it."""
     try:
         batch = collate([dataset[tickets[0]]], dataset.labels)
-    except DataError:
+    except Exception:  # of whatever kind: the loader meets it again, and names the image
         return 0
     return sum(value.nbytes for value in _tensors(batch)) * len(tickets)
 

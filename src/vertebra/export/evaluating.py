@@ -71,7 +71,7 @@ def evaluate(
     model = load(source)
     loader = labelled(source, face_of(model), model.config, **options)
     if way.precision == "fp32":
-        scores = evaluate_loader(model, loader, pick_device(device))
+        scores = evaluate_loader(model, loader, pick_device(device), way.threads)
     else:
         scores = measure(face_of(model), loader, run_in_torch(model, way, device))
     say(*loader.dataset.notes())

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.errors import ConfigError, DataError
+from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.predictor import face_of
 from vertebra.inference.results import list_images
 from vertebra.inference.video import is_video
 from vertebra.model import VisionModel
+from vertebra.training.measured_data import DataChoice
 from vertebra.training.messages import say
-from vertebra.training.run import open_labelled
+from vertebra.training.run import open_chosen
 
 MOST = 128  # images; more change little
 
@@ -30,9 +31,9 @@ def calibration_images(source: str | Path, model: VisionModel, data: str | Path 
         DataError: ``data`` has no image.
     """
     try:
-        opened = open_labelled(source, face_of(model), model.config, "train", data)[1]
+        opened = open_chosen(source, face_of(model), model.config, "train", DataChoice(data))[1]
         found = [own.index.path(row) for own in opened.sources for row in range(len(own.index))]
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, RunError) as error:
         if data is None:
             say(f"no real images to compare with, only made-up ones ({error}); name some: --calibrate, or --images")
             return []

@@ -137,9 +137,18 @@ def measure_predictions(face: Face, batches: Iterable[Batch], predict: Predict) 
 
 
 @ends_told()
-def evaluate_loader(model: VisionModel, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
-    """All metrics of a model over labelled batches, the losses too."""
-    limit_torch()
+def evaluate_loader(
+    model: VisionModel, batches: Iterable[Batch], device: torch.device, threads: int | None = None
+) -> dict[str, float]:
+    """All metrics of a model over labelled batches, the losses too.
+
+    Args:
+        threads: of the CPU that torch may use, for the whole process; None for as many as the process may use.
+    """
+    if threads is None:
+        limit_torch()
+    else:
+        torch.set_num_threads(threads)
     model = running_copy(model, device)
     evaluation = Evaluation(face_of(model))
     for batch in batches:

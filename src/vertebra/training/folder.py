@@ -37,6 +37,11 @@ def refuse_taken(path: Path) -> None:
     if blocking is not None:
         raise RunError(f"{blocking} is a file, and a folder is needed there; choose another --out")
     if _taken(path):
+        if path.is_dir() and not any((path / name).exists() for name in (LAST, BEST)) and (path / CONFIG).exists():
+            raise RunError(
+                f"{path} holds a run that has saved nothing yet; if it is no longer running, delete the folder, or choose "
+                "another --out"
+            )
         raise RunError(
             f"{path} exists, and a run is never overwritten; choose another --out, or go on with --resume {path}"
         )
@@ -100,13 +105,16 @@ class RunFolder(pl.Callback):
         self._loss_sums = {name: (total, count) for name, (total, count) in state_dict["loss_sums"].items()}
         if self.kept.epoch is not None and not (self.path / BEST).is_file():
             self.kept = Kept()
-            say(f"{self.path / BEST} is missing; the weights to keep are chosen anew among the epochs to come")
+            say(
+                f"{self.path / BEST} is missing; the weights to keep are chosen among the epochs to come, if there are any"
+            )
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._started = self._saved = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.stop.watch()  # now, since Lightning has put its own handlers in place after on_fit_start
+        trainer.should_stop = self.out_of_patience  # also of a run that had ended so before it was resumed
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.stop.release()
@@ -185,8 +193,22 @@ class RunFolder(pl.Callback):
         if note is not None and note != self._said:
             say(f"epoch {epoch}: {note}")
         self._said = note or ""
-        if self.patience is not None and self.kept.without_better >= self.patience:
+        if self.out_of_patience:
             trainer.should_stop = True
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether training ends because no evaluation was better for as long as the recipe waits."""
+        return self.patience is not None and self.kept.without_better >= self.patience
+
+    def keep_newest(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Keeps the newest weights, where the kept ones are gone and no epoch is left to choose among."""
+        if nonfinite_tensor(module.best_model) is not None:
+            return
+        self.kept = Kept(epoch=int(self.rows[-1]["epoch"]))
+        if trainer.is_global_zero:
+            write(module.best_model, self.path / BEST)
+        say(f"{self.path / BEST} now holds the newest weights; those of the best epoch are lost")
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the state to resume from, whole or not at all."""

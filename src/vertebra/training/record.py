@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ from vertebra.training.loaders import RunData, choose_workers
 from vertebra.training.optimization import DECAYS, RATES
 
 RECORD = "run.json"
+FOLDERS = re.compile(
+    r"""(?:\b[A-Za-z]:(?=[/\\]))?[^\s=,:\[\]{}'"]*[/\\]"""
+)  # what stands before the last name of a path
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 
 
@@ -95,9 +99,20 @@ def start_entry(values: Mapping[str, Any], changes: list[str]) -> dict[str, Any]
 
 
 def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model file keeps of its run's record: nothing of the machine that it was made on, and no path."""
+    """What a model file keeps of its run's record: nothing of the machine that it was made on, and of paths the names only."""
     first, last = record["starts"][0], record["starts"][-1]
-    return {"date": first["date"], "versions": last["versions"], "data": record["data"], "training": last["resolved"]}
+    return {
+        "date": first["date"],
+        "command": without_places(last["command"]),
+        "versions": last["versions"],
+        "data": record["data"],
+        "training": last["resolved"],
+    }
+
+
+def without_places(command: str) -> str:
+    """A command with the last names of its paths only: ``--data /home/me/cells`` is ``--data cells``."""
+    return shlex.join(FOLDERS.sub("", word.rstrip("/\\")) for word in shlex.split(command))
 
 
 def next_record(folder: Path, data: Mapping[str, Fingerprint], entry: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +145,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         not isinstance(record, dict)
         or not {"folder": str, "starts": list, "data": dict}.items()
         <= {key: type(value) for key, value in record.items()}.items()
+        or not all(isinstance(start, dict) and isinstance(start.get("date"), str) for start in record["starts"])
     ):
         raise RunError(f"{path}: not the record of a run; delete it, the run can do without")
     return record

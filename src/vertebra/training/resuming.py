@@ -99,7 +99,8 @@ def plan_resumption(
         raise RunError(f"{folder} is no run folder (it has no {CONFIG})")
     if not (folder / LAST).exists():
         raise RunError(
-            f"{folder} has no {LAST}: the run stopped before its first save; start it again with another --out"
+            f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
+            "with another --out"
         )
     kept = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
     raw = kept.model_dump(mode="json")  # written out, so that every key leads somewhere

@@ -50,7 +50,7 @@ from vertebra.training.record import (
 from vertebra.training.report import write_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
 from vertebra.training.saved_state import check_state
-from vertebra.training.selection import check_best, unmeasurable
+from vertebra.training.selection import check_best, nothing_to_find, unmeasurable
 from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.step import TrainingModule
 from vertebra.weights.model_file import load
@@ -225,7 +225,14 @@ def _run(
         except StoppedBySignal as stop:
             raise RunStopped(f"stopped at once; {_saved(folder)}", stop.number) from None
     if not module.losses:
-        say(f"nothing left to train: all {recipe.epochs} epochs are done")
+        why = (
+            f"train.patience ({recipe.patience}) is used up"
+            if keeper.out_of_patience
+            else f"all {recipe.epochs} epochs are done"
+        )
+        say(f"nothing left to train: {why}")
+        if keeper.kept.epoch is None:
+            keeper.keep_newest(trainer, module)
     say(*module.notes(), *data.notes())
     if keeper.kept.epoch is None:
         raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
@@ -250,15 +257,14 @@ def started_folder(folder: Path, config: Config, record: Mapping[str, Any]) -> I
     Raises:
         VertebraError: in the place of an error of the engine that a user can put right.
     """
-    made: list[Path] = []
-    if _is_first_process():
-        made = [place for place in (folder, *folder.parents) if not place.exists()]
-        with os_errors_told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / CONFIG, config.to_yaml())
-        _write(folder / RECORD, json.dumps(record, indent=2) + "\n")
-        os.environ[FOLDER_VARIABLE] = str(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
+        if _is_first_process():
+            with os_errors_told(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / CONFIG, config.to_yaml())
+            _write(folder / RECORD, json.dumps(record, indent=2) + "\n")
+            os.environ[FOLDER_VARIABLE] = str(folder)
         yield
     except BaseException as error:
         if _is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
@@ -280,7 +286,7 @@ def _remove_empty_run(folder: Path, made: Sequence[Path]) -> None:
     for name in (CONFIG, RECORD, METRICS, f"{LAST}.partial"):
         (folder / name).unlink(missing_ok=True)
     for place in made:
-        if not any(place.iterdir()):
+        if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
 
 
@@ -353,20 +359,16 @@ def labelled(
     choice = DataChoice(data, branches, ignore_index, class_map)
     run, opened = open_chosen(source, face, config, split, choice)
     say(*opened.notes)
-    return evaluation_loader(face, opened.sources, batch_size, choose_workers(run.train.workers))
-
-
-def open_labelled(
-    source: str | Path, face: Face, config: Mapping[str, Any] | None, split: str, data: str | Path | None
-) -> tuple[Config, Opened]:
-    """The run's config, or one made up for the data, and the data of a split; see `labelled`."""
-    return open_chosen(source, face, config, split, DataChoice(data))
+    loader = evaluation_loader(face, opened.sources, batch_size, choose_workers(run.train.workers))
+    measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
+    say(*(nothing_to_find(name) for name in measured if not loader.dataset.measurable(name)))
+    return loader
 
 
 def open_chosen(
     source: str | Path, face: Face, config: Mapping[str, Any] | None, split: str, choice: DataChoice
 ) -> tuple[Config, Opened]:
-    """Like `open_labelled`, with more choices."""
+    """The run's config, or one made for the data, and the data of a split; see `labelled`."""
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     path = folder / CONFIG
     recorded = None

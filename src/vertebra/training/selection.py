@@ -73,14 +73,16 @@ def unmeasurable(face: Face, val: MixedData, best: str | None) -> list[str]:
         best: the metric that is to pick the best weights.
     """
     empty = [name for name in face.branches if not val.measurable(name)]
-    notes = [
-        f"no validation image has anything labeled for branch '{name}' to find, so its metrics cannot be measured"
-        for name in empty
-    ]
+    notes = [nothing_to_find(name) for name in empty]
     unscored = set(empty) >= ({best.partition("/")[0]} if best else set(face.branches))
     if unscored and not (best or "").endswith("/loss"):
         notes[-1] += "; the newest weights are kept"
     return notes
+
+
+def nothing_to_find(branch: str) -> str:
+    """What is said of a branch for which no image that it is measured on is labeled."""
+    return f"no image has anything labeled for branch '{branch}' to find, so its metrics cannot be measured"
 
 
 @dataclass

@@ -235,7 +235,7 @@ def test_doubled_files_and_annotations_are_counted(coco: Make) -> None:
     assert boxes_of(index).offsets.tolist() == [0, 2, 3]
     assert [str(note) for note in index.notes] == [
         "1 image that the file lists under several ids was put together: ./0.png",
-        "1 annotation that is a copy of another was left out: 0.png",
+        "1 annotation copied from another was left out: 0.png",
     ]
 
 

@@ -147,7 +147,7 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     same = copies(content.objects, content.rows, content.categories)
     if same.any():
         twice = [kept_names[row] for row in content.rows[same]]
-        notes.append(Note.of("annotation", "that is a copy of another", "left out", twice))
+        notes.append(Note.of("annotation", "copied from another", "left out", twice))
         content.keep(~same)
     return content
 
