@@ -31,6 +31,8 @@ from vertebra.geometry.placing import Geometry
 from vertebra.inference.checksum import NAME
 from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.metadata import KEY
+from vertebra.inference.onnx_file import InvalidFile, read_model
+from vertebra.inference.openvino_file import read_graph
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.pt2_archive import rewrite_archive
 from vertebra.model import VisionModel
@@ -306,6 +308,49 @@ def test_an_onnx_file_reads_no_other_file(file: Path, tmp_path: Path) -> None:
         assert "its weights are in another file" in _refused(_changed(file, folder, change))
 
 
+def _varint(number: int, length: int = 1) -> bytes:
+    """A number as protobuf writes it, in at least so many bytes."""
+    groups = [number >> shift & 127 for shift in range(0, max(7 * length, number.bit_length()), 7)]
+    return bytes([group | 128 for group in groups[:-1]] + groups[-1:])
+
+
+def test_protobuf_that_runtimes_read_in_another_way(file: Path, tmp_path: Path) -> None:
+    """Keys beyond 32 bits, of which the runtimes keep 32; numbers in too many bytes; groups; field 0."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../secret")
+    hidden = tensor.SerializeToString()
+    key, length = 5 << 3 | 2, _varint(len(hidden))
+    plain = _changed(file, tmp_path, lambda proto: None).read_bytes()
+    read_model(plain)
+
+    def graph(content: bytes) -> bytes:
+        return plain + _varint(7 << 3 | 2) + _varint(len(content)) + content
+
+    with pytest.raises(InvalidFile, match="its weights are in another file"):
+        read_model(graph(_varint(key) + length + hidden))  # a graph of two parts, which are merged
+    for content in (
+        _varint(key | 1 << 32) + length + hidden,
+        _varint(key | 1 << 34) + length + hidden,
+        _varint(key | 1 << 63) + length + hidden,
+        _varint(key, 6) + length + hidden,
+        _varint(key) + _varint(len(hidden) | 1 << 32) + hidden,
+        _varint(key) + _varint(len(hidden), 6) + hidden,
+        _varint(99 << 3) + _varint(1 << 64),
+        _varint(99 << 3) + _varint(1, 11),
+        _varint(99 << 3 | 3) + _varint(99 << 3 | 4),
+        _varint(99 << 3 | 4),
+        _varint(99 << 3 | 6),
+        _varint(99 << 3 | 7),
+        b"\0\0",
+        _varint(2) + _varint(0),
+    ):
+        with pytest.raises(InvalidFile, match="damaged"):
+            read_model(graph(content))
+    beyond = tmp_path / "beyond.onnx"
+    beyond.write_bytes(graph(_varint(key | 1 << 32) + length + hidden))
+    assert "damaged" in _refused(beyond)
+
+
 def test_an_onnx_file_brings_no_operators_of_its_own(file: Path, tmp_path: Path) -> None:
     def compiled(proto: Any) -> None:
         proto.graph.node.append(
@@ -356,3 +401,47 @@ def test_an_openvino_file_declares_nothing_and_has_no_operators_of_its_own(openv
     ):
         path.write_text(content)
         assert said in _refused(path)
+
+
+def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
+    """Whatever the quotes, the order and what stands between; and nothing but whole numbers within the file."""
+
+    def net(place: str, start: str = "") -> bytes:
+        return f'{start}<net><layers><layer><data {place}/></layer></layers><rt_info><x offset="no"/></rt_info></net>'.encode()
+
+    for place in (
+        'offset="0" size="16"',
+        "size='4' shape='1'\n offset = '12'",
+        'offset="&#49;2" size="4"',
+        'size="77"',
+    ):
+        assert read_graph(net(place), 16) is None
+    assert read_graph(b"\xef\xbb\xbf" + net("", '<?xml version="1.0" encoding="UTF-8"?>'), 0) is None
+    for place in (
+        "offset='1' size='16'",
+        "size='16' offset='1'",
+        'offset="0" shape="4" size="17"',
+        'offset="&#49;3" size="4"',
+        'offset="18446744073709551600" size="16"',
+        'offset="99999999999999999999" size="1"',
+    ):
+        with pytest.raises(InvalidFile, match=r"its \.bin file is shorter than it should be"):
+            read_graph(net(place), 16)
+    for place in (
+        'offset="-1" size="1"',
+        'offset=" 1" size="1"',
+        'offset="0x1" size="1"',
+        'offset="" size="1"',
+        'offset="١" size="1"',
+    ):
+        with pytest.raises(InvalidFile, match=r"its weights lie at offset=.*, which is no place"):
+            read_graph(net(place), 16)
+    declared = '<?xml version="1.0" encoding="{}"?>'
+    bomb = net("", '<!DOCTYPE a [<!ENTITY b "bb">]>').decode()
+    for content in (
+        *(bomb.encode(name) for name in ("utf-16", "utf-16-le", "utf-32")),
+        *((declared.format(name) + bomb).encode(name) for name in ("utf-16", "utf-7")),
+        *(net("", declared.format(name)) for name in ("utf-16", "latin-1", "utf-7")),
+    ):
+        with pytest.raises(InvalidFile, match="is not UTF-8"):
+            read_graph(content, 16)
