@@ -8,7 +8,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from PIL import Image
 
 import vertebra
 from vertebra.cli.main import main
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.errors import ConfigError, RunError, WeightsError
 from vertebra.export.evaluating import evaluate
 from vertebra.export.file_metadata import OBJECT_THRESHOLD
-from vertebra.export.files import json_beside
+from vertebra.export.files import json_beside, parts, publish_export
 from vertebra.export.model import export_model
 from vertebra.export.program import write_torch
+from vertebra.files import take_name
 from vertebra.geometry.placing import Geometry
 from vertebra.inference.checksum import NAME
 from vertebra.inference.exported_files import read_metadata
@@ -432,7 +434,7 @@ def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
         'offset=" 1" size="1"',
         'offset="0x1" size="1"',
         'offset="" size="1"',
-        'offset="١" size="1"',
+        'offset="\u0661" size="1"',
     ):
         with pytest.raises(InvalidFile, match=r"its weights lie at offset=.*, which is no place"):
             read_graph(net(place), 16)
@@ -445,3 +447,45 @@ def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
     ):
         with pytest.raises(InvalidFile, match="is not UTF-8"):
             read_graph(content, 16)
+
+
+def test_a_file_made_meanwhile_is_not_replaced(model: VisionModel, tmp_path: Path) -> None:
+    """Of two exports to one name, the second to finish says that it is taken."""
+    path = tmp_path / "model.onnx"
+    with pytest.raises(RunError, match=r"model\.onnx exists, and nothing is overwritten"):
+        export_model(model, path, input="canvas", canvas="fixed", tell=lambda _: path.write_text("theirs"))  # type: ignore[arg-type,return-value]
+    assert path.read_text() == "theirs" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("taken", ["model.bin", "model.xml", "model.xml.json"])
+def test_files_of_two_exports_are_not_mixed(taken: str, tmp_path: Path) -> None:
+    path, made = tmp_path / "model.xml", tmp_path / "made" / "new.xml"
+    made.parent.mkdir()
+    for part in parts(made):
+        part.write_text("ours")
+    (tmp_path / taken).write_text("theirs")
+    with pytest.raises(RunError, match=f"{taken} exists, and nothing is overwritten"):
+        publish_export(made, path)
+    assert {own.name: own.read_text() for own in tmp_path.iterdir() if own.is_file()} == {taken: "theirs"}
+
+
+def test_an_export_killed_between_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file lacks its weights, and no JSON its file."""
+    made = tmp_path / "new.xml"
+    for names in range(4):
+        folder = tmp_path / str(names)
+        folder.mkdir()
+        left = iter(range(names))
+
+        def take(part: Path, target: Path, left: Iterator[int] = left) -> bool:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return take_name(part, target)
+
+        for part in parts(made):
+            part.write_text("ours")
+        monkeypatch.setattr("vertebra.export.files.take_name", take)
+        with pytest.raises(KeyboardInterrupt) if names < 3 else nullcontext():
+            publish_export(made, folder / "model.xml")
+        order = ["model.bin", "model.xml", "model.xml.json"]
+        assert sorted(own.name for own in folder.iterdir()) == order[:names]

@@ -80,8 +80,8 @@ def _decoded(text: bytes) -> str:
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """The number and value of each field of a message.
 
-    Whatever the runtimes could read in another way is refused: of keys and lengths they keep 32 bits, of numbers 64; groups end where
-    a key says so; field 0 ends a message.
+    Whatever the runtimes could read in another way is refused: of keys and lengths they keep 32 bits, of numbers 64; groups end
+    where a key says so; field 0 ends a message.
     """
     place, end = 0, len(message)
     while place < end:
