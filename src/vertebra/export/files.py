@@ -16,8 +16,8 @@ from vertebra.inference.sessions import Session
 
 
 def parts(path: Path) -> list[Path]:
-    """All files of an export, in the order in which they get their names: the weights of OpenVINO's first, so that it is never without
-    them, and what it says of itself as JSON last, so that this is never without its file."""
+    """All files of an export, in the order in which they get their names: the weights of OpenVINO's first, so that a file is never
+    without them, and what it says of itself as JSON last, so that this is never without its file."""
     weights = weights_beside(path)
     return [*([] if weights is None else [weights]), path, json_beside(path)]
 
