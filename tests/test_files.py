@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vertebra.errors import RunError
-from vertebra.files import FileLock, os_error_sentence, os_errors_told, replacing, save_under_free_name
+from vertebra.files import FileLock, os_error_sentence, os_errors_told, replacing, save_under_free_name, take_name
 
 
 @pytest.fixture
@@ -120,3 +120,17 @@ def test_a_lock_whose_file_was_removed_meanwhile(tmp_path: Path, monkeypatch: py
         FileLock(path, tmp_path / "a")
     lock.close()
     FileLock(path, tmp_path / "a").close()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_that_is_taken_stays_as_it_is(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    part, target = tmp_path / "part", tmp_path / "name"
+    part.write_text("first")
+    assert take_name(part, target) and target.read_text() == "first" and not part.exists()
+    part.write_text("second")
+    assert not take_name(part, target) and target.read_text() == "first" and part.read_text() == "second"

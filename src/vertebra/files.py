@@ -124,9 +124,25 @@ def publish(part: Path, folder: Path, stem: str, suffix: str) -> Path:
     number = 1
     while True:
         target = folder / f"{stem}{suffix}" if number == 1 else folder / f"{stem}-{number}{suffix}"
-        if not target.exists() and _named(part, target):
+        if take_name(part, target):
             return target
         number += 1
+
+
+def take_name(part: Path, target: Path) -> bool:
+    """Moves a file to a name on the same disk; False if that is taken, for nothing is overwritten, also where several processes
+    want the name."""
+    try:
+        os.link(part, target)  # unlike a rename, it never takes the place of another file
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            return False
+        part.rename(target)
+        return True
+    part.unlink()
+    return True
 
 
 def temporary_name(folder: Path, suffix: str) -> Path:
@@ -177,19 +193,6 @@ def _temporary(folder: Path, suffix: str) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
-
-
-def _named(part: Path, target: Path) -> bool:
-    """Moves a file to a name; False if that is taken."""
-    try:
-        os.link(part, target)  # unlike a rename, it never takes the place of another file
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        part.rename(target)
-        return True
-    part.unlink()
-    return True
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -17,6 +17,7 @@ import vertebra
 from vertebra.cli.main import explained, main
 from vertebra.errors import RunError
 from vertebra.export import prepared
+from vertebra.inference.ways import identity
 from vertebra.training.folder import RunFolder
 from vertebra.weights import model_file
 
@@ -159,6 +160,19 @@ def test_a_prepared_file_goes_to_the_cache(tmp_path: Path, finished: Path, monke
         prepared.exported_file(model, "fp32")
     (tmp_path / "exported").unlink()
     assert prepared.exported_file(model, "fp32").parent == tmp_path / "exported", "beside the model where that can be"
+
+
+def test_json_whose_file_is_gone_is_not_in_the_way(tmp_path: Path, finished: Path) -> None:
+    """Someone deleted the ``.onnx`` alone, or an older version was killed: the file is made again."""
+    model = tmp_path / "model.safetensors"
+    shutil.copy(finished / "model.safetensors", model)
+    stale = tmp_path / "exported" / f"model-{identity(model)}-fp32.onnx.json"
+    stale.parent.mkdir()
+    stale.write_text("stale")
+    path = prepared.exported_file(model, "fp32")
+    assert (
+        path.with_name(f"{path.name}.json") == stale and path.is_file() and "producer" in json.loads(stale.read_text())
+    )
 
 
 def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from vertebra.data.outlines import clip_outline, fill_outlines
+from vertebra.data.outlines import clip_outline, outline_runs
 from vertebra.data.regions import RegionColumn, Shapes
-from vertebra.data.run_lengths import decode_runs, mask_of_runs
+from vertebra.data.run_lengths import Region, check_runs, decode_runs
 from vertebra.errors import DataError
 
 SIZE = (37, 53)
@@ -31,6 +31,11 @@ def uncompressed(mask: np.ndarray) -> dict[str, Any]:
     bounds = np.flatnonzero(np.diff(flat)) + 1
     lengths = np.diff(np.concatenate([[0], bounds, [flat.size]])).tolist()
     return {"size": list(mask.shape), "counts": [0, *lengths] if flat[0] else lengths}
+
+
+def fill_outlines(outlines: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """The pixels within any of some outlines: (H, W) bool."""
+    return Region(outline_runs(outlines, size), size).mask()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 1.0])
@@ -55,11 +60,11 @@ def test_damaged_run_lengths_are_refused() -> None:
     with pytest.raises(DataError, match="damaged"):
         decode_runs(np.frombuffer(b"5o", dtype=np.uint8))
     with pytest.raises(DataError, match="add up to 5 pixels, not to 2x3"):
-        mask_of_runs(np.array([2, 3]), (2, 3))
+        check_runs(np.array([2, 3]), (2, 3))
     with pytest.raises(DataError, match="a run length of 9223372036854775807 pixels in a mask of 2x3"):
-        mask_of_runs(np.array([2**63 - 1, 2**63 - 1, 8]), (2, 3))  # their sum wraps around to 6
+        check_runs(np.array([2**63 - 1, 2**63 - 1, 8]), (2, 3))  # their sum wraps around to 6
     with pytest.raises(DataError, match="a run length of -1 pixels"):
-        mask_of_runs(np.array([6, -1, 1]), (2, 3))
+        check_runs(np.array([6, -1, 1]), (2, 3))
     with pytest.raises(DataError, match=r"run lengths for 37x53, but the image is 53x37"):
         Shapes.of([compressed(made_mask(0))]).draw(0, (53, 37))
 

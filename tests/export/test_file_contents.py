@@ -8,7 +8,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,19 @@ from PIL import Image
 
 import vertebra
 from vertebra.cli.main import main
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.errors import ConfigError, RunError, WeightsError
 from vertebra.export.evaluating import evaluate
 from vertebra.export.file_metadata import OBJECT_THRESHOLD
-from vertebra.export.files import json_beside
+from vertebra.export.files import json_beside, parts, publish_export
 from vertebra.export.model import export_model
 from vertebra.export.program import write_torch
+from vertebra.files import take_name
 from vertebra.geometry.placing import Geometry
 from vertebra.inference.checksum import NAME
 from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.metadata import KEY
+from vertebra.inference.onnx_file import InvalidFile, read_model
+from vertebra.inference.openvino_file import read_graph
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.pt2_archive import rewrite_archive
 from vertebra.model import VisionModel
@@ -306,6 +310,49 @@ def test_an_onnx_file_reads_no_other_file(file: Path, tmp_path: Path) -> None:
         assert "its weights are in another file" in _refused(_changed(file, folder, change))
 
 
+def _varint(number: int, length: int = 1) -> bytes:
+    """A number as protobuf writes it, in at least so many bytes."""
+    groups = [number >> shift & 127 for shift in range(0, max(7 * length, number.bit_length()), 7)]
+    return bytes([group | 128 for group in groups[:-1]] + groups[-1:])
+
+
+def test_protobuf_that_runtimes_read_in_another_way(file: Path, tmp_path: Path) -> None:
+    """Keys beyond 32 bits, of which the runtimes keep 32; numbers in too many bytes; groups; field 0."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../secret")
+    hidden = tensor.SerializeToString()
+    key, length = 5 << 3 | 2, _varint(len(hidden))
+    plain = _changed(file, tmp_path, lambda proto: None).read_bytes()
+    read_model(plain)
+
+    def graph(content: bytes) -> bytes:
+        return plain + _varint(7 << 3 | 2) + _varint(len(content)) + content
+
+    with pytest.raises(InvalidFile, match="its weights are in another file"):
+        read_model(graph(_varint(key) + length + hidden))  # a graph of two parts, which are merged
+    for content in (
+        _varint(key | 1 << 32) + length + hidden,
+        _varint(key | 1 << 34) + length + hidden,
+        _varint(key | 1 << 63) + length + hidden,
+        _varint(key, 6) + length + hidden,
+        _varint(key) + _varint(len(hidden) | 1 << 32) + hidden,
+        _varint(key) + _varint(len(hidden), 6) + hidden,
+        _varint(99 << 3) + _varint(1 << 64),
+        _varint(99 << 3) + _varint(1, 11),
+        _varint(99 << 3 | 3) + _varint(99 << 3 | 4),
+        _varint(99 << 3 | 4),
+        _varint(99 << 3 | 6),
+        _varint(99 << 3 | 7),
+        b"\0\0",
+        _varint(2) + _varint(0),
+    ):
+        with pytest.raises(InvalidFile, match="damaged"):
+            read_model(graph(content))
+    beyond = tmp_path / "beyond.onnx"
+    beyond.write_bytes(graph(_varint(key | 1 << 32) + length + hidden))
+    assert "damaged" in _refused(beyond)
+
+
 def test_an_onnx_file_brings_no_operators_of_its_own(file: Path, tmp_path: Path) -> None:
     def compiled(proto: Any) -> None:
         proto.graph.node.append(
@@ -356,3 +403,89 @@ def test_an_openvino_file_declares_nothing_and_has_no_operators_of_its_own(openv
     ):
         path.write_text(content)
         assert said in _refused(path)
+
+
+def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
+    """Whatever the quotes, the order and what stands between; and nothing but whole numbers within the file."""
+
+    def net(place: str, start: str = "") -> bytes:
+        return f'{start}<net><layers><layer><data {place}/></layer></layers><rt_info><x offset="no"/></rt_info></net>'.encode()
+
+    for place in (
+        'offset="0" size="16"',
+        "size='4' shape='1'\n offset = '12'",
+        'offset="&#49;2" size="4"',
+        'size="77"',
+    ):
+        assert read_graph(net(place), 16) is None
+    assert read_graph(b"\xef\xbb\xbf" + net("", '<?xml version="1.0" encoding="UTF-8"?>'), 0) is None
+    for place in (
+        "offset='1' size='16'",
+        "size='16' offset='1'",
+        'offset="0" shape="4" size="17"',
+        'offset="&#49;3" size="4"',
+        'offset="18446744073709551600" size="16"',
+        'offset="99999999999999999999" size="1"',
+    ):
+        with pytest.raises(InvalidFile, match=r"its \.bin file is shorter than it should be"):
+            read_graph(net(place), 16)
+    for place in (
+        'offset="-1" size="1"',
+        'offset=" 1" size="1"',
+        'offset="0x1" size="1"',
+        'offset="" size="1"',
+        'offset="\u0661" size="1"',
+    ):
+        with pytest.raises(InvalidFile, match=r"its weights lie at offset=.*, which is no place"):
+            read_graph(net(place), 16)
+    declared = '<?xml version="1.0" encoding="{}"?>'
+    bomb = net("", '<!DOCTYPE a [<!ENTITY b "bb">]>').decode()
+    for content in (
+        *(bomb.encode(name) for name in ("utf-16", "utf-16-le", "utf-32")),
+        *((declared.format(name) + bomb).encode(name) for name in ("utf-16", "utf-7")),
+        *(net("", declared.format(name)) for name in ("utf-16", "latin-1", "utf-7")),
+    ):
+        with pytest.raises(InvalidFile, match="is not UTF-8"):
+            read_graph(content, 16)
+
+
+def test_a_file_made_meanwhile_is_not_replaced(model: VisionModel, tmp_path: Path) -> None:
+    """Of two exports to one name, the second to finish says that it is taken."""
+    path = tmp_path / "model.onnx"
+    with pytest.raises(RunError, match=r"model\.onnx exists, and nothing is overwritten"):
+        export_model(model, path, input="canvas", canvas="fixed", tell=lambda _: path.write_text("theirs"))  # type: ignore[arg-type,return-value]
+    assert path.read_text() == "theirs" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("taken", ["model.bin", "model.xml", "model.xml.json"])
+def test_files_of_two_exports_are_not_mixed(taken: str, tmp_path: Path) -> None:
+    path, made = tmp_path / "model.xml", tmp_path / "made" / "new.xml"
+    made.parent.mkdir()
+    for part in parts(made):
+        part.write_text("ours")
+    (tmp_path / taken).write_text("theirs")
+    with pytest.raises(RunError, match=f"{taken} exists, and nothing is overwritten"):
+        publish_export(made, path)
+    assert {own.name: own.read_text() for own in tmp_path.iterdir() if own.is_file()} == {taken: "theirs"}
+
+
+def test_an_export_killed_between_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file lacks its weights, and no JSON its file."""
+    made = tmp_path / "new.xml"
+    for names in range(4):
+        folder = tmp_path / str(names)
+        folder.mkdir()
+        left = iter(range(names))
+
+        def take(part: Path, target: Path, left: Iterator[int] = left) -> bool:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return take_name(part, target)
+
+        for part in parts(made):
+            part.write_text("ours")
+        monkeypatch.setattr("vertebra.export.files.take_name", take)
+        with pytest.raises(KeyboardInterrupt) if names < 3 else nullcontext():
+            publish_export(made, folder / "model.xml")
+        order = ["model.bin", "model.xml", "model.xml.json"]
+        assert sorted(own.name for own in folder.iterdir()) == order[:names]

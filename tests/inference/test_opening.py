@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import vertebra
+from vertebra.errors import ConfigError
 from vertebra.inference.opening import Opening
 from vertebra.inference.predictor import face_of
 
@@ -47,3 +48,12 @@ def test_a_model_and_its_file_are_opened_alike(tmp_path: Path) -> None:
         assert opening.face.branches == face_of(model).branches
         (found,) = opening.predictor(batch_size=2).predict(image)
         np.testing.assert_allclose(found["classify"].probabilities, wanted["classify"].probabilities, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2", ".pte"])
+def test_an_exported_file_is_always_verified(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    with pytest.raises(
+        ConfigError, match=rf"^\S+model\{suffix}: an exported file is always verified; leave out verify=False"
+    ):
+        vertebra.load(path, verify=False)

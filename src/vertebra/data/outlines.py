@@ -6,16 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vertebra.data.run_lengths import Region, decode_runs
+from vertebra.data.run_lengths import decode_runs
 from vertebra.errors import DataError
 
 MARGIN = 64.0  # pixels beside the image where outlines are left as they are
 LONGEST = 2_000_000  # pixels around an outline; COCO's code keeps five points for each
-
-
-def fill_outlines(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """The pixels within any of some outlines: (H, W) bool; see `outline_runs`."""
-    return Region(outline_runs(outlines, size), size).mask()
 
 
 def outline_runs(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:

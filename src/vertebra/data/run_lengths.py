@@ -82,8 +82,3 @@ def check_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if total != pixels:
         raise DataError(f"run lengths add up to {total} pixels, not to {size[0]}x{size[1]}; write the mask again")
     return runs
-
-
-def mask_of_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask (H, W) bool from run lengths; raises as `check_runs` does."""
-    return Region(check_runs(runs, size), size).mask()

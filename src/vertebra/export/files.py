@@ -10,15 +10,16 @@ from pathlib import Path
 
 from vertebra.errors import ExportError, RunError
 from vertebra.export.program import RAW
-from vertebra.files import os_errors_told
+from vertebra.files import os_errors_told, take_name
 from vertebra.inference.checksum import weights_beside
 from vertebra.inference.sessions import Session
 
 
 def parts(path: Path) -> list[Path]:
-    """All files of an export: OpenVINO's has its weights beside it, and every one has what it says of itself as JSON."""
+    """All files of an export, in the order in which they get their names: the weights of OpenVINO's first, so that a file is never
+    without them, and what it says of itself as JSON last, so that this is never without its file."""
     weights = weights_beside(path)
-    return [path, *([] if weights is None else [weights]), json_beside(path)]
+    return [*([] if weights is None else [weights]), path, json_beside(path)]
 
 
 def json_beside(path: Path) -> Path:
@@ -34,7 +35,30 @@ def refuse_existing(path: Path) -> None:
     """
     for part in parts(path):
         if part.exists():
-            raise RunError(f"{part} exists, and nothing is overwritten; choose another name")
+            raise _taken(part)
+
+
+def _taken(path: Path) -> RunError:
+    return RunError(f"{path} exists, and nothing is overwritten; choose another name")
+
+
+def publish_export(made: Path, path: Path) -> None:
+    """Gives all files of a finished export their names.
+
+    Args:
+        made: the finished file, on the same disk.
+        path: its name.
+
+    Raises:
+        RunError: a name was taken meanwhile; what is there stays, and nothing of this export is left.
+    """
+    published: list[Path] = []
+    for part, target in zip(parts(made), parts(path), strict=True):
+        if not take_name(part, target):
+            for own in published:
+                own.unlink()
+            raise _taken(target)
+        published.append(target)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from vertebra.export.files import (
     check_free_dimensions,
     drop_raw_outputs,
     json_beside,
-    parts,
+    publish_export,
     refuse_existing,
     workshop,
 )
@@ -130,8 +130,7 @@ def export_model(
         if input == "pixels":
             file, report["pixels"] = job.wrap(file, folder, class_map)
         job.describe(file, report)
-        for made, target in reversed(list(zip(parts(file), parts(path), strict=True))):
-            made.replace(target)  # the weights first, so that a file is never without them
+        publish_export(file, path)
     return report
 
 

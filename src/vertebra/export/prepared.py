@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from vertebra.errors import ConfigError, RunError
-from vertebra.files import os_error_sentence
+from vertebra.files import os_error_sentence, os_errors_told
 from vertebra.inference.exported import ExportedModel
 from vertebra.inference.opening import Opening
 from vertebra.inference.ways import Way, choice_path, identity, read_choice
@@ -76,6 +76,7 @@ def exported_file(source: str | Path, precision: str) -> Path:
         if (folder / name).exists():
             return folder / name
     path = _writable(folders) / name
+    from vertebra.export.files import json_beside
     from vertebra.export.images import calibration_images  # these load what training needs, for seconds
     from vertebra.export.model import export_model
 
@@ -87,6 +88,8 @@ def exported_file(source: str | Path, precision: str) -> Path:
             f"vertebra export {source} --out model.onnx --precision int8 --calibrate IMAGES"
         )
     print(f"making {path}: once for this model, compared with PyTorch; it takes a minute or so", file=sys.stderr)
+    with os_errors_told(path):
+        json_beside(path).unlink(missing_ok=True)  # left over from a file that is gone
     try:
         export_model(model, path, precision=precision, input="canvas", images=images)  # type: ignore[arg-type]
     except RunError:

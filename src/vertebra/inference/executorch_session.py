@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, WeightsError, install_command
-from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.onnx_session import first_line
 
 
@@ -19,7 +18,7 @@ class ExecuTorchSession:
     """A ``.pte`` file in ExecuTorch, on the CPU: what a phone would run. Threads take turns, as its memory is planned for one run.
 
     Args:
-        path: the file.
+        path: the file, validated: where ExecuTorch meets damage, it ends the whole process.
 
     Attributes:
         inputs, outputs: by name, the shape; a free dimension is None.
@@ -27,13 +26,12 @@ class ExecuTorchSession:
 
     Raises:
         ConfigError: ExecuTorch is not installed.
-        WeightsError: the file is missing or damaged, or ExecuTorch cannot read it.
+        WeightsError: ExecuTorch cannot read it.
     """
 
     def __init__(self, path: Path) -> None:
         if importlib.util.find_spec("executorch") is None:
             raise ConfigError(f"this needs ExecuTorch; install it: {install_command('executorch')}")
-        read_metadata(path)  # which checks the file: where it meets damage, ExecuTorch ends the whole process
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its imports
             from executorch.runtime import Runtime

@@ -37,7 +37,9 @@ def read_metadata(path: str | Path) -> str | None:
             return read_graph(content, weights)
         check_header(content)
         if not whole:  # ExecuTorch aborts the process on a damaged file
-            raise InvalidFile("it has no checksum: it is truncated, or Vertebra did not write it")
+            raise InvalidFile(
+                "it has no checksum: it is truncated, or Vertebra did not write it, or an older version did; export it again"
+            )
         return of_executorch(content)
     except InvalidFile as error:
         raise WeightsError(

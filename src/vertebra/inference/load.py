@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vertebra.errors import ConfigError
 from vertebra.inference.sessions import is_exported
 
 
@@ -15,16 +16,20 @@ def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any
     Args:
         source: a file that Vertebra wrote (``.safetensors``, ``.onnx``, or OpenVINO's ``.xml``), or a run folder.
         device: where the model goes; for an exported file see `vertebra.inference.exported.ExportedModel`.
-        verify: compares a model file with the checksums in its header; false reads one that is known to be damaged.
+        verify: compares a model file with the checksums in its header; false reads one that is known to be damaged. The check of
+            an exported file cannot be left out.
 
     Returns:
         A `vertebra.model.VisionModel` in evaluation mode, or an `vertebra.inference.exported.ExportedModel`; both predict alike.
 
     Raises:
+        ConfigError: ``verify`` is false, and the file is an exported one.
         WeightsError: the file is missing, damaged, or not one of Vertebra's.
         RunError: the folder is not a run, or has no weights yet.
     """
     if is_exported(source):
+        if not verify:
+            raise ConfigError(f"{source}: an exported file is always verified; leave out verify=False")
         from vertebra.inference.exported import ExportedModel
 
         return ExportedModel(source, device=str(device))

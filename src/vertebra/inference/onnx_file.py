@@ -29,6 +29,7 @@ EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
 OPERATOR = 4  # field of a node
 COMPILED = b"EPContext"
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # how a field is written
+DAMAGED = "it is truncated or damaged, or not an ONNX file"
 
 
 class InvalidFile(ValueError):
@@ -77,36 +78,44 @@ def _decoded(text: bytes) -> str:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The number and value of each field of a message."""
+    """The number and value of each field of a message.
+
+    Whatever the runtimes could read in another way is refused: of keys and lengths they keep 32 bits, of numbers 64; groups end
+    where a key says so; field 0 ends a message.
+    """
     place, end = 0, len(message)
     while place < end:
-        key, place = _varint(message, place)
+        key, place = _varint(message, place, 32)
         field, wire = key >> 3, key & 7
+        if field == 0:
+            raise InvalidFile(DAMAGED)
         if wire == VARINT:
-            value, place = _varint(message, place)
+            value, place = _varint(message, place, 64)
             yield field, value
             continue
         if wire == BYTES:
-            length, place = _varint(message, place)
+            length, place = _varint(message, place, 32)
         elif wire in (EIGHT_BYTES, FOUR_BYTES):
             length = 8 if wire == EIGHT_BYTES else 4
         else:
-            raise InvalidFile("it is damaged, or not an ONNX file")
-        if field == 0 or place + length > end:
-            raise InvalidFile("it is truncated or damaged, or not an ONNX file")
+            raise InvalidFile(DAMAGED)
+        if place + length > end:
+            raise InvalidFile(DAMAGED)
         yield field, message[place : place + length]
         place += length
 
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A variable-length integer (7 bits a byte, lowest first), and the position behind it."""
+def _varint(message: memoryview, place: int, bits: int) -> tuple[int, int]:
+    """A variable-length integer (7 bits a byte, lowest first) of at most so many bits, and the position behind it."""
     number = 0
-    for shift in range(0, 70, 7):
+    for shift in range(0, bits, 7):
         if place >= len(message):
             break
         byte = message[place]
         place += 1
         number |= (byte & 127) << shift
         if byte < 128:
+            if number >> bits:
+                break
             return number, place
-    raise InvalidFile("it is truncated or damaged, or not an ONNX file")
+    raise InvalidFile(DAMAGED)

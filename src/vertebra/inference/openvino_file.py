@@ -12,8 +12,10 @@ from xml.etree import ElementTree
 from vertebra.inference.metadata import KEY
 from vertebra.inference.onnx_file import InvalidFile
 
-WEIGHTS = re.compile(rb'offset="(\d{1,19})"\s+size="(\d{1,19})"')
-DECLARATIONS = (b"<!DOCTYPE", b"<!ENTITY")
+DECLARATIONS = ("<!DOCTYPE", "<!ENTITY")
+ENCODING = re.compile(r"""\s*<\?xml[^>]*\sencoding\s*=\s*["'](?!utf-8["'])""", re.IGNORECASE)
+NUMBER = re.compile("[0-9]+")
+MOST_DIGITS = 19  # of a place in a file
 
 
 def read_graph(content: bytes, weights: int) -> str | None:
@@ -26,15 +28,37 @@ def read_graph(content: bytes, weights: int) -> str | None:
     Raises:
         InvalidFile: it is not OpenVINO's, declares entities, or refers to bytes beyond the end of its weights.
     """
-    if any(word in content for word in DECLARATIONS):
+    text = _text(content)
+    if any(word in text for word in DECLARATIONS):
         raise InvalidFile("it declares entities, and OpenVINO files have none")
     try:
-        root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError):  # LookupError: an encoding that Python does not know
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError):
         raise InvalidFile("it is truncated or damaged, or not an OpenVINO file") from None
     if root.tag != "net":
         raise InvalidFile("it is not an OpenVINO file")
-    if any(int(found[1]) + int(found[2]) > weights for found in WEIGHTS.finditer(content)):
-        raise InvalidFile("its .bin file is shorter than it should be; copy both files of one export")
+    for element in root.iter():
+        _check_place(element.get("offset"), element.get("size"), weights)
     found = root.find(f"rt_info/{KEY}")
     return None if found is None else found.get("value")
+
+
+def _text(content: bytes) -> str:
+    """The file as text. OpenVINO recognizes other encodings, in which declarations would look different."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text or ENCODING.match(text):
+        raise InvalidFile("it is damaged, or is not UTF-8, as OpenVINO files are")
+    return text
+
+
+def _check_place(offset: str | None, size: str | None, weights: int) -> None:
+    """Checks that weights are within their file; what has no offset and size has no weights."""
+    if offset is None or size is None:
+        return
+    if not NUMBER.fullmatch(offset) or not NUMBER.fullmatch(size):
+        raise InvalidFile(f"its weights lie at offset={offset[:20]!r} size={size[:20]!r}, which is no place")
+    if max(len(offset), len(size)) > MOST_DIGITS or int(offset) + int(size) > weights:
+        raise InvalidFile("its .bin file is shorter than it should be; copy both files of one export")
