@@ -156,6 +156,25 @@ def test_threads_that_are_asked_for_stay_in_python(monkeypatch: pytest.MonkeyPat
         torch.set_num_threads(before)
 
 
+def test_threads_that_are_asked_for_a_file_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    from vertebra.inference import torch_session
+
+    monkeypatch.setattr(cpus, "cpu_limit", lambda: 1)
+    monkeypatch.setattr(cpus, "_LIMITED", Event())
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch_session, "sanitized_copy", lambda path: path)
+    before = torch.get_num_threads()
+    try:
+        with pytest.raises(torch_session.WeightsError, match="torch cannot open it"):
+            torch_session.TorchSession(tmp_path / "a.pt2", threads=3)
+        limit_torch()  # as a model in the same process does
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes are not bound here")
 def test_a_process_bound_to_one_cpu() -> None:
     code = "from vertebra.cpus import usable_cpus; import sys; print(usable_cpus(), 'torch' in sys.modules)"
