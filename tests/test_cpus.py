@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
+import numpy as np
 import pytest
 
 from vertebra import cpus
@@ -110,12 +112,67 @@ def test_threads_of_pytorch(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     fake = Torch(before)
     monkeypatch.setitem(sys.modules, "torch", fake)
+    monkeypatch.setattr(cpus, "_LIMITED", Event())
     limit_torch(sharing)
     assert fake.threads == after
+    monkeypatch.setattr(cpus, "_LIMITED", Event())
     monkeypatch.setenv("OMP_NUM_THREADS", "32")
     fake.threads = before
     limit_torch(sharing)
     assert fake.threads == before, "what the user says stays"
+
+
+def test_what_is_set_after_the_first_limit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpus, "cpu_limit", lambda: 2)
+    monkeypatch.setattr(cpus, "_LIMITED", Event())
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    fake = Torch(32)
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    limit_torch()
+    assert fake.threads == 2
+    fake.set_num_threads(8)
+    for sharing in (1, 2):
+        limit_torch(sharing)
+        assert fake.threads == 8
+
+
+def test_threads_that_are_asked_for_stay_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process that may use one CPU, through engines that are made before and after."""
+    import torch
+
+    import vertebra
+
+    monkeypatch.setattr(cpus, "cpu_limit", lambda: 1)
+    monkeypatch.setattr(cpus, "_LIMITED", Event())
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before, image = torch.get_num_threads(), np.zeros((32, 32, 3), np.uint8)
+    try:
+        torch.set_num_threads(2)
+        for threads, expected in ((None, 1), (3, 3), (None, 3)):
+            model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(32, 32))
+            model.predict(image, threads=threads)
+            assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_that_are_asked_for_a_file_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    from vertebra.inference import torch_session
+
+    monkeypatch.setattr(cpus, "cpu_limit", lambda: 1)
+    monkeypatch.setattr(cpus, "_LIMITED", Event())
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch_session, "sanitized_copy", lambda path: path)
+    before = torch.get_num_threads()
+    try:
+        with pytest.raises(torch_session.WeightsError, match="torch cannot open it"):
+            torch_session.TorchSession(tmp_path / "a.pt2", threads=3)
+        limit_torch()  # as a model in the same process does
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes are not bound here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Event, Lock
 
 ROOT = Path("/")
 WAITING = (
@@ -11,6 +12,9 @@ WAITING = (
     "GOMP_SPINCOUNT",
     "KMP_BLOCKTIME",
 )  # how OpenMP's threads wait; read when they are first used
+
+_LIMITING = Lock()
+_LIMITED = Event()  # in this process
 
 
 def usable_cpus(root: Path = ROOT) -> int:
@@ -31,19 +35,25 @@ def cpu_limit(root: Path = ROOT) -> int | None:
 
 
 def limit_torch(sharing: int = 1) -> None:
-    """Lets PyTorch use no more threads than there are CPUs for it, in the whole process. Fewer stay fewer, and what the user
-    has set (``OMP_NUM_THREADS``) stays as it is.
+    """Lets PyTorch use no more threads than there are CPUs for it, in the whole process. Fewer stay fewer.
+
+    Only the first call in a process does so: what is set later, by ``torch.set_num_threads`` or ``threads=``, stays. A number
+    that ``torch.set_num_threads`` set before cannot be told from PyTorch's own, and is limited; ``OMP_NUM_THREADS`` is not.
 
     Args:
         sharing: processes of this machine that work together.
     """
-    limit = cpu_limit()
-    if limit is None or "OMP_NUM_THREADS" in os.environ:
-        return
-    import torch
+    with _LIMITING:
+        if _LIMITED.is_set():
+            return
+        _LIMITED.set()
+        limit = cpu_limit()
+        if limit is None or "OMP_NUM_THREADS" in os.environ:
+            return
+        import torch
 
-    if torch.get_num_threads() > max(1, limit // sharing):
-        torch.set_num_threads(max(1, limit // sharing))
+        if torch.get_num_threads() > max(1, limit // sharing):
+            torch.set_num_threads(max(1, limit // sharing))
 
 
 def let_threads_sleep() -> None:

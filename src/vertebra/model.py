@@ -185,13 +185,17 @@ class VisionModel(nn.Module):
     def predict(self, images: Any, **options: Any) -> list[Result]:
         """Predictions for images of any size, in their own pixels; see `vertebra.inference.Predictor`, which takes the options.
 
-        What runs is made once for each device, precision and ``compile``, and kept until the model changes. Threads may predict at
-        the same time, with any options, as long as none changes the model.
+        What runs is made once for each device, precision and ``compile``, however they are spelled, and kept until the model
+        changes. Threads may predict at the same time, with any options, as long as none changes the model.
         """
+        from vertebra.inference.devices import pick_device
         from vertebra.inference.engine import Engine
         from vertebra.inference.fast import signature
         from vertebra.inference.predictor import Predictor
 
-        own = {name: options[name] for name in ("device", "precision", "compile") if name in options}
-        engine = self._engines.get(signature(self), tuple(sorted(own.items())), partial(Engine, self, **own))
+        device = pick_device(options.get("device"))
+        precision: Any = options.get("precision") or "fp32"
+        compiled = bool(options.get("compile"))
+        make = partial(Engine, self, device=device, precision=precision, compile=compiled)
+        engine = self._engines.get(signature(self), (device, precision, compiled), make)
         return Predictor(engine, **options).predict(images)

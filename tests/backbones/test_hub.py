@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from huggingface_hub import constants
 
 from vertebra.backbones import TimmBackbone
 from vertebra.backbones.hub import from_hub, from_url, reachable
+from vertebra.backbones.pretrained import create
 from vertebra.errors import WeightsError
 
 
@@ -84,3 +86,43 @@ def test_downloads_by_torch_do_not_wait_for_ever() -> None:
     with from_url():
         assert socket.getdefaulttimeout() == 20
     assert socket.getdefaulttimeout() == before
+
+
+def test_threads_that_fetch_at_once_leave_things_as_they_were(closed: str) -> None:
+    """The one that began first ends first: it would put back what was, and the other one what the first had set."""
+    before = socket.getdefaulttimeout()
+    inside, done = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with from_url(), from_hub():
+            inside.set()
+            done.wait(0.3)
+
+    def second() -> None:
+        inside.wait(5)
+        with from_hub(), from_url():
+            done.set()
+            thread.join(0.3)
+
+    thread, other = threading.Thread(target=first), threading.Thread(target=second)
+    for one in (thread, other):
+        one.start()
+    for one in (thread, other):
+        one.join(10)
+    assert constants.HF_HUB_OFFLINE is False and socket.getdefaulttimeout() == before
+
+
+def test_timms_weights_at_a_url_do_not_wait_for_ever(
+    closed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("vertebra.backbones.hub.PATIENCE", 0.05)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and answers none
+        at_url = {"url": f"http://127.0.0.1:{server.getsockname()[1]}/a.pth", "hf_hub_id": None}
+        ends = threading.Timer(3, server.shutdown, [socket.SHUT_RDWR])
+        ends.start()
+        begun = time.monotonic()
+        with pytest.raises(WeightsError, match="'test_resnet' cannot be had .TimeoutError"):
+            create("test_resnet", hub=True, pretrained_cfg_overlay=at_url)
+        ends.cancel()
+    assert time.monotonic() - begun < 2

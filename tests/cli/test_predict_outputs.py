@@ -19,6 +19,7 @@ from tests.inference.painted import Painted, paint
 from vertebra.cli.main import main
 from vertebra.inference.opening import Opening
 from vertebra.inference.pipeline import Pipeline
+from vertebra.inference.sessions import computed_in
 from vertebra.preprocess.images import read_image
 
 RECTANGLES = {"mon/0001.png": [(10, 12, 40, 30, 0)], "tue/0001.png": [(50, 8, 60, 44, 1)], "tue/b/2.png": []}
@@ -242,3 +243,56 @@ def test_nothing_half_is_left(predict: Command, cam: Path, monkeypatch: pytest.M
     assert files("out") == set() and Path("found.jsonl").read_text() == ""
     assert predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",)).code == 0
     assert len(files("out")) == 3
+
+
+@pytest.mark.parametrize("kept", ["--lines", "--coco"])
+@pytest.mark.parametrize("option", ["--out", "--masks"])
+def test_files_that_a_job_did_not_write_are_not_promised(
+    predict: Command, cam: Path, kept: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: list[Any] = [cam, kept, "found"]
+    if kept == "--coco":
+        images = [{"id": number, "file_name": name} for number, name in enumerate(RECTANGLES)]
+        categories = [{"id": 7, "name": "a"}, {"id": 9, "name": "b"}]
+        Path("truth.json").write_text(json.dumps({"images": images, "categories": categories}))
+        arguments += ["--annotations", "truth.json", "--branch", "boxes"]
+        # as a job that is killed before it makes the file
+        monkeypatch.setattr("vertebra.inference.coco_results.CocoResults.finish", lambda self: None)
+    assert predict(*arguments).code == 0
+    ended = predict(*arguments, option, "new")
+    assert ended.code == 2 and f"{option} is not given there and given now" in ended.err and not Path("new").exists()
+    assert ended.err.count("vertebra: ") == 1
+    assert predict(*arguments).code == 0, "as before"
+
+
+def test_pictures_and_masks_may_go_into_another_folder(predict: Command, cam: Path) -> None:
+    assert predict(cam / "mon", "--lines", "found.jsonl", "--masks", "masks", "--out", "out").code == 0
+    assert predict(cam, "--lines", "found.jsonl", "--masks", "more", "--out", "more").code == 0
+    assert len(Path("found.jsonl").read_text().splitlines()) == 3 and "mon/0001.png" not in files("more")
+    ended = predict(cam, "--lines", "found.jsonl", "--out", "out")
+    assert ended.code == 2 and "--masks is given there and not given now" in ended.err
+
+
+def test_the_usual_runtime_may_be_named(predict: Command, cam: Path) -> None:
+    assert predict(cam / "mon", "--lines", "found.jsonl").code == 0
+    for same in (["--runtime", "onnx"], ["--precision", "int8"], ["--device", "cpu"], []):
+        ended = predict(cam, "--lines", "found.jsonl", *same)
+        assert ended.code == 0, ended.err
+    ended = predict(cam, "--lines", "found.jsonl", "--runtime", "openvino")
+    assert ended.code == 2
+    assert "computed in is as exported by onnx there and as exported by openvino now" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("file", "runtime", "precision", "said"),
+    [
+        ("a.xml", None, None, "as exported by openvino"),
+        ("a.XML", "openvino", "fp32", "as exported by openvino"),
+        ("a.onnx", "openvino", "bf16", "bf16 by openvino"),
+        ("a.onnx", "tensorrt", None, "as exported by tensorrt"),
+        ("a.pt2", None, "fp32", "as exported by torch"),
+        ("a.pte", "executorch", None, "as exported by executorch"),
+    ],
+)
+def test_what_a_file_is_computed_in(file: str, runtime: str | None, precision: str | None, said: str) -> None:
+    assert computed_in(file, runtime, precision) == said

@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from vertebra.cli.printing import print_json
 from vertebra.errors import DataError, RunError
 from vertebra.inference import jobs
 from vertebra.inference.jobs import describe_job
 from vertebra.inference.json_lines import JsonLines
+from vertebra.inference.results import Result
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.types import DetectPrediction
 
 JOB: dict[str, Any] = {"model name": "runs/a", "model": "0123456789ab", "threshold": 0.3, "tile": None}
 
@@ -268,3 +273,21 @@ def test_what_a_job_is_made_of(tmp_path: Path) -> None:
     weights.write_bytes(b"2")
     assert describe_job("m", [model, weights], "fp32", options)["model"] != first["model"]
     assert len(first["model"]) == 12 and jobs.content_hash([model]) == jobs.content_hash([model])
+
+
+def test_numbers_of_a_result_that_are_not_finite_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boxes = np.array([[0, 0, np.inf, 1]], np.float32)
+    found = DetectPrediction(boxes, np.array([np.nan], np.float32), np.zeros(1, np.int64), DetectLabels(("a",)))
+    row = Result({"boxes": found}, Path("a.jpg"), (4, 4)).to_dict()
+    path = tmp_path / "found.jsonl"
+    with JsonLines(path, JOB) as lines:
+        lines.write(row)
+        assert lines.not_finite == 2
+    print_json([row])
+    printed = capsys.readouterr()
+    for text in (path.read_text(), printed.out[1:-2]):
+        (seen,) = json.loads(text)["boxes"]["objects"]
+        assert seen["score"] is None and seen["box"] == [0.0, 0.0, None, 1.0]
+    assert printed.err.startswith("2 numbers are not finite and printed as null: 0/boxes/objects/0/")

@@ -100,7 +100,7 @@ def test_a_model_with_options_mixed(pictures: list[np.ndarray], warm: bool) -> N
             assert_same(found, expected[number][which], 0.02 if "precision" in MIXED[which] else 1e-4)
 
     together(work)
-    assert len(model._engines) == 3, "one for each device and precision that was named"
+    assert len(model._engines) == 2, "one for each precision"
 
 
 def test_models_are_prepared_while_others_run(pictures: list[np.ndarray]) -> None:
@@ -283,3 +283,19 @@ def test_a_module_as_a_graph() -> None:
     assert graph.get_submodule("parts.0") is module.parts[0]
     with torch.no_grad():
         torch.testing.assert_close(graph(maps), module(maps))
+
+
+def test_options_that_mean_the_same_share_an_engine(
+    monkeypatch: pytest.MonkeyPatch, pictures: list[np.ndarray]
+) -> None:
+    monkeypatch.setattr("vertebra.inference.devices.torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("vertebra.inference.devices.torch.backends.mps.is_available", lambda: False)
+    model = made({"animal": BRANCHES["animal"]}, "test_resnet")
+    spelled: list[dict[str, Any]] = [
+        {}, {"device": None}, {"device": "cpu"}, {"device": torch.device("cpu")}, {"precision": "fp32"}, {"compile": False},
+    ]  # fmt: skip
+    for options in spelled:
+        model.predict(pictures[0], **options)
+    assert len(model._engines) == 1
+    model.predict(pictures[0], precision="bf16", device="cpu")
+    assert len(model._engines) == 2

@@ -278,6 +278,12 @@ def damage(state: Path, how: str, target: Path) -> None:
         state.write_bytes(b"")
     elif how == "cut off":
         state.write_bytes(whole[: len(whole) // 2])
+    elif how == "a bit":
+        weight = next(value for value in loaded["state_dict"].values() if value.ndim == 1)
+        place = whole.index(weight.numpy().tobytes())
+        state.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
+    elif how == "huge":  # a tensor of 64 GB in 4 bytes
+        torch.save({**loaded, "optimizer_states": [{"state": {0: torch.zeros(1).expand(1 << 34)}}]}, state)
     elif how == "text":
         state.write_bytes(b"<!doctype html>" + b"x" * 999)
     elif how == "pickle":
@@ -302,6 +308,8 @@ def damage(state: Path, how: str, target: Path) -> None:
     [
         ("empty", "cut off or damaged; start a new run from the best weights so far with --from .*model.safetensors"),
         ("cut off", "cut off or damaged"),
+        ("a bit", "cut off or damaged"),
+        ("huge", "cut off or damaged"),
         ("text", "cut off or damaged"),
         ("pickle", "holds more than plain values, and nothing in a file is executed|cut off or damaged"),
         ("pickle in a zip", "holds more than plain values, and nothing in a file is executed"),

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import urllib.request
 from collections.abc import Iterator
+from threading import RLock
 from urllib.parse import urlsplit
 
 from vertebra.checkpoints import one_line
@@ -13,17 +14,19 @@ from vertebra.errors import WeightsError
 
 PATIENCE = 5.0  # seconds for a connection
 PORTS = {"http": 80, "https": 443}
+_DOWNLOADING = RLock()  # what is set for a download is set for the whole process, so threads take turns
 
 
 @contextlib.contextmanager
 def from_url() -> Iterator[None]:
-    """Within it torch's downloads do not wait for ever for a host that does not answer."""
-    before = socket.getdefaulttimeout()
-    try:
-        socket.setdefaulttimeout(before or 4 * PATIENCE)
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    """Within it torch's downloads do not wait for ever for a host that does not answer. One thread at a time is in it."""
+    with _DOWNLOADING:
+        before = socket.getdefaulttimeout()
+        try:
+            socket.setdefaulttimeout(before or 4 * PATIENCE)
+            yield
+        finally:
+            socket.setdefaulttimeout(before)
 
 
 @contextlib.contextmanager
@@ -31,24 +34,25 @@ def from_hub() -> Iterator[None]:
     """Within it the Hugging Face hub's client does not retry for a minute where no host answers.
 
     Its own offline mode is on for that time if the hub, or the proxy before it, cannot be reached: weights in its cache are
-    found, and others are an error at once. ``HF_HUB_OFFLINE=1`` spares the question.
+    found, and others are an error at once. ``HF_HUB_OFFLINE=1`` spares the question. One thread at a time is in it.
 
     Raises:
         ConnectionError: the weights are not in the cache, and the hub is not to be had.
     """
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE
-    why = "HF_HUB_OFFLINE is set" if before else f"{constants.ENDPOINT} cannot be reached"
-    try:
-        constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
-        yield
-    except FileNotFoundError as error:
-        if not constants.HF_HUB_OFFLINE:
-            raise
-        raise ConnectionError(f"{why}, and they are not in its cache") from error
-    finally:
-        constants.HF_HUB_OFFLINE = before
+    with _DOWNLOADING:
+        before = constants.HF_HUB_OFFLINE
+        why = "HF_HUB_OFFLINE is set" if before else f"{constants.ENDPOINT} cannot be reached"
+        try:
+            constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
+            yield
+        except FileNotFoundError as error:
+            if not constants.HF_HUB_OFFLINE:
+                raise
+            raise ConnectionError(f"{why}, and they are not in its cache") from error
+        finally:
+            constants.HF_HUB_OFFLINE = before
 
 
 def reachable(address: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from vertebra.backbones.hub import from_hub, unavailable
+from vertebra.backbones.hub import from_hub, from_url, unavailable
 from vertebra.checkpoints import LoadReport, load_file
 from vertebra.errors import WeightsError
 from vertebra.weights.foreign import to_timm
@@ -32,7 +32,7 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
             + (f"; it has {', '.join(tagged[:4])}" if tagged else "; choose another backbone, or pretrained: false")
         )
     try:
-        with from_hub():
+        with from_url(), from_hub():  # some weights are on the hub, others at a URL
             loaded: nn.Module = timm.create_model(name, pretrained=True, **arguments)
         return loaded
     except TypeError:

@@ -91,7 +91,8 @@ def predict(
     way = {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads}
     chosen = _choose(source, way, device)
     predictor = _predictor(chosen.opening, options, where)
-    job = describe_job(source, chosen.files, chosen.computed_in, options) if lines or coco else {}
+    beside = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
+    job = describe_job(source, chosen.files, chosen.computed_in, options, **beside) if lines or coco else {}
     outputs = Outputs(wanted, images, sources, predictor.face, job)
     try:
         with outputs:
@@ -159,19 +160,19 @@ def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
     if is_exported(source):
         from vertebra.errors import ConfigError
         from vertebra.inference.opening import Opening
+        from vertebra.inference.sessions import computed_in
 
         if way["compile"]:
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")
         opened = Opening(Path(source), **way, device=device)
-        by = f" by {way['runtime']}" if way["runtime"] else ""
-        return _Chosen(opened, opened.files, f"{way['precision'] or 'as exported'}{by}")
+        return _Chosen(opened, opened.files, computed_in(source, way["runtime"], way["precision"]))
     from vertebra.export.prepared import choose_way, opening
     from vertebra.weights.model_file import model_path
 
     chosen = choose_way(source, **way)
     # in fp32, every runtime's file was compared with PyTorch, number by number
-    computed_in = "fp32" if chosen.precision == "fp32" else f"{chosen.precision} by {chosen.runtime}"
-    return _Chosen(opening(source, chosen, device=device), [model_path(source)], computed_in)
+    how = "fp32" if chosen.precision == "fp32" else f"{chosen.precision} by {chosen.runtime}"
+    return _Chosen(opening(source, chosen, device=device), [model_path(source)], how)
 
 
 def _with_progress(results: Iterable[Result], sources: Iterable[Any]) -> Iterable[Result]:

@@ -11,7 +11,6 @@ from vertebra.errors import DataError
 from vertebra.inference.live import is_live
 from vertebra.inference.video import VIDEO_SUFFIXES, Moment
 from vertebra.preprocess.images import SUFFIXES
-from vertebra.strict_json import finite
 
 
 class Result(Mapping[str, Any]):
@@ -56,13 +55,14 @@ class Result(Mapping[str, Any]):
         return len(self._predictions)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with None for a number that is not finite; of a frame, also its number and time."""
+        """JSON-ready; of a frame, also its number and time. A number that is not finite stays so: the command line, which writes
+        these as null and counts them, sees it."""
         return {
             "image": None if self.source is None else str(self.source),
             **({} if self.moment is None else {"frame": self.frame, "time": self.time}),
             "height": self.size[0],
             "width": self.size[1],
-            **{name: finite(prediction.to_dict()) for name, prediction in self.items()},
+            **{name: prediction.to_dict() for name, prediction in self.items()},
         }
 
 

@@ -43,6 +43,17 @@ def is_exported(path: str | Path) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
+def computed_in(path: str | Path, runtime: str | None = None, precision: str | None = None) -> str:
+    """What `open_file` computes in, and in which runtime: one text for all options that mean the same.
+
+    Args:
+        path, runtime, precision: as of `open_file`.
+    """
+    chosen = runtime or SUFFIXES[Path(path).suffix.lower()][0]
+    told = chosen == "openvino" and precision not in (None, "fp32", "int8")  # others compute as the file says
+    return f"{precision if told else 'as exported'} by {chosen}"
+
+
 def open_file(
     path: str | Path,
     *,

@@ -38,9 +38,8 @@ class TorchSession:
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         archive = sanitized_copy(path)
-        if threads is None:
-            limit_torch()
-        else:
+        limit_torch()  # before what is asked for, which stays
+        if threads is not None:
             torch.set_num_threads(threads)
         logged: list[BaseException] = []
         try:

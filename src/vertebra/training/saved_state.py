@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as tree
 
-from vertebra.errors import RunError
+from vertebra.checkpoints.guards import check_claims, check_zip
+from vertebra.errors import RunError, WeightsError
 
 PARTS = (
     "state_dict",
@@ -25,6 +28,10 @@ PARTS = (
     "skipped_steps",
     "origin",
 )
+DAMAGE = (
+    *(WeightsError, struct.error, BadZipFile, OSError, EOFError),
+    *(RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+)  # what reading a damaged file raises
 
 
 def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) -> None:
@@ -48,22 +55,27 @@ def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) ->
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
-    """The state of a run. Nothing in the file is executed, and its tensors stay on the disk until they are used.
+    """The state of a run. Nothing in the file is executed, and its tensors stay on the disk until they are used. What was changed
+    since it was written is found by the checksums in the file, which is read once for them.
 
     Raises:
         RunError: it is damaged, holds more than plain values, or is of another kind.
     """
     try:
+        check_zip(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's advice on pickles that it did not write
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        check_claims(
+            path, {str(n): value for n, value in enumerate(tree.tree_leaves(state)) if isinstance(value, Tensor)}
+        )
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error):  # a class or function that unpickling would have called
             raise RunError(
                 f"{path}: holds more than plain values, and nothing in a file is executed; {_cure(path)}"
             ) from None
         raise damaged(path) from None
-    except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, LookupError, TypeError, AttributeError):
+    except DAMAGE:
         raise damaged(path) from None
     if not isinstance(state, Mapping):
         raise damaged(path)
