@@ -90,7 +90,7 @@ class VisionModel(nn.Module):
         config: what the model was built from, as plain values; None if it was built from objects.
 
     Attributes:
-        origin: of a model that came from another library, ``source`` and ``licence``; else empty. It is kept in its file.
+        origin: of a model that came from another library, ``source`` and ``license``; else empty. It is kept in its file.
         provenance: how it was made, as its file says; else empty.
     """
 

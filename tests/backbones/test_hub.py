@@ -70,7 +70,7 @@ def test_a_cache_is_used_without_a_network(closed: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     backbone = TimmBackbone("test_resnet", pretrained=True)
     assert torch.equal(backbone.body.conv1[0].weight, theirs.conv1[0].weight)
-    assert backbone.weights_from == {"source": "timm:test_resnet.r160_in1k", "licence": "apache-2.0"}
+    assert backbone.weights_from == {"source": "timm:test_resnet.r160_in1k", "license": "apache-2.0"}
 
 
 def test_offline_mode_is_respected_and_said(closed: str, monkeypatch: pytest.MonkeyPatch) -> None:

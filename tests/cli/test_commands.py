@@ -60,7 +60,7 @@ def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tm
     model = tmp_path / "model.safetensors"
     ended = vertebra_command("import", "timm:resnet10t", "--weights", tmp_path / "theirs.safetensors", "--out", model)
     assert ended.code == 0, ended.err
-    assert "branches: classify (2 classes); licence: apache-2.0" in ended.out
+    assert "branches: classify (2 classes); license: apache-2.0" in ended.out
     assert "backbone: " in ended.err and "left over: nothing" in ended.err
     again = vertebra_command("import", "timm:resnet10t", "--weights", tmp_path / "theirs.safetensors", "--out", model)
     assert again.code == 2 and "nothing is overwritten" in again.err

@@ -27,7 +27,7 @@ def test_an_import_survives_its_file(weights: Path, tmp_path: Path) -> None:
     model = vertebra.import_model("timm:resnet10t.c3_in1k", weights=weights)
     assert model.origin == {
         "source": "timm:resnet10t.c3_in1k",
-        "licence": "apache-2.0",
+        "license": "apache-2.0",
         "weights": "resnet10t.safetensors",
     }
     loaded = vertebra.load(vertebra.save(model, tmp_path / "model.safetensors"))

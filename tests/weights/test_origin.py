@@ -1,4 +1,4 @@
-"""Source and licence of weights stay with a model through training and its files; places on this machine stay out of them."""
+"""Source and license of weights stay with a model through training and its files; places on this machine stay out of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def header_of(path: Path) -> str:
 
 def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_path: Path) -> None:
     imported = vertebra.import_model("timm:resnet10t.c3_in1k", weights=weights)
-    origin = {"source": "timm:resnet10t.c3_in1k", "licence": "apache-2.0", "weights": "resnet10t.safetensors"}
+    origin = {"source": "timm:resnet10t.c3_in1k", "license": "apache-2.0", "weights": "resnet10t.safetensors"}
     assert imported.origin == origin
     path = vertebra.save(imported, tmp_path / "secret place" / "imported.safetensors")
     raw: dict[str, Any] = {"data": str(scenes / "animals"), "model": starting_config(path), "train": dict(RECIPE)}
@@ -69,11 +69,11 @@ def test_a_run_that_is_resumed_knows_them(weights: Path) -> None:
     assert resumed.model.origin == resumed.best_model.origin == model.origin
 
 
-def test_timms_own_source_and_licence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timms_own_source_and_license(monkeypatch: pytest.MonkeyPatch) -> None:
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **more: create(name, pretrained=False, **more))
     model = vertebra.create_model({"name": "resnet10t", "pretrained": True}, decoder="linear", classes=["a", "b"])
-    assert model.origin == {"source": "timm:resnet10t.c3_in1k", "licence": "apache-2.0"}
+    assert model.origin == {"source": "timm:resnet10t.c3_in1k", "license": "apache-2.0"}
     assert describe(model)["origin"] == model.origin
     other = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"])
     assert other.origin == {} and "origin" not in describe(other)
@@ -90,7 +90,7 @@ def test_no_place_of_this_machine_is_in_a_file(weights: Path, tmp_path: Path) ->
     assert "weights: from resnet10t.safetensors; license: not stated" in anatomy_text(model_anatomy(model))
 
 
-def test_a_folders_own_licence_and_name(tmp_path: Path) -> None:
+def test_a_folders_own_license_and_name(tmp_path: Path) -> None:
     from vertebra.weights.importing import _stated_license
 
     (tmp_path / "README.md").write_text("---\nlibrary: x\nlicense: cc-by-4.0\ntags:\n- a\n---\n# license: mit\n")

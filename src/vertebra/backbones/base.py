@@ -18,7 +18,7 @@ from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.limits import check_limits
 
-TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
+TORCHVISION_LICENSE = "BSD-3-Clause (torchvision)"
 MOST_CHANNELS = 4096  # of images
 LEAST_EPS = 1e-37  # changes no variance
 Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
@@ -40,7 +40,7 @@ class Backbone(nn.Module, ABC):
         fixed_size: the only canvas (height, width) that the body takes, or None.
         refusal: why it gives no maps, or None.
         origin: where its weights came from, in words.
-        weights_from: the same as what stays in a model's file: ``source`` and ``licence`` of published weights, or the name
+        weights_from: the same as what stays in a model's file: ``source`` and ``license`` of published weights, or the name
             of a file as ``weights``; empty for random ones.
     """
 
@@ -97,7 +97,7 @@ class Backbone(nn.Module, ABC):
         self.origin = describe_origin(self.name, pretrained, report)
         published_by = {
             "source": f"torchvision:{self.name.removeprefix('torchvision_')}",
-            "licence": TORCHVISION_LICENCE,
+            "license": TORCHVISION_LICENSE,
         }
         self.weights_from = weights_from(pretrained, published_by)
 

@@ -42,11 +42,11 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
 
 
 def published_by(body: nn.Module) -> dict[str, str]:
-    """Source and licence of a timm model's published weights, as timm's own configuration names them."""
+    """Source and license of a timm model's published weights, as timm's own configuration names them."""
     config: Any = getattr(body, "pretrained_cfg", {})
     name = ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
     license = config.get("license")
-    return {"source": f"timm:{name}", **({"licence": str(license)} if license else {})}
+    return {"source": f"timm:{name}", **({"license": str(license)} if license else {})}
 
 
 def load_local(

@@ -29,4 +29,4 @@ def import_model(
         typer.echo(line, err=True)
     classes = [len(model.branch(name).labels.classes) for name in model.branches]
     branches = ", ".join(f"{name} ({count} classes)" for name, count in zip(model.branches, classes, strict=True))
-    typer.echo(f"{out}: {source}, branches: {branches}; licence: {model.origin['licence'] or 'not stated'}")
+    typer.echo(f"{out}: {source}, branches: {branches}; license: {model.origin['license'] or 'not stated'}")

@@ -146,7 +146,7 @@ def _history(anatomy: Anatomy) -> list[str]:
     if origin:
         file, source = origin.get("weights"), origin.get("source")
         told = f"{source} (file {file})" if source and file else source or file
-        license = origin.get("licence") or "not stated"
+        license = origin.get("license") or "not stated"
         lines.append(f"weights: from {told}; license{' of the published ones' if source and file else ''}: {license}")
     for name, value in anatomy.provenance.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

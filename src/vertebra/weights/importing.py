@@ -67,7 +67,7 @@ def import_model(source: str, *, weights: str | Path | None = None) -> VisionMod
             torchvision.
 
     Returns:
-        The model, in evaluation mode; ``model.origin`` has the source, its licence and the name of the weights file.
+        The model, in evaluation mode; ``model.origin`` has the source, its license and the name of the weights file.
 
     Raises:
         ConfigError: there is no such library or model.
@@ -108,7 +108,7 @@ class _Found(NamedTuple):
 
 
 def _found(peer: PeerModel, choice: Choice, source: str, weights: Path | None, license: str = "") -> _Found:
-    origin = {"source": source, "licence": license or peer.licence}
+    origin = {"source": source, "license": license or peer.license}
     return _Found(peer, choice, origin if weights is None else {**origin, "weights": weights.name})
 
 

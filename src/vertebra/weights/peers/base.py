@@ -24,14 +24,14 @@ class PeerModel:
         plan: how its images come onto the canvas.
         tensors: by our names; what has no place keeps the peer's name, so that it is reported as left over.
         dropped: regular expressions of the peer's names that are left out on purpose (anchors, counters).
-        licence: of the published weights, as their source states it.
+        license: of the published weights, as their source states it.
     """
 
     model: dict[str, Any]
     plan: Plan
     tensors: State
     dropped: tuple[str, ...] = ()
-    licence: str = ""
+    license: str = ""
 
 
 TorchvisionBuilder = Callable[[str, State], PeerModel]

@@ -10,7 +10,7 @@ from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.smp_encoder import SmpEncoder, read_encoder
 
-LICENCE = "as its author states it (the library is MIT)"
+LICENSE = "as its author states it (the library is MIT)"
 DECODER = "branches.segment.decoder"
 HEAD = (r"segmentation_head\.0\.", f"{DECODER}.classifier.1.")
 COMMON = {
@@ -61,7 +61,7 @@ def peer_of(
     exclusive = count > 1 and activation != "sigmoid"
     branch = {**parts, "classes": names, "exclusive": exclusive}
     model = {"backbone": backbone, "branches": {"segment": branch}}
-    return PeerModel(model, Plan((512, 512)), tensors, dropped, LICENCE)
+    return PeerModel(model, Plan((512, 512)), tensors, dropped, LICENSE)
 
 
 def norm_of(config: Mapping[str, Any], older: str) -> str:

@@ -55,7 +55,7 @@ def classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "backbone": {"name": name},
         "branches": {"classify": {"decoder": {"name": "linear"}, "classes": class_names(len(weight))}},
     }
-    return PeerModel(model, classify_plan(config), tensors, licence=str(config.get("license") or "as timm states it"))
+    return PeerModel(model, classify_plan(config), tensors, license=str(config.get("license") or "as timm states it"))
 
 
 def expected_tensors(name: str) -> dict[str, Tensor]:

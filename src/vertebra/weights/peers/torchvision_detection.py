@@ -12,7 +12,7 @@ from torch import Tensor
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, State, TorchvisionBuilder, renamed
 
-LICENCE = "BSD-3-Clause (torchvision)"
+LICENSE = "BSD-3-Clause (torchvision)"
 NECK, DECODER = "branches.detect.neck", "branches.detect.decoder"
 PYRAMID = (
     (r"backbone\.fpn\.inner_blocks\.(\d)\.(\d)\.", rf"{NECK}.lateral.\1.\2."),
@@ -168,7 +168,7 @@ def _peer(
     plan: Plan = SIZE,
 ) -> PeerModel:
     branch = {"neck": neck, "decoder": decoder, "classes": class_names(classes)}
-    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, plan, tensors, licence=LICENCE)
+    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, plan, tensors, license=LICENSE)
 
 
 def _resnet(eps: float, taps: list[int], frozen: bool = True) -> dict[str, Any]:

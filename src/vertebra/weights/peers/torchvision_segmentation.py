@@ -11,7 +11,7 @@ from torch import Tensor
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, TorchvisionBuilder, renamed
 
-LICENCE = "BSD-3-Clause (torchvision)"
+LICENSE = "BSD-3-Clause (torchvision)"
 BRANCH = "branches.segment"
 ASPP = (
     (r"classifier\.0\.convs\.([0-3])\.", rf"{BRANCH}.encoder.branches.\1."),
@@ -63,7 +63,7 @@ def torchvision_segmenter(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     }
     tensors = renamed(state, [*rules, *AUXILIARY, (place, inside)])
     plan = Plan((520, 100 * 520), "shortest_edge")
-    return PeerModel({"backbone": backbone, "branches": {"segment": branch}}, plan, tensors, licence=LICENCE)
+    return PeerModel({"backbone": backbone, "branches": {"segment": branch}}, plan, tensors, license=LICENSE)
 
 
 def _parts(kind: str, state: Mapping[str, Tensor]) -> dict[str, Any]:

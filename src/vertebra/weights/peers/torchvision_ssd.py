@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, State, TorchvisionBuilder, renamed
-from vertebra.weights.peers.torchvision_detection import DECODER, LICENCE, NECK, class_names
+from vertebra.weights.peers.torchvision_detection import DECODER, LICENSE, NECK, class_names
 
 BODY = "backbone.body.features"
 SSD_SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]
@@ -95,7 +95,7 @@ def _peer(
     backbone: dict[str, Any], neck: dict[str, Any], decoder: dict[str, Any], classes: int, tensors: State, plan: Plan
 ) -> PeerModel:
     branch = {"neck": neck, "decoder": decoder, "classes": class_names(classes)}
-    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, plan, tensors, licence=LICENCE)
+    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, plan, tensors, license=LICENSE)
 
 
 def _post(classes: int, *, class_candidates: int, **options: Any) -> dict[str, Any]:

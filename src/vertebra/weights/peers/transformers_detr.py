@@ -59,7 +59,7 @@ def detr(config: Mapping[str, Any], state: State) -> PeerModel:
         plan=Plan((800, 1333), "shortest_edge"),
         tensors=renamed(joined_queries_and_keys(state), [*_resnet_rules(), (BACKBONE, "backbone.body."), *_RULES]),
         dropped=(r".*num_batches_tracked",),
-        licence="Apache-2.0",
+        license="Apache-2.0",
     )
 
 

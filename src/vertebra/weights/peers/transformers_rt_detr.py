@@ -102,7 +102,7 @@ def rt_detr(config: Mapping[str, Any], state: State) -> PeerModel:
         plan=Plan((640, 640), "resize"),
         tensors=tensors,
         dropped=(r".*\.n_points_scale", r"(class|bbox)_embed\..*", r".*num_batches_tracked"),
-        licence="Apache-2.0",
+        license="Apache-2.0",
     )
 
 

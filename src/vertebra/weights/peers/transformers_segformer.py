@@ -13,7 +13,7 @@ from vertebra.errors import WeightsError
 from vertebra.preprocess.plan import Plan
 from vertebra.weights.peers.base import PeerModel, State, renamed
 
-LICENCE = "of the published model; NVIDIA's SegFormer weights are for research and evaluation only"
+LICENSE = "of the published model; NVIDIA's SegFormer weights are for research and evaluation only"
 BODY = "backbone.body"
 DECODER = "branches.segment.decoder"
 # transformers wrote other names before its version 5; files of both kinds are about
@@ -97,7 +97,7 @@ def segformer(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> PeerMod
             }
         },
     }
-    return PeerModel(model, Plan((512, 512), "resize"), tensors, (r"classifier\..*",), LICENCE)
+    return PeerModel(model, Plan((512, 512), "resize"), tensors, (r"classifier\..*",), LICENSE)
 
 
 def mix_transformer(config: Mapping[str, Any]) -> dict[str, Any]:
