@@ -15,7 +15,17 @@ from pathlib import Path
 
 from benchmarks.report import RESULTS, result_path
 
-BENCHMARKS = ("startup", "inference", "training_step", "multitask", "memory", "scoring", "loading", "waiting")
+BENCHMARKS = (
+    "startup",
+    "inference",
+    "training_step",
+    "multitask",
+    "memory",
+    "scoring",
+    "loading",
+    "waiting",
+    "mirroring",
+)
 WITH_DATA = ("decoders", "precision")
 """Those that must be told which data set; they are run by themselves."""
 

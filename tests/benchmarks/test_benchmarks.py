@@ -23,6 +23,7 @@ from benchmarks import (  # noqa: E402
     loading,
     made_up,
     memory,
+    mirroring,
     multitask,
     ours,
     pairs,
@@ -286,3 +287,10 @@ def test_waiting_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = waiting.compare(1, 1)
     assert len(rows) == 4 * len(waiting.WAYS) and all(row["times"] == 1 for row in rows)
     assert report.table(rows, waiting.COLUMNS).splitlines()[0].startswith("| work | other processes | waiting |")
+
+
+def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vertebra.training.run.write_report", lambda *given: None)
+    rows = mirroring.compare(1, count=20, epochs=1)
+    assert [row["name"] for row in rows] == list(mirroring.LABELS)
+    assert report.table(rows, mirroring.COLUMNS).startswith("| flip_pairs | NME | PCK |")
