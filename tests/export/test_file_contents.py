@@ -405,6 +405,23 @@ def test_an_openvino_file_declares_nothing_and_has_no_operators_of_its_own(openv
         assert said in _refused(path)
 
 
+def test_signals_after_two_openvino_files(openvino_file: Path) -> None:
+    """Of two `openvino.Core` that end in the order in which they began, the second leaves a stack for signals that is gone; the
+    next signal with a handler, of a loader's worker or of Ctrl-C, then ended the process."""
+    code = (
+        "import os, pathlib, signal\n"
+        "from vertebra.inference.openvino_session import OpenVinoSession\n"
+        f"first, second = (OpenVinoSession(pathlib.Path({str(openvino_file)!r}), 1) for _ in range(2))\n"
+        "del first\n"
+        "del second\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "print('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\nalive\n"), done.stderr
+
+
 def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
     """Whatever the quotes, the order and what stands between; and nothing but whole numbers within the file."""
 

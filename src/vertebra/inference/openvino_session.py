@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections import deque
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, WeightsError, install_command
 from vertebra.inference.onnx_session import first_line
 
+_ONE_CORE = Lock()
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
@@ -39,8 +42,6 @@ class OpenVinoSession:
     def __init__(self, path: Path, threads: int | None = None, precision: str = "fp32") -> None:
         if importlib.util.find_spec("openvino") is None:
             raise ConfigError(f"this needs OpenVINO; install it: {install_command('openvino')}")
-        import openvino
-
         if not path.is_file():
             raise WeightsError(f"{path}: no such file")
         if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
@@ -50,7 +51,7 @@ class OpenVinoSession:
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            core = openvino.Core()
+            core = _core()
             model = core.read_model(path)
             self._compiled = core.compile_model(model, "CPU", options)
             self._idle = deque([self._compiled.create_infer_request()])
@@ -69,6 +70,21 @@ class OpenVinoSession:
         results = [np.array(value) for value in found.values()]  # the next run writes into the same memory
         self._idle.append(request)
         return results
+
+
+def _core() -> Any:
+    """OpenVINO, one for the process. Each `openvino.Core` that compiles gives its thread another stack for signals, and takes it
+    back at its end; of two that end in the order in which they began, the second leaves one that is gone, and the next signal with
+    a handler ends the process."""
+    with _ONE_CORE:
+        return _made_core()
+
+
+@cache
+def _made_core() -> Any:
+    import openvino
+
+    return openvino.Core()
 
 
 def _shape(value: Any) -> list[int | None]:
