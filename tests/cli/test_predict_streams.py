@@ -103,7 +103,7 @@ def test_a_camera(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     numbers = [row["frame"] for row in found]
     assert numbers[-1] == 59 and numbers == sorted(set(numbers)) and {row["image"] for row in found} == {"camera:0"}
     assert (out / "camera-0_boxes.mp4").exists()
-    assert predict("camera:0", "--lines", lines).code == 0
+    assert predict("camera:0", "--lines", lines, "--out", out).code == 0
     assert len(rows(lines)) > len(found), "another look through a camera is no repetition"
 
 
