@@ -295,7 +295,7 @@ def test_what_ray_says_of_an_address(calls: list[Any], monkeypatch: pytest.Monke
 
 def test_ray_is_not_installed(painted: PaintedOpening, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'vertebra\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '.\[ray\]'"):
         list(RayPredictor(painted).stream(["a.jpg"]))
 
 
