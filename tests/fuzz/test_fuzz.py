@@ -13,7 +13,12 @@ import pytest
 from fuzz_runner import FAULTS, OUTCOMES, Counts, formats, run, table
 
 INPUTS = 60
-SEALED = {"model_file", "openvino", "pte"}  # with checksums over all that is damaged here, so that nothing is accepted
+SEALED = {
+    "checkpoint",
+    "model_file",
+    "openvino",
+    "pte",
+}  # with checksums over all that is damaged here, so that nothing is accepted
 
 
 @pytest.mark.parametrize("name", sorted(formats()))

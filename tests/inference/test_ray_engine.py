@@ -181,7 +181,7 @@ def test_the_command_goes_on_where_it_stopped(
         assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
 
 
-def test_what_a_worker_says_is_said_plainly(
+def test_a_damaged_file_is_one_line_with_a_cluster_too(
     cluster: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = tmp_path / "model.onnx"
@@ -192,7 +192,10 @@ def test_what_a_worker_says_is_said_plainly(
         main()
     printed = capsys.readouterr()
     assert ended.value.code == 2 and not printed.out
-    assert printed.err.startswith(f"vertebra: {damaged}: ONNX Runtime cannot open it") and printed.err.count("\n") == 1
+    assert (
+        printed.err.startswith(f"vertebra: {damaged}: not loaded, it is truncated or damaged")
+        and printed.err.count("\n") == 1
+    )
 
 
 # --- without one --------------------------------------------------------------------------------------------------------
