@@ -13,9 +13,10 @@ Both are counted without the model itself, whose forward pass is the same whatev
 Printed for a COCO file to the loss (training batch without augmentation; the second time, so that nothing is imported):
 
 - files: as above, without the model and with it
-- types: classes of the package of which an instance, passed to or returned by one of the package's functions, holds the annotation. An
-  instance holds it if one of its attributes, or an item of a list, tuple or dictionary there, is an array, tensor or list with the
-  corners of the only box of the data set; the image has the size of the canvas, so these stay the same from the file to the loss.
+- types: classes of the package of which an instance, passed to or returned by one of the package's functions, holds the annotation.
+  An instance holds it if one of its attributes, or an item of a list, tuple or dictionary there, is an array, tensor or list with
+  the corners of the only box of the data set; the image has the size of the canvas, so these stay the same from the file to the
+  loss.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def holds_box(value: Any) -> bool:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """Attributes of an object, and what is in lists, tuples and dictionaries among them, but nothing within objects of the package."""
+    """Attributes of an object, and what is in lists, tuples and dictionaries there, but nothing within objects of the package."""
     if isinstance(value, tuple):
         waiting: list[Any] = list(value)
     else:

@@ -184,7 +184,7 @@ def test_an_image_that_is_gone_before_it_is_drawn(predict: Command, cam: Path, m
             Path(path).unlink()
         return array
 
-    monkeypatch.setattr("vertebra.inference.pipeline.read_image", read_once)
+    monkeypatch.setattr("vertebra.inference.sources.read_image", read_once)
     ended = predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",))
     assert ended.code == 3 and "no picture: cam/tue/b/2.png: no such image file" in ended.err
     assert len(files("out")) == 2 and len(Path("found.jsonl").read_text().splitlines()) == 3

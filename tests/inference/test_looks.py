@@ -102,7 +102,7 @@ def test_without_looks_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(get_task(name).looks, "__init__", refuse)
     images = [np.ascontiguousarray(TALL), np.ascontiguousarray(TALL[:, ::-1])]
     model = Noted((100, 60))
-    assert model.looks == (Look(False, 1.0),)
+    assert model.multi_view is None
     assert len(model.predict(images)) == 2 and len(calls) == 1
     np.testing.assert_array_equal(calls[0], np.stack(images))
     with pytest.raises(AssertionError):

@@ -13,7 +13,7 @@ import vertebra
 from vertebra.errors import ConfigError, DataError
 from vertebra.inference.devices import pick_device
 from vertebra.inference.predictor import Predictor
-from vertebra.inference.results import list_images
+from vertebra.inference.sources import list_images
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from tests.inference.clips import FPS, FakeCapture, number_of, turn, write_clip
 from tests.inference.painted import Painted
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference import live, video
-from vertebra.inference.live import Camera, is_live
+from vertebra.inference.live import Camera, is_address
 from vertebra.inference.pictures import AnnotatedVideos, fit, write_pictures
-from vertebra.inference.results import Result, list_images
-from vertebra.inference.sources import FRAMES_AHEAD, as_source, expected
+from vertebra.inference.results import Result
+from vertebra.inference.sources import FRAMES_AHEAD, as_source, expected, list_images
 from vertebra.inference.video import Video, VideoFrame
 
 
@@ -278,8 +278,8 @@ def test_live_sources_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_addresses() -> None:
-    assert all(map(is_live, ("camera:1", "rtsp://a/b", "RTSP://a", "rtmp://a/b", "http://a/b.m3u8", "https://a")))
-    assert not any(map(is_live, ("a.mp4", "file://a.mp4", "C://a", "photos/camera:1")))
+    assert all(map(is_address, ("camera:1", "rtsp://a/b", "RTSP://a", "rtmp://a/b", "http://a/b.m3u8", "https://a")))
+    assert not any(map(is_address, ("a.mp4", "file://a.mp4", "C://a", "photos/camera:1")))
     assert isinstance(as_source("clip.MOV"), Video) and as_source("a.jpg") == "a.jpg"
     for secret in (
         "rtsp://me:secret@10.0.0.1:554/door?pwd=1",

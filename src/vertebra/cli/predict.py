@@ -68,16 +68,16 @@ def predict(
     Exits with 0 if all is well, 3 if some images could not be read, and 2 if nothing could be done.
     """
     from vertebra.cli.writing import Outputs, Wanted
+    from vertebra.inference.io.image_urls import ImageUrl
     from vertebra.inference.jobs import describe_job
     from vertebra.inference.live import Camera
     from vertebra.inference.looks import scales_of
-    from vertebra.inference.results import list_images
-    from vertebra.inference.sources import as_source
+    from vertebra.inference.sources import as_source, list_images
 
     sources = [as_source(image) for image in list_images(images)]
     wanted = Wanted(out, masks, lines, coco, annotations, branch, as_json)
     wanted.check(sources)
-    single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera))
+    single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera | ImageUrl))
     options = {
         "batch_size": batch_size,
         "threshold": threshold,

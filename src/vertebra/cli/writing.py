@@ -133,7 +133,7 @@ class Outputs:
     def write(self, result: Result) -> None:
         """Writes one result."""
         self.results += 1
-        name, live = str(result.source), isinstance(result.source, str)
+        name, live = str(result.source), result.moment is not None and isinstance(result.source, str)
         lines = self.lines if self.lines is not None and (live or not self.lines.has(name, result.frame)) else None
         files = self._write_files(result)
         if lines is not None or self.wanted.as_json:

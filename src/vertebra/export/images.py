@@ -8,7 +8,7 @@ import numpy as np
 
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.predictor import face_of
-from vertebra.inference.results import list_images
+from vertebra.inference.sources import list_images
 from vertebra.inference.video import is_video
 from vertebra.model import VisionModel
 from vertebra.training.measured_data import DataChoice

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from vertebra.errors import ConfigError, DataError
+from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.predictor import Predictor
-from vertebra.inference.results import Result, list_images
-from vertebra.inference.sources import check_ends, runs
-from vertebra.inference.video import VideoFrame
+from vertebra.inference.results import Result, Unreadable
+from vertebra.inference.sources import finite_sources, read_source, runs
 from vertebra.model import Branch, VisionModel
-from vertebra.preprocess.images import read_image
 from vertebra.preprocess.plan import Plan
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.detect.labels import DetectLabels
@@ -161,8 +160,7 @@ class Cascade:
             DataError: an image is missing or unreadable, or boxes do not fit the images.
             ConfigError: there is no detector, and no boxes are given.
         """
-        listed = list_images(images)
-        check_ends(listed)
+        listed = finite_sources(images)
         if boxes is None:
             return list(self.stream(listed))
         if len(boxes) != len(listed):
@@ -179,12 +177,16 @@ class Cascade:
             raise ConfigError("this cascade has no detector; give the boxes: predict(images, boxes=...)")
         for live, run in runs(images):
             for chunk in _chunks(run, 1 if live else self.first.batch_size):
+                chunk = [source.loaded() if isinstance(source, ImageUrl) else source for source in chunk]
                 found = zip(chunk, self.first.predict(chunk), strict=True)
                 yield from self._look([self._detected(source, result) for source, result in found])
 
     def _read(self, source: Any) -> np.ndarray:
-        source = source.pixels if isinstance(source, VideoFrame) else source
-        return read_image(source, channels=self.second.model.backbone.in_channels)  # type: ignore[arg-type]
+        channels: Any = self.second.model.backbone.in_channels
+        read = read_source(source, channels)
+        if isinstance(read, Unreadable):
+            raise read.error
+        return read[1]
 
     def _detected(self, source: Any, result: Result) -> _Found:
         prediction = result[str(self.on)]

@@ -115,7 +115,7 @@ class CocoResults:
 
     def write(self, result: Result) -> None:
         """Adds the objects of one image; there may be none."""
-        image = str(result.path)
+        image = str(result.source)
         objects = result[self.branch].to_coco(self.ids.images[image], self.ids.categories)
         self.part.write({"image": image, "objects": objects})
 

@@ -13,10 +13,9 @@ from vertebra.errors import ConfigError, VertebraError, WeightsError
 from vertebra.inference.exported_files import read_metadata
 from vertebra.inference.metadata import CLASS_MAP, from_json
 from vertebra.inference.onnx_session import first_line
-from vertebra.inference.pipeline import Pipeline
+from vertebra.inference.pipeline import Pipeline, Ready
 from vertebra.inference.results import Result
 from vertebra.inference.sessions import Session, open_file
-from vertebra.inference.views import View
 from vertebra.preprocess.plan import Placement, Plan
 
 
@@ -182,10 +181,10 @@ class PixelPredictor(ExportedPredictor):
         """Decoded outputs, in the images' own pixels."""
         return self.model.run(canvases)
 
-    def _place(self, plan: Plan, array: np.ndarray) -> tuple[Placement, np.ndarray]:
+    def _canvas(self, plan: Plan, array: np.ndarray) -> tuple[Placement, np.ndarray]:
         height, width = size = array.shape[:2]
         return Placement(size, size, 1.0, 1.0, 0, 0, (height, width)), np.ascontiguousarray(array)
 
-    def _batches(self, views: Iterable[View]) -> Iterator[list[View]]:
-        for _, alike in groupby(views, key=lambda view: view.canvases[0].shape):
+    def _batches(self, images: Iterable[Ready]) -> Iterator[list[Ready]]:
+        for _, alike in groupby(images, key=lambda ready: ready.canvas.shape):
             yield from super()._batches(alike)

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from vertebra.errors import DataError, RunError
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.jobs import Job, JobFile
-from vertebra.inference.live import is_live
+from vertebra.inference.live import is_address
 from vertebra.strict_json import to_json
 
 BEGINS = b'{"image": '  # every line that is written here
@@ -169,7 +169,7 @@ class JsonLines:
     def _note(self, image: str, frame: int | None, key: str) -> None:
         if frame is None:
             self._done.add(key)
-        elif is_live(image):
+        elif is_address(image):
             self.live += 1
         else:
             self._frames.setdefault(key, set()).add(frame)

@@ -112,5 +112,6 @@ class Predictor(Pipeline):
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
         """Decoded outputs of canvases; see `Pipeline.run`."""
-        decoded = self.compute(torch.from_numpy(canvases).permute(0, 3, 1, 2), torch.from_numpy(sizes))
+        images = torch.from_numpy(canvases).permute(0, 3, 1, 2)
+        decoded = self.engine.compute(images, torch.from_numpy(sizes))
         return {name: [value.cpu().numpy() for value in fields] for name, fields in decoded.items()}

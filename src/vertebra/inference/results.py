@@ -1,16 +1,13 @@
-"""What comes out of prediction, and which images and videos go in; without torch."""
+"""What comes out of prediction; without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
-from glob import glob, has_magic
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vertebra.errors import DataError
-from vertebra.inference.live import is_live
-from vertebra.inference.video import VIDEO_SUFFIXES, Moment
-from vertebra.preprocess.images import SUFFIXES
+from vertebra.inference.video import Moment
 
 
 class Result(Mapping[str, Any]):
@@ -20,15 +17,22 @@ class Result(Mapping[str, Any]):
         path: the image's or video's file, or None where it came as an array or from a camera.
         size: (height, width) of the image in pixels.
         moment: of a frame, which one of what it is; else None.
+        address: of an image that came from the network, its address; else None.
     """
 
     def __init__(
-        self, predictions: dict[str, Any], path: Path | None, size: tuple[int, int], moment: Moment | None = None
+        self,
+        predictions: dict[str, Any],
+        path: Path | None,
+        size: tuple[int, int],
+        moment: Moment | None = None,
+        address: str | None = None,
     ) -> None:
         self._predictions = predictions
         self.path = path
         self.size = size
         self.moment = moment
+        self.address = address
 
     @property
     def frame(self) -> int | None:
@@ -42,8 +46,10 @@ class Result(Mapping[str, Any]):
 
     @property
     def source(self) -> Path | str | None:
-        """The image's or video's file, or a camera's name; None where it came as an array."""
-        return self.path if self.moment is None else self.moment.source
+        """The image's or video's file, its address, or a camera's name; None where it came as an array."""
+        if self.moment is not None:
+            return self.moment.source
+        return self.path if self.address is None else self.address
 
     def __getitem__(self, branch: str) -> Any:
         return self._predictions[branch]
@@ -83,49 +89,3 @@ class Unreadable(NamedTuple):
 
     source: str
     error: DataError
-
-
-def list_images(images: Any) -> list[Any]:
-    """One entry for each image, video or live source that a user means: a file, the images in a folder and below it, or the
-    images and videos that a pattern such as ``photos/**/*.jpg`` matches (``**`` stands for any folders), or an address such
-    as ``camera:0``; anything else is taken for an image itself. Videos in a folder are left out.
-
-    Raises:
-        DataError: a file or folder is missing, or a folder or pattern has nothing to look at.
-    """
-    if isinstance(images, list | tuple):
-        return [image for entry in images for image in list_images(entry)]
-    if not isinstance(images, str | Path):
-        return [images]
-    if is_live(str(images)):
-        return [images]
-    path = Path(images)
-    if path.is_dir():
-        found = _files_among(path.rglob("*"), SUFFIXES)
-        if not found:
-            raise DataError(
-                f"{path}: no image in this folder ({_LOOKED_FOR}; videos are named, or matched by a pattern)"
-            )
-        return list(found)
-    if path.exists():
-        return [path]
-    if has_magic(str(images)):
-        return list(_matching(str(images)))
-    raise DataError(f"{path}: no such image, video or folder")
-
-
-def _matching(pattern: str) -> list[Path]:
-    """The images and videos that a pattern matches, in order of their names."""
-    matched = [Path(name) for name in glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute ones
-    found = _files_among(matched, SUFFIXES | VIDEO_SUFFIXES)
-    if not found:
-        what = f"matches {len(matched)} files or folders, but no image or video" if matched else "matches nothing"
-        raise DataError(f"{pattern}: this pattern {what} (looked for {', '.join(sorted(SUFFIXES | VIDEO_SUFFIXES))})")
-    return found
-
-
-def _files_among(paths: Iterable[Path], suffixes: Container[str]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix.lower() in suffixes and path.is_file())
-
-
-_LOOKED_FOR = f"looked for {', '.join(sorted(SUFFIXES))}"

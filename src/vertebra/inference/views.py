@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vertebra.inference.face import Face
 from vertebra.inference.results import Result
-from vertebra.inference.video import Moment
+from vertebra.inference.sources import Image
 from vertebra.preprocess.plan import Placement
 from vertebra.preprocess.sight import Sight
 from vertebra.preprocess.tiles import Grid, Tile
@@ -20,20 +19,12 @@ from vertebra.tasks.task import TileMerger
 Decoded = Mapping[str, Sequence[np.ndarray]]
 
 
-class Image(NamedTuple):
-    """An image that was read: its file or else its pixels, (height, width), its tiles, and of a frame which one it is."""
-
-    source: Path | np.ndarray
-    size: tuple[int, int]
-    grid: Grid
-    moment: Moment | None = None
-
-
 class View(NamedTuple):
-    """What the model sees of an image at once: a tile, or all of it; whether it is the last; for each look at it how it lies on
-    the look's canvas, and the canvas."""
+    """What the model sees of an image at once: a tile of its grid, or all of it; whether it is the last; for each look at it how it
+    lies on the look's canvas, and the canvas."""
 
     image: Image
+    grid: Grid
     tile: Tile
     last: bool
     sights: tuple[Sight, ...]
@@ -43,6 +34,11 @@ class View(NamedTuple):
     def place(self) -> Placement:
         """Where it lies on the plain canvas."""
         return self.sights[0].plain
+
+    @property
+    def canvas(self) -> np.ndarray:
+        """The first canvas; all views of one shape have the others of one shape too."""
+        return self.canvases[0]
 
 
 class Gather:
@@ -60,12 +56,12 @@ class Gather:
     def __call__(self, view: View, decoded: Decoded) -> Result | None:
         """The result of the image, if this was its last view."""
         image = view.image
-        if len(image.grid) == 1:
+        if len(view.grid) == 1:
             predictions = {name: self._prediction(name, fields, view) for name, fields in decoded.items()}
-            return self._result(image, predictions)
+            return image.result(predictions)
         for name, fields in decoded.items():
             if name not in self.face.whole:
-                merger = self._merger(name, image)
+                merger = self._merger(name, view.grid)
                 if not view.tile.whole or merger.whole_too:
                     merger.add(fields, view.place, view.tile)
         if not view.last:
@@ -75,21 +71,17 @@ class Gather:
             name: mergers[name].finish(image.source) if name in mergers else self._prediction(name, fields, view)
             for name, fields in decoded.items()
         }
-        return self._result(image, predictions)
+        return image.result(predictions)
 
-    def _merger(self, name: str, image: Image) -> TileMerger:
+    def _merger(self, name: str, grid: Grid) -> TileMerger:
         if name not in self._mergers:
             task, labels = self.face.branches[name]
             rule = get_task(task).tiles
             assert rule is not None, "a task without a rule for tiles speaks of the whole image"
-            self._mergers[name] = rule(labels, image.grid, self.threshold)
+            self._mergers[name] = rule(labels, grid, self.threshold)
         return self._mergers[name]
 
     def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: View) -> Any:
         task, labels = self.face.branches[name]
         prediction = get_task(task).from_decoded(decoded, view.place, labels, view.image.source)
         return prediction.with_threshold(self.threshold)
-
-    def _result(self, image: Image, predictions: dict[str, Any]) -> Result:
-        file = image.source if image.moment is None else image.moment.source
-        return Result(predictions, file if isinstance(file, Path) else None, image.size, image.moment)
