@@ -6,7 +6,10 @@ import contextlib
 import io
 import json
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -296,3 +299,21 @@ def test_the_usual_runtime_may_be_named(predict: Command, cam: Path) -> None:
 )
 def test_what_a_file_is_computed_in(file: str, runtime: str | None, precision: str | None, said: str) -> None:
     assert computed_in(file, runtime, precision) == said
+
+
+def test_images_at_addresses(predict: Command, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = partial(SimpleHTTPRequestHandler, directory=cam)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        names = [f"{root}/mon/0001.png", str(cam / "tue/0001.png"), f"{root}/tue/none.png", f"{root}/tue/b/2.png"]
+        ended = predict(*names[:3], "--out", "out", "--lines", "found.jsonl", branches=("boxes",))
+        assert ended.code == 3 and f"{root}/tue/none.png: the server answers 404" in ended.err
+        again = predict(*names, "--lines", "found.jsonl", "--out", "out", branches=("boxes",))
+        server.shutdown()
+    assert again.code == 3 and "2 of 4 images stand in found.jsonl already" in again.err
+    rows = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    objects = {row["image"]: len(row["boxes"]["objects"]) for row in rows if "boxes" in row}
+    assert objects == {names[0]: 1, names[1]: 1, names[3]: 0}
+    assert len(files("out")) == 3
