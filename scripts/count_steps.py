@@ -128,7 +128,7 @@ def train_once(model: Model, folder: Path) -> None:
 
     index = open_data(folder, "detect", "train")
     labels = {name: model.branch(name).labels for name in model.branches}
-    data = MixedData([Source(index, {"detect": "detect"})], labels, model.plan, Augment.preset("none"))
+    data = MixedData([Source(index, {"detect": "detect"})], labels, model.resize_spec, Augment.preset("none"))
     for batch in build_loader(data, MixSampler(data, 1)):
         targets = {name: (branch.rows, branch.targets) for name, branch in batch.targets.items()}
         model.loss(batch.images, batch.sizes, targets)

@@ -12,7 +12,7 @@ from typing import Any
 
 from vertebra.errors import DataError, RunError
 from vertebra.files import FileLock, os_errors_told
-from vertebra.inference.live import is_address
+from vertebra.inference.io.streams import is_address
 
 SUFFIX = ".job"
 FORMAT_VERSION = 1

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vertebra.inference.ahead import ahead
-from vertebra.inference.face import check_tiling
-from vertebra.inference.looks import PLAIN, Look, Together, looks_with, sights_of
+from vertebra.inference.io.inputs import Image, read_source
+from vertebra.inference.io.prefetch import prefetch
+from vertebra.inference.result_assembler import Decoded, ModelInput, ResultAssembler
 from vertebra.inference.results import Result, Unreadable
-from vertebra.inference.sources import Image, read_source
-from vertebra.inference.views import Decoded, Gather, View
+from vertebra.inference.tta import PLAIN, TTAMerge, TTAView, render_views, tta_views
+from vertebra.model_info import check_tiling
 from vertebra.preprocess.images import stack
 from vertebra.preprocess.tiles import Grid, Tile, check_tiles, grid
 from vertebra.tasks import get_task
@@ -32,8 +32,8 @@ def multi_view(
     """
     if tile is not None:
         check_tiles(tile, overlap)
-        check_tiling(pipeline.face)
-    chosen = looks_with(pipeline.face, flip, scales)
+        check_tiling(pipeline.info)
+    chosen = tta_views(pipeline.info, flip, scales)
     return None if tile is None and chosen == (PLAIN,) else MultiView(pipeline, chosen, tile, overlap)
 
 
@@ -42,37 +42,37 @@ class MultiView:
 
     Args:
         pipeline: reads images, puts them onto canvases and runs the model.
-        chosen: the looks at each view; see `vertebra.inference.looks`.
+        chosen: the looks at each view; see `vertebra.inference.tta`.
         tile: side of the square tiles in image pixels, or None for the whole image.
         overlap: least overlap of neighboring tiles, as a part of their side.
     """
 
-    def __init__(self, pipeline: Pipeline, chosen: Sequence[Look], tile: int | None, overlap: float) -> None:
+    def __init__(self, pipeline: Pipeline, chosen: Sequence[TTAView], tile: int | None, overlap: float) -> None:
         self.pipeline, self.chosen, self.tile, self.overlap = pipeline, tuple(chosen), tile, overlap
-        face = pipeline.face
-        tasks = [get_task(task).tiles for name, (task, _) in face.branches.items() if name not in face.whole]
-        self._whole_too = bool(face.whole) or any(rule is not None and rule.whole_too for rule in tasks)
+        info = pipeline.info
+        tasks = [get_task(task).tiles for name, (task, _) in info.branches.items() if name not in info.whole]
+        self._whole_too = bool(info.whole) or any(rule is not None and rule.whole_too for rule in tasks)
 
     def compute(self, images: Iterable[object]) -> Iterator[Callable[[], list[Result]]]:
         """Runs the model on batches of views, once for each look; what comes back makes the results of the images that are
         complete."""
-        gather = Gather(self.pipeline.face, self.pipeline.threshold)
+        gather = ResultAssembler(self.pipeline.info, self.pipeline.threshold)
         views = self._whole_images(images) if self.tile is None else self._tiles(images)
         for batch in self.pipeline._batches(views):
             yield from self._compute(gather, batch)
 
-    def _whole_images(self, images: Iterable[object]) -> Iterator[View]:
+    def _whole_images(self, images: Iterable[object]) -> Iterator[ModelInput]:
         """One view of each image."""
         most = 2 * self.pipeline.batch_size
-        return self.pipeline._readable(ahead(self._whole_image, images, threads=2, most=most))
+        return self.pipeline._readable(prefetch(self._whole_image, images, threads=2, most=most))
 
-    def _tiles(self, images: Iterable[object]) -> Iterator[View]:
+    def _tiles(self, images: Iterable[object]) -> Iterator[ModelInput]:
         """A view of each tile of each image. Images are large here: one is used, and one or two are read ahead."""
         pipeline = self.pipeline
-        channels = pipeline.face.channels
-        read = pipeline._readable(ahead(lambda source: read_source(source, channels), images, threads=1, most=1))
+        channels = pipeline.info.channels
+        read = pipeline._readable(prefetch(lambda source: read_source(source, channels), images, threads=1, most=1))
         parts = (part for image, array in read for part in self._parts(image, array))
-        return ahead(lambda part: self._view(*part), parts, threads=2, most=2 * pipeline.batch_size)
+        return prefetch(lambda part: self._view(*part), parts, threads=2, most=2 * pipeline.batch_size)
 
     def _parts(self, image: Image, array: np.ndarray) -> Iterator[tuple[Image, np.ndarray, Grid, Tile, bool]]:
         """The views of an image: its tiles, row by row, and then perhaps all of it."""
@@ -84,27 +84,29 @@ class MultiView:
         if whole_too:
             yield image, array, tiles, Tile(0, 0, *image.size, image.size), True
 
-    def _whole_image(self, source: object) -> View | Unreadable:
-        read = read_source(source, self.pipeline.face.channels)
+    def _whole_image(self, source: object) -> ModelInput | Unreadable:
+        read = read_source(source, self.pipeline.info.channels)
         if isinstance(read, Unreadable):
             return read
         image, array = read
         size = image.size
         return self._view(image, array, Grid(size, size, (0,), (0,)), Tile(0, 0, *size, size), True)
 
-    def _view(self, image: Image, array: np.ndarray, tiles: Grid, tile: Tile, last: bool) -> View:
-        sights, canvases = sights_of(tile.of(array), self.pipeline.face.plan, self.chosen, self.pipeline._canvas)
-        return View(image, tiles, tile, last, sights, canvases)
+    def _view(self, image: Image, array: np.ndarray, tiles: Grid, tile: Tile, last: bool) -> ModelInput:
+        sights, canvases = render_views(
+            tile.of(array), self.pipeline.info.resize_spec, self.chosen, self.pipeline._canvas
+        )
+        return ModelInput(image, tiles, tile, last, sights, canvases)
 
-    def _compute(self, gather: Gather, views: list[View]) -> Iterator[Callable[[], list[Result]]]:
-        together = Together(gather, self.chosen, len(views))
+    def _compute(self, gather: ResultAssembler, views: list[ModelInput]) -> Iterator[Callable[[], list[Result]]]:
+        together = TTAMerge(gather, self.chosen, len(views))
         for number in range(len(self.chosen)):
-            canvases = stack([view.canvases[number] for view in views], self.pipeline.face.plan)
+            canvases = stack([view.canvases[number] for view in views], self.pipeline.info.resize_spec)
             sizes = np.array([view.sights[number].own.size for view in views], dtype=np.int64)
             yield partial(_finish, together, views, number, self.pipeline.run(canvases, sizes))
 
 
-def _finish(together: Together, views: list[View], number: int, decoded: Decoded) -> list[Result]:
+def _finish(together: TTAMerge, views: list[ModelInput], number: int, decoded: Decoded) -> list[Result]:
     """The results of those images of a batch that are complete with this look."""
     results = []
     for index, view in enumerate(views):

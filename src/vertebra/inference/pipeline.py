@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from vertebra.inference.ahead import ahead
-from vertebra.inference.face import Face
+from vertebra.inference.io.inputs import Image, finite_sources, is_image, read_source, runs
+from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.results import Result, Skipped, Unreadable
-from vertebra.inference.sources import Image, finite_sources, is_image, read_source, runs
+from vertebra.model_info import ModelInfo
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply, stack
-from vertebra.preprocess.plan import Placement, Plan
 from vertebra.tasks import get_task
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class CanvasImage(NamedTuple):
 
     Attributes:
         image: that was read.
-        placement: where it lies on the canvas.
+        transform: where it lies on the canvas.
         canvas: (height, width, C) uint8.
     """
 
     image: Image
-    placement: Placement
+    transform: ImageTransform
     canvas: np.ndarray
 
 
@@ -46,13 +46,13 @@ class Pipeline(ABC):
     threads, while the model works on other images.
 
     Args:
-        face: of the model.
+        info: of the model.
         batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
-        overlap: least overlap of neighbouring tiles, as a part of their side.
-        flip: look at each image, or tile, mirrored too; see `vertebra.inference.looks`.
+        overlap: least overlap of neighboring tiles, as a part of their side.
+        flip: look at each image, or tile, mirrored too; see `vertebra.inference.tta`.
         scales: of the canvas; at each the image is looked at.
 
     Raises:
@@ -61,7 +61,7 @@ class Pipeline(ABC):
 
     def __init__(
         self,
-        face: Face,
+        info: ModelInfo,
         *,
         batch_size: int = 8,
         threshold: float = 0.3,
@@ -71,7 +71,7 @@ class Pipeline(ABC):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ) -> None:
-        self.face = face
+        self.info = info
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
         self.multi_view: MultiView | None = None
@@ -123,26 +123,26 @@ class Pipeline(ABC):
     def _stream(self, images: Iterable[Any]) -> Iterator[Result]:
         """Predictions for images, and for frames."""
         computed = self._compute(images) if self.multi_view is None else self.multi_view.compute(images)
-        for results in ahead(lambda finish: finish(), computed, threads=1, most=1):
+        for results in prefetch(lambda finish: finish(), computed, threads=1, most=1):
             yield from results
 
     def _compute(self, images: Iterable[Any]) -> Iterator[Callable[[], list[Result]]]:
         """Runs the model on batches of images; what comes back makes their results."""
-        prepared = ahead(self._prepare, images, threads=2, most=2 * self.batch_size)
+        prepared = prefetch(self._prepare, images, threads=2, most=2 * self.batch_size)
         for batch in self._batches(self._readable(prepared)):
             yield partial(self._finish, batch, self.run(*self._stacked(batch)))
 
     def _prepare(self, source: Any) -> CanvasImage | Unreadable:
         """An image on its canvas, or why it cannot be read."""
-        read = read_source(source, self.face.channels)
+        read = read_source(source, self.info.channels)
         if isinstance(read, Unreadable):
             return read
         image, array = read
-        return CanvasImage(image, *self._canvas(self.face.plan, array))
+        return CanvasImage(image, *self._canvas(self.info.resize_spec, array))
 
-    def _canvas(self, plan: Plan, array: np.ndarray) -> tuple[Placement, np.ndarray]:
+    def _canvas(self, resize_spec: ResizeSpec, array: np.ndarray) -> tuple[ImageTransform, np.ndarray]:
         """Where an image lies on the canvas of a plan, and the canvas."""
-        return plan.place(array.shape[0], array.shape[1]), apply(plan, array)
+        return resize_spec.place(array.shape[0], array.shape[1]), apply(resize_spec, array)
 
     def _readable(self, images: Iterable[Read | Unreadable]) -> Iterator[Read]:
         """The images that could be read; the others are noted, or raise."""
@@ -161,18 +161,18 @@ class Pipeline(ABC):
 
     def _stacked(self, batch: Sequence[CanvasImage]) -> tuple[np.ndarray, np.ndarray]:
         """What `run` takes."""
-        sizes = np.array([ready.placement.size for ready in batch], dtype=np.int64)
-        return stack([ready.canvas for ready in batch], self.face.plan), sizes
+        sizes = np.array([ready.transform.size for ready in batch], dtype=np.int64)
+        return stack([ready.canvas for ready in batch], self.info.resize_spec), sizes
 
     def _finish(self, batch: Sequence[CanvasImage], decoded: Mapping[str, Sequence[np.ndarray]]) -> list[Result]:
         """The results of a batch."""
         results = []
-        for row, (image, placement, _) in enumerate(batch):
+        for row, (image, transform, _) in enumerate(batch):
             predictions = {}
             for name, fields in decoded.items():
-                task, labels = self.face.branches[name]
+                task, labels = self.info.branches[name]
                 values = [field[row] for field in fields]
-                prediction = get_task(task).from_decoded(values, placement, labels, image.source)
+                prediction = get_task(task).from_decoded(values, transform, labels, image.source)
                 predictions[name] = prediction.with_threshold(self.threshold)
             results.append(image.result(predictions))
         return results

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vertebra.errors import DataError
-from vertebra.inference.video import Moment
+from vertebra.inference.io.video import FrameInfo
 
 
 class Result(Mapping[str, Any]):
@@ -16,7 +16,7 @@ class Result(Mapping[str, Any]):
     Attributes:
         path: the image's or video's file, or None where it came as an array or from a camera.
         size: (height, width) of the image in pixels.
-        moment: of a frame, which one of what it is; else None.
+        frame_info: of a frame, which one of what it is; else None.
         address: of an image that came from the network, its address; else None.
     """
 
@@ -25,30 +25,30 @@ class Result(Mapping[str, Any]):
         predictions: dict[str, Any],
         path: Path | None,
         size: tuple[int, int],
-        moment: Moment | None = None,
+        frame_info: FrameInfo | None = None,
         address: str | None = None,
     ) -> None:
         self._predictions = predictions
         self.path = path
         self.size = size
-        self.moment = moment
+        self.frame_info = frame_info
         self.address = address
 
     @property
     def frame(self) -> int | None:
         """The frame's number in its video, from 0; None for an image."""
-        return None if self.moment is None else self.moment.frame
+        return None if self.frame_info is None else self.frame_info.frame
 
     @property
     def time(self) -> float | None:
         """When the frame is shown, in seconds from the video's start; None for an image, or where nothing tells it."""
-        return None if self.moment is None else self.moment.time
+        return None if self.frame_info is None else self.frame_info.time
 
     @property
     def source(self) -> Path | str | None:
         """The image's or video's file, its address, or a camera's name; None where it came as an array."""
-        if self.moment is not None:
-            return self.moment.source
+        if self.frame_info is not None:
+            return self.frame_info.source
         return self.path if self.address is None else self.address
 
     def __getitem__(self, branch: str) -> Any:
@@ -65,7 +65,7 @@ class Result(Mapping[str, Any]):
         these as null and counts them, sees it."""
         return {
             "image": None if self.source is None else str(self.source),
-            **({} if self.moment is None else {"frame": self.frame, "time": self.time}),
+            **({} if self.frame_info is None else {"frame": self.frame, "time": self.time}),
             "height": self.size[0],
             "width": self.size[1],
             **{name: prediction.to_dict() for name, prediction in self.items()},

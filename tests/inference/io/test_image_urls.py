@@ -17,8 +17,8 @@ from PIL import Image
 from tests.inference.painted import Painted, paint
 from vertebra.errors import DataError
 from vertebra.inference.io.image_urls import ImageUrl, content_type, download, url_suffix
-from vertebra.inference.live import Camera
-from vertebra.inference.sources import as_source, list_images
+from vertebra.inference.io.inputs import as_source, list_images
+from vertebra.inference.io.streams import Camera
 
 PIXELS = paint((40, 60), [(5, 5, 20, 20, 1)])
 
