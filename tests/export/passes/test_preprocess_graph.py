@@ -17,6 +17,7 @@ from vertebra.export.passes import preprocess_graph
 from vertebra.export.passes.preprocess_graph import Placer, color_blocks
 from vertebra.inference.exported_model import ExportedModel, PixelPredictor
 from vertebra.model import VisionModel
+from vertebra.preprocess import image_transform_torch
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.image_transform_torch import ImageTransforms, filter_matrix
 from vertebra.preprocess.images import apply, resize
@@ -138,9 +139,9 @@ def test_without_vertebra(exported: Path, model: VisionModel) -> None:
 def test_wrong_preprocessing_is_found_out(model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(64, 96)).eval()
     model.resize_spec = ResizeSpec((64, 96))
-    whole = preprocess_graph.filter_matrix
+    whole = image_transform_torch.filter_matrix
     monkeypatch.setattr(
-        preprocess_graph, "filter_matrix", lambda *parts: whole(*parts).round()
+        image_transform_torch, "filter_matrix", lambda *parts: whole(*parts).round()
     )  # nearest neighbor, as it were
     with pytest.raises(ExportError, match=r"pixels 37x51: the graph puts the image on .* \d+ gray levels off"):
         export_model(model, tmp_path / "wrong.onnx")

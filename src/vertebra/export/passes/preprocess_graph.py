@@ -20,7 +20,7 @@ from vertebra.export.suppress_output import quiet
 from vertebra.export.torch_export import RAW
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.preprocess.image_transform_torch import ImageTransforms, filter_matrix
+from vertebra.preprocess.image_transform_torch import ImageTransforms, to_canvas
 from vertebra.preprocess.images import apply
 from vertebra.runtimes.model_files.metadata import CLASS_MAP
 from vertebra.runtimes.onnx import first_line
@@ -62,32 +62,8 @@ class Placer(nn.Module):
         Returns:
             Canvases (N, C, height, width) uint8, their valid pixels (N, 2) int64, and the three of `ImageTransforms`.
         """
-        count, height, width, channels = pixels.shape
-        rows, columns = self.resize_spec.size
-        geometry = self.geometry(torch.full((1,), height), torch.full((1,), width))
-        down = filter_matrix(height, rows, geometry.original[0], geometry.resized[0], geometry.offset[0])
-        across = filter_matrix(width, columns, geometry.original[1], geometry.resized[1], geometry.offset[1])
-        squeezed = torch.matmul(down, pixels.float().reshape(count, height, width * channels))
-        layers = squeezed.reshape(count, rows, width, channels).permute(0, 3, 1, 2)
-        canvas = torch.matmul(layers, across.T).round().clamp(0, 255)
-        valid = torch.minimum(geometry.resized + geometry.offset, torch.tensor([float(rows), float(columns)]))
-        inside = (torch.arange(rows) < valid[0])[:, None] & (torch.arange(columns) < valid[1])
-        sizes = valid.to(torch.int64).expand(count, 2)
-        return torch.where(inside, canvas, self.fill).to(torch.uint8), sizes, *geometry
-
-    def geometry(self, height: Tensor, width: Tensor) -> ImageTransforms:
-        """`ResizeSpec.place` with tensors (1,) of int64, in double precision as there."""
-        rows, columns = self.resize_spec.size
-        canvas = torch.tensor([float(rows), float(columns)], dtype=torch.float64)
-        original = torch.cat([height, width]).double()
-        if self.resize_spec.mode == "resize":
-            return ImageTransforms(original.float(), canvas.float(), torch.zeros(2))
-        fits = canvas / original
-        if self.resize_spec.mode == "letterbox":
-            resized = torch.minimum((original * fits.min()).round().clamp(min=1), canvas)
-            return ImageTransforms(original.float(), resized.float(), torch.zeros(2))
-        resized = torch.maximum((original * (fits.max() / self.resize_spec.crop)).round(), canvas)
-        return ImageTransforms(original.float(), resized.float(), -((resized - canvas) / 2).floor().float())
+        canvases, sizes, transforms = to_canvas(pixels, self.resize_spec, self.fill)
+        return canvases, sizes, *transforms
 
 
 class Returner(nn.Module):
@@ -207,9 +183,9 @@ def check_pixels(
             raise ExportError(f"the exported file does not run on {name}: {first_line(error)}") from error
         for own, canvas, size in zip(pixels, canvases, sizes.tolist(), strict=True):
             _check_canvas(placer.resize_spec, own, canvas.transpose(1, 2, 0), size, name)
-        geometry = placer.geometry(*(torch.tensor([side]) for side in image.shape[:2]))
+        transforms = ImageTransforms.of(placer.resize_spec, *(torch.tensor([side]) for side in image.shape[:2]))
         values = map(torch.from_numpy, network(canvases, sizes))
-        expected = [value.numpy() for value in returner(torch.from_numpy(pixels), *geometry, *values)]
+        expected = [value.numpy() for value in returner(torch.from_numpy(pixels), *transforms, *values)]
         found[name] = max(
             output_difference(f"{output} ({name})", left, right)
             for output, left, right in zip(returner.names, expected, got, strict=True)
