@@ -157,11 +157,16 @@ def test_the_second_model_sees_what_the_first_one_found(tmp_path: Path) -> None:
     np.testing.assert_allclose(first["boxes"].boxes, [[30, 10, 50, 34]], atol=1.5)
     assert isinstance(first["colour"], BoxedPredictions) and len(first["colour"]) == 1
     # half of each side is of the core's colour: a quarter of the box
-    assert first["colour"][0].top(2)[0][0] == "green" and first["colour"][0].top(2)[1][0] == "red"
-    assert second["colour"][0].top(2)[1][0] == "blue"
+    assert (
+        first["colour"].predictions[0].top(2)[0][0] == "green" and first["colour"].predictions[0].top(2)[1][0] == "red"
+    )
+    assert second["colour"].predictions[0].top(2)[1][0] == "blue"
     assert len(nothing["boxes"].boxes) == 0 and len(nothing["colour"]) == 0
     told = first.to_dict()["colour"]["objects"][0]
-    assert told["class"] == "green" and told["box"] == first["boxes"].boxes[0].tolist()
+    assert told["class_name"] == "green" and [seen["class_name"] for seen in told["classes"]][:2] == ["green", "red"]
+    assert told["box"] == first["boxes"].boxes[0].tolist()
+    assert first["colour"].class_names == ["green"] and repr(first["colour"]) == "1 box: green 1.00"
+    assert first["colour"].to_coco(7)[0]["bbox"][:2] == first["boxes"].boxes[0, :2].tolist()
     assert first["colour"].draw().width >= 120 and nothing["colour"].draw().width >= 50
 
 
@@ -170,8 +175,8 @@ def test_given_boxes_take_the_detectors_place() -> None:
     cascade = Cascade(None, model(Colour, "colour", COLOURS, image_size=24), margin=1.0)
     boxes = [[[35, 16, 45, 28], [30, 10, 50, 34], [80, 50, 120, 80]]]
     (result,) = cascade.predict(image, boxes=boxes)
-    assert list(result) == ["colour"] and result.size == (80, 120)
-    assert [own.top()[0][0] for own in result["colour"]][:2] == ["red", "green"]
+    assert list(result.keys()) == ["colour"] and result.size == (80, 120)
+    assert [own.top()[0][0] for own in result["colour"].predictions][:2] == ["red", "green"]
     np.testing.assert_array_equal(result["colour"].boxes, boxes[0])
     (empty,) = cascade.predict([image], boxes=[[]])
     assert len(empty["colour"]) == 0
@@ -188,7 +193,10 @@ def test_classes_that_overlap_are_told_together() -> None:
     image = np.zeros((40, 80, 3), dtype=np.uint8)
     image[:, :40] = (255, 255, 0)
     (result,) = cascade.predict(image, boxes=[[[0, 0, 40, 40], [40, 0, 80, 40]]])
-    assert [[name for name, part in own.top(3) if part > 0.5] for own in result["colour"]] == [["red", "green"], []]
+    assert [[name for name, part in own.top(3) if part > 0.5] for own in result["colour"].predictions] == [
+        ["red", "green"],
+        [],
+    ]
     assert result["colour"].draw().size[0] >= 80
 
 

@@ -16,12 +16,13 @@ from vertebra.features import Frame
 from vertebra.inference.face import Face
 from vertebra.inference.fast import running_copy
 from vertebra.inference.predictor import face_of
+from vertebra.inference.results import Result
 from vertebra.model import VisionModel, decode_float32
 from vertebra.tasks import get_task
 from vertebra.training.losses import LossMeter
 
 Run = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[np.ndarray]]]
-Predict = Callable[[Sequence[Any]], Sequence[Mapping[str, Any]]]
+Predict = Callable[[Sequence[Any]], Sequence[Result]]
 
 
 class Evaluation:
@@ -67,7 +68,7 @@ class Evaluation:
         for name, own in batch.targets.items():
             self._add(name, batch, [value[own.rows.numpy()] for value in decoded[name]])
 
-    def update_predicted(self, batch: Batch, results: Sequence[Mapping[str, Any]]) -> None:
+    def update_predicted(self, batch: Batch, results: Sequence[Result]) -> None:
         """Adds one labelled batch and the predictions of all of its images, by branch."""
         for name, own in batch.targets.items():
             self.metrics[name].update([results[row][name] for row in own.rows.tolist()], batch.truths[name])
