@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vertebra.errors import MissingFieldError, UnknownName
+from vertebra.inference.io.video import FrameInfo
 from vertebra.inference.results import Result
-from vertebra.inference.video import Moment
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.detect.labels import DetectLabels
@@ -78,7 +78,7 @@ def test_branches_are_found_by_name() -> None:
 def test_the_text_has_the_image_and_what_is_in_it() -> None:
     assert repr(ONE) == "<a.jpg, 64x48; boxes: 2 boxes: dog 0.75, cat 0.50>"
     assert repr(TWO) == "<image, 64x48; boxes: 2 boxes: dog 0.75, cat 0.50; animal: 2 classes: cat 0.75, dog 0.25>"
-    frame = Result({"boxes": BOXES[:0]}, Path("a.mp4"), (48, 64), Moment(Path("a.mp4"), 12, 0.5, 25.0))
+    frame = Result({"boxes": BOXES[:0]}, Path("a.mp4"), (48, 64), FrameInfo(Path("a.mp4"), 12, 0.5, 25.0))
     assert repr(frame) == "<a.mp4 frame 12, 64x48; boxes: no boxes>"
     assert repr(Result({}, None, (2, 1))) == "<image, 1x2; no prediction>"
 
