@@ -27,7 +27,7 @@ SIZE = (151, 187)  # nothing divides these
 
 def as_sets(result: vertebra.inference.results.Result) -> set[tuple[float, ...]]:
     boxes = result["boxes"]
-    return {(*box, label) for box, label in zip(boxes.boxes.tolist(), boxes.labels.tolist(), strict=True)}
+    return {(*box, label) for box, label in zip(boxes.boxes.tolist(), boxes.class_ids.tolist(), strict=True)}
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vertebra.errors import ConfigError, DataError
+from vertebra.inference.boxed_predictions import BoxedPredictions
 from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.io.inputs import finite_sources, read_source, runs
 from vertebra.inference.predictor import Predictor
@@ -18,70 +19,14 @@ from vertebra.inference.results import Result, Unreadable
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.types import ClassifyPrediction
-from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.keypoints.types import KeypointPrediction
+from vertebra.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from vertebra.tasks.picture import ImageLike
 
 WITH_BOXES = ("detect", "keypoints")
-
-
-@dataclass(frozen=True, eq=False)
-class BoxedPredictions(Sequence[ClassifyPrediction]):
-    """What a classifier says of each box of an image, in the boxes' order.
-
-    Attributes:
-        boxes: (M, 4) float32, xyxy in the original image's pixels.
-        predictions: one for each box.
-        image: what was predicted on, for `draw`; None where it is not known.
-    """
-
-    boxes: np.ndarray
-    predictions: tuple[ClassifyPrediction, ...]
-    image: ImageLike | None = None
-
-    def __len__(self) -> int:
-        """Number of boxes."""
-        return len(self.predictions)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.predictions[index]
-
-    def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """The image with its boxes, each with the likeliest class (the likely ones, where classes may overlap).
-
-        Raises:
-            DataError: there is no image, or it cannot be read.
-        """
-        answers = [_answer(prediction) for prediction in self.predictions]
-        names = list(dict.fromkeys(name for name, _ in answers)) or ["-"]
-        shown = DetectPrediction(
-            self.boxes,
-            np.array([score for _, score in answers], dtype=np.float32),
-            np.array([names.index(name) for name, _ in answers], dtype=np.int64),
-            DetectLabels(tuple(names)),
-            self.image,
-            shown_from=0.0,
-        )
-        return shown.draw(image)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``objects``, each with ``box`` (xyxy, original pixels) and what was said of it."""
-        pairs = zip(self.boxes.tolist(), self.predictions, strict=True)
-        return {"task": "classify", "objects": [{"box": box, **prediction.to_dict()} for box, prediction in pairs]}
-
-
-def _answer(prediction: ClassifyPrediction) -> tuple[str, float]:
-    """A classifier's answer in words, and how sure it is."""
-    name, probability = prediction.top(1)[0]
-    if prediction.labels.exclusive:
-        return name, probability
-    likely = [own for own, part in prediction.top(prediction.labels.class_count) if part >= 0.5]
-    return ", ".join(likely) or "-", probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,12 +155,12 @@ class Cascade:
         for own, places in zip(found, cuts, strict=True):
             parts = [next(seen) for _ in places]
             corners = np.array([corner for _, corner in places], dtype=np.float64).reshape(-1, 2)
-            gathered = {}
+            gathered: dict[str, Prediction] = {}
             for name in model.branches:
                 branch = model.branch(name)
                 gathered[name] = GATHER[branch.task]([part[name] for part in parts], corners, own, branch)
-                if branch.task in WITH_BOXES:
-                    gathered[name] = gathered[name].above(self.threshold)
+                if gathered[name].thresholded:
+                    gathered[name] = gathered[name].filter(min_score=self.threshold)
             first = own.result
             results.append(Result({**first, **gathered}, first.path, first.size, first.frame_info))
         return results
@@ -291,7 +236,8 @@ def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def _gather_classes(
     parts: Sequence[ClassifyPrediction], corners: np.ndarray, found: _Found, branch: Branch
 ) -> BoxedPredictions:
-    return BoxedPredictions(found.boxes, tuple(parts), found.source)
+    labels: Any = branch.labels
+    return BoxedPredictions(found.boxes, tuple(parts), labels, found.source)
 
 
 def _gather_boxes(
@@ -302,7 +248,7 @@ def _gather_boxes(
     owner = _owners(parts)
     boxes = _joined([part.boxes for part in parts], (4,)) + np.tile(corners, 2)[owner]
     boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
-    scores, ids = _joined([part.scores for part in parts]), _joined([part.labels for part in parts])
+    scores, ids = _joined([part.scores for part in parts]), _joined([part.class_ids for part in parts])
     order = np.argsort(-scores, kind="stable")
     order = order[(boxes[order, 2] > boxes[order, 0]) & (boxes[order, 3] > boxes[order, 1])]
     labels: Any = branch.labels
@@ -330,7 +276,7 @@ def _gather_points(
         point_scores=_joined([part.point_scores for part in parts], (count,))[order].astype(np.float32),
         boxes=boxes[order].astype(np.float32),
         scores=scores[order].astype(np.float32),
-        labels=_joined([part.labels for part in parts])[order].astype(np.int64),
+        class_ids=_joined([part.class_ids for part in parts])[order].astype(np.int64),
         spec=labels,
         image=found.source,
     )

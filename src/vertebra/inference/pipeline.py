@@ -173,6 +173,7 @@ class Pipeline(ABC):
                 task, labels = self.info.branches[name]
                 values = [field[row] for field in fields]
                 prediction = get_task(task).from_decoded(values, transform, labels, image.source)
-                predictions[name] = prediction.with_threshold(self.threshold)
+                kept = prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction
+                predictions[name] = kept
             results.append(image.result(predictions))
         return results
