@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 
@@ -42,9 +43,8 @@ def check_single_images(model: VisionModel, images: int) -> None:
         return
     tried = copy.deepcopy(model).train()
     try:
-        features = tried.features(
-            torch.zeros(1, model.backbone.in_channels, *model.resize_spec.size, dtype=torch.uint8)
-        )  # type: ignore[call-overload]
+        channels: Any = model.backbone.in_channels
+        features = tried.features(torch.zeros(1, channels, *model.resize_spec.size, dtype=torch.uint8))
         for name in tried.branches:
             tried.branch(name).prepare(features)
     except ValueError as error:
