@@ -128,7 +128,8 @@ def train_once(model: Model, folder: Path) -> None:
 
     index = open_data(folder, "detect", "train")
     labels = {name: model.branch(name).labels for name in model.branches}
-    data = MixedData([Source(index, {"detect": "detect"})], labels, model.resize_spec, Augment.preset("none"))
+    canvas = model.resize_spec if hasattr(model, "resize_spec") else model.plan  # its name in older versions
+    data = MixedData([Source(index, {"detect": "detect"})], labels, canvas, Augment.preset("none"))
     for batch in build_loader(data, MixSampler(data, 1)):
         targets = {name: (branch.rows, branch.targets) for name, branch in batch.targets.items()}
         model.loss(batch.images, batch.sizes, targets)

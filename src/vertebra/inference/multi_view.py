@@ -1,4 +1,4 @@
-"""Several views of an image, as tiles and as test-time augmentation: a layer over a pipeline; without torch."""
+"""Tiles and test-time augmentation: a layer over a pipeline; without torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def multi_view(
     pipeline: Pipeline, *, tile: int | None, overlap: float, flip: bool, scales: Sequence[float]
 ) -> MultiView | None:
-    """The layer that options ask for; None where they ask for one plain view of each image.
+    """The layer for these options; None where each image is computed once, as a whole.
 
     Raises:
         ConfigError: there are no such tiles or scales, or the model cannot be used with them.
@@ -38,11 +38,11 @@ def multi_view(
 
 
 class MultiView:
-    """Computes several views of each image and merges what they show.
+    """Runs the model on tiles and augmented copies of each image, and merges the outputs.
 
     Args:
         pipeline: reads images, puts them onto canvases and runs the model.
-        chosen: the looks at each view; see `vertebra.inference.tta`.
+        chosen: the test-time augmentations of each tile or image; see `vertebra.inference.tta`.
         tile: side of the square tiles in image pixels, or None for the whole image.
         overlap: least overlap of neighboring tiles, as a part of their side.
     """
@@ -54,20 +54,20 @@ class MultiView:
         self._whole_too = bool(info.whole) or any(rule is not None and rule.whole_too for rule in tasks)
 
     def compute(self, images: Iterable[object]) -> Iterator[Callable[[], list[Result]]]:
-        """Runs the model on batches of views, once for each look; what comes back makes the results of the images that are
-        complete."""
-        gather = ResultAssembler(self.pipeline.info, self.pipeline.threshold)
+        """Runs the model on batches, once for each test-time augmentation. Each function that comes back makes the results of the
+        images that are complete."""
+        assembler = ResultAssembler(self.pipeline.info, self.pipeline.threshold)
         views = self._whole_images(images) if self.tile is None else self._tiles(images)
         for batch in self.pipeline._batches(views):
-            yield from self._compute(gather, batch)
+            yield from self._compute(assembler, batch)
 
     def _whole_images(self, images: Iterable[object]) -> Iterator[ModelInput]:
-        """One view of each image."""
+        """Each image as one tile."""
         most = 2 * self.pipeline.batch_size
         return self.pipeline._readable(prefetch(self._whole_image, images, threads=2, most=most))
 
     def _tiles(self, images: Iterable[object]) -> Iterator[ModelInput]:
-        """A view of each tile of each image. Images are large here: one is used, and one or two are read ahead."""
+        """The tiles of each image. Images are large here: one is in use, and one or two are read in advance."""
         pipeline = self.pipeline
         channels = pipeline.info.channels
         read = pipeline._readable(prefetch(lambda source: read_source(source, channels), images, threads=1, most=1))
@@ -75,7 +75,7 @@ class MultiView:
         return prefetch(lambda part: self._view(*part), parts, threads=2, most=2 * pipeline.batch_size)
 
     def _parts(self, image: Image, array: np.ndarray) -> Iterator[tuple[Image, np.ndarray, Grid, Tile, bool]]:
-        """The views of an image: its tiles, row by row, and then perhaps all of it."""
+        """The tiles of an image, row by row, and then the whole image where the model's tasks need it."""
         assert self.tile is not None
         tiles = grid(image.size, self.tile, self.overlap)
         whole_too = self._whole_too and len(tiles) > 1
@@ -93,25 +93,25 @@ class MultiView:
         return self._view(image, array, Grid(size, size, (0,), (0,)), Tile(0, 0, *size, size), True)
 
     def _view(self, image: Image, array: np.ndarray, tiles: Grid, tile: Tile, last: bool) -> ModelInput:
-        sights, canvases = render_views(
+        transforms, canvases = render_views(
             tile.of(array), self.pipeline.info.resize_spec, self.chosen, self.pipeline._canvas
         )
-        return ModelInput(image, tiles, tile, last, sights, canvases)
+        return ModelInput(image, tiles, tile, last, transforms, canvases)
 
-    def _compute(self, gather: ResultAssembler, views: list[ModelInput]) -> Iterator[Callable[[], list[Result]]]:
-        together = TTAMerge(gather, self.chosen, len(views))
+    def _compute(self, assembler: ResultAssembler, views: list[ModelInput]) -> Iterator[Callable[[], list[Result]]]:
+        merge = TTAMerge(assembler, self.chosen, len(views))
         for number in range(len(self.chosen)):
             canvases = stack([view.canvases[number] for view in views], self.pipeline.info.resize_spec)
             sizes = np.array([view.sights[number].own.size for view in views], dtype=np.int64)
-            yield partial(_finish, together, views, number, self.pipeline.run(canvases, sizes))
+            yield partial(_finish, merge, views, number, self.pipeline.run(canvases, sizes))
 
 
-def _finish(together: TTAMerge, views: list[ModelInput], number: int, decoded: Decoded) -> list[Result]:
-    """The results of those images of a batch that are complete with this look."""
+def _finish(merge: TTAMerge, views: list[ModelInput], number: int, decoded: Decoded) -> list[Result]:
+    """The results of the images of a batch that are complete after this augmentation."""
     results = []
     for index, view in enumerate(views):
         values = {name: [field[index] for field in fields] for name, fields in decoded.items()}
-        result = together(index, view, number, values)
+        result = merge(index, view, number, values)
         if result is not None:
             results.append(result)
     return results

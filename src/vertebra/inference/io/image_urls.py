@@ -42,7 +42,7 @@ class ImageUrl:
     def name(self) -> str:
         """The address without user name, password and fragment; what follows a ``?`` stays, since it may name the image."""
         query = re.search(r"\?[^#]*", self.address)
-        return _shown(self.address) + (query.group() if query else "")
+        return _redacted(self.address) + (query.group() if query else "")
 
     def __str__(self) -> str:
         return self.name
@@ -72,7 +72,7 @@ def content_type(address: str) -> str:
     Raises:
         DataError: as `download`.
     """
-    return _within(MAX_SECONDS, lambda: _asked(address, 0)[0], _shown(address))
+    return _within(MAX_SECONDS, lambda: _request(address, 0)[0], _redacted(address))
 
 
 def download(
@@ -89,14 +89,14 @@ def download(
     Raises:
         DataError: the address is of another kind or wrong, does not answer in time, or answers with an error or with too much.
     """
-    return _within(seconds, lambda: _asked(address, most_bytes, seconds, redirects)[1], _shown(address))
+    return _within(seconds, lambda: _request(address, most_bytes, seconds, redirects)[1], _redacted(address))
 
 
-def _asked(
+def _request(
     address: str, most_bytes: int, seconds: float = MAX_SECONDS, redirects: int = MAX_REDIRECTS
 ) -> tuple[str, bytes]:
     """The content type, and the content if ``most_bytes`` is not 0."""
-    shown, end = _shown(address), monotonic() + seconds
+    shown, end = _redacted(address), monotonic() + seconds
     _check(address)
     try:
         with _opener(redirects).open(request.Request(address), timeout=seconds) as answer:
@@ -112,8 +112,8 @@ def _asked(
         raise DataError(f"{shown}: {_refusal(error, redirects)}") from error
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        told = " ".join(str(reason).split()) or type(error).__name__
-        raise DataError(f"{shown}: cannot be downloaded ({told[:200]}); check the address and the network") from error
+        detail = " ".join(str(reason).split()) or type(error).__name__
+        raise DataError(f"{shown}: cannot be downloaded ({detail[:200]}); check the address and the network") from error
 
 
 def _check_kind(kind: str, shown: str) -> None:
@@ -173,7 +173,7 @@ class _Redirects(request.HTTPRedirectHandler):
         fp.close()  # urllib would read all of it
         scheme = newurl.partition(":")[0].lower()
         if scheme == "http" and req.type == "https":
-            raise DataError(f"{_shown(req.full_url)}: redirects from https to http, which is not followed")
+            raise DataError(f"{_redacted(req.full_url)}: redirects from https to http, which is not followed")
         _check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -200,13 +200,17 @@ def _check(address: str) -> None:
         parts = urlsplit(address)
         host, user = parts.hostname, parts.username
     except ValueError as error:
-        raise DataError(f"{_shown(address)}: not an address ({error})") from error
+        raise DataError(f"{_redacted(address)}: not an address ({error})") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise DataError(f"{_shown(address)}: not the address of an image; it must begin with http:// or https://")
+        raise DataError(f"{_redacted(address)}: not the address of an image; it must begin with http:// or https://")
     if user is not None:
-        raise DataError(f"{_shown(address)}: user names in addresses are not supported; download the file and pass it")
+        raise DataError(
+            f"{_redacted(address)}: user names in addresses are not supported; download the file and pass it"
+        )
     if any(character <= " " or character > "~" for character in address):
-        raise DataError(f"{_shown(address)}: has spaces or other letters than ASCII; percent-encode it, as browsers do")
+        raise DataError(
+            f"{_redacted(address)}: has spaces or other letters than ASCII; percent-encode it, as browsers do"
+        )
 
 
 def _refusal(error: HTTPError, redirects: int) -> str:
@@ -217,7 +221,7 @@ def _refusal(error: HTTPError, redirects: int) -> str:
     return f"the server answers {error.code} {' '.join(str(error.reason).split())[:100]}; check the address"
 
 
-def _shown(address: str) -> str:
+def _redacted(address: str) -> str:
     """An address for messages, without what may be secret: a user name with its password, and all after a ``?`` or ``#``."""
     scheme, _, rest = address.partition("://")
     host = re.split("[/?#]", rest)[0]

@@ -1,4 +1,4 @@
-"""What a user means, images, videos and cameras, as one stream of images and frames; without torch."""
+"""The inputs of prediction: from what `predict` takes to images and frames; without torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MemoryImage:
 
     Attributes:
         pixels: what was passed.
-        position: where it stood, such as ``images[2]``; empty where it stood alone.
+        position: which entry of a list it is, such as ``images[2]``; empty where it was passed alone.
     """
 
     pixels: Any
@@ -39,7 +39,7 @@ class MemoryImage:
 
     @property
     def name(self) -> str:
-        """What to call it in messages: what it is, where it stood, and what it was taken for."""
+        """Its name in messages: what it is, which entry of the list, and what it was taken for."""
         kind, described = layout_of(self.pixels), source_name(self.pixels)
         where = ", taken for ".join(part for part in (self.position, kind) if part)
         return f"{described} ({where})" if self.position else described
@@ -102,7 +102,7 @@ def read_source(source: Any, channels: int) -> tuple[Image, np.ndarray] | Unread
 
 
 def list_images(images: Any, position: str = "") -> list[Any]:
-    """One entry for each image, video or live source that a user means.
+    """One entry for each image, video or live source.
 
     Args:
         images: a file, the images in a folder and below it, or the images and videos that a pattern such as ``photos/**/*.jpg``
@@ -112,10 +112,10 @@ def list_images(images: Any, position: str = "") -> list[Any]:
         position: of these in a list, for messages.
 
     Returns:
-        Paths, addresses, and `MemoryImage` for what is no name.
+        Paths, addresses, and a `MemoryImage` for each image from memory.
 
     Raises:
-        DataError: a file or folder is missing, or a folder or pattern has nothing to look at.
+        DataError: a file or folder is missing, or a folder or pattern matches no image.
     """
     if isinstance(images, str | Path):
         return _named(images, position)
@@ -145,16 +145,16 @@ def finite_sources(images: Any) -> list[Any]:
 
 
 def as_source(item: Any, position: str = "", *, ask: bool = True) -> Any:
-    """An `ImageUrl`, `Video` or `Camera` where a file's name or an address means one, and a `MemoryImage` of what is no name; other
-    names stay as they are.
+    """The source of an entry: an `ImageUrl`, `Video` or `Camera` for an address or the name of a video, a `MemoryImage` for an
+    image from memory. Names of image files stay as they are.
 
-    An http address is an image's where its suffix is that of images, and a stream's where it is that of streams and videos. Of
-    others the server says what they are.
+    An http address with the suffix of an image is an image, one with the suffix of a video or playlist is a stream. For others the
+    server's content type decides.
 
     Args:
         item: what a user passed.
         position: of it, for messages.
-        ask: ask the server; False takes what it would have to tell for an image.
+        ask: request the content type; False takes such an address for an image.
     """
     if isinstance(item, str) and is_address(item):
         return ImageUrl(item) if _is_image_url(item, ask) else Camera(item)
@@ -179,9 +179,7 @@ def runs(items: Iterable[Any]) -> Iterator[tuple[bool, Iterator[Any]]]:
 
 
 def expected(sources: Iterable[Any]) -> int | None:
-    """How many results will come of sources (see `as_source`) that are readable, as far as files tell; None where one has no
-    end or does not tell.
-    """
+    """The number of results of readable sources (see `as_source`); None where a source has no end, or its file states no length."""
     counts = [
         None if isinstance(source, Camera) else source.count() if isinstance(source, Video) else 1 for source in sources
     ]
@@ -194,14 +192,14 @@ def _numbered(items: Iterable[Any]) -> Iterator[Any]:
 
 
 def _positions(position: str, count: int) -> list[str]:
-    """What to call the entries of a list; nothing where a single one is all that was passed."""
+    """The positions of the entries of a list; empty for a single entry that was passed alone."""
     if count == 1 and not position:
         return [""]
     return [f"{position or 'images'}[{number}]" for number in range(count)]
 
 
 def _named(name: str | Path, position: str) -> list[Any]:
-    """What a file, folder, pattern or address means."""
+    """The images of a file, folder, pattern or address."""
     path = Path(name)
     if path.suffix.lower() in SUFFIXES and path.is_file():
         return [path]
