@@ -98,7 +98,9 @@ def _check_ends(
     if (
         dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
         or sum(map(len, outputs.values())) != len(session.outputs)
-        or any(isinstance(side, int) and side != own for side, own in zip(canvas, resize_spec.size, strict=False))
+        or any(
+            isinstance(side, int) and side != expected for side, expected in zip(canvas, resize_spec.size, strict=False)
+        )
     ):
         raise WeightsError(
             f"{path}: has inputs {session.inputs} and {len(session.outputs)} outputs, unlike its metadata; "
@@ -132,7 +134,7 @@ class ExportedPredictor(Pipeline):
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
         overlap: least overlap of neighboring tiles, as a part of their side.
-        flip: look at each image, or tile, mirrored too, and put together what is found.
+        flip: also run the model on the mirrored image, or tile, and merge the results.
         scales: of the canvas; at each the image is looked at, if the file takes canvases of any size.
 
     Raises:

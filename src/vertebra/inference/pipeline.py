@@ -50,10 +50,10 @@ class Pipeline(ABC):
         batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
-        tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
+        tile: side in image pixels of the square tiles that larger images are cut into; None: always the whole image.
         overlap: least overlap of neighboring tiles, as a part of their side.
-        flip: look at each image, or tile, mirrored too; see `vertebra.inference.tta`.
-        scales: of the canvas; at each the image is looked at.
+        flip: also run the model on the mirrored image, or tile; see `vertebra.inference.tta`.
+        scales: of the canvas; the model runs at each of them.
 
     Raises:
         ConfigError: there are no such tiles or scales, or the model cannot be used with them.
@@ -114,7 +114,7 @@ class Pipeline(ABC):
 
     def stream(self, images: Iterable[Any]) -> Generator[Result, None, None]:
         """Predictions one after the other, for any number of images and videos, a bounded number of them in memory; see
-        `predict`. Of a live source (``camera:0``, ``rtsp://...``) the newest frame is looked at each time, until it ends.
+        `predict`. Of a live source (``camera:0``, ``rtsp://...``) the newest frame is taken each time, until it ends.
         """
         for live, run in runs(images):
             for part in ([image] for image in run) if live else [run]:

@@ -47,8 +47,8 @@ class Predictor(Pipeline):
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
         overlap: least overlap of neighboring tiles, as a part of their side.
-        flip: look at each image, or tile, mirrored too, and put together what is found.
-        scales: of the canvas; at each the image is looked at, and what is found is put together.
+        flip: also run the model on the mirrored image, or tile, and merge the results.
+        scales: of the canvas; the model runs at each of them, and the results are merged.
 
     Raises:
         ConfigError: there is no such device or precision, or the device does not compute in it; there are no such tiles or

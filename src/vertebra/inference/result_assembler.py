@@ -21,8 +21,16 @@ Decoded = Mapping[str, Sequence[np.ndarray]]
 
 
 class ModelInput(NamedTuple):
-    """What the model sees of an image at once: a tile of its grid, or all of it; whether it is the last; for each look at it how it
-    lies on the look's canvas, and the canvas."""
+    """One tile of an image, or the whole image, as the model takes it.
+
+    Attributes:
+        image: that was read.
+        grid: the tiles of the image.
+        tile: the one of this input.
+        last: whether it is the last input of the image.
+        sights: for each test-time augmentation, where the tile lies on the canvas.
+        canvases: for each test-time augmentation, (height, width, C) uint8.
+    """
 
     image: Image
     grid: Grid
@@ -32,13 +40,13 @@ class ModelInput(NamedTuple):
     canvases: tuple[np.ndarray, ...]
 
     @property
-    def place(self) -> ImageTransform:
+    def transform(self) -> ImageTransform:
         """Where it lies on the plain canvas."""
         return self.sights[0].plain
 
     @property
     def canvas(self) -> np.ndarray:
-        """The first canvas; all views of one shape have the others of one shape too."""
+        """The first canvas; inputs with first canvases of one shape have the others of one shape too."""
         return self.canvases[0]
 
 
@@ -64,7 +72,7 @@ class ResultAssembler:
             if name not in self.info.whole:
                 merger = self._merger(name, view.grid)
                 if not view.tile.whole or merger.whole_too:
-                    merger.add(fields, view.place, view.tile)
+                    merger.add(fields, view.transform, view.tile)
         if not view.last:
             return None
         mergers, self._mergers = self._mergers, {}
@@ -84,5 +92,5 @@ class ResultAssembler:
 
     def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Prediction:
         task, labels = self.info.branches[name]
-        prediction = get_task(task).from_decoded(decoded, view.place, labels, view.image.source)
+        prediction = get_task(task).from_decoded(decoded, view.transform, labels, view.image.source)
         return prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction

@@ -79,7 +79,7 @@ def to_canvas(pixels: Tensor, resize_spec: ResizeSpec, fill: Tensor) -> tuple[Te
 
 
 def filter_matrix(length: int, places: int, original: Tensor, resized: Tensor, offset: Tensor) -> Tensor:
-    """What each place takes from each pixel along one axis when an image is resized: bilinear, antialiased where it shrinks.
+    """The weights of one axis when an image is resized: bilinear, antialiased where it shrinks.
 
     Args:
         length: of the axis that is read, in pixels; those from ``original`` on are left out.

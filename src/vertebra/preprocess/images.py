@@ -87,16 +87,18 @@ def apply(resize_spec: ResizeSpec, image: np.ndarray) -> np.ndarray:
     Returns:
         (height, width, C) uint8 of the canvas' size.
     """
-    place = resize_spec.place(image.shape[0], image.shape[1])
-    resized = resize(image, place.resized)
-    rows, columns = place.canvas
+    transform = resize_spec.place(image.shape[0], image.shape[1])
+    resized = resize(image, transform.resized)
+    rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":
-        return np.ascontiguousarray(resized[-place.top : rows - place.top, -place.left : columns - place.left])
-    if place.size == place.canvas:
+        return np.ascontiguousarray(
+            resized[-transform.top : rows - transform.top, -transform.left : columns - transform.left]
+        )
+    if transform.size == transform.canvas:
         return resized
     canvas = np.empty((rows, columns, image.shape[2]), dtype=np.uint8)
     canvas[:] = resize_spec.fill_for(image.shape[2])
-    canvas[: place.size[0], : place.size[1]] = resized
+    canvas[: transform.size[0], : transform.size[1]] = resized
     return canvas
 
 
@@ -114,8 +116,8 @@ def stack(canvases: Sequence[np.ndarray], resize_spec: ResizeSpec) -> np.ndarray
         return np.stack(canvases)
     batch = np.empty((len(canvases), height, width, canvases[0].shape[2]), dtype=np.uint8)
     batch[:] = resize_spec.fill_for(batch.shape[3])
-    for own, canvas in zip(batch, canvases, strict=True):
-        own[: canvas.shape[0], : canvas.shape[1]] = canvas
+    for target, canvas in zip(batch, canvases, strict=True):
+        target[: canvas.shape[0], : canvas.shape[1]] = canvas
     return batch
 
 
@@ -160,13 +162,15 @@ def apply_labels(resize_spec: ResizeSpec, mask: np.ndarray, fill: int) -> np.nda
     Returns:
         (..., height, width) of the canvas' size.
     """
-    place = resize_spec.place(mask.shape[-2], mask.shape[-1])
-    resized = resize_labels(mask, place.resized)
-    rows, columns = place.canvas
+    transform = resize_spec.place(mask.shape[-2], mask.shape[-1])
+    resized = resize_labels(mask, transform.resized)
+    rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":
-        return np.ascontiguousarray(resized[..., -place.top : rows - place.top, -place.left : columns - place.left])
+        return np.ascontiguousarray(
+            resized[..., -transform.top : rows - transform.top, -transform.left : columns - transform.left]
+        )
     canvas = np.full((*mask.shape[:-2], rows, columns), fill, dtype=mask.dtype)
-    canvas[..., : place.size[0], : place.size[1]] = resized
+    canvas[..., : transform.size[0], : transform.size[1]] = resized
     return canvas
 
 
@@ -246,18 +250,18 @@ def _eight_bit(array: np.ndarray, name: str) -> np.ndarray:
 
 def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:
     """(H, W, C) uint8 with the number of channels that the model takes, as far as that has a meaning."""
-    own = array.shape[2]
-    if own == channels:
+    count = array.shape[2]
+    if count == channels:
         return np.ascontiguousarray(array)
-    if own == 1 and channels == 3:
+    if count == 1 and channels == 3:
         return np.repeat(array, channels, axis=2)
-    if channels in (1, 3) and own in (2, 3, 4):
-        mode = {2: "LA", 3: "RGB", 4: "RGBA"}[own]
+    if channels in (1, 3) and count in (2, 3, 4):
+        mode = {2: "LA", 3: "RGB", 4: "RGBA"}[count]
         height, width = array.shape[:2]
         picture = Image.frombytes(mode, (width, height), np.ascontiguousarray(array).tobytes())
         return _picture_to_array(picture, channels, name)
     raise DataError(
-        f"{name}: it has {own} channels, and the model takes {channels}; arrays are (H, W, C), and tensors (C, H, W)"
+        f"{name}: it has {count} channels, and the model takes {channels}; arrays are (H, W, C), and tensors (C, H, W)"
     )
 
 

@@ -67,7 +67,7 @@ def url_suffix(address: str) -> str:
 
 
 def content_type(address: str) -> str:
-    """What the server says that an address is, such as ``image/png``; nothing of the content is read.
+    """The content type of an address, such as ``image/png``; the content is not read.
 
     Raises:
         DataError: as `download`.
@@ -117,7 +117,7 @@ def _request(
 
 
 def _check_kind(kind: str, shown: str) -> None:
-    """Refuses what says that it is no image, before it is downloaded; others are opened."""
+    """Refuses content types of pages and streams before the download; everything else is opened."""
     if kind.startswith("text/"):
         raise DataError(f"{shown}: a page ({kind}) and no image; pass the address of the image file itself")
     if kind.startswith(("video/", "audio/", "multipart/")):
@@ -142,8 +142,8 @@ def _read(answer: Any, most_bytes: int, end: float, shown: str) -> bytes:
 
 
 def _within(seconds: float, work: Callable[[], Answer], shown: str) -> Answer:
-    """What ``work`` gives, if it does so in time. It runs in a thread, since neither the search for a server nor its headers have a
-    limit of their own as a whole; the thread of one that takes too long ends with the connection, or with the process."""
+    """The result of ``work``, or an error after this time. It runs in a thread, since urllib limits each wait but not all of them
+    together; a thread that takes too long ends with its connection, or with the process."""
     answers: list[Answer] = []
     errors: list[Exception] = []
 
@@ -179,7 +179,7 @@ class _Redirects(request.HTTPRedirectHandler):
 
 
 def _opener(redirects: int) -> request.OpenerDirector:
-    """What opens http and https addresses, and nothing else: urllib's own also opens files, FTP and data."""
+    """An opener of http and https addresses only; the default one of urllib also opens files, FTP and data."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler(),
@@ -214,7 +214,7 @@ def _check(address: str) -> None:
 
 
 def _refusal(error: HTTPError, redirects: int) -> str:
-    if "is not allowed" in str(error.reason):  # urllib's own words
+    if "is not allowed" in str(error.reason):  # words of urllib
         return "redirects to what is neither http nor https, which is not followed"
     if error.code in (301, 302, 303, 307, 308):
         return f"more than {redirects} redirects; pass the address where they end"

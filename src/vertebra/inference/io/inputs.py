@@ -67,7 +67,7 @@ class Image(NamedTuple):
     address: str | None = None
 
     def result(self, predictions: dict[str, Any]) -> Result:
-        """What a model found in it, by branch."""
+        """The result with these predictions, by branch."""
         file = self.source if self.frame_info is None else self.frame_info.source
         return Result(predictions, file if isinstance(file, Path) else None, self.size, self.frame_info, self.address)
 
