@@ -116,7 +116,7 @@ class Prediction(ABC):
         if classes is not None:
             kept &= np.isin(self.class_ids, _class_ids(classes, self.spec.classes))
         changes = {} if min_score is None or not self.thresholded else {"draw_threshold": min_score}
-        return replace(self._take(np.flatnonzero(kept)), **changes)
+        return self._take(np.flatnonzero(kept), **changes)
 
     def draw(self, image: ImageLike | None = None) -> Image.Image:
         """The image with its objects.
@@ -147,18 +147,17 @@ class Prediction(ABC):
             MissingFieldError: COCO has no results for this task.
             ConfigError: the category ids are not one a class.
         """
-        rows = _as_rows(self._coco_columns())
-        categories = range(len(self.spec.classes)) if category_ids is None else category_ids
-        if len(categories) != len(self.spec.classes):
-            raise ConfigError(
-                f"'category_ids' must have one id a class: got {len(categories)} for {len(self.spec.classes)} classes"
-            )
-        chosen = [categories[class_id] for class_id in self.class_ids.tolist()]
-        return [
-            {"image_id": image_id, "category_id": int(category), **row}
-            for category, row in zip(chosen, rows, strict=True)
-            if category is not None
-        ]
+        columns = self._coco_columns()
+        ids = self.class_ids.tolist()
+        if category_ids is not None:
+            if len(category_ids) != len(self.spec.classes):
+                raise ConfigError(
+                    f"'category_ids' must have one id a class: got {len(category_ids)} for {len(self.spec.classes)} classes"
+                )
+            known = [None if category is None else int(category) for category in category_ids]
+            ids = [known[class_id] for class_id in ids]
+        rows = _as_rows({"image_id": [image_id] * len(self), "category_id": ids, **columns})
+        return rows if None not in ids else [row for row in rows if row["category_id"] is not None]
 
     def to_supervision(self) -> Any:
         """The prediction as the package ``supervision`` has it, with class names in ``data["class_name"]`` where it keeps data:
@@ -188,10 +187,10 @@ class Prediction(ABC):
             return counted
         return f"{counted}: {', '.join(named if len(named) == len(self) else [*named, '…'])}"
 
-    def _take(self, rows: np.ndarray) -> Self:
-        """The objects with these numbers (N,) int64."""
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        """The objects with these numbers (N,) int64, and other values of other fields."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
-        return replace(self, **taken)
+        return replace(self, **taken, **changes)
 
     def _missing(self, name: str) -> str:
         """Why there is no such field."""
@@ -234,7 +233,8 @@ def coco_boxes(boxes: np.ndarray) -> list[list[float]]:
 
 def _as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """One dictionary an object out of lists by key."""
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    keys = tuple(columns)
+    return [dict(zip(keys, values)) for values in zip(*columns.values(), strict=True)]  # noqa: B905  # as many as keys
 
 
 def _rows(index: Any, count: int) -> np.ndarray:
