@@ -132,7 +132,7 @@ class Prediction(ABC):
         return self._draw(open_picture(self.image if image is None else image))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id`` and what else the task has of an object."""
+        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id`` and the fields of its task."""
         columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **self._columns()}
         return {"task": self.task, "objects": _as_rows(columns)}
 
@@ -193,26 +193,26 @@ class Prediction(ABC):
         return replace(self, **taken, **changes)
 
     def _missing(self, name: str) -> str:
-        """Why there is no such field."""
+        """The message of the error for a field that this prediction does not have."""
         known = {*dir(type(self)), *self.__dataclass_fields__}
         return f"a {self.task} prediction has no '{name}'; it has: {', '.join(one for one in FIELDS if one in known)}"
 
     def _ranked(self) -> Iterator[tuple[str, str]]:
-        """Class name and what a repr says of each object, best first."""
+        """Class name and score, as text, of each object, best first."""
         for row in np.argsort(-self.scores, kind="stable").tolist():
             yield self.spec.classes[self.class_ids[row]], f"{self.scores[row]:.2f}"
 
     def _coco_columns(self) -> dict[str, list[Any]]:
-        """What COCO results say of each object beside its class, by key."""
+        """The fields of COCO results beside image and category: by key, a value for each object."""
         raise MissingFieldError(f"COCO has no results for a {self.task} prediction; use to_dict()")
 
     @abstractmethod
     def _noun(self, count: int) -> str:
-        """What the objects are called."""
+        """The word for the objects, in singular or plural."""
 
     @abstractmethod
     def _columns(self) -> dict[str, list[Any]]:
-        """What `to_dict` says of each object beside its class, by key."""
+        """The fields of `to_dict` beside the class: by key, a value for each object."""
 
     @abstractmethod
     def _draw(self, picture: Image.Image) -> Image.Image:
@@ -238,7 +238,7 @@ def _as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def _rows(index: Any, count: int) -> np.ndarray:
-    """The row numbers that an index means, each 0 to ``count`` - 1."""
+    """The row numbers of an index, each 0 to ``count`` - 1."""
     if isinstance(index, slice):
         return np.arange(count)[index]
     if isinstance(index, str):

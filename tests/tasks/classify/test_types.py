@@ -44,7 +44,7 @@ def test_dict_is_json_with_names() -> None:
 
 def test_a_dictionary_lists_the_best_five() -> None:
     many = _prediction(*(np.arange(9) / 8), labels=ClassifyLabels(tuple("abcdefghi")))
-    assert [found["class_name"] for found in many.to_dict()["objects"]] == list("ihgfe")
+    assert [entry["class_name"] for entry in many.to_dict()["objects"]] == list("ihgfe")
     assert list(many.to_dict()["probabilities"]) == list("abcdefghi") == list(many[1:].to_dict()["probabilities"])
 
 
