@@ -118,10 +118,7 @@ def run(command: Command, around: Mapping[str, str]) -> subprocess.CompletedProc
 def probabilities(said: str) -> list[float]:
     """Of the classes, from what a script or ``vertebra predict --json`` prints."""
     values: Any = json.loads(said)
-    if isinstance(values[0], float):
-        return values
-    classes = sorted(values[0]["classify"]["objects"], key=lambda own: own["class_id"])
-    return [own["score"] for own in classes]
+    return values if isinstance(values[0], float) else list(values[0]["classify"]["probabilities"].values())
 
 
 def check(found: Mapping[str, Command], around: Mapping[str, str]) -> float:

@@ -92,15 +92,15 @@ def test_the_examples_of_predictions_give_what_the_page_shows(tmp_path: Path, mo
     image = np.zeros((240, 320, 3), np.uint8)
     boxes = np.array([[40, 20, 160, 200], [210, 60, 300, 190], [5, 5, 25, 30]], np.float32)
     scores = np.array([0.93, 0.71, 0.4], np.float32)
-    found = DetectPrediction(boxes, scores, np.array([0, 1, 0]), DetectLabels(("dog", "cat")), image)
+    detections = DetectPrediction(boxes, scores, np.array([0, 1, 0]), DetectLabels(("dog", "cat")), image)
     probabilities = np.array([0.8, 0.04, 0.01, 0.15], np.float32)
     animal = ClassifyPrediction(probabilities, ClassifyLabels(("dog", "cat", "hen", "wolf")), image)
     mask = np.repeat([[1, 0], [2, 0]], 20, axis=0).repeat(20, axis=1)
     names = {
-        "result": Result({"boxes": found}, Path("dogs.jpg"), (240, 320)),
+        "result": Result({"boxes": detections}, Path("dogs.jpg"), (240, 320)),
         "animal": animal,
         "regions": SegmentPrediction(mask, SegmentLabels(("grass", "sky", "dog"))),
-        "farm": Result({"boxes": found, "animal": animal}, Path("farm.jpg"), (240, 320)),
+        "farm": Result({"boxes": detections, "animal": animal}, Path("farm.jpg"), (240, 320)),
     }
     page = ROOT / "docs" / "predictions.md"
     examples = "\n".join(re.findall(r"```pycon\n(.*?)```", page.read_text(encoding="utf-8"), re.S))

@@ -51,16 +51,17 @@ class BoxedPredictions(Prediction):
         """(M,) float32, the probability of the likeliest class."""
         return np.array([prediction.scores[0] for prediction in self.predictions], dtype=np.float32)
 
-    def _take(self, rows: np.ndarray) -> Self:
-        return replace(self, boxes=self.boxes[rows], predictions=tuple(self.predictions[row] for row in rows.tolist()))
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        predictions = tuple(self.predictions[row] for row in rows.tolist())
+        return replace(self, boxes=self.boxes[rows], predictions=predictions, **changes)
 
     def _noun(self, count: int) -> str:
         return "box" if count == 1 else "boxes"
 
     def _columns(self) -> dict[str, list[Any]]:
-        """``classes`` has all classes of a box, the likeliest first."""
-        classes = [prediction.to_dict()["objects"] for prediction in self.predictions]
-        return {"score": self.scores.tolist(), "box": self.boxes.tolist(), "classes": classes}
+        """``probabilities`` are those of all classes, by name."""
+        probabilities = [prediction.to_dict()["probabilities"] for prediction in self.predictions]
+        return {"score": self.scores.tolist(), "box": self.boxes.tolist(), "probabilities": probabilities}
 
     def _coco_columns(self) -> dict[str, list[Any]]:
         return {"bbox": coco_boxes(self.boxes), "score": self.scores.tolist()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from vertebra.errors import DataError, MissingFieldError, UnknownName
 from vertebra.inference.io.video import FrameInfo
@@ -94,8 +94,12 @@ class Result:
         choices = " or ".join(f"result[{name!r}]" for name in self._predictions)
         raise MissingFieldError(f"this result has {len(self._predictions)} branches; take one of them: {choices}")
 
+    @overload
+    def __getitem__(self, index: str) -> Any: ...
+    @overload
+    def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool] | np.ndarray) -> Prediction: ...
     def __getitem__(self, index: Any) -> Any:
-        """The prediction of a branch by its name; else what this index picks of the only branch's objects.
+        """The prediction of a branch by its name; by any other index, objects of the only branch.
 
         Raises:
             UnknownName: there is no such branch.
@@ -161,13 +165,13 @@ class Result:
         return self._only().to_supervision()
 
     def __getattr__(self, name: str) -> Any:
-        """What only some tasks have, of the only branch: ``probabilities``, ``mask``, ``point_scores``, ``top`` …"""
+        """Fields that only some tasks have, of the only branch: ``probabilities``, ``mask``, ``point_scores``, ``top`` …"""
         if name.startswith("_"):  # asked for by pickle and copy before there are predictions
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         return getattr(self._only(), name)
 
     def __repr__(self) -> str:
-        """The image and, by branch, what is in it."""
+        """The image, its size, and the text of each branch's prediction."""
         height, width = self.size
         source = "image" if self.source is None else str(self.source)
         frame = "" if self.frame is None else f" frame {self.frame}"

@@ -116,7 +116,7 @@ class Prediction(ABC):
         if classes is not None:
             kept &= np.isin(self.class_ids, _class_ids(classes, self.spec.classes))
         changes = {} if min_score is None or not self.thresholded else {"draw_threshold": min_score}
-        return replace(self._take(np.flatnonzero(kept)), **changes)
+        return self._take(np.flatnonzero(kept), **changes)
 
     def draw(self, image: ImageLike | None = None) -> Image.Image:
         """The image with its objects.
@@ -132,7 +132,7 @@ class Prediction(ABC):
         return self._draw(open_picture(self.image if image is None else image))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id`` and what else the task has of an object."""
+        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id`` and the fields of its task."""
         columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **self._columns()}
         return {"task": self.task, "objects": _as_rows(columns)}
 
@@ -147,18 +147,17 @@ class Prediction(ABC):
             MissingFieldError: COCO has no results for this task.
             ConfigError: the category ids are not one a class.
         """
-        rows = _as_rows(self._coco_columns())
-        categories = range(len(self.spec.classes)) if category_ids is None else category_ids
-        if len(categories) != len(self.spec.classes):
-            raise ConfigError(
-                f"'category_ids' must have one id a class: got {len(categories)} for {len(self.spec.classes)} classes"
-            )
-        chosen = [categories[class_id] for class_id in self.class_ids.tolist()]
-        return [
-            {"image_id": image_id, "category_id": int(category), **row}
-            for category, row in zip(chosen, rows, strict=True)
-            if category is not None
-        ]
+        columns = self._coco_columns()
+        ids = self.class_ids.tolist()
+        if category_ids is not None:
+            if len(category_ids) != len(self.spec.classes):
+                raise ConfigError(
+                    f"'category_ids' must have one id a class: got {len(category_ids)} for {len(self.spec.classes)} classes"
+                )
+            known = [None if category is None else int(category) for category in category_ids]
+            ids = [known[class_id] for class_id in ids]
+        rows = _as_rows({"image_id": [image_id] * len(self), "category_id": ids, **columns})
+        return rows if None not in ids else [row for row in rows if row["category_id"] is not None]
 
     def to_supervision(self) -> Any:
         """The prediction as the package ``supervision`` has it, with class names in ``data["class_name"]`` where it keeps data:
@@ -188,32 +187,32 @@ class Prediction(ABC):
             return counted
         return f"{counted}: {', '.join(named if len(named) == len(self) else [*named, '…'])}"
 
-    def _take(self, rows: np.ndarray) -> Self:
-        """The objects with these numbers (N,) int64."""
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        """The objects with these numbers (N,) int64, and other values of other fields."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
-        return replace(self, **taken)
+        return replace(self, **taken, **changes)
 
     def _missing(self, name: str) -> str:
-        """Why there is no such field."""
+        """The message of the error for a field that this prediction does not have."""
         known = {*dir(type(self)), *self.__dataclass_fields__}
         return f"a {self.task} prediction has no '{name}'; it has: {', '.join(one for one in FIELDS if one in known)}"
 
     def _ranked(self) -> Iterator[tuple[str, str]]:
-        """Class name and what a repr says of each object, best first."""
+        """Class name and score, as text, of each object, best first."""
         for row in np.argsort(-self.scores, kind="stable").tolist():
             yield self.spec.classes[self.class_ids[row]], f"{self.scores[row]:.2f}"
 
     def _coco_columns(self) -> dict[str, list[Any]]:
-        """What COCO results say of each object beside its class, by key."""
+        """The fields of COCO results beside image and category: by key, a value for each object."""
         raise MissingFieldError(f"COCO has no results for a {self.task} prediction; use to_dict()")
 
     @abstractmethod
     def _noun(self, count: int) -> str:
-        """What the objects are called."""
+        """The word for the objects, in singular or plural."""
 
     @abstractmethod
     def _columns(self) -> dict[str, list[Any]]:
-        """What `to_dict` says of each object beside its class, by key."""
+        """The fields of `to_dict` beside the class: by key, a value for each object."""
 
     @abstractmethod
     def _draw(self, picture: Image.Image) -> Image.Image:
@@ -234,11 +233,12 @@ def coco_boxes(boxes: np.ndarray) -> list[list[float]]:
 
 def _as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """One dictionary an object out of lists by key."""
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    keys = tuple(columns)
+    return [dict(zip(keys, values)) for values in zip(*columns.values(), strict=True)]  # noqa: B905  # as many as keys
 
 
 def _rows(index: Any, count: int) -> np.ndarray:
-    """The row numbers that an index means, each 0 to ``count`` - 1."""
+    """The row numbers of an index, each 0 to ``count`` - 1."""
     if isinstance(index, slice):
         return np.arange(count)[index]
     if isinstance(index, str):

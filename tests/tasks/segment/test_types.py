@@ -32,7 +32,7 @@ def test_share_of_each_class() -> None:
 def test_dict_is_json_with_names() -> None:
     prediction = SegmentPrediction(np.asarray([[0, 1, 1]]), LABELS)
     read = json.loads(json.dumps(prediction.to_dict()))
-    assert read["size"] == [1, 3] and [found["class_name"] for found in read["objects"]] == ["background", "dog"]
+    assert read["size"] == [1, 3] and [entry["class_name"] for entry in read["objects"]] == ["background", "dog"]
     assert read["objects"][1]["share"] == pytest.approx(2 / 3) and read["objects"][1]["mask"]["size"] == [1, 3]
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from vertebra.tasks.picture import ImageLike
 
+MAX_LISTED = 5  # classes that a dictionary lists as objects, beside the probabilities of all
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClassifyPrediction(Prediction):
@@ -61,8 +63,16 @@ class ClassifyPrediction(Prediction):
         best = self[:k]
         return list(zip(best.class_names, best.scores.tolist(), strict=True))
 
-    def _take(self, rows: np.ndarray) -> Self:
-        return replace(self, picked=self.class_ids[rows])
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: ``objects``, the five likeliest, each with ``class_name``, ``class_id`` and ``score``; and the
+        ``probabilities`` of all classes by name.
+        """
+        probabilities = dict(zip(self.spec.classes, self.probabilities.tolist(), strict=True))
+        best = self[:MAX_LISTED]
+        return {**super(ClassifyPrediction, best).to_dict(), "probabilities": probabilities}
+
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        return replace(self, picked=self.class_ids[rows], **changes)
 
     def _noun(self, count: int) -> str:
         return "class" if count == 1 else "classes"

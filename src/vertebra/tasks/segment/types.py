@@ -124,8 +124,8 @@ class SegmentPrediction(Prediction):
         whole = super().to_dict()
         return {"task": whole["task"], "size": list(self.size), "objects": whole["objects"]}
 
-    def _take(self, rows: np.ndarray) -> Self:
-        return replace(self, picked=self.class_ids[rows])
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        return replace(self, picked=self.class_ids[rows], **changes)
 
     def _missing(self, name: str) -> str:
         if name == "scores":
