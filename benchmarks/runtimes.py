@@ -14,13 +14,14 @@ from torch import Tensor
 from benchmarks.made_up import canvases
 from benchmarks.pairs import Answers
 from benchmarks.report import has_bf16
-from vertebra.export.files import drop_raw_outputs
-from vertebra.export.program import output_names, write_onnx
 from vertebra.export.quantized import to_int8
+from vertebra.export.targets.via_onnx import drop_raw_outputs
+from vertebra.export.torch_export import output_names, write_onnx
 from vertebra.inference.precision import Precision
 from vertebra.inference.predictor import Predictor
-from vertebra.inference.sessions import Session, open_file
+from vertebra.inference.sessions import open_file
 from vertebra.model import VisionModel
+from vertebra.runtimes.session import Session
 
 RUNTIMES = ("torch", "onnx", "openvino")
 COMPILED = "compiled"  # PyTorch once more, with torch.compile

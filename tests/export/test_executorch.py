@@ -15,8 +15,8 @@ import vertebra
 from tests.weights.peers.randomise import randomise
 from vertebra.errors import ConfigError, ExportError, WeightsError
 from vertebra.export import options
-from vertebra.export.executorch import MOST_IMAGES
 from vertebra.export.model import export_model
+from vertebra.export.targets.executorch import MOST_IMAGES
 from vertebra.inference.checksum import verify_checksum
 from vertebra.inference.exported import ExportedModel
 from vertebra.inference.sessions import open_file

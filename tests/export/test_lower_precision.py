@@ -13,7 +13,8 @@ import torch
 import vertebra
 from vertebra.errors import ConfigError, ExportError
 from vertebra.export.half import to_float16
-from vertebra.export.model import Gate, export_model
+from vertebra.export.job import ExportTolerances
+from vertebra.export.model import export_model
 from vertebra.export.network import network_nodes
 from vertebra.export.parity import check_metrics
 from vertebra.export.quantized import to_int8
@@ -117,7 +118,7 @@ def test_int8_is_calibrated_and_compared(model: VisionModel, pictures: list[np.n
         input="canvas",
         canvas="fixed",
         images=pictures,
-        gate=Gate(agreement=0.3),
+        tolerances=ExportTolerances(agreement=0.3),
         tell=told.append,
     )
     assert report["precision"] == "int8" and "calibrated with 6 images" in " ".join(told)
@@ -131,7 +132,7 @@ def test_int8_is_calibrated_and_compared(model: VisionModel, pictures: list[np.n
             input="canvas",
             canvas="fixed",
             images=pictures,
-            gate=Gate(agreement=1.0),
+            tolerances=ExportTolerances(agreement=1.0),
         )
     assert sorted(file.name for file in tmp_path.iterdir()) == ["int8.onnx", "int8.onnx.json"]
 

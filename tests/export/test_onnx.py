@@ -9,7 +9,7 @@ import pytest
 
 from vertebra import create_model
 from vertebra.export.parity import reorder_ties
-from vertebra.export.program import canvas_of_example
+from vertebra.export.torch_export import canvas_of_example
 from vertebra.parts import find, names
 from vertebra.testing import check_export
 from vertebra.testing.synthetic import made_fields

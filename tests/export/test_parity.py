@@ -10,8 +10,8 @@ from torch import nn
 from vertebra import VisionModel, create_model
 from vertebra.errors import ExportError
 from vertebra.export.parity import Case, Run, cases, check, mirrored, moved_by_rounding
-from vertebra.export.program import output_names, raw_outputs
 from vertebra.export.rounding import other_rounding
+from vertebra.export.torch_export import output_names, raw_outputs
 
 TOLERANCE = 1e-4
 

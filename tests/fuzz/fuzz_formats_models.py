@@ -18,10 +18,10 @@ from fuzz_damage import spoil_bytes, spoil_json
 from fuzz_runner import Format
 
 import vertebra
-from vertebra.export.executorch import Lowered
 from vertebra.export.file_metadata import describe_onnx, file_metadata, output_types
-from vertebra.export.openvino import describe_openvino, to_openvino
-from vertebra.export.program import output_names, write_onnx, write_torch
+from vertebra.export.targets.executorch import Lowered
+from vertebra.export.targets.openvino import describe_openvino, to_openvino
+from vertebra.export.torch_export import output_names, write_onnx, write_torch
 from vertebra.inference.checksum import TRAILERS, append_checksum
 from vertebra.inference.file_summary import describe_file
 from vertebra.inference.metadata import KEY, FileInfo, to_json
@@ -54,7 +54,7 @@ def _metadata(model: VisionModel) -> str:
 def _write_onnx(folder: Path, name: str = "model.onnx") -> Path:
     model, path = _model(), folder / name
     write_onnx(model, path, output_names(model), free=False)
-    from vertebra.export.files import drop_raw_outputs
+    from vertebra.export.targets.via_onnx import drop_raw_outputs
 
     drop_raw_outputs(path)
     describe_onnx(path, _metadata(model))

@@ -50,7 +50,8 @@ def export(
 ) -> None:
     """Write a model as one file for another runtime, and check that it says the same."""
     from vertebra.export.images import calibration_images
-    from vertebra.export.model import Gate, export_model
+    from vertebra.export.job import ExportTolerances
+    from vertebra.export.model import export_model
     from vertebra.inference.predictor import face_of
     from vertebra.training.run import labelled
     from vertebra.weights.model_file import load
@@ -70,7 +71,7 @@ def export(
         class_map=class_map,
         images=calibration_images(source, model, calibrate),
         labelled=batches,
-        gate=Gate(tolerance, agreement, metric_loss),
+        tolerances=ExportTolerances(tolerance, agreement, metric_loss),
         tell=lambda line: print(line, file=sys.stderr),
     )
     for line in described(report):

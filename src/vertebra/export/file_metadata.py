@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from vertebra import __version__
-from vertebra.export.program import example
-from vertebra.inference.checksum import append_checksum
+from vertebra.export.torch_export import example
 from vertebra.inference.face import Face
-from vertebra.inference.metadata import KEY, LARGEST, THRESHOLD
+from vertebra.inference.metadata import LARGEST, THRESHOLD
 from vertebra.model import VisionModel
 
 PRODUCER = "vertebra"
@@ -80,34 +78,3 @@ def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
     if exclusive:
         return {"rule": LARGEST, **done}
     return {"rule": THRESHOLD, "threshold": OBJECT_THRESHOLD if exclusive is None else CLASS_THRESHOLD, **done}
-
-
-def describe_onnx(path: Path, metadata: str) -> None:
-    """Adds producer, metadata, names of dimensions and the checksum to an ONNX file, and removes the exporter's notes on its nodes
-    (stack traces, which name local folders).
-    """
-    import onnx
-
-    proto = onnx.load(str(path))
-    proto.producer_name, proto.producer_version = PRODUCER, __version__
-    proto.metadata_props.add(key=KEY, value=metadata)
-    for node in proto.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del proto.graph.value_info[:]  # they use the former names of dimensions
-    for value in proto.graph.input:
-        _name(value, input_shape(value.name, _sides(value)))
-    for value in proto.graph.output:
-        _name(value, output_shape(_sides(value)))
-    onnx.save(proto, str(path))
-    append_checksum(path)
-
-
-def _sides(value: Any) -> list[Any]:
-    return [side.dim_value if side.HasField("dim_value") else None for side in value.type.tensor_type.shape.dim]
-
-
-def _name(value: Any, shape: Sequence[Any]) -> None:
-    for side, name in zip(value.type.tensor_type.shape.dim, shape, strict=True):
-        if isinstance(name, str):
-            side.dim_param = name

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch.utils import _pytree as tree
 
-from vertebra.errors import ExportError
-from vertebra.export.program import raw_outputs
+from vertebra.errors import ExportError, first_line
 from vertebra.export.rounding import other_rounding
+from vertebra.export.torch_export import raw_outputs
 from vertebra.inference.face import Face
-from vertebra.inference.onnx_session import first_line
 from vertebra.model import VisionModel
 from vertebra.preprocess.images import apply, read_image
 from vertebra.preprocess.plan import Placement

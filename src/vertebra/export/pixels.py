@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vertebra.errors import ExportError
+from vertebra.errors import ExportError, first_line
 from vertebra.export.parity import Run, difference
-from vertebra.export.program import RAW
 from vertebra.export.quiet import quiet
+from vertebra.export.torch_export import RAW
 from vertebra.geometry.placing import Geometry, filter_matrix
 from vertebra.inference.face import Face
 from vertebra.inference.metadata import CLASS_MAP
-from vertebra.inference.onnx_session import first_line
 from vertebra.preprocess.images import apply
 from vertebra.preprocess.plan import Plan
 from vertebra.tasks import get_task

@@ -10,8 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, WeightsError, install_command
-from vertebra.inference.onnx_session import first_line
+from vertebra.errors import ConfigError, WeightsError, first_line, install_command
+from vertebra.inference.executorch_file import check_header, read_metadata
+from vertebra.inference.exported_files import read_verified
+from vertebra.inference.onnx_file import InvalidFile
+from vertebra.runtimes.session import FileFormat, Session, SessionOptions
+
+
+def _parse(content: bytes, weights: int, whole: bool) -> str | None:
+    """The metadata of a ``.pte`` file; see `read_verified`."""
+    check_header(content)
+    if not whole:  # ExecuTorch aborts the process on a damaged file
+        raise InvalidFile(
+            "it has no checksum: it is truncated, or Vertebra did not write it, or an older version did; export it again"
+        )
+    return read_metadata(content)
+
+
+EXECUTORCH = FileFormat(".pte", "ExecuTorch", lambda path: read_verified(path, _parse))
 
 
 class ExecuTorchSession:
@@ -72,6 +88,28 @@ class ExecuTorchSession:
         with self._turn:
             found = self._forward.execute([torch.from_numpy(array) for array in arrays])
             return [value.clone().numpy() for value in found]  # the next call writes into the same memory
+
+
+class ExecuTorchRuntime:
+    """ExecuTorch on the CPU in fp32, in threads of its own."""
+
+    name = "executorch"
+    formats = (EXECUTORCH,)
+    precisions: tuple[str, ...] = ()
+    gpu_only = False
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.session.Runtime.open`."""
+        if (
+            options.device not in (None, "cpu")
+            or options.precision not in (None, "fp32")
+            or options.threads is not None
+        ):
+            raise ConfigError(
+                "a .pte file runs on the CPU in fp32, in as many threads as ExecuTorch takes; leave out --device, --precision "
+                "and --threads"
+            )
+        return ExecuTorchSession(path)
 
 
 def _shape(about: Any) -> list[int | None]:

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, VertebraError, WeightsError
-from vertebra.inference.exported_files import read_metadata
+from vertebra.errors import ConfigError, VertebraError, WeightsError, first_line
 from vertebra.inference.metadata import CLASS_MAP, from_json
-from vertebra.inference.onnx_session import first_line
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.results import Result
-from vertebra.inference.sessions import Session, open_file
+from vertebra.inference.sessions import open_file, read_metadata
 from vertebra.inference.views import View
 from vertebra.preprocess.plan import Placement, Plan
+from vertebra.runtimes.session import Session
 
 
 class ExportedModel:

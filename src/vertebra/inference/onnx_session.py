@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 
 from vertebra.cpus import cpu_limit
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line
+from vertebra.inference.exported_files import read_verified
+from vertebra.inference.onnx_file import read_model
+from vertebra.runtimes.session import FileFormat, Session, SessionOptions
 
+ONNX = FileFormat(
+    ".onnx", "ONNX", lambda path: read_verified(path, lambda content, weights, whole: read_model(content))
+)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
@@ -60,6 +66,35 @@ class OnnxSession:
         return found
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error that says something."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+class OnnxRuntime:
+    """ONNX Runtime, on the CPU or a GPU of NVIDIA's."""
+
+    name = "onnx"
+    formats = (ONNX,)
+    precisions: tuple[str, ...] = ()
+    gpu_only = False
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.session.Runtime.open`."""
+        if options.precision not in (None, "int8"):
+            raise ConfigError(
+                f"an ONNX file computes in the precision that it was exported in; leave out --precision {options.precision}, "
+                "or take --runtime openvino"
+            )
+        devices = ("cpu", "cuda")
+        if options.device not in (None, *devices):
+            raise UnknownName("device of an exported file", str(options.device), devices)
+        return OnnxSession(path, options.threads, options.device or "cpu")
+
+
+class TensorRtRuntime:
+    """TensorRT by way of ONNX Runtime, on a GPU of NVIDIA's, in the precision of the file."""
+
+    name = "tensorrt"
+    formats = (ONNX,)
+    precisions: tuple[str, ...] = ()
+    gpu_only = True
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.session.Runtime.open`."""
+        return OnnxSession(path, options.threads, "tensorrt")

@@ -12,11 +12,20 @@ from typing import Any
 import numpy as np
 
 from vertebra.cpus import cpu_limit
-from vertebra.errors import ConfigError, WeightsError, install_command
-from vertebra.inference.onnx_session import first_line
+from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line, install_command
+from vertebra.inference.exported_files import read_verified
+from vertebra.inference.onnx_session import ONNX
+from vertebra.inference.openvino_file import read_graph
+from vertebra.runtimes.session import FileFormat, Session, SessionOptions
 
 _ONE_CORE = Lock()
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+OPENVINO = FileFormat(
+    ".xml",
+    "OpenVINO",
+    lambda path: read_verified(path, lambda content, weights, whole: read_graph(content, weights)),
+    weights_suffix=".bin",
+)
 
 
 class OpenVinoSession:
@@ -70,6 +79,24 @@ class OpenVinoSession:
         results = [np.array(value) for value in found.values()]  # the next run writes into the same memory
         self._idle.append(request)
         return results
+
+
+class OpenVinoRuntime:
+    """OpenVINO on the CPU, which computes a file in the precision that is asked for."""
+
+    name = "openvino"
+    formats = (OPENVINO, ONNX)
+    precisions = tuple(HINTS)
+    gpu_only = False
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.session.Runtime.open`."""
+        if options.device not in (None, "cpu"):
+            raise ConfigError("with OpenVINO a file runs on the CPU here; leave out --device")
+        precision = "fp32" if options.precision in (None, "int8") else str(options.precision)
+        if precision not in HINTS:
+            raise UnknownName("precision", precision, [*HINTS, "int8"])
+        return OpenVinoSession(path, options.threads, precision)
 
 
 def _core() -> Any:

@@ -1,46 +1,78 @@
-"""Exported files in the runtime that runs them; without torch, but for files that torch made."""
+"""Exported files in the runtime that runs them; without torch, but for files that torch made.
+
+A runtime of another package is an entry point ``vertebra.runtimes``: a class like `vertebra.runtimes.session.Runtime`.
+"""
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal, Protocol, get_args
 
-import numpy as np
+from vertebra.errors import ConfigError, UnknownName, WeightsError
+from vertebra.inference.executorch_session import ExecuTorchRuntime
+from vertebra.inference.onnx_session import OnnxRuntime, TensorRtRuntime
+from vertebra.inference.openvino_session import OpenVinoRuntime
+from vertebra.inference.torch_session import TorchExportRuntime
+from vertebra.runtimes.session import FileFormat, Runtime, Session, SessionOptions
 
-from vertebra.errors import ConfigError, UnknownName
-
-Runtime = Literal["torch", "onnx", "openvino", "tensorrt", "executorch"]
-RUNTIMES: tuple[str, ...] = get_args(Runtime)
-SUFFIXES = {
-    ".onnx": ("onnx", "openvino", "tensorrt"),
-    ".xml": ("openvino",),
-    ".pt2": ("torch",),
-    ".pte": ("executorch",),
-}
+BUILT_IN: tuple[Runtime, ...] = (
+    TorchExportRuntime(),
+    OnnxRuntime(),
+    OpenVinoRuntime(),
+    TensorRtRuntime(),
+    ExecuTorchRuntime(),
+)
+ENTRY_POINTS = "vertebra.runtimes"
 
 
-class Session(Protocol):
-    """An exported file, opened in its runtime. Any number of threads may run it at the same time.
+def list_runtimes() -> list[Runtime]:
+    """All runtimes, those of installed packages last."""
+    return [*BUILT_IN, *(point.load()() for point in entry_points(group=ENTRY_POINTS))]
 
-    Attributes:
-        inputs, outputs: by name, the shape; a free dimension is no number.
-    """
 
-    inputs: dict[str, list[int | None]]
-    outputs: dict[str, list[int | None]]
-
-    def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        """All outputs in their order.
-
-        Args:
-            arrays: the inputs in their order, contiguous: canvases ``images`` (N, C, height, width) uint8 and ``sizes`` (N, 2)
-                int64, (height, width) of each one's valid pixels; or ``pixels`` (N, H, W, C) uint8, images of one size.
-        """
+def find_format(path: str | Path) -> FileFormat | None:
+    """The format of a file, by its name; None where no runtime opens such files."""
+    suffix = Path(path).suffix.lower()
+    formats = {known.suffix: known for runtime in BUILT_IN for known in runtime.formats}
+    if suffix and suffix not in formats:
+        formats = {known.suffix: known for runtime in list_runtimes() for known in runtime.formats}
+    return formats.get(suffix)
 
 
 def is_exported(path: str | Path) -> bool:
     """Whether a file is, by its name, one that a runtime runs."""
-    return Path(path).suffix.lower() in SUFFIXES
+    return find_format(path) is not None
+
+
+def find_runtime(path: str | Path, name: str | None = None) -> Runtime:
+    """The runtime of an exported file.
+
+    Args:
+        path: a file that `is_exported`.
+        name: of the runtime; None for the one that the file's format is made for.
+
+    Raises:
+        ConfigError: there is no such runtime, or it does not open such files.
+    """
+    suffix = Path(path).suffix.lower()
+    if name is None:
+        built_in = next((runtime for runtime in BUILT_IN if runtime.formats[0].suffix == suffix), None)
+        return built_in or next(runtime for runtime in list_runtimes() if suffix in suffixes(runtime))
+    named = {runtime.name: runtime for runtime in BUILT_IN}
+    if name not in named:  # only then: an installed package that fails to load must not break the others
+        named = {runtime.name: runtime for runtime in list_runtimes()}
+    if name not in named:
+        raise UnknownName("runtime of a file", name, named)
+    if suffix not in suffixes(named[name]):
+        raise ConfigError(
+            f"{Path(path).name} does not run in {name}, which takes a file {suffixes(named[name])[0]}; export one for it"
+        )
+    return named[name]
+
+
+def suffixes(runtime: Runtime) -> list[str]:
+    """The ends of the names of the files that a runtime opens."""
+    return [known.suffix for known in runtime.formats]
 
 
 def computed_in(path: str | Path, runtime: str | None = None, precision: str | None = None) -> str:
@@ -49,9 +81,24 @@ def computed_in(path: str | Path, runtime: str | None = None, precision: str | N
     Args:
         path, runtime, precision: as of `open_file`.
     """
-    chosen = runtime or SUFFIXES[Path(path).suffix.lower()][0]
-    told = chosen == "openvino" and precision not in (None, "fp32", "int8")  # others compute as the file says
-    return f"{precision if told else 'as exported'} by {chosen}"
+    chosen = find_runtime(path, runtime)
+    other = precision != "fp32" and precision in chosen.precisions
+    return f"{precision if other else 'as exported'} by {chosen.name}"
+
+
+def read_metadata(path: str | Path) -> str | None:
+    """Verifies an exported file and returns its metadata (JSON), or None. Of a ``.pt2`` file only the members' names are checked
+    here; the rest is verified when it is opened.
+
+    Raises:
+        WeightsError: it is missing or damaged, or contains something that Vertebra does not write; in one line.
+    """
+    path, known = Path(path), find_format(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    if known is None:
+        raise WeightsError(f"{path}: no runtime opens files with such a name")
+    return known.read_metadata(path)
 
 
 def open_file(
@@ -62,11 +109,11 @@ def open_file(
     precision: str | None = None,
     device: str | None = None,
 ) -> Session:
-    """Opens an exported file, which is trusted: `vertebra.inference.exported.ExportedModel` checks it before.
+    """Opens an exported file, which is trusted: `vertebra.inference.exported.ExportedModel` verifies it before.
 
     Args:
         path: a file that `is_exported`.
-        runtime: what runs it; None for what its kind is made for.
+        runtime: what runs it; None for what its format is made for.
         threads: of the CPU; None for all cores.
         precision: what is computed in, where the runtime chooses: "bf16" with OpenVINO; None as the file is.
         device: "cpu", or "cuda" with ONNX Runtime for GPUs; None for the CPU.
@@ -75,46 +122,4 @@ def open_file(
         ConfigError: the runtime is not installed, does not run such a file, or has no such precision or device.
         WeightsError: the file is missing or cannot be read.
     """
-    path = Path(path)
-    if runtime is not None and runtime not in RUNTIMES:
-        raise UnknownName("runtime of a file", runtime, RUNTIMES)
-    able = SUFFIXES[path.suffix.lower()]
-    chosen = able[0] if runtime is None else runtime
-    if chosen not in able:
-        suffix = next(suffix for suffix, known in SUFFIXES.items() if chosen in known)
-        raise ConfigError(f"{path.name} does not run in {chosen}, which takes a file {suffix}; export one for it")
-    if chosen == "torch":
-        from vertebra.inference.torch_session import TorchSession
-
-        if device not in (None, "cpu") or precision not in (None, "fp32"):
-            raise ConfigError("a .pt2 file runs on the CPU in fp32 here; leave out --device and --precision")
-        return TorchSession(path, threads)
-    if chosen == "executorch":
-        from vertebra.inference.executorch_session import ExecuTorchSession
-
-        if device not in (None, "cpu") or precision not in (None, "fp32") or threads is not None:
-            raise ConfigError(
-                "a .pte file runs on the CPU in fp32, in as many threads as ExecuTorch takes; leave out --device, --precision "
-                "and --threads"
-            )
-        return ExecuTorchSession(path)
-    if chosen == "openvino":
-        from vertebra.inference.openvino_session import HINTS, OpenVinoSession
-
-        if device not in (None, "cpu"):
-            raise ConfigError("with OpenVINO a file runs on the CPU here; leave out --device")
-        hint = "fp32" if precision in (None, "int8") else precision
-        if hint not in HINTS:
-            raise UnknownName("precision", str(precision), [*HINTS, "int8"])
-        return OpenVinoSession(path, threads, hint)
-    from vertebra.inference.onnx_session import PROVIDERS, OnnxSession
-
-    if precision not in (None, "int8") and chosen == "onnx":
-        raise ConfigError(
-            f"an ONNX file computes in the precision that it was exported in; leave out --precision {precision}, "
-            "or take --runtime openvino"
-        )
-    provider = "tensorrt" if chosen == "tensorrt" else device or "cpu"
-    if provider not in PROVIDERS:
-        raise UnknownName("device of an exported file", provider, ["cpu", "cuda"])
-    return OnnxSession(path, threads, provider)
+    return find_runtime(path, runtime).open(Path(path), SessionOptions(threads, precision, device))

@@ -10,15 +10,14 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
 
-import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
 from vertebra.cpus import limit_torch
-from vertebra.errors import WeightsError
-from vertebra.inference.onnx_session import first_line
-from vertebra.inference.pt2_archive import sanitized_copy
+from vertebra.errors import ConfigError, WeightsError, first_line
+from vertebra.inference.pt2_archive import read_metadata, sanitized_copy
+from vertebra.runtimes.session import FileFormat, Session, SessionOptions
 
 _OPENING = Lock()  # torch reads one file at a time
+TORCH_EXPORT = FileFormat(".pt2", "torch.export", lambda path: read_metadata(path))
 
 
 class TorchSession:
@@ -37,6 +36,10 @@ class TorchSession:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
+        import torch
+
+        import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
+
         archive = sanitized_copy(path)
         limit_torch()  # before what is asked for, which stays
         if threads is not None:
@@ -56,10 +59,27 @@ class TorchSession:
         )
         self.outputs = {str(place): _shape(values[str(name)]) for place, name in enumerate(signature.user_outputs)}
 
-    @torch.inference_mode()
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        return [value.numpy() for value in self._run(*map(torch.from_numpy, arrays))]
+        import torch
+
+        with torch.inference_mode():
+            return [value.numpy() for value in self._run(*map(torch.from_numpy, arrays))]
+
+
+class TorchExportRuntime:
+    """PyTorch, for graphs of ``torch.export``, on the CPU in fp32."""
+
+    name = "torch"
+    formats = (TORCH_EXPORT,)
+    precisions: tuple[str, ...] = ()
+    gpu_only = False
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.session.Runtime.open`."""
+        if options.device not in (None, "cpu") or options.precision not in (None, "fp32"):
+            raise ConfigError("a .pt2 file runs on the CPU in fp32 here; leave out --device and --precision")
+        return TorchSession(path, options.threads)
 
 
 @contextmanager

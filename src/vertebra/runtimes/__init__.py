@@ -1,0 +1,1 @@
+"""Exported files and the runtimes that run them; without torch, but for files that torch made."""
