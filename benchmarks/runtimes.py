@@ -15,8 +15,8 @@ from benchmarks.made_up import canvases
 from benchmarks.pairs import Answers
 from benchmarks.report import has_bf16
 from vertebra.export.quantized import to_int8
-from vertebra.export.targets.via_onnx import drop_raw_outputs
-from vertebra.export.torch_export import output_names, write_onnx
+from vertebra.export.targets.via_onnx import drop_raw_outputs, write_onnx
+from vertebra.export.torch_export import output_names
 from vertebra.inference.precision import Precision
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.sessions import open_file

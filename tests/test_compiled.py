@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.utils import _pytree as tree
 
 import vertebra
+from tests.daily_sample import daily_sample
+from tests.export_matrix import MULTI_BRANCH, multi_branch
 from vertebra.model import VisionModel
 from vertebra.parts import find, names
-from vertebra.testing.daily import of_today
-from vertebra.testing.exports import MULTI_BRANCH, multi_branch
 from vertebra.testing.synthetic import made_fields, made_targets
 
 EACH_DAY = 2
 DECODERS = names("decoder")
-DEEPLY = of_today(DECODERS, EACH_DAY)
+DEEPLY = daily_sample(DECODERS, EACH_DAY)
 BATCHES = (((64, 96), 2), ((96, 64), 3))  # canvas and images: as it was built, and turned, with one more
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vertebra
+from tests.daily_sample import WHOLE
 from tests.weights.peers.randomise import randomise
 from vertebra.errors import ConfigError, ExportError, WeightsError
 from vertebra.export import options
@@ -21,7 +22,6 @@ from vertebra.inference.checksum import verify_checksum
 from vertebra.inference.exported import ExportedModel
 from vertebra.inference.sessions import open_file
 from vertebra.model import VisionModel
-from vertebra.testing.daily import WHOLE
 from vertebra.weights.model_file import describe
 
 needs_executorch = pytest.mark.skipif(

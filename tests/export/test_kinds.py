@@ -10,12 +10,12 @@ import torch
 from torch.utils import _pytree as tree
 
 import vertebra
+from tests.export_matrix import multi_branch
 from vertebra.errors import ConfigError, ExportError, RunError, UnknownName, WeightsError
 from vertebra.export.model import export_model
 from vertebra.export.torch_export import raw_outputs
 from vertebra.inference.exported import ExportedModel
 from vertebra.model import VisionModel
-from vertebra.testing.exports import multi_branch
 from vertebra.weights.model_file import describe
 
 

@@ -19,12 +19,12 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ra
 from painted import Painted, paint  # noqa: E402
 
 import vertebra  # noqa: E402
+from tests.daily_sample import WHOLE  # noqa: E402
 from vertebra.cli.main import main  # noqa: E402
 from vertebra.errors import ConfigError, DataError, RunError, WeightsError  # noqa: E402
 from vertebra.inference.opening import Opening  # noqa: E402
 from vertebra.inference.ray_cluster import Share, connected, share  # noqa: E402
 from vertebra.inference.ray_engine import RayPredictor  # noqa: E402
-from vertebra.testing.daily import WHOLE  # noqa: E402
 
 COUNT = 11
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 import vertebra
+from tests.export_matrix import MULTI_BRANCH, multi_branch
 from vertebra.geometry import nms
 from vertebra.inference.precision import computing
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.recorded import Recorded, _Constants
 from vertebra.parts import find, names
-from vertebra.testing.exports import MULTI_BRANCH, multi_branch
 from vertebra.testing.synthetic import made_fields
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and VERTEBRA_TEST_GPU=1")

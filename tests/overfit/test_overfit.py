@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import vertebra
+from tests.daily_sample import daily_sample
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
@@ -21,7 +22,6 @@ from vertebra.data.samples import MixedData, Source, Ticket
 from vertebra.inference.predictor import face_of
 from vertebra.parts import describe, names
 from vertebra.preprocess.plan import Plan
-from vertebra.testing.daily import of_today
 from vertebra.training.evaluation import Evaluation
 from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
 
@@ -115,7 +115,7 @@ def build(assets: Path, task: str, decoder: str, way: Way) -> Any:
     return vertebra.create_model(backbone, branches={"only": branch}, image_size=TASKS[task].size, resize="resize")
 
 
-@pytest.mark.parametrize("decoder", of_today(names("decoder"), EACH_DAY))
+@pytest.mark.parametrize("decoder", daily_sample(names("decoder"), EACH_DAY))
 def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     task = describe("decoder", decoder).task
     assert task is not None
