@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from vertebra.cli.printing import print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vertebra.data.batches import Batch
     from vertebra.export.tuning import Trial
+    from vertebra.model import VisionModel
 
 
 def tune_runtime(
@@ -34,48 +38,60 @@ def tune_runtime(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object a way."),
 ) -> None:
     """Try the runtimes and precisions of this machine, and print how fast and how right they are."""
-    from vertebra.errors import ConfigError, UnknownName
+    from vertebra.errors import UnknownName
     from vertebra.export.images import calibration_images
     from vertebra.export.tuning import best, candidates, tune
     from vertebra.inference.devices import pick_device
-    from vertebra.inference.predictor import face_of
-    from vertebra.inference.ways import save_choice
-    from vertebra.training.run import labelled
-    from vertebra.weights.model_file import load, model_path
+    from vertebra.weights.model_file import load
 
     if by not in ("latency", "throughput"):
         raise UnknownName("measure of the best way", by, ("latency", "throughput"))
     model = load(source)
-    try:
-        batches: Any = labelled(source, face_of(model), model.config, split="val", data=data, batch_size=batch_size)
-    except ConfigError as error:
-        if data is not None:
-            raise
-        print(f"no metrics: {error}", file=sys.stderr)
-        batches = None
-    found = calibration_images(source, model, images or data)
-    ways = candidates(pick_device(device).type, compile=compile, threads=threads)
-    trials = []
-    for trial in tune(
-        source,
-        ways=ways,
-        images=found,
-        labelled=batches,
-        most_labelled=most,
-        batch_size=batch_size,
-        seconds=seconds,
-        device=device,
-        tell=lambda line: print(line, file=sys.stderr),
-    ):
-        trials.append(trial)
+    trials = list(
+        tune(
+            source,
+            labelled=_labelled(source, model, data, batch_size),
+            images=calibration_images(source, model, images or data),
+            ways=candidates(pick_device(device).type, compile=compile, threads=threads),
+            most_labelled=most,
+            batch_size=batch_size,
+            seconds=seconds,
+            device=device,
+            tell=lambda line: print(line, file=sys.stderr),
+        )
+    )
     chosen = best(trials, by=by, metric_loss=metric_loss)
     if as_json:
         print_json([{**asdict(trial), "best": trial is chosen} for trial in trials])
     else:
         _print(trials, chosen)
     if save:
-        path = save_choice(model_path(source), chosen.way, {k: v for k, v in asdict(chosen).items() if k != "way"})
-        print(f"{path}: predict and eval take {chosen.way.name} from now on", file=sys.stderr)
+        _save(source, chosen)
+
+
+def _labelled(source: str, model: VisionModel, data: str | None, batch_size: int) -> Iterable[Batch] | None:
+    """Labelled batches for the metrics; None where the run's own data are not there."""
+    from vertebra.errors import ConfigError
+    from vertebra.inference.predictor import face_of
+    from vertebra.training.run import labelled
+
+    try:
+        return labelled(source, face_of(model), model.config, split="val", data=data, batch_size=batch_size)
+    except ConfigError as error:
+        if data is not None:
+            raise
+        print(f"no metrics: {error}", file=sys.stderr)
+        return None
+
+
+def _save(source: str, chosen: Trial) -> None:
+    """Keeps the choice beside the model."""
+    from vertebra.inference.ways import save_choice
+    from vertebra.weights.model_file import model_path
+
+    figures = {name: value for name, value in asdict(chosen).items() if name != "way"}
+    path = save_choice(model_path(source), chosen.way, figures)
+    print(f"{path}: predict and eval take {chosen.way.name} from now on", file=sys.stderr)
 
 
 def _print(trials: list[Trial], chosen: Trial) -> None:

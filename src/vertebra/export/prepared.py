@@ -51,8 +51,7 @@ def opening(source: str | Path, way: Way, *, device: str | None = None) -> Openi
     if way.runtime == "torch":
         return Opening(model_path(source), None, way.precision, way.compile, way.threads, device)
     path = exported_file(source, way.file_precision)
-    hint = way.precision if way.runtime == "openvino" else None
-    return Opening(path, way.runtime, hint, threads=way.threads, device=device)
+    return Opening(path, way.runtime, way.opening_precision, threads=way.threads, device=device)
 
 
 def open_file_in(source: str | Path, way: Way, *, device: str | None = None) -> ExportedModel:

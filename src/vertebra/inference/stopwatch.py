@@ -67,13 +67,13 @@ def _opened(way: Way, file: Path, device: str | None) -> Callable[[np.ndarray, n
     if way.runtime != "torch":
         from vertebra.inference.exported import ExportedModel
 
-        hint = way.precision if way.runtime == "openvino" else None
-        return ExportedModel(file, runtime=way.runtime, threads=way.threads, precision=hint, device=device).run
+        precision = way.opening_precision
+        return ExportedModel(file, runtime=way.runtime, threads=way.threads, precision=precision, device=device).run
     from vertebra.inference.predictor import Predictor
     from vertebra.weights.model_file import load
 
-    precision: Any = way.precision
-    predictor = Predictor(load(file), device=device, precision=precision, compile=way.compile, threads=way.threads)
+    kind: Any = way.precision
+    predictor = Predictor(load(file), device=device, precision=kind, compile=way.compile, threads=way.threads)
     return lambda images, sizes: predictor.run(images.transpose(0, 2, 3, 1), sizes)
 
 

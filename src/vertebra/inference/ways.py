@@ -10,6 +10,7 @@ from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.files import replacing
+from vertebra.inference.sessions import BUILT_IN
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),
@@ -57,12 +58,14 @@ class Way:
 
     @property
     def file_precision(self) -> str:
-        """Of the exported file that it runs: bf16 is chosen when the file is opened."""
-        return (
-            "fp32"
-            if self.precision == "bf16" or (self.runtime == "openvino" and self.precision == "fp16")
-            else self.precision
-        )
+        """Of the exported file that it runs; fp32 where the runtime computes any file in the precision."""
+        return "fp32" if self.opening_precision is not None else self.precision
+
+    @property
+    def opening_precision(self) -> str | None:
+        """What the exported file is opened in; None where it computes in what it was exported in."""
+        chosen = next((runtime for runtime in BUILT_IN if runtime.name == self.runtime), None)
+        return self.precision if chosen is not None and self.precision in chosen.precisions else None
 
 
 def choice_path(model_file: Path) -> Path:
