@@ -30,8 +30,8 @@ from benchmarks.measure import in_turns, milliseconds, waiting
 from benchmarks.pairs import Answers, Pair, classify, detect, require_equal, rt_detr, segment, small_detector
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
 from benchmarks.runtimes import COMPILED, RUNTIMES, Run, sizes_of, ways
-from vertebra.export.parity import Case as Canvases
 from vertebra.export.parity import agreements
+from vertebra.export.parity_inputs import ParityCase as Canvases
 from vertebra.inference.predictor import face_of
 
 ON_GPU = (

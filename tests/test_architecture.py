@@ -28,6 +28,7 @@ LAYERS = [
     ["build"],
     ["weights"],
     ["data"],
+    ["runtimes"],
     ["inference"],
     ["explain"],
     ["training"],

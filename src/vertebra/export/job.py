@@ -12,7 +12,8 @@ import torch
 
 from vertebra.data.batches import Batch
 from vertebra.errors import ExportError
-from vertebra.export.parity import REAL, Case, cases, check, check_agreement, check_metrics
+from vertebra.export.parity import check, check_agreement, check_metrics
+from vertebra.export.parity_inputs import REAL, ParityCase, parity_inputs
 from vertebra.export.torch_export import BATCH, RAW, output_names
 from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
@@ -58,7 +59,7 @@ class ExportJob:
     precision: str
     tolerances: ExportTolerances = field(default_factory=ExportTolerances)
     tell: Callable[[str], None] = lambda line: None
-    real: Sequence[Case] = ()
+    real: Sequence[ParityCase] = ()
 
     @cached_property
     def face(self) -> Face:
@@ -84,7 +85,7 @@ class ExportJob:
             ExportError: an output differs by more than is allowed, or a dimension that should be free is not.
         """
         check_free_dimensions(session, free)
-        return check(self.model, session.run, self.names, self._cases(free), self.tolerances.tolerance)
+        return check(self.model, session.run, self.names, self._inputs(free), self.tolerances.tolerance)
 
     def check_file(self, session: Session, *, free: bool) -> dict[str, Any]:
         """Compares a finished file with the model: numbers in fp32, predictions in lower precision.
@@ -105,15 +106,15 @@ class ExportJob:
         check_free_dimensions(session, free)
         asked = self.tolerances.agreement
         least = AGREEMENT[self.precision] if asked is None else asked
-        found: dict[str, float] = {}
-        for case in self._cases(free):
+        agreement: dict[str, float] = {}
+        for case in self._inputs(free):
             # int8 is calibrated for images; on noise it must run, with finite numbers in the right shapes
             needed = least if case.name.startswith(REAL) or self.precision != "int8" else 0.0
-            found |= check_agreement(self.model, self.face, session.run, self.names, [case], needed)
-        return {"agreement_asked": least, "agreement": found}
+            agreement |= check_agreement(self.model, self.face, session.run, self.names, [case], needed)
+        return {"agreement_asked": least, "agreement": agreement}
 
-    def _cases(self, free: bool) -> list[Case]:
-        return [*self.real[:COMPARED], *cases(self.model, BATCH, free)]
+    def _inputs(self, free: bool) -> list[ParityCase]:
+        return [*self.real[:COMPARED], *parity_inputs(self.model, BATCH, free)]
 
     def compare_metrics(self, session: Session, labelled: Iterable[Batch]) -> dict[str, list[float]]:
         """The main metric of each branch on labelled images, of the model and of a file that takes canvases.

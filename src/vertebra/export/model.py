@@ -14,7 +14,7 @@ from vertebra.export.file_metadata import file_metadata, output_types
 from vertebra.export.files import json_beside, publish_export, refuse_existing, workshop
 from vertebra.export.job import ExportJob, ExportTolerances
 from vertebra.export.options import Canvas, Input, Precision, check_options, default_input, versions
-from vertebra.export.parity import real_cases
+from vertebra.export.parity_inputs import real_parity_inputs
 from vertebra.export.targets import find_target
 from vertebra.export.targets.base import ExportTarget
 from vertebra.files import os_errors_told
@@ -88,7 +88,7 @@ def export_model(
         precision,
         tolerances or ExportTolerances(),
         tell,
-        real_cases(face_of(model), images),
+        real_parity_inputs(face_of(model), images),
     )
     target = kind()
     with os_errors_told(path), workshop(path) as folder:

@@ -14,7 +14,8 @@ import numpy as np
 from vertebra.data.batches import Batch
 from vertebra.errors import DataError, VertebraError
 from vertebra.export.evaluating import run_in_torch
-from vertebra.export.parity import Case, agreements, real_cases
+from vertebra.export.parity import agreements
+from vertebra.export.parity_inputs import ParityCase, real_parity_inputs
 from vertebra.export.prepared import exported_file, open_file_in
 from vertebra.inference.face import Face
 from vertebra.inference.predictor import face_of
@@ -114,7 +115,7 @@ def tune(
         raise DataError("there is no image to measure with; give some with --images")
     model = load(source)
     face = face_of(model)
-    real = real_cases(face, images[: max(COMPARED, batch_size)])
+    real = real_parity_inputs(face, images[: max(COMPARED, batch_size)])
     canvases = _together(real, batch_size)
     batches = None if labelled is None else _first(labelled, most_labelled)
     expected = [run_in_torch(model, EXACT, device)(case.images, case.sizes) for case in real[:COMPARED]]
@@ -131,7 +132,7 @@ def _try(
     model: VisionModel,
     face: Face,
     way: Way,
-    real: Sequence[Case],
+    real: Sequence[ParityCase],
     expected: Sequence[Mapping[str, Sequence[np.ndarray]]],
     canvases: Canvases,
     batches: list[Batch] | None,
@@ -180,7 +181,7 @@ def best(trials: Sequence[Trial], *, by: str = "latency", metric_loss: float = 0
     return min(fit or [exact], key=lambda trial: trial.latency if by == "latency" else -trial.throughput)
 
 
-def _together(real: Sequence[Case], batch_size: int) -> Canvases:
+def _together(real: Sequence[ParityCase], batch_size: int) -> Canvases:
     """A batch of this many of the canvases, of one size; in turns where there are fewer."""
     like = [case for case in real if case.images.shape == real[0].images.shape]
     chosen = [like[place % len(like)] for place in range(batch_size)]
