@@ -34,7 +34,7 @@ from tests.export_matrix import (
     pairs,
     usual,
 )
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.parts import describe, names
 
 Found = Mapping[str, Mapping[str, Sequence[str]]]
@@ -64,7 +64,7 @@ def tried(backbone: str, decoder: str) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         try:
             return outcome(build, Path(folder))
-        except JointError as error:
+        except IncompatiblePartsError as error:
             return Outcome("refused", str(error))
 
 

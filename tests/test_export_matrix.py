@@ -9,7 +9,7 @@ import pytest
 
 from tests.daily_sample import SEED, daily_sample
 from tests.export_matrix import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.parts import names
 
 PAGE = Path(__file__).parents[1] / "docs" / "export_matrix.md"
@@ -46,7 +46,7 @@ SMALL = sorted(pair for pair in published() if pair[0] in EXPORTED)
 def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -> None:
     try:
         found, why = outcome(partial(usual, backbone, decoder), tmp_path)
-    except JointError as error:
+    except IncompatiblePartsError as error:
         found, why = "refused", str(error)
     assert MARKS[found] == published()[backbone, decoder], why
 

@@ -11,7 +11,7 @@ from vertebra import VisionModel, create_model
 from vertebra.errors import ExportError
 from vertebra.export.parity import Run, check, moved_by_rounding
 from vertebra.export.parity_inputs import ParityCase, mirrored, parity_inputs
-from vertebra.export.rounding import other_rounding
+from vertebra.export.passes.float_noise import other_rounding
 from vertebra.export.torch_export import output_names, raw_outputs
 
 TOLERANCE = 1e-4

@@ -28,7 +28,7 @@ def export(
     ),
     data: str | None = typer.Option(
         None,
-        help="A labelled data set on which the file's metrics must be the model's; 'run' for the run's validation data.",
+        help="A labeled data set on which the file's metrics must be the model's; 'run' for the run's validation data.",
     ),
     input: str | None = typer.Option(
         None,
@@ -56,9 +56,9 @@ def export(
     ),
 ) -> None:
     """Write a model as one file for another runtime, and compare the file with the model."""
-    from vertebra.export.images import calibration_images
+    from vertebra.export.calibration_images import calibration_images
+    from vertebra.export.export_model import export_model
     from vertebra.export.job import ExportTolerances
-    from vertebra.export.model import export_model
     from vertebra.weights.model_file import load
 
     model = load(source)
@@ -69,26 +69,26 @@ def export(
         **options,
         class_map=class_map,
         images=calibration_images(source, model, calibrate),
-        labelled=None if data is None else _labelled(source, model, data),
+        labeled=None if data is None else _labeled(source, model, data),
         tolerances=ExportTolerances(tolerance, agreement, metric_loss),
         tell=lambda line: print(line, file=sys.stderr),
     )
     print(*described(report), f"{out}: any batch size, {_size(report)}", sep="\n", file=sys.stderr)
 
 
-def _labelled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
-    """Labelled batches for the metrics.
+def _labeled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
+    """Labeled batches for the metrics.
 
     Args:
         source: the run folder or model file.
         model: what it holds.
         data: a data set, or "run" for the run's own validation data.
     """
-    from vertebra.inference.predictor import face_of
-    from vertebra.training.run import labelled
+    from vertebra.inference.predictor import model_info
+    from vertebra.training.run import labeled
 
     path = None if data == "run" else data
-    return labelled(source, face_of(model), model.config, split="val", data=path, batch_size=8)
+    return labeled(source, model_info(model), model.config, split="val", data=path, batch_size=8)
 
 
 def _size(report: Mapping[str, Any]) -> str:

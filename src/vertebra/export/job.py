@@ -12,15 +12,15 @@ import torch
 
 from vertebra.data.batches import Batch
 from vertebra.errors import ExportError
+from vertebra.evaluation.measure import measure
 from vertebra.export.parity import check, check_agreement, check_metrics
 from vertebra.export.parity_inputs import REAL, ParityCase, parity_inputs
 from vertebra.export.torch_export import BATCH, RAW, output_names
-from vertebra.inference.face import Face
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.model_info import ModelInfo
 from vertebra.runtimes.session import Session
 from vertebra.tasks import get_task
-from vertebra.training.evaluation import measure
 
 TOLERANCE = 1e-4
 AGREEMENT = {"fp16": 0.97, "int8": 0.9}
@@ -62,9 +62,9 @@ class ExportJob:
     real: Sequence[ParityCase] = ()
 
     @cached_property
-    def face(self) -> Face:
+    def info(self) -> ModelInfo:
         """What must be known of the model to use the file without it."""
-        return face_of(self.model)
+        return model_info(self.model)
 
     @cached_property
     def names(self) -> list[str]:
@@ -110,23 +110,23 @@ class ExportJob:
         for case in self._inputs(free):
             # int8 is calibrated for images; on noise it must run, with finite numbers in the right shapes
             needed = least if case.name.startswith(REAL) or self.precision != "int8" else 0.0
-            agreement |= check_agreement(self.model, self.face, session.run, self.names, [case], needed)
+            agreement |= check_agreement(self.model, self.info, session.run, self.names, [case], needed)
         return {"agreement_asked": least, "agreement": agreement}
 
     def _inputs(self, free: bool) -> list[ParityCase]:
         return [*self.real[:COMPARED], *parity_inputs(self.model, BATCH, free)]
 
-    def compare_metrics(self, session: Session, labelled: Iterable[Batch]) -> dict[str, list[float]]:
-        """The main metric of each branch on labelled images, of the model and of a file that takes canvases.
+    def compare_metrics(self, session: Session, labeled: Iterable[Batch]) -> dict[str, list[float]]:
+        """The main metric of each branch on labeled images, of the model and of a file that takes canvases.
 
         Raises:
             ExportError: one falls by more than is allowed.
         """
         asked = self.tolerances.metric_loss
         loss = METRIC_LOSS[self.precision] if asked is None else asked
-        main = [f"{name}/{get_task(task).best_metric}" for name, (task, _) in self.face.branches.items()]
-        before = measure(self.face, labelled, self._run)
-        after = measure(self.face, labelled, lambda images, sizes: self._by_branch(session.run(images, sizes)))
+        main = [f"{name}/{get_task(task).monitor}" for name, (task, _) in self.info.branches.items()]
+        before = measure(self.info, labeled, self._run)
+        after = measure(self.info, labeled, lambda images, sizes: self._by_branch(session.run(images, sizes)))
         return check_metrics(before, after, main, loss)
 
     @torch.no_grad()

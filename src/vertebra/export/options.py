@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from vertebra.errors import ConfigError, ExportError, UnknownName, install_command
 from vertebra.export.targets import BUILT_IN
 from vertebra.export.targets.base import ExportTarget
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 
@@ -21,7 +21,7 @@ Input = Literal["pixels", "canvas"]
 
 def default_input(model: VisionModel, target: type[ExportTarget], canvas: str) -> Input:
     """What a file takes where the user does not choose: pixels if it can."""
-    can = target.takes_pixels and model.plan.mode != "shortest_edge" and canvas != "free"
+    can = target.takes_pixels and model.resize_spec.mode != "shortest_edge" and canvas != "free"
     return "pixels" if can else "canvas"
 
 
@@ -62,7 +62,7 @@ def _check_target(model: VisionModel, target: type[ExportTarget], precision: str
     suffix = target.format.suffix
     if input == "pixels" and not target.takes_pixels:
         raise ConfigError(f"a {suffix} file takes canvases: export it with --input canvas")
-    if target.fixed_canvas and model.plan.mode == "shortest_edge":
+    if target.fixed_canvas and model.resize_spec.mode == "shortest_edge":
         raise ConfigError(
             f"a {suffix} file has one canvas, and of this model each image has its own (resize 'shortest_edge'); export to onnx"
         )
@@ -82,7 +82,7 @@ def _check_target(model: VisionModel, target: type[ExportTarget], precision: str
 def _check_class_map(model: VisionModel, input: str) -> None:
     """Whether a model's file can give class maps."""
     maps = {
-        name: branch for name, branch in face_of(model).branches.items() if get_task(branch[0]).class_map is not None
+        name: branch for name, branch in model_info(model).branches.items() if get_task(branch[0]).class_map is not None
     }
     if not maps:
         raise ConfigError("class maps are of models that segment, and this one does not; leave out --class-map")

@@ -8,7 +8,7 @@ precision       function              compares                                  
 fp32            `check`               every number of every output, raw ones too          1e-4 of the largest value
 fp16            `check_agreement`     predictions: boxes in pairs, pixels, points …       agreement of 0.97
 int8            `check_agreement`     the same, on real images                            agreement of 0.9
-any             `check_metrics`       the main metrics on labelled images, if there are   0.001, 0.005, 0.01 lower
+any             `check_metrics`       the main metrics on labeled images, if there are   0.001, 0.005, 0.01 lower
 ==============  ====================  ==================================================  ==========================
 
 Numbers cannot be equal to the bit: a runtime sums in another order. Where two scores differ by less than such a sum, the order
@@ -27,11 +27,11 @@ from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError, first_line
 from vertebra.export.parity_inputs import ParityCase, mirrored
-from vertebra.export.rounding import other_rounding
+from vertebra.export.passes.float_noise import other_rounding
 from vertebra.export.torch_export import raw_outputs
-from vertebra.inference.face import Face
 from vertebra.model import VisionModel
-from vertebra.preprocess.plan import Placement
+from vertebra.model_info import ModelInfo
+from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.tasks import get_task
 
 DRAWS = 8  # of noise, before a difference is taken for a fault
@@ -41,7 +41,7 @@ Run = Callable[..., Sequence[np.ndarray]]
 
 
 def check(
-    model: VisionModel, run: Run, names: Sequence[str], cases: Sequence[ParityCase], tolerance: float
+    model: VisionModel, run: Run, names: Sequence[str], parity_inputs: Sequence[ParityCase], tolerance: float
 ) -> dict[str, float]:
     """Compares a file of fp32 with its model, in eager PyTorch, on every case: number by number.
 
@@ -49,7 +49,7 @@ def check(
         model: what was exported.
         run: runs the file.
         names: of the decoded outputs, ``branch/field``; raw outputs may follow them.
-        cases: see `vertebra.export.parity_inputs.parity_inputs`.
+        parity_inputs: see `vertebra.export.parity_inputs.parity_inputs`.
         tolerance: the largest difference allowed, relative to the largest value of an output.
 
     Returns:
@@ -58,7 +58,7 @@ def check(
     Raises:
         ExportError: an output differs by more, or has another shape.
     """
-    return dict(_check_case(model, run, names, case, tolerance) for case in cases)
+    return dict(_check_case(model, run, names, case, tolerance) for case in parity_inputs)
 
 
 def _check_case(
@@ -118,14 +118,19 @@ def _compare(
 
 
 def check_agreement(
-    model: VisionModel, face: Face, run: Run, names: Sequence[str], cases: Sequence[ParityCase], least: float
+    model: VisionModel,
+    info: ModelInfo,
+    run: Run,
+    names: Sequence[str],
+    parity_inputs: Sequence[ParityCase],
+    least: float,
 ) -> dict[str, float]:
     """Compares a file of lower precision with its model by their predictions, with boxes in pairs.
 
     Args:
         model: what was exported, in float32.
-        face: of the model.
-        run, names, cases: as of `check`.
+        info: of the model.
+        run, names, parity_inputs: as of `check`.
         least: the agreement, of 0 to 1, that each branch must reach in the mean over a case's images; see each task's
             ``agreement``.
 
@@ -136,14 +141,14 @@ def check_agreement(
         ExportError: a branch agrees less, or an output has another shape or numbers that are not finite.
     """
     agreement = {}
-    for case in cases:
+    for case in parity_inputs:
         outputs = _outputs_of_file(run, case)
         with torch.no_grad():
             expected = _arrays(model(torch.from_numpy(case.images), torch.from_numpy(case.sizes)))
         for name, left, right in zip(names, expected, outputs, strict=True):
             if left.shape != right.shape or not np.isfinite(right).all():
                 raise ExportError(f"'{name}' ({case.name}) has shape {right.shape}, or numbers that are not finite")
-        shares = agreements(face, case, _by_branch(names, expected), _by_branch(names, outputs))
+        shares = agreements(info, case, _by_branch(names, expected), _by_branch(names, outputs))
         branch = min(shares, key=lambda name: shares[name])
         if not shares[branch] >= least:
             raise ExportError(
@@ -155,7 +160,7 @@ def check_agreement(
 
 
 def agreements(
-    face: Face,
+    info: ModelInfo,
     case: ParityCase,
     expected: Mapping[str, Sequence[np.ndarray]],
     outputs: Mapping[str, Sequence[np.ndarray]],
@@ -163,19 +168,19 @@ def agreements(
     """By branch, how far two predictions agree in the mean over the images of a case.
 
     Args:
-        face: of the model.
+        info: of the model.
         case: the input of both.
         expected, outputs: by branch, the fields of its decoded outputs.
     """
     canvas = (case.images.shape[2], case.images.shape[3])
     shares = {}
-    for branch, (name, labels) in face.branches.items():
+    for branch, (name, labels) in info.branches.items():
         task = get_task(name)
         values = []
         for row, (height, width) in enumerate(case.sizes.tolist()):
-            placement = Placement(canvas, (height, width), 1.0, 1.0, 0, 0, (height, width))
+            transform = ImageTransform(canvas, (height, width), 1.0, 1.0, 0, 0, (height, width))
             left, right = (
-                task.from_decoded([value[row] for value in side[branch]], placement, labels, None)
+                task.from_decoded([value[row] for value in side[branch]], transform, labels, None)
                 for side in (expected, outputs)
             )
             values.append(task.agreement(left, right))

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vertebra.inference.face import Face
 from vertebra.model import VisionModel
+from vertebra.model_info import ModelInfo
 from vertebra.preprocess.images import apply, read_image
 
 REAL = "real image"  # the names of cases with real images begin with this
@@ -43,7 +43,7 @@ def parity_inputs(model: VisionModel, batch: int, free_size: bool) -> list[Parit
     """
     generator = np.random.default_rng(0)
     channels: int = model.backbone.in_channels  # type: ignore[assignment]
-    height, width = model.plan.size
+    height, width = model.resize_spec.size
 
     def noise(count: int, rows: int, columns: int) -> np.ndarray:
         return generator.integers(0, 256, (count, channels, rows, columns), dtype=np.uint8)
@@ -53,42 +53,44 @@ def parity_inputs(model: VisionModel, batch: int, free_size: bool) -> list[Parit
 
     part = full(batch + 1, height, width)
     part[1:] -= [[height // 4, width // 3]]
-    cases = [
+    parity_inputs = [
         ParityCase(f"batch {batch + 1}, images that fill a part", noise(batch + 1, height, width), part),
         ParityCase("batch 1", noise(1, height, width), full(1, height, width)),
         ParityCase("batch 1, nearly one color", noise(1, height, width) // 32 + np.uint8(90), full(1, height, width)),
     ]
     if free_size:
         rows, columns = height + 33, max(width - 31, 33)
-        cases.append(ParityCase(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns)))
-    return cases
+        parity_inputs.append(
+            ParityCase(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns))
+        )
+    return parity_inputs
 
 
-def real_parity_inputs(face: Face, images: Iterable[Any]) -> list[ParityCase]:
+def real_parity_inputs(info: ModelInfo, images: Iterable[Any]) -> list[ParityCase]:
     """Real images on the model's canvas, each a case of one.
 
     Args:
-        face: of the model.
+        info: of the model.
         images: files, arrays and the like; see `vertebra.preprocess.images.read_image`.
 
     Raises:
         DataError: one cannot be read.
     """
-    cases = []
+    parity_inputs = []
     for number, image in enumerate(images, start=1):
-        array = read_image(image, channels=face.channels)
-        size = face.plan.place(array.shape[0], array.shape[1]).size
-        canvas = np.ascontiguousarray(apply(face.plan, array).transpose(2, 0, 1)[None])
-        cases.append(ParityCase(f"{REAL} {number}", canvas, np.array([size], dtype=np.int64)))
-    return cases
+        array = read_image(image, channels=info.channels)
+        size = info.resize_spec.place(array.shape[0], array.shape[1]).size
+        canvas = np.ascontiguousarray(apply(info.resize_spec, array).transpose(2, 0, 1)[None])
+        parity_inputs.append(ParityCase(f"{REAL} {number}", canvas, np.array([size], dtype=np.int64)))
+    return parity_inputs
 
 
 def mirrored(case: ParityCase) -> list[ParityCase]:
     """The same images from right to left, upside down, and both; pixels outside the valid ones stay."""
-    cases = []
+    parity_inputs = []
     for rows, columns in ((1, -1), (-1, 1), (-1, -1)):
         images = case.images.copy()
         for image, (height, width) in zip(images, case.sizes.tolist(), strict=True):
             image[:, :height, :width] = image[:, :height, :width][:, ::rows, ::columns].copy()
-        cases.append(case._replace(name=f"{case.name}, mirrored", images=images))
-    return cases
+        parity_inputs.append(case._replace(name=f"{case.name}, mirrored", images=images))
+    return parity_inputs

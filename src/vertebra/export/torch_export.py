@@ -44,7 +44,7 @@ def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
     """
     branches = {name: model.branch(name) for name in outputs}
     comparable = [
-        outputs[name] for name, branch in branches.items() if branch.on is None and not branch.decoder.selects
+        outputs[name] for name, branch in branches.items() if branch.boxes_from is None and not branch.decoder.selects
     ]
     return [value for value in tree.tree_leaves(comparable) if isinstance(value, Tensor)]
 
@@ -52,7 +52,7 @@ def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
 def output_names(model: VisionModel) -> list[str]:
     """``branch/field`` of each decoded output, in order."""
     with torch.no_grad():
-        decoded = model(*example(model, model.plan.size, 1))
+        decoded = model(*example(model, model.resize_spec.size, 1))
     return [f"{name}/{field}" for name, fields in decoded.items() for field in fields._fields]
 
 
@@ -71,7 +71,7 @@ def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Te
 def canvas_of_example(model: VisionModel, free: bool) -> tuple[int, int]:
     """(height, width) of the canvas that a graph is made with: the model's own, or where it is to be free one on which the coarsest
     level has several cells, and several windows where a backbone's attention stays within windows: 1 is taken for fixed."""
-    height, width = model.plan.size
+    height, width = model.resize_spec.size
     if not free:
         return height, width
     strides = [level.stride for name in model.branches for level in model.branch(name).decoder.in_spec.levels]

@@ -10,11 +10,11 @@ import pytest
 
 import vertebra
 from vertebra.errors import ConfigError, ExportError, UnknownName
-from vertebra.export.model import export_model
+from vertebra.export.export_model import export_model
 from vertebra.export.targets import find_target, list_targets
-from vertebra.inference.exported import ExportedModel
-from vertebra.inference.sessions import find_format, find_runtime, is_exported
+from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
+from vertebra.runtimes.base import find_format, find_runtime, is_exported
 
 PACKAGE = '''
 """Graphs in a file of their own: a line of metadata, and behind it what torch.export saves."""

@@ -11,22 +11,22 @@ from torch import nn
 
 from vertebra.errors import ExportError
 from vertebra.export.job import ExportJob
-from vertebra.export.quiet import quiet
+from vertebra.export.suppress_output import quiet
 from vertebra.export.targets.base import ExportTarget
 from vertebra.export.torch_export import BATCH, Flat, example, reason
 from vertebra.geometry.nms import nms_mask_unrolled
-from vertebra.inference.checksum import append_checksum
-from vertebra.inference.executorch_session import EXECUTORCH, ExecuTorchRuntime
-from vertebra.inference.fast import fast_copy
-from vertebra.inference.metadata import KEY
 from vertebra.model import VisionModel
+from vertebra.optimize.inference_copy import optimized_copy
+from vertebra.runtimes.executorch import EXECUTORCH, ExecuTorchRuntime
+from vertebra.runtimes.model_files.checksum import append_checksum
+from vertebra.runtimes.model_files.metadata import KEY
 
-MOST_IMAGES = 8
+MAX_BATCH = 8
 """The largest batch of a file: ExecuTorch plans all of its memory ahead."""
 
 
 class ExecuTorchTarget(ExportTarget):
-    """An ExecuTorch file in float32: one canvas, batches of 1 to `MOST_IMAGES`."""
+    """An ExecuTorch file in float32: one canvas, batches of 1 to `MAX_BATCH`."""
 
     name = "executorch"
     format = EXECUTORCH
@@ -53,7 +53,7 @@ class Lowered:
     Suppression becomes a fixed number of rounds of matrix operations, since ExecuTorch has neither the operator nor loops.
 
     Args:
-        model: in evaluation mode, on the CPU. Its canvas is fixed; batches are of 1 to `MOST_IMAGES`.
+        model: in evaluation mode, on the CPU. Its canvas is fixed; batches are of 1 to `MAX_BATCH`.
 
     Raises:
         ExportError: torch or ExecuTorch cannot make it.
@@ -63,13 +63,15 @@ class Lowered:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
-        batch = torch.export.Dim("batch", min=1, max=MOST_IMAGES)
+        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
         shapes = ({0: batch}, {0: batch})
         self._config: Any = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
         with quiet():
             try:
                 program = torch.export.export(
-                    Flat(_plain(fast_copy(model))).eval(), example(model, model.plan.size, BATCH), dynamic_shapes=shapes
+                    Flat(_plain(optimized_copy(model))).eval(),
+                    example(model, model.resize_spec.size, BATCH),
+                    dynamic_shapes=shapes,
                 )
                 program = program.run_decompositions({torch.ops.vertebra.nms_mask.default: nms_mask_unrolled})
                 self._edge: Any = to_edge_transform_and_lower(

@@ -9,9 +9,9 @@ from typing import Any
 from vertebra import __version__
 from vertebra.export.file_metadata import PRODUCER, input_shape, output_shape
 from vertebra.export.targets.via_onnx import ViaOnnx
-from vertebra.inference.checksum import append_checksum
-from vertebra.inference.metadata import KEY
-from vertebra.inference.onnx_session import ONNX, OnnxRuntime
+from vertebra.runtimes.model_files.checksum import append_checksum
+from vertebra.runtimes.model_files.metadata import KEY
+from vertebra.runtimes.onnx import ONNX, OnnxRuntime
 
 
 class OnnxTarget(ViaOnnx):

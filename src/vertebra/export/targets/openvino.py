@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vertebra.errors import ConfigError, ExportError, first_line, install_command
 from vertebra.export.targets.via_onnx import ViaOnnx
-from vertebra.inference.checksum import append_checksum
-from vertebra.inference.metadata import KEY
-from vertebra.inference.openvino_session import OPENVINO, OpenVinoRuntime
+from vertebra.runtimes.model_files.checksum import append_checksum
+from vertebra.runtimes.model_files.metadata import KEY
+from vertebra.runtimes.openvino import OPENVINO, OpenVinoRuntime
 
 
 class OpenVinoTarget(ViaOnnx):

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from vertebra.export.job import ExportJob
-from vertebra.export.quiet import quiet
+from vertebra.export.suppress_output import quiet
 from vertebra.export.targets.base import ExportTarget
 from vertebra.export.torch_export import BATCH, Flat, canvas_of_example, dynamic_shapes, example, export_error
-from vertebra.inference.fast import fast_copy
-from vertebra.inference.pt2_archive import rewrite_archive
-from vertebra.inference.torch_session import TORCH_EXPORT, TorchExportRuntime
 from vertebra.model import VisionModel
+from vertebra.optimize.inference_copy import optimized_copy
+from vertebra.runtimes.model_files.pt2_archive import rewrite_archive
+from vertebra.runtimes.torch_export import TORCH_EXPORT, TorchExportRuntime
 
 
 class TorchExportTarget(ExportTarget):
@@ -48,7 +48,7 @@ def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
     with quiet():
         try:
             program = torch.export.export(
-                Flat(fast_copy(model)).eval(),
+                Flat(optimized_copy(model)).eval(),
                 example(model, canvas_of_example(model, free), BATCH),
                 dynamic_shapes=dynamic_shapes(free),
             )

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from vertebra.export.half import to_float16
 from vertebra.export.job import ExportJob, check_free_dimensions
-from vertebra.export.pixels import check_pixels, coloured_blocks, output_difference, wrap_in_pixels
-from vertebra.export.quantized import to_int8
-from vertebra.export.quiet import quiet
+from vertebra.export.passes.fp16 import to_float16
+from vertebra.export.passes.int8 import to_int8
+from vertebra.export.passes.preprocess_graph import check_pixels, color_blocks, output_difference, wrap_in_pixels
+from vertebra.export.suppress_output import quiet
 from vertebra.export.targets.base import ExportTarget, PixelFile
 from vertebra.export.torch_export import (
     BATCH,
@@ -25,9 +25,9 @@ from vertebra.export.torch_export import (
     export_error,
 )
 from vertebra.geometry.nms import onnx_translation_table
-from vertebra.inference.fast import fast_copy
-from vertebra.inference.onnx_session import OnnxRuntime
 from vertebra.model import VisionModel
+from vertebra.optimize.inference_copy import optimized_copy
+from vertebra.runtimes.onnx import OnnxRuntime
 from vertebra.runtimes.session import SessionOptions
 
 
@@ -76,13 +76,13 @@ class ViaOnnx(ExportTarget):
 
     def write_pixels(self, job: ExportJob, network: Path, folder: Path, *, class_maps: bool) -> PixelFile:
         """See `ExportTarget.write_pixels`."""
-        height, width = job.face.plan.size
+        height, width = job.info.resize_spec.size
         with torch.no_grad():
-            decoded = job.model(torch.zeros(2, job.face.channels, height, width), torch.tensor([[height, width]] * 2))
+            decoded = job.model(torch.zeros(2, job.info.channels, height, width), torch.tensor([[height, width]] * 2))
         inside = folder / "inside.onnx"
-        ends = wrap_in_pixels(self._network, inside, job.face, decoded, job.names, class_maps=class_maps)
+        ends = wrap_in_pixels(self._network, inside, job.info, decoded, job.names, class_maps=class_maps)
         probe = self.open(self.convert(inside, folder / "inside", job.precision))
-        images = coloured_blocks(job.face.plan, job.face.channels)
+        images = color_blocks(job.info.resize_spec, job.info.channels)
         differences = check_pixels(ends, self.open(network).run, probe.run, images)
         drop_raw_outputs(inside)
         file = self.convert(inside, folder / "pixels", job.precision)
@@ -108,7 +108,7 @@ def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) 
     Raises:
         ExportError: torch cannot make it.
     """
-    flat = Flat(fast_copy(model), raw=True).eval()
+    flat = Flat(optimized_copy(model), raw=True).eval()
     images, sizes = example(model, canvas_of_example(model, free), BATCH)
     with torch.no_grad():
         raw_count = len(flat(images, sizes)) - len(names)

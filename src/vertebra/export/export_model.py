@@ -1,0 +1,149 @@
+"""A model as a file for another runtime: written, compared with the model, and only then given its name."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vertebra.data.batches import Batch
+from vertebra.errors import ExportError
+from vertebra.export.file_metadata import file_metadata, output_types
+from vertebra.export.files import json_beside, publish_export, refuse_existing, workshop
+from vertebra.export.job import ExportJob, ExportTolerances
+from vertebra.export.options import Canvas, Input, Precision, check_options, default_input, versions
+from vertebra.export.parity_inputs import real_parity_inputs
+from vertebra.export.targets import find_target
+from vertebra.export.targets.base import ExportTarget
+from vertebra.files import os_errors_told
+from vertebra.inference.predictor import model_info
+from vertebra.model import VisionModel
+from vertebra.runtimes.model_files.metadata import FileInfo, to_json
+from vertebra.runtimes.session import Session
+from vertebra.weights.model_file import describe
+
+
+def export_model(
+    model: VisionModel,
+    path: str | Path,
+    *,
+    to: str | None = None,
+    precision: Precision = "fp32",
+    input: Input | None = None,
+    canvas: Canvas = "auto",
+    class_map: bool = False,
+    images: Sequence[Any] = (),
+    labeled: Iterable[Batch] | None = None,
+    tolerances: ExportTolerances | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Writes the graph of `VisionModel.forward`, with preprocessing before it, as one file, for any batch size.
+
+    Its input is ``pixels`` (N, H, W, C) uint8, images of any size, the same for all of a batch; its outputs, named
+    ``branch/field``, are in these images' pixels. With ``input="canvas"`` it takes ``images`` (N, C, height, width) uint8, which
+    lie on the canvas already, and ``sizes`` (N, 2) int64, their valid pixels, and gives outputs in the canvas' pixels; how images
+    come there is in the metadata, and `vertebra.load` reads it. BatchNorm is folded.
+
+    The file's metadata lie beside it as JSON, under its name and ``.json``; Vertebra reads them from the file itself.
+
+    The file is run in its runtime and compared with the model; it gets its name only if they agree (`vertebra.export.parity`).
+
+    Args:
+        model: stays as it is.
+        path: the file to write: ``.onnx``, ``.xml`` (OpenVINO, with a ``.bin`` beside it), ``.pt2`` (torch) or ``.pte``
+            (ExecuTorch).
+        to: "onnx", "openvino", "torch" or "executorch", or a target of an installed package (`vertebra.export.targets`); by default
+            the one that writes files with such a name.
+        precision: "fp32", "fp16", or "int8", which needs ``images`` to find the range of each map.
+        input: "pixels" or "canvas"; by default pixels where that can be: not in a ``.pt2`` or ``.pte`` file, and not where each
+            image has a canvas of its own.
+        canvas: of a file that takes canvases: "free" leaves their height and width free; "fixed" is the model's own; "auto" is free
+            where the architecture allows it.
+        class_map: of a model that segments, give the class of each pixel, ``branch/class_map`` (N, H, W) uint8 (int32 beyond 256
+            classes), and not the probabilities of all classes, which take 4 bytes a pixel and class. The file must take pixels.
+        images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
+            or so like those of later.
+        labeled: batches on the model's canvas; the metrics of file and model are compared on them.
+        tolerances: limits other than the usual ones.
+        tell: receives a line when a step is done.
+
+    Returns:
+        The report: whether the canvas' size is free, and if not why; what was compared, with the worst of it; versions.
+
+    Raises:
+        ConfigError: the libraries for it are not installed, or an option is wrong.
+        ExportError: the architecture cannot be exported so, or the file's outputs differ from the model's.
+        RunError: the file exists, or the operating system refuses.
+    """
+    path = Path(path)
+    kind = find_target(path, to)
+    if input is None:
+        input = default_input(model, kind, canvas)
+    check_options(model, kind, precision, input, canvas, images, class_map=class_map)
+    refuse_existing(path, kind.format)
+    job = ExportJob(
+        copy.deepcopy(model).cpu().eval(),
+        precision,
+        tolerances or ExportTolerances(),
+        tell,
+        real_parity_inputs(model_info(model), images),
+    )
+    target = kind()
+    with os_errors_told(path), workshop(path) as folder:
+        file, report = _write(job, target, folder, "fixed" if input == "pixels" else canvas)
+        report["metrics"] = {} if labeled is None else job.compare_metrics(target.open(file), labeled)
+        report["input"] = input
+        outputs: Mapping[str, str] = dict(zip(job.names, output_types(job.model), strict=True))
+        if input == "pixels":
+            file, outputs, report["pixels"] = target.write_pixels(job, file, folder, class_maps=class_map)
+        metadata = _metadata(job, target.open(file), outputs, report)
+        text = json.dumps(json.loads(metadata), ensure_ascii=False, indent=2)
+        json_beside(file).write_text(text + "\n", encoding="utf-8")
+        target.write_metadata(file, metadata)
+        publish_export(file, path, target.format)
+    return report
+
+
+def _write(job: ExportJob, target: ExportTarget, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
+    """The file that takes canvases, with a free canvas if that is asked for and possible, and the report of its comparison."""
+    fixed: Any = getattr(job.model.backbone, "fixed_size", None)
+    why_fixed = target.fixed_canvas or ("" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}")
+    if canvas != "fixed" and not why_fixed:
+        try:
+            file, report = _write_and_compare(job, target, folder, free=True)
+            return file, {"free_canvas": True, "why_fixed": "", **report}
+        except ExportError as error:
+            why_fixed = str(error)
+    if canvas == "free":
+        raise ExportError(f"the canvas cannot be free: {why_fixed}")
+    file, report = _write_and_compare(job, target, folder, free=False)
+    return file, {"free_canvas": False, "why_fixed": why_fixed if canvas == "auto" else "", **report}
+
+
+def _write_and_compare(
+    job: ExportJob, target: ExportTarget, folder: Path, *, free: bool
+) -> tuple[Path, dict[str, Any]]:
+    file = target.write(job, folder, free=free)
+    compared = job.check_file(target.open(file), free=free)
+    return file, {"precision": job.precision, "versions": versions(type(target)), **compared}
+
+
+def _metadata(job: ExportJob, session: Session, outputs: Mapping[str, str], report: Mapping[str, Any]) -> str:
+    """The metadata of a finished file.
+
+    Args:
+        job: what was exported.
+        session: the file.
+        outputs: by name, the type of each of its outputs in order.
+        report: of its comparison.
+    """
+    fields: dict[str, list[str]] = {}
+    for name in outputs:
+        fields.setdefault(name.rpartition("/")[0], []).append(name.rpartition("/")[2])
+    shapes = list(session.outputs.values())[: len(outputs)]
+    described = {name: (kind, shape) for (name, kind), shape in zip(outputs.items(), shapes, strict=True)}
+    details = file_metadata(job.model, job.info, session.inputs, described)
+    config = None if job.model.config is None else describe(job.model)["model"]
+    return to_json(FileInfo(job.info, fields, report, config, details))
