@@ -20,8 +20,8 @@ from vertebra.export.torch_export import output_names
 from vertebra.inference.predictor import Predictor
 from vertebra.model import VisionModel
 from vertebra.optimize.half_precision import Precision
-from vertebra.runtimes.base import open_file
-from vertebra.runtimes.session import Session
+from vertebra.runtimes import open_file
+from vertebra.runtimes.base import Session
 
 RUNTIMES = ("torch", "onnx", "openvino")
 COMPILED = "compiled"  # PyTorch once more, with torch.compile

@@ -20,7 +20,7 @@ from vertebra.export.export_model import export_model
 from vertebra.export.targets.executorch import MAX_BATCH
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
-from vertebra.runtimes.base import open_file
+from vertebra.runtimes import open_file
 from vertebra.runtimes.model_files.checksum import verify_checksum
 from vertebra.weights.model_file import describe
 

@@ -32,7 +32,7 @@ from vertebra.files import take_name
 from vertebra.inference.pipeline import Pipeline
 from vertebra.model import VisionModel
 from vertebra.preprocess.image_transform_torch import ImageTransforms
-from vertebra.runtimes.base import read_metadata
+from vertebra.runtimes import read_metadata
 from vertebra.runtimes.model_files.checksum import NAME
 from vertebra.runtimes.model_files.metadata import KEY
 from vertebra.runtimes.model_files.onnx_file import InvalidFile, read_model

@@ -20,8 +20,8 @@ from vertebra.export.targets.base import ExportTarget
 from vertebra.files import os_errors_told
 from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import FileInfo, to_json
-from vertebra.runtimes.session import Session
 from vertebra.weights.model_file import describe
 
 

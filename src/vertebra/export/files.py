@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vertebra.errors import RunError
 from vertebra.files import os_errors_told, take_name
-from vertebra.runtimes.session import FileFormat
+from vertebra.runtimes.base import FileFormat
 
 
 def parts(path: Path, known: FileFormat) -> list[Path]:

@@ -19,7 +19,7 @@ from vertebra.export.torch_export import BATCH, RAW, output_names
 from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
-from vertebra.runtimes.session import Session
+from vertebra.runtimes.base import Session
 from vertebra.tasks import get_task
 
 TOLERANCE = 1e-4

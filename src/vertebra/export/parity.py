@@ -132,7 +132,7 @@ def check_agreement(
         info: of the model.
         run, names, parity_inputs: as of `check`.
         least: the agreement, of 0 to 1, that each branch must reach in the mean over a case's images; see each task's
-            ``agreement``.
+            ``similarity``.
 
     Returns:
         By case, the agreement of the branch that agrees least.
@@ -183,7 +183,7 @@ def agreements(
                 task.from_decoded([value[row] for value in side[branch]], transform, labels, None)
                 for side in (expected, outputs)
             )
-            values.append(task.agreement(left, right))
+            values.append(task.similarity(left, right))
         shares[branch] = float(np.mean(values))
     return shares
 

@@ -14,9 +14,9 @@ from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.result_assembler import ModelInput
 from vertebra.inference.results import Result
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
-from vertebra.runtimes.base import open_file, read_metadata
+from vertebra.runtimes import open_file, read_metadata
+from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, from_json
-from vertebra.runtimes.session import Session
 
 
 class ExportedModel:
@@ -62,7 +62,7 @@ class ExportedModel:
             raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
 
     def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.runtimes.base.Session.run`.
+        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.runtimes.Session.run`.
 
         Raises:
             WeightsError: its runtime cannot compute it.

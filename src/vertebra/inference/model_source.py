@@ -10,7 +10,7 @@ from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.load import load
 from vertebra.inference.pipeline import Pipeline
 from vertebra.model_info import ModelInfo
-from vertebra.runtimes.base import find_format, find_runtime, is_exported
+from vertebra.runtimes import find_format, find_runtime, is_exported
 
 
 @dataclass(frozen=True)

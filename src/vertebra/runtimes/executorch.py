@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, WeightsError, first_line, install_command
+from vertebra.runtimes.base import FileFormat, Session, SessionOptions
 from vertebra.runtimes.model_files.executorch_file import check_header, read_metadata
 from vertebra.runtimes.model_files.exported_files import read_verified
 from vertebra.runtimes.model_files.onnx_file import InvalidFile
-from vertebra.runtimes.session import FileFormat, Session, SessionOptions
 
 
 def _parse(content: bytes, weights: int, whole: bool) -> str | None:
@@ -99,7 +99,7 @@ class ExecuTorchRuntime:
     gpu_only = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
-        """See `vertebra.runtimes.session.Runtime.open`."""
+        """See `vertebra.runtimes.base.Runtime.open`."""
         if (
             options.device not in (None, "cpu")
             or options.precision not in (None, "fp32")

@@ -10,9 +10,9 @@ import numpy as np
 
 from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line
+from vertebra.runtimes.base import FileFormat, Session, SessionOptions
 from vertebra.runtimes.model_files.exported_files import read_verified
 from vertebra.runtimes.model_files.onnx_file import read_model
-from vertebra.runtimes.session import FileFormat, Session, SessionOptions
 
 ONNX = FileFormat(
     ".onnx", "ONNX", lambda path: read_verified(path, lambda content, weights, whole: read_model(content))
@@ -75,7 +75,7 @@ class OnnxRuntime:
     gpu_only = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
-        """See `vertebra.runtimes.session.Runtime.open`."""
+        """See `vertebra.runtimes.base.Runtime.open`."""
         if options.precision not in (None, "int8"):
             raise ConfigError(
                 f"an ONNX file computes in the precision that it was exported in; leave out --precision {options.precision}, "
@@ -96,5 +96,5 @@ class TensorRtRuntime:
     gpu_only = True
 
     def open(self, path: Path, options: SessionOptions) -> Session:
-        """See `vertebra.runtimes.session.Runtime.open`."""
+        """See `vertebra.runtimes.base.Runtime.open`."""
         return OnnxSession(path, options.threads, "tensorrt")

@@ -13,10 +13,10 @@ import numpy as np
 
 from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line, install_command
+from vertebra.runtimes.base import FileFormat, Session, SessionOptions
 from vertebra.runtimes.model_files.exported_files import read_verified
 from vertebra.runtimes.model_files.openvino_file import read_graph
 from vertebra.runtimes.onnx import ONNX
-from vertebra.runtimes.session import FileFormat, Session, SessionOptions
 
 _ONE_CORE = Lock()
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -90,7 +90,7 @@ class OpenVinoRuntime:
     gpu_only = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
-        """See `vertebra.runtimes.session.Runtime.open`."""
+        """See `vertebra.runtimes.base.Runtime.open`."""
         if options.device not in (None, "cpu"):
             raise ConfigError("with OpenVINO a file runs on the CPU here; leave out --device")
         precision = "fp32" if options.precision in (None, "int8") else str(options.precision)

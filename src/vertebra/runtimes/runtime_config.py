@@ -10,7 +10,7 @@ from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.files import replacing
-from vertebra.runtimes.base import BUILT_IN
+from vertebra.runtimes import BUILT_IN
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),

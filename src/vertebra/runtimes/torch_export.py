@@ -13,8 +13,8 @@ import numpy as np
 
 from vertebra.cpus import limit_torch
 from vertebra.errors import ConfigError, WeightsError, first_line
+from vertebra.runtimes.base import FileFormat, Session, SessionOptions
 from vertebra.runtimes.model_files.pt2_archive import read_metadata, sanitized_copy
-from vertebra.runtimes.session import FileFormat, Session, SessionOptions
 
 _OPENING = Lock()  # torch reads one file at a time
 TORCH_EXPORT = FileFormat(".pt2", "torch.export", lambda path: read_metadata(path))
@@ -76,7 +76,7 @@ class TorchExportRuntime:
     gpu_only = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
-        """See `vertebra.runtimes.session.Runtime.open`."""
+        """See `vertebra.runtimes.base.Runtime.open`."""
         if options.device not in (None, "cpu") or options.precision not in (None, "fp32"):
             raise ConfigError("a .pt2 file runs on the CPU in fp32 here; leave out --device and --precision")
         return TorchSession(path, options.threads)

@@ -14,7 +14,7 @@ from vertebra.export.export_model import export_model
 from vertebra.export.targets import find_target, list_targets
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
-from vertebra.runtimes.base import find_format, find_runtime, is_exported
+from vertebra.runtimes import find_format, find_runtime, is_exported
 
 PACKAGE = '''
 """Graphs in a file of their own: a line of metadata, and behind it what torch.export saves."""
@@ -26,7 +26,7 @@ import torch
 from vertebra.errors import WeightsError
 from vertebra.export.targets.base import ExportTarget
 from vertebra.export.torch_export import BATCH, Flat, dynamic_shapes, example
-from vertebra.runtimes.session import FileFormat
+from vertebra.runtimes.base import FileFormat
 
 
 def read_metadata(path):

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from vertebra.errors import ExportError
 from vertebra.export.job import ExportJob
-from vertebra.runtimes.session import FileFormat, Runtime, Session, SessionOptions
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
 
 
 class PixelFile(NamedTuple):

@@ -27,8 +27,8 @@ from vertebra.export.torch_export import (
 from vertebra.geometry.nms import onnx_translation_table
 from vertebra.model import VisionModel
 from vertebra.optimize.inference_copy import optimized_copy
+from vertebra.runtimes.base import SessionOptions
 from vertebra.runtimes.onnx import OnnxRuntime
-from vertebra.runtimes.session import SessionOptions
 
 
 class ViaOnnx(ExportTarget):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vertebra.runtimes.base import find_format, read_metadata
+from vertebra.runtimes import find_format, read_metadata
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, LARGEST, FileInfo, from_json
 
 MOST_CLASSES = 12  # that are printed
