@@ -1,4 +1,4 @@
-"""An installed package adds an export target and its runtime by entry points; nothing in Vertebra names them."""
+"""An installed package adds an export target and its runtime by entry points; the package is the example in CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -16,95 +16,32 @@ from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
 from vertebra.runtimes import find_format, find_runtime, is_exported
 
-PACKAGE = '''
-"""Graphs in a file of their own: a line of metadata, and behind it what torch.export saves."""
-import io
-
-import numpy as np
-import torch
-
-from vertebra.errors import WeightsError
-from vertebra.export.targets.base import ExportTarget
-from vertebra.export.torch_export import BATCH, Flat, dynamic_shapes, example
-from vertebra.runtimes.base import FileFormat
-
-
-def read_metadata(path):
-    return path.read_bytes().partition(b"\\n")[0].decode() or None
-
-
-GRAPH = FileFormat(".graph", "Graph", read_metadata)
-
-
-class GraphSession:
-    def __init__(self, path):
-        try:
-            program = torch.export.load(io.BytesIO(path.read_bytes().partition(b"\\n")[2]))
-        except Exception as error:
-            raise WeightsError(f"{path}: damaged") from error
-        self.module = program.module()
-        values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-        def shape(name):
-            return [side if isinstance(side, int) else None for side in values[name].shape]
-        self.inputs = dict(zip(("images", "sizes"), map(shape, program.graph_signature.user_inputs)))
-        self.outputs = {str(row): shape(name) for row, name in enumerate(program.graph_signature.user_outputs)}
-
-    def run(self, *arrays):
-        with torch.no_grad():
-            return [value.numpy() for value in self.module(*map(torch.from_numpy, arrays))]
-
-
-class GraphRuntime:
-    name = "graph"
-    formats = (GRAPH,)
-    precisions = ()
-    gpu_only = False
-
-    def open(self, path, options):
-        return GraphSession(path)
-
-
-class GraphTarget(ExportTarget):
-    name = "graph"
-    format = GRAPH
-    runtime = GraphRuntime()
-    error = 0.0
-
-    def write(self, job, folder, *, free):
-        class Shifted(torch.nn.Module):
-            def __init__(self, flat, error):
-                super().__init__()
-                self.flat, self.error = flat, error
-
-            def forward(self, images, sizes):
-                return tuple(value + self.error for value in self.flat(images, sizes))
-
-        shifted = Shifted(Flat(job.model), self.error).eval()
-        args = example(job.model, job.model.plan.size, BATCH)
-        program = torch.export.export(shifted, args, dynamic_shapes=dynamic_shapes(False))
-        buffer = io.BytesIO()
-        torch.export.save(program, buffer)
-        file = folder / "model.graph"
-        file.write_bytes(b"\\n" + buffer.getvalue())
-        return file
-
-    def write_metadata(self, path, metadata):
-        path.write_bytes(metadata.encode() + path.read_bytes())
-
+PAGE = Path(__file__).parents[3] / "CONTRIBUTING.md"
+WRONG = """
 
 class WrongTarget(GraphTarget):
     name = "wrong"
-    error = 0.5
-'''
+
+    def write(self, job, folder, *, free):
+        wrong = copy.deepcopy(job.model)
+        next(wrong.parameters()).data.mul_(1.01)
+        return super().write(dataclasses.replace(job, model=wrong), folder, free=free)
+"""
+
+
+def example() -> str:
+    """The worked example of the page."""
+    section = PAGE.read_text(encoding="utf-8").partition("\n## Add an export target\n")[2]
+    return section.partition("```python\n")[2].partition("```")[0]
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package above, as an installer would lay it down."""
+    """The example as a package, in files as an installer writes them."""
     folder = tmp_path / "packages"
     about = folder / "graphfiles-1.0.dist-info"
     about.mkdir(parents=True)
-    (folder / "graphfiles.py").write_text(PACKAGE)
+    (folder / "graphfiles.py").write_text("import copy, dataclasses\n" + example() + WRONG)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: graphfiles\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
         textwrap.dedent("""\
@@ -127,8 +64,9 @@ def test_a_target_of_a_package_passes_the_gate_and_its_file_predicts(
     installed: None, model: VisionModel, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.graph"
-    report = export_model(model, path, canvas="fixed")
+    report = export_model(model, path)
     assert max(report["differences"].values()) < 1e-4 and report["input"] == "canvas"
+    assert report["why_fixed"] == "files .graph have one canvas"
     assert sorted(own.name for own in tmp_path.glob("model*")) == ["model.graph", "model.graph.json"]
     assert is_exported(path) and find_runtime(path).name == "graph"
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
@@ -140,7 +78,7 @@ def test_a_target_of_a_package_passes_the_gate_and_its_file_predicts(
 
 def test_a_wrong_file_of_a_package_gets_no_name(installed: None, model: VisionModel, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="differs by"):
-        export_model(model, tmp_path / "model.graph", to="wrong", canvas="fixed")
+        export_model(model, tmp_path / "model.graph", to="wrong")
     assert not list(tmp_path.glob("model*"))
 
 
