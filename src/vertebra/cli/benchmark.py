@@ -1,4 +1,4 @@
-"""``vertebra benchmark``: which way to run a model is best on this machine."""
+"""``vertebra benchmark``: which runtime and precision are best for a model on this machine."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ def benchmark(
         None, help="A labeled data set for the metrics; by default the run's validation data, if they are there."
     ),
     most: int = typer.Option(200, "--labeled", min=1, help="How many labeled images the metrics are measured on."),
-    by: str = typer.Option("latency", help="What makes a way the best: latency or throughput."),
-    metric_loss: float = typer.Option(0.01, min=0.0, help="How far a metric of the chosen way may fall."),
+    by: str = typer.Option("latency", help="What the best one is chosen by: latency or throughput."),
+    metric_loss: float = typer.Option(0.01, min=0.0, help="How far a metric of the best one may fall."),
     batch_size: int = typer.Option(8, min=1, help="Images at a time, for the throughput."),
     seconds: float = typer.Option(2.0, min=0.0, help="How long each measurement is repeated."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
     compile: bool = typer.Option(False, "--compile", help="Try torch.compile too, which takes minutes."),
     save: bool = typer.Option(False, "--save", help="Keep the choice beside the model; predict and eval then take it."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object a way."),
+    as_json: bool = typer.Option(
+        False, "--json", help="Print one JSON list with an object for each runtime and precision."
+    ),
 ) -> None:
-    """Try the runtimes and precisions of this machine, and print how fast and how right they are."""
+    """Try the runtimes and precisions of this machine, and print how fast and how accurate they are."""
     from vertebra.errors import UnknownName
     from vertebra.export.benchmark import best, candidates, tune
     from vertebra.export.calibration_images import calibration_images
@@ -45,14 +47,14 @@ def benchmark(
     from vertebra.weights.model_file import load
 
     if by not in ("latency", "throughput"):
-        raise UnknownName("measure of the best way", by, ("latency", "throughput"))
+        raise UnknownName("measure of the best runtime", by, ("latency", "throughput"))
     model = load(source)
     trials = list(
         tune(
             source,
             labeled=_labeled(source, model, data, batch_size),
             images=calibration_images(source, model, images or data),
-            ways=candidates(pick_device(device).type, compile=compile, threads=threads),
+            runtime_configs=candidates(pick_device(device).type, compile=compile, threads=threads),
             most_labeled=most,
             batch_size=batch_size,
             seconds=seconds,
@@ -89,9 +91,9 @@ def _save(source: str, chosen: Trial) -> None:
     from vertebra.runtimes.runtime_config import save_choice
     from vertebra.weights.model_file import model_path
 
-    figures = {name: value for name, value in asdict(chosen).items() if name != "way"}
-    path = save_choice(model_path(source), chosen.way, figures)
-    print(f"{path}: predict and eval take {chosen.way.name} from now on", file=sys.stderr)
+    figures = {name: value for name, value in asdict(chosen).items() if name != "runtime_config"}
+    path = save_choice(model_path(source), chosen.runtime_config, figures)
+    print(f"{path}: predict and eval take {chosen.runtime_config.name} from now on", file=sys.stderr)
 
 
 def _print(trials: list[Trial], chosen: Trial) -> None:
@@ -100,14 +102,14 @@ def _print(trials: list[Trial], chosen: Trial) -> None:
     from rich.table import Table
 
     names = list(trials[0].metrics)
-    table = Table("way", "latency", "times", "images/s", "memory", "agreement", *names, box=None)
+    table = Table("runtime", "latency", "times", "images/s", "memory", "agreement", *names, box=None)
     for trial in trials:
         mark = "  <- best" if trial is chosen else ""
         if trial.failure:
-            table.add_row(trial.way.name, f"does not work: {trial.failure}")
+            table.add_row(trial.runtime_config.name, f"does not work: {trial.failure}")
             continue
         table.add_row(
-            trial.way.name + mark,
+            trial.runtime_config.name + mark,
             f"{trial.latency * 1e3:.1f} ms",
             f"{trials[0].latency / trial.latency:.2f}",
             f"{trial.throughput:.1f}",
