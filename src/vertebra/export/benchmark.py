@@ -164,8 +164,8 @@ def _main(info: ModelInfo, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def best(trials: Sequence[Trial], *, by: str = "latency", metric_loss: float = 0.01, agreement: float = 0.9) -> Trial:
-    """The fastest trial that is accurate enough: no metric falls by more than is allowed, or where there is no metric, its predictions
-    agree with PyTorch's.
+    """The fastest trial that is accurate enough: no metric falls by more than is allowed, or where there is no metric, its
+    predictions agree with PyTorch's.
 
     Args:
         trials: the first is PyTorch in fp32.
