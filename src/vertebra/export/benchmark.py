@@ -152,7 +152,7 @@ def _try(
     shares = [
         agreements(info, case, left, run(case.images, case.sizes)) for case, left in zip(real, expected, strict=True)
     ]
-    agreement = min(float(np.mean([own[name] for own in shares])) for name in info.branches)
+    agreement = min(float(np.mean([share[name] for share in shares])) for name in info.branches)
     metrics = {} if batches is None else _main(info, measure(info, batches, run))
     return Trial(runtime_config, speed.latency, speed.throughput, speed.memory, agreement, metrics)
 
@@ -190,15 +190,15 @@ def best(trials: Sequence[Trial], *, by: str = "latency", metric_loss: float = 0
 def _together(real: Sequence[ParityCase], batch_size: int) -> Canvases:
     """A batch of this many of the canvases, of one size; in turns where there are fewer."""
     like = [case for case in real if case.images.shape == real[0].images.shape]
-    chosen = [like[place % len(like)] for place in range(batch_size)]
+    chosen = [like[row % len(like)] for row in range(batch_size)]
     return np.concatenate([case.images for case in chosen]), np.concatenate([case.sizes for case in chosen])
 
 
 def _first(batches: Iterable[Batch], most: int) -> list[Batch]:
     """Batches of about this many images."""
-    found: list[Batch] = []
+    chosen: list[Batch] = []
     for batch in islice(batches, most):
-        found.append(batch)
-        if sum(map(len, found)) >= most:
+        chosen.append(batch)
+        if sum(map(len, chosen)) >= most:
             break
-    return found
+    return chosen

@@ -54,20 +54,20 @@ def file_metadata(
 
 def input_shape(name: str, shape: Sequence[Any]) -> list[Any]:
     """The shape of an input with named dynamic dimensions."""
-    return [side if isinstance(side, int) else own for side, own in zip(shape, INPUTS[name][1], strict=True)]
+    return [side if isinstance(side, int) else word for side, word in zip(shape, INPUTS[name][1], strict=True)]
 
 
 def output_shape(shape: Sequence[Any]) -> list[Any]:
     """The shape of an output with named dynamic dimensions: first the batch, last the height and width of the input."""
     names = [BATCH, *[None] * (len(shape) - 3), HEIGHT, WIDTH] if len(shape) > 2 else [BATCH, WIDTH]
-    return [side if isinstance(side, int) else own for side, own in zip(shape, names, strict=False)]
+    return [side if isinstance(side, int) else word for side, word in zip(shape, names, strict=False)]
 
 
 def output_types(model: VisionModel) -> list[str]:
     """The types of the decoded outputs, in order."""
     with torch.no_grad():
         decoded = model(*example(model, model.resize_spec.size, 1))
-    return [str(value.dtype).removeprefix("torch.") for own in decoded.values() for value in own]
+    return [str(value.dtype).removeprefix("torch.") for fields in decoded.values() for value in fields]
 
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type)
         else {}
     )
-    exclusive = getattr(labels, "exclusive", None)  # None: what is found are objects
+    exclusive = getattr(labels, "exclusive", None)  # None: the branch finds objects
     if exclusive:
         return {"rule": LARGEST, **done}
     return {"rule": THRESHOLD, "threshold": OBJECT_THRESHOLD if exclusive is None else CLASS_THRESHOLD, **done}

@@ -1,4 +1,4 @@
-"""Exported files on their way: made in a folder of their own, described, and moved to their name when all is well."""
+"""The files of an export: written in a temporary folder, and moved to their names when all of them are complete."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def publish_export(made: Path, path: Path, known: FileFormat) -> None:
 
 @contextmanager
 def workshop(path: Path) -> Iterator[Path]:
-    """A folder beside the target, on the same disk, that is gone afterwards."""
+    """A temporary folder beside the target, on the same disk; it is removed afterwards."""
     with os_errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

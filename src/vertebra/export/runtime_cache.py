@@ -102,8 +102,8 @@ def exported_file(source: str | Path, precision: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be made again: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's own
-    cache folder (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
+    """The user's cache folder: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's cache folder
+    (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
     chosen = os.environ.get("VERTEBRA_CACHE")
     if chosen:
         return Path(chosen)

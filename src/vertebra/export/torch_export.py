@@ -17,11 +17,11 @@ RAW = "raw/"  # what the names of raw outputs begin with
 
 
 class Flat(nn.Module):
-    """The model with plain tensors at its root: the decoded outputs, and after them the raw ones if they are asked for.
+    """The model with plain tensors as outputs: the decoded ones, and after them the raw ones if ``raw``.
 
     Args:
         model: what runs.
-        raw: whether the decoders' raw outputs are given as well.
+        raw: whether the decoders' raw outputs are returned too.
     """
 
     def __init__(self, model: VisionModel, raw: bool = False) -> None:
@@ -35,11 +35,11 @@ class Flat(nn.Module):
 
 
 def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
-    """The raw outputs that can be compared number by number: not of a decoder that orders them by scores found inside, nor of
-    a branch that reads another one's boxes in their order.
+    """The raw outputs that can be compared number by number: not those of a decoder that sorts them by its scores, nor of a branch
+    that reads another branch's boxes in their order.
 
     Args:
-        model: what gave them.
+        model: whose outputs they are.
         outputs: by branch, as of `VisionModel.run`.
     """
     branches = {name: model.branch(name) for name in outputs}
@@ -69,8 +69,11 @@ def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Te
 
 
 def canvas_of_example(model: VisionModel, free: bool) -> tuple[int, int]:
-    """(height, width) of the canvas that a graph is made with: the model's own, or where it is to be free one on which the coarsest
-    level has several cells, and several windows where a backbone's attention stays within windows: 1 is taken for fixed."""
+    """(height, width) of the canvas that a graph is made with: the model's.
+
+    Where its size is to be free, a canvas on which the coarsest level has several cells, and several windows of a backbone with
+    window attention, because ``torch.export`` takes a size of 1 for fixed.
+    """
     height, width = model.resize_spec.size
     if not free:
         return height, width

@@ -26,12 +26,12 @@ class ExportedModel:
         path: the file.
         runtime: "onnx", "openvino" or "tensorrt"; None for what the file was made for.
         threads: of the CPU; None for all cores.
-        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only says what the file must be.
+        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only checks that the file is int8.
         device: "cpu", or "cuda".
 
     Attributes:
-        info: how images come onto its canvas, and what its branches say.
-        report: of its comparison with the model.
+        info: how images come onto its canvas, its branches and their classes.
+        report: of the comparison with the model at export.
         config: what the model was built from, or None.
         details: the producer, inputs, outputs and decoding; see `vertebra.runtimes.model_files.metadata.FileInfo`.
         class_maps: the branches that give the class of each pixel, and no probabilities.
@@ -98,7 +98,7 @@ def _check_ends(
     if (
         dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
         or sum(map(len, outputs.values())) != len(session.outputs)
-        or any(isinstance(side, int) and side != own for side, own in zip(canvas, resize_spec.size, strict=False))
+        or any(isinstance(side, int) and side != wanted for side, wanted in zip(canvas, resize_spec.size, strict=False))
     ):
         raise WeightsError(
             f"{path}: has inputs {session.inputs} and {len(session.outputs)} outputs, unlike its metadata; "

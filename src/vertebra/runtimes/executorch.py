@@ -1,4 +1,4 @@
-"""ExecuTorch, opened like the other runtimes."""
+"""The runtime ExecuTorch, and its ``.pte`` files."""
 
 from __future__ import annotations
 
@@ -60,10 +60,9 @@ class ExecuTorchSession:
         about = self._forward.metadata
         self.most: int = about.input_tensor_meta(0).sizes()[0]
         self.inputs = {
-            name: _shape(about.input_tensor_meta(place))
-            for place, name in zip(range(2), ("images", "sizes"), strict=True)
+            name: _shape(about.input_tensor_meta(row)) for row, name in zip(range(2), ("images", "sizes"), strict=True)
         }
-        self.outputs = {str(place): _shape(about.output_tensor_meta(place)) for place in range(about.num_outputs())}
+        self.outputs = {str(row): _shape(about.output_tensor_meta(row)) for row in range(about.num_outputs())}
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`.
@@ -86,8 +85,8 @@ class ExecuTorchSession:
         import torch
 
         with self._turn:
-            found = self._forward.execute([torch.from_numpy(array) for array in arrays])
-            return [value.clone().numpy() for value in found]  # the next call writes into the same memory
+            outputs = self._forward.execute([torch.from_numpy(array) for array in arrays])
+            return [value.clone().numpy() for value in outputs]  # the next call writes into the same memory
 
 
 class ExecuTorchRuntime:

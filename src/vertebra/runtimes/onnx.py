@@ -1,4 +1,4 @@
-"""ONNX Runtime, opened the same way everywhere; without torch."""
+"""The runtimes ONNX Runtime and, through it, TensorRT, and ``.onnx`` files; without torch."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class OnnxSession:
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        found: list[np.ndarray] = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
-        return found
+        outputs: list[np.ndarray] = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
+        return outputs
 
 
 class OnnxRuntime:

@@ -1,4 +1,4 @@
-"""OpenVINO, opened the same way everywhere; without torch."""
+"""The runtime OpenVINO, and its ``.xml`` files; without torch."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class OpenVinoSession:
 
     Each thread that runs it at the same time has a request of its own, in whose memory inputs and outputs lie.
 
-    OpenVINO takes bfloat16 by itself where the processor has it; here it computes in what is said, float32 by default.
+    By itself, OpenVINO computes in bfloat16 where the processor has it; here it computes in ``precision``.
 
     Args:
         path: a file ``.xml`` (its weights in ``.bin`` beside it) or ``.onnx``.
         threads: that it may use; None for all that this process may use.
-        precision: "fp32", "bf16" or "fp16": what is computed in where the file does not say int8.
+        precision: "fp32", "bf16" or "fp16": what is computed in, where the file is not int8.
 
     Attributes:
         inputs, outputs: by name, the shape; a free dimension is None.
@@ -75,8 +75,8 @@ class OpenVinoSession:
             request = self._idle.pop()
         except IndexError:  # all are at work in other threads
             request = self._compiled.create_infer_request()
-        found = request.infer(dict(zip(self.inputs, arrays, strict=True)))
-        results = [np.array(value) for value in found.values()]  # the next run writes into the same memory
+        outputs = request.infer(dict(zip(self.inputs, arrays, strict=True)))
+        results = [np.array(value) for value in outputs.values()]  # the next run writes into the same memory
         self._idle.append(request)
         return results
 
@@ -100,15 +100,18 @@ class OpenVinoRuntime:
 
 
 def _core() -> Any:
-    """OpenVINO, one for the process. Each `openvino.Core` that compiles gives its thread another stack for signals, and takes it
-    back at its end; of two that end in the order in which they began, the second leaves one that is gone, and the next signal with
-    a handler ends the process."""
+    """OpenVINO's core, one for the process.
+
+    Each `openvino.Core` that compiles sets another signal stack for its thread, and restores the former one when it is freed. When
+    two are freed in the order in which they were made, the second restores a stack that is gone, and the next signal with a handler
+    kills the process.
+    """
     with _ONE_CORE:
-        return _made_core()
+        return _new_core()
 
 
 @cache
-def _made_core() -> Any:
+def _new_core() -> Any:
     import openvino
 
     return openvino.Core()

@@ -1,4 +1,4 @@
-"""A graph that ``torch.export`` wrote, opened like the files of other runtimes."""
+"""The runtime PyTorch for graphs of ``torch.export``, and ``.pt2`` files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TorchSession:
         self.inputs = dict(
             zip(("images", "sizes"), (_shape(values[name]) for name in signature.user_inputs), strict=True)
         )
-        self.outputs = {str(place): _shape(values[str(name)]) for place, name in enumerate(signature.user_outputs)}
+        self.outputs = {str(row): _shape(values[str(name)]) for row, name in enumerate(signature.user_outputs)}
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
@@ -83,12 +83,12 @@ class TorchExportRuntime:
 
 
 @contextmanager
-def _logged_errors(found: list[BaseException]) -> Iterator[None]:
-    """Takes the errors that ``torch.export`` logs with their traceback out of its log, into ``found``."""
+def _logged_errors(errors: list[BaseException]) -> Iterator[None]:
+    """Moves the errors that ``torch.export`` logs with their traceback from its log to ``errors``."""
 
     def keep(record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
-            found.append(record.exc_info[1])
+            errors.append(record.exc_info[1])
         return not record.exc_info
 
     log = logging.getLogger("torch.export")
