@@ -109,7 +109,9 @@ def export_model(
 def _write(job: ExportJob, target: ExportTarget, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
     """The file that takes canvases, with a free canvas if that is asked for and possible, and the report of its comparison."""
     fixed: Any = getattr(job.model.backbone, "fixed_size", None)
-    why_fixed = target.fixed_canvas or ("" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}")
+    why_fixed = target.format.fixed_canvas or (
+        "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
+    )
     if canvas != "fixed" and not why_fixed:
         try:
             file, report = _write_and_compare(job, target, folder, free=True)

@@ -62,7 +62,7 @@ def _check_target(model: VisionModel, target: type[ExportTarget], precision: str
     suffix = target.format.suffix
     if input == "pixels" and not target.takes_pixels:
         raise ConfigError(f"a {suffix} file takes canvases: export it with --input canvas")
-    if target.fixed_canvas and model.resize_spec.mode == "shortest_edge":
+    if target.format.fixed_canvas and model.resize_spec.mode == "shortest_edge":
         raise ConfigError(
             f"a {suffix} file has one canvas, and of this model each image has its own (resize 'shortest_edge'); export to onnx"
         )

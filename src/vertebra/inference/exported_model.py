@@ -14,7 +14,7 @@ from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.result_assembler import ModelInput
 from vertebra.inference.results import Result
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
-from vertebra.runtimes import open_file, read_metadata
+from vertebra.runtimes import find_format, open_file, read_metadata
 from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, from_json
 
@@ -55,14 +55,14 @@ class ExportedModel:
         info, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
         _check_ends(self.session, self.outputs, info.resize_spec, path)
-        self.info = info._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
+        self.info = info._replace(fixed=_why_fixed(self.path, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
         self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
         if precision == "int8" and self.report.get("precision") != "int8":
             raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
 
     def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.runtimes.Session.run`.
+        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.runtimes.base.Session.run`.
 
         Raises:
             WeightsError: its runtime cannot compute it.
@@ -106,19 +106,20 @@ def _check_ends(
         )
 
 
-def _why_fixed(name: str, inputs: Mapping[str, Sequence[int | None]]) -> str:
+def _why_fixed(path: Path, inputs: Mapping[str, Sequence[int | None]]) -> str:
     """Why a file takes canvases of one size, or nothing where it takes any; see `ModelInfo`.
 
     Args:
-        name: of the file.
+        path: of the file.
         inputs: of its session.
     """
     if "pixels" in inputs:
-        return f"{name} puts images onto its canvas itself; export one with --input canvas"
+        return f"{path.name} puts images onto its canvas itself; export one with --input canvas"
     sides = inputs["images"][2:]
     if any(isinstance(side, int) for side in sides):
-        cure = "" if name.endswith(".pte") else "; export one with --input canvas --canvas free"
-        return f"{name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
+        known = find_format(path)
+        cure = "" if known is not None and known.fixed_canvas else "; export one with --input canvas --canvas free"
+        return f"{path.name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
     return ""
 
 

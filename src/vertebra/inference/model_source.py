@@ -51,6 +51,11 @@ class ModelSource:
         return False if exported else None
 
     @property
+    def takes_threads(self) -> bool:
+        """Whether a number of CPU threads can be set."""
+        return not is_exported(self.path) or find_runtime(self.path, self.runtime).takes_threads
+
+    @property
     def info(self) -> ModelInfo:
         """What must be known of the model to use it; the file is read for it."""
         if is_exported(self.path):

@@ -1,11 +1,12 @@
-"""What a runtime of exported files must be, and what it opens: the protocols that each file of this folder implements."""
+"""What a runtime of exported files must be, and what it opens; each other file of this folder is one runtime."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -56,40 +57,38 @@ class FileFormat:
         read_metadata: verifies a file before a runtime opens it, and returns its metadata (JSON), or None where it has none. Raises
             `vertebra.errors.WeightsError` where the file is missing or damaged, or contains what Vertebra does not write.
         weights_suffix: of a second file beside it that holds the weights; "" where there is none.
+        fixed_canvas: why its files take canvases of one size only; "" where their size may be free.
     """
 
     suffix: str
     title: str
     read_metadata: Callable[[Path], str | None]
     weights_suffix: str = ""
+    fixed_canvas: str = ""
 
     def files(self, path: Path) -> list[Path]:
         """All files of one export: the weights' file first, so that none is ever without its weights."""
         return [*([path.with_suffix(self.weights_suffix)] if self.weights_suffix else []), path]
 
 
-class Runtime(Protocol):
+class Runtime(ABC):
     """A library that runs exported files.
 
     Attributes:
-        name: the name by which users choose it: "onnx".
-        formats: what it opens.
-        precisions: those that it can compute any file in; empty where a file computes in what it was exported in.
+        name: by which users choose it: "onnx".
+        formats: that it opens; the first one is made for it.
+        precisions: in which it can compute any file; empty where a file computes in what it was exported in.
         gpu_only: whether it runs on a GPU only.
+        takes_threads: whether a number of CPU threads can be set.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
+    formats: ClassVar[tuple[FileFormat, ...]]
+    precisions: ClassVar[tuple[str, ...]] = ()
+    gpu_only: ClassVar[bool] = False
+    takes_threads: ClassVar[bool] = True
 
-    @property
-    def formats(self) -> tuple[FileFormat, ...]: ...
-
-    @property
-    def precisions(self) -> tuple[str, ...]: ...
-
-    @property
-    def gpu_only(self) -> bool: ...
-
+    @abstractmethod
     def open(self, path: Path, options: SessionOptions) -> Session:
         """Opens a file that was verified.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, WeightsError, first_line, install_command
-from vertebra.runtimes.base import FileFormat, Session, SessionOptions
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
 from vertebra.runtimes.model_files.executorch_file import check_header, read_metadata
 from vertebra.runtimes.model_files.exported_files import read_verified
 from vertebra.runtimes.model_files.onnx_file import InvalidFile
@@ -27,7 +27,12 @@ def _parse(content: bytes, weights: int, whole: bool) -> str | None:
     return read_metadata(content)
 
 
-EXECUTORCH = FileFormat(".pte", "ExecuTorch", lambda path: read_verified(path, _parse))
+EXECUTORCH = FileFormat(
+    ".pte",
+    "ExecuTorch",
+    lambda path: read_verified(path, _parse),
+    fixed_canvas="ExecuTorch plans its memory ahead",
+)
 
 
 class ExecuTorchSession:
@@ -89,13 +94,12 @@ class ExecuTorchSession:
             return [value.clone().numpy() for value in outputs]  # the next call writes into the same memory
 
 
-class ExecuTorchRuntime:
+class ExecuTorchRuntime(Runtime):
     """ExecuTorch on the CPU in fp32, in threads of its own."""
 
     name = "executorch"
     formats = (EXECUTORCH,)
-    precisions: tuple[str, ...] = ()
-    gpu_only = False
+    takes_threads = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line
-from vertebra.runtimes.base import FileFormat, Session, SessionOptions
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
 from vertebra.runtimes.model_files.exported_files import read_verified
 from vertebra.runtimes.model_files.onnx_file import read_model
 
@@ -66,13 +66,11 @@ class OnnxSession:
         return outputs
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """ONNX Runtime, on the CPU or a GPU of NVIDIA's."""
 
     name = "onnx"
     formats = (ONNX,)
-    precisions: tuple[str, ...] = ()
-    gpu_only = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""
@@ -87,12 +85,11 @@ class OnnxRuntime:
         return OnnxSession(path, options.threads, options.device or "cpu")
 
 
-class TensorRtRuntime:
+class TensorRtRuntime(Runtime):
     """TensorRT by way of ONNX Runtime, on a GPU of NVIDIA's, in the precision of the file."""
 
     name = "tensorrt"
     formats = (ONNX,)
-    precisions: tuple[str, ...] = ()
     gpu_only = True
 
     def open(self, path: Path, options: SessionOptions) -> Session:

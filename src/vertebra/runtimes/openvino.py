@@ -13,7 +13,7 @@ import numpy as np
 
 from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line, install_command
-from vertebra.runtimes.base import FileFormat, Session, SessionOptions
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
 from vertebra.runtimes.model_files.exported_files import read_verified
 from vertebra.runtimes.model_files.openvino_file import read_graph
 from vertebra.runtimes.onnx import ONNX
@@ -81,13 +81,12 @@ class OpenVinoSession:
         return results
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(Runtime):
     """OpenVINO on the CPU, which computes a file in the precision that is asked for."""
 
     name = "openvino"
     formats = (OPENVINO, ONNX)
     precisions = tuple(HINTS)
-    gpu_only = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""

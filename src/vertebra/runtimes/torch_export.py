@@ -13,7 +13,7 @@ import numpy as np
 
 from vertebra.cpus import limit_torch
 from vertebra.errors import ConfigError, WeightsError, first_line
-from vertebra.runtimes.base import FileFormat, Session, SessionOptions
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
 from vertebra.runtimes.model_files.pt2_archive import read_metadata, sanitized_copy
 
 _OPENING = Lock()  # torch reads one file at a time
@@ -67,13 +67,11 @@ class TorchSession:
             return [value.numpy() for value in self._run(*map(torch.from_numpy, arrays))]
 
 
-class TorchExportRuntime:
+class TorchExportRuntime(Runtime):
     """PyTorch, for graphs of ``torch.export``, on the CPU in fp32."""
 
     name = "torch"
     formats = (TORCH_EXPORT,)
-    precisions: tuple[str, ...] = ()
-    gpu_only = False
 
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""

@@ -21,8 +21,8 @@ def other_rounding(model: nn.Module, seed: int) -> Iterator[None]:
 
     Zeros, which come from ReLU or padding, and infinities stay.
 
-    Parker, Monte Carlo Arithmetic: Exploiting Randomness in Floating-Point Arithmetic, UCLA CSD 970002, 1997 (difference: the noise is
-    added to a layer's result, not to that of each operation).
+    Parker, Monte Carlo Arithmetic: Exploiting Randomness in Floating-Point Arithmetic, UCLA CSD 970002, 1997 (difference: the
+    noise is added to a layer's result, not to that of each operation).
 
     Args:
         model: of float32.

@@ -40,7 +40,6 @@ class ExportTarget(ABC):
         extra: the optional group of ``pyproject.toml`` that installs them.
         precisions: of "fp32", "fp16" and "int8", those that its files may have.
         takes_pixels: whether it can write files with preprocessing inside.
-        fixed_canvas: why its files take canvases of one size only; "" where their size may be free.
         max_weight_bytes: the most that one file can hold; None where there is no limit.
     """
 
@@ -51,7 +50,6 @@ class ExportTarget(ABC):
     extra: ClassVar[str] = "export"
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     takes_pixels: ClassVar[bool] = False
-    fixed_canvas: ClassVar[str] = ""
     max_weight_bytes: ClassVar[int | None] = None
 
     @abstractmethod

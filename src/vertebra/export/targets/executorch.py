@@ -33,7 +33,6 @@ class ExecuTorchTarget(ExportTarget):
     runtime = ExecuTorchRuntime()
     packages = ("executorch",)
     extra = "executorch"
-    fixed_canvas = "ExecuTorch plans its memory ahead"
 
     def write(self, job: ExportJob, folder: Path, *, free: bool) -> Path:
         """See `ExportTarget.write`."""
