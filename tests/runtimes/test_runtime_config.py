@@ -36,6 +36,7 @@ def test_unknown_names() -> None:
 def test_which_file_a_way_runs() -> None:
     precisions = [("openvino", "bf16"), ("openvino", "fp16"), ("tensorrt", "fp16"), ("onnx", "int8")]
     assert [RuntimeConfig(*pair).file_precision for pair in precisions] == ["fp32", "fp32", "fp16", "int8"]
+    assert [RuntimeConfig(*pair).opening_precision for pair in precisions] == ["bf16", "fp16", None, None]
 
 
 def test_a_choice_is_kept_for_the_model_that_it_was_made_for(tmp_path: Path) -> None:

@@ -108,3 +108,19 @@ def test_without_the_package_its_files_are_unknown() -> None:
         find_target(Path("model.graph"))
     with pytest.raises(UnknownName, match="'graph'"):
         find_runtime("model.onnx", "graph")
+
+
+def test_a_package_that_fails_to_load_breaks_no_target_of_vertebra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "broken-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[vertebra.export_targets]\nb = no_such:B\n[vertebra.runtimes]\nb = no_such:B\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find_target(Path("model.onnx")).name == find_runtime("model.onnx").name == "onnx"
+    assert find_runtime("model.onnx", "openvino").name == "openvino"
+    with pytest.raises(ModuleNotFoundError, match="no_such"):
+        find_format("model.graph")
