@@ -33,7 +33,7 @@ docs: $(VENV)/.ready
 matrix: $(VENV)/.ready
 	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/overfit tests/export/test_executorch.py tests/inference/ray/test_ray_predictor.py
 	$(BIN)/python scripts/write_compatibility.py
-	$(BIN)/python scripts/write_export_matrix.py
+	$(BIN)/python -m scripts.write_export_matrix
 
 gpu: $(VENV)/.ready
 	VERTEBRA_TEST_GPU=1 $(BIN)/python -m pytest tests/optimize/test_cuda_graphs.py tests/training/test_gpu.py

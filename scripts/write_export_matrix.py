@@ -1,6 +1,6 @@
 """Writes ``docs/export_matrix.md``: every decoder on every representative backbone, exported to ONNX and compared.
 
-python scripts/write_export_matrix.py [FILE]
+python -m scripts.write_export_matrix [FILE]
 
 Takes half an hour on two cores. What is found is kept beside the page, in a file .json, as it comes: a killed run goes on from
 there, and the page tells how far it came. Remove that file to try everything anew.
@@ -23,9 +23,7 @@ from random import Random
 
 import torch
 
-from vertebra.errors import IncompatiblePartsError
-from vertebra.parts import describe, names
-from vertebra.testing.exports import (
+from tests.export_matrix import (
     EXPORTED,
     MULTI_BRANCH,
     ONE_OF_EACH,
@@ -36,6 +34,8 @@ from vertebra.testing.exports import (
     pairs,
     usual,
 )
+from vertebra.errors import IncompatiblePartsError
+from vertebra.parts import describe, names
 
 Found = Mapping[str, Mapping[str, Sequence[str]]]
 """By backbone (or "") and decoder (or the name of a model with several branches) what came of the export, and why."""

@@ -23,7 +23,7 @@ from vertebra.cli.main import main
 from vertebra.inference.model_source import ModelSource
 from vertebra.inference.pipeline import Pipeline
 from vertebra.preprocess.images import read_image
-from vertebra.runtimes.base import computed_in
+from vertebra.runtimes import computed_in
 
 RECTANGLES = {"mon/0001.png": [(10, 12, 40, 30, 0)], "tue/0001.png": [(50, 8, 60, 44, 1)], "tue/b/2.png": []}
 

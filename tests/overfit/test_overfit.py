@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import vertebra
+from tests.daily_sample import daily_sample
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
@@ -22,7 +23,6 @@ from vertebra.evaluation.measure import Evaluation
 from vertebra.inference.predictor import model_info
 from vertebra.parts import describe, names
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.testing.daily import daily_sample
 from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
 
 EACH_DAY = 4

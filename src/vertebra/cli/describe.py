@@ -18,7 +18,7 @@ def describe(
 ) -> None:
     """Show what a model is made of: its parts, their shapes and sizes."""
     from vertebra.errors import ConfigError
-    from vertebra.runtimes.base import is_exported
+    from vertebra.runtimes import is_exported
 
     if source is None:
         raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")

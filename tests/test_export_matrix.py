@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.daily_sample import SEED, daily_sample
+from tests.export_matrix import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
 from vertebra.errors import IncompatiblePartsError
 from vertebra.parts import names
-from vertebra.testing.daily import SEED
-from vertebra.testing.exports import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
 
-PAGE = Path(__file__).parents[2] / "docs" / "export_matrix.md"
+PAGE = Path(__file__).parents[1] / "docs" / "export_matrix.md"
 EACH_DAY = 2
 MARKS = {"free": "free", "fixed": "fixed", "none": "-", "refused": "x"}
 
@@ -40,14 +39,11 @@ def test_the_page_has_a_place_for_every_decoder_on_eight_backbones() -> None:
     assert set(marks) <= set(MARKS.values()) and marks.count("free") > len(marks) / 2
 
 
-def sample() -> list[tuple[str, str]]:
-    """Some of the pairs on small backbones."""
-    return random.Random(SEED).sample(sorted(pair for pair in published() if pair[0] in EXPORTED), EACH_DAY)
+SMALL = sorted(pair for pair in published() if pair[0] in EXPORTED)
 
 
-@pytest.mark.parametrize(("backbone", "decoder"), sample())
+@pytest.mark.parametrize(("backbone", "decoder"), daily_sample(SMALL, EACH_DAY))
 def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -> None:
-    print(f"seed {SEED}; the same sample again: VERTEBRA_MATRIX_SEED={SEED}")
     try:
         found, why = outcome(partial(usual, backbone, decoder), tmp_path)
     except IncompatiblePartsError as error:
@@ -55,6 +51,7 @@ def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -
     assert MARKS[found] == published()[backbone, decoder], why
 
 
+@pytest.mark.daily_sample
 def test_several_branches_export(tmp_path: Path) -> None:
     """One of the models a day; that a file was made says that it was compared, branch by branch."""
     name = list(MULTI_BRANCH)[SEED % len(MULTI_BRANCH)]
