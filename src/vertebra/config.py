@@ -53,7 +53,7 @@ class BranchConfig(_Strict):
     """One branch.
 
     Attributes:
-        task: "classify", "detect", "segment" or "keypoints"; left out, the decoder's own task.
+        task: a task's name, as `vertebra.tasks.all_tasks` has it; left out, the decoder's own task.
         classes: class names; left out, those of the data.
         exclusive: softmax over classes (True) or a sigmoid for each (False).
         weight: factor of this branch's loss in the sum over branches.
@@ -272,15 +272,15 @@ def check_labels(name: str, branch: BranchConfig, task: str) -> None:
         UnknownName: the task's labels have no such field, with the nearest right name.
         ConfigError: a value of a wrong type.
     """
-    from vertebra.tasks import TASKS
+    from vertebra.tasks import all_tasks
 
-    given = branch.label_fields
-    known = TASKS[task].labels.own_fields() if task in TASKS else ()
+    given, tasks = branch.label_fields, all_tasks()
+    known = tasks[task].labels.own_fields() if task in tasks else ()
     for key in given:
         if key not in known:
             raise UnknownName(f"option 'model.branches.{name}.{key}':", key, [*BranchConfig.model_fields, *known])
     if given:
-        hints = TASKS[task].labels.option_types()
+        hints = tasks[task].labels.option_types()
         fields: dict[str, Any] = {key: (hints[key], ...) for key in given}
         schema = create_model("Labels", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
         validate(schema, given, f"model.branches.{name}")
@@ -306,9 +306,9 @@ def expand_model(raw: Any, where: str) -> Any:
 
 def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
     """What else may stand right under ``model``: fields of any task's labels."""
-    from vertebra.tasks import TASKS
+    from vertebra.tasks import all_tasks
 
-    known = {field for task in TASKS.values() for field in task.labels.own_fields()}
+    known = {field for task in all_tasks().values() for field in task.labels.own_fields()}
     return tuple(sorted(known & set(model)))
 
 

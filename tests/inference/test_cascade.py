@@ -16,9 +16,10 @@ from vertebra.decoders.base import Decoder
 from vertebra.decoders.linear import LinearOutputs
 from vertebra.errors import ConfigError, DataError
 from vertebra.features import Features, FeatureSpec, Frame, Level, Regions
-from vertebra.inference.cascade import BoxedPredictions, Cascade, cut_out
+from vertebra.inference.cascade import Cascade, cut_out
 from vertebra.layers.padding import valid_mean
 from vertebra.preprocess.plan import Plan
+from vertebra.tasks.classify.crops import BoxedPredictions
 from vertebra.tasks.classify.targets import ClassifyDecoded
 from vertebra.tasks.detect.targets import DetectDecoded
 from vertebra.tasks.keypoints.targets import KeypointDecoded

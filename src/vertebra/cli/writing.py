@@ -20,7 +20,6 @@ from vertebra.inference.output_names import common_folder
 from vertebra.inference.pictures import AnnotatedVideos, write_pictures
 from vertebra.inference.results import Result, Skipped
 from vertebra.inference.video import Video
-from vertebra.tasks.segment.draw import is_background
 
 
 class Wanted(NamedTuple):
@@ -108,10 +107,9 @@ class Outputs:
 
     def _coco(self, face: Face, job: Job, path: Path) -> CocoResults:
         branch = coco_branch(face, self.wanted.branch)
-        task, labels = face.branches[branch]
+        _, labels = face.branches[branch]
         annotations = None if self.wanted.annotations is None else Path(self.wanted.annotations)
-        background = [name for name in labels.classes if task == "segment" and is_background(name)]
-        ids = coco_ids(self.sources, labels.classes, annotations, dispensable=background)
+        ids = coco_ids(self.sources, labels.classes, annotations, dispensable=labels.background_classes)
         file = None if annotations is None else f"{annotations.name} ({content_hash([annotations])})"
         return CocoResults(path, branch, ids, {**job, "annotations": file})
 

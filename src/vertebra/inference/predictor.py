@@ -14,6 +14,7 @@ from vertebra.inference.face import Face
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.precision import Precision
 from vertebra.model import Branch, VisionModel
+from vertebra.tasks import get_task
 
 
 def face_of(model: VisionModel) -> Face:
@@ -27,7 +28,7 @@ def face_of(model: VisionModel) -> Face:
 
 
 def _speaks_of_the_whole(branch: Branch) -> bool:
-    return branch.task == "classify" or (branch.task == "keypoints" and branch.decoder.needs is None)
+    return get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
 
 
 class Predictor(Pipeline):

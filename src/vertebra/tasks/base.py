@@ -55,6 +55,11 @@ class LabelSpec:
         """Names of what an object has beside its class, found by name as classes are; none where there is no such thing."""
         return ()
 
+    @property
+    def background_classes(self) -> tuple[str, ...]:
+        """Classes of what no object covers: black in mask files, and without objects in COCO results."""
+        return ()
+
     def fields_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What a branch on data with these labels takes from them.
 

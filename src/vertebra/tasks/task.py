@@ -1,8 +1,12 @@
-"""What a task is to the rest of the house: its types, and the way to its predictions and metrics."""
+"""A task: its types, its predictions and metrics, and what the rest of the package asks about it.
+
+No other file asks for a task by its name. A task of another package is a `Task` behind an entry point of the group
+``vertebra.tasks``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from vertebra.preprocess.plan import Placement
     from vertebra.preprocess.sight import Sight
     from vertebra.preprocess.tiles import Grid, Tile
+    from vertebra.tasks.crops import Crops
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
 
@@ -109,8 +114,16 @@ class Task:
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
         looks: how several looks at one image, mirrored or at another scale, become one.
-        tiles: how predictions on tiles become one; None for a task that speaks of an image as a whole.
+        default_parts: neck and decoder, by kind, of a model that names only the task.
+        tiles: how predictions on tiles become one; None for a task that predicts one thing for the whole image.
         class_map: like ``to_image``, but gives one map (N, H, W) of class ids; None for a task without pixels' classes.
+        has_boxes: whether predictions have ``boxes`` and ``scores`` of objects, which another branch or model can read.
+        one_object: whether a decoder that reads no boxes predicts the one object that fills the image.
+        coco_results: whether predictions have ``to_coco``, the entries of a COCO results file.
+        merge_crops: predictions on crops of an image to its prediction, see `vertebra.tasks.crops`; None for a task that cannot
+            run on crops.
+        mask_colors: label specification to the RGB color of each class in mask files; None for a task without masks of
+            class ids.
     """
 
     name: str
@@ -124,5 +137,24 @@ class Task:
     metric: Callable[[Any], TaskMetric]
     data: TaskData
     looks: type[LookMerger]
+    default_parts: Mapping[str, str]
     tiles: type[TileMerger] | None = None
     class_map: Callable[[Any, Any, Any], Any] | None = None
+    has_boxes: bool = False
+    one_object: bool = False
+    coco_results: bool = False
+    merge_crops: Callable[[Sequence[Any], Crops, Any], Any] | None = None
+    mask_colors: Callable[[Any], list[tuple[int, int, int]]] | None = None
+
+    @property
+    def image_level(self) -> bool:
+        """Whether annotations and predictions are of the image as a whole, as a class is; a crop of the image keeps them."""
+        return self.data.whole_image
+
+    def describes_whole_image(self, reads_boxes: bool) -> bool:
+        """Whether a branch of this task predicts one thing for the whole image.
+
+        Args:
+            reads_boxes: whether its decoder reads the boxes of another branch.
+        """
+        return self.image_level or (self.one_object and not reads_boxes)

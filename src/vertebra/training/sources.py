@@ -18,6 +18,7 @@ from vertebra.data.splits import SPLITS, NoSplit, empty_split
 from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
+from vertebra.tasks import all_image_level
 from vertebra.tasks.base import LabelSpec
 
 
@@ -128,9 +129,9 @@ def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: flo
 def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, looked_at: int = 32) -> tuple[int, int]:
     """A canvas for a data set: the median shape of its images, its long side at most ``longest``, in multiples of 32.
 
-    Where all branches classify it is 224x224, whatever the images.
+    Where all branches are about the image as a whole it is 224x224, whatever the images.
     """
-    if tasks == {"classify"}:
+    if all_image_level(tasks):
         return (224, 224)
     shapes = []
     for index in indices:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.classify.agreement import agreement
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.crops import merge_crops
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.looks import ClassifyLooks
@@ -41,4 +42,6 @@ CLASSIFY = Task(
     metric=_metric,
     data=ClassifyData(),
     looks=ClassifyLooks,
+    default_parts={"decoder": "linear"},
+    merge_crops=merge_crops,
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.keypoints.agreement import agreement
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.crops import merge_crops
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.looks import KeypointLooks
@@ -42,5 +43,10 @@ KEYPOINTS = Task(
     metric=_metric,
     data=KeypointData(),
     looks=KeypointLooks,
+    default_parts={"neck": "fpn", "decoder": "heatmap"},
     tiles=KeypointTiles,
+    has_boxes=True,
+    one_object=True,
+    coco_results=True,
+    merge_crops=merge_crops,
 )
