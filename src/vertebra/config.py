@@ -123,7 +123,7 @@ class SourceConfig(_Strict):
         branches: the branches that it is labelled for; left out, all.
         ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
         split: which of its splits; left out, the one under which the source stands.
-        format: "image_folder", "voc", "coco", "dlc" or "mask_folder"; left out, it is detected.
+        format: the format's name, as `vertebra.data.readers.all_readers` has it; left out, it is detected.
         ignore_index: mask value of pixels that count neither in the loss nor in the metrics, in the files.
     """
 

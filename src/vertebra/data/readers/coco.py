@@ -40,10 +40,7 @@ from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.segment.labels import SegmentLabels
 
-TASKS = ("detect", "segment", "classify", "keypoints")
 BACKGROUND = "background"
-
-__all__ = ["BACKGROUND", "TASKS", "looks_like", "read"]
 
 
 @dataclass
@@ -67,37 +64,50 @@ class _Content:
         self.rows, self.categories = self.rows[kept], self.categories[kept]
 
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a COCO data set.
+class CocoReader:
+    """COCO JSON."""
 
-    Raises:
-        DataError: there is no such split, the file is damaged or lacks what COCO defines, or its images are not found.
-    """
-    files = {} if path.is_file() else split_files(path)
-    single = path if path.is_file() else files.pop("", None)
-    source, shares = source_split(files, split, path)
-    file = files[source] if source else single
-    assert file is not None
-    notes: list[Note] = []
-    raw = _load(file)
-    content = _content(raw, file, path if path.is_dir() else path.parent, notes)
-    classes = options.classes or _classes(content, task, options.exclusive)
-    if not classes:
-        raise DataError(
-            f"{file}: no category has keypoints; its 'categories' need a list 'keypoints' of the points' names"
+    name = "coco"
+    tasks = ("detect", "segment", "classify", "keypoints")
+    summary = "COCO JSON"
+
+    def looks_like(self, path: Path) -> bool:
+        """Whether a file is COCO JSON, or a folder has such files."""
+        return looks_like(path)
+
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a COCO data set.
+
+        Raises:
+            DataError: there is no such split, the file is damaged or lacks what COCO defines, or its images are not found.
+        """
+        files = {} if path.is_file() else split_files(path)
+        single = path if path.is_file() else files.pop("", None)
+        source, shares = source_split(files, split, path)
+        file = files[source] if source else single
+        assert file is not None
+        notes: list[Note] = []
+        raw = _load(file)
+        content = _content(raw, file, path if path.is_dir() else path.parent, notes)
+        classes = options.classes or _classes(content, task, options.exclusive)
+        if not classes:
+            raise DataError(
+                f"{file}: no category has keypoints; its 'categories' need a list 'keypoints' of the points' names"
+            )
+        ids = class_ids(content.category_names, classes, file)[content.categories]
+        counts = bincount(content.categories, len(content.category_names))
+        unlisted = set(content.category_names) - set(classes)
+        by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
+        notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
+        content.keep(ids >= 0)
+        total = content.dropped + len(content.objects)
+        column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
+        check_usable(total, content.dropped, _ignored(column), file, notes)
+        notes += without_images(labels, used)
+        index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
+        return (
+            index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
         )
-    ids = class_ids(content.category_names, classes, file)[content.categories]
-    counts = bincount(content.categories, len(content.category_names))
-    unlisted = set(content.category_names) - set(classes)
-    by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
-    notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
-    content.keep(ids >= 0)
-    total = content.dropped + len(content.objects)
-    column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
-    check_usable(total, content.dropped, _ignored(column), file, notes)
-    notes += without_images(labels, used)
-    index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
-    return index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
 
 
 def _ignored(column: Column) -> int:

@@ -29,7 +29,6 @@ from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
-TASKS = ("keypoints", "detect")
 CLASS = "animal"
 FARTHEST = 1e9  # pixels that a coordinate may have
 MOST_EMPTY = 8  # times as many points of all animals as there are columns
@@ -46,52 +45,60 @@ class _Table:
     places: np.ndarray
 
 
-def looks_like(path: Path) -> bool:
-    """Whether a file is such a table, or a folder has one."""
-    return bool(_tables(path))
+class DlcReader:
+    """Tables of points as DeepLabCut writes them."""
 
+    name = "dlc"
+    tasks = ("keypoints", "detect")
+    summary = "DeepLabCut's tables (CollectedData_NAME.csv)"
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a data set of points.
+    def looks_like(self, path: Path) -> bool:
+        """Whether a file is such a table, or a folder has one."""
+        return bool(_tables(path))
 
-    Each object's box is the extent of its labelled points, grown by a tenth of its longer side on each side; its area is a
-    share of that of the box, see `vertebra.data.readers.points`.
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a data set of points.
 
-    Raises:
-        DataError: a table is damaged, tables have different points, or images are not found.
-    """
-    check_split(split)
-    notes: list[Note] = []
-    tables = [_read(file) for file in _tables(path)]
-    points = tables[0].points
-    for table in tables[1:]:
-        if table.points != points:
-            raise DataError(
-                f"{table.file}: its points ({', '.join(table.points)}) are not those of {tables[0].file.name} "
-                f"({', '.join(points)})"
-            )
-    root = path if path.is_dir() else path.parent
-    images: list[str] = []
-    places: list[np.ndarray] = []
-    for table in tables:
-        names, kept = _found(table, root, notes)
-        chosen = divide_runs(len(names), SHARES, split)
-        images += [names[row] for row in chosen]
-        places.append(table.places[kept][chosen])
-    animals = max(part.shape[1] for part in places)
-    joined = np.concatenate([_wider(part, animals) for part in places]) if images else np.zeros((0, 1, len(points), 2))
-    classes = options.classes or (CLASS,)
-    if len(classes) > 1 and CLASS not in classes:
-        raise DataError(
-            f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
-            f"but here are several ({', '.join(classes)})"
+        Each object's box is the extent of its labelled points, grown by a tenth of its longer side on each side; its area is a
+        share of that of the box, see `vertebra.data.readers.points`.
+
+        Raises:
+            DataError: a table is damaged, tables have different points, or images are not found.
+        """
+        check_split(split)
+        notes: list[Note] = []
+        tables = [_read(file) for file in _tables(path)]
+        points = tables[0].points
+        for table in tables[1:]:
+            if table.points != points:
+                raise DataError(
+                    f"{table.file}: its points ({', '.join(table.points)}) are not those of {tables[0].file.name} "
+                    f"({', '.join(points)})"
+                )
+        root = path if path.is_dir() else path.parent
+        images: list[str] = []
+        places: list[np.ndarray] = []
+        for table in tables:
+            names, kept = _found(table, root, notes)
+            chosen = divide_runs(len(names), SHARES, split)
+            images += [names[row] for row in chosen]
+            places.append(table.places[kept][chosen])
+        animals = max(part.shape[1] for part in places)
+        joined = (
+            np.concatenate([_wider(part, animals) for part in places]) if images else np.zeros((0, 1, len(points), 2))
         )
-    column, labels = _column(joined, points, tuple(classes), task, notes)
-    bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=-1).any(axis=-1))
-    if len(bare):
-        names = [images[row] for row in bare.tolist()]
-        notes.append(Note.of("image", "without a labelled point", "kept as images with nothing in them", names))
-    return Index(root, path_column(images), {task: column}, {task: labels}, notes)
+        classes = options.classes or (CLASS,)
+        if len(classes) > 1 and CLASS not in classes:
+            raise DataError(
+                f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
+                f"but here are several ({', '.join(classes)})"
+            )
+        column, labels = _column(joined, points, tuple(classes), task, notes)
+        bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=-1).any(axis=-1))
+        if len(bare):
+            names = [images[row] for row in bare.tolist()]
+            notes.append(Note.of("image", "without a labelled point", "kept as images with nothing in them", names))
+        return Index(root, path_column(images), {task: column}, {task: labels}, notes)
 
 
 def _column(

@@ -36,6 +36,12 @@ def is_image(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
+def has_yolo_labels(path: Path) -> bool:
+    """Whether a folder has YOLO's text labels."""
+    labels = path / "labels"
+    return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
+
+
 def relative(paths: Sequence[Path], root: Path) -> list[str]:
     """Paths relative to a folder, with forward slashes."""
     return [path.relative_to(root).as_posix() for path in paths]

@@ -28,61 +28,68 @@ from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
 
-TASKS = ("segment",)
 MOST_OVERLAPPING = 255  # so that 255 is free for pixels that do not count
 CLASS_FILES = ("classes.txt", "labels.txt")
-
-__all__ = ["TASKS", "looks_like", "read"]
-
 
 MISSING = -1
 
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a mask folder.
+class MaskFolderReader:
+    """Images with masks."""
 
-    Raises:
-        DataError: there is no such split, no pair of image and mask, or a mask has a value of no class.
-    """
-    notes: list[Note] = []
-    root = path if path.is_dir() else path.parent
-    pairs = find_pairs(path, notes)
-    source, shares = source_split([name for name in pairs if name], split, path)
-    chosen = pairs[source] if source else [pair for part in pairs.values() for pair in part]
-    if not chosen:
-        raise DataError(f"{path}: no pair of image and mask in split '{split}'")
-    rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
-    wanted = [chosen[row] for row in rows.tolist()]
-    own = _listed(root)
-    by_name = bool(set(own or ()) & set(options.classes or ()))
-    classes = own if by_name else options.classes or own
-    everything = [root / mask for part in pairs.values() for _, mask in part]
-    values = mask_values([root / mask for _, mask in wanted] if classes else everything)
-    _check_highest(values)
-    # whether 255 is a class or to be ignored is a matter of the whole data set, of which a split may lack a class
-    occurring = values | mask_values(everything) if classes and set(values) <= {0, 255} else values
-    names, numbers, ignored = _meaning(occurring, classes, options, path)
-    others: list[int] = []
-    if by_name:
-        names, numbers, others = _asked(names, numbers, options, notes)
-    elif own and options.classes:
-        renamed = [f"{old} to {new}" for old, new in zip(own, options.classes, strict=False)]
-        notes.append(
-            Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
-        )
-    if not options.exclusive and len(names) > MOST_OVERLAPPING:
-        raise DataError(
-            f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set exclusive: true, or name fewer"
-        )
-    labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
-    ids = _table(numbers, ignored, max(values, default=0), labels, others)
-    _check(values, ids, numbers)
-    masks = path_column([mask for _, mask in wanted])
-    column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
-    empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
-    if empty:
-        notes.append(Note.of("class", "that no image has", "kept", empty))
-    return Index(root, path_column([image for image, _ in wanted]), {task: column}, {task: labels}, notes)
+    name = "mask_folder"
+    tasks = ("segment",)
+    summary = "masks (images and masks folders, or train.txt with 'image mask' lines)"
+
+    def looks_like(self, path: Path) -> bool:
+        """Whether a folder, or a list file, has images with masks."""
+        return looks_like(path)
+
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a mask folder.
+
+        Raises:
+            DataError: there is no such split, no pair of image and mask, or a mask has a value of no class.
+        """
+        notes: list[Note] = []
+        root = path if path.is_dir() else path.parent
+        pairs = find_pairs(path, notes)
+        source, shares = source_split([name for name in pairs if name], split, path)
+        chosen = pairs[source] if source else [pair for part in pairs.values() for pair in part]
+        if not chosen:
+            raise DataError(f"{path}: no pair of image and mask in split '{split}'")
+        rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
+        wanted = [chosen[row] for row in rows.tolist()]
+        own = _listed(root)
+        by_name = bool(set(own or ()) & set(options.classes or ()))
+        classes = own if by_name else options.classes or own
+        everything = [root / mask for part in pairs.values() for _, mask in part]
+        values = mask_values([root / mask for _, mask in wanted] if classes else everything)
+        _check_highest(values)
+        # whether 255 is a class or to be ignored is a matter of the whole data set, of which a split may lack a class
+        occurring = values | mask_values(everything) if classes and set(values) <= {0, 255} else values
+        names, numbers, ignored = _meaning(occurring, classes, options, path)
+        others: list[int] = []
+        if by_name:
+            names, numbers, others = _asked(names, numbers, options, notes)
+        elif own and options.classes:
+            renamed = [f"{old} to {new}" for old, new in zip(own, options.classes, strict=False)]
+            notes.append(
+                Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
+            )
+        if not options.exclusive and len(names) > MOST_OVERLAPPING:
+            raise DataError(
+                f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set exclusive: true, or name fewer"
+            )
+        labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
+        ids = _table(numbers, ignored, max(values, default=0), labels, others)
+        _check(values, ids, numbers)
+        masks = path_column([mask for _, mask in wanted])
+        column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
+        empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
+        if empty:
+            notes.append(Note.of("class", "that no image has", "kept", empty))
+        return Index(root, path_column([image for image, _ in wanted]), {task: column}, {task: labels}, notes)
 
 
 def _meaning(

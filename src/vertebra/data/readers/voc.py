@@ -27,7 +27,6 @@ from vertebra.errors import DataError
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 
-TASKS = ("detect", "classify")
 LARGEST = 1_000_000  # pixels a side of an image
 
 
@@ -58,43 +57,55 @@ class _Layout:
     without: dict[str, list[str]] = field(default_factory=dict)
 
 
-def looks_like(path: Path) -> bool:
-    """Whether a folder has VOC's XML files."""
-    places = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
-    return any(next(place.glob("*.xml"), None) is not None for place in places if place.is_dir())
+class VocReader:
+    """Pascal VOC: XML files with boxes."""
 
+    name = "voc"
+    tasks = ("detect", "classify")
+    summary = "Pascal VOC (Annotations and JPEGImages)"
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a VOC data set; "difficult" objects are crowd. For task classify, the classes of an image's boxes.
+    def looks_like(self, path: Path) -> bool:
+        """Whether a folder has VOC's XML files."""
+        if not path.is_dir():
+            return False
+        places = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
+        return any(next(place.glob("*.xml"), None) is not None for place in places if place.is_dir())
 
-    Raises:
-        DataError: there is no such split, no annotation, or one is not what VOC defines.
-    """
-    layout = _classic(path) if (path / "Annotations").is_dir() else _flat(path)
-    source, shares = source_split([name for name in layout.annotations if name], split, path)
-    wanted = layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
-    notes = []
-    without = layout.without.get(source or "", [])
-    if without:
-        notes.append(Note.of("image", "without an annotation file", "left out", without))
-    wanted = without_copies(wanted, f"the list of split '{split}'", notes)
-    found = _parse(_with_image(wanted, layout, notes), notes)
-    if not found.files:
-        raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
-    classes = options.classes or _all_classes(layout, found, wanted)
-    if not classes:
-        raise DataError(f"{path}: its XML files mark no object at all")
-    images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in found.files])
-    boxes, more = _boxes(found, classes, path)
-    column: Column = boxes
-    names = [file.name for file in found.files]
-    labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
-    notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
-    if task == "classify":
-        labels = ClassifyLabels(classes, options.exclusive)
-        column = classes_of_boxes(boxes, labels, names.__getitem__, path)
-    index = Index(path, images, {task: column}, {task: labels}, notes)
-    return index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a VOC data set; "difficult" objects are crowd. For task classify, the classes of an image's boxes.
+
+        Raises:
+            DataError: there is no such split, no annotation, or one is not what VOC defines.
+        """
+        layout = _classic(path) if (path / "Annotations").is_dir() else _flat(path)
+        source, shares = source_split([name for name in layout.annotations if name], split, path)
+        wanted = (
+            layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
+        )
+        notes = []
+        without = layout.without.get(source or "", [])
+        if without:
+            notes.append(Note.of("image", "without an annotation file", "left out", without))
+        wanted = without_copies(wanted, f"the list of split '{split}'", notes)
+        found = _parse(_with_image(wanted, layout, notes), notes)
+        if not found.files:
+            raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
+        classes = options.classes or _all_classes(layout, found, wanted)
+        if not classes:
+            raise DataError(f"{path}: its XML files mark no object at all")
+        images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in found.files])
+        boxes, more = _boxes(found, classes, path)
+        column: Column = boxes
+        names = [file.name for file in found.files]
+        labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
+        notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
+        if task == "classify":
+            labels = ClassifyLabels(classes, options.exclusive)
+            column = classes_of_boxes(boxes, labels, names.__getitem__, path)
+        index = Index(path, images, {task: column}, {task: labels}, notes)
+        return (
+            index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
+        )
 
 
 def _boxes(found: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxColumn, list[Note]]:
