@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator, model_validator
 
 from vertebra.errors import ConfigError, UnknownName, shortened
 from vertebra.validation import validate
@@ -158,12 +158,17 @@ class TrainConfig(_Strict):
         batch_size: images a process sees before the weights move, times ``accumulate``.
         image_size: (height, width) of the canvas in pixels; left out, from the data.
         resize: how an image comes onto the canvas; left out: centre_crop where all branches classify, else letterbox.
-        augment: "none", "light", "default" or "strong".
-        optimizer: "adamw" or "sgd" (with momentum 0.9).
-        lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD.
+        augment: a preset, "none", "light", "default" or "strong", by its name or with options over it:
+            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`.
+        optimizer: an optimizer of torch or timm, by its name ("adamw", "sgd", "lion" …) or with options:
+            ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
+        lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's own default.
         backbone_lr: factor of the learning rate for a pretrained backbone; a random one learns at the full rate.
-        weight_decay: left out: 0.05 for AdamW, 1e-4 for SGD; norms, biases and other vectors are spared.
-        warmup: part of all steps in which the rate rises from 0; then it falls along a cosine.
+        weight_decay: left out: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's own default; norms, biases and other vectors
+            are spared.
+        lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by its name or with
+            options: ``{name: cosine, end: 0.1}``; see `vertebra.recipe.lr_schedule`.
+        warmup: share of all steps in which the rate rises from 0.
         clip_norm: the gradient's norm is cut to this; null for no clipping.
         accumulate: batches before the weights move.
         ema: decay of the moving average of the weights, which is what is evaluated and kept; null for none.
@@ -181,11 +186,12 @@ class TrainConfig(_Strict):
     batch_size: int = Field(default=16, ge=1, le=MANY)
     image_size: int | list[int] | None = None
     resize: Literal["letterbox", "resize", "centre_crop"] | None = None
-    augment: Literal["none", "light", "default", "strong"] = "default"
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    augment: PartConfig = PartConfig(name="default")
+    optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)
     backbone_lr: float = Field(default=0.3, ge=0)
     weight_decay: float | None = Field(default=None, ge=0)
+    lr_schedule: PartConfig = PartConfig(name="cosine")
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=5.0, gt=0)
     accumulate: int = Field(default=1, ge=1, le=MANY)
@@ -201,6 +207,30 @@ class TrainConfig(_Strict):
     devices: int | str | list[int] = "auto"
     num_nodes: int = Field(default=1, ge=1, le=MANY)
     strategy: str = "auto"
+
+    @field_validator("augment", "optimizer", "lr_schedule", mode="before")
+    @classmethod
+    def _fill_name(cls, value: Any, info: ValidationInfo) -> Any:
+        """Options without a name are over the default."""
+        if isinstance(value, Mapping) and "name" not in value:
+            return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
+        return value
+
+    @field_validator("augment")
+    @classmethod
+    def _check_augment(cls, value: PartConfig) -> PartConfig:
+        from vertebra.recipe.augment import Augment
+
+        Augment.from_options(value.name, value.options)
+        return value
+
+    @field_validator("lr_schedule")
+    @classmethod
+    def _check_schedule(cls, value: PartConfig) -> PartConfig:
+        from vertebra.recipe.lr_schedule import make_schedule
+
+        make_schedule(value.name, value.options)
+        return value
 
     @field_validator("precision", mode="before")
     @classmethod

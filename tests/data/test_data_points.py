@@ -19,10 +19,11 @@ from vertebra.data.open import open_data
 from vertebra.data.relabel import relabelling
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source, Ticket
-from vertebra.data.transforms import Augment, augment_onto, cut, place
+from vertebra.data.transforms import augment_onto, cut, place
 from vertebra.errors import DataError
 from vertebra.preprocess.plan import Plan
 from vertebra.preprocess.window import Window
+from vertebra.recipe.augment import Augment
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
@@ -182,11 +183,11 @@ def test_a_batch_for_points_and_boxes(tmp_path: Path, draw_image: Callable[..., 
     np.testing.assert_allclose(targets.points[0, 0], [[6, 8, 2], [18, 16, 1]])
     assert batch.targets["boxes"].targets.count.tolist() == [1, 2, 0]
     assert [len(truth.labels) for truth in batch.truths["pose"]] == [1, 2, 0]
-    mirrored = MixedData(data.sources, labels, Plan((48, 64)), replace(Augment.preset("none"), mirror=1.0))
+    mirrored = MixedData(data.sources, labels, Plan((48, 64)), replace(Augment.preset("none"), horizontal_flip=1.0))
     moved = mirrored[Ticket(0, 0)].targets["pose"].points
     np.testing.assert_allclose(moved, [[[6, 8, 2], [18, 16, 1]]], err_msg="not mirrored: left and right are not known")
     labels["pose"] = KeypointLabels(("cat",), ("nose", "tail"), flip_pairs=())
-    mirrored = MixedData(data.sources, labels, Plan((48, 64)), replace(Augment.preset("none"), mirror=1.0))
+    mirrored = MixedData(data.sources, labels, Plan((48, 64)), replace(Augment.preset("none"), horizontal_flip=1.0))
     moved = mirrored[Ticket(0, 0)].targets["pose"].points
     np.testing.assert_allclose(moved, [[[58, 8, 2], [46, 16, 1]]])
 
@@ -200,7 +201,7 @@ def test_points_whose_pairs_are_unknown_are_never_mirrored(preset: str) -> None:
     """Three points turn clockwise, and in a mirror image the other way; the boxes of the same image are not mirrored either."""
     turns: set[bool] = set()
     labels = {"pose": UNKNOWN, "boxes": DetectLabels(("cat", "dog"))}
-    augment = replace(Augment.preset(preset), flip=0.5)
+    augment = replace(Augment.preset(preset), vertical_flip=0.5)
     for seed in range(60):
         given = {"pose": two_objects(), "boxes": BOXES}
         found = augment_onto(image(), given, Plan((60, 80)), labels, augment, np.random.default_rng(seed))
@@ -214,7 +215,7 @@ def test_points_whose_pairs_are_unknown_are_never_mirrored(preset: str) -> None:
 def test_an_image_without_points_is_still_mirrored() -> None:
     """Beside a branch whose pairs are unknown, images that are labelled for another branch only are mirrored as ever."""
     labels = {"pose": UNKNOWN, "boxes": DetectLabels(("cat", "dog"))}
-    always = replace(Augment.preset("none"), mirror=1.0)
+    always = replace(Augment.preset("none"), horizontal_flip=1.0)
     for labelled, left in (({"boxes": BOXES}, 35), ({"boxes": BOXES, "pose": two_objects()}, 5)):
         found = augment_onto(image(), labelled, Plan((60, 80)), labels, always, np.random.default_rng(0))
         assert found.annotations["boxes"].boxes[0, 0] == left

@@ -21,9 +21,11 @@ from vertebra.data.samples import MixedData, Source, Ticket
 from vertebra.inference.predictor import face_of
 from vertebra.parts import describe, names
 from vertebra.preprocess.plan import Plan
+from vertebra.recipe.lr_schedule import Cosine, lr_factor
 from vertebra.testing.daily import of_today
 from vertebra.training.evaluation import Evaluation
-from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
+from vertebra.training.optimization import parameter_groups
+from vertebra.training.optimizers import make_optimizer
 
 EACH_DAY = 4
 WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"
@@ -127,7 +129,7 @@ def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     parameters = [value for value in model.parameters() if value.requires_grad]
     recipe = TrainConfig(lr=way.lr, weight_decay=1e-4)
     optimizer = make_optimizer(parameter_groups(model.backbone, model, recipe, pretrained=True), recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, way.steps, 0.1))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, way.steps, 0.1, Cosine()))
     model.train()
     for _ in range(way.steps):
         terms, _ = model.loss(batch.images, batch.sizes, targets)

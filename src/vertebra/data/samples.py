@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 
 from vertebra.data.index import Index, Note
 from vertebra.data.relabel import Relabelling, relabelling
-from vertebra.data.transforms import Augment, OnCanvas, augment_onto, place
+from vertebra.data.transforms import OnCanvas, augment_onto, place
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
 from vertebra.preprocess.plan import Placement, Plan
+from vertebra.recipe.augment import Augment
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 

@@ -19,66 +19,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from vertebra.data.colours import colour_map
-from vertebra.errors import UnknownName
 from vertebra.preprocess.images import apply
 from vertebra.preprocess.plan import Placement, Plan
 from vertebra.preprocess.window import Window
+from vertebra.recipe.augment import Augment
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
-
-
-@dataclass(frozen=True)
-class Augment:
-    """Random changes of training images. Each is the same for an image and its boxes and masks.
-
-    Attributes:
-        mirror: probability of left and right changing places, where the labels allow it.
-        flip: probability of top and bottom changing places (for images without an up: microscopy, aerial).
-        zoom: smallest and largest factor on the plan's own scale, where there are boxes or masks; what no longer fits
-            on the canvas is cut off at random.
-        stretch: largest factor between the two axes' scales, where there are boxes or masks.
-        area: smallest and largest part of the image that is shown, for images that have only a class.
-        ratio: largest factor by which that part's shape differs from the whole image's.
-        brightness, contrast, saturation: largest change of each, as a part of 1.
-        hue: largest turn of the hue, as a part of a full turn.
-    """
-
-    mirror: float = 0.5
-    flip: float = 0.0
-    zoom: tuple[float, float] = (0.6, 1.5)
-    stretch: float = 1.15
-    area: tuple[float, float] = (0.35, 1.0)
-    ratio: float = 4 / 3
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    hue: float = 0.02
-
-    @classmethod
-    def preset(cls, name: str) -> Augment:
-        """The changes of a name: "none", "light", "default" or "strong".
-
-        Raises:
-            UnknownName: with the nearest names.
-        """
-        if name not in PRESETS:
-            raise UnknownName("augmentation", name, PRESETS)
-        return PRESETS[name]
-
-    @property
-    def moves(self) -> bool:
-        """Whether anything but colours changes."""
-        still = Augment(0.0, 0.0, (1.0, 1.0), 1.0, (1.0, 1.0), 1.0)
-        names = ("mirror", "flip", "zoom", "stretch", "area", "ratio")
-        return any(getattr(self, name) != getattr(still, name) for name in names)
-
-
-PRESETS = {
-    "none": Augment(0.0, 0.0, (1.0, 1.0), 1.0, (1.0, 1.0), 1.0, 0.0, 0.0, 0.0, 0.0),
-    "light": Augment(0.5, 0.0, (0.8, 1.25), 1.05, (0.6, 1.0), 1.15, 0.1, 0.1, 0.1, 0.0),
-    "default": Augment(),
-    "strong": Augment(0.5, 0.0, (0.3, 2.0), 1.3, (0.2, 1.0), 4 / 3, 0.4, 0.4, 0.4, 0.05),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +78,7 @@ def augment_onto(
         size = (image.shape[0], image.shape[1])
         whole_image = all(task_of(annotation).data.whole_image for annotation in annotations.values())
         window = (crop_window if whole_image else zoom_window)(plan, size, augment, draw)
-        mirror, flip = draw.random() < augment.mirror, draw.random() < augment.flip
+        mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
         if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
             mirror = flip  # no mirror image of any kind: upside down becomes half a turn, in which left stays left
         found = cut(image, annotations, plan, labels, replace(window, mirror=mirror, flip=flip))
@@ -155,7 +101,7 @@ def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
 def zoom_window(plan: Plan, size: tuple[int, int], augment: Augment, draw: np.random.Generator) -> Window:
     """The image larger or smaller than the plan has it, and stretched; a random part where it outgrows the canvas."""
     placement = plan.place(*size)
-    zoom = math.exp(draw.uniform(*np.log(augment.zoom)))
+    zoom = math.exp(draw.uniform(*np.log(augment.scale)))
     stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
     top, height, rows = _axis(size[0], plan.size[0], placement.scale_y * zoom * stretch, draw.random())
     left, width, columns = _axis(size[1], plan.size[1], placement.scale_x * zoom / stretch, draw.random())
@@ -177,8 +123,8 @@ def crop_window(plan: Plan, size: tuple[int, int], augment: Augment, draw: np.ra
     that of the image, or of the canvas where a centre crop is planned, so that non-square canvases are not distorted.
     """
     height, width = size
-    area = draw.uniform(*augment.area)
-    ratio = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.ratio) / 2)
+    area = draw.uniform(*augment.crop_area)
+    ratio = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.crop_ratio) / 2)
     base_height, base_width = float(height), float(width)
     if plan.mode == "centre_crop":
         shape = plan.size[0] / plan.size[1]

@@ -1,9 +1,8 @@
-"""The optimizer's parameter groups, the course of the learning rate, and the moving average of the weights."""
+"""The optimizer's parameter groups, and the moving average of the weights."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,9 +10,7 @@ import torch
 from torch import nn
 
 from vertebra.config import TrainConfig
-
-RATES = {"adamw": 1e-3, "sgd": 2e-2}
-DECAYS = {"adamw": 0.05, "sgd": 1e-4}
+from vertebra.training.optimizers import peak_lr, weight_decay
 
 
 def parameter_groups(
@@ -24,8 +21,7 @@ def parameter_groups(
 
     Frozen parameters are left out.
     """
-    rate = recipe.lr or RATES[recipe.optimizer]
-    decay = DECAYS[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay
+    rate, decay = peak_lr(recipe), weight_decay(recipe)
     own = {id(parameter) for parameter in backbone.parameters()}
     spared = _embeddings(whole)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -52,35 +48,6 @@ def _embeddings(module: nn.Module) -> set[int]:
             names = set(listed())
             found |= {id(parameter) for name, parameter in inner.named_parameters() if name in names}
     return found
-
-
-def make_optimizer(groups: list[dict[str, Any]], recipe: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101), or SGD with Nesterov momentum 0.9; as one kernel where the
-    device has it."""
-    fused = _fused(groups)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, fused=fused)
-    return torch.optim.SGD(groups, lr=groups[0]["lr"], momentum=0.9, nesterov=True, fused=fused)
-
-
-def _fused(groups: list[dict[str, Any]]) -> bool:
-    """Whether the optimizer's step is one kernel."""
-    return {parameter.device.type for group in groups for parameter in group["params"]} <= {"cpu", "cuda"}
-
-
-def rate_at(step: int, total: int, warmup: float, floor: float = 0.01) -> float:
-    """Factor of the learning rate: a linear rise over the first ``warmup`` part of all steps, then half a cosine.
-
-    Args:
-        step: how many steps are done.
-        total: how many there will be.
-        floor: where the cosine ends.
-    """
-    rise = max(1, math.ceil(total * warmup))
-    if step < rise:
-        return (step + 1) / rise
-    fallen = min(1.0, (step - rise) / max(1, total - rise))
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
 class MovingAverage(nn.Module):

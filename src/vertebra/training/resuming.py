@@ -13,11 +13,12 @@ from vertebra import __version__
 from vertebra.build import canvas_size
 from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, TrainConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
+from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.data_paths import check_found, locate, move, with_absolute_paths
 from vertebra.training.fingerprint import Fingerprint, check_same
 from vertebra.training.folder import CONFIG, LAST
 from vertebra.training.hardware import Hardware, check_hardware
-from vertebra.training.optimization import DECAYS, RATES, rate_at
+from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
 from vertebra.training.saved_state import damaged, read_state
 from vertebra.yaml_files import assign, parse_assignment
@@ -256,10 +257,11 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
     saved, recipe = resumption.saved, resumption.config.train
     lines = []
     if recipe.epochs != saved.config.train.epochs:
-        factor = rate_at(saved.scheduled, recipe.epochs * steps, recipe.warmup)
+        schedule = make_schedule(recipe.lr_schedule.name, recipe.lr_schedule.options)
+        factor = lr_factor(saved.scheduled, recipe.epochs * steps, recipe.warmup, schedule)
         lines.append(
             f"the learning rate follows the course of {recipe.epochs} epochs from here on: {max(saved.rates):.3g} -> "
-            f"{factor * max(saved.peaks):.3g}, and 1 % of {max(saved.peaks):.3g} at the end"
+            f"{factor * max(saved.peaks):.3g}, and {100 * schedule.factor(1.0):.3g} % of {max(saved.peaks):.3g} at the end"
         )
     other_precision = saved.precision not in (None, precision)
     if other_precision:
@@ -277,9 +279,7 @@ def _options(config: Config) -> Iterator[tuple[str, Any]]:
     train = values["train"]
     if config.train.image_size is not None:
         train["image_size"] = list(canvas_size(config.train.image_size, ()))
-    train["lr"] = RATES[config.train.optimizer] if train["lr"] is None else train["lr"]
-    decay = train["weight_decay"]
-    train["weight_decay"] = DECAYS[config.train.optimizer] if decay is None else decay
+    train["lr"], train["weight_decay"] = peak_lr(config.train), weight_decay(config.train)
     for split in SPLITS:
         values["data"][split] = {
             str(number): {key: value for key, value in source.items() if key != "path"}

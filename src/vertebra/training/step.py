@@ -18,10 +18,12 @@ from vertebra.errors import RunError
 from vertebra.inference.predictor import face_of
 from vertebra.losses.term import Term
 from vertebra.model import VisionModel
+from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.buffers import BufferBackup
 from vertebra.training.evaluation import Evaluation
 from vertebra.training.messages import say
-from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
+from vertebra.training.optimization import MovingAverage, parameter_groups
+from vertebra.training.optimizers import make_optimizer
 from vertebra.training.processes import has_processes, sum_over_processes
 
 Terms = dict[str, dict[str, Term]]
@@ -70,7 +72,10 @@ class TrainingModule(pl.LightningModule):
         optimizer = make_optimizer(groups, self.recipe)
         # Lightning's own estimate would open the loaders before a resumed run's state is in them
         total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
-        course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, self.recipe.warmup))
+        schedule = make_schedule(self.recipe.lr_schedule.name, self.recipe.lr_schedule.options)
+        course = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: lr_factor(step, total, self.recipe.warmup, schedule)
+        )
         return {"optimizer": optimizer, "lr_scheduler": course}
 
     def on_train_start(self) -> None:
