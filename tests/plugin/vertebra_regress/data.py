@@ -45,8 +45,8 @@ class RegressData(TaskData):
     def stack(self, annotations: Sequence[RegressAnnotation], labels: Any) -> RegressTargets:
         return RegressTargets(from_numpy(np.stack([annotation.values for annotation in annotations])))
 
-    def made_labels(self, classes: Sequence[str], exclusive: bool) -> RegressLabels:
+    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> RegressLabels:
         return RegressLabels(tuple(classes))
 
-    def made_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> RegressTargets:
+    def fake_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> RegressTargets:
         return RegressTargets(randn(batch, labels.class_count))

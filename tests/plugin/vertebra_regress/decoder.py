@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vertebra.decoders.base import Decoder
 from vertebra.features import Features, FeatureSpec, Frame
 from vertebra.layers.padding import valid_mean
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 from vertebra_regress.data import RegressTargets
 from vertebra_regress.types import RegressLabels
 
@@ -35,17 +35,17 @@ class RegressLinear(Decoder):
     def __init__(self, in_spec: FeatureSpec, labels: RegressLabels, *, scale: float = 1.0) -> None:
         super().__init__(in_spec, labels)
         in_spec.require_levels()
-        self.scale, self.reads = scale, (len(in_spec.levels) - 1,)
+        self.scale, self.in_levels = scale, (len(in_spec.levels) - 1,)
         self.head = nn.Linear(in_spec.levels[-1].channels, labels.class_count)
 
     def forward(self, features: Features, regions: Any = None) -> Values:
         pooled = valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
         return Values(self.scale * self.head(pooled))
 
-    def loss(self, features: Features, targets: RegressTargets) -> tuple[dict[str, Term], Values]:
+    def loss(self, features: Features, targets: RegressTargets) -> tuple[dict[str, LossTerm], Values]:
         outputs = self(features)
         apart = (outputs.values - targets.values).abs()
-        return {"l1": Term(apart.sum(), apart.new_tensor(apart.numel()))}, outputs
+        return {"l1": LossTerm(apart.sum(), apart.new_tensor(apart.numel()))}, outputs
 
     def decode(self, outputs: Values, frame: Frame) -> Values:
         return outputs

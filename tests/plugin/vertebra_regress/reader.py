@@ -18,11 +18,11 @@ from vertebra_regress.types import RegressAnnotation, RegressLabels
 class ValueColumn:
     """Attributes:
     values: (n, K) float32.
-    labelled: (n,) bool.
+    labeled: (n,) bool.
     """
 
     values: np.ndarray
-    labelled: np.ndarray
+    labeled: np.ndarray
 
     def get(self, row: int, size: tuple[int, int]) -> RegressAnnotation:
         return RegressAnnotation(self.values[row])
@@ -31,7 +31,7 @@ class ValueColumn:
         return {}
 
     def take(self, rows: np.ndarray) -> ValueColumn:
-        return ValueColumn(self.values[rows], self.labelled[rows])
+        return ValueColumn(self.values[rows], self.labeled[rows])
 
 
 class ValueTable:

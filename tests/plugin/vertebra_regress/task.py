@@ -37,10 +37,10 @@ class RegressMetric(TaskMetric):
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
 
-    def update(self, predictions: Sequence[RegressPrediction], truths: Sequence[RegressAnnotation]) -> None:
-        for prediction, truth in zip(predictions, truths, strict=True):
-            self.total += float(np.abs(prediction.values - truth.values).sum())
-            self.count += len(truth.values)
+    def update(self, predictions: Sequence[RegressPrediction], ground_truths: Sequence[RegressAnnotation]) -> None:
+        for prediction, ground_truth in zip(predictions, ground_truths, strict=True):
+            self.total += float(np.abs(prediction.values - ground_truth.values).sum())
+            self.count += len(ground_truth.values)
 
     def names(self) -> list[str]:
         return ["mae"]
@@ -49,7 +49,7 @@ class RegressMetric(TaskMetric):
         return {"mae": float(self.total / self.count)} if self.count else {}
 
 
-def from_decoded(decoded: Sequence[np.ndarray], placement: Any, labels: Any, image: Any = None) -> RegressPrediction:
+def from_decoded(decoded: Sequence[np.ndarray], transform: Any, labels: Any, image: Any = None) -> RegressPrediction:
     return RegressPrediction(np.asarray(decoded[0], dtype=np.float32), labels, image)
 
 
@@ -66,12 +66,12 @@ REGRESS = Task(
     labels=RegressLabels,
     annotation=RegressAnnotation,
     prediction=RegressPrediction,
-    best_metric="mae",
+    monitor="mae",
     from_decoded=from_decoded,
     agreement=agreement,
     to_image=to_image,
     metric=RegressMetric,
     data=RegressData(),
-    looks=MeanViews,
+    views=MeanViews,
     default_parts={"decoder": "regress_linear"},
 )

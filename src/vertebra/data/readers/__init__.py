@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from vertebra.data.readers.base import Reader
 from vertebra.data.readers.coco import CocoReader
-from vertebra.data.readers.dlc import DlcReader
+from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
 from vertebra.data.readers.voc import VocReader

@@ -1,4 +1,4 @@
-"""Pictures of segmentations: translucent colours with thin contours, and a legend below."""
+"""Pictures of segmentations: translucent colors with thin contours, and a legend below."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from vertebra.errors import DataError
-from vertebra.tasks.palette import Colour, colour
+from vertebra.tasks.palette import Color, color
 from vertebra.tasks.picture import enlarge, line_width, with_legend
 from vertebra.tasks.segment.labels import is_background
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from vertebra.tasks.segment.types import SegmentPrediction
 
 OPACITY = 0.5
-BLACK: Colour = (0, 0, 0)
+BLACK: Color = (0, 0, 0)
 
 
 def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Image.Image:
-    """The picture under its classes' colours, with a legend of the classes that occur and their shares.
+    """The picture under its classes' colors, with a legend of the classes that occur and their shares.
 
-    A class that is called "background" is left unpainted and takes no colour, so that the classes after it have the
-    colours that they have in a branch without it.
+    A class that is called "background" is left unpainted and takes no color, so that the classes after it have the
+    colors that they have in a branch without it.
 
     Args:
         prediction: what to show.
@@ -58,12 +58,12 @@ def _shown_classes(prediction: SegmentPrediction) -> list[int]:
     return sorted(shown, key=lambda i: -share[classes[i]])
 
 
-def class_color(labels: SegmentLabels, class_id: int) -> Colour:
-    """The colour of a class in pictures and masks."""
-    return colour(class_id - sum(map(is_background, labels.classes[:class_id])))
+def class_color(labels: SegmentLabels, class_id: int) -> Color:
+    """The color of a class in pictures and masks."""
+    return color(class_id - sum(map(is_background, labels.classes[:class_id])))
 
 
-def mask_colors(labels: SegmentLabels) -> list[Colour]:
+def mask_colors(labels: SegmentLabels) -> list[Color]:
     """The color of each class in mask files: that of pictures; black for a background, which overlapping classes do not have."""
     background = labels.background_classes if labels.exclusive else ()
     return [
