@@ -53,7 +53,7 @@ def from_decoded(decoded: Sequence[np.ndarray], transform: Any, labels: Any, ima
     return RegressPrediction(np.asarray(decoded[0], dtype=np.float32), labels, image)
 
 
-def agreement(expected: RegressPrediction, got: RegressPrediction) -> float:
+def similarity(expected: RegressPrediction, got: RegressPrediction) -> float:
     return 1 - min(1.0, float(np.abs(expected.values - got.values).max()))
 
 
@@ -68,7 +68,7 @@ REGRESS = Task(
     prediction=RegressPrediction,
     monitor="mae",
     from_decoded=from_decoded,
-    agreement=agreement,
+    similarity=similarity,
     to_image=to_image,
     metric=RegressMetric,
     data=RegressData(),
