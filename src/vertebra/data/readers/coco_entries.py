@@ -29,9 +29,9 @@ def values_of(entries: Sequence[Any], key: str, kind: str, file: Path) -> list[A
     try:
         return [one[key] for one in entries]
     except KeyError:
-        place = next(place for place, one in enumerate(entries) if key not in one)
+        row = next(row for row, one in enumerate(entries) if key not in one)
         raise DataError(
-            f"{file}: an entry lacks '{key}' (number {place + 1} of '{kind}'); images, annotations and categories need "
+            f"{file}: an entry lacks '{key}' (number {row + 1} of '{kind}'); images, annotations and categories need "
             "their ids, images a 'file_name' and categories a 'name'"
         ) from None
     except (TypeError, IndexError):
@@ -58,24 +58,24 @@ def ids_of(entries: Sequence[Any], kind: str, file: Path) -> list[Hashable]:
     return ids
 
 
-def place_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
+def rows_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
     """Where each id is among the known ones: as it stands, or else as text (7, 7.0 and "7" are one id).
 
     Returns:
         (n,) int64, -1 for ids that are not among them.
     """
-    exact = {key: place for place, key in enumerate(known)}
+    exact = {key: row for row, key in enumerate(known)}
     texts = Counter(map(_text, known))
-    by_text = {_text(key): place for place, key in enumerate(known) if texts[_text(key)] == 1}
+    by_text = {_text(key): row for row, key in enumerate(known) if texts[_text(key)] == 1}
 
-    def place(key: Any) -> int:
+    def row_of(key: Any) -> int:
         try:
-            found = exact.get(key)
+            row = exact.get(key)
         except TypeError:  # a list or an object
             return -1
-        return by_text.get(_text(key), -1) if found is None else found
+        return by_text.get(_text(key), -1) if row is None else row
 
-    return np.fromiter(map(place, wanted), dtype=np.int64, count=len(wanted))
+    return np.fromiter(map(row_of, wanted), dtype=np.int64, count=len(wanted))
 
 
 def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -> np.ndarray:
@@ -83,11 +83,11 @@ def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -
     sizes = np.zeros((len(images), 2), dtype=np.int64)
     wrong = []
     for row, one in enumerate(images):
-        given = (one.get("height"), one.get("width"))
-        height, width = (whole_number(value) for value in given)
+        sides = (one.get("height"), one.get("width"))
+        height, width = (whole_number(value) for value in sides)
         if height is not None and width is not None and 0 < min(height, width) <= max(height, width) <= LARGEST:
             sizes[row] = height, width
-        elif any(value not in (None, 0) for value in given):
+        elif any(value not in (None, 0) for value in sides):
             wrong.append(names[row])
     if wrong:
         notes.append(
@@ -107,13 +107,13 @@ def copies(objects: Sequence[Entry], rows: np.ndarray, categories: np.ndarray) -
     """
     first: dict[Any, int] = {}
     same = np.zeros(len(objects), dtype=bool)
-    for place, (one, row, category) in enumerate(zip(objects, rows.tolist(), categories.tolist(), strict=True)):
+    for number, (one, row, category) in enumerate(zip(objects, rows.tolist(), categories.tolist(), strict=True)):
         box = one.get("bbox")
         try:
-            before = first.setdefault((row, category, tuple(box) if isinstance(box, list) else None), place)
+            before = first.setdefault((row, category, tuple(box) if isinstance(box, list) else None), number)
         except TypeError:  # a box of lists
             continue
-        same[place] = before != place and _content(objects[before]) == _content(one)
+        same[number] = before != number and _content(objects[before]) == _content(one)
     return same
 
 

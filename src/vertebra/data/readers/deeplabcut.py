@@ -42,7 +42,7 @@ class _Table:
     file: Path
     images: list[str]
     points: tuple[str, ...]
-    places: np.ndarray
+    positions: np.ndarray
 
 
 class DlcReader:
@@ -77,15 +77,17 @@ class DlcReader:
                 )
         root = path if path.is_dir() else path.parent
         images: list[str] = []
-        places: list[np.ndarray] = []
+        positions: list[np.ndarray] = []
         for table in tables:
             names, kept = _found(table, root, notes)
             chosen = divide_runs(len(names), SHARES, split)
             images += [names[row] for row in chosen]
-            places.append(table.places[kept][chosen])
-        animals = max(part.shape[1] for part in places)
+            positions.append(table.positions[kept][chosen])
+        animals = max(part.shape[1] for part in positions)
         joined = (
-            np.concatenate([_wider(part, animals) for part in places]) if images else np.zeros((0, 1, len(points), 2))
+            np.concatenate([_wider(part, animals) for part in positions])
+            if images
+            else np.zeros((0, 1, len(points), 2))
         )
         classes = options.classes or (CLASS,)
         if len(classes) > 1 and CLASS not in classes:
@@ -102,20 +104,20 @@ class DlcReader:
 
 
 def _column(
-    places: np.ndarray, points: tuple[str, ...], classes: tuple[str, ...], task: str, notes: list[Note]
+    positions: np.ndarray, points: tuple[str, ...], classes: tuple[str, ...], task: str, notes: list[Note]
 ) -> tuple[Column, LabelSpec]:
-    known = np.isfinite(places).all(axis=-1)
-    values = np.concatenate([np.nan_to_num(places), 2.0 * known[..., None]], axis=-1)
+    known = np.isfinite(positions).all(axis=-1)
+    values = np.concatenate([np.nan_to_num(positions), 2.0 * known[..., None]], axis=-1)
     values = np.where(known[..., None], values, 0).astype(np.float32)
     rows, animals = np.nonzero(known.any(axis=-1))
-    own = values[rows, animals]
-    boxes = boxes_around(own)
+    objects = values[rows, animals]
+    boxes = boxes_around(objects)
     ids = np.full(len(rows), classes.index(CLASS) if CLASS in classes else 0, dtype=np.int64)
     crowd = np.zeros(len(rows), dtype=bool)
-    labeled = np.ones(len(places), dtype=bool)
+    labeled = np.ones(len(positions), dtype=bool)
     if task == "detect":
         return BoxColumn.of(rows, boxes, ids, crowd, labeled), DetectLabels(classes)
-    column = PointColumn.of(rows, own, boxes, ids, crowd, box_area_shares(boxes), labeled)
+    column = PointColumn.of(rows, objects, boxes, ids, crowd, box_area_shares(boxes), labeled)
     return column, KeypointLabels(classes, points, flip_pairs=sides(points, notes))
 
 
@@ -137,7 +139,7 @@ def _read(file: Path) -> _Table:
     header = {row[0]: row for row in rows[:4] if row[0] in HEADERS}
     if not {"bodyparts", "coords"} <= set(header):
         raise DataError(f"{file}: no DeepLabCut table; its first rows must be scorer, bodyparts and coords")
-    first = next((place for place, word in enumerate(header["coords"]) if word == "x"), None)
+    first = next((column for column, word in enumerate(header["coords"]) if word == "x"), None)
     if first is None or header["coords"][first:] != ["x", "y"] * (len(header["coords"][first:]) // 2):
         raise DataError(f"{file}: the row 'coords' must be x, y, x, y … over the points")
     columns = len(header["coords"])
@@ -157,13 +159,13 @@ def _read(file: Path) -> _Table:
     body = rows[len(header) :]
     if not body:
         raise DataError(f"{file}: it has no image, only a header")
-    places = np.full((len(body), len(names), len(points), 2), np.nan)
-    animal_ids, point_ids = (({name: place for place, name in enumerate(own)}) for own in (names, points))
+    positions = np.full((len(body), len(names), len(points), 2), np.nan)
+    animal_ids, point_ids = (({name: index for index, name in enumerate(each)}) for each in (names, points))
     at = ([animal_ids[animal] for animal in animals], [point_ids[part] for part in parts])
     for number, row in enumerate(body):
-        places[number, at[0], at[1]] = _cells(row, first, len(parts), file, len(header) + number + 1).reshape(-1, 2)
+        positions[number, at[0], at[1]] = _cells(row, first, len(parts), file, len(header) + number + 1).reshape(-1, 2)
     images = ["/".join(cell for cell in row[:first] if cell) for row in body]
-    return _Table(file, images, points, places)
+    return _Table(file, images, points, positions)
 
 
 def _rows(file: Path) -> list[list[str]]:
@@ -206,7 +208,7 @@ def _found(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.
     else:
         raise DataError(f"{table.file}: its images are not found (the first is {names[0]})")
     if not there.all():
-        lost = [name for name, found in zip(names, there.tolist(), strict=True) if not found]
+        lost = [name for name, exists in zip(names, there.tolist(), strict=True) if not exists]
         notes.append(Note.of("image", "that the table names", "not found and left out", lost))
     rows = _once(table, order[there[order]], names, notes)
     absolute = [(base / names[row]).resolve() for row in rows]
@@ -226,7 +228,7 @@ def _once(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) 
     for row in rows.tolist():
         if not kept or names[row] != names[kept[-1]]:
             kept.append(row)
-        elif np.array_equal(table.places[row], table.places[kept[-1]], equal_nan=True):
+        elif np.array_equal(table.positions[row], table.positions[kept[-1]], equal_nan=True):
             again.append(names[row])
         else:
             raise DataError(f"{table.file}: image {names[row]} has two rows with different points; keep one")
@@ -235,7 +237,7 @@ def _once(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) 
     return np.array(kept, dtype=np.int64)
 
 
-def _wider(places: np.ndarray, animals: int) -> np.ndarray:
+def _wider(positions: np.ndarray, animals: int) -> np.ndarray:
     """Points of as many animals, those that are missing not labeled."""
-    more = np.full((len(places), animals - places.shape[1], *places.shape[2:]), np.nan)
-    return np.concatenate([places, more], axis=1)
+    more = np.full((len(positions), animals - positions.shape[1], *positions.shape[2:]), np.nan)
+    return np.concatenate([positions, more], axis=1)

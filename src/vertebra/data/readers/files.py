@@ -24,11 +24,11 @@ def folders_in(path: Path) -> list[Path]:
 
 def images_below(path: Path) -> list[Path]:
     """All image files in a folder and the folders below, by path."""
-    found = []
+    images = []
     for folder, inner, names in os.walk(path):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        found += [Path(folder, name) for name in names if is_image(name)]
-    return sorted(found)
+        images += [Path(folder, name) for name in names if is_image(name)]
+    return sorted(images)
 
 
 def is_image(name: str) -> bool:
@@ -58,9 +58,9 @@ def exist(root: Path, names: Sequence[str]) -> np.ndarray:
     """
     listed: dict[str, set[str]] = {}
     for folder in {name.rpartition("/")[0] for name in names}:
-        place = root / folder
+        parent = root / folder
         try:
-            listed[folder] = {entry.name for entry in os.scandir(place)}
+            listed[folder] = {entry.name for entry in os.scandir(parent)}
         except (OSError, ValueError):  # no folder of this name, or a name that no folder can have
             listed[folder] = set()
     split = [name.rpartition("/") for name in names]
