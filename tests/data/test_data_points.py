@@ -19,7 +19,7 @@ from vertebra.data.loaders import build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, SampleKey, Source
-from vertebra.data.transforms import augment_onto, cut, place
+from vertebra.data.transforms import augment_onto, cut, to_canvas
 from vertebra.errors import DataError
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -55,7 +55,7 @@ def whole(mirror: bool = False, flip: bool = False) -> CropWindow:
 
 
 def test_points_are_placed_with_the_image() -> None:
-    found = place(image(), {"pose": two_objects()}, ResizeSpec((120, 200)), NAMED).annotations["pose"]
+    found = to_canvas(image(), {"pose": two_objects()}, ResizeSpec((120, 200)), NAMED).annotations["pose"]
     np.testing.assert_allclose(found.points[0], [[40, 60, 2], [20, 20, 1], [80, 20, 2]])
     np.testing.assert_allclose(found.points[1, 1], 0)
     np.testing.assert_allclose(found.areas, [3200, 800])

@@ -14,7 +14,7 @@ from vertebra.data.transforms import (
     augment_onto,
     crop_window,
     cut,
-    place,
+    to_canvas,
     zoom_window,
 )
 from vertebra.errors import UnknownName
@@ -59,7 +59,7 @@ def whole(resize_spec: ResizeSpec, height: int, width: int) -> CropWindow:
 def test_torchvisions_way_equals_pillows(mode: Any, size: tuple[int, int]) -> None:
     resize_spec = ResizeSpec(size, mode)
     image, annotations = made_image(), {"boxes": boxes(), "regions": SegmentAnnotation(made_image()[:, :, 0] // 100)}
-    plain = place(image, annotations, resize_spec, LABELS)
+    plain = to_canvas(image, annotations, resize_spec, LABELS)
     moved = cut(image, annotations, resize_spec, LABELS, whole(resize_spec, 60, 80))
     np.testing.assert_array_equal(plain.image.permute(1, 2, 0).numpy(), apply(resize_spec, image))
     assert (plain.image.int() - moved.image.int()).abs().max() <= 1
@@ -145,7 +145,10 @@ def test_no_boxes_stay_no_boxes() -> None:
         draw = np.random.default_rng(seed)
         found = augment_onto(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}, Augment(), draw)
         assert found.annotations["boxes"].boxes.shape == (0, 4)
-    assert place(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}).annotations["boxes"].boxes.shape == (0, 4)
+    assert to_canvas(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}).annotations["boxes"].boxes.shape == (
+        0,
+        4,
+    )
 
 
 def test_placement_maps_boxes_as_the_window_does() -> None:

@@ -110,10 +110,10 @@ class Loader:
         if self.workers == 0 or first is None:
             return self.workers
         if multiprocessing.get_context().get_start_method() != "fork":
-            own = defined_in_script(self.dataset)
-            if own is not None:
+            local_name = defined_in_script(self.dataset)
+            if local_name is not None:
                 self._tell(
-                    f"images are loaded in the main process, because '{own}' is defined in the script itself; "
+                    f"images are loaded in the main process, because '{local_name}' is defined in the script itself; "
                     "put it in a module of its own, which loader processes can import"
                 )
                 return 0
@@ -187,7 +187,7 @@ class _Collate:
         try:
             if self.chunks is None:
                 return self._together(loaded)
-            parts = [loaded[place :: self.chunks] for place in range(self.chunks)]
+            parts = [loaded[start :: self.chunks] for start in range(self.chunks)]
             return [self._together(part) for part in parts if part]
         except Exception as error:  # as above
             return failure(error, "a batch could not be put together")

@@ -43,11 +43,11 @@ def open_data(
         DataError: the data set is missing, empty, of unknown format, of no use for the task, has no such split, or an
             annotation is wrong; the message names the file and the cure.
     """
-    place = Path(path)
+    folder = Path(path)
     check_split(split)
-    reader = all_readers()[choose_format(place, task, format)]
+    reader = all_readers()[choose_format(folder, task, format)]
     listed = None if classes is None else tuple(classes)
-    return reader.read(place, task, split, ReadOptions(listed, ignore_index, seed, exclusive))
+    return reader.read(folder, task, split, ReadOptions(listed, ignore_index, seed, exclusive))
 
 
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:
@@ -59,19 +59,19 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
     Raises:
         DataError: the data set is missing, empty, of unknown format or of no use for the task.
     """
-    place = Path(path)
-    name = detect_format(place) if format is None else format
+    folder = Path(path)
+    name = detect_format(folder) if format is None else format
     readers = all_readers()
     if name not in readers:
         raise UnknownName("data format", name, readers)
-    _exists(place)
+    _exists(folder)
     reader = readers[name]
     if task not in reader.tasks:
         fitting = [other for other, reader in readers.items() if task in reader.tasks]
         if not fitting:
-            raise DataError(f"{place}: no data format has labels for task '{task}'")
+            raise DataError(f"{folder}: no data format has labels for task '{task}'")
         raise DataError(
-            f"{place}: format '{name}' has no labels for task '{task}', only for {' and '.join(readers[name].tasks)}; "
+            f"{folder}: format '{name}' has no labels for task '{task}', only for {' and '.join(readers[name].tasks)}; "
             f"for {task} use {' or '.join(fitting)}"
         )
     return name
@@ -83,19 +83,19 @@ def detect_format(path: str | Path) -> str:
     Raises:
         DataError: it is missing, empty, or of no format that is known here.
     """
-    place = Path(path)
-    _exists(place)
+    folder = Path(path)
+    _exists(folder)
     for name, reader in all_readers().items():
-        if reader.looks_like(place):
+        if reader.looks_like(folder):
             return name
-    if has_yolo_labels(place):
-        raise DataError(f"{place}: these are YOLO text labels, which are not read here; convert them to COCO JSON")
+    if has_yolo_labels(folder):
+        raise DataError(f"{folder}: these are YOLO text labels, which are not read here; convert them to COCO JSON")
     known = "; ".join(reader.summary for reader in all_readers().values())
-    raise DataError(f"{place}: of no known format. Known are: {known}")
+    raise DataError(f"{folder}: of no known format. Known are: {known}")
 
 
-def _exists(place: Path) -> None:
-    if not place.exists():
-        raise DataError(f"{place}: no such folder or file")
-    if place.is_dir() and next(place.iterdir(), None) is None:
-        raise DataError(f"{place}: this folder is empty")
+def _exists(folder: Path) -> None:
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder or file")
+    if folder.is_dir() and next(folder.iterdir(), None) is None:
+        raise DataError(f"{folder}: this folder is empty")

@@ -72,7 +72,7 @@ def share(batch: Batch) -> Batch:
 
 
 def _tensors(batch: Batch) -> list[Tensor]:
-    held: Any = (batch.images, batch.sizes, [(own.rows, own.targets) for own in batch.targets.values()])
+    held: Any = (batch.images, batch.sizes, [(branch.rows, branch.targets) for branch in batch.targets.values()])
     return [value for value in tree.tree_leaves(held) if isinstance(value, Tensor)]
 
 

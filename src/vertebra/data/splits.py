@@ -31,8 +31,8 @@ class NoSplit(DataError):
 
 def split_of(name: str) -> str | None:
     """The split that a name speaks of: ``instances_val2017`` is "val"; None for no split or several."""
-    found = {_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _WORDS}
-    return found.pop() if len(found) == 1 else None
+    splits = {_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _WORDS}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def check_split(split: str) -> None:

@@ -42,7 +42,7 @@ class OnCanvas:
     annotations: dict[str, Any] = field(default_factory=dict)
 
 
-def place(
+def to_canvas(
     image: np.ndarray, annotations: Mapping[str, Any], resize_spec: ResizeSpec, labels: Mapping[str, LabelSpec]
 ) -> OnCanvas:
     """An image and its annotations on the canvas as prediction places them, without any random change.
@@ -53,12 +53,12 @@ def place(
         labels: by branch, what they mean.
     """
     transform = resize_spec.place(image.shape[0], image.shape[1])
-    placed = {
-        name: task_of(annotation).data.place(annotation, resize_spec, transform, labels.get(name))
+    on_canvas_annotations = {
+        name: task_of(annotation).data.to_canvas(annotation, resize_spec, transform, labels.get(name))
         for name, annotation in annotations.items()
     }
     canvas = torch.from_numpy(np.ascontiguousarray(apply(resize_spec, image).transpose(2, 0, 1)))
-    return OnCanvas(canvas, transform, placed)
+    return OnCanvas(canvas, transform, on_canvas_annotations)
 
 
 def augment_onto(
@@ -69,7 +69,7 @@ def augment_onto(
     augment: Augment,
     draw: np.random.Generator,
 ) -> OnCanvas:
-    """An image and its annotations on the canvas, with random changes; see `place` for the arguments.
+    """An image and its annotations on the canvas, with random changes; see `to_canvas` for the arguments.
 
     An image is not mirrored if it has annotations of a branch whose labels forbid it (points whose pairs are not known).
 
@@ -83,20 +83,20 @@ def augment_onto(
         mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
         if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
             mirror = flip  # no mirror image of any kind: upside down becomes half a turn, in which left stays left
-        found = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
+        on_canvas = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
     else:
-        found = place(image, annotations, resize_spec, labels)
-    height, width = found.transform.size
-    part = found.image[:, :height, :width]
+        on_canvas = to_canvas(image, annotations, resize_spec, labels)
+    height, width = on_canvas.transform.size
+    part = on_canvas.image[:, :height, :width]
     change = color_map(part, draw, augment.brightness, augment.contrast, augment.saturation, augment.hue)
     if change is not None:
-        found.image[:, :height, :width] = change(part)
-    return found
+        on_canvas.image[:, :height, :width] = change(part)
+    return on_canvas
 
 
 def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
     """By branch, why images that are labeled for it must not be mirrored; without the branches for which they may."""
-    reasons = {name: own.mirror_refusal for name, own in labels.items()}
+    reasons = {name: spec.mirror_refusal for name, spec in labels.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
@@ -148,7 +148,7 @@ def cut(
     labels: Mapping[str, LabelSpec],
     window: CropWindow,
 ) -> OnCanvas:
-    """A window of an image and its annotations on the canvas, mirrored or not; see `place` for the other arguments."""
+    """A window of an image and its annotations on the canvas, mirrored or not; see `to_canvas` for the other arguments."""
     pixels = F.resized_crop(
         torch.from_numpy(image).permute(2, 0, 1),
         window.top,
@@ -162,11 +162,11 @@ def cut(
     pixels = F.horizontal_flip(pixels) if window.mirror else pixels
     pixels = F.vertical_flip(pixels) if window.flip else pixels
     canvas = _fill(pixels, resize_spec.size, resize_spec.fill_for(image.shape[2]))
-    placed = {
+    on_canvas_annotations = {
         name: task_of(annotation).data.cut(annotation, window, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
     }
-    return OnCanvas(canvas, window.transform(resize_spec, (image.shape[0], image.shape[1])), placed)
+    return OnCanvas(canvas, window.transform(resize_spec, (image.shape[0], image.shape[1])), on_canvas_annotations)
 
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:

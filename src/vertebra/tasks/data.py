@@ -23,7 +23,7 @@ class TaskData(ABC):
     whole_image: bool = False
 
     @abstractmethod
-    def place(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
+    def to_canvas(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
         """The annotation in canvas pixels, as prediction places the image."""
 
     @abstractmethod
@@ -31,12 +31,12 @@ class TaskData(ABC):
         """The annotation of a window of the image, in canvas pixels, turned as the window is."""
 
     @abstractmethod
-    def relabel(self, annotation: Any, ids: np.ndarray, own: Any, labels: Any) -> Any:
+    def relabel(self, annotation: Any, ids: np.ndarray, source_labels: Any, labels: Any) -> Any:
         """The annotation in a branch's labels.
 
         Args:
             ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that it has not.
-            own: the data set's labels.
+            source_labels: the data set's labels.
             labels: the branch's.
         """
 

@@ -25,13 +25,15 @@ class RegressData(TaskData):
 
     whole_image = True
 
-    def place(self, annotation: RegressAnnotation, *geometry: Any) -> RegressAnnotation:
+    def to_canvas(self, annotation: RegressAnnotation, *geometry: Any) -> RegressAnnotation:
         return annotation
 
     def cut(self, annotation: RegressAnnotation, *geometry: Any) -> RegressAnnotation:
         return annotation
 
-    def relabel(self, annotation: RegressAnnotation, ids: np.ndarray, own: Any, labels: Any) -> RegressAnnotation:
+    def relabel(
+        self, annotation: RegressAnnotation, ids: np.ndarray, source_labels: Any, labels: Any
+    ) -> RegressAnnotation:
         values = np.zeros(labels.class_count, dtype=np.float32)
         values[ids[ids >= 0]] = annotation.values[ids >= 0]
         return RegressAnnotation(values)

@@ -19,7 +19,7 @@ from vertebra.tasks.keypoints.labels import KeypointLabels
 class KeypointData(TaskData):
     """Points and boxes that move with their image; left and right points change places when it is mirrored."""
 
-    def place(
+    def to_canvas(
         self, annotation: KeypointAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """The objects on the canvas."""
@@ -41,11 +41,11 @@ class KeypointData(TaskData):
         return moved
 
     def relabel(
-        self, annotation: KeypointAnnotation, ids: np.ndarray, own: KeypointLabels, labels: KeypointLabels
+        self, annotation: KeypointAnnotation, ids: np.ndarray, source_labels: KeypointLabels, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """Objects of the branch's classes, and its points by their names; what the data set lacks is not labeled."""
-        places = {name: place for place, name in enumerate(own.points)}
-        order = np.array([places.get(name, len(own.points)) for name in labels.points], dtype=np.int64)
+        places = {name: place for place, name in enumerate(source_labels.points)}
+        order = np.array([places.get(name, len(source_labels.points)) for name in labels.points], dtype=np.int64)
         none = np.zeros((len(annotation.points), 1, 3), dtype=np.float32)
         points = np.concatenate([annotation.points, none], axis=1)[:, order]
         changed = ids[annotation.labels]
