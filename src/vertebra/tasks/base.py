@@ -41,7 +41,7 @@ class LabelSpec:
         return get_type_hints(cls)
 
     @classmethod
-    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def implied(cls, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
         """Fields that follow from those that are given, where a user has left them out."""
         return {}
 
@@ -60,13 +60,13 @@ class LabelSpec:
         """Classes of what no object covers: black in mask files, and without objects in COCO results."""
         return ()
 
-    def fields_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def fields_for(self, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
         """What a branch on data with these labels takes from them.
 
         Args:
-            given: the branch's own fields by name, which stay as they are.
+            branch_fields: the branch's fields by name, which stay as they are.
         """
-        return {name: getattr(self, name) for name in self.own_fields() if name not in given}
+        return {name: getattr(self, name) for name in self.own_fields() if name not in branch_fields}
 
     @property
     def class_count(self) -> int:

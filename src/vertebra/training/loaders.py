@@ -45,8 +45,8 @@ class RunData(pl.LightningDataModule):
         tasks = [set(source.branches.values()) for source in self.train_set.sources]
         check_effect(
             options,
-            image_level=any(all_image_level([task]) for own in tasks for task in own),
-            located=any(not all_image_level(own) for own in tasks),
+            image_level=any(all_image_level([task]) for names in tasks for task in names),
+            located=any(not all_image_level(names) for names in tasks),
             channels=self.train_set.channels,
         )
         reasons = mirror_refusals(labels)
@@ -95,7 +95,7 @@ class RunData(pl.LightningDataModule):
 
 def mixed(info: ModelInfo, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
     """A mix of data sets for a model."""
-    labels = {name: own for name, (_, own) in info.branches.items()}
+    labels = {name: branch_labels for name, (_, branch_labels) in info.branches.items()}
     return MixedData(sources, labels, info.resize_spec, augment, seed=seed, channels=info.channels)
 
 

@@ -22,13 +22,13 @@ def parameter_groups(
     Frozen parameters are left out.
     """
     rate, decay = peak_lr(recipe), weight_decay(recipe)
-    own = {id(parameter) for parameter in backbone.parameters()}
+    backbone_ids = {id(parameter) for parameter in backbone.parameters()}
     spared = _embeddings(whole)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in whole.parameters():
         if parameter.requires_grad:
             plain = parameter.ndim <= 1 or id(parameter) in spared
-            groups.setdefault((id(parameter) in own and pretrained, plain), []).append(parameter)
+            groups.setdefault((id(parameter) in backbone_ids and pretrained, plain), []).append(parameter)
     return [
         {
             "params": parameters,
@@ -41,13 +41,13 @@ def parameter_groups(
 
 def _embeddings(module: nn.Module) -> set[int]:
     """Position embeddings and class tokens: timm's models list them in ``no_weight_decay()``."""
-    found: set[int] = set()
+    spared: set[int] = set()
     for inner in module.modules():
         listed: Callable[[], Iterable[str]] | None = getattr(inner, "no_weight_decay", None)
         if callable(listed):
             names = set(listed())
-            found |= {id(parameter) for name, parameter in inner.named_parameters() if name in names}
-    return found
+            spared |= {id(parameter) for name, parameter in inner.named_parameters() if name in names}
+    return spared
 
 
 class MovingAverage(nn.Module):
@@ -83,6 +83,6 @@ class MovingAverage(nn.Module):
         moving = [pair for pair in pairs if pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not pair[0].is_floating_point()]
         if moving:
-            torch._foreach_lerp_([own for own, _ in moving], [new for _, new in moving], 1 - keep)
+            torch._foreach_lerp_([average for average, _ in moving], [new for _, new in moving], 1 - keep)
         if copied:
-            torch._foreach_copy_([own for own, _ in copied], [new for _, new in copied])
+            torch._foreach_copy_([average for average, _ in copied], [new for _, new in copied])

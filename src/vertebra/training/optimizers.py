@@ -64,12 +64,12 @@ def _torch_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
 
 def _described(kind: type[torch.optim.Optimizer], bound: Mapping[str, Any]) -> OptimizerKind:
     parameters = dict(list(inspect.signature(kind).parameters.items())[1:])  # the first are the weights
-    own = tuple(
+    names = tuple(
         name
         for name, each in parameters.items()
         if name not in BESIDE and each.kind is not inspect.Parameter.VAR_KEYWORD
     )
-    return OptimizerKind(kind, bound, own, _number(parameters.get("lr")), _number(parameters.get("weight_decay")))
+    return OptimizerKind(kind, bound, names, _number(parameters.get("lr")), _number(parameters.get("weight_decay")))
 
 
 def _number(parameter: inspect.Parameter | None) -> float | None:
@@ -117,15 +117,15 @@ def make_optimizer(groups: list[dict[str, Any]], recipe: TrainConfig) -> torch.o
         groups: of parameters, each with its learning rate and weight decay.
     """
     name, options = recipe.optimizer.name, recipe.optimizer.options
-    found = find_optimizer(name)
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    described = find_optimizer(name)
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     if name == "sgd":
-        given = {"momentum": 0.9, **given}
-        given.setdefault("nesterov", bool(given["momentum"]) and not given.get("dampening"))
-    if name in FUSED and not {"fused", "foreach"} & given.keys():
-        given["fused"] = _has_one_kernel(groups)
-    make: Any = found.kind
-    optimizer: torch.optim.Optimizer = make(groups, lr=groups[0]["lr"], **{**found.bound, **given})
+        arguments = {"momentum": 0.9, **arguments}
+        arguments.setdefault("nesterov", bool(arguments["momentum"]) and not arguments.get("dampening"))
+    if name in FUSED and not {"fused", "foreach"} & arguments.keys():
+        arguments["fused"] = _has_one_kernel(groups)
+    make: Any = described.kind
+    optimizer: torch.optim.Optimizer = make(groups, lr=groups[0]["lr"], **{**described.bound, **arguments})
     return optimizer
 
 
@@ -141,12 +141,12 @@ def check_optimizer(recipe: TrainConfig) -> None:
         ConfigError: a value is wrong, an option belongs elsewhere or has no effect, or the optimizer is for something else.
     """
     name, options = recipe.optimizer.name, recipe.optimizer.options
-    found = find_optimizer(name)
+    described = find_optimizer(name)
     for key in options:
         if key in BESIDE:
             raise ConfigError(f"'train.optimizer.{key}' is set as {BESIDE[key]}")
-        if key not in found.options:
-            raise UnknownName(f"option 'train.optimizer.{key}':", key, found.options)
+        if key not in described.options:
+            raise UnknownName(f"option 'train.optimizer.{key}':", key, described.options)
     weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
     for weight in weights:
         weight.grad = torch.ones_like(weight)

@@ -109,8 +109,8 @@ def plan_resumption(
         if key == "data" and isinstance(value, str):
             data = value
             continue
-        for place in _written_out(key, kept):
-            assign(raw, place, value)
+        for written_key in _written_out(key, kept):
+            assign(raw, written_key, value)
     wanted = Config.from_raw(raw, str(folder / CONFIG))
     recorded = recorded_folder(folder)
     wanted = locate(wanted, folder, recorded) if data is None else move(wanted, data)
@@ -166,16 +166,16 @@ def read_saved(path: Path, kept: Config) -> Saved:
         RunError: it is damaged, or no checkpoint of a run.
     """
     checkpoint = read_state(path)
-    own = checkpoint.get(KEY, {})
+    entry = checkpoint.get(KEY, {})
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=Config.from_raw(own["config"], str(path)) if "config" in own else kept,
-            data=own.get("data", {}),
-            processes=own.get("processes"),
-            device=own.get("device"),
-            precision=own.get("precision"),
-            version=own.get("version"),
+            config=Config.from_raw(entry["config"], str(path)) if "config" in entry else kept,
+            data=entry.get("data", {}),
+            processes=entry.get("processes"),
+            device=entry.get("device"),
+            precision=entry.get("precision"),
+            version=entry.get("version"),
             epoch=checkpoint["epoch"] + 1,
             scheduled=lr_scheduler["last_epoch"],
             rates=tuple(lr_scheduler["_last_lr"]),

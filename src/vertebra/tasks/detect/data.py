@@ -89,9 +89,9 @@ class DetectData(TaskData):
 def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
     """(n,) bool, the labeled images of a column that have one of these objects, (B,) bool."""
     rows = np.repeat(np.arange(len(column.labeled)), np.diff(column.offsets))
-    found = np.zeros(len(column.labeled), dtype=bool)
-    found[rows[objects]] = True
-    both: np.ndarray = found & column.labeled
+    has_objects = np.zeros(len(column.labeled), dtype=bool)
+    has_objects[rows[objects]] = True
+    both: np.ndarray = has_objects & column.labeled
     return both
 
 

@@ -62,8 +62,8 @@ class SegmentData(TaskData):
         if mask.ndim == 3:
             planes: np.ndarray = (mask == 1).any(axis=(1, 2)).astype(np.int64)
             return planes
-        found: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
-        return found
+        occurring: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
+        return occurring
 
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
         """The image, unless all of its pixels are ignored."""
