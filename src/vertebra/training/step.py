@@ -16,15 +16,15 @@ from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
+from vertebra.evaluation.process_sums import has_processes, sum_over_processes
 from vertebra.inference.predictor import model_info
 from vertebra.losses.loss_term import LossTerm
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.buffers import BufferBackup
-from vertebra.training.messages import say
 from vertebra.training.optimization import MovingAverage, parameter_groups
 from vertebra.training.optimizers import make_optimizer
-from vertebra.training.processes import has_processes, sum_over_processes
 
 Terms = dict[str, dict[str, LossTerm]]
 
