@@ -1,4 +1,4 @@
-"""Batches: samples put together, with each branch's targets for the images that are labeled for it."""
+"""Batches: stacked samples, with the targets of each branch for the images that are labeled for it."""
 
 from __future__ import annotations
 

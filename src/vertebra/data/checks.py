@@ -102,7 +102,7 @@ def check_data(
     seed: int = 0,
     exclusive: bool = True,
 ) -> DataReport:
-    """Opens a data set as a training run does, and looks at every image and annotation.
+    """Opens a data set as a training run does, and reads every image and annotation.
 
     What training would refuse, or be spoiled by, is an error of the report: train or val missing, a file that cannot be
     read, a split with nothing to learn from or to measure by.
@@ -157,7 +157,7 @@ def _refused(split: str, error: DataError) -> Finding:
 def _unusable(
     report: SplitReport, index: Index, task: str, split: str, train: Index, severity: Severity
 ) -> list[Finding]:
-    """Why a run could not learn from a split, or not measure by it.
+    """Why a split is of no use for training or for evaluation.
 
     Args:
         train: whose labels a run would have.

@@ -36,7 +36,7 @@ class Column(Protocol):
         ...
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """How many things of an image reach out of it when it is decoded at this (height, width), by what they are."""
+        """Counts annotations outside the image, by kind, when it is decoded at this (height, width)."""
         ...
 
     def take(self, rows: np.ndarray) -> Column:
@@ -68,7 +68,7 @@ class Note:
 
     @classmethod
     def of(cls, noun: str, which: str, done: str, names: Sequence[str], count: int | None = None) -> Note:
-        """A note about these names, one for each thing; a name is shown once."""
+        """A note about these names, one for each case; a name is shown once."""
         different = list(dict.fromkeys(names))
         number = len(names) if count is None else count
         return cls(noun, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN)

@@ -72,7 +72,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 
 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
-    """A source as a branch sees it: the same files with the eyes of its own task."""
+    """The index of a source for the task of one branch."""
     branch = config.model.branches[name]
     _check_place(source.path)
     index = open_data(
@@ -100,7 +100,7 @@ def _images(source: SourceConfig, task: str) -> int:
 
 
 def _check_place(path: str) -> None:
-    """Whether a path leads to something that can hold a data set; that nothing is there is told when it is opened.
+    """Checks that a path can be a data set. A missing one is reported when it is opened.
 
     Raises:
         DataError: the system cannot look it up, or it is a device, a pipe, or the root of all folders.
@@ -118,7 +118,7 @@ def _check_place(path: str) -> None:
 
 
 def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:
-    """Adds what a branch sees of a data set: to the same images of another task, so that each is loaded once for both."""
+    """Adds the index of one branch: joined with that of another task on the same images, so that each image is loaded once."""
     for place, other in enumerate(sources):
         if task not in other.index.columns and other.index.same_images(index):
             sources[place] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)

@@ -1,7 +1,7 @@
 """From an image with its annotations to the canvas: plainly for evaluation, with random changes for training.
 
-Each image is resampled once, by torchvision's ``transforms.v2``, from the window of it that comes onto the canvas; what its
-annotations become there each task tells itself (`vertebra.tasks.data`). Colors are changed by one linear map for each
+Each image is resampled once, by torchvision's ``transforms.v2``, from the window of it that comes onto the canvas; each task
+moves its annotations itself (`vertebra.tasks.data`). Colors are changed by one linear map for each
 image.
 """
 

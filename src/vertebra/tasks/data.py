@@ -1,4 +1,4 @@
-"""How the truth of a task is handled on its way from a data set to a batch."""
+"""Annotations of a task on their way from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vertebra.tasks.base import LabelSpec
 
 
 class TaskData(ABC):
-    """What can be done with the annotations of one task; all in numpy but `stack` and `fake_targets`.
+    """Operations on the annotations of one task; all in numpy but `stack` and `fake_targets`.
 
     Attributes:
         whole_image: whether an annotation is true of any part of the image, as a class is; such images may be cropped.
@@ -46,10 +46,10 @@ class TaskData(ABC):
 
     @abstractmethod
     def counted(self, annotation: Any, labels: Any) -> int:
-        """How many things of an annotation count in the metrics: objects that are to be found, or 1 for the image as a whole."""
+        """How much of an annotation counts in the metrics: its objects that must be detected, or 1 for the image as a whole."""
 
     def advice(self, labels: Any, column: Any) -> list[str]:
-        """What a person should add to what a data set says, in one sentence each.
+        """What the user should add to the labels of a data set, in one sentence each.
 
         Args:
             labels: the data set's.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Prediction(Protocol):
-    """What predictions of all tasks can do."""
+    """The members of the predictions of all tasks."""
 
     @property
     def image(self) -> ImageLike | None:
@@ -43,18 +43,18 @@ class Prediction(Protocol):
 
 
 class TTAMerger(Protocol):
-    """Makes the decoded arrays of one image, or of a tile of one, out of those of several looks at it."""
+    """Merges the decoded arrays of several views of one image, or of a tile of one (test-time augmentation)."""
 
     def __init__(self, labels: Any, whole: bool) -> None:
         """For one image.
 
         Args:
             labels: the task's label specification.
-            whole: whether the branch says one thing of the image as a whole.
+            whole: whether the branch predicts one thing for the whole image.
         """
 
     def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
-        """What one look shows.
+        """Adds one view.
 
         Args:
             decoded: its decoded arrays, as ``Task.from_decoded`` takes them, in the pixels of its canvas.
@@ -62,14 +62,14 @@ class TTAMerger(Protocol):
         """
 
     def finish(self) -> list[np.ndarray]:
-        """The same arrays for all looks together, in the pixels of the plain canvas."""
+        """The merged arrays, in the pixels of the plain canvas."""
 
 
 class TileMerger(Protocol):
-    """Makes the prediction of one image out of what its tiles show.
+    """Merges the predictions on the tiles of one image.
 
     Attributes:
-        whole_too: whether it wants to see the whole image, made small, after the tiles.
+        whole_too: whether the whole image, made small, is added after the tiles.
     """
 
     whole_too: ClassVar[bool]
@@ -84,7 +84,7 @@ class TileMerger(Protocol):
         """
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
-        """What one tile shows; tiles come in the grid's order.
+        """Adds one tile; tiles come in the grid's order.
 
         Args:
             decoded: the tile's decoded arrays, as ``Task.from_decoded`` takes them.
@@ -114,7 +114,7 @@ class Task:
             same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
-        views: how several looks at one image, mirrored or at another scale, become one.
+        views: how several views of one image, mirrored or at another scale, become one.
         default_parts: neck and decoder, by kind, of a model that names only the task.
         tiles: how predictions on tiles become one; None for a task that predicts one thing for the whole image.
         class_map: like ``to_image``, but gives one map (N, H, W) of class ids; None for a task without pixels' classes.

@@ -25,7 +25,7 @@ def clean_boxes(
     Args:
         rows: (B,) int64, the image of each box.
         boxes: (B, 4) xyxy.
-        sizes: (n, 2) (height, width) of each image as the annotations say, 0 where they do not.
+        sizes: (n, 2) (height, width) of each image in the annotations, 0 where it is missing.
         name_of: the file to name for an image.
 
     Returns:

@@ -33,7 +33,7 @@ def left_out(counts: Mapping[str, int], annotation: str) -> list[Note]:
 
     Args:
         counts: how many annotations each such class has.
-        annotation: what an annotation is called: "box", "image".
+        annotation: the noun for an annotation: "box", "image".
     """
     unlisted = {name: count for name, count in counts.items() if count}
     if not unlisted:

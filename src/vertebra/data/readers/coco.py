@@ -182,7 +182,7 @@ def _rows(names: Sequence[str], there: np.ndarray, notes: list[Note]) -> tuple[n
         names[entry] for entry in np.flatnonzero(there).tolist() if entry_of[posixpath.normpath(names[entry])] != entry
     ]
     if again:
-        notes.append(Note.of("image", "that the file lists under several ids", "put together", again))
+        notes.append(Note.of("image", "that the file lists under several ids", "merged", again))
     return rows, list(entry_of.values())
 
 
@@ -201,7 +201,7 @@ def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[
     different = {name: position for position, name in enumerate(dict.fromkeys(names))}
     if len(different) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
-        notes.append(Note.of("category name", "that several ids have", "put together", twice))
+        notes.append(Note.of("category name", "that several ids have", "merged", twice))
     positions = np.array([different[name] for name in names], dtype=np.int64)
     return list(different), positions[entry_rows] if len(entry_rows) else np.zeros(0, dtype=np.int64)
 

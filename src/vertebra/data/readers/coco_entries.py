@@ -53,13 +53,13 @@ def ids_of(entries: Sequence[Any], kind: str, file: Path) -> list[Hashable]:
         raise DataError(
             f"{file}: id {twice[0]} occurs twice in '{kind}'"
             + (f", and so do {len(twice) - 1} others" if len(twice) > 1 else "")
-            + "; were two files put together? Give each its own id, in the annotations too"
+            + "; were two files merged? Give each its own id, in the annotations too"
         )
     return ids
 
 
 def rows_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
-    """Where each id is among the known ones: as it stands, or else as text (7, 7.0 and "7" are one id).
+    """The row of each id among the known ones: equal as it is, or else as text (7, 7.0 and "7" are one id).
 
     Returns:
         (n,) int64, -1 for ids that are not among them.
@@ -79,7 +79,7 @@ def rows_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
 
 
 def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -> np.ndarray:
-    """(n, 2) int64 (height, width) of images as the file tells them, 0 where it does not; with a note where it is nonsense."""
+    """(n, 2) int64 (height, width) of images in the file, 0 where it is missing; with a note where it is no size."""
     sizes = np.zeros((len(images), 2), dtype=np.int64)
     wrong = []
     for row, one in enumerate(images):
@@ -97,7 +97,7 @@ def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -
 
 
 def copies(objects: Sequence[Entry], rows: np.ndarray, categories: np.ndarray) -> np.ndarray:
-    """Which annotations say what one before them said, under whatever id.
+    """Which annotations are copies of an earlier one, whatever their ids.
 
     Args:
         objects: the annotations; ``rows`` (A,) and ``categories`` (A,) are their images and categories.

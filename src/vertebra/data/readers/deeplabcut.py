@@ -3,7 +3,7 @@
 Three rows of header (``scorer``, ``bodyparts``, ``coords``), or four with ``individuals`` for several animals, then an image
 a row: its path, in one column or three, and x and y of each point; empty cells are points that are not labeled.
 
-Such a table has no class names: its objects are "animal", or what the only class that is asked for is called.
+Such a table has no class names: its objects are of the class "animal", or of the only class that is asked for.
 
 A folder is searched for such tables; all of them together are the data set. There are no given splits: frames that follow
 one another are nearly the same image, so each table is divided into runs of frames, 80 % for training, then 10 % for
@@ -151,7 +151,7 @@ def _read(file: Path) -> _Table:
     names = list(dict.fromkeys(animals))
     points = tuple(dict.fromkeys(parts))
     if len(set(zip(animals, parts, strict=True))) < len(parts):
-        raise DataError(f"{file}: a point stands twice in the row 'bodyparts'; each is there once for each animal")
+        raise DataError(f"{file}: a point is twice in the row 'bodyparts'; list each once for each animal")
     if len(names) * len(points) > MOST_EMPTY * len(parts):
         raise DataError(
             f"{file}: {len(names)} animals and {len(points)} points, but only {len(parts)} columns for them"

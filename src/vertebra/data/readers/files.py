@@ -80,7 +80,7 @@ def lines_of(file: Path) -> list[str]:
 
 
 def without_copies(items: Sequence[Item], of: str, notes: list[Note]) -> list[Item]:
-    """The entries of a list in their order, each once, with a note about those that stood in it again.
+    """The entries of a list in their order, each once, with a note about the copies.
 
     Args:
         of: what to call the list in the note.

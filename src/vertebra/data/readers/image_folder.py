@@ -1,4 +1,4 @@
-"""Image folders: a folder's name is the class (``cat/1.jpg``); ``train``, ``val`` and ``test`` may stand above."""
+"""Image folders: a folder's name is the class (``cat/1.jpg``), within ``train``, ``val`` and ``test`` where there are splits."""
 
 from __future__ import annotations
 

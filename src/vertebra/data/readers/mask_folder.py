@@ -115,7 +115,7 @@ def _meaning(
 
 
 def _number(name: str) -> int | None:
-    """The mask value that a class name tells; None for other names, among them numbers that no mask holds (a barcode)."""
+    """The mask value that a class name is; None for other names, among them numbers that no mask holds (a barcode)."""
     short = name.isdecimal() and len(name) <= len(str(HIGHEST))
     return int(name) if short and int(name) <= HIGHEST else None
 

@@ -1,7 +1,7 @@
 """Pascal VOC: an XML file an image in ``Annotations``, images in ``JPEGImages``, lists in ``ImageSets/Main``.
 
 XML files beside their images, in one folder or in one for each split, are read too. Box coordinates are taken as they
-stand, as edges in pixels: annotation tools write them so, though the original VOC counts pixels from 1.
+are, as edges in pixels: annotation tools write them so, though the original VOC counts pixels from 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGEST = 1_000_000  # pixels a side of an image
 
 @dataclass
 class _Objects:
-    """What the XML files of some images say."""
+    """The objects of some XML files."""
 
     files: list[Path] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -44,7 +44,7 @@ class _Objects:
 
 @dataclass
 class _Layout:
-    """Where things are.
+    """The files of a data set.
 
     Attributes:
         annotations: the XML files by split, under "" without splits.
@@ -148,7 +148,7 @@ def _all_classes(layout: _Layout, objects: _Objects, wanted: Sequence[Path]) -> 
 
 
 def _parse(files: Sequence[Path], notes: list[Note]) -> _Objects:
-    """What XML files say; a damaged one is left out with a note."""
+    """The objects of XML files; a damaged file is left out with a note."""
     objects = _Objects()
     damaged = []
     for file in files:
