@@ -58,7 +58,7 @@ def test_wrong_names_get_the_nearest_right_ones(parts: dict, message: str) -> No
     ("arguments", "message"),
     [
         ({"decoder": "linear"}, "needs its class names"),
-        ({"decoder": "linear", "classes": ["a", "a"]}, "stand twice in 'classes': a"),
+        ({"decoder": "linear", "classes": ["a", "a"]}, "are twice in 'classes': a"),
         ({"decoder": "linear", "classes": []}, "at least one class"),
         ({"branches": {}}, "at least one branch"),
         ({"decoder": {"name": "linear", "dropout": True}, "classes": CLASSES}, "dropout' must be a number"),
@@ -127,7 +127,7 @@ def test_names_that_no_branch_can_have(name: str, message: str) -> None:
 
 def test_wishes_that_make_no_sense_together() -> None:
     for parts, message in (
-        ({"decoder": "unet", "resize": "center_crop"}, "only classification"),
+        ({"decoder": "unet", "resize": "center_crop"}, "only tasks about the image as a whole"),
         ({"decoder": "fcos", "exclusive": False}, "'exclusive' means nothing for task 'detect'"),
         ({"decoder": {"name": "linear", "dropout": 2}}, "'dropout' must be from 0 to 1, got 2"),
         ({"decoder": {"name": "linear", "hidden": [8, -1]}}, "'hidden' must be 1 or more, got -1"),

@@ -16,7 +16,7 @@ from vertebra.features import FeatureSpec
 from vertebra.model import Branch, VisionModel
 from vertebra.parts import check_options, describe, describe_class, find
 from vertebra.preprocess.image_transform import Mode, ResizeSpec
-from vertebra.tasks import get_task
+from vertebra.tasks import all_image_level, get_task
 from vertebra.tasks.base import LabelSpec
 
 Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
@@ -125,9 +125,9 @@ def build(
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
     resize_spec = ResizeSpec(size, cast(Mode, resize or default_resize(tasks.values())))
-    if resize_spec.mode == "center_crop" and set(tasks.values()) != {"classify"}:
+    if resize_spec.mode == "center_crop" and not all_image_level(tasks.values()):
         raise ConfigError(
-            "resize 'center_crop' leaves out an image's rim; only classification can do with it. Take letterbox"
+            "resize 'center_crop' leaves out an image's rim; only tasks about the image as a whole allow that. Take letterbox"
         )
     backbone = objects.get("backbone")
     if backbone is None:
@@ -277,7 +277,7 @@ def _check_regions(branches: Mapping[str, Branch]) -> None:
         if branch.boxes_from is None:
             continue
         giver = branches[branch.boxes_from]
-        if giver.task not in ("detect", "keypoints"):
+        if not get_task(giver.task).has_boxes:
             raise ConfigError(
                 f"branch '{name}' reads boxes, but '{branch.boxes_from}' is for {giver.task} and has none"
             )
@@ -406,7 +406,7 @@ def _ordered(branches: Mapping[str, BranchConfig]) -> list[str]:
 def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int, int]:
     """(height, width) of the canvas from what was given, or the default for these tasks."""
     if image_size is None:
-        return (224, 224) if set(tasks) == {"classify"} else (512, 512)
+        return (224, 224) if all_image_level(tasks) else (512, 512)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or any(isinstance(side, bool) or not 1 <= side <= LONGEST for side in size):
         raise ConfigError(
@@ -417,4 +417,4 @@ def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int
 
 def default_resize(tasks: Any) -> str:
     """How images come onto the canvas where nothing is said."""
-    return "center_crop" if set(tasks) == {"classify"} else "letterbox"
+    return "center_crop" if all_image_level(tasks) else "letterbox"

@@ -151,7 +151,7 @@ def test_overlapping_classes_have_a_mask_each(predict: Command, cam: Path) -> No
 
 def test_masks_need_a_branch_that_segments(predict: Command, cam: Path) -> None:
     ended = predict(cam, "--masks", "masks", branches=("boxes",))
-    assert ended.code == 2 and "--masks is for branches that segment; this model has: boxes" in ended.err
+    assert ended.code == 2 and "--masks is for branches of task segment; this model has: boxes" in ended.err
     assert not Path("masks").exists()
 
 

@@ -7,13 +7,6 @@ from typing import Any
 
 import typer
 
-DEFAULT_PARTS: dict[str, dict[str, str]] = {
-    "classify": {"decoder": "linear"},
-    "detect": {"neck": "fpn", "decoder": "retinanet"},
-    "segment": {"neck": "fpn", "decoder": "unet"},
-    "keypoints": {"neck": "fpn", "decoder": "heatmap"},
-}
-
 
 def train(
     arguments: list[str] | None = typer.Argument(
@@ -102,7 +95,8 @@ def _raw(
     **parts: str | None,
 ) -> dict[str, Any]:
     from vertebra.config import read_raw
-    from vertebra.errors import ConfigError, UnknownName
+    from vertebra.errors import ConfigError
+    from vertebra.tasks import get_task
     from vertebra.yaml_files import assign
 
     chosen = {name: value for name, value in parts.items() if value is not None}
@@ -121,9 +115,7 @@ def _raw(
     else:
         if data is None or (task is None and "decoder" not in chosen):
             raise ConfigError("give a config, or --data with --task (and --backbone, --neck, --decoder as you like)")
-        if task is not None and task not in DEFAULT_PARTS:
-            raise UnknownName("task", task, DEFAULT_PARTS)
-        defaults = DEFAULT_PARTS[task] if task is not None and "decoder" not in chosen else {}
+        defaults = {} if task is None or "decoder" in chosen else get_task(task).default_parts
         model: dict[str, Any] = {
             "backbone": {"name": backbone or "mobilenetv2_100", "pretrained": True},
             **defaults,

@@ -14,6 +14,7 @@ from vertebra.inference.pipeline import Pipeline
 from vertebra.model import Branch, VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.optimize.half_precision import Precision
+from vertebra.tasks import get_task
 
 
 def model_info(model: VisionModel) -> ModelInfo:
@@ -27,7 +28,7 @@ def model_info(model: VisionModel) -> ModelInfo:
 
 
 def _speaks_of_the_whole(branch: Branch) -> bool:
-    return branch.task == "classify" or (branch.task == "keypoints" and branch.decoder.needs is None)
+    return get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
 
 
 class Predictor(Pipeline):
