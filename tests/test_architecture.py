@@ -24,7 +24,7 @@ LAYERS = [
     ["backbones", "necks", "encoders", "decoders"],
     ["parts"],
     ["model"],
-    ["config"],
+    ["config", "required_levels"],
     ["build"],
     ["weights"],
     ["data"],

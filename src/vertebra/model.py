@@ -18,6 +18,7 @@ from vertebra.preprocess.plan import Plan
 from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
+    from vertebra.backbones.base import Backbone
     from vertebra.decoders.base import Decoded, Decoder, Outputs
     from vertebra.inference.engine import Engine
     from vertebra.inference.results import Result
@@ -96,7 +97,7 @@ class VisionModel(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         branches: Mapping[str, Branch],
         plan: Plan,
         *,
@@ -118,6 +119,11 @@ class VisionModel(nn.Module):
         found = self.branches[name]
         assert isinstance(found, Branch)
         return found
+
+    def unused_parameters(self) -> set[str]:
+        """Names of the backbone's parameters on which nothing depends that this model computes: those of its classifier, for
+        example. They are frozen unless another model on the same backbone needs them."""
+        return {f"backbone.{name}" for name in self.backbone.unused_parameters()}
 
     def features(self, images: Tensor, sizes: Tensor | None = None) -> Features:
         """Runs the backbone once, and what stands before the fork.

@@ -82,7 +82,7 @@ class Linear(Decoder):
     def _pool(self, features: Features) -> Tensor:
         if self.uses_vector:
             if features.vector is None:
-                raise RuntimeError("the backbone gives no embedding: another model was built on it after this one")
+                raise RuntimeError("the backbone returned no embedding, though its out_spec has one")
             return features.vector
         return valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
 

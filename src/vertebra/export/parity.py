@@ -43,7 +43,7 @@ def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
         free_size: whether the canvas' height and width are free.
     """
     draw = np.random.default_rng(0)
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     height, width = model.plan.size
 
     def noise(count: int, rows: int, columns: int) -> np.ndarray:

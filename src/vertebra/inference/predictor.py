@@ -18,10 +18,10 @@ from vertebra.model import Branch, VisionModel
 
 def face_of(model: VisionModel) -> Face:
     """What must be known of a model to use it."""
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
     whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
-    fixed: tuple[int, int] | None = getattr(model.backbone, "fixed_size", None)
+    fixed = model.backbone.fixed_size
     why_fixed = "" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}"
     return Face(model.plan, channels, branches, whole, why_fixed)
 
