@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -147,6 +147,19 @@ class Features:
     def with_maps(self, maps: Sequence[Tensor]) -> Features:
         """The same batch with other maps; vector and frame are passed through."""
         return replace(self, maps=tuple(maps))
+
+
+class HasBoxes(Protocol):
+    """Decoded outputs with boxes, those of detectors and of keypoints; the fields are those of `Regions`."""
+
+    @property
+    def boxes(self) -> Tensor: ...
+    @property
+    def scores(self) -> Tensor: ...
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def count(self) -> Tensor: ...
 
 
 class Regions(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
-from vertebra.features import Features, Frame, Regions
+from vertebra.features import Features, Frame, HasBoxes, Regions
 from vertebra.inference.kept import Kept
 from vertebra.layers.input_range import check_range
 from vertebra.losses.term import Term
@@ -19,7 +19,7 @@ from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
     from vertebra.backbones.base import Backbone
-    from vertebra.decoders.base import Decoded, Decoder, Outputs
+    from vertebra.decoders.base import AnyDecoder, Decoded, DecodedT, Decoder, Outputs, OutputsT
     from vertebra.inference.engine import Engine
     from vertebra.inference.results import Result
 
@@ -34,7 +34,7 @@ class Branch(nn.Module):
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: AnyDecoder,
         *,
         neck: nn.Module | None = None,
         encoder: nn.Module | None = None,
@@ -66,7 +66,7 @@ class Branch(nn.Module):
         return features
 
 
-def decode_float32(decoder: Decoder, outputs: Outputs, frame: Frame) -> Decoded:
+def decode_float32(decoder: Decoder[OutputsT, Any, DecodedT], outputs: OutputsT, frame: Frame) -> DecodedT:
     """Decodes in float32, whatever precision the outputs came in."""
     outputs = tree.tree_map(_float32, outputs)
     device = frame.sizes.device.type
@@ -160,7 +160,7 @@ class VisionModel(nn.Module):
         """The boxes that a branch reads, of its own classes."""
         if branch.on is None:
             return None
-        boxes = decoded[branch.on]
+        boxes = cast("HasBoxes", decoded[branch.on])  # the builder lets a branch read those of detectors only
         regions = Regions(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
         given, own = self.branch(branch.on).labels.classes, branch.labels.classes
         return regions if given == own else regions.of_classes([own.index(c) if c in own else -1 for c in given])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from vertebra.decoders.attention_pool import AttentionPool
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.deeplabv3 import DeepLabV3
 from vertebra.decoders.deeplabv3plus import DeepLabV3Plus
 from vertebra.decoders.detr import DETR
@@ -32,7 +30,7 @@ from vertebra.decoders.upernet import UPerNet
 from vertebra.decoders.upsample import Upsample
 from vertebra.decoders.yolox import YOLOX
 
-DECODERS: dict[str, type[Any]] = {
+DECODERS: dict[str, type[AnyDecoder]] = {
     "attention_pool": AttentionPool,
     "deeplabv3": DeepLabV3,
     "deeplabv3plus": DeepLabV3Plus,
@@ -61,4 +59,4 @@ DECODERS: dict[str, type[Any]] = {
     "yolox": YOLOX,
 }
 
-__all__ = ["DECODERS", "Decoder"]
+__all__ = ["DECODERS", "AnyDecoder", "Decoder"]

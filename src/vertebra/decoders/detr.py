@@ -36,7 +36,7 @@ class DETROutputs(NamedTuple):
     boxes: Tensor
 
 
-class DETR(Decoder):
+class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
     """Finds objects with a fixed set of learned queries that read the deepest level by attention; each object is found
     once, so nothing is suppressed. It needs long training (the paper's 300 to 500 epochs on COCO), or trained weights.
 

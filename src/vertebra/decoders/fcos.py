@@ -39,7 +39,7 @@ class FCOSOutputs(NamedTuple):
     levels: Tensor
 
 
-class FCOS(Decoder):
+class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
     """Finds objects without anchors: each cell near the middle of an object tells its class, the distances to its four
     sides, and how central the cell is.
 

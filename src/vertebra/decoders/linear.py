@@ -25,7 +25,7 @@ class LinearOutputs(NamedTuple):
     logits: Tensor
 
 
-class Linear(Decoder):
+class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     """Fully connected classifier: none, one or several hidden layers, then one logit a class; softmax or sigmoid.
 
     Args:

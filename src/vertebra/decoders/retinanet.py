@@ -37,7 +37,7 @@ class RetinaNetOutputs(NamedTuple):
     levels: Tensor
 
 
-class RetinaNet(Decoder):
+class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
     """Finds objects by correcting anchors: at each cell of each level, boxes of several sizes and shapes are scored for
     every class and moved onto the object.
 

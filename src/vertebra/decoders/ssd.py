@@ -36,7 +36,7 @@ class SSDOutputs(NamedTuple):
     boxes: Tensor
 
 
-class SSD(Decoder):
+class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
     """Finds objects by one convolution on each level: at each cell, default boxes of several sizes and shapes are scored for
     every class and the background, and moved onto the object.
 

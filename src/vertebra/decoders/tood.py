@@ -46,7 +46,7 @@ class TOODOutputs(NamedTuple):
     levels: Tensor
 
 
-class TOOD(Decoder):
+class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
     """Finds objects without anchors, and learns each at the places that already do best by its class and its box together, so
     that a high score means a box that fits. The distance to each side is predicted as a distribution over bins.
 

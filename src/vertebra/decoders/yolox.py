@@ -43,7 +43,7 @@ class YOLOXOutputs(NamedTuple):
     levels: Tensor
 
 
-class YOLOX(Decoder):
+class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
     """Finds objects without anchors: each cell tells whether there is an object, its class, and its box; which cells answer
     for an object is chosen anew in each step, by what they would cost (SimOTA).
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.backbones.base import Backbone
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder
 from vertebra.features import Features, FeatureSpec, Regions
 from vertebra.tasks.base import LabelSpec
 from vertebra.testing.synthetic import made_features, made_regions, made_targets
@@ -113,7 +113,9 @@ def _check_kept(part: nn.Module, whole: nn.Module, features: Features, kept: Seq
         torch.testing.assert_close(result[level], expected[level])
 
 
-def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: FeatureSpec, labels: LabelSpec) -> None:
+def check_decoder(
+    build: Callable[[FeatureSpec, LabelSpec], AnyDecoder], in_spec: FeatureSpec, labels: LabelSpec
+) -> None:
     """A decoder: finite terms under the declared names, gradients everywhere, decoded shapes that do not change."""
     with torch.device("meta"):  # where the builder finds out which levels are read
         build(in_spec, labels)
