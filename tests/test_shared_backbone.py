@@ -9,7 +9,7 @@ from vertebra import create_model
 from vertebra.backbones import TimmBackbone
 from vertebra.config import TrainConfig
 from vertebra.model import VisionModel
-from vertebra.testing.synthetic import made_targets
+from vertebra.testing.synthetic import fake_targets
 from vertebra.training.run import make_trainer
 
 NAME = "mobilenetv2_035"  # its last convolution, body.conv_head, is for the embedding only
@@ -25,7 +25,7 @@ def step(model: VisionModel) -> set[str]:
     """One training step; the names of the parameters that have a gradient."""
     (name,) = model.branches
     model.train().zero_grad(set_to_none=True)
-    targets = made_targets(model.branch(name).labels, (64, 64))
+    targets = fake_targets(model.branch(name).labels, (64, 64))
     terms, _ = model.loss(IMAGES, torch.full((2, 2), 64), {name: (torch.arange(2), targets)})
     torch.stack([term.mean() for term in terms[name].values()]).sum().backward()
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -33,7 +33,7 @@ def required_levels(
     """
     required: dict[str, list[int]] = {}
     for name, branch in branches.items():
-        levels = branch.decoder.reads
+        levels = branch.decoder.in_levels
         if levels is None or not branch.decoder.uses_maps:
             continue
         if branch.encoder is not None:
@@ -54,7 +54,7 @@ def _through_encoder(neck: nn.Module, encoder: nn.Module | None, levels: Collect
     spec: FeatureSpec = neck.out_spec  # type: ignore[assignment]
     deepest = (len(spec.levels) - 1,)
     # an encoder works on its own levels and passes the others through at their index
-    worked_on = encoder.reads if isinstance(encoder, Encoder) else getattr(encoder, "reads", deepest)
+    worked_on = encoder.in_levels if isinstance(encoder, Encoder) else getattr(encoder, "reads", deepest)
     return sorted({level for level in levels if level < len(spec.levels)} | set(worked_on))
 
 
@@ -62,7 +62,7 @@ def _read_by_all(branches: Sequence[Branch]) -> set[int]:
     """The levels before the fork that any of the branches reads; empty where that is not known of one."""
     levels: set[int] = set()
     for branch in branches:
-        if branch.neck is not None or branch.encoder is not None or branch.decoder.reads is None:
+        if branch.neck is not None or branch.encoder is not None or branch.decoder.in_levels is None:
             return set()
-        levels |= set(branch.decoder.reads) if branch.decoder.uses_maps else set()
+        levels |= set(branch.decoder.in_levels) if branch.decoder.uses_maps else set()
     return levels

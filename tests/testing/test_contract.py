@@ -12,7 +12,7 @@ from vertebra.features import Features, FeatureSpec, Level
 from vertebra.necks import FPN
 from vertebra.testing import check_backbone, check_feature_part, check_keep_levels
 
-SPEC = FeatureSpec((Level(8, 4), Level(12, 8), Level(16, 16)), vector=16)
+SPEC = FeatureSpec((Level(8, 4), Level(12, 8), Level(16, 16)), embedding=16)
 
 
 class Passing(nn.Module):

@@ -7,7 +7,7 @@ Each raises `AssertionError` with a sentence that says what is broken.
 
 from vertebra.testing.contract import check_backbone, check_decoder, check_feature_part, check_keep_levels
 from vertebra.testing.onnx import check_export
-from vertebra.testing.synthetic import made_features, made_labels, made_regions, made_targets
+from vertebra.testing.synthetic import fake_features, fake_labels, fake_regions, fake_targets
 
 __all__ = [
     "check_backbone",
@@ -15,8 +15,8 @@ __all__ = [
     "check_export",
     "check_feature_part",
     "check_keep_levels",
-    "made_features",
-    "made_labels",
-    "made_regions",
-    "made_targets",
+    "fake_features",
+    "fake_labels",
+    "fake_regions",
+    "fake_targets",
 ]
