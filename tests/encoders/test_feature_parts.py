@@ -20,7 +20,7 @@ from vertebra.required_levels import takes_levels
 from vertebra.testing import check_feature_part, check_keep_levels, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
-PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two taps of a plain vision transformer
+PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two levels of a plain vision transformer
 DILATED = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 16)))
 Build = Callable[..., nn.Module]
 

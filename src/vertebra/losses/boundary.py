@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
@@ -11,7 +11,7 @@ from vertebra.losses.loss_term import LossTerm
 
 def boundary(
     probabilities: Float[Tensor, "n k h w"],
-    ground_truth: Float[Tensor, "n k h w"],
+    ground_truth: Num[Tensor, "n k h w"],
     reach: int = 5,
     smooth: float = 1e-3,
 ) -> LossTerm:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
 
 
-def lovasz(probabilities: Float[Tensor, "n k h w"], ground_truth: Float[Tensor, "n k h w"]) -> LossTerm:
+def lovasz(probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"]) -> LossTerm:
     """The Lovasz-softmax loss of each class in each image that shows it.
 
     Berman et al., The Lovasz-Softmax Loss, CVPR 2018, arXiv 1705.08790. The errors of a class are sorted, greatest first;

@@ -178,7 +178,7 @@ class _ClassSums(torch.autograd.Function):
         return probabilities.mul_(size[:, :, None, None]).scatter_add_(1, places, right), None, None
 
 
-def overlapping_dice(probabilities: Float[Tensor, "n k h w"], ground_truth: Float[Tensor, "n k h w"]) -> LossTerm:
+def overlapping_dice(probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"]) -> LossTerm:
     """`log_dice` of overlapping classes.
 
     Args:
