@@ -54,7 +54,7 @@ def _through_encoder(neck: nn.Module, encoder: nn.Module | None, levels: Collect
     spec: FeatureSpec = neck.out_spec  # type: ignore[assignment]
     deepest = (len(spec.levels) - 1,)
     # an encoder works on its own levels and passes the others through at their index
-    worked_on = encoder.in_levels if isinstance(encoder, Encoder) else getattr(encoder, "reads", deepest)
+    worked_on = encoder.in_levels if isinstance(encoder, Encoder) else getattr(encoder, "in_levels", deepest)
     return sorted({level for level in levels if level < len(spec.levels)} | set(worked_on))
 
 

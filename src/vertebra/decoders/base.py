@@ -52,6 +52,7 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
         in_levels: indices of the levels that this decoder, as built, reads; None for all.
         uses_embedding: whether this decoder, as built, reads `Features.embedding`.
         uses_maps: whether this decoder, as built, reads `Features.maps`.
+        postprocess: the options of decoding, a dataclass, which may be changed on a trained model; None without any.
     """
 
     task: ClassVar[str]
@@ -63,6 +64,7 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     in_levels: tuple[int, ...] | None = None
     uses_embedding: bool = False
     uses_maps: bool = True
+    postprocess: object | None = None
 
     def __init__(self, in_spec: FeatureSpec, labels: LabelSpec) -> None:
         super().__init__()

@@ -64,6 +64,7 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary_classification", "auxiliary_box")
     paper: ClassVar[str] = (
         "Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872 (differences: one and "

@@ -83,6 +83,7 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("objectness", "proposal_box", "classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 1, "extra": "pool"}
     selects: ClassVar[bool] = True

@@ -94,6 +94,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary", "denoising")
     selects: ClassVar[bool] = True
     paper: ClassVar[str] = (

@@ -62,6 +62,7 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 3}
     paper: ClassVar[str] = "Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325"

@@ -79,6 +79,7 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "distribution")
     paper: ClassVar[str] = (
         "Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, arXiv 2108.07755; distributions: Li et "

@@ -70,6 +70,7 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "objectness", "box", "l1")
     paper: ClassVar[str] = "Ge et al., YOLOX: Exceeding YOLO Series in 2021, 2021, arXiv 2107.08430"
 
