@@ -24,7 +24,7 @@ LAYERS = [
     ["backbones", "necks", "encoders", "decoders"],
     ["parts"],
     ["model"],
-    ["recipe"],
+    ["recipe", "required_levels"],
     ["config"],
     ["build"],
     ["weights"],

@@ -108,7 +108,7 @@ def export_model(
 
 def _write(job: ExportJob, target: ExportTarget, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
     """The file that takes canvases, with a free canvas if that is asked for and possible, and the report of its comparison."""
-    fixed: Any = getattr(job.model.backbone, "fixed_size", None)
+    fixed = job.model.backbone.fixed_size
     why_fixed = target.format.fixed_canvas or (
         "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
     )

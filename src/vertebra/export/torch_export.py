@@ -64,7 +64,7 @@ def dynamic_shapes(free: bool) -> tuple[dict[int, Any], dict[int, Any]]:
 
 def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Tensor, Tensor]:
     """Images (N, C, height, width) uint8, all zero, that fill their canvas, and their sizes (N, 2) int64."""
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     return torch.zeros(batch, channels, *canvas, dtype=torch.uint8), torch.tensor([list(canvas)] * batch)
 
 
