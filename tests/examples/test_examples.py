@@ -77,7 +77,9 @@ def coco(scenes: Path, tmp_path: Path) -> Path:
                         "num_keypoints": 2,
                     }
                 )
-        categories = [{"id": i, "name": name, "keypoints": names, "skeleton": [[1, 2]]} for i, name in enumerate(classes)]
+        categories = [
+            {"id": i, "name": name, "keypoints": names, "skeleton": [[1, 2]]} for i, name in enumerate(classes)
+        ]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return root
@@ -107,7 +109,9 @@ def test_detect_coco(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_segment(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     masks, image = tmp_path / "masks", photos(scenes / "regions" / "images")
-    load("segment")([str(scenes / "regions"), *TINY, *CANVAS, "--out", "run", "--predict", image, "--masks", str(masks)])
+    load("segment")(
+        [str(scenes / "regions"), *TINY, *CANVAS, "--out", "run", "--predict", image, "--masks", str(masks)]
+    )
     assert re.search(r"mean IoU: [01]\.\d", capsys.readouterr().out)
     with Image.open(masks / f"{Path(image).stem}.png") as mask, Image.open(image) as original:
         assert mask.size == original.size, "a mask has the size of its image"
