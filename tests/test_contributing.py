@@ -17,10 +17,8 @@ import vertebra
 from vertebra.parts import describe, names
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
-FILES: dict[str, str] = {
-    path: text
-    for path, text in re.findall(r"```python\n# ((?:src|tests)/[\w/]+\.py)\n(.*?)```", PAGE.read_text("utf-8"), re.S)
-}
+BLOCK = re.compile(r"```python\n# ((?:src|tests)/[\w/]+\.py)\n(.*?)```", re.S)
+FILES: dict[str, str] = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
 SOURCES = [path for path in FILES if path.startswith("src/")]
 TESTS = [path for path in FILES if path.startswith("tests/")]
 LONGEST = 66  # lines of a worked part, without empty ones
