@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "backbone": {"name": args.backbone, "pretrained": args.pretrained},
             "branches": {
                 "object": {"neck": "fpn", "decoder": "fcos"},
-                "pose": {"neck": "fpn", "decoder": "heatmap", "on": "object"},
+                "pose": {"neck": "fpn", "decoder": "heatmap", "boxes_from": "object"},
             },
         },
         train={"epochs": args.epochs, "batch_size": args.batch_size, "image_size": list(args.image_size)},

@@ -18,10 +18,10 @@ import vertebra
 from vertebra.decoders.base import Decoder
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.losses.classification import cross_entropy
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
-from vertebra.testing import check_decoder, check_feature_part, made_labels
+from vertebra.testing import check_decoder, check_feature_part, fake_labels
 
 
 class SameWidth(nn.Module):
@@ -52,7 +52,7 @@ class MaxPoolClassifier(Decoder):
     def forward(self, features: Features, regions: Any = None) -> Logits:
         return Logits(self.classifier(torch.cat([level.amax((2, 3)) for level in features.maps], dim=1)))
 
-    def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, Term], Logits]:
+    def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], Logits]:
         outputs = self(features)
         return {"cross_entropy": cross_entropy(outputs.logits, targets.labels)}, outputs
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     in_spec = FeatureSpec((Level(16, 8), Level(32, 16)))
     check_feature_part(SameWidth(in_spec), in_spec)
-    check_decoder(MaxPoolClassifier, in_spec, made_labels("classify"))
+    check_decoder(MaxPoolClassifier, in_spec, fake_labels("classify"))
 
     model = vertebra.create_model(
         {"name": args.backbone, "pretrained": args.pretrained},

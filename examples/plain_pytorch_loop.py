@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         model.train()
         total, count = 0.0, 0.0
         for images, labels in loader:
-            rows = torch.arange(len(images))  # which images are labelled for the branch: here all
+            rows = torch.arange(len(images))  # which images are labeled for the branch: here all
             sizes = torch.tensor([canvas] * len(images))  # valid pixels of each canvas
             targets = {"classify": (rows.to(device), ClassifyTargets(labels.to(device)))}
             terms, _ = model.loss(images.to(device), sizes.to(device), targets)

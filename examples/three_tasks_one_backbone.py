@@ -1,8 +1,8 @@
-"""Trains one backbone for three tasks at once, on data sets that are labelled for different tasks.
+"""Trains one backbone for three tasks at once, on data sets that are labeled for different tasks.
 
     python examples/three_tasks_one_backbone.py --classes data/photos --boxes data/coco --masks data/masks
 
-Each image teaches only the branches that it is labelled for. The backbone runs once for each image, however many branches
+Each image teaches only the branches that it is labeled for. The backbone runs once for each image, however many branches
 the model has.
 """
 

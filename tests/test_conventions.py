@@ -15,9 +15,9 @@ from vertebra.data.open import open_data
 from vertebra.geometry.boxes import box_area, clip_boxes
 from vertebra.geometry.points import cell_points
 from vertebra.layers.resample import upsample
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply, read_image, resize, resize_labels
-from vertebra.preprocess.plan import Plan
-from vertebra.preprocess.window import Window
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
 
@@ -64,7 +64,7 @@ def test_from_the_image_to_the_canvas() -> None:
     says(
         "An image of 50x50 pixels on a letterbox canvas of 100x200 (height x width) has scale 2 and offset 0, so that (10, 20)"
     )
-    spot = Plan((100, 200), "letterbox").place(50, 50)
+    spot = ResizeSpec((100, 200), "letterbox").place(50, 50)
     assert (spot.scale_x, spot.scale_y, spot.left, spot.top) == (2, 2, 0, 0) and spot.size == (100, 100)
     assert spot.points_to_canvas(np.array([10, 20])).tolist() == [20, 40]
     assert spot.points_to_image(np.array([20, 40])).tolist() == [10, 20]
@@ -72,7 +72,7 @@ def test_from_the_image_to_the_canvas() -> None:
 
 def test_mirroring() -> None:
     says("A box (2, 1, 5, 4) in an image 10 pixels wide becomes (5, 1, 8, 4).")
-    window = Window(0, 0, 6, 10, (6, 10), mirror=True)
+    window = CropWindow(0, 0, 6, 10, (6, 10), mirror=True)
     assert window.boxes(np.array([[2, 1, 5, 4]])).tolist() == [[5, 1, 8, 4]]
     image = np.zeros((6, 10), dtype=np.uint8)
     image[1:4, 2:5] = 1
@@ -94,16 +94,16 @@ def test_a_mask_takes_the_class_under_the_center() -> None:
 
 def test_predicted_boxes_are_clipped_and_points_are_not() -> None:
     says("Predicted boxes are clipped to the image: 0 <= x <= W. Predicted points are not.")
-    spot = Plan((100, 200), "letterbox").place(50, 50)
+    spot = ResizeSpec((100, 200), "letterbox").place(50, 50)
     assert spot.boxes_to_image(np.array([-10, 0, 120, 40])).tolist() == [0, 0, 50, 20]
     assert spot.points_to_image(np.array([-10, 120])).tolist() == [-5, 60]
 
 
 def test_a_letterbox_canvas_has_its_image_at_the_top_left() -> None:
     says("the part of a canvas that shows the image, at its top left; the rest is fill")
-    plan = Plan((4, 8), "letterbox")
-    canvas = apply(plan, np.full((2, 2, 3), 200, dtype=np.uint8))
-    assert (canvas[:, :4] == 200).all() and (canvas[:, 4:] == plan.fill).all()
+    resize_spec = ResizeSpec((4, 8), "letterbox")
+    canvas = apply(resize_spec, np.full((2, 2, 3), 200, dtype=np.uint8))
+    assert (canvas[:, :4] == 200).all() and (canvas[:, 4:] == resize_spec.fill).all()
 
 
 def test_normalization_is_the_first_layer_of_the_model() -> None:

@@ -148,7 +148,7 @@ def test_plain_pytorch_loop(scenes: Path, tmp_path: Path, capsys: pytest.Capture
     load("plain_pytorch_loop")(arguments)
     losses = re.findall(r"epoch 1: loss (\d+\.\d+)", capsys.readouterr().out)
     assert len(losses) == 1 and 0 < float(losses[0]) < 10
-    assert vertebra.load(file).plan.mode == "resize"
+    assert vertebra.load(file).resize_spec.mode == "resize"
 
 
 def test_export_and_run_without_torch(finished: Path, scenes: Path, tmp_path: Path) -> None:
