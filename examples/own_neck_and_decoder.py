@@ -49,7 +49,7 @@ class MaxPoolClassifier(Decoder):
         super().__init__(in_spec, labels)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(sum(in_spec.channels), labels.class_count))
 
-    def forward(self, features: Features, regions: Any = None) -> Logits:
+    def forward(self, features: Features, proposals: Any = None) -> Logits:
         return Logits(self.classifier(torch.cat([level.amax((2, 3)) for level in features.maps], dim=1)))
 
     def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], Logits]:

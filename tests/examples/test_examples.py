@@ -133,6 +133,7 @@ def test_three_tasks_one_backbone(scenes: Path, capsys: pytest.CaptureFixture[st
     assert set(vertebra.load("run").branches) == {"animal", "boxes", "regions"}
 
 
+@pytest.mark.filterwarnings("ignore:.*given as objects")
 def test_own_neck_and_decoder(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from vertebra.demo.animals import ANIMALS
 
