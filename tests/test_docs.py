@@ -96,19 +96,36 @@ def test_the_korean_readme_has_the_same_commands() -> None:
         assert code("README.md", language) == code("README.ko.md", language)
 
 
-def test_the_catalog_is_up_to_date(tmp_path: Path) -> None:
-    import subprocess
-    import sys
+def test_a_new_part_fails_make_check_until_make_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Generated pages are compared by `make check`, not by a test, so that a new part breaks none."""
+    from scripts import write_docs, write_parts_catalog
+    from vertebra.necks import NECKS
 
-    subprocess.run([sys.executable, ROOT / "scripts" / "write_parts_catalog.py", tmp_path], check=True)
-    made = {path.relative_to(tmp_path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.md")}
-    kept = list((ROOT / "docs" / "parts").glob("*.md"))
-    assert {ROOT / "docs" / path for path in made} == {ROOT / "docs" / "parts.md", *kept}, "run: make docs"
-    for path, text in made.items():
-        shown = (ROOT / "docs" / path).read_text(encoding="utf-8")
-        if path.name == "parts.md":  # the table of timm's families differs with its version
-            text, shown = (each.split("### Families of timm")[0] for each in (text, shown))
-        assert text == shown, f"docs/{path} is out of date; run: make docs"
+    monkeypatch.setattr(write_parts_catalog, "KINDS", ("neck",))
+    assert write_docs.main([], tmp_path) == 0 and write_docs.main(["--check"], tmp_path) == 0
+    monkeypatch.setitem(NECKS, "another", NECKS["ssd_extra"])
+    assert write_docs.main(["--check"], tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "parts/neck_another.md: is missing" in told and "parts.md: is out of date" in told
+    assert told.rstrip().endswith("Run: make docs")
+    assert write_docs.main([], tmp_path) == 0 and write_docs.main(["--check"], tmp_path) == 0
+    monkeypatch.delitem(NECKS, "another")
+    assert write_docs.main(["--check"], tmp_path) == 1
+    assert "parts/neck_another.md: belongs to no part" in capsys.readouterr().err
+
+
+def test_the_long_matrices_have_a_place_for_a_new_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their pages are written from what was measured; what is newer has empty cells until `make matrix`."""
+    from scripts import write_compatibility, write_export_matrix
+    from vertebra.decoders import DECODERS
+
+    monkeypatch.setitem(DECODERS, "another", DECODERS["fcn"])
+    [page] = write_compatibility.pages().values()
+    assert "`another`" in page and "|  |" in page
+    [page] = write_export_matrix.pages().values()
+    assert "| `another` |  |" in page and "were not yet" in page
 
 
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
