@@ -14,8 +14,10 @@ import pytest
 import typer
 
 import vertebra
+from vertebra.backbones import BACKBONES, TimmBackbone
 from vertebra.cli.main import app
 from vertebra.config import Config, override, read_raw
+from vertebra.parts import check_options, find
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -64,7 +66,13 @@ def test_configs_are_valid(text: str, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text, encoding="utf-8")
     raw = read_raw(file)
-    Config.from_raw(raw, "docs")
+    model = Config.from_raw(raw, "docs").model
+    check_options(BACKBONES.get(model.backbone.name, TimmBackbone), model.backbone.options, "model.backbone")
+    for branch in (model.shared, *model.branches.values()):
+        for kind in ("neck", "encoder", "decoder"):
+            part = getattr(branch, kind, None)
+            if part is not None:
+                check_options(find(kind, part.name), part.options, kind)
     Config.from_raw(override(raw, ["train.epochs=5", "model.backbone.name=resnet18"]), "docs")
 
 
