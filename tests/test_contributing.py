@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +29,7 @@ def load(path: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     """A file of the page as the module that it would be, importable by its name until the test ends."""
     file = folder / Path(path).name
     file.write_text(FILES[path], encoding="utf-8")
-    name = path.removeprefix("src/").removesuffix(".py").replace("/", ".")
+    name = module_of(path)
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -39,10 +38,9 @@ def load(path: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     return module
 
 
-@pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
-    """All worked parts of the page, by path."""
-    yield {path: load(path, tmp_path, monkeypatch) for path in SOURCES}
+def module_of(path: str) -> str:
+    """The name by which a file of the page is imported."""
+    return path.removeprefix("src/").removesuffix(".py").replace("/", ".")
 
 
 FUNCTIONS = [(path, name) for path in TESTS for name in re.findall(r"^def (test_\w+)", FILES[path], re.M)]
@@ -50,19 +48,22 @@ FUNCTIONS = [(path, name) for path in TESTS for name in re.findall(r"^def (test_
 
 @pytest.mark.parametrize(("path", "function"), FUNCTIONS)
 def test_the_page_passes_its_own_tests(
-    path: str, function: str, parts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for source in SOURCES:
+        if module_of(source) in FILES[path]:
+            load(source, tmp_path, monkeypatch)
     getattr(load(path, tmp_path, monkeypatch), function)()
 
 
 @pytest.mark.parametrize("kind", ["neck", "encoder", "decoder"])
 def test_a_worked_part_gets_a_name_a_page_and_options(
-    kind: str, parts: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the page says: its file in its folder, its name in the folder's dictionary, and all else follows."""
     [path] = [path for path in SOURCES if path.startswith(f"src/vertebra/{kind}s/")]
     name = Path(path).stem
-    module = parts[path]
+    module = load(path, tmp_path, monkeypatch)
     [part] = [
         value
         for value in vars(module).values()
@@ -91,5 +92,4 @@ def test_every_worked_file_is_short_and_has_a_test() -> None:
     for path in SOURCES:
         lines = [line for line in FILES[path].splitlines() if line.strip()]
         assert len(lines) <= LONGEST, f"{path} has {len(lines)} lines"
-        module = path.removeprefix("src/").removesuffix(".py").replace("/", ".")
-        assert any(module in FILES[test] for test in TESTS), f"no test of the page imports {module}"
+        assert any(module_of(path) in FILES[test] for test in TESTS), f"no test of the page imports it"
