@@ -92,4 +92,4 @@ def test_every_worked_file_is_short_and_has_a_test() -> None:
     for path in SOURCES:
         lines = [line for line in FILES[path].splitlines() if line.strip()]
         assert len(lines) <= LONGEST, f"{path} has {len(lines)} lines"
-        assert any(module_of(path) in FILES[test] for test in TESTS), f"no test of the page imports it"
+        assert any(module_of(path) in FILES[test] for test in TESTS), f"{path}: no test of the page imports it"

@@ -161,6 +161,26 @@ def test_export_and_run_without_torch(finished: Path, scenes: Path, tmp_path: Pa
     assert "'boxes'" in done.stdout and "'regions'" in done.stdout
 
 
+def test_the_first_lines_of_the_readme(coco: Path, tmp_path: Path) -> None:
+    from vertebra.demo.animals import ANIMALS
+
+    page = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    [first, *_] = re.findall(r"```python\n(.*?)```", page, re.S)
+    changes = {
+        '{"name": "resnet50", "pretrained": True}': '"mobilenetv2_035"',
+        'classes=["dog", "cat"]': f"classes={list(ANIMALS)}, image_size=64",
+        '"data/dogs"': f'"{coco}"',
+        "epochs=20": "epochs=1",
+        '"photos/"': f'"{coco / "val"}"',
+    }
+    for old, new in changes.items():
+        assert old in first
+        first = first.replace(old, new)
+    exec(compile(first, "README.md", "exec"), {})
+    assert len(list(tmp_path.glob("*_boxes.jpg"))) == len(list((coco / "val").iterdir()))
+    assert (tmp_path / "dogs.onnx").exists()
+
+
 def test_every_example_is_short_listed_and_tested() -> None:
     names = sorted(path.stem for path in EXAMPLES.glob("*.py"))
     listed = re.findall(r"\]\((\w+)\.py\)", (EXAMPLES / "README.md").read_text(encoding="utf-8"))
