@@ -26,7 +26,7 @@ def predict(file: str, images: Sequence[str]) -> None:
     """Predictions in pixels of the images themselves, one line for each image."""
     model = vertebra.load(file)
     for result in model.predict(list(images)):
-        print(result.path, {name: repr(prediction) for name, prediction in result.items()})
+        print(result.path, dict(result.items()))
     if "torch" in sys.modules:
         raise SystemExit("torch was imported; this process should not need it")
 
