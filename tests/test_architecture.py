@@ -14,7 +14,7 @@ import vertebra
 
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
-    ["errors", "cpus", "processes", "strict_json"],
+    ["errors", "cpus", "messages", "processes", "strict_json"],
     ["features", "files", "validation", "yaml_files"],
     ["checkpoints"],
     ["geometry", "preprocess"],
@@ -28,18 +28,21 @@ LAYERS = [
     ["build"],
     ["weights"],
     ["data"],
+    ["model_info"],
+    ["optimize"],
+    ["runtimes"],
     ["inference"],
-    ["explain"],
+    ["report"],
+    ["evaluation"],
     ["training"],
     ["export"],
-    ["serving"],
     ["testing"],
     ["demo"],
     ["cli"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # faces that call down on purpose, when called: model.predict(), and the tables of key names that backbones load with
-EXCEPTIONS = {("model", "inference"), ("backbones", "weights")}
+EXCEPTIONS = {("model", "inference"), ("model", "optimize"), ("backbones", "weights")}
 
 
 def imports(path: Path) -> set[str]:

@@ -11,8 +11,8 @@ from vertebra.evaluation.measured_data import DataChoice
 from vertebra.inference.io.video import is_video
 from vertebra.inference.predictor import model_info
 from vertebra.inference.results import list_images
+from vertebra.messages import say
 from vertebra.model import VisionModel
-from vertebra.training.messages import say
 from vertebra.training.run import open_chosen
 
 MAX_IMAGES = 128  # images; more change little

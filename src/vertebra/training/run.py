@@ -19,11 +19,14 @@ from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, TrainConfig, override, read_raw
 from vertebra.cpus import limit_torch
 from vertebra.data.loaders import Loader
+from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal, shortened
 from vertebra.evaluation.measured_data import DataChoice, open_measured
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.predictor import model_info
+from vertebra.messages import is_first_process as _is_first_process
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.tasks import get_task
@@ -33,9 +36,6 @@ from vertebra.training.fingerprint import fingerprint
 from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
-from vertebra.training.messages import is_first_process as _is_first_process
-from vertebra.training.messages import say
-from vertebra.training.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.precision import choose_precision
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (

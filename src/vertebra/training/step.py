@@ -16,13 +16,13 @@ from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
+from vertebra.evaluation.process_sums import has_processes, sum_over_processes
 from vertebra.inference.predictor import model_info
 from vertebra.losses.loss_term import LossTerm
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.training.buffers import BufferBackup
-from vertebra.training.messages import say
 from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
-from vertebra.training.processes import has_processes, sum_over_processes
 
 Terms = dict[str, dict[str, LossTerm]]
 

@@ -57,7 +57,7 @@ def clip(tmp_path: Path) -> Path:
 def camera(monkeypatch: pytest.MonkeyPatch, fake: FakeCapture) -> list[Any]:
     """Has a fake for any camera; gives the addresses that are opened."""
     opened: list[Any] = []
-    monkeypatch.setattr(live, "open_capture", lambda address: opened.append(address) or fake)
+    monkeypatch.setattr(streams, "open_capture", lambda address: opened.append(address) or fake)
     return opened
 
 

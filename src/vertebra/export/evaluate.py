@@ -14,10 +14,10 @@ from vertebra.export.runtime_cache import open_file_in, resolve_runtime
 from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.predictor import Predictor, model_info
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.runtimes.base import is_exported
 from vertebra.runtimes.runtime_config import RuntimeConfig
-from vertebra.training.messages import say
 from vertebra.training.run import labeled
 from vertebra.weights.model_file import load
 
