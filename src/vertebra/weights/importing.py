@@ -62,7 +62,7 @@ def import_model(source: str, *, weights: str | Path | None = None) -> VisionMod
     Args:
         source: ``LIBRARY:NAME``. "torchvision:fasterrcnn_resnet50_fpn": a builder of torchvision's detectors, segmenters or
             classifiers; "timm:resnet50.a1_in1k": a timm model; "smp:FOLDER" and "transformers:FOLDER": a folder with
-            ``config.json`` and safetensors, or a name on the Hugging ModelInfo hub.
+            ``config.json`` and safetensors, or a name on the Hugging Face hub.
         weights: a file with the library's own key names; by default what the library publishes is downloaded. For timm and
             torchvision.
 
