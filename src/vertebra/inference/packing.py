@@ -7,7 +7,7 @@ compute the same sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import torch
@@ -16,20 +16,22 @@ from torch import Tensor, nn
 
 from vertebra.inference.allocator import give_back
 from vertebra.inference.watching import Watch, agreed, single_places, watched
+from vertebra.optimize.foreign_modules import is_hooked
 
 Step = tuple[str, list[float], str]  # an activation, its numbers and its variant, as oneDNN's operators name them
 
 
-def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
+def pack_convolutions(model: nn.Module, *runs: Callable[[], Any], skip: Collection[nn.Module] = ()) -> int:
     """Makes the convolutions of a model ready for a CPU, in place. The model is for prediction alone from then on: it is
     not there to be trained, saved or exported.
 
-    A convolution stays as it is where something else reads its weight, and where it stands in two places of the model; an
-    activation, where it reads anything else.
+    A convolution stays as it is where something else reads its weight, where it stands in two places of the model, and where hooks
+    run with it; an activation, where it reads anything else, and where hooks run with it.
 
     Args:
         model: in evaluation mode, on the CPU; shared with no other model.
-        runs: each runs the model once, on images of a size of its own, and returns what it gave.
+        runs: each runs the model once, on a batch of a count and a size of its own, and returns what it gave.
+        skip: modules that stay as they are.
 
     Returns:
         How many convolutions were packed; 0 where this PyTorch has no oneDNN.
@@ -37,7 +39,7 @@ def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
     seen = watched(_ActivationWatch, model, runs)
-    places = single_places(model)
+    places = {module: place for module, place in single_places(model, skip).items() if not is_hooked(module)}
     packed = [conv for conv in seen[0].calls if conv in places and _fits(conv) and all(own.alone(conv) for own in seen)]
     readers = (
         {} if torch.ops.mkldnn._is_mkldnn_acl_supported() else dict(agreed(seen))
@@ -127,6 +129,10 @@ class PackedConv(nn.Module):
             [],
             None,
         )
+
+    def forget_shape(self) -> None:
+        """Packs for the first shape that comes from now on; the weight lies in the plain layout until then."""
+        self._plain, self._packed, self._other = self._weight(), None, None
 
     def _result_shape(self, maps: Tensor) -> tuple[int, ...]:
         padding, stride, dilation, _ = self.geometry

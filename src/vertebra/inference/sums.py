@@ -6,7 +6,7 @@ A residual block ends in a sum and a ReLU. Each by itself reads and writes whole
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, cast
 
@@ -46,7 +46,7 @@ class ConvSum(nn.Module):
         return total.relu() if self.rectified else total
 
 
-def fuse_sums(model: nn.Module, run: Callable[[], Any]) -> int:
+def fuse_sums(model: nn.Module, run: Callable[[], Any], skip: Collection[nn.Module] = ()) -> int:
     """Gives the blocks of a model that end in such sums another form, in place. Which those are is read from their own code, as
     `trace` records it; that the new form says the same is tried on what a block is given in a run, and then on the whole
     model, which gets its own blocks back if it says anything else.
@@ -54,11 +54,12 @@ def fuse_sums(model: nn.Module, run: Callable[[], Any]) -> int:
     Args:
         model: in evaluation mode, for prediction alone.
         run: runs the model once.
+        skip: modules that stay as they are.
 
     Returns:
         How many sums were fused.
     """
-    places = single_places(model)
+    places = single_places(model, skip)
     blocks = [module for module in reversed(list(places)) if _is_block(module)]
     seen, expected = _calls(blocks, run)
     fused = 0
