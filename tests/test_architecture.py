@@ -28,6 +28,7 @@ LAYERS = [
     ["build"],
     ["weights"],
     ["data"],
+    ["optimize"],
     ["inference"],
     ["explain"],
     ["training"],
@@ -39,7 +40,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # faces that call down on purpose, when called: model.predict(), and the tables of key names that backbones load with
-EXCEPTIONS = {("model", "inference"), ("backbones", "weights")}
+EXCEPTIONS = {("model", "inference"), ("model", "optimize"), ("backbones", "weights")}
 
 
 def imports(path: Path) -> set[str]:

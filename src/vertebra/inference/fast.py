@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Hashable, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
@@ -17,9 +15,6 @@ from vertebra.inference.precision import Precision, computing, lower, require_pr
 from vertebra.inference.sums import fuse_sums
 from vertebra.model import VisionModel
 from vertebra.optimize.checked_copy import CheckedCopy, Optimization, Run, restore_buffers
-
-PLAIN = (bool, int, float, str, tuple, list, type(None))
-PASSING = ("training",)  # attributes that do not change what a model says
 
 
 def fast_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:
@@ -34,7 +29,7 @@ def fast_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: b
         device: where the copy is to run.
         keep: False gives the model itself, changed, and so needs no memory for two.
     """
-    fast = CheckedCopy(model, torch.device(device), ON_ANY_DEVICE, _forget_shapes).make()
+    fast = CheckedCopy(model, torch.device(device), ON_ANY_DEVICE, _hold_shapes).make()
     return _finished(fast, model, keep)
 
 
@@ -56,7 +51,7 @@ def running_copy(
     """
     require_precision(precision, device)
     packing = ON_CPU if pack and device.type == "cpu" else ()
-    checked = CheckedCopy(model, device, [*ON_ANY_DEVICE, *packing], _forget_shapes)
+    checked = CheckedCopy(model, device, [*ON_ANY_DEVICE, *packing], _hold_shapes)
     fast = checked.make()
     if precision != "fp32":
         del fast
@@ -79,10 +74,15 @@ def _channels_last(model: nn.Module, runs: Sequence[Run], skip: Collection[nn.Mo
     return changed
 
 
-def _forget_shapes(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, PackedConv):
-            module.forget_shape()
+def _packed(model: nn.Module) -> list[PackedConv]:
+    return [module for module in model.modules() if isinstance(module, PackedConv)]
+
+
+def _hold_shapes(model: nn.Module) -> None:
+    """After a run: the first one has packed weights, which costs as much as the run, and the others need not."""
+    for conv in _packed(model):
+        if not conv.held:
+            conv.hold()
 
 
 ON_ANY_DEVICE = (
@@ -104,30 +104,10 @@ def _cast_to(precision: Precision, device: torch.device) -> Optimization:
 def _finished(fast: VisionModel, model: VisionModel, keep: bool) -> VisionModel:
     """The copy, or the model with the copy's parts."""
     restore_buffers(fast, model)
+    for conv in _packed(fast):
+        conv.release()
     if not keep:
         model._modules = fast._modules
         fast = model.eval()
     give_back(LARGE)  # the weights that were replaced, and the maps of the runs
     return fast
-
-
-def signature(model: VisionModel) -> Hashable | None:
-    """Changes whenever the model's outputs may have: with each tensor in place or content, each module, each plain option.
-
-    None for a model that was made in inference mode, whose tensors do not tell of changes.
-    """
-    tensors = [*model.parameters(), *model.buffers()]
-    if any(value.is_inference() for value in tensors):
-        return None
-    modules = [
-        (
-            id(module),
-            repr([(name, value) for name, value in vars(module).items() if _plain(value) and name not in PASSING]),
-        )
-        for module in model.modules()
-    ]
-    return (*((value.data_ptr(), value._version) for value in tensors), *modules)
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, PLAIN) or dataclasses.is_dataclass(value)

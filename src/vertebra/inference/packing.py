@@ -90,6 +90,7 @@ class PackedConv(nn.Module):
         self.geometry: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
         self._other: torch.Size | None = None  # the shape that came last, if it is not the packed one
+        self.held = False
 
     def __getattr__(self, name: str) -> Any:
         """What a convolution is asked for beside its maps, such as its stride."""
@@ -130,9 +131,14 @@ class PackedConv(nn.Module):
             None,
         )
 
-    def forget_shape(self) -> None:
-        """Packs for the first shape that comes from now on; the weight lies in the plain layout until then."""
+    def hold(self) -> None:
+        """Forgets the shape that the weight is laid out for, and takes no other one until `release` is called."""
         self._plain, self._packed, self._other = self._weight(), None, None
+        self.held = True
+
+    def release(self) -> None:
+        """Lays the weight out for the first shape that comes from now on."""
+        self.held = False
 
     def _result_shape(self, maps: Tensor) -> tuple[int, ...]:
         padding, stride, dilation, _ = self.geometry
@@ -146,6 +152,8 @@ class PackedConv(nn.Module):
     def _weight_for(self, maps: Tensor) -> Tensor | None:
         """The weight as it is laid out for these maps; None where it is for others."""
         packed = self._packed
+        if self.held:
+            return None
         if packed is None or (packed[0] != maps.shape and self._other == maps.shape):
             packed = self._packed = (maps.shape, self._pack(maps))
             self._plain = None

@@ -67,7 +67,7 @@ class CheckedCopy:
         model: stays as it is.
         device: where the copy is to run.
         optimizations: in the order in which they are applied.
-        reset: called after each run of a copy, which forgets what it kept of the run.
+        reset: called with a copy after each run; drops what it has kept of the run.
 
     Attributes:
         scopes: where each optimization is applied.

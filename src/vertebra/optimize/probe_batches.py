@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vertebra.model import VisionModel
+from vertebra.optimize.foreign_modules import is_foreign, is_hooked
 
 OCTAVES = (2, 4, 8, 16, 32)  # cells a side of the noise that a natural image is summed from
 EDGES = 3  # rectangles in a natural image
@@ -27,8 +28,8 @@ class ProbeBatch(NamedTuple):
 
 
 def probe_batches(model: VisionModel, device: torch.device) -> list[ProbeBatch]:
-    """Batches of one and of two images, on two canvases of which one has odd sides, or on the only one that the backbone takes.
-    Both random and natural images occur at each batch size. The first two batches differ in canvas and in count.
+    """Batches of two images and of one, random and natural, on two canvases of which one has odd sides, or on the only one that the
+    backbone takes. A model in which foreign code runs gets both counts on both canvases.
 
     Args:
         model: its backbone's strides and channels decide the canvases.
@@ -47,7 +48,7 @@ def probe_batches(model: VisionModel, device: torch.device) -> list[ProbeBatch]:
         (first, ["random"]),
         (second, ["natural", "random"]),
     ]
-    if first == second:
+    if first == second or not any(is_foreign(module) or is_hooked(module) for module in model.modules()):
         plans = plans[:2]
     draw = torch.Generator().manual_seed(0)
     return [_batch(canvas, kinds, backbone.in_channels, draw, device) for canvas, kinds in plans]
