@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from vertebra.backbones import as_backbone
     from vertebra.build import create_model
     from vertebra.errors import VertebraError
-    from vertebra.export.evaluating import evaluate
-    from vertebra.export.model import export_model
+    from vertebra.evaluation.evaluate import evaluate
+    from vertebra.export.export_model import export_model
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
     from vertebra.inference.load import load
@@ -28,8 +28,8 @@ _HOMES = {
     "as_backbone": "vertebra.backbones",
     "Cascade": "vertebra.inference.cascade",
     "create_model": "vertebra.build",
-    "evaluate": "vertebra.export.evaluating",
-    "export_model": "vertebra.export.model",
+    "evaluate": "vertebra.evaluation.evaluate",
+    "export_model": "vertebra.export.export_model",
     "Features": "vertebra.features",
     "FeatureSpec": "vertebra.features",
     "Frame": "vertebra.features",

@@ -91,7 +91,7 @@ def statistics(model: VisionModel) -> None:
 
 def postprocess_option(model: VisionModel) -> None:
     decoder: Any = model.branch("detect").decoder
-    decoder.post = dataclasses.replace(decoder.post, keep=2)
+    decoder.postprocess = dataclasses.replace(decoder.postprocess, keep=2)
 
 
 def attribute(model: VisionModel) -> None:
@@ -99,7 +99,7 @@ def attribute(model: VisionModel) -> None:
 
 
 def attribute_of_the_model(model: VisionModel) -> None:
-    model.plan = dataclasses.replace(model.plan, size=(96, 96))
+    model.resize_spec = dataclasses.replace(model.resize_spec, size=(96, 96))
 
 
 def list_in_place(model: VisionModel) -> None:

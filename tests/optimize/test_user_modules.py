@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import vertebra
 from tests.optimize.user_modules import MODULES
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.features import FeatureSpec, Level
 from vertebra.inference.engine import Engine
 from vertebra.model import VisionModel
@@ -20,7 +20,7 @@ def model_of(body: nn.Module) -> VisionModel:
     """A model on a user's backbone."""
     backbone = vertebra.as_backbone(body, FeatureSpec((Level(8, 2),)))
     model = vertebra.create_model(backbone, decoder="fcn", classes=["a", "b"], image_size=(64, 64))
-    return randomise(model).eval()  # type: ignore[return-value]
+    return randomize(model).eval()  # type: ignore[return-value]
 
 
 def made(name: str) -> VisionModel:

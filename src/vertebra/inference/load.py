@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.errors import ConfigError
-from vertebra.inference.sessions import is_exported
+from vertebra.runtimes.base import is_exported
 
 
 def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any:
@@ -15,12 +15,12 @@ def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any
 
     Args:
         source: a file that Vertebra wrote (``.safetensors``, ``.onnx``, or OpenVINO's ``.xml``), or a run folder.
-        device: where the model goes; for an exported file see `vertebra.inference.exported.ExportedModel`.
+        device: where the model goes; for an exported file see `vertebra.inference.exported_model.ExportedModel`.
         verify: compares a model file with the checksums in its header; false reads one that is known to be damaged. The check of
             an exported file cannot be left out.
 
     Returns:
-        A `vertebra.model.VisionModel` in evaluation mode, or an `vertebra.inference.exported.ExportedModel`; both predict alike.
+        A `vertebra.model.VisionModel` in evaluation mode, or an `vertebra.inference.exported_model.ExportedModel`; both predict alike.
 
     Raises:
         ConfigError: ``verify`` is false, and the file is an exported one.
@@ -30,7 +30,7 @@ def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any
     if is_exported(source):
         if not verify:
             raise ConfigError(f"{source}: an exported file is always verified; leave out verify=False")
-        from vertebra.inference.exported import ExportedModel
+        from vertebra.inference.exported_model import ExportedModel
 
         return ExportedModel(source, device=str(device))
     from vertebra.weights.model_file import load as load_file

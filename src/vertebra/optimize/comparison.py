@@ -29,7 +29,7 @@ def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
     """
     features: list[Any] = []
     branches = [model.branch(name) for name in model.branches]
-    deciding = [branch.decoder for branch in branches if branch.decoder.selects or branch.on is not None]
+    deciding = [branch.decoder for branch in branches if branch.decoder.selects or branch.boxes_from is not None]
     hooks = [decoder.register_forward_pre_hook(lambda _, given: features.append(given[0])) for decoder in deciding]
     device = batch.images.device.type
     try:
@@ -38,7 +38,7 @@ def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-    maps = [[*own.maps, own.vector] for own in features]
+    maps = [[*own.maps, own.embedding] for own in features]
     return [
         value.clone()
         for value in tree.tree_leaves([outputs, maps])

@@ -58,7 +58,7 @@ def canvas_batches(model: VisionModel, device: torch.device) -> list[ProbeBatch]
     """Batches of two images and of one on the model's own canvas, for a model that refuses smaller ones."""
     draw = torch.Generator().manual_seed(0)
     channels: Any = model.backbone.in_channels
-    canvas = model.plan.size
+    canvas = model.resize_spec.size
     return [_batch(canvas, kinds, channels, draw, device) for kinds in (["random", "natural"], ["natural"])]
 
 

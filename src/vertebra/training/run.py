@@ -21,10 +21,11 @@ from vertebra.cpus import limit_torch
 from vertebra.data.loaders import Loader
 from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal, shortened
+from vertebra.evaluation.measured_data import DataChoice, open_measured
 from vertebra.files import os_errors_told, replacing
-from vertebra.inference.face import Face
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.model_info import ModelInfo
 from vertebra.tasks import get_task
 from vertebra.training.data_paths import check_found, locate, with_absolute_paths
 from vertebra.training.failures import check_single_images, explained
@@ -32,9 +33,9 @@ from vertebra.training.fingerprint import fingerprint
 from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
-from vertebra.training.measured_data import DataChoice, open_measured
 from vertebra.training.messages import is_first_process as _is_first_process
 from vertebra.training.messages import say
+from vertebra.training.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.precision import choose_precision
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
@@ -50,11 +51,10 @@ from vertebra.training.record import (
 from vertebra.training.report import write_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
 from vertebra.training.saved_state import check_state
-from vertebra.training.selection import check_best, nothing_to_find, unmeasurable
-from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
+from vertebra.training.selection import check_monitor, nothing_to_find, unmeasurable
 from vertebra.training.step import TrainingModule
+from vertebra.weights.finetune import init_from
 from vertebra.weights.model_file import load
-from vertebra.weights.starting import start_from
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
 
@@ -101,9 +101,9 @@ def train_raw(
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
-    check_best(face_of(model), config.train.best)
-    if config.model.start_from is not None:
-        say(*start_from(model, config.model))
+    check_monitor(model_info(model), config.train.monitor)
+    if config.model.init_from is not None:
+        say(*init_from(model, config.model))
     _run(config, model, opened, val, folder, None)
     return folder
 
@@ -159,7 +159,7 @@ def complete(config: Config, opened: Opened) -> Config:
         if found is None:
             if branch.classes is None:
                 raise ConfigError(
-                    f"branch '{name}': no training data is labelled for it; name it in a source's 'branches'"
+                    f"branch '{name}': no training data is labeled for it; name it in a source's 'branches'"
                 )
             continue
         branch.classes = list(found.classes) if branch.classes is None else branch.classes
@@ -188,11 +188,11 @@ def _run(
     config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
 ) -> None:
     recipe = config.train
-    origin = model.backbone.origin if config.model.start_from is None else f"weights of {config.model.start_from}"
+    origin = model.backbone.origin if config.model.init_from is None else f"weights of {config.model.init_from}"
     say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
     data = RunData(model, recipe, opened.sources, val.sources)
-    say(*unmeasurable(face_of(model), data.val_set, recipe.best), *data.unmirrored())
-    keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
+    say(*unmeasurable(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
+    keeper = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:
         check_data(resumption, fingerprints, folder)
@@ -327,9 +327,9 @@ def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, p
     )
 
 
-def labelled(
+def labeled(
     source: str | Path,
-    face: Face,
+    info: ModelInfo,
     config: Mapping[str, Any] | None,
     *,
     split: str,
@@ -339,16 +339,16 @@ def labelled(
     ignore_index: int | None = None,
     class_map: Mapping[str, str] | None = None,
 ) -> Loader:
-    """The labelled images on which a model is measured, in order.
+    """The labeled images on which a model is measured, in order.
 
     Args:
         source: the run folder or file that the user named; the data of its run are taken where there is none.
-        face: of the model.
+        info: of the model.
         config: what the model was built from.
         split: "train", "val" or "test".
         data: another data set than the run's own, for all branches.
         batch_size: images at a time.
-        branches, ignore_index, class_map: see `vertebra.training.measured_data.DataChoice`.
+        branches, ignore_index, class_map: see `vertebra.evaluation.measured_data.DataChoice`.
 
     Raises:
         ConfigError: the user must say which data, or an unknown branch or class.
@@ -357,18 +357,18 @@ def labelled(
     if split not in ("train", "val", "test"):
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
     choice = DataChoice(data, branches, ignore_index, class_map)
-    run, opened = open_chosen(source, face, config, split, choice)
+    run, opened = open_chosen(source, info, config, split, choice)
     say(*opened.notes)
-    loader = evaluation_loader(face, opened.sources, batch_size, choose_workers(run.train.workers))
+    loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
     measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
     say(*(nothing_to_find(name) for name in measured if not loader.dataset.measurable(name)))
     return loader
 
 
 def open_chosen(
-    source: str | Path, face: Face, config: Mapping[str, Any] | None, split: str, choice: DataChoice
+    source: str | Path, info: ModelInfo, config: Mapping[str, Any] | None, split: str, choice: DataChoice
 ) -> tuple[Config, Opened]:
-    """The run's config, or one made for the data, and the data of a split; see `labelled`."""
+    """The run's config, or one made for the data, and the data of a split; see `labeled`."""
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     path = folder / CONFIG
     recorded = None
@@ -383,7 +383,7 @@ def open_chosen(
         raw = {"data": str(choice.path), "model": config}
     run = Config.from_raw(raw, str(path))
     for name, branch in run.model.branches.items():
-        branch.classes = list(face.branches[name][1].classes)
+        branch.classes = list(info.branches[name][1].classes)
     if path.exists():
         run = locate(run, folder, recorded)
         if choice.path is None:

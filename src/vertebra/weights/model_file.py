@@ -26,10 +26,10 @@ from vertebra.config import model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
 from vertebra.model import VisionModel
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.checksums import checksum, seal, tensor_checksums
 from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
-from vertebra.weights.unfilled import TooLarge, Unfilled
+from vertebra.weights.skip_init import SkipInit, TooLarge
 
 AT_ONCE = 1 << 24  # bytes
 
@@ -75,18 +75,18 @@ def describe(model: VisionModel) -> dict[str, Any]:
             "this model was built from objects, and a file could not name its parts; "
             "offer them as entry points (group vertebra.necks and the like) and build by name"
         )
-    header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.plan.to_dict()}
+    header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.resize_spec.to_dict()}
     return {**header, "origin": model.origin} if model.origin else header
 
 
 def _config(model: VisionModel) -> dict[str, Any]:
     """The config as the model is now: options of decoding may have been changed since it was built."""
     config = copy.deepcopy(dict(model.config or {}))
-    config.pop("start_from", None)  # how the weights began is the run's affair
+    config.pop("init_from", None)  # how the weights began is the run's affair
     for name in model.branches:
-        post = getattr(model.branch(name).decoder, "post", None)
-        if dataclasses.is_dataclass(post) and not isinstance(post, type):
-            config["branches"][name]["decoder"]["post"] = dataclasses.asdict(post)
+        postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+        if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type):
+            config["branches"][name]["decoder"]["postprocess"] = dataclasses.asdict(postprocess)
     return config
 
 
@@ -118,9 +118,9 @@ def _build(header: Mapping[str, Any], path: Path) -> VisionModel:
     """The model of a header, its weights not read yet; it takes no more memory than the file can fill."""
     try:
         config = model_config(header["model"], f"{path}: model")
-        plan = Plan.from_dict(header["preprocess"])
-        with Unfilled(path.stat().st_size):
-            model = build(config, image_size=plan.size, resize=plan.mode, pretrained=False)
+        resize_spec = ResizeSpec.from_dict(header["preprocess"])
+        with SkipInit(path.stat().st_size):
+            model = build(config, image_size=resize_spec.size, resize=resize_spec.mode, pretrained=False)
     except TooLarge as error:
         raise WeightsError(f"{path}: damaged: {error}; copy or download it again") from None
     except KeyError as error:
@@ -130,7 +130,7 @@ def _build(header: Mapping[str, Any], path: Path) -> VisionModel:
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
         # whatever a part raises for options that it cannot have been saved with
         raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error)}") from error
-    model.plan = plan
+    model.resize_spec = resize_spec
     return model
 
 
