@@ -91,7 +91,7 @@ def statistics(model: VisionModel) -> None:
 
 def postprocess_option(model: VisionModel) -> None:
     decoder: Any = model.branch("detect").decoder
-    decoder.postprocess = dataclasses.replace(decoder.postprocess, keep=2)
+    decoder.postprocess = dataclasses.replace(decoder.postprocess, max_detections=2)
 
 
 def attribute(model: VisionModel) -> None:
@@ -144,7 +144,8 @@ def moved_type(model: VisionModel) -> None:
 
 CHANGES: list[Callable[[VisionModel], None]] = [
     edit_in_place, edit_a_view, load_a_state, replace_a_module, replace_a_layer, replace_a_parameter, replace_data,
-    edit_through_data, replace_a_counter, step_of_training, statistics, postprocess_option, attribute, attribute_of_the_model, list_in_place, loose_tensor,
+    edit_through_data, replace_a_counter, step_of_training, statistics, postprocess_option, attribute,
+    attribute_of_the_model, list_in_place, loose_tensor,
     replaced_loose_tensor, new_module, new_buffer, forward_of_an_instance, hook, hook_before, weight_norm, moved_type,
 ]  # fmt: skip
 

@@ -16,10 +16,10 @@ from vertebra.model import VisionModel
 SIZES = [(64, 64), (73, 69), (40, 96)]
 
 
-def model_of(body: nn.Module) -> VisionModel:
+def model_of(body: nn.Module, image_size: tuple[int, int] = (64, 64)) -> VisionModel:
     """A model on a user's backbone."""
     backbone = vertebra.as_backbone(body, FeatureSpec((Level(8, 2),)))
-    model = vertebra.create_model(backbone, decoder="fcn", classes=["a", "b"], image_size=(64, 64))
+    model = vertebra.create_model(backbone, decoder="fcn", classes=["a", "b"], image_size=image_size)
     return randomize(model).eval()  # type: ignore[return-value]
 
 

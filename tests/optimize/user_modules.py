@@ -156,6 +156,28 @@ class ReadsTheNorm(Body):
         return super().middle(maps) * self.norm.weight.abs().sum()
 
 
+class AsksForTheNorm(Body):
+    """What happens depends on the kind of a layer: nothing fails where BatchNorm is gone, but the outputs are others."""
+
+    def middle(self, maps: Tensor) -> Tensor:
+        found = super().middle(maps)
+        return found * 0.5 if isinstance(self.norm, nn.BatchNorm2d) else found
+
+
+class ViewsTheWeight(Body):
+    """A view of the weight that only its usual layout has."""
+
+    def middle(self, maps: Tensor) -> Tensor:
+        return super().middle(maps) * self.conv.weight.view(-1).mean()
+
+
+class ReadsAnOption(Body):
+    """An option of BatchNorm is read elsewhere."""
+
+    def middle(self, maps: Tensor) -> Tensor:
+        return super().middle(maps) + self.norm.eps
+
+
 class NormInTraining(Body):
     """BatchNorm stays in training mode whatever the model does, as a user of batch statistics has it."""
 
@@ -241,7 +263,7 @@ MODULES: dict[str, Any] = {
     for kind in (
         ScriptBetween, ScriptBeside, ScriptBeforeActivation, BranchOnBatch, BranchOnSize, BranchOnValues, UsedTwice,
         SharedWeight, UncalledTwin, SharedStatistics, WeightNorm, OldWeightNorm, SpectralNorm, ReadsTheNorm, NormInTraining,
-        Counts, Residual,
+        Counts, Residual, AsksForTheNorm, ViewsTheWeight, ReadsAnOption,
     )
 }  # fmt: skip
 MODULES |= {

@@ -24,8 +24,8 @@ def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any], skip: Collection
 
     Where a result of a convolution goes is seen by running the model, so that it needs to know no architecture: a norm is
     folded if it reads nothing but the results of one convolution, and nothing else reads those. A norm that stands in two places of
-    the model stays; so does one in training mode, one whose tensors something else reads, and one that hooks run with, or whose
-    convolution's result a hook gets.
+    the model stays; so does one in training mode, one where something else reads its tensors or the convolution's weight, and one
+    that hooks run with, or whose convolution's result a hook gets.
 
     Args:
         model: in evaluation mode.
@@ -43,7 +43,7 @@ def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any], skip: Collection
         if norm in places
         and conv in places
         and not (norm.training or is_hooked(norm) or conv._forward_hooks)
-        and not any(norm in watch.read_elsewhere for watch in seen)
+        and not any(norm in watch.read_elsewhere or conv in watch.exposed for watch in seen)
     ]
     for conv, norm in pairs:
         _merge(conv, norm)

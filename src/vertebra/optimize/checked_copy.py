@@ -20,7 +20,7 @@ from vertebra.optimize.comparison import (
     full_float32,
     raw_outputs,
 )
-from vertebra.optimize.foreign_modules import run_by_foreign_code
+from vertebra.optimize.foreign_modules import is_foreign, run_by_foreign_code
 from vertebra.optimize.probe_batches import ProbeBatch, canvas_batches, probe_batches
 
 LOGGER = logging.getLogger(__name__)
@@ -71,7 +71,6 @@ class CheckedCopy:
 
     Attributes:
         scopes: where each optimization is applied.
-        model: the copy, once `make` was called.
     """
 
     def __init__(
@@ -151,9 +150,13 @@ class CheckedCopy:
                     break
                 problem = problem or trial.problem
             if problem:
-                where = " in modules of other packages" if self.scopes[name] == "known" else ""
+                where = f" in {self._foreign()}" if self.scopes[name] == "known" else ""
                 LOGGER.warning("prediction runs without %s%s: with it, %s", name, where, problem)
         return best
+
+    def _foreign(self) -> str:
+        names = sorted({type(module).__name__ for module in self._source.modules() if is_foreign(module)})
+        return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
     def _reference(self, device: torch.device) -> tuple[list[ProbeBatch], list[list[Tensor]]]:
         """Batches that the model takes, and its raw outputs."""
@@ -192,12 +195,15 @@ class CheckedCopy:
 
     def _noise(self) -> list[list[float]]:
         """The largest difference of each output that is taken for rounding."""
+        if not self._repeats():  # its differences are not those of rounding
+            return [[TOLERANCE] * len(batch) for batch in self._expected]
         noisy = private_copy(self._source)
         add_rounding_noise(noisy)
         moved = differences([self._outputs(noisy, batch) for batch in self._batches], self._expected)
         return [[max(TOLERANCE, NOISE_MARGIN * own) for own in batch] for batch in moved]
 
     def _repeats(self) -> bool:
+        """Whether the model gives the same outputs again."""
         again = differences([self._outputs(self._source, batch) for batch in self._batches], self._expected)
         return all(own <= TOLERANCE for batch in again for own in batch)
 
@@ -223,7 +229,7 @@ def restore_buffers(fast: nn.Module, model: nn.Module) -> None:
     """Gives buffers that runs of a copy have changed the model's values."""
     originals = dict(model.named_buffers())
     for name, value in fast.named_buffers():
-        if value._version and name in originals:
+        if name in originals:
             value.copy_(originals[name])
 
 

@@ -54,7 +54,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
         return float("inf")
     if not theirs.numel():
         return 0.0
-    ours, theirs = ours.double(), theirs.double()
+    ours, theirs = ours.detach().double(), theirs.detach().double()
     finite = theirs.isfinite()
     if not torch.equal(ours.isfinite(), finite) or not torch.equal(
         ours[~finite].nan_to_num(), theirs[~finite].nan_to_num()

@@ -26,7 +26,7 @@ VALUES = (
     float,
     list,
     np.ndarray,
-)  # what a call gives that takes values out of a tensor, for code to branch on
+)  # results of calls that take values out of a tensor, for code to branch on
 
 
 class Watch(TorchFunctionMode):

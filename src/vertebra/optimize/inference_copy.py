@@ -18,8 +18,8 @@ from vertebra.optimize.malloc_trim import LARGE, malloc_trim
 
 
 def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:
-    """A copy in evaluation mode whose outputs are the model's but for the last digits (1e-5 of their size in float32), which is
-    tried: see `vertebra.optimize.checked_copy.CheckedCopy`.
+    """A copy in evaluation mode whose outputs equal the model's but for rounding (1e-5 of their size in float32), which
+    `vertebra.optimize.checked_copy.CheckedCopy` checks.
 
     BatchNorm is folded into the convolutions before it, and weights of convolutions lie channels last. What neither changes is
     shared with the model, which stays as it is unless ``keep`` is False; later changes of its weights do not reach all of the copy.
@@ -36,8 +36,8 @@ def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, ke
 def inference_copy(
     model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True, keep: bool = True
 ) -> VisionModel:
-    """A `optimized_copy` that is there to be run and for nothing else: in a precision, and on a CPU with packed convolutions. In half
-    precision it has those optimizations that leave the outputs as they are in float32.
+    """An `optimized_copy` that is there to be run and for nothing else: in a precision, and on a CPU with packed convolutions. In
+    half precision it has those optimizations that leave the outputs as they are in float32.
 
     Args:
         model: any model.
@@ -57,6 +57,7 @@ def inference_copy(
         del fast
         with autocast_context(precision, device):
             fast = checked.build([*ON_ANY_DEVICE, _cast_to(precision, device), *packing])
+    del checked  # and with it the weights of a model that is not kept
     return _finished(fast, model, keep)
 
 
@@ -79,7 +80,7 @@ def _packed(model: nn.Module) -> list[PackedConv]:
 
 
 def _hold_shapes(model: nn.Module) -> None:
-    """After a run: the first one has packed weights, which costs as much as the run, and the others need not."""
+    """Only the first run packs weights: that takes as long as the run itself."""
     for conv in _packed(model):
         if not conv.held:
             conv.hold()
