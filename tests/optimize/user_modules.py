@@ -258,6 +258,19 @@ def hook_on_activation(body: Body) -> Body:
     return body
 
 
+def replaced_activation(body: Body) -> Body:
+    """An activation whose ``forward`` was replaced."""
+    body.act.forward = torch.tanh  # type: ignore[method-assign]
+    return body
+
+
+def replaced_convolution(body: Body) -> Body:
+    """A convolution whose ``forward`` was replaced by a function that holds on to it."""
+    conv = body.conv
+    conv.forward = lambda maps: F.conv2d(maps, conv.weight, None, padding=1) * 0.5  # type: ignore[method-assign]
+    return body
+
+
 MODULES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
@@ -268,5 +281,8 @@ MODULES: dict[str, Any] = {
 }  # fmt: skip
 MODULES |= {
     hook.__name__: lambda hook=hook: hook(Body())
-    for hook in (hook_on_norm, hook_before_norm, hook_on_conv, hook_before_conv, hook_on_activation)
-}
+    for hook in (
+        hook_on_norm, hook_before_norm, hook_on_conv, hook_before_conv, hook_on_activation, replaced_activation,
+        replaced_convolution,
+    )
+}  # fmt: skip

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from vertebra.layers.norm import PooledBatchNorm
 from vertebra.optimize.dataflow_trace import Watch, agreed, by_tensor, single_places, watched
-from vertebra.optimize.foreign_modules import is_hooked
+from vertebra.optimize.foreign_modules import is_altered
 from vertebra.optimize.malloc_trim import malloc_trim
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, PooledBatchNorm, BatchNormAct2d)
@@ -42,7 +42,7 @@ def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any], skip: Collection
         for conv, norm in agreed(seen)
         if norm in places
         and conv in places
-        and not (norm.training or is_hooked(norm) or conv._forward_hooks)
+        and not (norm.training or is_altered(norm) or conv._forward_hooks or "forward" in vars(conv))
         and not any(norm in watch.read_elsewhere or conv in watch.exposed for watch in seen)
     ]
     for conv, norm in pairs:

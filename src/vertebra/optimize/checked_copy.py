@@ -124,7 +124,7 @@ class CheckedCopy:
     def _try(self, scopes: dict[str, Scope]) -> Trial:
         try:
             fast, changes = self._build(self.optimizations, scopes)
-            return Trial(fast, changes, self._problem(fast) if any(changes.values()) else None)
+            return Trial(fast, changes, self.problem(fast) if any(changes.values()) else None)
         except Exception as error:  # foreign code fails in its own ways when its parts were replaced
             LOGGER.debug("an optimized copy failed", exc_info=True)
             return Trial(None, {}, f"the model fails: {type(error).__name__}: {error}")
@@ -166,7 +166,7 @@ class CheckedCopy:
         for make in (probe_batches, canvas_batches):
             for batch in [] if batches else make(self._source, device):
                 try:
-                    expected.append(self._outputs(self._source, batch))
+                    expected.append(self.outputs(self._source, batch))
                     batches.append(batch)
                 except Exception as error:  # foreign code may refuse a size or a number of images
                     failure = error
@@ -176,15 +176,16 @@ class CheckedCopy:
             )
         return batches, expected
 
-    def _outputs(self, model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
+    def outputs(self, model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
+        """What is compared of a model, on one batch."""
         with full_float32(batch.images.device):
             found = raw_outputs(model, batch)
         self._reset(model)
         return found
 
-    def _problem(self, fast: VisionModel) -> str | None:
+    def problem(self, fast: VisionModel) -> str | None:
         """What is wrong with a copy; None if its outputs are the model's."""
-        apart = differences([self._outputs(fast, batch) for batch in self._batches], self._expected)
+        apart = differences([self.outputs(fast, batch) for batch in self._batches], self._expected)
         if all(own <= TOLERANCE for batch in apart for own in batch):
             return None
         if self._allowed is None:
@@ -199,12 +200,12 @@ class CheckedCopy:
             return [[TOLERANCE] * len(batch) for batch in self._expected]
         noisy = private_copy(self._source)
         add_rounding_noise(noisy)
-        moved = differences([self._outputs(noisy, batch) for batch in self._batches], self._expected)
+        moved = differences([self.outputs(noisy, batch) for batch in self._batches], self._expected)
         return [[max(TOLERANCE, NOISE_MARGIN * own) for own in batch] for batch in moved]
 
     def _repeats(self) -> bool:
         """Whether the model gives the same outputs again."""
-        again = differences([self._outputs(self._source, batch) for batch in self._batches], self._expected)
+        again = differences([self.outputs(self._source, batch) for batch in self._batches], self._expected)
         return all(own <= TOLERANCE for batch in again for own in batch)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as tree
 
 from vertebra.optimize.dataflow_trace import single_places
+from vertebra.optimize.foreign_modules import is_altered
 from vertebra.optimize.fx_tracing import trace
 
 ADDING = (operator.add, operator.iadd, torch.add)
@@ -89,7 +90,7 @@ def _is_block(module: nn.Module) -> bool:
     return (
         not isinstance(module, nn.Sequential)
         and 2 < len(parts) <= MAX_PARTS
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+        and not any(is_altered(part) for part in parts)
         and any(type(part) is nn.Conv2d for part in parts)
     )
 

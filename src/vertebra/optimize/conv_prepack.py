@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vertebra.optimize.dataflow_trace import Watch, agreed, single_places, watched
-from vertebra.optimize.foreign_modules import is_hooked
+from vertebra.optimize.foreign_modules import is_altered
 from vertebra.optimize.malloc_trim import malloc_trim
 
 Step = tuple[str, list[float], str]  # an activation, its numbers and its variant, as oneDNN's operators name them
@@ -39,7 +39,7 @@ def pack_convolutions(model: nn.Module, *runs: Callable[[], Any], skip: Collecti
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
     seen = watched(_ActivationWatch, model, runs)
-    places = {module: place for module, place in single_places(model, skip).items() if not is_hooked(module)}
+    places = {module: place for module, place in single_places(model, skip).items() if not is_altered(module)}
     packed = [conv for conv in seen[0].calls if conv in places and _fits(conv) and all(own.alone(conv) for own in seen)]
     readers = (
         {} if torch.ops.mkldnn._is_mkldnn_acl_supported() else dict(agreed(seen))

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as tree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vertebra.optimize.foreign_modules import is_foreign, is_hooked, modules_run_by
+from vertebra.optimize.foreign_modules import is_altered, is_foreign, modules_run_by
 
 CONVOLUTIONS = (torch.conv2d, torch.conv_transpose2d)
 ASKED = {"__get__", "__len__", "dim", "is_contiguous", "is_floating_point", "numel", "size", "stride"}
@@ -82,7 +82,7 @@ class Watch(TorchFunctionMode):
                 self.exposed.add(self.convolutions[id(value)])
         if getattr(func, "__name__", "") in ASKED and not isinstance(result, Tensor):
             return result
-        if self.running and isinstance(result, VALUES):
+        if self.running and isinstance(result, VALUES) and not _holds_tensors(result):
             self.unpredictable |= {module for owner in self.running for module in modules_run_by(owner)}
         reader = self.reader(func, args)
         if reader is not None:
@@ -130,6 +130,10 @@ class Watch(TorchFunctionMode):
         ]
 
 
+def _holds_tensors(values: Any) -> bool:
+    return isinstance(values, list) and any(isinstance(value, Tensor) for value in values)
+
+
 Kind = TypeVar("Kind", bound=Watch)
 
 
@@ -137,7 +141,7 @@ def watched(kind: Callable[[nn.Module], Kind], model: nn.Module, runs: Sequence[
     """What was seen in each run of a model, gradients aside; `Watch.found` are the pairs."""
     seen = []
     foreign = [module for module in model.modules() if is_foreign(module)]
-    beyond = bool(foreign) or any(is_hooked(module) for module in model.modules())
+    beyond = bool(foreign) or any(is_altered(module) for module in model.modules())
     for run in runs:
         watch = kind(model)
         hooks = [hook for module in foreign for hook in _note_running(module, watch.running)]

@@ -10,13 +10,13 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def is_foreign(module: nn.Module) -> bool:
-    """Whether a module's class comes from elsewhere."""
-    return type(module).__module__.partition(".")[0] not in KNOWN
+    """Whether a module's class comes from elsewhere, or its ``forward`` was replaced."""
+    return type(module).__module__.partition(".")[0] not in KNOWN or "forward" in vars(module)
 
 
-def is_hooked(module: nn.Module) -> bool:
-    """Whether hooks run with a module's ``forward``."""
-    return any(getattr(module, name) for name in HOOKS)
+def is_altered(module: nn.Module) -> bool:
+    """Whether hooks run with a module's ``forward``, or that was replaced."""
+    return "forward" in vars(module) or any(getattr(module, name) for name in HOOKS)
 
 
 def modules_run_by(owner: nn.Module) -> set[nn.Module]:

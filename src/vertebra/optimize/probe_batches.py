@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vertebra.model import VisionModel
-from vertebra.optimize.foreign_modules import is_foreign, is_hooked
+from vertebra.optimize.foreign_modules import is_altered, is_foreign
 
 OCTAVES = (2, 4, 8, 16, 32)  # cells a side of the noise that a natural image is summed from
 EDGES = 3  # rectangles in a natural image
@@ -48,7 +48,7 @@ def probe_batches(model: VisionModel, device: torch.device) -> list[ProbeBatch]:
         (first, ["random"]),
         (second, ["natural", "random"]),
     ]
-    if first == second or not any(is_foreign(module) or is_hooked(module) for module in model.modules()):
+    if first == second or not any(is_foreign(module) or is_altered(module) for module in model.modules()):
         plans = plans[:2]
     draw = torch.Generator().manual_seed(0)
     return [_batch(canvas, kinds, backbone.in_channels, draw, device) for canvas, kinds in plans]
