@@ -1,7 +1,7 @@
 """Backbones: every model of timm by name, a few that timm lacks, and any module by wrapping."""
 
 from vertebra.backbones.base import Backbone
-from vertebra.backbones.catalogue import Family, families, family_of, list_backbones
+from vertebra.backbones.catalogue import Family, families, family_of, timm_models
 from vertebra.backbones.foreign import WrappedBackbone, as_backbone
 from vertebra.backbones.ssd_vgg import SSDVGG16
 from vertebra.backbones.timm_backbone import TimmBackbone
@@ -25,5 +25,5 @@ __all__ = [
     "as_backbone",
     "families",
     "family_of",
-    "list_backbones",
+    "timm_models",
 ]

@@ -52,7 +52,7 @@ def export(
     from vertebra.export.images import calibration_images
     from vertebra.export.model import Gate, export_model
     from vertebra.inference.predictor import face_of
-    from vertebra.training.run import labelled
+    from vertebra.training.labeled_data import labelled
     from vertebra.weights.model_file import load
 
     model = load(source)

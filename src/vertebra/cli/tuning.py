@@ -40,7 +40,7 @@ def tune_runtime(
     from vertebra.inference.devices import pick_device
     from vertebra.inference.predictor import face_of
     from vertebra.inference.ways import save_choice
-    from vertebra.training.run import labelled
+    from vertebra.training.labeled_data import labelled
     from vertebra.weights.model_file import load, model_path
 
     if by not in ("latency", "throughput"):

@@ -38,6 +38,7 @@ from vertebra.inference.metadata import FileInfo, to_json
 from vertebra.inference.predictor import face_of
 from vertebra.inference.pt2_archive import rewrite_archive
 from vertebra.inference.sessions import open_file
+from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 from vertebra.training.evaluation import measure
@@ -64,6 +65,7 @@ class Gate:
     metric_loss: float | None = None
 
 
+@strict_keywords
 def export_model(
     model: VisionModel,
     path: str | Path,
@@ -101,7 +103,7 @@ def export_model(
             where the architecture allows it.
         class_map: of a model that segments, give the class of each pixel, ``branch/class_map`` (N, H, W) uint8 (int32 beyond 256
             classes), and not the probabilities of all classes, which take 4 bytes a pixel and class. The file must take pixels.
-        images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
+        images: real images (as `vertebra.Model.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
             or so like those of later.
         labelled: batches on the model's canvas; the metrics of file and model are compared on them.
         gate: limits other than the usual ones.

@@ -8,7 +8,6 @@ from typing import Any
 
 from vertebra.inference.exported import ExportedModel
 from vertebra.inference.face import Face
-from vertebra.inference.load import load
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.sessions import is_exported
 
@@ -50,9 +49,9 @@ class Opening:
     def face(self) -> Face:
         """What must be known of the model to use it; the file is read for it."""
         if is_exported(self.path):
-            face: Face = load(self.path).face
-            return face
+            return ExportedModel(self.path).face
         from vertebra.inference.predictor import face_of
+        from vertebra.weights.model_file import load
 
         return face_of(load(self.path))
 
@@ -75,6 +74,7 @@ class Opening:
         if is_exported(self.path):
             return self.exported().predictor(**options)
         from vertebra.inference.predictor import Predictor
+        from vertebra.weights.model_file import load
 
         precision: Any = self.precision or "fp32"
         return Predictor(
