@@ -340,7 +340,11 @@ def task_of(decoder: Any) -> str:
 
     name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
     if not isinstance(name, str):
-        return task_of_object(decoder) or "branch"
+        task = task_of_object(decoder)
+        if task is None:
+            name = getattr(decoder, "__qualname__", type(decoder).__qualname__)
+            raise ConfigError(f"the decoder {name} has no attribute 'task'; name its task: task=...")
+        return task
     return str(find("decoder", name).task)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from vertebra.backbones import WrappedBackbone
-from vertebra.config import ModelConfig, PartConfig, task_of_object
+from vertebra.config import ModelConfig, PartConfig, task_of
 from vertebra.errors import ConfigError, ObjectPartWarning, UnknownName
 from vertebra.parts import registered
 
@@ -30,7 +30,7 @@ def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
         raw: the config with everything written out (`vertebra.config.expand_model`); it is changed.
 
     Raises:
-        ConfigError: the task of a decoder is not known.
+        ConfigError: a decoder has no ``task``, and its branch names none.
     """
     objects: dict[str, Any] = {}
 
@@ -59,9 +59,7 @@ def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
 def _complete(branch: dict[str, Any], decoder: Any) -> None:
     """Fills in what a decoder object knows of its branch: the task, and if it is built already, the classes."""
     if branch.get("task") is None:
-        branch["task"] = task_of_object(decoder)
-    if branch["task"] is None:
-        raise ConfigError(f"the decoder {class_name(decoder)} has no attribute 'task'; name its task: task=...")
+        branch["task"] = task_of(decoder)
     labels = getattr(decoder, "labels", None) if isinstance(decoder, nn.Module) else None
     if labels is not None and branch.get("classes") is None:
         branch["classes"] = list(labels.classes)
