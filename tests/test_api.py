@@ -209,7 +209,7 @@ def test_objects_are_told_when_the_model_is_built() -> None:
     assert "entry points (vertebra.necks, vertebra.encoders, vertebra.decoders)" in text
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        vertebra.create_model("test_resnet", neck=vertebra.parts.find("neck", "fpn"), decoder="unet", classes=["a"])
+        vertebra.create_model("test_resnet", neck=vertebra.parts.find("neck", "fpn"), decoder="unet", classes=["a", "b"])
 
 
 def test_a_model_of_objects_loads_given_the_same_objects(own: tuple[Model, Run], scenes: Path) -> None:
