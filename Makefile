@@ -28,15 +28,15 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 
 docs: $(VENV)/.ready
-	$(BIN)/python scripts/write_parts_catalogue.py
+	$(BIN)/python scripts/write_parts_catalog.py
 
 matrix: $(VENV)/.ready
-	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/overfit tests/export/test_executorch.py tests/inference/test_ray_engine.py
+	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/overfit tests/export/test_executorch.py tests/inference/ray/test_ray_predictor.py
 	$(BIN)/python scripts/write_compatibility.py
 	$(BIN)/python scripts/write_export_matrix.py
 
 gpu: $(VENV)/.ready
-	VERTEBRA_TEST_GPU=1 $(BIN)/python -m pytest tests/inference/test_recorded.py tests/training/test_gpu.py
+	VERTEBRA_TEST_GPU=1 $(BIN)/python -m pytest tests/optimize/test_cuda_graphs.py tests/training/test_gpu.py
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python tests/fuzz --count 10000

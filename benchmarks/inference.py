@@ -25,14 +25,14 @@ from torch import nn
 from torch.utils import _pytree as tree
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.made_up import canvases
 from benchmarks.measure import in_turns, milliseconds, waiting
 from benchmarks.pairs import Answers, Pair, classify, detect, require_equal, rt_detr, segment, small_detector
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
 from benchmarks.runtimes import COMPILED, RUNTIMES, Run, sizes_of, ways
-from vertebra.export.parity import Case as Canvases
+from benchmarks.synthetic import canvases
+from vertebra.export.parity import ParityCase as Canvases
 from vertebra.export.parity import agreements
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 
 ON_GPU = (
     "On a GPU all convolutions in fp32 take TF32 where the time is measured, as PyTorch has it by default, and none where answers "
@@ -46,7 +46,7 @@ NOTES = (
 )
 
 
-class Case(NamedTuple):
+class ParityCase(NamedTuple):
     """A model of a peer and ours.
 
     Attributes:
@@ -60,21 +60,21 @@ class Case(NamedTuple):
     batches: tuple[int, ...] = (1,)
 
 
-CASES: dict[str, Case] = {
-    "timm mobilenetv2_100": Case(lambda: classify("timm", "mobilenetv2_100", SMALL), SMALL, (1, 8)),
-    "torchvision resnet50": Case(lambda: classify("torchvision", "resnet50", SMALL), SMALL, (1, 8)),
-    "torchvision retinanet_resnet50_fpn": Case(lambda: detect("retinanet_resnet50_fpn", WIDE), WIDE),
-    "torchvision fcos_resnet50_fpn": Case(lambda: detect("fcos_resnet50_fpn", WIDE), WIDE),
-    "torchvision fasterrcnn_resnet50_fpn": Case(lambda: detect("fasterrcnn_resnet50_fpn", WIDE), WIDE),
-    "torchvision ssdlite320": Case(lambda: detect("ssdlite320_mobilenet_v3_large", (320, 320)), (320, 320)),
-    "transformers rt_detr_r18": Case(lambda: rt_detr(WIDE), WIDE),
-    "smp Unet": Case(lambda: segment("smp", "Unet", ROAD), ROAD),
-    "smp FPN": Case(lambda: segment("smp", "FPN", ROAD), ROAD),
-    "smp DeepLabV3Plus": Case(lambda: segment("smp", "DeepLabV3Plus", ROAD), ROAD),
-    "torchvision deeplabv3_resnet50": Case(lambda: segment("torchvision", "deeplabv3_resnet50", ROAD), ROAD),
-    "torchvision lraspp": Case(lambda: segment("torchvision", "lraspp_mobilenet_v3_large", ROAD), ROAD),
-    "ultralytics yolo11n": Case(lambda: small_detector("yolo11n", WIDE), WIDE),
-    "ultralytics yolo26n": Case(lambda: small_detector("yolo26n", WIDE), WIDE),
+CASES: dict[str, ParityCase] = {
+    "timm mobilenetv2_100": ParityCase(lambda: classify("timm", "mobilenetv2_100", SMALL), SMALL, (1, 8)),
+    "torchvision resnet50": ParityCase(lambda: classify("torchvision", "resnet50", SMALL), SMALL, (1, 8)),
+    "torchvision retinanet_resnet50_fpn": ParityCase(lambda: detect("retinanet_resnet50_fpn", WIDE), WIDE),
+    "torchvision fcos_resnet50_fpn": ParityCase(lambda: detect("fcos_resnet50_fpn", WIDE), WIDE),
+    "torchvision fasterrcnn_resnet50_fpn": ParityCase(lambda: detect("fasterrcnn_resnet50_fpn", WIDE), WIDE),
+    "torchvision ssdlite320": ParityCase(lambda: detect("ssdlite320_mobilenet_v3_large", (320, 320)), (320, 320)),
+    "transformers rt_detr_r18": ParityCase(lambda: rt_detr(WIDE), WIDE),
+    "smp Unet": ParityCase(lambda: segment("smp", "Unet", ROAD), ROAD),
+    "smp FPN": ParityCase(lambda: segment("smp", "FPN", ROAD), ROAD),
+    "smp DeepLabV3Plus": ParityCase(lambda: segment("smp", "DeepLabV3Plus", ROAD), ROAD),
+    "torchvision deeplabv3_resnet50": ParityCase(lambda: segment("torchvision", "deeplabv3_resnet50", ROAD), ROAD),
+    "torchvision lraspp": ParityCase(lambda: segment("torchvision", "lraspp_mobilenet_v3_large", ROAD), ROAD),
+    "ultralytics yolo11n": ParityCase(lambda: small_detector("yolo11n", WIDE), WIDE),
+    "ultralytics yolo26n": ParityCase(lambda: small_detector("yolo26n", WIDE), WIDE),
 }
 
 
@@ -90,7 +90,7 @@ def peak(dtype: torch.dtype, device: str = "cpu") -> float:
 
 def compare(
     name: str,
-    case: Case,
+    case: ParityCase,
     repeats: int,
     runtimes: Sequence[str] = RUNTIMES,
     threads: int | None = None,
@@ -143,7 +143,7 @@ def answers(name: str, pair: Pair, own: dict[str, Run], images: torch.Tensor, ex
         with full_fp32():
             found = run(images)
         if "fp32" not in way:
-            shares = agreements(face_of(pair.ours), case, by_fields(exact), by_fields(found))
+            shares = agreements(model_info(pair.ours), case, by_fields(exact), by_fields(found))
             agreement[way] = min(shares.values())
         elif pair.differ is not None:
             differences[way] = require_equal(f"{name}, {way}", pair.differ(found, theirs), pair.limit)

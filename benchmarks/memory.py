@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.report import Columns, Row, finish, has_bf16, options, set_threads
-from vertebra.inference.stopwatch import _peak_memory as peak_memory
+from vertebra.evaluation.benchmark import _peak_memory as peak_memory
 
 STEPS = 3  # predictions, or training steps, of a process
 SIDES = ("peer", "ours")
 
 
-class Case(NamedTuple):
+class ParityCase(NamedTuple):
     """A model.
 
     Attributes:
@@ -45,13 +45,15 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "torchvision resnet50": Case("classify", "torchvision", "resnet50", (224, 224), 8, 1000),
-    "torchvision retinanet_resnet50_fpn": Case("detect", "torchvision", "retinanet_resnet50_fpn", (480, 640), 2, 90),
-    "smp Unet": Case("segment", "smp", "Unet", (384, 512), 2, 21),
+    "torchvision resnet50": ParityCase("classify", "torchvision", "resnet50", (224, 224), 8, 1000),
+    "torchvision retinanet_resnet50_fpn": ParityCase(
+        "detect", "torchvision", "retinanet_resnet50_fpn", (480, 640), 2, 90
+    ),
+    "smp Unet": ParityCase("segment", "smp", "Unet", (384, 512), 2, 21),
 }
 
 
-def peer_of(case: Case) -> Any:
+def peer_of(case: ParityCase) -> Any:
     """The peer's module, without anything of ours."""
     from benchmarks import peers
 
@@ -61,7 +63,7 @@ def peer_of(case: Case) -> Any:
     return build(case.library, case.name)
 
 
-def save_ours(case: Case, file: Path) -> None:
+def save_ours(case: ParityCase, file: Path) -> None:
     """Writes the same model as a model file."""
     import vertebra
     from benchmarks.pairs import in_our_terms
@@ -71,11 +73,11 @@ def save_ours(case: Case, file: Path) -> None:
     vertebra.save(assemble(terms)[0], file)
 
 
-def predicting(side: str, case: Case, file: Path, device: str, precision: Any = "fp32") -> None:
+def predicting(side: str, case: ParityCase, file: Path, device: str, precision: Any = "fp32") -> None:
     """A process that predicts on one image a few times."""
     import torch
 
-    from benchmarks.made_up import canvases
+    from benchmarks.synthetic import canvases
 
     images = canvases(1, case.size)
     if side == "peer":
@@ -96,11 +98,11 @@ def predicting(side: str, case: Case, file: Path, device: str, precision: Any = 
             predictor.run(images.permute(0, 2, 3, 1).contiguous().numpy(), np.array([case.size]))
 
 
-def training(side: str, case: Case, file: Path, device: str, precision: str = "32") -> None:
+def training(side: str, case: ParityCase, file: Path, device: str, precision: str = "32") -> None:
     """A process that trains for a few steps, ours without a moving average, which a plain loop has not."""
-    from benchmarks.made_up import canvases, truth
+    from benchmarks.synthetic import canvases, ground_truth
 
-    images, true = canvases(case.batch, case.size), truth(case.task, case.batch, case.size, case.classes)
+    images, true = canvases(case.batch, case.size), ground_truth(case.task, case.batch, case.size, case.classes)
     if side == "peer":
         from benchmarks.peers import plain_step
 
@@ -114,7 +116,7 @@ def training(side: str, case: Case, file: Path, device: str, precision: str = "3
         train(vertebra.load(file), batch_of(case.task, images, true), recipe(device, precision=precision), STEPS)
 
 
-def importing(side: str, case: Case, file: Path, device: str) -> None:
+def importing(side: str, case: ParityCase, file: Path, device: str) -> None:
     """A process that imports what prediction needs, and does nothing."""
     if side == "peer":
         import_module("benchmarks.peers")
@@ -123,7 +125,7 @@ def importing(side: str, case: Case, file: Path, device: str) -> None:
             import_module(name)
 
 
-Work = Callable[[str, Case, Path, str], None]
+Work = Callable[[str, ParityCase, Path, str], None]
 KINDS: dict[str, Work] = {"predicting": predicting, "training": training, "importing": importing}
 IN_BF16: dict[str, Work] = {
     "predicting, ours in bf16": partial(predicting, precision="bf16"),
@@ -138,7 +140,7 @@ def kinds_on(device: str) -> dict[str, Work]:
     return {name: work for name, work in found.items() if device == "cpu" or name != "importing"}
 
 
-def measured(work: Work, side: str, case: Case, file: Path, device: str, threads: int | None) -> int:
+def measured(work: Work, side: str, case: ParityCase, file: Path, device: str, threads: int | None) -> int:
     """Peak bytes of this process, or on a GPU, after some work."""
     set_threads(threads)
     work(side, case, file, device)
@@ -155,7 +157,9 @@ def apart(work: Callable[..., Any], *given: Any) -> Any:
         return pool.submit(work, *given).result()
 
 
-def compare(name: str, case: Case, repeats: int, kinds: Mapping[str, Work], *, device: str, threads: int | None) -> Row:
+def compare(
+    name: str, case: ParityCase, repeats: int, kinds: Mapping[str, Work], *, device: str, threads: int | None
+) -> Row:
     """Megabytes of both sides for each kind of work, and their ratios; medians.
 
     Args:

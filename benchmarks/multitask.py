@@ -20,13 +20,13 @@ from torch import Tensor, nn
 import vertebra
 from benchmarks import peers
 from benchmarks.inference import full_fp32, on_cpu
-from benchmarks.made_up import canvases
 from benchmarks.measure import in_turns, milliseconds, waiting
 from benchmarks.pairs import by_boxes, by_probabilities, in_our_terms, require_equal
 from benchmarks.report import Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
 from benchmarks.runtimes import Run, in_torch
+from benchmarks.synthetic import canvases
 from vertebra.model import VisionModel
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.base import PeerModel
 
@@ -95,7 +95,7 @@ def together(terms: dict[str, PeerModel], size: tuple[int, int], parts: dict[str
     }
     tensors = {name: value for own in terms.values() for name, value in own.tensors.items()}
     if parts is not LIGHT:
-        whole = PeerModel({"backbone": backbone, "branches": branches}, Plan(size, "resize"), tensors)
+        whole = PeerModel({"backbone": backbone, "branches": branches}, ResizeSpec(size, "resize"), tensors)
         return assemble(whole)[0]
     torch.manual_seed(0)
     model = vertebra.create_model(backbone=backbone, branches=branches, image_size=size)

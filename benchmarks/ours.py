@@ -18,8 +18,8 @@ from vertebra.model import VisionModel
 from vertebra.tasks.classify.targets import ClassifyTargets
 from vertebra.tasks.detect.targets import DetectTargets
 from vertebra.tasks.segment.targets import SegmentTargets
-from vertebra.training.trainer import make_trainer
 from vertebra.training.step import TrainingModule
+from vertebra.training.trainer import make_trainer
 
 
 class Trained(NamedTuple):
@@ -50,19 +50,19 @@ def default_recipe(device: str = "cpu") -> TrainConfig:
     return TrainConfig.model_validate({"accelerator": ACCELERATORS[device], "devices": 1, "epochs": 1})
 
 
-def batch_of(task: str, images: Tensor, truth: Any) -> Batch:
+def batch_of(task: str, images: Tensor, ground_truth: Any) -> Batch:
     """A batch as the loaders give it.
 
     Args:
-        task, images, truth: see `benchmarks.made_up`.
+        task, images, ground_truth: see `benchmarks.synthetic`.
     """
     targets: Any
     if task == "classify":
-        targets = ClassifyTargets(truth)
+        targets = ClassifyTargets(ground_truth)
     elif task == "segment":
-        targets = SegmentTargets(truth)
+        targets = SegmentTargets(ground_truth)
     else:
-        boxes, labels = truth
+        boxes, labels = ground_truth
         crowd, count = torch.zeros(labels.shape, dtype=torch.bool), torch.full((len(labels),), labels.shape[1])
         targets = DetectTargets(boxes=boxes, labels=labels, crowd=crowd, count=count)
     sizes = torch.tensor([images.shape[-2:]] * len(images))
@@ -123,7 +123,7 @@ class OneBatch(pl.LightningDataModule):
         self.steps = Steps(batch, count)
 
     def train_dataloader(self) -> Steps:
-        """What is learnt from."""
+        """What is learned from."""
         return self.steps
 
 

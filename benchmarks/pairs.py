@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import vertebra
 from benchmarks import peers
 from vertebra.model import VisionModel
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.base import PeerModel
 from vertebra.weights.peers.smp import BUILDERS as SMP
@@ -64,7 +64,7 @@ def in_our_terms(task: str, library: str, name: str, peer: nn.Module, size: tupl
     else:
         build = classifier if library == "timm" else TORCHVISION[name]
         found = build(name, peer.state_dict())
-    return replace(found, plan=Plan(size, "centre_crop" if task == "classify" else "resize"))
+    return replace(found, resize_spec=ResizeSpec(size, "center_crop" if task == "classify" else "resize"))
 
 
 def classify(library: str, name: str, size: tuple[int, int]) -> Pair:

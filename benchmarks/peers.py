@@ -14,7 +14,7 @@ from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from benchmarks.made_up import canvases
+from benchmarks.synthetic import canvases
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES = 21  # of segmenters
@@ -149,7 +149,7 @@ def _seen(peer: nn.Module, layer: nn.Conv2d, size: tuple[int, int]) -> Tensor:
     return torch.cat(maps, dim=1)
 
 
-def normalised(peer: nn.Module, images: Tensor) -> Tensor:
+def normalized(peer: nn.Module, images: Tensor) -> Tensor:
     """Canvases as a classifier or segmenter takes them: with timm's own mean and std, or ImageNet's."""
     config = getattr(peer, "pretrained_cfg", None) or {"mean": MEAN, "std": STD}
     mean, std = (torch.tensor(config[key], device=images.device).reshape(3, 1, 1) for key in ("mean", "std"))
@@ -158,7 +158,7 @@ def normalised(peer: nn.Module, images: Tensor) -> Tensor:
 
 def logits(peer: nn.Module, images: Tensor) -> Tensor:
     """Of a classifier or segmenter."""
-    found = peer(normalised(peer, images))
+    found = peer(normalized(peer, images))
     return found["out"] if isinstance(found, dict) else found
 
 
@@ -216,27 +216,33 @@ def yolo_boxes(peer: nn.Module) -> Call:
     return call
 
 
-def plain_loss(task: str, peer: nn.Module, images: Tensor, truth: Any) -> Tensor:
+def plain_loss(task: str, peer: nn.Module, images: Tensor, ground_truth: Any) -> Tensor:
     """The loss as the peer's own tutorials have it: cross entropy, or the sum of what a detector gives.
 
     Args:
-        task, images, truth: see `benchmarks.made_up`.
+        task, images, ground_truth: see `benchmarks.synthetic`.
         peer: in training mode.
     """
     if task != "detect":
-        return F.cross_entropy(logits(peer, images), truth)
-    targets = [{"boxes": own, "labels": labels + 1} for own, labels in zip(*truth, strict=True)]
+        return F.cross_entropy(logits(peer, images), ground_truth)
+    targets = [{"boxes": own, "labels": labels + 1} for own, labels in zip(*ground_truth, strict=True)]
     return torch.stack(list(peer(list(images.float() / 255), targets).values())).sum()
 
 
-def plain_step(task: str, peer: nn.Module, images: Tensor, truth: Any, device: str = "cpu") -> Callable[[], float]:
+def plain_step(
+    task: str, peer: nn.Module, images: Tensor, ground_truth: Any, device: str = "cpu"
+) -> Callable[[], float]:
     """A training step of a plain loop in float32 with AdamW, which gives its loss. Batches come from the CPU's memory."""
     peer.train()
     optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step() -> float:
         optimizer.zero_grad()
-        true = truth.to(device) if isinstance(truth, Tensor) else tuple(value.to(device) for value in truth)
+        true = (
+            ground_truth.to(device)
+            if isinstance(ground_truth, Tensor)
+            else tuple(value.to(device) for value in ground_truth)
+        )
         loss = plain_loss(task, peer, images.to(device), true)
         loss.backward()
         optimizer.step()

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.made_up import canvases
 from benchmarks.pairs import Answers
 from benchmarks.report import has_bf16
+from benchmarks.synthetic import canvases
 from vertebra.export.files import drop_raw_outputs
-from vertebra.export.program import output_names, write_onnx
-from vertebra.export.quantized import to_int8
-from vertebra.inference.precision import Precision
+from vertebra.export.passes.int8 import to_int8
+from vertebra.export.torch_export import output_names, write_onnx
 from vertebra.inference.predictor import Predictor
-from vertebra.inference.sessions import Session, open_file
 from vertebra.model import VisionModel
+from vertebra.optimize.half_precision import Precision
+from vertebra.runtimes.base import Session, open_file
 
 RUNTIMES = ("torch", "onnx", "openvino")
 COMPILED = "compiled"  # PyTorch once more, with torch.compile
@@ -79,7 +79,7 @@ def export(model: VisionModel, names: list[str], folder: Path) -> tuple[Path, Pa
     exact, small = folder / "fp32.onnx", folder / "int8.onnx"
     write_onnx(model, exact, names, free=False)
     drop_raw_outputs(exact)
-    images = canvases(CALIBRATED, model.plan.size).numpy()
+    images = canvases(CALIBRATED, model.resize_spec.size).numpy()
     to_int8(exact, small, [(image[None], sizes_of(image[None])) for image in images])
     return exact, small
 

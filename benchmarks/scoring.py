@@ -101,15 +101,21 @@ def pycocotools(images: Sequence[Image]) -> Scores:
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {"images": [], "annotations": [], "categories": [{"id": number} for number in range(CLASSES)]}
+        ground_truth = COCO()
+        ground_truth.dataset = {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": number} for number in range(CLASSES)],
+        }
         found: list[np.ndarray] = []
         for number, own in enumerate(images, start=1):
-            truth.dataset["images"].append({"id": number})
-            truth.dataset["annotations"] += _annotations(own, number, 1 + len(truth.dataset["annotations"]))
+            ground_truth.dataset["images"].append({"id": number})
+            ground_truth.dataset["annotations"] += _annotations(
+                own, number, 1 + len(ground_truth.dataset["annotations"])
+            )
             found.append(_detections(own, number))
-        truth.createIndex()
-        run = COCOeval(truth, truth.loadRes(np.concatenate(found)), "bbox")
+        ground_truth.createIndex()
+        run = COCOeval(ground_truth, ground_truth.loadRes(np.concatenate(found)), "bbox")
         run.evaluate()
         run.accumulate()
         run.summarize()

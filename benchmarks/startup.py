@@ -39,7 +39,7 @@ print(json.dumps(found.tolist()))
 """
 TELL = """
 import atexit, sys
-from vertebra.inference.stopwatch import _peak_memory
+from vertebra.evaluation.benchmark import _peak_memory
 atexit.register(lambda: print("PEAK", _peak_memory(), int("torch" in sys.modules), file=sys.stderr))
 """
 Command = list[str]
@@ -57,8 +57,8 @@ def prepare(folder: Path, name: str) -> None:
     from PIL import Image
 
     import vertebra
-    from benchmarks.made_up import canvases
     from benchmarks.peers import classifier
+    from benchmarks.synthetic import canvases
     from vertebra.weights.importing import import_model
 
     torch.manual_seed(0)

@@ -23,11 +23,11 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 import vertebra
 from benchmarks import peers
-from benchmarks.made_up import canvases, truth
 from benchmarks.measure import Spent, milliseconds, spent, waiting
 from benchmarks.ours import batch_of, default_recipe, recipe, train
 from benchmarks.pairs import CLOSE, in_our_terms
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
+from benchmarks.synthetic import canvases, ground_truth
 from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError
 from vertebra.model import VisionModel
@@ -60,7 +60,7 @@ class Work(NamedTuple):
     same: bool
 
 
-class Case(NamedTuple):
+class ParityCase(NamedTuple):
     """How a work is made, and what it sees.
 
     Attributes:
@@ -115,16 +115,16 @@ def light_retinanet(size: tuple[int, int]) -> Work:
     return Work("detect", peer, ours, 2, False)
 
 
-CASES: dict[str, Case] = {
-    "torchvision resnet50": Case(lambda size: classify("torchvision", "resnet50", size), (224, 224), 8),
-    "timm mobilenetv2_100": Case(lambda size: classify("timm", "mobilenetv2_100", size), (224, 224), 16),
-    "torchvision retinanet_resnet50_fpn": Case(retinanet, (480, 640), 2),
-    "smp Unet": Case(lambda size: segment("Unet", size), (384, 512), 2),
-    "RetinaNet on MobileNetV2, torchvision's and our default": Case(light_retinanet, (320, 416), 2),
+CASES: dict[str, ParityCase] = {
+    "torchvision resnet50": ParityCase(lambda size: classify("torchvision", "resnet50", size), (224, 224), 8),
+    "timm mobilenetv2_100": ParityCase(lambda size: classify("timm", "mobilenetv2_100", size), (224, 224), 16),
+    "torchvision retinanet_resnet50_fpn": ParityCase(retinanet, (480, 640), 2),
+    "smp Unet": ParityCase(lambda size: segment("Unet", size), (384, 512), 2),
+    "RetinaNet on MobileNetV2, torchvision's and our default": ParityCase(light_retinanet, (320, 416), 2),
 }
 
 
-def compare(name: str, case: Case, repeats: int, device: str = "cpu", batch: int | None = None) -> Row:
+def compare(name: str, case: ParityCase, repeats: int, device: str = "cpu", batch: int | None = None) -> Row:
     """Steps in turns; the losses of the first are compared.
 
     Args:
@@ -138,7 +138,7 @@ def compare(name: str, case: Case, repeats: int, device: str = "cpu", batch: int
         AssertionError: they differ where they must not.
     """
     work, count = case.build(case.size), batch or case.batch
-    images, true = canvases(count, case.size), truth(work.task, count, case.size, work.classes)
+    images, true = canvases(count, case.size), ground_truth(work.task, count, case.size, work.classes)
     row: Row = {"work": name, "size": list(case.size), "batch": count, "same": work.same}
     row |= {"milliseconds": {}, "peer_milliseconds": {}, "times": {}, "first_loss": {}, "optimizer": {}}
     for way, how in recipes(device).items():

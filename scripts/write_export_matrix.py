@@ -23,7 +23,7 @@ from random import Random
 
 import torch
 
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.parts import describe, names
 from vertebra.testing.exports import (
     EXPORTED,
@@ -64,7 +64,7 @@ def tried(backbone: str, decoder: str) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         try:
             return outcome(build, Path(folder))
-        except JointError as error:
+        except IncompatiblePartsError as error:
             return Outcome("refused", str(error))
 
 

@@ -26,7 +26,7 @@ from vertebra import (
     UnknownName,
     WeightsError,
 )
-from vertebra.decoders.upsample import Upsample
+from vertebra.decoders.segment.upsample import Upsample
 from vertebra.demo.animals import ANIMALS
 from vertebra.features import Features
 from vertebra.training.folder import RunFolder
@@ -209,7 +209,9 @@ def test_objects_are_told_when_the_model_is_built() -> None:
     assert "entry points (vertebra.necks, vertebra.encoders, vertebra.decoders)" in text
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        vertebra.create_model("test_resnet", neck=vertebra.parts.find("neck", "fpn"), decoder="unet", classes=["a", "b"])
+        vertebra.create_model(
+            "test_resnet", neck=vertebra.parts.find("neck", "fpn"), decoder="unet", classes=["a", "b"]
+        )
 
 
 def test_a_model_of_objects_loads_given_the_same_objects(own: tuple[Model, Run], scenes: Path) -> None:

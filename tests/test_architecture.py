@@ -144,7 +144,7 @@ def test_tasks_load_no_torch() -> None:
 def test_the_public_names() -> None:
     assert vertebra.__all__ == [
         "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "create_model", "DataError", "DetectPrediction",
-        "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model", "JointError",
+        "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model", "IncompatiblePartsError",
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "load", "Model", "ObjectPartWarning", "Predictor",
         "Result", "resume", "Run", "RunError", "RunStopped", "RuntimeModel", "save", "SegmentPrediction", "train",
         "UnknownName", "VertebraError", "VisionModel", "WeightsError",

@@ -14,13 +14,13 @@ import vertebra
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, BranchTargets
 from vertebra.data.samples import Origin
-from vertebra.decoders.heatmap import Heatmap
+from vertebra.decoders.keypoints.heatmap import Heatmap
 from vertebra.errors import ConfigError, UnknownName
-from vertebra.features import Regions
-from vertebra.inference.predictor import face_of
+from vertebra.evaluation.measure import Evaluation
+from vertebra.features import Proposals
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
-from vertebra.testing import check_export, made_targets
-from vertebra.training.evaluation import Evaluation
+from vertebra.testing import check_export, fake_targets
 from vertebra.training.step import TrainingModule
 
 CANVAS = (64, 96)
@@ -41,11 +41,11 @@ def two(decoder: str, pose: dict[str, Any] | None = None, boxes: dict[str, Any] 
                 "decoder": {"name": decoder, **SMALL[decoder]},
                 "classes": ["bird"],
                 "points": ["beak", "tail"],
-                "on": "boxes",
+                "boxes_from": "boxes",
                 **(pose or {}),
             },
             "boxes": {
-                "decoder": {"name": "retinanet", "post": {"keep": 12}},
+                "decoder": {"name": "retinanet", "postprocess": {"keep": 12}},
                 "classes": ["fish", "bird"],
                 **(boxes or {}),
             },
@@ -58,13 +58,13 @@ def everything(model: VisionModel, batch: int = 2) -> tuple[torch.Tensor, torch.
     images = torch.randint(0, 256, (batch, 3, *CANVAS), dtype=torch.uint8)
     sizes = torch.tensor([CANVAS] + [(50, 60)] * (batch - 1))
     targets = {
-        name: (torch.arange(batch), made_targets(model.branch(name).labels, CANVAS, batch)) for name in model.branches
+        name: (torch.arange(batch), fake_targets(model.branch(name).labels, CANVAS, batch)) for name in model.branches
     }
     return images, sizes, targets
 
 
 def test_boxes_in_another_branchs_classes() -> None:
-    regions = Regions(
+    regions = Proposals(
         torch.arange(16.0).reshape(1, 4, 4),
         torch.tensor([[0.9, 0.8, 0.7, 0.0]]),
         torch.tensor([[0, 2, 1, -1]]),
@@ -119,13 +119,13 @@ def test_three_branches_on_one_detector_export_as_one_file(tmp_path: Path) -> No
     model = vertebra.create_model(
         "resnet10t",
         branches={
-            "boxes": {"decoder": {"name": "retinanet", "post": {"keep": 12}}, "classes": ["fish", "bird"]},
+            "boxes": {"decoder": {"name": "retinanet", "postprocess": {"keep": 12}}, "classes": ["fish", "bird"]},
             **{
                 name: {
                     "decoder": {"name": name, **SMALL[name]},
                     "classes": ["bird"],
                     "points": ["beak", "tail"],
-                    "on": "boxes",
+                    "boxes_from": "boxes",
                 }
                 for name in DECODERS
             },
@@ -160,23 +160,23 @@ def test_is_evaluated_with_the_boxes_that_were_found() -> None:
 
     model = two("heatmap")
     images, sizes, targets = everything(model)
-    place = model.plan.place(*CANVAS)
-    truth = targets["pose"][1]
+    place = model.resize_spec.place(*CANVAS)
+    ground_truth = targets["pose"][1]
     annotations = [
         KeypointAnnotation(
-            points=truth.points[0].numpy(),
-            boxes=truth.boxes[0].numpy(),
-            labels=truth.labels[0].numpy(),
+            points=ground_truth.points[0].numpy(),
+            boxes=ground_truth.boxes[0].numpy(),
+            labels=ground_truth.labels[0].numpy(),
             crowd=np.zeros(2, dtype=bool),
             areas=np.full(2, 900, dtype=np.float32),
         )
     ]
     rows = torch.tensor([0])
-    own = BranchTargets(rows, type(truth)(*(value[:1] for value in truth)))
+    own = BranchTargets(rows, type(ground_truth)(*(value[:1] for value in ground_truth)))
     batch = Batch(images, sizes, {"pose": own}, [Origin(Path("a.png"), place)] * 2, {"pose": annotations})
-    evaluation = Evaluation(face_of(model.eval()))
+    evaluation = Evaluation(model_info(model.eval()))
     seen: list[Any] = []
-    evaluation.metrics["pose"].update = lambda predictions, truths: seen.extend(predictions)
+    evaluation.metrics["pose"].update = lambda predictions, ground_truths: seen.extend(predictions)
     evaluation.update(batch, model)
     with torch.no_grad():
         decoded = model(images, sizes)["pose"]
@@ -188,7 +188,7 @@ def test_a_training_step_counts_the_same_in_both_modes() -> None:
     model = two("regression")
     module = TrainingModule(model, TrainConfig(ema=None), pretrained=False)
     images, sizes, targets = everything(model)
-    own = {name: BranchTargets(rows, truth) for name, (rows, truth) in targets.items()}
+    own = {name: BranchTargets(rows, ground_truth) for name, (rows, ground_truth) in targets.items()}
     micro = Batch(images, sizes, own, [])
     counted = module._counts([micro, micro])
     terms = module._terms(micro)
@@ -199,7 +199,7 @@ def test_a_training_step_counts_the_same_in_both_modes() -> None:
 @pytest.mark.parametrize(
     ("pose", "message"),
     [
-        ({"on": None}, "branch 'pose': decoder 'heatmap' reads boxes; say from which branch: on: NAME"),
+        ({"boxes_from": None}, "branch 'pose': decoder 'heatmap' reads boxes; say from which branch: boxes_from: NAME"),
         ({"classes": ["cat"]}, r"reads the boxes of 'boxes', which finds none of its classes \(cat\), but fish, bird"),
         (
             {"decoder": {"name": "heatmap", "on_boxes": False}},
@@ -218,7 +218,7 @@ def test_only_boxes_are_read_as_boxes() -> None:
     with pytest.raises(ConfigError, match="branch 'pose' reads boxes, but 'boxes' is for classify and has none"):
         two("heatmap", boxes={"decoder": "linear"})
     with pytest.raises(UnknownName, match="'boxen'"):
-        two("heatmap", {"on": "boxen"})
+        two("heatmap", {"boxes_from": "boxen"})
 
 
 def test_a_decoder_given_as_an_object_says_so_itself() -> None:

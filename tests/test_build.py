@@ -9,16 +9,16 @@ import torch
 
 from vertebra import create_model
 from vertebra.encoders import ENCODERS
-from vertebra.errors import ConfigError, JointError, UnknownName
+from vertebra.errors import ConfigError, IncompatiblePartsError, UnknownName
 from vertebra.necks import NECKS
 from vertebra.tasks.keypoints.labels import KeypointLabels
-from vertebra.testing import made_targets
+from vertebra.testing import fake_targets
 
 CLASSES = ["dog", "cat"]
 
 
 def test_the_joint_of_the_design_is_told_in_full() -> None:
-    with pytest.raises(JointError) as caught:
+    with pytest.raises(IncompatiblePartsError) as caught:
         create_model("vit_small_patch16_224", decoder="deeplabv3plus", classes=CLASSES)
     assert str(caught.value) == (
         "decoder 'deeplabv3plus' needs a level at stride 4 or 8; backbone 'vit_small_patch16_224' gives stride 16 only. "
@@ -32,7 +32,7 @@ def test_the_cure_works() -> None:
 
 def test_a_backbone_without_aligned_maps_classifies_but_does_not_segment() -> None:
     create_model("crossvit_tiny_240", decoder="linear", classes=CLASSES)
-    with pytest.raises(JointError, match="decoder 'upsample' needs .*backbone 'crossvit_tiny_240'"):
+    with pytest.raises(IncompatiblePartsError, match="decoder 'upsample' needs .*backbone 'crossvit_tiny_240'"):
         create_model("crossvit_tiny_240", decoder="upsample", classes=CLASSES)
 
 
@@ -77,7 +77,7 @@ def test_branches_that_read_boxes_are_ordered_and_circles_refused() -> None:
     from vertebra.config import BranchConfig, PartConfig
 
     def branch(on: str | None) -> BranchConfig:
-        return BranchConfig(decoder=PartConfig(name="linear"), on=on)
+        return BranchConfig(decoder=PartConfig(name="linear"), boxes_from=on)
 
     assert _ordered({"a": branch("b"), "b": branch(None), "c": branch("a")}) == ["b", "a", "c"]
     with pytest.raises(ConfigError, match="in a circle: a, b"):
@@ -96,18 +96,18 @@ def test_parts_may_be_objects() -> None:
         image_size=64,
     )
     assert model.config is not None
-    assert model.config["branches"]["segment"]["neck"] == {"name": "fpn", "channels": 32}, "a class of the catalogue"
+    assert model.config["branches"]["segment"]["neck"] == {"name": "fpn", "channels": 32}, "a class of the catalog"
     decoded = model.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert decoded["segment"].probabilities.shape == (1, 2, 64, 64)
 
 
 def test_a_linear_branch_reads_the_embedding_unless_parts_stand_before_it() -> None:
     plain = create_model("mobilenetv2_035", decoder="linear", classes=CLASSES)
-    assert plain.branch("classify").decoder.uses_vector
+    assert plain.branch("classify").decoder.uses_embedding
     encoded = create_model("mobilenetv2_035", encoder="conv", decoder="linear", classes=CLASSES)
-    assert not encoded.branch("classify").decoder.uses_vector
+    assert not encoded.branch("classify").decoder.uses_embedding
     features = encoded.eval().features(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
-    assert features.vector is None, "an embedding that nobody asked for must not be computed"
+    assert features.embedding is None, "an embedding that nobody asked for must not be computed"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_names_that_no_branch_can_have(name: str, message: str) -> None:
 
 def test_wishes_that_make_no_sense_together() -> None:
     for parts, message in (
-        ({"decoder": "unet", "resize": "centre_crop"}, "only classification"),
+        ({"decoder": "unet", "resize": "center_crop"}, "only classification"),
         ({"decoder": "fcos", "exclusive": False}, "'exclusive' means nothing for task 'detect'"),
         ({"decoder": {"name": "linear", "dropout": 2}}, "'dropout' must be from 0 to 1, got 2"),
         ({"decoder": {"name": "linear", "hidden": [8, -1]}}, "'hidden' must be 1 or more, got -1"),
@@ -149,9 +149,9 @@ def test_wishes_that_make_no_sense_together() -> None:
 def test_only_detections_are_read_as_boxes() -> None:
     branches = {
         "animal": {"decoder": "linear", "classes": ["a", "b"]},
-        "boxes": {"decoder": "fcos", "classes": ["a"], "on": "animal"},
+        "boxes": {"decoder": "fcos", "classes": ["a"], "boxes_from": "animal"},
     }
-    with pytest.raises(ConfigError, match="branch 'boxes': decoder 'fcos' reads no boxes; leave 'on' out"):
+    with pytest.raises(ConfigError, match="branch 'boxes': decoder 'fcos' reads no boxes; leave 'boxes_from' out"):
         create_model("resnet10t", branches=branches)
 
 
@@ -175,7 +175,7 @@ def test_a_backbone_is_of_one_model_at_a_time() -> None:
 
 
 def test_decoders_of_ones_own_in_branches() -> None:
-    from vertebra.decoders.linear import Linear
+    from vertebra.decoders.classify.linear import Linear
 
     model = create_model("resnet10t", branches={"x": {"decoder": partial(Linear, dropout=0.0), "classes": ["a", "b"]}})
     assert model.branch("x").task == "classify"
@@ -195,7 +195,7 @@ def test_a_shared_neck_makes_what_is_read() -> None:
     )
     images, sizes = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.tensor([[64, 64]] * 2)
     terms, _ = model.loss(
-        images, sizes, {"boxes": (torch.arange(2), made_targets(model.branch("boxes").labels, (64, 64)))}
+        images, sizes, {"boxes": (torch.arange(2), fake_targets(model.branch("boxes").labels, (64, 64)))}
     )
     torch.stack([term.mean() for term in terms["boxes"].values()]).sum().backward()
     assert not [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
@@ -203,7 +203,7 @@ def test_a_shared_neck_makes_what_is_read() -> None:
 
 def test_a_wrong_option_of_decoding_is_told_plainly() -> None:
     with pytest.raises(ConfigError, match=r"post: 'post\.iou' must be between 0 and 1, got 2"):
-        create_model("resnet10t", decoder={"name": "fcos", "post": {"iou": 2}}, classes=["a"])
+        create_model("resnet10t", decoder={"name": "fcos", "postprocess": {"iou": 2}}, classes=["a"])
 
 
 def test_the_labels_of_points_come_with_the_model() -> None:

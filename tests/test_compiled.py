@@ -16,13 +16,13 @@ from torch.utils import _pytree as tree
 import vertebra
 from vertebra.model import VisionModel
 from vertebra.parts import find, names
-from vertebra.testing.daily import of_today
+from vertebra.testing.daily import daily_sample
 from vertebra.testing.exports import MULTI_BRANCH, multi_branch
-from vertebra.testing.synthetic import made_fields, made_targets
+from vertebra.testing.synthetic import fake_fields, fake_targets
 
 EACH_DAY = 2
 DECODERS = names("decoder")
-DEEPLY = of_today(DECODERS, EACH_DAY)
+DEEPLY = daily_sample(DECODERS, EACH_DAY)
 BATCHES = (((64, 96), 2), ((96, 64), 3))  # canvas and images: as it was built, and turned, with one more
 
 
@@ -32,7 +32,7 @@ def single(decoder: str) -> VisionModel:
         decoder=decoder,
         classes=["a", "b", "c"],
         image_size=BATCHES[0][0],
-        labels=made_fields(find("decoder", decoder).task),
+        labels=fake_fields(find("decoder", decoder).task),
     )
 
 
@@ -99,7 +99,7 @@ def check_loss(decoder: str, backend: str) -> None:
     (name,) = model.branches
     canvas, count = BATCHES[0]
     images, sizes = made_batch(canvas, count)
-    targets = {name: (torch.arange(count), made_targets(model.branch(name).labels, canvas, count))}
+    targets = {name: (torch.arange(count), fake_targets(model.branch(name).labels, canvas, count))}
     found = []
     for loss in (model.loss, compiled(model.loss, backend)):
         torch.manual_seed(0)  # dropout, and the draws of sampling

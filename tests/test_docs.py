@@ -91,11 +91,11 @@ def test_the_korean_readme_has_the_same_commands() -> None:
         assert code("README.md", language) == code("README.ko.md", language)
 
 
-def test_the_catalogue_is_up_to_date(tmp_path: Path) -> None:
+def test_the_catalog_is_up_to_date(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    subprocess.run([sys.executable, ROOT / "scripts" / "write_parts_catalogue.py", tmp_path], check=True)
+    subprocess.run([sys.executable, ROOT / "scripts" / "write_parts_catalog.py", tmp_path], check=True)
     made = {path.relative_to(tmp_path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.md")}
     kept = list((ROOT / "docs" / "parts").glob("*.md"))
     assert {ROOT / "docs" / path for path in made} == {ROOT / "docs" / "parts.md", *kept}, "run: make docs"

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from vertebra.errors import DataError, JointError, UnknownName, VertebraError
+from vertebra.errors import DataError, IncompatiblePartsError, UnknownName, VertebraError
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,9 @@ from vertebra.errors import DataError, JointError, UnknownName, VertebraError
     [
         DataError("a.jpg: not an image"),
         UnknownName("neck", "fpm", ["fpn", "bifpn"]),
-        JointError("a level at stride 4", "Add a neck.").between("decoder 'x'", "backbone 'y'", "stride 16"),
+        IncompatiblePartsError("a level at stride 4", "Add a neck.").between(
+            "decoder 'x'", "backbone 'y'", "stride 16"
+        ),
     ],
 )
 def test_errors_travel(error: VertebraError) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vertebra import VisionModel, create_model
-from vertebra.testing import made_targets
+from vertebra.testing import fake_targets
 
 CANVAS = (64, 96)
 
@@ -47,7 +47,7 @@ def test_three_branches_at_once_say_what_each_says_alone(model: VisionModel) -> 
             assert torch.equal(left, right)
 
 
-def test_a_branch_sees_its_labelled_images_only(model: VisionModel) -> None:
+def test_a_branch_sees_its_labeled_images_only(model: VisionModel) -> None:
     batch, sizes = images(4)
     rows = torch.tensor([1, 3])
     seen: list[int] = []
@@ -55,8 +55,8 @@ def test_a_branch_sees_its_labelled_images_only(model: VisionModel) -> None:
     assert neck is not None
     neck.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0].maps[0])))
     targets = {
-        "animal": (torch.arange(4), made_targets(model.branch("animal").labels, CANVAS, 4)),
-        "boxes": (rows, made_targets(model.branch("boxes").labels, CANVAS, 2)),
+        "animal": (torch.arange(4), fake_targets(model.branch("animal").labels, CANVAS, 4)),
+        "boxes": (rows, fake_targets(model.branch("boxes").labels, CANVAS, 2)),
     }
     terms, outputs = model.train().loss(batch, sizes, targets)
     assert set(terms) == {"animal", "boxes"}
@@ -66,16 +66,16 @@ def test_a_branch_sees_its_labelled_images_only(model: VisionModel) -> None:
 
 def test_a_branch_without_labels_is_not_run_and_keeps_its_gradients_empty(model: VisionModel) -> None:
     batch, sizes = images(2)
-    targets = {"animal": (torch.arange(2), made_targets(model.branch("animal").labels, CANVAS, 2))}
+    targets = {"animal": (torch.arange(2), fake_targets(model.branch("animal").labels, CANVAS, 2))}
     terms, _ = model.train().loss(batch, sizes, targets)
     torch.stack([term.mean() for own in terms.values() for term in own.values()]).sum().backward()
     assert all(parameter.grad is None for parameter in model.branch("regions").parameters())
     assert any(parameter.grad is not None for parameter in model.backbone.parameters())
 
 
-def test_all_trainable_parameters_learn_when_all_branches_are_labelled(model: VisionModel) -> None:
+def test_all_trainable_parameters_learn_when_all_branches_are_labeled(model: VisionModel) -> None:
     batch, sizes = images(2)
-    targets = {name: (torch.arange(2), made_targets(model.branch(name).labels, CANVAS, 2)) for name in model.branches}
+    targets = {name: (torch.arange(2), fake_targets(model.branch(name).labels, CANVAS, 2)) for name in model.branches}
     terms, _ = model.train().loss(batch, sizes, targets)
     torch.stack([term.mean() for own in terms.values() for term in own.values()]).sum().backward()
     without = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]

@@ -8,7 +8,7 @@ from vertebra.parts import check_options, describe, find, names, options
 
 
 @dataclass(frozen=True)
-class Post:
+class Postprocess:
     """How to decode."""
 
     keep: int = 100
@@ -27,22 +27,22 @@ class Sample:
         mode: Literal["a", "b"] = "a",
         rates: list[int] | None = None,
         scale: float = 1.0,
-        post: Post = Post(),
+        postprocess: Postprocess = Postprocess(),
     ) -> None: ...
 
 
 def test_options_are_the_keyword_only_arguments() -> None:
-    assert [option.name for option in options(Sample)] == ["depth", "width", "mode", "rates", "scale", "post"]
+    assert [option.name for option in options(Sample)] == ["depth", "width", "mode", "rates", "scale", "postprocess"]
     assert options(Sample)[1].type == "int | None"
 
 
 def test_good_options_are_converted() -> None:
-    assert check_options(Sample, {"rates": [1, 2], "scale": 2, "post": {"keep": 5}}, "p") == {
+    assert check_options(Sample, {"rates": [1, 2], "scale": 2, "postprocess": {"keep": 5}}, "p") == {
         "rates": [1, 2],
         "scale": 2.0,
-        "post": Post(keep=5),
+        "postprocess": Postprocess(keep=5),
     }
-    assert check_options(Sample, {"post": Post(iou=0.6)}, "p") == {"post": Post(iou=0.6)}
+    assert check_options(Sample, {"postprocess": Postprocess(iou=0.6)}, "p") == {"postprocess": Postprocess(iou=0.6)}
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_good_options_are_converted() -> None:
         ({"depth": 1.5}, r"'p.depth' must be a whole number"),
         ({"scale": True}, r"'p.scale' must be a number"),
         ({"mode": "c"}, r"'p.mode' must be 'a' or 'b'"),
-        ({"post": {"keep": "many"}}, r"'p.post.keep' must be a whole number"),
-        ({"post": 3}, r"'p.post' must be a mapping"),
+        ({"postprocess": {"keep": "many"}}, r"'p.post.keep' must be a whole number"),
+        ({"postprocess": 3}, r"'p.post' must be a mapping"),
     ],
 )
 def test_wrong_values_have_their_path(given: dict[str, object], message: str) -> None:
@@ -65,7 +65,7 @@ def test_unknown_options_get_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match=r"'p.dept': 'dept'. Did you mean 'depth'"):
         check_options(Sample, {"dept": 1}, "p")
     with pytest.raises(UnknownName, match=r"'p.post.kep'.*Did you mean 'keep'"):
-        check_options(Sample, {"post": {"kep": 1}}, "p")
+        check_options(Sample, {"postprocess": {"kep": 1}}, "p")
 
 
 @pytest.mark.parametrize("kind", ["neck", "encoder", "decoder"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         ConfigError,
         DataError,
         ExportError,
-        JointError,
+        IncompatiblePartsError,
         ObjectPartWarning,
         RunError,
         RunStopped,
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         VertebraError,
         WeightsError,
     )
-    from vertebra.export.evaluating import evaluate
-    from vertebra.export.model import export_model
+    from vertebra.evaluation.evaluate import evaluate
+    from vertebra.export.export_model import export_model
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
     from vertebra.inference.predictor import Predictor
@@ -47,7 +47,7 @@ _MODULES = {
         "ConfigError",
         "DataError",
         "ExportError",
-        "JointError",
+        "IncompatiblePartsError",
         "ObjectPartWarning",
         "RunError",
         "RunStopped",
@@ -55,8 +55,8 @@ _MODULES = {
         "VertebraError",
         "WeightsError",
     ),
-    "vertebra.export.evaluating": ("evaluate",),
-    "vertebra.export.model": ("export_model",),
+    "vertebra.evaluation.evaluate": ("evaluate",),
+    "vertebra.export.export_model": ("export_model",),
     "vertebra.features": ("Features", "FeatureSpec", "Frame", "Level"),
     "vertebra.inference.cascade": ("Cascade",),
     "vertebra.inference.predictor": ("Predictor",),
@@ -87,7 +87,7 @@ __all__ = [
     "FeatureSpec",
     "Frame",
     "import_model",
-    "JointError",
+    "IncompatiblePartsError",
     "KeypointPrediction",
     "Level",
     "list_backbones",

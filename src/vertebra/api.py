@@ -17,7 +17,7 @@ from vertebra.errors import ConfigError, RunError
 from vertebra.inference.engine_cache import EngineCache
 from vertebra.keywords import check_keywords, keyword_names, strict_keywords
 from vertebra.model import Branch, VisionModel
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights import importing, model_file
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ class Model(VisionModel):
         self,
         backbone: nn.Module,
         branches: Mapping[str, Branch],
-        plan: Plan,
+        resize_spec: ResizeSpec,
         *,
         shared: list[nn.Module] | None = None,
         config: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(backbone, branches, plan, shared=shared, config=config)
+        super().__init__(backbone, branches, resize_spec, shared=shared, config=config)
         self.source: Path | None = None
         self._engines = EngineCache()
 
@@ -59,7 +59,7 @@ class Model(VisionModel):
         """
         if not isinstance(model, cls):
             branches = {name: model.branch(name) for name in model.branches}
-            own = cls(model.backbone, branches, model.plan, shared=list(model.shared), config=model.config)
+            own = cls(model.backbone, branches, model.resize_spec, shared=list(model.shared), config=model.config)
             own.origin, own.provenance = model.origin, model.provenance
             model = own.train(model.training)
         if source is not None:
@@ -112,13 +112,13 @@ class Model(VisionModel):
             ConfigError: the model is from no run and there is no ``data``; an unknown branch or class; a wrong option.
             DataError: there is no such split, or the data cannot be used.
         """
-        from vertebra.export.evaluating import evaluate_model
-        from vertebra.inference.ways import Way
+        from vertebra.evaluation.evaluate import evaluate_model
+        from vertebra.runtimes.runtime_config import RuntimeConfig
 
         return evaluate_model(
             self,
             self.source,
-            way=Way("torch", precision, threads=threads),
+            way=RuntimeConfig("torch", precision, threads=threads),
             device=device,
             data=data,
             split=split,
@@ -165,18 +165,18 @@ class Model(VisionModel):
             ExportError: the architecture cannot be exported, or the file differs from the model.
             RunError: the file exists, or the operating system refuses.
         """
-        from vertebra.export.images import calibration_images
-        from vertebra.export.model import export_model
-        from vertebra.inference.predictor import face_of
-        from vertebra.training.labeled_data import labelled
+        from vertebra.export.calibration_images import calibration_images
+        from vertebra.export.export_model import export_model
+        from vertebra.inference.predictor import model_info
+        from vertebra.training.labeled_data import labeled
 
-        known = [name for name in keyword_names(export_model) if name != "labelled"]
+        known = [name for name in keyword_names(export_model) if name != "labeled"]
         check_keywords("export", options, [*known, "data"])
         if isinstance(images, str | os.PathLike) or (images is None and self.source is not None):
             images = calibration_images(self.source, self, None if images is None else Path(images))
         if data is not None:
-            options["labelled"] = labelled(
-                self.source, face_of(self), self.config, split="val", data=Path(data), batch_size=8
+            options["labeled"] = labeled(
+                self.source, model_info(self), self.config, split="val", data=Path(data), batch_size=8
             )
         return export_model(self, Path(path), images=images or (), **options)
 
@@ -186,9 +186,9 @@ class Model(VisionModel):
 
     def summary(self) -> str:
         """The parts, their feature maps and their sizes, as text."""
-        from vertebra.explain.anatomy import anatomy_text, model_anatomy
+        from vertebra.report.model_summary import model_summary_text, summarize_model
 
-        return anatomy_text(model_anatomy(self))
+        return model_summary_text(summarize_model(self))
 
 
 class Run(os.PathLike[str]):

@@ -19,13 +19,13 @@ from vertebra.config import (
     task_of_object,
 )
 from vertebra.decoders.base import Decoder
-from vertebra.errors import ConfigError, JointError, UnknownName, VertebraError, shortened
+from vertebra.errors import ConfigError, IncompatiblePartsError, UnknownName, VertebraError, shortened
 from vertebra.features import FeatureSpec
 from vertebra.keywords import strict_keywords
 from vertebra.model import Branch, VisionModel
 from vertebra.object_parts import check_objects, take_objects, warn_of_objects
 from vertebra.parts import check_options, describe, describe_class, find
-from vertebra.preprocess.plan import Mode, Plan
+from vertebra.preprocess.image_transform import Mode, ResizeSpec
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
@@ -73,12 +73,12 @@ def create_model(
         shared: ``neck`` and ``encoder`` before the fork.
         image_size: (height, width) of the canvas in pixels, or one number for both; by default 224 where all branches
             classify, else 512.
-        resize: "letterbox", "resize" or "centre_crop"; by default centre_crop where all branches classify, else letterbox.
+        resize: "letterbox", "resize" or "center_crop"; by default center_crop where all branches classify, else letterbox.
 
     Raises:
         ConfigError: an unknown name or a wrong option.
         ObjectPartWarning: some parts were given as objects, which files of the model do not hold.
-        JointError: two parts that do not fit; the message names both and the way out.
+        IncompatiblePartsError: two parts that do not fit; the message names both and the way out.
     """
     raw: dict[str, Any] = {"backbone": backbone, "shared": dict(shared or {})}
     if branches is not None:
@@ -126,10 +126,10 @@ def build(
     tasks = {name: _task(branch) for name, branch in config.branches.items()}
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
-    plan = Plan(size, cast(Mode, resize or default_resize(tasks.values())))
-    if plan.mode == "centre_crop" and set(tasks.values()) != {"classify"}:
+    resize_spec = ResizeSpec(size, cast(Mode, resize or default_resize(tasks.values())))
+    if resize_spec.mode == "center_crop" and set(tasks.values()) != {"classify"}:
         raise ConfigError(
-            "resize 'centre_crop' leaves out an image's rim; only classification can do with it. Take letterbox"
+            "resize 'center_crop' leaves out an image's rim; only classification can do with it. Take letterbox"
         )
     backbone = objects.get("backbone")
     if backbone is None:
@@ -158,7 +158,7 @@ def build(
     if len(shared) == 1 and config.shared.neck is not None:
         _restrict_shared(shared[0], list(branches.values()))
     _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
-    model = VisionModel(backbone, branches, plan, shared=shared, config=_portable(config))
+    model = VisionModel(backbone, branches, resize_spec, shared=shared, config=_portable(config))
     model.origin = dict(getattr(backbone, "weights_from", {}))
     return model
 
@@ -166,7 +166,7 @@ def build(
 def _portable(config: ModelConfig) -> dict[str, Any]:
     """A config as it is kept with the model and in its files: weights' files by name, without their places."""
     plain = config.model_dump(mode="json")
-    plain["start_from"] = None
+    plain["init_from"] = None
     plain["backbone"] = {key: _without_places(value, key) for key, value in plain["backbone"].items()}
     return plain
 
@@ -218,7 +218,7 @@ def _settle(backbone: Any, decoders: list[Decoder], shared: bool) -> None:
     settle = getattr(backbone, "settle", None)
     if settle is not None:
         settle(
-            vector=any(decoder.uses_vector for decoder in decoders),
+            embedding=any(decoder.uses_embedding for decoder in decoders),
             maps=shared or any(decoder.uses_maps for decoder in decoders),
         )
 
@@ -234,7 +234,7 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     path = f"branches.{name}"
     if config.neck is not None or config.encoder is not None:
         # whoever puts a neck or an encoder before a decoder wants its maps read, not the backbone's own embedding
-        place.spec = replace(place.spec, vector=None)
+        place.spec = replace(place.spec, embedding=None)
     neck = None if config.neck is None else _part(place, "neck", _neck_config(place, config, path), f"{path}.neck")
     encoder = None if config.encoder is None else _part(place, "encoder", config.encoder, f"{path}.encoder")
     _check_task(name, task, place.objects.get(f"{path}.decoder"), config.decoder.name)
@@ -251,19 +251,19 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
         _restrict(encoder, None, decoder)
     if neck is not None and decoder.uses_maps:
         _restrict(neck, encoder, decoder)
-    if config.on is not None and decoder.needs != "boxes":
-        cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'on' out"
+    if config.boxes_from is not None and decoder.needs != "boxes":
+        cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'boxes_from' out"
         raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads no boxes; {cure}")
-    if decoder.needs == "boxes" and config.on is None:
+    if decoder.needs == "boxes" and config.boxes_from is None:
         raise ConfigError(
-            f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: on: NAME"
+            f"branch '{name}': decoder '{config.decoder.name}' reads boxes; say from which branch: boxes_from: NAME"
         )
-    return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, on=config.on)
+    return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, boxes_from=config.boxes_from)
 
 
 def _decoder_config(place: _Place, config: BranchConfig, path: str) -> PartConfig:
     """A branch's decoder, told to read boxes where the branch stands on another one and the decoder works both ways."""
-    if config.on is None or f"{path}.decoder" in place.objects:
+    if config.boxes_from is None or f"{path}.decoder" in place.objects:
         return config.decoder
     if not _can_read_boxes(find("decoder", config.decoder.name)):
         return config.decoder
@@ -277,15 +277,17 @@ def _can_read_boxes(decoder: type[Any]) -> bool:
 def _check_regions(branches: Mapping[str, Branch]) -> None:
     """A branch that reads boxes stands on one that has them, and that finds at least one of its classes."""
     for name, branch in branches.items():
-        if branch.on is None:
+        if branch.boxes_from is None:
             continue
-        giver = branches[branch.on]
+        giver = branches[branch.boxes_from]
         if giver.task not in ("detect", "keypoints"):
-            raise ConfigError(f"branch '{name}' reads boxes, but '{branch.on}' is for {giver.task} and has none")
+            raise ConfigError(
+                f"branch '{name}' reads boxes, but '{branch.boxes_from}' is for {giver.task} and has none"
+            )
         found, wanted = giver.labels.classes, branch.labels.classes
         if not set(found) & set(wanted):
             raise ConfigError(
-                f"branch '{name}' reads the boxes of '{branch.on}', which finds none of its classes "
+                f"branch '{name}' reads the boxes of '{branch.boxes_from}', which finds none of its classes "
                 f"({', '.join(wanted)}), but {', '.join(found)}; call them the same"
             )
 
@@ -300,7 +302,7 @@ def _neck_config(place: _Place, config: BranchConfig, path: str) -> PartConfig:
         return config.neck
     decoder = place.objects.get(f"{path}.decoder") or find("decoder", config.decoder.name)
     known = {option.name for option in describe("neck", config.neck.name).options}
-    wishes = {name: value for name, value in getattr(decoder, "neck_options", {}).items() if name in known}
+    wishes = {name: value for name, value in getattr(decoder, "neck_defaults", {}).items() if name in known}
     return PartConfig(name=config.neck.name, **{**wishes, **config.neck.options})
 
 
@@ -315,10 +317,10 @@ def _check_task(name: str, task: str, given: Any, decoder: str) -> None:
 def _restrict(neck: nn.Module, encoder: nn.Module | None, decoder: Decoder) -> None:
     """Tells a neck (or an encoder, as ``neck``) which of its levels are read, so that it makes and trains no others."""
     restrict = getattr(neck, "restrict", None)
-    if restrict is None or decoder.reads is None:
+    if restrict is None or decoder.in_levels is None:
         return
     given: FeatureSpec = neck.out_spec  # type: ignore[assignment]
-    read = set(decoder.reads)
+    read = set(decoder.in_levels)
     if encoder is not None:
         # an encoder works on the deepest level, or on those it names, and passes the others through at their places
         own = getattr(encoder, "reads", None) or (len(given.levels) - 1,)
@@ -331,9 +333,9 @@ def _restrict_shared(neck: nn.Module, branches: Sequence[Branch]) -> None:
     restrict = getattr(neck, "restrict", None)
     read: set[int] = set()
     for branch in branches:
-        if branch.neck is not None or branch.encoder is not None or branch.decoder.reads is None:
+        if branch.neck is not None or branch.encoder is not None or branch.decoder.in_levels is None:
             return
-        read |= set(branch.decoder.reads) if branch.decoder.uses_maps else set()
+        read |= set(branch.decoder.in_levels) if branch.decoder.uses_maps else set()
     if restrict is not None and read:
         restrict(sorted(read))
 
@@ -369,7 +371,7 @@ def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: Label
         else:
             kind_class = find(kind, config.name)
             part = kind_class(*arguments, **check_options(kind_class, config.options, f"model.{path}"))
-    except JointError as error:
+    except IncompatiblePartsError as error:
         raise error.between(f"{kind} '{config.name}'", place.giver, place.spec.describe()) from None
     except VertebraError:
         raise
@@ -394,12 +396,12 @@ def _ordered(branches: Mapping[str, BranchConfig]) -> list[str]:
     done: list[str] = []
     waiting = list(branches)
     while waiting:
-        ready = [name for name in waiting if branches[name].on is None or branches[name].on in done]
+        ready = [name for name in waiting if branches[name].boxes_from is None or branches[name].boxes_from in done]
         if not ready:
             name = waiting[0]
-            target = branches[name].on
+            target = branches[name].boxes_from
             if target not in branches:
-                raise UnknownName(f"branch in 'on' of branch '{name}':", str(target), branches)
+                raise UnknownName(f"branch in 'boxes_from' of branch '{name}':", str(target), branches)
             raise ConfigError(f"branches read each other's boxes in a circle: {', '.join(waiting)}")
         done += ready
         waiting = [name for name in waiting if name not in ready]
@@ -420,4 +422,4 @@ def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int
 
 def default_resize(tasks: Any) -> str:
     """How images come onto the canvas where nothing is said."""
-    return "centre_crop" if set(tasks) == {"classify"} else "letterbox"
+    return "center_crop" if set(tasks) == {"classify"} else "letterbox"

@@ -24,7 +24,7 @@ from vertebra.yaml_files import read_raw as read_raw
 
 SPLITS = ("train", "val", "test")
 MANY = 1_000_000
-_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_TRUTHS = {"true": True, "yes": True, "boxes_from": True, "false": False, "no": False, "off": False}
 
 
 class _Strict(BaseModel):
@@ -65,7 +65,7 @@ class BranchConfig(_Strict):
         classes: class names; left out, those of the data.
         exclusive: softmax over classes (True) or a sigmoid for each (False).
         weight: factor of this branch's loss in the sum over branches.
-        on: the branch whose boxes this one reads, where its decoder can.
+        boxes_from: the branch whose boxes this one reads, where its decoder can.
 
     What else the task's labels have stands beside these (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``);
     left out, it is that of the data.
@@ -80,7 +80,7 @@ class BranchConfig(_Strict):
     classes: list[str] | None = None
     exclusive: bool = True
     weight: float = Field(default=1.0, gt=0)
-    on: str | None = Field(default=None, min_length=1)
+    boxes_from: str | None = Field(default=None, min_length=1)
 
     @property
     def label_fields(self) -> dict[str, Any]:
@@ -99,13 +99,13 @@ class ModelConfig(_Strict):
     """A backbone and its branches.
 
     Attributes:
-        start_from: a model file or run folder whose weights training starts from, where they fit.
+        init_from: a model file or run folder whose weights training starts from, where they fit.
     """
 
     backbone: PartConfig
     shared: SharedConfig = SharedConfig()
     branches: dict[str, BranchConfig]
-    start_from: str | None = Field(default=None, min_length=1)
+    init_from: str | None = Field(default=None, min_length=1)
 
     @property
     def parts(self) -> dict[str, PartConfig]:
@@ -142,7 +142,7 @@ class SourceConfig(_Strict):
 
     Attributes:
         path: its folder or annotation file.
-        branches: the branches that it is labelled for; left out, all.
+        branches: the branches that it is labeled for; left out, all.
         ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
         split: which of its splits; left out, the one under which the source stands.
         format: "image_folder", "voc", "coco", "dlc" or "mask_folder"; left out, it is detected.
@@ -179,7 +179,7 @@ class TrainConfig(_Strict):
         epochs: passes over the data.
         batch_size: images a process sees before the weights move, times ``accumulate``.
         image_size: (height, width) of the canvas in pixels; left out, from the data.
-        resize: how an image comes onto the canvas; left out: centre_crop where all branches classify, else letterbox.
+        resize: how an image comes onto the canvas; left out: center_crop where all branches classify, else letterbox.
         augment: "none", "light", "default" or "strong".
         optimizer: "adamw" or "sgd" (with momentum 0.9).
         lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD.
@@ -190,7 +190,7 @@ class TrainConfig(_Strict):
         accumulate: batches before the weights move.
         ema: decay of the moving average of the weights, which is what is evaluated and kept; null for none.
         precision: "auto" (mixed where the device gains from it), "32", "bf16-mixed" or "16-mixed".
-        best: the metric that picks the best weights ("boxes/map"); left out, the mean of the branches' main metrics.
+        monitor: the metric that picks the best weights ("boxes/map"); left out, the mean of the branches' main metrics.
         patience: evaluations without a better one after which training stops; null for never.
         evaluate_every: epochs between evaluations.
         save_every_minutes: how often the state is saved within an epoch, beside once at each epoch's end.
@@ -202,7 +202,7 @@ class TrainConfig(_Strict):
     epochs: int = Field(default=20, ge=1, le=MANY)
     batch_size: int = Field(default=16, ge=1, le=MANY)
     image_size: int | list[int] | None = None
-    resize: Literal["letterbox", "resize", "centre_crop"] | None = None
+    resize: Literal["letterbox", "resize", "center_crop"] | None = None
     augment: Literal["none", "light", "default", "strong"] = "default"
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float | None = Field(default=None, gt=0)
@@ -213,7 +213,7 @@ class TrainConfig(_Strict):
     accumulate: int = Field(default=1, ge=1, le=MANY)
     ema: float | None = Field(default=0.998, gt=0, lt=1)
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
-    best: str | None = Field(default=None, min_length=1)
+    monitor: str | None = Field(default=None, min_length=1)
     patience: int | None = Field(default=None, ge=1, le=MANY)
     evaluate_every: int = Field(default=1, ge=1, le=MANY)
     save_every_minutes: float = Field(default=10.0, gt=0)

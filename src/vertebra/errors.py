@@ -3,7 +3,7 @@
     VertebraError
     ├── ConfigError        a config file or an option is wrong
     │   └── UnknownName    a part, option, task or class that does not exist (names the nearest right ones)
-    ├── JointError         two parts do not fit each other
+    ├── IncompatiblePartsError         two parts do not fit each other
     ├── DataError          a data set, image or annotation is wrong
     ├── WeightsError       a weight file is missing, damaged or fits nothing
     ├── RunError           a run folder is missing, in the way or not resumable
@@ -63,7 +63,7 @@ class UnknownName(ConfigError):
         super().__init__(f"unknown {what} '{shown}'. {suggest(shown, known)}")
 
 
-class JointError(VertebraError, ValueError):
+class IncompatiblePartsError(VertebraError, ValueError):
     """A part cannot stand on what comes in.
 
     A part never looks upstream, so it only tells what it needs and what would help; ``vertebra.build`` adds the names
@@ -79,9 +79,9 @@ class JointError(VertebraError, ValueError):
         self.cure = cure
         super().__init__(f"needs {needs}. {cure}")
 
-    def between(self, part: str, upstream: str, gives: str) -> JointError:
+    def between(self, part: str, upstream: str, gives: str) -> IncompatiblePartsError:
         """The same error with the names of both parts: the message that a user reads."""
-        named = JointError(self.needs, self.cure)
+        named = IncompatiblePartsError(self.needs, self.cure)
         named.args = (f"{part} needs {self.needs}; {upstream} gives {gives}. {self.cure}",)
         return named
 

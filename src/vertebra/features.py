@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class FeatureSpec:
 
     Attributes:
         levels: the maps, finest first. Equal strides are legal (several taps of a plain ViT).
-        vector: width of the backbone's own pre-classifier embedding, or None where it has none.
+        embedding: width of the backbone's own pre-classifier embedding, or None where it has none.
     """
 
     levels: tuple[Level, ...]
-    vector: int | None = None
+    embedding: int | None = None
 
     def __post_init__(self) -> None:
         strides = self.strides
@@ -56,21 +56,23 @@ class FeatureSpec:
         """Index of the one level with this stride.
 
         Raises:
-            JointError: no level has it, or several have.
+            IncompatiblePartsError: no level has it, or several have.
         """
         found = [index for index, level in enumerate(self.levels) if level.stride == stride]
         if len(found) == 1:
             return found[0]
         if found:
-            raise JointError(
+            raise IncompatiblePartsError(
                 f"exactly one level at stride {stride}", "Select the level by its index, or use one tap only."
             )
-        raise JointError(f"a level at stride {stride}", "Select one of the strides that are there, or add a neck.")
+        raise IncompatiblePartsError(
+            f"a level at stride {stride}", "Select one of the strides that are there, or add a neck."
+        )
 
     def require_levels(self) -> None:
-        """Raise `JointError` if there is no feature map at all (a backbone without aligned maps)."""
+        """Raise `IncompatiblePartsError` if there is no feature map at all (a backbone without aligned maps)."""
         if not self.levels:
-            raise JointError(
+            raise IncompatiblePartsError(
                 "feature maps aligned with the image",
                 "Choose another backbone: 'vertebra parts backbone' lists them with what they give.",
             )
@@ -79,11 +81,11 @@ class FeatureSpec:
         """How many cells of level ``fine`` one cell of level ``coarse`` spans, along one axis.
 
         Raises:
-            JointError: the strides are not multiples of each other.
+            IncompatiblePartsError: the strides are not multiples of each other.
         """
         big, small = self.levels[coarse].stride, self.levels[fine].stride
         if big % small:
-            raise JointError(
+            raise IncompatiblePartsError(
                 f"strides that divide each other (here {small} and {big})", "Choose other levels of the backbone."
             )
         return big // small
@@ -124,12 +126,12 @@ class Features:
     Attributes:
         maps: (N, channels, ceil(H' / stride), ceil(W' / stride)) each, in the spec's order, where (H', W') is the
             canvas padded to the backbone's size multiple.
-        vector: (N, width) the backbone's own embedding, or None where no branch asked for it.
+        embedding: (N, width) the backbone's own embedding, or None where no branch asked for it.
         frame: the geometry of the canvas.
     """
 
     maps: tuple[Tensor, ...]
-    vector: Tensor | None
+    embedding: Tensor | None
     frame: Frame
 
     def rows(self, index: Tensor) -> Features:
@@ -140,7 +142,7 @@ class Features:
         """
         return Features(
             maps=tuple(level[index] for level in self.maps),
-            vector=None if self.vector is None else self.vector[index],
+            embedding=None if self.embedding is None else self.embedding[index],
             frame=Frame(self.frame.canvas, self.frame.sizes[index]),
         )
 
@@ -149,8 +151,8 @@ class Features:
         return replace(self, maps=tuple(maps))
 
 
-class Regions(NamedTuple):
-    """Boxes that a branch hands to a branch which reads them (``on: boxes``).
+class Proposals(NamedTuple):
+    """Boxes that a branch hands to a branch which reads them (``boxes_from: boxes``).
 
     Attributes:
         boxes: (N, R, 4) xyxy in canvas pixels, padded with 0.
@@ -164,7 +166,7 @@ class Regions(NamedTuple):
     labels: Tensor
     count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
 
-    def of_classes(self, ids: Sequence[int]) -> Regions:
+    def of_classes(self, ids: Sequence[int]) -> Proposals:
         """The same boxes in another branch's class ids; those of a class that it does not have are left out.
 
         Args:
@@ -179,7 +181,7 @@ class Regions(NamedTuple):
         order = rank.topk(count, dim=1).indices
         labels = labels.gather(1, order)
         kept = labels >= 0
-        return Regions(
+        return Proposals(
             boxes=torch.where(kept[..., None], self.boxes.gather(1, order[..., None].expand_as(self.boxes)), 0),
             scores=torch.where(kept, self.scores.gather(1, order), 0),
             labels=labels,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vertebra.errors import ConfigError
-from vertebra.inference.exported import ExportedModel
-from vertebra.inference.file_summary import KINDS, describe_file, summary_text
-from vertebra.inference.sessions import is_exported
+from vertebra.inference.exported_model import ExportedModel
 from vertebra.keywords import strict_keywords
+from vertebra.runtimes.base import is_exported
+from vertebra.runtimes.model_files.summary import KINDS, describe_file, summary_text
 
 if TYPE_CHECKING:
     from vertebra.api import Model
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class RuntimeModel(ExportedModel):
     """An exported file, run by its runtime, with the verbs that it can have: predict, evaluate and summary.
 
-    Args: as of `vertebra.inference.exported.ExportedModel`.
+    Args: as of `vertebra.inference.exported_model.ExportedModel`.
     """
 
     @strict_keywords
@@ -42,7 +42,7 @@ class RuntimeModel(ExportedModel):
             ConfigError: the file lies in no run folder and there is no ``data``; an unknown branch or class.
             DataError: there is no such split, or the data cannot be used.
         """
-        from vertebra.export.evaluating import evaluate_file
+        from vertebra.evaluation.evaluate import evaluate_file
 
         return evaluate_file(
             self,
@@ -80,7 +80,7 @@ class RuntimeModel(ExportedModel):
 
     def __repr__(self) -> str:
         branches = "; ".join(
-            f"{name}: {task}, {len(labels.classes)} classes" for name, (task, labels) in self.face.branches.items()
+            f"{name}: {task}, {len(labels.classes)} classes" for name, (task, labels) in self.info.branches.items()
         )
         return f"{type(self).__name__}({str(self.path)!r}: {branches})"
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
-from vertebra.features import Features, Frame, Regions
-from vertebra.layers.input_range import check_range
-from vertebra.losses.term import Term
-from vertebra.preprocess.plan import Plan
+from vertebra.features import Features, Frame, Proposals
+from vertebra.layers.input_range import check_pixel_range
+from vertebra.losses.loss_term import LossTerm
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Branch(nn.Module):
 
     Args:
         weight: factor of this branch's loss in the sum over branches.
-        on: the branch whose boxes this one reads, or None.
+        boxes_from: the branch whose boxes this one reads, or None.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class Branch(nn.Module):
         neck: nn.Module | None = None,
         encoder: nn.Module | None = None,
         weight: float = 1.0,
-        on: str | None = None,
+        boxes_from: str | None = None,
     ) -> None:
         super().__init__()
         self.neck = neck
         self.encoder = encoder
         self.decoder = decoder
         self.weight = weight
-        self.on = on
+        self.boxes_from = boxes_from
 
     @property
     def task(self) -> str:
@@ -83,7 +83,7 @@ class VisionModel(nn.Module):
     Args:
         backbone: gives `Features` for a batch of canvases.
         branches: by name, in an order in which a branch comes after the one whose boxes it reads.
-        plan: how an image comes onto the canvas.
+        resize_spec: how an image comes onto the canvas.
         shared: neck and encoder before the fork.
         config: what the model was built from, as plain values; None if it was built from objects.
 
@@ -96,7 +96,7 @@ class VisionModel(nn.Module):
         self,
         backbone: nn.Module,
         branches: Mapping[str, Branch],
-        plan: Plan,
+        resize_spec: ResizeSpec,
         *,
         shared: list[nn.Module] | None = None,
         config: dict[str, Any] | None = None,
@@ -105,7 +105,7 @@ class VisionModel(nn.Module):
         self.backbone = backbone
         self.shared = nn.ModuleList(shared or [])
         self.branches = nn.ModuleDict(branches)
-        self.plan = plan
+        self.resize_spec = resize_spec
         self.config = config
         self.origin: dict[str, str] = {}
         self.provenance: dict[str, Any] = {}
@@ -126,7 +126,7 @@ class VisionModel(nn.Module):
         Raises:
             DataError: images are floats in 0..1, or normalized; not told while a graph is recorded.
         """
-        check_range(images)
+        check_pixel_range(images)
         features: Features = self.backbone(images, sizes)
         for part in self.shared:
             features = part(features)
@@ -147,33 +147,33 @@ class VisionModel(nn.Module):
             decoded[name] = decode_float32(branch.decoder, outputs[name], features.frame)
         return outputs, decoded
 
-    def _regions(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Regions | None:
+    def _regions(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Proposals | None:
         """The boxes that a branch reads, of its own classes."""
-        if branch.on is None:
+        if branch.boxes_from is None:
             return None
-        boxes = decoded[branch.on]
-        regions = Regions(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
-        given, own = self.branch(branch.on).labels.classes, branch.labels.classes
-        return regions if given == own else regions.of_classes([own.index(c) if c in own else -1 for c in given])
+        boxes = decoded[branch.boxes_from]
+        proposals = Proposals(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
+        given, own = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
+        return proposals if given == own else proposals.of_classes([own.index(c) if c in own else -1 for c in given])
 
     def loss(
         self, images: Tensor, sizes: Tensor, targets: Mapping[str, tuple[Tensor, Any]]
-    ) -> tuple[dict[str, dict[str, Term]], dict[str, Outputs]]:
-        """Loss terms of the labelled branches; a branch sees its labelled images only, and is not run without any.
+    ) -> tuple[dict[str, dict[str, LossTerm]], dict[str, Outputs]]:
+        """Loss terms of the labeled branches; a branch sees its labeled images only, and is not run without any.
 
         Args:
             images: (N, C, H, W) canvases.
             sizes: (N, 2) valid pixels of each image.
-            targets: by branch, (rows, targets): which images are labelled for it, (n,) int64, and the task's targets.
+            targets: by branch, (rows, targets): which images are labeled for it, (n,) int64, and the task's targets.
 
         Returns:
-            The terms and the decoder's outputs (for the labelled images), both by branch.
+            The terms and the decoder's outputs (for the labeled images), both by branch.
         """
         features = self.features(images, sizes)
-        terms: dict[str, dict[str, Term]] = {}
+        terms: dict[str, dict[str, LossTerm]] = {}
         outputs: dict[str, Outputs] = {}
-        for name, (rows, truth) in targets.items():
+        for name, (rows, ground_truth) in targets.items():
             branch = self.branch(name)
             own = features if len(rows) == len(images) else features.rows(rows)
-            terms[name], outputs[name] = branch.decoder.loss(branch.prepare(own), truth)
+            terms[name], outputs[name] = branch.decoder.loss(branch.prepare(own), ground_truth)
         return terms, outputs

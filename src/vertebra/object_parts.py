@@ -1,7 +1,7 @@
 """Parts that are given as objects: a module, a class, or a callable that is given the incoming spec.
 
 A file holds the weights of such a part, not its code, so the object must be given again whenever the model is built from a
-file. Only a class of the catalogue, or a partial call of one, is stored by name.
+file. Only a class of the catalog, or a partial call of one, is stored by name.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def class_name(value: Any) -> str:
 
 
 def _by_name(kind: str, value: Any) -> dict[str, Any] | None:
-    """A class of the catalogue, or a partial call of one, by name and options; None for any other object."""
+    """A class of the catalog, or a partial call of one, by name and options; None for any other object."""
     options: dict[str, Any] = {}
     if isinstance(value, functools.partial) and not value.args:
         value, options = value.func, dict(value.keywords)

@@ -1,4 +1,4 @@
-"""The catalogue: which parts there are, found by name, with their options read off their constructors.
+"""The catalog: which parts there are, found by name, with their options read off their constructors.
 
 A part is found in its package's plain dictionary, by a Python entry point of an installed package (groups
 ``vertebra.necks``, ``vertebra.encoders``, ``vertebra.decoders``), or is passed as an object. The keyword-only arguments
@@ -45,7 +45,7 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A part as the catalogue shows it."""
+    """A part as the catalog shows it."""
 
     kind: str
     name: str
@@ -133,12 +133,12 @@ def registered(kind: str) -> Mapping[str, type[Any]]:
 
 
 def describe(kind: str, name: str) -> Part:
-    """What the catalogue says of a part."""
+    """What the catalog says of a part."""
     return describe_class(kind, name, find(kind, name))
 
 
 def describe_class(kind: str, name: str, part: type[Any]) -> Part:
-    """What the catalogue says of a part's class, whether it has a name there or not."""
+    """What the catalog says of a part's class, whether it has a name there or not."""
     return Part(
         kind=kind,
         name=name,

@@ -1,6 +1,6 @@
 """YAML as plain values, from files and from the command line: nothing in it is executed, and no short text becomes a large one.
 
-YAML is read as its version 1.2 has it: ``1e-3`` is a number, and ``on``, ``yes`` and ``no`` are words.
+YAML is read as its version 1.2 has it: ``1e-3`` is a number, and ``boxes_from``, ``yes`` and ``no`` are words.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _put(place: Any, key: str, value: Any) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers and words; PyYAML's 1.1 wants 1.0e-3 and reads ``on`` as true."""
+    """YAML 1.2's numbers and words; PyYAML's 1.1 wants 1.0e-3 and reads ``boxes_from`` as true."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]

@@ -27,12 +27,12 @@ def test_a_backbone_keeps_its_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REPRESENTATIVES)
-@pytest.mark.parametrize("vector", [False, True])
-def test_gradients_reach_all_that_learns(name: str, vector: bool) -> None:
+@pytest.mark.parametrize("embedding", [False, True])
+def test_gradients_reach_all_that_learns(name: str, embedding: bool) -> None:
     backbone = TimmBackbone(name, image_size=(64, 64))
-    backbone.settle(vector=vector, maps=not vector)
+    backbone.settle(embedding=embedding, maps=not embedding)
     features = backbone.train()(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
-    outputs = [features.vector] if vector else features.maps
+    outputs = [features.embedding] if embedding else features.maps
     check_gradients(backbone, torch.stack([value.square().mean() for value in outputs if value is not None]).sum())
 
 
@@ -46,7 +46,7 @@ def test_the_embedding_is_the_models_own(name: str) -> None:
     with torch.no_grad():
         normal = (images.float() - backbone.mean) / backbone.std
         expected = whole.forward_head(whole.forward_features(normal), pre_logits=True)
-        torch.testing.assert_close(backbone(images).vector, expected)
+        torch.testing.assert_close(backbone(images).embedding, expected)
 
 
 def test_names_are_told_with_the_nearest() -> None:
@@ -69,7 +69,7 @@ def test_any_number_of_channels(channels: int) -> None:
 
 def test_freezing_stops_the_first_stages_and_their_statistics() -> None:
     backbone = TimmBackbone("resnet10t", freeze=2)
-    backbone.settle(vector=False, maps=True)
+    backbone.settle(embedding=False, maps=True)
     backbone.train()
     frozen = {name.split(".")[0] for name, value in backbone.body.named_parameters() if not value.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1"}
@@ -82,12 +82,12 @@ def test_freezing_stops_the_first_stages_and_their_statistics() -> None:
 
 def test_freezing_all_and_too_much() -> None:
     backbone = TimmBackbone("resnet10t", freeze="all")
-    backbone.settle(vector=True, maps=True)
+    backbone.settle(embedding=True, maps=True)
     backbone.train()
     assert not any(value.requires_grad for value in backbone.parameters())
     assert not any(m.training for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d))
     with pytest.raises(ConfigError, match=r"freeze must be 0 to 5"):
-        TimmBackbone("resnet10t", freeze=9).settle(vector=False, maps=True)
+        TimmBackbone("resnet10t", freeze=9).settle(embedding=False, maps=True)
 
 
 def test_output_stride_and_taps() -> None:
@@ -95,18 +95,18 @@ def test_output_stride_and_taps() -> None:
     check_backbone(TimmBackbone("resnet10t", output_stride=16))
     with pytest.raises(ConfigError, match="backbone 'vgg11' cannot be built with {'output_stride': 16}"):
         TimmBackbone("vgg11", output_stride=16)
-    taps = TimmBackbone("test_vit", taps=[0, 1, 5])
-    assert taps.out_spec.strides == (16, 16, 16)
-    check_backbone(taps)
+    out_indices = TimmBackbone("test_vit", out_indices=[0, 1, 5])
+    assert out_indices.out_spec.strides == (16, 16, 16)
+    check_backbone(out_indices)
     with pytest.raises(ConfigError, match="taps of backbone 'test_vit' go from 0 to"):
-        TimmBackbone("test_vit", taps=[40])
+        TimmBackbone("test_vit", out_indices=[40])
 
 
 def test_a_plain_transformers_taps() -> None:
-    joined = TimmBackbone("test_vit", taps=[1, 5], class_token=True, final_norm=False)
+    joined = TimmBackbone("test_vit", out_indices=[1, 5], class_token=True, final_norm=False)
     assert joined.out_spec.channels == (128, 128)
     check_backbone(joined)
-    plain = TimmBackbone("test_vit", taps=[1, 5], final_norm=False)
+    plain = TimmBackbone("test_vit", out_indices=[1, 5], final_norm=False)
     plain.load_state_dict(joined.state_dict())
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
@@ -118,9 +118,9 @@ def test_a_plain_transformers_taps() -> None:
         TimmBackbone("resnet10t", class_token=True)
 
 
-def test_frozen_norms_and_a_normalisation_of_ones_own() -> None:
+def test_frozen_norms_and_a_normalization_of_ones_own() -> None:
     backbone = TimmBackbone("resnet10t", frozen_norm=True, mean=(0.0,), std=(1.0, 0.5, 0.25))
-    backbone.settle(vector=False, maps=True)
+    backbone.settle(embedding=False, maps=True)
     backbone.train()
     norms = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     assert not any(layer.training or layer.weight.requires_grad for layer in norms)
@@ -175,12 +175,12 @@ def test_torchvision_weights_give_torchvision_outputs(peer: str, tmp_path: Path)
     assert all("classifier" in name or "fc" in name for name in backbone.load_report.leftover)
     images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
     with torch.no_grad():
-        vector = backbone(images).vector
+        embedding = backbone(images).embedding
         classifier = (
             theirs.fc if peer == "resnet18" else theirs.classifier if peer == "densenet121" else theirs.classifier[-1]
         )
         expected = theirs((images.float() - backbone.mean) / backbone.std)
-        torch.testing.assert_close(classifier(vector), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(classifier(embedding), expected, rtol=1e-4, atol=1e-4)
     assert "tensors matched" in backbone.origin
 
 
@@ -219,7 +219,7 @@ def test_real_weights_give_the_same_logits_as_torchvision(assets: Path) -> None:
     backbone = TimmBackbone("mobilenetv2_100", pretrained=str(path)).eval()
     images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
     with torch.no_grad():
-        logits = theirs.classifier[1](backbone(images).vector)
+        logits = theirs.classifier[1](backbone(images).embedding)
         expected = theirs((images.float() - backbone.mean) / backbone.std)
     assert float((logits - expected).abs().max()) < 1e-4
 

@@ -21,7 +21,12 @@ LARGE = "torchvision_mobilenet_v3_large"
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"dilated": True, "reduced_tail": True}, {"taps": [3, "13.expansion", 16]}, {"taps": ["13.expansion"]}],
+    [
+        {},
+        {"dilated": True, "reduced_tail": True},
+        {"out_indices": [3, "13.expansion", 16]},
+        {"out_indices": ["13.expansion"]},
+    ],
 )
 def test_it_keeps_its_promises(options: dict[str, Any]) -> None:
     check_backbone(TorchvisionMobileNetV3(LARGE, **options))
@@ -31,14 +36,14 @@ def test_levels() -> None:
     assert TorchvisionMobileNetV3(LARGE).out_spec.strides == (2, 4, 8, 16, 32)
     assert TorchvisionMobileNetV3(LARGE, dilated=True).out_spec.strides == (2, 4, 8, 16)
     small = TorchvisionMobileNetV3("torchvision_mobilenet_v3_small", in_channels=1)
-    assert small.out_spec.channels == (16, 16, 24, 48, 576) and small.out_spec.vector == 1024
-    tapped = TorchvisionMobileNetV3(LARGE, reduced_tail=True, taps=["13.expansion", 16])
+    assert small.out_spec.channels == (16, 16, 24, 48, 576) and small.out_spec.embedding == 1024
+    tapped = TorchvisionMobileNetV3(LARGE, reduced_tail=True, out_indices=["13.expansion", 16])
     assert tapped.out_spec.channels == (672, 480) and tapped.out_spec.strides == (16, 32)
 
 
 def test_the_maps_are_torchvisions_own() -> None:
     torch.manual_seed(0)
-    backbone = TorchvisionMobileNetV3(LARGE, taps=[6, "13.expansion", 16]).eval()
+    backbone = TorchvisionMobileNetV3(LARGE, out_indices=[6, "13.expansion", 16]).eval()
     images = torch.randint(0, 256, (2, 3, 97, 161), dtype=torch.uint8)
     normal = (images.float() - backbone.mean) / backbone.std
     body = backbone.body
@@ -49,10 +54,10 @@ def test_the_maps_are_torchvisions_own() -> None:
             body.features[13].block[0](body.features[:13](normal)),
             body.features(normal),
         ]
-        vector = body.classifier(body.avgpool(expected[-1]).flatten(1))
+        embedding = body.classifier(body.avgpool(expected[-1]).flatten(1))
     for level, wanted in zip(features.maps, expected, strict=True):
         torch.testing.assert_close(level, wanted)
-    torch.testing.assert_close(features.vector, vector)
+    torch.testing.assert_close(features.embedding, embedding)
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:
@@ -64,8 +69,8 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 
 
 def test_gradients_freezing_and_frozen_norms() -> None:
-    backbone = TorchvisionMobileNetV3(LARGE, taps=["13.expansion"], freeze=2, frozen_norm=True)
-    backbone.settle(vector=False, maps=True)
+    backbone = TorchvisionMobileNetV3(LARGE, out_indices=["13.expansion"], freeze=2, frozen_norm=True)
+    backbone.settle(embedding=False, maps=True)
     features = backbone.train()(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
     check_gradients(backbone, features.maps[0].square().mean())
     learning = {name for name, value in backbone.body.named_parameters() if value.requires_grad}
@@ -76,19 +81,19 @@ def test_gradients_freezing_and_frozen_norms() -> None:
 
 
 def test_it_is_built_by_name() -> None:
-    backbone = {"name": LARGE, "dilated": True, "taps": [4, 16]}
+    backbone = {"name": LARGE, "dilated": True, "out_indices": [4, 16]}
     model = create_model(backbone, decoder="upsample", classes=["a", "b"], image_size=64)
     assert model.branch("segment").decoder.in_spec.strides == (8, 16)
 
 
 @pytest.mark.parametrize(
-    ("taps", "message"),
+    ("out_indices", "message"),
     [
         (["13.middle"], "text such as '13.expansion'; got '13.middle'"),
         (["1.expansion"], "block 1 .* has no expanding layer"),
         ([40], "taps .* go from 0 to 16"),
     ],
 )
-def test_wrong_taps(taps: list[int | str], message: str) -> None:
+def test_wrong_taps(out_indices: list[int | str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        TorchvisionMobileNetV3(LARGE, taps=taps)
+        TorchvisionMobileNetV3(LARGE, out_indices=out_indices)

@@ -20,14 +20,14 @@ from vertebra.testing.contract import check_gradients
 NAME = "torchvision_mobilenet_v2"
 
 
-@pytest.mark.parametrize("options", [{}, {"output_stride": 8}, {"output_stride": 16, "taps": [3, 18]}])
+@pytest.mark.parametrize("options", [{}, {"output_stride": 8}, {"output_stride": 16, "out_indices": [3, 18]}])
 def test_it_keeps_its_promises(options: dict[str, Any]) -> None:
     check_backbone(TorchvisionMobileNetV2(NAME, **options))
 
 
 def test_levels() -> None:
     whole = TorchvisionMobileNetV2(NAME, in_channels=1)
-    assert whole.out_spec.strides == (2, 4, 8, 16, 32) and whole.out_spec.vector == 1280
+    assert whole.out_spec.strides == (2, 4, 8, 16, 32) and whole.out_spec.embedding == 1280
     assert whole.out_spec.channels == (16, 24, 32, 96, 1280)
     assert TorchvisionMobileNetV2(NAME, output_stride=16).out_spec.strides == (2, 4, 8, 16)
     dilated: Any = TorchvisionMobileNetV2(NAME, output_stride=8).body
@@ -39,20 +39,22 @@ def test_levels() -> None:
 def test_maps_and_embedding_are_torchvisions_own(tmp_path: Path) -> None:
     theirs = torchvision.models.mobilenet_v2(weights=None).eval()
     save_file(theirs.state_dict(), tmp_path / "weights.safetensors")
-    backbone = TorchvisionMobileNetV2(NAME, pretrained=str(tmp_path / "weights.safetensors"), taps=[6, 18]).eval()
+    backbone = TorchvisionMobileNetV2(
+        NAME, pretrained=str(tmp_path / "weights.safetensors"), out_indices=[6, 18]
+    ).eval()
     images = torch.randint(0, 256, (2, 3, 97, 161), dtype=torch.uint8)
     normal = (images.float() - backbone.mean) / backbone.std
     features = backbone(images)
     torch.testing.assert_close(features.maps[0], theirs.features[:7](normal))
     torch.testing.assert_close(features.maps[1], theirs.features(normal))
-    assert features.vector is not None
-    torch.testing.assert_close(theirs.classifier(features.vector), theirs(normal))
+    assert features.embedding is not None
+    torch.testing.assert_close(theirs.classifier(features.embedding), theirs(normal))
     assert "from " in backbone.origin
 
 
 def test_gradients_and_freezing() -> None:
-    backbone = TorchvisionMobileNetV2(NAME, freeze=2, taps=[6])
-    backbone.settle(vector=False, maps=True)
+    backbone = TorchvisionMobileNetV2(NAME, freeze=2, out_indices=[6])
+    backbone.settle(embedding=False, maps=True)
     features = backbone.train()(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
     check_gradients(backbone, features.maps[0].square().mean())
     learning = {name for name, value in backbone.body.named_parameters() if value.requires_grad}

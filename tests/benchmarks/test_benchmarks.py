@@ -21,7 +21,6 @@ from benchmarks import __main__ as every  # noqa: E402
 from benchmarks import (  # noqa: E402
     inference,
     loading,
-    made_up,
     memory,
     mirroring,
     multitask,
@@ -32,11 +31,12 @@ from benchmarks import (  # noqa: E402
     report,
     scoring,
     startup,
+    synthetic,
     training_step,
     waiting,
 )
-from benchmarks.made_up import canvases, truth  # noqa: E402
 from benchmarks.measure import in_turns, spent  # noqa: E402
+from benchmarks.synthetic import canvases, ground_truth  # noqa: E402
 from vertebra.demo.files import SceneCounts, write_scenes  # noqa: E402
 
 SMALL = (64, 64)
@@ -111,7 +111,7 @@ def test_answers_that_differ_are_refused() -> None:
 
 
 def test_prediction_in_each_runtime(tmp_path: Path) -> None:
-    case = inference.Case(lambda: pairs.classify("timm", "test_resnet", SMALL), SMALL, (1, 2))
+    case = inference.ParityCase(lambda: pairs.classify("timm", "test_resnet", SMALL), SMALL, (1, 2))
     there = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is not None]
     runtimes = ["torch", *(name.removesuffix("runtime") for name in there)]
     if importlib.util.find_spec("onnxscript") is None or "onnx" not in runtimes:
@@ -134,7 +134,10 @@ def test_a_model_whose_answers_differ_is_told_and_not_timed(tmp_path: Path, monk
     def build() -> pairs.Pair:
         return pairs.classify("timm", "test_resnet", SMALL)._replace(limit=0.0, differ=lambda *given: 0.5)
 
-    cases = {"wrong": inference.Case(build, SMALL), "right": inference.Case(lambda: build()._replace(limit=1.0), SMALL)}
+    cases = {
+        "wrong": inference.ParityCase(build, SMALL),
+        "right": inference.ParityCase(lambda: build()._replace(limit=1.0), SMALL),
+    }
     monkeypatch.setattr(inference, "CASES", cases)
     monkeypatch.setattr(inference, "peak", lambda *given: 100.0)
     out = tmp_path / "found.json"
@@ -160,7 +163,7 @@ def small_classifier(size: tuple[int, int]) -> training_step.Work:
 
 
 def test_training_steps_have_equal_losses() -> None:
-    row = training_step.compare("timm test_resnet", training_step.Case(small_classifier, SMALL, 4), 1)
+    row = training_step.compare("timm test_resnet", training_step.ParityCase(small_classifier, SMALL, 4), 1)
     assert row["same"] and {"fp32", "default recipe"} <= set(row["times"])
     first = row["first_loss"]["fp32"]
     assert first["ours"] == pytest.approx(first["peer"], rel=1e-4)
@@ -175,12 +178,12 @@ def test_losses_that_differ_are_refused() -> None:
         return work
 
     with pytest.raises(AssertionError, match="test_resnet: losses"):
-        training_step.compare("test_resnet", training_step.Case(build, SMALL, 2), 1)
+        training_step.compare("test_resnet", training_step.ParityCase(build, SMALL, 2), 1)
 
 
 def test_training_moves_our_weights_by_the_recipe() -> None:
     work = small_classifier(SMALL)
-    batch = ours.batch_of("classify", canvases(2, SMALL), truth("classify", 2, SMALL, work.classes))
+    batch = ours.batch_of("classify", canvases(2, SMALL), ground_truth("classify", 2, SMALL, work.classes))
     found = ours.train(work.ours, batch, ours.recipe(lr=1e-3), 4)
     assert len(found.seconds) == len(found.losses) == 4
     assert found.losses[-1] < found.losses[0] and found.optimizer.startswith("AdamW")
@@ -198,7 +201,7 @@ def test_one_pass_answers_as_three_models() -> None:
 
 
 def test_memory_is_that_of_another_process() -> None:
-    case = memory.Case("classify", "timm", "test_resnet", SMALL, 2, 1000)
+    case = memory.ParityCase("classify", "timm", "test_resnet", SMALL, 2, 1000)
     kinds = {"predicting": memory.predicting}
     row = memory.compare("timm test_resnet", case, 1, kinds, device="cpu", threads=1)
     own = row["megabytes"]["predicting"]
@@ -275,7 +278,7 @@ def test_all_are_known_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_peers_are_built_without_anything_of_ours() -> None:
-    for module in (peers, made_up):
+    for module in (peers, synthetic):
         assert "import vertebra" not in inspect.getsource(module) and "from vertebra" not in inspect.getsource(module)
     assert peers.logits(peers.classifier("timm", "test_resnet"), canvases(1, SMALL)).shape == (1, 1000)
 

@@ -128,10 +128,10 @@ def test_json_of_every_task(vertebra_command: Command, finished: Path, scenes: P
 def test_predictions_as_lines_go_on(vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path) -> None:
     lines = tmp_path / "found.jsonl"
     first, *_ = sorted(images(scenes).iterdir())
-    vertebra_command("predict", finished, first, "--lines", lines)
-    ended = vertebra_command("predict", finished, images(scenes), "--lines", lines, "--precision", "bf16")
+    vertebra_command("predict", finished, first, "--jsonl", lines)
+    ended = vertebra_command("predict", finished, images(scenes), "--jsonl", lines, "--precision", "bf16")
     assert ended.code == 2 and "computed in is fp32 there and bf16 by torch now" in ended.err
-    ended = vertebra_command("predict", finished, images(scenes), "--lines", lines, "--batch-size", 3)
+    ended = vertebra_command("predict", finished, images(scenes), "--jsonl", lines, "--batch-size", 3)
     count = len(list(images(scenes).iterdir()))
     assert f"1 of {count} images stand in" in ended.err
     assert len({json.loads(line)["image"] for line in lines.read_text().splitlines()}) == count
@@ -174,7 +174,7 @@ def test_the_best_way_is_found_and_kept(
     monkeypatch.setattr(tuning, "candidates", lambda *given, **options: two)
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    told = vertebra_command("tune-runtime", run, "--seconds", 0, "--labelled", 2, "--batch-size", 2, "--save", "--json")
+    told = vertebra_command("benchmark", run, "--seconds", 0, "--labeled", 2, "--batch-size", 2, "--save", "--json")
     assert told.code == 0, told.err
     trials = {f"{way['runtime']} {way['precision']}": trial for trial in json.loads(told.out) for way in [trial["way"]]}
     assert trials["torch fp32"]["agreement"] == 1.0 and not trials["onnx fp32"]["failure"]
@@ -186,7 +186,7 @@ def test_the_best_way_is_found_and_kept(
     ended = vertebra_command("predict", run, image, "--json")
     assert ended.code == 0 and f"running in {chosen}" in ended.err
     ended = vertebra_command("predict", run, image, "--json", "--runtime", "onnx")
-    assert ended.code == 0 and "making" not in ended.err, "the file of tune-runtime is used again"
+    assert ended.code == 0 and "making" not in ended.err, "the file of benchmark is used again"
     file = shutil.copy(next((run / "exported").glob("*-fp32.onnx")), run / "model.onnx")
     scores = [
         json.loads(vertebra_command("eval", *source, "--split", "val", "--json").out)

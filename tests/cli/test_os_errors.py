@@ -16,8 +16,8 @@ import pytest
 import vertebra
 from vertebra.cli.main import explained, main
 from vertebra.errors import RunError
-from vertebra.export import prepared
-from vertebra.inference.ways import identity
+from vertebra.export import runtime_cache
+from vertebra.runtimes.runtime_config import identity
 from vertebra.training.folder import RunFolder
 from vertebra.weights import model_file
 
@@ -69,8 +69,8 @@ def test_a_place_that_cannot_be(
     for words in (
         ("predict", finished, image, "--out", place),
         ("predict", finished, image, "--masks", place),
-        ("predict", finished, image, "--lines", place),
-        ("predict", finished, image, "--coco", place, "--branch", "boxes"),
+        ("predict", finished, image, "--jsonl", place),
+        ("predict", finished, image, "--coco-results", place, "--branch", "boxes"),
         ("train", "--data", scenes / "boxes", "--task", "detect", "--backbone", "resnet10t", "--pretrained", "false",
          "--image-size", "32", "--out", place),
         ("export", finished, "--out", f"{place}.onnx"),
@@ -150,16 +150,18 @@ def test_a_prepared_file_goes_to_the_cache(tmp_path: Path, finished: Path, monke
         made.append(path)
         path.write_bytes(b"graph")
 
-    monkeypatch.setattr("vertebra.export.model.export_model", export)
+    monkeypatch.setattr("vertebra.export.export_model.export_model", export)
     monkeypatch.setenv("VERTEBRA_CACHE", str(cache))
-    path = prepared.exported_file(model, "fp32")
+    path = runtime_cache.exported_file(model, "fp32")
     assert path.parent == cache / "exported" and path.name.endswith("-fp32.onnx") and made == [path]
-    assert prepared.exported_file(model, "fp32") == path and made == [path], "made once"
+    assert runtime_cache.exported_file(model, "fp32") == path and made == [path], "made once"
     monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "exported" / "x"))
     with pytest.raises(RunError, match="exported is a file, and a folder is needed there; .* Set VERTEBRA_CACHE to a"):
-        prepared.exported_file(model, "fp32")
+        runtime_cache.exported_file(model, "fp32")
     (tmp_path / "exported").unlink()
-    assert prepared.exported_file(model, "fp32").parent == tmp_path / "exported", "beside the model where that can be"
+    assert runtime_cache.exported_file(model, "fp32").parent == tmp_path / "exported", (
+        "beside the model where that can be"
+    )
 
 
 def test_json_whose_file_is_gone_is_not_in_the_way(tmp_path: Path, finished: Path) -> None:
@@ -169,7 +171,7 @@ def test_json_whose_file_is_gone_is_not_in_the_way(tmp_path: Path, finished: Pat
     stale = tmp_path / "exported" / f"model-{identity(model)}-fp32.onnx.json"
     stale.parent.mkdir()
     stale.write_text("stale")
-    path = prepared.exported_file(model, "fp32")
+    path = runtime_cache.exported_file(model, "fp32")
     assert (
         path.with_name(f"{path.name}.json") == stale and path.is_file() and "producer" in json.loads(stale.read_text())
     )
@@ -179,12 +181,12 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("VERTEBRA_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert prepared.cache_folder() == tmp_path / "vertebra"
+    assert runtime_cache.cache_folder() == tmp_path / "vertebra"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert prepared.cache_folder() == Path("/home/me/.cache/vertebra")
+    assert runtime_cache.cache_folder() == Path("/home/me/.cache/vertebra")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert prepared.cache_folder() == Path("/home/me/Library/Caches/vertebra")
+    assert runtime_cache.cache_folder() == Path("/home/me/Library/Caches/vertebra")
 
 
 def test_a_damaged_legend_is_not_overwritten(command: Command, finished: Path, scenes: Path, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from pycocotools.coco import COCO
 
 from tests.inference.painted import Painted, paint
 from vertebra.cli.main import main
-from vertebra.inference.opening import Opening
+from vertebra.inference.model_source import ModelSource
 from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.sessions import computed_in
 from vertebra.preprocess.images import read_image
+from vertebra.runtimes.base import computed_in
 
 RECTANGLES = {"mon/0001.png": [(10, 12, 40, 30, 0)], "tue/0001.png": [(50, 8, 60, 44, 1)], "tue/b/2.png": []}
 
@@ -51,10 +51,10 @@ def predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def call(*arguments: Any, branches: tuple[str, ...] = ("boxes", "paint")) -> Ended:
         (tmp_path / "model.onnx").write_bytes(b"painted")
 
-        def predictor(self: Opening, **options: Any) -> Pipeline:
+        def predictor(self: ModelSource, **options: Any) -> Pipeline:
             return Painted((48, 64), branches, **options)
 
-        monkeypatch.setattr(Opening, "predictor", predictor)
+        monkeypatch.setattr(ModelSource, "predictor", predictor)
         monkeypatch.setattr("sys.argv", ["vertebra", "predict", str(tmp_path / "model.onnx"), *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -69,7 +69,7 @@ def files(folder: str) -> set[str]:
 
 
 def test_pictures_and_masks_lie_as_their_images_do(predict: Command, cam: Path) -> None:
-    ended = predict(cam, "--out", "out", "--masks", "masks", "--json", "--lines", "found.jsonl")
+    ended = predict(cam, "--out", "out", "--masks", "masks", "--json", "--jsonl", "found.jsonl")
     assert ended.code == 0, ended.err
     assert "6 pictures in out" in ended.err and "3 masks in masks" in ended.err
     stems = [name.removesuffix(".png") for name in RECTANGLES]
@@ -155,13 +155,13 @@ def test_coco_results_of_masks(predict: Command, cam: Path) -> None:
     images = [{"id": number, "file_name": name} for number, name in enumerate(RECTANGLES)]
     categories = [{"id": 7, "name": "a"}, {"id": 9, "name": "b"}, {"id": 1, "name": "nothing"}]
     Path("truth.json").write_text(json.dumps({"images": images, "categories": categories, "annotations": []}))
-    ended = predict(cam, "--coco", "found.json", "--branch", "paint", "--annotations", "truth.json")
+    ended = predict(cam, "--coco-results", "found.json", "--branch", "paint", "--coco-gt", "truth.json")
     assert ended.code == 0, ended.err
     with contextlib.redirect_stdout(io.StringIO()):
         loaded = COCO("truth.json").loadRes("found.json")
     areas = {(own["image_id"], own["category_id"]): own["area"] for own in loaded.loadAnns(loaded.getAnnIds())}
     assert areas == {(0, 7): 540, (0, 1): 48 * 64 - 540, (1, 9): 360, (1, 1): 48 * 64 - 360, (2, 1): 48 * 64}
-    ended = predict(cam, "--coco", "other.json")
+    ended = predict(cam, "--coco-results", "other.json")
     assert ended.code == 2 and "--branch boxes or --branch paint" in ended.err
 
 
@@ -185,7 +185,7 @@ def test_an_image_that_is_gone_before_it_is_drawn(predict: Command, cam: Path, m
         return array
 
     monkeypatch.setattr("vertebra.inference.pipeline.read_image", read_once)
-    ended = predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",))
+    ended = predict(cam, "--out", "out", "--jsonl", "found.jsonl", branches=("boxes",))
     assert ended.code == 3 and "no picture: cam/tue/b/2.png: no such image file" in ended.err
     assert len(files("out")) == 2 and len(Path("found.jsonl").read_text().splitlines()) == 3
 
@@ -202,11 +202,11 @@ def test_unreadable_images_in_the_lines(predict: Command, cam: Path) -> None:
     (cam / "mon" / "0002.png").write_bytes(b"no picture")
     arguments = (
         cam,
-        "--lines",
+        "--jsonl",
         "found.jsonl",
-        "--coco",
+        "--coco-results",
         "found.json",
-        "--annotations",
+        "--coco-gt",
         "truth.json",
         "--branch",
         "boxes",
@@ -235,29 +235,29 @@ def test_nothing_half_is_left(predict: Command, cam: Path, monkeypatch: pytest.M
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))  # as a disk that is full
     try:
-        ended = predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",))
+        ended = predict(cam, "--out", "out", "--jsonl", "found.jsonl", branches=("boxes",))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert ended.code == 2 and "Traceback" not in ended.err and ended.err.count("vertebra: ") == 1
     assert "out/mon/0001_boxes.jpg: the file would be larger than the system allows" in ended.err
     assert files("out") == set() and Path("found.jsonl").read_text() == ""
-    assert predict(cam, "--out", "out", "--lines", "found.jsonl", branches=("boxes",)).code == 0
+    assert predict(cam, "--out", "out", "--jsonl", "found.jsonl", branches=("boxes",)).code == 0
     assert len(files("out")) == 3
 
 
-@pytest.mark.parametrize("kept", ["--lines", "--coco"])
+@pytest.mark.parametrize("kept", ["--jsonl", "--coco-results"])
 @pytest.mark.parametrize("option", ["--out", "--masks"])
 def test_files_that_a_job_did_not_write_are_not_promised(
     predict: Command, cam: Path, kept: str, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments: list[Any] = [cam, kept, "found"]
-    if kept == "--coco":
+    if kept == "--coco-results":
         images = [{"id": number, "file_name": name} for number, name in enumerate(RECTANGLES)]
         categories = [{"id": 7, "name": "a"}, {"id": 9, "name": "b"}]
         Path("truth.json").write_text(json.dumps({"images": images, "categories": categories}))
-        arguments += ["--annotations", "truth.json", "--branch", "boxes"]
+        arguments += ["--coco-gt", "truth.json", "--branch", "boxes"]
         # as a job that is killed before it makes the file
-        monkeypatch.setattr("vertebra.inference.coco_results.CocoResults.finish", lambda self: None)
+        monkeypatch.setattr("vertebra.inference.io.coco_results.CocoResults.finish", lambda self: None)
     assert predict(*arguments).code == 0
     ended = predict(*arguments, option, "new")
     assert ended.code == 2 and f"{option} is not given there and given now" in ended.err and not Path("new").exists()
@@ -266,19 +266,19 @@ def test_files_that_a_job_did_not_write_are_not_promised(
 
 
 def test_pictures_and_masks_may_go_into_another_folder(predict: Command, cam: Path) -> None:
-    assert predict(cam / "mon", "--lines", "found.jsonl", "--masks", "masks", "--out", "out").code == 0
-    assert predict(cam, "--lines", "found.jsonl", "--masks", "more", "--out", "more").code == 0
+    assert predict(cam / "mon", "--jsonl", "found.jsonl", "--masks", "masks", "--out", "out").code == 0
+    assert predict(cam, "--jsonl", "found.jsonl", "--masks", "more", "--out", "more").code == 0
     assert len(Path("found.jsonl").read_text().splitlines()) == 3 and "mon/0001.png" not in files("more")
-    ended = predict(cam, "--lines", "found.jsonl", "--out", "out")
+    ended = predict(cam, "--jsonl", "found.jsonl", "--out", "out")
     assert ended.code == 2 and "--masks is given there and not given now" in ended.err
 
 
 def test_the_usual_runtime_may_be_named(predict: Command, cam: Path) -> None:
-    assert predict(cam / "mon", "--lines", "found.jsonl").code == 0
+    assert predict(cam / "mon", "--jsonl", "found.jsonl").code == 0
     for same in (["--runtime", "onnx"], ["--precision", "int8"], ["--device", "cpu"], []):
-        ended = predict(cam, "--lines", "found.jsonl", *same)
+        ended = predict(cam, "--jsonl", "found.jsonl", *same)
         assert ended.code == 0, ended.err
-    ended = predict(cam, "--lines", "found.jsonl", "--runtime", "openvino")
+    ended = predict(cam, "--jsonl", "found.jsonl", "--runtime", "openvino")
     assert ended.code == 2
     assert "computed in is as exported by onnx there and as exported by openvino now" in ended.err
 

@@ -18,9 +18,9 @@ from PIL import Image
 
 from tests.inference.clips import FakeCapture, write_clip
 from vertebra.cli.main import main
-from vertebra.inference import live
-from vertebra.inference.coco_results import CocoResults
-from vertebra.inference.video import Video
+from vertebra.inference.io import streams
+from vertebra.inference.io.coco_results import CocoResults
+from vertebra.inference.io.video import Video
 
 
 class Ended(NamedTuple):
@@ -59,7 +59,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def test_a_video_and_an_image(predict: Command, clip: Path, tmp_path: Path) -> None:
     lines, out, image = tmp_path / "found.jsonl", tmp_path / "out", tmp_path / "a.png"
     Image.new("RGB", (64, 48)).save(image)
-    ended = predict(clip, image, "--lines", lines, "--out", out, "--json")
+    ended = predict(clip, image, "--jsonl", lines, "--out", out, "--json")
     assert ended.code == 0, ended.err
     assert [row.get("frame") for row in rows(lines)] == [*range(12), None]
     assert rows(lines) == json.loads(ended.out)
@@ -72,24 +72,24 @@ def test_a_video_and_an_image(predict: Command, clip: Path, tmp_path: Path) -> N
 
 def test_lines_of_a_video_go_on(predict: Command, clip: Path, tmp_path: Path) -> None:
     lines = tmp_path / "found.jsonl"
-    assert predict(clip, "--lines", lines).code == 0
+    assert predict(clip, "--jsonl", lines).code == 0
     whole = lines.read_text()
     kept = "".join(whole.splitlines(keepends=True)[:5])
     lines.write_text(kept + '{"image": "cl')
-    ended = predict(clip, "--lines", lines)
+    ended = predict(clip, "--jsonl", lines)
     assert ended.code == 0 and "5 frames of" in ended.err and "12 frames in" in ended.err
     assert [row["frame"] for row in rows(lines)] == list(range(12))
     assert lines.read_text().startswith(kept)
-    again = predict(clip, "--lines", lines)
+    again = predict(clip, "--jsonl", lines)
     assert again.code == 0 and len(rows(lines)) == 12
 
 
 def test_damaged_videos(predict: Command, clip: Path, tmp_path: Path) -> None:
     damaged, lines = tmp_path / "damaged.mp4", tmp_path / "found.jsonl"
     damaged.write_bytes(b"nothing")
-    ended = predict(damaged, "--lines", lines)
+    ended = predict(damaged, "--jsonl", lines)
     assert ended.code == 2 and "damaged.mp4: not a video that can be read" in ended.err
-    ended = predict(tmp_path / "*.mp4", "--lines", lines)
+    ended = predict(tmp_path / "*.mp4", "--jsonl", lines)
     assert ended.code == 3 and "skipped:" in ended.err and "1 of 2 images were skipped" in ended.err
     assert len(rows(lines)) == 13 and "not a video that can be read" in rows(lines)[-1]["error"]
 
@@ -97,25 +97,28 @@ def test_damaged_videos(predict: Command, clip: Path, tmp_path: Path) -> None:
 def test_a_camera(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "open_capture", lambda address: FakeCapture(60, 0.01))
     lines, out = tmp_path / "found.jsonl", tmp_path / "out"
-    ended = predict("camera:0", "--lines", lines, "--out", out)
+    ended = predict("camera:0", "--jsonl", lines, "--out", out)
     assert ended.code == 0, ended.err
     found = rows(lines)
     numbers = [row["frame"] for row in found]
     assert numbers[-1] == 59 and numbers == sorted(set(numbers)) and {row["image"] for row in found} == {"camera:0"}
     assert (out / "camera-0_boxes.mp4").exists()
-    assert predict("camera:0", "--lines", lines, "--out", out).code == 0
+    assert predict("camera:0", "--jsonl", lines, "--out", out).code == 0
     assert len(rows(lines)) > len(found), "another look through a camera is no repetition"
 
 
 def test_cameras_that_cannot_be(predict: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "open_capture", lambda address: FakeCapture(0, 0, opened=False))
-    lines = ("--lines", tmp_path / "found.jsonl")
+    lines = ("--jsonl", tmp_path / "found.jsonl")
     for arguments, said in (
         (("camera:0", *lines), "camera:0: cannot be opened"),
         (("rtsp://me:secret@door", *lines), "rtsp://door: cannot be opened"),
         (("camera:0", clip, *lines), "camera:0: a live source stands alone"),
         (("camera:0", "--json"), "--json prints a list at the end"),
-        (("camera:0", "--coco", tmp_path / "c.json", "--branch", "boxes"), "camera:0: COCO results are for images"),
+        (
+            ("camera:0", "--coco-results", tmp_path / "c.json", "--branch", "boxes"),
+            "camera:0: COCO results are for images",
+        ),
         (("camera:x", *lines), "a camera is given by its number"),
     ):
         ended = predict(*arguments)
@@ -125,17 +128,17 @@ def test_cameras_that_cannot_be(predict: Command, clip: Path, tmp_path: Path, mo
 def test_ctrl_c_keeps_what_was_written(finished: Path, tmp_path: Path) -> None:
     """A real process, a camera without end, and the signal that a terminal sends."""
     lines, out = tmp_path / "found.jsonl", tmp_path / "out"
-    command = ["vertebra", "predict", str(finished), "camera:0", "--lines", str(lines), "--out", str(out)]
+    command = ["vertebra", "predict", str(finished), "camera:0", "--jsonl", str(lines), "--out", str(out)]
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs have it off
         f"import sys; sys.argv = {command!r}\n"
         "from tests.inference.clips import FakeCapture\n"
-        "from vertebra.inference import live\n"
+        "from vertebra.inference.io import streams\n"
         "live.open_capture = lambda address: FakeCapture(10**6, 0.02)\n"
         "from vertebra.cli.main import main\nmain()"
     )
     root = Path(__file__).parents[2]
-    source = Path(live.__file__).parents[2]
+    source = Path(streams.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{root}"}
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -162,7 +165,7 @@ def begin_part(predict: Command, path: Path, image: Path, *given: Any) -> None:
     finish = CocoResults.finish
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CocoResults, "finish", lambda self: None)
-        assert predict(image, "--coco", path, "--branch", "boxes", *options).code == 0
+        assert predict(image, "--coco-results", path, "--branch", "boxes", *options).code == 0
     assert CocoResults.finish is finish and not path.exists()
     path.with_name(f"{path.name}.part").write_text("".join(json.dumps(row) + "\n" for row in found))
 
@@ -174,17 +177,19 @@ def test_coco(predict: Command, scenes: Path, tmp_path: Path) -> None:
         shutil.copy(image, photos / f"{number:06d}.png")
     count = len(list(photos.iterdir()))
     first = sorted(photos.iterdir())[0]
-    assert predict(first, "--coco", path, "--branch", "boxes", "--threshold", 0).code == 0
+    assert predict(first, "--coco-results", path, "--branch", "boxes", "--threshold", 0).code == 0
     begun = json.loads(path.read_text())
     path.unlink()
     begin_part(predict, path, first, {"image": str(first), "objects": begun}, "--threshold", 0)
-    ended = predict(photos, "--coco", path, "--branch", "boxes", "--threshold", 0, "--lines", tmp_path / "found.jsonl")
+    ended = predict(
+        photos, "--coco-results", path, "--branch", "boxes", "--threshold", 0, "--jsonl", tmp_path / "found.jsonl"
+    )
     assert ended.code == 0, ended.err
     found = json.loads(path.read_text())
     assert {row["image_id"] for row in found} == set(range(10, 10 + count)) and not part.exists()
     assert sum(row["image_id"] == 10 for row in found) == len(begun), "written once, though its line was still to write"
     assert len(rows(tmp_path / "found.jsonl")) == count
-    ended = predict(photos, "--coco", path, "--branch", "boxes")
+    ended = predict(photos, "--coco-results", path, "--branch", "boxes")
     assert ended.code == 2 and "nothing is overwritten" in ended.err
 
 
@@ -194,7 +199,7 @@ def test_coco_goes_on(predict: Command, tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     done = [{"image": str(tmp_path / f"{number}.png"), "objects": []} for number in (1, 2)]
     begin_part(predict, path, tmp_path / "3.png", *done, "--threshold", 1)
-    ended = predict(tmp_path / "*.png", "--coco", path, "--branch", "boxes", "--threshold", 1)
+    ended = predict(tmp_path / "*.png", "--coco-results", path, "--branch", "boxes", "--threshold", 1)
     assert ended.code == 0 and "2 of 3 images stand in" in ended.err and "3 images in" in ended.err
     assert json.loads(path.read_text()) == []
 
@@ -214,24 +219,27 @@ def test_coco_of_a_job_that_fails(predict: Command, tmp_path: Path, monkeypatch:
     for number in (1, 2):
         Image.new("RGB", (64, 48)).save(tmp_path / f"{number}.png")
     path = tmp_path / "found.json"
-    ended = predict(tmp_path / "*.png", "--coco", path, "--branch", "boxes")
+    ended = predict(tmp_path / "*.png", "--coco-results", path, "--branch", "boxes")
     assert ended.code == 2 and f"1 images in {path}.part" in ended.err and not path.exists()
 
 
 def test_coco_that_cannot_be(predict: Command, clip: Path, tmp_path: Path) -> None:
-    image, path, truth = tmp_path / "a.png", tmp_path / "found.json", tmp_path / "truth.json"
+    image, path, ground_truth = tmp_path / "a.png", tmp_path / "found.json", tmp_path / "truth.json"
     Image.new("RGB", (64, 48)).save(image)
-    truth.write_text('{"images": [{"id": 1, "file_name": "b.png"}], "categories": [{"id": 1, "name": "dog"}]}')
+    ground_truth.write_text('{"images": [{"id": 1, "file_name": "b.png"}], "categories": [{"id": 1, "name": "dog"}]}')
     for arguments, said in (
-        ((clip, "--coco", path), "clip.mp4: COCO results are for images"),
+        ((clip, "--coco-results", path), "clip.mp4: COCO results are for images"),
         (
-            (image, "--coco", path, "--branch", "animal"),
+            (image, "--coco-results", path, "--branch", "animal"),
             "unknown branch that detects, segments or finds keypoints 'animal'",
         ),
-        ((image, "--coco", path, "--branch", "boxes", "--annotations", truth), "a.png: not among the 1 images"),
-        ((image, "--json", "--annotations", truth), "--annotations goes with --coco"),
-        ((image, "--json", "--branch", "boxes"), "--branch goes with --coco"),
-        ((image,), "--coco FILE, or --json"),
+        (
+            (image, "--coco-results", path, "--branch", "boxes", "--coco-gt", ground_truth),
+            "a.png: not among the 1 images",
+        ),
+        ((image, "--json", "--coco-gt", ground_truth), "--coco-gt goes with --coco-results"),
+        ((image, "--json", "--branch", "boxes"), "--branch goes with --coco-results"),
+        ((image,), "--coco-results FILE, or --json"),
     ):
         ended = predict(*arguments)
         assert ended.code == 2 and said in ended.err, ended.err

@@ -110,7 +110,7 @@ def test_a_stopped_prediction_leaves_whole_lines(started: Start, finished: Path,
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{number:03d}.png")
     lines, log = tmp_path / "found.jsonl", tmp_path / "log"
-    words = ["predict", str(finished), str(tmp_path / "images"), "--lines", str(lines), "--batch-size", "1"]
+    words = ["predict", str(finished), str(tmp_path / "images"), "--jsonl", str(lines), "--batch-size", "1"]
     process = started(words)
     wait_for(lambda: lines.exists() and lines.stat().st_size > 0, process, log)
     process.send_signal(signal.SIGTERM)
@@ -123,7 +123,7 @@ def test_a_stopped_prediction_leaves_whole_lines(started: Start, finished: Path,
 @pytest.mark.parametrize(
     ("words", "place", "number", "code"),
     [
-        (["eval", "x"], "vertebra.export.evaluating.evaluate", signal.SIGTERM, 143),
+        (["eval", "x"], "vertebra.evaluation.evaluate.evaluate", signal.SIGTERM, 143),
         (["export", "x", "--out", "y.onnx"], "vertebra.weights.model_file.load", signal.SIGTERM, 143),
         (["data", "check", "x", "--task", "detect"], "vertebra.data.checks.check_data", signal.SIGINT, 130),
     ],

@@ -16,12 +16,12 @@ Draw = Callable[..., Path]
 
 @pytest.fixture
 def draw_image() -> Draw:
-    """Writes an image of one colour, other ones for other names: (path, height, width)."""
+    """Writes an image of one color, other ones for other names: (path, height, width)."""
 
     def draw(path: Path, height: int = 24, width: int = 32) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        colour = np.random.default_rng(list(str(path.name).encode())).integers(0, 256, 3, dtype=np.uint8)
-        Image.fromarray(np.broadcast_to(colour, (height, width, 3)).copy()).save(path)
+        color = np.random.default_rng(list(str(path.name).encode())).integers(0, 256, 3, dtype=np.uint8)
+        Image.fromarray(np.broadcast_to(color, (height, width, 3)).copy()).save(path)
         return path
 
     return draw

@@ -10,7 +10,7 @@ import torch
 
 from vertebra.data.batches import collate, stack_targets
 from vertebra.data.samples import Origin, Sample, Skip
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.annotation import DetectAnnotation
@@ -30,12 +30,14 @@ def boxes(count: int) -> DetectAnnotation:
     return DetectAnnotation(array, np.arange(count), np.arange(count) == 1)
 
 
-def sample(targets: dict[str, Any], truths: dict[str, Any] | None = None, skipped: tuple[Skip, ...] = ()) -> Sample:
-    origin = Origin(Path("a.png"), Plan((4, 6)).place(4, 6))
-    return Sample(torch.zeros(3, 4, 6, dtype=torch.uint8), (4, 5), targets, truths or {}, origin, skipped)
+def sample(
+    targets: dict[str, Any], ground_truths: dict[str, Any] | None = None, skipped: tuple[Skip, ...] = ()
+) -> Sample:
+    origin = Origin(Path("a.png"), ResizeSpec((4, 6)).place(4, 6))
+    return Sample(torch.zeros(3, 4, 6, dtype=torch.uint8), (4, 5), targets, ground_truths or {}, origin, skipped)
 
 
-def test_each_branch_has_the_images_labelled_for_it() -> None:
+def test_each_branch_has_the_images_labeled_for_it() -> None:
     mask = SegmentAnnotation(np.array([[0, 1, 255, 0, 0, 0]] * 4, dtype=np.uint8))
     batch = collate(
         [
@@ -60,7 +62,7 @@ def test_each_branch_has_the_images_labelled_for_it() -> None:
     assert found.crowd.tolist() == [[False, True], [False, False]]
     regions = batch.targets["regions"].targets.masks
     assert regions.dtype == torch.int64 and regions[0, 0].tolist() == [0, 1, 255, 0, 0, 0]
-    assert batch.skipped == (Skip("x", "y"),) and batch.truths == {}
+    assert batch.skipped == (Skip("x", "y"),) and batch.ground_truths == {}
 
 
 def test_no_label_no_target() -> None:
@@ -84,11 +86,13 @@ def test_overlapping_classes() -> None:
 def test_truths_are_aligned_with_rows() -> None:
     batch = collate([sample({}), sample({"boxes": boxes(1)}, {"boxes": boxes(3)})], LABELS)
     assert batch.targets["boxes"].rows.tolist() == [1]
-    assert [len(truth.labels) for truth in batch.truths["boxes"]] == [3]
+    assert [len(ground_truth.labels) for ground_truth in batch.ground_truths["boxes"]] == [3]
 
 
 def test_moving_keeps_everything() -> None:
     batch = collate([sample({"boxes": boxes(2)}, {"boxes": boxes(2)})], LABELS)
     moved = batch.to("meta")
     assert moved.images.is_meta and moved.sizes.is_meta and moved.targets["boxes"].targets.crowd.is_meta
-    assert moved.truths is batch.truths and type(moved.targets["boxes"].targets).__name__ == "DetectTargets"
+    assert (
+        moved.ground_truths is batch.ground_truths and type(moved.targets["boxes"].targets).__name__ == "DetectTargets"
+    )

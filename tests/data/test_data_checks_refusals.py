@@ -60,7 +60,7 @@ def test_training_does_without_a_test_split(tmp_path: Path, draw_image: Make) ->
     assert report.sound and finding.severity == "warning"
 
 
-def test_points_that_nobody_labelled_are_nothing_to_find(tmp_path: Path, draw_image: Make) -> None:
+def test_points_that_nobody_labeled_are_nothing_to_find(tmp_path: Path, draw_image: Make) -> None:
     blind, seen = ({**BOX, "keypoints": [4, 4, seen, 9, 9, seen]} for seen in (0, 2))
     points = ["left_eye", "right_eye"]
     root = coco_splits(tmp_path, draw_image, {"train": [seen], "val": [blind]}, keypoints=points)

@@ -12,7 +12,7 @@ from vertebra.data.index import Index, Note, path_column
 from vertebra.tasks.detect.labels import DetectLabels
 
 
-def made_boxes() -> BoxColumn:
+def fake_boxes() -> BoxColumn:
     rows = np.array([2, 0, 2, 2])
     boxes = np.array([[0, 0, 4, 4], [1, 1, 3, 3], [5, 5, 30, 9], [12, 0, 14, 2]])
     return BoxColumn.of(
@@ -21,7 +21,7 @@ def made_boxes() -> BoxColumn:
 
 
 def test_boxes_are_sorted_by_image_and_clipped() -> None:
-    column = made_boxes()
+    column = fake_boxes()
     assert column.offsets.tolist() == [0, 1, 1, 4, 4]
     assert column.get(0, (10, 10)).boxes.tolist() == [[1, 1, 3, 3]]
     nothing = column.get(1, (10, 10))
@@ -29,11 +29,11 @@ def test_boxes_are_sorted_by_image_and_clipped() -> None:
     third = column.get(2, (10, 10))
     assert third.boxes.tolist() == [[0, 0, 4, 4], [5, 5, 10, 9]]
     assert third.labels.tolist() == [0, 2] and third.crowd.tolist() == [False, True]
-    assert column.boxes.dtype == np.float32 and column.labelled.tolist() == [True, True, True, False]
+    assert column.boxes.dtype == np.float32 and column.labeled.tolist() == [True, True, True, False]
 
 
 def test_taking_rows_takes_their_boxes() -> None:
-    column = made_boxes().take(np.array([2, 1, 0, 2]))
+    column = fake_boxes().take(np.array([2, 1, 0, 2]))
     assert [len(column.get(row, (50, 50)).labels) for row in range(4)] == [3, 0, 1, 3]
     assert column.get(2, (50, 50)).boxes.tolist() == [[1, 1, 3, 3]]
     offsets, picked = take_ranges(np.array([0, 2, 2, 5]), np.array([2, 0]))
@@ -50,11 +50,11 @@ def test_classes() -> None:
 def test_index_takes_rows_and_has_unicode_paths() -> None:
     labels = DetectLabels(("a", "b", "c"))
     names = ["x/1.png", "강아지.png", "3.png", "4.png"]
-    index = Index(Path("root"), path_column(names), {"detect": made_boxes()}, {"detect": labels})
+    index = Index(Path("root"), path_column(names), {"detect": fake_boxes()}, {"detect": labels})
     part = index.take([3, 1])
     assert len(index) == 4 and len(part) == 2
     assert part.path(1) == Path("root/강아지.png")
-    assert part.columns["detect"].labelled.tolist() == [False, True]
+    assert part.columns["detect"].labeled.tolist() == [False, True]
     assert len(pickle.dumps(index)) < 3000
     assert len(path_column([])) == 0
 

@@ -18,7 +18,7 @@ from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
 from vertebra.data.transforms import Augment
 from vertebra.errors import DataError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 
 Make = Callable[..., Path]
 
@@ -32,7 +32,9 @@ def made(root: Path, workers: int = 0, augment: str | None = "strong", chunks: i
     index = open_data(root, "classify", "train" if augment else "val")
     source = Source(index, {"animal": "classify"})
     labels = {"animal": index.labels["classify"]}
-    data = MixedData([source], labels, Plan((16, 20)), None if augment is None else Augment.preset(augment), seed=7)
+    data = MixedData(
+        [source], labels, ResizeSpec((16, 20)), None if augment is None else Augment.preset(augment), seed=7
+    )
     return build_loader(data, MixSampler(data, 4, seed=7, shuffle=augment is not None), workers=workers, chunks=chunks)
 
 
@@ -92,9 +94,9 @@ def test_chunks_are_micro_batches(animals: Path) -> None:
 def test_evaluation_has_truths_in_order(animals: Path) -> None:
     batches = list(made(animals, augment=None))
     assert [len(batch) for batch in batches] == [4, 1]
-    truths = [truth.label for batch in batches for truth in batch.truths["animal"]]
-    assert truths == [0, 0, 0, 1, 1]
-    assert truths == torch.cat([batch.targets["animal"].targets.labels for batch in batches]).tolist()
+    ground_truths = [ground_truth.label for batch in batches for ground_truth in batch.ground_truths["animal"]]
+    assert ground_truths == [0, 0, 0, 1, 1]
+    assert ground_truths == torch.cat([batch.targets["animal"].targets.labels for batch in batches]).tolist()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

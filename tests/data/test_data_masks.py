@@ -27,7 +27,7 @@ def made_column(root: Path, names: list[str], exclusive: bool = True) -> MaskFil
     return MaskFileColumn(root, path_column(names), ids, 3 if exclusive else 2, exclusive, 255)
 
 
-def test_index_palette_one_bit_and_grey_rgb_masks_are_read(tmp_path: Path) -> None:
+def test_index_palette_one_bit_and_gray_rgb_masks_are_read(tmp_path: Path) -> None:
     palette = Image.fromarray(MASK, mode=None).convert("L")
     indexed = Image.new("P", (3, 2))
     indexed.putdata(MASK.ravel().tolist())
@@ -44,9 +44,9 @@ def test_index_palette_one_bit_and_grey_rgb_masks_are_read(tmp_path: Path) -> No
 
 
 def test_masks_that_are_none_are_named(tmp_path: Path) -> None:
-    colours = saved(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8), tmp_path / "c.png")
-    with pytest.raises(DataError, match=r"c\.png: a colour picture; .*Save it as a grey or palette PNG"):
-        read_mask(colours)
+    colors = saved(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8), tmp_path / "c.png")
+    with pytest.raises(DataError, match=r"c\.png: a color picture; .*Save it as a gray or palette PNG"):
+        read_mask(colors)
     with pytest.raises(DataError, match=r"none\.png: no such mask file"):
         read_mask(tmp_path / "none.png")
     (tmp_path / "bad.png").write_bytes(b"no")
@@ -80,8 +80,8 @@ def test_masks_that_do_not_fit_are_named(tmp_path: Path) -> None:
         column.get(1, (2, 3))
     with pytest.raises(DataError, match="values 1000, 1001, 1002 of no class"):
         column.get(2, (2, 3))
-    assert column.labelled.tolist() == [True, True, True, False]
-    assert column.take(np.array([3, 0])).labelled.tolist() == [False, True]
+    assert column.labeled.tolist() == [True, True, True, False]
+    assert column.take(np.array([3, 0])).labeled.tolist() == [False, True]
 
 
 def test_occurring_values_and_where(tmp_path: Path) -> None:

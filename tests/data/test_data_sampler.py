@@ -11,9 +11,9 @@ import pytest
 from vertebra.data.columns import ClassColumn
 from vertebra.data.index import Index, path_column
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Source, Ticket
+from vertebra.data.samples import MixedData, SampleKey, Source
 from vertebra.errors import DataError, RunError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.labels import ClassifyLabels
 
 LABELS = ClassifyLabels(("a",))
@@ -28,10 +28,10 @@ def mixed(counts: list[int], ratios: list[float] | None = None) -> MixedData:
             Path(), path_column([f"{i}.png" for i in range(count)]), {"classify": column}, {"classify": LABELS}
         )
         sources.append(Source(index, {f"b{number}": "classify"}, (ratios or [1.0] * len(counts))[number]))
-    return MixedData(sources, {f"b{n}": LABELS for n in range(len(counts))}, Plan((8, 8)), None)
+    return MixedData(sources, {f"b{n}": LABELS for n in range(len(counts))}, ResizeSpec((8, 8)), None)
 
 
-def by_source(batch: list[Ticket]) -> list[int]:
+def by_source(batch: list[SampleKey]) -> list[int]:
     counts = Counter(ticket.source for ticket in batch)
     return [counts[number] for number in range(max(counts) + 1)]
 
@@ -95,7 +95,7 @@ def test_small_sets_have_one_smaller_step() -> None:
     ranks = [list(MixSampler(mixed([5]), 8, rank=rank, world_size=2)) for rank in range(2)]
     assert [[len(batch) for batch in batches] for batches in ranks] == [[2], [2]]
     assert [len(batch) for batch in MixSampler(mixed([1]), 8, world_size=2, rank=1)] == [1]
-    with pytest.raises(DataError, match="no image is labelled for any branch"):
+    with pytest.raises(DataError, match="no image is labeled for any branch"):
         MixSampler(mixed([0]), 8)
 
 

@@ -13,15 +13,15 @@ import torch
 from vertebra.data.columns import BoxColumn, ClassColumn
 from vertebra.data.index import Index, path_column
 from vertebra.data.open import open_data
-from vertebra.data.samples import MixedData, Source, Ticket
+from vertebra.data.samples import MixedData, SampleKey, Source
 from vertebra.data.transforms import Augment
 from vertebra.errors import DataError
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply, read_image
-from vertebra.preprocess.plan import Plan
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 
-PLAN = Plan((24, 24))
+PLAN = ResizeSpec((24, 24))
 LABELS = {"animal": ClassifyLabels(("dog", "cat")), "boxes": DetectLabels(("dog",))}
 
 
@@ -45,7 +45,7 @@ def both(tmp_path: Path, draw_image: Callable[..., Path]) -> Source:
     return Source(index, {"animal": "classify", "boxes": "detect"})
 
 
-def test_images_are_labelled_for_some_branches(both: Source) -> None:
+def test_images_are_labeled_for_some_branches(both: Source) -> None:
     data = MixedData([both], LABELS, PLAN, None)
     assert {group.branches: group.rows.tolist() for group in data.groups} == {
         ("animal",): [0, 1],
@@ -53,25 +53,25 @@ def test_images_are_labelled_for_some_branches(both: Source) -> None:
         ("boxes",): [4, 5],
     }
     assert len(data) == 6 and data.notes() == ["1 image without a label was left out: 6.png"]
-    only_class, two, nothing_there = (data[Ticket(0, row)] for row in (1, 3, 5))
+    only_class, two, nothing_there = (data[SampleKey(0, row)] for row in (1, 3, 5))
     assert list(only_class.targets) == ["animal"] and only_class.targets["animal"].label == 0
     assert list(two.targets) == ["animal", "boxes"]
-    assert two.truths["boxes"].boxes.tolist() == [[4, 4, 20, 20]]
+    assert two.ground_truths["boxes"].boxes.tolist() == [[4, 4, 20, 20]]
     np.testing.assert_allclose(two.targets["boxes"].boxes, [[3, 3, 15, 15]])
     assert nothing_there.targets["boxes"].boxes.shape == (0, 4)
     assert two.size == (18, 24) and two.origin.path.name == "3.png"
     expected = apply(PLAN, read_image(two.origin.path))
     np.testing.assert_array_equal(two.image.permute(1, 2, 0).numpy(), expected)
-    blank = data[Ticket(0, 0, blank=True)]
+    blank = data[SampleKey(0, 0, blank=True)]
     assert blank.image.shape == (3, 24, 24) and not blank.targets
 
 
 def test_draws_are_a_function_of_seed_epoch_and_position(both: Source) -> None:
     data = MixedData([both], LABELS, PLAN, Augment.preset("strong"), seed=1)
-    first = data[Ticket(0, 3, 2, 5)]
-    assert torch.equal(first.image, data[Ticket(0, 3, 2, 5)].image) and not first.truths
-    others = [data[Ticket(0, 3, 2, 6)], data[Ticket(0, 3, 3, 5)]]
-    others.append(MixedData([both], LABELS, PLAN, Augment.preset("strong"), seed=2)[Ticket(0, 3, 2, 5)])
+    first = data[SampleKey(0, 3, 2, 5)]
+    assert torch.equal(first.image, data[SampleKey(0, 3, 2, 5)].image) and not first.ground_truths
+    others = [data[SampleKey(0, 3, 2, 6)], data[SampleKey(0, 3, 3, 5)]]
+    others.append(MixedData([both], LABELS, PLAN, Augment.preset("strong"), seed=2)[SampleKey(0, 3, 2, 5)])
     assert not any(torch.equal(first.image, other.image) for other in others)
 
 
@@ -79,7 +79,7 @@ def test_an_unreadable_image_is_replaced_by_one_of_its_kind(both: Source) -> Non
     path = both.index.path(2)
     path.write_bytes(path.read_bytes()[:50])
     data = MixedData([both], LABELS, PLAN, Augment.preset("none"))
-    sample = data[Ticket(0, 2)]
+    sample = data[SampleKey(0, 2)]
     assert sample.origin.path.name == "3.png" and list(sample.targets) == ["animal", "boxes"]
     assert [skip.path for skip in sample.skipped] == [str(path)]
     data.record(sample.skipped)
@@ -91,8 +91,8 @@ def test_an_unreadable_image_is_replaced_by_one_of_its_kind(both: Source) -> Non
 def test_evaluation_leaves_an_unreadable_image_out(both: Source) -> None:
     both.index.path(2).write_bytes(b"no")
     data = MixedData([both], LABELS, PLAN, None)
-    sample = data[Ticket(0, 2)]
-    assert not sample.targets and not sample.truths and len(sample.skipped) == 1
+    sample = data[SampleKey(0, 2)]
+    assert not sample.targets and not sample.ground_truths and len(sample.skipped) == 1
     assert sample.image.shape == (3, 24, 24)
     data.record(sample.skipped)
     assert "was left out: 2.png" in data.notes()[-1]
@@ -103,11 +103,11 @@ def test_too_many_bad_images_end_the_run(both: Source) -> None:
     for row in (0, 1):
         both.index.path(row).write_bytes(b"no")
     with pytest.raises(DataError, match=r"0\.png: not an image .* nor could any of 1 other images be used") as caught:
-        data[Ticket(0, 0)]
+        data[SampleKey(0, 0)]
     assert "\n" not in str(caught.value)
     for row in (2, 3):
         both.index.path(row).write_bytes(b"no")
-    skips = [skip for row in range(4) for skip in MixedData([both], LABELS, PLAN, None)[Ticket(0, row)].skipped]
+    skips = [skip for row in range(4) for skip in MixedData([both], LABELS, PLAN, None)[SampleKey(0, row)].skipped]
     data.record(skips[:2])
     with pytest.raises(DataError, match=r"3 of 6 images cannot be used, too many to go on; the first: .*0\.png"):
         data.record(skips[2:3])
@@ -119,7 +119,7 @@ def test_a_mask_that_does_not_fit_counts_as_bad(masks: Callable[..., Path], draw
     draw_image(root / "images" / "train" / "1.jpg", 30, 30)
     index = open_data(root, "segment", "train")
     data = MixedData([Source(index, {"regions": "segment"})], {"regions": index.labels["segment"]}, PLAN, None)
-    reasons = [skip.reason for row in range(len(index)) for skip in data[Ticket(0, row)].skipped]
+    reasons = [skip.reason for row in range(len(index)) for skip in data[SampleKey(0, row)].skipped]
     assert len(reasons) == 1
     assert "1.jpg: " in reasons[0] and "1.png: this mask is 24x32, but its image is 30x30" in reasons[0]
 
@@ -133,7 +133,7 @@ def test_wrong_sources_are_refused(both: Source) -> None:
         MixedData([Source(both.index, {"boxes": "segment"})], LABELS, PLAN, None)
 
 
-def test_images_of_unknown_classes_are_not_labelled(both: Source) -> None:
+def test_images_of_unknown_classes_are_not_labeled(both: Source) -> None:
     labels: dict[str, Any] = {"animal": ClassifyLabels(("dog", "bird"))}
     data = MixedData([Source(both.index, {"animal": "classify"})], labels, PLAN, None)
     assert [group.rows.tolist() for group in data.groups] == [[1, 3]]
@@ -142,5 +142,5 @@ def test_images_of_unknown_classes_are_not_labelled(both: Source) -> None:
 
 def test_one_and_many_channels(both: Source) -> None:
     data = MixedData([both], LABELS, PLAN, Augment(), channels=1)
-    assert data[Ticket(0, 0)].image.shape == (1, 24, 24)
-    assert MixedData([both], LABELS, PLAN, None, channels=4)[Ticket(0, 0)].image.shape == (4, 24, 24)
+    assert data[SampleKey(0, 0)].image.shape == (1, 24, 24)
+    assert MixedData([both], LABELS, PLAN, None, channels=4)[SampleKey(0, 0)].image.shape == (4, 24, 24)

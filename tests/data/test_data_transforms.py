@@ -19,9 +19,9 @@ from vertebra.data.transforms import (
     zoom_window,
 )
 from vertebra.errors import UnknownName
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply
-from vertebra.preprocess.plan import Plan
-from vertebra.preprocess.window import Window
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.segment.annotation import SegmentAnnotation
@@ -50,42 +50,42 @@ def scene() -> tuple[np.ndarray, dict[str, Any]]:
     return image, {"boxes": box, "regions": SegmentAnnotation(mask), "planes": SegmentAnnotation(mask[None])}
 
 
-def whole(plan: Plan, height: int, width: int) -> Window:
-    return Window(0, 0, height, width, plan.place(height, width).size)
+def whole(resize_spec: ResizeSpec, height: int, width: int) -> CropWindow:
+    return CropWindow(0, 0, height, width, resize_spec.place(height, width).size)
 
 
 @pytest.mark.parametrize("mode", ["letterbox", "resize"])
 @pytest.mark.parametrize("size", [(30, 50), (31, 33), (120, 100)])
 def test_torchvisions_way_equals_pillows(mode: Any, size: tuple[int, int]) -> None:
-    plan = Plan(size, mode)
+    resize_spec = ResizeSpec(size, mode)
     image, annotations = made_image(), {"boxes": boxes(), "regions": SegmentAnnotation(made_image()[:, :, 0] // 100)}
-    plain = place(image, annotations, plan, LABELS)
-    moved = cut(image, annotations, plan, LABELS, whole(plan, 60, 80))
-    np.testing.assert_array_equal(plain.image.permute(1, 2, 0).numpy(), apply(plan, image))
+    plain = place(image, annotations, resize_spec, LABELS)
+    moved = cut(image, annotations, resize_spec, LABELS, whole(resize_spec, 60, 80))
+    np.testing.assert_array_equal(plain.image.permute(1, 2, 0).numpy(), apply(resize_spec, image))
     assert (plain.image.int() - moved.image.int()).abs().max() <= 1
     np.testing.assert_array_equal(plain.annotations["regions"].mask, moved.annotations["regions"].mask)
     np.testing.assert_allclose(plain.annotations["boxes"].boxes, moved.annotations["boxes"].boxes, rtol=1e-5)
-    assert plain.placement == moved.placement
+    assert plain.transform == moved.transform
 
 
 def test_without_changes_training_sees_what_prediction_sees() -> None:
     image, annotations = scene()
-    for mode in ("letterbox", "resize", "centre_crop"):
-        plan = Plan((40, 44), mode)  # type: ignore[arg-type]
-        found = augment_onto(image, annotations, plan, LABELS, STILL, np.random.default_rng(0))
-        np.testing.assert_array_equal(found.image.permute(1, 2, 0).numpy(), apply(plan, image))
+    for mode in ("letterbox", "resize", "center_crop"):
+        resize_spec = ResizeSpec((40, 44), mode)  # type: ignore[arg-type]
+        found = augment_onto(image, annotations, resize_spec, LABELS, STILL, np.random.default_rng(0))
+        np.testing.assert_array_equal(found.image.permute(1, 2, 0).numpy(), apply(resize_spec, image))
 
 
 def check_agreement(found: OnCanvas) -> None:
     """The white rectangle, its box and its mask are at one place."""
-    height, width = found.placement.size
-    grey = found.image[0].numpy().astype(int)
+    height, width = found.transform.size
+    gray = found.image[0].numpy().astype(int)
     mask = found.annotations["regions"].mask
     np.testing.assert_array_equal(mask, found.annotations["planes"].mask[0])
     assert (mask[height:] == 255).all() and (mask[:, width:] == 255).all() and mask[:height, :width].max() <= 1
     inside = np.zeros_like(mask, dtype=bool)
     inside[:height, :width] = True
-    assert ((grey > 200) & inside <= (mask == 1)).all() and ((grey < 55) & inside <= (mask == 0)).all()
+    assert ((gray > 200) & inside <= (mask == 1)).all() and ((gray < 55) & inside <= (mask == 0)).all()
     rows, columns = np.nonzero(mask == 1)
     if len(found.annotations["boxes"].labels):
         left, top, right, bottom = found.annotations["boxes"].boxes[0]
@@ -99,13 +99,13 @@ def check_agreement(found: OnCanvas) -> None:
 def test_image_box_and_mask_move_together(seed: int) -> None:
     draw = np.random.default_rng(seed)
     image, annotations = scene()
-    plan = Plan((48, 40) if seed % 2 else (70, 90), "letterbox" if seed % 3 else "resize")
+    resize_spec = ResizeSpec((48, 40) if seed % 2 else (70, 90), "letterbox" if seed % 3 else "resize")
     augment = Augment(flip=0.5, zoom=(0.4, 2.5), stretch=1.4, brightness=0, contrast=0, saturation=0, hue=0)
-    check_agreement(augment_onto(image, annotations, plan, LABELS, augment, draw))
+    check_agreement(augment_onto(image, annotations, resize_spec, LABELS, augment, draw))
 
 
 def test_mirrored_boxes() -> None:
-    plan = Plan((60, 100))
+    resize_spec = ResizeSpec((60, 100))
     image = made_image()
     for mirror, flip, expected in (
         (True, False, [50, 8, 70, 24]),
@@ -113,7 +113,11 @@ def test_mirrored_boxes() -> None:
         (True, True, [50, 36, 70, 52]),
     ):
         found = cut(
-            image, {"boxes": boxes(BOXES[:1])}, plan, {}, replace(whole(plan, 60, 80), mirror=mirror, flip=flip)
+            image,
+            {"boxes": boxes(BOXES[:1])},
+            resize_spec,
+            {},
+            replace(whole(resize_spec, 60, 80), mirror=mirror, flip=flip),
         )
         assert found.annotations["boxes"].boxes.tolist() == [expected]
         undone = found.image[:, :60, :80]
@@ -124,14 +128,14 @@ def test_mirrored_boxes() -> None:
 
 
 def test_boxes_of_which_little_is_left_are_dropped() -> None:
-    window = Window(0, 0, 60, 32, (60, 32))
+    window = CropWindow(0, 0, 60, 32, (60, 32))
     edge = np.array([[30, 10, 40, 20], [29, 10, 40, 20], [20, 0, 70, 60], [10, 8, 30, 24], [50, 2, 60, 9]])
     edge = np.concatenate([edge, [[14, 0, 80, 60]]])
-    found = cut(made_image(), {"boxes": boxes(edge.astype(np.float32))}, Plan((60, 32)), {}, window)
+    found = cut(made_image(), {"boxes": boxes(edge.astype(np.float32))}, ResizeSpec((60, 32)), {}, window)
     # 2 of 10 columns go, 3 of 11 stay; 12 of 50 go; what is whole stays; outside goes; 18 of 66 pixels stay
     assert found.annotations["boxes"].labels.tolist() == [1, 3, 5]
     large = np.array([[12, 0, 80, 60]], dtype=np.float32)
-    narrow = cut(made_image(), {"boxes": boxes(large)}, Plan((60, 28)), {}, Window(0, 0, 60, 28, (60, 28)))
+    narrow = cut(made_image(), {"boxes": boxes(large)}, ResizeSpec((60, 28)), {}, CropWindow(0, 0, 60, 28, (60, 28)))
     assert narrow.annotations["boxes"].boxes.tolist() == [[12, 0, 28, 60]]
 
 
@@ -139,41 +143,41 @@ def test_no_boxes_stay_no_boxes() -> None:
     nothing = boxes(np.zeros((0, 4), dtype=np.float32))
     for seed in range(3):
         draw = np.random.default_rng(seed)
-        found = augment_onto(made_image(), {"boxes": nothing}, Plan((32, 32)), {}, Augment(), draw)
+        found = augment_onto(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}, Augment(), draw)
         assert found.annotations["boxes"].boxes.shape == (0, 4)
-    assert place(made_image(), {"boxes": nothing}, Plan((32, 32)), {}).annotations["boxes"].boxes.shape == (0, 4)
+    assert place(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}).annotations["boxes"].boxes.shape == (0, 4)
 
 
 def test_placement_maps_boxes_as_the_window_does() -> None:
-    plan = Plan((40, 40))
-    window = Window(10, 20, 30, 40, (30, 40))
-    placement = window.placement(plan, (60, 80))
+    resize_spec = ResizeSpec((40, 40))
+    window = CropWindow(10, 20, 30, 40, (30, 40))
+    transform = window.transform(resize_spec, (60, 80))
     inner = np.array([[25, 12, 45, 36]], dtype=np.float32)
-    found = cut(made_image(), {"boxes": boxes(inner)}, plan, {}, window)
-    np.testing.assert_allclose(found.annotations["boxes"].boxes, placement.boxes_to_canvas(inner))
+    found = cut(made_image(), {"boxes": boxes(inner)}, resize_spec, {}, window)
+    np.testing.assert_allclose(found.annotations["boxes"].boxes, transform.boxes_to_canvas(inner))
     np.testing.assert_allclose(found.annotations["boxes"].boxes, [[5, 2, 25, 26]])
-    assert placement.size == (30, 40)
+    assert transform.size == (30, 40)
 
 
-@pytest.mark.parametrize("mode", ["letterbox", "resize", "centre_crop"])
+@pytest.mark.parametrize("mode", ["letterbox", "resize", "center_crop"])
 def test_windows_lie_in_the_image_and_fit_the_canvas(mode: Any) -> None:
     draw = np.random.default_rng(0)
     strong = Augment.preset("strong")
     for _ in range(300):
         height, width = draw.integers(1, 200, 2).tolist()
-        plan = Plan(tuple(draw.integers(8, 100, 2).tolist()), mode)
+        resize_spec = ResizeSpec(tuple(draw.integers(8, 100, 2).tolist()), mode)
         for make in (zoom_window, crop_window):
-            window = make(plan, (height, width), strong, draw)
+            window = make(resize_spec, (height, width), strong, draw)
             assert 0 <= window.top <= window.top + window.height <= height
             assert 0 <= window.left <= window.left + window.width <= width
             assert window.height >= 1 and window.width >= 1
-            assert all(1 <= out <= side for out, side in zip(window.out, plan.size, strict=True))
+            assert all(1 <= out <= side for out, side in zip(window.out, resize_spec.size, strict=True))
 
 
 def test_crop_windows_have_the_wished_area() -> None:
     draw = np.random.default_rng(0)
     augment = Augment(area=(0.3, 0.6), ratio=1.2)
-    windows = [crop_window(Plan((32, 32)), (300, 400), augment, draw) for _ in range(200)]
+    windows = [crop_window(ResizeSpec((32, 32)), (300, 400), augment, draw) for _ in range(200)]
     areas = np.array([window.height * window.width / 120000 for window in windows])
     assert 0.29 < areas.min() < 0.33 and 0.57 < areas.max() < 0.61
     assert {window.out for window in windows} == {(24, 32)}
@@ -181,15 +185,15 @@ def test_crop_windows_have_the_wished_area() -> None:
 
 def test_class_only_images_fill_the_place_of_the_whole() -> None:
     draw = np.random.default_rng(0)
-    found = augment_onto(made_image(), {"animal": ClassifyAnnotation(1)}, Plan((32, 32)), {}, Augment(), draw)
-    assert found.placement.size == (24, 32) and found.annotations["animal"].label == 1
+    found = augment_onto(made_image(), {"animal": ClassifyAnnotation(1)}, ResizeSpec((32, 32)), {}, Augment(), draw)
+    assert found.transform.size == (24, 32) and found.annotations["animal"].label == 1
 
 
-def test_colours_leave_what_is_beside_the_image() -> None:
+def test_colors_leave_what_is_beside_the_image() -> None:
     vivid = Augment(0, 0, (1, 1), 1, (1, 1), 1, brightness=0.5)
-    found = augment_onto(made_image(), {"boxes": boxes()}, Plan((60, 60)), {}, vivid, np.random.default_rng(5))
+    found = augment_onto(made_image(), {"boxes": boxes()}, ResizeSpec((60, 60)), {}, vivid, np.random.default_rng(5))
     assert (found.image[:, 45:] == torch.tensor([124, 116, 104])[:, None, None]).all()
-    assert found.image[:, :45].float().mean() != apply(Plan((60, 60)), made_image())[:45].mean()
+    assert found.image[:, :45].float().mean() != apply(ResizeSpec((60, 60)), made_image())[:45].mean()
 
 
 def test_presets() -> None:
@@ -202,6 +206,6 @@ def test_presets() -> None:
 def test_main_random_state_is_untouched() -> None:
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
     image, annotations = scene()
-    augment_onto(image, annotations, Plan((32, 32)), LABELS, Augment.preset("strong"), np.random.default_rng(0))
+    augment_onto(image, annotations, ResizeSpec((32, 32)), LABELS, Augment.preset("strong"), np.random.default_rng(0))
     assert torch.equal(before[0], torch.random.get_rng_state())
     np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # type: ignore[index]

@@ -21,11 +21,11 @@ from vertebra.data import loaders, shared_memory, workers
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Sample, Source, Ticket
+from vertebra.data.samples import MixedData, Sample, SampleKey, Source
 from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, shortage
 from vertebra.data.workers import ends_told, failure
 from vertebra.errors import DataError, RunError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 
 Make = Callable[..., Path]
 MB = 1_000_000
@@ -43,7 +43,7 @@ class Failing(MixedData):
         super().__init__(*given, **options)
         self.act = act
 
-    def __getitem__(self, ticket: Ticket) -> Sample:
+    def __getitem__(self, ticket: SampleKey) -> Sample:
         if ticket.position == 8:
             self.act()
         return super().__getitem__(ticket)
@@ -53,7 +53,7 @@ def made(root: Path, act: Callable[[], Any] = lambda: None, workers: int = 1, si
     index = open_data(root, "classify", "train")
     source = Source(index, {"animal": "classify"})
     labels = {"animal": index.labels["classify"]}
-    data = Failing([source], labels, Plan((size, size)), None, act=act)
+    data = Failing([source], labels, ResizeSpec((size, size)), None, act=act)
     return build_loader(data, MixSampler(data, 4), workers=workers)
 
 
@@ -122,7 +122,7 @@ def test_a_batch_that_cannot_be_sent_ends_the_process(
 
     def unsendable(*given: Any) -> Any:
         batch = collate(*given)
-        batch.truths["animal"] = [lambda: None]
+        batch.ground_truths["animal"] = [lambda: None]
         return batch
 
     monkeypatch.setattr(loaders, "collate", unsendable)

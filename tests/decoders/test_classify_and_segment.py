@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from vertebra.decoders import DECODERS
-from vertebra.decoders.deeplabv3plus import DeepLabV3Plus
-from vertebra.decoders.linear import Linear
-from vertebra.decoders.unet import UNet
-from vertebra.errors import ConfigError, JointError
+from vertebra.decoders.classify.linear import Linear
+from vertebra.decoders.segment.deeplabv3plus import DeepLabV3Plus
+from vertebra.decoders.segment.unet import UNet
+from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.padding import valid_mean
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.segment.labels import SegmentLabels
-from vertebra.testing import check_decoder, made_features
-from vertebra.testing.synthetic import made_labels
+from vertebra.testing import check_decoder, fake_features
+from vertebra.testing.synthetic import fake_labels
 
-PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32)), vector=48)
+PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32)), embedding=48)
 FLAT = FeatureSpec((Level(32, 16),))
 CLASSES = ("a", "b", "c")
 SEGMENTERS = [part for part in DECODERS.values() if part.task == "segment"]
@@ -47,7 +47,7 @@ CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
 @pytest.mark.parametrize(("name", "options", "spec", "exclusive"), CASES)
 def test_holds_the_contract(name: str, options: dict[str, Any], spec: FeatureSpec, exclusive: bool) -> None:
     part = DECODERS[name]
-    labels = made_labels(part.task, 3, exclusive)
+    labels = fake_labels(part.task, 3, exclusive)
     check_decoder(lambda joint, own: part(joint, own, **options), spec, labels)
 
 
@@ -55,7 +55,7 @@ def test_holds_the_contract(name: str, options: dict[str, Any], spec: FeatureSpe
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_probabilities_have_the_canvas_size(part: type, exclusive: bool) -> None:
     decoder = part(PYRAMID, SegmentLabels(CLASSES, exclusive=exclusive)).eval()
-    features = made_features(PYRAMID, (97, 65))
+    features = fake_features(PYRAMID, (97, 65))
     with torch.no_grad():
         probabilities = decoder.decode(decoder(features), features.frame).probabilities
     assert probabilities.shape == (2, 3, 97, 65)
@@ -70,11 +70,11 @@ def test_every_pixel_comes_from_its_own_place(part: type) -> None:
     torch.manual_seed(2)
     spec = FeatureSpec((Level(16, 4), Level(16, 8), Level(16, 16)))
     decoder = part(spec, SegmentLabels(CLASSES)).eval()
-    before = made_features(spec, (256, 256))
+    before = fake_features(spec, (256, 256))
     maps = tuple(values.clone() for values in before.maps)
     for values in maps:
         values[..., 0, 0] += 10
-    after = Features(maps, before.vector, before.frame)
+    after = Features(maps, before.embedding, before.frame)
     with torch.no_grad():
         change = (decoder(after).logits - decoder(before).logits).abs().amax(dim=(0, 1))
     assert float(change[:4, :4].max()) > 1e-3 and float(change[-8:, -8:].max()) == 0
@@ -91,17 +91,17 @@ def test_a_classifier_pools_over_the_image_and_not_over_padding() -> None:
 def test_a_classifier_reads_what_it_says() -> None:
     labels = ClassifyLabels(CLASSES)
     own, pooled = Linear(PYRAMID, labels), Linear(PYRAMID, labels, pool="average")
-    assert (own.uses_vector, own.uses_maps, pooled.uses_vector, pooled.uses_maps) == (True, False, False, True)
+    assert (own.uses_embedding, own.uses_maps, pooled.uses_embedding, pooled.uses_maps) == (True, False, False, True)
     assert own.classifier.in_features == 48 and pooled.classifier.in_features == 40
     wide = Linear(PYRAMID, labels, hidden=[7, 5])
     assert [layer.out_features for layer in wide.layers if isinstance(layer, torch.nn.Linear)] == [7, 5]
 
 
 def test_what_does_not_fit_is_refused_with_the_cure() -> None:
-    with pytest.raises(JointError, match="pool: average"):
-        Linear(FLAT, ClassifyLabels(CLASSES), pool="vector")
+    with pytest.raises(IncompatiblePartsError, match="pool: average"):
+        Linear(FLAT, ClassifyLabels(CLASSES), pool="embedding")
     for part in (UNet, DeepLabV3Plus):
-        with pytest.raises(JointError, match="simple_pyramid"):
+        with pytest.raises(IncompatiblePartsError, match="simple_pyramid"):
             part(FLAT, SegmentLabels(CLASSES))
     with pytest.raises(ConfigError, match="'channels' needs 3 numbers here, one a finer level, got 2"):
         UNet(PYRAMID, SegmentLabels(CLASSES), channels=[8, 8])
@@ -115,11 +115,11 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
 def test_padding_is_not_looked_at() -> None:
     """The same image on a wider canvas gets the same logits from what looks at the whole image."""
     spec = FeatureSpec((Level(16, 8), Level(24, 16)))
-    narrow = made_features(spec, (64, 64), batch=1)
+    narrow = fake_features(spec, (64, 64), batch=1)
     maps = tuple(torch.cat([values, 9 * torch.randn_like(values)], dim=3) for values in narrow.maps)
     wide = Features(maps, None, Frame((64, 128), torch.tensor([[64, 64]])))
     for name in ("attention_pool", "lraspp"):
-        decoder = DECODERS[name](spec, made_labels(DECODERS[name].task)).eval()
+        decoder = DECODERS[name](spec, fake_labels(DECODERS[name].task)).eval()
         with torch.no_grad():
             expected, got = decoder(narrow).logits, decoder(wide).logits
         if name == "lraspp":
@@ -130,7 +130,7 @@ def test_padding_is_not_looked_at() -> None:
 def test_the_auxiliary_head_learns_and_is_not_heard() -> None:
     decoder = DECODERS["unet"](PYRAMID, SegmentLabels(CLASSES), auxiliary=0.4)
     assert decoder.auxiliary is not None and decoder.auxiliary.place == 2
-    assert decoder.terms[-1] == "auxiliary" and decoder.reads == (0, 1, 2, 3)
+    assert decoder.terms[-1] == "auxiliary" and decoder.in_levels == (0, 1, 2, 3)
     plain = DECODERS["fcn"](PYRAMID, SegmentLabels(CLASSES))
-    assert plain.auxiliary is None and plain.reads == (3,)
-    assert DECODERS["fcn"](PYRAMID, SegmentLabels(CLASSES), auxiliary=0.4).reads == (2, 3)
+    assert plain.auxiliary is None and plain.in_levels == (3,)
+    assert DECODERS["fcn"](PYRAMID, SegmentLabels(CLASSES), auxiliary=0.4).in_levels == (2, 3)

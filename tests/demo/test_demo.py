@@ -34,18 +34,18 @@ def test_boxes_classes_and_mask_tell_the_same(seed: int) -> None:
     assert covered[scene.mask > 0].all(), "no animal sticks out of its box"
 
 
-def test_the_colour_does_not_tell_the_class() -> None:
-    """Mean colours of the classes differ by no more than chance lets them."""
+def test_the_color_does_not_tell_the_class() -> None:
+    """Mean colors of the classes differ by no more than chance lets them."""
     means = {animal: [] for animal in range(len(ANIMALS))}
     for number in range(120):
         scene = draw_scene([9, number], number % len(ANIMALS))
         means[number % len(ANIMALS)].append(scene.image[scene.mask == number % len(ANIMALS) + 1].mean(axis=0))
-    centres = np.array([np.mean(values, axis=0) for values in means.values()])
+    centers = np.array([np.mean(values, axis=0) for values in means.values()])
     spread = np.std(np.concatenate(list(means.values())), axis=0)
-    assert (np.ptp(centres, axis=0) < 1.2 * spread).all()
+    assert (np.ptp(centers, axis=0) < 1.2 * spread).all()
 
 
-def test_each_training_scene_is_labelled_for_one_task_only(scenes: Path) -> None:
+def test_each_training_scene_is_labeled_for_one_task_only(scenes: Path) -> None:
     def stems(pattern: str) -> set[str]:
         return {path.stem for path in scenes.glob(pattern)}
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from vertebra.encoders.deformable import DeformableEncoder, places_on_levels
-from vertebra.errors import ConfigError, JointError
+from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
-from vertebra.testing import check_feature_part, made_features
+from vertebra.testing import check_feature_part, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
 CASES: list[tuple[dict[str, Any], FeatureSpec]] = [
@@ -28,11 +28,11 @@ def test_holds_the_contract(options: dict[str, Any], spec: FeatureSpec) -> None:
 
 def test_works_on_the_deepest_levels_and_passes_finer_ones_through() -> None:
     encoder = DeformableEncoder(PYRAMID, width=16).eval()
-    assert encoder.reads == (1, 2, 3)
+    assert encoder.in_levels == (1, 2, 3)
     assert encoder.out_spec.channels == (8, 16, 16, 16) and encoder.out_spec.strides == PYRAMID.strides
-    features = made_features(PYRAMID, (97, 65))
+    features = fake_features(PYRAMID, (97, 65))
     assert encoder(features).maps[0] is features.maps[0]
-    assert DeformableEncoder(PYRAMID, levels=9).reads == (0, 1, 2, 3)
+    assert DeformableEncoder(PYRAMID, levels=9).in_levels == (0, 1, 2, 3)
     assert DeformableEncoder(PYRAMID).width == 128
     assert DeformableEncoder(FeatureSpec((Level(512, 8), Level(2048, 32)))).width == 256
 
@@ -53,7 +53,7 @@ def test_cells_read_around_themselves() -> None:
     encoder = DeformableEncoder(spec, width=16, depth=1, heads=4).eval()
     for project in encoder.project:
         project[1] = nn.Identity()  # the norm looks at the whole map
-    before = made_features(spec, (33 * 16 - 7, 20 * 16), batch=1)
+    before = fake_features(spec, (33 * 16 - 7, 20 * 16), batch=1)
     maps = [values.clone() for values in before.maps]
     maps[0][..., :3, :3] += 5.0
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_padding_is_not_read() -> None:
     encoder = DeformableEncoder(PYRAMID, width=16).eval()
     for project in encoder.project:
         project[1] = nn.Identity()
-    given = made_features(PYRAMID, (96, 128), batch=1)
+    given = fake_features(PYRAMID, (96, 128), batch=1)
     changed = [values.clone() for values in given.maps]
     for values, stride in zip(changed, PYRAMID.strides, strict=True):
         values[..., 64 // stride :, :] = 7.0
@@ -87,7 +87,7 @@ def test_padding_is_not_read() -> None:
 def test_half_precision_runs() -> None:
     encoder = DeformableEncoder(PYRAMID, width=16).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        maps = encoder(made_features(PYRAMID, (64, 64))).maps
+        maps = encoder(fake_features(PYRAMID, (64, 64))).maps
         loss = torch.stack([values.float().pow(2).mean() for values in maps]).sum()
     loss.backward()
     gradients = [value.grad for value in encoder.parameters()]
@@ -108,5 +108,5 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_without_maps_there_is_nothing_to_work_on() -> None:
-    with pytest.raises(JointError, match="needs feature maps aligned with the image"):
-        DeformableEncoder(FeatureSpec((), vector=8))
+    with pytest.raises(IncompatiblePartsError, match="needs feature maps aligned with the image"):
+        DeformableEncoder(FeatureSpec((), embedding=8))

@@ -1,4 +1,4 @@
-"""The contract of necks and encoders, over both catalogues: what is added to them is tested here."""
+"""The contract of necks and encoders, over both catalogs: what is added to them is tested here."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from vertebra.encoders import ENCODERS
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.necks import NECKS
 from vertebra.parts import describe
-from vertebra.testing import check_feature_part, made_features
+from vertebra.testing import check_feature_part, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
-PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), vector=32)  # two taps of a plain vision transformer
+PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two taps of a plain vision transformer
 DILATED = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 16)))
 Build = Callable[..., nn.Module]
 
@@ -54,11 +54,11 @@ def test_holds_the_contract(part: Build, options: dict[str, Any], spec: FeatureS
 @each
 def test_what_is_no_map_passes_through(part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int) -> None:
     built = part(spec, **options).eval()
-    features = made_features(spec, (97, 65), multiple=multiple)
+    features = fake_features(spec, (97, 65), multiple=multiple)
     given = built(features)
-    assert given.vector is features.vector
+    assert given.embedding is features.embedding
     assert given.frame is features.frame
-    assert built.out_spec.vector == spec.vector
+    assert built.out_spec.embedding == spec.embedding
     strides = built.out_spec.strides
     assert list(strides) == sorted(strides)
 
@@ -67,8 +67,8 @@ def test_what_is_no_map_passes_through(part: Build, options: dict[str, Any], spe
 def test_saves_and_loads(part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int) -> None:
     torch.manual_seed(1)
     one, other = part(spec, **options), part(spec, **options).eval()
-    one.train()(made_features(spec, (64, 64), multiple=multiple))  # so that running statistics differ, too
-    features = made_features(spec, (64, 64), multiple=multiple)
+    one.train()(fake_features(spec, (64, 64), multiple=multiple))  # so that running statistics differ, too
+    features = fake_features(spec, (64, 64), multiple=multiple)
     other.load_state_dict(one.eval().state_dict())
     for left, right in zip(one(features).maps, other(features).maps, strict=True):
         assert torch.equal(left, right)
@@ -119,18 +119,20 @@ def test_exports_with_free_batch_height_and_width(
 def test_every_encoder_stands_on_every_neck(neck: str, spec: FeatureSpec, multiple: int, encoder: str) -> None:
     below = NECKS[neck](spec, extra_levels=2)
     above = ENCODERS[encoder](below.out_spec)
-    features = above.train()(below.train()(made_features(spec, (32, 32), batch=1, multiple=multiple)))
+    features = above.train()(below.train()(fake_features(spec, (32, 32), batch=1, multiple=multiple)))
     assert tuple(level.shape[1] for level in features.maps) == above.out_spec.channels
 
 
 @pytest.mark.parametrize("part", [*NECKS.values(), *ENCODERS.values()])
 def test_without_maps_there_is_nothing_to_stand_on(part: Build) -> None:
-    with pytest.raises(JointError, match=r"needs feature maps aligned with the image\. Choose another backbone"):
-        part(FeatureSpec((), vector=64))
+    with pytest.raises(
+        IncompatiblePartsError, match=r"needs feature maps aligned with the image\. Choose another backbone"
+    ):
+        part(FeatureSpec((), embedding=64))
 
 
 @pytest.mark.parametrize(("kind", "name"), [*(("neck", n) for n in NECKS), *(("encoder", n) for n in ENCODERS)])
-def test_the_catalogue_knows_summary_and_paper(kind: Any, name: str) -> None:
+def test_the_catalog_knows_summary_and_paper(kind: Any, name: str) -> None:
     part = describe(kind, name)
     assert len(part.summary) > 40
     assert "arXiv" in part.paper

@@ -10,11 +10,11 @@ from torch import nn
 
 from vertebra import create_model
 from vertebra.encoders.hybrid import HybridEncoder
-from vertebra.errors import ConfigError, JointError
+from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.csp import CSPRepLayer, RepVGGBlock
-from vertebra.layers.positioned import PositionedAttention
-from vertebra.testing import check_feature_part, made_features
+from vertebra.layers.positional_attention import PositionalAttention
+from vertebra.testing import check_feature_part, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
 CASES: list[tuple[dict[str, Any], FeatureSpec]] = [
@@ -32,11 +32,11 @@ def test_holds_the_contract(options: dict[str, Any], spec: FeatureSpec) -> None:
 
 def test_works_on_the_deepest_levels_and_passes_finer_ones_through() -> None:
     encoder = HybridEncoder(PYRAMID, width=16).eval()
-    assert encoder.reads == (1, 2, 3)
+    assert encoder.in_levels == (1, 2, 3)
     assert encoder.out_spec.channels == (8, 16, 16, 16) and encoder.out_spec.strides == PYRAMID.strides
-    features = made_features(PYRAMID, (97, 65))
+    features = fake_features(PYRAMID, (97, 65))
     assert encoder(features).maps[0] is features.maps[0]
-    assert HybridEncoder(PYRAMID, levels=9).reads == (0, 1, 2, 3)
+    assert HybridEncoder(PYRAMID, levels=9).in_levels == (0, 1, 2, 3)
     assert HybridEncoder(PYRAMID).width == 128
     assert HybridEncoder(FeatureSpec((Level(512, 8), Level(2048, 32)))).width == 256
 
@@ -46,7 +46,7 @@ def test_every_cell_comes_from_its_own_place() -> None:
     torch.manual_seed(0)
     spec = FeatureSpec((Level(8, 8), Level(8, 16), Level(8, 32)))
     encoder = HybridEncoder(spec, width=16, depth=0, blocks=1).eval()
-    before = made_features(spec, (33 * 32 - 7, 33 * 32 - 23), batch=1)
+    before = fake_features(spec, (33 * 32 - 7, 33 * 32 - 23), batch=1)
     maps = [values.clone() for values in before.maps]
     for values in maps:
         values[..., 0, 0] += 10
@@ -76,7 +76,7 @@ def test_levels_that_nobody_reads_are_not_made() -> None:
     encoder = HybridEncoder(PYRAMID, width=16)
     encoder.restrict([0, 2])
     assert len(encoder.bottom_up) == len(encoder.shrink) == 1 and len(encoder.top_down) == 2
-    maps = encoder(made_features(PYRAMID, (97, 65))).maps
+    maps = encoder(fake_features(PYRAMID, (97, 65))).maps
     assert [tuple(values.shape[1:]) for values in maps] == [(8, 25, 17), (16, 13, 9), (16, 7, 5), (16, 4, 3)]
     encoder.restrict([0])
     assert len(encoder.bottom_up) == 1
@@ -111,7 +111,7 @@ def test_a_csp_layer_adds_its_path_and_its_bypass() -> None:
 
 def test_positioned_attention_equals_torch() -> None:
     torch.manual_seed(0)
-    ours, theirs = PositionedAttention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
+    ours, theirs = PositionalAttention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([ours.queries_keys.weight, ours.values.weight]))
         theirs.in_proj_bias.copy_(torch.cat([ours.queries_keys.bias, ours.values.bias]))
@@ -130,5 +130,5 @@ def test_what_does_not_fit_is_refused() -> None:
         HybridEncoder(PYRAMID, width=20)
     with pytest.raises(ConfigError, match="encoder 'hybrid': 'levels' must be 1 or more, got 0"):
         HybridEncoder(PYRAMID, levels=0)
-    with pytest.raises(JointError, match=r"strides that divide each other \(here 8 and 12\)"):
+    with pytest.raises(IncompatiblePartsError, match=r"strides that divide each other \(here 8 and 12\)"):
         HybridEncoder(FeatureSpec((Level(8, 8), Level(8, 12))))

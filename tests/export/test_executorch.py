@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import vertebra
-from tests.weights.peers.randomise import randomise
+from tests.weights.peers.randomize import randomize
 from vertebra.errors import ConfigError, ExportError, WeightsError
 from vertebra.export import options
-from vertebra.export.executorch import MOST_IMAGES
-from vertebra.export.model import export_model
-from vertebra.inference.checksum import verify_checksum
-from vertebra.inference.exported import ExportedModel
-from vertebra.inference.sessions import open_file
+from vertebra.export.export_model import export_model
+from vertebra.export.targets.executorch import MAX_BATCH
+from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
+from vertebra.runtimes.base import open_file
+from vertebra.runtimes.model_files.checksum import verify_checksum
 from vertebra.testing.daily import WHOLE
 from vertebra.weights.model_file import describe
 
@@ -31,7 +31,7 @@ needs_executorch = pytest.mark.skipif(
 
 def made(branches: dict[str, dict[str, object]]) -> VisionModel:
     torch.manual_seed(0)
-    return randomise(vertebra.create_model("test_resnet", branches=branches, image_size=(32, 64), resize="letterbox"))  # type: ignore[return-value]
+    return randomize(vertebra.create_model("test_resnet", branches=branches, image_size=(32, 64), resize="letterbox"))  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_same_predictions(model: VisionModel, tmp_path: Path, monkeypatch: p
     assert report["why_fixed"] == "ExecuTorch plans its memory ahead"
     with monkeypatch.context() as patch:
         verified = Mock(side_effect=verify_checksum)
-        patch.setattr("vertebra.inference.exported_files.verify_checksum", verified)
+        patch.setattr("vertebra.runtimes.model_files.exported_files.verify_checksum", verified)
         file = vertebra.load(path)
     verified.assert_called_once()
     assert isinstance(file, ExportedModel) and file.config == describe(model)["model"]
@@ -67,7 +67,7 @@ def test_the_same_predictions(model: VisionModel, tmp_path: Path, monkeypatch: p
     assert session.inputs == {"images": [None, 3, 32, 64], "sizes": [None, 2]}
     with pytest.raises(ConfigError, match=r"takes 'images' of shape \(N, 3, 32, 64\), not \(1, 3, 64, 32\)"):
         session.run(np.zeros((1, 3, 64, 32), np.uint8), np.array([[64, 32]]))  # it fits the memory, and would be wrong
-    for count in (1, MOST_IMAGES, MOST_IMAGES + 3):
+    for count in (1, MAX_BATCH, MAX_BATCH + 3):
         images = draw.integers(0, 256, (count, 3, 32, 64), dtype=np.uint8)
         first, second = (session.run(images, np.array([[32, 64]] * count)) for _ in range(2))
         assert len(first[0]) == count and (first[0] == second[0]).all()

@@ -16,9 +16,9 @@ from PIL import Image
 import vertebra
 from vertebra.errors import TRAINING_PACKAGES, ConfigError, ExportError, RunError, WeightsError
 from vertebra.export import options as export_options
-from vertebra.export import program
-from vertebra.export.model import export_model
-from vertebra.inference.exported import ExportedModel, ExportedPredictor
+from vertebra.export import torch_export
+from vertebra.export.export_model import export_model
+from vertebra.inference.exported_model import ExportedModel, ExportedPredictor
 from vertebra.model import VisionModel
 
 BRANCHES: dict[str, Any] = {
@@ -70,13 +70,13 @@ def test_tiles(model: VisionModel, exported: Path, images: Path) -> None:
         assert len(result["boxes"]) == pytest.approx(len(expected["boxes"]), abs=2)
 
 
-@pytest.mark.parametrize("looks", [{"flip": True, "scales": (1, 0.75, 1.25)}, {"scales": (1.5,), "tile": 48}])
-def test_looks(model: VisionModel, exported: Path, images: Path, looks: dict[str, Any]) -> None:
+@pytest.mark.parametrize("views", [{"flip": True, "scales": (1, 0.75, 1.25)}, {"scales": (1.5,), "tile": 48}])
+def test_looks(model: VisionModel, exported: Path, images: Path, views: dict[str, Any]) -> None:
     file = ExportedModel(exported)
     plain = file.predict(images, threshold=0.0)
     for ours, expected, other in zip(
-        file.predict(images, threshold=0.0, **looks),
-        model.predict(images, threshold=0.0, device="cpu", **looks),
+        file.predict(images, threshold=0.0, **views),
+        model.predict(images, threshold=0.0, device="cpu", **views),
         plain,
         strict=True,
     ):
@@ -152,7 +152,7 @@ def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:
 def test_a_file_that_says_something_else_gets_no_name(
     model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = program.fast_copy
+    whole = torch_export.optimized_copy
 
     def wrong(given: VisionModel) -> VisionModel:
         copied = whole(given)
@@ -160,7 +160,7 @@ def test_a_file_that_says_something_else_gets_no_name(
         copied.branch("animal").decoder.classifier.bias = torch.nn.Parameter(bias.detach() + torch.tensor([0.0, 0.01]))
         return copied
 
-    monkeypatch.setattr(program, "fast_copy", wrong)
+    monkeypatch.setattr(torch_export, "optimized_copy", wrong)
     with pytest.raises(ExportError, match=r"'animal/probabilities .* differs by .* of its largest value from PyTorch"):
         export_model(model, tmp_path / "wrong.onnx", input="canvas", canvas="fixed")
     assert not list(tmp_path.iterdir())

@@ -23,24 +23,24 @@ from PIL import Image
 import vertebra
 from vertebra.cli.main import main
 from vertebra.errors import ConfigError, RunError, WeightsError
-from vertebra.export.evaluating import evaluate
+from vertebra.evaluation.evaluate import evaluate
+from vertebra.export.export_model import export_model
 from vertebra.export.file_metadata import OBJECT_THRESHOLD
 from vertebra.export.files import json_beside, parts, publish_export
-from vertebra.export.model import export_model
-from vertebra.export.program import write_torch
+from vertebra.export.torch_export import write_torch
 from vertebra.files import take_name
-from vertebra.geometry.placing import Geometry
-from vertebra.inference.checksum import NAME
-from vertebra.inference.exported_files import read_metadata
-from vertebra.inference.metadata import KEY
-from vertebra.inference.onnx_file import InvalidFile, read_model
-from vertebra.inference.openvino_file import read_graph
 from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.pt2_archive import rewrite_archive
 from vertebra.model import VisionModel
-from vertebra.tasks.segment.in_image import class_map
+from vertebra.preprocess.image_transform_torch import ImageTransforms
+from vertebra.runtimes.model_files.checksum import NAME
+from vertebra.runtimes.model_files.exported_files import read_metadata
+from vertebra.runtimes.model_files.metadata import KEY
+from vertebra.runtimes.model_files.onnx_file import InvalidFile, read_model
+from vertebra.runtimes.model_files.openvino_file import read_graph
+from vertebra.runtimes.model_files.pt2_archive import rewrite_archive
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.targets import SegmentDecoded
+from vertebra.tasks.segment.to_image_coords import class_map
 
 BRANCHES: dict[str, Any] = {
     "boxes": {"neck": "fpn", "decoder": "fcos", "classes": ["dog", "cat"]},
@@ -107,7 +107,7 @@ def test_who_made_it_and_named_dimensions(file: Path) -> None:
         "boxes/count": ["batch"],
         "regions/class_map": ["batch", "height", "width"],
     }
-    assert b"vertebra/export/program.py" not in file.read_bytes(), "no folder of the machine that made it"
+    assert b"vertebra/export/torch_export.py" not in file.read_bytes(), "no folder of the machine that made it"
 
 
 def test_a_runtime_of_its_own_has_nothing_to_say_of_the_dimensions(file: Path) -> None:
@@ -132,9 +132,11 @@ def test_metadata_inside_and_beside(file: Path, openvino_file: Path, model: Visi
             == OBJECT_THRESHOLD
             == inspect.signature(Pipeline).parameters["threshold"].default
         )
-        assert inside["decoding"]["boxes"]["post"] == dataclasses.asdict(model.branch("boxes").decoder.post)  # type: ignore[call-overload]
+        assert inside["decoding"]["boxes"]["postprocess"] == dataclasses.asdict(
+            model.branch("boxes").decoder.postprocess
+        )  # type: ignore[call-overload]
         assert inside["decoding"]["regions"] == {"rule": "largest"}
-        assert vertebra.load(_copy(path, tmp_path)).face.branches.keys() == BRANCHES.keys()
+        assert vertebra.load(_copy(path, tmp_path)).info.branches.keys() == BRANCHES.keys()
     told = json.loads(read_metadata(file) or "")
     assert told["outputs"]["regions/class_map"] == {"type": "uint8", "shape": ["batch", "height", "width"]}
     assert told["outputs"]["boxes/labels"] == {"type": "int64", "shape": ["batch", 100]}
@@ -185,7 +187,7 @@ def test_class_maps_are_what_the_model_says(file: Path, model: VisionModel, pict
     with pytest.raises(
         ConfigError, match="a file with class maps gives no probabilities; export one without --class-map"
     ):
-        from_decoded([values[0]], None, opened.face.branches["regions"][1], keep_probabilities=True)  # type: ignore[arg-type]
+        from_decoded([values[0]], None, opened.info.branches["regions"][1], keep_probabilities=True)  # type: ignore[arg-type]
     for options in ({"tile": 32}, {"flip": True}, {"scales": (1, 0.5)}):
         with pytest.raises(ConfigError, match="gives class maps, and tiles"):
             opened.predictor(**options)
@@ -231,7 +233,7 @@ def test_class_maps_go_with_segmentation_of_pixels(model: VisionModel, tmp_path:
 def test_class_maps_of_many_classes(classes: int, kind: torch.dtype) -> None:
     probabilities = torch.rand(2, classes, 4, 6).softmax(1)
     size = torch.tensor([4.0, 6.0])
-    found = class_map(SegmentDecoded(probabilities), Geometry(size, size, torch.zeros(2)), (4, 6))
+    found = class_map(SegmentDecoded(probabilities), ImageTransforms(size, size, torch.zeros(2)), (4, 6))
     assert found.dtype == kind and torch.equal(found.long(), probabilities.argmax(1))
 
 
@@ -410,7 +412,7 @@ def test_signals_after_two_openvino_files(openvino_file: Path) -> None:
     next signal with a handler, of a loader's worker or of Ctrl-C, then ended the process."""
     code = (
         "import os, pathlib, signal\n"
-        "from vertebra.inference.openvino_session import OpenVinoSession\n"
+        "from vertebra.runtimes.openvino import OpenVinoSession\n"
         f"first, second = (OpenVinoSession(pathlib.Path({str(openvino_file)!r}), 1) for _ in range(2))\n"
         "del first\n"
         "del second\n"

@@ -9,10 +9,10 @@ import pytest
 
 from vertebra import create_model
 from vertebra.export.parity import reorder_ties
-from vertebra.export.program import canvas_of_example
+from vertebra.export.torch_export import canvas_of_example
 from vertebra.parts import find, names
 from vertebra.testing import check_export
-from vertebra.testing.synthetic import made_fields
+from vertebra.testing.synthetic import fake_fields
 
 
 @pytest.mark.parametrize("decoder", names("decoder"))
@@ -22,7 +22,7 @@ def test_every_decoder_exports(decoder: str, tmp_path: Path) -> None:
         decoder=decoder,
         classes=["a", "b", "c"],
         image_size=(64, 96),
-        labels=made_fields(find("decoder", decoder).task),
+        labels=fake_fields(find("decoder", decoder).task),
     )
     check_export(model, tmp_path)
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from vertebra import VisionModel, create_model
 from vertebra.errors import ExportError
-from vertebra.export.parity import Case, Run, cases, check, mirrored, moved_by_rounding
-from vertebra.export.program import output_names, raw_outputs
-from vertebra.export.rounding import other_rounding
+from vertebra.export.parity import ParityCase, Run, check, mirrored, moved_by_rounding, parity_inputs
+from vertebra.export.passes.float_noise import other_rounding
+from vertebra.export.torch_export import output_names, raw_outputs
 
 TOLERANCE = 1e-4
 
@@ -44,14 +44,14 @@ def untrained() -> VisionModel:
     return model
 
 
-def noise(model: VisionModel) -> Case:
-    return cases(model, 2, free_size=False)[1]
+def noise(model: VisionModel) -> ParityCase:
+    return parity_inputs(model, 2, free_size=False)[1]
 
 
 def test_an_output_that_is_off_on_one_case_is_found() -> None:
     model = made("linear")
     run = exact(model)
-    tried = cases(model, 2, free_size=False)
+    tried = parity_inputs(model, 2, free_size=False)
 
     def wrong(images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
         return [value * (1.001 if np.array_equal(images, tried[1].images) else 1.0) for value in run(images, sizes)]
@@ -144,7 +144,7 @@ def test_layers_are_moved_by_no_more_than_rounding() -> None:
 
 def test_only_the_valid_pixels_are_mirrored() -> None:
     images = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
-    case = Case("x", images.copy(), np.array([[4, 5], [2, 3]]))
+    case = ParityCase("x", images.copy(), np.array([[4, 5], [2, 3]]))
     flipped, upside_down, both = mirrored(case)
     np.testing.assert_array_equal(case.images, images)
     np.testing.assert_array_equal(flipped.images[0], images[0][:, :, ::-1])

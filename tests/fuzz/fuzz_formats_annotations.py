@@ -37,7 +37,7 @@ def _use(path: Path, task: str, exclusive: bool = True) -> None:
         for row in range(len(index)):
             try:
                 size = image_size(index.path(row))
-                if column.labelled[row]:
+                if column.labeled[row]:
                     data.occurrences(column.get(row, size), len(index.labels[task].classes))
                     column.beyond(row, size)
             except DataError as error:

@@ -151,7 +151,7 @@ def _read(path: Path) -> None:
         try:
             read(path)
         except DataError as error:
-            refused = error if read is not read_mask else refused  # a colour picture is no mask, and so refused
+            refused = error if read is not read_mask else refused  # a color picture is no mask, and so refused
     if refused:
         raise refused
 

@@ -18,16 +18,16 @@ from fuzz_damage import spoil_bytes, spoil_json
 from fuzz_runner import Format
 
 import vertebra
-from vertebra.export.executorch import Lowered
 from vertebra.export.file_metadata import describe_onnx, file_metadata, output_types
-from vertebra.export.openvino import describe_openvino, to_openvino
-from vertebra.export.program import output_names, write_onnx, write_torch
-from vertebra.inference.checksum import TRAILERS, append_checksum
-from vertebra.inference.file_summary import describe_file
-from vertebra.inference.metadata import KEY, FileInfo, to_json
-from vertebra.inference.predictor import face_of
-from vertebra.inference.pt2_archive import PROGRAM, rewrite_archive
+from vertebra.export.targets.executorch import Lowered
+from vertebra.export.targets.openvino import describe_openvino, to_openvino
+from vertebra.export.torch_export import output_names, write_onnx, write_torch
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.runtimes.model_files.checksum import TRAILERS, append_checksum
+from vertebra.runtimes.model_files.metadata import KEY, FileInfo, to_json
+from vertebra.runtimes.model_files.pt2_archive import PROGRAM, rewrite_archive
+from vertebra.runtimes.model_files.summary import describe_file
 from vertebra.training.saved_state import PARTS, read_state
 from vertebra.weights.model_file import save
 
@@ -43,11 +43,11 @@ def _model() -> VisionModel:
 
 
 def _metadata(model: VisionModel) -> str:
-    face, names = face_of(model), output_names(model)
+    info, names = model_info(model), output_names(model)
     outputs = {name: (kind, [None, 2]) for name, kind in zip(names, output_types(model), strict=True)}
     fields = {"classify": [name.rpartition("/")[2] for name in names]}
     return to_json(
-        FileInfo(face, fields, {"precision": "fp32"}, model.config, file_metadata(model, face, INPUTS, outputs))
+        FileInfo(info, fields, {"precision": "fp32"}, model.config, file_metadata(model, info, INPUTS, outputs))
     )
 
 

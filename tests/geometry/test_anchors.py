@@ -32,7 +32,7 @@ def test_points_of_levels_are_told_apart() -> None:
 
 @pytest.mark.parametrize(("stride", "height", "width"), [(8, 5, 7), (32, 3, 4)])
 def test_anchors_equal_torchvision(stride: int, height: int, width: int) -> None:
-    """torchvision puts an anchor's centre at its cell's corner, and rounds to whole pixels (here they are whole)."""
+    """torchvision puts an anchor's center at its cell's corner, and rounds to whole pixels (here they are whole)."""
     ratios, feature = (0.25, 1.0, 4.0), torch.zeros(1, 1, height, width)
     generator = AnchorGenerator(sizes=((4 * stride, 8 * stride),), aspect_ratios=(ratios,))
     canvas = (height * stride, width * stride)

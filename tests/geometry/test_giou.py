@@ -1,4 +1,4 @@
-"""Generalised and paired IoU, by hand and against torchvision."""
+"""Generalized and paired IoU, by hand and against torchvision."""
 
 from __future__ import annotations
 

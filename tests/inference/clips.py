@@ -1,4 +1,4 @@
-"""Tiny videos of known colours, and a camera that is none."""
+"""Tiny videos of known colors, and a camera that is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that knows painted rectangles by their colour, so that what it must find is known."""
+"""A model that knows painted rectangles by their color, so that what it must find is known."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.inference.face import Face
 from vertebra.inference.pipeline import Pipeline
-from vertebra.preprocess.plan import Plan
+from vertebra.model_info import ModelInfo
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.keypoints.labels import KeypointLabels
@@ -40,8 +40,8 @@ class Painted(Pipeline):
 
     def __init__(self, canvas: tuple[int, int], names: Sequence[str] = tuple(BRANCHES), **options: Any) -> None:
         branches = {name: BRANCHES[name] for name in names}
-        face = Face(Plan(canvas, fill=(0, 0, 0)), 3, branches, frozenset({"bright"} & set(names)))
-        super().__init__(face, **options)
+        info = ModelInfo(ResizeSpec(canvas, fill=(0, 0, 0)), 3, branches, frozenset({"bright"} & set(names)))
+        super().__init__(info, **options)
         self.batches: list[int] = []
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
@@ -53,7 +53,7 @@ class Painted(Pipeline):
         ]
         return {
             name: [np.stack(field) for field in zip(*(one[name] for one in each), strict=True)]
-            for name in self.face.branches
+            for name in self.info.branches
         }
 
     def _see(self, image: np.ndarray, canvas: tuple[int, ...]) -> dict[str, list[np.ndarray]]:
@@ -63,13 +63,13 @@ class Painted(Pipeline):
         maps[:, : image.shape[0], : image.shape[1]] = np.arange(3)[:, None, None] == kinds
         boxes, points = np.zeros((KEEP, 4), np.float32), np.zeros((KEEP, 3, 2), np.float32)
         sure, scores, labels = np.zeros((KEEP, 3), np.float32), np.zeros(KEEP, np.float32), np.full(KEEP, -1)
-        found = [colour for colour in np.unique(image.reshape(-1, 3), axis=0) if self._known(colour)]
-        found.sort(key=lambda colour: int(colour[1]))
-        for row, colour in enumerate(found):
-            ys, xs = np.nonzero((image == colour).all(axis=-1))
+        found = [color for color in np.unique(image.reshape(-1, 3), axis=0) if self._known(color)]
+        found.sort(key=lambda color: int(color[1]))
+        for row, color in enumerate(found):
+            ys, xs = np.nonzero((image == color).all(axis=-1))
             left, top, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-            boxes[row], labels[row] = (left, top, right, bottom), colour[0] // 100 - 1
-            scores[row] = 0.9 - 0.003 * colour[1]
+            boxes[row], labels[row] = (left, top, right, bottom), color[0] // 100 - 1
+            scores[row] = 0.9 - 0.003 * color[1]
             points[row] = [[left, top], [right, top], [(left + right) / 2, bottom]]
             cuts = left == 0, top == 0, right == image.shape[1], bottom == image.shape[0]
             sure[row] = [0.1 if cuts[0] or cuts[1] else 1, 0.1 if cuts[2] or cuts[1] else 1, 0.1 if any(cuts) else 1]
@@ -82,6 +82,6 @@ class Painted(Pipeline):
             "layers": [maps[1:]],
         }
 
-    def _known(self, colour: np.ndarray) -> bool:
-        number = 255 - int(colour[2])
-        return colour[0] in (100, 200) and colour[1] == 10 * number  # others are blends of two
+    def _known(self, color: np.ndarray) -> bool:
+        number = 255 - int(color[2])
+        return color[0] in (100, 200) and color[1] == 10 * number  # others are blends of two

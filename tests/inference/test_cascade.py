@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 import vertebra
 from vertebra.decoders.base import Decoder
-from vertebra.decoders.linear import LinearOutputs
+from vertebra.decoders.classify.linear import LinearOutputs
 from vertebra.errors import ConfigError, DataError
-from vertebra.features import Features, FeatureSpec, Frame, Level, Regions
+from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
 from vertebra.inference.cascade import BoxedPredictions, Cascade, cut_out
 from vertebra.layers.padding import valid_mean
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.targets import ClassifyDecoded
 from vertebra.tasks.detect.targets import DetectDecoded
 from vertebra.tasks.keypoints.targets import KeypointDecoded
 
-COLOURS = ("red", "green", "blue")
+COLORS = ("red", "green", "blue")
 
 
 class Pixels(nn.Module):
@@ -33,13 +33,13 @@ class Pixels(nn.Module):
         return [images]
 
 
-class Colour(Decoder):
-    """Says which colour an image has most of."""
+class Color(Decoder):
+    """Says which color an image has most of."""
 
     task = "classify"
     terms = ()
 
-    def forward(self, features: Features, regions: Regions | None = None) -> LinearOutputs:
+    def forward(self, features: Features, regions: Proposals | None = None) -> LinearOutputs:
         return LinearOutputs(20 * valid_mean(features.maps[0], 1, features.frame))
 
     def loss(self, features: Features, targets: Any) -> Any:
@@ -60,15 +60,15 @@ class Extent(Decoder):
     task = "detect"
     terms = ()
 
-    def forward(self, features: Features, regions: Regions | None = None) -> MapOutputs:
+    def forward(self, features: Features, regions: Proposals | None = None) -> MapOutputs:
         return MapOutputs(features.maps[0])
 
     def loss(self, features: Features, targets: Any) -> Any:
         raise NotImplementedError
 
     def decode(self, outputs: MapOutputs, frame: Frame) -> DetectDecoded:
-        colour = outputs.maps - outputs.maps.mean(dim=1, keepdim=True)
-        green = colour[:, 1] > 0.3
+        color = outputs.maps - outputs.maps.mean(dim=1, keepdim=True)
+        green = color[:, 1] > 0.3
         boxes = []
         for own, size in zip(green, frame.sizes, strict=True):
             rows, columns = own.any(dim=1).nonzero()[:, 0], own.any(dim=0).nonzero()[:, 0]
@@ -90,7 +90,7 @@ class Spot(Decoder):
     task = "keypoints"
     terms = ()
 
-    def forward(self, features: Features, regions: Regions | None = None) -> MapOutputs:
+    def forward(self, features: Features, regions: Proposals | None = None) -> MapOutputs:
         return MapOutputs(features.maps[0])
 
     def loss(self, features: Features, targets: Any) -> Any:
@@ -123,7 +123,7 @@ def detector() -> vertebra.VisionModel:
 def painted(
     patch: tuple[int, int, int, int] = (30, 10, 50, 34), core: tuple[int, int, int] = (255, 0, 0)
 ) -> np.ndarray:
-    """A black image of 80 x 120 with a green patch, whose inner half is of another colour."""
+    """A black image of 80 x 120 with a green patch, whose inner half is of another color."""
     image = np.zeros((80, 120, 3), dtype=np.uint8)
     left, top, right, bottom = patch
     image[top:bottom, left:right] = (0, 255, 0)
@@ -134,16 +134,16 @@ def painted(
 
 def test_a_crop_keeps_the_aspect_and_reaches_over_the_edge() -> None:
     image = np.arange(80 * 120 * 3, dtype=np.uint32).reshape(80, 120, 3).astype(np.uint8)
-    plan = Plan((32, 64))
-    crop, corner = cut_out(image, np.array([40.0, 20, 60, 50]), 1.0, plan)
+    resize_spec = ResizeSpec((32, 64))
+    crop, corner = cut_out(image, np.array([40.0, 20, 60, 50]), 1.0, resize_spec)
     assert crop.shape == (30, 60, 3) and corner == (20, 20)
     np.testing.assert_array_equal(crop, image[20:50, 20:80])
-    crop, corner = cut_out(image, np.array([0.0, 0, 10, 10]), 2.0, plan)
+    crop, corner = cut_out(image, np.array([0.0, 0, 10, 10]), 2.0, resize_spec)
     assert crop.shape == (20, 40, 3) and corner == (-15, -5)
     np.testing.assert_array_equal(crop[5:, 15:], image[:15, :25])
-    assert (crop[:5] == plan.fill).all() and (crop[:, :15] == plan.fill).all()
-    crop, _ = cut_out(image, np.array([200.0, 200, 200, 200]), 1.25, plan)
-    assert crop.shape == (1, 2, 3) and (crop == plan.fill).all()
+    assert (crop[:5] == resize_spec.fill).all() and (crop[:, :15] == resize_spec.fill).all()
+    crop, _ = cut_out(image, np.array([200.0, 200, 200, 200]), 1.25, resize_spec)
+    assert crop.shape == (1, 2, 3) and (crop == resize_spec.fill).all()
 
 
 def test_the_second_model_sees_what_the_first_one_found(tmp_path: Path) -> None:
@@ -151,30 +151,30 @@ def test_the_second_model_sees_what_the_first_one_found(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image).save(path)
-    cascade = vertebra.Cascade(detector(), model(Colour, "colour", COLOURS, image_size=24), margin=1.0, batch_size=2)
+    cascade = vertebra.Cascade(detector(), model(Color, "color", COLORS, image_size=24), margin=1.0, batch_size=2)
     first, second, nothing = cascade.predict(tmp_path)
     assert first.path == paths[0] and first.size == (80, 120)
     np.testing.assert_allclose(first["boxes"].boxes, [[30, 10, 50, 34]], atol=1.5)
-    assert isinstance(first["colour"], BoxedPredictions) and len(first["colour"]) == 1
-    # half of each side is of the core's colour: a quarter of the box
-    assert first["colour"][0].top(2)[0][0] == "green" and first["colour"][0].top(2)[1][0] == "red"
-    assert second["colour"][0].top(2)[1][0] == "blue"
-    assert len(nothing["boxes"].boxes) == 0 and len(nothing["colour"]) == 0
-    told = first.to_dict()["colour"]["objects"][0]
+    assert isinstance(first["color"], BoxedPredictions) and len(first["color"]) == 1
+    # half of each side is of the core's color: a quarter of the box
+    assert first["color"][0].top(2)[0][0] == "green" and first["color"][0].top(2)[1][0] == "red"
+    assert second["color"][0].top(2)[1][0] == "blue"
+    assert len(nothing["boxes"].boxes) == 0 and len(nothing["color"]) == 0
+    told = first.to_dict()["color"]["objects"][0]
     assert told["class"] == "green" and told["box"] == first["boxes"].boxes[0].tolist()
-    assert first["colour"].draw().width >= 120 and nothing["colour"].draw().width >= 50
+    assert first["color"].draw().width >= 120 and nothing["color"].draw().width >= 50
 
 
 def test_given_boxes_take_the_detectors_place() -> None:
     image = painted()
-    cascade = Cascade(None, model(Colour, "colour", COLOURS, image_size=24), margin=1.0)
+    cascade = Cascade(None, model(Color, "color", COLORS, image_size=24), margin=1.0)
     boxes = [[[35, 16, 45, 28], [30, 10, 50, 34], [80, 50, 120, 80]]]
     (result,) = cascade.predict(image, boxes=boxes)
-    assert list(result) == ["colour"] and result.size == (80, 120)
-    assert [own.top()[0][0] for own in result["colour"]][:2] == ["red", "green"]
-    np.testing.assert_array_equal(result["colour"].boxes, boxes[0])
+    assert list(result) == ["color"] and result.size == (80, 120)
+    assert [own.top()[0][0] for own in result["color"]][:2] == ["red", "green"]
+    np.testing.assert_array_equal(result["color"].boxes, boxes[0])
     (empty,) = cascade.predict([image], boxes=[[]])
-    assert len(empty["colour"]) == 0
+    assert len(empty["color"]) == 0
     with pytest.raises(ConfigError, match="no detector; give the boxes"):
         cascade.predict(image)
     with pytest.raises(DataError, match="boxes for 2 images were given, but there are 1"):
@@ -184,12 +184,12 @@ def test_given_boxes_take_the_detectors_place() -> None:
 
 
 def test_classes_that_overlap_are_told_together() -> None:
-    cascade = Cascade(None, model(Colour, "colour", COLOURS, image_size=24, exclusive=False), margin=1.0)
+    cascade = Cascade(None, model(Color, "color", COLORS, image_size=24, exclusive=False), margin=1.0)
     image = np.zeros((40, 80, 3), dtype=np.uint8)
     image[:, :40] = (255, 255, 0)
     (result,) = cascade.predict(image, boxes=[[[0, 0, 40, 40], [40, 0, 80, 40]]])
-    assert [[name for name, part in own.top(3) if part > 0.5] for own in result["colour"]] == [["red", "green"], []]
-    assert result["colour"].draw().size[0] >= 80
+    assert [[name for name, part in own.top(3) if part > 0.5] for own in result["color"]] == [["red", "green"], []]
+    assert result["color"].draw().size[0] >= 80
 
 
 def test_boxes_in_boxes_come_back_in_the_images_pixels() -> None:
@@ -230,15 +230,15 @@ def test_the_scores_of_both_models_count() -> None:
 
 
 def test_models_that_do_not_go_together_are_refused() -> None:
-    colour = model(Colour, "colour", COLOURS, image_size=24)
-    with pytest.raises(ConfigError, match=r"say whose boxes are taken: on=... \(branches .*: none\)"):
-        Cascade(colour, colour)
+    color = model(Color, "color", COLORS, image_size=24)
+    with pytest.raises(ConfigError, match=r"say whose boxes are taken: boxes_from=... \(branches .*: none\)"):
+        Cascade(color, color)
     with pytest.raises(ConfigError, match="no branch 'boxen' with boxes; it has: boxes"):
-        Cascade(detector(), colour, on="boxen")
+        Cascade(detector(), color, boxes_from="boxen")
     with pytest.raises(ConfigError, match="both models have a branch 'boxes'"):
         Cascade(detector(), detector())
     with pytest.raises(ConfigError, match="'margin' must be 1 or more, got 0.5"):
-        Cascade(detector(), colour, margin=0.5)
+        Cascade(detector(), color, margin=0.5)
     segmenter = vertebra.create_model("resnet10t", decoder="upsample", classes=["a", "b"], image_size=64)
     with pytest.raises(ConfigError, match="branch 'segment' of the second model is for segment; a cascade gathers"):
         Cascade(detector(), segmenter)

@@ -18,16 +18,16 @@ import torch
 from torch import nn
 
 import vertebra
-from tests.weights.peers.randomise import randomise
-from vertebra.export.model import export_model
+from tests.weights.peers.randomize import randomize
+from vertebra.export.export_model import export_model
 from vertebra.inference import engine as engines
 from vertebra.inference.engine import Engine
-from vertebra.inference.exported import ExportedModel
-from vertebra.inference.kept import Kept
+from vertebra.inference.engine_cache import Kept
+from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
-from vertebra.inference.tracing import trace
 from vertebra.model import VisionModel
+from vertebra.optimize.fx_tracing import trace
 
 THREADS = 8
 BRANCHES: dict[str, Any] = {
@@ -47,7 +47,7 @@ MIXED: list[dict[str, Any]] = [
 def made(branches: dict[str, Any] = BRANCHES, backbone: str = "resnet10t") -> VisionModel:
     torch.manual_seed(0)
     model = vertebra.create_model(backbone, branches=branches, image_size=(32, 64), resize="letterbox")
-    return randomise(model)  # type: ignore[return-value]
+    return randomize(model)  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")

@@ -159,7 +159,12 @@ def test_a_model_of_four_branches(tmp_path: Path) -> None:
         branches={
             "kind": {"decoder": "linear", "classes": ["dog", "cat"]},
             "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
-            "limbs": {"decoder": "heatmap", "on": "boxes", "classes": ["dog", "cat"], "points": ["nose", "tail"]},
+            "limbs": {
+                "decoder": "heatmap",
+                "boxes_from": "boxes",
+                "classes": ["dog", "cat"],
+                "points": ["nose", "tail"],
+            },
             "pose": {"decoder": "heatmap", "classes": ["dog"], "points": ["nose", "tail"]},
             "regions": {"decoder": "upsample", "classes": ["a", "b", "c"]},
         },

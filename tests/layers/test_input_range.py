@@ -7,7 +7,7 @@ import torch
 
 from vertebra import create_model
 from vertebra.errors import DataError
-from vertebra.layers.input_range import check_range
+from vertebra.layers.input_range import check_pixel_range
 
 
 @pytest.mark.parametrize("images", [torch.rand(2, 3, 32, 32), torch.ones(1, 3, 32, 32), torch.randn(2, 3, 32, 32) * 3])
@@ -31,12 +31,12 @@ def test_what_is_let_through() -> None:
         torch.rand(1, 3, 8, 8, device="meta"),
         torch.rand(0, 3, 8, 8),
     ):
-        check_range(images)
+        check_pixel_range(images)
 
 
 def test_nothing_is_checked_in_a_graph() -> None:
     def double(images: torch.Tensor) -> torch.Tensor:
-        check_range(images)
+        check_pixel_range(images)
         return images * 2
 
     compiled = torch.compile(double, fullgraph=True, backend="eager")

@@ -11,7 +11,7 @@ from torch import nn
 from vertebra.features import Frame
 from vertebra.layers.attention import SelfAttention, TransformerLayer
 from vertebra.layers.padding import valid_cells
-from vertebra.layers.position import sine_position
+from vertebra.layers.position_encoding import sine_position
 
 
 def test_equal_to_torch_on_the_same_weights() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
-from vertebra.layers.init import start_conv
+from vertebra.layers.init import init_conv_
 from vertebra.layers.norm import PooledBatchNorm
 
 
@@ -22,7 +22,7 @@ def test_a_stride_of_two_leaves_the_ceiling_of_the_half() -> None:
     assert ConvNormAct(4, 6, stride=2)(torch.randn(1, 4, 7, 4)).shape == (1, 6, 4, 2)
 
 
-def test_a_bias_only_where_nothing_normalises() -> None:
+def test_a_bias_only_where_nothing_normalizes() -> None:
     assert ConvNormAct(4, 16, norm="none")[0].bias is not None
     assert ConvNormAct(4, 16, norm="batch")[0].bias is None
     assert ConvNormAct(4, 16, norm="group")[0].bias is None
@@ -53,7 +53,7 @@ def test_a_linear_convolution_keeps_the_size_of_the_signal(channels: int, width:
 @pytest.mark.parametrize("groups", [1, 8, 64])
 def test_a_rectified_convolution_keeps_the_signal_whatever_its_groups(groups: int) -> None:
     conv = nn.Conv2d(64, 64, 3, groups=groups)
-    start_conv(conv, rectified=True)
+    init_conv_(conv, rectified=True)
     # ReLU halves the mean square, which the gain of two makes up for
     assert conv(torch.randn(2, 64, 24, 24)).relu().pow(2).mean().item() == pytest.approx(1.0, abs=0.2)
     assert torch.equal(conv.bias, torch.zeros(64))

@@ -1,4 +1,4 @@
-"""Normalisations: legal group counts, a single value a channel, numbers equal to the plain forms."""
+"""Normalizations: legal group counts, a single value a channel, numbers equal to the plain forms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_channel_count_is_legal() -> None:
         assert channels % group_norm(channels).num_groups == 0
 
 
-def test_a_single_value_is_normalised_by_the_running_statistics() -> None:
+def test_a_single_value_is_normalized_by_the_running_statistics() -> None:
     norm = PooledBatchNorm(2).train()
     norm.running_mean.copy_(torch.tensor([1.0, -2.0]))
     norm.running_var.copy_(torch.tensor([4.0, 9.0]))
@@ -48,7 +48,7 @@ def test_with_several_values_it_is_batch_norm(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(ours.eval()(maps), plain.eval()(maps))
 
 
-def test_layer_norm_of_a_map_normalises_each_cell() -> None:
+def test_layer_norm_of_a_map_normalizes_each_cell() -> None:
     norm = LayerNorm2d(2, eps=0.0)
     out = norm(torch.tensor([[3.0, 10.0], [5.0, 4.0]]).reshape(1, 2, 1, 2))
     torch.testing.assert_close(out, torch.tensor([[-1.0, 1.0], [1.0, -1.0]]).reshape(1, 2, 1, 2))

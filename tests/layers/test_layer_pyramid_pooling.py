@@ -22,7 +22,7 @@ def test_bins_by_hand() -> None:
 
 
 def test_lines_by_hand() -> None:
-    # 4 of 5 cells over 2 bins: centres of cells at .25, .75, 1.25, 1.75 bins, of bins at .5 and 1.5
+    # 4 of 5 cells over 2 bins: centers of cells at .25, .75, 1.25, 1.75 bins, of bins at .5 and 1.5
     shares = line_shares(torch.tensor([4]), 5, 2, corners=False)[0]
     torch.testing.assert_close(shares[:, 1], torch.tensor([0, 0.25, 0.75, 1, 1]))
     shares = line_shares(torch.tensor([4]), 5, 2, corners=True)[0]
@@ -43,7 +43,7 @@ def test_on_full_canvases_it_is_torchs_own(cells: tuple[int, int], fit: Any) -> 
 
 
 def test_padding_is_not_looked_at() -> None:
-    pooling = PyramidPooling(3, 4, normalise_whole=False).eval()
+    pooling = PyramidPooling(3, 4, normalize_whole=False).eval()
     maps = torch.randn(1, 3, 7, 5)
     alone = pooling(maps, 8, Frame((56, 40), torch.tensor([[56, 40]])))
     wide = torch.cat([F.pad(maps, (0, 4, 0, 3), value=9.0), torch.randn(1, 3, 10, 9)])
@@ -52,8 +52,8 @@ def test_padding_is_not_looked_at() -> None:
         torch.testing.assert_close(found[:1, :, :7, :5], expected)
 
 
-def test_where_nothing_is_normalised() -> None:
-    whole, finer = PyramidPooling(3, 4, grids=(1, 2), normalise_whole=False).convs
+def test_where_nothing_is_normalized() -> None:
+    whole, finer = PyramidPooling(3, 4, grids=(1, 2), normalize_whole=False).convs
     assert isinstance(whole[1], torch.nn.Identity) and whole[0].bias is not None  # type: ignore[index]
     assert isinstance(finer[1], torch.nn.BatchNorm2d) and finer[0].bias is None  # type: ignore[index]
     assert all(isinstance(conv[1], torch.nn.Identity) for conv in PyramidPooling(3, 4, norm="none").convs)  # type: ignore[index]

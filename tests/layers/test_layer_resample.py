@@ -19,7 +19,7 @@ def test_nearest_repeats_each_cell_and_crops_right_and_bottom() -> None:
 
 
 def test_bilinear_by_hand() -> None:
-    # cells of 2 pixels, centres at 1 and 3: pixel centres at .5, 1.5, 2.5 lie a quarter off them
+    # cells of 2 pixels, centers at 1 and 3: pixel centers at .5, 1.5, 2.5 lie a quarter off them
     out = upsample_like(torch.tensor([[[[0.0, 4.0]]]]), (1, 3), 2, "bilinear")
     assert out.flatten().tolist() == [0.0, 1.0, 3.0]
 
@@ -34,12 +34,12 @@ def test_a_map_or_its_size_say_the_same() -> None:
 @pytest.mark.parametrize("stride", [4, 8, 32])
 def test_cells_stay_over_their_pixels_where_resizing_would_move_them(canvas: tuple[int, int], stride: int) -> None:
     rows = math.ceil(canvas[0] / stride)
-    centres = (torch.arange(rows) + 0.5) * stride  # of each cell, in pixels
-    logits = centres[None, None, :, None].expand(1, 1, rows, math.ceil(canvas[1] / stride))
+    centers = (torch.arange(rows) + 0.5) * stride  # of each cell, in pixels
+    logits = centers[None, None, :, None].expand(1, 1, rows, math.ceil(canvas[1] / stride))
     out = fit_to(logits, canvas, stride)
     assert out.shape[-2:] == canvas
     pixels = torch.arange(canvas[0]) + 0.5
-    inner = (pixels >= centres[0]) & (pixels <= centres[-1])
+    inner = (pixels >= centers[0]) & (pixels <= centers[-1])
     torch.testing.assert_close(out[0, 0, inner, 0], pixels[inner])
     if canvas[0] % stride:
         stretched = F.interpolate(logits, size=canvas, mode="bilinear", align_corners=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.features import FeatureSpec, Level
 from vertebra.layers.roi import FusedLevels, list_areas, listed_features, region_features, summed_features
 
@@ -52,7 +52,7 @@ def test_levels_are_added_over_their_pixels() -> None:
 
 
 def test_strides_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(JointError, match="strides that divide each other"):
+    with pytest.raises(IncompatiblePartsError, match="strides that divide each other"):
         FusedLevels(FeatureSpec((Level(2, 4), Level(2, 14))), (0, 1), 2)
 
 

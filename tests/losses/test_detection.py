@@ -25,9 +25,9 @@ def test_focal_by_hand() -> None:
 def test_focal_equals_torchvision() -> None:
     logits, labels = torch.randn(2, 50, 3), torch.randint(0, 3, (2, 50))
     positive = torch.rand(2, 50) < 0.3
-    truth = F.one_hot(labels, 3).float() * positive[..., None]
+    ground_truth = F.one_hot(labels, 3).float() * positive[..., None]
     term = focal_term(logits, labels, positive, torch.zeros(2, 50, dtype=torch.bool))
-    torch.testing.assert_close(term.sum, sigmoid_focal_loss(logits, truth, reduction="sum"))
+    torch.testing.assert_close(term.sum, sigmoid_focal_loss(logits, ground_truth, reduction="sum"))
 
 
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.6, 1.5)])
@@ -35,8 +35,8 @@ def test_the_gradient_of_focal_is_torchvisions(alpha: float, gamma: float) -> No
     logits = (6 * torch.randn(2, 50, 7)).requires_grad_()
     labels, positive = torch.randint(0, 7, (2, 50)), torch.rand(2, 50) < 0.3
     ignored = (torch.rand(2, 50) < 0.2) & ~positive
-    truth = F.one_hot(labels, 7).float() * positive[..., None]
-    each = sigmoid_focal_loss(logits, truth, alpha=alpha, gamma=gamma, reduction="none")
+    ground_truth = F.one_hot(labels, 7).float() * positive[..., None]
+    each = sigmoid_focal_loss(logits, ground_truth, alpha=alpha, gamma=gamma, reduction="none")
     (expected,) = torch.autograd.grad(3 * torch.where(ignored[..., None], 0, each).sum(), logits)
     term = focal_term(logits, labels, positive, ignored, alpha=alpha, gamma=gamma)
     (found,) = torch.autograd.grad(3 * term.sum, logits)
@@ -45,25 +45,25 @@ def test_the_gradient_of_focal_is_torchvisions(alpha: float, gamma: float) -> No
 
 
 def test_boxes_equal_torchvision_on_the_positive_ones() -> None:
-    boxes, truth = from_center_size(torch.rand(2, 3, 30, 4) * 20 + 1)
+    boxes, ground_truth = from_center_size(torch.rand(2, 3, 30, 4) * 20 + 1)
     anchors = from_center_size(torch.rand(30, 4) * 20 + 1)
     positive = torch.rand(3, 30) < 0.5
-    expected = generalized_box_iou_loss(boxes[positive], truth[positive], reduction="sum")
-    torch.testing.assert_close(giou_term(boxes, truth, positive).sum, expected)
+    expected = generalized_box_iou_loss(boxes[positive], ground_truth[positive], reduction="sum")
+    torch.testing.assert_close(giou_term(boxes, ground_truth, positive).sum, expected)
     deltas = torch.randn(3, 30, 4)
-    wanted = encode_deltas(truth, anchors)
+    wanted = encode_deltas(ground_truth, anchors)
     for beta in (0.0, 1 / 9):
         expected = F.smooth_l1_loss(deltas[positive], wanted[positive], reduction="sum", beta=beta)
-        torch.testing.assert_close(delta_term(deltas, anchors, truth, positive, beta=beta).sum, expected)
+        torch.testing.assert_close(delta_term(deltas, anchors, ground_truth, positive, beta=beta).sum, expected)
 
 
 def test_what_is_not_positive_gives_neither_loss_nor_nan() -> None:
     boxes = torch.tensor([[[0.0, 0, 5, 5], [3, 3, 3, 3]]], requires_grad=True)
     deltas = torch.zeros(1, 2, 4, requires_grad=True)
     anchors, nothing = torch.tensor([[0.0, 0, 4, 4], [1, 1, 5, 5]]), torch.zeros(1, 2, dtype=torch.bool)
-    truth = torch.zeros(1, 2, 4)
-    giou, coded = giou_term(boxes, truth, nothing), delta_term(deltas, anchors, truth, nothing, beta=0.1)
-    central = centerness_term(deltas[..., 0], truth, nothing)
+    ground_truth = torch.zeros(1, 2, 4)
+    giou, coded = giou_term(boxes, ground_truth, nothing), delta_term(deltas, anchors, ground_truth, nothing, beta=0.1)
+    central = centerness_term(deltas[..., 0], ground_truth, nothing)
     (giou.sum + coded.sum + central.sum).backward()
     assert giou.sum == coded.sum == central.sum == giou.count == 0
     assert boxes.grad is not None and (boxes.grad == 0).all()

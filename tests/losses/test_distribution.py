@@ -39,33 +39,33 @@ def test_the_mean_of_a_distribution_by_hand() -> None:
 
 def test_distribution_focal_loss_by_hand() -> None:
     chances = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    for truth, expected in ((2.25, -(0.75 * math.log(0.3) + 0.25 * math.log(0.4))), (1.0, -math.log(0.2))):
-        found = distribution_focal_loss(chances.log(), torch.tensor(truth))
+    for ground_truth, expected in ((2.25, -(0.75 * math.log(0.3) + 0.25 * math.log(0.4))), (1.0, -math.log(0.2))):
+        found = distribution_focal_loss(chances.log(), torch.tensor(ground_truth))
         assert math.isclose(found.item(), expected, rel_tol=1e-6)
 
 
-@pytest.mark.parametrize(("truth", "bin"), [(-5.0, 0), (0.0, 0), (3.0, 3), (17.0, 3)])
-def test_what_lies_outside_is_brought_to_the_end(truth: float, bin: int) -> None:
+@pytest.mark.parametrize(("ground_truth", "bin"), [(-5.0, 0), (0.0, 0), (3.0, 3), (17.0, 3)])
+def test_what_lies_outside_is_brought_to_the_end(ground_truth: float, bin: int) -> None:
     logits = torch.randn(4)
-    found = distribution_focal_loss(logits, torch.tensor(truth))
+    found = distribution_focal_loss(logits, torch.tensor(ground_truth))
     torch.testing.assert_close(found, -logits.log_softmax(0)[bin])
 
 
 def test_the_least_loss_is_at_the_truth() -> None:
-    logits, truth = torch.zeros(3, 8, requires_grad=True), torch.tensor([0.0, 2.4, 6.9])
+    logits, ground_truth = torch.zeros(3, 8, requires_grad=True), torch.tensor([0.0, 2.4, 6.9])
     optimizer = torch.optim.Adam([logits], lr=0.3)
     for _ in range(150):
         optimizer.zero_grad()
-        distribution_focal_loss(logits, truth).sum().backward()
+        distribution_focal_loss(logits, ground_truth).sum().backward()
         optimizer.step()
-    torch.testing.assert_close(expected_bin(logits.detach()), truth, atol=0.05, rtol=0)
+    torch.testing.assert_close(expected_bin(logits.detach()), ground_truth, atol=0.05, rtol=0)
 
 
 def test_weights_are_counted() -> None:
     logits = torch.randn(1, 2, 4, 5)
-    truth = torch.rand(1, 2, 4) * 4
-    each = distribution_focal_loss(logits, truth).mean(dim=-1)[0]
-    found = weighted_distribution_sum(logits, truth, torch.tensor([[0.5, 2.0]]))
+    ground_truth = torch.rand(1, 2, 4) * 4
+    each = distribution_focal_loss(logits, ground_truth).mean(dim=-1)[0]
+    found = weighted_distribution_sum(logits, ground_truth, torch.tensor([[0.5, 2.0]]))
     torch.testing.assert_close(found, 0.5 * each[0] + 2 * each[1])
     boxes, wanted = from_center_size(torch.rand(2, 3, 4) + 1)
     loss = generalized_box_iou_loss(boxes, wanted)
@@ -103,8 +103,8 @@ def test_a_class_is_asked_for_the_overlap() -> None:
 
 def test_squared_iou_by_hand() -> None:
     boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 10], [2, 2, 2, 2]]], requires_grad=True)
-    truth = torch.tensor([[[0.0, 0, 10, 5], [0, 0, 10, 10], [0, 0, 9, 9]]])
-    term = squared_iou_term(boxes, truth, torch.tensor([[True, True, False]]))
+    ground_truth = torch.tensor([[[0.0, 0, 10, 5], [0, 0, 10, 10], [0, 0, 9, 9]]])
+    term = squared_iou_term(boxes, ground_truth, torch.tensor([[True, True, False]]))
     assert math.isclose(term.sum.item(), 1 - 0.5**2, rel_tol=1e-6) and term.count == 2
     term.sum.backward()
     assert boxes.grad is not None and boxes.grad.isfinite().all() and (boxes.grad[0, 2] == 0).all()

@@ -13,25 +13,27 @@ from vertebra.losses.keypoints import bin_term, heatmap_term, residual_likelihoo
 
 def test_a_blank_map_costs_one_whatever_its_size() -> None:
     for size in (24, 56):
-        truth = gaussian_maps(torch.tensor([[size / 2, size / 2]] * 3), size, size, 2.0)
+        ground_truth = gaussian_maps(torch.tensor([[size / 2, size / 2]] * 3), size, size, 2.0)
         known = torch.tensor([True, True, False])
-        term = heatmap_term(torch.zeros(3, size, size), truth, known, 2.0)
+        term = heatmap_term(torch.zeros(3, size, size), ground_truth, known, 2.0)
         assert float(term.mean()) == pytest.approx(1, abs=1e-3) and float(term.count) == 2
 
 
 def test_heat_error_by_hand() -> None:
-    maps, truth = torch.tensor([[[0.5, 0.0]], [[9.0, 9.0]]]), torch.tensor([[[1.0, 0.2]], [[0.0, 0.0]]])
-    term = heatmap_term(maps, truth, torch.tensor([True, False]), sigma=1.0)
+    maps, ground_truth = torch.tensor([[[0.5, 0.0]], [[9.0, 9.0]]]), torch.tensor([[[1.0, 0.2]], [[0.0, 0.0]]])
+    term = heatmap_term(maps, ground_truth, torch.tensor([True, False]), sigma=1.0)
     assert float(term.sum) == pytest.approx((0.25 + 0.04) / math.pi)
 
 
 def test_bins_by_hand() -> None:
-    truth = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0, 0]])
+    ground_truth = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0, 0]])
     logits = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]).log()
-    term = bin_term(logits, truth, torch.tensor([True, True]))
+    term = bin_term(logits, ground_truth, torch.tensor([True, True]))
     assert float(term.sum) == pytest.approx(0.5 * math.log(0.5 / 0.25) + math.log(1 / 0.1))
-    assert float(bin_term(truth[:1].log().clamp(min=-50), truth[:1], torch.tensor([True])).sum) == pytest.approx(0)
-    assert float(bin_term(logits, truth, torch.tensor([False, False])).sum) == 0
+    assert float(
+        bin_term(ground_truth[:1].log().clamp(min=-50), ground_truth[:1], torch.tensor([True])).sum
+    ) == pytest.approx(0)
+    assert float(bin_term(logits, ground_truth, torch.tensor([False, False])).sum) == 0
 
 
 def test_likelihood_by_hand() -> None:
@@ -42,8 +44,8 @@ def test_likelihood_by_hand() -> None:
 
     points = torch.tensor([[0.5, 0.5], [0.0, 0.0]], requires_grad=True)
     sigma = torch.tensor([[0.1, 0.2], [1e-3, 1e-3]], requires_grad=True)
-    truth = torch.tensor([[0.6, 0.3], [1e6, 1e6]])
-    term = residual_likelihood_term(points, sigma, truth, torch.tensor([True, False]), normal)
+    ground_truth = torch.tensor([[0.6, 0.3], [1e6, 1e6]])
+    term = residual_likelihood_term(points, sigma, ground_truth, torch.tensor([True, False]), normal)
     laplace = 1 + math.log(0.2) + 1 + math.log(0.4)
     gauss = math.log(0.1) + math.log(0.2) + 0.5 * 2 + math.log(2 * math.pi)
     assert float(term.sum.detach()) == pytest.approx(laplace + gauss, rel=1e-5) and float(term.count) == 1

@@ -29,12 +29,12 @@ def test_the_best_score_is_how_well_the_box_fits() -> None:
 def test_errors_by_hand() -> None:
     """A box half as wide as its object; a query for nothing; and one that does not count."""
     boxes = torch.tensor([[[0.5, 0.5, 0.1, 0.2], [0.2, 0.2, 0.1, 0.1], [0.3, 0.3, 0.1, 0.1]]], requires_grad=True)
-    truth = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0], [9.0, 9.0, 9.0, 9.0]]])
+    ground_truth = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0], [9.0, 9.0, 9.0, 9.0]]])
     errors = query_errors(
         torch.zeros(1, 3, 1),
         boxes,
         torch.zeros(1, 3).long(),
-        truth,
+        ground_truth,
         torch.tensor([[True, False, False]]),
         torch.tensor([[True, True, False]]),
     )
@@ -49,9 +49,11 @@ def test_errors_of_one_class_or_none_by_hand() -> None:
     """Three outcomes with probabilities 1/4, 1/4 and a half for nothing; one query of two has an object."""
     logits = torch.tensor([[[0.0, 0.0, math.log(2)]] * 2], requires_grad=True)
     boxes = torch.tensor([[[0.5, 0.5, 0.1, 0.2], [0.2, 0.2, 0.1, 0.1]]])
-    truth = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0]]])
+    ground_truth = torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0]]])
     positive = torch.tensor([[True, False]])
-    errors, weight = exclusive_query_errors(logits, boxes, torch.tensor([[1, 0]]), truth, positive, none_weight=0.1)
+    errors, weight = exclusive_query_errors(
+        logits, boxes, torch.tensor([[1, 0]]), ground_truth, positive, none_weight=0.1
+    )
     expected = [math.log(4) + 0.1 * math.log(2), 5 * 0.1, 2 * 0.5]
     assert [float(value.detach()) for value in errors] == pytest.approx(expected, rel=1e-5)
     assert float(weight) == pytest.approx(1.1)

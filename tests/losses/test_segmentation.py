@@ -10,22 +10,22 @@ import torch.nn.functional as F
 
 from vertebra.errors import ConfigError
 from vertebra.losses.boundary import boundary, outline
+from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.lovasz import jaccard_steps, lovasz
-from vertebra.losses.segment_sum import NAMES, SegmentLoss
-from vertebra.losses.segmentation import exclusive_dice, focal_pixels, hardest_pixels, pixel_binary_cross_entropy
-from vertebra.losses.term import Term
+from vertebra.losses.segmentation import exclusive_dice, focal_pixels, ohem_pixels, pixel_binary_cross_entropy
+from vertebra.losses.segmentation_loss import NAMES, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
 
 IGNORE = 255
 EVERY = dict.fromkeys(NAMES, 1.0)
 
 
-def exclusive_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **options: object) -> dict[str, Term]:
+def exclusive_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **options: object) -> dict[str, LossTerm]:
     labels = SegmentLabels(tuple("abcdef"[: logits.shape[1]]), ignore_index=ignore)
     return SegmentLoss(**options)(logits, masks, labels)  # type: ignore[arg-type]
 
 
-def overlapping_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **options: object) -> dict[str, Term]:
+def overlapping_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **options: object) -> dict[str, LossTerm]:
     labels = SegmentLabels(tuple("abcdef"[: logits.shape[1]]), exclusive=False, ignore_index=ignore)
     return SegmentLoss(**options)(logits, masks, labels)  # type: ignore[arg-type]
 
@@ -106,9 +106,9 @@ def test_dice_of_exclusive_classes_equals_the_formula() -> None:
     masks[0, 0] = IGNORE
     term = exclusive_terms(logits, masks, IGNORE)["dice"]
     counted = (masks != IGNORE)[:, None]
-    truth = torch.stack([masks == index for index in range(3)], 1).float()
+    ground_truth = torch.stack([masks == index for index in range(3)], 1).float()
     guess = logits.softmax(1) * counted
-    loss = -(2 * (guess * truth).sum((2, 3)) / (guess.sum((2, 3)) + truth.sum((2, 3)))).log()
+    loss = -(2 * (guess * ground_truth).sum((2, 3)) / (guess.sum((2, 3)) + ground_truth.sum((2, 3)))).log()
     torch.testing.assert_close(term.mean(), loss.mean(), rtol=1e-3, atol=0)
 
 
@@ -131,9 +131,9 @@ def test_overlapping_classes_may_weigh_differently() -> None:
 
 def test_the_hardest_pixels_by_hand() -> None:
     losses, weights = torch.tensor([[5.0, 1.0, 0.0], [2.0, 4.0, 3.0]]), torch.tensor([[1.0, 1, 0], [1, 1, 1]])
-    half = hardest_pixels(losses, weights, 0.5)  # three of the five that count: 5, 4 and 3
+    half = ohem_pixels(losses, weights, 0.5)  # three of the five that count: 5, 4 and 3
     assert (float(half.sum), float(half.count)) == (12.0, 3.0)
-    whole = hardest_pixels(losses, weights, 1.0)
+    whole = ohem_pixels(losses, weights, 1.0)
     assert (float(whole.sum), float(whole.count)) == (15.0, 5.0)
 
 
@@ -158,9 +158,9 @@ def test_jaccard_steps_by_hand() -> None:
 
 
 def test_lovasz_of_hard_guesses_is_one_minus_the_iou() -> None:
-    truth = torch.tensor([[[[1.0, 1, 1, 0, 0, 0]], [[0.0, 0, 0, 0, 0, 0]]]])
+    ground_truth = torch.tensor([[[[1.0, 1, 1, 0, 0, 0]], [[0.0, 0, 0, 0, 0, 0]]]])
     guess = torch.tensor([[[[1.0, 0, 0, 1, 0, 0]], [[0.0, 0, 0, 0, 0, 1]]]])
-    term = lovasz(guess, truth)
+    term = lovasz(guess, ground_truth)
     assert float(term.count) == 1, "the second class is not in the image"
     assert float(term.sum) == pytest.approx(1 - 1 / 4)
 

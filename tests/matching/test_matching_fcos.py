@@ -22,7 +22,7 @@ def test_ranges_of_the_paper() -> None:
     assert size_ranges((16,)) == [(0, inf)]
 
 
-def test_only_locations_inside_and_near_the_centre() -> None:
+def test_only_locations_inside_and_near_the_center() -> None:
     points, levels = level_points([torch.zeros(1, 1, 8, 8)], [8])
     match = match_by_location(points, levels, [8], *one_object([0.0, 0, 64, 20]))
     found = {tuple(point) for point in points[match.positive[0]].tolist()}

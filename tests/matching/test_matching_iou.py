@@ -25,15 +25,19 @@ def test_an_object_without_a_good_anchor_gets_its_best_one() -> None:
     anchors = torch.tensor([[0.0, 0, 10, 2], [0, 0, 10, 3], [20, 20, 30, 30]])
     boxes = torch.tensor([[[0.0, 0, 10, 10]]])
     assert match_by_iou(anchors, boxes, NO_CROWD, ONE).positive.tolist() == [[False, True, False]]
-    assert not match_by_iou(anchors, boxes, NO_CROWD, ONE, fewest=0).positive.any()
+    assert not match_by_iou(anchors, boxes, NO_CROWD, ONE, min_anchors_per_object=0).positive.any()
 
 
 def test_each_object_gets_its_few_best_anchors() -> None:
     """IoUs 0.3, 0.25, 0.22 and 0.1: the last is too far off, however many are asked for."""
     anchors = torch.tensor([[0.0, 0, 10, 3], [0, 0, 10, 2.5], [0, 0, 10, 2.2], [0, 0, 10, 1]])
     boxes = torch.tensor([[[0.0, 0, 10, 10]]])
-    assert match_by_iou(anchors, boxes, NO_CROWD, ONE, fewest=2).positive.tolist() == [[True, True, False, False]]
-    assert match_by_iou(anchors, boxes, NO_CROWD, ONE, fewest=9).positive.tolist() == [[True, True, True, False]]
+    assert match_by_iou(anchors, boxes, NO_CROWD, ONE, min_anchors_per_object=2).positive.tolist() == [
+        [True, True, False, False]
+    ]
+    assert match_by_iou(anchors, boxes, NO_CROWD, ONE, min_anchors_per_object=9).positive.tolist() == [
+        [True, True, True, False]
+    ]
 
 
 def test_an_object_that_meets_no_anchor_takes_none() -> None:

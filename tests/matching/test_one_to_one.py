@@ -55,8 +55,8 @@ def test_what_is_no_number_is_taken_last() -> None:
 def test_the_cost_by_hand() -> None:
     """Probability one half, a box beside the object with its width between: L1 is 0.4, GIoU -1/3."""
     logits = torch.tensor([[[0.0, 7.0]]])
-    boxes, truth = torch.tensor([[[0.1, 0.5, 0.2, 0.2]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.2]]])
-    cost = query_cost(logits, boxes, torch.tensor([[0]]), truth)
+    boxes, ground_truth = torch.tensor([[[0.1, 0.5, 0.2, 0.2]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.2]]])
+    cost = query_cost(logits, boxes, torch.tensor([[0]]), ground_truth)
     classification = (0.25 - 0.75) * 0.25 * math.log(2)
     torch.testing.assert_close(cost, torch.tensor([[[2 * classification + 5 * 0.4 + 2 / 3]]]))
 
@@ -64,6 +64,6 @@ def test_the_cost_by_hand() -> None:
 def test_the_cost_of_one_class_or_none_by_hand() -> None:
     """The object's class has a probability of 1/4; its box is the one above."""
     logits = torch.tensor([[[0.0, 0.0, math.log(2)]]])
-    boxes, truth = torch.tensor([[[0.1, 0.5, 0.2, 0.2]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.2]]])
-    cost = exclusive_query_cost(logits, boxes, torch.tensor([[1]]), truth)
+    boxes, ground_truth = torch.tensor([[[0.1, 0.5, 0.2, 0.2]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.2]]])
+    cost = exclusive_query_cost(logits, boxes, torch.tensor([[1]]), ground_truth)
     torch.testing.assert_close(cost, torch.tensor([[[5 * 0.4 + 2 / 3 - 0.25]]]))

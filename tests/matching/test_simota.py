@@ -66,7 +66,7 @@ def test_who_is_asked_twice_answers_for_the_cheaper_object() -> None:
 
 
 def test_an_object_smaller_than_a_cell_has_a_location() -> None:
-    """No cell's middle lies in it; the middle of the nearest ones does lie near its centre."""
+    """No cell's middle lies in it; the middle of the nearest ones does lie near its center."""
     points, levels = level_points([torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)], [8, 16])
     strides = torch.tensor([8.0, 16.0])[levels]
     predicted = torch.cat([points - strides[:, None], points + strides[:, None]], dim=1)[None]

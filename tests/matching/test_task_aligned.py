@@ -64,14 +64,14 @@ def test_who_is_among_the_best_of_two_answers_for_the_larger_overlap() -> None:
     torch.testing.assert_close(found.quality, torch.tensor([[1.0, 0.8, 0.0]]))
 
 
-def test_an_object_smaller_than_a_cell_has_the_cell_of_its_centre() -> None:
+def test_an_object_smaller_than_a_cell_has_the_cell_of_its_center() -> None:
     points, levels = level_points([torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 2, 2)], [8, 16])
     strides = torch.tensor([8.0, 16.0])[levels]
     predicted = torch.cat([points - strides[:, None], points + strides[:, None]], dim=1)[None]
-    truth = torch.tensor([[[17.0, 9.0, 19.0, 11.0]]])
+    ground_truth = torch.tensor([[[17.0, 9.0, 19.0, 11.0]]])
     none, one = torch.zeros(1, 1, dtype=torch.bool), torch.tensor([1])
     found = match_by_alignment(
-        torch.full((1, 20, 2), 0.01), predicted, points, strides, torch.tensor([[1]]), truth, none, one
+        torch.full((1, 20, 2), 0.01), predicted, points, strides, torch.tensor([[1]]), ground_truth, none, one
     )
     assert points[found.match.positive[0]].tolist() == [[20.0, 12.0], [24.0, 8.0]]
     # the coarse cell's box is four times as large, and so overlaps a quarter as much

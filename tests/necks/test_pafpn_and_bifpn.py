@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from vertebra import create_model
-from vertebra.errors import ConfigError, JointError
+from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.conv import ConvNormAct
 from vertebra.necks.bifpn import BiFPN, Meeting, Round, fuse, pool_like
 from vertebra.necks.pafpn import PAFPN, CrossStageMeeting, SummedMeeting
-from vertebra.testing import check_feature_part, made_features
+from vertebra.testing import check_feature_part, fake_features
 from vertebra.testing.contract import check_gradients
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
@@ -53,7 +53,7 @@ def test_every_cell_comes_from_its_own_place(part: Any, canvas: tuple[int, int])
     """What changes at the bottom right of the coarsest map does not reach the top left of any, nor the other way round."""
     torch.manual_seed(0)
     neck = part(PYRAMID, channels=8, norm="none").eval()
-    before = made_features(PYRAMID, canvas, batch=1)
+    before = fake_features(PYRAMID, canvas, batch=1)
     for place in (0, -1):
         maps = [values.clone() for values in before.maps]
         for values in maps:
@@ -69,7 +69,7 @@ def test_every_cell_comes_from_its_own_place(part: Any, canvas: tuple[int, int])
 @both
 def test_a_level_reaches_all_others(part: Any) -> None:
     neck = part(PYRAMID, channels=8, extra_levels=1).eval()
-    before = made_features(PYRAMID, (128, 128), batch=1)
+    before = fake_features(PYRAMID, (128, 128), batch=1)
     for level in range(4):
         maps = [values + (2 if number == level else 0) for number, values in enumerate(before.maps)]
         with torch.no_grad():
@@ -131,7 +131,7 @@ def test_weights_of_the_fusion_learn() -> None:
     assert meeting.weights.grad is not None and (meeting.weights.grad != 0).all()
 
 
-def test_pooling_keeps_the_largest_neighbour() -> None:
+def test_pooling_keeps_the_largest_neighbor() -> None:
     fine = torch.arange(25.0).reshape(1, 1, 5, 5)
     found = pool_like(fine, torch.zeros(1, 1, 3, 3), 2)
     assert found[0, 0].tolist() == [[6, 8, 9], [16, 18, 19], [21, 23, 24]]
@@ -146,7 +146,7 @@ def test_levels_that_nobody_reads_are_left_out(part: Any, levels: list[int]) -> 
     whole = part(PYRAMID, channels=8, extra_levels=2)
     before = sum(value.numel() for value in neck.parameters())
     neck.restrict(levels)
-    features = made_features(PYRAMID, (97, 65))
+    features = fake_features(PYRAMID, (97, 65))
     maps = neck(features).maps
     assert len(maps) == len(neck.out_spec.levels) >= max(levels) + 1
     for values, other in zip(maps, whole(features).maps, strict=False):
@@ -162,7 +162,7 @@ def test_a_restricted_neck_says_the_same_of_what_is_read() -> None:
         one, other = (part(PYRAMID, channels=8, extra_levels=2).eval() for _ in range(2))
         other.load_state_dict(one.state_dict())
         other.restrict([0, 2])
-        features = made_features(PYRAMID, (97, 65))
+        features = fake_features(PYRAMID, (97, 65))
         with torch.no_grad():
             whole, less = one(features).maps, other(features).maps
         for level in (0, 2):
@@ -192,11 +192,11 @@ def test_the_step_between_levels_sets_the_kernel() -> None:
 @both
 def test_what_does_not_fit_is_refused(part: Any) -> None:
     name = part.__name__.lower()
-    with pytest.raises(JointError, match="at least two levels of different strides.*simple_pyramid"):
+    with pytest.raises(IncompatiblePartsError, match="at least two levels of different strides.*simple_pyramid"):
         part(FeatureSpec((Level(8, 16), Level(8, 16))))
-    with pytest.raises(JointError, match="at least two levels of different strides from 32 on"):
+    with pytest.raises(IncompatiblePartsError, match="at least two levels of different strides from 32 on"):
         part(PYRAMID, finest_stride=32)
-    with pytest.raises(JointError, match=r"strides that divide each other \(here 8 and 12\)"):
+    with pytest.raises(IncompatiblePartsError, match=r"strides that divide each other \(here 8 and 12\)"):
         part(FeatureSpec((Level(8, 8), Level(8, 12))))
     with pytest.raises(ConfigError, match=f"neck '{name}': 'channels' must be 1 or more, got 0"):
         part(PYRAMID, channels=0)

@@ -17,12 +17,12 @@ from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import MixedData, Source, Ticket
-from vertebra.inference.predictor import face_of
+from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.evaluation.measure import Evaluation
+from vertebra.inference.predictor import model_info
 from vertebra.parts import describe, names
-from vertebra.preprocess.plan import Plan
-from vertebra.testing.daily import of_today
-from vertebra.training.evaluation import Evaluation
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.testing.daily import daily_sample
 from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
 
 EACH_DAY = 4
@@ -44,7 +44,7 @@ TASKS = {
 }
 
 
-class Way(NamedTuple):
+class RuntimeConfig(NamedTuple):
     """What stands before a decoder, and how long and how fast it learns."""
 
     parts: dict[str, Any]
@@ -54,21 +54,21 @@ class Way(NamedTuple):
 
 
 DEFAULT = {
-    "classify": Way({}, 15, 1e-3),
-    "detect": Way({"neck": {"name": "fpn", "channels": 64}}, 70, 2e-3),
-    "segment": Way({}, 80, 3e-3),
-    "keypoints": Way({}, 100, 2e-3),
+    "classify": RuntimeConfig({}, 15, 1e-3),
+    "detect": RuntimeConfig({"neck": {"name": "fpn", "channels": 64}}, 70, 2e-3),
+    "segment": RuntimeConfig({}, 80, 3e-3),
+    "keypoints": RuntimeConfig({}, 100, 2e-3),
 }
 OWN = {
-    "fcos": Way({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
-    "regression": Way({}, 120, 1e-3),
-    "ssd": Way({"neck": "ssd_extra"}, 70, 2e-3),
-    "ssdlite": Way({"neck": "ssd_extra"}, 70, 2e-3),
-    "detr": Way({}, 250, 5e-4),
-    "deeplabv3": Way({"encoder": "aspp"}, 80, 3e-3, output_stride=8),
-    "deeplabv3plus": Way({"encoder": "aspp"}, 80, 3e-3),
-    "fcn": Way({}, 80, 3e-3, output_stride=8),
-    "pspnet": Way({}, 80, 3e-3, output_stride=8),
+    "fcos": RuntimeConfig({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
+    "regression": RuntimeConfig({}, 120, 1e-3),
+    "ssd": RuntimeConfig({"neck": "ssd_extra"}, 70, 2e-3),
+    "ssdlite": RuntimeConfig({"neck": "ssd_extra"}, 70, 2e-3),
+    "detr": RuntimeConfig({}, 250, 5e-4),
+    "deeplabv3": RuntimeConfig({"encoder": "aspp"}, 80, 3e-3, output_stride=8),
+    "deeplabv3plus": RuntimeConfig({"encoder": "aspp"}, 80, 3e-3),
+    "fcn": RuntimeConfig({}, 80, 3e-3, output_stride=8),
+    "pspnet": RuntimeConfig({}, 80, 3e-3, output_stride=8),
 }
 
 
@@ -92,17 +92,17 @@ def four_images(assets: Path, task: str) -> Batch:
     detection."""
     index = opened(assets, task)
     labels = {"only": labels_of(assets, task)}
-    data = MixedData([Source(index, {"only": task})], labels, Plan(TASKS[task].size, "resize"), None)
+    data = MixedData([Source(index, {"only": task})], labels, ResizeSpec(TASKS[task].size, "resize"), None)
     rows = list(range(len(index)))
     if task == "detect":
         found = [index.columns[task].get(row, (480, 640)) for row in rows]
-        sides = [(truth.boxes[:, 2:] - truth.boxes[:, :2]).min() for truth in found]
+        sides = [(ground_truth.boxes[:, 2:] - ground_truth.boxes[:, :2]).min() for ground_truth in found]
         rows = [row for row in rows if sides[row] >= 40 and 2 <= len(found[row].labels) <= 5]
     elif task == "classify":
         rows = [0, len(rows) // 3, 2 * len(rows) // 3, len(rows) - 1]
     else:
         rows = np.linspace(0, len(rows) - 1, 4).astype(int).tolist()
-    return collate([data[Ticket(0, row)] for row in rows[:4]], labels)
+    return collate([data[SampleKey(0, row)] for row in rows[:4]], labels)
 
 
 def build(assets: Path, task: str, decoder: str, way: Way) -> Any:
@@ -115,7 +115,7 @@ def build(assets: Path, task: str, decoder: str, way: Way) -> Any:
     return vertebra.create_model(backbone, branches={"only": branch}, image_size=TASKS[task].size, resize="resize")
 
 
-@pytest.mark.parametrize("decoder", of_today(names("decoder"), EACH_DAY))
+@pytest.mark.parametrize("decoder", daily_sample(names("decoder"), EACH_DAY))
 def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     task = describe("decoder", decoder).task
     assert task is not None
@@ -137,7 +137,7 @@ def test_four_images_by_heart(assets: Path, decoder: str) -> None:
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
         schedule.step()
-    evaluation = Evaluation(face_of(model.eval()))
+    evaluation = Evaluation(model_info(model.eval()))
     evaluation.update(batch, model)
     score = evaluation.compute()[f"only/{TASKS[task].metric}"]
     assert score >= TASKS[task].goal, f"{decoder}: {TASKS[task].metric} {score:.3f} after {way.steps} steps"

@@ -93,10 +93,10 @@ def test_nobody_else_opens_images() -> None:
     ("name", "content"),
     [
         ("a.png", png(9000, 9000)),
-        ("grey.png", png(13_000, 13_000, kind=0)),
+        ("gray.png", png(13_000, 13_000, kind=0)),
         ("16bit.png", png(9000, 9000, bits=16, kind=0)),
     ],
-    ids=["colour", "grey", "16-bit"],
+    ids=["color", "gray", "16-bit"],
 )
 def test_small_files_of_many_pixels_are_refused_by_their_header(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name

@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from vertebra.errors import DataError
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply, apply_labels, image_size, read_image, resize, resize_labels, stack
-from vertebra.preprocess.plan import Plan
 
 RED_BLUE = np.array([[[200, 0, 0], [0, 0, 200]]], dtype=np.uint8).repeat(4, axis=0)
 
@@ -24,7 +24,7 @@ def saved(image: Image.Image, path: Path, **options: Any) -> Path:
     return path
 
 
-def test_colour_from_everything_is_the_same(tmp_path: Path) -> None:
+def test_color_from_everything_is_the_same(tmp_path: Path) -> None:
     path = saved(Image.fromarray(RED_BLUE), tmp_path / "a.png")
     tensor = torch.from_numpy(RED_BLUE).permute(2, 0, 1)
     for source in (path, str(path), path.read_bytes(), Image.open(path), RED_BLUE, tensor):
@@ -33,10 +33,10 @@ def test_colour_from_everything_is_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, RED_BLUE)
 
 
-def test_grey_gets_equal_channels_and_back() -> None:
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    np.testing.assert_array_equal(read_image(Image.fromarray(grey)), np.repeat(grey[:, :, None], 3, axis=2))
-    np.testing.assert_array_equal(read_image(grey, channels=1), grey[:, :, None])
+def test_gray_gets_equal_channels_and_back() -> None:
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    np.testing.assert_array_equal(read_image(Image.fromarray(gray)), np.repeat(gray[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(read_image(gray, channels=1), gray[:, :, None])
     assert read_image(RED_BLUE, channels=1)[0, :, 0].tolist() == [60, 23]
 
 
@@ -47,7 +47,7 @@ def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(pixels, channels=4), pixels)
 
 
-def test_palette_gives_its_colours(tmp_path: Path) -> None:
+def test_palette_gives_its_colors(tmp_path: Path) -> None:
     picture = Image.fromarray(RED_BLUE).convert("P", palette=Image.Palette.ADAPTIVE)
     np.testing.assert_array_equal(read_image(saved(picture, tmp_path / "a.png")), RED_BLUE)
     clear = saved(picture, tmp_path / "b.png", transparency=picture.getpixel((0, 0)))
@@ -151,24 +151,29 @@ def test_resize_rule_is_torchvisions(size: tuple[int, int], channels: int) -> No
 
 def test_apply_fills_beside_the_image() -> None:
     image = np.full((10, 20, 3), 7, dtype=np.uint8)
-    canvas = apply(Plan((20, 20)), image)
+    canvas = apply(ResizeSpec((20, 20)), image)
     assert (canvas[:10] == 7).all() and (canvas[10:] == (124, 116, 104)).all()
     crop = np.zeros((10, 30, 3), dtype=np.uint8)
     crop[:, 10:20] = 9
-    assert (apply(Plan((10, 10), "centre_crop"), crop) == 9).all()
-    assert (apply(Plan((30, 12), "resize"), image) == 7).all()
+    assert (apply(ResizeSpec((10, 10), "center_crop"), crop) == 9).all()
+    assert (apply(ResizeSpec((30, 12), "resize"), image) == 7).all()
 
 
 def test_labels_lie_under_the_image() -> None:
     mask = np.zeros((40, 60), dtype=np.uint8)
     mask[13:27, 20:44] = 1
     picture = np.repeat(mask[:, :, None] * 255, 3, axis=2)
-    for plan in (Plan((31, 37)), Plan((90, 70)), Plan((33, 33), "centre_crop"), Plan((20, 90), "resize")):
-        labels = apply_labels(plan, mask, 255)
-        grey = apply(plan, picture)[:, :, 0]
+    for resize_spec in (
+        ResizeSpec((31, 37)),
+        ResizeSpec((90, 70)),
+        ResizeSpec((33, 33), "center_crop"),
+        ResizeSpec((20, 90), "resize"),
+    ):
+        labels = apply_labels(resize_spec, mask, 255)
+        gray = apply(resize_spec, picture)[:, :, 0]
         valid = labels != 255
-        assert ((grey > 200)[valid] <= (labels == 1)[valid]).all()
-        assert ((grey < 55)[valid] <= (labels == 0)[valid]).all()
+        assert ((gray > 200)[valid] <= (labels == 1)[valid]).all()
+        assert ((gray < 55)[valid] <= (labels == 0)[valid]).all()
     layers = resize_labels(np.stack([mask, 1 - mask]), (11, 17))
     np.testing.assert_array_equal(layers[0], 1 - layers[1])
     assert resize_labels(np.array([[1, 2], [3, 4]]), (4, 4)).tolist() == [[1, 1, 2, 2]] * 2 + [[3, 3, 4, 4]] * 2
@@ -182,9 +187,11 @@ def test_animated_and_in_memory_images() -> None:
 
 
 def test_canvases_of_several_sizes_become_one_batch() -> None:
-    plan = Plan((8, 16), "shortest_edge")
-    canvases = [apply(plan, np.full((rows, columns, 3), 9, dtype=np.uint8)) for rows, columns in ((8, 12), (16, 8))]
-    batch = stack(canvases, plan)
+    resize_spec = ResizeSpec((8, 16), "shortest_edge")
+    canvases = [
+        apply(resize_spec, np.full((rows, columns, 3), 9, dtype=np.uint8)) for rows, columns in ((8, 12), (16, 8))
+    ]
+    batch = stack(canvases, resize_spec)
     assert batch.shape == (2, 16, 12, 3)
     assert (batch[0, :8] == 9).all() and (batch[1, :, :8] == 9).all()
-    assert (batch[0, 8:] == plan.fill).all() and (batch[1, :, 8:] == plan.fill).all()
+    assert (batch[0, 8:] == resize_spec.fill).all() and (batch[1, :, 8:] == resize_spec.fill).all()

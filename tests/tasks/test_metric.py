@@ -106,4 +106,4 @@ def test_metrics_know_their_direction() -> None:
     assert lower == {"nme", "nme/p", "nme/q", "error", "error/p", "error/q"}
     for name, task in TASKS.items():
         labels = task.labels(("a", "b"), **({"points": ("p",)} if name == "keypoints" else {}))
-        assert task.metric(labels).directions()[task.best_metric] is False
+        assert task.metric(labels).directions()[task.monitor] is False

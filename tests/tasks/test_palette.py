@@ -1,20 +1,20 @@
-"""Colours of classes."""
+"""Colors of classes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from vertebra.tasks.palette import SIZE, _views, colour, palette, text_colour
+from vertebra.tasks.palette import SIZE, _views, color, palette, text_color
 
 
-def test_all_colours_differ_and_are_stable() -> None:
+def test_all_colors_differ_and_are_stable() -> None:
     assert len(set(palette())) == SIZE
-    assert colour(0) == (86, 180, 233)
-    assert colour(SIZE + 3) == colour(3)
+    assert color(0) == (86, 180, 233)
+    assert color(SIZE + 3) == color(3)
 
 
-def test_the_first_colours_differ_for_every_observer() -> None:
+def test_the_first_colors_differ_for_every_observer() -> None:
     views = _views(np.asarray(palette()[:12]))
     distance = np.linalg.norm(views[:, :, None] - views[:, None], axis=-1).min(axis=0)
     assert distance[~np.eye(12, dtype=bool)].min() > 0.06  # Oklab; 0.02 is about just noticeable
@@ -26,11 +26,11 @@ def test_oklab_of_white_and_red() -> None:
     assert red == pytest.approx([0.6279, 0.2249, 0.1258], abs=1e-3)
 
 
-def test_colour_blind_eyes_see_grey_as_grey() -> None:
-    grey = _views(np.asarray([(128, 128, 128)]))
-    assert np.allclose(grey, grey[0], atol=1e-3)
+def test_color_blind_eyes_see_gray_as_gray() -> None:
+    gray = _views(np.asarray([(128, 128, 128)]))
+    assert np.allclose(gray, gray[0], atol=1e-3)
 
 
 def test_text_is_read_on_light_and_dark() -> None:
-    assert text_colour((240, 228, 66)) == (0, 0, 0)
-    assert text_colour((20, 30, 90)) == (255, 255, 255)
+    assert text_color((240, 228, 66)) == (0, 0, 0)
+    assert text_color((20, 30, 90)) == (255, 255, 255)

@@ -22,13 +22,13 @@ def test_arrays_of_any_channels_become_rgb(shape: tuple[int, ...]) -> None:
 
 
 def test_other_depths() -> None:
-    def grey(array: np.ndarray) -> list[int]:
+    def gray(array: np.ndarray) -> list[int]:
         return np.asarray(open_picture(array))[0, :, 0].tolist()  # type: ignore[no-any-return]
 
-    assert grey(np.asarray([[0, 257, 65535]], dtype=np.uint16)) == [0, 1, 255]
-    assert grey(np.asarray([[0.0, 0.5]], dtype=np.float32)) == [0, 128]
-    assert grey(np.asarray([[-100.0, 100.0, np.nan]])) == [0, 255, 128]
-    assert grey(np.asarray([[True, False]])) == [255, 0]
+    assert gray(np.asarray([[0, 257, 65535]], dtype=np.uint16)) == [0, 1, 255]
+    assert gray(np.asarray([[0.0, 0.5]], dtype=np.float32)) == [0, 128]
+    assert gray(np.asarray([[-100.0, 100.0, np.nan]])) == [0, 255, 128]
+    assert gray(np.asarray([[True, False]])) == [255, 0]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "F"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.parts import names
 from vertebra.testing.daily import SEED
 from vertebra.testing.exports import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
@@ -50,7 +50,7 @@ def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -
     print(f"seed {SEED}; the same sample again: VERTEBRA_MATRIX_SEED={SEED}")
     try:
         found, why = outcome(partial(usual, backbone, decoder), tmp_path)
-    except JointError as error:
+    except IncompatiblePartsError as error:
         found, why = "refused", str(error)
     assert MARKS[found] == published()[backbone, decoder], why
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.testing.daily import SEED, WHOLE
 from vertebra.testing.matrix import REPRESENTATIVES, Combination, assemble, combinations, fit_table, sample
-from vertebra.testing.synthetic import made_targets
+from vertebra.testing.synthetic import fake_targets
 
 SIZES = ((64, 64), (97, 65))
 
@@ -32,7 +32,7 @@ def learn(combination: Combination, canvas: tuple[int, int]) -> None:
     model.zero_grad(set_to_none=True)
     images = torch.randint(0, 256, (2, 3, *canvas), dtype=torch.uint8)
     (name,) = model.branches
-    targets = made_targets(model.branch(name).labels, canvas)
+    targets = fake_targets(model.branch(name).labels, canvas)
     terms, _ = model.loss(images, torch.tensor([canvas] * 2), {name: (torch.arange(2), targets)})
     total = torch.stack([term.mean() for term in terms[name].values()]).sum()
     assert torch.isfinite(total)
@@ -51,7 +51,7 @@ def test_every_combination_learns_or_names_the_cure(name: str) -> None:
         try:
             learn(combination, canvas)
             fitting += 1
-        except JointError as error:
+        except IncompatiblePartsError as error:
             text = str(error)
             assert f"backbone '{name}'" in text or f"neck '{combination.neck}'" in text or "encoder" in text, text
             assert " needs " in text and text.count(". ") >= 1, text

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 import vertebra
 from vertebra.config import Config
 from vertebra.data.open import open_data
+from vertebra.training.open_datasets import open_split
 from vertebra.training.run import complete, model_of_config
-from vertebra.training.sources import open_split
 
 SIZE = (64, 96)
 
@@ -71,7 +71,12 @@ def config(path: Path, **pose: Any) -> dict[str, Any]:
             "backbone": "resnet10t",
             "branches": {
                 "boxes": {"neck": "fpn", "decoder": "retinanet"},
-                "pose": {"task": "keypoints", "decoder": {"name": "heatmap", "channels": 16}, "on": "boxes", **pose},
+                "pose": {
+                    "task": "keypoints",
+                    "decoder": {"name": "heatmap", "channels": 16},
+                    "boxes_from": "boxes",
+                    **pose,
+                },
             },
         },
         "train": {"epochs": 1, "batch_size": 4, "image_size": list(SIZE), "workers": 0, "precision": "32"},

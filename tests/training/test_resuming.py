@@ -113,7 +113,7 @@ CHANGES: dict[str, tuple[list[str], str]] = {
     "the canvas": (["train.image_size=64"], "train.image_size"),
     "the optimizer": (["train.optimizer=sgd"], "train.optimizer"),
     "the average": (["train.ema=0.9"], r"train.ema \(it was left out, now 0.9\)"),
-    "what is best": (["train.best=classify/loss"], "train.best"),
+    "what is best": (["train.monitor=classify/loss"], "train.monitor"),
     "the backbone": (["model.backbone.name=resnet10t"], "model.backbone.name"),
     "a part in its short form": (["model.neck=fpn"], "model.branches.classify.neck"),
     "an option of a part": (["model.decoder.dropout=0.5"], "model.branches.classify.decoder.dropout"),
@@ -161,7 +161,7 @@ def test_options_of_the_command_line_are_compared_too(home: Path, capsys: pytest
         ({"pretrained": "True"}, "model.backbone.pretrained"),
         ({"neck": "fpn"}, "model.branches.classify.neck"),
         ({"task": "segment"}, "task"),
-        ({"start": "elsewhere.safetensors"}, "model.start_from"),
+        ({"start": "elsewhere.safetensors"}, "model.init_from"),
         ({"ignore_index": 255}, "data.train.0.ignore_index"),
         ({"out": "elsewhere"}, "a run goes on in its own folder"),
         ({"arguments": ["farm.yaml"]}, "a run goes on with the config in its folder"),
@@ -222,7 +222,7 @@ def test_a_run_is_found_from_elsewhere_and_may_be_moved(
 
 
 def test_export_finds_the_images_or_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from vertebra.export.images import calibration_images
+    from vertebra.export.calibration_images import calibration_images
 
     model = vertebra.load(home / "run")
     found = calibration_images(home / "run", model)
@@ -313,7 +313,7 @@ def test_what_a_run_records(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         or first["versions"]["torch"] == torch.__version__
     )
     wanted = {
-        "epochs": 1, "steps_per_epoch": 3, "images_per_step": 4, "image_size": [32, 48], "resize": "centre_crop", "lr": 1e-3,
+        "epochs": 1, "steps_per_epoch": 3, "images_per_step": 4, "image_size": [32, 48], "resize": "center_crop", "lr": 1e-3,
         "weight_decay": 0.05, "precision": "32-true", "device": "cpu", "processes": 1, "workers": 0, "optimizer": "adamw",
     }  # fmt: skip
     assert first["resolved"] == first["resolved"] | wanted

@@ -149,7 +149,7 @@ def test_a_metric_that_does_not_exist_is_refused_before_the_first_batch(
         ("animal/acuracy", "animal/accuracy"),
     ):
         config["train"] |= {"best": given, "epochs": 1}
-        with pytest.raises(UnknownName, match=f"metric for 'train.best': '{given}'. Did you mean '{meant}'"):
+        with pytest.raises(UnknownName, match=f"metric for 'train.monitor': '{given}'. Did you mean '{meant}'"):
             vertebra.train(config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -10,9 +10,9 @@ from torch import nn
 
 import vertebra
 from vertebra.errors import UnknownName
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
-from vertebra.training.selection import Kept, Score, check_best, directions, main_score
+from vertebra.training.selection import Kept, Score, check_monitor, directions, main_score
 
 
 def judge(kept: Kept, epoch: int, value: float | None, *, lower: bool = False, model: nn.Module | None = None) -> str:
@@ -73,10 +73,10 @@ def two_branches() -> VisionModel:
 
 @pytest.mark.parametrize("best", ["pose/error", "pose/nme", "pose/nme/eye", "pose/loss", "animal/loss"])
 def test_every_metric_that_falls_is_known(best: str, two_branches: VisionModel) -> None:
-    face = face_of(two_branches)
-    assert main_score(face, {best: 2.0}, best) == Score(best, 2.0, True)
-    assert main_score(face, {best: 2.0}, "pose/pck") is None
-    assert directions(face)["pose/pck"] is directions(face)["animal/accuracy"] is False
+    info = model_info(two_branches)
+    assert main_score(info, {best: 2.0}, best) == Score(best, 2.0, True)
+    assert main_score(info, {best: 2.0}, "pose/pck") is None
+    assert directions(info)["pose/pck"] is directions(info)["animal/accuracy"] is False
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,6 @@ def test_every_metric_that_falls_is_known(best: str, two_branches: VisionModel) 
     ],
 )
 def test_a_misspelt_metric_is_refused(given: str, meant: str, two_branches: VisionModel) -> None:
-    check_best(face_of(two_branches), meant)
-    with pytest.raises(UnknownName, match=rf"unknown metric for 'train.best': '{given}'. Did you mean '{meant}'"):
-        check_best(face_of(two_branches), given)
+    check_monitor(model_info(two_branches), meant)
+    with pytest.raises(UnknownName, match=rf"unknown metric for 'train.monitor': '{given}'. Did you mean '{meant}'"):
+        check_monitor(model_info(two_branches), given)

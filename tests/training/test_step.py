@@ -16,7 +16,7 @@ from vertebra.data.batches import Batch, BranchTargets
 from vertebra.errors import RunError
 from vertebra.tasks.classify.targets import ClassifyTargets
 from vertebra.tasks.detect.targets import DetectTargets
-from vertebra.testing import made_targets
+from vertebra.testing import fake_targets
 from vertebra.training.optimization import MovingAverage, parameter_groups, rate_at
 from vertebra.training.step import TrainingModule, draw_seed
 
@@ -27,7 +27,7 @@ def last_state(run: Path) -> dict[str, torch.Tensor]:
 
 def test_two_micro_batches_make_the_gradients_of_one_batch() -> None:
     """Without BatchNorm and dropout, whose work depends on the micro batch, they are the same: each term is divided by its
-    count over the whole step, though the micro batches are unevenly labelled."""
+    count over the whole step, though the micro batches are unevenly labeled."""
     model = vertebra.create_model(
         "convnext_atto",
         branches={
@@ -39,10 +39,10 @@ def test_two_micro_batches_make_the_gradients_of_one_batch() -> None:
     module = TrainingModule(model, TrainConfig(ema=None), pretrained=False)
     images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
     classes = ClassifyTargets(torch.tensor([0, 1, 2, 1]))
-    boxes = made_targets(model.branch("boxes").labels, (64, 64), 3)
+    boxes = fake_targets(model.branch("boxes").labels, (64, 64), 3)
 
     def micro(rows: list[int], animal: list[int], objects: list[int]) -> Batch:
-        """The images ``rows``; ``animal`` and ``objects`` say which labelled rows of the whole batch are among them."""
+        """The images ``rows``; ``animal`` and ``objects`` say which labeled rows of the whole batch are among them."""
         targets = {}
         if animal:
             own = [[0, 1, 2, 3][number] for number in animal]

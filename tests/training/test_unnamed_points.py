@@ -16,11 +16,11 @@ from vertebra import load
 from vertebra.config import Config, TrainConfig
 from vertebra.data.transforms import cut
 from vertebra.errors import ConfigError
-from vertebra.inference import metadata
-from vertebra.inference.looks import looks_with
-from vertebra.inference.opening import Opening
-from vertebra.inference.predictor import face_of
-from vertebra.inference.ray_engine import RayPredictor
+from vertebra.inference.model_source import ModelSource
+from vertebra.inference.predictor import model_info
+from vertebra.inference.ray.predictor import RayPredictor
+from vertebra.inference.tta import tta_views
+from vertebra.runtimes.model_files import metadata
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.training.loaders import RunData
 from vertebra.training.run import model_of_config
@@ -32,7 +32,7 @@ TOLD = (
 )
 
 
-def face(draw: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
+def info(draw: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
     """A drawn face and its five points; nothing but the place of a point tells its side."""
     picture = Image.new("RGB", SIZE, (210, 200, 190))
     x, y, size = draw.uniform(24, 40), draw.uniform(24, 40), draw.uniform(10, 16)
@@ -53,7 +53,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ",".join(f"{name},{name}" for name in POINTS)
     lines = ["scorer" + ",me" * 10, f"bodyparts,{names}", "coords" + ",x,y" * 5]
     for number in range(40):
-        picture, points = face(draw)
+        picture, points = info(draw)
         picture.save(root / f"{number:02}.png")
         lines.append(",".join([f"{number:02}.png", *(f"{value:.2f}" for value in points.reshape(-1))]))
     (root / "CollectedData_me.csv").write_text("\n".join(lines))
@@ -93,28 +93,28 @@ def test_unknown_pairs_stay_unknown_from_data_to_export(
     ):
         list(model.predict(faces / "00.png", flip=True))
     assert len(list(model.predict(faces / "00.png"))) == 1
-    info = metadata.FileInfo(face_of(model), {"keypoints": ["points"]}, {}, model.config)
+    info = metadata.FileInfo(model_info(model), {"keypoints": ["points"]}, {}, model.config)
     read = metadata.from_json(metadata.to_json(info), "model.onnx")
-    assert read.face.branches["keypoints"][1] == model.branch("keypoints").labels
+    assert read.info.branches["keypoints"][1] == model.branch("keypoints").labels
     with pytest.raises(ConfigError, match="'flip' is not for branch 'keypoints'"):
-        looks_with(read.face, True, [1.0])
+        tta_views(read.info, True, [1.0])
 
 
 def test_a_cluster_is_not_asked_to_flip_what_must_not_be(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of_config(config(faces), "config")
-    monkeypatch.setattr(Opening, "face", face_of(model))
+    monkeypatch.setattr(ModelSource, "face", model_info(model))
     with pytest.raises(ConfigError, match="'flip' is not for branch 'keypoints'"):
-        next(RayPredictor(Opening(faces / "none.onnx"), flip=True).stream([str(faces / "00.png")]))
+        next(RayPredictor(ModelSource(faces / "none.onnx"), flip=True).stream([str(faces / "00.png")]))
 
 
 def test_files_from_before_pairs_could_be_unknown(faces: Path) -> None:
     """An exported file without the entry knows no pairs; an empty list stays what it says."""
     model = model_of_config(config(faces, flip_pairs=[]), "config")
-    text = metadata.to_json(metadata.FileInfo(face_of(model), {"keypoints": ["points"]}, {}, model.config))
-    assert metadata.from_json(text, "model.onnx").face.branches["keypoints"][1].mirror_refusal is None
+    text = metadata.to_json(metadata.FileInfo(model_info(model), {"keypoints": ["points"]}, {}, model.config))
+    assert metadata.from_json(text, "model.onnx").info.branches["keypoints"][1].mirror_refusal is None
     values = json.loads(text)
     del values["branches"]["keypoints"]["labels"]["flip_pairs"]
-    assert metadata.from_json(json.dumps(values), "model.onnx").face.branches["keypoints"][1].mirror_refusal
+    assert metadata.from_json(json.dumps(values), "model.onnx").info.branches["keypoints"][1].mirror_refusal
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_checking_can_be_switched_off(file: Path, tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(data)
     with pytest.raises(WeightsError, match="checksum"):
         vertebra.load(tmp_path / "a.safetensors")
-    assert vertebra.load(tmp_path / "a.safetensors", verify=False).plan.size == (64, 64)
+    assert vertebra.load(tmp_path / "a.safetensors", verify=False).resize_spec.size == (64, 64)
 
 
 def test_checksums_are_of_type_shape_and_bytes() -> None:

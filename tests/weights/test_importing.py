@@ -31,7 +31,7 @@ def test_an_import_survives_its_file(weights: Path, tmp_path: Path) -> None:
         "weights": "resnet10t.safetensors",
     }
     loaded = vertebra.load(vertebra.save(model, tmp_path / "model.safetensors"))
-    assert loaded.origin == model.origin and loaded.plan == model.plan
+    assert loaded.origin == model.origin and loaded.resize_spec == model.resize_spec
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         torch.testing.assert_close(loaded(image)["classify"], model(image)["classify"])

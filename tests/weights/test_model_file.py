@@ -39,7 +39,7 @@ def file(model: vertebra.VisionModel, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_file_is_the_whole_model(model: vertebra.VisionModel, file: Path) -> None:
     again = vertebra.load(file)
     assert again.config == model.config
-    assert again.plan == model.plan
+    assert again.resize_spec == model.resize_spec
     assert again.branch("segment").labels == model.branch("segment").labels
     images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_a_file_with_other_tensors(file: Path, tmp_path: Path) -> None:
 
 def test_a_model_that_names_no_parts_is_not_saved(tmp_path: Path) -> None:
     built = vertebra.create_model("resnet10t", decoder="unet", classes=["a", "b"], image_size=64)
-    model = vertebra.VisionModel(built.backbone, {"segment": built.branch("segment")}, built.plan)
+    model = vertebra.VisionModel(built.backbone, {"segment": built.branch("segment")}, built.resize_spec)
     with pytest.raises(WeightsError, match="has no config; build it with vertebra.create_model"):
         vertebra.save(model, tmp_path / "x.safetensors")
 
@@ -121,9 +121,9 @@ def test_a_model_that_names_no_parts_is_not_saved(tmp_path: Path) -> None:
 def test_changed_options_of_decoding_are_kept(tmp_path: Path) -> None:
     detector = vertebra.create_model("resnet10t", decoder="fcos", classes=["a"], image_size=64)
     decoder = detector.branch("detect").decoder
-    decoder.post = replace(decoder.post, iou=0.9, keep=30)
+    decoder.postprocess = replace(decoder.postprocess, iou=0.9, keep=30)
     again = vertebra.load(vertebra.save(detector, tmp_path / "model.safetensors"))
-    assert again.branch("detect").decoder.post == decoder.post
+    assert again.branch("detect").decoder.postprocess == decoder.postprocess
 
 
 def test_reading_draws_no_random_weights(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ import vertebra
 from vertebra.backbones import TimmBackbone
 from vertebra.build import build
 from vertebra.config import TrainConfig, model_config
-from vertebra.explain.anatomy import anatomy_text, model_anatomy
+from vertebra.report.model_summary import model_summary_text, summarize_model
 from vertebra.training.step import TrainingModule
+from vertebra.weights.finetune import finetune_config
 from vertebra.weights.model_file import describe
-from vertebra.weights.starting import starting_config
 
 RECIPE = {"epochs": 1, "batch_size": 6, "image_size": [48, 64], "workers": 0, "precision": "32"}
 
@@ -42,7 +42,7 @@ def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_p
     origin = {"source": "timm:resnet10t.c3_in1k", "license": "apache-2.0", "weights": "resnet10t.safetensors"}
     assert imported.origin == origin
     path = vertebra.save(imported, tmp_path / "secret place" / "imported.safetensors")
-    raw: dict[str, Any] = {"data": str(scenes / "animals"), "model": starting_config(path), "train": dict(RECIPE)}
+    raw: dict[str, Any] = {"data": str(scenes / "animals"), "model": finetune_config(path), "train": dict(RECIPE)}
     run = vertebra.train(raw, out=tmp_path / "run")
     found = vertebra.load(run)
     assert found.origin == origin
@@ -50,7 +50,7 @@ def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_p
     trained = TimmBackbone("resnet10t", pretrained=str(run / "last.ckpt"))  # a run's own checkpoint, with its average
     assert "84 of 84 tensors matched under 'state_dict.average.model.backbone.body.'" in trained.origin
     torch.testing.assert_close(trained.body.state_dict(), found.backbone.body.state_dict(), rtol=0, atol=0)
-    text = anatomy_text(model_anatomy(found))
+    text = model_summary_text(summarize_model(found))
     assert (
         "weights: from timm:resnet10t.c3_in1k (file resnet10t.safetensors); license of the published ones: apache-2.0"
         in text
@@ -87,7 +87,7 @@ def test_no_place_of_this_machine_is_in_a_file(weights: Path, tmp_path: Path) ->
     text = header_of(vertebra.save(model, tmp_path / "model.safetensors"))
     assert "secret place" not in text and str(tmp_path) not in text
     assert vertebra.load(tmp_path / "model.safetensors").branch("classify").labels.classes == ("/m/01g317", "b")
-    assert "weights: from resnet10t.safetensors; license: not stated" in anatomy_text(model_anatomy(model))
+    assert "weights: from resnet10t.safetensors; license: not stated" in model_summary_text(summarize_model(model))
 
 
 def test_a_folders_own_license_and_name(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """Backbones: every model of timm by name, a few that timm lacks, and any module by wrapping."""
 
 from vertebra.backbones.base import Backbone
-from vertebra.backbones.catalogue import Family, families, family_of, timm_models
-from vertebra.backbones.foreign import WrappedBackbone, as_backbone
+from vertebra.backbones.catalog import Family, families, family_of, timm_models
 from vertebra.backbones.ssd_vgg import SSDVGG16
 from vertebra.backbones.timm_backbone import TimmBackbone
 from vertebra.backbones.torchvision_mobilenet import TorchvisionMobileNetV3
 from vertebra.backbones.torchvision_mobilenet_v2 import TorchvisionMobileNetV2
+from vertebra.backbones.wrapped import WrappedBackbone, as_backbone
 
 BACKBONES: dict[str, type[Backbone]] = {
     "ssd_vgg16": SSDVGG16,

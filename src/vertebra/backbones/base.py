@@ -1,4 +1,4 @@
-"""What backbones by name share: normalising, padding, freezing, and computing no more than is asked for."""
+"""What backbones by name share: normalizing, padding, freezing, and computing no more than is asked for."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.backbones.reach import parameters_used
+from vertebra.backbones.used_parameters import parameters_used
 from vertebra.checkpoints import load_file, load_matching
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
-from vertebra.layers.limits import check_limits
+from vertebra.layers.option_range import check_range
 
 TORCHVISION_LICENSE = "BSD-3-Clause (torchvision)"
-MOST_CHANNELS = 4096  # of images
+MAX_CHANNELS = 4096  # of images
 LEAST_EPS = 1e-37  # changes no variance
 Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
@@ -27,15 +27,15 @@ Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 class Backbone(nn.Module, ABC):
     """A body that gives feature maps at several strides, and its own embedding, from one pass.
 
-    A subclass sets ``body``, ``stages``, ``taps``, ``out_spec``, ``size_multiple`` and ``fixed_size``, calls
-    `keep_normalisation`, and tells how the body is run.
+    A subclass sets ``body``, ``stages``, ``out_indices``, ``out_spec``, ``size_multiple`` and ``fixed_size``, calls
+    `keep_normalization`, and tells how the body is run.
 
     Attributes:
         name: of the architecture.
         in_channels: channels of the images.
         freeze: how many stages do not learn, or "all".
         frozen_norm: whether every BatchNorm stays as it is.
-        stages: all maps that the body could give; ``taps`` are the indices of those that it gives.
+        stages: all maps that the body could give; ``out_indices`` are the indices of those that it gives.
         size_multiple: the canvas is padded to a multiple of this.
         fixed_size: the only canvas (height, width) that the body takes, or None.
         refusal: why it gives no maps, or None.
@@ -48,7 +48,7 @@ class Backbone(nn.Module, ABC):
     std: Tensor
     body: nn.Module
     stages: list[Level]
-    taps: list[int]
+    out_indices: list[int]
     out_spec: FeatureSpec
     size_multiple: int = 1
     fixed_size: tuple[int, int] | None = None
@@ -59,12 +59,12 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self, name: str, *, in_channels: int, freeze: int | Literal["all"], frozen_norm: bool) -> None:
         super().__init__()
-        check_limits(f"backbone '{name}'", least=1, most=MOST_CHANNELS, in_channels=in_channels)
+        check_range(f"backbone '{name}'", least=1, most=MAX_CHANNELS, in_channels=in_channels)
         self.name, self.in_channels, self.freeze, self.frozen_norm = name, in_channels, freeze, frozen_norm
-        self.compute_vector, self.compute_maps = True, True
+        self.compute_embedding, self.compute_maps = True, True
         self._frozen_norms: list[nn.Module] = []
 
-    def keep_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def keep_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """What is taken off the images and what they are divided by, of values in 0..1; repeated over the channels."""
         for key, given in (("mean", mean), ("std", std)):
             if not given or (key == "std" and min(given) <= 0):
@@ -114,21 +114,21 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def run(self, images: Tensor) -> list[Tensor]:
-        """The asked-for maps of normalised images, and the embedding after them if it is asked for."""
+        """The asked-for maps of normalized images, and the embedding after them if it is asked for."""
 
     @abstractmethod
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
         """The map of stage ``last``, and whatever else depends on no more than stages up to it."""
 
-    def settle(self, *, vector: bool, maps: bool) -> None:
+    def settle(self, *, embedding: bool, maps: bool) -> None:
         """Says what will be asked of this backbone, once: it computes and trains no more than that. So a backbone is of one
         model at a time, the one that was built on it last.
 
         Args:
-            vector: whether the embedding is asked for.
+            embedding: whether the embedding is asked for.
             maps: whether the feature maps are.
         """
-        self.compute_vector, self.compute_maps = vector, maps and bool(self.out_spec.levels)
+        self.compute_embedding, self.compute_maps = embedding, maps and bool(self.out_spec.levels)
         used = parameters_used(self.body, self.run, self._probe_images())
         frozen = self._frozen_parameters()
         for name, parameter in self.body.named_parameters():
@@ -187,12 +187,12 @@ class Backbone(nn.Module, ABC):
             sizes = torch.tensor([[height, width]], device=images.device).expand(images.shape[0], 2)
         normal = (images.to(self.mean.dtype) - self.mean) / self.std
         outputs = self.run(self._pad(normal))
-        vector = outputs[-1] if self.compute_vector else None
-        maps = outputs[:-1] if self.compute_vector else outputs
-        return Features(tuple(maps), vector, Frame((height, width), sizes))
+        embedding = outputs[-1] if self.compute_embedding else None
+        maps = outputs[:-1] if self.compute_embedding else outputs
+        return Features(tuple(maps), embedding, Frame((height, width), sizes))
 
     def _pad(self, images: Tensor) -> Tensor:
-        """Pads at the right and bottom with the mean colour, which is 0 after normalisation."""
+        """Pads at the right and bottom with the mean color, which is 0 after normalization."""
         height, width = images.shape[-2:]
         if self.fixed_size is not None:
             if height > self.fixed_size[0] or width > self.fixed_size[1]:
@@ -205,20 +205,20 @@ class Backbone(nn.Module, ABC):
         return F.pad(images, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
 
 
-def choose_taps(stages: Sequence[Level], taps: Sequence[int] | None, name: str) -> list[int]:
+def choose_out_indices(stages: Sequence[Level], out_indices: Sequence[int] | None, name: str) -> list[int]:
     """Which stages are taken, finest first: by default the last one at each stride from 2 on.
 
     Raises:
         ConfigError: there is no such stage, or they do not go from fine to coarse.
     """
-    if taps is None:
+    if out_indices is None:
         last = {stage.stride: index for index, stage in enumerate(stages)}
         chosen = [index for stride, index in last.items() if stride >= 2]
     else:
-        wrong = [tap for tap in taps if not -len(stages) <= tap < len(stages)]
-        if wrong or not taps:
-            raise ConfigError(f"taps of backbone '{name}' go from 0 to {len(stages) - 1}, got {list(taps)}")
-        chosen = sorted({tap % len(stages) for tap in taps})
+        wrong = [index for index in out_indices if not -len(stages) <= index < len(stages)]
+        if wrong or not out_indices:
+            raise ConfigError(f"taps of backbone '{name}' go from 0 to {len(stages) - 1}, got {list(out_indices)}")
+        chosen = sorted({index % len(stages) for index in out_indices})
     if [stages[index].stride for index in chosen] != sorted(stages[index].stride for index in chosen):
         raise ConfigError(f"taps {chosen} of backbone '{name}' do not go from fine to coarse")
     return chosen

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_taps
+from vertebra.backbones.base import Backbone, choose_out_indices
 from vertebra.backbones.torchvision_mobilenet import download
 from vertebra.features import FeatureSpec, Level
-from vertebra.layers.init import start_conv
+from vertebra.layers.init import init_conv_
 
 BLOCKS = (4, 9, 16, 23, 30, 35)
 """Where in ``features`` each block ends: conv1_2, conv2_2, conv3_3, conv4_3, conv5_3 and fc7."""
@@ -29,7 +29,7 @@ class SSDVGG16(Backbone):
             takes local ones in torchvision's key names; false starts from random weights.
         in_channels: channels of the images; 3 with pretrained weights.
         freeze: the first this many blocks, or "all", do not learn.
-        taps: which maps: 0 to 4 are the blocks, each as it is before its pooling, and 5 is fc7. None: all at stride 2 or more but
+        out_indices: which maps: 0 to 4 are the blocks, each as it is before its pooling, and 5 is fc7. None: all at stride 2 or more but
             the last block, which has fc7's stride.
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: what the pretrained
             weights were trained with, a mean of about 0.45 and 1/255.
@@ -53,7 +53,7 @@ class SSDVGG16(Backbone):
         pretrained: bool | str = False,
         in_channels: int = 3,
         freeze: int | Literal["all"] = 0,
-        taps: list[int] | None = None,
+        out_indices: list[int] | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         size_multiple: int = 1,
@@ -64,22 +64,22 @@ class SSDVGG16(Backbone):
         self.load_weights(pretrained, lambda: download(torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES, name))
         widths, strides = (64, 128, 256, 512, 512, WIDTH), (1, 2, 4, 8, 16, 16)
         self.stages = [Level(width, stride) for width, stride in zip(widths, strides, strict=True)]
-        self.taps = choose_taps(self.stages, taps, name)
-        self.out_spec = FeatureSpec(tuple(self.stages[tap] for tap in self.taps), WIDTH)
+        self.out_indices = choose_out_indices(self.stages, out_indices, name)
+        self.out_spec = FeatureSpec(tuple(self.stages[index] for index in self.out_indices), WIDTH)
         self.size_multiple = size_multiple
-        self.keep_normalisation(mean or (0.48235, 0.45882, 0.40784), std or (1 / 255, 1 / 255, 1 / 255))
+        self.keep_normalization(mean or (0.48235, 0.45882, 0.40784), std or (1 / 255, 1 / 255, 1 / 255))
 
     def run(self, images: Tensor) -> list[Tensor]:
         """The asked-for maps, and the embedding (the mean of fc7) after them if it is asked for."""
         body: Any = self.body
         found: list[Tensor] = []
         maps, start = images, 0
-        for number in range(len(BLOCKS) if self.compute_vector else max(self.taps) + 1):
+        for number in range(len(BLOCKS) if self.compute_embedding else max(self.out_indices) + 1):
             maps = body.features[start : BLOCKS[number]](maps)
             start = BLOCKS[number]
-            if self.compute_maps and number in self.taps:
+            if self.compute_maps and number in self.out_indices:
                 found.append(maps)
-        if self.compute_vector:
+        if self.compute_embedding:
             found.append(maps.mean(dim=(2, 3)))
         return found
 
@@ -101,7 +101,7 @@ def _body(in_channels: int) -> Any:
     if in_channels != 3:
         layers[0] = nn.Conv2d(in_channels, 64, 3, padding=1)
     sixth, seventh = nn.Conv2d(512, WIDTH, 3, padding=6, dilation=6), nn.Conv2d(WIDTH, WIDTH, 1)
-    start_conv(sixth, rectified=True)
-    start_conv(seventh, rectified=True)
+    init_conv_(sixth, rectified=True)
+    init_conv_(seventh, rectified=True)
     body.features = nn.Sequential(*layers, nn.MaxPool2d(3, 1, 1), sixth, nn.ReLU(), seventh, nn.ReLU())
     return body

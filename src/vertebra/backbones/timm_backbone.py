@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from vertebra.backbones import dilation
 from vertebra.backbones.alignment import Alignment
-from vertebra.backbones.base import Backbone, choose_taps, describe_origin, weights_from
-from vertebra.backbones.catalogue import alignment_of, check_name, family_of
+from vertebra.backbones.base import Backbone, choose_out_indices, describe_origin, weights_from
+from vertebra.backbones.catalog import alignment_of, check_name, family_of
 from vertebra.backbones.pretrained import create, load_local, published_by
 from vertebra.errors import ConfigError, VertebraError
 from vertebra.features import FeatureSpec, Level
-from vertebra.layers.limits import check_limits
+from vertebra.layers.option_range import check_range
 
 
 class TimmBackbone(Backbone):
@@ -36,7 +36,7 @@ class TimmBackbone(Backbone):
             (files in torchvision's names bring theirs).
         frozen_norm: BatchNorm layers stay as they are, statistics and all, while the rest learns.
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: timm's own.
-        taps: which of timm's feature maps, by index; by default the last one at each stride from 2 on, and of a plain
+        out_indices: which of timm's feature maps, by index; by default the last one at each stride from 2 on, and of a plain
             vision transformer the last one.
         final_norm: whether taps of a plain vision transformer are read through its final norm.
         class_token: whether each map of a plain vision transformer has the class token beside each of its cells, as further
@@ -64,7 +64,7 @@ class TimmBackbone(Backbone):
         frozen_norm: bool = False,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
-        taps: list[int] | None = None,
+        out_indices: list[int] | None = None,
         final_norm: bool = True,
         class_token: bool = False,
         image_size: tuple[int, int] | None = None,
@@ -72,8 +72,8 @@ class TimmBackbone(Backbone):
         args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(name, in_channels=in_channels, freeze=freeze, frozen_norm=frozen_norm)
-        check_limits(f"backbone '{name}'", least=1, most=4096, size_multiple=size_multiple)
-        check_limits(f"backbone '{name}'", least=0, norm_eps=norm_eps)
+        check_range(f"backbone '{name}'", least=1, most=4096, size_multiple=size_multiple)
+        check_range(f"backbone '{name}'", least=0, norm_eps=norm_eps)
         architecture = check_name(name)
         alignment = _alignment(name, size_multiple)
         self.refusal = alignment.reason if alignment.kind == "refused" else None
@@ -98,18 +98,22 @@ class TimmBackbone(Backbone):
         self.weights_from = weights_from(pretrained, published_by(self.body))
         self.set_norm_eps(norm_eps)
         self.final_norm, self.class_token = final_norm, class_token
-        self._read_info(alignment, taps, image_size, size_multiple)
+        self._read_info(alignment, out_indices, image_size, size_multiple)
         config: Any = self.body.pretrained_cfg
-        self.keep_normalisation(mean or config["mean"], std or config["std"])
-        self.compute_maps = bool(self.taps)
+        self.keep_normalization(mean or config["mean"], std or config["std"])
+        self.compute_maps = bool(self.out_indices)
 
     def _read_info(
-        self, alignment: Alignment, taps: list[int] | None, image_size: tuple[int, int] | None, multiple: int | None
+        self,
+        alignment: Alignment,
+        out_indices: list[int] | None,
+        image_size: tuple[int, int] | None,
+        multiple: int | None,
     ) -> None:
         info: Any = self.body.feature_info
         self.stages = [Level(stage["num_chs"], stage["reduction"]) for stage in getattr(info, "info", info)]
-        self.taps = [] if self.refusal else choose_taps(self.stages, taps, self.name)
-        levels = tuple(self.stages[index] for index in self.taps)
+        self.out_indices = [] if self.refusal else choose_out_indices(self.stages, out_indices, self.name)
+        levels = tuple(self.stages[index] for index in self.out_indices)
         if self.class_token:
             if not getattr(self.body, "num_prefix_tokens", 0):
                 raise ConfigError(f"backbone '{self.name}' has no class token; leave class_token out")
@@ -140,15 +144,15 @@ class TimmBackbone(Backbone):
             return [body.forward_head(body.forward_features(images), pre_logits=True)]
         found = body.forward_intermediates(
             images,
-            indices=sorted(self.taps),
-            intermediates_only=not self.compute_vector,
-            stop_early=not self.compute_vector,
+            indices=sorted(self.out_indices),
+            intermediates_only=not self.compute_embedding,
+            stop_early=not self.compute_embedding,
             output_fmt="NCHW",
             **self._norm,
         )
-        last, maps = found if self.compute_vector else (None, found)
+        last, maps = found if self.compute_embedding else (None, found)
         maps = [_beside(*pair) for pair in maps] if self.class_token else list(maps)
-        return [*maps, body.forward_head(last, pre_logits=True)] if self.compute_vector else maps
+        return [*maps, body.forward_head(last, pre_logits=True)] if self.compute_embedding else maps
 
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
         """The map of one stage."""

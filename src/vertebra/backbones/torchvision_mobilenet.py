@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_taps
+from vertebra.backbones.base import Backbone, choose_out_indices
 from vertebra.backbones.hub import from_url, unavailable
 from vertebra.errors import ConfigError
 from vertebra.features import FeatureSpec, Level
@@ -31,7 +31,7 @@ class TorchvisionMobileNetV3(Backbone):
         norm_eps: eps of all BatchNorm layers; None: torchvision's own 1e-3.
         dilated: the last blocks dilate instead of halving the map again, so that the coarsest stride is 16.
         reduced_tail: half as many channels from the last blocks on.
-        taps: which maps: the number of a block, the first convolution being 0; or as text, "13.expansion", the expanding
+        out_indices: which maps: the number of a block, the first convolution being 0; or as text, "13.expansion", the expanding
             layer inside a block. None: the last block at each stride from 2 on.
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: ImageNet's.
         size_multiple: what the canvas is padded to a multiple of.
@@ -55,7 +55,7 @@ class TorchvisionMobileNetV3(Backbone):
         norm_eps: float | None = None,
         dilated: bool = False,
         reduced_tail: bool = False,
-        taps: list[int | str] | None = None,
+        out_indices: list[int | str] | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         size_multiple: int = 1,
@@ -72,13 +72,13 @@ class TorchvisionMobileNetV3(Backbone):
         self.load_weights(pretrained, lambda: published(build, name))
         self.set_norm_eps(norm_eps)
         self.stages = stages_of(self.body.features)
-        self.inside, blocks = _split(taps)
-        self.taps = choose_taps(self.stages, blocks, name) if blocks or not self.inside else []
-        levels = [self.stages[tap] for tap in self.taps] + [self._expansion(block) for block in self.inside]
+        self.inside, blocks = _split(out_indices)
+        self.out_indices = choose_out_indices(self.stages, blocks, name) if blocks or not self.inside else []
+        levels = [self.stages[index] for index in self.out_indices] + [self._expansion(block) for block in self.inside]
         self.order = sorted(range(len(levels)), key=lambda place: levels[place].stride)
         self.out_spec = FeatureSpec(tuple(levels[place] for place in self.order), width)
         self.size_multiple = size_multiple
-        self.keep_normalisation(mean or (0.485, 0.456, 0.406), std or (0.229, 0.224, 0.225))
+        self.keep_normalization(mean or (0.485, 0.456, 0.406), std or (0.229, 0.224, 0.225))
 
     def _expansion(self, block: int) -> Level:
         """What the expanding layer of a block gives: more channels, at the stride of the block before it."""
@@ -92,10 +92,10 @@ class TorchvisionMobileNetV3(Backbone):
     def run(self, images: Tensor) -> list[Tensor]:
         """The asked-for maps, and the embedding after them if it is asked for."""
         body: Any = self.body
-        last = len(body.features) - 1 if self.compute_vector else max([*self.taps, *self.inside])
+        last = len(body.features) - 1 if self.compute_embedding else max([*self.out_indices, *self.inside])
         maps, deepest = self._walk(images, last)
         found = [maps[place] for place in self.order] if self.compute_maps else []
-        if self.compute_vector:
+        if self.compute_embedding:
             found.append(body.classifier(body.avgpool(deepest).flatten(1)))
         return found
 
@@ -109,13 +109,13 @@ class TorchvisionMobileNetV3(Backbone):
             block = body.features[number]
             if number in self.inside:
                 within[number] = block.block[0](maps)
-                if number == last and number not in self.taps and not self.compute_vector:
+                if number == last and number not in self.out_indices and not self.compute_embedding:
                     break  # nothing reads the block's end
                 maps = self._finish(block, maps, within[number])
             else:
                 maps = block(maps)
             after[number] = maps
-        return [*(after[tap] for tap in self.taps), *(within[block] for block in self.inside)], maps
+        return [*(after[index] for index in self.out_indices), *(within[block] for block in self.inside)], maps
 
     @staticmethod
     def _finish(block: Any, maps: Tensor, expanded: Tensor) -> Tensor:
@@ -129,17 +129,17 @@ class TorchvisionMobileNetV3(Backbone):
         return [body.features[: last + 1](images)]
 
 
-def _split(taps: list[int | str] | None) -> tuple[list[int], list[int] | None]:
+def _split(out_indices: list[int | str] | None) -> tuple[list[int], list[int] | None]:
     """The blocks that are read inside, and those that are read after."""
     inside: list[int] = []
     blocks: list[int] = []
-    for tap in taps or []:
-        if isinstance(tap, int):
-            blocks.append(tap)
+    for index in out_indices or []:
+        if isinstance(index, int):
+            blocks.append(index)
             continue
-        number, _, place = tap.partition(".")
+        number, _, place = index.partition(".")
         if place != "expansion" or not number.isdigit():
-            raise ConfigError(f"a tap is the number of a block, or text such as '13.expansion'; got '{tap}'")
+            raise ConfigError(f"a tap is the number of a block, or text such as '13.expansion'; got '{index}'")
         inside.append(int(number))
     return inside, blocks or None
 

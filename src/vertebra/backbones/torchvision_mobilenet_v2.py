@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_taps
+from vertebra.backbones.base import Backbone, choose_out_indices
 from vertebra.backbones.torchvision_mobilenet import PREFIX, published, stages_of
 from vertebra.features import FeatureSpec
 
@@ -29,7 +29,7 @@ class TorchvisionMobileNetV2(Backbone):
         norm_eps: eps of all BatchNorm layers; None: torchvision's own 1e-5.
         output_stride: 8 or 16: dilation instead of further strides, of every convolution from there on, as
             segmentation-models-pytorch does it.
-        taps: which maps: the number of a block, the first convolution being 0. None: the last block at each stride from 2 on.
+        out_indices: which maps: the number of a block, the first convolution being 0. None: the last block at each stride from 2 on.
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: ImageNet's.
         size_multiple: what the canvas is padded to a multiple of.
         image_size: not used; its maps are exact at any size.
@@ -51,7 +51,7 @@ class TorchvisionMobileNetV2(Backbone):
         frozen_norm: bool = False,
         norm_eps: float | None = None,
         output_stride: Literal[8, 16] | None = None,
-        taps: list[int] | None = None,
+        out_indices: list[int] | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         size_multiple: int = 1,
@@ -69,22 +69,22 @@ class TorchvisionMobileNetV2(Backbone):
         if output_stride is not None:
             _dilate(body.features, output_stride)
         self.stages = stages_of(body.features)
-        self.taps = choose_taps(self.stages, taps, name)
-        self.out_spec = FeatureSpec(tuple(self.stages[tap] for tap in self.taps), self.stages[-1].channels)
+        self.out_indices = choose_out_indices(self.stages, out_indices, name)
+        self.out_spec = FeatureSpec(tuple(self.stages[index] for index in self.out_indices), self.stages[-1].channels)
         self.size_multiple = size_multiple
-        self.keep_normalisation(mean or (0.485, 0.456, 0.406), std or (0.229, 0.224, 0.225))
+        self.keep_normalization(mean or (0.485, 0.456, 0.406), std or (0.229, 0.224, 0.225))
 
     def run(self, images: Tensor) -> list[Tensor]:
         """The asked-for maps, and the embedding after them if it is asked for."""
         features: Any = self.body.features
-        last = len(features) - 1 if self.compute_vector else max(self.taps)
+        last = len(features) - 1 if self.compute_embedding else max(self.out_indices)
         found = []
         maps = images
         for number in range(last + 1):
             maps = features[number](maps)
-            if self.compute_maps and number in self.taps:
+            if self.compute_maps and number in self.out_indices:
                 found.append(maps)
-        if self.compute_vector:
+        if self.compute_embedding:
             found.append(maps.mean(dim=(2, 3)))
         return found
 

@@ -11,7 +11,7 @@ def demo(
     out: str = typer.Option("runs/demo", help="The folder to make; a number is added if it is taken."),
     seed: int = typer.Option(0, help="Seed of the scenes and of the training."),
 ) -> None:
-    """Draw scenes, train one backbone with three branches on them, and show what it learnt."""
+    """Draw scenes, train one backbone with three branches on them, and show what it learned."""
     from vertebra.demo.run import run_demo
 
     run_demo(Path(out), seed=seed)

@@ -18,12 +18,12 @@ def describe(
 ) -> None:
     """Show what a model is made of: its parts, their shapes and sizes."""
     from vertebra.errors import ConfigError
-    from vertebra.inference.sessions import is_exported
+    from vertebra.runtimes.base import is_exported
 
     if source is None:
         raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")
     if is_exported(source):
-        from vertebra.inference.file_summary import describe_file, summary_text
+        from vertebra.runtimes.model_files.summary import describe_file, summary_text
 
         summary = describe_file(source)
         if as_json:
@@ -31,13 +31,13 @@ def describe(
         else:
             typer.echo(summary_text(summary))
         return
-    from vertebra.explain.anatomy import anatomy_text, model_anatomy
+    from vertebra.report.model_summary import model_summary_text, summarize_model
 
-    anatomy = model_anatomy(_model(source, neck, encoder, decoder))
+    anatomy = summarize_model(_model(source, neck, encoder, decoder))
     if as_json:
         print_json(anatomy.to_dict(), indent=2)
     else:
-        typer.echo(anatomy_text(anatomy))
+        typer.echo(model_summary_text(anatomy))
 
 
 def _model(source: str, neck: str | None, encoder: str | None, decoder: str | None):  # type: ignore[no-untyped-def]

@@ -25,9 +25,9 @@ def evaluate(
     threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
-    """Measure a model on labelled images."""
-    from vertebra.export.evaluating import evaluate as measure
-    from vertebra.training.measured_data import read_class_map
+    """Measure a model on labeled images."""
+    from vertebra.evaluation.evaluate import evaluate as measure
+    from vertebra.evaluation.measured_data import read_class_map
 
     way: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
     what: dict[str, Any] = {"split": split, "data": data, "branches": branch or None, "ignore_index": ignore_index}

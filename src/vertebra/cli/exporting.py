@@ -24,7 +24,7 @@ def export(
         None, help="Images or a data set to calibrate and compare with; by default the run's own training images."
     ),
     data: str | None = typer.Option(
-        None, help="A labelled data set: the file's metrics must be the model's. 'run' takes the run's validation data."
+        None, help="A labeled data set: the file's metrics must be the model's. 'run' takes the run's validation data."
     ),
     input: str | None = typer.Option(
         None,
@@ -49,17 +49,17 @@ def export(
     ),
 ) -> None:
     """Write a model as one file for another runtime, and check that it says the same."""
-    from vertebra.export.images import calibration_images
-    from vertebra.export.model import Gate, export_model
-    from vertebra.inference.predictor import face_of
-    from vertebra.training.labeled_data import labelled
+    from vertebra.export.calibration_images import calibration_images
+    from vertebra.export.export_model import ExportTolerances, export_model
+    from vertebra.inference.predictor import model_info
+    from vertebra.training.labeled_data import labeled
     from vertebra.weights.model_file import load
 
     model = load(source)
     batches = None
     if data is not None:
         own = None if data == "run" else data
-        batches = labelled(source, face_of(model), model.config, split="val", data=own, batch_size=8)
+        batches = labeled(source, model_info(model), model.config, split="val", data=own, batch_size=8)
     report = export_model(
         model,
         out,
@@ -69,8 +69,8 @@ def export(
         canvas=canvas,  # type: ignore[arg-type]
         class_map=class_map,
         images=calibration_images(source, model, calibrate),
-        labelled=batches,
-        gate=Gate(tolerance, agreement, metric_loss),
+        labeled=batches,
+        tolerances=ExportTolerances(tolerance, agreement, metric_loss),
         tell=lambda line: print(line, file=sys.stderr),
     )
     for line in described(report):

@@ -11,7 +11,7 @@ def import_model(
     source: str = typer.Argument(
         ...,
         metavar="LIBRARY:NAME",
-        help="torchvision:NAME, timm:NAME, smp:FOLDER or transformers:FOLDER (or a name on the Hugging Face hub).",
+        help="torchvision:NAME, timm:NAME, smp:FOLDER or transformers:FOLDER (or a name on the Hugging ModelInfo hub).",
     ),
     weights: Path | None = typer.Option(None, help="A weights file; by default what the library publishes."),
     out: Path = typer.Option(..., help="The model file to write, such as model.safetensors."),

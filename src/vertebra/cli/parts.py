@@ -1,4 +1,4 @@
-"""``vertebra parts``: the catalogue of parts, read off the code."""
+"""``vertebra parts``: the catalog of parts, read off the code."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _backbone(name: str) -> dict[str, Any]:
     return {
         **shown,
         "levels": [{"channels": level.channels, "stride": level.stride} for level in backbone.out_spec.levels],
-        "vector": backbone.out_spec.vector,
+        "embedding": backbone.out_spec.embedding,
         "size_multiple": backbone.size_multiple,
         "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
     }
@@ -154,7 +154,7 @@ def _one_text(part: dict[str, Any]) -> str:
     if "levels" in part:
         levels = ", ".join(f"{level['channels']} channels at stride {level['stride']}" for level in part["levels"])
         lines.append(
-            f"levels: {levels or 'none'}; embedding: {part['vector']}; {part['parameters'] / 1e6:.1f} M parameters"
+            f"levels: {levels or 'none'}; embedding: {part['embedding']}; {part['parameters'] / 1e6:.1f} M parameters"
         )
     lines.append("options:")
     for option in part["options"]:

@@ -13,9 +13,9 @@ import typer
 from vertebra.cli.printing import print_json
 
 if TYPE_CHECKING:
-    from vertebra.inference.opening import Opening
+    from vertebra.inference.model_source import ModelSource
     from vertebra.inference.pipeline import Pipeline
-    from vertebra.inference.ray_engine import RayPredictor
+    from vertebra.inference.ray.predictor import RayPredictor
     from vertebra.inference.results import Result
 
 
@@ -31,13 +31,13 @@ def predict(
         None,
         help="Folder for the masks of branches that segment: PNG files of class ids, named in classes.json beside them.",
     ),
-    lines: str | None = typer.Option(
+    jsonl: str | None = typer.Option(
         None, help="File for JSON lines, written as they come; images and frames that stand in it already are left out."
     ),
-    coco: str | None = typer.Option(
+    coco_results: str | None = typer.Option(
         None, help="File for COCO results of a branch that detects, segments or finds keypoints."
     ),
-    annotations: str | None = typer.Option(
+    coco_gt: str | None = typer.Option(
         None, help="COCO file with the ids of images and categories; by default numbers in file names, and class ids."
     ),
     branch: str | None = typer.Option(None, help="Whose objects go into the COCO results, where there are several."),
@@ -49,7 +49,7 @@ def predict(
     scales: str = typer.Option("1", help="Look at several scales of the canvas, such as 0.8,1,1.25, and merge."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
     runtime: str | None = typer.Option(
-        None, help="torch, onnx, openvino or tensorrt; by default as chosen by tune-runtime, else torch."
+        None, help="torch, onnx, openvino or tensorrt; by default as chosen by benchmark, else torch."
     ),
     precision: str | None = typer.Option(
         None, help="fp32, bf16, fp16 (GPU) or int8: faster where the processor has it. By default fp32."
@@ -68,14 +68,14 @@ def predict(
     Exits with 0 if all is well, 3 if some images could not be read, and 2 if nothing could be done.
     """
     from vertebra.cli.writing import Outputs, Wanted
+    from vertebra.inference.io.inputs import as_source
+    from vertebra.inference.io.streams import Camera
     from vertebra.inference.jobs import describe_job
-    from vertebra.inference.live import Camera
-    from vertebra.inference.looks import scales_of
     from vertebra.inference.results import list_images
-    from vertebra.inference.sources import as_source
+    from vertebra.inference.tta import check_scales
 
     sources = [as_source(image) for image in list_images(images)]
-    wanted = Wanted(out, masks, lines, coco, annotations, branch, as_json)
+    wanted = Wanted(out, masks, jsonl, coco_results, coco_gt, branch, as_json)
     wanted.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera))
     options = {
@@ -85,15 +85,15 @@ def predict(
         "tile": tile,
         "overlap": overlap,
         "flip": flip,
-        "scales": scales_of(scales),
+        "scales": check_scales(scales),
     }
     where = _checked({"engine": engine, "address": address, "workers": workers})
     way = {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads}
     chosen = _choose(source, way, device)
-    predictor = _predictor(chosen.opening, options, where)
+    predictor = _predictor(chosen.resolve_source, options, where)
     beside = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
-    job = describe_job(source, chosen.files, chosen.computed_in, options, **beside) if lines or coco else {}
-    outputs = Outputs(wanted, images, sources, predictor.face, job)
+    job = describe_job(source, chosen.files, chosen.computed_in, options, **beside) if jsonl or coco_results else {}
+    outputs = Outputs(wanted, images, sources, predictor.info, job)
     try:
         with outputs:
             left = outputs.left()
@@ -114,7 +114,7 @@ def predict(
 class _Chosen(NamedTuple):
     """How a model is run: what is opened, the files that hold the model itself, and what it is computed in."""
 
-    opening: Opening
+    resolve_source: ModelSource
     files: list[Path]
     computed_in: str
 
@@ -135,7 +135,7 @@ def _checked(where: dict[str, Any]) -> dict[str, Any]:
     return where
 
 
-def _predictor(opening: Opening, options: dict[str, Any], where: dict[str, Any]) -> Pipeline | RayPredictor:
+def _predictor(resolve_source: ModelSource, options: dict[str, Any], where: dict[str, Any]) -> Pipeline | RayPredictor:
     """What runs a model, or an exported file, for which torch is not loaded.
 
     Args:
@@ -143,10 +143,10 @@ def _predictor(opening: Opening, options: dict[str, Any], where: dict[str, Any])
         where: see `_checked`.
     """
     if where["engine"] == "local":
-        return opening.predictor(**options)
-    from vertebra.inference.ray_engine import RayPredictor
+        return resolve_source.predictor(**options)
+    from vertebra.inference.ray.predictor import RayPredictor
 
-    return RayPredictor(opening, address=where["address"], workers=where["workers"], **options)
+    return RayPredictor(resolve_source, address=where["address"], workers=where["workers"], **options)
 
 
 def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
@@ -155,24 +155,24 @@ def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
     Args:
         way: what the user asked for: runtime, precision, compile, threads.
     """
-    from vertebra.inference.sessions import is_exported
+    from vertebra.runtimes.base import is_exported
 
     if is_exported(source):
         from vertebra.errors import ConfigError
-        from vertebra.inference.opening import Opening
-        from vertebra.inference.sessions import computed_in
+        from vertebra.inference.model_source import ModelSource
+        from vertebra.runtimes.base import computed_in
 
         if way["compile"]:
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")
-        opened = Opening(Path(source), **way, device=device)
+        opened = ModelSource(Path(source), **way, device=device)
         return _Chosen(opened, opened.files, computed_in(source, way["runtime"], way["precision"]))
-    from vertebra.export.prepared import choose_way, opening
+    from vertebra.export.runtime_cache import resolve_runtime, resolve_source
     from vertebra.weights.model_file import model_path
 
-    chosen = choose_way(source, **way)
+    chosen = resolve_runtime(source, **way)
     # in fp32, every runtime's file was compared with PyTorch, number by number
     how = "fp32" if chosen.precision == "fp32" else f"{chosen.precision} by {chosen.runtime}"
-    return _Chosen(opening(source, chosen, device=device), [model_path(source)], how)
+    return _Chosen(resolve_source(source, chosen, device=device), [model_path(source)], how)
 
 
 def _with_progress(results: Iterable[Result], sources: Iterable[Any]) -> Iterable[Result]:
@@ -180,7 +180,7 @@ def _with_progress(results: Iterable[Result], sources: Iterable[Any]) -> Iterabl
     from rich.console import Console
     from rich.progress import track
 
-    from vertebra.inference.sources import expected
+    from vertebra.inference.io.inputs import expected
 
     console = Console(stderr=True)
     if not console.is_terminal:

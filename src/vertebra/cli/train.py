@@ -55,7 +55,7 @@ def train(
     recipe = _given(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
     if resume is not None:
         parts = _given(neck=neck, encoder=encoder, decoder=decoder)
-        model = {name: {"name": value} for name, value in parts.items()} | _given(task=task, start_from=start)
+        model = {name: {"name": value} for name, value in parts.items()} | _given(task=task, init_from=start)
         _check_alone(resume, config, out)
         given += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]
         backbone_values = _given(name=backbone, pretrained=pretrained)
@@ -113,11 +113,11 @@ def _raw(
         if backbone is not None:
             assign(raw, "model.backbone", backbone)
     elif start is not None:
-        from vertebra.weights.starting import starting_config
+        from vertebra.weights.finetune import finetune_config
 
         if data is None:
             raise ConfigError("--from needs --data: what to train on")
-        raw = {"model": starting_config(start)}
+        raw = {"model": finetune_config(start)}
     else:
         if data is None or (task is None and "decoder" not in chosen):
             raise ConfigError("give a config, or --data with --task (and --backbone, --neck, --decoder as you like)")

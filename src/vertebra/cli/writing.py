@@ -10,16 +10,16 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from vertebra.errors import ConfigError, DataError
-from vertebra.inference.coco_results import CocoResults, check_free, coco_branch, coco_ids
-from vertebra.inference.face import Face
+from vertebra.inference.io.coco_results import CocoResults, check_free, coco_branch, coco_ids
+from vertebra.inference.io.json_lines import JsonLines
+from vertebra.inference.io.mask_files import MaskFolder
+from vertebra.inference.io.output_names import common_folder
+from vertebra.inference.io.pictures import AnnotatedVideos, write_pictures
+from vertebra.inference.io.streams import Camera
+from vertebra.inference.io.video import Video
 from vertebra.inference.jobs import Job, content_hash
-from vertebra.inference.json_lines import JsonLines
-from vertebra.inference.live import Camera
-from vertebra.inference.masks import MaskFolder
-from vertebra.inference.output_names import common_folder
-from vertebra.inference.pictures import AnnotatedVideos, write_pictures
 from vertebra.inference.results import Result, Skipped
-from vertebra.inference.video import Video
+from vertebra.model_info import ModelInfo
 from vertebra.tasks.segment.draw import is_background
 
 
@@ -29,9 +29,9 @@ class Wanted(NamedTuple):
 
     out: str | None
     masks: str | None
-    lines: str | None
-    coco: str | None
-    annotations: str | None
+    jsonl: str | None
+    coco_results: str | None
+    coco_gt: str | None
     branch: str | None
     as_json: bool
 
@@ -45,26 +45,26 @@ class Wanted(NamedTuple):
             ConfigError: it cannot.
             RunError: a file is in the way.
         """
-        if not (self.out or self.masks or self.lines or self.coco or self.as_json):
+        if not (self.out or self.masks or self.jsonl or self.coco_results or self.as_json):
             raise ConfigError(
-                "say what you want: masks with --masks FOLDER, pictures with --out FOLDER, JSON lines with --lines FILE, COCO "
-                "results with --coco FILE, or --json"
+                "say what you want: masks with --masks FOLDER, pictures with --out FOLDER, JSON lines with --jsonl FILE, COCO "
+                "results with --coco-results FILE, or --json"
             )
         live = next((source for source in sources if isinstance(source, Camera)), None)
         if live is not None and len(sources) > 1:
             raise ConfigError(f"{live.name}: a live source stands alone, since it has no end; start a command for each")
         if live is not None and self.as_json:
-            raise ConfigError(f"{live.name}: --json prints a list at the end, and a live source has none; use --lines")
-        if self.coco is None:
-            for option, given in (("--annotations", self.annotations), ("--branch", self.branch)):
+            raise ConfigError(f"{live.name}: --json prints a list at the end, and a live source has none; use --jsonl")
+        if self.coco_results is None:
+            for option, given in (("--coco-gt", self.coco_gt), ("--branch", self.branch)):
                 if given is not None:
-                    raise ConfigError(f"{option} goes with --coco FILE")
+                    raise ConfigError(f"{option} goes with --coco-results FILE")
             return
-        check_free(Path(self.coco))
+        check_free(Path(self.coco_results))
         for source in sources:
             if isinstance(source, Video | Camera):
                 name = source.name if isinstance(source, Camera) else source.path
-                raise ConfigError(f"{name}: COCO results are for images; write frames with --lines")
+                raise ConfigError(f"{name}: COCO results are for images; write frames with --jsonl")
 
 
 class Outputs:
@@ -75,7 +75,7 @@ class Outputs:
         wanted: what for.
         images: what the user named.
         sources: all that is looked at.
-        face: of the model.
+        info: of the model.
         job: what the results depend on.
 
     Attributes:
@@ -85,34 +85,36 @@ class Outputs:
         ConfigError, DataError, RunError: see the outputs themselves.
     """
 
-    def __init__(self, wanted: Wanted, images: Sequence[str], sources: Sequence[Any], face: Face, job: Job) -> None:
+    def __init__(
+        self, wanted: Wanted, images: Sequence[str], sources: Sequence[Any], info: ModelInfo, job: Job
+    ) -> None:
         self.wanted, self.sources = wanted, sources
         self.failures: dict[str, str] = {}
         self.shown: list[dict[str, Any]] = []
         self.pictures = self.results = 0
         self.videos: AnnotatedVideos | None = None
         self.masks: MaskFolder | None = None
-        self.coco: CocoResults | None = None
-        self.lines: JsonLines | None = None
+        self.coco_results: CocoResults | None = None
+        self.jsonl: JsonLines | None = None
         self.root = common_folder(images)
         with ExitStack() as opened:
             if wanted.out is not None:
                 self.videos = opened.enter_context(AnnotatedVideos(Path(wanted.out), self.root))
             if wanted.masks is not None:
-                self.masks = MaskFolder(Path(wanted.masks), face, self.root)
-            if wanted.coco is not None:
-                self.coco = opened.enter_context(self._coco(face, job, Path(wanted.coco)))
-            if wanted.lines is not None:
-                self.lines = opened.enter_context(JsonLines(Path(wanted.lines), job))
+                self.masks = MaskFolder(Path(wanted.masks), info, self.root)
+            if wanted.coco_results is not None:
+                self.coco_results = opened.enter_context(self._coco(info, job, Path(wanted.coco_results)))
+            if wanted.jsonl is not None:
+                self.jsonl = opened.enter_context(JsonLines(Path(wanted.jsonl), job))
             self._opened = opened.pop_all()
 
-    def _coco(self, face: Face, job: Job, path: Path) -> CocoResults:
-        branch = coco_branch(face, self.wanted.branch)
-        task, labels = face.branches[branch]
-        annotations = None if self.wanted.annotations is None else Path(self.wanted.annotations)
+    def _coco(self, info: ModelInfo, job: Job, path: Path) -> CocoResults:
+        branch = coco_branch(info, self.wanted.branch)
+        task, labels = info.branches[branch]
+        coco_gt = None if self.wanted.coco_gt is None else Path(self.wanted.coco_gt)
         background = [name for name in labels.classes if task == "segment" and is_background(name)]
-        ids = coco_ids(self.sources, labels.classes, annotations, dispensable=background)
-        file = None if annotations is None else f"{annotations.name} ({content_hash([annotations])})"
+        ids = coco_ids(self.sources, labels.classes, coco_gt, dispensable=background)
+        file = None if coco_gt is None else f"{coco_gt.name} ({content_hash([coco_gt])})"
         return CocoResults(path, branch, ids, {**job, "annotations": file})
 
     def left(self) -> list[Any]:
@@ -121,29 +123,33 @@ class Outputs:
         left = []
         for source in self.sources:
             if isinstance(source, Video):
-                frames = frozenset() if self.lines is None else self.lines.frames_of(str(source.path))
+                frames = frozenset() if self.jsonl is None else self.jsonl.frames_of(str(source.path))
                 left.append(Video(source.path, frames))
             elif not kept or not all(own.has(str(source)) for own in kept):
                 left.append(source)
         return left
 
     def _resumable(self) -> list[JsonLines]:
-        return [own for own in (self.lines, None if self.coco is None else self.coco.part) if own is not None]
+        return [
+            own
+            for own in (self.jsonl, None if self.coco_results is None else self.coco_results.part)
+            if own is not None
+        ]
 
     def write(self, result: Result) -> None:
         """Writes one result."""
         self.results += 1
         name, live = str(result.source), isinstance(result.source, str)
-        lines = self.lines if self.lines is not None and (live or not self.lines.has(name, result.frame)) else None
+        jsonl = self.jsonl if self.jsonl is not None and (live or not self.jsonl.has(name, result.frame)) else None
         files = self._write_files(result)
-        if lines is not None or self.wanted.as_json:
+        if jsonl is not None or self.wanted.as_json:
             row = {**result.to_dict(), **files}
             if self.wanted.as_json:
                 self.shown.append(row)
-            if lines is not None:
-                lines.write(row)
-        if self.coco is not None and not self.coco.part.has(name):
-            self.coco.write(result)
+            if jsonl is not None:
+                jsonl.write(row)
+        if self.coco_results is not None and not self.coco_results.part.has(name):
+            self.coco_results.write(result)
 
     def _write_files(self, result: Result) -> dict[str, Any]:
         """Draws and writes what has a file of its own.
@@ -178,8 +184,8 @@ class Outputs:
             self.failures[source] = reason
             row = {"image": source, "error": reason}
             self.shown.append(row)
-            if self.lines is not None:
-                self.lines.write(row)
+            if self.jsonl is not None:
+                self.jsonl.write(row)
 
     @property
     def exit_code(self) -> int:
@@ -198,11 +204,11 @@ class Outputs:
         """What a user should know before the work begins, and what an earlier job has written, when that much is left."""
         told = [note for own in self._resumable() for note in own.job.notes]
         if len(left) < len(self.sources):
-            where = " and ".join(file for file in (self.wanted.lines, self.wanted.coco) if file is not None)
+            where = " and ".join(file for file in (self.wanted.jsonl, self.wanted.coco_results) if file is not None)
             told.append(f"{len(self.sources) - len(left)} of {len(self.sources)} images stand in {where} already")
         for source in left:
             if isinstance(source, Video) and source.done:
-                told.append(f"{len(source.done)} frames of {source.path} stand in {self.wanted.lines} already")
+                told.append(f"{len(source.done)} frames of {source.path} stand in {self.wanted.jsonl} already")
         return told
 
     def told(self) -> list[str]:
@@ -216,14 +222,14 @@ class Outputs:
             told += [f"video {path}" for path in self.videos.written]
         if self.masks is not None:
             told.append(f"{self.masks.count} masks in {self.wanted.masks}")
-        if self.lines is not None:
-            frames = self.lines.frame_count
+        if self.jsonl is not None:
+            frames = self.jsonl.frame_count
             told.append(
-                f"{self.lines.image_count} images{f' and {frames} frames' if frames else ''} in {self.wanted.lines}"
+                f"{self.jsonl.image_count} images{f' and {frames} frames' if frames else ''} in {self.wanted.jsonl}"
             )
-        if self.coco is not None:
-            where = self.coco.path if self.coco.finished else self.coco.part.path
-            told.append(f"{len(self.coco.part)} images in {where}")
+        if self.coco_results is not None:
+            where = self.coco_results.path if self.coco_results.finished else self.coco_results.part.path
+            told.append(f"{len(self.coco_results.part)} images in {where}")
         for own in self._resumable():
             if own.not_finite:
                 told.append(f"{own.not_finite} numbers in {own.path} are not finite and written as null")

@@ -1,4 +1,4 @@
-"""Batches: samples put together, with each branch's targets for the images that are labelled for it."""
+"""Batches: samples put together, with each branch's targets for the images that are labeled for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as tree
 
 from vertebra.data.samples import Origin, Sample, Skip
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
 
@@ -21,7 +21,7 @@ class BranchTargets:
     """The truth of a batch for one branch.
 
     Attributes:
-        rows: (n,) int64, the images that are labelled for it, ascending; n is at least 1.
+        rows: (n,) int64, the images that are labeled for it, ascending; n is at least 1.
         targets: the task's own ``Targets`` of these images, in canvas pixels.
     """
 
@@ -31,14 +31,14 @@ class BranchTargets:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images on the canvas, each labelled for some branches.
+    """Images on the canvas, each labeled for some branches.
 
     Attributes:
         images: (N, C, H, W) uint8.
         sizes: (N, 2) int64, (height, width) of each image's valid pixels, at the canvas' top left.
-        targets: by branch; only branches for which an image is labelled.
+        targets: by branch; only branches for which an image is labeled.
         origins: where each image came from.
-        truths: by branch, the annotations in the images' own pixels, aligned with ``rows``; empty in training.
+        ground_truths: by branch, the annotations in the images' own pixels, aligned with ``rows``; empty in training.
         skipped: images that could not be used.
     """
 
@@ -46,7 +46,7 @@ class Batch:
     sizes: Tensor
     targets: dict[str, BranchTargets]
     origins: list[Origin]
-    truths: dict[str, list[Any]] = field(default_factory=dict)
+    ground_truths: dict[str, list[Any]] = field(default_factory=dict)
     skipped: tuple[Skip, ...] = ()
 
     def __len__(self) -> int:
@@ -76,20 +76,20 @@ def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch
         samples: at least one.
         labels: the labels of each branch.
     """
-    targets, truths = {}, {}
+    targets, ground_truths = {}, {}
     for name, spec in labels.items():
         rows = [row for row, sample in enumerate(samples) if name in sample.targets]
         if rows:
             own = [samples[row].targets[name] for row in rows]
             targets[name] = BranchTargets(torch.tensor(rows), stack_targets(own, spec))
-            if all(name in samples[row].truths for row in rows):
-                truths[name] = [samples[row].truths[name] for row in rows]
+            if all(name in samples[row].ground_truths for row in rows):
+                ground_truths[name] = [samples[row].ground_truths[name] for row in rows]
     return Batch(
         images=_stack_images([sample.image for sample in samples]),
         sizes=torch.tensor([sample.size for sample in samples], dtype=torch.int64),
         targets=targets,
         origins=[sample.origin for sample in samples],
-        truths=truths,
+        ground_truths=ground_truths,
         skipped=tuple(skip for sample in samples for skip in sample.skipped),
     )
 
@@ -105,7 +105,7 @@ def _stack_images(images: Sequence[Tensor]) -> Tensor:
     if all(image.shape[1:] == (height, width) for image in images):
         return torch.stack(list(images))
     channels = images[0].shape[0]
-    fill = torch.tensor(Plan((height, width)).fill_for(channels), dtype=images[0].dtype)
+    fill = torch.tensor(ResizeSpec((height, width)).fill_for(channels), dtype=images[0].dtype)
     batch = fill[:, None, None].repeat(len(images), 1, height, width).reshape(len(images), channels, height, width)
     for own, image in zip(batch, images, strict=True):
         own[:, : image.shape[1], : image.shape[2]] = image

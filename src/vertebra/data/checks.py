@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vertebra.data.class_mapping import class_mapping
 from vertebra.data.index import SHOWN, Index, plural
 from vertebra.data.open import choose_format, open_data
-from vertebra.data.relabel import relabelling
 from vertebra.data.splits import SPLITS, NoSplit, check_split, empty_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
@@ -165,12 +165,12 @@ def _unusable(
     """
     use = "learn from" if split == "train" else "measure by"
     try:
-        found, _ = relabelling(index.labels[task], train.labels[task], task, str(index.root))
+        found, _ = class_mapping(index.labels[task], train.labels[task], task, str(index.root))
     except DataError as error:
         return [Finding("refused", severity, str(error), 1)]
     usable = get_task(task).data.usable(found.own, index.columns[task], found.ids)
     if not usable.any():
-        return [Finding("nothing", severity, f"no image is labelled for task {task}: nothing to {use}", len(index))]
+        return [Finding("nothing", severity, f"no image is labeled for task {task}: nothing to {use}", len(index))]
     if not report.counted:
         what = "its image has nothing" if len(index) == 1 else f"none of its {len(index)} images has anything"
         return [Finding("nothing", severity, f"{what} that counts for task {task}: nothing to {use}", len(index))]
@@ -211,7 +211,7 @@ def _look(index: Index, task: str) -> SplitReport:
         except DataError as error:
             unreadable.append(_without(str(error), index.root))
             continue
-        if not column.labelled[row]:
+        if not column.labeled[row]:
             continue
         try:
             annotation = column.get(row, (size[0], size[1]))
@@ -220,7 +220,7 @@ def _look(index: Index, task: str) -> SplitReport:
             continue
         counts += data.occurrences(annotation, len(counts))
         counted += data.counted(annotation, index.labels[task])
-        for what, number in column.beyond(row, (size[0], size[1])).items():
+        for what, number in column.count_out_of_bounds(row, (size[0], size[1])).items():
             outside.setdefault(what, []).extend([path.name] * number)
     findings = []
     if unreadable:

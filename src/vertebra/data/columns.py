@@ -19,24 +19,24 @@ class ClassColumn:
 
     Attributes:
         values: (n,) int64 class ids where classes are exclusive, else (n, K) uint8 of 0 and 1.
-        labelled: (n,) bool.
+        labeled: (n,) bool.
     """
 
     values: np.ndarray
-    labelled: np.ndarray
+    labeled: np.ndarray
 
     def get(self, row: int, size: tuple[int, int]) -> ClassifyAnnotation:
         """The class, or the classes, of an image."""
         value = self.values[row]
         return ClassifyAnnotation(int(value) if self.values.ndim == 1 else value.astype(np.int64))
 
-    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """Nothing: a class has no place."""
         return {}
 
     def take(self, rows: np.ndarray) -> ClassColumn:
         """The column of some images only."""
-        return ClassColumn(self.values[rows], self.labelled[rows])
+        return ClassColumn(self.values[rows], self.labeled[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,32 +48,32 @@ class BoxColumn:
         boxes: (B, 4) float32, xyxy in the images' own pixels.
         labels: (B,) int64 class ids.
         crowd: (B,) bool, for boxes that mark a crowd or a region to ignore.
-        labelled: (n,) bool.
+        labeled: (n,) bool.
     """
 
     offsets: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
-    labelled: np.ndarray
+    labeled: np.ndarray
 
     @classmethod
     def of(
-        cls, rows: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, labelled: np.ndarray
+        cls, rows: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, labeled: np.ndarray
     ) -> BoxColumn:
         """A column from boxes in any order.
 
         Args:
             rows: (B,) int64, the image of each box.
-            labelled: (n,) bool for all images.
+            labeled: (n,) bool for all images.
         """
         order = np.argsort(rows, kind="stable")
         return cls(
-            offsets_of(rows, len(labelled)),
+            offsets_of(rows, len(labeled)),
             np.ascontiguousarray(boxes[order], dtype=np.float32).reshape(-1, 4),
             labels[order].astype(np.int64),
             crowd[order].astype(bool),
-            labelled,
+            labeled,
         )
 
     def get(self, row: int, size: tuple[int, int]) -> DetectAnnotation:
@@ -83,7 +83,7 @@ class BoxColumn:
         kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept])
 
-    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """How many boxes reach out of an image of this size by more than a pixel."""
         boxes = self.boxes[self.offsets[row] : self.offsets[row + 1]]
         limit = np.array([size[1], size[0], size[1], size[0]]) + 1
@@ -92,7 +92,7 @@ class BoxColumn:
     def take(self, rows: np.ndarray) -> BoxColumn:
         """The column of some images only."""
         offsets, picked = take_ranges(self.offsets, rows)
-        return BoxColumn(offsets, self.boxes[picked], self.labels[picked], self.crowd[picked], self.labelled[rows])
+        return BoxColumn(offsets, self.boxes[picked], self.labels[picked], self.crowd[picked], self.labeled[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class PointColumn:
         labels: (B,) int64 class ids.
         crowd: (B,) bool.
         areas: (B,) float32 square pixels.
-        labelled: (n,) bool.
+        labeled: (n,) bool.
     """
 
     offsets: np.ndarray
@@ -115,7 +115,7 @@ class PointColumn:
     labels: np.ndarray
     crowd: np.ndarray
     areas: np.ndarray
-    labelled: np.ndarray
+    labeled: np.ndarray
 
     @classmethod
     def of(
@@ -126,29 +126,29 @@ class PointColumn:
         labels: np.ndarray,
         crowd: np.ndarray,
         areas: np.ndarray,
-        labelled: np.ndarray,
+        labeled: np.ndarray,
     ) -> PointColumn:
         """A column from objects in any order; ``rows`` (B,) int64 is the image of each."""
         order = np.argsort(rows, kind="stable")
         return cls(
-            offsets_of(rows, len(labelled)),
+            offsets_of(rows, len(labeled)),
             np.ascontiguousarray(points[order], dtype=np.float32),
             np.ascontiguousarray(boxes[order], dtype=np.float32).reshape(-1, 4),
             labels[order].astype(np.int64),
             crowd[order].astype(bool),
             areas[order].astype(np.float32),
-            labelled,
+            labeled,
         )
 
     def get(self, row: int, size: tuple[int, int]) -> KeypointAnnotation:
-        """The objects of an image; boxes are clipped to it, points outside of it count as not labelled."""
+        """The objects of an image; boxes are clipped to it, points outside of it count as not labeled."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
         points = seen_inside(self.points[part], size)
         return KeypointAnnotation(points, boxes, self.labels[part], self.crowd[part], self.areas[part], size)
 
-    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """How many labelled points lie outside of an image of this size by more than a pixel."""
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """How many labeled points lie outside of an image of this size by more than a pixel."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         places, limit = self.points[part, :, :2], np.array([size[1], size[0]]) + 1
         out = (self.points[part, :, 2] > 0) & ((places < -1) | (places > limit)).any(axis=-1)
@@ -164,7 +164,7 @@ class PointColumn:
             self.labels[picked],
             self.crowd[picked],
             self.areas[picked],
-            self.labelled[rows],
+            self.labeled[rows],
         )
 
 

@@ -20,22 +20,22 @@ class Column(Protocol):
     """The annotations of one task for all images of a data set.
 
     Attributes:
-        labelled: (n,) bool; False is an image that nobody has looked at for this task, which differs from an image in
+        labeled: (n,) bool; False is an image that nobody has looked at for this task, which differs from an image in
             which there is nothing.
     """
 
     @property
-    def labelled(self) -> np.ndarray: ...
+    def labeled(self) -> np.ndarray: ...
 
     def get(self, row: int, size: tuple[int, int]) -> Any:
-        """The annotation of one labelled image whose (height, width) in pixels is ``size``.
+        """The annotation of one labeled image whose (height, width) in pixels is ``size``.
 
         Raises:
             DataError: the annotation cannot be read or does not fit the image; the message names the file.
         """
         ...
 
-    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """How many things of an image reach out of it when it is decoded at this (height, width), by what they are."""
         ...
 

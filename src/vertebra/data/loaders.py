@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from vertebra.data.batches import Batch, collate
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Sample, Ticket
+from vertebra.data.samples import MixedData, Sample, SampleKey
 from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, share, shortage
 from vertebra.data.workers import Failure, ends_told, failure, lost, prepare_worker
 from vertebra.processes import defined_in_script, without_script
@@ -163,7 +163,7 @@ class _Guarded(Dataset[Any]):
     def __init__(self, dataset: MixedData) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, ticket: Ticket) -> Sample | Failure:
+    def __getitem__(self, ticket: SampleKey) -> Sample | Failure:
         try:
             return self.dataset[ticket]
         except Exception as error:  # of whatever kind, it must not end as a traceback of another process

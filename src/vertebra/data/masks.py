@@ -43,7 +43,7 @@ class MaskFileColumn:
     ignore_index: int
 
     @property
-    def labelled(self) -> np.ndarray:
+    def labeled(self) -> np.ndarray:
         """(n,) bool: whether there is a mask file."""
         there: np.ndarray = self.files != b""
         return there
@@ -100,7 +100,7 @@ class MaskFileColumn:
             return f"classes have {span(known)}, at most {HIGHEST}; save the mask with such numbers"
         return f"classes have {span(known)}; set ignore_index: {value}, or name its class"
 
-    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """Nothing: a mask has the image's size, or cannot be read."""
         return {}
 
@@ -110,10 +110,10 @@ class MaskFileColumn:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """The values of a mask file: (H, W) of an unsigned integer type; of a palette image its indices, not its colours.
+    """The values of a mask file: (H, W) of an unsigned integer type; of a palette image its indices, not its colors.
 
     Raises:
-        DataError: the file is missing, unreadable, or a colour picture.
+        DataError: the file is missing, unreadable, or a color picture.
     """
     try:
         with open_image(path) as picture:
@@ -127,10 +127,10 @@ def read_mask(path: Path) -> np.ndarray:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: this mask is damaged or no image ({reason}); save it again as PNG") from error
     if values.ndim == 3:
-        colours = values[:, :, :3] if values.shape[2] >= 3 else values[:, :, :1]
-        if (colours != colours[:, :, :1]).any():
+        colors = values[:, :, :3] if values.shape[2] >= 3 else values[:, :, :1]
+        if (colors != colors[:, :, :1]).any():
             raise DataError(
-                f"{path}: a colour picture; a mask holds one class number a pixel. Save it as a grey or palette PNG"
+                f"{path}: a color picture; a mask holds one class number a pixel. Save it as a gray or palette PNG"
             )
         values = values[:, :, 0]
     if values.dtype == bool:

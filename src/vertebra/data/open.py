@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vertebra.data.index import Index
-from vertebra.data.readers import coco, dlc, image_folder, mask_folder, voc
+from vertebra.data.readers import coco, deeplabcut, image_folder, mask_folder, voc
 from vertebra.data.readers.options import ReadOptions
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
@@ -16,7 +16,7 @@ from vertebra.errors import DataError, UnknownName
 READERS: dict[str, ModuleType] = {
     "voc": voc,
     "coco": coco,
-    "dlc": dlc,
+    "dlc": deeplabcut,
     "mask_folder": mask_folder,
     "image_folder": image_folder,
 }

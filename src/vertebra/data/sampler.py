@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from vertebra.data.samples import Group, MixedData, Ticket
+from vertebra.data.samples import Group, MixedData, SampleKey
 from vertebra.errors import DataError, RunError
 
 
-class MixSampler(Sampler[list[Ticket]]):
+class MixSampler(Sampler[list[SampleKey]]):
     """Draws batches from a mix of data sets.
 
     In training, a source appears in each epoch ``ratio`` times its number of images, evenly over the epoch's batches,
-    shuffled by (seed, epoch). Every branch gets at least two labelled images a batch and process, where the batch is
+    shuffled by (seed, epoch). Every branch gets at least two labeled images a batch and process, where the batch is
     large enough; where a branch's share is too small for that, its images come more often than its ratio says, and
     others less often. The last, incomplete step is dropped; if there is not even one full step, it is the only one.
 
-    In evaluation each labelled image comes once, in order. Processes get equally many batches; blank canvases fill up.
+    In evaluation each labeled image comes once, in order. Processes get equally many batches; blank canvases fill up.
 
     Args:
         dataset: the mix.
@@ -32,7 +32,7 @@ class MixSampler(Sampler[list[Ticket]]):
         shuffle: True for training, False for evaluation.
 
     Raises:
-        DataError: there is no labelled image.
+        DataError: there is no labeled image.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class MixSampler(Sampler[list[Ticket]]):
     ) -> None:
         if not len(dataset):
             where = ", ".join(str(source.index.root) for source in dataset.sources) or "no data set"
-            raise DataError(f"{where}: no image is labelled for any branch")
+            raise DataError(f"{where}: no image is labeled for any branch")
         self.groups = dataset.groups
         self.counts = [len(group.rows) * dataset.sources[group.source].ratio for group in self.groups]
         self.batch_size = batch_size
@@ -74,7 +74,7 @@ class MixSampler(Sampler[list[Ticket]]):
         """Number of steps in an epoch, also where this one started in its middle."""
         return self.steps
 
-    def __iter__(self) -> Iterator[list[Ticket]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         """The batches of this epoch, from `start` on."""
         batches = self._training() if self.shuffle else self._evaluation()
         return iter(batches[self.start :])
@@ -85,7 +85,7 @@ class MixSampler(Sampler[list[Ticket]]):
             self.epoch, self.start = epoch, 0
 
     def divide(self, chunks: int) -> None:
-        """Tells that each batch will be divided into micro batches, each of which needs its labelled images."""
+        """Tells that each batch will be divided into micro batches, each of which needs its labeled images."""
         self.chunks, self._shares = chunks, None
 
     def state_dict(self, step: int | None = None) -> dict[str, Any]:
@@ -110,14 +110,14 @@ class MixSampler(Sampler[list[Ticket]]):
         done = state["step"] >= self.steps
         self.epoch, self.start = (state["epoch"] + 1, 0) if done else (state["epoch"], state["step"])
 
-    def _evaluation(self) -> list[list[Ticket]]:
+    def _evaluation(self) -> list[list[SampleKey]]:
         places = sorted((group.source, int(row)) for group in self.groups for row in group.rows)
-        own = [Ticket(*place, self.epoch) for place in places[self.rank :: self.world_size]]
+        own = [SampleKey(*place, self.epoch) for place in places[self.rank :: self.world_size]]
         each = math.ceil(len(places) / self.world_size)
-        own += [Ticket(*places[0], self.epoch, blank=True)] * (each - len(own))
+        own += [SampleKey(*places[0], self.epoch, blank=True)] * (each - len(own))
         return [own[at : at + self.batch_size] for at in range(0, each, self.batch_size)]
 
-    def _training(self) -> list[list[Ticket]]:
+    def _training(self) -> list[list[SampleKey]]:
         if self._shares is None:
             self._shares = batch_shares(
                 self.groups, self.counts, self.steps * self.world_size, self.size, 2 * self.chunks
@@ -127,13 +127,13 @@ class MixSampler(Sampler[list[Ticket]]):
         drawn = []
         for number, share in enumerate(self._shares):
             mine = number % self.world_size == self.rank
-            tickets: list[Ticket] = []
+            tickets: list[SampleKey] = []
             for group, count in enumerate(share):
                 if mine:
                     rows = streams[group][used[group] : used[group] + count]
                     first = number * self.size + len(tickets)
                     source = self.groups[group].source
-                    tickets += [Ticket(source, row, self.epoch, first + place) for place, row in enumerate(rows)]
+                    tickets += [SampleKey(source, row, self.epoch, first + place) for place, row in enumerate(rows)]
                 used[group] += count
             if mine:
                 drawn.append(tickets)
@@ -154,11 +154,11 @@ def batch_shares(groups: list[Group], counts: list[float], batches: int, size: i
     with the most credit comes next, so that every group is spread evenly.
 
     Args:
-        groups: images that are labelled for the same branches.
+        groups: images that are labeled for the same branches.
         counts: how many images of each group an epoch should have.
         batches: number of batches in the epoch.
         size: images a batch.
-        least: labelled images that every branch gets first, while there is room.
+        least: labeled images that every branch gets first, while there is room.
 
     Returns:
         For each batch, a number for each group; they sum to ``size``.

@@ -1,4 +1,4 @@
-"""Samples of one or several data sets: images on the canvas, each labelled for some branches."""
+"""Samples of one or several data sets: images on the canvas, each labeled for some branches."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vertebra.data.class_mapping import ClassMapping, class_mapping
 from vertebra.data.index import Index, Note
-from vertebra.data.relabel import Relabelling, relabelling
 from vertebra.data.transforms import Augment, OnCanvas, augment_onto, place
 from vertebra.errors import DataError
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import read_image
-from vertebra.preprocess.plan import Placement, Plan
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
@@ -30,7 +30,7 @@ class Source:
 
     Attributes:
         index: its images and annotations.
-        branches: the branches that it is labelled for, each with its task.
+        branches: the branches that it is labeled for, each with its task.
         ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
         class_map: the branches' names of classes that it calls otherwise.
     """
@@ -41,13 +41,13 @@ class Source:
     class_map: Mapping[str, str] | None = None
 
 
-class Ticket(NamedTuple):
+class SampleKey(NamedTuple):
     """What to load.
 
     Attributes:
         source, row: the image.
         epoch, position: with the seed they decide every random draw.
-        blank: an empty canvas instead, labelled for nothing; it fills up batches of evaluation over processes.
+        blank: an empty canvas instead, labeled for nothing; it fills up batches of evaluation over processes.
     """
 
     source: int
@@ -58,7 +58,7 @@ class Ticket(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Images of one source that are labelled for the same branches.
+    """Images of one source that are labeled for the same branches.
 
     Attributes:
         source: its number.
@@ -76,11 +76,11 @@ class Origin(NamedTuple):
 
     Attributes:
         path: its file.
-        placement: where it lies on the canvas; of a training image that was mirrored, before mirroring.
+        transform: where it lies on the canvas; of a training image that was mirrored, before mirroring.
     """
 
     path: Path
-    placement: Placement
+    transform: ImageTransform
 
 
 class Skip(NamedTuple):
@@ -97,8 +97,8 @@ class Sample:
     Attributes:
         image: (C, height, width) uint8.
         size: (height, width) of the valid pixels, at the top left.
-        targets: by branch, the annotation in canvas pixels; only the branches that the image is labelled for.
-        truths: by branch, the annotation in the image's own pixels; empty in training.
+        targets: by branch, the annotation in canvas pixels; only the branches that the image is labeled for.
+        ground_truths: by branch, the annotation in the image's own pixels; empty in training.
         origin: where it came from.
         skipped: what could not be used in its place.
     """
@@ -106,7 +106,7 @@ class Sample:
     image: Tensor
     size: tuple[int, int]
     targets: Mapping[str, Any]
-    truths: Mapping[str, Any]
+    ground_truths: Mapping[str, Any]
     origin: Origin
     skipped: tuple[Skip, ...] = ()
 
@@ -115,13 +115,13 @@ class MixedData(Dataset[Sample]):
     """Several data sets as one, for a model's branches.
 
     An image that cannot be used (unreadable, or a mask that does not fit) is replaced in training by another one that
-    is labelled for the same branches, always by the same one; in evaluation it is left out. Both are counted, see
+    is labeled for the same branches, always by the same one; in evaluation it is left out. Both are counted, see
     `notes`.
 
     Args:
         sources: the data sets.
         labels: the labels of each branch; class ids of the data sets are turned into the branches' by name.
-        plan: how an image comes onto the canvas.
+        resize_spec: how an image comes onto the canvas.
         augment: random changes, for training; None for evaluation, where samples have their truths.
         seed: of all random draws.
         channels: of the images.
@@ -134,7 +134,7 @@ class MixedData(Dataset[Sample]):
         self,
         sources: Sequence[Source],
         labels: Mapping[str, LabelSpec],
-        plan: Plan,
+        resize_spec: ResizeSpec,
         augment: Augment | None,
         *,
         seed: int = 0,
@@ -142,14 +142,14 @@ class MixedData(Dataset[Sample]):
     ) -> None:
         self.sources = list(sources)
         self.labels = dict(labels)
-        self.plan = plan
+        self.resize_spec = resize_spec
         self.augment = augment
         self.seed = seed
         self.channels = channels
         self.skipped: dict[str, str] = {}
         self._notes: list[Note] = []
-        self._relabel: dict[tuple[int, str], Relabelling] = {}
-        self._labelled: dict[tuple[int, str], np.ndarray] = {}
+        self._relabel: dict[tuple[int, str], ClassMapping] = {}
+        self._labeled: dict[tuple[int, str], np.ndarray] = {}
         for number, source in enumerate(self.sources):
             for branch, task in source.branches.items():
                 self._prepare(number, source, branch, task)
@@ -164,17 +164,17 @@ class MixedData(Dataset[Sample]):
             opened = ", ".join(index.columns)
             raise DataError(f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {opened}")
         column = index.columns[task]
-        found, notes = relabelling(index.labels[task], self.labels[branch], branch, str(index.root), source.class_map)
-        labelled = get_task(task).data.usable(found.own, column, found.ids)
+        found, notes = class_mapping(index.labels[task], self.labels[branch], branch, str(index.root), source.class_map)
+        labeled = get_task(task).data.usable(found.own, column, found.ids)
         self._notes += notes
         self._relabel[number, branch] = found
-        self._labelled[number, branch] = labelled
+        self._labeled[number, branch] = labeled
 
     def _groups(self, number: int) -> list[Group]:
         names = list(self.sources[number].branches)
         if not names:
             return []
-        flags = np.stack([self._labelled[number, name] for name in names], axis=1)
+        flags = np.stack([self._labeled[number, name] for name in names], axis=1)
         codes = flags @ (1 << np.arange(len(names)))
         groups = []
         for code in np.unique(codes[codes > 0]).tolist():
@@ -188,7 +188,7 @@ class MixedData(Dataset[Sample]):
         return groups
 
     def __len__(self) -> int:
-        """Number of labelled images."""
+        """Number of labeled images."""
         return sum(len(group.rows) for group in self.groups)
 
     def measurable(self, branch: str) -> int:
@@ -199,10 +199,10 @@ class MixedData(Dataset[Sample]):
                 task = source.branches[branch]
                 ids = self._relabel[number, branch].ids
                 found = get_task(task).data.measurable(source.index.columns[task], ids)
-                count += int((found & self._labelled[number, branch]).sum())
+                count += int((found & self._labeled[number, branch]).sum())
         return count
 
-    def __getitem__(self, ticket: Ticket) -> Sample:
+    def __getitem__(self, ticket: SampleKey) -> Sample:
         """The sample of a ticket.
 
         Raises:
@@ -220,7 +220,7 @@ class MixedData(Dataset[Sample]):
             return self._blank(ticket, tuple(skipped))
         raise DataError(f"{skipped[0].reason}; nor could any of {len(skipped) - 1} other images be used in its place")
 
-    def _candidates(self, ticket: Ticket) -> Iterator[int]:
+    def _candidates(self, ticket: SampleKey) -> Iterator[int]:
         """The ticket's row, and in training those that may replace it, always the same ones."""
         yield ticket.row
         if self.augment is None:
@@ -231,39 +231,41 @@ class MixedData(Dataset[Sample]):
         yield from dict.fromkeys(int(row) for row in others[:ATTEMPTS] if row != ticket.row)
 
     def _branches(self, source: int, row: int) -> tuple[str, ...]:
-        return tuple(name for name in self.sources[source].branches if self._labelled[source, name][row])
+        return tuple(name for name in self.sources[source].branches if self._labeled[source, name][row])
 
-    def _draw(self, ticket: Ticket, purpose: int) -> np.random.Generator:
+    def _draw(self, ticket: SampleKey, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, ticket.epoch, ticket.position, purpose])
 
-    def _load(self, ticket: Ticket, row: int, skipped: tuple[Skip, ...]) -> Sample:
+    def _load(self, ticket: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
         source = self.sources[ticket.source]
         path = source.index.path(row)
         image = read_image(path, channels=self.channels)
         size = (image.shape[0], image.shape[1])
-        truths = {}
+        ground_truths = {}
         for branch in self._branches(ticket.source, row):
             try:
                 annotation = source.index.columns[source.branches[branch]].get(row, size)
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
-            truths[branch] = self._relabel[ticket.source, branch](annotation)
-        found = self._place(image, truths, ticket)
-        origin = Origin(path, found.placement)
-        kept = truths if self.augment is None else {}
-        return Sample(found.image, found.placement.size, found.annotations, kept, origin, skipped)
+            ground_truths[branch] = self._relabel[ticket.source, branch](annotation)
+        found = self._place(image, ground_truths, ticket)
+        origin = Origin(path, found.transform)
+        kept = ground_truths if self.augment is None else {}
+        return Sample(found.image, found.transform.size, found.annotations, kept, origin, skipped)
 
-    def _place(self, image: np.ndarray, truths: Mapping[str, Any], ticket: Ticket) -> OnCanvas:
+    def _place(self, image: np.ndarray, ground_truths: Mapping[str, Any], ticket: SampleKey) -> OnCanvas:
         if self.augment is None:
-            return place(image, truths, self.plan, self.labels)
-        return augment_onto(image, truths, self.plan, self.labels, self.augment, self._draw(ticket, 0))
+            return place(image, ground_truths, self.resize_spec, self.labels)
+        return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(ticket, 0))
 
-    def _blank(self, ticket: Ticket, skipped: tuple[Skip, ...]) -> Sample:
-        """An empty canvas that is labelled for nothing."""
-        fill = torch.tensor(self.plan.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
-        image = fill.expand(-1, *self.plan.size).clone()
-        origin = Origin(self.sources[ticket.source].index.path(ticket.row), self.plan.place(*self.plan.size))
-        return Sample(image, self.plan.size, {}, {}, origin, skipped)
+    def _blank(self, ticket: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
+        """An empty canvas that is labeled for nothing."""
+        fill = torch.tensor(self.resize_spec.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
+        image = fill.expand(-1, *self.resize_spec.size).clone()
+        origin = Origin(
+            self.sources[ticket.source].index.path(ticket.row), self.resize_spec.place(*self.resize_spec.size)
+        )
+        return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 
     def record(self, skipped: Sequence[Skip]) -> None:
         """Counts images that could not be used; each counts once, however often it was met.

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as tree
 
 from vertebra.data.batches import Batch, collate
-from vertebra.data.samples import MixedData, Ticket
+from vertebra.data.samples import MixedData, SampleKey
 
 PLACE = Path("/dev/shm")
 AHEAD = 2  # batches that a process works on or has ready
@@ -29,7 +29,7 @@ def free_bytes() -> int | None:
     return shutil.disk_usage(PLACE).free if PLACE.is_dir() and os.access(PLACE, os.W_OK) else 0
 
 
-def batch_bytes(dataset: MixedData, tickets: list[Ticket]) -> int:
+def batch_bytes(dataset: MixedData, tickets: list[SampleKey]) -> int:
     """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded: the loader itself tells it."""
     try:
         batch = collate([dataset[tickets[0]]], dataset.labels)

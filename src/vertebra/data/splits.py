@@ -86,14 +86,14 @@ def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: 
     order = np.argsort(groups, kind="stable")
     sizes = np.unique(groups, return_counts=True)[1]
     ranks = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes]) if count else np.zeros(0)
-    spread = shuffled[order[np.argsort(ranks, kind="stable")]]  # any run of neighbours has the strata in proportion
+    spread = shuffled[order[np.argsort(ranks, kind="stable")]]  # any run of neighbors has the strata in proportion
     return np.sort(spread[_part(count, shares, split)])
 
 
 def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
     """The rows of one split when rows that follow one another stay together: train first, then val, then test.
 
-    For frames of a video, of which neighbours are nearly the same image.
+    For frames of a video, of which neighbors are nearly the same image.
 
     Returns:
         Row numbers, ascending.

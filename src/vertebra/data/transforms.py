@@ -1,7 +1,7 @@
 """From an image with its annotations to the canvas: plainly for evaluation, with random changes for training.
 
 Each image is resampled once, by torchvision's ``transforms.v2``, from the window of it that comes onto the canvas; what its
-annotations become there each task tells itself (`vertebra.tasks.data`). Colours are changed by one linear map for each
+annotations become there each task tells itself (`vertebra.tasks.data`). Colors are changed by one linear map for each
 image.
 """
 
@@ -18,11 +18,11 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from vertebra.data.colours import colour_map
+from vertebra.data.color_jitter import color_map
 from vertebra.errors import UnknownName
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply
-from vertebra.preprocess.plan import Placement, Plan
-from vertebra.preprocess.window import Window
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
 
@@ -67,7 +67,7 @@ class Augment:
 
     @property
     def moves(self) -> bool:
-        """Whether anything but colours changes."""
+        """Whether anything but colors changes."""
         still = Augment(0.0, 0.0, (1.0, 1.0), 1.0, (1.0, 1.0), 1.0)
         names = ("mirror", "flip", "zoom", "stretch", "area", "ratio")
         return any(getattr(self, name) != getattr(still, name) for name in names)
@@ -87,16 +87,18 @@ class OnCanvas:
 
     Attributes:
         image: (C, height, width) uint8.
-        placement: where the image lies.
+        transform: where the image lies.
         annotations: by branch, as the tasks' annotation types, masks of the canvas' size.
     """
 
     image: Tensor
-    placement: Placement
+    transform: ImageTransform
     annotations: dict[str, Any] = field(default_factory=dict)
 
 
-def place(image: np.ndarray, annotations: Mapping[str, Any], plan: Plan, labels: Mapping[str, LabelSpec]) -> OnCanvas:
+def place(
+    image: np.ndarray, annotations: Mapping[str, Any], resize_spec: ResizeSpec, labels: Mapping[str, LabelSpec]
+) -> OnCanvas:
     """An image and its annotations on the canvas as prediction places them, without any random change.
 
     Args:
@@ -104,19 +106,19 @@ def place(image: np.ndarray, annotations: Mapping[str, Any], plan: Plan, labels:
         annotations: by branch, in image pixels.
         labels: by branch, what they mean.
     """
-    placement = plan.place(image.shape[0], image.shape[1])
+    transform = resize_spec.place(image.shape[0], image.shape[1])
     placed = {
-        name: task_of(annotation).data.place(annotation, plan, placement, labels.get(name))
+        name: task_of(annotation).data.place(annotation, resize_spec, transform, labels.get(name))
         for name, annotation in annotations.items()
     }
-    canvas = torch.from_numpy(np.ascontiguousarray(apply(plan, image).transpose(2, 0, 1)))
-    return OnCanvas(canvas, placement, placed)
+    canvas = torch.from_numpy(np.ascontiguousarray(apply(resize_spec, image).transpose(2, 0, 1)))
+    return OnCanvas(canvas, transform, placed)
 
 
 def augment_onto(
     image: np.ndarray,
     annotations: Mapping[str, Any],
-    plan: Plan,
+    resize_spec: ResizeSpec,
     labels: Mapping[str, LabelSpec],
     augment: Augment,
     draw: np.random.Generator,
@@ -131,35 +133,37 @@ def augment_onto(
     if augment.moves:
         size = (image.shape[0], image.shape[1])
         whole_image = all(task_of(annotation).data.whole_image for annotation in annotations.values())
-        window = (crop_window if whole_image else zoom_window)(plan, size, augment, draw)
+        window = (crop_window if whole_image else zoom_window)(resize_spec, size, augment, draw)
         mirror, flip = draw.random() < augment.mirror, draw.random() < augment.flip
         if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
             mirror = flip  # no mirror image of any kind: upside down becomes half a turn, in which left stays left
-        found = cut(image, annotations, plan, labels, replace(window, mirror=mirror, flip=flip))
+        found = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
     else:
-        found = place(image, annotations, plan, labels)
-    height, width = found.placement.size
+        found = place(image, annotations, resize_spec, labels)
+    height, width = found.transform.size
     part = found.image[:, :height, :width]
-    change = colour_map(part, draw, augment.brightness, augment.contrast, augment.saturation, augment.hue)
+    change = color_map(part, draw, augment.brightness, augment.contrast, augment.saturation, augment.hue)
     if change is not None:
         found.image[:, :height, :width] = change(part)
     return found
 
 
 def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
-    """By branch, why images that are labelled for it must not be mirrored; without the branches for which they may."""
+    """By branch, why images that are labeled for it must not be mirrored; without the branches for which they may."""
     reasons = {name: own.mirror_refusal for name, own in labels.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def zoom_window(plan: Plan, size: tuple[int, int], augment: Augment, draw: np.random.Generator) -> Window:
+def zoom_window(
+    resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
+) -> CropWindow:
     """The image larger or smaller than the plan has it, and stretched; a random part where it outgrows the canvas."""
-    placement = plan.place(*size)
+    transform = resize_spec.place(*size)
     zoom = math.exp(draw.uniform(*np.log(augment.zoom)))
     stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
-    top, height, rows = _axis(size[0], plan.size[0], placement.scale_y * zoom * stretch, draw.random())
-    left, width, columns = _axis(size[1], plan.size[1], placement.scale_x * zoom / stretch, draw.random())
-    return Window(top, left, height, width, (rows, columns))
+    top, height, rows = _axis(size[0], resize_spec.size[0], transform.scale_y * zoom * stretch, draw.random())
+    left, width, columns = _axis(size[1], resize_spec.size[1], transform.scale_x * zoom / stretch, draw.random())
+    return CropWindow(top, left, height, width, (rows, columns))
 
 
 def _axis(length: int, canvas: int, scale: float, where: float) -> tuple[int, int, int]:
@@ -170,27 +174,33 @@ def _axis(length: int, canvas: int, scale: float, where: float) -> tuple[int, in
     return int(where * (length - extent + 1)), extent, canvas
 
 
-def crop_window(plan: Plan, size: tuple[int, int], augment: Augment, draw: np.random.Generator) -> Window:
+def crop_window(
+    resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
+) -> CropWindow:
     """A random part of the image, of random area and shape, in the place of the whole.
 
     Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv 1409.4842; differences: the shape varies around
-    that of the image, or of the canvas where a centre crop is planned, so that non-square canvases are not distorted.
+    that of the image, or of the canvas where a center crop is planned, so that non-square canvases are not distorted.
     """
     height, width = size
     area = draw.uniform(*augment.area)
     ratio = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.ratio) / 2)
     base_height, base_width = float(height), float(width)
-    if plan.mode == "centre_crop":
-        shape = plan.size[0] / plan.size[1]
+    if resize_spec.mode == "center_crop":
+        shape = resize_spec.size[0] / resize_spec.size[1]
         base_height, base_width = math.sqrt(height * width * shape), math.sqrt(height * width / shape)
     rows = min(height, max(1, round(base_height * math.sqrt(area) * ratio)))
     columns = min(width, max(1, round(base_width * math.sqrt(area) / ratio)))
     top, left = int(draw.random() * (height - rows + 1)), int(draw.random() * (width - columns + 1))
-    return Window(top, left, rows, columns, plan.place(height, width).size)
+    return CropWindow(top, left, rows, columns, resize_spec.place(height, width).size)
 
 
 def cut(
-    image: np.ndarray, annotations: Mapping[str, Any], plan: Plan, labels: Mapping[str, LabelSpec], window: Window
+    image: np.ndarray,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    window: CropWindow,
 ) -> OnCanvas:
     """A window of an image and its annotations on the canvas, mirrored or not; see `place` for the other arguments."""
     pixels = F.resized_crop(
@@ -205,12 +215,12 @@ def cut(
     )
     pixels = F.horizontal_flip(pixels) if window.mirror else pixels
     pixels = F.vertical_flip(pixels) if window.flip else pixels
-    canvas = _fill(pixels, plan.size, plan.fill_for(image.shape[2]))
+    canvas = _fill(pixels, resize_spec.size, resize_spec.fill_for(image.shape[2]))
     placed = {
-        name: task_of(annotation).data.cut(annotation, window, plan, labels.get(name))
+        name: task_of(annotation).data.cut(annotation, window, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
     }
-    return OnCanvas(canvas, window.placement(plan, (image.shape[0], image.shape[1])), placed)
+    return OnCanvas(canvas, window.transform(resize_spec, (image.shape[0], image.shape[1])), placed)
 
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:

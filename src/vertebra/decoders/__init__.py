@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from vertebra.decoders.attention_pool import AttentionPool
 from vertebra.decoders.base import Decoder
-from vertebra.decoders.deeplabv3 import DeepLabV3
-from vertebra.decoders.deeplabv3plus import DeepLabV3Plus
-from vertebra.decoders.detr import DETR
-from vertebra.decoders.dpt import DPT
-from vertebra.decoders.faster_rcnn import FasterRCNN
-from vertebra.decoders.fcn import FCN
-from vertebra.decoders.fcos import FCOS
-from vertebra.decoders.heatmap import Heatmap
-from vertebra.decoders.keypoint_regression import KeypointRegression
-from vertebra.decoders.linear import Linear
-from vertebra.decoders.lraspp import LRASPP
-from vertebra.decoders.pspnet import PSPNet
-from vertebra.decoders.retinanet import RetinaNet
-from vertebra.decoders.rt_detr import RTDETR
-from vertebra.decoders.segformer import SegFormer
-from vertebra.decoders.semantic_fpn import SemanticFPN
-from vertebra.decoders.simcc import SimCC
-from vertebra.decoders.ssd import SSD
-from vertebra.decoders.ssdlite import SSDLite
-from vertebra.decoders.tood import TOOD
-from vertebra.decoders.unet import UNet
-from vertebra.decoders.unetplusplus import UNetPlusPlus
-from vertebra.decoders.upernet import UPerNet
-from vertebra.decoders.upsample import Upsample
-from vertebra.decoders.yolox import YOLOX
+from vertebra.decoders.classify.attention_pool import AttentionPool
+from vertebra.decoders.classify.linear import Linear
+from vertebra.decoders.detect.detr import DETR
+from vertebra.decoders.detect.faster_rcnn import FasterRCNN
+from vertebra.decoders.detect.fcos import FCOS
+from vertebra.decoders.detect.retinanet import RetinaNet
+from vertebra.decoders.detect.rt_detr import RTDETR
+from vertebra.decoders.detect.ssd import SSD
+from vertebra.decoders.detect.ssdlite import SSDLite
+from vertebra.decoders.detect.tood import TOOD
+from vertebra.decoders.detect.yolox import YOLOX
+from vertebra.decoders.keypoints.heatmap import Heatmap
+from vertebra.decoders.keypoints.keypoint_regression import KeypointRegression
+from vertebra.decoders.keypoints.simcc import SimCC
+from vertebra.decoders.segment.deeplabv3 import DeepLabV3
+from vertebra.decoders.segment.deeplabv3plus import DeepLabV3Plus
+from vertebra.decoders.segment.dpt import DPT
+from vertebra.decoders.segment.fcn import FCN
+from vertebra.decoders.segment.lraspp import LRASPP
+from vertebra.decoders.segment.pspnet import PSPNet
+from vertebra.decoders.segment.segformer import SegFormer
+from vertebra.decoders.segment.semantic_fpn import SemanticFPN
+from vertebra.decoders.segment.unet import UNet
+from vertebra.decoders.segment.unetplusplus import UNetPlusPlus
+from vertebra.decoders.segment.upernet import UPerNet
+from vertebra.decoders.segment.upsample import Upsample
 
 DECODERS: dict[str, type[Any]] = {
     "attention_pool": AttentionPool,

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from vertebra.features import Features, FeatureSpec, Frame, Regions
-from vertebra.losses.term import Term
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
+from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.base import LabelSpec
 
 Outputs = Any  # a NamedTuple of tensors, the decoder's own
@@ -23,9 +23,9 @@ class Decoder(nn.Module, ABC):
     A decoder is built from the specification of the features that come in, the labels of its task and its own
     keyword-only options. It only assembles: losses, matching, anchors and box coding are functions of their own packages.
 
-    A decoder that reads another branch's boxes (``on: boxes``) says so by ``needs = "boxes"``; one that works with and
-    without them has the option ``on_boxes: bool = False``, which the builder sets where the branch has ``on``. `forward`
-    is then given these boxes as ``regions``, (N, R) padded with a count, in the branch's own class ids. `loss` is given
+    A decoder that reads another branch's boxes (``boxes_from: boxes``) says so by ``needs = "boxes"``; one that works with and
+    without them has the option ``on_boxes: bool = False``, which the builder sets where the branch has ``boxes_from``. `forward`
+    is then given these boxes as ``proposals``, (N, R) padded with a count, in the branch's own class ids. `loss` is given
     none: its targets hold the true boxes, which it jitters in training mode, and takes as they are otherwise. What
     `decode` must know of the boxes stands in the outputs. Evaluation runs the whole model, so that metrics are those of
     the boxes that the other branch found.
@@ -36,20 +36,20 @@ class Decoder(nn.Module, ABC):
         paper: the paper or specification that it follows.
         selects: whether raw outputs stand in the order of scores that are found inside, so that rounding may order them otherwise.
         needs: "boxes" for a decoder that, as built, reads another branch's boxes; None otherwise.
-        neck_options: what a neck of its own branch is given where the user has said nothing of it.
-        reads: indices of the levels that this decoder, as built, reads; None for all.
-        uses_vector: whether this decoder, as built, reads `Features.vector`.
+        neck_defaults: what a neck of its own branch is given where the user has said nothing of it.
+        in_levels: indices of the levels that this decoder, as built, reads; None for all.
+        uses_embedding: whether this decoder, as built, reads `Features.embedding`.
         uses_maps: whether this decoder, as built, reads `Features.maps`.
     """
 
     task: ClassVar[str]
     terms: ClassVar[tuple[str, ...]]
     paper: ClassVar[str] = ""
-    neck_options: ClassVar[Mapping[str, Any]] = {}
+    neck_defaults: ClassVar[Mapping[str, Any]] = {}
     selects: ClassVar[bool] = False
     needs: str | None = None
-    reads: tuple[int, ...] | None = None
-    uses_vector: bool = False
+    in_levels: tuple[int, ...] | None = None
+    uses_embedding: bool = False
     uses_maps: bool = True
 
     def __init__(self, in_spec: FeatureSpec, labels: LabelSpec) -> None:
@@ -58,11 +58,11 @@ class Decoder(nn.Module, ABC):
         self.labels = labels
 
     @abstractmethod
-    def forward(self, features: Features, regions: Regions | None = None) -> Outputs:
+    def forward(self, features: Features, proposals: Proposals | None = None) -> Outputs:
         """Raw outputs: a NamedTuple of tensors (logits and the like)."""
 
     @abstractmethod
-    def loss(self, features: Features, targets: Targets) -> tuple[dict[str, Term], Outputs]:
+    def loss(self, features: Features, targets: Targets) -> tuple[dict[str, LossTerm], Outputs]:
         """Named loss terms as sums with counts, and the outputs, so that validation does not run a head twice."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Writes scenes as three data sets in ordinary formats, each labelled for one task only."""
+"""Writes scenes as three data sets in ordinary formats, each labeled for one task only."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class SceneCounts:
     """How many scenes there are.
 
     Attributes:
-        classes: training scenes that are labelled with their main animal only.
+        classes: training scenes that are labeled with their main animal only.
         boxes: training scenes with boxes only.
         masks: training scenes with masks only.
-        val: scenes of the validation split, labelled for everything.
-        test: held-back scenes, labelled for everything.
+        val: scenes of the validation split, labeled for everything.
+        test: held-back scenes, labeled for everything.
     """
 
     classes: int = 640

@@ -12,12 +12,12 @@ import torch
 from vertebra.demo.animals import ANIMALS
 from vertebra.demo.files import BACKGROUND, SceneCounts, write_scenes
 from vertebra.demo.timing import Timing, one_pass_beside_several
-from vertebra.explain.anatomy import anatomy_svg, anatomy_text, model_anatomy
-from vertebra.explain.page import Picture, Section, line_chart_svg, write_page
-from vertebra.export.evaluating import evaluate
+from vertebra.evaluation.evaluate import evaluate
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
 from vertebra.model import VisionModel
+from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
+from vertebra.report.model_summary import model_summary_svg, model_summary_text, summarize_model
 from vertebra.strict_json import to_json
 from vertebra.training.folder import METRICS, free_folder
 from vertebra.training.report import read_table
@@ -33,7 +33,7 @@ MEANING = {
 
 
 def demo_config(root: Path, seed: int, epochs: int) -> dict[str, Any]:
-    """The config of the demo's run: one backbone, three branches, three data sets labelled for one branch each."""
+    """The config of the demo's run: one backbone, three branches, three data sets labeled for one branch each."""
     sources = {"animal": "animals", "boxes": "boxes", "regions": "regions"}
     return {
         "data": {"train": [{"path": str(root / folder), "branches": [name]} for name, folder in sources.items()]},
@@ -78,7 +78,7 @@ def run_demo(
     run = train_raw(demo_config(scenes, seed, epochs), out=folder / "run").folder
     model = load(run)
     scores = evaluate(run, split="test", batch_size=24)
-    _say(anatomy_text(model_anatomy(model)))
+    _say(model_summary_text(summarize_model(model)))
     timing = one_pass_beside_several(model)
     drawn = _pictures(model, scenes, folder / "pictures", pictures)
     seconds = time.perf_counter() - started
@@ -137,13 +137,13 @@ def _write_index(
     ]
     sections = [
         Section(
-            "What it learnt",
-            f"Measured on {counts.test} held-back scenes that are labelled for everything. In training, {counts.classes} "
+            "What it learned",
+            f"Measured on {counts.test} held-back scenes that are labeled for everything. In training, {counts.classes} "
             f"scenes had only their class, {counts.boxes} only boxes, {counts.masks} only masks.",
             table=table,
         ),
         Section("What it sees", pictures=pictures),
-        Section("What it is made of", svg=anatomy_svg(model_anatomy(model))),
+        Section("What it is made of", svg=model_summary_svg(summarize_model(model))),
         Section(
             "One pass instead of three",
             f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as three models in a row "

@@ -1,4 +1,4 @@
-"""Scenes: animals on textured, cluttered grounds, of different size, colour, overlap and light."""
+"""Scenes: animals on textured, cluttered grounds, of different size, color, overlap and light."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SceneStyle:
         other_scale: size of the others, likewise.
         most_others: how many others there are at most.
         clutter: how many stones, blades and leaves there are on average.
-        contrast: least distance of an animal's colour from the ground's, in 0..255 for each channel.
+        contrast: least distance of an animal's color from the ground's, in 0..255 for each channel.
         apart: least distance between the middles of the main animal and another, in sums of their half sizes; below 1
             they overlap.
         noise: standard deviation of the sensor's noise, in 0..255.
@@ -66,13 +66,13 @@ def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle
     style = style or SceneStyle()
     draw = np.random.default_rng(seed)
     height, width = (side * FINENESS for side in style.size)
-    ground_colour = draw.uniform(50, 190, 3)
-    picture = Image.fromarray(_ground(draw, height, width, ground_colour))
-    _clutter(draw, picture, style, ground_colour)
+    ground_color = draw.uniform(50, 190, 3)
+    picture = Image.fromarray(_ground(draw, height, width, ground_color))
+    _clutter(draw, picture, style, ground_color)
     ids = Image.new("L", picture.size)
     cast = _cast(draw, style, main)
     for number, actor in enumerate(cast, start=1):
-        _draw_actor(draw, picture, ids, number, actor, _colour(draw, ground_colour, style.contrast))
+        _draw_actor(draw, picture, ids, number, actor, _color(draw, ground_color, style.contrast))
     image = _light(draw, np.asarray(picture.resize(style.size[::-1], Image.Resampling.BOX), dtype=np.float32), style)
     numbers = np.asarray(ids.resize(style.size[::-1], Image.Resampling.NEAREST))
     boxes, labels, mask = _truth(numbers, [actor.animal for actor in cast])
@@ -108,20 +108,20 @@ def _actor(draw: np.random.Generator, style: SceneStyle, animal: int, scale: tup
     return _Actor(animal, draw.uniform((0.8 * half, 0.8 * half), (width - 0.8 * half, height - 0.8 * half)), half)
 
 
-def _ground(draw: np.random.Generator, height: int, width: int, colour: np.ndarray) -> np.ndarray:
-    """A ground of one colour with coarse and fine texture and a slope of light."""
+def _ground(draw: np.random.Generator, height: int, width: int, color: np.ndarray) -> np.ndarray:
+    """A ground of one color with coarse and fine texture and a slope of light."""
     texture = np.zeros((height, width), dtype=np.float32)
     for cells, strength in ((3, 28), (8, 18), (24, 12), (64, 9)):
         coarse = draw.normal(size=(max(2, cells * height // width), cells)).astype(np.float32)
         texture += strength * np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
     slope = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * draw.uniform(-25, 25)
     tint = 1 + 0.25 * draw.normal(size=3)
-    values = colour + (texture + slope)[..., None] * tint
+    values = color + (texture + slope)[..., None] * tint
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def _clutter(draw: np.random.Generator, picture: Image.Image, style: SceneStyle, ground: np.ndarray) -> None:
-    """Stones, blades of grass and leaves, in colours that animals have too."""
+    """Stones, blades of grass and leaves, in colors that animals have too."""
     pen = ImageDraw.Draw(picture)
     width, height = picture.size
     for _ in range(draw.poisson(style.clutter)):
@@ -139,16 +139,16 @@ def _clutter(draw: np.random.Generator, picture: Image.Image, style: SceneStyle,
         pen.polygon([tuple(point) for point in outline.tolist()], fill=tuple(own.tolist()))
 
 
-def _colour(draw: np.random.Generator, ground: np.ndarray, contrast: float) -> np.ndarray:
-    """A colour that stands out from the ground at least a little; it says nothing of the class."""
+def _color(draw: np.random.Generator, ground: np.ndarray, contrast: float) -> np.ndarray:
+    """A color that stands out from the ground at least a little; it says nothing of the class."""
     while True:
-        colour = draw.uniform(20, 235, 3)
-        if np.abs(colour - ground).mean() >= contrast:
-            return np.asarray(colour)
+        color = draw.uniform(20, 235, 3)
+        if np.abs(color - ground).mean() >= contrast:
+            return np.asarray(color)
 
 
 def _draw_actor(
-    draw: np.random.Generator, picture: Image.Image, ids: Image.Image, number: int, actor: _Actor, colour: np.ndarray
+    draw: np.random.Generator, picture: Image.Image, ids: Image.Image, number: int, actor: _Actor, color: np.ndarray
 ) -> None:
     """Draws an animal with a soft shadow into the picture, and its number into the ids."""
     half = actor.half
@@ -164,13 +164,13 @@ def _draw_actor(
     pen, marker = ImageDraw.Draw(picture), ImageDraw.Draw(ids)
     for outline, shade in shapes:
         points = [tuple(point) for point in outline.tolist()]
-        filled = np.clip(colour * shade + (30 if shade > 1.5 else 0), 0, 255).astype(int)
+        filled = np.clip(color * shade + (30 if shade > 1.5 else 0), 0, 255).astype(int)
         pen.polygon(points, fill=tuple(filled.tolist()))
         marker.polygon(points, fill=number)
 
 
 def _light(draw: np.random.Generator, values: np.ndarray, style: SceneStyle) -> np.ndarray:
-    """Brightness, a cast of colour, light from one side, and the sensor's noise."""
+    """Brightness, a cast of color, light from one side, and the sensor's noise."""
     height, width = style.size
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None] * draw.uniform(-0.25, 0.25)
     lit = values * draw.uniform(0.6, 1.25) * draw.uniform(0.88, 1.12, 3) * (1 + across)

@@ -39,14 +39,16 @@ def single_model(model: VisionModel, name: str) -> VisionModel:
     """A model with one of the branches alone, built as a user would build it; its weights do not matter here."""
     config: dict[str, Any] = dict(model.config or {})
     config["branches"] = {name: config["branches"][name]}
-    return build(model_config(config), image_size=model.plan.size, resize=model.plan.mode, pretrained=False).eval()
+    return build(
+        model_config(config), image_size=model.resize_spec.size, resize=model.resize_spec.mode, pretrained=False
+    ).eval()
 
 
 def one_pass_beside_several(model: VisionModel, repeats: int = 20) -> Timing:
     """Measures a model against its branches alone, in turns, so that a busy machine slows all of them alike."""
     model = model.eval()
-    images = torch.zeros(1, model.backbone.in_channels, *model.plan.size, dtype=torch.uint8)  # type: ignore[call-overload]
-    sizes = torch.tensor([model.plan.size])
+    images = torch.zeros(1, model.backbone.in_channels, *model.resize_spec.size, dtype=torch.uint8)  # type: ignore[call-overload]
+    sizes = torch.tensor([model.resize_spec.size])
     runs: dict[str, Callable[[], object]] = {"": lambda: model(images, sizes)}
     for name in model.branches:
         alone = single_model(model, name)

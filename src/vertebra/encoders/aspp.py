@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
 from vertebra.layers.norm import PooledBatchNorm
+from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
-from vertebra.layers.width import fitting_channels
 
 
 class ASPP(nn.Module):
@@ -29,12 +29,12 @@ class ASPP(nn.Module):
         rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32 (in
             general 96, 192 and 288 pixels).
         separable: depthwise-separable 3x3 convolutions, as in DeepLabV3+.
-        inner_norm: with those, normalisation and ReLU between the depthwise and the pointwise one;
+        inner_norm: with those, normalization and ReLU between the depthwise and the pointwise one;
             segmentation-models-pytorch has none there.
         dropout: after the joining convolution.
 
     Raises:
-        JointError: there is no level.
+        IncompatiblePartsError: there is no level.
         ConfigError: an option is out of range.
     """
 
@@ -54,13 +54,13 @@ class ASPP(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("encoder 'aspp'", least=1, channels=channels, rates=None if not rates else min(rates))
-        check_limits("encoder 'aspp'", least=0, most=1, dropout=dropout)
+        check_range("encoder 'aspp'", least=1, channels=channels, rates=None if not rates else min(rates))
+        check_range("encoder 'aspp'", least=0, most=1, dropout=dropout)
         if rates is not None and not rates:
             raise ConfigError("encoder 'aspp': 'rates' needs at least one dilation, got none")
         deepest = in_spec.levels[-1]
         self.stride = deepest.stride
-        width = channels or fitting_channels(in_spec)
+        width = channels or default_channels(in_spec)
         dilations = rates or [max(1, rate * 16 // deepest.stride) for rate in (6, 12, 18)]
         block = partial(SeparableConvNormAct, inner_norm=inner_norm) if separable else ConvNormAct
         self.branches = nn.ModuleList([ConvNormAct(deepest.channels, width, 1)])

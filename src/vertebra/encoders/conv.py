@@ -8,13 +8,13 @@ from torch import nn
 
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
 from vertebra.layers.pool import HalvingMaxPool
-from vertebra.layers.width import fitting_channels
 
 
 class ConvEncoder(nn.Module):
-    """The classic encoder: blocks of convolution, normalisation, ReLU and pooling that compress the deepest level.
+    """The classic encoder: blocks of convolution, normalization, ReLU and pooling that compress the deepest level.
 
     Without pooling the deepest level is replaced by its compressed form. With pooling each block halves the size, so
     the compressed form is a new, coarser level, and the deepest one passes through as the others do.
@@ -25,7 +25,7 @@ class ConvEncoder(nn.Module):
         pooling: whether each block ends with a 2x2 max pooling.
 
     Raises:
-        JointError: there is no level.
+        IncompatiblePartsError: there is no level.
         ConfigError: an option is out of range.
     """
 
@@ -36,9 +36,9 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("encoder 'conv'", least=1, channels=channels, depth=depth)
+        check_range("encoder 'conv'", least=1, channels=channels, depth=depth)
         deepest = in_spec.levels[-1]
-        width = channels or fitting_channels(in_spec)
+        width = channels or default_channels(in_spec)
         layers: list[nn.Module] = []
         for number in range(depth):
             layers.append(ConvNormAct(deepest.channels if number == 0 else width, width))

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.geometry.points import cell_points
+from vertebra.layers.default_channels import default_channels
 from vertebra.layers.deformable import DeformableAttention
-from vertebra.layers.limits import check_limits
 from vertebra.layers.norm import group_norm
+from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
-from vertebra.layers.position import scaled_sine_position
-from vertebra.layers.positioned import FeedForward
-from vertebra.layers.width import fitting_channels
+from vertebra.layers.position_encoding import scaled_sine_position
+from vertebra.layers.positional_attention import FeedForward
 
 
 class DeformableEncoder(nn.Module):
@@ -37,7 +37,7 @@ class DeformableEncoder(nn.Module):
         dropout: in each layer.
 
     Raises:
-        JointError: there is no level.
+        IncompatiblePartsError: there is no level.
         ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
     """
 
@@ -61,22 +61,22 @@ class DeformableEncoder(nn.Module):
         super().__init__()
         in_spec.require_levels()
         part = "encoder 'deformable'"
-        check_limits(part, least=1, levels=levels, width=width, depth=depth, heads=heads, points=points, hidden=hidden)
-        check_limits(part, least=0, most=1, dropout=dropout)
-        self.width = width or fitting_channels(in_spec, least=128)
+        check_range(part, least=1, levels=levels, width=width, depth=depth, heads=heads, points=points, hidden=hidden)
+        check_range(part, least=0, most=1, dropout=dropout)
+        self.width = width or default_channels(in_spec, least=128)
         if self.width % heads or self.width % 4:
             raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
         total = len(in_spec.levels)
         self.first = max(0, total - levels)
-        self.reads = tuple(range(self.first, total))
+        self.in_levels = tuple(range(self.first, total))
         self.strides = in_spec.strides[self.first :]
         self.project = nn.ModuleList(
             nn.Sequential(nn.Conv2d(in_spec.channels[level], self.width, 1), group_norm(self.width))
-            for level in self.reads
+            for level in self.in_levels
         )
-        self.level_code = nn.Parameter(torch.randn(len(self.reads), self.width))
+        self.level_code = nn.Parameter(torch.randn(len(self.in_levels), self.width))
         self.layers = nn.ModuleList(
-            DeformableLayer(self.width, heads, len(self.reads), points, hidden or 4 * self.width, dropout)
+            DeformableLayer(self.width, heads, len(self.in_levels), points, hidden or 4 * self.width, dropout)
             for _ in range(depth)
         )
         own = [Level(self.width, stride) for stride in self.strides]
@@ -84,11 +84,11 @@ class DeformableEncoder(nn.Module):
 
     def forward(self, features: Features) -> Features:
         """The features with the cells of the last levels related to each other."""
-        maps = [project(features.maps[level]) for level, project in zip(self.reads, self.project, strict=True)]
+        maps = [project(features.maps[level]) for level, project in zip(self.in_levels, self.project, strict=True)]
         shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
         inside = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
         codes = [
-            scaled_sine_position(seen, self.width, maps[0], centred=True) + code
+            scaled_sine_position(seen, self.width, maps[0], centerd=True) + code
             for seen, code in zip(inside, self.level_code.to(maps[0].dtype), strict=True)
         ]
         position = torch.cat(codes, dim=1)
@@ -107,7 +107,7 @@ class DeformableEncoder(nn.Module):
 
 
 class DeformableLayer(nn.Module):
-    """Deformable attention and a two-layer network, each added to what came in and normalised behind the sum.
+    """Deformable attention and a two-layer network, each added to what came in and normalized behind the sum.
 
     Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
 

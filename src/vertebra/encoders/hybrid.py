@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.csp import ConvNormSiLU, CSPRepLayer
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
-from vertebra.layers.position import sine_position
-from vertebra.layers.positioned import HIDDEN, PostNormLayer
+from vertebra.layers.position_encoding import sine_position
+from vertebra.layers.positional_attention import HIDDEN, PostNormLayer
 from vertebra.layers.resample import crop, upsample_like
-from vertebra.layers.width import fitting_channels
 
 
 class HybridEncoder(nn.Module):
@@ -37,7 +37,7 @@ class HybridEncoder(nn.Module):
         expansion: width of these blocks, in parts of the width.
 
     Raises:
-        JointError: there is no level, or strides do not divide each other.
+        IncompatiblePartsError: there is no level, or strides do not divide each other.
         ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
     """
 
@@ -62,20 +62,20 @@ class HybridEncoder(nn.Module):
         super().__init__()
         in_spec.require_levels()
         part = "encoder 'hybrid'"
-        check_limits(part, least=1, levels=levels, width=width, heads=heads, hidden=hidden, blocks=blocks)
-        check_limits(part, least=0, depth=depth)
-        check_limits(part, least=0, most=1, dropout=dropout)
-        check_limits(part, least=0.05, expansion=expansion)
-        self.width = width or fitting_channels(in_spec, least=128)
+        check_range(part, least=1, levels=levels, width=width, heads=heads, hidden=hidden, blocks=blocks)
+        check_range(part, least=0, depth=depth)
+        check_range(part, least=0, most=1, dropout=dropout)
+        check_range(part, least=0.05, expansion=expansion)
+        self.width = width or default_channels(in_spec, least=128)
         if self.width % heads or self.width % 4:
             raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
         total = len(in_spec.levels)
         self.first = max(0, total - levels)
-        self.reads = tuple(range(self.first, total))
+        self.in_levels = tuple(range(self.first, total))
         self.strides = in_spec.strides[self.first :]
-        self.ratios = [in_spec.ratio(level + 1, level) for level in self.reads[:-1]]
+        self.ratios = [in_spec.ratio(level + 1, level) for level in self.in_levels[:-1]]
         self.project = nn.ModuleList(
-            ConvNormSiLU(in_spec.channels[level], self.width, activation=False) for level in self.reads
+            ConvNormSiLU(in_spec.channels[level], self.width, activation=False) for level in self.in_levels
         )
         self.layers = nn.ModuleList(
             PostNormLayer(self.width, heads, hidden or 4 * self.width, dropout) for _ in range(depth)
@@ -85,7 +85,7 @@ class HybridEncoder(nn.Module):
         self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *levels_out])
 
     def _add_fusion(self, blocks: int, expansion: float) -> None:
-        """Modules for each pair of neighbouring levels, finest pair first."""
+        """Modules for each pair of neighboring levels, finest pair first."""
 
         def meeting() -> CSPRepLayer:
             return CSPRepLayer(2 * self.width, self.width, depth=blocks, expansion=expansion)
@@ -110,7 +110,7 @@ class HybridEncoder(nn.Module):
 
     def forward(self, features: Features) -> Features:
         """The features with the last levels mixed, at one width."""
-        maps = [project(features.maps[level]) for level, project in zip(self.reads, self.project, strict=True)]
+        maps = [project(features.maps[level]) for level, project in zip(self.in_levels, self.project, strict=True)]
         maps[-1] = self._attend(maps[-1], features.frame)
         mixed = self._fuse(maps)
         return features.with_maps([*features.maps[: self.first], *mixed])

@@ -9,9 +9,9 @@ from torch import nn
 
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
 from vertebra.layers.pyramid_pooling import GRIDS, PyramidPooling
-from vertebra.layers.width import fitting_channels
 
 
 class PyramidPoolingEncoder(nn.Module):
@@ -26,7 +26,7 @@ class PyramidPoolingEncoder(nn.Module):
         dropout: after the joining convolution.
 
     Raises:
-        JointError: there is no level.
+        IncompatiblePartsError: there is no level.
         ConfigError: an option is out of range.
     """
 
@@ -43,11 +43,11 @@ class PyramidPoolingEncoder(nn.Module):
         super().__init__()
         in_spec.require_levels()
         sides = GRIDS if grids is None else tuple(grids)
-        check_limits("encoder 'pyramid_pooling'", least=1, channels=channels, grids=min(sides, default=0))
-        check_limits("encoder 'pyramid_pooling'", least=0, most=1, dropout=dropout)
+        check_range("encoder 'pyramid_pooling'", least=1, channels=channels, grids=min(sides, default=0))
+        check_range("encoder 'pyramid_pooling'", least=0, most=1, dropout=dropout)
         deepest = in_spec.levels[-1]
         self.stride = deepest.stride
-        width = channels or fitting_channels(in_spec)
+        width = channels or default_channels(in_spec)
         each = max(1, deepest.channels // len(sides))
         self.pooling = PyramidPooling(deepest.channels, each, grids=sides)
         self.join = nn.Sequential(ConvNormAct(deepest.channels + len(sides) * each, width), nn.Dropout(dropout))

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.attention import TransformerLayer
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
-from vertebra.layers.position import sine_position
-from vertebra.layers.width import fitting_channels
+from vertebra.layers.position_encoding import sine_position
 
 HIDDEN = -1e4  # added to the logits of padding: exp() of it is 0 in every precision, and it is no infinity
 
@@ -32,13 +32,13 @@ class TransformerEncoder(nn.Module):
         dropout: in each layer.
 
     Raises:
-        JointError: there is no level.
+        IncompatiblePartsError: there is no level.
         ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
     """
 
     paper: ClassVar[str] = (
         "Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762; over an image's feature map as in "
-        "Carion et al., DETR, ECCV 2020, arXiv 2005.12872 (difference: normalisation before each layer)"
+        "Carion et al., DETR, ECCV 2020, arXiv 2005.12872 (difference: normalization before each layer)"
     )
 
     def __init__(
@@ -53,11 +53,11 @@ class TransformerEncoder(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("encoder 'transformer'", least=1, width=width, depth=depth, heads=heads)
-        check_limits("encoder 'transformer'", least=0, mlp_ratio=mlp_ratio)
-        check_limits("encoder 'transformer'", least=0, most=1, dropout=dropout)
+        check_range("encoder 'transformer'", least=1, width=width, depth=depth, heads=heads)
+        check_range("encoder 'transformer'", least=0, mlp_ratio=mlp_ratio)
+        check_range("encoder 'transformer'", least=0, most=1, dropout=dropout)
         deepest = in_spec.levels[-1]
-        self.width = width or fitting_channels(in_spec, least=128)
+        self.width = width or default_channels(in_spec, least=128)
         if self.width % heads or self.width % 4:
             raise ConfigError(f"encoder 'transformer': width {self.width} must be a multiple of 4 and of heads {heads}")
         self.stride = deepest.stride

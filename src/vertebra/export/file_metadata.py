@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from vertebra import __version__
-from vertebra.export.program import example
-from vertebra.inference.checksum import append_checksum
-from vertebra.inference.face import Face
-from vertebra.inference.metadata import KEY, LARGEST, THRESHOLD
+from vertebra.export.torch_export import example
 from vertebra.model import VisionModel
+from vertebra.model_info import ModelInfo
+from vertebra.runtimes.model_files.checksum import append_checksum
+from vertebra.runtimes.model_files.metadata import KEY, LARGEST, THRESHOLD
 
 PRODUCER = "vertebra"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
@@ -30,7 +30,7 @@ ROTATION = "apply the EXIF orientation of an image file first"
 
 def file_metadata(
     model: VisionModel,
-    face: Face,
+    info: ModelInfo,
     inputs: Mapping[str, Sequence[Any]],
     outputs: Mapping[str, tuple[str, Sequence[Any]]],
 ) -> dict[str, Any]:
@@ -38,19 +38,19 @@ def file_metadata(
 
     Args:
         model: the exported model.
-        face: of the model.
+        info: of the model.
         inputs: by name, the shape; dynamic dimensions are not numbers.
         outputs: by name, the type and the shape.
     """
     return {
         "producer": {"name": PRODUCER, "version": __version__},
         **({"origin": dict(model.origin)} if model.origin else {}),
-        "image": {"rotation": ROTATION, "channels": "RGB" if face.channels == 3 else face.channels, "type": "uint8"},
+        "image": {"rotation": ROTATION, "channels": "RGB" if info.channels == 3 else info.channels, "type": "uint8"},
         "inputs": {
             name: {"type": INPUTS[name][0], "shape": input_shape(name, shape)} for name, shape in inputs.items()
         },
         "outputs": {name: {"type": kind, "shape": output_shape(shape)} for name, (kind, shape) in outputs.items()},
-        "decoding": {name: _decoding(model, name, labels) for name, (_, labels) in face.branches.items()},
+        "decoding": {name: _decoding(model, name, labels) for name, (_, labels) in info.branches.items()},
     }
 
 
@@ -68,14 +68,18 @@ def output_shape(shape: Sequence[Any]) -> list[Any]:
 def output_types(model: VisionModel) -> list[str]:
     """The types of the decoded outputs, in order."""
     with torch.no_grad():
-        decoded = model(*example(model, model.plan.size, 1))
+        decoded = model(*example(model, model.resize_spec.size, 1))
     return [str(value.dtype).removeprefix("torch.") for own in decoded.values() for value in own]
 
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
     """How the outputs of a branch are read: the largest one, or those above a threshold; and the post-processing in the graph."""
-    post = getattr(model.branch(name).decoder, "post", None)
-    done = {"post": dataclasses.asdict(post)} if dataclasses.is_dataclass(post) and not isinstance(post, type) else {}
+    postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+    done = (
+        {"postprocess": dataclasses.asdict(postprocess)}
+        if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type)
+        else {}
+    )
     exclusive = getattr(labels, "exclusive", None)  # None: what is found are objects
     if exclusive:
         return {"rule": LARGEST, **done}

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vertebra.errors import ExportError, RunError
-from vertebra.export.program import RAW
+from vertebra.export.torch_export import RAW
 from vertebra.files import os_errors_told, take_name
-from vertebra.inference.checksum import weights_beside
-from vertebra.inference.sessions import Session
+from vertebra.runtimes.base import Session
+from vertebra.runtimes.model_files.checksum import weights_beside
 
 
 def parts(path: Path) -> list[Path]:

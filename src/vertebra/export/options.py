@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from vertebra.errors import ConfigError, ExportError, UnknownName, install_command
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
 from vertebra.tasks import get_task
 
@@ -25,7 +25,7 @@ NEEDS = {
     "torch": (),
     "executorch": ("executorch",),
 }
-MOST_BYTES = 2**31 - 2**24  # ONNX's limit, with room for the graph
+MAX_BYTES = 2**31 - 2**24  # ONNX's limit, with room for the graph
 
 
 def kind_of(path: Path, to: str | None) -> Kind:
@@ -55,7 +55,7 @@ def check_options(
     *,
     class_map: bool = False,
 ) -> None:
-    """Whether a model can be exported so; see `vertebra.export.model.export_model` for the options.
+    """Whether a model can be exported so; see `vertebra.export.export_model.export_model` for the options.
 
     Raises:
         ConfigError: an option is wrong, or the libraries are not installed.
@@ -69,7 +69,7 @@ def check_options(
         raise UnknownName("input of a file", input, get_args(Input))
     if input == "pixels" and kind in BY_TORCH:
         raise ConfigError(f"a {SUFFIXES[kind]} file takes canvases: export it with --input canvas")
-    if kind == "executorch" and model.plan.mode == "shortest_edge":
+    if kind == "executorch" and model.resize_spec.mode == "shortest_edge":
         raise ConfigError(
             "a .pte file has one canvas, and of this model each image has its own (resize 'shortest_edge'); export to onnx"
         )
@@ -86,13 +86,13 @@ def check_options(
         extra = {"openvino": "export,openvino", "executorch": "executorch"}.get(kind, "export")
         raise ConfigError(f"this needs {', '.join(missing)}; install it: {install_command(extra)}")
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    if kind not in BY_TORCH and size >= MOST_BYTES:
+    if kind not in BY_TORCH and size >= MAX_BYTES:
         raise ExportError(f"the model has {size / 1e9:.1f} GB of weights, and one ONNX file holds less than 2 GB")
 
 
 def _check_class_map(model: VisionModel, input: str) -> None:
     """Whether a model's file can give class maps."""
-    maps = {name: own for name, own in face_of(model).branches.items() if get_task(own[0]).class_map is not None}
+    maps = {name: own for name, own in model_info(model).branches.items() if get_task(own[0]).class_map is not None}
     if not maps:
         raise ConfigError("class maps are of models that segment, and this one does not; leave out --class-map")
     for name, (_, labels) in maps.items():

@@ -10,23 +10,23 @@ import torch
 from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError
-from vertebra.export.program import raw_outputs
-from vertebra.export.rounding import other_rounding
-from vertebra.inference.face import Face
-from vertebra.inference.onnx_session import first_line
+from vertebra.export.passes.float_noise import other_rounding
+from vertebra.export.torch_export import raw_outputs
 from vertebra.model import VisionModel
+from vertebra.model_info import ModelInfo
+from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.preprocess.images import apply, read_image
-from vertebra.preprocess.plan import Placement
+from vertebra.runtimes.onnx import first_line
 from vertebra.tasks import get_task
 
 REAL = "real image"  # what the names of cases that are no noise begin with
 DRAWS = 8  # of rounding, before it is said not to decide
-ROUNDING = "many scores lie close to each other, as those of a model that has learnt nothing do. Train it first"
+ROUNDING = "many scores lie close to each other, as those of a model that has learned nothing do. Train it first"
 Run = Callable[..., Sequence[np.ndarray]]
 """From canvases (N, C, H, W) uint8 and sizes (N, 2) int64 to all outputs in their order."""
 
 
-class Case(NamedTuple):
+class ParityCase(NamedTuple):
     """One comparison: canvases (N, C, H, W) uint8, and (N, 2) the valid pixels of each."""
 
     name: str
@@ -34,9 +34,9 @@ class Case(NamedTuple):
     sizes: np.ndarray
 
 
-def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
+def parity_inputs(model: VisionModel, batch: int, free_size: bool) -> list[ParityCase]:
     """What a file is tried on: another batch size than it was made with, a single image, images that fill a part of their canvas,
-    an image of nearly one colour (of one colour, all places would tie), and another canvas, of an odd size, where that is promised.
+    an image of nearly one color (of one color, all places would tie), and another canvas, of an odd size, where that is promised.
 
     Args:
         batch: the batch size that the file was made with.
@@ -44,7 +44,7 @@ def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
     """
     draw = np.random.default_rng(0)
     channels: int = model.backbone.in_channels  # type: ignore[assignment]
-    height, width = model.plan.size
+    height, width = model.resize_spec.size
 
     def noise(count: int, rows: int, columns: int) -> np.ndarray:
         return draw.integers(0, 256, (count, channels, rows, columns), dtype=np.uint8)
@@ -55,21 +55,21 @@ def cases(model: VisionModel, batch: int, free_size: bool) -> list[Case]:
     part = full(batch + 1, height, width)
     part[1:] -= [[height // 4, width // 3]]
     found = [
-        Case(f"batch {batch + 1}, images that fill a part", noise(batch + 1, height, width), part),
-        Case("batch 1", noise(1, height, width), full(1, height, width)),
-        Case("batch 1, nearly one colour", noise(1, height, width) // 32 + np.uint8(90), full(1, height, width)),
+        ParityCase(f"batch {batch + 1}, images that fill a part", noise(batch + 1, height, width), part),
+        ParityCase("batch 1", noise(1, height, width), full(1, height, width)),
+        ParityCase("batch 1, nearly one color", noise(1, height, width) // 32 + np.uint8(90), full(1, height, width)),
     ]
     if free_size:
         rows, columns = height + 33, max(width - 31, 33)  # odd: no stride divides it
-        found.append(Case(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns)))
+        found.append(ParityCase(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns)))
     return found
 
 
-def real_cases(face: Face, images: Iterable[Any]) -> list[Case]:
+def real_parity_inputs(info: ModelInfo, images: Iterable[Any]) -> list[ParityCase]:
     """Real images on the model's canvas, each a case of one.
 
     Args:
-        face: of the model.
+        info: of the model.
         images: files, arrays and the like; see `vertebra.preprocess.images.read_image`.
 
     Raises:
@@ -77,15 +77,15 @@ def real_cases(face: Face, images: Iterable[Any]) -> list[Case]:
     """
     found = []
     for place, image in enumerate(images):
-        array = read_image(image, channels=face.channels)
-        size = face.plan.place(array.shape[0], array.shape[1]).size
-        canvas = np.ascontiguousarray(apply(face.plan, array).transpose(2, 0, 1)[None])
-        found.append(Case(f"{REAL} {place + 1}", canvas, np.array([size], dtype=np.int64)))
+        array = read_image(image, channels=info.channels)
+        size = info.resize_spec.place(array.shape[0], array.shape[1]).size
+        canvas = np.ascontiguousarray(apply(info.resize_spec, array).transpose(2, 0, 1)[None])
+        found.append(ParityCase(f"{REAL} {place + 1}", canvas, np.array([size], dtype=np.int64)))
     return found
 
 
 def check(
-    model: VisionModel, run: Run, names: Sequence[str], tried: Sequence[Case], tolerance: float
+    model: VisionModel, run: Run, names: Sequence[str], tried: Sequence[ParityCase], tolerance: float
 ) -> dict[str, float]:
     """Compares a file with its model, in eager PyTorch, on every case: number by number.
 
@@ -95,7 +95,7 @@ def check(
         model: what was exported.
         run: runs the file.
         names: of the decoded outputs, ``branch/field``; raw outputs may follow them.
-        tried: see `cases`.
+        tried: see `parity_inputs`.
         tolerance: the largest difference allowed, relative to the largest value of an output.
 
     Returns:
@@ -107,7 +107,9 @@ def check(
     return dict(_check_case(model, run, names, case, tolerance) for case in tried)
 
 
-def _check_case(model: VisionModel, run: Run, names: Sequence[str], case: Case, tolerance: float) -> tuple[str, float]:
+def _check_case(
+    model: VisionModel, run: Run, names: Sequence[str], case: ParityCase, tolerance: float
+) -> tuple[str, float]:
     """The name of the case that was decisive, and its largest difference."""
     for own in (case, *mirrored(case)):
         expected, got = _answer(model, own), _run(run, own)
@@ -121,7 +123,7 @@ def _check_case(model: VisionModel, run: Run, names: Sequence[str], case: Case, 
     raise ExportError(f"{fault}. PyTorch's own answer to it differs as much by rounding: {ROUNDING}")
 
 
-def moved_by_rounding(model: VisionModel, names: Sequence[str], case: Case, tolerance: float) -> set[int]:
+def moved_by_rounding(model: VisionModel, names: Sequence[str], case: ParityCase, tolerance: float) -> set[int]:
     """The places of those of PyTorch's own outputs that differ by more than is allowed where its layers' last digits do."""
     expected, found = _answer(model, case), set[int]()
     for seed in range(DRAWS):
@@ -132,7 +134,7 @@ def moved_by_rounding(model: VisionModel, names: Sequence[str], case: Case, tole
     return found
 
 
-def mirrored(case: Case) -> list[Case]:
+def mirrored(case: ParityCase) -> list[ParityCase]:
     """The same images from right to left, upside down, and both; what is beside their valid pixels stays."""
     found = []
     for rows, columns in ((1, -1), (-1, 1), (-1, -1)):
@@ -143,7 +145,7 @@ def mirrored(case: Case) -> list[Case]:
     return found
 
 
-def _answer(model: VisionModel, case: Case) -> list[np.ndarray]:
+def _answer(model: VisionModel, case: ParityCase) -> list[np.ndarray]:
     """All decoded and all raw outputs."""
     with torch.no_grad():
         outputs, decoded = model.run(torch.from_numpy(case.images), torch.from_numpy(case.sizes))
@@ -151,7 +153,7 @@ def _answer(model: VisionModel, case: Case) -> list[np.ndarray]:
 
 
 def _compare(
-    names: Sequence[str], case: Case, expected: Sequence[np.ndarray], got: list[np.ndarray], tolerance: float
+    names: Sequence[str], case: ParityCase, expected: Sequence[np.ndarray], got: list[np.ndarray], tolerance: float
 ) -> tuple[float, dict[int, ExportError]]:
     """The largest difference of all outputs that agree, and by place what is wrong with the others; ``got`` is brought into the
     order of ``expected``."""
@@ -167,13 +169,13 @@ def _compare(
 
 
 def check_agreement(
-    model: VisionModel, face: Face, run: Run, names: Sequence[str], tried: Sequence[Case], least: float
+    model: VisionModel, info: ModelInfo, run: Run, names: Sequence[str], tried: Sequence[ParityCase], least: float
 ) -> dict[str, float]:
     """Compares a file of lower precision with its model: by what they say of each image, with boxes in pairs.
 
     Args:
         model: what was exported, in float32.
-        face: of the model.
+        info: of the model.
         run, names, tried: as of `check`.
         least: the agreement, of 0 to 1, that each branch must reach in the mean over a case's images; see each task's
             ``agreement``.
@@ -192,7 +194,7 @@ def check_agreement(
         for name, left, right in zip(names, expected, got, strict=True):
             if left.shape != right.shape or not np.isfinite(right).all():
                 raise ExportError(f"'{name}' ({case.name}) has shape {right.shape}, or numbers that are not finite")
-        shares = agreements(face, case, _by_branch(names, expected), _by_branch(names, got))
+        shares = agreements(info, case, _by_branch(names, expected), _by_branch(names, got))
         branch = min(shares, key=lambda name: shares[name])
         if not shares[branch] >= least:
             raise ExportError(
@@ -204,27 +206,30 @@ def check_agreement(
 
 
 def agreements(
-    face: Face, case: Case, expected: Mapping[str, Sequence[np.ndarray]], got: Mapping[str, Sequence[np.ndarray]]
+    info: ModelInfo,
+    case: ParityCase,
+    expected: Mapping[str, Sequence[np.ndarray]],
+    got: Mapping[str, Sequence[np.ndarray]],
 ) -> dict[str, float]:
     """By branch, how far two answers agree in the mean over the images of a case.
 
     Args:
-        face: of the model.
+        info: of the model.
         case: what both were given.
         expected, got: by branch, the fields of its decoded outputs.
     """
     canvas = (case.images.shape[2], case.images.shape[3])
     shares = {}
-    for branch, (task, labels) in face.branches.items():
+    for branch, (task, labels) in info.branches.items():
         own = get_task(task)
         values = []
         for row, (height, width) in enumerate(case.sizes.tolist()):
-            place = Placement(canvas, (height, width), 1.0, 1.0, 0, 0, (height, width))
+            place = ImageTransform(canvas, (height, width), 1.0, 1.0, 0, 0, (height, width))
             left, right = (
                 own.from_decoded([value[row] for value in side[branch]], place, labels, None)
                 for side in (expected, got)
             )
-            values.append(own.agreement(left, right))
+            values.append(own.similarity(left, right))
         shares[branch] = float(np.mean(values))
     return shares
 
@@ -265,7 +270,7 @@ def _arrays(values: Any) -> list[np.ndarray]:
     return [value.numpy() for value in tree.tree_leaves(values) if isinstance(value, torch.Tensor)]
 
 
-def _run(run: Run, case: Case) -> list[np.ndarray]:
+def _run(run: Run, case: ParityCase) -> list[np.ndarray]:
     try:
         return list(run(case.images, case.sizes))
     except Exception as error:  # each runtime raises its own types

@@ -31,7 +31,7 @@ def anchor_shapes(base: float, octaves: Sequence[float], aspect_ratios: Sequence
 def octaves_for(strides: Sequence[int]) -> tuple[float, ...]:
     """The octaves of anchor sizes that let these levels cover the sizes that objects have.
 
-    Three levels or more take three sizes, two thirds of an octave apart, so that those of neighbouring levels
+    Three levels or more take three sizes, two thirds of an octave apart, so that those of neighboring levels
     interleave: strides 8, 16, 32 with a scale of 4 give 20, 32, 40, 51, 64, 81, 102, 128 and 203 pixels. (RetinaNet's
     own, 0, 1/3, 2/3, begin at 32 pixels, which misses small objects in the small images that are common in training on
     one's own data.) Fewer levels must each cover more.
@@ -59,7 +59,7 @@ def level_shapes(
 
 def sized_shapes(sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[float]) -> list[list[tuple[float, float]]]:
     """(width, height) of the anchors of each level from given sizes, as torchvision has them: for each ratio all sizes, rounded
-    to whole pixels on both sides of the centre.
+    to whole pixels on both sides of the center.
 
     Args:
         sizes: for each level, sides of square anchors in pixels.
@@ -85,7 +85,7 @@ def level_anchors(
         maps: (N, channels, height, width) each; only their sizes are read.
         strides: pixels per cell of each.
         shapes: (width, height) of each level's anchors, see `level_shapes`.
-        offset: where in its cell an anchor's centre lies; 0.5 is the middle.
+        offset: where in its cell an anchor's center lies; 0.5 is the middle.
         spacing: see `vertebra.geometry.points.cell_steps`.
 
     Returns:

@@ -11,7 +11,7 @@ from vertebra.geometry.boxes import from_center_size, to_center_size
 
 GREATEST_LOG_SCALE = math.log(1000 / 16)
 CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""What SSD and Faster R-CNN multiply coded boxes by, so that what is learnt is about as large as logits are."""
+"""What SSD and Faster R-CNN multiply coded boxes by, so that what is learned is about as large as logits are."""
 
 
 def encode_deltas(boxes: Tensor, anchors: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def encode_deltas(boxes: Tensor, anchors: Tensor) -> Tensor:
         anchors: (..., 4) xyxy, broadcast against the boxes.
 
     Returns:
-        (..., 4) shift of the centre in anchor widths and heights, then the logarithm of the growth of width and height.
+        (..., 4) shift of the center in anchor widths and heights, then the logarithm of the growth of width and height.
     """
     box, anchor = to_center_size(boxes), to_center_size(anchors)
     shift = (box[..., :2] - anchor[..., :2]) / anchor[..., 2:]

@@ -59,28 +59,28 @@ def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
     Returns:
         (N, K, 4); a box that lies outside becomes empty.
     """
-    limits = sizes.flip(-1).repeat(1, 2).to(boxes.dtype)
-    return torch.minimum(boxes.clamp(min=0), limits[:, None])
+    bounds = sizes.flip(-1).repeat(1, 2).to(boxes.dtype)
+    return torch.minimum(boxes.clamp(min=0), bounds[:, None])
 
 
 def to_center_size(boxes: Tensor) -> Tensor:
-    """From xyxy to centre and size.
+    """From xyxy to center and size.
 
     Args:
         boxes: (..., 4) xyxy.
 
     Returns:
-        (..., 4) centre x, centre y, width, height.
+        (..., 4) center x, center y, width, height.
     """
     size = boxes[..., 2:] - boxes[..., :2]
     return torch.cat([boxes[..., :2] + 0.5 * size, size], dim=-1)
 
 
 def from_center_size(boxes: Tensor) -> Tensor:
-    """From centre and size to xyxy.
+    """From center and size to xyxy.
 
     Args:
-        boxes: (..., 4) centre x, centre y, width, height.
+        boxes: (..., 4) center x, center y, width, height.
 
     Returns:
         (..., 4) xyxy.

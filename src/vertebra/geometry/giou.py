@@ -9,7 +9,7 @@ from vertebra.geometry.boxes import box_area, pairwise_intersection
 
 
 def pairwise_giou(first: Tensor, second: Tensor) -> Tensor:
-    """Generalised IoU of each box of one set with each box of another.
+    """Generalized IoU of each box of one set with each box of another.
 
     Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, arXiv 1902.09630.
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
 
-LOOK_AT = 4  # times as many candidates as are wanted are looked at first
+CANDIDATE_FACTOR = 4  # times as many candidates as are wanted are looked at first
 ROUNDS = 32  # of suppression, where a target has no loops
 MOST_PAIRS = 1 << 26  # of boxes that are compared in a recorded graph
-LEAST_SEEN = 1024  # candidates that a recorded graph looks at, if there are so many
+MIN_CANDIDATES = 1024  # candidates that a recorded graph looks at, if there are so many
 _unsettled: ContextVar[list[Tensor]] = ContextVar("unsettled suppression of the graph that is being recorded")
 
 
@@ -69,10 +69,10 @@ def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: in
 
 def _best_kept(boxes: Tensor, scores: Tensor, iou: float, most: int) -> Tensor:
     """Places of the boxes that are kept, of boxes (K, 4) in the order of their scores: all of them, or at least ``most``."""
-    seen = len(boxes) if most == 0 else LOOK_AT * most
+    seen = len(boxes) if most == 0 else CANDIDATE_FACTOR * most
     kept: Tensor = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
     while len(kept) < most and seen < len(boxes):
-        seen *= LOOK_AT
+        seen *= CANDIDATE_FACTOR
         kept = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
     return kept
 
@@ -101,16 +101,16 @@ def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float,
 
 def _nms_mask_recorded(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int) -> Tensor:
     """`nms_mask` while a CUDA graph is recorded: in matrix form, with as many rounds and candidates as nearly always are enough. It
-    tells `recorded_suppression` whether they were.
+    tells `captured_nms` whether they were.
 
     Raises:
         RuntimeError: so many pairs of boxes do not belong in a GPU's memory, or nobody asks whether the rounds were enough.
     """
     told = _unsettled.get(None)
     if told is None:
-        raise RuntimeError("suppression is recorded inside of recorded_suppression only")
+        raise RuntimeError("suppression is recorded inside of captured_nms only")
     count = scores.shape[1]
-    seen = count if most == 0 else min(count, max(LEAST_SEEN, LOOK_AT * most))
+    seen = count if most == 0 else min(count, max(MIN_CANDIDATES, CANDIDATE_FACTOR * most))
     if len(scores) * seen**2 > MOST_PAIRS:
         raise RuntimeError(f"suppression of {tuple(scores.shape)} boxes is not recorded")
     valid = (labels >= 0) & (scores > 0)
@@ -128,7 +128,7 @@ def _nms_mask_recorded(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float
 
 
 @contextmanager
-def recorded_suppression() -> Iterator[list[Tensor]]:
+def captured_nms() -> Iterator[list[Tensor]]:
     """While a CUDA graph is recorded: a flag () bool of each suppression in it, true after a run of the graph in which the answer
     is not sure to be the greedy one, and must be computed without the graph."""
     flags: list[Tensor] = []
@@ -178,11 +178,11 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
         chosen = op.NonMaxSuppression(
             op.Cast(boxes, to=1),
             by_class,
-            op.Constant(value_ints=[most]) if most else op.Gather(shape, op.Constant(value_ints=[1])),
+            op.Constant(value_ints=[most]) if most else op.ResultAssembler(shape, op.Constant(value_ints=[1])),
             op.Constant(value_floats=[float(iou)]),
             op.Constant(value_floats=[0.0]),
         )
-        places = op.Gather(chosen, op.Constant(value_ints=[0, 2]), axis=1)
+        places = op.ResultAssembler(chosen, op.Constant(value_ints=[0, 2]), axis=1)
         nothing = op.Expand(op.Constant(value_int=0), shape)
         ones = op.Expand(op.Constant(value_int=1), op.Shape(places, start=0, end=1))
         return op.Cast(op.ScatterND(nothing, places, ones), to=9)

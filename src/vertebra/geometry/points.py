@@ -12,7 +12,7 @@ Spacing = Literal["stride", "canvas"]
 
 
 def cell_steps(maps: Sequence[Tensor], strides: Sequence[int], spacing: Spacing) -> list[tuple[int, int]]:
-    """How far apart the points of neighbouring cells are, on each map.
+    """How far apart the points of neighboring cells are, on each map.
 
     Args:
         maps: (N, channels, height, width) each, finest first; only their sizes are read.

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from vertebra.errors import ConfigError, DataError
+from vertebra.inference.io.inputs import check_ends, runs
+from vertebra.inference.io.video import VideoFrame
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result, list_images
-from vertebra.inference.sources import check_ends, runs
-from vertebra.inference.video import VideoFrame
 from vertebra.model import Branch, VisionModel
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image
-from vertebra.preprocess.plan import Plan
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
@@ -104,7 +104,7 @@ class _Found:
     @property
     def source(self) -> ImageLike:
         """The image, for pictures."""
-        return self.image if self.result.moment or self.result.path is None else self.result.path
+        return self.image if self.result.frame_info or self.result.path is None else self.result.path
 
 
 class Cascade:
@@ -112,7 +112,7 @@ class Cascade:
 
     Each box is cut out of the *image* with a margin, at the second model's aspect (nothing is stretched; what lies
     beside the image is filled), so that small objects are seen at the second model's full size. That costs one run of
-    its backbone for each box; a branch with ``on: boxes`` shares one run of one backbone among all boxes of an image.
+    its backbone for each box; a branch with ``boxes_from: boxes`` shares one run of one backbone among all boxes of an image.
 
     The second model may classify, detect, or find keypoints (those of one object that fills the image). All results are
     in the original image's pixels: keypoints have the first model's boxes, and scores that are the product of both.
@@ -120,7 +120,7 @@ class Cascade:
     Args:
         detector: gives the boxes; None where they are given to `predict`.
         model: looks at each box. Its branches' names must differ from the detector's.
-        on: the detector's branch whose boxes are taken; None where it has one branch with boxes.
+        boxes_from: the detector's branch whose boxes are taken; None where it has one branch with boxes.
         margin: a box is enlarged by this factor before it is cut out.
         threshold: objects below this score are left out, of both models.
         device: "cpu", "cuda", "mps" …; by default the best there is.
@@ -135,7 +135,7 @@ class Cascade:
         detector: VisionModel | None,
         model: VisionModel,
         *,
-        on: str | None = None,
+        boxes_from: str | None = None,
         margin: float = 1.25,
         threshold: float = 0.3,
         device: str | torch.device | None = None,
@@ -143,7 +143,7 @@ class Cascade:
     ) -> None:
         if margin < 1:
             raise ConfigError(f"'margin' must be 1 or more, got {margin}")
-        self.on = None if detector is None else _boxes_branch(detector, on)
+        self.boxes_from = None if detector is None else _boxes_branch(detector, boxes_from)
         _check_second(detector, model)
         options: dict[str, Any] = {"device": device, "batch_size": batch_size}
         self.first = None if detector is None else Predictor(detector, threshold=threshold, **options)
@@ -187,7 +187,7 @@ class Cascade:
         return read_image(source, channels=self.second.model.backbone.in_channels)  # type: ignore[arg-type]
 
     def _detected(self, source: Any, result: Result) -> _Found:
-        prediction = result[str(self.on)]
+        prediction = result[str(self.boxes_from)]
         return _Found(self._read(source), prediction.boxes, prediction.scores, result)
 
     def _given(self, source: Any, boxes: Any) -> _Found:
@@ -202,7 +202,7 @@ class Cascade:
     def _look(self, found: Sequence[_Found]) -> list[Result]:
         """Runs the second model on all boxes of some images at once."""
         model = self.second.model
-        cuts = [[cut_out(own.image, box, self.margin, model.plan) for box in own.boxes] for own in found]
+        cuts = [[cut_out(own.image, box, self.margin, model.resize_spec) for box in own.boxes] for own in found]
         seen = iter(self.second.predict([crop for own in cuts for crop, _ in own]))
         results = []
         for own, places in zip(found, cuts, strict=True):
@@ -215,18 +215,20 @@ class Cascade:
                 if branch.task in WITH_BOXES:
                     gathered[name] = gathered[name].above(self.threshold)
             first = own.result
-            results.append(Result({**first, **gathered}, first.path, first.size, first.moment))
+            results.append(Result({**first, **gathered}, first.path, first.size, first.frame_info))
         return results
 
 
-def cut_out(image: np.ndarray, box: np.ndarray, margin: float, plan: Plan) -> tuple[np.ndarray, tuple[int, int]]:
+def cut_out(
+    image: np.ndarray, box: np.ndarray, margin: float, resize_spec: ResizeSpec
+) -> tuple[np.ndarray, tuple[int, int]]:
     """A box of an image with what is around it, at the aspect of a canvas.
 
     Args:
         image: (H, W, C) uint8.
         box: (4,) xyxy in its pixels.
         margin: the box is enlarged by this factor, and then along one axis to the canvas' aspect.
-        plan: of the model that will look at it.
+        resize_spec: of the model that will look at it.
 
     Returns:
         (h, w, C) uint8 in the image's own resolution, with the plan's fill beside the image; and the (x, y) of its top
@@ -234,28 +236,30 @@ def cut_out(image: np.ndarray, box: np.ndarray, margin: float, plan: Plan) -> tu
     """
     left, top, right, bottom = (float(side) for side in box)
     width, height = max((right - left) * margin, 1.0), max((bottom - top) * margin, 1.0)
-    aspect = 1.0 if plan.mode == "shortest_edge" else plan.size[1] / plan.size[0]
+    aspect = 1.0 if resize_spec.mode == "shortest_edge" else resize_spec.size[1] / resize_spec.size[0]
     width, height = max(width, height * aspect), max(height, width / aspect)
     x, y = round((left + right - width) / 2), round((top + bottom - height) / 2)
     columns, rows = max(1, round(width)), max(1, round(height))
     crop = np.empty((rows, columns, image.shape[2]), dtype=np.uint8)
-    crop[:] = plan.fill_for(image.shape[2])
+    crop[:] = resize_spec.fill_for(image.shape[2])
     inside = image[max(y, 0) : max(y + rows, 0), max(x, 0) : max(x + columns, 0)]
     down, across = max(-y, 0), max(-x, 0)
     crop[down : down + inside.shape[0], across : across + inside.shape[1]] = inside
     return crop, (x, y)
 
 
-def _boxes_branch(detector: VisionModel, on: str | None) -> str:
+def _boxes_branch(detector: VisionModel, boxes_from: str | None) -> str:
     """The branch whose boxes are taken."""
     having = [name for name in detector.branches if detector.branch(name).task in WITH_BOXES]
-    if on is not None:
-        if on not in having:
-            raise ConfigError(f"the detector has no branch '{on}' with boxes; it has: {', '.join(having) or 'none'}")
-        return on
+    if boxes_from is not None:
+        if boxes_from not in having:
+            raise ConfigError(
+                f"the detector has no branch '{boxes_from}' with boxes; it has: {', '.join(having) or 'none'}"
+            )
+        return boxes_from
     if len(having) != 1:
         raise ConfigError(
-            f"say whose boxes are taken: on=... (branches of the detector with boxes: {', '.join(having) or 'none'})"
+            f"say whose boxes are taken: boxes_from=... (branches of the detector with boxes: {', '.join(having) or 'none'})"
         )
     return having[0]
 

@@ -13,14 +13,14 @@ from torch import Tensor
 from vertebra.cpus import limit_torch
 from vertebra.decoders.base import Decoded
 from vertebra.inference.devices import pick_device
-from vertebra.inference.fast import running_copy
-from vertebra.inference.precision import Precision, computing
-from vertebra.inference.recorded import Recorded, on_cpu
 from vertebra.model import VisionModel
+from vertebra.optimize.cuda_graphs import CudaGraphRunner, on_cpu
+from vertebra.optimize.half_precision import Precision, autocast_context
+from vertebra.optimize.inference_copy import inference_copy
 
 
 class Engine:
-    """Runs a model on batches of canvases, by the fastest way that gives the model's own outputs: see `running_copy`.
+    """Runs a model on batches of canvases, by the fastest way that gives the model's own outputs: see `inference_copy`.
 
     Threads may share it. They compute side by side, except on a GPU and with a compiled model, where they take turns.
 
@@ -50,14 +50,14 @@ class Engine:
         limit_torch()
         self.device = pick_device(device)
         self.precision = precision
-        self.model = running_copy(model, self.device, precision, pack=not compile, keep=keep)
+        self.model = inference_copy(model, self.device, precision, pack=not compile, keep=keep)
         self._run: Callable[..., Mapping[str, Decoded]] = self.model
         self._turn: AbstractContextManager[Any] = nullcontext()
         if compile:
             self._run = torch.compile(self.model, mode="reduce-overhead" if self.device.type == "cuda" else None)
             self._turn = Lock()  # a new shape is compiled when it comes
         elif self.device.type == "cuda":
-            self._run = Recorded(self.model, self.device)
+            self._run = CudaGraphRunner(self.model, self.device)
 
     @torch.inference_mode()
     def compute(self, images: Tensor, sizes: Tensor) -> Mapping[str, Decoded]:
@@ -67,8 +67,8 @@ class Engine:
             images: (N, C, H, W) uint8 canvases.
             sizes: (N, 2) int64, (height, width) of each one's valid pixels.
         """
-        with self._turn, computing(self.precision, self.device):
-            if isinstance(self._run, Recorded):
+        with self._turn, autocast_context(self.precision, self.device):
+            if isinstance(self._run, CudaGraphRunner):
                 return self._run(images, sizes)
             decoded = self._run(images.to(self.device), sizes.to(self.device))
             return on_cpu(decoded) if self.device.type == "cuda" else decoded

@@ -7,11 +7,11 @@ from typing import Any
 
 from vertebra.inference.devices import pick_device
 from vertebra.inference.engine import Engine
-from vertebra.inference.fast import signature
-from vertebra.inference.kept import Kept
+from vertebra.inference.engine_cache import Kept
 from vertebra.inference.predictor import Predictor
 from vertebra.keywords import check_keywords, keyword_names
 from vertebra.model import VisionModel
+from vertebra.optimize.inference_copy import signature
 
 
 class EngineCache:

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vertebra.errors import DataError
-from vertebra.inference.ahead import ahead
-from vertebra.inference.face import Face, check_tiling
-from vertebra.inference.looks import Together, looks_with, sights_of
+from vertebra.inference.io.inputs import check_ends, runs
+from vertebra.inference.io.prefetch import prefetch
+from vertebra.inference.io.video import VideoFrame
+from vertebra.inference.result_assembler import Decoded, Image, ModelInput, ResultAssembler
 from vertebra.inference.results import Result, Skipped, Unreadable, list_images
-from vertebra.inference.sources import check_ends, runs
-from vertebra.inference.video import VideoFrame
-from vertebra.inference.views import Decoded, Gather, Image, View
+from vertebra.inference.tta import TTAMerge, render_views, tta_views
+from vertebra.model_info import ModelInfo, check_tiling
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply, read_image, source_name, stack
-from vertebra.preprocess.plan import Placement, Plan
 from vertebra.preprocess.tiles import Grid, Tile, check_tiles, grid
 from vertebra.tasks import get_task
 
@@ -32,13 +32,13 @@ class Pipeline(ABC):
     threads, while the model works on other images.
 
     Args:
-        face: of the model.
+        info: of the model.
         batch_size: images, or tiles, at a time.
         threshold: objects below this score are left out.
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
-        overlap: least overlap of neighbouring tiles, as a part of their side.
-        flip: look at each image, or tile, mirrored too; see `vertebra.inference.looks`.
+        overlap: least overlap of neighboring tiles, as a part of their side.
+        flip: look at each image, or tile, mirrored too; see `vertebra.inference.tta`.
         scales: of the canvas; at each the image is looked at.
 
     Raises:
@@ -47,7 +47,7 @@ class Pipeline(ABC):
 
     def __init__(
         self,
-        face: Face,
+        info: ModelInfo,
         *,
         batch_size: int = 8,
         threshold: float = 0.3,
@@ -57,15 +57,15 @@ class Pipeline(ABC):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ) -> None:
-        self.face = face
+        self.info = info
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.tile, self.overlap = tile, overlap
         if tile is not None:
             check_tiles(tile, overlap)
-            check_tiling(face)
-        self.looks = looks_with(face, flip, scales)
-        tasks = [get_task(task).tiles for name, (task, _) in face.branches.items() if name not in face.whole]
-        self._whole_too = bool(face.whole) or any(rule is not None and rule.whole_too for rule in tasks)
+            check_tiling(info)
+        self.views = tta_views(info, flip, scales)
+        tasks = [get_task(task).tiles for name, (task, _) in info.branches.items() if name not in info.whole]
+        self._whole_too = bool(info.whole) or any(rule is not None and rule.whole_too for rule in tasks)
         self.skipped: list[Skipped] = []
 
     @abstractmethod
@@ -107,20 +107,20 @@ class Pipeline(ABC):
     def _stream(self, images: Iterable[Any]) -> Iterator[Result]:
         """Predictions for images, and for frames."""
         views = self._tiles(images) if self.tile is not None else self._whole(images)
-        gather = Gather(self.face, self.threshold)
+        gather = ResultAssembler(self.info, self.threshold)
         computed = (finish for batch in self._batches(views) for finish in self._compute(gather, batch))
-        for results in ahead(lambda finish: finish(), computed, threads=1, most=1):
+        for results in prefetch(lambda finish: finish(), computed, threads=1, most=1):
             yield from results
 
-    def _whole(self, images: Iterable[Any]) -> Iterator[View]:
+    def _whole(self, images: Iterable[Any]) -> Iterator[ModelInput]:
         """Each image on its canvas."""
-        return self._readable(ahead(self._placed, images, threads=2, most=2 * self.batch_size))
+        return self._readable(prefetch(self._placed, images, threads=2, most=2 * self.batch_size))
 
-    def _tiles(self, images: Iterable[Any]) -> Iterator[View]:
+    def _tiles(self, images: Iterable[Any]) -> Iterator[ModelInput]:
         """Each tile of each image on its canvas. Images are large here: one is used, and one or two are read ahead."""
-        read = self._readable(ahead(self._read, images, threads=1, most=1))
+        read = self._readable(prefetch(self._read, images, threads=1, most=1))
         parts = (part for image, array in read for part in self._parts(image, array))
-        return ahead(lambda part: self._view(*part), parts, threads=2, most=2 * self.batch_size)
+        return prefetch(lambda part: self._view(*part), parts, threads=2, most=2 * self.batch_size)
 
     def _parts(self, image: Image, array: np.ndarray) -> Iterator[tuple[Image, np.ndarray, Tile, bool]]:
         """What is looked at in an image: its tiles, row by row, and then perhaps all of it."""
@@ -134,18 +134,18 @@ class Pipeline(ABC):
         """An image and its pixels, or why it cannot be read."""
         if isinstance(source, Unreadable):
             return source
-        moment = source.moment if isinstance(source, VideoFrame) else None
+        frame_info = source.frame_info if isinstance(source, VideoFrame) else None
         try:
-            array = read_image(source.pixels if moment else source, channels=self.face.channels)
+            array = read_image(source.pixels if frame_info else source, channels=self.info.channels)
         except DataError as error:
-            return Unreadable(source_name(moment.source if moment else source), error)
+            return Unreadable(source_name(frame_info.source if frame_info else source), error)
         height, width = array.shape[:2]
         kept = Path(source) if isinstance(source, str | Path) else array
         size = (height, width)
         tiles = Grid(size, size, (0,), (0,)) if self.tile is None else grid(size, self.tile, self.overlap)
-        return Image(kept, size, tiles, moment), array
+        return Image(kept, size, tiles, frame_info), array
 
-    def _placed(self, source: Any) -> View | Unreadable:
+    def _placed(self, source: Any) -> ModelInput | Unreadable:
         """An image on its canvas, or why it cannot be read."""
         read = self._read(source)
         if isinstance(read, Unreadable):
@@ -153,12 +153,14 @@ class Pipeline(ABC):
         image, array = read
         return self._view(image, array, Tile(0, 0, *image.size, image.size), True)
 
-    def _view(self, image: Image, array: np.ndarray, tile: Tile, last: bool) -> View:
-        return View(image, tile, last, *sights_of(tile.of(array), self.face.plan, self.looks, self._place))
+    def _view(self, image: Image, array: np.ndarray, tile: Tile, last: bool) -> ModelInput:
+        return ModelInput(
+            image, tile, last, *render_views(tile.of(array), self.info.resize_spec, self.views, self._place)
+        )
 
-    def _place(self, plan: Plan, array: np.ndarray) -> tuple[Placement, np.ndarray]:
+    def _place(self, resize_spec: ResizeSpec, array: np.ndarray) -> tuple[ImageTransform, np.ndarray]:
         """Where an image lies on the canvas of a plan, and the canvas."""
-        return plan.place(array.shape[0], array.shape[1]), apply(plan, array)
+        return resize_spec.place(array.shape[0], array.shape[1]), apply(resize_spec, array)
 
     def _readable(self, images: Iterable[Read | Unreadable]) -> Iterator[Read]:
         for image in images:
@@ -169,21 +171,21 @@ class Pipeline(ABC):
             else:
                 raise image.error
 
-    def _batches(self, views: Iterable[View]) -> Iterator[list[View]]:
+    def _batches(self, views: Iterable[ModelInput]) -> Iterator[list[ModelInput]]:
         rest = iter(views)
         while batch := list(islice(rest, self.batch_size)):
             yield batch
 
-    def _compute(self, gather: Gather, views: list[View]) -> Iterator[Callable[[], list[Result]]]:
+    def _compute(self, gather: ResultAssembler, views: list[ModelInput]) -> Iterator[Callable[[], list[Result]]]:
         """Runs the model, once for each look; what comes back makes the results of images that are seen to their end."""
-        together = Together(gather, self.looks, len(views))
-        for number in range(len(self.looks)):
-            canvases = stack([view.canvases[number] for view in views], self.face.plan)
+        together = TTAMerge(gather, self.views, len(views))
+        for number in range(len(self.views)):
+            canvases = stack([view.canvases[number] for view in views], self.info.resize_spec)
             sizes = np.array([view.sights[number].own.size for view in views], dtype=np.int64)
             yield partial(_finish, together, views, number, self.run(canvases, sizes))
 
 
-def _finish(together: Together, views: list[View], number: int, decoded: Decoded) -> list[Result]:
+def _finish(together: TTAMerge, views: list[ModelInput], number: int, decoded: Decoded) -> list[Result]:
     """The results of those images of a batch that are seen to their end with this look."""
     results = []
     for index, view in enumerate(views):

@@ -10,20 +10,20 @@ from torch import Tensor
 
 from vertebra.decoders.base import Decoded
 from vertebra.inference.engine import Engine
-from vertebra.inference.face import Face
 from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.precision import Precision
 from vertebra.model import Branch, VisionModel
+from vertebra.model_info import ModelInfo
+from vertebra.optimize.half_precision import Precision
 
 
-def face_of(model: VisionModel) -> Face:
+def model_info(model: VisionModel) -> ModelInfo:
     """What must be known of a model to use it."""
     channels: int = model.backbone.in_channels  # type: ignore[assignment]
     branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
     whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
     fixed: tuple[int, int] | None = getattr(model.backbone, "fixed_size", None)
     why_fixed = "" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}"
-    return Face(model.plan, channels, branches, whole, why_fixed)
+    return ModelInfo(model.resize_spec, channels, branches, whole, why_fixed)
 
 
 def _speaks_of_the_whole(branch: Branch) -> bool:
@@ -31,7 +31,7 @@ def _speaks_of_the_whole(branch: Branch) -> bool:
 
 
 class Predictor(Pipeline):
-    """Runs a model on images, by the fastest way that gives the model's own outputs: see `running_copy`. Files are read and
+    """Runs a model on images, by the fastest way that gives the model's own outputs: see `inference_copy`. Files are read and
     prepared, and results finished, while the model works on other images. Threads may share it.
 
     Args:
@@ -46,7 +46,7 @@ class Predictor(Pipeline):
         compile: compile the model with ``torch.compile``: half a minute at first and for each new shape, then perhaps faster.
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
-        overlap: least overlap of neighbouring tiles, as a part of their side.
+        overlap: least overlap of neighboring tiles, as a part of their side.
         flip: look at each image, or tile, mirrored too, and put together what is found.
         scales: of the canvas; at each the image is looked at, and what is found is put together.
 
@@ -78,7 +78,7 @@ class Predictor(Pipeline):
             else Engine(model, device=device, precision=precision, keep=keep, compile=compile)
         )
         super().__init__(
-            face_of(engine.model),
+            model_info(engine.model),
             batch_size=batch_size,
             threshold=threshold,
             skip_unreadable=skip_unreadable,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vertebra.errors import DataError
-from vertebra.inference.live import is_live
-from vertebra.inference.video import VIDEO_SUFFIXES, Moment
+from vertebra.inference.io.streams import is_live_stream
+from vertebra.inference.io.video import VIDEO_SUFFIXES, FrameInfo
 from vertebra.preprocess.images import SUFFIXES
 
 
@@ -19,31 +19,31 @@ class Result(Mapping[str, Any]):
     Attributes:
         path: the image's or video's file, or None where it came as an array or from a camera.
         size: (height, width) of the image in pixels.
-        moment: of a frame, which one of what it is; else None.
+        frame_info: of a frame, which one of what it is; else None.
     """
 
     def __init__(
-        self, predictions: dict[str, Any], path: Path | None, size: tuple[int, int], moment: Moment | None = None
+        self, predictions: dict[str, Any], path: Path | None, size: tuple[int, int], frame_info: FrameInfo | None = None
     ) -> None:
         self._predictions = predictions
         self.path = path
         self.size = size
-        self.moment = moment
+        self.frame_info = frame_info
 
     @property
     def frame(self) -> int | None:
         """The frame's number in its video, from 0; None for an image."""
-        return None if self.moment is None else self.moment.frame
+        return None if self.frame_info is None else self.frame_info.frame
 
     @property
     def time(self) -> float | None:
         """When the frame is shown, in seconds from the video's start; None for an image, or where nothing tells it."""
-        return None if self.moment is None else self.moment.time
+        return None if self.frame_info is None else self.frame_info.time
 
     @property
     def source(self) -> Path | str | None:
         """The image's or video's file, or a camera's name; None where it came as an array."""
-        return self.path if self.moment is None else self.moment.source
+        return self.path if self.frame_info is None else self.frame_info.source
 
     def __getitem__(self, branch: str) -> Any:
         return self._predictions[branch]
@@ -59,7 +59,7 @@ class Result(Mapping[str, Any]):
         these as null and counts them, sees it."""
         return {
             "image": None if self.source is None else str(self.source),
-            **({} if self.moment is None else {"frame": self.frame, "time": self.time}),
+            **({} if self.frame_info is None else {"frame": self.frame, "time": self.time}),
             "height": self.size[0],
             "width": self.size[1],
             **{name: prediction.to_dict() for name, prediction in self.items()},
@@ -97,7 +97,7 @@ def list_images(images: Any) -> list[Any]:
         return [image for entry in images for image in list_images(entry)]
     if not isinstance(images, str | Path):
         return [images]
-    if is_live(str(images)):
+    if is_live_stream(str(images)):
         return [images]
     path = Path(images)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation, in the order that most networks use them."""
+"""Convolution, normalization and activation, in the order that most networks use them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Literal
 
 from torch import nn
 
-from vertebra.layers.init import start_conv
+from vertebra.layers.init import init_conv_
 from vertebra.layers.norm import PooledBatchNorm, group_norm
 
 Norm = Literal["batch", "group", "none"]
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:
-    """A normalisation layer by name; ``batch`` also stands a single value a channel, ``none`` is the identity."""
+    """A normalization layer by name; ``batch`` also stands a single value a channel, ``none`` is the identity."""
     if norm == "batch":
         return PooledBatchNorm(channels)
     return group_norm(channels) if norm == "group" else nn.Identity()
 
 
 class ConvNormAct(nn.Sequential):
-    """A convolution with "same" padding, then normalisation, then ReLU. It has a bias only where nothing normalises.
+    """A convolution with "same" padding, then normalization, then ReLU. It has a bias only where nothing normalizes.
 
     Args:
         kernel_size: odd.
@@ -41,7 +41,7 @@ class ConvNormAct(nn.Sequential):
     ) -> None:
         padding = dilation * (kernel_size - 1) // 2
         conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=norm == "none")
-        start_conv(conv, rectified=activation)
+        init_conv_(conv, rectified=activation)
         super().__init__(conv, make_norm(norm, out_channels), nn.ReLU(inplace=True) if activation else nn.Identity())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.layers.positioned import FeedForward, PositionedAttention
+from vertebra.layers.positional_attention import FeedForward, PositionalAttention
 
 
 class CrossAttention(nn.Module):
@@ -58,7 +58,7 @@ class CrossAttention(nn.Module):
 
 class QueryLayer(nn.Module):
     """Queries look at each other, then at the cells of a map, then think; each step is added to what came in and
-    normalised behind the sum.
+    normalized behind the sum.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
 
@@ -71,7 +71,7 @@ class QueryLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.attention = PositionedAttention(width, heads)
+        self.attention = PositionalAttention(width, heads)
         self.norm1 = nn.LayerNorm(width)
         self.reading = CrossAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)

@@ -26,7 +26,7 @@ class ConvNormSiLU(nn.Sequential):
 
 
 class RepVGGBlock(nn.Module):
-    """A 3x3 and a 1x1 convolution side by side, each normalised; SiLU of their sum.
+    """A 3x3 and a 1x1 convolution side by side, each normalized; SiLU of their sum.
 
     Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, arXiv 2101.03697 (without the identity path).
     """

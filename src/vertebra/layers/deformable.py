@@ -78,7 +78,7 @@ class DeformableAttention(nn.Module):
 
         Args:
             queries: (N, Q, width).
-            reference: (N, Q, 1 or levels, 2 or 4) places, or centre and size of boxes, in parts of each level's map.
+            reference: (N, Q, 1 or levels, 2 or 4) places, or center and size of boxes, in parts of each level's map.
             values: (N, S, width) the cells of all levels behind each other.
             shapes: (height, width) of each level.
             hidden: (N, S) bool, cells that read as 0.

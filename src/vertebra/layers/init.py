@@ -7,7 +7,7 @@ import math
 from torch import nn
 
 
-def start_conv(conv: nn.Conv2d, rectified: bool) -> None:
+def init_conv_(conv: nn.Conv2d, rectified: bool) -> None:
     """Random weights that keep the size of the signal, and zero biases.
 
     With ReLU behind it, the gradient's variance is kept on the way back (He et al., Delving Deep into Rectifiers, ICCV
@@ -15,7 +15,7 @@ def start_conv(conv: nn.Conv2d, rectified: bool) -> None:
     output's variance is kept on the way forth, so that a sum over several levels is not led by the widest of them.
 
     Args:
-        rectified: whether ReLU follows, possibly after a normalisation.
+        rectified: whether ReLU follows, possibly after a normalization.
     """
     area = math.prod(conv.kernel_size)
     gain, fan = (2.0, conv.out_channels) if rectified else (1.0, conv.in_channels)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from vertebra.errors import DataError
-from vertebra.layers.recording import is_recording
+from vertebra.layers.tracing import is_tracing
 
 
-def check_range(images: Tensor) -> None:
+def check_pixel_range(images: Tensor) -> None:
     """Refuses floats that are in 0..1 or normalized: a model takes 0..255 and would see black images, without a word.
 
     Nothing is checked of integers, or while a graph is recorded: there values are not known yet.
@@ -19,7 +19,7 @@ def check_range(images: Tensor) -> None:
     Raises:
         DataError: the highest value is above 0 and at most 1, or one is negative.
     """
-    if not images.is_floating_point() or is_recording(images) or images.is_meta or not images.numel():
+    if not images.is_floating_point() or is_tracing(images) or images.is_meta or not images.numel():
         return
     lowest, highest = (float(value) for value in images.detach().aminmax())
     if 0 < highest <= 1 or lowest < 0:

@@ -1,4 +1,4 @@
-"""Normalisations for small batches and for pooled maps."""
+"""Normalizations for small batches and for pooled maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def group_norm(channels: int, groups: int = 32, least: int = 8) -> nn.GroupNorm:
 class PooledBatchNorm(nn.BatchNorm2d):
     """BatchNorm for maps that may have a single cell, as after global pooling: (N, C, 1, 1).
 
-    A batch of one then gives it a single value per channel, whose variance is zero; it normalises that with its running
+    A batch of one then gives it a single value per channel, whose variance is zero; it normalizes that with its running
     statistics, in training too, instead of failing, and leaves them as they are. Otherwise it is ordinary BatchNorm.
     """
 

@@ -25,9 +25,9 @@ class PyramidPooling(nn.Module):
     Args:
         channels: width of what each grid gives.
         grids: cells of each grid, along one side.
-        norm: normalisation behind each convolution.
-        normalise_whole: also behind that of a grid of one cell; segmentation-models-pytorch leaves it out there.
-        fit: "corners" lays the centres of the corner cells on each other; otherwise cells stay over what they saw.
+        norm: normalization behind each convolution.
+        normalize_whole: also behind that of a grid of one cell; segmentation-models-pytorch leaves it out there.
+        fit: "corners" lays the centers of the corner cells on each other; otherwise cells stay over what they saw.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class PyramidPooling(nn.Module):
         *,
         grids: Sequence[int] = GRIDS,
         norm: Norm = "batch",
-        normalise_whole: bool = True,
+        normalize_whole: bool = True,
         fit: Fit = "stride",
     ) -> None:
         super().__init__()
         self.grids = tuple(grids)
         self.corners = fit == "corners"
         self.convs = nn.ModuleList(
-            ConvNormAct(in_channels, channels, 1, norm=norm if grid > 1 or normalise_whole else "none")
+            ConvNormAct(in_channels, channels, 1, norm=norm if grid > 1 or normalize_whole else "none")
             for grid in self.grids
         )
 
@@ -90,13 +90,13 @@ def bin_shares(lengths: Tensor, cells: int, grid: int) -> Tensor:
 
 
 def line_shares(lengths: Tensor, cells: int, grid: int, corners: bool) -> Tensor:
-    """The share that each bin has in each cell, by linear interpolation between the bins' centres.
+    """The share that each bin has in each cell, by linear interpolation between the bins' centers.
 
     Args:
         lengths: (N,) int64, how many of the cells the bins are laid over; those beyond get what the last of them gets.
         cells: how many there are.
         grid: how many bins.
-        corners: whether the first and last cell lie on the centres of the first and last bin.
+        corners: whether the first and last cell lie on the centers of the first and last bin.
 
     Returns:
         (N, cells, grid) float32; the shares of a cell sum to 1.

@@ -18,7 +18,7 @@ Mode = Literal["nearest", "bilinear"]
 Fit = Literal["stride", "size", "corners"]
 """How a coarse map is laid over a finer grid: "stride" scales it by the whole ratio of the strides, so that each cell
 stays over its pixels; "size" stretches it to the finer size whatever the ratio, as torchvision does; "corners" scales it
-by the ratio with the centres of the corner cells on each other (``align_corners``), as segmentation-models-pytorch does.
+by the ratio with the centers of the corner cells on each other (``align_corners``), as segmentation-models-pytorch does.
 The last two are for weights that were trained so."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from vertebra.features import FeatureSpec
-from vertebra.layers.init import start_conv
+from vertebra.layers.init import init_conv_
 from vertebra.layers.resample import upsample_like
 
 SAMPLES = 2  # points along each side of a cell that are averaged
@@ -23,14 +23,14 @@ def region_features(
     """What a map shows inside rectangles, each divided into the same number of cells.
 
     He et al., Mask R-CNN (RoIAlign), ICCV 2017, arXiv 1703.06870; with the half-pixel shift of its later version, so
-    that cell centres are where the pixels are.
+    that cell centers are where the pixels are.
 
     Args:
         maps: (N, C, h, w).
         stride: pixels per cell of the map.
         areas: (N, R, 4) xyxy in canvas pixels; what lies outside the map counts as 0.
         size: (height, width) in cells of what comes out.
-        half_pixel: whether cell centres are where the pixels are; torchvision's detectors read half a cell beside.
+        half_pixel: whether cell centers are where the pixels are; torchvision's detectors read half a cell beside.
 
     Returns:
         (N * R, C, height, width) float32, image by image.
@@ -136,7 +136,7 @@ class FusedLevels(nn.Module):
         width: channels that come out.
 
     Raises:
-        JointError: the strides of the levels are not multiples of each other.
+        IncompatiblePartsError: the strides of the levels are not multiples of each other.
     """
 
     def __init__(self, in_spec: FeatureSpec, indices: Sequence[int], width: int) -> None:
@@ -147,7 +147,7 @@ class FusedLevels(nn.Module):
         self.projections = nn.ModuleList(nn.Conv2d(in_spec.channels[index], width, 1) for index in self.indices)
         for conv in self.projections:
             assert isinstance(conv, nn.Conv2d)
-            start_conv(conv, rectified=False)
+            init_conv_(conv, rectified=False)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """The whole canvas: (N, width, h, w) at the finest stride that is used."""

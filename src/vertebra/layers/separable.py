@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from vertebra.layers.init import start_conv
+from vertebra.layers.init import init_conv_
 from vertebra.layers.norm import PooledBatchNorm
 
 EPS, MOMENTUM = 1e-3, 0.03
@@ -23,5 +23,5 @@ class ClippedConvNorm(nn.Sequential):
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1
     ) -> None:
         conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
-        start_conv(conv, rectified=True)
+        init_conv_(conv, rectified=True)
         super().__init__(conv, PooledBatchNorm(out_channels, eps=EPS, momentum=MOMENTUM), nn.ReLU6(inplace=True))

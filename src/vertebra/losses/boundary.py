@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 
-def boundary(probabilities: Tensor, truth: Tensor, reach: int = 5, smooth: float = 1e-3) -> Term:
+def boundary(probabilities: Tensor, ground_truth: Tensor, reach: int = 5, smooth: float = 1e-3) -> LossTerm:
     """One minus the F1 score of the outlines of each class in each image that shows an outline of it.
 
     Bokhovkin and Burnaev, Boundary Loss for Remote Sensing Imagery Semantic Segmentation, ISNN 2019, arXiv 1905.07852.
@@ -17,19 +17,19 @@ def boundary(probabilities: Tensor, truth: Tensor, reach: int = 5, smooth: float
 
     Args:
         probabilities: (N, K, H, W), 0 where a pixel does not count.
-        truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
+        ground_truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
         reach: side of the window in which outlines meet, in pixels; odd.
 
     Returns:
         The sum over images and classes, and how many of these there were.
     """
-    found, real = outline(probabilities), outline(truth.float())
+    found, real = outline(probabilities), outline(ground_truth.float())
     near_real, near_found = (F.max_pool2d(line, reach, 1, reach // 2) for line in (real, found))
     precision = ((found * near_real).sum(dim=(2, 3)) + smooth) / (found.sum(dim=(2, 3)) + smooth)
     recall = ((real * near_found).sum(dim=(2, 3)) + smooth) / (real.sum(dim=(2, 3)) + smooth)
     score = 2 * precision * recall / (precision + recall)
     shown = (real.sum(dim=(2, 3)) > 0).float()
-    return Term(((1 - score) * shown).sum(), shown.sum())
+    return LossTerm(((1 - score) * shown).sum(), shown.sum())
 
 
 def outline(maps: Tensor) -> Tensor:

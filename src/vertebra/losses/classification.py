@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Term:
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> LossTerm:
     """Softmax cross entropy for exclusive classes.
 
     Args:
@@ -21,10 +21,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ter
         The sum over images, and their number.
     """
     total = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
-    return Term(total, torch.tensor(float(len(labels)), device=logits.device))
+    return LossTerm(total, torch.tensor(float(len(labels)), device=logits.device))
 
 
-def binary_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Term:
+def binary_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> LossTerm:
     """Sigmoid cross entropy for classes that may stand together: the mean over classes of each image.
 
     Args:
@@ -34,4 +34,4 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0)
     """
     soft = labels.float() * (1 - smoothing) + 0.5 * smoothing
     each = F.binary_cross_entropy_with_logits(logits.float(), soft, reduction="none").mean(dim=1)
-    return Term(each.sum(), torch.tensor(float(len(labels)), device=logits.device))
+    return LossTerm(each.sum(), torch.tensor(float(len(labels)), device=logits.device))

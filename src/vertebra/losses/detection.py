@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from vertebra.geometry.box_coding import encode_deltas
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 BoxLoss = Literal["smooth_l1", "l1", "giou"]
 
@@ -22,7 +22,7 @@ def positives(positive: Tensor) -> Tensor:
 
 def focal_term(
     logits: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor, *, alpha: float = 0.25, gamma: float = 2.0
-) -> Term:
+) -> LossTerm:
     """Sigmoid focal loss over all classes of all candidates that are not ignored.
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002.
@@ -36,8 +36,8 @@ def focal_term(
         gamma: how much easy candidates are weighted down.
     """
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    truth = (labels[..., None] == classes) & positive[..., None]
-    return Term(_FocalSum.apply(logits.float(), truth, ~ignored, alpha, gamma), positives(positive))  # type: ignore[no-untyped-call]
+    ground_truth = (labels[..., None] == classes) & positive[..., None]
+    return LossTerm(_FocalSum.apply(logits.float(), ground_truth, ~ignored, alpha, gamma), positives(positive))  # type: ignore[no-untyped-call]
 
 
 class _FocalSum(torch.autograd.Function):
@@ -48,52 +48,52 @@ class _FocalSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, truth: Tensor, counted: Tensor, alpha: float, gamma: float) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, ground_truth: Tensor, counted: Tensor, alpha: float, gamma: float) -> Tensor:
         """The sum, () float32."""
-        ctx.save_for_backward(logits, truth, counted)
+        ctx.save_for_backward(logits, ground_truth, counted)
         ctx.alpha, ctx.gamma = alpha, gamma
-        turned = torch.where(truth, -logits, logits)
-        loss = F.softplus(turned).mul_(turned.sigmoid_().pow_(gamma)).mul_(torch.where(truth, alpha, 1 - alpha))
+        turned = torch.where(ground_truth, -logits, logits)
+        loss = F.softplus(turned).mul_(turned.sigmoid_().pow_(gamma)).mul_(torch.where(ground_truth, alpha, 1 - alpha))
         return torch.where(counted, loss.sum(dim=-1), 0).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         """With respect to the logits."""
-        logits, truth, counted = ctx.saved_tensors
-        turned = torch.where(truth, -logits, logits)
+        logits, ground_truth, counted = ctx.saved_tensors
+        turned = torch.where(ground_truth, -logits, logits)
         grown = F.softplus(turned).mul_(ctx.gamma)
         share = turned.sigmoid_()
         slope = grown.mul_(1 - share).add_(share).mul_(share.pow_(ctx.gamma))
-        slope = slope.mul_(torch.where(truth, -ctx.alpha, 1 - ctx.alpha))
+        slope = slope.mul_(torch.where(ground_truth, -ctx.alpha, 1 - ctx.alpha))
         return slope.mul_((counted * gradient)[..., None]), None, None, None, None
 
 
-def giou_term(boxes: Tensor, truth: Tensor, positive: Tensor) -> Term:
-    """Generalised IoU loss (1 - GIoU) of the positive candidates' boxes.
+def giou_term(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> LossTerm:
+    """Generalized IoU loss (1 - GIoU) of the positive candidates' boxes.
 
     Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, arXiv 1902.09630.
 
     Args:
         boxes: (N, A, 4) xyxy as predicted.
-        truth: (N, A, 4) xyxy; read where positive only.
+        ground_truth: (N, A, 4) xyxy; read where positive only.
         positive: (N, A) bool.
     """
     boxes = boxes.float()
     # Elsewhere a box is compared with itself: a finite loss whose gradient the mask takes away without leaving a NaN.
-    safe = torch.where(positive[..., None], truth.float(), boxes.detach())
+    safe = torch.where(positive[..., None], ground_truth.float(), boxes.detach())
     loss = generalized_box_iou_loss(boxes, safe, reduction="none")
-    return Term(torch.where(positive, loss, 0).sum(), positives(positive))
+    return LossTerm(torch.where(positive, loss, 0).sum(), positives(positive))
 
 
 def delta_term(
     deltas: Tensor,
     anchors: Tensor,
-    truth: Tensor,
+    ground_truth: Tensor,
     positive: Tensor,
     *,
     beta: float,
     weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
-) -> Term:
+) -> LossTerm:
     """Smooth L1 loss of the positive anchors' coded boxes, summed over the four numbers.
 
     Girshick, Fast R-CNN, ICCV 2015, arXiv 1504.08083.
@@ -101,16 +101,16 @@ def delta_term(
     Args:
         deltas: (N, A, 4) as predicted.
         anchors: (A, 4) xyxy.
-        truth: (N, A, 4) xyxy; read where positive only.
+        ground_truth: (N, A, 4) xyxy; read where positive only.
         positive: (N, A) bool.
         beta: where the square turns into the absolute value; 0 is the L1 loss.
         weights: what the true coded boxes are multiplied by, as ``deltas`` are.
     """
     mask = positive[..., None]
-    wanted = encode_deltas(torch.where(mask, truth.float(), anchors), anchors)
+    wanted = encode_deltas(torch.where(mask, ground_truth.float(), anchors), anchors)
     wanted = wanted * wanted.new_tensor(weights)
     loss = F.smooth_l1_loss(deltas.float(), wanted, reduction="none", beta=beta)
-    return Term(torch.where(mask, loss, 0).sum(), positives(positive))
+    return LossTerm(torch.where(mask, loss, 0).sum(), positives(positive))
 
 
 def centerness(distances: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def centerness(distances: Tensor) -> Tensor:
     return (near / far).prod(dim=-1).sqrt()
 
 
-def centerness_term(logits: Tensor, distances: Tensor, positive: Tensor) -> Term:
+def centerness_term(logits: Tensor, distances: Tensor, positive: Tensor) -> LossTerm:
     """Binary cross-entropy between predicted and true `centerness` of the positive locations.
 
     Args:
@@ -137,6 +137,6 @@ def centerness_term(logits: Tensor, distances: Tensor, positive: Tensor) -> Term
         distances: (N, A, 4) from each location to the sides of its object; read where positive only.
         positive: (N, A) bool.
     """
-    truth = centerness(torch.where(positive[..., None], distances, 1.0))
-    loss = F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none")
-    return Term(torch.where(positive, loss, 0).sum(), positives(positive))
+    ground_truth = centerness(torch.where(positive[..., None], distances, 1.0))
+    loss = F.binary_cross_entropy_with_logits(logits.float(), ground_truth, reduction="none")
+    return LossTerm(torch.where(positive, loss, 0).sum(), positives(positive))

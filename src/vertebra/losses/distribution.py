@@ -15,7 +15,7 @@ def quality_score_loss(
 
     What is to be 0 weighs the less the nearer it is, as in the varifocal loss (Zhang et al., VarifocalNet, CVPR 2021,
     arXiv 2008.13367). What is not weighs 1, and not as much as it is to be: objects whose boxes do not fit yet, small
-    and rare ones, would hardly be learnt.
+    and rare ones, would hardly be learned.
 
     Args:
         class_logits: (N, A, classes).
@@ -49,7 +49,7 @@ def expected_bin(logits: Tensor) -> Tensor:
     return (logits.float().softmax(dim=-1) * bins).sum(dim=-1)
 
 
-def distribution_focal_loss(logits: Tensor, truth: Tensor) -> Tensor:
+def distribution_focal_loss(logits: Tensor, ground_truth: Tensor) -> Tensor:
     """Cross-entropy with the two bins on either side of the truth, the nearer of which weighs more.
 
     A truth of 2.25 is 0.75 of bin 2 and 0.25 of bin 3. Li et al., Generalized Focal Loss, NeurIPS 2020, arXiv
@@ -57,13 +57,13 @@ def distribution_focal_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
     Args:
         logits: (..., bins), two bins or more.
-        truth: (...) in bins; what lies outside is brought to the first or the last one.
+        ground_truth: (...) in bins; what lies outside is brought to the first or the last one.
 
     Returns:
         (...) float32.
     """
     last = logits.shape[-1] - 1
-    wanted = truth.float().clamp(min=0, max=last)
+    wanted = ground_truth.float().clamp(min=0, max=last)
     lower = wanted.detach().floor().clamp(max=last - 1)
     share = wanted - lower
     chances = logits.float().log_softmax(dim=-1)
@@ -72,30 +72,30 @@ def distribution_focal_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return -((1 - share) * below + share * above)
 
 
-def weighted_distribution_sum(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+def weighted_distribution_sum(logits: Tensor, ground_truth: Tensor, weight: Tensor) -> Tensor:
     """() `distribution_focal_loss`, the mean of a box's four sides, summed over boxes by their weight.
 
     Args:
         logits: (N, A, 4, bins).
-        truth: (N, A, 4) in bins; read where the weight is not 0.
+        ground_truth: (N, A, 4) in bins; read where the weight is not 0.
         weight: (N, A), without gradient.
     """
-    loss = distribution_focal_loss(logits, torch.where(weight[..., None] > 0, truth, 0.0))
+    loss = distribution_focal_loss(logits, torch.where(weight[..., None] > 0, ground_truth, 0.0))
     return (weight * loss.mean(dim=-1)).sum()
 
 
-def weighted_giou_sum(boxes: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """() generalised IoU loss (1 - GIoU), summed over boxes by their weight.
+def weighted_giou_sum(boxes: Tensor, ground_truth: Tensor, weight: Tensor) -> Tensor:
+    """() generalized IoU loss (1 - GIoU), summed over boxes by their weight.
 
     Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, arXiv 1902.09630.
 
     Args:
         boxes: (N, A, 4) xyxy as predicted.
-        truth: (N, A, 4) xyxy; read where the weight is not 0.
+        ground_truth: (N, A, 4) xyxy; read where the weight is not 0.
         weight: (N, A), without gradient.
     """
     boxes = boxes.float()
     # Elsewhere a box is compared with itself: a finite loss whose gradient the weight takes away without leaving a NaN.
-    safe = torch.where(weight[..., None] > 0, truth.float(), boxes.detach())
+    safe = torch.where(weight[..., None] > 0, ground_truth.float(), boxes.detach())
     loss: Tensor = generalized_box_iou_loss(boxes, safe, reduction="none")
     return (weight * loss).sum()

@@ -1,4 +1,4 @@
-"""Losses of points, each a sum over the labelled points with their number as its count."""
+"""Losses of points, each a sum over the labeled points with their number as its count."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 
-def heatmap_term(maps: Tensor, truth: Tensor, known: Tensor, sigma: float) -> Term:
+def heatmap_term(maps: Tensor, ground_truth: Tensor, known: Tensor, sigma: float) -> LossTerm:
     """Squared error of heatmaps, as a part of what a map without heat would cost.
 
     The error is summed over a map's cells and divided by that of one Gaussian, pi sigma², so that it does not depend on
@@ -20,29 +20,31 @@ def heatmap_term(maps: Tensor, truth: Tensor, known: Tensor, sigma: float) -> Te
 
     Args:
         maps: (..., K, h, w) as predicted.
-        truth: (..., K, h, w), Gaussians of height 1.
-        known: (..., K) bool, which points are labelled.
+        ground_truth: (..., K, h, w), Gaussians of height 1.
+        known: (..., K) bool, which points are labeled.
         sigma: standard deviation of the Gaussians, in cells.
     """
-    error = (maps.float() - truth).pow(2).sum(dim=(-2, -1)) / (math.pi * sigma**2)
-    return Term(torch.where(known, error, 0).sum(), known.sum().float())
+    error = (maps.float() - ground_truth).pow(2).sum(dim=(-2, -1)) / (math.pi * sigma**2)
+    return LossTerm(torch.where(known, error, 0).sum(), known.sum().float())
 
 
-def bin_term(logits: Tensor, truth: Tensor, known: Tensor) -> Term:
+def bin_term(logits: Tensor, ground_truth: Tensor, known: Tensor) -> LossTerm:
     """Kullback-Leibler divergence from the true distribution over bins to the predicted one.
 
     Args:
         logits: (..., K, bins).
-        truth: (..., K, bins) that sums to 1.
-        known: (..., K) bool, which points are labelled.
+        ground_truth: (..., K, bins) that sums to 1.
+        known: (..., K) bool, which points are labeled.
     """
-    divergence = (torch.xlogy(truth, truth) - truth * logits.float().log_softmax(dim=-1)).sum(dim=-1)
-    return Term(torch.where(known, divergence, 0).sum(), known.sum().float())
+    divergence = (torch.xlogy(ground_truth, ground_truth) - ground_truth * logits.float().log_softmax(dim=-1)).sum(
+        dim=-1
+    )
+    return LossTerm(torch.where(known, divergence, 0).sum(), known.sum().float())
 
 
 def residual_likelihood_term(
-    points: Tensor, sigma: Tensor, truth: Tensor, known: Tensor, log_density: Callable[[Tensor], Tensor]
-) -> Term:
+    points: Tensor, sigma: Tensor, ground_truth: Tensor, known: Tensor, log_density: Callable[[Tensor], Tensor]
+) -> LossTerm:
     """Negative log-likelihood of the truth under a Laplace distribution and under a learned one, both around the
     predicted point and as wide as the predicted sigma.
 
@@ -53,13 +55,13 @@ def residual_likelihood_term(
     Args:
         points: (..., K, 2) x, y as predicted, in parts of the area.
         sigma: (..., K, 2) above 0, of each coordinate.
-        truth: (..., K, 2) x, y.
-        known: (..., K) bool, which points are labelled.
+        ground_truth: (..., K, 2) x, y.
+        known: (..., K) bool, which points are labeled.
         log_density: the learned density: (..., 2) errors in sigmas to (...).
     """
     points, sigma = points.float(), sigma.float()
-    # an unlabelled point is compared with itself: a finite loss, which the mask takes away without leaving a NaN
-    error = (torch.where(known[..., None], truth.float(), points.detach()) - points) / sigma
+    # an unlabeled point is compared with itself: a finite loss, which the mask takes away without leaving a NaN
+    error = (torch.where(known[..., None], ground_truth.float(), points.detach()) - points) / sigma
     laplace = (error.abs() + (2 * sigma).log()).sum(dim=-1)
     learned = sigma.log().sum(dim=-1) - log_density(error)
-    return Term(torch.where(known, laplace + learned, 0).sum(), known.sum().float())
+    return LossTerm(torch.where(known, laplace + learned, 0).sum(), known.sum().float())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 
-def lovasz(probabilities: Tensor, truth: Tensor) -> Term:
+def lovasz(probabilities: Tensor, ground_truth: Tensor) -> LossTerm:
     """The Lovasz-softmax loss of each class in each image that shows it.
 
     Berman et al., The Lovasz-Softmax Loss, CVPR 2018, arXiv 1705.08790. The errors of a class are sorted, greatest first;
@@ -16,32 +16,32 @@ def lovasz(probabilities: Tensor, truth: Tensor) -> Term:
 
     Args:
         probabilities: (N, K, H, W), 0 where a pixel does not count.
-        truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
+        ground_truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
 
     Returns:
         The sum over images and classes, and how many of these there were.
     """
-    truth = truth.flatten(2).float()
-    errors, order = (truth - probabilities.flatten(2)).abs().sort(dim=-1, descending=True)
-    weights = jaccard_steps(truth.gather(-1, order))
-    shown = (truth.sum(dim=-1) > 0).float()
-    return Term(((errors * weights).sum(dim=-1) * shown).sum(), shown.sum())
+    ground_truth = ground_truth.flatten(2).float()
+    errors, order = (ground_truth - probabilities.flatten(2)).abs().sort(dim=-1, descending=True)
+    weights = jaccard_steps(ground_truth.gather(-1, order))
+    shown = (ground_truth.sum(dim=-1) > 0).float()
+    return LossTerm(((errors * weights).sum(dim=-1) * shown).sum(), shown.sum())
 
 
-def jaccard_steps(truth: Tensor) -> Tensor:
+def jaccard_steps(ground_truth: Tensor) -> Tensor:
     """By how much the Jaccard loss grows with each further pixel that is wrong.
 
     With the truth ``[1, 0, 1]``: after the first pixel one of the two true ones is missed, 1 - 1/2; after the second, one
     pixel too many is taken, 1 - 1/3; after the third, 1 - 0/3. The steps are 1/2, 1/6 and 1/3.
 
     Args:
-        truth: (..., P) of 0 and 1, in the order in which the pixels become wrong.
+        ground_truth: (..., P) of 0 and 1, in the order in which the pixels become wrong.
 
     Returns:
         (..., P)
     """
-    total = truth.sum(dim=-1, keepdim=True)
-    both = total - truth.cumsum(dim=-1)
-    either = total + (1 - truth).cumsum(dim=-1)
+    total = ground_truth.sum(dim=-1, keepdim=True)
+    both = total - ground_truth.cumsum(dim=-1)
+    either = total + (1 - ground_truth).cumsum(dim=-1)
     loss = 1 - both / either.clamp(min=1)
     return torch.cat([loss[..., :1], loss[..., 1:] - loss[..., :-1]], dim=-1)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from vertebra.geometry.giou import paired_iou
 from vertebra.losses.detection import positives
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 
-def objectness_term(logits: Tensor, positive: Tensor, ignored: Tensor) -> Term:
+def objectness_term(logits: Tensor, positive: Tensor, ignored: Tensor) -> LossTerm:
     """Binary cross-entropy of whether a location answers for an object, over all that are not ignored.
 
     Args:
@@ -20,10 +20,10 @@ def objectness_term(logits: Tensor, positive: Tensor, ignored: Tensor) -> Term:
         ignored: (N, A) bool.
     """
     loss = F.binary_cross_entropy_with_logits(logits.float(), positive.float(), reduction="none")
-    return Term(torch.where(ignored, 0.0, loss).sum(), positives(positive))
+    return LossTerm(torch.where(ignored, 0.0, loss).sum(), positives(positive))
 
 
-def overlap_score_term(class_logits: Tensor, labels: Tensor, overlap: Tensor, positive: Tensor) -> Term:
+def overlap_score_term(class_logits: Tensor, labels: Tensor, overlap: Tensor, positive: Tensor) -> LossTerm:
     """Binary cross-entropy of the positive locations' classes, the right one of which is to be how well the box fits.
 
     Args:
@@ -35,19 +35,19 @@ def overlap_score_term(class_logits: Tensor, labels: Tensor, overlap: Tensor, po
     classes = torch.arange(class_logits.shape[-1], device=class_logits.device)
     wanted = torch.where(labels[..., None] == classes, overlap[..., None].float(), 0.0)
     loss = F.binary_cross_entropy_with_logits(class_logits.float(), wanted, reduction="none").sum(dim=-1)
-    return Term(torch.where(positive, loss, 0.0).sum(), positives(positive))
+    return LossTerm(torch.where(positive, loss, 0.0).sum(), positives(positive))
 
 
-def squared_iou_term(boxes: Tensor, truth: Tensor, positive: Tensor) -> Term:
+def squared_iou_term(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> LossTerm:
     """1 - IoU squared of the positive locations' boxes.
 
     Args:
         boxes: (N, A, 4) xyxy as predicted.
-        truth: (N, A, 4) xyxy; read where positive only.
+        ground_truth: (N, A, 4) xyxy; read where positive only.
         positive: (N, A) bool.
     """
     boxes = boxes.float()
     # Elsewhere a box is compared with itself: a finite loss whose gradient the mask takes away without leaving a NaN.
-    safe = torch.where(positive[..., None], truth.float(), boxes.detach())
+    safe = torch.where(positive[..., None], ground_truth.float(), boxes.detach())
     loss = 1 - paired_iou(boxes, safe).square()
-    return Term(torch.where(positive, loss, 0.0).sum(), positives(positive))
+    return LossTerm(torch.where(positive, loss, 0.0).sum(), positives(positive))

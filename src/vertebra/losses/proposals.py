@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 
-def objectness_term(logits: Tensor, positive: Tensor, counted: Tensor) -> Term:
+def objectness_term(logits: Tensor, positive: Tensor, counted: Tensor) -> LossTerm:
     """Sigmoid cross entropy of the candidates that count.
 
     Args:
@@ -17,10 +17,10 @@ def objectness_term(logits: Tensor, positive: Tensor, counted: Tensor) -> Term:
         positive, counted: (N, A) bool.
     """
     loss = F.binary_cross_entropy_with_logits(logits.float(), positive.float(), reduction="none")
-    return Term(torch.where(counted, loss, 0).sum(), counted.sum().float())
+    return LossTerm(torch.where(counted, loss, 0).sum(), counted.sum().float())
 
 
-def region_class_term(logits: Tensor, labels: Tensor, counted: Tensor) -> Term:
+def region_class_term(logits: Tensor, labels: Tensor, counted: Tensor) -> LossTerm:
     """Softmax cross entropy over the classes and, last, the background.
 
     Args:
@@ -29,4 +29,4 @@ def region_class_term(logits: Tensor, labels: Tensor, counted: Tensor) -> Term:
         counted: (N, P) bool.
     """
     loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none").reshape(labels.shape)
-    return Term(torch.where(counted, loss, 0).sum(), counted.sum().float())
+    return LossTerm(torch.where(counted, loss, 0).sum(), counted.sum().float())

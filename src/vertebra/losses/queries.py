@@ -20,7 +20,7 @@ class QueryErrors(NamedTuple):
 
     Attributes:
         classification: () of the classes.
-        box: () five times the L1 distance of centre and size, in parts of the canvas.
+        box: () five times the L1 distance of center and size, in parts of the canvas.
         giou: () twice 1 - GIoU.
     """
 
@@ -37,7 +37,7 @@ def query_errors(
     class_logits: Tensor,
     boxes: Tensor,
     labels: Tensor,
-    truth: Tensor,
+    ground_truth: Tensor,
     positive: Tensor,
     counted: Tensor,
 ) -> QueryErrors:
@@ -45,19 +45,19 @@ def query_errors(
 
     Args:
         class_logits: (N, Q, classes), each class for itself.
-        boxes: (N, Q, 4) centre and size in parts of the canvas.
+        boxes: (N, Q, 4) center and size in parts of the canvas.
         labels: (N, Q) int64 class ids of the queries' objects; read where positive only.
-        truth: (N, Q, 4) their boxes; read where positive only.
+        ground_truth: (N, Q, 4) their boxes; read where positive only.
         positive: (N, Q) bool, whether a query has an object.
         counted: (N, Q) bool, whether it takes part at all.
     """
-    box, giou, quality = box_errors(boxes, truth, positive)
+    box, giou, quality = box_errors(boxes, ground_truth, positive)
     score = varifocal_loss(class_logits, labels, quality, positive)
     return QueryErrors(torch.where(counted, score, 0.0).sum(), box, giou)
 
 
 def exclusive_query_errors(
-    class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor, positive: Tensor, *, none_weight: float
+    class_logits: Tensor, boxes: Tensor, labels: Tensor, ground_truth: Tensor, positive: Tensor, *, none_weight: float
 ) -> tuple[QueryErrors, Tensor]:
     """Errors of queries that are of one class or of none: softmax cross entropy, and the box of the positive ones.
 
@@ -65,13 +65,13 @@ def exclusive_query_errors(
 
     Args:
         class_logits: (N, Q, classes + 1), the last for "no object".
-        boxes, labels, truth, positive: as for `query_errors`.
+        boxes, labels, ground_truth, positive: as for `query_errors`.
         none_weight: what a query that is to find nothing weighs in the cross entropy; others weigh 1.
 
     Returns:
         The errors, and () the sum of the queries' weights, by which the paper divides the cross entropy.
     """
-    box, giou, _ = box_errors(boxes, truth, positive)
+    box, giou, _ = box_errors(boxes, ground_truth, positive)
     logits = class_logits.float()
     wanted = torch.where(positive, labels, logits.shape[-1] - 1)
     weight = torch.where(positive, 1.0, none_weight)
@@ -79,18 +79,18 @@ def exclusive_query_errors(
     return QueryErrors((weight * surprise).sum(), box, giou), weight.sum()
 
 
-def box_errors(boxes: Tensor, truth: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def box_errors(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Errors of the positive queries' boxes, weighted as in `QueryErrors`, and how well they fit.
 
     Args:
-        boxes, truth, positive: as for `query_errors`.
+        boxes, ground_truth, positive: as for `query_errors`.
 
     Returns:
         () of L1, () of GIoU, and (N, Q) IoU without gradient, 0 where not positive.
     """
     boxes = boxes.float()
     # Elsewhere a box is compared with itself: a finite loss whose gradient the mask takes away without leaving a NaN.
-    safe = torch.where(positive[..., None], truth.float(), boxes.detach())
+    safe = torch.where(positive[..., None], ground_truth.float(), boxes.detach())
     corners, wanted = from_center_size(boxes), from_center_size(safe)
     giou = generalized_box_iou_loss(corners, wanted, reduction="none")
     return (

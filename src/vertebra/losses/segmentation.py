@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vertebra.losses.term import Term
+from vertebra.losses.loss_term import LossTerm
 
 
 def pixel_cross_entropy(
@@ -19,8 +19,8 @@ def pixel_cross_entropy(
     *,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
-    hardest: float = 1.0,
-) -> Term:
+    ohem_fraction: float = 1.0,
+) -> LossTerm:
     """Softmax cross entropy of exclusive classes.
 
     Args:
@@ -29,12 +29,12 @@ def pixel_cross_entropy(
         ignore_index: pixels that do not count.
         class_weights: (K,) by which a pixel of that class weighs; the sum is divided by the weights.
         label_smoothing: how much of the truth is spread over all classes.
-        hardest: see `hardest_pixels`.
+        ohem_fraction: see `ohem_pixels`.
     """
     counted = masks != ignore_index
-    if class_weights is None and label_smoothing == 0 and hardest == 1:
+    if class_weights is None and label_smoothing == 0 and ohem_fraction == 1:
         total = F.nll_loss(log_probabilities, masks, ignore_index=ignore_index, reduction="sum")
-        return Term(total, counted.sum().float())
+        return LossTerm(total, counted.sum().float())
     losses = F.cross_entropy(
         log_probabilities,
         masks,
@@ -46,7 +46,7 @@ def pixel_cross_entropy(
     weights = counted.float()
     if class_weights is not None:
         weights = class_weights[torch.where(counted, masks, 0)] * weights
-    return hardest_pixels(losses, weights, hardest)
+    return ohem_pixels(losses, weights, ohem_fraction)
 
 
 def pixel_binary_cross_entropy(
@@ -56,8 +56,8 @@ def pixel_binary_cross_entropy(
     *,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
-    hardest: float = 1.0,
-) -> Term:
+    ohem_fraction: float = 1.0,
+) -> LossTerm:
     """Sigmoid cross entropy of overlapping classes: the mean over classes of each pixel.
 
     Args:
@@ -66,15 +66,15 @@ def pixel_binary_cross_entropy(
         ignore_index: see `pixel_cross_entropy`, as for the other options.
     """
     counted = masks != ignore_index
-    truth = torch.where(counted, masks, 0).float() * (1 - label_smoothing) + 0.5 * label_smoothing
+    ground_truth = torch.where(counted, masks, 0).float() * (1 - label_smoothing) + 0.5 * label_smoothing
     weights = counted.float() / logits.shape[1]
     if class_weights is not None:
         weights = weights * class_weights[:, None, None]
-    losses = F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none") * weights
-    return hardest_pixels(losses, weights, hardest)
+    losses = F.binary_cross_entropy_with_logits(logits.float(), ground_truth, reduction="none") * weights
+    return ohem_pixels(losses, weights, ohem_fraction)
 
 
-def hardest_pixels(losses: Tensor, weights: Tensor, share: float) -> Term:
+def ohem_pixels(losses: Tensor, weights: Tensor, share: float) -> LossTerm:
     """The sum over the pixels with the greatest losses: online hard example mining.
 
     Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016, arXiv
@@ -83,21 +83,21 @@ def hardest_pixels(losses: Tensor, weights: Tensor, share: float) -> Term:
     Args:
         losses: of any shape, 0 where a pixel does not count.
         weights: of the same shape, what each weighs; 0 where it does not count.
-        share: part of the counting pixels that are learnt from; 1 for all.
+        share: part of the counting pixels that are learned from; 1 for all.
 
     Returns:
         The sum of their losses, and of their weights.
     """
     if share == 1:
-        return Term(losses.sum(), weights.sum())
+        return LossTerm(losses.sum(), weights.sum())
     flat, weight = losses.flatten(), weights.flatten()
     order = torch.where(weight > 0, flat.detach(), -1.0).argsort(descending=True)
     place = torch.arange(len(order), device=order.device)
     kept = place < (share * (weight > 0).sum()).ceil()
-    return Term((flat[order] * kept).sum(), (weight[order] * kept).sum())
+    return LossTerm((flat[order] * kept).sum(), (weight[order] * kept).sum())
 
 
-def focal_pixels(log_probabilities: Tensor, counted: Tensor, gamma: float) -> Term:
+def focal_pixels(log_probabilities: Tensor, counted: Tensor, gamma: float) -> LossTerm:
     """Focal loss: cross entropy in which pixels that are already right weigh little.
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002 (without its class weight).
@@ -108,10 +108,10 @@ def focal_pixels(log_probabilities: Tensor, counted: Tensor, gamma: float) -> Te
         gamma: how much what is already right is weighted down; 0 is cross entropy.
     """
     losses = -((1 - log_probabilities.exp()).clamp(min=0) ** gamma) * log_probabilities
-    return Term((losses * counted).sum(), counted.sum().float())
+    return LossTerm((losses * counted).sum(), counted.sum().float())
 
 
-def log_dice(both: Tensor, size: Tensor, truth: Tensor, smooth: float = 1e-3) -> Term:
+def log_dice(both: Tensor, size: Tensor, ground_truth: Tensor, smooth: float = 1e-3) -> LossTerm:
     """Logarithmic Dice loss, -log(2 |P T| / (|P| + |T|)), of each class in each image that shows it.
 
     Wong et al., 3D Segmentation with Exponential Logarithmic Loss for Highly Unbalanced Object Sizes, MICCAI 2018,
@@ -122,17 +122,17 @@ def log_dice(both: Tensor, size: Tensor, truth: Tensor, smooth: float = 1e-3) ->
     Args:
         both: (N, K) sums of the probability over the pixels that truly are of the class.
         size: (N, K) sums of the probability over all pixels that count.
-        truth: (N, K) numbers of pixels that truly are of the class.
+        ground_truth: (N, K) numbers of pixels that truly are of the class.
 
     Returns:
         The sum over images and classes, and how many of these there were.
     """
-    shown = (truth > 0).float()
-    loss = ((size + truth + smooth) / (2 * both + smooth)).log()
-    return Term((loss * shown).sum(), shown.sum())
+    shown = (ground_truth > 0).float()
+    loss = ((size + ground_truth + smooth) / (2 * both + smooth)).log()
+    return LossTerm((loss * shown).sum(), shown.sum())
 
 
-def exclusive_dice(log_probabilities: Tensor, masks: Tensor, counted: Tensor) -> Term:
+def exclusive_dice(log_probabilities: Tensor, masks: Tensor, counted: Tensor) -> LossTerm:
     """`log_dice` of exclusive classes.
 
     Sums by class are gathered instead of multiplied with a one-hot mask, which at full image size would cost more than
@@ -144,8 +144,8 @@ def exclusive_dice(log_probabilities: Tensor, masks: Tensor, counted: Tensor) ->
         counted: (N, H, W) bool.
     """
     both, size = _ClassSums.apply(log_probabilities, masks, counted)  # type: ignore[no-untyped-call]
-    truth = torch.zeros_like(both).scatter_add(1, masks.flatten(1), counted.flatten(1).to(both.dtype))
-    return log_dice(both, size, truth)
+    ground_truth = torch.zeros_like(both).scatter_add(1, masks.flatten(1), counted.flatten(1).to(both.dtype))
+    return log_dice(both, size, ground_truth)
 
 
 class _ClassSums(torch.autograd.Function):
@@ -173,12 +173,12 @@ class _ClassSums(torch.autograd.Function):
         return probabilities.mul_(size[:, :, None, None]).scatter_add_(1, places, right), None, None
 
 
-def overlapping_dice(probabilities: Tensor, truth: Tensor) -> Term:
+def overlapping_dice(probabilities: Tensor, ground_truth: Tensor) -> LossTerm:
     """`log_dice` of overlapping classes.
 
     Args:
         probabilities: (N, K, H, W), 0 where a pixel does not count.
-        truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
+        ground_truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
     """
-    both = (probabilities * truth).sum(dim=(2, 3))
-    return log_dice(both, probabilities.sum(dim=(2, 3)), truth.sum(dim=(2, 3)))
+    both = (probabilities * ground_truth).sum(dim=(2, 3))
+    return log_dice(both, probabilities.sum(dim=(2, 3)), ground_truth.sum(dim=(2, 3)))

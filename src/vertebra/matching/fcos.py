@@ -20,8 +20,8 @@ def size_ranges(strides: Sequence[int], factor: float = 8.0) -> list[tuple[float
     ``factor`` strides of its own and from where the level before it stops; the coarsest has no upper limit. Strides 8
     to 128 give the paper's limits 64, 128, 256 and 512.
     """
-    limits = [0.0, *(factor * stride for stride in strides[:-1]), float("inf")]
-    return list(itertools.pairwise(limits))
+    bounds = [0.0, *(factor * stride for stride in strides[:-1]), float("inf")]
+    return list(itertools.pairwise(bounds))
 
 
 def match_by_location(
@@ -34,9 +34,9 @@ def match_by_location(
     *,
     radius: float = 1.5,
 ) -> Match:
-    """Matches locations to objects: in the object, near its centre, on the level for its size; the smallest wins.
+    """Matches locations to objects: in the object, near its center, on the level for its size; the smallest wins.
 
-    Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, arXiv 1904.01355, with the centre
+    Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, arXiv 1904.01355, with the center
     sampling of its later version. A location in a crowd box is ignored unless it answers for an object.
 
     Args:
@@ -46,7 +46,7 @@ def match_by_location(
         boxes: (N, M, 4) xyxy, padded; M may be 0.
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
-        radius: a location is near an object's centre if it is within this many strides of it along both axes.
+        radius: a location is near an object's center if it is within this many strides of it along both axes.
     """
     stride = torch.tensor(strides, dtype=boxes.dtype, device=boxes.device)[levels]
     lower, upper = torch.tensor(size_ranges(strides), dtype=boxes.dtype, device=boxes.device)[levels].unbind(-1)

@@ -34,7 +34,7 @@ def match_by_iou(
     *,
     foreground: float = 0.5,
     background: float = 0.4,
-    fewest: int = 1,
+    min_anchors_per_object: int = 1,
     crowd_overlap: float = 0.5,
 ) -> Match:
     """Matches anchors to objects by two thresholds of IoU, as RetinaNet does.
@@ -45,7 +45,7 @@ def match_by_iou(
     background threshold, but takes the second object all the same, because no anchor does better by that object.
 
     That is ``fewest = 1``. An object the size of a cell or two still has one anchor where a large one has dozens, and
-    a rare class of small objects is hardly learnt. A larger ``fewest`` marks that many of each object's best anchors,
+    a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many of each object's best anchors,
     as far as they overlap it by half of ``background``; each answers for the object that it overlaps most. (So an
     object beside another one that all its best anchors overlap more may have none.)
 
@@ -61,7 +61,7 @@ def match_by_iou(
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         foreground, background: the thresholds.
-        fewest: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the thresholds.
+        min_anchors_per_object: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the thresholds.
         crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
     """
 
@@ -69,8 +69,8 @@ def match_by_iou(
         iou = pairwise_iou(own, anchors) * objects[:, None]
         quality, index = iou.max(dim=0)
         positive = quality >= foreground
-        if fewest:
-            values, places = iou.topk(min(fewest, len(anchors)), dim=1)
+        if min_anchors_per_object:
+            values, places = iou.topk(min(min_anchors_per_object, len(anchors)), dim=1)
             chosen = values >= background / 2
             chosen = torch.cat([values[:, :1] > 0, chosen[:, 1:]], dim=1)
             beyond = positive.new_zeros(len(anchors) + 1)  # takes what is not chosen

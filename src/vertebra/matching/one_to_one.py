@@ -18,16 +18,16 @@ from vertebra.geometry.giou import pairwise_giou
 CLASS_COST, BOX_COST, GIOU_COST = 2.0, 5.0, 2.0
 
 
-def query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
+def query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, ground_truth: Tensor) -> Tensor:
     """How ill each query fits each object: by its class (as focal loss sees it), the L1 distance and GIoU of its box.
 
     Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
 
     Args:
         class_logits: (N, Q, classes), each class for itself.
-        boxes: (N, Q, 4) centre and size in parts of the canvas.
+        boxes: (N, Q, 4) center and size in parts of the canvas.
         labels: (N, M) int64 class ids of the objects.
-        truth: (N, M, 4) like ``boxes``.
+        ground_truth: (N, M, 4) like ``boxes``.
 
     Returns:
         (N, Q, M) float32.
@@ -36,10 +36,10 @@ def query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tenso
     share = logits.sigmoid()
     found, missed = -F.logsigmoid(logits), -F.logsigmoid(-logits)
     classification = 0.25 * (1 - share) ** 2 * found - 0.75 * share**2 * missed
-    return CLASS_COST * classification + box_cost(boxes, truth)
+    return CLASS_COST * classification + box_cost(boxes, ground_truth)
 
 
-def exclusive_query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
+def exclusive_query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, ground_truth: Tensor) -> Tensor:
     """How ill each query fits each object where a query is of one class or of none: what its class lacks of probability,
     the L1 distance and GIoU of its box.
 
@@ -47,27 +47,27 @@ def exclusive_query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, tr
 
     Args:
         class_logits: (N, Q, classes + 1), the last for "no object".
-        boxes, labels, truth: as for `query_cost`.
+        boxes, labels, ground_truth: as for `query_cost`.
 
     Returns:
         (N, Q, M) float32.
     """
     share = class_logits.float().softmax(dim=-1)
-    return box_cost(boxes, truth) - share.gather(2, labels[:, None].expand(-1, boxes.shape[1], -1))
+    return box_cost(boxes, ground_truth) - share.gather(2, labels[:, None].expand(-1, boxes.shape[1], -1))
 
 
-def box_cost(boxes: Tensor, truth: Tensor) -> Tensor:
+def box_cost(boxes: Tensor, ground_truth: Tensor) -> Tensor:
     """How ill each box fits each object, by L1 distance and GIoU.
 
     Args:
-        boxes: (N, Q, 4) centre and size in parts of the canvas or image.
-        truth: (N, M, 4) like ``boxes``.
+        boxes: (N, Q, 4) center and size in parts of the canvas or image.
+        ground_truth: (N, M, 4) like ``boxes``.
 
     Returns:
         (N, Q, M)
     """
-    overlap = pairwise_giou(from_center_size(boxes), from_center_size(truth))
-    return BOX_COST * torch.cdist(boxes, truth, p=1) - GIOU_COST * overlap
+    overlap = pairwise_giou(from_center_size(boxes), from_center_size(ground_truth))
+    return BOX_COST * torch.cdist(boxes, ground_truth, p=1) - GIOU_COST * overlap
 
 
 @torch.library.custom_op("vertebra::match_queries", mutates_args=(), schema="(Tensor cost, Tensor count) -> Tensor")

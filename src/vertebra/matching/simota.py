@@ -8,10 +8,10 @@ from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
 from vertebra.matching.iou import Match
-from vertebra.matching.locations import image_by_image, inside, near_center
+from vertebra.matching.location_tests import image_by_image, inside, near_center
 
 BOX_WEIGHT = 3.0
-OUTSIDE = 1e5  # what a location costs that is not both in the object and near its centre
+OUTSIDE = 1e5  # what a location costs that is not both in the object and near its center
 
 
 def match_by_cost(
@@ -29,15 +29,15 @@ def match_by_cost(
 ) -> Match:
     """Matches each object to the locations that cost least, to the more of them the better the predictions are (SimOTA).
 
-    A location may answer for an object if it lies in the object's box or within ``radius`` strides of its centre. It
+    A location may answer for an object if it lies in the object's box or within ``radius`` strides of its center. It
     costs the cross-entropy of its scores, plus three times the negative logarithm of its box's IoU with the object,
-    plus a very large number unless it lies both in the box and near the centre. An object gets as many locations as the
+    plus a very large number unless it lies both in the box and near the center. An object gets as many locations as the
     IoUs of its ``most`` best ones add up to, rounded down, but at least one: with the IoUs 0.9, 0.7 and 0.6 it gets the
     two that cost least. A location that is among the chosen ones of several objects answers for that for which it costs
     least.
 
     Ge et al., YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430, section 2.1. Differences: an object takes no
-    location that lies neither in it nor near its centre, and those do not count for how many it gets. A location in a
+    location that lies neither in it nor near its center, and those do not count for how many it gets. A location in a
     crowd box is ignored unless it answers for an object.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
 from vertebra.matching.iou import Match
-from vertebra.matching.locations import image_by_image, inside, near_center
+from vertebra.matching.location_tests import image_by_image, inside, near_center
 
 # so that neither decides alone by being 0
 LEAST_SCORE, LEAST_OVERLAP = 1e-6, 1e-3
@@ -52,12 +52,12 @@ def match_by_alignment(
     is its t in parts of the best t among those that answer for the object, times the best u among them: with two
     locations, (s, u) = (0.5, 0.8) and (0.5, 0.4), and beta = 1, the t are 0.4 and 0.2, and the qualities 0.8 and 0.4.
 
-    A location is in an object if it lies within the object's box, or the object's centre lies in its cell; so an object
+    A location is in an object if it lies within the object's box, or the object's center lies in its cell; so an object
     smaller than a cell has locations, too.
 
     Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, arXiv 2108.07755. Differences: small objects,
     as said; the best location of an object is asked for a quality of ``least_quality`` at least, so that an object
-    which every box still misses is learnt, too; no other matching is needed at first where the boxes start at a
+    which every box still misses is learned, too; no other matching is needed at first where the boxes start at a
     sensible size. A location in a crowd box is ignored unless it answers for an object.
 
     Args:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct, Norm, make_norm
-from vertebra.layers.init import start_conv
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.init import init_conv_
+from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import crop, upsample_like
-from vertebra.layers.width import fitting_channels
 from vertebra.necks.fpn import CoarserLevels, deepest_of_each_stride
 
 
@@ -33,16 +33,16 @@ class BiFPN(nn.Module):
         extra: how these are made from the deepest one: "conv" by 3x3 convolutions of stride 2, "pool" by every second
             cell.
         finest_stride: levels finer than this are left out.
-        norm: normalisation after each convolution; "group" learns alike from any batch size.
+        norm: normalization after each convolution; "group" learns alike from any batch size.
 
     Raises:
-        JointError: fewer than two different strides, or strides that do not divide each other.
+        IncompatiblePartsError: fewer than two different strides, or strides that do not divide each other.
         ConfigError: an option is out of range.
     """
 
     paper: ClassVar[str] = (
         "Tan et al., EfficientDet: Scalable and Efficient Object Detection, CVPR 2020, arXiv 1911.09070 (differences: "
-        "a level meets itself as the first 1x1 convolution made it, not by a second one; normalised by groups unless "
+        "a level meets itself as the first 1x1 convolution made it, not by a second one; normalized by groups unless "
         "told otherwise)"
     )
 
@@ -59,11 +59,11 @@ class BiFPN(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("neck 'bifpn'", least=1, channels=channels, depth=depth, finest_stride=finest_stride)
-        check_limits("neck 'bifpn'", least=0, extra_levels=extra_levels)
+        check_range("neck 'bifpn'", least=1, channels=channels, depth=depth, finest_stride=finest_stride)
+        check_range("neck 'bifpn'", least=0, extra_levels=extra_levels)
         self.used = deepest_of_each_stride(in_spec, finest_stride)
         ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]
-        self.width = channels or fitting_channels(in_spec)
+        self.width = channels or default_channels(in_spec)
         self.lateral = nn.ModuleList(
             ConvNormAct(in_spec.channels[index], self.width, 1, norm=norm, activation=False) for index in self.used
         )
@@ -103,7 +103,7 @@ class Round(nn.Module):
 
     Args:
         width: channels of all levels.
-        ratios: of the strides of neighbouring levels, finest pair first.
+        ratios: of the strides of neighboring levels, finest pair first.
         norm: after each convolution.
     """
 
@@ -134,7 +134,7 @@ class Round(nn.Module):
 
 
 class Meeting(nn.Module):
-    """A weighted mean of maps ("fast normalised fusion"), SiLU, and a separable convolution.
+    """A weighted mean of maps ("fast normalized fusion"), SiLU, and a separable convolution.
 
     Args:
         width: channels of all maps.
@@ -148,7 +148,7 @@ class Meeting(nn.Module):
         self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
         self.pointwise = nn.Conv2d(width, width, 1, bias=norm == "none")
         for conv in (self.depthwise, self.pointwise):
-            start_conv(conv, rectified=False)
+            init_conv_(conv, rectified=False)
         self.norm = make_norm(norm, width)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -175,7 +175,7 @@ def fuse(maps: Sequence[Tensor], weights: Tensor, epsilon: float = 1e-4) -> Tens
 
 
 def pool_like(fine: Tensor, coarse: Tensor, ratio: int) -> Tensor:
-    """A fine map (N, C, h, w) at the size of a coarser one, by the largest of each cell and its neighbours.
+    """A fine map (N, C, h, w) at the size of a coarser one, by the largest of each cell and its neighbors.
 
     Args:
         fine: of ``ratio`` times the coarse map's cells, or up to ``ratio - 1`` fewer.

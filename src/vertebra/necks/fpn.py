@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct, Norm
-from vertebra.layers.init import start_conv
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.init import init_conv_
+from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import upsample_like
-from vertebra.layers.width import fitting_channels
 
 
 class CoarserLevels(nn.Module):
@@ -41,7 +41,7 @@ class CoarserLevels(nn.Module):
             widths = [in_channels or channels, *[channels] * count]
             convs = [nn.Conv2d(before, channels, 3, 2, 1) for before in widths[:count]]
             for conv in convs:
-                start_conv(conv, rectified=False)
+                init_conv_(conv, rectified=False)
             self.convs = nn.ModuleList(convs)
 
     def keep(self, count: int) -> None:
@@ -74,11 +74,11 @@ class FPN(nn.Module):
         extra: how: "conv" as RetinaNet has it, by convolutions from the pyramid's deepest level on; "conv_input", by
             convolutions from the deepest level that comes in; "pool" as the FPN's own paper has it, every second cell.
         finest_stride: levels finer than this are left out.
-        norm: normalisation after each convolution of the pyramid.
+        norm: normalization after each convolution of the pyramid.
         every_level: uses all levels, also several of one stride.
 
     Raises:
-        JointError: fewer than two different strides, or strides that do not divide each other.
+        IncompatiblePartsError: fewer than two different strides, or strides that do not divide each other.
         ConfigError: an option is out of range.
     """
 
@@ -100,12 +100,12 @@ class FPN(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("neck 'fpn'", least=1, channels=channels, finest_stride=finest_stride)
-        check_limits("neck 'fpn'", least=0, extra_levels=extra_levels)
+        check_range("neck 'fpn'", least=1, channels=channels, finest_stride=finest_stride)
+        check_range("neck 'fpn'", least=0, extra_levels=extra_levels)
         self.used = list(range(len(in_spec.levels))) if every_level else deepest_of_each_stride(in_spec, finest_stride)
         strides = [in_spec.strides[index] for index in self.used]
         self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]
-        width = channels or fitting_channels(in_spec)
+        width = channels or default_channels(in_spec)
         kind: Norm = norm
         self.lateral = nn.ModuleList(
             ConvNormAct(in_spec.channels[index], width, 1, norm=kind, activation=False) for index in self.used
@@ -150,12 +150,12 @@ def deepest_of_each_stride(in_spec: FeatureSpec, finest_stride: int) -> list[int
     """Indices of the levels that the pyramid is made of, finest first."""
     last = {stride: index for index, stride in enumerate(in_spec.strides)}
     if len(last) < 2:
-        raise JointError(
+        raise IncompatiblePartsError(
             "at least two levels of different strides", "Use neck 'simple_pyramid', which makes them from one."
         )
     used = [index for stride, index in last.items() if stride >= finest_stride]
     if len(used) < 2:
-        raise JointError(
+        raise IncompatiblePartsError(
             f"at least two levels of different strides from {finest_stride} on", "Set a smaller 'finest_stride'."
         )
     return used

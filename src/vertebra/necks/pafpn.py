@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct, Norm
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import crop, upsample_like
-from vertebra.layers.width import fitting_channels
 from vertebra.necks.fpn import CoarserLevels, deepest_of_each_stride
 
 
@@ -32,17 +32,17 @@ class PAFPN(nn.Module):
         extra_levels: how many coarser levels are added, from the deepest one that comes out.
         extra: how: "conv" by 3x3 convolutions of stride 2, "pool" by every second cell.
         finest_stride: levels finer than this are left out.
-        norm: normalisation after each convolution of the pyramid; "group" learns alike from any batch size.
+        norm: normalization after each convolution of the pyramid; "group" learns alike from any batch size.
 
     Raises:
-        JointError: fewer than two different strides, or strides that do not divide each other.
+        IncompatiblePartsError: fewer than two different strides, or strides that do not divide each other.
         ConfigError: an option is out of range.
     """
 
     paper: ClassVar[str] = (
         "Liu et al., Path Aggregation Network for Instance Segmentation, CVPR 2018, arXiv 1803.01534; blocks as in Ge "
         "et al., YOLOX, 2021, arXiv 2107.08430 (differences: all levels are brought to one width first; ReLU; "
-        "normalised by groups unless told otherwise)"
+        "normalized by groups unless told otherwise)"
     )
 
     def __init__(
@@ -58,12 +58,12 @@ class PAFPN(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("neck 'pafpn'", least=1, channels=channels, finest_stride=finest_stride)
-        check_limits("neck 'pafpn'", least=0, blocks=blocks, extra_levels=extra_levels)
+        check_range("neck 'pafpn'", least=1, channels=channels, finest_stride=finest_stride)
+        check_range("neck 'pafpn'", least=0, blocks=blocks, extra_levels=extra_levels)
         self.used = deepest_of_each_stride(in_spec, finest_stride)
         strides = [in_spec.strides[index] for index in self.used]
         self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]
-        self.width = channels or fitting_channels(in_spec)
+        self.width = channels or default_channels(in_spec)
         self.lateral = nn.ModuleList(
             ConvNormAct(in_spec.channels[index], self.width, 1, norm=norm, activation=False) for index in self.used
         )

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Level
-from vertebra.layers.limits import check_limits
+from vertebra.layers.default_channels import default_channels
 from vertebra.layers.norm import LayerNorm2d
+from vertebra.layers.option_range import check_range
 from vertebra.layers.pool import HalvingMaxPool
 from vertebra.layers.resample import ceil_divided
-from vertebra.layers.width import fitting_channels
 from vertebra.necks.fpn import CoarserLevels
 
 
@@ -32,7 +32,7 @@ class SimplePyramid(nn.Module):
         extra_levels: how many coarser levels than 2s are added.
 
     Raises:
-        JointError: there are levels of several strides, or none.
+        IncompatiblePartsError: there are levels of several strides, or none.
         ConfigError: an option is out of range.
     """
 
@@ -43,14 +43,14 @@ class SimplePyramid(nn.Module):
     def __init__(self, in_spec: FeatureSpec, *, channels: int | None = None, extra_levels: int = 0) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("neck 'simple_pyramid'", least=1, channels=channels)
-        check_limits("neck 'simple_pyramid'", least=0, extra_levels=extra_levels)
+        check_range("neck 'simple_pyramid'", least=1, channels=channels)
+        check_range("neck 'simple_pyramid'", least=0, extra_levels=extra_levels)
         if len(set(in_spec.strides)) > 1:
-            raise JointError(
+            raise IncompatiblePartsError(
                 "levels of one single stride", "Use neck 'fpn', which mixes the levels that are there already."
             )
         level = in_spec.levels[-1]
-        width = channels or fitting_channels(in_spec)
+        width = channels or default_channels(in_spec)
         halvings = 2 if level.stride % 4 == 0 else 1 if level.stride % 2 == 0 else 0
         scales = [_finer(level.channels, times) for times in range(halvings, 0, -1)]
         scales += [_Scale(nn.Identity(), level.channels), _Scale(HalvingMaxPool(), level.channels)]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct, Norm
-from vertebra.layers.init import start_conv
-from vertebra.layers.limits import check_limits
+from vertebra.layers.init import init_conv_
+from vertebra.layers.option_range import check_range
 from vertebra.layers.separable import ClippedConvNorm
 
 START_LENGTH = 20.0
@@ -33,15 +33,15 @@ class SSDExtra(nn.Module):
         finest_stride: levels finer than this are left out.
         separable: the 3x3 convolution sees each channel for itself and a 1x1 one follows, with BatchNorm (eps 1e-3) and ReLU up
             to 6, as in SSDLite.
-        norm: normalisation after each convolution where they are not separable; the paper has none.
+        norm: normalization after each convolution where they are not separable; the paper has none.
         unpadded: strides of still further levels, by 3x3 convolutions of stride 1 without padding, which take two cells off each
             side's length: ``[100, 300]`` as in SSD300. Such levels fit one canvas only, here 300x300.
-        rescaled: the finest level is brought to length 1 in each cell, times a learnt factor for each channel that starts at 20,
+        rescaled: the finest level is brought to length 1 in each cell, times a learned factor for each channel that starts at 20,
             as the paper does with VGG's conv4_3. The further levels stand on what it was before.
 
     Raises:
         ConfigError: an option is out of range.
-        JointError: there are no levels.
+        IncompatiblePartsError: there are no levels.
     """
 
     paper: ClassVar[str] = "Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325"
@@ -60,8 +60,8 @@ class SSDExtra(nn.Module):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_limits("neck 'ssd_extra'", least=1, finest_stride=finest_stride)
-        check_limits("neck 'ssd_extra'", least=0, extra_levels=extra_levels)
+        check_range("neck 'ssd_extra'", least=1, finest_stride=finest_stride)
+        check_range("neck 'ssd_extra'", least=0, extra_levels=extra_levels)
         last = {stride: index for index, stride in enumerate(in_spec.strides)}
         self.used = [index for stride, index in last.items() if stride >= finest_stride] or [len(in_spec.levels) - 1]
         deepest = in_spec.levels[self.used[-1]]
@@ -141,7 +141,7 @@ class _Unpadded(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, width, 3)
-        start_conv(self.conv, rectified=True)
+        init_conv_(self.conv, rectified=True)
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, channels, h, w) to (N, width, h - 2, w - 2)."""

@@ -1,5 +1,5 @@
 """How images come onto the canvas and results come back: numpy and Pillow only."""
 
-from vertebra.preprocess.plan import Placement, Plan
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 
 __all__ = ["Placement", "Plan"]

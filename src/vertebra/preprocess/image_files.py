@@ -31,7 +31,7 @@ PIXELS_PER_BYTE = 64
 # more than the pixels, and else by Pillow's mode
 _BY_FORMAT = {"JPEG": 12, "MPO": 12, "AVIF": 14, "WEBP": 20, "JPEG2000": 24}
 _BY_MODE = {"1": 4, "L": 4, "P": 4, "F": 12, "I": 12}
-_COLOUR = 8
+_COLOR = 8
 
 
 def open_image(source: str | Path | bytes) -> ImageFile.ImageFile:
@@ -109,7 +109,7 @@ def _check(picture: Image.Image, file_bytes: int, name: str) -> None:
         return
     if pixels > most:
         raise DataError(f"{name}: {width}x{height} pixels, more than {most} in all; cut the image into smaller ones")
-    needed = pixels * max(_BY_FORMAT.get(picture.format or "", 0), _BY_MODE.get(picture.mode, _COLOUR))
+    needed = pixels * max(_BY_FORMAT.get(picture.format or "", 0), _BY_MODE.get(picture.mode, _COLOR))
     if needed > MEMORY and pixels > PIXELS_PER_BYTE * file_bytes:
         raise DataError(
             f"{name}: {width}x{height} pixels (width x height) in a file of only {file_bytes} bytes, which may be a "

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 
 from vertebra.errors import DataError
 from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.number_range import array_to_bytes, stretched
-from vertebra.preprocess.plan import Plan
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 
@@ -25,8 +25,8 @@ STRIP = 2**22  # pixels that are converted at a time
 def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
     """Any image as an upright 8-bit array.
 
-    Rotation by the EXIF tag is applied. What is transparent is laid on white, as a page shows it. Grey images get equal
-    channels, and colour becomes grey for one channel.
+    Rotation by the EXIF tag is applied. What is transparent is laid on white, as a page shows it. Gray images get equal
+    channels, and color becomes gray for one channel.
 
     Of files with more than 8 bits (16-bit PNG and TIFF, floats), and of 16-bit arrays, values are stretched from the lowest
     to the highest in the image, since files use any part of their range; floats within 0..1 are taken as that range. Arrays
@@ -72,7 +72,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         raise unreadable(str(path), error) from error
 
 
-def apply(plan: Plan, image: np.ndarray) -> np.ndarray:
+def apply(resize_spec: ResizeSpec, image: np.ndarray) -> np.ndarray:
     """An image on its canvas.
 
     Args:
@@ -81,20 +81,20 @@ def apply(plan: Plan, image: np.ndarray) -> np.ndarray:
     Returns:
         (height, width, C) uint8 of the canvas' size.
     """
-    place = plan.place(image.shape[0], image.shape[1])
+    place = resize_spec.place(image.shape[0], image.shape[1])
     resized = resize(image, place.resized)
     rows, columns = place.canvas
-    if plan.mode == "centre_crop":
+    if resize_spec.mode == "center_crop":
         return np.ascontiguousarray(resized[-place.top : rows - place.top, -place.left : columns - place.left])
     if place.size == place.canvas:
         return resized
     canvas = np.empty((rows, columns, image.shape[2]), dtype=np.uint8)
-    canvas[:] = plan.fill_for(image.shape[2])
+    canvas[:] = resize_spec.fill_for(image.shape[2])
     canvas[: place.size[0], : place.size[1]] = resized
     return canvas
 
 
-def stack(canvases: Sequence[np.ndarray], plan: Plan) -> np.ndarray:
+def stack(canvases: Sequence[np.ndarray], resize_spec: ResizeSpec) -> np.ndarray:
     """Canvases as one batch; smaller ones get fill at their right and bottom.
 
     Args:
@@ -107,7 +107,7 @@ def stack(canvases: Sequence[np.ndarray], plan: Plan) -> np.ndarray:
     if all(canvas.shape[:2] == (height, width) for canvas in canvases):
         return np.stack(canvases)
     batch = np.empty((len(canvases), height, width, canvases[0].shape[2]), dtype=np.uint8)
-    batch[:] = plan.fill_for(batch.shape[3])
+    batch[:] = resize_spec.fill_for(batch.shape[3])
     for own, canvas in zip(batch, canvases, strict=True):
         own[: canvas.shape[0], : canvas.shape[1]] = canvas
     return batch
@@ -129,7 +129,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_labels(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask at another size: each pixel takes the value under its centre (nearest neighbour).
+    """A mask at another size: each pixel takes the value under its center (nearest neighbor).
 
     Args:
         mask: (..., H, W) of any type.
@@ -144,7 +144,7 @@ def resize_labels(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
-def apply_labels(plan: Plan, mask: np.ndarray, fill: int) -> np.ndarray:
+def apply_labels(resize_spec: ResizeSpec, mask: np.ndarray, fill: int) -> np.ndarray:
     """A mask on its canvas, as `apply` puts the image there.
 
     Args:
@@ -154,10 +154,10 @@ def apply_labels(plan: Plan, mask: np.ndarray, fill: int) -> np.ndarray:
     Returns:
         (..., height, width) of the canvas' size.
     """
-    place = plan.place(mask.shape[-2], mask.shape[-1])
+    place = resize_spec.place(mask.shape[-2], mask.shape[-1])
     resized = resize_labels(mask, place.resized)
     rows, columns = place.canvas
-    if plan.mode == "centre_crop":
+    if resize_spec.mode == "center_crop":
         return np.ascontiguousarray(resized[..., -place.top : rows - place.top, -place.left : columns - place.left])
     canvas = np.full((*mask.shape[:-2], rows, columns), fill, dtype=mask.dtype)
     canvas[..., : place.size[0], : place.size[1]] = resized

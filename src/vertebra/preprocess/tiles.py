@@ -43,7 +43,7 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of one size that cover an image exactly: the same overlap, to the pixel, between neighbours along an axis.
+    """Tiles of one size that cover an image exactly: the same overlap, to the pixel, between neighbors along an axis.
 
     Attributes:
         image: (height, width) of the image in pixels.
@@ -73,7 +73,7 @@ def grid(image: tuple[int, int], tile: int, overlap: float) -> Grid:
     Args:
         image: (height, width) in pixels.
         tile: length of a tile's sides in pixels.
-        overlap: least overlap of neighbours, as a part of the side.
+        overlap: least overlap of neighbors, as a part of the side.
 
     Raises:
         ConfigError: there is no such grid.

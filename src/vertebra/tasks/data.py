@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.plan import Placement, Plan
-from vertebra.preprocess.window import Window
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 
 
 class TaskData(ABC):
-    """What can be done with the annotations of one task; all in numpy but `stack` and `made_targets`.
+    """What can be done with the annotations of one task; all in numpy but `stack` and `fake_targets`.
 
     Attributes:
         whole_image: whether an annotation is true of any part of the image, as a class is; such images may be cropped.
@@ -23,11 +23,11 @@ class TaskData(ABC):
     whole_image: bool = False
 
     @abstractmethod
-    def place(self, annotation: Any, plan: Plan, placement: Placement, labels: Any) -> Any:
+    def place(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
         """The annotation in canvas pixels, as prediction places the image."""
 
     @abstractmethod
-    def cut(self, annotation: Any, window: Window, plan: Plan, labels: Any) -> Any:
+    def cut(self, annotation: Any, window: CropWindow, resize_spec: ResizeSpec, labels: Any) -> Any:
         """The annotation of a window of the image, in canvas pixels, turned as the window is."""
 
     @abstractmethod
@@ -62,16 +62,16 @@ class TaskData(ABC):
         """The task's ``Targets`` (tensors) of at least one annotation in canvas pixels."""
 
     @abstractmethod
-    def made_labels(self, classes: Sequence[str], exclusive: bool) -> LabelSpec:
+    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> LabelSpec:
         """Labels with these classes, for checks of parts; ``exclusive`` where the task knows both."""
 
     @abstractmethod
-    def made_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> Any:
+    def fake_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> Any:
         """Random ``Targets`` for a batch of full canvases of (height, width), for checks of parts."""
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column can be learned from when classes are renamed by ``ids``."""
-        return np.asarray(column.labelled, dtype=bool)
+        return np.asarray(column.labeled, dtype=bool)
 
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column have something that the task's metrics compare predictions with.
@@ -80,4 +80,4 @@ class TaskData(ABC):
             column: a data set's annotations.
             ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that it has not.
         """
-        return np.asarray(column.labelled, dtype=bool)
+        return np.asarray(column.labeled, dtype=bool)

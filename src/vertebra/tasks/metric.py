@@ -39,7 +39,7 @@ class TaskMetric(Metric):  # type: ignore[misc]
         self.update([], [])
 
     @abstractmethod
-    def update(self, predictions: Sequence[Any], truths: Sequence[Any]) -> None:
+    def update(self, predictions: Sequence[Any], ground_truths: Sequence[Any]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Colours of classes: distinct, kind to colour-blind eyes, and the same for a class id everywhere and always."""
+"""Colors of classes: distinct, kind to color-blind eyes, and the same for a class id everywhere and always."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 SIZE = 256
 
 # Okabe and Ito, Color Universal Design, 2008 (without black): an order that sets the first apart.
-_FIRST: tuple[Colour, ...] = (
+_FIRST: tuple[Color, ...] = (
     (86, 180, 233),
     (230, 159, 0),
     (0, 158, 115),
@@ -27,17 +27,17 @@ _PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), 
 _DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
 
 
-def colour(class_id: int) -> Colour:
-    """The colour of a class, as 8-bit RGB; ids 256 apart share one."""
+def color(class_id: int) -> Color:
+    """The color of a class, as 8-bit RGB; ids 256 apart share one."""
     return palette()[class_id % SIZE]
 
 
 @lru_cache(maxsize=1)
-def palette() -> tuple[Colour, ...]:
-    """All 256 colours, in the order of class ids.
+def palette() -> tuple[Color, ...]:
+    """All 256 colors, in the order of class ids.
 
-    After the first seven, each colour is the one of a grid that lies farthest from all before it, for the nearest of
-    three observers (normal sight, protanopia, deuteranopia). Very dark, very light and greyish colours are left out.
+    After the first seven, each color is the one of a grid that lies farthest from all before it, for the nearest of
+    three observers (normal sight, protanopia, deuteranopia). Very dark, very light and grayish colors are left out.
     """
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, 17)] * 3, indexing="ij"), -1).reshape(-1, 3)
     lab = _oklab(_linear(grid))
@@ -53,7 +53,7 @@ def palette() -> tuple[Colour, ...]:
     return tuple((int(red), int(green), int(blue)) for red, green, blue in chosen)
 
 
-def text_colour(background: Colour) -> Colour:
+def text_color(background: Color) -> Color:
     """Black or white, whichever is read better on a background (WCAG 2 contrast)."""
     luminance = float(_linear(np.asarray([background]))[0] @ (0.2126, 0.7152, 0.0722))
     on_white, on_black = 1.05 / (luminance + 0.05), (luminance + 0.05) / 0.05
@@ -84,12 +84,12 @@ def _oklab(linear: np.ndarray) -> np.ndarray:
 
 
 def _views(rgb: np.ndarray) -> np.ndarray:
-    """Oklab (3, M, 3) of 8-bit colours (M, 3), as each of the three observers sees them."""
+    """Oklab (3, M, 3) of 8-bit colors (M, 3), as each of the three observers sees them."""
     linear = _linear(rgb)
     seen = [linear, *(np.clip(linear @ np.asarray(matrix).T, 0, 1) for matrix in (_PROTANOPIA, _DEUTERANOPIA))]
     return np.stack([_oklab(view) for view in seen])
 
 
 def _distance(views: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Distance (M,) of colours from one other colour, for the observer who tells them apart least."""
+    """Distance (M,) of colors from one other color, for the observer who tells them apart least."""
     return np.asarray(np.linalg.norm(views - other, axis=-1).min(axis=0))

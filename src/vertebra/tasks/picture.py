@@ -11,15 +11,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
-from vertebra.tasks.palette import Colour, text_colour
+from vertebra.tasks.palette import Color, text_color
 
 ImageLike = np.ndarray | Image.Image | str | Path
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-STRIP: Colour = (24, 26, 32)
-BRIGHT: Colour = (240, 242, 246)
-DIM: Colour = (158, 164, 176)
-TRACK: Colour = (52, 56, 66)
+STRIP: Color = (24, 26, 32)
+BRIGHT: Color = (240, 242, 246)
+DIM: Color = (158, 164, 176)
+TRACK: Color = (52, 56, 66)
 
 _SHORTEST, _LONGEST = 320, 1600
 # Fonts with Hangul, Kanji and other scripts, as the common systems call them; the first that is installed is taken.
@@ -113,7 +113,7 @@ def fit_text(text: str, size: int, width: int) -> str:
     return ""
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, fill: Colour) -> None:
+def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, fill: Color) -> None:
     """Write one line of text with its left edge and its vertical middle at a point."""
     font = font_for(text, size)
     if isinstance(font, ImageFont.FreeTypeFont):
@@ -127,12 +127,12 @@ def tag_size(text: str, size: int) -> tuple[int, int]:
     return text_width(text, size) + 2 * _padding(size), size + 2 * _padding(size)
 
 
-def draw_tag(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, background: Colour) -> None:
+def draw_tag(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, background: Color) -> None:
     """Draw a filled tag with its top left corner at a point, its text in black or white."""
     width, height = tag_size(text, size)
     left, top = at
     draw.rectangle((left, top, left + width - 1, top + height - 1), fill=background)
-    write(draw, (left + _padding(size), top + height / 2), text, size, text_colour(background))
+    write(draw, (left + _padding(size), top + height / 2), text, size, text_color(background))
 
 
 def _padding(size: int) -> int:
@@ -146,8 +146,8 @@ def with_strip(picture: Image.Image, height: int) -> Image.Image:
     return whole
 
 
-def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Colour]], most: int = 12) -> Image.Image:
-    """The picture with a legend below it: a patch of each entry's colour and its text.
+def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Color]], most: int = 12) -> Image.Image:
+    """The picture with a legend below it: a patch of each entry's color and its text.
 
     Args:
         entries: what is shown; without any the picture stays as it is.
@@ -157,7 +157,7 @@ def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Colour]], mos
         return picture
     size = text_size(picture)
     margin, row = max(4, size // 2), round(size * 1.6)
-    placed: list[tuple[int, int, str, Colour | None]] = []
+    placed: list[tuple[int, int, str, Color | None]] = []
     left, line = margin, 0
     for text, own in entries[:most]:
         text = fit_text(text, size, max(1, picture.width - 2 * margin - row))

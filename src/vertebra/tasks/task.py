@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from vertebra.preprocess.plan import Placement
-    from vertebra.preprocess.sight import Sight
+    from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.preprocess.tiles import Grid, Tile
+    from vertebra.preprocess.view_transform import ViewTransform
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
 
@@ -37,7 +37,7 @@ class Prediction(Protocol):
         """JSON-ready, with class names."""
 
 
-class LookMerger(Protocol):
+class TTAMerger(Protocol):
     """Makes the decoded arrays of one image, or of a tile of one, out of those of several looks at it."""
 
     def __init__(self, labels: Any, whole: bool) -> None:
@@ -48,7 +48,7 @@ class LookMerger(Protocol):
             whole: whether the branch says one thing of the image as a whole.
         """
 
-    def add(self, decoded: Sequence[np.ndarray], sight: Sight) -> None:
+    def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
         """What one look shows.
 
         Args:
@@ -78,12 +78,12 @@ class TileMerger(Protocol):
             threshold: objects below this score are left out.
         """
 
-    def add(self, decoded: Sequence[np.ndarray], placement: Placement, tile: Tile) -> None:
+    def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """What one tile shows; tiles come in the grid's order.
 
         Args:
             decoded: the tile's decoded arrays, as ``Task.from_decoded`` takes them.
-            placement: where the tile lies on the canvas.
+            transform: where the tile lies on the canvas.
             tile: where it lies in the image.
         """
 
@@ -100,15 +100,15 @@ class Task:
         labels: the class of its label specification.
         annotation: the class of the truth of one image.
         prediction: the class of the prediction of one image.
-        best_metric: the metric that picks the best weights, unless the user names another.
+        monitor: the metric that picks the best weights, unless the user names another.
         from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
             specification and the image (or None) to its prediction; numpy only.
-        agreement: two predictions of one image, the second by lower precision, to how far they agree, 0 to 1.
-        to_image: the task's decoded outputs as tensors, a `vertebra.geometry.placing.Geometry` and the images' (height, width), to
+        similarity: two predictions of one image, the second by lower precision, to how far they agree, 0 to 1.
+        to_image: the task's decoded outputs as tensors, a `vertebra.preprocess.image_transform_torch.ImageTransforms` and the images' (height, width), to
             the same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
-        looks: how several looks at one image, mirrored or at another scale, become one.
+        views: how several looks at one image, mirrored or at another scale, become one.
         tiles: how predictions on tiles become one; None for a task that speaks of an image as a whole.
         class_map: like ``to_image``, but gives one map (N, H, W) of class ids; None for a task without pixels' classes.
     """
@@ -117,12 +117,12 @@ class Task:
     labels: type[LabelSpec]
     annotation: type[Any]
     prediction: type[Any]
-    best_metric: str
+    monitor: str
     from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Any]
-    agreement: Callable[[Any, Any], float]
+    similarity: Callable[[Any, Any], float]
     to_image: Callable[[Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]
     data: TaskData
-    looks: type[LookMerger]
+    views: type[TTAMerger]
     tiles: type[TileMerger] | None = None
     class_map: Callable[[Any, Any, Any], Any] | None = None

@@ -7,15 +7,15 @@ Each raises `AssertionError` with a sentence that says what is broken.
 
 from vertebra.testing.contract import check_backbone, check_decoder, check_feature_part
 from vertebra.testing.onnx import check_export
-from vertebra.testing.synthetic import made_features, made_labels, made_regions, made_targets
+from vertebra.testing.synthetic import fake_features, fake_labels, fake_regions, fake_targets
 
 __all__ = [
     "check_backbone",
     "check_decoder",
     "check_export",
     "check_feature_part",
-    "made_features",
-    "made_labels",
-    "made_regions",
-    "made_targets",
+    "fake_features",
+    "fake_labels",
+    "fake_regions",
+    "fake_targets",
 ]

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.decoders.base import Decoder
-from vertebra.features import Features, FeatureSpec, Regions
+from vertebra.features import Features, FeatureSpec, Proposals
 from vertebra.tasks.base import LabelSpec
-from vertebra.testing.synthetic import made_features, made_regions, made_targets
+from vertebra.testing.synthetic import fake_features, fake_regions, fake_targets
 
 SIZES = ((64, 64), (97, 65))
 
@@ -22,7 +22,7 @@ def check_backbone(backbone: Any, channels: int = 3) -> None:
     """Maps and vector are as `out_spec` promises, at an even and at an odd, non-square size, and for a batch of one."""
     settle = getattr(backbone, "settle", None)
     if settle is not None:
-        settle(vector=backbone.out_spec.vector is not None, maps=bool(backbone.out_spec.levels))
+        settle(embedding=backbone.out_spec.embedding is not None, maps=bool(backbone.out_spec.levels))
     sizes = SIZES if backbone.fixed_size is None else (backbone.fixed_size,)
     for canvas in sizes:
         for batch in (1, 2):
@@ -38,10 +38,10 @@ def _check_maps(features: Features, spec: FeatureSpec, canvas: tuple[int, int], 
     for level, values in zip(spec.levels, features.maps, strict=True):
         wanted = (batch, level.channels, math.ceil(height / level.stride), math.ceil(width / level.stride))
         assert tuple(values.shape) == wanted, f"map of {level} is {tuple(values.shape)}, promised {wanted} at {canvas}"
-    if spec.vector is not None and features.vector is not None:
-        wanted_vector = (batch, spec.vector)
-        assert tuple(features.vector.shape) == wanted_vector, (
-            f"vector is {tuple(features.vector.shape)}, not {wanted_vector}"
+    if spec.embedding is not None and features.embedding is not None:
+        wanted_vector = (batch, spec.embedding)
+        assert tuple(features.embedding.shape) == wanted_vector, (
+            f"vector is {tuple(features.embedding.shape)}, not {wanted_vector}"
         )
 
 
@@ -54,10 +54,10 @@ def check_feature_part(part: nn.Module, in_spec: FeatureSpec, multiple: int = 1)
     spec: FeatureSpec = part.out_spec  # type: ignore[assignment]
     for canvas in SIZES:
         for batch in (1, 2):
-            features = part.train()(made_features(in_spec, canvas, batch, multiple))
+            features = part.train()(fake_features(in_spec, canvas, batch, multiple))
             _check_maps(features, spec, canvas, multiple, batch)
     check_gradients(part, torch.stack([values.float().pow(2).mean() for values in features.maps]).sum())
-    check_compiles(part.eval(), made_features(in_spec, SIZES[1], multiple=multiple))
+    check_compiles(part.eval(), fake_features(in_spec, SIZES[1], multiple=multiple))
 
 
 def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: FeatureSpec, labels: LabelSpec) -> None:
@@ -65,7 +65,7 @@ def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: F
     decoder = build(in_spec, labels)
     for canvas in SIZES:
         for batch in (1, 2):
-            features, targets = made_features(in_spec, canvas, batch), made_targets(labels, canvas, batch)
+            features, targets = fake_features(in_spec, canvas, batch), fake_targets(labels, canvas, batch)
             terms, outputs = decoder.train().loss(features, targets)
             assert set(terms) == set(decoder.terms), f"loss gives {sorted(terms)}, but declares {sorted(decoder.terms)}"
             for name, term in terms.items():
@@ -74,8 +74,8 @@ def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: F
             decoded = decoder.eval().decode(outputs, features.frame)
             assert all(len(value) == batch for value in decoded), "decoded tensors must start with the batch"
     check_gradients(decoder, torch.stack([term.mean() for term in terms.values()]).sum())
-    regions = () if decoder.needs is None else (made_regions(labels, SIZES[1]),)
-    check_compiles(decoder.eval(), made_features(in_spec, SIZES[1]), *regions)
+    proposals = () if decoder.needs is None else (fake_regions(labels, SIZES[1]),)
+    check_compiles(decoder.eval(), fake_features(in_spec, SIZES[1]), *proposals)
 
 
 def check_gradients(module: nn.Module, loss: Tensor) -> None:
@@ -86,16 +86,16 @@ def check_gradients(module: nn.Module, loss: Tensor) -> None:
     assert not without, f"no gradient reaches {len(without)} trainable parameters: {', '.join(without[:5])}"
 
 
-def check_compiles(part: nn.Module, features: Features, *regions: Regions) -> None:
+def check_compiles(part: nn.Module, features: Features, *proposals: Proposals) -> None:
     """The part is one graph (``fullgraph=True``) with the same values.
 
     Args:
-        regions: for a decoder that reads boxes.
+        proposals: for a decoder that reads boxes.
     """
     torch.compiler.reset()  # parts of one class share code, of which only so many graphs are kept
     compiled = torch.compile(part, fullgraph=True, backend="eager")
     with torch.no_grad():
-        expected, got = _tensors(part(features, *regions)), _tensors(compiled(features, *regions))
+        expected, got = _tensors(part(features, *proposals)), _tensors(compiled(features, *proposals))
     for left, right in zip(expected, got, strict=True):
         torch.testing.assert_close(left, right)
 

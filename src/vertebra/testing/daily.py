@@ -14,7 +14,7 @@ SEED = int(os.environ.get("VERTEBRA_MATRIX_SEED", datetime.now(timezone.utc).str
 WHOLE = bool(os.environ.get("VERTEBRA_MATRIX_WHOLE"))
 
 
-def of_today(items: Sequence[Item], count: int) -> list[Item]:
+def daily_sample(items: Sequence[Item], count: int) -> list[Item]:
     """Some of the items in their order; the same ones in each process of a day, or with ``VERTEBRA_MATRIX_SEED``."""
     if WHOLE:
         return list(items)

@@ -14,14 +14,14 @@ from torch import nn
 
 from vertebra.build import create_model
 from vertebra.config import task_of
-from vertebra.errors import ExportError, JointError
-from vertebra.export.model import export_model
+from vertebra.errors import ExportError, IncompatiblePartsError
+from vertebra.export.export_model import export_model
 from vertebra.export.options import Canvas
 from vertebra.export.parity import ROUNDING
 from vertebra.model import VisionModel
 from vertebra.parts import names
 from vertebra.testing.matrix import Combination
-from vertebra.testing.synthetic import made_fields
+from vertebra.testing.synthetic import fake_fields
 
 # one small model of each kind of body, on which every decoder is exported
 EXPORTED = (
@@ -77,7 +77,7 @@ MULTI_BRANCH: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "backbone": "resnet10t",
             "branches": {
                 "boxes": {"neck": "fpn", "decoder": "fcos", "classes": CLASSES},
-                "pose": {"decoder": "heatmap", "on": "boxes", "classes": CLASSES, "points": ["head", "tail"]},
+                "pose": {"decoder": "heatmap", "boxes_from": "boxes", "classes": CLASSES, "points": ["head", "tail"]},
             },
         },
         "two detectors and regions on one shared neck": {
@@ -115,12 +115,12 @@ def usual(backbone: str, decoder: str, seed: int = 0) -> VisionModel:
         seed: of the random weights.
 
     Raises:
-        JointError: neither fits.
+        IncompatiblePartsError: neither fits.
     """
     neck, encoder = USUAL.get(decoder, (None, None))
     try:
         return _single(Combination(backbone, neck, encoder, decoder), seed)
-    except JointError:
+    except IncompatiblePartsError:
         return _single(Combination(backbone, "simple_pyramid", encoder, decoder), seed)
 
 
@@ -132,7 +132,7 @@ def _single(combination: Combination, seed: int) -> VisionModel:
         encoder=combination.encoder,
         decoder=combination.decoder,
         classes=CLASSES,
-        labels=made_fields(task_of(combination.decoder)),
+        labels=fake_fields(task_of(combination.decoder)),
         image_size=CANVAS,
     )
     return _spread(model)
@@ -173,7 +173,7 @@ def outcome(build: Callable[[int], VisionModel], folder: Path, canvas: Canvas = 
         canvas: as of `export_model`; "fixed" saves the try to leave it free.
 
     Raises:
-        JointError: its parts do not fit.
+        IncompatiblePartsError: its parts do not fit.
     """
     found = Outcome("none")
     for seed in range(SEEDS):

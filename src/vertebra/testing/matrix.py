@@ -11,10 +11,10 @@ import torch
 
 from vertebra.build import build
 from vertebra.config import task_of
-from vertebra.errors import JointError
+from vertebra.errors import IncompatiblePartsError
 from vertebra.model import VisionModel
 from vertebra.parts import names
-from vertebra.testing.synthetic import made_fields
+from vertebra.testing.synthetic import fake_fields
 
 # one small model of each kind of body: residual, plain, inverted residual, dense, modern convolution, windows, patches
 REPRESENTATIVES = (
@@ -75,7 +75,7 @@ def assemble(combination: Combination, backbone: Any, classes: int = 3) -> Visio
     """The model of a combination, on a backbone that is already built.
 
     Raises:
-        JointError: the parts do not fit.
+        IncompatiblePartsError: the parts do not fit.
     """
     from vertebra.config import model_config
 
@@ -87,7 +87,7 @@ def assemble(combination: Combination, backbone: Any, classes: int = 3) -> Visio
         "encoder": combination.encoder,
         "classes": [f"c{index}" for index in range(classes)],
         "task": task,
-        **made_fields(task),
+        **fake_fields(task),
     }
     config = model_config({name: value for name, value in raw.items() if value is not None})
     return build(config, image_size=backbone.fixed_size or 64, objects={"backbone": backbone})
@@ -109,7 +109,7 @@ def fit_table(
         for combination in combinations(tuple(backbones)) if chosen is None else chosen:
             try:
                 assemble(combination, built[combination.backbone])
-            except JointError as error:
+            except IncompatiblePartsError as error:
                 combination = combination._replace(error=str(error))
             rows.append(combination)
     return rows

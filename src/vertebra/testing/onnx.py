@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vertebra.export.model import export_model
+from vertebra.export.export_model import export_model
 from vertebra.model import VisionModel
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from vertebra.features import Features, FeatureSpec, Frame, Regions
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.tasks import get_task, task_of_labels
 from vertebra.tasks.base import LabelSpec
 
 
-def made_features(spec: FeatureSpec, canvas: tuple[int, int], batch: int = 2, multiple: int = 1) -> Features:
+def fake_features(spec: FeatureSpec, canvas: tuple[int, int], batch: int = 2, multiple: int = 1) -> Features:
     """Random features as a backbone with this spec gives them for a batch of full canvases.
 
     Args:
@@ -23,28 +23,28 @@ def made_features(spec: FeatureSpec, canvas: tuple[int, int], batch: int = 2, mu
         torch.randn(batch, level.channels, math.ceil(height / level.stride), math.ceil(width / level.stride))
         for level in spec.levels
     )
-    vector = None if spec.vector is None else torch.randn(batch, spec.vector)
-    return Features(maps, vector, Frame(canvas, torch.tensor([canvas] * batch)))
+    embedding = None if spec.embedding is None else torch.randn(batch, spec.embedding)
+    return Features(maps, embedding, Frame(canvas, torch.tensor([canvas] * batch)))
 
 
-def made_labels(task: str, classes: int = 3, exclusive: bool = True) -> LabelSpec:
+def fake_labels(task: str, classes: int = 3, exclusive: bool = True) -> LabelSpec:
     """Labels with classes ``c0``, ``c1`` …"""
-    return get_task(task).data.made_labels([f"c{index}" for index in range(classes)], exclusive)
+    return get_task(task).data.fake_labels([f"c{index}" for index in range(classes)], exclusive)
 
 
-def made_fields(task: str) -> dict[str, Any]:
-    """What a branch's config says of the labels of `made_labels` besides the classes."""
-    labels = made_labels(task)
+def fake_fields(task: str) -> dict[str, Any]:
+    """What a branch's config says of the labels of `fake_labels` besides the classes."""
+    labels = fake_labels(task)
     return {name: getattr(labels, name) for name in labels.own_fields() if getattr(labels, name)}
 
 
-def made_targets(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Any:
+def fake_targets(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Any:
     """Targets of the labels' task: random classes and masks; for detect and keypoints two boxes in each image but the
     last, which has none if there are several, with random points inside."""
-    return task_of_labels(labels).data.made_targets(labels, canvas, batch)
+    return task_of_labels(labels).data.fake_targets(labels, canvas, batch)
 
 
-def made_regions(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Regions:
+def fake_regions(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Proposals:
     """Boxes for a decoder that reads them: three in each image but the last, which has none if there are several."""
     height, width = canvas
     corners = torch.rand(batch, 3, 2, 2).sort(dim=2).values * torch.tensor([width, height])
@@ -52,7 +52,7 @@ def made_regions(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> 
     if batch > 1:
         count[-1] = 0
     real = torch.arange(3) < count[:, None]
-    return Regions(
+    return Proposals(
         boxes=torch.where(real[..., None], corners.flatten(2), 0.0),
         scores=torch.where(real, torch.rand(batch, 3), 0.0),
         labels=torch.where(real, torch.randint(0, labels.class_count, (batch, 3)), -1),

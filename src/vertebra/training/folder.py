@@ -13,7 +13,7 @@ import torch
 
 from vertebra.errors import RunError, VertebraError
 from vertebra.files import file_in_the_way, os_errors_told, replacing
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.training.messages import say
 from vertebra.training.processes import sum_over_processes
 from vertebra.training.selection import Kept, main_score, nonfinite_tensor
@@ -182,7 +182,7 @@ class RunFolder(pl.Callback):
 
     def _judge(self, trainer: pl.Trainer, module: TrainingModule, scores: dict[str, float]) -> None:
         epoch = trainer.current_epoch + 1
-        score = main_score(face_of(module.model), scores, self.best)
+        score = main_score(model_info(module.model), scores, self.best)
         note = self.kept.judge(epoch, score, scores, module.best_model)
         if self.kept.epoch == epoch and trainer.is_global_zero:
             write(module.best_model, self.path / BEST)

@@ -9,20 +9,20 @@ from typing import Any
 from vertebra.config import Config, read_raw
 from vertebra.data.loaders import Loader
 from vertebra.errors import ConfigError, DataError
-from vertebra.inference.face import Face
+from vertebra.evaluation.measured_data import DataChoice, open_measured
+from vertebra.model_info import ModelInfo
 from vertebra.training.data_paths import check_found, locate
 from vertebra.training.folder import CONFIG
 from vertebra.training.loaders import choose_workers, evaluation_loader
-from vertebra.training.measured_data import DataChoice, open_measured
 from vertebra.training.messages import say
+from vertebra.training.open_datasets import Opened
 from vertebra.training.record import recorded_folder
 from vertebra.training.selection import nothing_to_find
-from vertebra.training.sources import Opened
 
 
-def labelled(
+def labeled(
     source: str | Path | None,
-    face: Face,
+    info: ModelInfo,
     config: Mapping[str, Any] | None,
     *,
     split: str,
@@ -32,16 +32,16 @@ def labelled(
     ignore_index: int | None = None,
     class_map: Mapping[str, str] | None = None,
 ) -> Loader:
-    """The labelled images on which a model is measured, in order.
+    """The labeled images on which a model is measured, in order.
 
     Args:
         source: the run folder or file that the model is from, or None; the data of its run are taken where no others are named.
-        face: of the model.
+        info: of the model.
         config: what the model was built from.
         split: "train", "val" or "test".
         data: another data set than the run's own, for all branches.
         batch_size: images at a time.
-        branches, ignore_index, class_map: see `vertebra.training.measured_data.DataChoice`.
+        branches, ignore_index, class_map: see `vertebra.evaluation.measured_data.DataChoice`.
 
     Raises:
         ConfigError: the user must say which data, or an unknown branch or class.
@@ -50,18 +50,18 @@ def labelled(
     if split not in ("train", "val", "test"):
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
     choice = DataChoice(data, branches, ignore_index, class_map)
-    run, opened = open_chosen(source, face, config, split, choice)
+    run, opened = open_chosen(source, info, config, split, choice)
     say(*opened.notes)
-    loader = evaluation_loader(face, opened.sources, batch_size, choose_workers(run.train.workers))
+    loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
     measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
     say(*(nothing_to_find(name) for name in measured if not loader.dataset.measurable(name)))
     return loader
 
 
 def open_chosen(
-    source: str | Path | None, face: Face, config: Mapping[str, Any] | None, split: str, choice: DataChoice
+    source: str | Path | None, info: ModelInfo, config: Mapping[str, Any] | None, split: str, choice: DataChoice
 ) -> tuple[Config, Opened]:
-    """The run's config, or one made for the data, and the data of a split; see `labelled`."""
+    """The run's config, or one made for the data, and the data of a split; see `labeled`."""
     folder = _run_folder(source)
     recorded = None
     if folder is not None:
@@ -78,7 +78,7 @@ def open_chosen(
         raw = {"data": str(choice.path), "model": config}
     run = Config.from_raw(raw, str(source if folder is None else folder / CONFIG))
     for name, branch in run.model.branches.items():
-        branch.classes = list(face.branches[name][1].classes)
+        branch.classes = list(info.branches[name][1].classes)
     if folder is not None:
         run = locate(run, folder, recorded)
         if choice.path is None:

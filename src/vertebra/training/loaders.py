@@ -10,9 +10,9 @@ from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
 from vertebra.data.transforms import Augment, mirror_refusals
-from vertebra.inference.face import Face
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.model_info import ModelInfo
 
 
 class RunData(pl.LightningDataModule):
@@ -28,8 +28,8 @@ class RunData(pl.LightningDataModule):
     def __init__(self, model: VisionModel, recipe: TrainConfig, train: list[Source], val: list[Source]) -> None:
         super().__init__()
         self.recipe = recipe
-        self.train_set = mixed(face_of(model), train, recipe.seed, Augment.preset(recipe.augment))
-        self.val_set = mixed(face_of(model), val, recipe.seed, None)
+        self.train_set = mixed(model_info(model), train, recipe.seed, Augment.preset(recipe.augment))
+        self.val_set = mixed(model_info(model), val, recipe.seed, None)
 
     def train_dataloader(self) -> Loader:
         """Training steps: lists of ``accumulate`` micro batches."""
@@ -40,7 +40,7 @@ class RunData(pl.LightningDataModule):
         return build_loader(self.train_set, sampler, workers=workers, chunks=self.recipe.accumulate, sharing=sharing)
 
     def val_dataloader(self) -> Loader:
-        """Labelled images in order, with their truths."""
+        """Labeled images in order, with their truths."""
         rank, world_size = self._process()
         sampler = MixSampler(self.val_set, self.recipe.batch_size, rank=rank, world_size=world_size, shuffle=False)
         workers, sharing = self._workers()
@@ -69,15 +69,15 @@ class RunData(pl.LightningDataModule):
         return [*self.train_set.notes(), *self.val_set.notes()]
 
 
-def mixed(face: Face, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
+def mixed(info: ModelInfo, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
     """A mix of data sets for a model."""
-    labels = {name: own for name, (_, own) in face.branches.items()}
-    return MixedData(sources, labels, face.plan, augment, seed=seed, channels=face.channels)
+    labels = {name: own for name, (_, own) in info.branches.items()}
+    return MixedData(sources, labels, info.resize_spec, augment, seed=seed, channels=info.channels)
 
 
-def evaluation_loader(face: Face, sources: list[Source], batch_size: int, workers: int) -> Loader:
-    """The loader of labelled images in order, with their truths."""
-    dataset = mixed(face, sources, 0, None)
+def evaluation_loader(info: ModelInfo, sources: list[Source], batch_size: int, workers: int) -> Loader:
+    """The loader of labeled images in order, with their truths."""
+    dataset = mixed(info, sources, 0, None)
     return build_loader(dataset, MixSampler(dataset, batch_size, shuffle=False), workers=workers)
 
 

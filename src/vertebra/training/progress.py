@@ -73,7 +73,7 @@ def headline(module: TrainingModule) -> str:
     """The branches' main metrics and losses in one line."""
     parts, scores = [], module.scores or {}
     for name in module.model.branches:
-        metric = get_task(module.model.branch(name).task).best_metric
+        metric = get_task(module.model.branch(name).task).monitor
         for key in (f"{name}/{metric}", f"{name}/loss"):
             if key in scores:
                 parts.append(f"{key} {scores[key]:.3f}")

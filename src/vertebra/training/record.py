@@ -49,8 +49,8 @@ def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trai
         "images_per_step": size * trainer.world_size,
         "batch_size": recipe.batch_size,
         "accumulate": recipe.accumulate,
-        "image_size": list(model.plan.size),
-        "resize": model.plan.mode,
+        "image_size": list(model.resize_spec.size),
+        "resize": model.resize_spec.mode,
         "augment": recipe.augment,
         "optimizer": recipe.optimizer,
         "lr": rate,
@@ -75,7 +75,7 @@ def step_shape(data: RunData, recipe: TrainConfig, processes: int) -> tuple[int,
 
 def was_pretrained(config: Config) -> bool:
     """Whether a run began from pretrained weights, also when it is resumed and builds without them."""
-    started = config.model.start_from is not None
+    started = config.model.init_from is not None
     return started or config.model.backbone.options.get("pretrained", False) is not False
 
 

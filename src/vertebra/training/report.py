@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.explain.anatomy import anatomy_svg, model_anatomy
-from vertebra.explain.page import Picture, Section, line_chart_svg, write_page
-from vertebra.inference.predictor import Predictor, face_of
+from vertebra.inference.predictor import Predictor, model_info
 from vertebra.model import VisionModel
+from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
+from vertebra.report.model_summary import model_summary_svg, summarize_model
 from vertebra.training.folder import BEST, METRICS
 from vertebra.training.selection import Kept, directions
 
@@ -30,8 +30,8 @@ def write_report(folder: Path, model: VisionModel, images: list[Path], kept: Kep
     sections = [
         Section("Metrics by epoch", svg=line_chart_svg(_curves(rows, metrics=True), "metrics by epoch")),
         Section("Losses by epoch", svg=line_chart_svg(_curves(rows, metrics=False), "losses by epoch")),
-        Section("Evaluations", _explanation(kept), table=_evaluations(rows, kept, directions(face_of(model)))),
-        Section("What the model is made of", svg=anatomy_svg(model_anatomy(model))),
+        Section("Evaluations", _explanation(kept), table=_evaluations(rows, kept, directions(model_info(model)))),
+        Section("What the model is made of", svg=model_summary_svg(summarize_model(model))),
         Section(
             f"Predictions on validation images (weights of epoch {kept.epoch})",
             pictures=predicted(model, images, pictures),

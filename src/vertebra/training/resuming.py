@@ -167,7 +167,7 @@ def read_saved(path: Path, kept: Config) -> Saved:
     checkpoint = read_state(path)
     own = checkpoint.get(KEY, {})
     try:
-        course = checkpoint["lr_schedulers"][0]
+        lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
             config=Config.from_raw(own["config"], str(path)) if "config" in own else kept,
             data=own.get("data", {}),
@@ -176,9 +176,9 @@ def read_saved(path: Path, kept: Config) -> Saved:
             precision=own.get("precision"),
             version=own.get("version"),
             epoch=checkpoint["epoch"] + 1,
-            scheduled=course["last_epoch"],
-            rates=tuple(course["_last_lr"]),
-            peaks=tuple(course["base_lrs"]),
+            scheduled=lr_scheduler["last_epoch"],
+            rates=tuple(lr_scheduler["_last_lr"]),
+            peaks=tuple(lr_scheduler["base_lrs"]),
         )
     except (LookupError, TypeError, AttributeError):
         raise damaged(path) from None
@@ -321,8 +321,8 @@ class ResumableState(pl.Callback):
         """The optimizer has the rate that the old course gave; the next step takes the new one's."""
         if not self.new_course:
             return
-        course: Any = trainer.lr_scheduler_configs[0].scheduler
+        lr_scheduler: Any = trainer.lr_scheduler_configs[0].scheduler
         for group, peak, factor in zip(
-            trainer.optimizers[0].param_groups, course.base_lrs, course.lr_lambdas, strict=True
+            trainer.optimizers[0].param_groups, lr_scheduler.base_lrs, lr_scheduler.lr_lambdas, strict=True
         ):
-            group["lr"] = peak * factor(course.last_epoch)
+            group["lr"] = peak * factor(lr_scheduler.last_epoch)

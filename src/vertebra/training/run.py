@@ -18,7 +18,7 @@ from vertebra.cpus import limit_torch
 from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
 from vertebra.files import os_errors_told, replacing
-from vertebra.inference.predictor import face_of
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
 from vertebra.object_parts import resolve_parts
 from vertebra.tasks import get_task
@@ -30,6 +30,7 @@ from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData
 from vertebra.training.messages import is_first_process as _is_first_process
 from vertebra.training.messages import say
+from vertebra.training.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,
@@ -43,12 +44,11 @@ from vertebra.training.record import (
 from vertebra.training.report import write_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
 from vertebra.training.saved_state import check_state
-from vertebra.training.selection import check_best, unmeasurable
-from vertebra.training.sources import Opened, branch_tasks, fitting_size, open_split
+from vertebra.training.selection import check_monitor, unmeasurable
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
+from vertebra.weights.finetune import init_from
 from vertebra.weights.model_file import describe, load_weights
-from vertebra.weights.starting import start_from
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
 
@@ -107,7 +107,7 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
     Raises:
         ConfigError: the options ask for another canvas.
     """
-    size, mode = model.plan.size, model.plan.mode
+    size, mode = model.resize_spec.size, model.resize_spec.mode
     if mode == "shortest_edge":
         raise ConfigError(
             "this model gives each image a canvas of its own shape (resize 'shortest_edge'), and training needs one canvas for "
@@ -137,9 +137,9 @@ def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finis
     torch.manual_seed(config.train.seed)
     if model is None:
         model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
-    check_best(face_of(model), config.train.best)
-    if config.model.start_from is not None:
-        say(*start_from(model, config.model))
+    check_monitor(model_info(model), config.train.monitor)
+    if config.model.init_from is not None:
+        say(*init_from(model, config.model))
     return _run(config, model, opened, val, folder, None)
 
 
@@ -201,7 +201,7 @@ def complete(config: Config, opened: Opened) -> Config:
         if found is None:
             if branch.classes is None:
                 raise ConfigError(
-                    f"branch '{name}': no training data is labelled for it; name it in a source's 'branches'"
+                    f"branch '{name}': no training data is labeled for it; name it in a source's 'branches'"
                 )
             continue
         branch.classes = list(found.classes) if branch.classes is None else branch.classes
@@ -232,12 +232,12 @@ def _run(
     recipe = config.train
     backbone: Any = model.backbone
     origin = getattr(backbone, "origin", "") or f"the weights that {type(backbone).__name__} came with"
-    if config.model.start_from is not None:
-        origin = f"weights of {config.model.start_from}"
+    if config.model.init_from is not None:
+        origin = f"weights of {config.model.init_from}"
     say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
     data = RunData(model, recipe, opened.sources, val.sources)
-    say(*unmeasurable(face_of(model), data.val_set, recipe.best), *data.unmirrored())
-    keeper = RunFolder(folder, recipe.best, recipe.patience, recipe.save_every_minutes)
+    say(*unmeasurable(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
+    keeper = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:
         check_data(resumption, fingerprints, folder)

@@ -12,7 +12,7 @@ from torch import nn
 
 from vertebra.data.samples import MixedData
 from vertebra.errors import UnknownName
-from vertebra.inference.face import Face
+from vertebra.model_info import ModelInfo
 from vertebra.tasks import get_task
 
 
@@ -31,34 +31,34 @@ class Score:
     lower_is_better: bool
 
 
-def directions(face: Face) -> dict[str, bool]:
+def directions(info: ModelInfo) -> dict[str, bool]:
     """All metrics that an evaluation can give, as ``branch/metric``, and whether smaller values are better."""
     known: dict[str, bool] = {}
-    for branch, (task, labels) in face.branches.items():
+    for branch, (task, labels) in info.branches.items():
         own = get_task(task).metric(labels).directions()
         known |= {f"{branch}/{name}": lower for name, lower in own.items()} | {f"{branch}/loss": True}
     return known
 
 
-def check_best(face: Face, best: str | None) -> None:
+def check_monitor(info: ModelInfo, best: str | None) -> None:
     """Checks the metric that is to pick the best weights.
 
     Raises:
         UnknownName: no evaluation of this model gives such a metric; with the nearest right name.
     """
-    known = directions(face)
+    known = directions(info)
     if best is None or best in known:
         return
     same = [name for name in known if name.partition("/")[2] == best]
     close = [name for name in known if name.count("/") == 1]  # a class's own metrics would hide the nearest one
-    raise UnknownName("metric for 'train.best':", best, same or close)
+    raise UnknownName("metric for 'train.monitor':", best, same or close)
 
 
-def main_score(face: Face, scores: Mapping[str, float], best: str | None) -> Score | None:
+def main_score(info: ModelInfo, scores: Mapping[str, float], best: str | None) -> Score | None:
     """The metric of the user's choice, else the mean of the branches' main ones; None where it was not measured."""
     if best is not None:
-        return Score(best, scores[best], directions(face)[best]) if best in scores else None
-    names = [f"{branch}/{get_task(task).best_metric}" for branch, (task, _) in face.branches.items()]
+        return Score(best, scores[best], directions(info)[best]) if best in scores else None
+    names = [f"{branch}/{get_task(task).monitor}" for branch, (task, _) in info.branches.items()]
     measured = [name for name in names if name in scores]
     if not measured:
         return None
@@ -66,15 +66,15 @@ def main_score(face: Face, scores: Mapping[str, float], best: str | None) -> Sco
     return Score(label, sum(scores[name] for name in measured) / len(measured), False)
 
 
-def unmeasurable(face: Face, val: MixedData, best: str | None) -> list[str]:
+def unmeasurable(info: ModelInfo, val: MixedData, best: str | None) -> list[str]:
     """What cannot be measured on the validation images, said before a run begins.
 
     Args:
         best: the metric that is to pick the best weights.
     """
-    empty = [name for name in face.branches if not val.measurable(name)]
+    empty = [name for name in info.branches if not val.measurable(name)]
     notes = [nothing_to_find(name) for name in empty]
-    unscored = set(empty) >= ({best.partition("/")[0]} if best else set(face.branches))
+    unscored = set(empty) >= ({best.partition("/")[0]} if best else set(info.branches))
     if unscored and not (best or "").endswith("/loss"):
         notes[-1] += "; the newest weights are kept"
     return notes

@@ -15,16 +15,16 @@ from torch import Tensor
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
-from vertebra.inference.predictor import face_of
-from vertebra.losses.term import Term
+from vertebra.evaluation.measure import Evaluation
+from vertebra.inference.predictor import model_info
+from vertebra.losses.loss_term import LossTerm
 from vertebra.model import VisionModel
 from vertebra.training.buffers import BufferBackup
-from vertebra.training.evaluation import Evaluation
 from vertebra.training.messages import say
 from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
 from vertebra.training.processes import has_processes, sum_over_processes
 
-Terms = dict[str, dict[str, Term]]
+Terms = dict[str, dict[str, LossTerm]]
 
 
 class TrainingModule(pl.LightningModule):
@@ -52,10 +52,10 @@ class TrainingModule(pl.LightningModule):
         self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
         self.recipe = recipe
         self.pretrained = pretrained
-        self.evaluation = Evaluation(face_of(model))
+        self.evaluation = Evaluation(model_info(model))
         self.scores: dict[str, float] | None = None
         self.losses: dict[str, float] = {}
-        self.unsound_steps = 0
+        self.nonfinite_steps = 0
         self.skipped_steps: Counter[str] = Counter()
         self.requests: tuple[bool, bool] = (False, False)
         self.agreed: tuple[bool, bool] = (False, False)
@@ -70,8 +70,10 @@ class TrainingModule(pl.LightningModule):
         optimizer = make_optimizer(groups, self.recipe)
         # Lightning's own estimate would open the loaders before a resumed run's state is in them
         total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
-        course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, self.recipe.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": course}
+        lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_at(step, total, self.recipe.warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
 
     def on_train_start(self) -> None:
         self._backup = BufferBackup(self.model)
@@ -111,8 +113,8 @@ class TrainingModule(pl.LightningModule):
         else:
             self._backup.put_back()
         optimizer.zero_grad(set_to_none=True)
-        course: Any = self.lr_schedulers()
-        course.step()
+        lr_scheduler: Any = self.lr_schedulers()
+        lr_scheduler.step()
 
     def _clip(self, optimizer: Any) -> bool:
         """Cuts the gradients' norm if that is asked for, and tells whether it is a number; those of float16 are still multiplied
@@ -184,7 +186,7 @@ class TrainingModule(pl.LightningModule):
         if not wrong and not self._clip(optimizer):
             wrong = ["the gradient"]
         anywhere = self._agree(bool(wrong))
-        self.unsound_steps = self.unsound_steps + 1 if anywhere else 0
+        self.nonfinite_steps = self.nonfinite_steps + 1 if anywhere else 0
         if anywhere:
             self._note_skipped(", ".join(wrong) or "a loss of another process", step)
         return not anywhere
@@ -193,7 +195,7 @@ class TrainingModule(pl.LightningModule):
         if not self.skipped_steps[what]:
             say(f"step {self.global_step + 1}: {what} was not finite, so the step is not taken")
         self.skipped_steps[what] += 1
-        if self.unsound_steps >= 10:
+        if self.nonfinite_steps >= 10:
             files = ", ".join(str(origin.path) for micro in step for origin in micro.origins[:2])
             raise RunError(
                 f"{what} was not finite in ten steps in a row (now with {files}, …); "

@@ -62,7 +62,7 @@ def import_model(source: str, *, weights: str | Path | None = None) -> VisionMod
     Args:
         source: ``LIBRARY:NAME``. "torchvision:fasterrcnn_resnet50_fpn": a builder of torchvision's detectors, segmenters or
             classifiers; "timm:resnet50.a1_in1k": a timm model; "smp:FOLDER" and "transformers:FOLDER": a folder with
-            ``config.json`` and safetensors, or a name on the Hugging Face hub.
+            ``config.json`` and safetensors, or a name on the Hugging ModelInfo hub.
         weights: a file with the library's own key names; by default what the library publishes is downloaded. For timm and
             torchvision.
 
@@ -119,8 +119,8 @@ def assemble(peer: PeerModel, source: str = "the source") -> tuple[VisionModel, 
         WeightsError: a tensor of the model is missing in the source, or has another shape.
     """
     config = model_config(peer.model)
-    model = build(config, image_size=peer.plan.size, resize=peer.plan.mode, pretrained=False)
-    model.plan = peer.plan
+    model = build(config, image_size=peer.resize_spec.size, resize=peer.resize_spec.mode, pretrained=False)
+    model.resize_spec = peer.resize_spec
     own = model.state_dict()
     dropped = tuple(name for name in peer.tensors if any(re.fullmatch(rule, name) for rule in peer.dropped))
     given = {name: value for name, value in peer.tensors.items() if name not in dropped}
@@ -194,7 +194,7 @@ def _torchvision(name: str, weights: Path | None) -> _Found:
 
 
 def _timm(name: str, weights: Path | None) -> _Found:
-    from vertebra.backbones.catalogue import check_name
+    from vertebra.backbones.catalog import check_name
     from vertebra.backbones.pretrained import create
     from vertebra.weights.peers.timm_classify import classifier, expected_tensors
 

@@ -28,10 +28,10 @@ from vertebra.errors import RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
 from vertebra.model import VisionModel
 from vertebra.object_parts import resolve_parts
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.checksums import checksum, seal, tensor_checksums
 from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
-from vertebra.weights.unfilled import TooLarge, Unfilled
+from vertebra.weights.skip_init import SkipInit, TooLarge
 
 AT_ONCE = 1 << 24  # bytes
 
@@ -74,21 +74,21 @@ def describe(model: VisionModel) -> dict[str, Any]:
     """The JSON of the header."""
     if model.config is None:
         raise WeightsError("this VisionModel has no config; build it with vertebra.create_model, which names its parts")
-    header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.plan.to_dict()}
+    header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.resize_spec.to_dict()}
     return {**header, "origin": model.origin} if model.origin else header
 
 
 def _config(model: VisionModel) -> dict[str, Any]:
     """The config as the model is now: options of decoding may have been changed since it was built."""
     config = copy.deepcopy(dict(model.config or {}))
-    config.pop("start_from", None)  # how the weights began is the run's affair
+    config.pop("init_from", None)  # how the weights began is the run's affair
     objects = model_config(config).object_parts
     for name in model.branches:
         if f"branches.{name}.decoder" in objects:
             continue  # an object's options are not stored
-        post = getattr(model.branch(name).decoder, "post", None)
-        if dataclasses.is_dataclass(post) and not isinstance(post, type):
-            config["branches"][name]["decoder"]["post"] = dataclasses.asdict(post)
+        postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+        if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type):
+            config["branches"][name]["decoder"]["postprocess"] = dataclasses.asdict(postprocess)
     return config
 
 
@@ -137,11 +137,11 @@ def _build(header: Mapping[str, Any], path: Path, parts: Mapping[str, Any] | Non
     """The model of a header, its weights not read yet; it takes no more memory than the file can fill."""
     with _unbuildable(path):
         config = model_config(header["model"], f"{path}: model")
-        plan = Plan.from_dict(header["preprocess"])
+        resize_spec = ResizeSpec.from_dict(header["preprocess"])
     objects = resolve_parts(parts, config)
-    with _unbuildable(path), Unfilled(path.stat().st_size):
-        model = build(config, image_size=plan.size, resize=plan.mode, pretrained=False, objects=objects)
-    model.plan = plan
+    with _unbuildable(path), SkipInit(path.stat().st_size):
+        model = build(config, image_size=resize_spec.size, resize=resize_spec.mode, pretrained=False, objects=objects)
+    model.resize_spec = resize_spec
     return model
 
 

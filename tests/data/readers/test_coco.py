@@ -48,7 +48,7 @@ def test_category_ids_become_positions_in_file_order(coco: Make) -> None:
     assert index.labels["detect"].classes == ("dog", "cat")
     assert boxes_of(index).get(0, SIZE).boxes.tolist() == [[5, 6, 12, 14]]
     assert boxes_of(index).get(0, SIZE).crowd.tolist() == [True]
-    assert boxes_of(index).get(1, SIZE).boxes.shape == (0, 4) and boxes_of(index).labelled.all()
+    assert boxes_of(index).get(1, SIZE).boxes.shape == (0, 4) and boxes_of(index).labeled.all()
     assert boxes_of(index).get(2, SIZE).boxes.tolist() == [[1, 2, 4, 6], [0, 0, 4, 4]]
     assert boxes_of(index).get(2, SIZE).labels.tolist() == [1, 0]
     assert index.path(2).is_file() and not index.notes
@@ -181,7 +181,7 @@ def test_sets_of_classes(coco: Make) -> None:
         open_data(root, "classify", "train")
     single = split_file(coco, [one(10, 7, None), one(12, 3, None)])
     column = open_data(single, "classify", "train").columns["classify"]
-    assert column.labelled.tolist() == [True, False, True] and column.get(2, SIZE).label == 1
+    assert column.labeled.tolist() == [True, False, True] and column.get(2, SIZE).label == 1
 
 
 def test_two_categories_of_one_name_are_one_class(coco: Make) -> None:

@@ -78,10 +78,10 @@ def test_what_coco_leaves_out_is_made_up_and_told(tmp_path: Path, draw_image: Dr
     np.testing.assert_allclose(annotation.boxes[:2], [[9, 3, 21, 9], [0, 0, 9, 10]], atol=1e-5)
     np.testing.assert_allclose(annotation.areas, [0.53 * 12 * 6, 0.53 * 12 * 12, 12.5, 90], rtol=1e-5)
     notes = [str(note) for note in index.notes]
-    assert "2 objects without a labelled point were passed over: a.png" in notes
+    assert "2 objects without a labeled point were passed over: a.png" in notes
     assert "2 objects with a num_keypoints that is wrong were counted anew: a.png" in notes
     report = check_data(path, "keypoints", split="train")
-    assert {"2 objects without a labelled point were passed over: a.png"} <= {
+    assert {"2 objects without a labeled point were passed over: a.png"} <= {
         finding.message for finding in report.splits["train"].findings
     }
 
@@ -150,7 +150,7 @@ def test_deeplabcut(tmp_path: Path, draw_image: Draw) -> None:
     assert detect_format(root) == "dlc"
     parts = {split: open_data(root, "keypoints", split) for split in ("train", "val", "test")}
     names = {split: [index.path(row).name for row in range(len(index))] for split, index in parts.items()}
-    assert names["train"] == [f"img{number:02}.png" for number in range(16)], "a run of neighbours, in order"
+    assert names["train"] == [f"img{number:02}.png" for number in range(16)], "a run of neighbors, in order"
     assert names["val"] == ["img16.png", "img17.png"] and names["test"] == ["img18.png", "img19.png"]
     labels = parts["test"].labels["keypoints"]
     assert labels.classes == ("animal",) and labels.points == ("snout", "tail")
@@ -171,7 +171,7 @@ def test_what_a_table_does_not_label(tmp_path: Path, draw_image: Draw) -> None:
     assert annotation.boxes.tolist() == [[4, 0, 32, 24]], "a single point has a box too, here clipped to the image"
     assert annotation.areas == pytest.approx([0.53 * 32 * 32])
     assert len(index.columns["keypoints"].get(1, (24, 32)).labels) == 0
-    assert any("1 image without a labelled point was kept" in str(note) for note in index.notes)
+    assert any("1 image without a labeled point was kept" in str(note) for note in index.notes)
     assert open_data(tmp_path, "keypoints", "train", classes=["dog", "animal"]).columns[
         "keypoints"
     ].labels.tolist() == [1]
@@ -292,4 +292,4 @@ def test_real_people(assets: Path) -> None:
     index = open_data(assets / "keypoints" / "coco_tiny" / "test_coco.json", "keypoints", "train")
     labels = index.labels["keypoints"]
     assert labels.classes == ("person",) and len(labels.points) == 17 and len(labels.flip_pairs) == 8
-    assert labels.falloffs[0] == 0.026
+    assert labels.oks_sigmas[0] == 0.026

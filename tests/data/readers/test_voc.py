@@ -37,7 +37,7 @@ def test_lists_classes_and_difficult_objects(voc: Make) -> None:
     found = boxes_of(index).get(0, (24, 32))
     assert found.boxes.tolist() == [[1, 2, 11, 12], [3, 4, 5, 6]]
     assert found.labels.tolist() == [2, 1] and found.crowd.tolist() == [False, True]
-    assert boxes_of(index).labelled.all() and len(boxes_of(index).get(1, (24, 32)).labels) == 0
+    assert boxes_of(index).labeled.all() and len(boxes_of(index).get(1, (24, 32)).labels) == 0
     assert [str(note) for note in index.notes] == ["1 class that no image has was kept: ant"]
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.preprocess.plan import Plan
-from vertebra.preprocess.sight import Sight
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.classify.looks import ClassifyLooks
+from vertebra.tasks.classify.tta import ClassifyTTA
 
 
 def test_the_mean_of_the_probabilities() -> None:
-    place = Plan((8, 8)).place(8, 8)
-    merger = ClassifyLooks(ClassifyLabels(("a", "b", "c")), whole=True)
+    place = ResizeSpec((8, 8)).place(8, 8)
+    merger = ClassifyTTA(ClassifyLabels(("a", "b", "c")), whole=True)
     for probabilities, mirrored in (([0.5, 0.25, 0.25], False), ([0.0, 0.75, 0.25], True)):
-        merger.add([np.array(probabilities, dtype=np.float32)], Sight(place, place, mirrored))
+        merger.add([np.array(probabilities, dtype=np.float32)], ViewTransform(place, place, mirrored))
     (found,) = merger.finish()
     assert found.tolist() == [0.25, 0.5, 0.25] and found.dtype == np.float32

@@ -21,20 +21,20 @@ from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.metric import TaskMetric
 
 
-def _metric(probabilities: np.ndarray, truth: np.ndarray, exclusive: bool = True, step: int = 7) -> TaskMetric:
+def _metric(probabilities: np.ndarray, ground_truth: np.ndarray, exclusive: bool = True, step: int = 7) -> TaskMetric:
     labels = ClassifyLabels(tuple(f"c{i}" for i in range(probabilities.shape[1])), exclusive)
     metric = build_metric(labels)
-    for start in range(0, len(truth), step):
+    for start in range(0, len(ground_truth), step):
         metric.update(
             [ClassifyPrediction(row, labels) for row in probabilities[start : start + step]],
-            [ClassifyAnnotation(label) for label in truth[start : start + step]],
+            [ClassifyAnnotation(label) for label in ground_truth[start : start + step]],
         )
     return metric
 
 
 def test_exclusive_by_hand() -> None:
-    answers, truth = np.asarray([0, 0, 1, 2]), np.asarray([0, 1, 1, 1])
-    metrics = _metric(np.eye(4, dtype=np.float32)[answers], truth).compute()
+    answers, ground_truth = np.asarray([0, 0, 1, 2]), np.asarray([0, 1, 1, 1])
+    metrics = _metric(np.eye(4, dtype=np.float32)[answers], ground_truth).compute()
     # c0: 1 right, 2 said, 1 true; c1: 1 right, 1 said, 3 true; c2: 0 right, 1 said, 0 true; c3 nowhere
     assert metrics == pytest.approx(
         {"accuracy": 0.5, "f1": (2 / 3 + 2 / 4 + 0) / 3, "class/c0": 1.0, "class/c1": 1 / 3}
@@ -44,9 +44,9 @@ def test_exclusive_by_hand() -> None:
 def test_exclusive_equals_torchmetrics() -> None:
     draw = np.random.default_rng(0)
     probabilities = draw.dirichlet(np.ones(8), 60).astype(np.float32)
-    truth = draw.integers(0, 8, 60)
-    metrics = _metric(probabilities, truth).compute()
-    scores, labels = torch.from_numpy(probabilities), torch.from_numpy(truth)
+    ground_truth = draw.integers(0, 8, 60)
+    metrics = _metric(probabilities, ground_truth).compute()
+    scores, labels = torch.from_numpy(probabilities), torch.from_numpy(ground_truth)
     assert metrics["accuracy"] == pytest.approx(multiclass_accuracy(scores, labels, 8, average="micro").item())
     assert metrics["top_5"] == pytest.approx(multiclass_accuracy(scores, labels, 8, average="micro", top_k=5).item())
     assert metrics["f1"] == pytest.approx(multiclass_f1_score(scores, labels, 8, average="macro").item())
@@ -61,8 +61,8 @@ def test_top_5_only_of_more_than_five_classes() -> None:
 
 def test_multi_label_by_hand() -> None:
     probabilities = np.asarray([[0.9, 0.2, 0.1], [0.8, 0.6, 0.1], [0.3, 0.7, 0.2]], dtype=np.float32)
-    truth = np.asarray([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
-    metrics = _metric(probabilities, truth, exclusive=False).compute()
+    ground_truth = np.asarray([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    metrics = _metric(probabilities, ground_truth, exclusive=False).compute()
     # c0: ranked right, wrong, right: (1 + 2/3) / 2; c1: both first; c2 nowhere
     assert metrics == pytest.approx(
         {
@@ -80,9 +80,9 @@ def test_multi_label_by_hand() -> None:
 def test_multi_label_equals_torchmetrics() -> None:
     draw = np.random.default_rng(1)
     probabilities = draw.random((50, 4)).astype(np.float32)
-    truth = (draw.random((50, 4)) < 0.4).astype(np.int64)
-    metrics = _metric(probabilities, truth, exclusive=False).compute()
-    scores, labels = torch.from_numpy(probabilities), torch.from_numpy(truth)
+    ground_truth = (draw.random((50, 4)) < 0.4).astype(np.int64)
+    metrics = _metric(probabilities, ground_truth, exclusive=False).compute()
+    scores, labels = torch.from_numpy(probabilities), torch.from_numpy(ground_truth)
     assert metrics["map"] == pytest.approx(multilabel_average_precision(scores, labels, 4).item())
     assert metrics["f1"] == pytest.approx(multilabel_f1_score(scores, labels, 4).item())
     assert metrics["accuracy"] == pytest.approx(multilabel_accuracy(scores, labels, 4).item())
@@ -90,8 +90,8 @@ def test_multi_label_equals_torchmetrics() -> None:
 
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_reset_forgets(exclusive: bool) -> None:
-    truth = np.asarray([1]) if exclusive else np.asarray([[0, 1]])
-    metric = _metric(np.asarray([[0.2, 0.8]], dtype=np.float32), truth, exclusive)
+    ground_truth = np.asarray([1]) if exclusive else np.asarray([[0, 1]])
+    metric = _metric(np.asarray([[0.2, 0.8]], dtype=np.float32), ground_truth, exclusive)
     assert metric.compute()["accuracy"] == 1
     metric.reset()
     assert metric.compute() == {}

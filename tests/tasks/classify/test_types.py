@@ -12,7 +12,7 @@ from PIL import Image
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.predictions import from_decoded
 from vertebra.tasks.classify.types import ClassifyPrediction
-from vertebra.tasks.palette import colour
+from vertebra.tasks.palette import color
 
 LABELS = ClassifyLabels(("dog", "cat", "tiger"))
 
@@ -53,9 +53,9 @@ def test_from_decoded() -> None:
 def test_the_bar_is_as_long_as_the_probability() -> None:
     picture = np.asarray(_prediction(0.0, 1.0, 0.0).draw(Image.new("RGB", (640, 480))))
     assert picture.shape[0] > 480 and picture.shape[1] == 640
-    cat = (picture == colour(1)).all(axis=-1)[480:]
+    cat = (picture == color(1)).all(axis=-1)[480:]
     assert cat.sum(axis=1).max() > 200
-    assert not (picture == colour(0)).all(axis=-1).any()
+    assert not (picture == color(0)).all(axis=-1).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (1, 900), (900, 1)])

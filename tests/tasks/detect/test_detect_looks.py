@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.preprocess.plan import Plan
-from vertebra.preprocess.sight import Sight
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.looks import DetectLooks
+from vertebra.tasks.detect.tta import DetectTTA
 
-PLAN = Plan((100, 100))
+PLAN = ResizeSpec((100, 100))
 PLACE = PLAN.place(100, 60)  # fill from column 60 on
 SPEC = DetectLabels(("a", "b"))
 
@@ -23,12 +23,12 @@ def decoded(*rows: tuple[list[float], float, int], length: int = 3) -> list[np.n
 
 def test_boxes_come_back_from_mirrored_and_larger_canvases() -> None:
     """What lies at columns 10 to 30 of 60 lies at 30 to 50 when mirrored, and at 60 to 100 on a canvas of twice the size."""
-    merger = DetectLooks(SPEC, whole=False)
-    merger.add(decoded(([10, 20, 30, 90], 0.9, 1)), Sight(PLACE, PLACE, mirrored=False))
-    merger.add(decoded(([30, 20, 50, 90], 0.6, 1)), Sight(PLACE, PLACE, mirrored=True))
+    merger = DetectTTA(SPEC, whole=False)
+    merger.add(decoded(([10, 20, 30, 90], 0.9, 1)), ViewTransform(PLACE, PLACE, mirrored=False))
+    merger.add(decoded(([30, 20, 50, 90], 0.6, 1)), ViewTransform(PLACE, PLACE, mirrored=True))
     large = PLAN.scaled(2).place(100, 60)
-    merger.add(decoded(([20, 40, 60, 180], 0.3, 1)), Sight(PLACE, large, mirrored=False))
-    merger.add(decoded(([60, 40, 100, 180], 0.6, 1)), Sight(PLACE, large, mirrored=True))
+    merger.add(decoded(([20, 40, 60, 180], 0.3, 1)), ViewTransform(PLACE, large, mirrored=False))
+    merger.add(decoded(([60, 40, 100, 180], 0.6, 1)), ViewTransform(PLACE, large, mirrored=True))
     boxes, scores, labels, count = merger.finish()
     np.testing.assert_allclose(boxes, [[10, 20, 30, 90], [0] * 4, [0] * 4], atol=1e-5)
     np.testing.assert_allclose(scores, [0.6, 0, 0])
@@ -38,10 +38,12 @@ def test_boxes_come_back_from_mirrored_and_larger_canvases() -> None:
 
 def test_the_best_are_kept_and_sorted() -> None:
     """Four objects, and room for three: the one that half the looks see falls behind, and the last one out."""
-    merger = DetectLooks(SPEC, whole=False)
+    merger = DetectTTA(SPEC, whole=False)
     places = [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [0, 50, 10, 60]]
-    merger.add(decoded((places[0], 0.9, 0), (places[1], 0.8, 0), (places[3], 0.2, 0)), Sight(PLACE, PLACE, False))
-    merger.add(decoded((places[1], 0.6, 0), (places[2], 0.5, 1)), Sight(PLACE, PLACE, False))
+    merger.add(
+        decoded((places[0], 0.9, 0), (places[1], 0.8, 0), (places[3], 0.2, 0)), ViewTransform(PLACE, PLACE, False)
+    )
+    merger.add(decoded((places[1], 0.6, 0), (places[2], 0.5, 1)), ViewTransform(PLACE, PLACE, False))
     boxes, scores, labels, count = merger.finish()
     assert boxes.tolist() == [places[1], places[0], places[2]]
     np.testing.assert_allclose(scores, [0.7, 0.45, 0.25])
@@ -49,8 +51,8 @@ def test_the_best_are_kept_and_sorted() -> None:
 
 
 def test_nothing_at_all() -> None:
-    merger = DetectLooks(SPEC, whole=False)
+    merger = DetectTTA(SPEC, whole=False)
     for mirrored in (False, True):
-        merger.add(decoded(), Sight(PLACE, PLACE, mirrored))
+        merger.add(decoded(), ViewTransform(PLACE, PLACE, mirrored))
     boxes, scores, labels, count = merger.finish()
     assert boxes.shape == (3, 4) and not scores.any() and labels.tolist() == [-1] * 3 and count == 0

@@ -40,24 +40,24 @@ def _scene(draw: np.random.Generator, objects: int, extra: int) -> tuple[DetectP
     )
 
 
-def _pycocotools(predictions: list[DetectPrediction], truths: list[DetectAnnotation]) -> dict[str, float]:
-    truth = COCO()
+def _pycocotools(predictions: list[DetectPrediction], ground_truths: list[DetectAnnotation]) -> dict[str, float]:
+    ground_truth = COCO()
     annotations = []
-    for image_id, annotation in enumerate(truths):
+    for image_id, annotation in enumerate(ground_truths):
         for box, label, crowd in zip(annotation.boxes.astype(float), annotation.labels, annotation.crowd, strict=True):
             x, y, w, h = (float(v) for v in (*box[:2], *(box[2:] - box[:2])))
             fields = {"image_id": image_id, "category_id": int(label), "bbox": [x, y, w, h], "area": w * h}
             annotations.append({"id": len(annotations) + 1, "iscrowd": int(crowd), **fields})
-    truth.dataset = {
+    ground_truth.dataset = {
         "info": {},
-        "images": [{"id": i} for i in range(len(truths))],
+        "images": [{"id": i} for i in range(len(ground_truths))],
         "annotations": annotations,
         "categories": [{"id": i, "name": name} for i, name in enumerate(LABELS.classes)],
     }
     with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        results = truth.loadRes([row for i, p in enumerate(predictions) for row in p.to_coco(i)])
-        coco = COCOeval(truth, results, "bbox")
+        ground_truth.createIndex()
+        results = ground_truth.loadRes([row for i, p in enumerate(predictions) for row in p.to_coco(i)])
+        coco = COCOeval(ground_truth, results, "bbox")
         coco.evaluate()
         coco.accumulate()
         coco.summarize()

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from vertebra.errors import ConfigError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.detect.draw import _tag_places
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.palette import colour
+from vertebra.tasks.palette import color
 
 LABELS = DetectLabels(("RBC", "WBC"))
 
@@ -70,10 +70,10 @@ def test_lengths_must_fit() -> None:
 
 def test_from_decoded_goes_back_to_the_image() -> None:
     # 200 high, 400 wide, on 100 x 100: half size at the top left, fill below row 50
-    placement = Plan((100, 100)).place(200, 400)
+    transform = ResizeSpec((100, 100)).place(200, 400)
     boxes = [[10, 5, 40, 60], [0, 12.5, 25, 25], [10, 60, 20, 70], [1, 1, 2, 2]]
     decoded = (np.asarray(boxes), np.asarray([0.9, 0.8, 0.7, 0]), np.asarray([1, 0, 1, -1]), np.asarray(3))
-    made = from_decoded(decoded, placement, LABELS, "a.jpg")
+    made = from_decoded(decoded, transform, LABELS, "a.jpg")
     assert made.boxes.tolist() == [[40, 20, 160, 200], [0, 50, 100, 100]]
     assert made.scores.tolist() == pytest.approx([0.9, 0.8])
     assert (made.labels.tolist(), made.image, made.boxes.dtype) == ([1, 0], "a.jpg", np.float32)
@@ -81,21 +81,21 @@ def test_from_decoded_goes_back_to_the_image() -> None:
 
 def test_from_decoded_of_nothing() -> None:
     decoded = (np.zeros((5, 4)), np.zeros(5), np.full(5, -1), np.asarray(0))
-    assert len(from_decoded(decoded, Plan((100, 100)).place(64, 64), LABELS)) == 0
+    assert len(from_decoded(decoded, ResizeSpec((100, 100)).place(64, 64), LABELS)) == 0
 
 
 def test_boxes_are_drawn_where_they_are() -> None:
     picture = np.asarray(TWO.draw(Image.new("RGB", (400, 400), "white")))
-    assert tuple(picture[120, 10]) == colour(1) and tuple(picture[219, 60]) == colour(1)
+    assert tuple(picture[120, 10]) == color(1) and tuple(picture[219, 60]) == color(1)
     assert tuple(picture[120, 60]) == (255, 255, 255)
-    assert not (picture == colour(0)).all(axis=-1).any()  # below shown_from
+    assert not (picture == color(0)).all(axis=-1).any()  # below shown_from
 
 
 def test_small_images_are_enlarged_with_their_boxes() -> None:
     tiny = _prediction([[16, 16, 32, 48]], [0.9], [0])
     picture = np.asarray(tiny.draw(Image.new("RGB", (64, 64), "white")))
     assert picture.shape == (320, 320, 3)
-    assert tuple(picture[160, 80]) == colour(0) and tuple(picture[239, 120]) == colour(0)
+    assert tuple(picture[160, 80]) == color(0) and tuple(picture[239, 120]) == color(0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (1, 900), (900, 1)])

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vertebra.preprocess.plan import Plan
-from vertebra.preprocess.sight import Sight
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks.keypoints.labels import KeypointLabels
-from vertebra.tasks.keypoints.looks import KeypointLooks
+from vertebra.tasks.keypoints.tta import KeypointTTA
 
-PLACE = Plan((100, 100)).place(100, 60)  # fill from column 60 on
+PLACE = ResizeSpec((100, 100)).place(100, 60)  # fill from column 60 on
 SPEC = KeypointLabels(("dog",), points=("nose", "left_ear", "right_ear"), flip_pairs=((1, 2),))
-PLAIN, MIRRORED = Sight(PLACE, PLACE, mirrored=False), Sight(PLACE, PLACE, mirrored=True)
+PLAIN, MIRRORED = ViewTransform(PLACE, PLACE, mirrored=False), ViewTransform(PLACE, PLACE, mirrored=True)
 
 
 def decoded(*rows: tuple[Any, Any, Any, float], length: int = 2) -> list[np.ndarray]:
@@ -29,7 +29,7 @@ def decoded(*rows: tuple[Any, Any, Any, float], length: int = 2) -> list[np.ndar
 
 def test_ears_change_places_and_points_weigh_by_their_scores() -> None:
     """The mirrored look's left ear, at column 40 of 60, is the right one at 20; (3 * 24 + 1 * 20) / 4 = 23."""
-    merger = KeypointLooks(SPEC, whole=False)
+    merger = KeypointTTA(SPEC, whole=False)
     box = [0, 0, 60, 60]
     merger.add(decoded(([[30, 9], [50, 5], [24, 5]], [1, 1, 0.75], box, 0.9)), PLAIN)
     merger.add(decoded(([[30, 9], [40, 5], [10, 5]], [1, 0.25, 1], box, 0.7)), MIRRORED)
@@ -44,7 +44,7 @@ def test_ears_change_places_and_points_weigh_by_their_scores() -> None:
 
 def test_an_object_that_one_look_sees() -> None:
     """Its score is halved; of its points is known what that look says."""
-    merger = KeypointLooks(SPEC, whole=False)
+    merger = KeypointTTA(SPEC, whole=False)
     first = ([[5, 5], [8, 2], [2, 2]], [0.9, 0.8, 0.7], [0, 0, 10, 10], 0.8)
     second = ([[35, 5], [38, 2], [32, 2]], [0.6, 0.6, 0.6], [30, 0, 40, 10], 0.6)
     merger.add(decoded(first), PLAIN)
@@ -58,7 +58,7 @@ def test_an_object_that_one_look_sees() -> None:
 
 @pytest.mark.parametrize(("whole", "objects"), [(True, 1), (False, 2)])
 def test_the_one_object_of_an_image_is_the_same_in_all_looks(whole: bool, objects: int) -> None:
-    merger = KeypointLooks(SPEC, whole=whole)
+    merger = KeypointTTA(SPEC, whole=whole)
     merger.add(decoded(([[5, 5]] * 3, [1, 1, 1], [0, 0, 20, 20], 0.5)), PLAIN)
     merger.add(decoded(([[7, 5]] * 3, [1, 1, 1], [30, 30, 60, 60], 0.5)), PLAIN)
     points, *_, count = merger.finish()
@@ -67,7 +67,7 @@ def test_the_one_object_of_an_image_is_the_same_in_all_looks(whole: bool, object
 
 
 def test_points_that_nobody_is_sure_of_have_a_place() -> None:
-    merger = KeypointLooks(SPEC, whole=True)
+    merger = KeypointTTA(SPEC, whole=True)
     merger.add(decoded(([[5, 5]] * 3, [0, 0, 0], [0, 0, 20, 20], 0.0), length=1), PLAIN)
     merger.add(decoded(([[53, 5]] * 3, [0, 0, 0], [40, 0, 60, 20], 0.0), length=1), MIRRORED)
     points, sure, *_ = merger.finish()

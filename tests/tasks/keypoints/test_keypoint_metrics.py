@@ -22,7 +22,7 @@ FISH = KeypointLabels(("fish", "eel"), ("head", "middle", "tail"))
 WIDE = KeypointLabels(("fish", "eel"), ("head", "middle", "tail"), sigmas=(0.3, 0.3, 0.3))
 
 
-def truth(points: Any, labels: Any = (0,), crowd: Any = None, area: float = 100.0) -> KeypointAnnotation:
+def ground_truth(points: Any, labels: Any = (0,), crowd: Any = None, area: float = 100.0) -> KeypointAnnotation:
     """Objects whose boxes are the extents of their points, in an image 300 wide."""
     array = np.asarray(points, dtype=np.float32)
     known = array[..., 2] > 0
@@ -52,7 +52,7 @@ def measured(
 
 def test_by_hand() -> None:
     """A fish of length 100: the head is exact, the middle 4 pixels off, the tail 6 (more than 5 %)."""
-    true = truth([[[0, 0, 2], [50, 0, 1], [100, 0, 2]]])
+    true = ground_truth([[[0, 0, 2], [50, 0, 1], [100, 0, 2]]])
     got = measured([(found([[[0, 0], [50, 4], [100, 6]]]), true)])
     assert got["pck"] == pytest.approx(2 / 3)
     assert got["error"] == pytest.approx(10 / 3) and got["nme"] == pytest.approx(10 / 300)
@@ -62,7 +62,7 @@ def test_by_hand() -> None:
 
 def test_share_and_length_are_options() -> None:
     """The image is 300 long, so that 5 % of it are 15 pixels, and 1 % are 3."""
-    pair = (found([[[0, 0], [50, 4], [100, 6]]]), truth([[[0, 0, 2], [50, 0, 1], [100, 0, 2]]]))
+    pair = (found([[[0, 0], [50, 4], [100, 6]]]), ground_truth([[[0, 0, 2], [50, 0, 1], [100, 0, 2]]]))
     assert measured([pair], share=0.06)["pck"] == 1
     whole = measured([pair], length="image")
     assert whole["pck"] == 1 and whole["nme"] == pytest.approx(10 / 900) and whole["error"] == pytest.approx(10 / 3)
@@ -74,7 +74,7 @@ def test_share_and_length_are_options() -> None:
 def test_similarity_by_hand() -> None:
     """Sigma 0.05 makes the variance (2 sigma)^2 = 0.01. A fish of area 10000 whose three points are 10 pixels off each: the
     similarity is exp(-100 / (2 * 10000 * 0.01)) = exp(-0.5) = 0.607, right at the thresholds 0.5, 0.55 and 0.6 of ten."""
-    true = truth([[[0, 0, 2], [50, 0, 2], [100, 0, 2]]], area=10000.0)
+    true = ground_truth([[[0, 0, 2], [50, 0, 2], [100, 0, 2]]], area=10000.0)
     got = measured([(found([[[0, 10], [50, 10], [100, 10]]]), true)])
     assert got["oks_map"] == pytest.approx(0.3) and got["oks_map/fish"] == got["oks_map"] == got["oks_mar"]
     assert got["oks_map_50"] == 1 and got["oks_map_75"] == 0
@@ -84,21 +84,21 @@ def test_similarity_by_hand() -> None:
 
 
 def test_nothing_found() -> None:
-    true = truth([[[0, 0, 2], [50, 0, 2], [100, 0, 2]]], area=2000.0)
+    true = ground_truth([[[0, 0, 2], [50, 0, 2], [100, 0, 2]]], area=2000.0)
     got = measured([(found(np.zeros((0, 3, 2)), scores=[], labels=[]), true)])
     assert got["oks_map"] == got["oks_map_medium"] == got["oks_mar"] == 0 and "oks_map_large" not in got
     assert got["pck"] == 0 and "error" not in got and "nme" not in got
 
 
-def test_points_that_are_not_labelled_do_not_count() -> None:
-    true = truth([[[0, 0, 2], [0, 0, 0], [100, 0, 2]]])
+def test_points_that_are_not_labeled_do_not_count() -> None:
+    true = ground_truth([[[0, 0, 2], [0, 0, 0], [100, 0, 2]]])
     got = measured([(found([[[0, 0], [999, 999], [100, 3]]]), true)])
     assert got["pck"] == 1 and got["error"] == pytest.approx(1.5) and "pck/middle" not in got
 
 
 def test_each_found_object_is_compared_once_the_best_first_and_of_its_class() -> None:
     fish, eel = [[0, 0, 2], [50, 0, 2], [100, 0, 2]], [[0, 50, 2], [50, 50, 2], [100, 50, 2]]
-    true = truth([fish, eel], labels=[0, 1])
+    true = ground_truth([fish, eel], labels=[0, 1])
     points = np.asarray([fish, fish, eel], dtype=float)[..., :2] + [[[0, 1]], [[0, 0]], [[0, 2]]]
     got = measured([(found(points, scores=[0.9, 0.8, 0.7], labels=[0, 0, 1]), true)])
     assert got["pck"] == 1 and got["error"] == pytest.approx((1 * 3 + 2 * 3) / 6)
@@ -108,12 +108,14 @@ def test_each_found_object_is_compared_once_the_best_first_and_of_its_class() ->
 
 
 def test_crowds_and_objects_without_points_are_passed_over() -> None:
-    true = truth([[[0, 0, 2], [50, 0, 2], [100, 0, 2]], [[0, 0, 0]] * 3], labels=[0, 0], crowd=[True, False])
+    true = ground_truth([[[0, 0, 2], [50, 0, 2], [100, 0, 2]], [[0, 0, 0]] * 3], labels=[0, 0], crowd=[True, False])
     assert measured([(found([[[0, 0], [0, 0], [0, 0]]]), true)]) == {}
 
 
 def test_lengths() -> None:
-    annotation = replace(truth([[[0, 0, 2], [3, 4, 1], [7, 0, 0]]]), boxes=np.array([[1, 2, 31, 6]], dtype=np.float32))
+    annotation = replace(
+        ground_truth([[[0, 0, 2], [3, 4, 1], [7, 0, 0]]]), boxes=np.array([[1, 2, 31, 6]], dtype=np.float32)
+    )
     assert lengths_of(annotation, "box").tolist() == [30] and lengths_of(annotation, "image").tolist() == [300]
 
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from vertebra.errors import ConfigError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.keypoints.labels import COCO_POINTS, COCO_SIGMAS, SIGMA, KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.types import KeypointPrediction
-from vertebra.tasks.palette import colour
+from vertebra.tasks.palette import color
 
 LABELS = KeypointLabels(("fish",), ("head", "tail"), skeleton=((0, 1),))
 
@@ -32,9 +32,9 @@ def prediction(**changes: Any) -> KeypointPrediction:
 
 
 def test_sigmas_by_default() -> None:
-    assert KeypointLabels(("person",), COCO_POINTS).falloffs == COCO_SIGMAS
-    assert LABELS.falloffs == (SIGMA, SIGMA)
-    assert KeypointLabels(("fish",), ("head", "tail"), sigmas=(0.1, 0.2)).falloffs == (0.1, 0.2)
+    assert KeypointLabels(("person",), COCO_POINTS).oks_sigmas == COCO_SIGMAS
+    assert LABELS.oks_sigmas == (SIGMA, SIGMA)
+    assert KeypointLabels(("fish",), ("head", "tail"), sigmas=(0.1, 0.2)).oks_sigmas == (0.1, 0.2)
 
 
 def test_lists_become_tuples() -> None:
@@ -99,7 +99,7 @@ def test_unknown_pairs_differ_from_none_at_all() -> None:
 
 
 def test_from_decoded_goes_back_to_the_image() -> None:
-    placement = Plan((50, 50)).place(100, 80)  # half the size
+    transform = ResizeSpec((50, 50)).place(100, 80)  # half the size
     decoded = (
         np.array([[[10, 10], [30, 20]], [[0, 0], [0, 0]]], dtype=np.float32),
         np.array([[0.9, 0.8], [0, 0]], dtype=np.float32),
@@ -108,7 +108,7 @@ def test_from_decoded_goes_back_to_the_image() -> None:
         np.array([0, -1]),
         np.array(1),
     )
-    found = from_decoded(decoded, placement, LABELS)
+    found = from_decoded(decoded, transform, LABELS)
     assert len(found) == 1 and found.names == ["fish"]
     np.testing.assert_allclose(found.points, [[[20, 20], [60, 40]]])
     np.testing.assert_allclose(found.boxes, [[10, 10, 80, 50]])
@@ -137,8 +137,8 @@ def test_the_picture_shows_points_and_lines_of_what_is_sure() -> None:
     drawn, legend = whole[:1200], whole[1200:]
     assert whole.shape[1] == 1600 and 40 < len(legend) < 120
     for point in (0, 1):
-        assert (legend == colour(point)).all(axis=-1).sum() > 200, "each point's colour stands beside its name"
-    assert tuple(drawn[400, 400]) == colour(0) and tuple(drawn[800, 1200]) == colour(1)
-    assert tuple(drawn[600, 800]) == colour(1), "the line between them"
+        assert (legend == color(point)).all(axis=-1).sum() > 200, "each point's color stands beside its name"
+    assert tuple(drawn[400, 400]) == color(0) and tuple(drawn[800, 1200]) == color(1)
+    assert tuple(drawn[600, 800]) == color(1), "the line between them"
     assert (drawn[:240, :240] == 200).all(), "the doubtful object is not shown"
     assert np.asarray(found.above(0.99).draw(plain)).shape == (1200, 1600, 3), "nothing to name"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import yaml
 
+from vertebra.tasks.keypoints.flip_pair_suggestions import propose_pairs
+from vertebra.tasks.keypoints.flip_pairs_by_name import pairs_by_name, read_names
+from vertebra.tasks.keypoints.flip_pairs_by_position import pairs_by_position
 from vertebra.tasks.keypoints.labels import COCO_POINTS, KeypointLabels
-from vertebra.tasks.keypoints.pairs import pairs_by_name, read_names
-from vertebra.tasks.keypoints.proposals import propose_pairs
-from vertebra.tasks.keypoints.symmetry import pairs_by_position
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_names_that_leave_something_open(points: tuple[str, ...], undecided: tup
 
 
 def objects(shape: np.ndarray, count: int = 60, noise: float = 0.05, hidden: float = 0.2, seed: int = 0) -> np.ndarray:
-    """A shape (K,) of complex numbers, moved, turned, scaled, with noise and points that are not labelled: (M, K, 3)."""
+    """A shape (K,) of complex numbers, moved, turned, scaled, with noise and points that are not labeled: (M, K, 3)."""
     draw = np.random.default_rng(seed)
     noisy = shape + noise * (draw.normal(size=(count, len(shape))) + 1j * draw.normal(size=(count, len(shape))))
     turn = draw.uniform(10, 50, (count, 1)) * np.exp(1j * draw.uniform(0, 2 * np.pi, (count, 1)))
@@ -71,7 +71,7 @@ def objects(shape: np.ndarray, count: int = 60, noise: float = 0.05, hidden: flo
     return np.stack([places.real * seen, places.imag * seen, 2 * seen], axis=-1).astype(np.float32)
 
 
-def face(seed: int = 1) -> tuple[np.ndarray, set[tuple[int, ...]]]:
+def info(seed: int = 1) -> tuple[np.ndarray, set[tuple[int, ...]]]:
     """68 points of which 30 mirror 30 others, in any order, and the pairs."""
     draw = np.random.default_rng(seed)
     half = draw.uniform(0.3, 1.5, 30) + 1j * np.linspace(-1.5, 1.5, 30)
@@ -82,19 +82,19 @@ def face(seed: int = 1) -> tuple[np.ndarray, set[tuple[int, ...]]]:
 
 
 def test_pairs_lie_mirrored_about_the_mid_line() -> None:
-    shape, pairs = face()
+    shape, pairs = info()
     found = pairs_by_position(objects(shape, noise=0.03))
     assert found is not None and set(found) == pairs
 
 
 def test_no_pairs_without_confidence() -> None:
-    shape, _ = face()
+    shape, _ = info()
     assert pairs_by_position(objects(shape, count=12)) is None, "too few objects"
     assert pairs_by_position(objects(shape, noise=0.8)) is None, "anything anywhere"
     assert pairs_by_position(objects(np.array([-2 - 1j, 2 - 1j, 2 + 1j, -2 + 1j]))) is None, "two mid-lines"
     assert pairs_by_position(objects(np.array([-1, -0.5, 0, 0.3, 0.9]) + 0j)) is None, "a line"
     assert pairs_by_position(objects(np.array([-1 - 1j, 1 - 1j, 1.5j]))) is None, "three points"
-    assert pairs_by_position(np.zeros((50, 5, 3), dtype=np.float32)) is None, "nothing is labelled"
+    assert pairs_by_position(np.zeros((50, 5, 3), dtype=np.float32)) is None, "nothing is labeled"
     assert pairs_by_position(np.full((50, 5, 3), 2, dtype=np.float32)) is None, "all in one place"
     draw = np.random.default_rng(0)
     chance = [draw.normal(size=6) + 1j * draw.normal(size=6) for _ in range(50)]
@@ -102,7 +102,7 @@ def test_no_pairs_without_confidence() -> None:
 
 
 def test_a_proposal_is_a_line_for_the_config() -> None:
-    shape, pairs = face()
+    shape, pairs = info()
     labels = KeypointLabels(("face",), tuple(str(place) for place in range(68)))
     text = propose_pairs(labels, objects(shape, noise=0.03))
     line = text.splitlines()[-1]

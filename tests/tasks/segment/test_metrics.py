@@ -16,10 +16,10 @@ from vertebra.tasks.segment.metrics import build_metric
 from vertebra.tasks.segment.types import SegmentPrediction
 
 
-def _metric(masks: list[np.ndarray], truths: list[np.ndarray], labels: SegmentLabels) -> TaskMetric:
+def _metric(masks: list[np.ndarray], ground_truths: list[np.ndarray], labels: SegmentLabels) -> TaskMetric:
     metric = build_metric(labels)
-    for mask, truth in zip(masks, truths, strict=True):
-        metric.update([SegmentPrediction(mask, labels)], [SegmentAnnotation(truth)])
+    for mask, ground_truth in zip(masks, ground_truths, strict=True):
+        metric.update([SegmentPrediction(mask, labels)], [SegmentAnnotation(ground_truth)])
     return metric
 
 
@@ -29,8 +29,8 @@ def _labels(count: int, **options: object) -> SegmentLabels:
 
 def test_exclusive_by_hand() -> None:
     mask = np.asarray([[0, 0, 1], [1, 1, 2]], dtype=np.uint8)
-    truth = np.asarray([[0, 1, 1], [1, 255, 255]], dtype=np.int64)
-    metrics = _metric([mask], [truth], _labels(4)).compute()
+    ground_truth = np.asarray([[0, 1, 1], [1, 255, 255]], dtype=np.int64)
+    metrics = _metric([mask], [ground_truth], _labels(4)).compute()
     # counted: (0,0) (0,1) (1,1) (1,1); c2 is said on an ignored pixel only, c3 nowhere
     assert metrics == pytest.approx(
         {
@@ -46,17 +46,17 @@ def test_exclusive_by_hand() -> None:
 def test_exclusive_equals_torchmetrics() -> None:
     draw = np.random.default_rng(0)
     masks = [draw.integers(0, 5, (9, 12)).astype(np.uint8) for _ in range(3)]
-    truths = [np.where(draw.random((9, 12)) < 0.1, 254, draw.integers(0, 5, (9, 12))) for _ in range(3)]
-    metrics = _metric(masks, truths, _labels(5, ignore_index=254)).compute()
-    answer, truth = torch.tensor(np.stack(masks)).long(), torch.tensor(np.stack(truths)).long()
-    each = multiclass_jaccard_index(answer, truth, 5, average=None, ignore_index=254)
+    ground_truths = [np.where(draw.random((9, 12)) < 0.1, 254, draw.integers(0, 5, (9, 12))) for _ in range(3)]
+    metrics = _metric(masks, ground_truths, _labels(5, ignore_index=254)).compute()
+    answer, ground_truth = torch.tensor(np.stack(masks)).long(), torch.tensor(np.stack(ground_truths)).long()
+    each = multiclass_jaccard_index(answer, ground_truth, 5, average=None, ignore_index=254)
     assert [metrics[f"iou/c{i}"] for i in range(5)] == pytest.approx(each.tolist())
     assert metrics["mean_iou"] == pytest.approx(each.mean().item())
-    counted = truth != 254
-    assert metrics["pixel_accuracy"] == pytest.approx((answer == truth)[counted].float().mean().item())
+    counted = ground_truth != 254
+    assert metrics["pixel_accuracy"] == pytest.approx((answer == ground_truth)[counted].float().mean().item())
     dice = dice_score(
         answer[counted][None],
-        truth[counted][None],
+        ground_truth[counted][None],
         5,
         average="macro",
         input_format="index",
@@ -67,8 +67,8 @@ def test_exclusive_equals_torchmetrics() -> None:
 
 def test_overlapping_by_hand() -> None:
     mask = np.asarray([[[1, 1, 0]], [[0, 1, 1]], [[0, 0, 0]]], dtype=bool)
-    truth = np.asarray([[[1, 0, 0]], [[0, 1, 255]], [[0, 0, 0]]], dtype=np.uint8)
-    metrics = _metric([mask], [truth], _labels(3, exclusive=False)).compute()
+    ground_truth = np.asarray([[[1, 0, 0]], [[0, 1, 255]], [[0, 0, 0]]], dtype=np.uint8)
+    metrics = _metric([mask], [ground_truth], _labels(3, exclusive=False)).compute()
     assert metrics == pytest.approx(
         {
             "mean_iou": (1 / 2 + 1) / 2,
@@ -82,17 +82,17 @@ def test_overlapping_by_hand() -> None:
 
 def test_overlapping_equals_torchmetrics() -> None:
     draw = np.random.default_rng(2)
-    mask, truth = draw.random((2, 4, 8, 6)) < 0.5
-    metrics = _metric([mask], [truth.astype(np.uint8)], _labels(4, exclusive=False)).compute()
-    rows = [torch.tensor(layers.reshape(4, -1).T.astype(np.int64)) for layers in (mask, truth)]
+    mask, ground_truth = draw.random((2, 4, 8, 6)) < 0.5
+    metrics = _metric([mask], [ground_truth.astype(np.uint8)], _labels(4, exclusive=False)).compute()
+    rows = [torch.tensor(layers.reshape(4, -1).T.astype(np.int64)) for layers in (mask, ground_truth)]
     each = multilabel_jaccard_index(*rows, num_labels=4, average=None)
     assert [metrics[f"iou/c{i}"] for i in range(4)] == pytest.approx(each.tolist())
 
 
 def test_a_mask_of_ids_is_taken_apart() -> None:
     mask = np.asarray([[[1, 0, 0]], [[0, 1, 1]]], dtype=bool)
-    truth = np.asarray([[0, 1, 255]])
-    metrics = _metric([mask], [truth], _labels(2, exclusive=False)).compute()
+    ground_truth = np.asarray([[0, 1, 255]])
+    metrics = _metric([mask], [ground_truth], _labels(2, exclusive=False)).compute()
     assert (metrics["mean_iou"], metrics["pixel_accuracy"]) == (1, 1)
 
 

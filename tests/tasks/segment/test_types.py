@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 from torch.nn.functional import interpolate
 
 from vertebra.errors import ConfigError, DataError
-from vertebra.preprocess.plan import Plan
-from vertebra.tasks.palette import colour
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.tasks.palette import color
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.types import SegmentPrediction
@@ -87,10 +87,10 @@ def _decoded(count: int, canvas: tuple[int, int], seed: int = 0) -> np.ndarray:
 
 
 def test_from_decoded_is_the_bilinear_resize_of_the_valid_part() -> None:
-    placement = Plan((32, 48)).place(100, 90)  # valid: 32 x 29
+    transform = ResizeSpec((32, 48)).place(100, 90)  # valid: 32 x 29
     decoded = _decoded(4, (32, 48))
-    made = from_decoded((decoded,), placement, SegmentLabels(tuple("abcd")), "a.png", keep_probabilities=True)
-    valid = torch.from_numpy(decoded[None, :, :32, : placement.size[1]].copy())
+    made = from_decoded((decoded,), transform, SegmentLabels(tuple("abcd")), "a.png", keep_probabilities=True)
+    valid = torch.from_numpy(decoded[None, :, :32, : transform.size[1]].copy())
     wanted = interpolate(valid, (100, 90), mode="bilinear", align_corners=False)[0].numpy()
     assert made.probabilities is not None
     assert np.abs(made.probabilities - wanted).max() < 1e-5
@@ -101,44 +101,44 @@ def test_from_decoded_is_the_bilinear_resize_of_the_valid_part() -> None:
 @pytest.mark.parametrize("original", [(50, 70), (20, 31), (32, 48), (1, 1)])
 def test_one_map_at_a_time_gives_the_same_mask(original: tuple[int, int]) -> None:
     labels = SegmentLabels(tuple(f"c{i}" for i in range(30)))
-    placement = Plan((32, 48)).place(*original)
+    transform = ResizeSpec((32, 48)).place(*original)
     decoded = _decoded(30, (32, 48), seed=original[0])
-    lean = from_decoded((decoded,), placement, labels)
-    full = from_decoded((decoded,), placement, labels, keep_probabilities=True)
+    lean = from_decoded((decoded,), transform, labels)
+    full = from_decoded((decoded,), transform, labels, keep_probabilities=True)
     assert lean.probabilities is None
     assert np.array_equal(lean.mask, full.mask)
 
 
 def test_from_decoded_of_overlapping_classes() -> None:
     decoded = np.stack([np.full((8, 8), value) for value in (0.2, 0.5, 0.9)])
-    placement = Plan((8, 8), "resize").place(16, 4)
+    transform = ResizeSpec((8, 8), "resize").place(16, 4)
     for keep in (False, True):
-        made = from_decoded((decoded,), placement, OVERLAPPING, keep_probabilities=keep)
+        made = from_decoded((decoded,), transform, OVERLAPPING, keep_probabilities=keep)
         assert made.mask.shape == (3, 16, 4) and made.mask.dtype == bool
         assert made.mask[:, 0, 0].tolist() == [False, True, True]
-    assert from_decoded((decoded,), placement, OVERLAPPING, threshold=0.6).mask[:, 0, 0].tolist() == [0, 0, 1]
+    assert from_decoded((decoded,), transform, OVERLAPPING, threshold=0.6).mask[:, 0, 0].tolist() == [0, 0, 1]
 
 
-def test_a_centre_crop_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"centre crop leaves out its rim; preprocess with letterbox or resize"):
-        from_decoded((_decoded(3, (8, 8)),), Plan((8, 8), "centre_crop").place(8, 16), LABELS)
+def test_a_center_crop_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"center crop leaves out its rim; preprocess with letterbox or resize"):
+        from_decoded((_decoded(3, (8, 8)),), ResizeSpec((8, 8), "center_crop").place(8, 16), LABELS)
 
 
-def test_colours_lie_where_the_mask_is() -> None:
+def test_colors_lie_where_the_mask_is() -> None:
     mask = np.zeros((400, 400), dtype=np.uint8)
     mask[100:200, 100:300] = 1
     picture = np.asarray(SegmentPrediction(mask, LABELS).draw(Image.new("RGB", (400, 400))))
     assert picture.shape[0] > 400  # the legend
-    assert picture[150, 200].tolist() == [round(level / 2) for level in colour(0)]
+    assert picture[150, 200].tolist() == [round(level / 2) for level in color(0)]
     assert picture[300, 200].tolist() == [0, 0, 0]  # the background stays as it is
-    assert picture[100, 200].tolist() == [round(0.8 * level + 51) for level in colour(0)]
+    assert picture[100, 200].tolist() == [round(0.8 * level + 51) for level in color(0)]
 
 
 def test_overlapping_classes_blend() -> None:
     layers = np.zeros((3, 400, 400), dtype=bool)
     layers[1:, 50:350, 50:350] = True
     picture = np.asarray(SegmentPrediction(layers, OVERLAPPING).draw(Image.new("RGB", (400, 400))))
-    assert picture[200, 200].tolist() == pytest.approx(np.asarray(colour(0)) / 4 + np.asarray(colour(1)) / 2, abs=1)
+    assert picture[200, 200].tolist() == pytest.approx(np.asarray(color(0)) / 4 + np.asarray(color(1)) / 2, abs=1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (1, 900), (900, 1)])

@@ -9,7 +9,7 @@ import timm
 import torch
 import torchvision
 
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.timm_classify import class_names, classifier
 from vertebra.weights.peers.torchvision_classify import BUILDERS
@@ -32,17 +32,17 @@ def compare(peer: Any, model: Any, size: tuple[int, int]) -> None:
     "name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "test_vit", "vgg11", "hrnet_w18_small"]
 )
 def test_timm(name: str) -> None:
-    peer = randomise(timm.create_model(name))
+    peer = randomize(timm.create_model(name))
     model, report = assemble(classifier(name, peer.state_dict()))
     assert not report.leftover and not report.unread
-    compare(peer, model, model.plan.size)
+    compare(peer, model, model.resize_spec.size)
 
 
 def test_timm_with_other_classes_and_a_tag() -> None:
-    peer = randomise(timm.create_model("resnet10t", num_classes=3))
+    peer = randomize(timm.create_model("resnet10t", num_classes=3))
     model, _ = assemble(classifier("resnet10t.c3_in1k", peer.state_dict()))
     assert model.branch("classify").labels.classes == ("class_0", "class_1", "class_2")
-    assert model.plan.size == (176, 176) and model.plan.crop == 0.875
+    assert model.resize_spec.size == (176, 176) and model.resize_spec.crop == 0.875
     compare(peer, model, (97, 65))
 
 
@@ -61,19 +61,19 @@ def test_timm_with_other_classes_and_a_tag() -> None:
     ],
 )
 def test_torchvision(name: str, size: tuple[int, int]) -> None:
-    peer = randomise(torchvision.models.get_model(name, weights=None))
+    peer = randomize(torchvision.models.get_model(name, weights=None))
     model, report = assemble(BUILDERS[name](name, peer.state_dict()))
     assert not report.leftover and not report.unread
     transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    assert model.plan.size == (transforms.crop_size[0],) * 2
-    assert model.plan.place(500, 700).resized[0] == pytest.approx(transforms.resize_size[0], abs=1)
+    assert model.resize_spec.size == (transforms.crop_size[0],) * 2
+    assert model.resize_spec.place(500, 700).resized[0] == pytest.approx(transforms.resize_size[0], abs=1)
     torch.testing.assert_close(model.backbone.mean.flatten() / 255, torch.tensor(transforms.mean))
     compare(peer, model, size)
 
 
 def test_torchvision_inception() -> None:
-    """Its weights come with a second classifier for training, and turn the preset's normalisation into another one."""
-    peer = randomise(torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True))
+    """Its weights come with a second classifier for training, and turn the preset's normalization into another one."""
+    peer = randomize(torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True))
     model, report = assemble(BUILDERS["inception_v3"]("inception_v3", peer.state_dict()))
     assert not report.leftover and not report.unread
     images = torch.randint(0, 256, (2, 3, 99, 131), dtype=torch.uint8)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.layers.resample import fit_to
 from vertebra.model import VisionModel
@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def both(case: str) -> tuple[Any, VisionModel]:
     name, options = CASES[case]
     options = {"encoder_name": "resnet18", "encoder_weights": None, "classes": 3, **options}
-    theirs = randomise(getattr(smp, name)(**options))
+    theirs = randomize(getattr(smp, name)(**options))
     with (
         torch.no_grad()
     ):  # classes of equal weight, so that masks show several and what does not vary cannot hide errors
@@ -95,7 +95,7 @@ def logits_of(model: VisionModel, images: Tensor) -> Tensor:
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_equal_masks(case: str) -> None:
-    """At odd sizes smp sees the canvas that is padded with the mean colour."""
+    """At odd sizes smp sees the canvas that is padded with the mean color."""
     theirs, ours = both(case)
     classes, activation = theirs.config["classes"], theirs.config["activation"]
     multiple = ours.backbone.size_multiple
@@ -118,7 +118,7 @@ def test_equal_masks(case: str) -> None:
 
 @torch.no_grad()
 def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
-    theirs = randomise(smp.PSPNet("resnet18", encoder_weights=None, classes=3, psp_dropout=0.3))
+    theirs = randomize(smp.PSPNet("resnet18", encoder_weights=None, classes=3, psp_dropout=0.3))
     theirs.save_pretrained(tmp_path)
     ours, report = import_with_report(f"smp:{tmp_path}")
     assert report.leftover == () and report.unread == ()
@@ -126,7 +126,9 @@ def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
     expected = theirs((images.float() - ours.backbone.mean) / ours.backbone.std)
     assert relative_difference(logits_of(ours, images), expected) < 1e-4
     decoder: Any = ours.branch("segment").decoder
-    assert decoder.classifier[0].p == 0.3 and ours.plan.size == (512, 512) and ours.plan.mode == "letterbox"
+    assert (
+        decoder.classifier[0].p == 0.3 and ours.resize_spec.size == (512, 512) and ours.resize_spec.mode == "letterbox"
+    )
 
 
 def test_classes() -> None:

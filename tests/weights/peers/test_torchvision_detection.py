@@ -13,7 +13,7 @@ from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.model import VisionModel
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.torchvision_detection import BUILDERS, class_names
@@ -45,7 +45,7 @@ def build(name: str, **options: Any) -> Any:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0, layer.in_features**-0.5)
-    peer = randomise(peer)
+    peer = randomize(peer)
     for layer in peer.backbone.body.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.1, 0.4)
@@ -53,7 +53,7 @@ def build(name: str, **options: Any) -> Any:
 
 
 def seen(peer: Any, images: Tensor, mean: Tensor, std: Tensor) -> list[Tensor]:
-    """What torchvision takes: images in 0..1, which it normalises itself."""
+    """What torchvision takes: images in 0..1, which it normalizes itself."""
     peer.transform.image_mean, peer.transform.image_std = mean.flatten().tolist(), std.flatten().tolist()
     return [image.float() for image in images]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.layers.resample import fit_to
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.torchvision_segmentation import BUILDERS, NAMES
@@ -21,7 +21,7 @@ def test_equal_masks(name: str, aux: bool) -> None:
     if aux and name.startswith("lraspp"):
         pytest.skip("torchvision's LR-ASPP has no auxiliary classifier")
     options: dict[str, Any] = {} if name.startswith("lraspp") else {"aux_loss": aux}
-    peer = randomise(torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=7, **options))
+    peer = randomize(torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=7, **options))
     model, report = assemble(BUILDERS[name](name, peer.state_dict()))
     assert not report.leftover
     images = torch.randint(0, 256, (2, 3, 97, 161), dtype=torch.uint8)
@@ -43,4 +43,4 @@ def test_classes_and_preprocessing() -> None:
     model, _ = assemble(BUILDERS["lraspp_mobilenet_v3_large"]("lraspp_mobilenet_v3_large", peer.state_dict()))
     classes = model.branch("segment").labels.classes
     assert len(classes) == 21 and classes[:2] == ("background", "aeroplane")
-    assert model.plan.place(375, 500).canvas == (520, 693)
+    assert model.resize_spec.place(375, 500).canvas == (520, 693)

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from tests.weights.peers.test_torchvision_detection import same_boxes
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.torchvision_ssd import BUILDERS
@@ -29,7 +29,7 @@ def build(name: str) -> Any:
     for layer in peer.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    peer = randomise(peer)
+    peer = randomize(peer)
     for layer in peer.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.4, 1.0)
@@ -93,7 +93,7 @@ def test_a_tail_of_full_width_is_read_off_the_file() -> None:
 def test_the_published_canvas_and_classes() -> None:
     peer: Any = torchvision.models.get_model("ssdlite320_mobilenet_v3_large", weights=None, weights_backbone=None)
     made = BUILDERS["ssdlite320_mobilenet_v3_large"]("", peer.state_dict())
-    assert (made.plan.size, made.plan.mode) == ((320, 320), "resize")
+    assert (made.resize_spec.size, made.resize_spec.mode) == ((320, 320), "resize")
     branch = made.model["branches"]["detect"]
     assert branch["classes"][0] == "person" and len(branch["classes"]) == 90
-    assert branch["decoder"]["post"]["candidates"] == 27000
+    assert branch["decoder"]["postprocess"]["candidates"] == 27000

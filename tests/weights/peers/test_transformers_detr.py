@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.geometry.boxes import clip_boxes, from_center_size
 from vertebra.model import VisionModel
@@ -65,7 +65,7 @@ def peer_of(case: str) -> Any:
 @torch.no_grad()
 def randomize(model: nn.Module) -> None:
     """Random weights, statistics and biases everywhere, such that cells and queries differ and attention is keen."""
-    randomise(model)
+    randomize(model)
     for name, layer in model.named_modules():
         if type(layer).__name__ == "DetrFrozenBatchNorm2d":
             layer.running_var.uniform_(0.5, 1.5)
@@ -140,19 +140,19 @@ def test_the_loss_is_equal() -> None:
     boxes = torch.tensor(
         [[[10.0, 5, 60, 80], [100, 20, 160, 90], [3, 50, 30, 60]], [[20.0, 8, 70, 60]] + [[0.0] * 4] * 2]
     )
-    truth = DetectTargets(
+    ground_truth = DetectTargets(
         boxes, torch.tensor([[1, 3, 0], [2, -1, -1]]), torch.zeros(2, 3, dtype=torch.bool), torch.tensor([3, 1])
     )
     parts = boxes / sides(SIZES)
     parts = torch.cat([(parts[..., :2] + parts[..., 2:]) / 2, parts[..., 2:] - parts[..., :2]], dim=-1)
     labels = [
-        {"class_labels": truth.labels[number, :count], "boxes": parts[number, :count]}
-        for number, count in enumerate(truth.count.tolist())
+        {"class_labels": ground_truth.labels[number, :count], "boxes": parts[number, :count]}
+        for number, count in enumerate(ground_truth.count.tolist())
     ]
     decoder = theirs.model.decoder
     layers = list(decoder.layers)
     with torch.no_grad():
-        terms, _ = ours.branch("detect").decoder.loss(ours.backbone(images, SIZES), truth)
+        terms, _ = ours.branch("detect").decoder.loss(ours.backbone(images, SIZES), ground_truth)
         last = theirs(**inputs, labels=labels)
         decoder.layers = nn.ModuleList(layers[:1])
         first = theirs(**inputs, labels=labels)
@@ -168,9 +168,9 @@ def test_the_loss_is_equal() -> None:
 def test_the_composition_is_read_off() -> None:
     theirs, ours = both("timm")
     peer = detr(theirs.config.to_dict(), theirs.state_dict())
-    assert peer.plan.size == (800, 1333) and peer.plan.mode == "shortest_edge"
+    assert peer.resize_spec.size == (800, 1333) and peer.resize_spec.mode == "shortest_edge"
     backbone, branch = peer.model["backbone"], peer.model["branches"]["detect"]
-    assert (backbone["name"], backbone["taps"], backbone["freeze"], backbone["frozen_norm"]) == (
+    assert (backbone["name"], backbone["out_indices"], backbone["freeze"], backbone["frozen_norm"]) == (
         "resnet18",
         [4],
         2,
@@ -187,7 +187,7 @@ def test_the_composition_is_read_off() -> None:
         "hidden": 96,
         "dropout": 0.1,
         "none_weight": 0.1,
-        "post": {"score_floor": 0.0, "keep": 25},
+        "postprocess": {"score_threshold": 0.0, "max_detections": 25},
     }
     learns = [name for name, value in ours.backbone.named_parameters() if value.requires_grad]
     assert learns and all(".layer" in name and ".layer1" not in name and ".bn" not in name for name in learns)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.errors import ConfigError
 from vertebra.geometry.boxes import clip_boxes, from_center_size
 from vertebra.model import VisionModel
@@ -60,7 +60,7 @@ def peer_of(case: str) -> Any:
 @torch.no_grad()
 def randomize(model: nn.Module) -> None:
     """Random weights and biases everywhere; the norms' statistics are those of the images, so that queries differ."""
-    randomise(model)
+    randomize(model)
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and "backbone" not in name:
             module.weight.normal_(0, 1 / module.in_features**0.5)
@@ -70,7 +70,7 @@ def randomize(model: nn.Module) -> None:
 
 
 def made_images() -> Tensor:
-    """(2, 3, 96, 160) uint8, smooth and coloured: what differs from place to place does not tie."""
+    """(2, 3, 96, 160) uint8, smooth and colored: what differs from place to place does not tie."""
     coarse = torch.rand(2, 3, 6, 10, generator=torch.Generator().manual_seed(1))
     return (F.interpolate(coarse, size=CANVAS, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
@@ -136,7 +136,7 @@ def test_final_boxes_are_equal(case: str) -> None:
 def test_the_composition_is_read_off() -> None:
     theirs, ours, _ = both(CASES[0])
     peer = rt_detr(theirs.config.to_dict(), theirs.state_dict())
-    assert peer.plan.size == (640, 640) and peer.plan.mode == "resize"
+    assert peer.resize_spec.size == (640, 640) and peer.resize_spec.mode == "resize"
     assert peer.model["backbone"]["name"] == "resnet18d" and peer.model["backbone"]["frozen_norm"] is True
     assert peer.model["branches"]["detect"]["classes"] == ["cat 0", "dog", "cat 2", "hen"]
     decoder = peer.model["branches"]["detect"]["decoder"]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import vertebra
-from tests.weights.peers.randomise import randomise, relative_difference
+from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra.errors import WeightsError
 from vertebra.layers.resample import fit_to
 from vertebra.weights.peers.transformers_segformer import segformer
@@ -26,7 +26,7 @@ def peer() -> torch.nn.Module:
     config = transformers.SegformerConfig(
         depths=[1, 2, 1, 1], hidden_sizes=[16, 32, 40, 64], decoder_hidden_size=48, num_labels=5
     )
-    return randomise(transformers.SegformerForSemanticSegmentation(config))
+    return randomize(transformers.SegformerForSemanticSegmentation(config))
 
 
 @torch.no_grad()

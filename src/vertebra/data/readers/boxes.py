@@ -68,12 +68,12 @@ def classes_of_boxes(
     Raises:
         DataError: classes are exclusive, but an image has boxes of several.
     """
-    count = len(boxes.labelled)
+    count = len(boxes.labeled)
     owners = np.repeat(np.arange(count), np.diff(boxes.offsets))
     if not labels.exclusive:
         values = np.zeros((count, labels.class_count), dtype=np.uint8)
         values[owners, boxes.labels] = 1
-        return ClassColumn(values, boxes.labelled)
+        return ClassColumn(values, boxes.labeled)
     lowest = np.full(count, labels.class_count, dtype=np.int64)
     highest = np.full(count, -1, dtype=np.int64)
     np.minimum.at(lowest, owners, boxes.labels)
@@ -84,4 +84,4 @@ def classes_of_boxes(
             f"{where}: {len(several)} images have objects of several classes, the first is {name_of(int(several[0]))}; "
             "set exclusive: false on the branch to learn the set of classes in an image"
         )
-    return ClassColumn(np.maximum(highest, 0), boxes.labelled & (highest >= 0))
+    return ClassColumn(np.maximum(highest, 0), boxes.labeled & (highest >= 0))

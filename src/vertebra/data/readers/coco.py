@@ -22,6 +22,7 @@ import numpy as np
 
 from vertebra.data.columns import BoxColumn, PointColumn, offsets_of
 from vertebra.data.index import Column, Index, Note, path_column
+from vertebra.data.polygons_rle import PolygonRLEColumn, Shapes
 from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
 from vertebra.data.readers.coco_entries import copies, ids_of, place_of_ids, sizes_of, values_of
@@ -31,7 +32,6 @@ from vertebra.data.readers.files import exist
 from vertebra.data.readers.options import ReadOptions
 from vertebra.data.readers.usable import check_usable
 from vertebra.data.readers.values import flags
-from vertebra.data.regions import RegionColumn, Shapes
 from vertebra.data.segmentations import Segmentation, parse_segmentation
 from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
@@ -101,7 +101,7 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
 
 
 def _ignored(column: Column) -> int:
-    """How many objects are never learned: those that mark a crowd, and those without a labelled point."""
+    """How many objects are never learned: those that mark a crowd, and those without a labeled point."""
     if isinstance(column, PointColumn):
         return int((column.crowd | ~(column.points[..., 2] > 0).any(axis=1)).sum())
     return int(column.crowd.sum()) if isinstance(column, BoxColumn) else 0
@@ -218,10 +218,10 @@ def _boxes(content: _Content, ids: np.ndarray, notes: list[Note]) -> BoxColumn:
     notes += more
     stays = np.flatnonzero(sound)[kept]
     content.dropped += len(content.objects) - len(stays)
-    labelled = np.ones(len(content.names), dtype=bool)
+    labeled = np.ones(len(content.names), dtype=bool)
     files = [content.names[row] for row in content.rows.tolist()]
     crowd = flags([one.get("iscrowd") for one in content.objects], "iscrowd", files, notes)
-    return BoxColumn.of(content.rows[stays], cleaned[kept], ids[stays], crowd[stays], labelled)
+    return BoxColumn.of(content.rows[stays], cleaned[kept], ids[stays], crowd[stays], labeled)
 
 
 def _numbers(content: _Content, boxes: Sequence[Any], sound: np.ndarray) -> np.ndarray:
@@ -285,11 +285,11 @@ def _segment(
     content.keep(drawn)
     shapes = Shapes.joined([_segmentation(one, content.file) for one in content.objects])
     background = classes.index(BACKGROUND) if options.exclusive else 0
-    labelled = np.ones(len(content.names), dtype=bool)
-    column = RegionColumn.of(
+    labeled = np.ones(len(content.names), dtype=bool)
+    column = PolygonRLEColumn.of(
         content.rows,
         ids[drawn],
-        labelled,
+        labeled,
         shapes,
         len(classes),
         exclusive=options.exclusive,

@@ -61,7 +61,7 @@ def point_column(
 ) -> PointColumn:
     """The objects with their points.
 
-    As in COCO's own evaluation, objects that mark a crowd, and those without a labelled point, are neither to be found nor
+    As in COCO's own evaluation, objects that mark a crowd, and those without a labeled point, are neither to be found nor
     a mistake where they are. Where there is no ``bbox``, it is that around the points; where there is no ``area``, it is a
     share of the box.
 
@@ -84,19 +84,17 @@ def point_column(
     areas = np.where(areas > 0, areas, box_area_shares(boxes))
     files = [names[row] for row in rows.tolist()]
     crowd = flags([one.get("iscrowd") for one in objects], "iscrowd", files, notes)
-    labelled = (points[..., 2] > 0).sum(axis=1)
-    _tell(crowd, labelled, [one.get("num_keypoints") for one in objects], files, notes)
+    labeled = (points[..., 2] > 0).sum(axis=1)
+    _tell(crowd, labeled, [one.get("num_keypoints") for one in objects], files, notes)
     return PointColumn.of(rows, points, boxes, ids, crowd, areas, np.ones(len(names), dtype=bool))
 
 
-def _tell(
-    crowd: np.ndarray, labelled: np.ndarray, said: Sequence[Any], names: Sequence[str], notes: list[Note]
-) -> None:
-    """Notes about objects without a labelled point, and about wrong counts."""
-    without = [name for name, bare in zip(names, (~crowd & (labelled == 0)).tolist(), strict=True) if bare]
+def _tell(crowd: np.ndarray, labeled: np.ndarray, said: Sequence[Any], names: Sequence[str], notes: list[Note]) -> None:
+    """Notes about objects without a labeled point, and about wrong counts."""
+    without = [name for name, bare in zip(names, (~crowd & (labeled == 0)).tolist(), strict=True) if bare]
     if without:
-        notes.append(Note.of("object", "without a labelled point", "passed over", without))
-    counts = zip(names, said, labelled.tolist(), strict=True)
+        notes.append(Note.of("object", "without a labeled point", "passed over", without))
+    counts = zip(names, said, labeled.tolist(), strict=True)
     wrong = [name for name, told, counted in counts if told is not None and whole_number(told) != counted]
     if wrong:
         notes.append(Note.of("object", "with a num_keypoints that is wrong", "counted anew", wrong))

@@ -54,12 +54,12 @@ def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
 
 
 def _column(ids: np.ndarray, labels: ClassifyLabels) -> ClassColumn:
-    labelled = np.ones(len(ids), dtype=bool)
+    labeled = np.ones(len(ids), dtype=bool)
     if labels.exclusive:
-        return ClassColumn(ids, labelled)
+        return ClassColumn(ids, labeled)
     values = np.zeros((len(ids), labels.class_count), dtype=np.uint8)
     values[np.arange(len(ids)), ids] = 1
-    return ClassColumn(values, labelled)
+    return ClassColumn(values, labeled)
 
 
 def _loose(place: Path) -> list[Note]:

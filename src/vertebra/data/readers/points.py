@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vertebra.data.index import Note
-from vertebra.tasks.keypoints.pairs import Pairs, pairs_by_name
+from vertebra.tasks.keypoints.flip_pairs_by_name import Pairs, pairs_by_name
 
 MARGIN = 0.1  # a box around points is grown by this share of its longer side, on each side
 AREA_SHARE = (
@@ -17,7 +17,7 @@ ALONE = 32.0  # side in pixels of the box around a single point, where no object
 
 
 def boxes_around(points: np.ndarray, margin: float = MARGIN) -> np.ndarray:
-    """Boxes around the labelled points of objects.
+    """Boxes around the labeled points of objects.
 
     An object with a single point, or several on one spot, gets a square of the median object's longer side around it.
 
@@ -26,7 +26,7 @@ def boxes_around(points: np.ndarray, margin: float = MARGIN) -> np.ndarray:
         margin: how much boxes are grown on each side, as a share of the longer side.
 
     Returns:
-        (M, 4) float32 xyxy; 0 for objects without a labelled point.
+        (M, 4) float32 xyxy; 0 for objects without a labeled point.
     """
     known = points[..., 2:] > 0
     low = np.where(known, points[..., :2], np.inf).min(axis=1, initial=np.inf)

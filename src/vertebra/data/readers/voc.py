@@ -112,8 +112,8 @@ def _boxes(found: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxCo
     files = [found.files[row].name for row in found.rows]
     crowd = flags(found.difficult, "difficult", files, notes)
     check_usable(total, dropped, int(crowd[kept].sum()), path, [*notes, *more])
-    labelled = np.ones(len(found.files), dtype=bool)
-    return BoxColumn.of(rows[kept], boxes[kept], labels[kept], crowd[kept], labelled), notes + more
+    labeled = np.ones(len(found.files), dtype=bool)
+    return BoxColumn.of(rows[kept], boxes[kept], labels[kept], crowd[kept], labeled), notes + more
 
 
 def _key(file: Path) -> str:

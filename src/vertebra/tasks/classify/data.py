@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.plan import Placement, Plan
-from vertebra.preprocess.window import Window
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
@@ -21,13 +21,13 @@ class ClassifyData(TaskData):
     whole_image = True
 
     def place(
-        self, annotation: ClassifyAnnotation, plan: Plan, placement: Placement, labels: ClassifyLabels
+        self, annotation: ClassifyAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: ClassifyLabels
     ) -> ClassifyAnnotation:
         """The same class."""
         return annotation
 
     def cut(
-        self, annotation: ClassifyAnnotation, window: Window, plan: Plan, labels: ClassifyLabels
+        self, annotation: ClassifyAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: ClassifyLabels
     ) -> ClassifyAnnotation:
         """The same class."""
         return annotation
@@ -55,10 +55,10 @@ class ClassifyData(TaskData):
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """Of exclusive classes: images whose class the branch has."""
-        labelled = super().usable(annotation_labels, column, ids)
+        labeled = super().usable(annotation_labels, column, ids)
         if isinstance(annotation_labels, ClassifyLabels) and annotation_labels.exclusive:
-            labelled = labelled & (ids[column.values] >= 0)
-        return labelled
+            labeled = labeled & (ids[column.values] >= 0)
+        return labeled
 
     def stack(self, annotations: Sequence[ClassifyAnnotation], labels: ClassifyLabels) -> Any:
         """Class ids, or 0 and 1 for each class."""
@@ -69,11 +69,11 @@ class ClassifyData(TaskData):
         values = torch.from_numpy(np.stack([np.asarray(annotation.label) for annotation in annotations]))
         return ClassifyTargets(values.long() if labels.exclusive else values.float())
 
-    def made_labels(self, classes: Sequence[str], exclusive: bool) -> ClassifyLabels:
+    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> ClassifyLabels:
         """Labels with these classes."""
         return ClassifyLabels(tuple(classes), exclusive)
 
-    def made_targets(self, labels: ClassifyLabels, canvas: tuple[int, int], batch: int) -> Any:
+    def fake_targets(self, labels: ClassifyLabels, canvas: tuple[int, int], batch: int) -> Any:
         """Random classes."""
         import torch
 

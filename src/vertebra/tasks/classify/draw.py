@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from vertebra.tasks.palette import colour
+from vertebra.tasks.palette import color
 from vertebra.tasks.picture import BRIGHT, DIM, TRACK, enlarge, fit_text, text_size, text_width, with_strip, write
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def draw_classification(prediction: ClassifyPrediction, picture: Image.Image) ->
         draw.rectangle((bar_left, top, bar_right, bottom), fill=TRACK)
         filled = bar_left + round((bar_right - bar_left) * min(max(probability, 0.0), 1.0))
         if filled > bar_left:
-            draw.rectangle((bar_left, top, filled, bottom), fill=colour(class_id))
+            draw.rectangle((bar_left, top, filled, bottom), fill=color(class_id))
         percent = f"{100 * probability:.1f} %"
         write(draw, (picture.width - margin - text_width(percent, size), middle), percent, size, ink)
     return whole

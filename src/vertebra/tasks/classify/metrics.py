@@ -41,7 +41,7 @@ class ExclusiveMetric(TaskMetric):
         self.add_state("in_top", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.reset()
 
-    def update(self, predictions: Sequence[ClassifyPrediction], truths: Sequence[ClassifyAnnotation]) -> None:
+    def update(self, predictions: Sequence[ClassifyPrediction], ground_truths: Sequence[ClassifyAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order.
 
         Raises:
@@ -50,17 +50,17 @@ class ExclusiveMetric(TaskMetric):
         if not predictions:
             return
         count = len(self.classes)
-        truth = np.asarray([int(annotation.label) for annotation in truths], dtype=np.int64)
-        wrong = truth[(truth < 0) | (truth >= count)]
+        ground_truth = np.asarray([int(annotation.label) for annotation in ground_truths], dtype=np.int64)
+        wrong = ground_truth[(ground_truth < 0) | (ground_truth >= count)]
         if len(wrong):
             raise DataError(f"label {wrong[0]} is no class id: there are {count} classes")
         probabilities = np.stack([prediction.probabilities for prediction in predictions])
         ranking = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
         answer = ranking[:, 0]
-        self.right += self._tally(truth[answer == truth])
+        self.right += self._tally(ground_truth[answer == ground_truth])
         self.predicted += self._tally(answer)
-        self.true += self._tally(truth)
-        self.in_top += int((ranking == truth[:, None]).sum())
+        self.true += self._tally(ground_truth)
+        self.in_top += int((ranking == ground_truth[:, None]).sum())
 
     def _tally(self, ids: np.ndarray) -> Tensor:
         return torch.from_numpy(np.bincount(ids, minlength=len(self.classes))).to(self.device)
@@ -93,7 +93,7 @@ class MultiLabelMetric(TaskMetric):
     """
 
     scores: list[Tensor]
-    truths: list[Tensor]
+    ground_truths: list[Tensor]
 
     def __init__(self, labels: ClassifyLabels) -> None:
         super().__init__(labels)
@@ -101,20 +101,20 @@ class MultiLabelMetric(TaskMetric):
         self.add_state("truths", [], dist_reduce_fx="cat")
         self.reset()
 
-    def update(self, predictions: Sequence[ClassifyPrediction], truths: Sequence[ClassifyAnnotation]) -> None:
+    def update(self, predictions: Sequence[ClassifyPrediction], ground_truths: Sequence[ClassifyAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order.
 
         Raises:
             DataError: a label is not (K,) of 0 and 1.
         """
         count = len(self.classes)
-        for annotation in truths:
+        for annotation in ground_truths:
             label = np.asarray(annotation.label)
             if label.shape != (count,) or not np.isin(label, (0, 1)).all():
                 raise DataError(f"a multi-label annotation must be ({count},) of 0 and 1, got {label!r}")
         for state, rows in (
             (self.scores, [prediction.probabilities for prediction in predictions]),
-            (self.truths, [annotation.label for annotation in truths]),
+            (self.ground_truths, [annotation.label for annotation in ground_truths]),
         ):
             values = np.asarray(rows, dtype=np.float32).reshape(-1, count)
             state.append(torch.from_numpy(values).to(self.device))
@@ -125,16 +125,16 @@ class MultiLabelMetric(TaskMetric):
 
     def compute(self) -> dict[str, float]:
         """The metrics of all that was added; empty if that is nothing."""
-        scores, truth = gathered(self.scores), gathered(self.truths).long()
+        scores, ground_truth = gathered(self.scores), gathered(self.ground_truths).long()
         if not len(scores):
             return {}
         answer = (scores >= 0.5).long()
-        right, said, true = (answer * truth).sum(0).double(), answer.sum(0), truth.sum(0)
+        right, said, true = (answer * ground_truth).sum(0).double(), answer.sum(0), ground_truth.sum(0)
         f1, occurs = 2 * right / (said + true), said + true > 0
         precision = torch.zeros(len(self.classes), dtype=torch.float64)
         for k in true.nonzero().flatten().tolist():
-            precision[k] = binary_average_precision(scores[:, k], truth[:, k])
-        metrics = {"accuracy": (answer == truth).double().mean().item()}
+            precision[k] = binary_average_precision(scores[:, k], ground_truth[:, k])
+        metrics = {"accuracy": (answer == ground_truth).double().mean().item()}
         if occurs.any():
             metrics["f1"] = f1[occurs].mean().item()
         if true.any():

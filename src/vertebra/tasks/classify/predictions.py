@@ -11,18 +11,18 @@ from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 
 if TYPE_CHECKING:
-    from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.tasks.picture import ImageLike
 
 
 def from_decoded(
-    decoded: Sequence[np.ndarray], placement: Placement, spec: ClassifyLabels, image: ImageLike | None = None
+    decoded: Sequence[np.ndarray], transform: ImageTransform, spec: ClassifyLabels, image: ImageLike | None = None
 ) -> ClassifyPrediction:
     """The prediction of one image.
 
     Args:
         decoded: one image's arrays of `ClassifyDecoded`, in its order: probabilities (K,).
-        placement: where the image lies on the canvas; of no consequence here, taken because every task takes it.
+        transform: where the image lies on the canvas; of no consequence here, taken because every task takes it.
         spec: the classes.
         image: what was predicted on, for pictures.
     """

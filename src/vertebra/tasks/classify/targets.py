@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class ClassifyTargets(NamedTuple):
-    """The truth for a batch of labelled images.
+    """The truth for a batch of labeled images.
 
     Attributes:
         labels: (N,) int64 class ids where classes are exclusive; else (N, K) float32 of 0 and 1.

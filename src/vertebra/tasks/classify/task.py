@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra.tasks.classify.agreement import agreement
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.classify.looks import ClassifyLooks
 from vertebra.tasks.classify.predictions import from_decoded
+from vertebra.tasks.classify.similarity import similarity
+from vertebra.tasks.classify.tta import ClassifyTTA
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.task import Task
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
-    from vertebra.tasks.classify.in_image import to_image
+    from vertebra.tasks.classify.to_image_coords import to_image
 
     return to_image(decoded, geometry, size)
 
@@ -34,11 +34,11 @@ CLASSIFY = Task(
     labels=ClassifyLabels,
     annotation=ClassifyAnnotation,
     prediction=ClassifyPrediction,
-    best_metric="accuracy",
+    monitor="accuracy",
     from_decoded=from_decoded,
-    agreement=agreement,
+    similarity=similarity,
     to_image=_to_image,
     metric=_metric,
     data=ClassifyData(),
-    looks=ClassifyLooks,
+    views=ClassifyTTA,
 )

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.plan import Placement, Plan
-from vertebra.preprocess.window import Window
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
 
-SEEN = 0.25
+MIN_VISIBLE_FRACTION = 0.25
 LARGE = 16.0
 
 
@@ -21,13 +21,15 @@ class DetectData(TaskData):
     """Boxes that move with their image."""
 
     def place(
-        self, annotation: DetectAnnotation, plan: Plan, placement: Placement, labels: DetectLabels
+        self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels
     ) -> DetectAnnotation:
         """Boxes on the canvas, clipped to the image's valid pixels."""
-        boxes, kept = visible(placement.boxes_to_canvas(annotation.boxes), placement.size)
+        boxes, kept = visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
-    def cut(self, annotation: DetectAnnotation, window: Window, plan: Plan, labels: DetectLabels) -> DetectAnnotation:
+    def cut(
+        self, annotation: DetectAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: DetectLabels
+    ) -> DetectAnnotation:
         """Boxes of the window, without those of which too little is left."""
         whole = window.area_scale * box_areas(annotation.boxes)
         boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
@@ -70,30 +72,30 @@ class DetectData(TaskData):
             crowd[row, :count] = torch.from_numpy(annotation.crowd)
         return DetectTargets(boxes, ids, crowd, torch.tensor(counts))
 
-    def made_labels(self, classes: Sequence[str], exclusive: bool) -> DetectLabels:
+    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> DetectLabels:
         """Labels with these classes."""
         return DetectLabels(tuple(classes))
 
-    def made_targets(self, labels: DetectLabels, canvas: tuple[int, int], batch: int) -> Any:
+    def fake_targets(self, labels: DetectLabels, canvas: tuple[int, int], batch: int) -> Any:
         """Two boxes of random classes in each image but the last, which has none if there are several."""
         import torch
 
         from vertebra.tasks.detect.targets import DetectTargets
 
-        boxes, ids, counts = made_boxes(labels.class_count, canvas, batch)
+        boxes, ids, counts = fake_boxes(labels.class_count, canvas, batch)
         return DetectTargets(boxes, ids, torch.zeros(batch, 2, dtype=torch.bool), counts)
 
 
 def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
-    """(n,) bool, the labelled images of a column that have one of these objects, (B,) bool."""
-    rows = np.repeat(np.arange(len(column.labelled)), np.diff(column.offsets))
-    found = np.zeros(len(column.labelled), dtype=bool)
+    """(n,) bool, the labeled images of a column that have one of these objects, (B,) bool."""
+    rows = np.repeat(np.arange(len(column.labeled)), np.diff(column.offsets))
+    found = np.zeros(len(column.labeled), dtype=bool)
     found[rows[objects]] = True
-    both: np.ndarray = found & column.labelled
+    both: np.ndarray = found & column.labeled
     return both
 
 
-def made_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, Any, Any]:
+def fake_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, Any, Any]:
     """Two boxes in each image but the last, which has none if there are several.
 
     Returns:
@@ -121,7 +123,7 @@ def box_areas(boxes: np.ndarray) -> np.ndarray:
 def visible(boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Boxes clipped to the valid pixels, and which of them still show enough.
 
-    A box is left out when less than a pixel of it remains in a direction, or less than ``SEEN`` of its area while its
+    A box is left out when less than a pixel of it remains in a direction, or less than ``MIN_VISIBLE_FRACTION`` of its area while its
     short side is under ``LARGE`` pixels.
 
     Args:
@@ -138,4 +140,4 @@ def visible(boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None =
     short = sides.min(axis=1, initial=np.inf)
     if whole is None:
         return clipped, short > 0
-    return clipped, (short >= 1) & ((sides.prod(axis=1) >= SEEN * whole) | (short >= LARGE))
+    return clipped, (short >= 1) & ((sides.prod(axis=1) >= MIN_VISIBLE_FRACTION * whole) | (short >= LARGE))

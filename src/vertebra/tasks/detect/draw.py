@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vertebra.tasks.palette import colour
+from vertebra.tasks.palette import color
 from vertebra.tasks.picture import draw_tag, enlarge, fit_text, line_width, tag_size, text_size
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
     ]
     places = _tag_places(boxes, [tag_size(text, size) for text in texts], canvas.size)
     for text, label, place in reversed(list(zip(texts, labels, places, strict=True))):
-        draw_tag(draw, place, text, size, colour(int(label)))
+        draw_tag(draw, place, text, size, color(int(label)))
     return canvas
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, label: int, width: int) -> None:
-    """A box in its class's colour, with a thin darker line on either side that sets it off from any ground."""
-    red, green, blue = colour(label)
+    """A box in its class's color, with a thin darker line on either side that sets it off from any ground."""
+    red, green, blue = color(label)
     left, top, right, bottom = (int(side) for side in box)
     right, bottom = max(left, right - 1), max(top, bottom - 1)
     halo = (red // 2, green // 2, blue // 2)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.coco_ap import KEYS, average_precision
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.precision import KEYS, average_precision
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.metric import TaskMetric, each, gathered
 
@@ -41,10 +41,10 @@ class BoxMetric(TaskMetric):
         self.add_state("counts", [], dist_reduce_fx="cat")  # (images, 2) int64: rows of each image in found and true
         self.reset()
 
-    def update(self, predictions: Sequence[DetectPrediction], truths: Sequence[DetectAnnotation]) -> None:
+    def update(self, predictions: Sequence[DetectPrediction], ground_truths: Sequence[DetectAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
         found = [_rows(prediction.boxes, prediction.scores, prediction.labels) for prediction in predictions]
-        true = [_rows(annotation.boxes, annotation.crowd, annotation.labels) for annotation in truths]
+        true = [_rows(annotation.boxes, annotation.crowd, annotation.labels) for annotation in ground_truths]
         counts = [[len(f), len(t)] for f, t in zip(found, true, strict=True)]
         self.found.append(torch.from_numpy(np.concatenate([*found, _NO_ROWS])).to(self.device))
         self.true.append(torch.from_numpy(np.concatenate([*true, _NO_ROWS])).to(self.device))

@@ -11,12 +11,12 @@ from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
 
 if TYPE_CHECKING:
-    from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.tasks.picture import ImageLike
 
 
 def from_decoded(
-    decoded: Sequence[np.ndarray], placement: Placement, spec: DetectLabels, image: ImageLike | None = None
+    decoded: Sequence[np.ndarray], transform: ImageTransform, spec: DetectLabels, image: ImageLike | None = None
 ) -> DetectPrediction:
     """The prediction of one image: boxes in the original image's pixels, clipped to it.
 
@@ -25,13 +25,13 @@ def from_decoded(
     Args:
         decoded: one image's arrays of `DetectDecoded`, in its order: boxes (D, 4) xyxy in canvas pixels, scores (D,),
             labels (D,) and count (), how many of the D are real.
-        placement: where the image lies on the canvas.
+        transform: where the image lies on the canvas.
         spec: the classes.
         image: what was predicted on, for pictures.
     """
     canvas_boxes, scores, labels, real = decoded
     count = int(real)
-    boxes = placement.boxes_to_image(np.asarray(canvas_boxes)[:count]).astype(np.float32)
+    boxes = transform.boxes_to_image(np.asarray(canvas_boxes)[:count]).astype(np.float32)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     scores = np.asarray(scores, dtype=np.float32)[:count]
     labels = np.asarray(labels, dtype=np.int64)[:count]

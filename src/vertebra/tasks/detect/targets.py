@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class DetectTargets(NamedTuple):
-    """The truth for a batch of labelled images.
+    """The truth for a batch of labeled images.
 
     Attributes:
         boxes: (N, M, 4) float32, xyxy in canvas pixels, padded with 0.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra.tasks.detect.agreement import agreement
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.looks import DetectLooks
 from vertebra.tasks.detect.predictions import from_decoded
+from vertebra.tasks.detect.similarity import similarity
 from vertebra.tasks.detect.tiles import DetectTiles
+from vertebra.tasks.detect.tta import DetectTTA
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.task import Task
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
-    from vertebra.tasks.detect.in_image import to_image
+    from vertebra.tasks.detect.to_image_coords import to_image
 
     return to_image(decoded, geometry, size)
 
@@ -35,12 +35,12 @@ DETECT = Task(
     labels=DetectLabels,
     annotation=DetectAnnotation,
     prediction=DetectPrediction,
-    best_metric="map",
+    monitor="map",
     from_decoded=from_decoded,
-    agreement=agreement,
+    similarity=similarity,
     to_image=_to_image,
     metric=_metric,
     data=DetectData(),
-    looks=DetectLooks,
+    views=DetectTTA,
     tiles=DetectTiles,
 )

@@ -12,15 +12,15 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.seams import join, objects_of
+from vertebra.tasks.tile_merge import join, objects_of
 
 if TYPE_CHECKING:
-    from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.tasks.picture import ImageLike
 
 
 class DetectTiles:
-    """Gathers the objects of an image's tiles; see `vertebra.tasks.seams.join` for the rule.
+    """Gathers the objects of an image's tiles; see `vertebra.tasks.tile_merge.join` for the rule.
 
     Args:
         spec: the classes.
@@ -35,9 +35,9 @@ class DetectTiles:
         self.tiles: list[Tile] = []
         self.found: list[DetectPrediction] = []
 
-    def add(self, decoded: Sequence[np.ndarray], placement: Placement, tile: Tile) -> None:
+    def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
-        own = from_decoded(decoded, placement, self.spec).above(self.threshold)
+        own = from_decoded(decoded, transform, self.spec).above(self.threshold)
         self.tiles.append(tile)
         self.found.append(replace(own, boxes=own.boxes + np.array(tile.box[:2] * 2, dtype=np.float32)))
 

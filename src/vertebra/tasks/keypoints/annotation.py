@@ -12,12 +12,12 @@ class KeypointAnnotation:
     """The objects in an image and their points; none (M = 0) is an image with nothing in it.
 
     Attributes:
-        points: (M, K, 3) float32 of x, y in the original image's pixels and visibility: 0 not labelled, 1 labelled but
+        points: (M, K, 3) float32 of x, y in the original image's pixels and visibility: 0 not labeled, 1 labeled but
             hidden, 2 visible.
         boxes: (M, 4) float32, xyxy in the original image's pixels.
         labels: (M,) int64 class ids.
         crowd: (M,) bool, True for what marks a crowd: it is not to be found, and finding it is no mistake. The same is
-            true of an object without a labelled point, as in COCO's evaluation; it needs no mark.
+            true of an object without a labeled point, as in COCO's evaluation; it needs no mark.
         areas: (M,) float32, the object's area in square pixels, which object keypoint similarity is measured by.
         size: (height, width) of the image in pixels; 0, 0 where it is not known.
     """
@@ -31,7 +31,7 @@ class KeypointAnnotation:
 
     @property
     def known(self) -> np.ndarray:
-        """(M,) bool, which objects are to be found: no crowds, and at least one labelled point."""
+        """(M,) bool, which objects are to be found: no crowds, and at least one labeled point."""
         known: np.ndarray = ~self.crowd & (self.points[..., 2] > 0).any(axis=1)
         return known
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.plan import Placement, Plan
-from vertebra.preprocess.window import Window
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import box_areas, images_of, made_boxes, visible
+from vertebra.tasks.detect.data import box_areas, fake_boxes, images_of, visible
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
@@ -20,18 +20,18 @@ class KeypointData(TaskData):
     """Points and boxes that move with their image; left and right points change places when it is mirrored."""
 
     def place(
-        self, annotation: KeypointAnnotation, plan: Plan, placement: Placement, labels: KeypointLabels
+        self, annotation: KeypointAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """The objects on the canvas."""
-        places = placement.points_to_canvas(annotation.points[..., :2])
-        boxes, kept = visible(placement.boxes_to_canvas(annotation.boxes), placement.size)
-        scale = placement.scale_x * placement.scale_y
-        return _moved(annotation, places, boxes, scale, placement.size).take(kept)
+        places = transform.points_to_canvas(annotation.points[..., :2])
+        boxes, kept = visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
+        scale = transform.scale_x * transform.scale_y
+        return _moved(annotation, places, boxes, scale, transform.size).take(kept)
 
     def cut(
-        self, annotation: KeypointAnnotation, window: Window, plan: Plan, labels: KeypointLabels
+        self, annotation: KeypointAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: KeypointLabels
     ) -> KeypointAnnotation:
-        """The objects of the window; points beyond it are not labelled, objects of which too little is left are left out."""
+        """The objects of the window; points beyond it are not labeled, objects of which too little is left are left out."""
         places = window.points(annotation.points[..., :2])
         whole = window.area_scale * box_areas(annotation.boxes)
         boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
@@ -43,7 +43,7 @@ class KeypointData(TaskData):
     def relabel(
         self, annotation: KeypointAnnotation, ids: np.ndarray, own: KeypointLabels, labels: KeypointLabels
     ) -> KeypointAnnotation:
-        """Objects of the branch's classes, and its points by their names; what the data set lacks is not labelled."""
+        """Objects of the branch's classes, and its points by their names; what the data set lacks is not labeled."""
         places = {name: place for place, name in enumerate(own.points)}
         order = np.array([places.get(name, len(own.points)) for name in labels.points], dtype=np.int64)
         none = np.zeros((len(annotation.points), 1, 3), dtype=np.float32)
@@ -57,22 +57,22 @@ class KeypointData(TaskData):
         return counts
 
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """Images with an object of the branch's classes that is no crowd and has a labelled point."""
+        """Images with an object of the branch's classes that is no crowd and has a labeled point."""
         seen = (column.points[..., 2] > 0).any(axis=1)
         return images_of(column, ~column.crowd & seen & (ids[column.labels] >= 0))
 
     def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
-        """Objects with a labelled point that do not mark a crowd."""
+        """Objects with a labeled point that do not mark a crowd."""
         return int(annotation.known.sum())
 
     def advice(self, labels: KeypointLabels, column: Any) -> list[str]:
         """Which points are left and right of one another, where that is not known."""
-        from vertebra.tasks.keypoints.proposals import propose_pairs
+        from vertebra.tasks.keypoints.flip_pair_suggestions import propose_pairs
 
         return [] if labels.mirror_refusal is None else [propose_pairs(labels, column.points[~column.crowd])]
 
     def stack(self, annotations: Sequence[KeypointAnnotation], labels: KeypointLabels) -> Any:
-        """Objects that can be learned from (no crowds, at least one labelled point), padded to the most of an image."""
+        """Objects that can be learned from (no crowds, at least one labeled point), padded to the most of an image."""
         import torch
 
         from vertebra.tasks.keypoints.targets import KeypointTargets
@@ -88,17 +88,17 @@ class KeypointData(TaskData):
             ids[row, :count] = torch.from_numpy(each.labels)
         return KeypointTargets(points, boxes, ids, torch.tensor(counts))
 
-    def made_labels(self, classes: Sequence[str], exclusive: bool) -> KeypointLabels:
+    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> KeypointLabels:
         """Labels with these classes and four points."""
         return KeypointLabels(tuple(classes), points=tuple(f"p{index}" for index in range(4)))
 
-    def made_targets(self, labels: KeypointLabels, canvas: tuple[int, int], batch: int) -> Any:
+    def fake_targets(self, labels: KeypointLabels, canvas: tuple[int, int], batch: int) -> Any:
         """Two boxes in each image but the last, which has none if there are several, with random points inside."""
         import torch
 
         from vertebra.tasks.keypoints.targets import KeypointTargets
 
-        boxes, ids, counts = made_boxes(labels.class_count, canvas, batch)
+        boxes, ids, counts = fake_boxes(labels.class_count, canvas, batch)
         parts = torch.rand(batch, 2, len(labels.points), 2)
         places = boxes[..., None, :2] + parts * (boxes[..., 2:] - boxes[..., :2])[..., None, :]
         seen = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
@@ -120,7 +120,7 @@ def _moved(
 
 
 def seen_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Points (M, K, 3), with those outside of (height, width) pixels, and those not labelled, as 0, 0, 0."""
+    """Points (M, K, 3), with those outside of (height, width) pixels, and those not labeled, as 0, 0, 0."""
     x, y, seen = points[..., 0], points[..., 1], points[..., 2]
     kept = (seen > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
     inside: np.ndarray = np.where(kept[..., None], points, 0).astype(np.float32)

@@ -60,7 +60,7 @@ def distance_metrics(
 
 def _compare(found: FoundRows, true: TrueRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of one image's objects that are to be found: the distance (M, K) of each point, infinite if the object was not found;
-    which points are labelled (M, K); and the lengths (M,)."""
+    which points are labeled (M, K); and the lengths (M,)."""
     points, labels = true.points[true.counted], true.labels[true.counted]
     known = points[..., 2] > 0
     distance = np.full(known.shape, np.inf)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vertebra.tasks.palette import colour
+from vertebra.tasks.palette import color
 from vertebra.tasks.picture import enlarge, line_width, with_legend
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ LEGEND_ENTRIES = 24
 
 
 def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Image.Image:
-    """The picture with the points of each object that is not below ``prediction.shown_from``, and a legend of their colours.
+    """The picture with the points of each object that is not below ``prediction.shown_from``, and a legend of their colors.
 
-    Each point has its own colour, the same on all objects. Points below that score are left out, and so are the lines to them.
+    Each point has its own color, the same on all objects. Points below that score are left out, and so are the lines to them.
     The best objects stand on top.
 
     Args:
@@ -39,12 +39,12 @@ def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Imag
         for first, second in prediction.spec.skeleton:
             if shown[first] and shown[second]:
                 line = [(float(x), float(y)) for x, y in points[[first, second]]]
-                draw.line(line, fill=_dark(colour(second)), width=width + 2)
-                draw.line(line, fill=colour(second), width=width)
+                draw.line(line, fill=_dark(color(second)), width=width + 2)
+                draw.line(line, fill=color(second), width=width)
         for number in np.flatnonzero(shown).tolist():
-            _dot(draw, points[number], colour(number), 1.5 * width + 1)
+            _dot(draw, points[number], color(number), 1.5 * width + 1)
             named.add(number)
-    entries = [(prediction.spec.points[number], colour(number)) for number in sorted(named)]
+    entries = [(prediction.spec.points[number], color(number)) for number in sorted(named)]
     return with_legend(canvas, entries, LEGEND_ENTRIES)
 
 

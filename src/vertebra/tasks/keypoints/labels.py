@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from vertebra.errors import ConfigError, suggest
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.keypoints.pairs import Pairs, pairs_by_name
+from vertebra.tasks.keypoints.flip_pairs_by_name import Pairs, pairs_by_name
 
 SIGMA = 0.05  # the geometric middle of COCO's smallest sigma (0.025, eyes) and its largest (0.107, hips)
 COCO_POINTS = (
@@ -107,7 +107,7 @@ class KeypointLabels(LabelSpec):
         return self.points
 
     @property
-    def falloffs(self) -> tuple[float, ...]:
+    def oks_sigmas(self) -> tuple[float, ...]:
         """The sigma of each point, defaults included."""
         if self.sigmas:
             return self.sigmas
@@ -149,7 +149,7 @@ class KeypointLabels(LabelSpec):
             "skeleton": _renamed(self.skeleton, new),
             "flip_pairs": self._pairs_of(points, new),
         }
-        known = dict(zip(self.points, self.falloffs, strict=True))
+        known = dict(zip(self.points, self.oks_sigmas, strict=True))
         sigmas = tuple(known.get(name, SIGMA) for name in points)
         own["sigmas"] = () if set(sigmas) == {SIGMA} else sigmas
         return {name: own[name] for name in missing if name in own}

@@ -11,8 +11,8 @@ from torch import Tensor
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.distances import Length, distance_metrics, lengths_of
 from vertebra.tasks.keypoints.labels import KeypointLabels
+from vertebra.tasks.keypoints.oks_ap import KEYS, average_precision
 from vertebra.tasks.keypoints.rows import FoundRows, TrueRows
-from vertebra.tasks.keypoints.similarity import KEYS, average_precision
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.metric import TaskMetric, each, gathered
 
@@ -30,14 +30,14 @@ class PointMetric(TaskMetric):
     ``oks_map`` (and ``_50``, ``_75``, ``_medium``, ``_large``, ``oks_mar``): COCO's average precision and recall by object
     keypoint similarity, as pycocotools computes them (at most 20 objects an image); ``oks_map/NAME`` of each class.
 
-    ``pck``: the share of all labelled points that lie within a share of a length of the truth (Yang and Ramanan,
+    ``pck``: the share of all labeled points that lie within a share of a length of the truth (Yang and Ramanan,
     Articulated Human Detection with Flexible Mixtures of Parts, TPAMI 2013); ``nme``: the mean distance in such lengths;
     ``error``: the mean distance in pixels of the image. The length is the longer side of the object's box. Each also by
     point, ``pck/NAME``. For these each true object is compared with the found one of its class that lies nearest, best scores
     first, each found one only once; points of an object that was not found at all count as wrong in ``pck``, and not
     at all in the distances.
 
-    Crowds, and objects without a labelled point, are not to be found, and what is found there is no mistake.
+    Crowds, and objects without a labeled point, are not to be found, and what is found there is no mistake.
 
     Images are held as flat rows, so that processes with different numbers of images can be gathered.
 
@@ -55,17 +55,17 @@ class PointMetric(TaskMetric):
     def __init__(self, labels: KeypointLabels, *, share: float = SHARE, length: Length = "box") -> None:
         super().__init__(labels)
         self.points = labels.points
-        self.sigmas = labels.falloffs
+        self.sigmas = labels.oks_sigmas
         self.share, self.length = share, length
         self.add_state("found", [], dist_reduce_fx="cat")  # (., FoundRows.width) float32
         self.add_state("true", [], dist_reduce_fx="cat")  # (., TrueRows.width) float32
         self.add_state("counts", [], dist_reduce_fx="cat")  # (images, 2) int64: rows of each image in found and true
         self.reset()
 
-    def update(self, predictions: Sequence[KeypointPrediction], truths: Sequence[KeypointAnnotation]) -> None:
+    def update(self, predictions: Sequence[KeypointPrediction], ground_truths: Sequence[KeypointAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
         found = [FoundRows.pack(each) for each in predictions]
-        true = [TrueRows.pack(each, lengths_of(each, self.length)) for each in truths]
+        true = [TrueRows.pack(each, lengths_of(each, self.length)) for each in ground_truths]
         counts = [[len(f), len(t)] for f, t in zip(found, true, strict=True)]
         self.found.append(self._state(found, FoundRows.width(len(self.points))))
         self.true.append(self._state(true, TrueRows.width(len(self.points))))

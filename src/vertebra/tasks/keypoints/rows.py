@@ -79,7 +79,7 @@ class TrueRows:
 
     @property
     def counted(self) -> np.ndarray:
-        """(M,) bool, which objects are to be found: no crowds, and at least one labelled point."""
+        """(M,) bool, which objects are to be found: no crowds, and at least one labeled point."""
         counted: np.ndarray = ~self.crowd & (self.points[..., 2] > 0).any(axis=1)
         return counted
 

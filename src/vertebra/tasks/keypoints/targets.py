@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class KeypointTargets(NamedTuple):
-    """The truth for a batch of labelled images.
+    """The truth for a batch of labeled images.
 
     Attributes:
-        points: (N, M, K, 3) float32 of x, y in canvas pixels and visibility (0 not labelled, 1 hidden, 2 visible).
+        points: (N, M, K, 3) float32 of x, y in canvas pixels and visibility (0 not labeled, 1 hidden, 2 visible).
         boxes: (N, M, 4) float32, xyxy in canvas pixels, padded with 0.
         labels: (N, M) int64 class ids, padded with -1.
         count: (N,) int64, how many of the M are real.

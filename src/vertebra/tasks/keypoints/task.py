@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra.tasks.keypoints.agreement import agreement
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
-from vertebra.tasks.keypoints.looks import KeypointLooks
 from vertebra.tasks.keypoints.predictions import from_decoded
+from vertebra.tasks.keypoints.similarity import similarity
 from vertebra.tasks.keypoints.tiles import KeypointTiles
+from vertebra.tasks.keypoints.tta import KeypointTTA
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.task import Task
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
-    from vertebra.tasks.keypoints.in_image import to_image
+    from vertebra.tasks.keypoints.to_image_coords import to_image
 
     return to_image(decoded, geometry, size)
 
@@ -35,12 +35,12 @@ KEYPOINTS = Task(
     labels=KeypointLabels,
     annotation=KeypointAnnotation,
     prediction=KeypointPrediction,
-    best_metric="oks_map",
+    monitor="oks_map",
     from_decoded=from_decoded,
-    agreement=agreement,
+    similarity=similarity,
     to_image=_to_image,
     metric=_metric,
     data=KeypointData(),
-    looks=KeypointLooks,
+    views=KeypointTTA,
     tiles=KeypointTiles,
 )

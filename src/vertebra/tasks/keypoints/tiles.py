@@ -12,15 +12,15 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.types import KeypointPrediction
-from vertebra.tasks.seams import join, objects_of
+from vertebra.tasks.tile_merge import join, objects_of
 
 if TYPE_CHECKING:
-    from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.tasks.picture import ImageLike
 
 
 class KeypointTiles:
-    """Gathers the objects of an image's tiles by their boxes (`vertebra.tasks.seams.join`), which hold what the points hang on.
+    """Gathers the objects of an image's tiles by their boxes (`vertebra.tasks.tile_merge.join`), which hold what the points hang on.
 
     Of an object that was put together from pieces, each point is the one of the piece that is surest of it.
 
@@ -37,9 +37,9 @@ class KeypointTiles:
         self.tiles: list[Tile] = []
         self.found: list[KeypointPrediction] = []
 
-    def add(self, decoded: Sequence[np.ndarray], placement: Placement, tile: Tile) -> None:
+    def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
-        own = from_decoded(decoded, placement, self.spec).above(self.threshold)
+        own = from_decoded(decoded, transform, self.spec).above(self.threshold)
         corner = np.array(tile.box[:2], dtype=np.float32)
         self.tiles.append(tile)
         self.found.append(replace(own, boxes=own.boxes + np.tile(corner, 2), points=own.points + corner))

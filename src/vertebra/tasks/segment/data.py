@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply_labels, resize_labels
-from vertebra.preprocess.plan import Placement, Plan
-from vertebra.preprocess.window import Window
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -19,13 +19,13 @@ class SegmentData(TaskData):
     """Masks that move with their image; beside it they hold the ignore index."""
 
     def place(
-        self, annotation: SegmentAnnotation, plan: Plan, placement: Placement, labels: SegmentLabels
+        self, annotation: SegmentAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: SegmentLabels
     ) -> SegmentAnnotation:
         """The mask on the canvas."""
-        return SegmentAnnotation(apply_labels(plan, annotation.mask, labels.ignore_index))
+        return SegmentAnnotation(apply_labels(resize_spec, annotation.mask, labels.ignore_index))
 
     def cut(
-        self, annotation: SegmentAnnotation, window: Window, plan: Plan, labels: SegmentLabels
+        self, annotation: SegmentAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: SegmentLabels
     ) -> SegmentAnnotation:
         """The mask of the window."""
         rows = slice(window.top, window.top + window.height)
@@ -34,7 +34,9 @@ class SegmentData(TaskData):
         )
         part = part[..., :, ::-1] if window.mirror else part
         part = part[..., ::-1, :] if window.flip else part
-        mask = np.full((*annotation.mask.shape[:-2], *plan.size), labels.ignore_index, dtype=annotation.mask.dtype)
+        mask = np.full(
+            (*annotation.mask.shape[:-2], *resize_spec.size), labels.ignore_index, dtype=annotation.mask.dtype
+        )
         mask[..., : window.out[0], : window.out[1]] = part
         return SegmentAnnotation(mask)
 
@@ -81,11 +83,11 @@ class SegmentData(TaskData):
         masks = torch.from_numpy(whole)
         return SegmentTargets(masks.long() if masks.ndim == 3 else masks.to(torch.uint8))
 
-    def made_labels(self, classes: Sequence[str], exclusive: bool) -> SegmentLabels:
+    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> SegmentLabels:
         """Labels with these classes."""
         return SegmentLabels(tuple(classes), exclusive)
 
-    def made_targets(self, labels: SegmentLabels, canvas: tuple[int, int], batch: int) -> Any:
+    def fake_targets(self, labels: SegmentLabels, canvas: tuple[int, int], batch: int) -> Any:
         """Random masks, whose upper eighth is to be ignored."""
         import torch
 

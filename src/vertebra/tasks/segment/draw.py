@@ -1,4 +1,4 @@
-"""Pictures of segmentations: translucent colours with thin contours, and a legend below."""
+"""Pictures of segmentations: translucent colors with thin contours, and a legend below."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from vertebra.errors import DataError
-from vertebra.tasks.palette import Colour, colour
+from vertebra.tasks.palette import Color, color
 from vertebra.tasks.picture import enlarge, line_width, with_legend
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ OPACITY = 0.5
 
 
 def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Image.Image:
-    """The picture under its classes' colours, with a legend of the classes that occur and their shares.
+    """The picture under its classes' colors, with a legend of the classes that occur and their shares.
 
-    A class that is called "background" is left unpainted and takes no colour, so that the classes after it have the
-    colours that they have in a branch without it.
+    A class that is called "background" is left unpainted and takes no color, so that the classes after it have the
+    colors that they have in a branch without it.
 
     Args:
         prediction: what to show.
@@ -61,9 +61,9 @@ def is_background(name: str) -> bool:
     return name.strip("_ ").casefold() == "background"
 
 
-def class_color(labels: SegmentLabels, class_id: int) -> Colour:
-    """The colour of a class in pictures and masks."""
-    return colour(class_id - sum(map(is_background, labels.classes[:class_id])))
+def class_color(labels: SegmentLabels, class_id: int) -> Color:
+    """The color of a class in pictures and masks."""
+    return color(class_id - sum(map(is_background, labels.classes[:class_id])))
 
 
 def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -37,18 +37,18 @@ class ExclusiveMetric(TaskMetric):
         self.add_state("confusion", torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
         self.reset()
 
-    def update(self, predictions: Sequence[SegmentPrediction], truths: Sequence[SegmentAnnotation]) -> None:
+    def update(self, predictions: Sequence[SegmentPrediction], ground_truths: Sequence[SegmentAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order.
 
         Raises:
             DataError: a mask has another size than the prediction, or a value that no class has.
         """
         count = len(self.classes)
-        for prediction, annotation in zip(predictions, truths, strict=True):
-            truth = np.asarray(annotation.mask)
-            _check_size(prediction, truth)
-            counted = truth != self.ignore_index
-            true, answer = truth[counted].astype(np.int64), prediction.mask[counted].astype(np.int64)
+        for prediction, annotation in zip(predictions, ground_truths, strict=True):
+            ground_truth = np.asarray(annotation.mask)
+            _check_size(prediction, ground_truth)
+            counted = ground_truth != self.ignore_index
+            true, answer = ground_truth[counted].astype(np.int64), prediction.mask[counted].astype(np.int64)
             if true.size and (true.min() < 0 or true.max() >= count):
                 wrong = true[(true < 0) | (true >= count)][0]
                 raise DataError(
@@ -88,19 +88,19 @@ class OverlappingMetric(TaskMetric):
             self.add_state(name, torch.zeros(labels.class_count, dtype=torch.int64), dist_reduce_fx="sum")
         self.reset()
 
-    def update(self, predictions: Sequence[SegmentPrediction], truths: Sequence[SegmentAnnotation]) -> None:
+    def update(self, predictions: Sequence[SegmentPrediction], ground_truths: Sequence[SegmentAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order.
 
         Raises:
             DataError: a mask has another size than the prediction, or a value that is neither 0, 1 nor ignored.
         """
-        for prediction, annotation in zip(predictions, truths, strict=True):
-            truth = self._layers(np.asarray(annotation.mask))
-            _check_size(prediction, truth)
-            counted = truth != self.ignore_index
-            if not np.isin(truth[counted], (0, 1)).all():
+        for prediction, annotation in zip(predictions, ground_truths, strict=True):
+            ground_truth = self._layers(np.asarray(annotation.mask))
+            _check_size(prediction, ground_truth)
+            counted = ground_truth != self.ignore_index
+            if not np.isin(ground_truth[counted], (0, 1)).all():
                 raise DataError(f"masks of overlapping classes hold 0, 1 or {self.ignore_index}, got other values")
-            true, answer = (truth == 1) & counted, prediction.mask.astype(bool) & counted
+            true, answer = (ground_truth == 1) & counted, prediction.mask.astype(bool) & counted
             self.right += self._tally(true & answer)
             self.true += self._tally(true)
             self.predicted += self._tally(answer)
@@ -142,6 +142,6 @@ def _overlap_metrics(
     return metrics | named("iou", classes, iou.tolist(), occurs.tolist())
 
 
-def _check_size(prediction: SegmentPrediction, truth: np.ndarray) -> None:
-    if prediction.mask.shape != truth.shape:
-        raise DataError(f"the prediction's mask is {prediction.mask.shape}, the annotation's {truth.shape}")
+def _check_size(prediction: SegmentPrediction, ground_truth: np.ndarray) -> None:
+    if prediction.mask.shape != ground_truth.shape:
+        raise DataError(f"the prediction's mask is {prediction.mask.shape}, the annotation's {ground_truth.shape}")

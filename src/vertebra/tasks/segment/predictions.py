@@ -13,13 +13,13 @@ from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.types import SegmentPrediction
 
 if TYPE_CHECKING:
-    from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.tasks.picture import ImageLike
 
 
 def from_decoded(
     decoded: Sequence[np.ndarray],
-    placement: Placement,
+    transform: ImageTransform,
     spec: SegmentLabels,
     image: ImageLike | None = None,
     *,
@@ -31,14 +31,14 @@ def from_decoded(
     Args:
         decoded: one image's arrays of `SegmentDecoded`, in its order: probabilities (K, h, w) on the canvas; or of an exported
             file with class maps, the classes (H, W) of the image's own pixels.
-        placement: where the image lies on the canvas.
+        transform: where the image lies on the canvas.
         spec: the classes.
         image: what was predicted on, for pictures.
         threshold: the probability from which a pixel is of a class, where classes may overlap.
         keep_probabilities: keep all K maps of the original size; they take 4 bytes a pixel and class.
 
     Raises:
-        ConfigError: the canvas shows only a part of the image (a centre crop), so most pixels have no answer; or
+        ConfigError: the canvas shows only a part of the image (a center crop), so most pixels have no answer; or
             probabilities are asked for, and there are none.
     """
     if decoded[0].ndim == 2:
@@ -46,18 +46,18 @@ def from_decoded(
             raise ConfigError("a file with class maps gives no probabilities; export one without --class-map")
         return SegmentPrediction(np.asarray(decoded[0]).astype(id_type(spec)), spec, None, image)
     if keep_probabilities:
-        resized = image_probabilities(decoded, placement)
+        resized = image_probabilities(decoded, transform)
         return SegmentPrediction(decide(resized, spec, threshold), spec, resized, image)
-    valid = valid_maps(decoded, placement)
+    valid = valid_maps(decoded, transform)
     if spec.exclusive:
-        return SegmentPrediction(_winners(valid, placement.original).astype(id_type(spec)), spec, None, image)
-    layers = np.stack([resize_map(layer, placement.original) >= threshold for layer in valid])
+        return SegmentPrediction(_winners(valid, transform.original).astype(id_type(spec)), spec, None, image)
+    layers = np.stack([resize_map(layer, transform.original) >= threshold for layer in valid])
     return SegmentPrediction(layers, spec, None, image)
 
 
-def image_probabilities(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
+def image_probabilities(decoded: Sequence[np.ndarray], transform: ImageTransform) -> np.ndarray:
     """The probabilities of one image's pixels, (K, H, W) float32 of its own size, as a new array; see `from_decoded`."""
-    return np.stack([resize_map(layer, placement.original) for layer in valid_maps(decoded, placement)])
+    return np.stack([resize_map(layer, transform.original) for layer in valid_maps(decoded, transform)])
 
 
 def decide(probabilities: np.ndarray, spec: SegmentLabels, threshold: float = 0.5) -> np.ndarray:
@@ -73,15 +73,15 @@ def id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:
     return np.uint8 if spec.class_count <= 256 else np.uint16
 
 
-def valid_maps(decoded: Sequence[np.ndarray], placement: Placement) -> np.ndarray:
+def valid_maps(decoded: Sequence[np.ndarray], transform: ImageTransform) -> np.ndarray:
     """The probabilities (K, h, w) of the canvas' valid pixels."""
-    if placement.resized != placement.size:
+    if transform.resized != transform.size:
         raise ConfigError(
-            "segmentation needs the whole image on the canvas, but a centre crop leaves out its rim; "
+            "segmentation needs the whole image on the canvas, but a center crop leaves out its rim; "
             "preprocess with letterbox or resize"
         )
-    top, left = placement.top, placement.left
-    height, width = placement.size
+    top, left = transform.top, transform.left
+    height, width = transform.size
     (probabilities,) = decoded
     return np.asarray(probabilities, dtype=np.float32)[:, top : top + height, left : left + width]
 

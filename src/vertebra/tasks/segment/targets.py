@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class SegmentTargets(NamedTuple):
-    """The truth for a batch of labelled images.
+    """The truth for a batch of labeled images.
 
     Attributes:
         masks: where classes are exclusive (N, H, W) int64 of class ids; else (N, K, H, W) uint8 of 0 and 1. Pixels to

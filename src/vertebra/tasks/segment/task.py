@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra.tasks.segment.agreement import agreement
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.labels import SegmentLabels
-from vertebra.tasks.segment.looks import SegmentLooks
 from vertebra.tasks.segment.predictions import from_decoded
+from vertebra.tasks.segment.similarity import similarity
 from vertebra.tasks.segment.tiles import SegmentTiles
+from vertebra.tasks.segment.tta import SegmentTTA
 from vertebra.tasks.segment.types import SegmentPrediction
 from vertebra.tasks.task import Task
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
-    from vertebra.tasks.segment.in_image import to_image
+    from vertebra.tasks.segment.to_image_coords import to_image
 
     return to_image(decoded, geometry, size)
 
 
 def _class_map(decoded: Any, geometry: Any, size: Any) -> Any:
-    from vertebra.tasks.segment.in_image import class_map
+    from vertebra.tasks.segment.to_image_coords import class_map
 
     return class_map(decoded, geometry, size)
 
@@ -41,13 +41,13 @@ SEGMENT = Task(
     labels=SegmentLabels,
     annotation=SegmentAnnotation,
     prediction=SegmentPrediction,
-    best_metric="mean_iou",
+    monitor="mean_iou",
     from_decoded=from_decoded,
-    agreement=agreement,
+    similarity=similarity,
     to_image=_to_image,
     metric=_metric,
     data=SegmentData(),
-    looks=SegmentLooks,
+    views=SegmentTTA,
     tiles=SegmentTiles,
     class_map=_class_map,
 )

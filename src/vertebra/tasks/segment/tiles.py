@@ -13,7 +13,7 @@ from vertebra.tasks.segment.predictions import decide, id_type, image_probabilit
 from vertebra.tasks.segment.types import SegmentPrediction
 
 if TYPE_CHECKING:
-    from vertebra.preprocess.plan import Placement
+    from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.tasks.picture import ImageLike
 
 
@@ -50,10 +50,10 @@ class SegmentTiles:
         )  # of the rows above, from this one's top on
         self.coming = self.below
 
-    def add(self, decoded: Sequence[np.ndarray], placement: Placement, tile: Tile) -> None:
+    def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
         down, across = self.weights
-        summed = image_probabilities(decoded, placement)
+        summed = image_probabilities(decoded, transform)
         summed *= down[tile.top][:, None] * across[tile.left]
         next_top, next_left = self.next_top[tile.top], self.next_left[tile.left]
         if tile.left == 0:

@@ -62,7 +62,7 @@ class SegmentPrediction:
         return {name: float(count / pixels) for name, count in zip(self.spec.classes, counts, strict=True)}
 
     def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """The image under its classes' colours, with a legend below.
+        """The image under its classes' colors, with a legend below.
 
         Args:
             image: what to draw on; by default the image that was predicted on.

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 
 State = dict[str, Tensor]
 
@@ -21,14 +21,14 @@ class PeerModel:
     Attributes:
         model: what stands under ``model`` in a config, one branch named after its task, with the classes and every option
             that makes the outputs equal.
-        plan: how its images come onto the canvas.
+        resize_spec: how its images come onto the canvas.
         tensors: by our names; what has no place keeps the peer's name, so that it is reported as left over.
         dropped: regular expressions of the peer's names that are left out on purpose (anchors, counters).
         license: of the published weights, as their source states it.
     """
 
     model: dict[str, Any]
-    plan: Plan
+    resize_spec: ResizeSpec
     tensors: State
     dropped: tuple[str, ...] = ()
     license: str = ""

@@ -37,20 +37,20 @@ STEP = (
 def unet(config: Mapping[str, Any], state: State) -> PeerModel:
     """Unet: goes on to stride 1 with a step that joins nothing."""
     encoder = encoder_of(config, state, STEP_OPTIONS)
-    depth = len(encoder.taps)
+    depth = len(encoder.out_indices)
     widths = [width_of(state, f"decoder.blocks.{number}.conv1.0.weight") for number in range(depth)]
     decoder = {"name": "unet", "channels": widths, **_steps(config, encoder)}
     rules = [(rf"decoder\.blocks\.(\d)\.{old}", rf"{DECODER}.blocks.\1.{new}") for old, new in STEP]
     tensors = renamed(encoder.tensors, rules)
     unused = rf"{re.escape(DECODER)}\.blocks\.{depth - 1}\.weigh_joined\..*"  # the last step joins nothing
-    return peer_of(config, encoder.tapped(range(depth)), {"decoder": decoder}, tensors, (unused,))
+    return peer_of(config, encoder.with_out_indices(range(depth)), {"decoder": decoder}, tensors, (unused,))
 
 
 def unetplusplus(config: Mapping[str, Any], state: State) -> PeerModel:
     """UnetPlusPlus: smp's node ``x_d_l`` is the last but d of row l."""
     encoder = encoder_of(config, state, STEP_OPTIONS)
-    depth = len(encoder.taps)
-    steps = depth - 1 - encoder.taps.count(None)
+    depth = len(encoder.out_indices)
+    steps = depth - 1 - encoder.out_indices.count(None)
     widths = [width_of(state, f"decoder.blocks.x_0_{number}.conv1.0.weight") for number in range(depth)]
     decoder = {"name": "unetplusplus", "channels": widths, **_steps(config, encoder)}
     places = {f"x_{along}_{step}": f"rows.{step}.{step - along}" for step in range(steps) for along in range(step + 1)}
@@ -62,14 +62,14 @@ def unetplusplus(config: Mapping[str, Any], state: State) -> PeerModel:
     ]
     tensors = renamed(encoder.tensors, rules)
     unused = rf"{re.escape(DECODER)}\.blocks\.0\.weigh_joined\..*"
-    return peer_of(config, encoder.tapped(range(depth)), {"decoder": decoder}, tensors, (unused,))
+    return peer_of(config, encoder.with_out_indices(range(depth)), {"decoder": decoder}, tensors, (unused,))
 
 
 def fpn(config: Mapping[str, Any], state: State) -> PeerModel:
     """FPN: with a pyramid of its own, on the four deepest features."""
     own = {"decoder_pyramid_channels", "decoder_segmentation_channels", "decoder_merge_policy", "decoder_dropout"}
     encoder = encoder_of(config, state, {*own, "decoder_interpolation"})
-    if len(encoder.taps) < 4 or encoder.taps[-4] is None:
+    if len(encoder.out_indices) < 4 or encoder.out_indices[-4] is None:
         raise ConfigError("smp: an FPN needs four features of its encoder here; encoder_depth must be larger")
     if config.get("decoder_interpolation", "nearest") not in ("nearest", "nearest-exact"):
         raise ConfigError(
@@ -95,7 +95,9 @@ def fpn(config: Mapping[str, Any], state: State) -> PeerModel:
             for n in range(4)
         ),
     ]
-    return peer_of(config, encoder.tapped([-4, -3, -2, -1]), {"decoder": decoder}, renamed(encoder.tensors, rules))
+    return peer_of(
+        config, encoder.with_out_indices([-4, -3, -2, -1]), {"decoder": decoder}, renamed(encoder.tensors, rules)
+    )
 
 
 def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
@@ -109,7 +111,7 @@ def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
         "channels": width_of(state, "decoder.conv.0.weight"),
         "join_kernel_size": 1,
         "norm": norm_of(config, "psp_use_batchnorm"),
-        "normalise_whole": False,
+        "normalize_whole": False,
         "kernel_size": 3,
         "dropout": float(config.get("psp_dropout", 0.2)),
         "fit": "corners",
@@ -122,7 +124,7 @@ def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
     joined = tensors[f"{DECODER}.join.0.weight"]
     # smp has the means first, then the level
     tensors[f"{DECODER}.join.0.weight"] = torch.roll(joined, joined.shape[1] // 2, dims=1)
-    return peer_of(config, encoder.tapped([-1]), {"decoder": decoder}, tensors)
+    return peer_of(config, encoder.with_out_indices([-1]), {"decoder": decoder}, tensors)
 
 
 def deeplabv3(config: Mapping[str, Any], state: State) -> PeerModel:
@@ -142,11 +144,11 @@ def deeplabv3(config: Mapping[str, Any], state: State) -> PeerModel:
         (r"decoder\.(?:bn|2)\.", f"{DECODER}.body.0.1."),
     ]
     parts = {"encoder": _aspp(config, False), "decoder": decoder}
-    return peer_of(config, encoder.tapped([-1]), parts, renamed(encoder.tensors, rules))
+    return peer_of(config, encoder.with_out_indices([-1]), parts, renamed(encoder.tensors, rules))
 
 
 def deeplabv3plus(config: Mapping[str, Any], state: State) -> PeerModel:
-    """DeepLabV3Plus: encoder 'aspp', and separable convolutions without a normalisation inside."""
+    """DeepLabV3Plus: encoder 'aspp', and separable convolutions without a normalization inside."""
     config = {"encoder_output_stride": 16, **config}
     encoder = encoder_of(config, state, ASPP_OPTIONS)
     check_upsampling(config, 4, 4)
@@ -170,7 +172,9 @@ def deeplabv3plus(config: Mapping[str, Any], state: State) -> PeerModel:
         (r"decoder\.block2\.1\.", f"{DECODER}.join.0.1.1."),
     ]
     parts = {"encoder": _aspp(config, True), "decoder": decoder}
-    return peer_of(config, encoder.tapped([1, len(encoder.taps) - 1]), parts, renamed(encoder.tensors, rules))
+    return peer_of(
+        config, encoder.with_out_indices([1, len(encoder.out_indices) - 1]), parts, renamed(encoder.tensors, rules)
+    )
 
 
 BUILDERS: dict[str, FolderBuilder] = {
@@ -196,7 +200,7 @@ def _steps(config: Mapping[str, Any], encoder: SmpEncoder) -> dict[str, Any]:
             f"smp: decoder_interpolation '{interpolation}' is not known here; known are nearest and bilinear"
         )
     attention = config.get("decoder_attention_type")
-    if attention not in (None, "scse") or (attention and None in encoder.taps):
+    if attention not in (None, "scse") or (attention and None in encoder.out_indices):
         raise ConfigError(f"smp: decoder_attention_type '{attention}' is not known here on this encoder")
     return {
         "to_stride": 1,

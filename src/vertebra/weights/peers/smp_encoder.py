@@ -10,7 +10,7 @@ from typing import Any
 import timm
 import torch
 
-from vertebra.backbones.catalogue import alignment_of
+from vertebra.backbones.catalog import alignment_of
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.weights.peers.base import State
 
@@ -40,19 +40,22 @@ class SmpEncoder:
 
     Attributes:
         backbone: its config, without the taps.
-        taps: which map of the backbone each of smp's features at strides 2, 4 … is; None where smp has an empty one.
+        out_indices: which map of the backbone each of smp's features at strides 2, 4 … is; None where smp has an empty one.
         strides: of these features.
         tensors: all of the model's tensors, the encoder's under our names.
     """
 
     backbone: dict[str, Any]
-    taps: list[int | None]
+    out_indices: list[int | None]
     strides: list[int]
     tensors: State
 
-    def tapped(self, features: Iterable[int]) -> dict[str, Any]:
+    def with_out_indices(self, features: Iterable[int]) -> dict[str, Any]:
         """The backbone's config, giving those of these features that are not empty."""
-        return {**self.backbone, "taps": [tap for number in features if (tap := self.taps[number]) is not None]}
+        return {
+            **self.backbone,
+            "out_indices": [tap for number in features if (tap := self.out_indices[number]) is not None],
+        }
 
 
 def read_encoder(config: Mapping[str, Any], state: State, extra: Mapping[str, Any]) -> SmpEncoder:
@@ -87,9 +90,9 @@ def read_encoder(config: Mapping[str, Any], state: State, extra: Mapping[str, An
     backbone.update(name=MOBILE.get(name, name), mean=MEAN, std=STD, size_multiple=min(output_stride, 2**depth))
     if output_stride != 32 and name in OWN:
         backbone["dilate_first"] = True
-    taps: list[int | None] = [*(BLOCKS if name in MOBILE else range(5))][:depth]
+    out_indices: list[int | None] = [*(BLOCKS if name in MOBILE else range(5))][:depth]
     tensors = {re.sub(r"^encoder\.", "backbone.body.", key): value for key, value in state.items()}
-    return SmpEncoder(backbone, taps, _strides(depth, output_stride), tensors)
+    return SmpEncoder(backbone, out_indices, _strides(depth, output_stride), tensors)
 
 
 def _universal(name: str, backbone: dict[str, Any], state: State, args: dict[str, Any], depth: int) -> SmpEncoder:
@@ -103,8 +106,10 @@ def _universal(name: str, backbone: dict[str, Any], state: State, args: dict[str
     with torch.device("meta"):
         body: Any = timm.create_model(name, pretrained=False, num_classes=0, **args)
     reductions = [int(stage["reduction"]) for stage in getattr(body.feature_info, "info", body.feature_info)]
-    taps: list[int | None] = [reductions.index(2**n) if 2**n in reductions else None for n in range(1, depth + 1)]
-    if None in taps[1:]:
+    out_indices: list[int | None] = [
+        reductions.index(2**n) if 2**n in reductions else None for n in range(1, depth + 1)
+    ]
+    if None in out_indices[1:]:
         raise WeightsError(f"smp: encoder 'tu-{name}' has no map at each stride up to {2**depth}")
     known = set(body.state_dict())
     flat = {re.sub(r"^(\w+?)\.(\w+)\.", r"\1_\2.", key): key for key in known}
@@ -116,7 +121,7 @@ def _universal(name: str, backbone: dict[str, Any], state: State, args: dict[str
     output_stride = int(backbone.get("output_stride", 32))
     backbone = {"name": name, **backbone, **({"args": args} if args else {})}
     backbone["size_multiple"] = min(output_stride, 2**depth) if alignment.kind == "any" else 32
-    return SmpEncoder(backbone, taps, _strides(depth, output_stride), tensors)
+    return SmpEncoder(backbone, out_indices, _strides(depth, output_stride), tensors)
 
 
 def _strides(depth: int, output_stride: int) -> list[int]:

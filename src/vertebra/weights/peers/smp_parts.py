@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra.errors import ConfigError, WeightsError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.smp_encoder import SmpEncoder, read_encoder
 
@@ -61,11 +61,11 @@ def peer_of(
     exclusive = count > 1 and activation != "sigmoid"
     branch = {**parts, "classes": names, "exclusive": exclusive}
     model = {"backbone": backbone, "branches": {"segment": branch}}
-    return PeerModel(model, Plan((512, 512)), tensors, dropped, LICENSE)
+    return PeerModel(model, ResizeSpec((512, 512)), tensors, dropped, LICENSE)
 
 
 def norm_of(config: Mapping[str, Any], older: str) -> str:
-    """The normalisation of a decoder's convolutions.
+    """The normalization of a decoder's convolutions.
 
     Args:
         older: the argument's name in earlier versions of smp.

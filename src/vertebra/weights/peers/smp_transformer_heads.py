@@ -27,7 +27,7 @@ def upernet(config: Mapping[str, Any], state: State) -> PeerModel:
         "dropout": 0.0,
         "fit": "corners",
     }
-    last = len(encoder.taps) - 3  # of the lateral connections, which smp counts from the coarsest on
+    last = len(encoder.out_indices) - 3  # of the lateral connections, which smp counts from the coarsest on
     rules = [
         (r"decoder\.feature_norms\.", f"{DECODER}.norms."),
         (r"decoder\.psp\.blocks\.(\d)\.1\.", rf"{DECODER}.pooling.convs.\1."),
@@ -38,8 +38,8 @@ def upernet(config: Mapping[str, Any], state: State) -> PeerModel:
         theirs, ours = number, last - number
         rules.append((rf"decoder\.fpn_lateral_blocks\.{theirs}\.conv_norm_relu\.", f"{DECODER}.lateral.{ours}."))
         rules.append((rf"decoder\.fpn_conv_blocks\.{theirs}\.", f"{DECODER}.smooth.{ours}."))
-    levels = range(1, len(encoder.taps))
-    return peer_of(config, encoder.tapped(levels), {"decoder": decoder}, renamed(encoder.tensors, rules))
+    levels = range(1, len(encoder.out_indices))
+    return peer_of(config, encoder.with_out_indices(levels), {"decoder": decoder}, renamed(encoder.tensors, rules))
 
 
 def segformer(config: Mapping[str, Any], state: State) -> PeerModel:
@@ -54,7 +54,7 @@ def segformer(config: Mapping[str, Any], state: State) -> PeerModel:
         "dropout": 0.0,
         "fit": "corners",
     }
-    used = [number for number, tap in enumerate(encoder.taps) if tap is not None]
+    used = [number for number, tap in enumerate(encoder.out_indices) if tap is not None]
     rules = [
         (rf"decoder\.mlp_stage\.{len(used) - 1 - number}\.linear\.", f"{DECODER}.project.{number}.")
         for number in range(len(used))
@@ -62,7 +62,7 @@ def segformer(config: Mapping[str, Any], state: State) -> PeerModel:
     tensors = renamed(encoder.tensors, [*rules, (r"decoder\.fuse_stage\.", f"{DECODER}.fuse.")])
     for name in [name for name in tensors if re.match(rf"{re.escape(DECODER)}\.project\.\d\.weight", name)]:
         tensors[name] = tensors[name][:, :, None, None]
-    return peer_of(config, encoder.tapped(used), {"decoder": decoder}, tensors)
+    return peer_of(config, encoder.with_out_indices(used), {"decoder": decoder}, tensors)
 
 
 DPT_OPTIONS = {"decoder_readout", "decoder_intermediate_channels", "decoder_fusion_channels", "encoder_output_indices"}
@@ -88,12 +88,14 @@ def dpt(config: Mapping[str, Any], state: State) -> PeerModel:
     with torch.device("meta"):
         body: Any = timm.create_model(name, pretrained=False, num_classes=0, **args)
     depth, blocks = int(config.get("encoder_depth", 4)), len(body.feature_info)
-    taps = config.get("encoder_output_indices") or [int(blocks / depth * step) - 1 for step in range(1, depth + 1)]
+    out_indices = config.get("encoder_output_indices") or [
+        int(blocks / depth * step) - 1 for step in range(1, depth + 1)
+    ]
     readout = config.get("decoder_readout", "cat")
     if readout not in ("cat", "ignore"):
         raise WeightsError(f"smp: a DPT with decoder_readout '{readout}' has no equal here; cat and ignore have")
     token = readout == "cat" and getattr(body, "num_prefix_tokens", 0) > 0
-    levels = range(len(taps))
+    levels = range(len(out_indices))
     decoder = {
         "name": "dpt",
         "channels": width_of(state, "decoder.fusion_blocks.0.project.weight"),
@@ -104,7 +106,11 @@ def dpt(config: Mapping[str, Any], state: State) -> PeerModel:
         "dropout": 0.1,
         "fit": "corners",
     }
-    backbone: dict[str, Any] = {"name": name, "taps": [int(tap) % blocks for tap in taps], "final_norm": False}
+    backbone: dict[str, Any] = {
+        "name": name,
+        "out_indices": [int(tap) % blocks for tap in out_indices],
+        "final_norm": False,
+    }
     backbone.update(
         class_token=token, in_channels=int(config.get("in_channels", 3)), **({"args": args} if args else {})
     )

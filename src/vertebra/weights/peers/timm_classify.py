@@ -10,12 +10,12 @@ import timm
 import torch
 from torch import Tensor
 
-from vertebra.backbones.catalogue import check_name
+from vertebra.backbones.catalog import check_name
 from vertebra.errors import WeightsError
-from vertebra.preprocess.plan import Mode, Plan
+from vertebra.preprocess.image_transform import Mode, ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State
 
-MODES = {"center": "centre_crop", "squash": "resize", "border": "letterbox"}
+MODES = {"center": "center_crop", "squash": "resize", "border": "letterbox"}
 LABELS = {1000: "imagenet-1k", 11821: "imagenet-12k", 21841: "imagenet-22k", 21843: "imagenet-21k-goog"}
 
 
@@ -55,7 +55,9 @@ def classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "backbone": {"name": name},
         "branches": {"classify": {"decoder": {"name": "linear"}, "classes": class_names(len(weight))}},
     }
-    return PeerModel(model, classify_plan(config), tensors, license=str(config.get("license") or "as timm states it"))
+    return PeerModel(
+        model, classify_resize_spec(config), tensors, license=str(config.get("license") or "as timm states it")
+    )
 
 
 def expected_tensors(name: str) -> dict[str, Tensor]:
@@ -65,11 +67,11 @@ def expected_tensors(name: str) -> dict[str, Tensor]:
     return found
 
 
-def classify_plan(config: Mapping[str, Any]) -> Plan:
+def classify_resize_spec(config: Mapping[str, Any]) -> ResizeSpec:
     """The way onto the canvas of a timm configuration."""
     size = (int(config["input_size"][1]), int(config["input_size"][2]))
     mode = cast(Mode, MODES[config.get("crop_mode") or "center"])
-    return Plan(size, mode, crop=float(config.get("crop_pct") or 1.0) if mode == "centre_crop" else 1.0)
+    return ResizeSpec(size, mode, crop=float(config.get("crop_pct") or 1.0) if mode == "center_crop" else 1.0)
 
 
 def class_names(count: int) -> list[str]:

@@ -9,7 +9,7 @@ import timm
 import torchvision
 from torch import Tensor
 
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.foreign import to_timm
 from vertebra.weights.peers.base import PeerModel, TorchvisionBuilder
 from vertebra.weights.peers.timm_classify import classifier
@@ -103,18 +103,18 @@ def torchvision_classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     renamed = to_timm(architecture, state)
     peer = classifier(architecture, dict(state) if renamed is None else renamed)
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    backbone: dict[str, Any] = {"name": architecture, **_normalisation(architecture, weights.transforms())}
+    backbone: dict[str, Any] = {"name": architecture, **_normalization(architecture, weights.transforms())}
     model = {**peer.model, "backbone": backbone}
     return PeerModel(model, _plan(weights.transforms()), peer.tensors, DROPPED, "BSD-3-Clause (torchvision)")
 
 
-def _plan(transforms: Any) -> Plan:
+def _plan(transforms: Any) -> ResizeSpec:
     """The preset's resize of the shorter side and its central crop."""
     crop, resize = transforms.crop_size[0], transforms.resize_size[0]
-    return Plan((crop, crop), "centre_crop", crop=min(1.0, crop / resize))
+    return ResizeSpec((crop, crop), "center_crop", crop=min(1.0, crop / resize))
 
 
-def _normalisation(architecture: str, transforms: Any) -> dict[str, Any]:
+def _normalization(architecture: str, transforms: Any) -> dict[str, Any]:
     """The preset's mean and std, where timm has others for this architecture. Inception's published weights turn them into
     other ones inside the model, which timm's are."""
     if architecture == "inception_v3":

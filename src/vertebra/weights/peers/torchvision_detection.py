@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, TorchvisionBuilder, renamed
 
 LICENSE = "BSD-3-Clause (torchvision)"
@@ -24,7 +24,7 @@ OLDER = (
     (r"backbone\.fpn\.(inner|layer)_blocks\.(\d)\.(weight|bias)", r"backbone.fpn.\1_blocks.\2.0.\3"),
     (r"rpn\.head\.conv\.(weight|bias)", r"rpn.head.conv.0.0.\1"),
 )
-SIZE = Plan((800, 1333), "shortest_edge")
+SIZE = ResizeSpec((800, 1333), "shortest_edge")
 RETINANET_SIZES = [[side, int(side * 2 ** (1 / 3)), int(side * 2 ** (2 / 3))] for side in (32, 64, 128, 256, 512)]
 
 
@@ -59,9 +59,9 @@ def retinanet(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "anchor_sizes": [[float(side) for side in own] for own in RETINANET_SIZES],
         "anchor_offset": 0.0,
         "anchor_spacing": "canvas",
-        "anchors_per_object": 1,
+        "min_anchors_per_object": 1,
         "box_loss": "giou" if newer else "l1",
-        "post": _post(score_floor=0.05, iou=0.5, keep=300),
+        "postprocess": _post(score_threshold=0.05, nms_iou=0.5, max_detections=300),
     }
     neck = _neck(finest_stride=8, extra_levels=2, extra="conv_input" if newer else "conv")
     eps = 0.0 if _frozen_norms(state) and not newer else 1e-5
@@ -92,7 +92,7 @@ def fcos(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "point_offset": 0.0,
         "point_spacing": "canvas",
         "tower_bias": True,
-        "post": _post(score_floor=0.2, iou=0.6, keep=100),
+        "postprocess": _post(score_threshold=0.2, nms_iou=0.6, max_detections=100),
     }
     neck = _neck(finest_stride=8, extra_levels=2, extra="conv")
     return _peer(_resnet(1e-5, [2, 3, 4]), neck, decoder, classes, tensors)
@@ -135,12 +135,12 @@ def faster_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "hidden": [1024] if newer else [1024, 1024],
         "samples": 512,
         "proposals": {
-            "score_floor": 0.05 if mobile else 0.0,
-            "iou": 0.7,
-            "level_candidates": small,
-            "keep": small,
+            "score_threshold": 0.05 if mobile else 0.0,
+            "nms_iou": 0.7,
+            "pre_nms_topk_per_level": small,
+            "max_detections": small,
         },
-        "post": {"score_floor": 0.05, "iou": 0.5, "candidates": 4000, "keep": 100},
+        "postprocess": {"score_threshold": 0.05, "nms_iou": 0.5, "pre_nms_topk": 4000, "max_detections": 100},
     }
     neck = _neck(finest_stride=4, extra_levels=1, extra="pool")
     if newer:
@@ -148,13 +148,13 @@ def faster_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     if mobile:
         backbone: dict[str, Any] = {
             "name": "torchvision_mobilenet_v3_large",
-            "taps": [13, 16],
+            "out_indices": [13, 16],
             "norm_eps": 1e-5,
             "frozen_norm": True,
             "size_multiple": 32,
         }
-        plan = Plan((320, 640), "shortest_edge") if small == 150 else SIZE
-        return _peer(backbone, {**neck, "every_level": True}, decoder, classes, tensors, plan)
+        resize_spec = ResizeSpec((320, 640), "shortest_edge") if small == 150 else SIZE
+        return _peer(backbone, {**neck, "every_level": True}, decoder, classes, tensors, resize_spec)
     eps = 0.0 if _frozen_norms(state) and not newer else 1e-5
     return _peer(_resnet(eps, [1, 2, 3, 4], frozen=not newer), neck, decoder, classes, tensors)
 
@@ -165,14 +165,14 @@ def _peer(
     decoder: dict[str, Any],
     classes: int,
     tensors: State,
-    plan: Plan = SIZE,
+    resize_spec: ResizeSpec = SIZE,
 ) -> PeerModel:
     branch = {"neck": neck, "decoder": decoder, "classes": class_names(classes)}
-    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, plan, tensors, license=LICENSE)
+    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, resize_spec, tensors, license=LICENSE)
 
 
-def _resnet(eps: float, taps: list[int], frozen: bool = True) -> dict[str, Any]:
-    return {"name": "resnet50", "taps": taps, "norm_eps": eps, "frozen_norm": frozen, "size_multiple": 32}
+def _resnet(eps: float, out_indices: list[int], frozen: bool = True) -> dict[str, Any]:
+    return {"name": "resnet50", "out_indices": out_indices, "norm_eps": eps, "frozen_norm": frozen, "size_multiple": 32}
 
 
 def _neck(**options: Any) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _neck(**options: Any) -> dict[str, Any]:
 
 
 def _post(**options: Any) -> dict[str, Any]:
-    return {"candidates": 5000, "level_candidates": 1000, **options}
+    return {"pre_nms_topk": 5000, "pre_nms_topk_per_level": 1000, **options}
 
 
 def _frozen_norms(state: Mapping[str, Tensor]) -> bool:

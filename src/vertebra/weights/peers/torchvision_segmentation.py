@@ -8,7 +8,7 @@ from typing import Any
 import torchvision
 from torch import Tensor
 
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, TorchvisionBuilder, renamed
 
 LICENSE = "BSD-3-Clause (torchvision)"
@@ -52,18 +52,18 @@ def torchvision_segmenter(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     place = r"backbone\.(?:features\.)?(\d+)\." if mobile else r"backbone\."
     inside = r"backbone.body.features.\1." if mobile else "backbone.body."
     # timm's MobileNetV3 dilates from another block on
-    taps = [4, 16] if mobile else [3, 4]
-    backbone: dict[str, Any] = {"name": f"torchvision_{body}", "dilated": True, "taps": taps}
+    out_indices = [4, 16] if mobile else [3, 4]
+    backbone: dict[str, Any] = {"name": f"torchvision_{body}", "dilated": True, "out_indices": out_indices}
     if not mobile:
-        backbone = {"name": body, "output_stride": 8, "taps": taps}
+        backbone = {"name": body, "output_stride": 8, "out_indices": out_indices}
     last = "classifier.low_classifier.bias" if kind == "lraspp" else "classifier.4.bias"
     branch = {
         **_parts(kind, state),
         "classes": class_names(len(state[last])),
     }
     tensors = renamed(state, [*rules, *AUXILIARY, (place, inside)])
-    plan = Plan((520, 100 * 520), "shortest_edge")
-    return PeerModel({"backbone": backbone, "branches": {"segment": branch}}, plan, tensors, license=LICENSE)
+    resize_spec = ResizeSpec((520, 100 * 520), "shortest_edge")
+    return PeerModel({"backbone": backbone, "branches": {"segment": branch}}, resize_spec, tensors, license=LICENSE)
 
 
 def _parts(kind: str, state: Mapping[str, Tensor]) -> dict[str, Any]:

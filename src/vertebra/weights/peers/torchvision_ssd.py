@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, TorchvisionBuilder, renamed
 from vertebra.weights.peers.torchvision_detection import DECODER, LICENSE, NECK, class_names
 
@@ -49,10 +49,14 @@ def ssd300(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "name": "ssd",
         "finest_stride": 8,
         "scales": SSD_SCALES,
-        "boxes_per_object": 1,
-        "post": _post(classes, score_floor=0.01, iou=0.45, keep=200, class_candidates=400),
+        "min_boxes_per_object": 1,
+        "postprocess": _post(
+            classes, score_threshold=0.01, nms_iou=0.45, max_detections=200, pre_nms_topk_per_class=400
+        ),
     }
-    return _peer({"name": "ssd_vgg16", "taps": [3, 5]}, neck, decoder, classes, tensors, Plan((300, 300), "resize"))
+    return _peer(
+        {"name": "ssd_vgg16", "out_indices": [3, 5]}, neck, decoder, classes, tensors, ResizeSpec((300, 300), "resize")
+    )
 
 
 def ssdlite320(name: str, state: Mapping[str, Tensor]) -> PeerModel:
@@ -73,7 +77,7 @@ def ssdlite320(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     backbone = {
         "name": "torchvision_mobilenet_v3_large",
         "reduced_tail": len(state["backbone.features.1.3.1.weight"]) < 960,
-        "taps": ["13.expansion", 16],
+        "out_indices": ["13.expansion", 16],
         "norm_eps": 1e-3,
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
@@ -85,22 +89,29 @@ def ssdlite320(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "scales": SSDLITE_SCALES,
         "aspect_ratios": [[2.0, 3.0]] * 6,
         "cell_spacing": "even",
-        "boxes_per_object": 1,
-        "post": _post(classes, score_floor=0.001, iou=0.55, keep=300, class_candidates=300),
+        "min_boxes_per_object": 1,
+        "postprocess": _post(
+            classes, score_threshold=0.001, nms_iou=0.55, max_detections=300, pre_nms_topk_per_class=300
+        ),
     }
-    return _peer(backbone, neck, decoder, classes, tensors, Plan((320, 320), "resize"))
+    return _peer(backbone, neck, decoder, classes, tensors, ResizeSpec((320, 320), "resize"))
 
 
 def _peer(
-    backbone: dict[str, Any], neck: dict[str, Any], decoder: dict[str, Any], classes: int, tensors: State, plan: Plan
+    backbone: dict[str, Any],
+    neck: dict[str, Any],
+    decoder: dict[str, Any],
+    classes: int,
+    tensors: State,
+    resize_spec: ResizeSpec,
 ) -> PeerModel:
     branch = {"neck": neck, "decoder": decoder, "classes": class_names(classes)}
-    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, plan, tensors, license=LICENSE)
+    return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, resize_spec, tensors, license=LICENSE)
 
 
-def _post(classes: int, *, class_candidates: int, **options: Any) -> dict[str, Any]:
-    candidates = max((classes - 1) * class_candidates, options["keep"])
-    return {**options, "class_candidates": class_candidates, "candidates": candidates}
+def _post(classes: int, *, pre_nms_topk_per_class: int, **options: Any) -> dict[str, Any]:
+    pre_nms_topk = max((classes - 1) * pre_nms_topk_per_class, options["max_detections"])
+    return {**options, "pre_nms_topk_per_class": pre_nms_topk_per_class, "pre_nms_topk": pre_nms_topk}
 
 
 def _background_last(state: Mapping[str, Tensor], classes: int) -> State:

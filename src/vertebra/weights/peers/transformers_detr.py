@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra.errors import ConfigError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.transformers_labels import class_names
 from vertebra.weights.peers.transformers_layers import joined_queries_and_keys, resnet_stage_rules
 
 FIXED: dict[str, Any] = {
     "activation_function": "relu",
-    "auxiliary_loss": False,  # with it, transformers hands the next layer what was normalised for the heads
+    "auxiliary_loss": False,  # with it, transformers hands the next layer what was normalized for the heads
     "position_embedding_type": "sine",
     "scale_embedding": False,
 }
@@ -56,7 +56,7 @@ def detr(config: Mapping[str, Any], state: State) -> PeerModel:
     }
     return PeerModel(
         model=model,
-        plan=Plan((800, 1333), "shortest_edge"),
+        resize_spec=ResizeSpec((800, 1333), "shortest_edge"),
         tensors=renamed(joined_queries_and_keys(state), [*_resnet_rules(), (BACKBONE, "backbone.body."), *_RULES]),
         dropped=(r".*num_batches_tracked",),
         license="Apache-2.0",
@@ -92,7 +92,7 @@ def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
     backbone: dict[str, Any] = {
         "name": name,
         "in_channels": int(config.get("num_channels", 3)),
-        "taps": [4],
+        "out_indices": [4],
         "freeze": 2,
         "frozen_norm": True,
         "norm_eps": 1e-5,
@@ -138,7 +138,7 @@ def _decoder(config: Mapping[str, Any], state: State) -> dict[str, Any]:
         "hidden": next(value.shape[0] for name, value in state.items() if name.endswith("fc1.weight")),
         "dropout": float(config.get("dropout", 0.1)),
         "none_weight": float(config.get("eos_coefficient", 0.1)),
-        "post": {"score_floor": 0.0, "keep": queries},
+        "postprocess": {"score_threshold": 0.0, "max_detections": queries},
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vertebra.errors import ConfigError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.transformers_labels import class_names
 from vertebra.weights.peers.transformers_layers import joined_queries_and_keys, resnet_stage_rules
@@ -99,7 +99,7 @@ def rt_detr(config: Mapping[str, Any], state: State) -> PeerModel:
         tensors = _widen_stem(tensors)
     return PeerModel(
         model=model,
-        plan=Plan((640, 640), "resize"),
+        resize_spec=ResizeSpec((640, 640), "resize"),
         tensors=tensors,
         dropped=(r".*\.n_points_scale", r"(class|bbox)_embed\..*", r".*num_batches_tracked"),
         license="Apache-2.0",
@@ -147,10 +147,10 @@ def _backbone(options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         name, arguments["layers"] = ("resnet50d" if kind == "bottleneck" else "resnet18d"), list(depths)
     if kind == "basic":
         arguments["stem_width"] = 33
-    taps = [2, 3, 4][-len(options["feat_strides"]) :]
+    out_indices = [2, 3, 4][-len(options["feat_strides"]) :]
     backbone = {
         "name": name,
-        "taps": taps,
+        "out_indices": out_indices,
         "frozen_norm": bool(options["freeze_backbone_batch_norms"]),
         "mean": [0.0, 0.0, 0.0],
         "std": [1.0, 1.0, 1.0],
@@ -199,7 +199,7 @@ def _decoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str,
         "sampling": "discrete" if options["decoder_method"] == "discrete" else "bilinear",
         "offset_scale": float(options["decoder_offset_scale"]),
         "denoising": int(options.get("num_denoising", 100)) if "model.denoising_class_embed.weight" in state else 0,
-        "post": {"score_floor": 0.0, "keep": queries},
+        "postprocess": {"score_threshold": 0.0, "max_detections": queries},
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vertebra.errors import WeightsError
-from vertebra.preprocess.plan import Plan
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, renamed
 
 LICENSE = "of the published model; NVIDIA's SegFormer weights are for research and evaluation only"
@@ -97,7 +97,7 @@ def segformer(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> PeerMod
             }
         },
     }
-    return PeerModel(model, Plan((512, 512), "resize"), tensors, (r"classifier\..*",), LICENSE)
+    return PeerModel(model, ResizeSpec((512, 512), "resize"), tensors, (r"classifier\..*",), LICENSE)
 
 
 def mix_transformer(config: Mapping[str, Any]) -> dict[str, Any]:

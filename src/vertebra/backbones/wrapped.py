@@ -1,0 +1,66 @@
+"""Any module as a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vertebra.features import Features, FeatureSpec, Frame
+
+
+class WrappedBackbone(nn.Module):
+    """A module that gives feature maps, as a backbone; made by `as_backbone`."""
+
+    mean: Tensor
+    std: Tensor
+    refusal = None
+    fixed_size: tuple[int, int] | None = None
+
+    def __init__(
+        self, body: nn.Module, spec: FeatureSpec, size_multiple: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.out_spec = spec
+        self.size_multiple = size_multiple
+        self.in_channels = len(mean)
+        self.pretrained = False
+        self.origin = f"the weights that the wrapped {type(body).__name__} came with"
+        self.register_buffer("mean", 255.0 * torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", 255.0 * torch.tensor(std).reshape(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Features:
+        """Features of canvases (N, C, H, W), uint8 or float in 0..255."""
+        height, width = images.shape[-2:]
+        if sizes is None:
+            sizes = torch.tensor([[height, width]], device=images.device).expand(images.shape[0], 2)
+        normal = (images.to(self.mean.dtype) - self.mean) / self.std
+        if self.size_multiple > 1:
+            normal = F.pad(normal, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+        given = self.body(normal)
+        maps, embedding = given if self.out_spec.embedding is not None else (given, None)
+        return Features(tuple(maps), embedding, Frame((height, width), sizes))
+
+
+def as_backbone(
+    module: nn.Module,
+    spec: FeatureSpec,
+    *,
+    size_multiple: int = 1,
+    mean: Sequence[float] = (0.485, 0.456, 0.406),
+    std: Sequence[float] = (0.229, 0.224, 0.225),
+) -> WrappedBackbone:
+    """Wraps a module of any origin as a backbone.
+
+    Args:
+        module: takes normalized images (N, C, H, W), and gives a list of maps (N, C, ceil(H / stride), ceil(W / stride)),
+            finest first; or (maps, vector) where the spec has a vector.
+        spec: what it promises.
+        size_multiple: its maps are exact when height and width are multiples of this.
+        mean: of the images it was trained on, in 0..1, a number a channel.
+        std: likewise.
+    """
+    return WrappedBackbone(module, spec, size_multiple, mean, std)

@@ -1,0 +1,95 @@
+"""From a data set's own class ids to those of a branch, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vertebra.data.index import Note
+from vertebra.errors import DataError, suggest
+from vertebra.tasks import task_of_labels
+from vertebra.tasks.base import LabelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMapping:
+    """Turns annotations of a data set into those of a branch.
+
+    Attributes:
+        ids: (K,) int64, the branch's class id of each class of the data set, -1 for classes that it has not.
+        labels: the branch's labels.
+        own: the data set's labels.
+    """
+
+    ids: np.ndarray
+    labels: LabelSpec
+    own: LabelSpec
+
+    def __call__(self, annotation: Any) -> Any:
+        """The annotation with the branch's class ids."""
+        if self.own == self.labels:
+            return annotation
+        return task_of_labels(self.labels).data.relabel(annotation, self.ids, self.own, self.labels)
+
+
+def class_mapping(
+    own: LabelSpec, labels: LabelSpec, branch: str, where: str, class_map: Mapping[str, str] | None = None
+) -> tuple[ClassMapping, list[Note]]:
+    """How to turn a data set's classes into a branch's.
+
+    Args:
+        own: the data set's labels.
+        labels: the branch's.
+        branch: its name, for messages.
+        where: the data set, for messages.
+        class_map: the branch's names of classes that the data set calls otherwise.
+
+    Returns:
+        The class_mapping, and a note about classes that the branch has not.
+
+    Raises:
+        DataError: they are of different tasks, one is exclusive and the other is not, or they share no class or no point.
+    """
+    if type(own) is not type(labels):
+        raise DataError(
+            f"{where}: its labels are {type(own).__name__}, but branch '{branch}' has {type(labels).__name__}"
+        )
+    if getattr(own, "exclusive", True) != getattr(labels, "exclusive", True):
+        words = {True: "exclusive", False: "overlapping"}
+        raise DataError(
+            f"{where}: opened with {words[own.exclusive]} classes, but branch '{branch}' has "  # type: ignore[attr-defined]
+            f"{words[labels.exclusive]} ones; open it with exclusive={labels.exclusive}"  # type: ignore[attr-defined]
+        )
+    positions = {name: place for place, name in enumerate(labels.classes)}
+    names = [(class_map or {}).get(name, name) for name in own.classes]
+    ids = np.array([positions.get(name, -1) for name in names], dtype=np.int64)
+    strange = [name for name, found in zip(own.classes, ids.tolist(), strict=True) if found < 0]
+    if len(strange) == len(own.classes):
+        raise DataError(
+            f"{where}: branch '{branch}' knows none of its classes ({', '.join(strange[:8])}). "
+            f"{suggest(strange[0], labels.classes)}"
+        )
+    notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", strange)] if strange else []
+    return ClassMapping(ids, labels, own), [*notes, *_lacking(own, labels, branch, where)]
+
+
+def _lacking(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> list[Note]:
+    """Notes about parts of the branch's objects (points) that the data set does not have.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    lacking = [name for name in labels.object_parts if name not in own.object_parts]
+    if lacking and len(lacking) == len(labels.object_parts):
+        raise DataError(
+            f"{where}: it has none of the points of branch '{branch}' ({', '.join(lacking[:8])}). "
+            f"{suggest(lacking[0], own.object_parts)}"
+        )
+    return (
+        [Note.of("point", f"of branch '{branch}' that {where} has not", "not learned from it", lacking)]
+        if lacking
+        else []
+    )

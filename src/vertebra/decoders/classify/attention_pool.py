@@ -1,0 +1,128 @@
+"""The classifier that chooses where to look."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vertebra.decoders.base import Decoder
+from vertebra.decoders.classify.linear import LinearOutputs
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
+from vertebra.layers.padding import valid_cells
+from vertebra.layers.position_encoding import sine_position
+from vertebra.losses.classification import binary_cross_entropy, cross_entropy
+from vertebra.losses.loss_term import LossTerm
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
+
+HIDDEN = -1e4
+
+
+class AttentionPool(Decoder):
+    """Attention pooling: a learned query looks over the cells of the deepest level and takes what tells the class, instead
+    of the mean over all of them; then one logit a class, softmax or sigmoid.
+
+    Difference from the papers: cells on the canvas' padding are hidden, and a sine encoding tells where a cell is.
+
+    Args:
+        width: features of a cell inside; None: what fits the backbone, at least 128.
+        heads: attention heads; must divide the width.
+        mlp_ratio: hidden width of the network behind the attention, in widths.
+        dropout: before the logits.
+        label_smoothing: how much of the truth is spread over all classes.
+
+    Raises:
+        IncompatiblePartsError: there is no level.
+        ConfigError: an option is out of range.
+    """
+
+    task: ClassVar[str] = "classify"
+    terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
+    paper: ClassVar[str] = (
+        "Lee et al., Set Transformer, ICML 2019, arXiv 1810.00825 (pooling by attention); over an image's patches as in "
+        "Zhai et al., Scaling Vision Transformers, CVPR 2022, arXiv 2106.04560"
+    )
+    labels: ClassifyLabels
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: ClassifyLabels,
+        *,
+        width: int | None = None,
+        heads: int = 8,
+        mlp_ratio: float = 2.0,
+        dropout: float = 0.2,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(in_spec, labels)
+        in_spec.require_levels()
+        check_range("decoder 'attention_pool'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
+        check_range("decoder 'attention_pool'", least=1, width=width, heads=heads)
+        check_range("decoder 'attention_pool'", least=0, mlp_ratio=mlp_ratio)
+        if labels.exclusive and labels.class_count < 2:
+            raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set exclusive: false")
+        self.in_levels = (len(in_spec.levels) - 1,)
+        self.width = width or default_channels(in_spec, least=128)
+        if self.width % heads or self.width % 4:
+            raise ConfigError(
+                f"decoder 'attention_pool': width {self.width} must be a multiple of 4 and of heads {heads}"
+            )
+        self.heads = heads
+        self.label_smoothing = label_smoothing
+        hidden = max(1, int(self.width * mlp_ratio))
+        self.project = nn.Conv2d(in_spec.levels[-1].channels, self.width, 1)
+        self.norm = nn.LayerNorm(self.width)
+        self.query = nn.Parameter(0.02 * torch.randn(1, 1, self.width))
+        self.keys = nn.Linear(self.width, self.width)
+        self.values = nn.Linear(self.width, self.width)
+        self.out = nn.Linear(self.width, self.width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(self.width), nn.Linear(self.width, hidden), nn.GELU(), nn.Linear(hidden, self.width)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(self.width, labels.class_count)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, features: Features, proposals: Proposals | None = None) -> LinearOutputs:
+        """One logit for each class and image."""
+        pooled = self._look(features)
+        return LinearOutputs(self.classifier(self.dropout(pooled + self.mlp(pooled))))
+
+    def _look(self, features: Features) -> Tensor:
+        """(N, width): what the query takes from the cells that see the image."""
+        maps = self.project(features.maps[-1])
+        batch, _, height, width = maps.shape
+        tokens = self.norm(maps.flatten(2).transpose(1, 2))
+        keys = self.keys(tokens + sine_position(height, width, self.width, tokens))
+        inside = valid_cells(features.frame, maps, self.in_spec.levels[-1].stride).flatten(1)
+        bias = torch.where(inside, 0.0, HIDDEN).to(tokens.dtype)[:, None, None]
+        query = self.query.to(tokens.dtype).expand(batch, 1, self.width)
+        query, keys, values = map(self._split, (query, keys, self.values(tokens)))
+        seen = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
+        out: Tensor = self.out(seen.transpose(1, 2).reshape(batch, self.width))
+        return out
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        """(N, L, width) to (N, heads, L, width / heads)."""
+        batch, length, width = tokens.shape
+        return tokens.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+    def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
+        """Cross entropy: softmax for exclusive classes, sigmoid for others."""
+        outputs = self(features)
+        compare = cross_entropy if self.labels.exclusive else binary_cross_entropy
+        smoothing = self.label_smoothing if self.training else 0.0
+        return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
+
+    def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
+        """Softmax or sigmoid."""
+        logits = outputs.logits
+        return ClassifyDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())

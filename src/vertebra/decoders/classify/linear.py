@@ -1,0 +1,101 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from vertebra.decoders.base import Decoder
+from vertebra.errors import ConfigError, IncompatiblePartsError
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
+from vertebra.layers.option_range import check_range
+from vertebra.layers.padding import valid_mean
+from vertebra.losses.classification import binary_cross_entropy, cross_entropy
+from vertebra.losses.loss_term import LossTerm
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
+
+
+class LinearOutputs(NamedTuple):
+    """Attributes:
+    logits: (N, K).
+    """
+
+    logits: Tensor
+
+
+class Linear(Decoder):
+    """Fully connected classifier: none, one or several hidden layers, then one logit a class; softmax or sigmoid.
+
+    Args:
+        hidden: widths of hidden layers, each followed by ReLU and dropout.
+        dropout: of its input and of every hidden layer.
+        label_smoothing: how much of the truth is spread over all classes.
+        pool: "vector" takes the backbone's own embedding, "average" the mean of the deepest level over the image's valid
+            cells; "auto" the embedding where there is one and no neck or encoder stands before this decoder.
+    """
+
+    task: ClassVar[str] = "classify"
+    terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
+    labels: ClassifyLabels
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: ClassifyLabels,
+        *,
+        hidden: list[int] | None = None,
+        dropout: float = 0.2,
+        label_smoothing: float = 0.0,
+        pool: Literal["auto", "embedding", "average"] = "auto",
+    ) -> None:
+        super().__init__(in_spec, labels)
+        check_range("decoder 'linear'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
+        check_range("decoder 'linear'", least=1, hidden=min(hidden or [1]))
+        if labels.exclusive and labels.class_count < 2:
+            raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set exclusive: false")
+        self.uses_embedding = pool == "embedding" or (pool == "auto" and in_spec.embedding is not None)
+        self.uses_maps = not self.uses_embedding
+        if self.uses_embedding:
+            if in_spec.embedding is None:
+                raise IncompatiblePartsError(
+                    "the backbone's own embedding", "Set pool: average, or take neck and encoder away."
+                )
+            width = in_spec.embedding
+        else:
+            in_spec.require_levels()
+            width = in_spec.levels[-1].channels
+            self.in_levels = (len(in_spec.levels) - 1,)
+        self.label_smoothing = label_smoothing
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        for size in hidden or []:
+            layers += [nn.Linear(width, size), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            width = size
+        self.layers = nn.Sequential(*layers)
+        self.classifier = nn.Linear(width, labels.class_count)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, features: Features, proposals: Proposals | None = None) -> LinearOutputs:
+        """One logit for each class and image."""
+        return LinearOutputs(self.classifier(self.layers(self._pool(features))))
+
+    def _pool(self, features: Features) -> Tensor:
+        if self.uses_embedding:
+            if features.embedding is None:
+                raise RuntimeError("the backbone gives no embedding: another model was built on it after this one")
+            return features.embedding
+        return valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
+
+    def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
+        """Cross entropy: softmax for exclusive classes, sigmoid for others."""
+        outputs = self(features)
+        compare = cross_entropy if self.labels.exclusive else binary_cross_entropy
+        smoothing = self.label_smoothing if self.training else 0.0
+        return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
+
+    def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
+        """Softmax or sigmoid."""
+        logits = outputs.logits
+        return ClassifyDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())

@@ -1,0 +1,170 @@
+"""DETR: a fixed set of learned queries, each of which finds one object or none."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.decoders.base import Decoder
+from vertebra.decoders.detect._query_postprocess import DEFAULT_QUERY_POST, QueryPostprocess, decode_exclusive_queries
+from vertebra.decoders.detect._set_prediction_loss import matched_exclusive_errors, objects_of
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
+from vertebra.geometry.boxes import from_center_size
+from vertebra.layers.cross_attention import QueryLayer
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
+from vertebra.layers.padding import nearest_valid_cells
+from vertebra.layers.position_encoding import scaled_sine_position
+from vertebra.layers.positional_attention import PostNormLayer
+from vertebra.losses.loss_term import LossTerm
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
+
+
+class DETROutputs(NamedTuple):
+    """Raw outputs of the last layer.
+
+    Attributes:
+        class_logits: (N, Q, classes + 1), the last for "no object" (softmax).
+        boxes: (N, Q, 4) float32 xyxy in canvas pixels.
+    """
+
+    class_logits: Tensor
+    boxes: Tensor
+
+
+class DETR(Decoder):
+    """Finds objects with a fixed set of learned queries that read the deepest level by attention; each object is found
+    once, so nothing is suppressed. It needs long training (the paper's 300 to 500 epochs on COCO), or trained weights.
+
+    A transformer relates the level's cells to each other; a second one lets the queries look at each other and at the
+    cells. Every layer of the second is taught, by one-to-one matching. Boxes are told in parts of the image, not of its
+    padding, from which attention is hidden. Small objects are lost on coarse levels; on a small data set `rt_detr` and the
+    dense detectors learn many times faster.
+
+    Args:
+        in_spec: the features that come in.
+        labels: the classes.
+        width: features of a cell and of a query; None: what fits the backbone, at least 128 (256 for ResNet-50).
+        heads: attention heads; must divide the width.
+        encoder_layers: how many relate the cells; the paper has 6.
+        layers: how many the queries go through; the paper has 6.
+        queries: how many objects an image can have at most.
+        hidden: features inside each layer's network; None: four times the width (the paper has eight).
+        dropout: in each layer; the paper has 0.1.
+        none_weight: what a query that is to find nothing weighs in the class's loss; others weigh 1.
+        postprocess: options of decoding.
+
+    Raises:
+        IncompatiblePartsError: there is no level to stand on.
+        ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
+    """
+
+    task: ClassVar[str] = "detect"
+    terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary_classification", "auxiliary_box")
+    paper: ClassVar[str] = (
+        "Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872 (differences: one and "
+        "three layers, narrower networks and no dropout by default)"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: DetectLabels,
+        *,
+        width: int | None = None,
+        heads: int = 8,
+        encoder_layers: int = 1,
+        layers: int = 3,
+        queries: int = 100,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        none_weight: float = 0.1,
+        postprocess: QueryPostprocess = DEFAULT_QUERY_POST,
+    ) -> None:
+        super().__init__(in_spec, labels)
+        in_spec.require_levels()
+        part = "decoder 'detr'"
+        check_range(part, least=1, width=width, heads=heads, layers=layers, queries=queries, hidden=hidden)
+        check_range(part, least=0, encoder_layers=encoder_layers)
+        check_range(part, least=0, most=1, dropout=dropout, none_weight=none_weight)
+        self.width = width or default_channels(in_spec, least=128)
+        if self.width % heads or self.width % 4:
+            raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
+        deepest = in_spec.levels[-1]
+        self.in_levels = (len(in_spec.levels) - 1,)
+        self.stride, self.none_weight, self.postprocess = deepest.stride, none_weight, postprocess
+        inner = hidden or 4 * self.width
+        self.project = nn.Conv2d(deepest.channels, self.width, 1)
+        self.cell_layers = nn.ModuleList(
+            PostNormLayer(self.width, heads, inner, dropout, nn.ReLU()) for _ in range(encoder_layers)
+        )
+        self.query_position = nn.Embedding(queries, self.width)
+        self.query_layers = nn.ModuleList(QueryLayer(self.width, heads, inner, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(self.width)
+        for parameter in (*self.cell_layers.parameters(), *self.query_layers.parameters()):
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        self.classify = nn.Linear(self.width, labels.class_count + 1)
+        self.box = nn.Sequential(
+            nn.Linear(self.width, self.width),
+            nn.ReLU(),
+            nn.Linear(self.width, self.width),
+            nn.ReLU(),
+            nn.Linear(self.width, 4),
+        )
+
+    def forward(self, features: Features, proposals: Proposals | None = None) -> DETROutputs:
+        """Scores and boxes of the last layer."""
+        return self._outputs(*self._predict(self._run(features)[-1]), features.frame)
+
+    def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, LossTerm], DETROutputs]:
+        """Softmax cross entropy, L1 and GIoU of the last layer, and the same of the layers before it (auxiliary)."""
+        ground_truth = objects_of(targets, features.frame.sizes)
+        layers = [self._predict(queries) for queries in self._run(features)]
+        found = [matched_exclusive_errors(*layer, ground_truth, self.none_weight) for layer in layers]
+        *earlier, (last, weight) = found
+        count = ground_truth.count.sum().float()
+        nothing = count.new_zeros(())
+        terms = {
+            "classification": LossTerm(last.classification, weight),
+            "box": LossTerm(last.box, count),
+            "giou": LossTerm(last.giou, count),
+            # all layers have as many matches, and so the same weight
+            "auxiliary_classification": LossTerm(
+                sum((errors.classification for errors, _ in earlier), nothing), weight
+            ),
+            "auxiliary_box": LossTerm(sum((errors.box + errors.giou for errors, _ in earlier), nothing), count),
+        }
+        return terms, self._outputs(*layers[-1], features.frame)
+
+    def decode(self, outputs: DETROutputs, frame: Frame) -> DetectDecoded:
+        """Each query's best class; the best queries."""
+        return decode_exclusive_queries(outputs.class_logits, outputs.boxes, frame, self.postprocess)
+
+    def _run(self, features: Features) -> list[Tensor]:
+        """(N, Q, width) what the queries hold behind each layer."""
+        deepest = self.project(features.maps[-1])
+        inside = nearest_valid_cells(features.frame, deepest, self.stride)
+        position = scaled_sine_position(inside, self.width, deepest)
+        seen = inside.flatten(1)[:, None, None]
+        cells = deepest.flatten(2).transpose(1, 2)
+        for layer in self.cell_layers:
+            cells = layer(cells, position, seen)
+        asked = self.query_position.weight.to(cells.dtype).expand(cells.shape[0], -1, -1)
+        queries, found = torch.zeros_like(asked), []
+        for layer in self.query_layers:
+            queries = layer(queries, asked, cells, position, seen)
+            found.append(self.norm(queries))
+        return found
+
+    def _predict(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (N, Q, classes + 1) and boxes (N, Q, 4) float32, center and size in parts of the image."""
+        return self.classify(queries), self.box(queries).float().sigmoid()
+
+    def _outputs(self, class_logits: Tensor, boxes: Tensor, frame: Frame) -> DETROutputs:
+        sides = frame.sizes.flip(-1).repeat(1, 2).to(boxes.dtype)
+        return DETROutputs(class_logits, from_center_size(boxes) * sides[:, None])

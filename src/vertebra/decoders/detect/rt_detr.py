@@ -1,0 +1,268 @@
+"""RT-DETR: objects found by queries that start at the surest cells, without suppression."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.decoders.base import Decoder
+from vertebra.decoders.detect._box_refinement import Pyramid, Refinement, RefiningLayer
+from vertebra.decoders.detect._denoising_queries import NoisyQueries, group_count, noisy_queries, visibility
+from vertebra.decoders.detect._dense_head import default_width, used_levels
+from vertebra.decoders.detect._query_postprocess import DEFAULT_QUERY_POST, QueryPostprocess, decode_queries
+from vertebra.decoders.detect._query_selection import (
+    QuerySelection,
+    Selection,
+    away_from_edges,
+    cell_boxes,
+    inverse_sigmoid,
+    mask_padding,
+)
+from vertebra.decoders.detect._set_prediction_loss import Objects, known_errors, matched_errors, objects_of
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
+from vertebra.geometry.boxes import from_center_size
+from vertebra.layers.csp import ConvNormSiLU
+from vertebra.layers.option_range import check_range
+from vertebra.layers.padding import valid_cells
+from vertebra.layers.positional_attention import HIDDEN
+from vertebra.losses.loss_term import LossTerm
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
+
+
+class RTDETROutputs(NamedTuple):
+    """Raw outputs of the last layer.
+
+    Attributes:
+        class_logits: (N, Q, classes), each class for itself (sigmoid); -100 for queries that stand for nothing.
+        boxes: (N, Q, 4) float32 xyxy in canvas pixels.
+    """
+
+    class_logits: Tensor
+    boxes: Tensor
+
+
+Layer = tuple[Tensor, Tensor]
+"""Class logits (N, Q, classes) and boxes (N, Q, 4) of center and size in parts of the canvas."""
+
+
+class _Run(NamedTuple):
+    """What all layers found: for the queries, for noisy copies of the truth, and at the chosen cells."""
+
+    layers: list[Layer]
+    copies: list[Layer]
+    start: Layer
+
+    def outputs(self, frame: Frame) -> RTDETROutputs:
+        """The last layer's, in pixels."""
+        logits, boxes = self.layers[-1]
+        return RTDETROutputs(logits, in_pixels(from_center_size(boxes), frame.canvas))
+
+
+class RTDETR(Decoder):
+    """Finds objects with queries that start at the surest cells of all levels and refine their boxes layer by layer; each
+    object is found once, so nothing is suppressed.
+
+    Every layer is taught, by one-to-one matching; so is the choice of cells. In training, noisy copies of the truth are
+    refined beside the queries. Stands best on encoder ``hybrid``. RT-DETRv2 is the same with ``sampling`` and ``points``.
+
+    Args:
+        in_spec: the features that come in.
+        labels: the classes.
+        width: features of a query; None fits the features (the encoder's, or 128 to 256).
+        heads: attention heads; must divide the width.
+        layers: how many refine; the paper has 6, and 3 for its small models.
+        queries: how many boxes are looked for.
+        hidden: features inside each layer's network; None: four times the width.
+        points: points that each head reads on each level, one number for all levels or one each.
+        sampling: "bilinear" between cells, or "discrete", the nearest cell, for runtimes that cannot interpolate.
+        offset_scale: how far points may lie at first, in parts of the box.
+        dropout: in each layer.
+        learnt_queries: queries start from learned content instead of what their cells show.
+        denoising: how many noisy copies of the truth, at most; 0 for none.
+        label_noise: part of the copies' labels that is drawn anew, half of the time.
+        box_noise: how far the sides of copies move, in parts of half the box.
+        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        postprocess: options of decoding.
+
+    Raises:
+        IncompatiblePartsError: there is no level to stand on.
+        ConfigError: an option is out of range.
+    """
+
+    task: ClassVar[str] = "detect"
+    terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary", "denoising")
+    selects: ClassVar[bool] = True
+    paper: ClassVar[str] = (
+        "Zhao et al., DETRs Beat YOLOs on Real-time Object Detection, CVPR 2024, arXiv 2304.08069; Lv et al., RT-DETRv2, "
+        "2024, arXiv 2407.17140 (differences: any number of levels and sizes, padding hidden, fewer layers by default)"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: DetectLabels,
+        *,
+        width: int | None = None,
+        heads: int = 8,
+        layers: int = 3,
+        queries: int = 300,
+        hidden: int | None = None,
+        points: int | list[int] = 4,
+        sampling: Literal["bilinear", "discrete"] = "bilinear",
+        offset_scale: float = 0.5,
+        dropout: float = 0.0,
+        learnt_queries: bool = False,
+        denoising: int = 100,
+        label_noise: float = 0.5,
+        box_noise: float = 1.0,
+        finest_stride: int | None = None,
+        postprocess: QueryPostprocess = DEFAULT_QUERY_POST,
+    ) -> None:
+        super().__init__(in_spec, labels)
+        part = "decoder 'rt_detr'"
+        check_range(part, least=1, width=width, heads=heads, layers=layers, queries=queries, hidden=hidden)
+        check_range(part, least=0, denoising=denoising, box_noise=box_noise, offset_scale=offset_scale)
+        check_range(part, least=0, most=1, dropout=dropout, label_noise=label_noise)
+        self.used = used_levels(in_spec, finest_stride)
+        self.in_levels = tuple(self.used)
+        levels = [in_spec.levels[index] for index in self.used]
+        self.strides = [level.stride for level in levels]
+        same = len({level.channels for level in levels}) == 1
+        self.width = width or (default_width(levels) if same else max(128, default_width(levels)))
+        if self.width % heads:
+            raise ConfigError(f"{part}: width {self.width} must be a multiple of heads {heads}")
+        each = [points] * len(levels) if isinstance(points, int) else list(points)
+        if len(each) != len(levels) or min(each) < 1:
+            raise ConfigError(f"{part}: 'points' needs {len(levels)} numbers of 1 or more, one a level, got {points}")
+        self.denoising, self.label_noise, self.box_noise = denoising, label_noise, box_noise
+        self.postprocess = postprocess
+        self.project = nn.ModuleList(ConvNormSiLU(level.channels, self.width, activation=False) for level in levels)
+        self.selection = QuerySelection(self.width, labels.class_count, queries)
+        self.query_content = nn.Embedding(queries, self.width) if learnt_queries else None
+        self.label_content = nn.Embedding(labels.class_count, self.width) if denoising else None
+        for table in (self.query_content, self.label_content):
+            if table is not None:
+                nn.init.xavier_uniform_(table.weight)
+        refining = [
+            RefiningLayer(
+                self.width,
+                heads,
+                hidden or 4 * self.width,
+                points=each,
+                method=sampling,
+                offset_scale=offset_scale,
+                dropout=dropout,
+            )
+            for _ in range(layers)
+        ]
+        self.refinement = Refinement(refining, self.width, labels.class_count)
+
+    def forward(self, features: Features, proposals: Proposals | None = None) -> RTDETROutputs:
+        """Scores and boxes of the last layer."""
+        return self._run(features, None).outputs(features.frame)
+
+    def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, LossTerm], RTDETROutputs]:
+        """Varifocal loss, L1 and GIoU of the last layer's boxes; the weighted sum of all three over the other layers and
+        the chosen cells (auxiliary), and over all layers' noisy copies of the truth (denoising).
+
+        In evaluation there are no copies, and their term is 0; its count stays what it is in training.
+        """
+        ground_truth = objects_of(targets, features.frame.canvas)
+        noisy = self._noise(ground_truth) if self.training else None
+        run = self._run(features, noisy)
+        *earlier, last, start = [matched_errors(*layer, ground_truth) for layer in (*run.layers, run.start)]
+        copies = []
+        if noisy is not None:
+            copies = [
+                known_errors(*layer, ground_truth, noisy.target, noisy.positive, noisy.real) for layer in run.copies
+            ]
+        found = ground_truth.count.sum().float()
+        groups = group_count(ground_truth.labels.shape[1], self.denoising)
+        copied = groups * ground_truth.count.clamp(max=self.denoising).sum().float()
+        terms = {
+            "classification": LossTerm(last.classification, found),
+            "box": LossTerm(last.box, found),
+            "giou": LossTerm(last.giou, found),
+            "auxiliary": LossTerm(torch.stack([errors.total() for errors in (*earlier, start)]).sum(), found),
+            "denoising": LossTerm(sum((errors.total() for errors in copies), found.new_zeros(())), copied),
+        }
+        return terms, run.outputs(features.frame)
+
+    def decode(self, outputs: RTDETROutputs, frame: Frame) -> DetectDecoded:
+        """The best pairs of a query and a class."""
+        return decode_queries(outputs.class_logits, outputs.boxes, frame, self.postprocess)
+
+    def _noise(self, ground_truth: Objects) -> NoisyQueries | None:
+        """Noisy copies of the truth, if there are to be any."""
+        if self.denoising == 0:
+            return None
+        return noisy_queries(
+            ground_truth.boxes,
+            ground_truth.labels,
+            ground_truth.count,
+            classes=self.labels.class_count,
+            queries=self.denoising,
+            label_noise=self.label_noise,
+            box_noise=self.box_noise,
+        )
+
+    def _run(self, features: Features, noisy: NoisyQueries | None) -> _Run:
+        """All layers over the queries, and over noisy copies before them if there are any."""
+        pyramid = self._pyramid(features)
+        chosen = self._choose(pyramid, features.frame.canvas)
+        content, boxes = chosen.content.detach(), chosen.boxes
+        if self.query_content is not None:
+            content = self.query_content.weight.expand_as(content)
+        bias = torch.where(chosen.empty, HIDDEN, 0.0)[:, None, None]
+        copies = 0
+        if noisy is not None:
+            assert self.label_content is not None
+            copies = noisy.labels.shape[1]
+            content = torch.cat([self.label_content(noisy.labels).to(content.dtype), content], dim=1)
+            boxes = torch.cat([inverse_sigmoid(noisy.boxes), boxes], dim=1)
+            bias = visibility(noisy.group, noisy.real, chosen.empty)
+        logits, found = self.refinement(content, boxes.sigmoid(), pyramid, bias)
+        return _Run(
+            layers=[
+                (mask_padding(own[:, copies:], chosen.empty), box[:, copies:])
+                for own, box in zip(logits, found, strict=True)
+            ],
+            copies=[(own[:, :copies], box[:, :copies]) for own, box in zip(logits, found, strict=True)],
+            start=(chosen.class_logits, chosen.boxes.sigmoid()),
+        )
+
+    def _choose(self, pyramid: Pyramid, canvas: tuple[int, int]) -> Selection:
+        """The cells where queries start: those that see the image, away from the canvas' edges."""
+        boxes = cell_boxes(pyramid.shapes, self.strides, canvas, pyramid.cells.device)
+        chosen: Selection = self.selection(pyramid.cells, boxes, away_from_edges(boxes) & ~pyramid.padding)
+        return chosen
+
+    def _pyramid(self, features: Features) -> Pyramid:
+        """The levels at one width, as cells behind each other."""
+        maps = [project(features.maps[index]) for index, project in zip(self.used, self.project, strict=True)]
+        height, width = features.frame.canvas
+        padding = [
+            ~valid_cells(features.frame, level, stride).flatten(1)
+            for level, stride in zip(maps, self.strides, strict=True)
+        ]
+        return Pyramid(
+            cells=torch.cat([level.flatten(2) for level in maps], dim=2).transpose(1, 2),
+            padding=torch.cat(padding, dim=1),
+            shapes=[(level.shape[-2], level.shape[-1]) for level in maps],
+            spans=[
+                (width / (level.shape[-1] * stride), height / (level.shape[-2] * stride))
+                for level, stride in zip(maps, self.strides, strict=True)
+            ],
+        )
+
+
+def in_pixels(boxes: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """Boxes (..., 4) from parts of the canvas to pixels."""
+    height, width = canvas
+    return torch.stack(
+        [side * length for side, length in zip(boxes.unbind(-1), (width, height, width, height), strict=True)], dim=-1
+    )

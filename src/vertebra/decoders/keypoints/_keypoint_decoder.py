@@ -1,0 +1,220 @@
+"""What the keypoint decoders share: the objects whose points are sought, and the area that is looked at for each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vertebra.decoders.base import Decoder, Outputs
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
+from vertebra.geometry.boxes import box_area
+from vertebra.geometry.rois import areas_around, from_unit, jitter_boxes, to_unit
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
+from vertebra.layers.roi import FusedLevels
+from vertebra.losses.loss_term import LossTerm
+from vertebra.tasks.keypoints.labels import KeypointLabels
+from vertebra.tasks.keypoints.targets import KeypointDecoded, KeypointTargets
+
+FINEST = 4  # stride that is read unless levels are named
+
+
+class Objects(NamedTuple):
+    """The objects whose points are sought: another branch's boxes, or one that fills the image.
+
+    Attributes:
+        areas: (N, D, 4) float32 xyxy in canvas pixels: what is looked at; points are told relative to it.
+        boxes: (N, D, 4) float32 xyxy in canvas pixels.
+        scores: (N, D) in 0..1.
+        labels: (N, D) int64 class ids.
+        count: (N,) int64, how many of the D are real.
+    """
+
+    areas: Tensor
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
+
+    @property
+    def real(self) -> Tensor:
+        """(N, D) bool."""
+        return torch.arange(self.boxes.shape[1], device=self.count.device) < self.count[:, None]
+
+
+class KeypointDecoder(Decoder):
+    """A decoder of points, in one of two ways with the same weights.
+
+    It finds the points of one object that fills the image, or (``on_boxes``) those of each box of another branch, whose
+    features it cuts out with RoIAlign. In the first way the object's box is the whole image, its class the first one,
+    and of several true objects the largest is learned. In the second way the loss takes the true boxes, jittered in
+    training, and `forward` takes the other branch's.
+
+    Subclasses say what they are called (``part``, for messages), how features become `outputs`, `compare` these to the
+    truth, and find the points in them (`locate`).
+
+    Args:
+        on_boxes: which of the two ways; the builder sets it where the branch has ``boxes_from``.
+        levels: indices of the levels that are read; None: see `reading_levels`.
+        channels: width at which they are read; None fits the backbone.
+        region_size: (height, width) of an area in cells; its aspect is that of the areas around boxes.
+        margin: a box is enlarged by this factor, so that points at its rim are seen with what is around them.
+        jitter: see `vertebra.geometry.rois.jitter_boxes`.
+
+    Raises:
+        IncompatiblePartsError: there is no level to stand on, or the levels' strides do not fit each other.
+        ConfigError: an option is out of range.
+    """
+
+    task: ClassVar[str] = "keypoints"
+    part: ClassVar[str]
+    labels: KeypointLabels
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: KeypointLabels,
+        *,
+        on_boxes: bool,
+        levels: list[int] | None,
+        channels: int | None,
+        region_size: tuple[int, int],
+        margin: float,
+        jitter: float,
+    ) -> None:
+        super().__init__(in_spec, labels)
+        self.name = f"decoder '{self.part}'"
+        check_range(self.name, least=1, channels=channels, margin=margin, region_size=min(region_size))
+        check_range(self.name, least=0, most=0.9, jitter=jitter)
+        self.needs = "boxes" if on_boxes else None
+        self.in_levels = reading_levels(in_spec, on_boxes) if levels is None else self._checked(levels)
+        self.width = default_channels(in_spec) if channels is None else channels
+        self.region_size = (region_size[0], region_size[1])
+        self.margin, self.jitter = margin, jitter
+        self.levels = FusedLevels(in_spec, self.in_levels, self.width)
+
+    def _checked(self, levels: list[int]) -> tuple[int, ...]:
+        count = len(self.in_spec.levels)
+        if not levels or any(not 0 <= level < count for level in levels):
+            raise ConfigError(f"{self.name}: 'levels' must name some of the levels 0 to {count - 1}, got {levels}")
+        return tuple(sorted(set(levels)))
+
+    @abstractmethod
+    def outputs(self, features: Features, objects: Objects) -> Outputs:
+        """The raw outputs, with the objects (their areas may become other ones) under the name ``objects``."""
+
+    @abstractmethod
+    def compare(self, outputs: Outputs, ground_truth: Tensor, known: Tensor) -> dict[str, LossTerm]:
+        """The loss terms.
+
+        Args:
+            ground_truth: (N, D, K, 2) x, y in parts of the area.
+            known: (N, D, K) bool, which points are labeled.
+        """
+
+    @abstractmethod
+    def locate(self, outputs: Outputs, frame: Frame) -> tuple[Tensor, Tensor]:
+        """(N, D, K, 2) x, y in parts of the area, and (N, D, K) scores in 0..1; float32."""
+
+    def forward(self, features: Features, proposals: Proposals | None = None) -> Outputs:
+        """Raw outputs for the object of each image, or for each of ``proposals``."""
+        if self.needs is None:
+            return self.outputs(features, self._whole(features.frame))
+        if proposals is None:
+            raise ValueError("a decoder that reads boxes must be given regions")
+        areas = self._areas(proposals.boxes)
+        objects = Objects(areas, proposals.boxes.float(), proposals.scores.float(), proposals.labels, proposals.count)
+        return self.outputs(features, objects)
+
+    def loss(self, features: Features, targets: KeypointTargets) -> tuple[dict[str, LossTerm], Outputs]:
+        """The decoder's terms over all labeled points, hidden ones too."""
+        if self.needs is None:
+            points = _largest(targets)
+            objects = self._whole(features.frame)
+        else:
+            points, objects = self._true(targets)
+        outputs = self.outputs(features, objects)
+        known = (points[..., 2] > 0) & objects.real[..., None]
+        return self.compare(outputs, to_unit(points[..., :2].float(), outputs.objects.areas), known), outputs
+
+    def decode(self, outputs: Outputs, frame: Frame) -> KeypointDecoded:
+        """Points in canvas pixels, best object first: its score is that of its box times the mean of its points'."""
+        objects: Objects = outputs.objects
+        places, point_scores = self.locate(outputs, frame)
+        points = from_unit(places, objects.areas)
+        ranked = torch.where(objects.real, objects.scores * point_scores.mean(dim=-1), -1.0)
+        scores, order = ranked.topk(ranked.shape[1])
+        real = scores >= 0
+
+        def sorted_rows(values: Tensor) -> Tensor:
+            index = order.reshape(*order.shape, *[1] * (values.ndim - 2)).expand_as(values)
+            kept = real.reshape(*real.shape, *[1] * (values.ndim - 2))
+            return torch.where(kept, values.gather(1, index), 0)
+
+        return KeypointDecoded(
+            points=sorted_rows(points),
+            point_scores=sorted_rows(point_scores),
+            boxes=sorted_rows(objects.boxes),
+            scores=scores.clamp(min=0),
+            labels=torch.where(real, objects.labels.gather(1, order), -1),
+            count=objects.count,
+        )
+
+    def _areas(self, boxes: Tensor) -> Tensor:
+        return areas_around(boxes, self.margin, self.region_size[1] / self.region_size[0])
+
+    def _whole(self, frame: Frame) -> Objects:
+        """One object an image, as large as the image."""
+        height, width = frame.sizes.float().unbind(dim=1)
+        zero = torch.zeros_like(height)
+        box = torch.stack([zero, zero, width, height], dim=1)[:, None]
+        label = torch.zeros_like(frame.sizes[:, :1])
+        return Objects(box, box, torch.ones_like(height)[:, None], label, torch.ones_like(frame.sizes[:, 0]))
+
+    def _true(self, targets: KeypointTargets) -> tuple[Tensor, Objects]:
+        """The labeled objects with their points (N, D, K, 3); D is 1 at least, so that there is something to run."""
+        if targets.boxes.shape[1] == 0:
+            targets = targets._replace(
+                points=F.pad(targets.points, (0, 0, 0, 0, 0, 1)),
+                boxes=F.pad(targets.boxes, (0, 0, 0, 1)),
+                labels=F.pad(targets.labels, (0, 1), value=-1),
+            )
+        boxes = targets.boxes.float()
+        seen = jitter_boxes(boxes, self.jitter) if self.training else boxes
+        scores = torch.ones_like(boxes[..., 0])
+        return targets.points, Objects(self._areas(seen), boxes, scores, targets.labels, targets.count)
+
+
+def _largest(targets: KeypointTargets) -> Tensor:
+    """(N, 1, K, 3) the points of each image's largest object; not labeled where there is none."""
+    if targets.boxes.shape[1] == 0:
+        return targets.points.new_zeros(len(targets.count), 1, *targets.points.shape[2:])
+    real = torch.arange(targets.boxes.shape[1], device=targets.count.device) < targets.count[:, None]
+    largest = torch.where(real, box_area(targets.boxes), -1.0).argmax(dim=1)
+    points = targets.points[torch.arange(len(largest), device=largest.device), largest][:, None]
+    return torch.where((targets.count > 0)[:, None, None, None], points, 0.0)
+
+
+def reading_levels(in_spec: FeatureSpec, on_boxes: bool) -> tuple[int, ...]:
+    """Which levels are read unless they are named: all for boxes, which may be small. For a whole image the deepest one,
+    and with it the finest one of a neck, which knows what is in the deeper ones (all levels have one width then).
+
+    Of several levels of one stride the deepest; none finer than stride 4, where there are others. The deepest one is
+    always read, for there is what an encoder gives.
+
+    Raises:
+        IncompatiblePartsError: there is no level at all.
+    """
+    in_spec.require_levels()
+    strides = in_spec.strides
+    single = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n + 1] != strides[n]]
+    used = [n for n in single if strides[n] >= FINEST] or single[-1:]
+    if on_boxes:
+        return tuple(used)
+    mixed = len({in_spec.channels[n] for n in used}) == 1
+    return tuple(sorted({used[0], used[-1]})) if mixed else (used[-1],)

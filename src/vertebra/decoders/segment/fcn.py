@@ -1,0 +1,64 @@
+"""The fully convolutional head."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from vertebra.decoders.segment._segment_decoder import SegmentDecoder
+from vertebra.features import Features, FeatureSpec
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.option_range import check_range
+from vertebra.layers.resample import Fit
+from vertebra.losses.segmentation_loss import DEFAULT_LOSS, SegmentLoss
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+class FCN(SegmentDecoder):
+    """Fully convolutional head, the plainest: convolutions on the deepest level, and the logits are interpolated from there.
+    It wants a backbone of a small stride (``output_stride: 8``).
+
+    Args:
+        channels: width; None: a quarter of the deepest level's, at least 64.
+        depth: how many 3x3 convolutions.
+        dropout: before the logits.
+        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
+        loss: which losses are summed.
+        fit: how the logits are laid over the canvas; "size" as torchvision does it.
+    """
+
+    paper: ClassVar[str] = (
+        "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, arXiv 1411.4038 (in the form in "
+        "which torchvision has it: dilated backbone, no skips)"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: SegmentLabels,
+        *,
+        channels: int | None = None,
+        depth: int = 1,
+        dropout: float = 0.1,
+        auxiliary: float = 0.0,
+        loss: SegmentLoss = DEFAULT_LOSS,
+        fit: Fit = "stride",
+    ) -> None:
+        super().__init__(in_spec, labels, loss=loss, fit=fit)
+        check_range("decoder 'fcn'", least=0, most=1, dropout=dropout)
+        check_range("decoder 'fcn'", least=1, channels=channels, depth=depth)
+        deepest = in_spec.levels[-1]
+        self.in_levels = (len(in_spec.levels) - 1,)
+        self.stride = deepest.stride
+        width = channels or max(64, deepest.channels // 4)
+        self.body = nn.Sequential(
+            *(ConvNormAct(deepest.channels if number == 0 else width, width) for number in range(depth))
+        )
+        self.finish(width, dropout)
+        self.add_auxiliary(auxiliary)
+
+    def maps(self, features: Features) -> Tensor:
+        """The deepest level, seen through a few convolutions."""
+        maps: Tensor = self.body(features.maps[-1])
+        return maps

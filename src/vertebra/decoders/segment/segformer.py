@@ -1,0 +1,88 @@
+"""The SegFormer head."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.decoders.segment._segment_decoder import SegmentDecoder
+from vertebra.errors import ConfigError, IncompatiblePartsError
+from vertebra.features import Features, FeatureSpec
+from vertebra.layers.conv import ConvNormAct
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
+from vertebra.layers.resample import Fit, fit_to
+from vertebra.losses.segmentation_loss import DEFAULT_LOSS, SegmentLoss
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+class SegFormer(SegmentDecoder):
+    """SegFormer's head: every level is brought to one width by one linear layer and to the finest level's size, and one more
+    linear layer mixes them all. It was made for transformers whose features already see far.
+
+    Args:
+        channels: width; None: what fits the backbone, at least 128.
+        finest_stride: levels finer than this are left out.
+        stride: of the logits; levels that are finer are brought down to it. None: that of the finest level.
+        dropout: before the logits.
+        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
+        loss: which losses are summed.
+        fit: how levels are laid over the finest one ("corners" counts as "stride" there), and the logits over the canvas;
+            "size" as transformers does it.
+    """
+
+    paper: ClassVar[str] = (
+        "Xie et al., SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers, NeurIPS 2021, "
+        "arXiv 2105.15203"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: SegmentLabels,
+        *,
+        channels: int | None = None,
+        finest_stride: int = 4,
+        stride: int | None = None,
+        dropout: float = 0.1,
+        auxiliary: float = 0.0,
+        loss: SegmentLoss = DEFAULT_LOSS,
+        fit: Fit = "stride",
+    ) -> None:
+        super().__init__(in_spec, labels, loss=loss, fit=fit)
+        check_range("decoder 'segformer'", least=0, most=1, dropout=dropout)
+        check_range("decoder 'segformer'", least=1, channels=channels, finest_stride=finest_stride)
+        last = {stride: index for index, stride in enumerate(in_spec.strides) if stride >= finest_stride}
+        if not last:
+            raise IncompatiblePartsError(
+                f"a level at stride {finest_stride} or coarser", "Set a smaller 'finest_stride'."
+            )
+        self.in_levels = tuple(last.values())
+        strides = [in_spec.strides[index] for index in self.in_levels]
+        self.stride = strides[0] if stride is None else stride
+        if self.stride not in strides:
+            raise ConfigError(
+                f"decoder 'segformer': 'stride' must be that of a level ({in_spec.describe()}), got {stride}"
+            )
+        self.base = self.in_levels[strides.index(self.stride)]
+        self.ratios = [in_spec.ratio(index, self.base) if index > self.base else 1 for index in self.in_levels]
+        width = channels or default_channels(in_spec, least=128)
+        self.project = nn.ModuleList(nn.Conv2d(in_spec.channels[index], width, 1) for index in self.in_levels)
+        self.fuse = ConvNormAct(len(self.in_levels) * width, width, 1)
+        self.finish(width, dropout)
+        self.used = self.in_levels
+        self.add_auxiliary(auxiliary)
+
+    def maps(self, features: Features) -> Tensor:
+        """All levels, mixed at the logits' stride."""
+        base = features.maps[self.base]
+        size = (base.shape[-2], base.shape[-1])
+        inner: Fit = "size" if self.fit == "size" else "stride"
+        levels = [
+            fit_to(project(features.maps[index]), size, ratio, "size" if index < self.base else inner)
+            for index, project, ratio in zip(self.used, self.project, self.ratios, strict=True)
+        ]
+        mixed: Tensor = self.fuse(torch.cat(levels[::-1], dim=1))
+        return mixed

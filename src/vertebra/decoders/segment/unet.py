@@ -1,0 +1,88 @@
+"""The U-Net decoder."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from vertebra.decoders.segment._segment_decoder import SegmentDecoder
+from vertebra.decoders.segment._unet_blocks import DecoderBlock, levels_to_join, step_widths, strides_beyond
+from vertebra.features import Features, FeatureSpec
+from vertebra.layers.conv import Norm
+from vertebra.layers.default_channels import default_channels
+from vertebra.layers.option_range import check_range
+from vertebra.layers.resample import Mode
+from vertebra.losses.segmentation_loss import DEFAULT_LOSS, SegmentLoss
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+class UNet(SegmentDecoder):
+    """U-Net decoder: goes up level by level and joins each finer level to what came from below.
+
+    Args:
+        channels: width at each finer level, deepest first; None: from twice what fits the backbone, halved at each level,
+            at least 32.
+        to_stride: the logits' stride: finer levels are left out, and beyond the finest one it goes on by doubling; None:
+            the finest level's.
+        interpolation: how a coarse map is brought to the finer level's size.
+        norm: normalization after each convolution.
+        attention: "scse" weights channels and cells in each step (concurrent squeeze and excitation).
+        kernel_size: of the convolution that gives the logits.
+        dropout: before the logits.
+        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
+        loss: which losses are summed.
+    """
+
+    paper: ClassVar[str] = (
+        "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015, "
+        "arXiv 1505.04597 (differences: padded convolutions, interpolation instead of transposed convolution); scse: Roy "
+        "et al., Concurrent Spatial and Channel Squeeze & Excitation, MICCAI 2018, arXiv 1803.02579"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: SegmentLabels,
+        *,
+        channels: list[int] | None = None,
+        to_stride: int | None = None,
+        interpolation: Mode = "bilinear",
+        norm: Norm = "batch",
+        attention: Literal["scse"] | None = None,
+        kernel_size: Literal[1, 3] = 1,
+        dropout: float = 0.0,
+        auxiliary: float = 0.0,
+        loss: SegmentLoss = DEFAULT_LOSS,
+    ) -> None:
+        super().__init__(in_spec, labels, loss=loss)
+        check_range("decoder 'unet'", least=0, most=1, dropout=dropout)
+        check_range("decoder 'unet'", least=1, channels=min(channels or [1]), to_stride=to_stride)
+        self.used = levels_to_join(in_spec, to_stride)
+        self.in_levels = tuple(self.used)
+        finest = in_spec.strides[self.used[0]]
+        beyond = strides_beyond("unet", finest, to_stride)
+        finer = list(reversed(self.used[:-1]))
+        widths = step_widths("unet", channels, len(finer), len(beyond), 2 * default_channels(in_spec))
+        coarse = self.used[-1]
+        before, stride = in_spec.channels[coarse], in_spec.strides[coarse]
+        self.blocks = nn.ModuleList()
+        for number, width in enumerate(widths):
+            level = finer[number] if number < len(finer) else None
+            skip = 0 if level is None else in_spec.channels[level]
+            ratio = 2 if level is None else in_spec.ratio(coarse, level)
+            coarse, stride = coarse if level is None else level, stride // ratio
+            options: Any = {"interpolation": interpolation, "norm": norm, "attention": attention}
+            self.blocks.append(DecoderBlock(before, skip, width, stride, ratio, **options))
+            before = width
+        self.stride = stride
+        self.finish(before, dropout, kernel_size)
+        self.add_auxiliary(auxiliary)
+
+    def maps(self, features: Features) -> Tensor:
+        """The finest level, joined with all below it."""
+        joined = features.maps[self.used[-1]]
+        finer = [features.maps[index] for index in reversed(self.used[:-1])]
+        for number, block in enumerate(self.blocks):
+            joined = block(joined, finer[number : number + 1], features.frame)
+        return joined

@@ -1,0 +1,136 @@
+"""A model's metrics on labeled images, whatever runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vertebra.errors import ConfigError
+from vertebra.evaluation.measure import Run, evaluate_loader, measure, measure_predictions
+from vertebra.export.runtime_cache import open_file_in, resolve_runtime
+from vertebra.inference.devices import pick_device
+from vertebra.inference.exported_model import ExportedModel
+from vertebra.inference.predictor import Predictor, model_info
+from vertebra.keywords import strict_keywords
+from vertebra.model import VisionModel
+from vertebra.runtimes.base import is_exported
+from vertebra.runtimes.runtime_config import RuntimeConfig
+from vertebra.training.labeled_data import labeled
+from vertebra.training.messages import say
+from vertebra.weights.model_file import load
+
+
+@strict_keywords
+def evaluate(
+    source: str | Path | os.PathLike[str],
+    *,
+    split: str = "test",
+    data: str | Path | None = None,
+    batch_size: int = 8,
+    branches: Sequence[str] | None = None,
+    ignore_index: int | None = None,
+    class_map: Mapping[str, str] | None = None,
+    device: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    parts: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Metrics of a trained model or an exported file, keyed ``branch/metric``; losses as well, where it runs in PyTorch and fp32.
+
+    Args:
+        source: a run folder, or a model file or an exported one (then ``data`` must be given).
+        split: "train", "val" or "test".
+        data: another data set than the run's own, for all branches.
+        batch_size: images at a time.
+        branches: only these are measured; None for all.
+        ignore_index: mask value of pixels that do not count; None for what the run's config says.
+        class_map: from class names of ``data`` to those of the model, where they differ.
+        device: "cpu", "cuda" …; by default the best there is, for an exported file the CPU.
+        runtime, precision, threads: see `vertebra.export.runtime_cache.resolve_runtime`, and for an exported file
+            `vertebra.inference.exported_model.ExportedModel`.
+        parts: the objects that the model was built from; see `vertebra.load`.
+
+    Raises:
+        ConfigError: the user must say which data, the runtime is not there, or an unknown branch or class.
+        DataError: there is no such split, or the data cannot be used.
+    """
+    source = Path(source)
+    options: dict[str, Any] = {
+        "split": split,
+        "data": data,
+        "batch_size": batch_size,
+        "branches": branches,
+        "ignore_index": ignore_index,
+        "class_map": class_map,
+    }
+    if is_exported(source):
+        file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
+        return evaluate_file(file, **options)
+    way = resolve_runtime(source, runtime, precision, False, threads)
+    if way.runtime != "torch":
+        return evaluate_file(open_file_in(source, way, device=device), source, **options)
+    return evaluate_model(load(source, parts=parts), source, way=way, device=device, **options)
+
+
+def evaluate_model(
+    model: VisionModel,
+    source: str | Path | None = None,
+    *,
+    way: RuntimeConfig | None = None,
+    device: str | torch.device | None = None,
+    **options: Any,
+) -> dict[str, float]:
+    """Metrics of a model in PyTorch, keyed ``branch/metric``; losses as well in fp32.
+
+    Args:
+        model: stays as it is.
+        source: the run folder or file that it is from, whose data are taken where no others are named; None for none.
+        way: what is computed in; None for fp32.
+        device: by default the best there is.
+        options: ``split``, ``data``, ``batch_size``, ``branches``, ``ignore_index`` and ``class_map``; see `evaluate`.
+    """
+    way = way or RuntimeConfig()
+    loader = labeled(source, model_info(model), model.config, **options)
+    if way.precision == "fp32":
+        scores = evaluate_loader(model, loader, pick_device(device), way.threads)
+    else:
+        scores = measure(model_info(model), loader, run_in_torch(model, way, device))
+    say(*loader.dataset.notes())
+    return scores
+
+
+def evaluate_file(file: ExportedModel, source: str | Path | None = None, **options: Any) -> dict[str, float]:
+    """Metrics of an exported file, keyed ``branch/metric``.
+
+    Args:
+        file: what is measured.
+        source: as of `evaluate_model`; None for the file itself.
+        options: as of `evaluate_model`.
+    """
+    loader = labeled(source or file.path, file.info, file.config, **options)
+    if file.takes_pixels:
+        predictor = file.predictor(threshold=0.0, batch_size=options["batch_size"])
+        scores = measure_predictions(file.info, loader, predictor.predict)
+    else:
+        scores = measure(file.info, loader, file.run)
+    say(*loader.dataset.notes())
+    return scores
+
+
+def run_in_torch(model: VisionModel, way: RuntimeConfig, device: str | torch.device | None) -> Run:
+    """What runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
+    if way.runtime != "torch":
+        raise ConfigError(f"{way.name} is not PyTorch")
+    precision: Any = way.precision
+    predictor = Predictor(model, device=device, precision=precision, compile=way.compile, threads=way.threads)
+
+    def run(images: np.ndarray, sizes: np.ndarray) -> Any:
+        return predictor.run(images.transpose(0, 2, 3, 1), sizes)
+
+    return run

@@ -1,0 +1,138 @@
+"""The data on which a trained model is measured: its run's own, or others, by its own names of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vertebra.config import Config, SourceConfig
+from vertebra.errors import ConfigError, UnknownName
+from vertebra.training.open_datasets import Opened, open_split
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which data, and how they are read.
+
+    Attributes:
+        path: another data set than the run's own, for all branches; None for the run's own.
+        branches: only these are measured; None for all.
+        ignore_index: mask value of pixels that do not count; None for what the run's config says.
+        class_map: from class names of the data set at ``path`` to those of the model; names that are the same need no entry.
+    """
+
+    path: str | Path | None = None
+    branches: Sequence[str] | None = None
+    ignore_index: int | None = None
+    class_map: Mapping[str, str] | None = None
+
+
+def open_measured(run: Config, split: str, choice: DataChoice) -> Opened:
+    """Opens a split for measuring.
+
+    Args:
+        run: whose branches have the model's classes.
+
+    Raises:
+        ConfigError: an unknown branch or class, or a class map for the run's own data.
+        DataError: the data cannot be used.
+    """
+    for name in choice.branches or ():
+        if name not in run.model.branches:
+            raise UnknownName("branch", name, run.model.branches)
+    if choice.class_map and choice.path is None:
+        raise ConfigError("a class map is for another data set than the run's own; say which with --data")
+    notes: list[str] = []
+    sources = [_with_choice(source, choice) for source in _sources(run, split, choice, notes)]
+    sources = [source for source in sources if source.branches != []]
+    if not sources:
+        raise ConfigError(f"data.{split}: no data set is labeled for branch '{', '.join(choice.branches or ())}'")
+    opened = (
+        _open_mapped(run, split, sources, choice.class_map)
+        if choice.class_map
+        else open_split(run, split, sources=sources)
+    )
+    opened.notes = [*notes, *opened.notes]
+    return opened
+
+
+def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> list[SourceConfig]:
+    """The run's own sources of a split, or another data set.
+
+    Another one that the run knows is read as the run reads it. Else the ignore index is the run's, where its sources agree
+    about it, with a note.
+    """
+    if choice.path is None:
+        return list(getattr(run.data, split))
+    path = Path(choice.path).resolve()
+    for name in (split, "train", "val", "test"):
+        known = [source for source in getattr(run.data, name) if Path(source.path).resolve() == path]
+        if known:  # several, where each is for some of the branches
+            return known if name == split else [source.model_copy(update={"split": None}) for source in known]
+    others: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
+    ignored = {source.ignore_index for source in others if source.ignore_index is not None}
+    value = ignored.pop() if len(ignored) == 1 else None
+    if value is not None and choice.ignore_index is None:
+        notes.append(
+            f"{choice.path}: mask value {value} is ignored, as in the run's config; --ignore-index says otherwise"
+        )
+    return [SourceConfig(path=str(choice.path), ignore_index=value)]
+
+
+def _with_choice(source: SourceConfig, choice: DataChoice) -> SourceConfig:
+    """A source for the chosen branches only (an empty list: for none of them), with the chosen ignore index."""
+    changes: dict[str, object] = {}
+    if choice.branches is not None:
+        own = source.branches
+        changes["branches"] = [name for name in choice.branches if own is None or name in own]
+    if choice.ignore_index is not None:
+        changes["ignore_index"] = choice.ignore_index
+    return source.model_copy(update=changes)
+
+
+def _open_mapped(run: Config, split: str, sources: Sequence[SourceConfig], class_map: Mapping[str, str]) -> Opened:
+    """Opens sources whose classes have other names than the model's.
+
+    The readers are asked for those classes that become the model's, by the names that the data have for them.
+    """
+    plain = run.model_copy(deep=True)
+    for branch in plain.model.branches.values():
+        branch.classes = None
+    found = open_split(plain, split, sources=sources).labels
+    wanted = {name: list(run.model.branches[name].classes or []) for name in found}
+    for old, new in class_map.items():
+        if not any(old in labels.classes for labels in found.values()):
+            raise UnknownName(
+                f"class of {sources[0].path}", old, [each for own in found.values() for each in own.classes]
+            )
+        if not any(new in classes for classes in wanted.values()):
+            raise UnknownName("class of the model", new, [each for classes in wanted.values() for each in classes])
+    for name, labels in found.items():
+        fitting = [each for each in labels.classes if class_map.get(each, each) in wanted[name]]
+        if not fitting:
+            raise ConfigError(
+                f"branch '{name}': the class map leads to none of its classes ({', '.join(wanted[name][:8])})"
+            )
+        plain.model.branches[name].classes = fitting
+    opened = open_split(plain, split, sources=sources)
+    opened.sources = [replace(source, class_map=class_map) for source in opened.sources]
+    return opened
+
+
+def read_class_map(entries: Sequence[str]) -> dict[str, str]:
+    """A class map from what a command line has: ``cat=animal``, once for each class.
+
+    Raises:
+        ConfigError: an entry is of another form, or a class stands there twice.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        old, sign, new = entry.partition("=")
+        if not sign or not old or not new:
+            raise ConfigError(
+                f"--map '{entry}' must be NAME=NAME: the data's class, then the model's, such as cat=animal"
+            )
+        if found.setdefault(old, new) != new:
+            raise ConfigError(f"--map: class '{old}' becomes '{found[old]}' and '{new}'; choose one")
+    return found

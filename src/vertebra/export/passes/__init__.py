@@ -1,0 +1,1 @@
+"""Rewrites of an exported graph: lower precision, preprocessing inside the graph."""

@@ -1,0 +1,79 @@
+"""An ONNX file of float32 as one whose network is float16; inputs, outputs and decoding stay as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertebra.export.passes.network_nodes import network_nodes
+
+FLOAT, FLOAT16 = 1, 10  # of onnx.TensorProto
+HALF = "_float16"  # what the name of a value in float16 ends in
+LARGEST = float(np.finfo(np.float16).max)
+
+
+def to_float16(source: Path, target: Path) -> None:
+    """Weights and maps of the network in float16, with casts where it is entered and left.
+
+    Converters that lower the whole graph pass box coordinates and indices through float16 too, where 2049 is no number.
+
+    Args:
+        source: a file of float32.
+        target: the file to write.
+    """
+    import onnx
+
+    proto = onnx.load(str(source))
+    graph = proto.graph
+    network = {node.name for node in network_nodes(graph)}
+    weights = {value.name: value for value in graph.initializer if value.data_type == FLOAT}
+    inside = {name for node in graph.node if node.name in network for name in node.output}
+    read_outside = {name for node in graph.node if node.name not in network for name in node.input}
+    read_outside |= {value.name for value in graph.output}
+    nodes: list[Any] = []
+    halved: set[str] = set()
+    for node in graph.node:
+        if node.name not in network:
+            nodes.append(node)
+            continue
+        for place, name in enumerate(node.input):
+            if not name or (node.op_type == "Resize" and place > 0):
+                continue
+            if name not in inside and name not in halved:
+                halved.add(name)
+                if name in weights:
+                    graph.initializer.append(_half(weights[name]))
+                else:
+                    nodes.append(onnx.helper.make_node("Cast", [name], [name + HALF], name + "_enters", to=FLOAT16))
+            node.input[place] = name + HALF
+        outputs = list(node.output)
+        for place, name in enumerate(outputs):
+            node.output[place] = name + HALF
+        nodes.append(node)
+        nodes += [
+            onnx.helper.make_node("Cast", [name + HALF], [name], name + "_leaves", to=FLOAT)
+            for name in outputs
+            if name in read_outside
+        ]
+    _replace(graph.node, nodes)
+    del graph.value_info[:]
+    read = {name for node in nodes for name in node.input}
+    _replace(graph.initializer, [value for value in graph.initializer if value.name in read])
+    onnx.save(proto, str(target))
+
+
+def _half(weight: Any) -> Any:
+    """A weight in float16, under its name there; what is beyond float16 becomes its largest number."""
+    from onnx import numpy_helper
+
+    values = numpy_helper.to_array(weight).clip(-LARGEST, LARGEST).astype(np.float16)
+    return numpy_helper.from_array(values, weight.name + HALF)
+
+
+def _replace(field: Any, values: list[Any]) -> None:
+    """Puts values into a repeated field, in the place of all that it has."""
+    copies = [type(value).FromString(value.SerializeToString()) for value in values]
+    del field[:]
+    field.extend(copies)

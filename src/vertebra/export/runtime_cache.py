@@ -1,0 +1,129 @@
+"""A model opened in the way that a user asks for; where that is another runtime, the file for it is made once and kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from vertebra.errors import ConfigError, RunError
+from vertebra.files import os_error_sentence, os_errors_told
+from vertebra.inference.exported_model import ExportedModel
+from vertebra.inference.model_source import ModelSource
+from vertebra.runtimes.runtime_config import RuntimeConfig, choice_path, identity, read_choice
+from vertebra.weights.model_file import load, model_path
+
+FOLDER = "exported"
+
+
+def resolve_runtime(
+    source: str | Path, runtime: str | None, precision: str | None, compile: bool, threads: int | None
+) -> RuntimeConfig:
+    """The way that a user asks for; where nothing is asked for, the one kept beside the model, and else PyTorch in fp32.
+
+    Args:
+        source: a run folder or a model file.
+        runtime, precision: None where nothing is asked for; int8 alone means ONNX Runtime.
+        compile, threads: as of `RuntimeConfig`.
+    """
+    if runtime is None and precision is None and not compile:
+        kept = read_choice(model_path(source))
+        if kept is not None:
+            print(f"running in {kept.name}, as chosen in {choice_path(model_path(source)).name}", file=sys.stderr)
+            return kept if threads is None else replace(kept, threads=threads)
+    chosen = runtime or ("onnx" if precision == "int8" else "torch")
+    return RuntimeConfig(chosen, precision or "fp32", compile, threads)
+
+
+def resolve_source(source: str | Path, way: RuntimeConfig, *, device: str | None = None) -> ModelSource:
+    """The file that runs a model in a way, made where it is not there yet, and how it is opened.
+
+    Args:
+        source: a run folder or a model file.
+        way: what runs it.
+        device: "cpu", "cuda" …; by default the best there is.
+
+    Raises:
+        ExportError: the model cannot be exported for it.
+    """
+    if way.runtime == "torch":
+        return ModelSource(model_path(source), None, way.precision, way.compile, way.threads, device)
+    path = exported_file(source, way.file_precision)
+    hint = way.precision if way.runtime == "openvino" else None
+    return ModelSource(path, way.runtime, hint, threads=way.threads, device=device)
+
+
+def open_file_in(source: str | Path, way: RuntimeConfig, *, device: str | None = None) -> ExportedModel:
+    """The exported file of a model, opened in a way that is not torch's."""
+    return resolve_source(source, way, device=device).exported()
+
+
+def exported_file(source: str | Path, precision: str) -> Path:
+    """The ONNX file of a model, made and compared at the first call: in a folder ``exported`` beside the model, or, where that
+    cannot be written, in the user's cache folder (see `cache_folder`).
+
+    Raises:
+        ConfigError: int8 needs images, and the run's are not there.
+        ExportError: the model cannot be exported, or the file says something else.
+        RunError: neither folder can be written.
+    """
+    file = model_path(source)
+    name = f"{file.stem}-{identity(file)}-{precision}.onnx"
+    folders = [file.parent / FOLDER, cache_folder() / FOLDER]
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    path = _writable(folders) / name
+    from vertebra.export.calibration_images import calibration_images  # these load what training needs, for seconds
+    from vertebra.export.export_model import export_model
+    from vertebra.export.files import json_beside
+
+    model = load(source)
+    images = calibration_images(source, model)
+    if precision == "int8" and not images:
+        raise ConfigError(
+            f"int8 must see real images, and those that {source} was trained on are not there; make the file yourself: "
+            f"vertebra export {source} --out model.onnx --precision int8 --calibrate IMAGES"
+        )
+    print(f"making {path}: once for this model, compared with PyTorch; it takes a minute or so", file=sys.stderr)
+    with os_errors_told(path):
+        json_beside(path).unlink(missing_ok=True)  # left over from a file that is gone
+    try:
+        export_model(model, path, precision=precision, input="canvas", images=images)  # type: ignore[arg-type]
+    except RunError:
+        if not path.exists():  # else another process has made it meanwhile
+            raise
+    return path
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's own
+    cache folder (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
+    chosen = os.environ.get("VERTEBRA_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        usual = "~/Library/Caches"
+    elif os.name == "nt":
+        usual = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    else:
+        usual = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(usual)) / "vertebra"  # noqa: PTH111  # Path's own raises where there is no home
+
+
+def _writable(folders: list[Path]) -> Path:
+    """The first folder that can be written; it is made."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            if folder == folders[-1]:
+                raise RunError(
+                    f"{os_error_sentence(error, folder)}; the exported file could not be kept beside the model either. Set "
+                    "VERTEBRA_CACHE to a folder that can be written"
+                ) from error
+    raise AssertionError("there is a folder")

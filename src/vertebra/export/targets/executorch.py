@@ -1,0 +1,89 @@
+"""ExecuTorch's file, for phones and small machines, from the graph of ``torch.export``."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vertebra.errors import ExportError
+from vertebra.export.suppress_output import quiet
+from vertebra.export.torch_export import BATCH, Flat, example, reason
+from vertebra.geometry.nms import nms_mask_unrolled
+from vertebra.model import VisionModel
+from vertebra.optimize.inference_copy import optimized_copy
+from vertebra.runtimes.model_files.checksum import append_checksum
+from vertebra.runtimes.model_files.metadata import KEY
+
+MAX_BATCH = 8
+"""The largest batch of a file: ExecuTorch plans all of its memory ahead."""
+
+
+class Lowered:
+    """A model's graph for ExecuTorch: what XNNPACK has is computed by XNNPACK, the rest by ExecuTorch's own operators.
+
+    Suppression becomes a fixed number of rounds of matrix operations, since ExecuTorch has neither the operator nor loops.
+
+    Args:
+        model: in evaluation mode, on the CPU. Its canvas is fixed; batches are of 1 to `MAX_BATCH`.
+
+    Raises:
+        ExportError: torch or ExecuTorch cannot make it.
+    """
+
+    def __init__(self, model: VisionModel) -> None:
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+        shapes = ({0: batch}, {0: batch})
+        self._config: Any = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
+        with quiet():
+            try:
+                program = torch.export.export(
+                    Flat(_plain(optimized_copy(model))).eval(),
+                    example(model, model.resize_spec.size, BATCH),
+                    dynamic_shapes=shapes,
+                )
+                program = program.run_decompositions({torch.ops.vertebra.nms_mask.default: nms_mask_unrolled})
+                self._edge: Any = to_edge_transform_and_lower(
+                    program, partitioner=[XnnpackPartitioner()], compile_config=self._config
+                )
+            except Exception as error:  # each pass raises what it meets
+                raise ExportError(f"ExecuTorch cannot take this model: {reason(error)}") from error
+
+    def write(self, path: Path, metadata: str = "") -> None:
+        """The file.
+
+        Args:
+            path: the file to write (``.pte``).
+            metadata: what the file says of itself: the answer of a method beside ``forward``.
+
+        Raises:
+            ExportError: an operator of the graph is none of ExecuTorch's.
+        """
+        from executorch.exir import EdgeProgramManager
+
+        with quiet():
+            try:
+                program = EdgeProgramManager(
+                    {"forward": copy.deepcopy(self._edge.exported_program())},  # emission changes it
+                    constant_methods={KEY: metadata},
+                    compile_config=self._config,
+                )
+                path.write_bytes(program.to_executorch().buffer)
+                append_checksum(path)
+            except Exception as error:  # each pass raises what it meets
+                raise ExportError(f"ExecuTorch cannot take this model: {reason(error)}") from error
+
+
+def _plain(model: nn.Module) -> Any:
+    """The model with its weights laid out as ExecuTorch reads them: channels first."""
+    for module in model.modules():
+        for name, value in module._parameters.items():
+            if value is not None:
+                module._parameters[name] = nn.Parameter(value.detach().contiguous(), requires_grad=False)
+    return model

@@ -1,0 +1,65 @@
+"""Rectangles that a part of the network looks at, and points told relative to them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vertebra.geometry.boxes import from_center_size, to_center_size
+
+LEAST_SIDE_PX = 1.0
+
+
+def areas_around(boxes: Tensor, margin: float, aspect: float) -> Tensor:
+    """The smallest rectangles of one aspect that hold boxes and a margin around them.
+
+    Args:
+        boxes: (..., 4) xyxy in pixels; empty ones (padding) get a rectangle of a pixel or so.
+        margin: each side of a box is multiplied by this first.
+        aspect: width / height of the rectangles.
+
+    Returns:
+        (..., 4) float32 xyxy in pixels, with the boxes' centers; they may reach over the image's edges.
+    """
+    coded = to_center_size(boxes.float())
+    center, size = coded[..., :2], coded[..., 2:]
+    width, height = (size * margin).clamp(min=LEAST_SIDE_PX).unbind(dim=-1)
+    width = torch.maximum(width, height * aspect)
+    return from_center_size(torch.cat([center, width[..., None], width[..., None] / aspect], dim=-1))
+
+
+def jitter_boxes(boxes: Tensor, amount: float) -> Tensor:
+    """Boxes moved and resized at random, as a detector's boxes miss the truth.
+
+    Args:
+        boxes: (..., 4) xyxy.
+        amount: a box moves along each axis by up to this part of its side, and its sides become up to this part longer
+            or shorter.
+
+    Returns:
+        (..., 4)
+    """
+    coded = to_center_size(boxes.float())
+    center, size = coded[..., :2], coded[..., 2:]
+    move, scale = (2 * torch.rand(2, *size.shape, device=boxes.device) - 1) * amount
+    return from_center_size(torch.cat([center + move * size, size * (1 + scale)], dim=-1))
+
+
+def to_unit(points: Tensor, areas: Tensor) -> Tensor:
+    """Points relative to rectangles: (0, 0) is the top-left corner, (1, 1) the bottom-right one.
+
+    Args:
+        points: (..., K, 2) x, y in pixels.
+        areas: (..., 4) xyxy in pixels.
+
+    Returns:
+        (..., K, 2)
+    """
+    corner, size = areas[..., None, :2], areas[..., None, 2:] - areas[..., None, :2]
+    return (points - corner) / size
+
+
+def from_unit(points: Tensor, areas: Tensor) -> Tensor:
+    """The inverse of `to_unit`."""
+    corner, size = areas[..., None, :2], areas[..., None, 2:] - areas[..., None, :2]
+    return corner + points * size

@@ -1,0 +1,199 @@
+"""Prediction with an exported file; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vertebra.errors import ConfigError, VertebraError, WeightsError
+from vertebra.inference.pipeline import Pipeline
+from vertebra.inference.result_assembler import ModelInput
+from vertebra.inference.results import Result
+from vertebra.keywords import check_keywords, keyword_names
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
+from vertebra.runtimes.base import Session, open_file
+from vertebra.runtimes.model_files.exported_files import read_metadata
+from vertebra.runtimes.model_files.metadata import CLASS_MAP, from_json
+from vertebra.runtimes.onnx import first_line
+
+
+class ExportedModel:
+    """An exported file, opened; it predicts as the model does that it was made from.
+
+    Args:
+        path: the file.
+        runtime: "onnx", "openvino" or "tensorrt"; None for what the file was made for.
+        threads: of the CPU; None for all cores.
+        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only says what the file must be.
+        device: "cpu", or "cuda".
+
+    Attributes:
+        info: how images come onto its canvas, and what its branches say.
+        report: of its comparison with the model.
+        config: what the model was built from, or None.
+        details: the producer, inputs, outputs and decoding; see `vertebra.runtimes.model_files.metadata.FileInfo`.
+        class_maps: the branches that give the class of each pixel, and no probabilities.
+        takes_pixels: whether preprocessing is in the file, which then takes images of any size; else it takes canvases.
+
+    Raises:
+        WeightsError: the file is missing, or is not one that Vertebra exported.
+        ConfigError: the runtime is not installed, does not run this file, or has no such precision or device.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        runtime: str | None = None,
+        threads: int | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        info, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
+        self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
+        _check_ends(self.session, self.outputs, info.resize_spec, path)
+        self.info = info._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
+        self.takes_pixels = "pixels" in self.session.inputs
+        self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
+        if precision == "int8" and self.report.get("precision") != "int8":
+            raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
+
+    def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.runtimes.base.Session.run`.
+
+        Raises:
+            WeightsError: its runtime cannot compute it.
+        """
+        try:
+            values = iter(self.session.run(*arrays))
+        except VertebraError:
+            raise
+        except Exception as error:  # each runtime raises its own types
+            shapes = " and ".join(str(array.shape) for array in arrays)
+            raise WeightsError(f"{self.path}: does not run on inputs {shapes} ({first_line(error)})") from error
+        return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
+
+    def predictor(self, **options: Any) -> ExportedPredictor:
+        """What runs it on images of any size; see `ExportedPredictor`.
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+        """
+        check_keywords("predict", options, keyword_names(ExportedPredictor))
+        return PixelPredictor(self, **options) if self.takes_pixels else ExportedPredictor(self, **options)
+
+    def predict(self, images: Any, **options: Any) -> list[Result]:
+        """Predictions for images of any size, in their own pixels; see `ExportedPredictor`, which takes the options."""
+        return self.predictor(**options).predict(images)
+
+
+def _check_ends(
+    session: Session, outputs: Mapping[str, Sequence[str]], resize_spec: ResizeSpec, path: str | Path
+) -> None:
+    """Checks that inputs and outputs agree with the metadata.
+
+    Raises:
+        WeightsError: they do not.
+    """
+    dimensions = {name: len(shape) for name, shape in session.inputs.items()}
+    canvas = session.inputs.get("images", [])[2:]
+    if (
+        dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
+        or sum(map(len, outputs.values())) != len(session.outputs)
+        or any(isinstance(side, int) and side != own for side, own in zip(canvas, resize_spec.size, strict=False))
+    ):
+        raise WeightsError(
+            f"{path}: has inputs {session.inputs} and {len(session.outputs)} outputs, unlike its metadata; "
+            "export the model again"
+        )
+
+
+def _why_fixed(name: str, inputs: Mapping[str, Sequence[int | None]]) -> str:
+    """Why a file takes canvases of one size, or nothing where it takes any; see `ModelInfo`.
+
+    Args:
+        name: of the file.
+        inputs: of its session.
+    """
+    if "pixels" in inputs:
+        return f"{name} puts images onto its canvas itself; export one with --input canvas"
+    sides = inputs["images"][2:]
+    if any(isinstance(side, int) for side in sides):
+        cure = "" if name.endswith(".pte") else "; export one with --input canvas --canvas free"
+        return f"{name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
+    return ""
+
+
+class ExportedPredictor(Pipeline):
+    """Runs an exported file that takes canvases.
+
+    Args:
+        model: the file.
+        batch_size: images, or tiles, at a time.
+        threshold: objects below this score are left out.
+        skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
+        tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
+        overlap: least overlap of neighboring tiles, as a part of their side.
+        flip: look at each image, or tile, mirrored too, and put together what is found.
+        scales: of the canvas; at each the image is looked at, if the file takes canvases of any size.
+
+    Raises:
+        ConfigError: there are no such tiles or scales, or the model or the file cannot be used with them.
+    """
+
+    def __init__(
+        self,
+        model: ExportedModel,
+        *,
+        batch_size: int = 8,
+        threshold: float = 0.3,
+        skip_unreadable: bool = False,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+    ) -> None:
+        if model.class_maps and (tile is not None or flip or tuple(scales) != (1.0,)):
+            raise ConfigError(
+                f"{model.path.name} gives class maps, and tiles and mirrored or scaled views are merged by probabilities: "
+                "leave them out, or export a file without --class-map"
+            )
+        super().__init__(
+            model.info,
+            batch_size=batch_size,
+            threshold=threshold,
+            skip_unreadable=skip_unreadable,
+            tile=tile,
+            overlap=overlap,
+            flip=flip,
+            scales=scales,
+        )
+        self.model = model
+
+    def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
+        """Decoded outputs of canvases; see `Pipeline.run`."""
+        return self.model.run(np.ascontiguousarray(canvases.transpose(0, 3, 1, 2)), sizes)
+
+
+class PixelPredictor(ExportedPredictor):
+    """Runs an exported file that takes images as they are, those of one size that follow each other together.
+
+    Args: as of `ExportedPredictor`.
+    """
+
+    def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
+        """Decoded outputs, in the images' own pixels."""
+        return self.model.run(canvases)
+
+    def _place(self, resize_spec: ResizeSpec, array: np.ndarray) -> tuple[ImageTransform, np.ndarray]:
+        height, width = size = array.shape[:2]
+        return ImageTransform(size, size, 1.0, 1.0, 0, 0, (height, width)), np.ascontiguousarray(array)
+
+    def _batches(self, views: Iterable[ModelInput]) -> Iterator[list[ModelInput]]:
+        for _, alike in groupby(views, key=lambda view: view.canvases[0].shape):
+            yield from super()._batches(alike)

@@ -1,0 +1,1 @@
+"""Inputs and outputs of prediction: files, videos, streams, result writers."""

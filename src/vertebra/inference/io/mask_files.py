@@ -1,0 +1,131 @@
+"""Masks of segmentation as PNG files of class ids, with a legend beside them; without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vertebra.errors import ConfigError, DataError, RunError
+from vertebra.files import os_error_sentence, os_errors_told, replacing, save_under_free_name
+from vertebra.inference.io.output_names import place_of
+from vertebra.inference.io.pictures import encoded
+from vertebra.inference.results import Result
+from vertebra.model_info import ModelInfo
+from vertebra.tasks.segment.draw import class_color, is_background
+from vertebra.tasks.segment.labels import SegmentLabels
+
+LEGEND = "classes.json"
+BLACK = (0, 0, 0)
+
+
+class MaskFolder:
+    """Writes the masks of a model's segmentation branches, and once the file ``classes.json``: the id, name and color of each
+    class, by branch.
+
+    A mask has the image's size, and each pixel the id of its class; its palette has the colors of pictures, black for a
+    background. It is ``<image>.png`` where one branch segments, else ``<image>_<branch>.png``, of a frame with its number after the
+    image's name. Where classes may overlap, each class that occurs has a file: ``<name>_<class id>.png``, 1 where it is. A name
+    that is taken gets a number.
+
+    Args:
+        folder: is made if need be.
+        info: of the model.
+        root: the folder of the images; the folders between it and an image are made in ``folder`` too.
+
+    Attributes:
+        count: of the masks that were written.
+
+    Raises:
+        ConfigError: no branch segments.
+        RunError: the folder has masks of other classes, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, info: ModelInfo, root: Path | None = None) -> None:
+        self.folder, self.root, self.count = folder, root, 0
+        labels = {name: own for name, (task, own) in info.branches.items() if task == "segment"}
+        if not labels:
+            raise ConfigError(f"--masks is for branches that segment; this model has: {', '.join(info.branches)}")
+        self.branches: dict[str, SegmentLabels] = labels  # type: ignore[assignment]
+        self._legend = self._new_legend()
+
+    def write(self, result: Result) -> dict[str, Any]:
+        """Writes the masks of an image.
+
+        Returns:
+            By branch the file; where classes may overlap, by branch and class name.
+        """
+        if self._legend is not None:
+            self._write_legend(self._legend)
+            self._legend = None
+        below, stem = place_of(result, self.root)
+        stem += "" if result.frame is None else f"_{result.frame:06d}"
+        written: dict[str, Any] = {}
+        for branch, labels in self.branches.items():
+            name = stem if len(self.branches) == 1 else f"{stem}_{branch}"
+            mask: np.ndarray = result[branch].mask
+            if labels.exclusive:
+                written[branch] = self._save(mask, _palette(labels), below, name)
+                continue
+            written[branch] = {
+                labels.classes[class_id]: self._save(
+                    layer.astype(np.uint8), [BLACK, class_color(labels, class_id)], below, f"{name}_{class_id}"
+                )
+                for class_id, layer in enumerate(mask)
+                if layer.any()
+            }
+        return written
+
+    def _save(self, mask: np.ndarray, colors: list[tuple[int, int, int]], below: Path, name: str) -> Path:
+        picture = Image.fromarray(np.ascontiguousarray(mask))
+        if mask.dtype == np.uint8:  # more than 256 classes have 16 bits, and no palette
+            values = [value for color in colors for value in color]
+            picture.putpalette(values + [0] * (768 - len(values)))  # a short palette would make pixels of fewer bits
+        self.count += 1
+        return save_under_free_name(self.folder / below, name, ".png", encoded(picture, "PNG"))
+
+    def _new_legend(self) -> dict[str, Any] | None:
+        """The legend by branch; None where the folder has it already."""
+        legend = {
+            branch: [
+                {"id": class_id, "name": name, "color": list(_color(labels, class_id))}
+                for class_id, name in enumerate(labels.classes)
+            ]
+            for branch, labels in self.branches.items()
+        }
+        path = self.folder / LEGEND
+        with os_errors_told(path):
+            if not path.exists():
+                return legend
+        if _read(path) != legend:
+            raise RunError(
+                f"{path} lists other classes than this model has, and nothing is overwritten; choose another folder"
+            )
+        return None
+
+    def _write_legend(self, legend: dict[str, Any]) -> None:
+        path = self.folder / LEGEND
+        with os_errors_told(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(json.dumps(legend, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _palette(labels: SegmentLabels) -> list[tuple[int, int, int]]:
+    return [_color(labels, class_id) for class_id in range(min(256, labels.class_count))]
+
+
+def _color(labels: SegmentLabels, class_id: int) -> tuple[int, int, int]:
+    return BLACK if is_background(labels.classes[class_id]) else class_color(labels, class_id)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(os_error_sentence(error, path)) from None
+    except ValueError:
+        return None

@@ -1,0 +1,214 @@
+"""Convolutions as a CPU runs them fastest: weights laid out once, and the activation behind in the same step.
+
+PyTorch lays the weights out anew at every call, as oneDNN reads them, and passes over the maps once more for the activation;
+with one image a call that is a fifth of a ResNet-50's time. The operators are those that ``torch.compile`` uses on a CPU, and
+compute the same sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vertebra.optimize.dataflow_trace import Watch, agreed, single_places, watched
+from vertebra.optimize.malloc_trim import malloc_trim
+
+Step = tuple[str, list[float], str]  # an activation, its numbers and its variant, as oneDNN's operators name them
+
+
+def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
+    """Makes the convolutions of a model ready for a CPU, in place. The model is for prediction alone from then on: it is
+    not there to be trained, saved or exported.
+
+    A convolution stays as it is where something else reads its weight, and where it stands in two places of the model; an
+    activation, where it reads anything else.
+
+    Args:
+        model: in evaluation mode, on the CPU; shared with no other model.
+        runs: each runs the model once, on images of a size of its own, and returns what it gave.
+
+    Returns:
+        How many convolutions were packed; 0 where this PyTorch has no oneDNN.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return 0
+    seen = watched(_ActivationWatch, model, runs)
+    places = single_places(model)
+    packed = [conv for conv in seen[0].calls if conv in places and _fits(conv) and all(own.alone(conv) for own in seen)]
+    readers = (
+        {} if torch.ops.mkldnn._is_mkldnn_acl_supported() else dict(agreed(seen))
+    )  # Arm's library has no fused operators
+    for conv in packed:
+        reader = readers.get(conv)
+        own = reader if reader is not None and reader in places and step(reader) is not None else None
+        parent, name = places[conv]
+        setattr(parent, name, PackedConv(cast(nn.Conv2d, conv), own))
+        if own is not None:
+            parent, name = places[own]
+            setattr(parent, name, nn.Identity())
+    return len(packed)
+
+
+def step(activation: nn.Module) -> Step | None:
+    """What an activation is to oneDNN; None for one that it does not have."""
+    kind = type(activation)
+    if kind is nn.ReLU6 or kind is nn.Hardtanh:
+        return "hardtanh", [float(activation.min_val), float(activation.max_val)], ""  # type: ignore[arg-type]
+    if kind is nn.LeakyReLU:
+        return "leaky_relu", [float(activation.negative_slope)], ""  # type: ignore[arg-type]
+    if kind is nn.GELU:
+        return "gelu", [], str(activation.approximate)
+    name = {nn.ReLU: "relu", nn.Hardswish: "hardswish", nn.SiLU: "swish", nn.Sigmoid: "sigmoid"}.get(kind)  # type: ignore[call-overload]
+    return None if name is None else (name, [], "")
+
+
+class PackedConv(nn.Module):
+    """A convolution and its activation by oneDNN, for maps of the first shape that comes, and later for another that comes twice in
+    a row.
+
+    How oneDNN lays weights out depends on the shape of the maps, and a layout for another one can be ten times slower than none:
+    maps of other shapes, such as those of the last images of a folder, are computed as they were before. The weight is kept in the
+    plain layout only where such maps come.
+
+    Args:
+        conv: what it does.
+        activation: what follows it, or None.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: nn.Module | None) -> None:
+        super().__init__()
+        self.conv, self.activation = conv, activation
+        self._plain: Tensor | None = conv.weight.detach()
+        conv.register_parameter("weight", None)
+        self.step: Step = (None if activation is None else step(activation)) or ("none", [], "")
+        self.geometry: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
+        self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
+        self._other: torch.Size | None = None  # the shape that came last, if it is not the packed one
+
+    def __getattr__(self, name: str) -> Any:
+        """What a convolution is asked for beside its maps, such as its stride."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return self._weight() if name == "weight" else getattr(super().__getattr__("conv"), name)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, C, h, w) to maps."""
+        return self._run(maps, self._weight_for(maps))
+
+    def _run(self, maps: Tensor, weight: Tensor | None) -> Tensor:
+        if weight is None:
+            padding, stride, dilation, groups = self.geometry
+            result: Tensor = F.conv2d(maps, self._weight(), self.conv.bias, stride, padding, dilation, groups)  # type: ignore[call-overload]
+            return result if self.activation is None else cast(Tensor, self.activation(result))
+        return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
+            maps.to(weight.dtype), weight, self.conv.bias, *self.geometry, *self.step
+        )
+
+    def plus(self, maps: Tensor, other: Tensor, rectified: bool) -> Tensor:
+        """Maps to maps, and others of the result's shape added to them; see `vertebra.optimize.conv_add_fusion`."""
+        weight = self._weight_for(maps)
+        if weight is None or self.activation is not None or other.shape != self._result_shape(maps):
+            total = self._run(maps, weight) + other
+            return total.relu() if rectified else total
+        return torch.ops.mkldnn._convolution_pointwise.binary(  # type: ignore[no-any-return]
+            maps.to(weight.dtype),
+            other.to(weight.dtype),
+            weight,
+            self.conv.bias,
+            *self.geometry,
+            "add",
+            1.0,
+            "relu" if rectified else None,
+            [],
+            None,
+        )
+
+    def _result_shape(self, maps: Tensor) -> tuple[int, ...]:
+        padding, stride, dilation, _ = self.geometry
+        sides = zip(maps.shape[2:], self.conv.kernel_size, padding, stride, dilation, strict=True)
+        return (
+            maps.shape[0],
+            self.conv.out_channels,
+            *((side + 2 * pad - dilate * (kernel - 1) - 1) // step + 1 for side, kernel, pad, step, dilate in sides),
+        )
+
+    def _weight_for(self, maps: Tensor) -> Tensor | None:
+        """The weight as it is laid out for these maps; None where it is for others."""
+        packed = self._packed
+        if packed is None or (packed[0] != maps.shape and self._other == maps.shape):
+            packed = self._packed = (maps.shape, self._pack(maps))
+            self._plain = None
+            malloc_trim(packed[1].nbytes)
+        fits = packed[0] == maps.shape
+        self._other = None if fits else maps.shape
+        return packed[1] if fits else None
+
+    def _weight(self) -> Tensor:
+        """In the plain layout."""
+        plain = self._plain
+        if plain is None:
+            assert self._packed is not None
+            plain = self._plain = self._packed[1].to_dense().contiguous(memory_format=torch.channels_last)
+        return plain
+
+    def _pack(self, maps: Tensor) -> Tensor:
+        packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(self._weight(), *self.geometry, list(maps.shape))
+        return packed
+
+
+def _fits(conv: Any) -> bool:
+    """Whether a module is a plain convolution in a type that this machine computes in."""
+    if type(conv) is not nn.Conv2d or isinstance(conv.padding, str) or conv.padding_mode != "zeros":
+        return False
+    if conv.weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return conv.weight.dtype == torch.float32
+
+
+class _ActivationWatch(Watch):
+    """Notes which activations read the results of convolutions, and how often each was called as a module on a batch."""
+
+    def __init__(self, root: nn.Module) -> None:
+        super().__init__(root)
+        self.modules_called: dict[nn.Module, int] = {}
+        self._root = root
+        self._inside: nn.Module | None = None
+        self._hooks: list[Any] = []
+
+    def reader(self, func: Any, args: Any) -> nn.Module | None:
+        """The activation whose ``forward`` is running."""
+        return self._inside
+
+    def __enter__(self) -> _ActivationWatch:
+        for module in self._root.modules():
+            if step(module) is not None:
+                self._hooks.append(module.register_forward_pre_hook(self._entered))
+                self._hooks.append(module.register_forward_hook(self._left))
+            elif isinstance(module, nn.Conv2d):
+                self._hooks.append(module.register_forward_hook(self._called))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        for hook in self._hooks:
+            hook.remove()
+
+    def alone(self, conv: nn.Module) -> bool:
+        """Whether all that was asked of a convolution is to be called on batches."""
+        return conv not in self.exposed and self.modules_called.get(conv) == self.calls[conv]
+
+    def _entered(self, module: nn.Module, args: Any) -> None:
+        self._inside = module
+
+    def _left(self, module: nn.Module, args: Any, result: Any) -> None:
+        self._inside = None
+
+    def _called(self, module: nn.Module, args: Any, result: Any) -> None:
+        if args[0].dim() == 4:
+            self.modules_called[module] = self.modules_called.get(module, 0) + 1

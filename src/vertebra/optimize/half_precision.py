@@ -1,0 +1,42 @@
+"""Prediction in half precision: the weights are stored so, and what needs float32 keeps it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from vertebra.errors import ConfigError, UnknownName
+
+Precision = Literal["fp32", "bf16", "fp16"]
+TYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def cast_weights(model: nn.Module, precision: Precision, device: torch.device) -> None:
+    """Stores the weights of convolutions and linear layers in half precision, in place, as new tensors.
+
+    `autocast_context` casts what they meet; weights that were cast at every call would cost more than they save.
+
+    Raises:
+        ConfigError: there is no such precision, or the device does not compute in it.
+    """
+    if precision not in get_args(Precision):
+        raise UnknownName("precision", precision, get_args(Precision))
+    if precision == "fp32":
+        return
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("precision: a CPU has no fast fp16; take bf16 or fp32")
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            for name, value in list(module.named_parameters(recurse=False)):
+                setattr(module, name, nn.Parameter(value.detach().to(TYPES[precision]), requires_grad=False))
+
+
+def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a model that `cast_weights` has changed runs. Nothing that it casts is kept: a recorded CUDA graph would read
+    it when it is gone."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, TYPES[precision], cache_enabled=False)

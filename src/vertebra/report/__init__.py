@@ -1,0 +1,1 @@
+"""Pages about models and runs: the model summary, HTML pages."""

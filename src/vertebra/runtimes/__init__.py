@@ -1,0 +1,1 @@
+"""Runtimes of exported files: ONNX Runtime, OpenVINO, torch.export, ExecuTorch."""

@@ -1,0 +1,79 @@
+"""ExecuTorch, opened like the other runtimes."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from vertebra.errors import ConfigError, WeightsError, install_command
+from vertebra.runtimes.onnx import first_line
+
+
+class ExecuTorchSession:
+    """A ``.pte`` file in ExecuTorch, on the CPU: what a phone would run. Threads take turns, as its memory is planned for one run.
+
+    Args:
+        path: the file, validated: where ExecuTorch meets damage, it ends the whole process.
+
+    Attributes:
+        inputs, outputs: by name, the shape; a free dimension is None.
+        most: images that its memory is planned for; larger batches are run in parts.
+
+    Raises:
+        ConfigError: ExecuTorch is not installed.
+        WeightsError: ExecuTorch cannot read it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if importlib.util.find_spec("executorch") is None:
+            raise ConfigError(f"this needs ExecuTorch; install it: {install_command('executorch')}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its imports
+            from executorch.runtime import Runtime
+        try:
+            self._program: Any = Runtime.get().load_program(path)
+            self._forward: Any = self._program.load_method("forward")
+        except Exception as error:  # ExecuTorch raises RuntimeError for everything
+            raise WeightsError(f"{path}: ExecuTorch cannot open it ({first_line(error)})") from error
+        self._turn = Lock()
+        about = self._forward.metadata
+        self.most: int = about.input_tensor_meta(0).sizes()[0]
+        self.inputs = {
+            name: _shape(about.input_tensor_meta(place))
+            for place, name in zip(range(2), ("images", "sizes"), strict=True)
+        }
+        self.outputs = {str(place): _shape(about.output_tensor_meta(place)) for place in range(about.num_outputs())}
+
+    def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        """All outputs in their order; see `Session.run`.
+
+        Raises:
+            ConfigError: the canvases have another size than the file's; ExecuTorch itself would take them, and be wrong.
+        """
+        for (name, shape), array in zip(self.inputs.items(), arrays, strict=True):
+            if list(array.shape[1:]) != shape[1:]:
+                raise ConfigError(
+                    f"this .pte file takes '{name}' of shape (N, {', '.join(map(str, shape[1:]))}), not {array.shape}"
+                )
+        parts = [
+            self._run([array[start : start + self.most] for array in arrays])
+            for start in range(0, len(arrays[0]), self.most)
+        ]
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+    def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        import torch
+
+        with self._turn:
+            found = self._forward.execute([torch.from_numpy(array) for array in arrays])
+            return [value.clone().numpy() for value in found]  # the next call writes into the same memory
+
+
+def _shape(about: Any) -> list[int | None]:
+    """A tensor's shape. The file keeps the largest; the first dimension, of the batch, is free."""
+    return [None, *about.sizes()[1:]]

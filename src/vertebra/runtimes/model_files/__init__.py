@@ -1,0 +1,1 @@
+"""Validation of exported files before a runtime opens them, and their metadata; without torch."""

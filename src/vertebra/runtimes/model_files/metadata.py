@@ -1,0 +1,131 @@
+"""What an exported file says of itself, so that it can be used without the model; without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from vertebra.errors import WeightsError
+from vertebra.model_info import ModelInfo
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.tasks import get_task
+
+KEY = "vertebra"
+FORMAT_VERSION = 1
+LARGEST, THRESHOLD = "largest", "threshold"  # rules by which outputs are read
+CLASS_MAP = "class_map"  # the output with the class of each pixel
+DETAILS = ("producer", "origin", "image", "inputs", "outputs", "decoding")
+
+
+class FileInfo(NamedTuple):
+    """What a file says of itself.
+
+    Attributes:
+        info: of the model.
+        outputs: by branch, the names of its decoded fields in their order.
+        report: of the comparison with the model.
+        config: what the model was built from; None where it was built from objects.
+        details: ``producer``, ``image``, ``inputs``, ``outputs``, ``decoding``, and the ``origin`` of an imported model.
+    """
+
+    info: ModelInfo
+    outputs: Mapping[str, list[str]]
+    report: Mapping[str, Any]
+    config: Mapping[str, Any] | None
+    details: Mapping[str, Any] = MappingProxyType({})
+
+
+def to_json(info: FileInfo) -> str:
+    """The metadata of a file."""
+    branches = {
+        name: {
+            "task": task,
+            "labels": dataclasses.asdict(labels),
+            "outputs": info.outputs[name],
+            "whole": name in info.info.whole,
+        }
+        for name, (task, labels) in info.info.branches.items()
+    }
+    return json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            **info.details,
+            "preprocess": info.info.resize_spec.to_dict(),
+            "channels": info.info.channels,
+            "branches": branches,
+            "report": info.report,
+            "config": info.config,
+        },
+        ensure_ascii=False,
+    )
+
+
+def from_json(text: str | None, name: str) -> FileInfo:
+    """The inverse of `to_json`.
+
+    Args:
+        text: the metadata, or None where the file has none.
+        name: of the file, for messages.
+
+    Raises:
+        WeightsError: the file is not one that Vertebra exported, or a newer Vertebra did.
+    """
+    try:
+        values = json.loads(text or "")
+        version = values["format_version"]
+        if version > FORMAT_VERSION:
+            raise WeightsError(f"{name}: written by a newer Vertebra (format {version}); update Vertebra")
+        branches = {}
+        for branch, own in values["branches"].items():
+            fields = {key: _tuples(value) for key, value in own["labels"].items()}
+            branches[branch] = (own["task"], get_task(own["task"]).labels(**fields))
+        outputs = {branch: own["outputs"] for branch, own in values["branches"].items()}
+        whole = frozenset(
+            branch for branch, own in values["branches"].items() if own.get("whole", own["task"] == "classify")
+        )
+        info = ModelInfo(ResizeSpec.from_dict(values["preprocess"]), values["channels"], branches, whole)
+        details = _checked_details(values)
+        report = _checked_report(values["report"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(
+            f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
+        ) from None
+    return FileInfo(info, outputs, report, values.get("config"), details)
+
+
+def _checked_details(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The details, if they have the form that `to_json` writes."""
+    details = {key: dict(values[key]) for key in DETAILS if key in values}
+    for key, wanted in (("inputs", ("type", "shape")), ("outputs", ("type", "shape")), ("decoding", ())):
+        for own in details.get(key, {}).values():
+            if (
+                not isinstance(own, dict)
+                or any(name not in own for name in wanted)
+                or not isinstance(own.get("shape", []), list)
+            ):
+                raise TypeError(key)
+            float(own.get("threshold", 0.0))
+    if "producer" in details and not {"name", "version"} <= details["producer"].keys():
+        raise TypeError("producer")
+    return details
+
+
+def _checked_report(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The report, if it has the form that an export writes."""
+    report = dict(values)
+    for key in ("differences", "agreement", "pixels"):
+        for value in dict(report.get(key) or {}).values():
+            float(value)
+    for pair in dict(report.get("metrics") or {}).values():
+        before, after = pair
+        float(before), float(after)
+    return report
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

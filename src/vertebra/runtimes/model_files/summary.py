@@ -1,0 +1,88 @@
+"""The summary of an exported file that ``vertebra describe`` prints; without torch and without a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vertebra.runtimes.model_files.checksum import weights_beside
+from vertebra.runtimes.model_files.exported_files import read_metadata
+from vertebra.runtimes.model_files.metadata import CLASS_MAP, LARGEST, FileInfo, from_json
+
+KINDS = {".onnx": "ONNX", ".xml": "OpenVINO", ".pt2": "torch.export", ".pte": "ExecuTorch"}
+MOST_CLASSES = 12  # that are printed
+KEPT = ("producer", "origin", "image", "inputs", "outputs")
+
+
+def describe_file(path: str | Path) -> dict[str, Any]:
+    """The summary, JSON-ready.
+
+    Raises:
+        WeightsError: it is missing, damaged, or not one that Vertebra exported.
+    """
+    path = Path(path)
+    info = from_json(read_metadata(path), str(path))
+    weights = weights_beside(path)
+    size = sum(file.stat().st_size for file in (path, weights) if file is not None)
+    return {
+        "file": path.name,
+        "kind": KINDS[path.suffix.lower()],
+        "bytes": size,
+        "precision": info.report.get("precision"),
+        **{key: info.details[key] for key in KEPT if key in info.details},
+        "preprocess": info.info.resize_spec.to_dict(),
+        "branches": {name: _branch(info, name) for name in info.info.branches},
+        "report": dict(info.report),
+        "config": info.config,
+    }
+
+
+def _branch(info: FileInfo, name: str) -> dict[str, Any]:
+    task, labels = info.info.branches[name]
+    decoding = info.details.get("decoding", {}).get(name, {})
+    return {"task": task, "classes": list(labels.classes), "outputs": list(info.outputs[name]), **decoding}
+
+
+def summary_text(summary: Mapping[str, Any]) -> str:
+    """The summary as text."""
+    producer = summary.get("producer") or {}
+    made = f", by {producer['name']} {producer['version']}" if producer else ""
+    resize_spec = summary["preprocess"]
+    lines = [
+        f"{summary['file']}: {summary['kind']}, {summary['precision']}, {summary['bytes'] / 1e6:.1f} MB{made}",
+        f"canvas {resize_spec['size'][0]}x{resize_spec['size'][1]}, {resize_spec['mode']}",
+    ]
+    for what in ("inputs", "outputs"):
+        for name, own in summary.get(what, {}).items():
+            lines.append(f"{what[:-1]:<6}  {name}: {own['type']} ({', '.join(map(str, own['shape']))})")
+    lines += [_branch_line(name, own) for name, own in summary["branches"].items()]
+    if "origin" in summary:
+        lines.append("origin  " + ", ".join(f"{key} {value}" for key, value in summary["origin"].items()))
+    lines += _compared(summary["report"])
+    return "\n".join(lines)
+
+
+def _branch_line(name: str, own: Mapping[str, Any]) -> str:
+    classes = own["classes"]
+    rest = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
+    rule = ", the largest" if own.get("rule") == LARGEST else ""
+    rule = f", scores from {own['threshold']:g} on" if "threshold" in own else rule
+    kind = ", the class of each pixel" if own["outputs"] == [CLASS_MAP] else ""
+    return (
+        f"branch  {name}: {own['task']}{rule}{kind}; {len(classes)} classes: {', '.join(classes[:MOST_CLASSES])}{rest}"
+    )
+
+
+def _compared(report: Mapping[str, Any]) -> list[str]:
+    """The comparison with the model at export."""
+    lines = []
+    if report.get("differences"):
+        lines.append(
+            f"compared with PyTorch at export: within {max(report['differences'].values()):.1e} of the largest value"
+        )
+    if report.get("agreement"):
+        lines.append(f"compared with PyTorch at export: agreement {min(report['agreement'].values()):.3f}")
+    for name, (before, after) in report.get("metrics", {}).items():
+        lines.append(f"{name}: {before:.4f} in PyTorch, {after:.4f} with the file")
+    return lines

@@ -1,0 +1,147 @@
+"""Which points are left and right of one another, by their names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+Pairs = tuple[tuple[int, int], ...]
+Reading = tuple[str, ...]
+
+LEFT, RIGHT = "<left>", "<right>"
+SIDES = (
+    ("left", "right"), ("l", "r"), ("lt", "rt"), ("lft", "rgt"), ("lh", "rh"), ("links", "rechts"), ("gauche", "droite"),
+    ("izquierda", "derecha"), ("izquierdo", "derecho"), ("izq", "der"), ("sinistra", "destra"), ("sinistro", "destro"),
+    ("sx", "dx"), ("esquerda", "direita"), ("esquerdo", "direito"), ("左", "右"), ("왼쪽", "오른쪽"), ("왼", "오른"), ("좌", "우"),
+)  # fmt: skip
+GENERIC = frozenset({
+    "bodypart", "corner", "element", "id", "idx", "index", "joint", "k", "keypoint", "kp", "kpt", "landmark", "lm", "marker",
+    "mark", "n", "node", "number", "p", "part", "point", "pt", "pts", "v", "vertex", "x",
+})  # fmt: skip
+MIDLINE = frozenset({
+    "abdomen", "back", "belly", "body", "center", "center", "central", "chest", "chin", "forehead", "head", "mid", "middle",
+    "midline", "neck", "nose", "pelvis", "root", "snout", "spine", "sternum", "tail", "thorax", "torso", "trunk", "vertebra",
+    "withers",
+})  # fmt: skip
+NO_SIDE = frozenset({"bright", "cleft", "upright"})
+_MARKS = {left: LEFT for left, _ in SIDES} | {right: RIGHT for _, right in SIDES}
+_SWAP = {LEFT: RIGHT, RIGHT: LEFT}
+_TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+")
+
+
+@dataclass(frozen=True)
+class NamedPairs:
+    """What the names of points tell about left and right.
+
+    Attributes:
+        pairs: (left, right) ids of the pairs that the names tell.
+        undecided: ids of points of which the names do not tell whether they have a partner, and which.
+    """
+
+    pairs: Pairs
+    undecided: tuple[int, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the names decide about every point: some are pairs, and all others lie on the mid-line."""
+        return bool(self.pairs) and not self.undecided
+
+
+def pairs_by_name(points: Sequence[str]) -> Pairs | None:
+    """Left-right pairs by the points' names, where the names decide about every point; else None.
+
+    See `read_names` for the names that are understood.
+    """
+    found = read_names(points)
+    return found.pairs if found.complete else None
+
+
+def read_names(points: Sequence[str]) -> NamedPairs:
+    """Reads left and right out of names: left_eye and right_eye, l_paw and r_paw, paw_L and paw_R, earL and earR, RShoulder and
+    LShoulder, front_left_paw and front_right_paw, lt_ear and rt_ear, leftear and rightear, and the words of other languages.
+
+    A point without a word of side lies on the mid-line (nose, tail2), unless its name leaves that open: a number ("17"), a name
+    that says nothing ("kp_3"), or one of several that only a number or a letter tells apart (paw1, paw2). A point with a
+    word of side whose partner is missing is undecided too.
+    """
+    tokens = [tuple(token.lower() for token in _TOKEN.findall(name)) for name in points]
+    readings = [_readings(own) for own in tokens]
+    partners = [_partner(place, readings) for place in range(len(points))]
+    pairs = []
+    decided: set[int] = set()
+    used: set[str] = set()
+    for place, partner in enumerate(partners):
+        if partner is not None and partners[partner] == place:
+            decided.add(place)
+            used |= {reading[0] for reading in readings[place]}
+            if place < partner:
+                first_is_left = LEFT in next(iter(readings[place]))
+                pairs.append((place, partner) if first_is_left else (partner, place))
+    endings = Counter(own[:-1] for own in tokens if _numbered(own))
+    undecided = tuple(
+        place
+        for place, own in enumerate(tokens)
+        if place not in decided and (_names_a_side(own, used) or _says_nothing(own, endings))
+    )
+    return NamedPairs(tuple(pairs), undecided)
+
+
+def _has_side(tokens: Reading) -> bool:
+    """Whether one of the words is a word of side by itself."""
+    return any(token in _MARKS for token in tokens)
+
+
+def _names_a_side(tokens: Reading, used: set[str]) -> bool:
+    """Whether a name is of a side even if no other name is its partner: by a whole word, or by one glued to another, if that is
+    long or other names are so too (lear beside leye and reye)."""
+    glued = (word for token in tokens for word, _, _ in _glued(token))
+    return _has_side(tokens) or any(len(word) > 3 or not word.isascii() or word in used for word in glued)
+
+
+def _readings(tokens: Reading) -> dict[Reading, None]:
+    """How a name can be read as one of a side: by its words, or else by the beginning or the end of one."""
+    if _has_side(tokens):
+        return {tuple(_MARKS.get(token, token) for token in tokens): None}
+    found: dict[Reading, None] = {}
+    for place, token in enumerate(tokens):
+        for kind, mark, parts in _glued(token):
+            named = (kind, *tokens[:place], *(part or mark for part in parts), *tokens[place + 1 :])
+            found[named] = None
+    return found
+
+
+def _glued(token: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
+    """Readings of one word that begins or ends with a word of side: the language, the side, and the parts with "" for it.
+
+    A single letter counts at the beginning only (leye, reye).
+    """
+    if token in NO_SIDE:
+        return
+    for words in SIDES:
+        for word, mark in zip(words, (LEFT, RIGHT), strict=True):
+            if token.startswith(word) and len(token) > len(word) + (word in ("l", "r")):
+                yield words[0], mark, ("", token[len(word) :])
+            if token.endswith(word) and len(token) > len(word) and word not in ("l", "r"):
+                yield words[0], mark, (token[: -len(word)], "")
+
+
+def _partner(place: int, readings: Sequence[dict[Reading, None]]) -> int | None:
+    """The only point whose name is this one's with the sides changed; None where there is none, or several."""
+    wanted = {tuple(_SWAP.get(token, token) for token in reading) for reading in readings[place]}
+    found = [other for other, own in enumerate(readings) if other != place and wanted & set(own)]
+    return found[0] if len(found) == 1 else None
+
+
+def _numbered(tokens: Reading) -> bool:
+    """Whether a name ends with a number or a single letter."""
+    return bool(tokens) and (tokens[-1].isdigit() or (len(tokens[-1]) == 1 and tokens[-1].isascii()))
+
+
+def _says_nothing(tokens: Reading, endings: Counter[Reading]) -> bool:
+    """Whether a name without a side leaves it open where its point lies."""
+    stem = tokens[:-1] if _numbered(tokens) else tokens
+    if all(token in GENERIC or token.isdigit() for token in stem):
+        return True
+    return _numbered(tokens) and endings[stem] > 1 and not MIDLINE & set(stem)

@@ -1,0 +1,124 @@
+"""Which points are left and right of one another, by where they lie on many objects (numpy only)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vertebra.tasks.keypoints.flip_pairs_by_name import Pairs
+
+MIN_OBJECTS = 20
+MAX_OBJECTS = 1000
+MIN_POINTS = 4  # three points that happen to be nearly isosceles are common
+RESIDUAL = 0.06  # how far a mirrored point may be from its partner, as a share of the mean shape's radius
+UNIQUE = 3.0  # how many times worse any other mirror line must be
+ANGLES = 180
+ITERATIONS = 8
+
+
+def pairs_by_position(points: np.ndarray) -> Pairs | None:
+    """Pairs of points that lie mirrored about the mid-line of the mean object; None unless that is beyond doubt.
+
+    The objects are laid over one another (moved, turned, scaled; never mirrored), and their median shape is mirrored at every line
+    through its center. The pairs are those of the line at which every point falls on a point, once and back. Two
+    halves of the objects must give the same pairs, and no other line may come near: four corners of a rectangle have two.
+
+    Args:
+        points: (M, K, 3) x, y, visibility; points that are not labeled (0) are passed over.
+    """
+    if points.shape[1] < MIN_POINTS:
+        return None
+    seen = points[..., 2] > 0
+    enough = seen.sum(axis=1) >= max(MIN_POINTS, points.shape[1] / 2)
+    chosen = np.flatnonzero(enough)
+    if len(chosen) < MIN_OBJECTS:
+        return None
+    chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, MAX_OBJECTS).astype(int))]
+    places = points[chosen, :, 0].astype(float) + 1j * points[chosen, :, 1]
+    found = [_mirror_order(places[half::2], seen[chosen][half::2]) for half in (0, 1)]
+    if found[0] is None or found[0] != found[1]:
+        return None
+    return tuple((place, partner) for place, partner in enumerate(found[0]) if place < partner) or None
+
+
+def _mirror_order(places: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | None:
+    """For each point its partner (itself on the mid-line), or None.
+
+    Args:
+        places: (M, K) complex.
+        seen: (M, K) bool.
+    """
+    if (seen.sum(axis=0) < MIN_OBJECTS / 4).any():
+        return None
+    shape = _median_shape(places, seen)
+    if shape is None:
+        return None
+    scores = {order: _residual(shape, order) for order in _mirror_orders(shape)}
+    if not scores:
+        return None
+    best, *others = sorted(scores, key=lambda order: scores[order])
+    unique = all(scores[other] > UNIQUE * max(scores[best], RESIDUAL / 3) for other in others)
+    return best if scores[best] < RESIDUAL and unique and _beyond_doubt(shape, best) else None
+
+
+def _median_shape(places: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+    """The median of all shapes laid over one another: (K,) complex, centered, of radius 1; None where a point is nowhere.
+
+    Gower, Generalized Procrustes Analysis, Psychometrika 1975; differences: medians, points that are missing, no mirroring.
+    """
+    first = int(seen.sum(axis=1).argmax())
+    shape, known = places[first], seen[first].copy()
+    for _ in range(ITERATIONS):
+        both = seen & known
+        laid = _laid_over(places, shape, both)
+        laid[~seen | (both.sum(axis=1) < 2)[:, None]] = np.nan
+        known = np.isfinite(laid).any(axis=0)
+        if not known.any():
+            return None
+        shape = np.where(known, 0, np.nan) + 0j
+        shape[known] = np.nanmedian(laid.real[:, known], axis=0) + 1j * np.nanmedian(laid.imag[:, known], axis=0)
+        radius = np.sqrt(np.mean(np.abs(shape[known] - shape[known].mean()) ** 2))
+        if not radius > 0:
+            return None
+        shape = (shape - shape[known].mean()) / radius
+    return shape if known.all() else None
+
+
+def _laid_over(places: np.ndarray, shape: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """Each object (M, K) moved, turned and scaled onto a shape (K,), by least squares over the points ``both`` (M, K) have."""
+    count = np.maximum(both.sum(axis=1, keepdims=True), 1)
+    centers = np.where(both, places, 0).sum(axis=1, keepdims=True) / count
+    targets = np.where(both, shape, 0).sum(axis=1, keepdims=True) / count
+    own, goal = np.where(both, places - centers, 0), np.where(both, shape - targets, 0)
+    size = (np.abs(own) ** 2).sum(axis=1, keepdims=True)
+    turn = np.where(size > 0, (own.conj() * goal).sum(axis=1, keepdims=True) / np.maximum(size, 1e-12), np.nan)
+    laid: np.ndarray = turn * (places - centers) + targets
+    return laid
+
+
+def _mirror_orders(shape: np.ndarray) -> set[tuple[int, ...]]:
+    """For all lines through the center at which every point falls nearest to one point, and that one back: who falls on whom."""
+    turns = np.exp(2j * np.pi * np.arange(ANGLES) / ANGLES)
+    distances = np.abs(turns[:, None, None] * shape.conj()[None, :, None] - shape[None, None, :])
+    nearest = distances.argmin(axis=2)
+    back = np.take_along_axis(nearest, nearest, axis=1)
+    mutual = (back == np.arange(len(shape))).all(axis=1)
+    return {tuple(order) for order in nearest[mutual].tolist()}
+
+
+def _mirrored(shape: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    """The shape mirrored at the line that suits the pairs best."""
+    product = (shape[list(order)] * shape).sum()
+    turned: np.ndarray = product / max(abs(product), 1e-12) * shape.conj()
+    return turned
+
+
+def _residual(shape: np.ndarray, order: tuple[int, ...]) -> float:
+    return float(np.sqrt(np.mean(np.abs(_mirrored(shape, order) - shape[list(order)]) ** 2)))
+
+
+def _beyond_doubt(shape: np.ndarray, order: tuple[int, ...]) -> bool:
+    """Whether every mirrored point is at least twice as near to its partner as to any other point."""
+    distances = np.abs(_mirrored(shape, order)[:, None] - shape[None])
+    own = np.take_along_axis(distances, np.array(order)[:, None], axis=1)[:, 0]
+    np.put_along_axis(distances, np.array(order)[:, None], np.inf, axis=1)
+    return bool((2 * own < distances.min(axis=1)).all())

@@ -1,0 +1,92 @@
+"""COCO's average precision of points, by object keypoint similarity (OKS)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vertebra.tasks.keypoints.rows import FoundRows, TrueRows
+from vertebra.tasks.metric import named
+
+KEYS = ("oks_map", "oks_map_50", "oks_map_75", "oks_map_medium", "oks_map_large", "oks_mar")
+
+
+def average_precision(
+    found: Sequence[FoundRows], true: Sequence[TrueRows], classes: Sequence[str], sigmas: Sequence[float]
+) -> dict[str, float]:
+    """Average precision and recall as pycocotools computes them; what has no object to be found is left out.
+
+    Args:
+        found, true: the objects of each image.
+        classes: names of the classes.
+        sigmas: fall-off of each point.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    if not any(real.counted.any() for real in true):
+        return {}
+    if not any(len(own.scores) for own in found):
+        found = [_nowhere(true[0]), *found[1:]]  # COCO refuses to compare with nothing at all
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(_truth(true, classes))
+        evaluation = COCOeval_faster(
+            coco, coco.loadRes(_results(found)), "keypoints", kpt_oks_sigmas=np.array(sigmas, dtype=np.float64)
+        )
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    stats = zip(KEYS, evaluation.stats[: len(KEYS)], strict=True)
+    metrics = {key: float(value) for key, value in stats if value >= 0}
+    names = [classes[number - 1] for number in evaluation.params.catIds]  # only those that occur
+    each = evaluation.eval["precision"][:, :, :, 0, -1].transpose(2, 0, 1).reshape(len(names), -1)
+    known = each > -1
+    means = np.where(known, each, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return metrics | named("oks_map", names, means.tolist(), known.any(axis=1).tolist())
+
+
+def _nowhere(real: TrueRows) -> FoundRows:
+    """One object of no use, far from everything."""
+    return FoundRows(np.full((1, real.points.shape[1], 2), -1e6), np.zeros(1), np.zeros(1, dtype=np.int64))
+
+
+def _truth(true: Sequence[TrueRows], classes: Sequence[str]) -> dict[str, Any]:
+    """The truth as a COCO file has it; ids of images and classes from 1."""
+    annotations: list[dict[str, Any]] = []
+    for image, real in enumerate(true, start=1):
+        for place, points in enumerate(real.points):
+            box = real.boxes[place]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": int(real.labels[place]) + 1,
+                    "iscrowd": int(real.crowd[place]),
+                    "area": float(real.areas[place]),
+                    "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
+                    "keypoints": points.reshape(-1).tolist(),
+                    "num_keypoints": int((points[:, 2] > 0).sum()),
+                }
+            )
+    return {
+        "images": [{"id": number, "height": 1, "width": 1} for number in range(1, len(true) + 1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, start=1)],
+        "annotations": annotations,
+    }
+
+
+def _results(found: Sequence[FoundRows]) -> list[dict[str, Any]]:
+    """What was found, as COCO's list of results."""
+    return [
+        {
+            "image_id": image,
+            "category_id": int(own.labels[place]) + 1,
+            "score": float(own.scores[place]),
+            "keypoints": np.pad(points, ((0, 0), (0, 1)), constant_values=1.0).reshape(-1).tolist(),
+        }
+        for image, own in enumerate(found, start=1)
+        for place, points in enumerate(own.points)
+    ]

@@ -1,0 +1,68 @@
+"""Color changes as one linear map."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional as F
+
+from vertebra.data.color_jitter import GRAY, apply_matrix, color_map, hue_turn
+
+
+class Fixed:
+    """Gives the same numbers in place of random ones."""
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers = numbers
+
+    def uniform(self, low: float, high: float, count: int) -> tuple[float, ...]:
+        return self.numbers
+
+
+def made_image(channels: int = 3) -> torch.Tensor:
+    return torch.randint(60, 160, (channels, 16, 24), dtype=torch.uint8)
+
+
+def changed(image: torch.Tensor, *numbers: float, options: tuple[float, ...] = (0.2, 0.2, 0.2, 0.1)) -> torch.Tensor:
+    change = color_map(image, Fixed(*numbers), *options)  # type: ignore[arg-type]
+    assert change is not None
+    return change(image)
+
+
+def close(first: torch.Tensor, second: torch.Tensor, most: int = 1) -> bool:
+    return bool((first.int() - second.int()).abs().max() <= most)
+
+
+def test_each_change_is_torchvisions() -> None:
+    image = made_image()
+    assert close(changed(image, 1, 0, 0, 0), F.adjust_brightness(image, 1.2))
+    assert close(changed(image, 0, -1, 0, 0), F.adjust_contrast(image, 0.8))
+    assert close(changed(image, 0, 0, 1, 0), F.adjust_saturation(image, 1.2))
+    exact = F.adjust_saturation(F.adjust_contrast(F.adjust_brightness(image / 255, 0.9), 1.1), 0.9)
+    assert close(changed(image, -0.5, 0.5, -0.5, 0), (255 * exact).round())
+
+
+def test_hue_turns_in_a_circle_and_keeps_luma() -> None:
+    np.testing.assert_allclose(hue_turn(1.0), np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(hue_turn(0.3) @ hue_turn(0.7), np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(np.array(GRAY) @ hue_turn(0.2), GRAY, atol=1e-3)
+    gray = made_image(1).expand(3, -1, -1)
+    assert close(apply_matrix(gray, hue_turn(0.2), 0.0), gray)
+
+
+def test_other_numbers_of_channels() -> None:
+    gray = made_image(1)
+    assert close(changed(gray, 1, 0, 1, 1), F.adjust_brightness(gray, 1.2))
+    assert changed(made_image(5), 0.5, 0.5, 1, 1).shape == (5, 16, 24)
+
+
+def test_nothing_to_change_still_draws() -> None:
+    first, second = np.random.default_rng(0), np.random.default_rng(0)
+    assert color_map(made_image(), first, 0, 0, 0, 0) is None
+    assert color_map(made_image(), second, 0.1, 0, 0, 0) is not None
+    assert first.random() == second.random()
+
+
+def test_results_are_clipped_not_wrapped() -> None:
+    bright = torch.full((3, 2, 2), 250, dtype=torch.uint8)
+    assert (changed(bright, 1, 0, 0, 0) == 255).all()
