@@ -16,7 +16,7 @@ from vertebra.config import Config
 from vertebra.demo.files import SceneCounts, write_scenes
 from vertebra.demo.scenes import SceneStyle
 from vertebra.training.loaders import RunData
-from vertebra.training.open_datasets import open_split
+from vertebra.data.open_datasets import open_split
 
 TASKS = {"animals": "linear", "boxes": "fcos", "regions": "upsample"}
 BATCH = 8

@@ -14,7 +14,7 @@ from torch import nn
 from vertebra import build
 from vertebra.config import Config, TrainConfig, model_config, read_raw
 from vertebra.errors import ConfigError, RunError
-from vertebra.inference.engine_cache import EngineCache
+from vertebra.inference.model_engines import ModelEngines
 from vertebra.keywords import check_keywords, keyword_names, strict_keywords
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -47,7 +47,7 @@ class Model(VisionModel):
     ) -> None:
         super().__init__(backbone, branches, resize_spec, shared=shared, config=config)
         self.source: Path | None = None
-        self._engines = EngineCache()
+        self._engines = ModelEngines()
 
     @classmethod
     def of(cls, model: VisionModel, source: Path | None = None) -> Model:
@@ -112,7 +112,7 @@ class Model(VisionModel):
             ConfigError: the model is from no run and there is no ``data``; an unknown branch or class; a wrong option.
             DataError: there is no such split, or the data cannot be used.
         """
-        from vertebra.evaluation.evaluate import evaluate_model
+        from vertebra.evaluating import evaluate_model
         from vertebra.runtimes.runtime_config import RuntimeConfig
 
         return evaluate_model(

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 import vertebra
 from vertebra.config import Config
 from vertebra.data.open import open_data
-from vertebra.training.open_datasets import open_split
+from vertebra.data.open_datasets import open_split
 from vertebra.training.run import complete, model_of_config
 
 SIZE = (64, 96)

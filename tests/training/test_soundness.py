@@ -351,7 +351,7 @@ def test_a_run_whose_best_weights_were_deleted_keeps_the_newest(
 def test_json_has_no_nan(tmp_path: Path) -> None:
     """The scores of the command line are JSON whatever they are, and what is null is named."""
     script = (
-        "import vertebra.evaluation.evaluate as e\n"
+        "import vertebra.evaluating as e\n"
         "e.evaluate = lambda *a, **o: {'a/map': float('nan'), 'a/loss': float('inf'), 'a/mar': 0.5}\n"
         "from vertebra.cli.main import main\nmain()\n"
     )

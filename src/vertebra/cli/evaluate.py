@@ -26,7 +26,7 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
     """Measure a model on labeled images."""
-    from vertebra.evaluation.evaluate import evaluate as measure
+    from vertebra.evaluating import evaluate as measure
     from vertebra.evaluation.measured_data import read_class_map
 
     way: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}

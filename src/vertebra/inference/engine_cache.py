@@ -1,44 +1,52 @@
-"""The engines of one model, kept between predictions."""
+"""What is kept of a model between predictions, for any number of threads."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
-from vertebra.inference.devices import pick_device
-from vertebra.inference.engine import Engine
-from vertebra.inference.engine_cache import Kept
-from vertebra.inference.predictor import Predictor
-from vertebra.keywords import check_keywords, keyword_names
-from vertebra.model import VisionModel
-from vertebra.optimize.inference_copy import signature
+Value = TypeVar("Value")
 
 
-class EngineCache:
-    """Makes an engine once for each device, precision and ``compile``, however they are spelled, and keeps it until the model
-    changes. Any number of threads may use it, as long as none changes the model. Copies of it are empty.
+class Kept(Generic[Value]):
+    """Values that are made once for each key and kept until the state that they belong to changes. Copies of it are empty.
+
+    Threads that ask for the same value at once wait until one of them has made it.
     """
 
     def __init__(self) -> None:
-        self._engines: Kept[Engine] = Kept()
+        self._current: tuple[Hashable, dict[Hashable, Value]] = (None, {})  # a state and its values, replaced as one
+        self._making = Lock()
+
+    def __reduce__(self) -> tuple[type[Kept[Any]], tuple[()]]:
+        return Kept, ()
 
     def __len__(self) -> int:
-        """Number of engines."""
-        return len(self._engines)
+        """How many values are kept."""
+        return len(self._current[1])
 
-    def predictor(self, model: VisionModel, **options: Any) -> Predictor:
-        """A predictor with the kept engine.
+    def get(self, state: Hashable | None, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of a key.
 
         Args:
-            model: always the same one.
-            options: of `Predictor`; the model stays as it is, so ``keep`` is not among them.
-
-        Raises:
-            UnknownName: there is no such option; the message has the nearest right name.
+            state: what the values depend on; those of another one are dropped. None: it cannot be told, and nothing is kept.
+            key: of the value.
+            make: gives the value, if there is none yet.
         """
-        check_keywords("predict", options, [name for name in keyword_names(Predictor) if name != "keep"])
-        device = pick_device(options.pop("device", None))
-        precision: Any = options.pop("precision", None) or "fp32"
-        compiled = bool(options.pop("compile", None))
-        make = partial(Engine, model, device=device, precision=precision, compile=compiled)
-        return Predictor(self._engines.get(signature(model), (device, precision, compiled), make), **options)
+        if state is None:
+            return make()
+        values = self._of(state)
+        if key in values:
+            return values[key]
+        with self._making:
+            values = self._of(state)
+            if key not in values:
+                made = make()
+                self._current = (state, {**values, key: made})
+                return made
+            return values[key]
+
+    def _of(self, state: Hashable) -> dict[Hashable, Value]:
+        own, values = self._current
+        return values if own == state else {}

@@ -15,6 +15,7 @@ import torch
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, override
 from vertebra.cpus import limit_torch
+from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
 from vertebra.files import os_errors_told, replacing
@@ -30,7 +31,6 @@ from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData
 from vertebra.training.messages import is_first_process as _is_first_process
 from vertebra.training.messages import say
-from vertebra.training.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,

@@ -15,6 +15,7 @@ from torch import Tensor
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
+from vertebra.evaluation.distributed import has_processes, sum_over_processes
 from vertebra.evaluation.measure import Evaluation
 from vertebra.inference.predictor import model_info
 from vertebra.losses.loss_term import LossTerm
@@ -22,7 +23,6 @@ from vertebra.model import VisionModel
 from vertebra.training.buffers import BufferBackup
 from vertebra.training.messages import say
 from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
-from vertebra.training.processes import has_processes, sum_over_processes
 
 Terms = dict[str, dict[str, LossTerm]]
 

@@ -21,7 +21,7 @@ GENERIC = frozenset({
     "mark", "n", "node", "number", "p", "part", "point", "pt", "pts", "v", "vertex", "x",
 })  # fmt: skip
 MIDLINE = frozenset({
-    "abdomen", "back", "belly", "body", "center", "center", "central", "chest", "chin", "forehead", "head", "mid", "middle",
+    "abdomen", "back", "belly", "body", "center", "central", "chest", "chin", "forehead", "head", "mid", "middle",
     "midline", "neck", "nose", "pelvis", "root", "snout", "spine", "sternum", "tail", "thorax", "torso", "trunk", "vertebra",
     "withers",
 })  # fmt: skip
