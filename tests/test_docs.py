@@ -156,7 +156,7 @@ def test_the_page_of_the_public_surface_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for text in re.findall(r"```python\n(.*?)```", page, re.S):
-        exec(text.replace("epochs=20", "epochs=1, workers=0"), names)  # noqa: S102
+        exec(text.replace("epochs=20", "epochs=1, workers=0"), names)
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"animals", "second"}
     assert (tmp_path / "animals.onnx").is_file() and (tmp_path / "drawn.png").is_file()
     said = capsys.readouterr().out
