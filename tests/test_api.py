@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,9 @@ def test_a_run_has_its_folder_metrics_config_and_model(fitted: tuple[Model, Run]
     assert run.metrics == {name: run.history[-1][name] for name in run.metrics} and "classify/accuracy" in run.metrics
     again = Run(str(run))
     assert again.metrics == run.metrics and same_weights(again.model, model) and isinstance(again.model, Model)
-    with pytest.raises(RunError, match="is no run folder"):
-        Run(run.folder.parent)
+    for use in (lambda other: other.metrics, lambda other: other.config):
+        with pytest.raises(RunError, match="is no run folder"):
+            use(Run(run.folder.parent))
 
 
 def test_a_model_trains_as_its_config_does(fitted: tuple[Model, Run], scenes: Path, tmp_path: Path) -> None:
@@ -166,6 +168,8 @@ def test_the_verbs_of_a_trained_model(fitted: tuple[Model, Run], scenes: Path, t
         again.evaluate()
     with pytest.raises(ConfigError, match="this model comes from no run; say which data set"):
         classifier().evaluate()
+    with pytest.raises(ConfigError, match=r"call its own: model.evaluate\(data\)"):
+        vertebra.evaluate(model)
     with pytest.raises(DataError, match="split 'tset'"):
         model.evaluate(split="tset")
     assert len(copy.deepcopy(model)._engines) == 0 < len(model._engines)
@@ -217,7 +221,8 @@ def test_objects_are_told_when_the_model_is_built() -> None:
 def test_a_model_of_objects_loads_given_the_same_objects(own: tuple[Model, Run], scenes: Path) -> None:
     model, run = own
     with pytest.raises(
-        ConfigError, match=r"branches.segment.neck \(.*Mix\).*give it again: vertebra.load\(PATH, parts="
+        ConfigError,
+        match=r"branches.segment.neck \(.*Mix\).*give it again to vertebra.load, evaluate or resume: parts=",
     ):
         vertebra.load(run)
     torch.manual_seed(1)
@@ -281,6 +286,17 @@ def test_parts_of_several_branches_have_the_names_of_their_branches(tmp_path: Pa
     plain = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=64)
     with pytest.raises(ConfigError, match="all parts of this model are built by name; leave 'neck' out"):
         vertebra.load(plain.save(tmp_path / "plain.safetensors"), parts={"neck": Mix})
+
+
+def test_a_class_of_an_entry_point_is_stored_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("mix", f"{__name__}:Mix", "vertebra.necks")
+    for module in ("vertebra.parts", "vertebra.object_parts"):
+        monkeypatch.setattr(f"{module}.entry_points", lambda group: [point] if group == point.group else [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = vertebra.create_model("test_resnet", neck=Mix, decoder="upsample", classes=["a", "b"], image_size=64)
+    again = vertebra.load(model.save(tmp_path / "model.safetensors"))
+    assert isinstance(again.branch("segment").neck, Mix) and same_weights(again, model)
 
 
 @pytest.mark.parametrize(
@@ -355,3 +371,29 @@ def test_train_takes_sections_and_single_options(scenes: Path, tmp_path: Path) -
     )
     assert (run.config.train.epochs, run.config.train.lr, run.config.train.workers) == (1, 0.5, 0)
     assert isinstance(run.model, Model) and run.model.source == run.folder
+
+
+def test_backbones_are_listed_without_building_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Module, "__init__", lambda self: pytest.fail("a module was built"))
+    every, few = vertebra.list_backbones(), vertebra.list_backbones("resnet1*")
+    assert {"resnet18", "ssd_vgg16", "test_resnet"} <= set(every) and every == sorted(every)
+    assert "resnet18" in few and all(name.startswith("resnet1") for name in few)
+    pretrained = set(vertebra.list_backbones(pretrained=True))
+    assert "resnet18" in pretrained and set(every) - pretrained and pretrained <= set(every)
+    assert vertebra.list_backbones("ssd_*") == ["ssd_vgg16"] and vertebra.list_backbones("nothing") == []
+
+
+def test_parts_are_listed_by_kind_and_task() -> None:
+    necks = vertebra.list_parts("neck")
+    assert {part.kind for part in necks} == {"neck"} and "fpn" in [part.name for part in necks]
+    fpn = next(part for part in necks if part.name == "fpn")
+    assert "channels" in [option.name for option in fpn.options]
+    detectors = vertebra.list_parts(task="detect")
+    assert "retinanet" in [part.name for part in detectors] and {part.task for part in detectors} == {"detect"}
+    assert {part.kind for part in vertebra.list_parts()} == {"neck", "encoder", "decoder"}
+    with pytest.raises(UnknownName, match="'nek'. Did you mean 'neck'"):
+        vertebra.list_parts("nek")
+    with pytest.raises(UnknownName, match="'detct'. Did you mean 'detect'"):
+        vertebra.list_parts(task="detct")
+    with pytest.raises(ConfigError, match=r"vertebra.list_backbones\(pattern\)"):
+        vertebra.list_parts("backbone")

@@ -197,15 +197,10 @@ class Run(os.PathLike[str]):
     Args:
         folder: the run folder, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``,
             ``metrics.csv``, ``run.json`` and ``report.html``.
-
-    Raises:
-        RunError: it is no run folder.
     """
 
     def __init__(self, folder: Source) -> None:
         self.folder = Path(folder)
-        if not self._file("config.yaml").is_file():
-            raise RunError(f"{self.folder} is no run folder (it has no config.yaml)")
 
     @cached_property
     def model(self) -> Model:
@@ -214,8 +209,12 @@ class Run(os.PathLike[str]):
 
     @cached_property
     def config(self) -> Config:
-        """The config with everything written out."""
-        path = self._file("config.yaml")
+        """The config with everything written out.
+
+        Raises:
+            RunError: it is no run folder.
+        """
+        path = self._config_file()
         return Config.from_raw(read_raw(path), str(path))
 
     @property
@@ -223,7 +222,7 @@ class Run(os.PathLike[str]):
         """The metrics of the best weights on the validation data, keyed ``branch/metric``.
 
         Raises:
-            RunError: the run has not ended.
+            RunError: the run has not ended, or it is no run folder.
         """
         scores: dict[str, float | None] = self._kept()["scores"]
         return {name: float("nan") if value is None else value for name, value in scores.items()}
@@ -233,7 +232,7 @@ class Run(os.PathLike[str]):
         """The epoch whose weights are the best, counted from 1.
 
         Raises:
-            RunError: the run has not ended.
+            RunError: as of `metrics`.
         """
         return int(self._kept()["epoch"])
 
@@ -242,21 +241,25 @@ class Run(os.PathLike[str]):
         """One row an epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses and metrics, as in ``metrics.csv``."""
         from vertebra.training.report import read_table
 
-        return read_table(self._file("metrics.csv"))
+        return read_table(self / "metrics.csv")
 
     def _kept(self) -> dict[str, Any]:
         from vertebra.training.record import read_record
 
+        self._config_file()
         kept: dict[str, Any] | None = (read_record(self.folder) or {}).get("kept")
         if kept is None:
             raise RunError(f"{self.folder}: this run has not ended; go on with vertebra.resume('{self.folder}')")
         return kept
 
-    def _file(self, name: str) -> Path:
-        return self.folder / name
+    def _config_file(self) -> Path:
+        path = self / "config.yaml"
+        if not path.is_file():
+            raise RunError(f"{self.folder} is no run folder (it has no config.yaml)")
+        return path
 
     def __truediv__(self, name: str) -> Path:
-        return self._file(name)
+        return self.folder / name
 
     def __fspath__(self) -> str:
         return str(self.folder)

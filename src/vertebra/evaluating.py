@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vertebra.errors import ConfigError
 from vertebra.evaluation.measure import evaluate_loader, measure, measure_predictions, run_in_torch
 from vertebra.export.runtime_cache import open_file_in, resolve_runtime
 from vertebra.inference.devices import pick_device
@@ -58,6 +59,10 @@ def evaluate(
         ConfigError: the user must say which data, the runtime is not there, or an unknown branch or class.
         DataError: there is no such split, or the data cannot be used.
     """
+    if isinstance(source, VisionModel | ExportedModel):
+        raise ConfigError(
+            "evaluate takes a run folder or a file; to measure a model call its own: model.evaluate(data)"
+        )
     source = Path(source)
     options: dict[str, Any] = {
         "split": split,

@@ -109,18 +109,18 @@ def warn_of_objects(config: ModelConfig, stacklevel: int) -> None:
     )
     warnings.warn(
         f"{listed}: given as {'an object' if len(parts) == 1 else 'objects'}. A file of this model holds the weights and not "
-        f"the code; load it with {_call(config)}{by_name}",
+        f"the code; load it with vertebra.load(PATH, {_parts_argument(config)}){by_name}",
         ObjectPartWarning,
         stacklevel=stacklevel + 1,
     )
 
 
-def _call(config: ModelConfig) -> str:
-    """The call that loads a model with its objects."""
+def _parts_argument(config: ModelConfig) -> str:
+    """The argument that gives a model its objects again."""
     shown = ", ".join(
         f'"{_key(path, config)}": {name.rpartition(".")[2]}(...)' for path, name in config.object_parts.items()
     )
-    return f"vertebra.load(PATH, parts={{{shown}}})"
+    return f"parts={{{shown}}}"
 
 
 def _key(path: str, config: ModelConfig) -> str:
@@ -163,10 +163,11 @@ def check_objects(config: ModelConfig, objects: Mapping[str, Any]) -> None:
     """Checks that all parts that are objects are given.
 
     Raises:
-        ConfigError: one is missing; the message has the call that gives it.
+        ConfigError: one is missing; the message has the argument that gives it.
     """
     missing = [f"{path} ({name})" for path, name in config.object_parts.items() if path not in objects]
     if missing:
         raise ConfigError(
-            f"{', '.join(missing)} was given as an object, which no file holds; give it again: {_call(config)}"
+            f"{', '.join(missing)} was given as an object, which no file holds; give it again to vertebra.load, evaluate or "
+            f"resume: {_parts_argument(config)}"
         )
