@@ -15,7 +15,7 @@ import vertebra
 
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
-    ["errors", "cpus", "processes", "strict_json"],
+    ["errors", "cpus", "messages", "processes", "strict_json"],
     ["keywords"],
     ["features", "files", "validation", "yaml_files"],
     ["checkpoints"],
@@ -32,15 +32,15 @@ LAYERS = [
     ["build"],
     ["weights"],
     ["data"],
-    ["optimize", "runtimes"],
+    ["model_info"],
+    ["optimize"],
+    ["runtimes"],
     ["inference"],
+    ["report"],
     ["evaluation"],
-    ["explain", "report"],
     ["training"],
     ["export"],
-    ["serving"],
     ["testing"],
-    ["evaluating"],
     ["api"],
     ["loading"],
     ["demo"],

@@ -45,7 +45,7 @@ def two(decoder: str, pose: dict[str, Any] | None = None, boxes: dict[str, Any] 
                 **(pose or {}),
             },
             "boxes": {
-                "decoder": {"name": "retinanet", "postprocess": {"keep": 12}},
+                "decoder": {"name": "retinanet", "postprocess": {"max_detections": 12}},
                 "classes": ["fish", "bird"],
                 **(boxes or {}),
             },
@@ -119,7 +119,10 @@ def test_three_branches_on_one_detector_export_as_one_file(tmp_path: Path) -> No
     model = vertebra.create_model(
         "resnet10t",
         branches={
-            "boxes": {"decoder": {"name": "retinanet", "postprocess": {"keep": 12}}, "classes": ["fish", "bird"]},
+            "boxes": {
+                "decoder": {"name": "retinanet", "postprocess": {"max_detections": 12}},
+                "classes": ["fish", "bird"],
+            },
             **{
                 name: {
                     "decoder": {"name": name, **SMALL[name]},

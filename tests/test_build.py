@@ -202,8 +202,8 @@ def test_a_shared_neck_makes_what_is_read() -> None:
 
 
 def test_a_wrong_option_of_decoding_is_told_plainly() -> None:
-    with pytest.raises(ConfigError, match=r"post: 'post\.iou' must be between 0 and 1, got 2"):
-        create_model("resnet10t", decoder={"name": "fcos", "postprocess": {"iou": 2}}, classes=["a"])
+    with pytest.raises(ConfigError, match=r"postprocess: 'postprocess\.nms_iou' must be between 0 and 1, got 2"):
+        create_model("resnet10t", decoder={"name": "fcos", "postprocess": {"nms_iou": 2}}, classes=["a"])
 
 
 def test_the_labels_of_points_come_with_the_model() -> None:

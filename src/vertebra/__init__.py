@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         VertebraError,
         WeightsError,
     )
-    from vertebra.evaluating import evaluate
+    from vertebra.export.evaluate import evaluate
     from vertebra.export.export_model import export_model
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
@@ -55,7 +55,7 @@ _MODULES = {
         "VertebraError",
         "WeightsError",
     ),
-    "vertebra.evaluating": ("evaluate",),
+    "vertebra.export.evaluate": ("evaluate",),
     "vertebra.export.export_model": ("export_model",),
     "vertebra.features": ("Features", "FeatureSpec", "Frame", "Level"),
     "vertebra.inference.cascade": ("Cascade",),

@@ -112,7 +112,7 @@ class Model(VisionModel):
             ConfigError: the model is from no run and there is no ``data``; an unknown branch or class; a wrong option.
             DataError: there is no such split, or the data cannot be used.
         """
-        from vertebra.evaluating import evaluate_model
+        from vertebra.export.evaluate import evaluate_model
         from vertebra.runtimes.runtime_config import RuntimeConfig
 
         return evaluate_model(

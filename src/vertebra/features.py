@@ -30,7 +30,7 @@ class FeatureSpec:
     """What a part promises to give.
 
     Attributes:
-        levels: the maps, finest first. Equal strides are legal (several taps of a plain ViT).
+        levels: the maps, finest first. Equal strides are legal (several levels of a plain ViT).
         embedding: width of the backbone's own pre-classifier embedding, or None where it has none.
     """
 
@@ -100,7 +100,7 @@ class FeatureSpec:
         return "strides " + ", ".join(str(stride) for stride in strides)
 
     def with_levels(self, levels: Sequence[Level]) -> FeatureSpec:
-        """The same promise with other levels; the vector is passed through."""
+        """The same promise with other levels; the embedding is passed through."""
         return replace(self, levels=tuple(levels))
 
 
@@ -147,7 +147,7 @@ class Features:
         )
 
     def with_maps(self, maps: Sequence[Tensor]) -> Features:
-        """The same batch with other maps; vector and frame are passed through."""
+        """The same batch with other maps; embedding and frame are passed through."""
         return replace(self, maps=tuple(maps))
 
 

@@ -42,7 +42,7 @@ class RuntimeModel(ExportedModel):
             ConfigError: the file lies in no run folder and there is no ``data``; an unknown branch or class.
             DataError: there is no such split, or the data cannot be used.
         """
-        from vertebra.evaluating import evaluate_file
+        from vertebra.export.evaluate import evaluate_file
 
         return evaluate_file(
             self,

@@ -25,7 +25,7 @@ def test_levels() -> None:
     backbone = SSDVGG16(NAME, in_channels=1)
     assert backbone.out_spec.strides == (2, 4, 8, 16) and backbone.out_spec.channels == (128, 256, 512, 1024)
     assert SSDVGG16(NAME, out_indices=[3, 4, 5]).out_spec.channels == (512, 512, 1024)
-    with pytest.raises(ConfigError, match="taps .* go from 0 to 5"):
+    with pytest.raises(ConfigError, match="out_indices .* go from 0 to 5"):
         SSDVGG16(NAME, out_indices=[6])
 
 

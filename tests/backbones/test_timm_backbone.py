@@ -98,7 +98,7 @@ def test_output_stride_and_taps() -> None:
     out_indices = TimmBackbone("test_vit", out_indices=[0, 1, 5])
     assert out_indices.out_spec.strides == (16, 16, 16)
     check_backbone(out_indices)
-    with pytest.raises(ConfigError, match="taps of backbone 'test_vit' go from 0 to"):
+    with pytest.raises(ConfigError, match="out_indices of backbone 'test_vit' go from 0 to"):
         TimmBackbone("test_vit", out_indices=[40])
 
 

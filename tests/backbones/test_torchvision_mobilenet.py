@@ -91,7 +91,7 @@ def test_it_is_built_by_name() -> None:
     [
         (["13.middle"], "text such as '13.expansion'; got '13.middle'"),
         (["1.expansion"], "block 1 .* has no expanding layer"),
-        ([40], "taps .* go from 0 to 16"),
+        ([40], "out_indices .* go from 0 to 16"),
     ],
 )
 def test_wrong_taps(out_indices: list[int | str], message: str) -> None:

@@ -18,7 +18,7 @@ from vertebra.parts import describe
 from vertebra.testing import check_feature_part, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
-PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two taps of a plain vision transformer
+PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two levels of a plain vision transformer
 DILATED = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 16)))
 Build = Callable[..., nn.Module]
 

@@ -23,7 +23,7 @@ from PIL import Image
 import vertebra
 from vertebra.cli.main import main
 from vertebra.errors import ConfigError, RunError, WeightsError
-from vertebra.evaluating import evaluate
+from vertebra.export.evaluate import evaluate
 from vertebra.export.export_model import export_model
 from vertebra.export.file_metadata import OBJECT_THRESHOLD
 from vertebra.export.files import json_beside, parts, publish_export

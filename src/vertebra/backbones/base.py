@@ -217,10 +217,12 @@ def choose_out_indices(stages: Sequence[Level], out_indices: Sequence[int] | Non
     else:
         wrong = [index for index in out_indices if not -len(stages) <= index < len(stages)]
         if wrong or not out_indices:
-            raise ConfigError(f"taps of backbone '{name}' go from 0 to {len(stages) - 1}, got {list(out_indices)}")
+            raise ConfigError(
+                f"out_indices of backbone '{name}' go from 0 to {len(stages) - 1}, got {list(out_indices)}"
+            )
         chosen = sorted({index % len(stages) for index in out_indices})
     if [stages[index].stride for index in chosen] != sorted(stages[index].stride for index in chosen):
-        raise ConfigError(f"taps {chosen} of backbone '{name}' do not go from fine to coarse")
+        raise ConfigError(f"out_indices {chosen} of backbone '{name}' do not go from fine to coarse")
     return chosen
 
 

@@ -38,7 +38,7 @@ class TimmBackbone(Backbone):
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: timm's own.
         out_indices: which of timm's feature maps, by index; by default the last one at each stride from 2 on, and of a plain
             vision transformer the last one.
-        final_norm: whether taps of a plain vision transformer are read through its final norm.
+        final_norm: whether levels of a plain vision transformer are read through its final norm.
         class_token: whether each map of a plain vision transformer has the class token beside each of its cells, as further
             channels.
         image_size: (height, width) of the canvas, for families that are built for one size.

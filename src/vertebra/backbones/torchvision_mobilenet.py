@@ -19,7 +19,7 @@ class TorchvisionMobileNetV3(Backbone):
     """torchvision's MobileNetV3, large or small: the body of its SSDLite, LR-ASPP, DeepLabV3 and Faster R-CNN models.
 
     It differs from timm's in what those need: dilation from the first of the last blocks on, a tail of half the width,
-    and taps inside a block.
+    and levels inside a block.
 
     Args:
         name: "torchvision_mobilenet_v3_large" or "torchvision_mobilenet_v3_small".

@@ -29,7 +29,8 @@ class TorchvisionMobileNetV2(Backbone):
         norm_eps: eps of all BatchNorm layers; None: torchvision's own 1e-5.
         output_stride: 8 or 16: dilation instead of further strides, of every convolution from there on, as
             segmentation-models-pytorch does it.
-        out_indices: which maps: the number of a block, the first convolution being 0. None: the last block at each stride from 2 on.
+        out_indices: which maps: the number of a block, the first convolution being 0. None: the last block at each stride
+            from 2 on.
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: ImageNet's.
         size_multiple: what the canvas is padded to a multiple of.
         image_size: not used; its maps are exact at any size.

@@ -57,7 +57,7 @@ def as_backbone(
 
     Args:
         module: takes normalized images (N, C, H, W), and gives a list of maps (N, C, ceil(H / stride), ceil(W / stride)),
-            finest first; or (maps, vector) where the spec has a vector.
+            finest first; or (maps, embedding) where the spec has an embedding.
         spec: what it promises.
         size_multiple: its maps are exact when height and width are multiples of this.
         mean: of the images it was trained on, in 0..1, a number a channel.

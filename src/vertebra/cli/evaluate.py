@@ -26,8 +26,8 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
     """Measure a model on labeled images."""
-    from vertebra.evaluating import evaluate as measure
     from vertebra.evaluation.measured_data import read_class_map
+    from vertebra.export.evaluate import evaluate as measure
 
     way: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
     what: dict[str, Any] = {"split": split, "data": data, "branches": branch or None, "ignore_index": ignore_index}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from vertebra.evaluation.distributed import sum_over_processes
+from vertebra.evaluation.process_sums import sum_over_processes
 from vertebra.losses.loss_term import LossTerm
 from vertebra.model import VisionModel
 

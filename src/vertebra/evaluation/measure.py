@@ -12,14 +12,12 @@ from torch.utils import _pytree as tree
 from vertebra.cpus import limit_torch
 from vertebra.data.batches import Batch
 from vertebra.data.workers import ends_told
-from vertebra.errors import ConfigError
 from vertebra.evaluation.loss_meter import LossMeter
 from vertebra.features import Frame
-from vertebra.inference.predictor import Predictor, model_info
+from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel, decode_float32
 from vertebra.model_info import ModelInfo
 from vertebra.optimize.inference_copy import inference_copy
-from vertebra.runtimes.runtime_config import RuntimeConfig
 from vertebra.tasks import get_task
 
 Run = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[np.ndarray]]]
@@ -54,7 +52,7 @@ class Evaluation:
         self.device = batch.images.device
         self.losses = self.losses or LossMeter(model)
         self.losses.add(terms)
-        whole = self._whole(batch, model, [name for name in targets if model.branch(name).boxes_from is not None])
+        whole = self._whole(batch, model, [name for name in targets if model.branch(name).on is not None])
         canvas = (batch.images.shape[-2], batch.images.shape[-1])
         for name, (rows, _) in targets.items():
             decoder = model.branch(name).decoder
@@ -156,16 +154,3 @@ def evaluate_loader(
     for batch in batches:
         evaluation.update(batch.to(device), model)
     return evaluation.compute()
-
-
-def run_in_torch(model: VisionModel, way: RuntimeConfig, device: str | torch.device | None) -> Run:
-    """What runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
-    if way.runtime != "torch":
-        raise ConfigError(f"{way.name} is not PyTorch")
-    precision: Any = way.precision
-    predictor = Predictor(model, device=device, precision=precision, compile=way.compile, threads=way.threads)
-
-    def run(images: np.ndarray, sizes: np.ndarray) -> Any:
-        return predictor.run(images.transpose(0, 2, 3, 1), sizes)
-
-    return run

@@ -14,7 +14,8 @@ import numpy as np
 from vertebra.data.batches import Batch
 from vertebra.errors import DataError, VertebraError
 from vertebra.evaluation.benchmark import Canvases, benchmark_in_subprocess
-from vertebra.evaluation.measure import Run, measure, run_in_torch
+from vertebra.evaluation.measure import Run, measure
+from vertebra.export.evaluate import run_in_torch
 from vertebra.export.parity import ParityCase, agreements, real_parity_inputs
 from vertebra.export.runtime_cache import exported_file, open_file_in
 from vertebra.inference.predictor import model_info

@@ -11,9 +11,9 @@ from vertebra.evaluation.measured_data import DataChoice
 from vertebra.inference.io.video import is_video
 from vertebra.inference.predictor import model_info
 from vertebra.inference.results import list_images
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.training.labeled_data import open_chosen
-from vertebra.training.messages import say
 
 MAX_IMAGES = 128  # images; more change little
 

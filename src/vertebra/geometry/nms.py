@@ -178,11 +178,11 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
         chosen = op.NonMaxSuppression(
             op.Cast(boxes, to=1),
             by_class,
-            op.Constant(value_ints=[most]) if most else op.ResultAssembler(shape, op.Constant(value_ints=[1])),
+            op.Constant(value_ints=[most]) if most else op.Gather(shape, op.Constant(value_ints=[1])),
             op.Constant(value_floats=[float(iou)]),
             op.Constant(value_floats=[0.0]),
         )
-        places = op.ResultAssembler(chosen, op.Constant(value_ints=[0, 2]), axis=1)
+        places = op.Gather(chosen, op.Constant(value_ints=[0, 2]), axis=1)
         nothing = op.Expand(op.Constant(value_int=0), shape)
         ones = op.Expand(op.Constant(value_int=1), op.Shape(places, start=0, end=1))
         return op.Cast(op.ScatterND(nothing, places, ones), to=9)

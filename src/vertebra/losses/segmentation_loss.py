@@ -58,7 +58,7 @@ class SegmentLoss:
         if not self.terms:
             raise ConfigError("'loss' needs at least one loss with a weight above 0")
         if not 0 < self.ohem_fraction <= 1:
-            raise ConfigError(f"'loss.hardest' must be above 0 and at most 1, got {self.ohem_fraction}")
+            raise ConfigError(f"'loss.ohem_fraction' must be above 0 and at most 1, got {self.ohem_fraction}")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"'loss.label_smoothing' must be at least 0 and below 1, got {self.label_smoothing}")
         if self.class_weights is not None and not sum(self.class_weights) > 0 <= min(self.class_weights):

@@ -44,9 +44,9 @@ def match_by_iou(
     ``[[0.7, 0.1], [0.2, 0.3]]`` (a row an anchor), the first anchor takes the first object; the second is below the
     background threshold, but takes the second object all the same, because no anchor does better by that object.
 
-    That is ``fewest = 1``. An object the size of a cell or two still has one anchor where a large one has dozens, and
-    a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many of each object's best anchors,
-    as far as they overlap it by half of ``background``; each answers for the object that it overlaps most. (So an
+    That is ``min_anchors_per_object = 1``. An object the size of a cell or two still has one anchor where a large one has
+    dozens, and a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many of each object's
+    best anchors, as far as they overlap it by half of ``background``; each answers for the object that it overlaps most. (So an
     object beside another one that all its best anchors overlap more may have none.)
 
     Images are matched one after the other: all at once would take gigabytes where one image is crowded.
@@ -61,7 +61,8 @@ def match_by_iou(
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         foreground, background: the thresholds.
-        min_anchors_per_object: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the thresholds.
+        min_anchors_per_object: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the
+            thresholds.
         crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
     """
 

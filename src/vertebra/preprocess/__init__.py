@@ -2,4 +2,4 @@
 
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 
-__all__ = ["Placement", "Plan"]
+__all__ = ["ImageTransform", "ResizeSpec"]

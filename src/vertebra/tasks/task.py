@@ -104,8 +104,9 @@ class Task:
         from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
             specification and the image (or None) to its prediction; numpy only.
         similarity: two predictions of one image, the second by lower precision, to how far they agree, 0 to 1.
-        to_image: the task's decoded outputs as tensors, a `vertebra.preprocess.image_transform_torch.ImageTransforms` and the images' (height, width), to
-            the same outputs in the images' own pixels.
+        to_image: the task's decoded outputs as tensors, a
+            `vertebra.preprocess.image_transform_torch.ImageTransforms` and the images' (height, width), to the
+            same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
         views: how several looks at one image, mirrored or at another scale, become one.

@@ -19,7 +19,7 @@ SIZES = ((64, 64), (97, 65))
 
 
 def check_backbone(backbone: Any, channels: int = 3) -> None:
-    """Maps and vector are as `out_spec` promises, at an even and at an odd, non-square size, and for a batch of one."""
+    """Maps and embedding are as `out_spec` promises, at an even and at an odd, non-square size, and for a batch of one."""
     settle = getattr(backbone, "settle", None)
     if settle is not None:
         settle(embedding=backbone.out_spec.embedding is not None, maps=bool(backbone.out_spec.levels))
@@ -39,9 +39,9 @@ def _check_maps(features: Features, spec: FeatureSpec, canvas: tuple[int, int], 
         wanted = (batch, level.channels, math.ceil(height / level.stride), math.ceil(width / level.stride))
         assert tuple(values.shape) == wanted, f"map of {level} is {tuple(values.shape)}, promised {wanted} at {canvas}"
     if spec.embedding is not None and features.embedding is not None:
-        wanted_vector = (batch, spec.embedding)
-        assert tuple(features.embedding.shape) == wanted_vector, (
-            f"vector is {tuple(features.embedding.shape)}, not {wanted_vector}"
+        wanted_embedding = (batch, spec.embedding)
+        assert tuple(features.embedding.shape) == wanted_embedding, (
+            f"embedding is {tuple(features.embedding.shape)}, not {wanted_embedding}"
         )
 
 

@@ -11,11 +11,11 @@ from vertebra.data.loaders import Loader
 from vertebra.data.open_datasets import Opened
 from vertebra.errors import ConfigError, DataError
 from vertebra.evaluation.measured_data import DataChoice, open_measured
+from vertebra.messages import say
 from vertebra.model_info import ModelInfo
 from vertebra.training.data_paths import check_found, locate
 from vertebra.training.folder import CONFIG
 from vertebra.training.loaders import choose_workers, evaluation_loader
-from vertebra.training.messages import say
 from vertebra.training.record import recorded_folder
 from vertebra.training.selection import nothing_to_find
 

@@ -20,6 +20,8 @@ from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.predictor import model_info
+from vertebra.messages import is_first_process as _is_first_process
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.object_parts import resolve_parts
 from vertebra.tasks import get_task
@@ -29,8 +31,6 @@ from vertebra.training.fingerprint import fingerprint
 from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData
-from vertebra.training.messages import is_first_process as _is_first_process
-from vertebra.training.messages import say
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,

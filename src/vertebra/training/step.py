@@ -15,13 +15,13 @@ from torch import Tensor
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
-from vertebra.evaluation.distributed import has_processes, sum_over_processes
 from vertebra.evaluation.measure import Evaluation
+from vertebra.evaluation.process_sums import has_processes, sum_over_processes
 from vertebra.inference.predictor import model_info
 from vertebra.losses.loss_term import LossTerm
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.training.buffers import BufferBackup
-from vertebra.training.messages import say
 from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
 
 Terms = dict[str, dict[str, LossTerm]]

@@ -18,7 +18,7 @@ import vertebra
 from tests.inference.clips import FPS, FakeCapture, number_of, turn, write_clip
 from tests.inference.painted import Painted
 from vertebra.errors import ConfigError, DataError, RunError
-from vertebra.inference.io import video
+from vertebra.inference.io import streams, video
 from vertebra.inference.io.inputs import FRAMES_AHEAD, as_source, expected
 from vertebra.inference.io.pictures import AnnotatedVideos, fit, write_pictures
 from vertebra.inference.io.streams import Camera, is_live_stream
@@ -57,7 +57,7 @@ def clip(tmp_path: Path) -> Path:
 def camera(monkeypatch: pytest.MonkeyPatch, fake: FakeCapture) -> list[Any]:
     """Has a fake for any camera; gives the addresses that are opened."""
     opened: list[Any] = []
-    monkeypatch.setattr(live, "open_capture", lambda address: opened.append(address) or fake)
+    monkeypatch.setattr(streams, "open_capture", lambda address: opened.append(address) or fake)
     return opened
 
 

@@ -32,7 +32,7 @@ class Linear(Decoder):
         hidden: widths of hidden layers, each followed by ReLU and dropout.
         dropout: of its input and of every hidden layer.
         label_smoothing: how much of the truth is spread over all classes.
-        pool: "vector" takes the backbone's own embedding, "average" the mean of the deepest level over the image's valid
+        pool: "embedding" takes the backbone's own embedding, "average" the mean of the deepest level over the image's valid
             cells; "auto" the embedding where there is one and no neck or encoder stands before this decoder.
     """
 

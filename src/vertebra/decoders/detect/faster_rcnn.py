@@ -236,7 +236,7 @@ class FasterRCNN(Decoder):
 
 
 def _levels(in_spec: FeatureSpec, finest_stride: int) -> list[int]:
-    """Every level from a stride on; of a plain transformer's taps, which all have one stride, the deepest."""
+    """Every level from a stride on; of a plain transformer's levels, which all have one stride, the deepest."""
     if len(set(in_spec.strides)) == 1:
         return used_levels(in_spec, min(finest_stride, *in_spec.strides))
     found = [index for index, stride in enumerate(in_spec.strides) if stride >= finest_stride]

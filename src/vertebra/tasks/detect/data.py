@@ -123,8 +123,8 @@ def box_areas(boxes: np.ndarray) -> np.ndarray:
 def visible(boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Boxes clipped to the valid pixels, and which of them still show enough.
 
-    A box is left out when less than a pixel of it remains in a direction, or less than ``MIN_VISIBLE_FRACTION`` of its area while its
-    short side is under ``LARGE`` pixels.
+    A box is left out when less than a pixel of it remains in a direction, or less than ``MIN_VISIBLE_FRACTION`` of its area while
+    its short side is under ``LARGE`` pixels.
 
     Args:
         boxes: (M, 4) xyxy in canvas pixels.

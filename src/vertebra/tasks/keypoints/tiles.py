@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class KeypointTiles:
-    """Gathers the objects of an image's tiles by their boxes (`vertebra.tasks.tile_merge.join`), which hold what the points hang on.
+    """Gathers the objects of an image's tiles by their boxes (`vertebra.tasks.tile_merge.join`), which hold what the points hang
+    on.
 
     Of an object that was put together from pieces, each point is the one of the piece that is surest of it.
 

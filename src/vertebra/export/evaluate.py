@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vertebra.errors import ConfigError
-from vertebra.evaluation.measure import evaluate_loader, measure, measure_predictions, run_in_torch
+from vertebra.evaluation.measure import Run, evaluate_loader, measure, measure_predictions
 from vertebra.export.runtime_cache import open_file_in, resolve_runtime
 from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
-from vertebra.inference.predictor import model_info
+from vertebra.inference.predictor import Predictor, model_info
 from vertebra.keywords import strict_keywords
+from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.runtimes.base import is_exported
 from vertebra.runtimes.runtime_config import RuntimeConfig
 from vertebra.training.labeled_data import labeled
-from vertebra.training.messages import say
 from vertebra.weights.model_file import load
 
 
@@ -124,3 +125,16 @@ def evaluate_file(file: ExportedModel, source: str | Path | None = None, **optio
         scores = measure(file.info, loader, file.run)
     say(*loader.dataset.notes())
     return scores
+
+
+def run_in_torch(model: VisionModel, way: RuntimeConfig, device: str | torch.device | None) -> Run:
+    """What runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
+    if way.runtime != "torch":
+        raise ConfigError(f"{way.name} is not PyTorch")
+    precision: Any = way.precision
+    predictor = Predictor(model, device=device, precision=precision, compile=way.compile, threads=way.threads)
+
+    def run(images: np.ndarray, sizes: np.ndarray) -> Any:
+        return predictor.run(images.transpose(0, 2, 3, 1), sizes)
+
+    return run
