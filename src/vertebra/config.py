@@ -24,7 +24,7 @@ from vertebra.yaml_files import read_raw as read_raw
 
 SPLITS = ("train", "val", "test")
 MANY = 1_000_000
-_TRUTHS = {"true": True, "yes": True, "boxes_from": True, "false": False, "no": False, "off": False}
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 class _Strict(BaseModel):
