@@ -91,8 +91,10 @@ def of_objects() -> Model:
 
 
 def same_weights(left: nn.Module, right: nn.Module) -> bool:
-    values, others = left.state_dict(), right.state_dict()
-    return values.keys() == others.keys() and all(torch.equal(value, others[name]) for name, value in values.items())
+    values, expected = left.state_dict(), right.state_dict()
+    return values.keys() == expected.keys() and all(
+        torch.equal(value, expected[name]) for name, value in values.items()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +106,14 @@ def fitted(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Mode
 
 
 @pytest.fixture(scope="module")
-def own(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Run]:
+def fitted_objects(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Run]:
     """The same, of a model whose parts are all objects."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ObjectPartWarning)
         model = of_objects()
     with warnings.catch_warnings():
         warnings.simplefilter("error", ObjectPartWarning)  # it was told when the model was built
-        run = model.fit(scenes / "regions", out=tmp_path_factory.mktemp("own") / "run", **QUICK)
+        run = model.fit(scenes / "regions", out=tmp_path_factory.mktemp("objects") / "run", **QUICK)
     return model, run
 
 
@@ -137,7 +139,7 @@ def test_a_run_has_its_folder_metrics_config_and_model(fitted: tuple[Model, Run]
     assert run.metrics == {name: run.history[-1][name] for name in run.metrics} and "classify/accuracy" in run.metrics
     again = Run(str(run))
     assert again.metrics == run.metrics and same_weights(again.model, model) and isinstance(again.model, Model)
-    for use in (lambda other: other.metrics, lambda other: other.config):
+    for use in (lambda folder: folder.metrics, lambda folder: folder.config):
         with pytest.raises(RunError, match="is no run folder"):
             use(Run(run.folder.parent))
 
@@ -203,9 +205,9 @@ def test_an_exported_file_has_the_verbs_of_its_kind(
 
 
 def test_objects_are_told_when_the_model_is_built() -> None:
-    with pytest.warns(ObjectPartWarning) as told:
+    with pytest.warns(ObjectPartWarning) as caught:
         of_objects()
-    (warning,) = told
+    (warning,) = caught
     text = str(warning.message)
     assert warning.filename == __file__
     assert f"backbone {__name__}.Body, neck {__name__}.Mix, encoder" in text
@@ -218,8 +220,8 @@ def test_objects_are_told_when_the_model_is_built() -> None:
         )
 
 
-def test_a_model_of_objects_loads_given_the_same_objects(own: tuple[Model, Run], scenes: Path) -> None:
-    model, run = own
+def test_a_model_of_objects_loads_given_the_same_objects(fitted_objects: tuple[Model, Run], scenes: Path) -> None:
+    model, run = fitted_objects
     with pytest.raises(
         ConfigError,
         match=r"branches.segment.neck \(.*Mix\).*give it again to vertebra.load, evaluate or resume: parts=",
@@ -239,8 +241,8 @@ def test_a_model_of_objects_loads_given_the_same_objects(own: tuple[Model, Run],
         vertebra.load(run, parts={**objects(), "neck": Mix(SPEC, channels=24)})
 
 
-def test_a_model_of_objects_is_saved_and_exported(own: tuple[Model, Run], tmp_path: Path) -> None:
-    model, _ = own
+def test_a_model_of_objects_is_saved_and_exported(fitted_objects: tuple[Model, Run], tmp_path: Path) -> None:
+    model, _ = fitted_objects
     again = vertebra.load(model.save(tmp_path / "model.safetensors"), parts=objects())
     assert same_weights(again, model)
     model.export(tmp_path / "model.onnx", images=[PICTURE])
@@ -250,7 +252,7 @@ def test_a_model_of_objects_is_saved_and_exported(own: tuple[Model, Run], tmp_pa
 
 
 def test_a_stopped_run_of_objects_is_resumed_with_the_same_weights(
-    own: tuple[Model, Run], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fitted_objects: tuple[Model, Run], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = RunFolder.on_train_batch_end
 
@@ -267,8 +269,8 @@ def test_a_stopped_run_of_objects_is_resumed_with_the_same_weights(
     with pytest.raises(RunError, match="has not ended"):
         _ = Run(tmp_path / "run").metrics
     run = vertebra.resume(tmp_path / "run", parts=objects())
-    assert same_weights(run.model, own[0])
-    assert run.metrics == own[1].metrics
+    assert same_weights(run.model, fitted_objects[0])
+    assert run.metrics == fitted_objects[1].metrics
 
 
 def test_parts_of_several_branches_have_the_names_of_their_branches(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ class Model(VisionModel):
         """
         if not isinstance(model, cls):
             branches = {name: model.branch(name) for name in model.branches}
-            own = cls(model.backbone, branches, model.resize_spec, shared=list(model.shared), config=model.config)
-            own.origin, own.provenance = model.origin, model.provenance
-            model = own.train(model.training)
+            adopted = cls(model.backbone, branches, model.resize_spec, shared=list(model.shared), config=model.config)
+            adopted.origin, adopted.provenance = model.origin, model.provenance
+            model = adopted.train(model.training)
         if source is not None:
             model.source = source
         return model
