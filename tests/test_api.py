@@ -304,10 +304,13 @@ def test_a_class_of_an_entry_point_is_stored_by_its_name(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"neck": lambda spec: nn.Identity(), "decoder": "upsample"}, "the neck Identity has no out_spec"),
+        ({"neck": lambda spec: nn.Identity(), "decoder": "upsample"}, "Identity has no out_spec; a neck sets it"),
         ({"decoder": lambda spec, labels: nn.Identity()}, r"has no attribute 'task'; name its task: task="),
         ({"decoder": lambda spec, labels: nn.Identity(), "task": "segment"}, "Identity is no vertebra.decoders.base"),
-        ({"backbone": nn.Identity(), "decoder": "linear"}, "Identity has no out_spec; wrap it: vertebra.as_backbone"),
+        (
+            {"backbone": nn.Identity(), "decoder": "linear"},
+            "Identity is no vertebra.backbones.Backbone, .*; wrap it: vertebra.as_backbone",
+        ),
     ],
 )
 def test_objects_that_are_no_parts(parts: dict[str, Any], message: str) -> None:

@@ -27,7 +27,7 @@ LAYERS = [
     ["backbones", "necks", "encoders", "decoders"],
     ["parts"],
     ["model"],
-    ["config"],
+    ["config", "required_levels"],
     ["object_parts"],
     ["build"],
     ["weights"],

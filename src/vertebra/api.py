@@ -21,6 +21,7 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights import importing, model_file
 
 if TYPE_CHECKING:
+    from vertebra.backbones.base import Backbone
     from vertebra.inference.results import Result
 
 Parameters = ParamSpec("Parameters")
@@ -38,7 +39,7 @@ class Model(VisionModel):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         branches: Mapping[str, Branch],
         resize_spec: ResizeSpec,
         *,

@@ -148,7 +148,7 @@ def export_model(
 
 def _make(job: _Job, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
     """The file that takes canvases, with a free canvas if that is wished and can be, and the report of its comparison."""
-    fixed: Any = getattr(job.model.backbone, "fixed_size", None)
+    fixed = job.model.backbone.fixed_size
     why_fixed = "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
     if job.kind == "executorch":
         why_fixed = "ExecuTorch plans its memory ahead"

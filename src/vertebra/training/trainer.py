@@ -21,7 +21,9 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
     hardware = check_hardware(recipe)
     strategy: str = recipe.strategy
     if strategy == "auto" and (hardware.processes > 1 or recipe.num_nodes > 1):
-        strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 else "ddp"
+        # without gradients: branches that a batch has no labels for, and what another model on this backbone needs
+        unread = any(model.get_parameter(name).requires_grad for name in model.unused_parameters())
+        strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 or unread else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     precision: Any = choose_precision(recipe, model)
     try:

@@ -86,7 +86,7 @@ def _config(model: VisionModel) -> dict[str, Any]:
     for name in model.branches:
         if f"branches.{name}.decoder" in objects:
             continue  # an object's options are not stored
-        postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+        postprocess = model.branch(name).decoder.postprocess
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type):
             config["branches"][name]["decoder"]["postprocess"] = dataclasses.asdict(postprocess)
     return config
