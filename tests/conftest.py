@@ -73,4 +73,4 @@ def finished(three_branches: dict, tmp_path_factory: pytest.TempPathFactory) -> 
     """The run folder of that config; tests must not change it."""
     import vertebra
 
-    return vertebra.train(three_branches, out=tmp_path_factory.mktemp("runs") / "whole")
+    return vertebra.train(three_branches, out=tmp_path_factory.mktemp("runs") / "whole").folder

@@ -98,7 +98,8 @@ def test_parts_may_be_objects() -> None:
         classes=CLASSES,
         image_size=64,
     )
-    assert model.config is None
+    assert model.config is not None
+    assert model.config["branches"]["segment"]["neck"] == {"name": "fpn", "channels": 32}, "a class of the catalog"
     decoded = model.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert decoded["segment"].probabilities.shape == (1, 2, 64, 64)
 

@@ -10,11 +10,21 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from vertebra.config import BranchConfig, ModelConfig, PartConfig, check_labels, expand_model, model_config
+from vertebra.config import (
+    BranchConfig,
+    ModelConfig,
+    PartConfig,
+    check_labels,
+    expand_model,
+    model_config,
+    task_of_object,
+)
 from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError, IncompatiblePartsError, UnknownName, VertebraError, shortened
 from vertebra.features import FeatureSpec
+from vertebra.keywords import strict_keywords
 from vertebra.model import Branch, VisionModel
+from vertebra.object_parts import check_objects, take_objects, warn_of_objects
 from vertebra.parts import check_options, describe, describe_class, find
 from vertebra.preprocess.image_transform import Mode, ResizeSpec
 from vertebra.required_levels import required_levels, takes_levels
@@ -51,6 +61,7 @@ class _Place:
     device: torch.device = field(default_factory=torch.get_default_device)
 
 
+@strict_keywords
 def create_model(
     backbone: Part,
     *,
@@ -82,6 +93,7 @@ def create_model(
 
     Raises:
         ConfigError: an unknown name or a wrong option.
+        ObjectPartWarning: some parts were given as objects, which files of the model do not hold.
         IncompatiblePartsError: two parts that do not fit; the message names both and the way out.
     """
     raw: dict[str, Any] = {"backbone": backbone, "shared": dict(shared or {})}
@@ -93,33 +105,22 @@ def create_model(
         raw["exclusive"] = False
     raw.update(labels or {})
     raw = expand_model(raw, "model")
-    objects = _take_objects(raw)
-    return build(model_config(raw), image_size=image_size, resize=resize, objects=objects)
+    _check_classes(raw)
+    objects = take_objects(raw)
+    config = model_config(raw)
+    model = build(config, image_size=image_size, resize=resize, objects=objects)
+    warn_of_objects(config, stacklevel=4)
+    return model
 
 
-def _take_objects(raw: dict[str, Any]) -> dict[str, Any]:
-    """Parts given as objects, by their path; a stand-in with the class's name is left in the config."""
-    objects: dict[str, Any] = {}
-
-    def take(place: dict[str, Any], key: str, path: str) -> None:
-        value = place.get(key)
-        if value is not None and not isinstance(value, str | Mapping | PartConfig):
-            objects[path] = value
-            place[key] = {"name": getattr(value, "__name__", type(value).__name__)}
-        elif isinstance(value, PartConfig):
-            place[key] = value.model_dump()
-
-    take(raw, "backbone", "backbone")
-    for kind in ("neck", "encoder"):
-        take(raw.get("shared", {}), kind, f"shared.{kind}")
-    for name, branch in raw.get("branches", {}).items():
-        for kind in ("neck", "encoder", "decoder"):
-            take(branch, kind, f"branches.{name}.{kind}")
-        if branch.get("classes") is not None:
-            if isinstance(branch["classes"], str):
-                raise ConfigError(f"classes must be a list of names, got the text '{branch['classes']}'")
-            branch["classes"] = list(branch["classes"])
-    return objects
+def _check_classes(raw: Mapping[str, Any]) -> None:
+    """Checks that classes are lists; a text is a sequence too."""
+    for branch in raw.get("branches", {}).values():
+        classes = branch.get("classes")
+        if isinstance(classes, str):
+            raise ConfigError(f"classes must be a list of names, got the text '{classes}'")
+        if classes is not None:
+            branch["classes"] = list(classes)
 
 
 def build(
@@ -133,13 +134,14 @@ def build(
     """Builds a model from its config.
 
     Args:
-        objects: parts given as objects, by path ("branches.boxes.neck").
+        objects: the parts that are objects, by path ("branches.boxes.neck"); see `vertebra.object_parts`.
         pretrained: False builds without reading the backbone's pretrained weights (they are loaded afterwards).
     """
     from vertebra.backbones.base import Backbone
 
     objects = objects or {}
-    tasks = {name: _task(branch, objects.get(f"branches.{name}.decoder")) for name, branch in config.branches.items()}
+    check_objects(config, objects)
+    tasks = {name: _task(branch) for name, branch in config.branches.items()}
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
     resize_spec = ResizeSpec(size, cast(Mode, resize or default_resize(tasks.values())))
@@ -169,7 +171,7 @@ def build(
         embedding=any(decoder.uses_embedding for decoder in decoders),
         maps=bool(shared) or any(decoder.uses_maps for decoder in decoders),
     )
-    model = VisionModel(backbone, branches, resize_spec, shared=shared, config=None if objects else _portable(config))
+    model = VisionModel(backbone, branches, resize_spec, shared=shared, config=_portable(config))
     model.origin = dict(backbone.weights_from)
     return model
 
@@ -258,13 +260,8 @@ def _backbone(config: PartConfig, size: tuple[int, int], pretrained: bool) -> An
     return kind(config.name, **options)
 
 
-def _task(branch: BranchConfig, decoder: Any) -> str:
+def _task(branch: BranchConfig) -> str:
     if branch.task is None:
-        if decoder is not None:
-            served = getattr(decoder, "task", None) or getattr(getattr(decoder, "func", None), "task", None)
-            if served is None:
-                raise ConfigError(f"say which task the decoder {branch.decoder.name} serves: task=...")
-            return str(served)
         return str(find("decoder", branch.decoder.name).task)
     get_task(branch.task)
     return branch.task
@@ -284,6 +281,11 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
         raise ConfigError(
             f"branch '{name}': the decoder {type(decoder).__name__} is no vertebra.decoders.base.Decoder; derive it from "
             "that class"
+        )
+    if decoder.labels.classes != labels.classes:
+        raise ConfigError(
+            f"branch '{name}': the decoder was built for the classes {', '.join(decoder.labels.classes)}, and the branch has "
+            f"{', '.join(labels.classes)}; give the same ones"
         )
     if config.boxes_from is not None and decoder.needs != "boxes":
         cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'boxes_from' out"
@@ -341,7 +343,7 @@ def _neck_config(place: _Place, config: BranchConfig, path: str) -> PartConfig:
 
 
 def _check_task(name: str, task: str, given: Any, decoder: str) -> None:
-    served = getattr(given, "task", task) if given is not None else find("decoder", decoder).task
+    served = (task_of_object(given) or task) if given is not None else find("decoder", decoder).task
     if served != task:
         raise ConfigError(
             f"branch '{name}': decoder '{decoder}' serves task '{served}', but the branch's task is '{task}'"

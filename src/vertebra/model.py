@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.features import Features, Frame, HasBoxes, Proposals
-from vertebra.inference.engine_cache import Kept
 from vertebra.layers.input_range import check_pixel_range
 from vertebra.losses.loss_term import LossTerm
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -20,8 +18,6 @@ from vertebra.tasks.base import LabelSpec
 if TYPE_CHECKING:
     from vertebra.backbones.base import Backbone
     from vertebra.decoders.base import AnyDecoder, Decoded, DecodedT, Decoder, Outputs, OutputsT
-    from vertebra.inference.engine import Engine
-    from vertebra.inference.results import Result
 
 
 class Branch(nn.Module):
@@ -83,6 +79,8 @@ def _float32(value: Any) -> Any:
 class VisionModel(nn.Module):
     """One backbone and one or more branches; a single-task model is the case of one branch.
 
+    A pure module: `vertebra.Model` adds training, evaluation, prediction, export and saving.
+
     Args:
         backbone: gives `Features` for a batch of canvases.
         branches: by name, in an order in which a branch comes after the one whose boxes it reads.
@@ -112,7 +110,6 @@ class VisionModel(nn.Module):
         self.config = config
         self.origin: dict[str, str] = {}
         self.provenance: dict[str, Any] = {}
-        self._engines: Kept[Engine] = Kept()  # of `predict`
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""
@@ -186,22 +183,3 @@ class VisionModel(nn.Module):
             own = features if len(rows) == len(images) else features.rows(rows)
             terms[name], outputs[name] = branch.decoder.loss(branch.prepare(own), ground_truth)
         return terms, outputs
-
-    @torch.no_grad()
-    def predict(self, images: Any, **options: Any) -> list[Result]:
-        """Predictions for images of any size, in their own pixels; see `vertebra.inference.Predictor`, which takes the options.
-
-        What runs is made once for each device, precision and ``compile``, however they are spelled, and kept until the model
-        changes. Threads may predict at the same time, with any options, as long as none changes the model.
-        """
-        from vertebra.inference.devices import pick_device
-        from vertebra.inference.engine import Engine
-        from vertebra.inference.predictor import Predictor
-        from vertebra.optimize.model_state import current_state
-
-        device = pick_device(options.get("device"))
-        precision: Any = options.get("precision") or "fp32"
-        compiled = bool(options.get("compile"))
-        make = partial(Engine, self, device=device, precision=precision, compile=compiled)
-        engine = self._engines.get(partial(current_state, self), (device, precision, compiled), make)
-        return Predictor(engine, **options).predict(images)

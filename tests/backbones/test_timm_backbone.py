@@ -10,7 +10,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from vertebra.backbones import TimmBackbone, as_backbone, families, list_backbones
+from vertebra.backbones import TimmBackbone, as_backbone, families, timm_models
 from vertebra.errors import ConfigError, UnknownName, WeightsError
 from vertebra.features import FeatureSpec, Level
 from vertebra.testing import check_backbone
@@ -56,7 +56,7 @@ def test_names_are_told_with_the_nearest() -> None:
 
 def test_every_family_of_timm_is_in_the_table_or_refused_with_a_reason() -> None:
     found = families()
-    assert sum(family.models for family in found) == len(list_backbones())
+    assert sum(family.models for family in found) == len(timm_models())
     for family in found:
         assert family.kind in ("any", "multiple", "sized", "native", "refused"), f"{family.name}: not measured"
         assert (family.kind == "refused") == bool(family.refusal)

@@ -1,7 +1,7 @@
 """Backbones: every model of timm by name, a few that timm lacks, and any module by wrapping."""
 
 from vertebra.backbones.base import Backbone, StagedBackbone
-from vertebra.backbones.catalog import Family, families, family_of, list_backbones
+from vertebra.backbones.catalog import Family, families, family_of, timm_models
 from vertebra.backbones.ssd_vgg import SSDVGG16
 from vertebra.backbones.timm_backbone import TimmBackbone
 from vertebra.backbones.torchvision_mobilenet import TorchvisionMobileNetV3
@@ -26,5 +26,5 @@ __all__ = [
     "as_backbone",
     "families",
     "family_of",
-    "list_backbones",
+    "timm_models",
 ]

@@ -75,7 +75,7 @@ def _labeled(source: str, model: VisionModel, data: str | None, batch_size: int)
     """Labeled batches for the metrics; None where the run's own data are not there."""
     from vertebra.errors import ConfigError
     from vertebra.inference.predictor import model_info
-    from vertebra.training.run import labeled
+    from vertebra.training.labeled_data import labeled
 
     try:
         return labeled(source, model_info(model), model.config, split="val", data=data, batch_size=batch_size)

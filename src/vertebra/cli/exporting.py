@@ -85,7 +85,7 @@ def _labeled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
         data: a data set, or "run" for the run's own validation data.
     """
     from vertebra.inference.predictor import model_info
-    from vertebra.training.run import labeled
+    from vertebra.training.labeled_data import labeled
 
     path = None if data == "run" else data
     return labeled(source, model_info(model), model.config, split="val", data=path, batch_size=8)

@@ -19,12 +19,14 @@ from vertebra.export.targets import find_target
 from vertebra.export.targets.base import ExportTarget
 from vertebra.files import os_errors_told
 from vertebra.inference.predictor import model_info
+from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
 from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import FileInfo, to_json
 from vertebra.weights.model_file import describe
 
 
+@strict_keywords
 def export_model(
     model: VisionModel,
     path: str | Path,
@@ -63,7 +65,7 @@ def export_model(
             where the architecture allows it.
         class_map: of a model that segments, give the class of each pixel, ``branch/class_map`` (N, H, W) uint8 (int32 beyond 256
             classes), and not the probabilities of all classes, which take 4 bytes a pixel and class. The file must take pixels.
-        images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
+        images: real images (as `vertebra.Model.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
             or so like those of later.
         labeled: batches on the model's canvas; the metrics of file and model are compared on them.
         tolerances: limits other than the usual ones.

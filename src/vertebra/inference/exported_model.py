@@ -12,6 +12,7 @@ import numpy as np
 from vertebra.errors import ConfigError, VertebraError, WeightsError, first_line
 from vertebra.inference.pipeline import Pipeline, Ready
 from vertebra.inference.results import Result
+from vertebra.keywords import check_keywords, keyword_names
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.runtimes import find_format, open_file, read_metadata
 from vertebra.runtimes.base import Session
@@ -76,7 +77,12 @@ class ExportedModel:
         return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
 
     def predictor(self, **options: Any) -> ExportedPredictor:
-        """What runs it on images of any size; see `ExportedPredictor`."""
+        """What runs it on images of any size; see `ExportedPredictor`.
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+        """
+        check_keywords("predict", options, keyword_names(ExportedPredictor))
         return PixelPredictor(self, **options) if self.takes_pixels else ExportedPredictor(self, **options)
 
     def predict(self, images: Any, **options: Any) -> list[Result]:
