@@ -136,7 +136,7 @@ def test_predictions_follow_the_model() -> None:
             value.mul_(0.5)
     assert not np.array_equal(scores(), first)
     decoder: Any = model.branch("only").decoder
-    decoder.postprocess = dataclasses.replace(decoder.postprocess, keep=2)
+    decoder.postprocess = dataclasses.replace(decoder.postprocess, max_detections=2)
     assert len(scores()) == 2
     assert len(copy.deepcopy(model)._engines) == 0 and len(model._engines) == 1
 
