@@ -13,10 +13,10 @@ import vertebra
 from benchmarks.measure import in_turns, milliseconds
 from benchmarks.report import Columns, Row, finish, options, set_threads
 from vertebra.config import Config
+from vertebra.data.open_datasets import open_split
 from vertebra.demo.files import SceneCounts, write_scenes
 from vertebra.demo.scenes import SceneStyle
 from vertebra.training.loaders import RunData
-from vertebra.training.open_datasets import open_split
 
 TASKS = {"animals": "linear", "boxes": "fcos", "regions": "upsample"}
 BATCH = 8

@@ -45,7 +45,7 @@ def two(decoder: str, pose: dict[str, Any] | None = None, boxes: dict[str, Any] 
                 **(pose or {}),
             },
             "boxes": {
-                "decoder": {"name": "retinanet", "postprocess": {"keep": 12}},
+                "decoder": {"name": "retinanet", "postprocess": {"max_detections": 12}},
                 "classes": ["fish", "bird"],
                 **(boxes or {}),
             },
@@ -119,7 +119,10 @@ def test_three_branches_on_one_detector_export_as_one_file(tmp_path: Path) -> No
     model = vertebra.create_model(
         "resnet10t",
         branches={
-            "boxes": {"decoder": {"name": "retinanet", "postprocess": {"keep": 12}}, "classes": ["fish", "bird"]},
+            "boxes": {
+                "decoder": {"name": "retinanet", "postprocess": {"max_detections": 12}},
+                "classes": ["fish", "bird"],
+            },
             **{
                 name: {
                     "decoder": {"name": name, **SMALL[name]},
@@ -148,7 +151,7 @@ def test_compiles() -> None:
 def test_is_kept_in_a_file_and_predicts_the_same(tmp_path: Path) -> None:
     model = two("regression").eval()
     again = vertebra.load(vertebra.save(model, tmp_path / "model.safetensors"))
-    assert again.branch("pose").on == "boxes" and again.branch("pose").decoder.needs == "boxes"
+    assert again.branch("pose").boxes_from == "boxes" and again.branch("pose").decoder.needs == "boxes"
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     (first,), (second,) = model.predict(image, threshold=0.0), again.predict(image, threshold=0.0)
     np.testing.assert_array_equal(first["pose"].points, second["pose"].points)

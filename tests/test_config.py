@@ -177,7 +177,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_on_is_a_word_and_true_is_not(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("a: {on: person, off: yes, sure: true, no: False}")
-    assert read_raw(file) == {"a": {"boxes_from": "person", "off": "yes", "sure": True, "no": False}}
+    assert read_raw(file) == {"a": {"on": "person", "off": "yes", "sure": True, "no": False}}
 
 
 def test_a_key_that_looks_like_a_type_is_told_too() -> None:

@@ -52,8 +52,8 @@ def test_good_options_are_converted() -> None:
         ({"depth": 1.5}, r"'p.depth' must be a whole number"),
         ({"scale": True}, r"'p.scale' must be a number"),
         ({"mode": "c"}, r"'p.mode' must be 'a' or 'b'"),
-        ({"postprocess": {"keep": "many"}}, r"'p.post.keep' must be a whole number"),
-        ({"postprocess": 3}, r"'p.post' must be a mapping"),
+        ({"postprocess": {"keep": "many"}}, r"'p.postprocess.keep' must be a whole number"),
+        ({"postprocess": 3}, r"'p.postprocess' must be a mapping"),
     ],
 )
 def test_wrong_values_have_their_path(given: dict[str, object], message: str) -> None:
@@ -64,7 +64,7 @@ def test_wrong_values_have_their_path(given: dict[str, object], message: str) ->
 def test_unknown_options_get_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match=r"'p.dept': 'dept'. Did you mean 'depth'"):
         check_options(Sample, {"dept": 1}, "p")
-    with pytest.raises(UnknownName, match=r"'p.post.kep'.*Did you mean 'keep'"):
+    with pytest.raises(UnknownName, match=r"'p.postprocess.kep'.*Did you mean 'keep'"):
         check_options(Sample, {"postprocess": {"kep": 1}}, "p")
 
 

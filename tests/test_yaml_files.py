@@ -81,7 +81,7 @@ def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
         ({"data": {"train": ["d"]}}, "data.train.0.ratio=2", {"data": {"train": [{"path": "d", "ratio": 2}]}}),
         ({"model": {"backbone": "r"}}, "model.backbone.freeze=1", {"model": {"backbone": {"name": "r", "freeze": 1}}}),
         ({"model": {"neck": "fpn"}}, "model.neck.channels=8", {"model": {"neck": {"name": "fpn", "channels": 8}}}),
-        ({"a": {"decoder": "fcos"}}, "a.decoder.post.iou=0.6", {"a": {"decoder": {"name": "fcos", "postprocess": {"iou": 0.6}}}}),
+        ({"a": {"decoder": "fcos"}}, "a.decoder.loss.iou=0.6", {"a": {"decoder": {"name": "fcos", "loss": {"iou": 0.6}}}}),
         ({"train": None}, "train.epochs=5", {"train": {"epochs": 5}}),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vertebra.backbones import as_backbone
     from vertebra.build import create_model
     from vertebra.errors import VertebraError
-    from vertebra.evaluation.evaluate import evaluate
+    from vertebra.export.evaluate import evaluate
     from vertebra.export.export_model import export_model
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
@@ -28,7 +28,7 @@ _HOMES = {
     "as_backbone": "vertebra.backbones",
     "Cascade": "vertebra.inference.cascade",
     "create_model": "vertebra.build",
-    "evaluate": "vertebra.evaluation.evaluate",
+    "evaluate": "vertebra.export.evaluate",
     "export_model": "vertebra.export.export_model",
     "Features": "vertebra.features",
     "FeatureSpec": "vertebra.features",

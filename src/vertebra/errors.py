@@ -6,6 +6,7 @@
     ├── IncompatiblePartsError         two parts do not fit each other
     ├── DataError          a data set, image or annotation is wrong
     ├── WeightsError       a weight file is missing, damaged or fits nothing
+    ├── MissingFieldError  a prediction does not have what was asked for
     ├── RunError           a run folder is missing, in the way or not resumable
     │   └── RunStopped     a signal stopped a run
     └── ExportError        a model cannot be exported, or the file does not say what the model says
@@ -90,6 +91,10 @@ class DataError(VertebraError, ValueError):
     """A data set, an image or an annotation is wrong."""
 
 
+class MissingFieldError(VertebraError, AttributeError):
+    """A prediction or result does not have a field, as classes of an image have no boxes."""
+
+
 class WeightsError(VertebraError, ValueError):
     """A weight file is missing, damaged, or fits nothing in the model."""
 
@@ -172,3 +177,8 @@ def install_command(extra: str) -> str:
         extra: the name of the group in ``pyproject.toml``, or several with commas between them.
     """
     return f"pip install '.[{extra}]' in a checkout of Vertebra"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not empty, or the error's type."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

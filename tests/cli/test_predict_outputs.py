@@ -6,7 +6,10 @@ import contextlib
 import io
 import json
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +23,7 @@ from vertebra.cli.main import main
 from vertebra.inference.model_source import ModelSource
 from vertebra.inference.pipeline import Pipeline
 from vertebra.preprocess.images import read_image
-from vertebra.runtimes.base import computed_in
+from vertebra.runtimes import computed_in
 
 RECTANGLES = {"mon/0001.png": [(10, 12, 40, 30, 0)], "tue/0001.png": [(50, 8, 60, 44, 1)], "tue/b/2.png": []}
 
@@ -87,8 +90,9 @@ def test_pictures_and_masks_lie_as_their_images_do(predict: Command, cam: Path) 
         for left, top, right, bottom, label in rectangles:
             wanted[top:bottom, left:right] = label + 1
         assert np.array_equal(ids, wanted)
+        masks = {seen["class_name"]: seen["mask"] for seen in row["paint"]["objects"]}
         for class_id, name in enumerate(("nothing", "a", "b")):
-            found = row["paint"]["run_lengths"].get(name)
+            found = masks.get(name)
             assert (found is None) == (not (wanted == class_id).any())
             if found is not None:
                 assert np.array_equal(coco_mask.decode(found), wanted == class_id)
@@ -147,7 +151,7 @@ def test_overlapping_classes_have_a_mask_each(predict: Command, cam: Path) -> No
 
 def test_masks_need_a_branch_that_segments(predict: Command, cam: Path) -> None:
     ended = predict(cam, "--masks", "masks", branches=("boxes",))
-    assert ended.code == 2 and "--masks is for branches that segment; this model has: boxes" in ended.err
+    assert ended.code == 2 and "--masks is for branches of task segment; this model has: boxes" in ended.err
     assert not Path("masks").exists()
 
 
@@ -184,7 +188,7 @@ def test_an_image_that_is_gone_before_it_is_drawn(predict: Command, cam: Path, m
             Path(path).unlink()
         return array
 
-    monkeypatch.setattr("vertebra.inference.pipeline.read_image", read_once)
+    monkeypatch.setattr("vertebra.inference.io.inputs.read_image", read_once)
     ended = predict(cam, "--out", "out", "--jsonl", "found.jsonl", branches=("boxes",))
     assert ended.code == 3 and "no picture: cam/tue/b/2.png: no such image file" in ended.err
     assert len(files("out")) == 2 and len(Path("found.jsonl").read_text().splitlines()) == 3
@@ -296,3 +300,21 @@ def test_the_usual_runtime_may_be_named(predict: Command, cam: Path) -> None:
 )
 def test_what_a_file_is_computed_in(file: str, runtime: str | None, precision: str | None, said: str) -> None:
     assert computed_in(file, runtime, precision) == said
+
+
+def test_images_at_addresses(predict: Command, cam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = partial(SimpleHTTPRequestHandler, directory=cam)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        names = [f"{root}/mon/0001.png", str(cam / "tue/0001.png"), f"{root}/tue/none.png", f"{root}/tue/b/2.png"]
+        ended = predict(*names[:3], "--out", "out", "--jsonl", "found.jsonl", branches=("boxes",))
+        assert ended.code == 3 and f"{root}/tue/none.png: the server answers 404" in ended.err
+        again = predict(*names, "--jsonl", "found.jsonl", "--out", "out", branches=("boxes",))
+        server.shutdown()
+    assert again.code == 3 and "2 of 4 images stand in found.jsonl already" in again.err
+    rows = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    objects = {row["image"]: len(row["boxes"]["objects"]) for row in rows if "boxes" in row}
+    assert objects == {names[0]: 1, names[1]: 1, names[3]: 0}
+    assert len(files("out")) == 3

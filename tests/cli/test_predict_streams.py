@@ -95,7 +95,7 @@ def test_damaged_videos(predict: Command, clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_camera(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "open_capture", lambda address: FakeCapture(60, 0.01))
+    monkeypatch.setattr(streams, "open_capture", lambda address: FakeCapture(60, 0.01))
     lines, out = tmp_path / "found.jsonl", tmp_path / "out"
     ended = predict("camera:0", "--jsonl", lines, "--out", out)
     assert ended.code == 0, ended.err
@@ -108,7 +108,7 @@ def test_a_camera(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_cameras_that_cannot_be(predict: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "open_capture", lambda address: FakeCapture(0, 0, opened=False))
+    monkeypatch.setattr(streams, "open_capture", lambda address: FakeCapture(0, 0, opened=False))
     lines = ("--jsonl", tmp_path / "found.jsonl")
     for arguments, said in (
         (("camera:0", *lines), "camera:0: cannot be opened"),

@@ -123,7 +123,7 @@ def test_a_stopped_prediction_leaves_whole_lines(started: Start, finished: Path,
 @pytest.mark.parametrize(
     ("words", "place", "number", "code"),
     [
-        (["eval", "x"], "vertebra.evaluation.evaluate.evaluate", signal.SIGTERM, 143),
+        (["eval", "x"], "vertebra.export.evaluate.evaluate", signal.SIGTERM, 143),
         (["export", "x", "--out", "y.onnx"], "vertebra.weights.model_file.load", signal.SIGTERM, 143),
         (["data", "check", "x", "--task", "detect"], "vertebra.data.checks.check_data", signal.SIGINT, 130),
     ],

@@ -15,8 +15,8 @@ from PIL import Image
 from vertebra.config import Config
 from vertebra.data.checks import check, check_data
 from vertebra.data.open import open_data
+from vertebra.data.open_datasets import open_split
 from vertebra.errors import DataError
-from vertebra.training.open_datasets import open_split
 
 Make = Callable[..., Path]
 

@@ -16,9 +16,9 @@ import vertebra
 from vertebra.build import build
 from vertebra.cli.main import main
 from vertebra.config import Config
+from vertebra.data.open_datasets import open_split
 from vertebra.errors import ConfigError, DataError, UnknownName
 from vertebra.evaluation.measured_data import read_class_map
-from vertebra.training.open_datasets import open_split
 from vertebra.training.run import complete
 from vertebra.weights.model_file import save
 

@@ -12,8 +12,8 @@ from PIL import Image
 import vertebra
 from vertebra.errors import ConfigError, DataError
 from vertebra.inference.devices import pick_device
+from vertebra.inference.io.inputs import list_images
 from vertebra.inference.predictor import Predictor
-from vertebra.inference.results import list_images
 
 
 @pytest.fixture(scope="module")

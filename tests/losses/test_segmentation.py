@@ -205,7 +205,7 @@ def test_every_loss_pulls_towards_the_truth(exclusive: bool) -> None:
     [
         ({"cross_entropy": 0.0, "dice": 0.0}, "at least one loss"),
         ({"focal": -1.0}, "'loss.focal' must be 0 or more"),
-        ({"hardest": 0.0}, "'loss.hardest' must be above 0"),
+        ({"ohem_fraction": 0.0}, "'loss.ohem_fraction' must be above 0"),
         ({"label_smoothing": 1.0}, "'loss.label_smoothing'"),
         ({"class_weights": (0.0, 0.0)}, "'loss.class_weights' must be 0 or more"),
         ({"class_weights": (1.0,)}, "one weight a class: got 1 for 2"),

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import vertebra
+from tests.daily_sample import daily_sample
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
@@ -22,8 +23,9 @@ from vertebra.evaluation.measure import Evaluation
 from vertebra.inference.predictor import model_info
 from vertebra.parts import describe, names
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.testing.daily import daily_sample
-from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
+from vertebra.recipe.lr_schedule import Cosine, lr_factor
+from vertebra.training.optimization import parameter_groups
+from vertebra.training.optimizers import make_optimizer
 
 EACH_DAY = 4
 WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"
@@ -44,7 +46,7 @@ TASKS = {
 }
 
 
-class RuntimeConfig(NamedTuple):
+class Settings(NamedTuple):
     """What stands before a decoder, and how long and how fast it learns."""
 
     parts: dict[str, Any]
@@ -54,21 +56,21 @@ class RuntimeConfig(NamedTuple):
 
 
 DEFAULT = {
-    "classify": RuntimeConfig({}, 15, 1e-3),
-    "detect": RuntimeConfig({"neck": {"name": "fpn", "channels": 64}}, 70, 2e-3),
-    "segment": RuntimeConfig({}, 80, 3e-3),
-    "keypoints": RuntimeConfig({}, 100, 2e-3),
+    "classify": Settings({}, 15, 1e-3),
+    "detect": Settings({"neck": {"name": "fpn", "channels": 64}}, 70, 2e-3),
+    "segment": Settings({}, 80, 3e-3),
+    "keypoints": Settings({}, 100, 2e-3),
 }
 OWN = {
-    "fcos": RuntimeConfig({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
-    "regression": RuntimeConfig({}, 120, 1e-3),
-    "ssd": RuntimeConfig({"neck": "ssd_extra"}, 70, 2e-3),
-    "ssdlite": RuntimeConfig({"neck": "ssd_extra"}, 70, 2e-3),
-    "detr": RuntimeConfig({}, 250, 5e-4),
-    "deeplabv3": RuntimeConfig({"encoder": "aspp"}, 80, 3e-3, output_stride=8),
-    "deeplabv3plus": RuntimeConfig({"encoder": "aspp"}, 80, 3e-3),
-    "fcn": RuntimeConfig({}, 80, 3e-3, output_stride=8),
-    "pspnet": RuntimeConfig({}, 80, 3e-3, output_stride=8),
+    "fcos": Settings({"neck": {"name": "fpn", "channels": 64}}, 110, 2e-3),
+    "regression": Settings({}, 120, 1e-3),
+    "ssd": Settings({"neck": "ssd_extra"}, 70, 2e-3),
+    "ssdlite": Settings({"neck": "ssd_extra"}, 70, 2e-3),
+    "detr": Settings({}, 250, 5e-4),
+    "deeplabv3": Settings({"encoder": "aspp"}, 80, 3e-3, output_stride=8),
+    "deeplabv3plus": Settings({"encoder": "aspp"}, 80, 3e-3),
+    "fcn": Settings({}, 80, 3e-3, output_stride=8),
+    "pspnet": Settings({}, 80, 3e-3, output_stride=8),
 }
 
 
@@ -105,13 +107,13 @@ def four_images(assets: Path, task: str) -> Batch:
     return collate([data[SampleKey(0, row)] for row in rows[:4]], labels)
 
 
-def build(assets: Path, task: str, decoder: str, way: Way) -> Any:
+def build(assets: Path, task: str, decoder: str, settings: Settings) -> Any:
     labels = labels_of(assets, task)
     backbone: dict[str, Any] = {"name": "mobilenetv2_100", "pretrained": str(assets / WEIGHTS), "frozen_norm": True}
-    if way.output_stride is not None:
-        backbone["output_stride"] = way.output_stride
+    if settings.output_stride is not None:
+        backbone["output_stride"] = settings.output_stride
     own = {name: getattr(labels, name) for name in labels.own_fields() if getattr(labels, name)}
-    branch = {"decoder": decoder, "classes": list(labels.classes), "task": task, **own, **way.parts}
+    branch = {"decoder": decoder, "classes": list(labels.classes), "task": task, **own, **settings.parts}
     return vertebra.create_model(backbone, branches={"only": branch}, image_size=TASKS[task].size, resize="resize")
 
 
@@ -119,17 +121,17 @@ def build(assets: Path, task: str, decoder: str, way: Way) -> Any:
 def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     task = describe("decoder", decoder).task
     assert task is not None
-    way = OWN.get(decoder, DEFAULT[task])
+    settings = OWN.get(decoder, DEFAULT[task])
     batch = four_images(assets, task)
     torch.manual_seed(0)
-    model = build(assets, task, decoder, way)
+    model = build(assets, task, decoder, settings)
     targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
     parameters = [value for value in model.parameters() if value.requires_grad]
-    recipe = TrainConfig(lr=way.lr, weight_decay=1e-4)
+    recipe = TrainConfig(lr=settings.lr, weight_decay=1e-4)
     optimizer = make_optimizer(parameter_groups(model.backbone, model, recipe, pretrained=True), recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, way.steps, 0.1))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, settings.steps, 0.1, Cosine()))
     model.train()
-    for _ in range(way.steps):
+    for _ in range(settings.steps):
         terms, _ = model.loss(batch.images, batch.sizes, targets)
         loss = torch.stack([term.mean() for term in terms["only"].values()]).sum()
         optimizer.zero_grad()
@@ -140,4 +142,4 @@ def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     evaluation = Evaluation(model_info(model.eval()))
     evaluation.update(batch, model)
     score = evaluation.compute()[f"only/{TASKS[task].metric}"]
-    assert score >= TASKS[task].goal, f"{decoder}: {TASKS[task].metric} {score:.3f} after {way.steps} steps"
+    assert score >= TASKS[task].goal, f"{decoder}: {TASKS[task].metric} {score:.3f} after {settings.steps} steps"

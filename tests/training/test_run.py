@@ -148,7 +148,7 @@ def test_a_metric_that_does_not_exist_is_refused_before_the_first_batch(
         ("mean_iou", "regions/mean_iou"),
         ("animal/acuracy", "animal/accuracy"),
     ):
-        config["train"] |= {"best": given, "epochs": 1}
+        config["train"] |= {"monitor": given, "epochs": 1}
         with pytest.raises(UnknownName, match=f"metric for 'train.monitor': '{given}'. Did you mean '{meant}'"):
             vertebra.train(config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -96,7 +96,7 @@ def test_buffers_are_put_back_to_the_bit() -> None:
     backup = BufferBackup(model)
     backup.keep()
     size = backup.size()
-    assert size is not None and bool(size.isfinite()) and len(backup.own) == 6
+    assert size is not None and bool(size.isfinite()) and len(backup.buffers) == 6
     model(torch.full((4, 3), float("inf")))
     size = backup.size()
     assert size is not None and not bool(size.isfinite())
@@ -147,7 +147,7 @@ def test_a_run_keeps_the_lowest_loss_and_says_its_value(
         return compute(self) | {"classify/loss": next(losses)}
 
     monkeypatch.setattr(Evaluation, "compute", made)
-    run = vertebra.train(with_train(small, epochs=3, best="classify/loss", ema=None), out=tmp_path / "run")
+    run = vertebra.train(with_train(small, epochs=3, monitor="classify/loss", ema=None), out=tmp_path / "run")
     assert "best classify/loss 0.2500 (epoch 2, lower is better); run folder" in capsys.readouterr().err
     page = (run / "report.html").read_text()
     assert "<th>kept weights (epoch 2)</th><th>last evaluation (epoch 3)</th>" in page
@@ -351,7 +351,7 @@ def test_a_run_whose_best_weights_were_deleted_keeps_the_newest(
 def test_json_has_no_nan(tmp_path: Path) -> None:
     """The scores of the command line are JSON whatever they are, and what is null is named."""
     script = (
-        "import vertebra.evaluation.evaluate as e\n"
+        "import vertebra.export.evaluate as e\n"
         "e.evaluate = lambda *a, **o: {'a/map': float('nan'), 'a/loss': float('inf'), 'a/mar': 0.5}\n"
         "from vertebra.cli.main import main\nmain()\n"
     )

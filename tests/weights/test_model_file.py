@@ -122,7 +122,7 @@ def test_a_model_of_objects_cannot_be_named_in_a_file(tmp_path: Path) -> None:
 def test_changed_options_of_decoding_are_kept(tmp_path: Path) -> None:
     detector = vertebra.create_model("resnet10t", decoder="fcos", classes=["a"], image_size=64)
     decoder = detector.branch("detect").decoder
-    decoder.postprocess = replace(decoder.postprocess, iou=0.9, keep=30)
+    decoder.postprocess = replace(decoder.postprocess, nms_iou=0.9, max_detections=30)
     again = vertebra.load(vertebra.save(detector, tmp_path / "model.safetensors"))
     assert again.branch("detect").decoder.postprocess == decoder.postprocess
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_out_indices
+from vertebra.backbones.base import StagedBackbone, choose_out_indices
 from vertebra.backbones.torchvision_mobilenet import download
 from vertebra.features import FeatureSpec, Level
 from vertebra.layers.init import init_conv_
@@ -17,7 +17,7 @@ BLOCKS = (4, 9, 16, 23, 30, 35)
 WIDTH = 1024
 
 
-class SSDVGG16(Backbone):
+class SSDVGG16(StagedBackbone):
     """VGG-16 without its classifier, whose layers fc6 and fc7 are convolutions: the body of SSD.
 
     The last pooling keeps the size and fc6 dilates, so that the deepest map has stride 16. Pooling rounds up, so that no cell is
@@ -29,8 +29,8 @@ class SSDVGG16(Backbone):
             takes local ones in torchvision's key names; false starts from random weights.
         in_channels: channels of the images; 3 with pretrained weights.
         freeze: the first this many blocks, or "all", do not learn.
-        out_indices: which maps: 0 to 4 are the blocks, each as it is before its pooling, and 5 is fc7. None: all at stride 2 or more but
-            the last block, which has fc7's stride.
+        out_indices: which maps: 0 to 4 are the blocks, each as it is before its pooling, and 5 is fc7. None: all at stride 2 or
+            more but the last block, which has fc7's stride.
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: what the pretrained
             weights were trained with, a mean of about 0.45 and 1/255.
         size_multiple: what the canvas is padded to a multiple of.

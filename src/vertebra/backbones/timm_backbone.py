@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vertebra.backbones import dilation
 from vertebra.backbones.alignment import Alignment
-from vertebra.backbones.base import Backbone, choose_out_indices, describe_origin, weights_from
+from vertebra.backbones.base import StagedBackbone, choose_out_indices, describe_origin, weights_from
 from vertebra.backbones.catalog import alignment_of, check_name, family_of
 from vertebra.backbones.pretrained import create, load_local, published_by
 from vertebra.errors import ConfigError, VertebraError
@@ -19,7 +19,7 @@ from vertebra.features import FeatureSpec, Level
 from vertebra.layers.option_range import check_range
 
 
-class TimmBackbone(Backbone):
+class TimmBackbone(StagedBackbone):
     """A model of timm as a backbone: its feature maps at several strides, and its own embedding, from one pass.
 
     Args:
@@ -38,7 +38,7 @@ class TimmBackbone(Backbone):
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: timm's own.
         out_indices: which of timm's feature maps, by index; by default the last one at each stride from 2 on, and of a plain
             vision transformer the last one.
-        final_norm: whether taps of a plain vision transformer are read through its final norm.
+        final_norm: whether levels of a plain vision transformer are read through its final norm.
         class_token: whether each map of a plain vision transformer has the class token beside each of its cells, as further
             channels.
         image_size: (height, width) of the canvas, for families that are built for one size.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_out_indices
+from vertebra.backbones.base import StagedBackbone, choose_out_indices
 from vertebra.backbones.torchvision_mobilenet import PREFIX, published, stages_of
 from vertebra.features import FeatureSpec
 
@@ -15,7 +15,7 @@ HALVING = (2, 4, 7, 14)
 """The blocks at which torchvision halves the map again, to the strides 4, 8, 16 and 32."""
 
 
-class TorchvisionMobileNetV2(Backbone):
+class TorchvisionMobileNetV2(StagedBackbone):
     """torchvision's MobileNetV2 with the convolution to 1280 channels as its deepest map: the body of
     segmentation-models-pytorch's ``mobilenet_v2``. For anything else take timm's ``mobilenetv2_100``.
 
@@ -29,7 +29,8 @@ class TorchvisionMobileNetV2(Backbone):
         norm_eps: eps of all BatchNorm layers; None: torchvision's own 1e-5.
         output_stride: 8 or 16: dilation instead of further strides, of every convolution from there on, as
             segmentation-models-pytorch does it.
-        out_indices: which maps: the number of a block, the first convolution being 0. None: the last block at each stride from 2 on.
+        out_indices: which maps: the number of a block, the first convolution being 0. None: the last block at each stride
+            from 2 on.
         mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: ImageNet's.
         size_multiple: what the canvas is padded to a multiple of.
         image_size: not used; its maps are exact at any size.

@@ -68,16 +68,16 @@ def predict(
     Exits with 0 if all is well, 3 if some images could not be read, and 2 if nothing could be done.
     """
     from vertebra.cli.writing import Outputs, Wanted
-    from vertebra.inference.io.inputs import as_source
+    from vertebra.inference.io.image_urls import ImageUrl
+    from vertebra.inference.io.inputs import as_source, list_images
     from vertebra.inference.io.streams import Camera
     from vertebra.inference.jobs import describe_job
-    from vertebra.inference.results import list_images
     from vertebra.inference.tta import check_scales
 
     sources = [as_source(image) for image in list_images(images)]
     wanted = Wanted(out, masks, jsonl, coco_results, coco_gt, branch, as_json)
     wanted.check(sources)
-    single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera))
+    single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera | ImageUrl))
     options = {
         "batch_size": batch_size,
         "threshold": threshold,
@@ -155,12 +155,12 @@ def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
     Args:
         way: what the user asked for: runtime, precision, compile, threads.
     """
-    from vertebra.runtimes.base import is_exported
+    from vertebra.runtimes import is_exported
 
     if is_exported(source):
         from vertebra.errors import ConfigError
         from vertebra.inference.model_source import ModelSource
-        from vertebra.runtimes.base import computed_in
+        from vertebra.runtimes import computed_in
 
         if way["compile"]:
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")

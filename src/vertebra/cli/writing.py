@@ -20,7 +20,6 @@ from vertebra.inference.io.video import Video
 from vertebra.inference.jobs import Job, content_hash
 from vertebra.inference.results import Result, Skipped
 from vertebra.model_info import ModelInfo
-from vertebra.tasks.segment.draw import is_background
 
 
 class Wanted(NamedTuple):
@@ -110,10 +109,9 @@ class Outputs:
 
     def _coco(self, info: ModelInfo, job: Job, path: Path) -> CocoResults:
         branch = coco_branch(info, self.wanted.branch)
-        task, labels = info.branches[branch]
+        _, labels = info.branches[branch]
         coco_gt = None if self.wanted.coco_gt is None else Path(self.wanted.coco_gt)
-        background = [name for name in labels.classes if task == "segment" and is_background(name)]
-        ids = coco_ids(self.sources, labels.classes, coco_gt, dispensable=background)
+        ids = coco_ids(self.sources, labels.classes, coco_gt, dispensable=labels.background_classes)
         file = None if coco_gt is None else f"{coco_gt.name} ({content_hash([coco_gt])})"
         return CocoResults(path, branch, ids, {**job, "annotations": file})
 
@@ -139,7 +137,7 @@ class Outputs:
     def write(self, result: Result) -> None:
         """Writes one result."""
         self.results += 1
-        name, live = str(result.source), isinstance(result.source, str)
+        name, live = str(result.source), result.frame_info is not None and isinstance(result.source, str)
         jsonl = self.jsonl if self.jsonl is not None and (live or not self.jsonl.has(name, result.frame)) else None
         files = self._write_files(result)
         if jsonl is not None or self.wanted.as_json:

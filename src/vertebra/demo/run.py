@@ -12,7 +12,7 @@ import torch
 from vertebra.demo.animals import ANIMALS
 from vertebra.demo.files import BACKGROUND, SceneCounts, write_scenes
 from vertebra.demo.timing import Timing, one_pass_beside_several
-from vertebra.evaluation.evaluate import evaluate
+from vertebra.export.evaluate import evaluate
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
 from vertebra.model import VisionModel

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from vertebra.evaluation.process_sums import sum_over_processes
 from vertebra.losses.loss_term import LossTerm
 from vertebra.model import VisionModel
-from vertebra.training.processes import sum_over_processes
 
 
 class LossMeter:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vertebra.config import Config, SourceConfig
+from vertebra.data.open_datasets import Opened, open_split
 from vertebra.errors import ConfigError, UnknownName
-from vertebra.training.open_datasets import Opened, open_split
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, VertebraError, WeightsError
-from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.result_assembler import ModelInput
+from vertebra.errors import ConfigError, VertebraError, WeightsError, first_line
+from vertebra.inference.pipeline import Pipeline, Ready
 from vertebra.inference.results import Result
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
-from vertebra.runtimes.base import Session, open_file
-from vertebra.runtimes.model_files.exported_files import read_metadata
+from vertebra.runtimes import find_format, open_file, read_metadata
+from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, from_json
-from vertebra.runtimes.onnx import first_line
 
 
 class ExportedModel:
@@ -27,12 +25,12 @@ class ExportedModel:
         path: the file.
         runtime: "onnx", "openvino" or "tensorrt"; None for what the file was made for.
         threads: of the CPU; None for all cores.
-        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only says what the file must be.
+        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only checks that the file is int8.
         device: "cpu", or "cuda".
 
     Attributes:
-        info: how images come onto its canvas, and what its branches say.
-        report: of its comparison with the model.
+        info: how images come onto its canvas, its branches and their classes.
+        report: of the comparison with the model at export.
         config: what the model was built from, or None.
         details: the producer, inputs, outputs and decoding; see `vertebra.runtimes.model_files.metadata.FileInfo`.
         class_maps: the branches that give the class of each pixel, and no probabilities.
@@ -56,7 +54,7 @@ class ExportedModel:
         info, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
         _check_ends(self.session, self.outputs, info.resize_spec, path)
-        self.info = info._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
+        self.info = info._replace(fixed=_why_fixed(self.path, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
         self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
         if precision == "int8" and self.report.get("precision") != "int8":
@@ -99,7 +97,7 @@ def _check_ends(
     if (
         dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
         or sum(map(len, outputs.values())) != len(session.outputs)
-        or any(isinstance(side, int) and side != own for side, own in zip(canvas, resize_spec.size, strict=False))
+        or any(isinstance(side, int) and side != wanted for side, wanted in zip(canvas, resize_spec.size, strict=False))
     ):
         raise WeightsError(
             f"{path}: has inputs {session.inputs} and {len(session.outputs)} outputs, unlike its metadata; "
@@ -107,19 +105,20 @@ def _check_ends(
         )
 
 
-def _why_fixed(name: str, inputs: Mapping[str, Sequence[int | None]]) -> str:
+def _why_fixed(path: Path, inputs: Mapping[str, Sequence[int | None]]) -> str:
     """Why a file takes canvases of one size, or nothing where it takes any; see `ModelInfo`.
 
     Args:
-        name: of the file.
+        path: of the file.
         inputs: of its session.
     """
     if "pixels" in inputs:
-        return f"{name} puts images onto its canvas itself; export one with --input canvas"
+        return f"{path.name} puts images onto its canvas itself; export one with --input canvas"
     sides = inputs["images"][2:]
     if any(isinstance(side, int) for side in sides):
-        cure = "" if name.endswith(".pte") else "; export one with --input canvas --canvas free"
-        return f"{name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
+        known = find_format(path)
+        cure = "" if known is not None and known.fixed_canvas else "; export one with --input canvas --canvas free"
+        return f"{path.name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
     return ""
 
 
@@ -133,7 +132,7 @@ class ExportedPredictor(Pipeline):
         skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
         overlap: least overlap of neighboring tiles, as a part of their side.
-        flip: look at each image, or tile, mirrored too, and put together what is found.
+        flip: also run the model on the mirrored image, or tile, and merge the results.
         scales: of the canvas; at each the image is looked at, if the file takes canvases of any size.
 
     Raises:
@@ -184,10 +183,10 @@ class PixelPredictor(ExportedPredictor):
         """Decoded outputs, in the images' own pixels."""
         return self.model.run(canvases)
 
-    def _place(self, resize_spec: ResizeSpec, array: np.ndarray) -> tuple[ImageTransform, np.ndarray]:
+    def _canvas(self, resize_spec: ResizeSpec, array: np.ndarray) -> tuple[ImageTransform, np.ndarray]:
         height, width = size = array.shape[:2]
         return ImageTransform(size, size, 1.0, 1.0, 0, 0, (height, width)), np.ascontiguousarray(array)
 
-    def _batches(self, views: Iterable[ModelInput]) -> Iterator[list[ModelInput]]:
-        for _, alike in groupby(views, key=lambda view: view.canvases[0].shape):
+    def _batches(self, images: Iterable[Ready]) -> Iterator[list[Ready]]:
+        for _, alike in groupby(images, key=lambda ready: ready.canvas.shape):
             yield from super()._batches(alike)

@@ -12,7 +12,7 @@ from typing import Any
 
 from vertebra.errors import DataError, RunError
 from vertebra.files import FileLock, os_errors_told
-from vertebra.inference.io.streams import is_live_stream
+from vertebra.inference.io.streams import is_address
 
 SUFFIX = ".job"
 FORMAT_VERSION = 1
@@ -82,7 +82,7 @@ class ImageNames:
 
     def spelled(self, name: str) -> str:
         """A name that comes, as the file has it: as it is, but for a relative one that starts at another folder."""
-        if is_live_stream(name) or Path(name).is_absolute() or self.folder == self.current:
+        if is_address(name) or Path(name).is_absolute() or self.folder == self.current:
             return name
         try:
             return os.path.relpath(self.current / name, self.folder)
@@ -90,7 +90,7 @@ class ImageNames:
             return str(self.current / name)
 
     def _key(self, name: str, start: Path) -> str:
-        if is_live_stream(name):
+        if is_address(name):
             return name
         folder, last = os.path.split(os.path.join(start, name))  # noqa: PTH118  # a million times: strings are faster
         if folder not in self._folders:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.errors import ConfigError
-from vertebra.runtimes.base import is_exported
+from vertebra.runtimes import is_exported
 
 
 def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any:
@@ -20,7 +20,8 @@ def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any
             an exported file cannot be left out.
 
     Returns:
-        A `vertebra.model.VisionModel` in evaluation mode, or an `vertebra.inference.exported_model.ExportedModel`; both predict alike.
+        A `vertebra.model.VisionModel` in evaluation mode, or an
+        `vertebra.inference.exported_model.ExportedModel`; both predict alike.
 
     Raises:
         ConfigError: ``verify`` is false, and the file is an exported one.

@@ -14,20 +14,21 @@ from vertebra.inference.pipeline import Pipeline
 from vertebra.model import Branch, VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.optimize.half_precision import Precision
+from vertebra.tasks import get_task
 
 
 def model_info(model: VisionModel) -> ModelInfo:
     """What must be known of a model to use it."""
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
     whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
-    fixed: tuple[int, int] | None = getattr(model.backbone, "fixed_size", None)
+    fixed = model.backbone.fixed_size
     why_fixed = "" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}"
     return ModelInfo(model.resize_spec, channels, branches, whole, why_fixed)
 
 
 def _speaks_of_the_whole(branch: Branch) -> bool:
-    return branch.task == "classify" or (branch.task == "keypoints" and branch.decoder.needs is None)
+    return get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
 
 
 class Predictor(Pipeline):
@@ -47,8 +48,8 @@ class Predictor(Pipeline):
         threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
         tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
         overlap: least overlap of neighboring tiles, as a part of their side.
-        flip: look at each image, or tile, mirrored too, and put together what is found.
-        scales: of the canvas; at each the image is looked at, and what is found is put together.
+        flip: also run the model on the mirrored image, or tile, and merge the results.
+        scales: of the canvas; the model runs at each of them, and the results are merged.
 
     Raises:
         ConfigError: there is no such device or precision, or the device does not compute in it; there are no such tiles or
@@ -112,5 +113,6 @@ class Predictor(Pipeline):
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
         """Decoded outputs of canvases; see `Pipeline.run`."""
-        decoded = self.compute(torch.from_numpy(canvases).permute(0, 3, 1, 2), torch.from_numpy(sizes))
+        images = torch.from_numpy(canvases).permute(0, 3, 1, 2)
+        decoded = self.engine.compute(images, torch.from_numpy(sizes))
         return {name: [value.cpu().numpy() for value in fields] for name, fields in decoded.items()}

@@ -3,46 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from vertebra.inference.io.video import FrameInfo
+from vertebra.inference.io.inputs import Image
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
+from vertebra.tasks.prediction import Prediction
 from vertebra.tasks.task import TileMerger
 
 Decoded = Mapping[str, Sequence[np.ndarray]]
 
 
-class Image(NamedTuple):
-    """An image that was read: its file or else its pixels, (height, width), its tiles, and of a frame which one it is."""
-
-    source: Path | np.ndarray
-    size: tuple[int, int]
-    grid: Grid
-    frame_info: FrameInfo | None = None
-
-
 class ModelInput(NamedTuple):
-    """What the model sees of an image at once: a tile, or all of it; whether it is the last; for each look at it how it lies on
-    the look's canvas, and the canvas."""
+    """One tile of an image, or the whole image, as the model takes it.
+
+    Attributes:
+        image: that was read.
+        grid: the tiles of the image.
+        tile: the one of this input.
+        last: whether it is the last input of the image.
+        sights: for each test-time augmentation, where the tile lies on the canvas.
+        canvases: for each test-time augmentation, (height, width, C) uint8.
+    """
 
     image: Image
+    grid: Grid
     tile: Tile
     last: bool
     sights: tuple[ViewTransform, ...]
     canvases: tuple[np.ndarray, ...]
 
     @property
-    def place(self) -> ImageTransform:
+    def transform(self) -> ImageTransform:
         """Where it lies on the plain canvas."""
         return self.sights[0].plain
+
+    @property
+    def canvas(self) -> np.ndarray:
+        """The first canvas; inputs with first canvases of one shape have the others of one shape too."""
+        return self.canvases[0]
 
 
 class ResultAssembler:
@@ -60,14 +65,14 @@ class ResultAssembler:
     def __call__(self, view: ModelInput, decoded: Decoded) -> Result | None:
         """The result of the image, if this was its last view."""
         image = view.image
-        if len(image.grid) == 1:
+        if len(view.grid) == 1:
             predictions = {name: self._prediction(name, fields, view) for name, fields in decoded.items()}
-            return self._result(image, predictions)
+            return image.result(predictions)
         for name, fields in decoded.items():
             if name not in self.info.whole:
-                merger = self._merger(name, image)
+                merger = self._merger(name, view.grid)
                 if not view.tile.whole or merger.whole_too:
-                    merger.add(fields, view.place, view.tile)
+                    merger.add(fields, view.transform, view.tile)
         if not view.last:
             return None
         mergers, self._mergers = self._mergers, {}
@@ -75,21 +80,17 @@ class ResultAssembler:
             name: mergers[name].finish(image.source) if name in mergers else self._prediction(name, fields, view)
             for name, fields in decoded.items()
         }
-        return self._result(image, predictions)
+        return image.result(predictions)
 
-    def _merger(self, name: str, image: Image) -> TileMerger:
+    def _merger(self, name: str, grid: Grid) -> TileMerger:
         if name not in self._mergers:
             task, labels = self.info.branches[name]
             rule = get_task(task).tiles
             assert rule is not None, "a task without a rule for tiles speaks of the whole image"
-            self._mergers[name] = rule(labels, image.grid, self.threshold)
+            self._mergers[name] = rule(labels, grid, self.threshold)
         return self._mergers[name]
 
-    def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Any:
+    def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Prediction:
         task, labels = self.info.branches[name]
-        prediction = get_task(task).from_decoded(decoded, view.place, labels, view.image.source)
-        return prediction.with_threshold(self.threshold)
-
-    def _result(self, image: Image, predictions: dict[str, Any]) -> Result:
-        file = image.source if image.frame_info is None else image.frame_info.source
-        return Result(predictions, file if isinstance(file, Path) else None, image.size, image.frame_info)
+        prediction = get_task(task).from_decoded(decoded, view.transform, labels, view.image.source)
+        return prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction

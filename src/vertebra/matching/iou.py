@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vertebra.geometry.boxes import box_area, pairwise_intersection, pairwise_iou
@@ -27,10 +28,10 @@ class Match(NamedTuple):
 
 
 def match_by_iou(
-    anchors: Tensor,
-    boxes: Tensor,
-    crowd: Tensor,
-    count: Tensor,
+    anchors: Float[Tensor, "a 4"],
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
     *,
     foreground: float = 0.5,
     background: float = 0.4,
@@ -44,10 +45,10 @@ def match_by_iou(
     ``[[0.7, 0.1], [0.2, 0.3]]`` (a row an anchor), the first anchor takes the first object; the second is below the
     background threshold, but takes the second object all the same, because no anchor does better by that object.
 
-    That is ``fewest = 1``. An object the size of a cell or two still has one anchor where a large one has dozens, and
-    a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many of each object's best anchors,
-    as far as they overlap it by half of ``background``; each answers for the object that it overlaps most. (So an
-    object beside another one that all its best anchors overlap more may have none.)
+    That is ``min_anchors_per_object = 1``. An object the size of a cell or two still has one anchor where a large one
+    has dozens, and a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many
+    of each object's best anchors, as far as they overlap it by half of ``background``; each answers for the object that
+    it overlaps most. (So an object beside another one that all its best anchors overlap more may have none.)
 
     Images are matched one after the other: all at once would take gigabytes where one image is crowded.
 
@@ -61,11 +62,12 @@ def match_by_iou(
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         foreground, background: the thresholds.
-        min_anchors_per_object: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the thresholds.
+        min_anchors_per_object: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the
+            thresholds.
         crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
     """
 
-    def one(own: Tensor, objects: Tensor, crowds: Tensor) -> Match:
+    def one(own: Float[Tensor, "m 4"], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]) -> Match:
         iou = pairwise_iou(own, anchors) * objects[:, None]
         quality, index = iou.max(dim=0)
         positive = quality >= foreground
@@ -84,7 +86,11 @@ def match_by_iou(
 
 
 def each_image(
-    match: Callable[[Tensor, Tensor, Tensor], Match], boxes: Tensor, crowd: Tensor, count: Tensor, candidates: int
+    match: Callable[[Tensor, Tensor, Tensor], Match],
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
+    candidates: int,
 ) -> Match:
     """The matches of a batch, made image by image.
 
@@ -104,7 +110,7 @@ def each_image(
     return Match(*(torch.stack(values) for values in zip(*matches, strict=True)))
 
 
-def take(values: Tensor, match: Match) -> Tensor:
+def take(values: Shaped[Tensor, "n m *d"], match: Match) -> Shaped[Tensor, "n a *d"]:
     """The value of the matched object for each candidate; of the first object where there is no match.
 
     Args:

@@ -50,8 +50,8 @@ def cast_weights(model: nn.Module, precision: Precision, device: torch.device) -
 
 
 def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which a model that `cast_weights` has changed runs. Nothing that it casts is kept: a recorded CUDA graph would
-    read it when it is gone."""
+    """The context in which a model that `cast_weights` has changed runs. Nothing that it casts is kept: a recorded CUDA graph
+    would read it when it is gone."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, TYPES[precision], cache_enabled=False)

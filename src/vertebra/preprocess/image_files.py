@@ -34,11 +34,12 @@ _BY_MODE = {"1": 4, "L": 4, "P": 4, "F": 12, "I": 12}
 _COLOR = 8
 
 
-def open_image(source: str | Path | bytes) -> ImageFile.ImageFile:
+def open_image(source: str | Path | bytes, name: str = "") -> ImageFile.ImageFile:
     """An image file with its header read and its pixels not yet; close it, best by ``with``.
 
     Args:
         source: a file, or the bytes of one.
+        name: what to call it in messages; empty for its file, or what it is.
 
     Raises:
         DataError: the header promises more pixels than the limits allow.
@@ -47,7 +48,7 @@ def open_image(source: str | Path | bytes) -> ImageFile.ImageFile:
     picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
-        _check(picture, size, name_of(source))
+        _check(picture, size, name or name_of(source))
     except BaseException:
         picture.close()
         raise
@@ -79,7 +80,9 @@ def unreadable(name: str, error: Exception) -> DataError:
     if isinstance(error, UnidentifiedImageError):
         return DataError(f"{name}: not an image that can be read; remove it, or save it as JPEG or PNG")
     if isinstance(error, Image.DecompressionBombError):
-        return DataError(f"{name}: more than {_most_pixels()} pixels; cut the image into smaller ones")
+        return DataError(
+            f"{name}: more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut the image into smaller ones"
+        )
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{name}: damaged or cut off ({reason[:200]}); remove the file or copy it again")
 
@@ -104,9 +107,9 @@ def _check(picture: Image.Image, file_bytes: int, name: str) -> None:
         raise DataError(f"{name}: an image without pixels ({width}x{height}); remove it")
     if max(width, height) > MAX_SIDE:
         raise DataError(f"{name}: {width}x{height} pixels (width x height); a side may have {MAX_SIDE}. Cut the image")
-    most = _most_pixels()
-    if most is None:
+    if Image.MAX_IMAGE_PIXELS is None:
         return
+    most = 2 * Image.MAX_IMAGE_PIXELS
     if pixels > most:
         raise DataError(f"{name}: {width}x{height} pixels, more than {most} in all; cut the image into smaller ones")
     needed = pixels * max(_BY_FORMAT.get(picture.format or "", 0), _BY_MODE.get(picture.mode, _COLOR))
@@ -115,8 +118,3 @@ def _check(picture: Image.Image, file_bytes: int, name: str) -> None:
             f"{name}: {width}x{height} pixels (width x height) in a file of only {file_bytes} bytes, which may be a "
             "decompression bomb; cut the image into smaller ones, or save it as an uncompressed TIFF"
         )
-
-
-def _most_pixels() -> int | None:
-    """The limit of Pillow's that it raises at; None where the program has taken it away."""
-    return None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS

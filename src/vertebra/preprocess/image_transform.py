@@ -120,8 +120,8 @@ class ResizeSpec:
             return ImageTransform(self.size, (height, width), rows / height, columns / width, 0, 0, self.size)
         if self.mode == "shortest_edge":
             scale = min(rows / min(height, width), columns / max(height, width))
-            own = (max(1, round(height * scale)), max(1, round(width * scale)))
-            return ImageTransform(own, (height, width), own[0] / height, own[1] / width, 0, 0, own)
+            resized = (max(1, round(height * scale)), max(1, round(width * scale)))
+            return ImageTransform(resized, (height, width), resized[0] / height, resized[1] / width, 0, 0, resized)
         fits = (rows / height, columns / width)
         scale = min(fits) if self.mode == "letterbox" else max(fits) / self.crop
         resized = (max(1, round(height * scale)), max(1, round(width * scale)))

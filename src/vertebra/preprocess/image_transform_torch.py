@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vertebra.preprocess.image_transform import ResizeSpec
+
 
 class ImageTransforms(NamedTuple):
     """Where images of one size lie on the canvas; see `vertebra.preprocess.image_transform.ImageTransform`.
@@ -21,6 +23,26 @@ class ImageTransforms(NamedTuple):
     resized: Tensor
     offset: Tensor
 
+    @classmethod
+    def of(cls, resize_spec: ResizeSpec, height: Tensor, width: Tensor) -> ImageTransforms:
+        """The same as `ResizeSpec.place`, in double precision as there.
+
+        Args:
+            resize_spec: its canvas must be the same for all images ("shortest_edge" is not).
+            height, width: of the images, (1,) int64.
+        """
+        rows, columns = resize_spec.size
+        canvas = torch.tensor([float(rows), float(columns)], dtype=torch.float64)
+        original = torch.cat([height, width]).double()
+        if resize_spec.mode == "resize":
+            return cls(original.float(), canvas.float(), torch.zeros(2))
+        fits = canvas / original
+        if resize_spec.mode == "letterbox":
+            resized = torch.minimum((original * fits.min()).round().clamp(min=1), canvas)
+            return cls(original.float(), resized.float(), torch.zeros(2))
+        resized = torch.maximum((original * (fits.max() / resize_spec.crop)).round(), canvas)
+        return cls(original.float(), resized.float(), -((resized - canvas) / 2).floor().float())
+
     def points_to_image(self, points: Tensor) -> Tensor:
         """Points (..., 2) of x, y from canvas to image pixels; they may lie outside the image."""
         return (points - self.offset.flip(0)) * (self.original / self.resized).flip(0)
@@ -31,8 +53,33 @@ class ImageTransforms(NamedTuple):
         return torch.minimum(corners.clamp(min=0), self.original.flip(0)).reshape(boxes.shape)
 
 
+def to_canvas(pixels: Tensor, resize_spec: ResizeSpec, fill: Tensor) -> tuple[Tensor, Tensor, ImageTransforms]:
+    """Images of one size on their canvas, as `vertebra.preprocess.images.apply` puts them there, within one gray level.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        resize_spec: how; its canvas must be the same for all images.
+        fill: (C, 1, 1) float32, the gray levels beside the images.
+
+    Returns:
+        Canvases (N, C, height, width) uint8, their valid pixels (N, 2) int64, and where the images lie on them.
+    """
+    count, height, width, channels = pixels.shape
+    rows, columns = resize_spec.size
+    transforms = ImageTransforms.of(resize_spec, torch.full((1,), height), torch.full((1,), width))
+    down = filter_matrix(height, rows, transforms.original[0], transforms.resized[0], transforms.offset[0])
+    across = filter_matrix(width, columns, transforms.original[1], transforms.resized[1], transforms.offset[1])
+    squeezed = torch.matmul(down, pixels.float().reshape(count, height, width * channels))
+    layers = squeezed.reshape(count, rows, width, channels).permute(0, 3, 1, 2)
+    canvas = torch.matmul(layers, across.T).round().clamp(0, 255)
+    valid = torch.minimum(transforms.resized + transforms.offset, torch.tensor([float(rows), float(columns)]))
+    inside = (torch.arange(rows) < valid[0])[:, None] & (torch.arange(columns) < valid[1])
+    sizes = valid.to(torch.int64).expand(count, 2)
+    return torch.where(inside, canvas, fill).to(torch.uint8), sizes, transforms
+
+
 def filter_matrix(length: int, places: int, original: Tensor, resized: Tensor, offset: Tensor) -> Tensor:
-    """What each place takes from each pixel along one axis when an image is resized: bilinear, antialiased where it shrinks.
+    """The weights of one axis when an image is resized: bilinear, antialiased where it shrinks.
 
     Args:
         length: of the axis that is read, in pixels; those from ``original`` on are left out.

@@ -22,7 +22,7 @@ ORIENTATION = 0x0112
 STRIP = 2**22  # pixels that are converted at a time
 
 
-def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
+def read_image(source: ImageSource, channels: int = 3, name: str = "") -> np.ndarray:
     """Any image as an upright 8-bit array.
 
     Rotation by the EXIF tag is applied. What is transparent is laid on white, as a page shows it. Gray images get equal
@@ -35,6 +35,7 @@ def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
     Args:
         source: a file, the bytes of one, a Pillow image, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W).
         channels: how many channels the model takes.
+        name: what to call it in messages; empty for its file, or what it is.
 
     Returns:
         (H, W, channels) uint8, contiguous.
@@ -43,15 +44,20 @@ def read_image(source: ImageSource, channels: int = 3) -> np.ndarray:
         DataError: the file is missing, unreadable or cut off, of no format that is read here, too large, or has other
             channels, or numbers are NaN, infinite or of an unknown range; the message names it.
     """
-    name = source_name(source)
+    name = name or source_name(source)
     if isinstance(source, (str, Path, bytes)):
-        picture = _open(source, name)
-        return _picture_to_array(picture, channels, name)
+        try:
+            with open_image(source, name) as picture:
+                picture.load()
+                upright = _upright(picture)
+        except Exception as error:  # Pillow raises a dozen types on damaged files
+            raise unreadable(name, error) from error
+        return _picture_to_array(upright, channels, name)
     if isinstance(source, Image.Image):
         return _picture_to_array(_loaded(source, name), channels, name)
     if isinstance(source, np.ndarray):
         return _to_channels(_eight_bit(source, name), channels, name)
-    array = _tensor_to_array(source)
+    array = _tensor_to_array(source, name)
     return _to_channels(_eight_bit(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, name), channels, name)
 
 
@@ -81,16 +87,18 @@ def apply(resize_spec: ResizeSpec, image: np.ndarray) -> np.ndarray:
     Returns:
         (height, width, C) uint8 of the canvas' size.
     """
-    place = resize_spec.place(image.shape[0], image.shape[1])
-    resized = resize(image, place.resized)
-    rows, columns = place.canvas
+    transform = resize_spec.place(image.shape[0], image.shape[1])
+    resized = resize(image, transform.resized)
+    rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":
-        return np.ascontiguousarray(resized[-place.top : rows - place.top, -place.left : columns - place.left])
-    if place.size == place.canvas:
+        return np.ascontiguousarray(
+            resized[-transform.top : rows - transform.top, -transform.left : columns - transform.left]
+        )
+    if transform.size == transform.canvas:
         return resized
     canvas = np.empty((rows, columns, image.shape[2]), dtype=np.uint8)
     canvas[:] = resize_spec.fill_for(image.shape[2])
-    canvas[: place.size[0], : place.size[1]] = resized
+    canvas[: transform.size[0], : transform.size[1]] = resized
     return canvas
 
 
@@ -108,8 +116,8 @@ def stack(canvases: Sequence[np.ndarray], resize_spec: ResizeSpec) -> np.ndarray
         return np.stack(canvases)
     batch = np.empty((len(canvases), height, width, canvases[0].shape[2]), dtype=np.uint8)
     batch[:] = resize_spec.fill_for(batch.shape[3])
-    for own, canvas in zip(batch, canvases, strict=True):
-        own[: canvas.shape[0], : canvas.shape[1]] = canvas
+    for target, canvas in zip(batch, canvases, strict=True):
+        target[: canvas.shape[0], : canvas.shape[1]] = canvas
     return batch
 
 
@@ -154,13 +162,15 @@ def apply_labels(resize_spec: ResizeSpec, mask: np.ndarray, fill: int) -> np.nda
     Returns:
         (..., height, width) of the canvas' size.
     """
-    place = resize_spec.place(mask.shape[-2], mask.shape[-1])
-    resized = resize_labels(mask, place.resized)
-    rows, columns = place.canvas
+    transform = resize_spec.place(mask.shape[-2], mask.shape[-1])
+    resized = resize_labels(mask, transform.resized)
+    rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":
-        return np.ascontiguousarray(resized[..., -place.top : rows - place.top, -place.left : columns - place.left])
+        return np.ascontiguousarray(
+            resized[..., -transform.top : rows - transform.top, -transform.left : columns - transform.left]
+        )
     canvas = np.full((*mask.shape[:-2], rows, columns), fill, dtype=mask.dtype)
-    canvas[..., : place.size[0], : place.size[1]] = resized
+    canvas[..., : transform.size[0], : transform.size[1]] = resized
     return canvas
 
 
@@ -170,16 +180,22 @@ def source_name(source: ImageSource) -> str:
         return name_of(source)
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "") or "Pillow image")
-    return f"{type(source).__name__} of shape {tuple(getattr(source, 'shape', ()))}"
+    shape = f" of shape {tuple(source.shape)}" if hasattr(source, "shape") else ""
+    return f"{type(source).__name__}{shape}"
 
 
-def _open(source: str | Path | bytes, name: str) -> Image.Image:
-    try:
-        with open_image(source) as picture:
-            picture.load()
-            return _upright(picture)
-    except Exception as error:  # Pillow raises a dozen types on damaged files
-        raise unreadable(name, error) from error
+def layout_of(source: ImageSource) -> str:
+    """What kind of image something in memory is read as, such as ``an array (H, W, C)``; empty where it is none."""
+    if isinstance(source, bytes):
+        return "the content of an image file"
+    if isinstance(source, Image.Image):
+        return "a Pillow image"
+    shape: tuple[int, ...] | None = getattr(source, "shape", None)
+    if shape is None:
+        return ""
+    if isinstance(source, np.ndarray):
+        return "an array (H, W)" if len(shape) == 2 else "an array (H, W, C)"
+    return "a tensor (H, W)" if len(shape) == 2 else "a tensor (C, H, W)"
 
 
 def _loaded(picture: Image.Image, name: str) -> Image.Image:
@@ -234,25 +250,27 @@ def _eight_bit(array: np.ndarray, name: str) -> np.ndarray:
 
 def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:
     """(H, W, C) uint8 with the number of channels that the model takes, as far as that has a meaning."""
-    own = array.shape[2]
-    if own == channels:
+    count = array.shape[2]
+    if count == channels:
         return np.ascontiguousarray(array)
-    if own == 1 and channels == 3:
+    if count == 1 and channels == 3:
         return np.repeat(array, channels, axis=2)
-    if channels in (1, 3) and own in (2, 3, 4):
-        mode = {2: "LA", 3: "RGB", 4: "RGBA"}[own]
+    if channels in (1, 3) and count in (2, 3, 4):
+        mode = {2: "LA", 3: "RGB", 4: "RGBA"}[count]
         height, width = array.shape[:2]
         picture = Image.frombytes(mode, (width, height), np.ascontiguousarray(array).tobytes())
         return _picture_to_array(picture, channels, name)
-    raise DataError(f"{name}: it has {own} channels, and the model takes {channels}")
+    raise DataError(
+        f"{name}: it has {count} channels, and the model takes {channels}; arrays are (H, W, C), and tensors (C, H, W)"
+    )
 
 
-def _tensor_to_array(tensor: Any) -> np.ndarray:
+def _tensor_to_array(tensor: Any, name: str) -> np.ndarray:
     """A tensor of any library that numpy can read."""
     plain = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
     array = np.asarray(plain)
     if array.dtype == object:
         raise DataError(
-            f"{type(tensor).__name__} is no image; give a file, bytes, a Pillow image, an array or a tensor"
+            f"{name} is no image; give a file, bytes, a Pillow image, an array (H, W, C) or a tensor (C, H, W)"
         )
     return array

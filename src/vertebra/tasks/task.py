@@ -1,55 +1,43 @@
-"""What a task is to the rest of the house: its types, and the way to its predictions and metrics."""
+"""A task: its types, its predictions and metrics, and what the rest of the package asks about it.
+
+No other file asks for a task by its name. A task of another package is a `Task` behind an entry point of the group
+``vertebra.tasks``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.data import TaskData
+from vertebra.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
     from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.preprocess.tiles import Grid, Tile
     from vertebra.preprocess.view_transform import ViewTransform
+    from vertebra.tasks.crops import Crops
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
 
 
-class Prediction(Protocol):
-    """What predictions of all tasks can do."""
-
-    @property
-    def image(self) -> ImageLike | None:
-        """What was predicted on; None where it is not known."""
-
-    def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """A picture of the prediction, on the given image or on the one that was predicted on."""
-
-    def with_threshold(self, threshold: float) -> Any:
-        """Without objects whose score is below ``threshold``; what is not about objects stays as it is."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with class names."""
-
-
 class TTAMerger(Protocol):
-    """Makes the decoded arrays of one image, or of a tile of one, out of those of several looks at it."""
+    """Merges the decoded arrays of several views of one image, or of a tile of one (test-time augmentation)."""
 
     def __init__(self, labels: Any, whole: bool) -> None:
         """For one image.
 
         Args:
             labels: the task's label specification.
-            whole: whether the branch says one thing of the image as a whole.
+            whole: whether the branch predicts one thing for the whole image.
         """
 
     def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
-        """What one look shows.
+        """Adds one view.
 
         Args:
             decoded: its decoded arrays, as ``Task.from_decoded`` takes them, in the pixels of its canvas.
@@ -57,14 +45,14 @@ class TTAMerger(Protocol):
         """
 
     def finish(self) -> list[np.ndarray]:
-        """The same arrays for all looks together, in the pixels of the plain canvas."""
+        """The merged arrays, in the pixels of the plain canvas."""
 
 
 class TileMerger(Protocol):
-    """Makes the prediction of one image out of what its tiles show.
+    """Merges the predictions on the tiles of one image.
 
     Attributes:
-        whole_too: whether it wants to see the whole image, made small, after the tiles.
+        whole_too: whether the whole image, made small, is added after the tiles.
     """
 
     whole_too: ClassVar[bool]
@@ -79,7 +67,7 @@ class TileMerger(Protocol):
         """
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
-        """What one tile shows; tiles come in the grid's order.
+        """Adds one tile; tiles come in the grid's order.
 
         Args:
             decoded: the tile's decoded arrays, as ``Task.from_decoded`` takes them.
@@ -87,7 +75,7 @@ class TileMerger(Protocol):
             tile: where it lies in the image.
         """
 
-    def finish(self, image: ImageLike | None) -> Any:
+    def finish(self, image: ImageLike | None) -> Prediction:
         """The prediction, after all tiles were added."""
 
 
@@ -104,25 +92,53 @@ class Task:
         from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
             specification and the image (or None) to its prediction; numpy only.
         similarity: two predictions of one image, the second by lower precision, to how far they agree, 0 to 1.
-        to_image: the task's decoded outputs as tensors, a `vertebra.preprocess.image_transform_torch.ImageTransforms` and the images' (height, width), to
-            the same outputs in the images' own pixels.
+        to_image: the task's decoded outputs as tensors, a
+            `vertebra.preprocess.image_transform_torch.ImageTransforms` and the images' (height, width), to the
+            same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
-        views: how several looks at one image, mirrored or at another scale, become one.
-        tiles: how predictions on tiles become one; None for a task that speaks of an image as a whole.
+        views: how several views of one image, mirrored or at another scale, become one.
+        default_parts: neck and decoder, by kind, of a model that names only the task.
+        tiles: how predictions on tiles become one; None for a task that predicts one thing for the whole image.
         class_map: like ``to_image``, but gives one map (N, H, W) of class ids; None for a task without pixels' classes.
+        has_boxes: whether predictions have ``boxes`` and ``scores`` of objects, which another branch or model can read.
+        one_object: whether a decoder that reads no boxes predicts the one object that fills the image.
+        coco_results: whether predictions have ``to_coco``, the entries of a COCO results file.
+        merge_crops: predictions on crops of an image to its prediction, see `vertebra.tasks.crops`; None for a task that cannot
+            run on crops.
+        mask_colors: label specification to the RGB color of each class in mask files; None for a task without masks of
+            class ids.
     """
 
     name: str
     labels: type[LabelSpec]
     annotation: type[Any]
-    prediction: type[Any]
+    prediction: type[Prediction]
     monitor: str
-    from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Any]
+    from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Prediction]
     similarity: Callable[[Any, Any], float]
     to_image: Callable[[Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]
     data: TaskData
     views: type[TTAMerger]
+    default_parts: Mapping[str, str]
     tiles: type[TileMerger] | None = None
     class_map: Callable[[Any, Any, Any], Any] | None = None
+    has_boxes: bool = False
+    one_object: bool = False
+    coco_results: bool = False
+    merge_crops: Callable[[Sequence[Any], Crops, Any], Any] | None = None
+    mask_colors: Callable[[Any], list[tuple[int, int, int]]] | None = None
+
+    @property
+    def image_level(self) -> bool:
+        """Whether annotations and predictions are of the image as a whole, as a class is; a crop of the image keeps them."""
+        return self.data.whole_image
+
+    def describes_whole_image(self, reads_boxes: bool) -> bool:
+        """Whether a branch of this task predicts one thing for the whole image.
+
+        Args:
+            reads_boxes: whether its decoder reads the boxes of another branch.
+        """
+        return self.image_level or (self.one_object and not reads_boxes)

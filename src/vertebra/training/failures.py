@@ -42,9 +42,8 @@ def check_single_images(model: VisionModel, images: int) -> None:
         return
     tried = copy.deepcopy(model).train()
     try:
-        features = tried.features(
-            torch.zeros(1, model.backbone.in_channels, *model.resize_spec.size, dtype=torch.uint8)
-        )  # type: ignore[call-overload]
+        channels, size = int(model.backbone.in_channels), model.resize_spec.size  # type: ignore[arg-type]
+        features = tried.features(torch.zeros(1, channels, *size, dtype=torch.uint8))
         for name in tried.branches:
             tried.branch(name).prepare(features)
     except ValueError as error:

@@ -321,11 +321,11 @@ def test_what_does_not_fit_is_refused(kind: type[Decoder]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score_threshold": 1.0}, "'post.score_threshold' must be at least 0 and below 1, got 1.0"),
-        ({"iou": 1.5}, "'post.iou' must be between 0 and 1, got 1.5"),
+        ({"score_threshold": 1.0}, "'postprocess.score_threshold' must be at least 0 and below 1, got 1.0"),
+        ({"nms_iou": 1.5}, "'postprocess.nms_iou' must be between 0 and 1, got 1.5"),
         (
             {"max_detections": 200, "pre_nms_topk": 100},
-            r"'post.keep' must be .* at most 'post.candidates' \(100\), got 200",
+            r"'postprocess.max_detections' must be .* at most 'postprocess.pre_nms_topk' \(100\), got 200",
         ),
     ],
 )

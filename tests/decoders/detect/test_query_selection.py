@@ -83,7 +83,7 @@ def test_the_best_pairs_are_shown_by_hand() -> None:
 
 
 def test_options_of_decoding_out_of_range() -> None:
-    with pytest.raises(ConfigError, match=r"'post.keep' must be 1 or more, got 0"):
+    with pytest.raises(ConfigError, match=r"'postprocess.max_detections' must be 1 or more, got 0"):
         QueryPostprocess(max_detections=0)
-    with pytest.raises(ConfigError, match=r"'post.score_threshold' must be at least 0 and below 1, got 1"):
+    with pytest.raises(ConfigError, match=r"'postprocess.score_threshold' must be at least 0 and below 1, got 1"):
         QueryPostprocess(score_threshold=1.0)

@@ -17,6 +17,7 @@ from vertebra.export.passes import preprocess_graph
 from vertebra.export.passes.preprocess_graph import Placer, color_blocks
 from vertebra.inference.exported_model import ExportedModel, PixelPredictor
 from vertebra.model import VisionModel
+from vertebra.preprocess import image_transform_torch
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.image_transform_torch import ImageTransforms, filter_matrix
 from vertebra.preprocess.images import apply, resize
@@ -93,7 +94,7 @@ def test_points_and_boxes_go_back() -> None:
 
 
 def predicted(model: Any, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    return [dict(result) for result in model.predict(list(images), threshold=0.0)]
+    return [dict(result.items()) for result in model.predict(list(images), threshold=0.0)]
 
 
 def test_the_same_predictions(model: VisionModel, exported: Path) -> None:
@@ -138,9 +139,9 @@ def test_without_vertebra(exported: Path, model: VisionModel) -> None:
 def test_wrong_preprocessing_is_found_out(model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(64, 96)).eval()
     model.resize_spec = ResizeSpec((64, 96))
-    whole = preprocess_graph.filter_matrix
+    whole = image_transform_torch.filter_matrix
     monkeypatch.setattr(
-        preprocess_graph, "filter_matrix", lambda *parts: whole(*parts).round()
+        image_transform_torch, "filter_matrix", lambda *parts: whole(*parts).round()
     )  # nearest neighbor, as it were
     with pytest.raises(ExportError, match=r"pixels 37x51: the graph puts the image on .* \d+ gray levels off"):
         export_model(model, tmp_path / "wrong.onnx")

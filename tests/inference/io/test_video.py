@@ -19,11 +19,11 @@ from tests.inference.clips import FPS, FakeCapture, number_of, turn, write_clip
 from tests.inference.painted import Painted
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.io import streams, video
-from vertebra.inference.io.inputs import FRAMES_AHEAD, as_source, expected
+from vertebra.inference.io.inputs import FRAMES_AHEAD, as_source, expected, list_images
 from vertebra.inference.io.pictures import AnnotatedVideos, fit, write_pictures
-from vertebra.inference.io.streams import Camera, is_live_stream
+from vertebra.inference.io.streams import Camera, is_address
 from vertebra.inference.io.video import Video, VideoFrame
-from vertebra.inference.results import Result, list_images
+from vertebra.inference.results import Result
 
 
 def seen(results: Sequence[Result]) -> list[int]:
@@ -57,7 +57,7 @@ def clip(tmp_path: Path) -> Path:
 def camera(monkeypatch: pytest.MonkeyPatch, fake: FakeCapture) -> list[Any]:
     """Has a fake for any camera; gives the addresses that are opened."""
     opened: list[Any] = []
-    monkeypatch.setattr(live, "open_capture", lambda address: opened.append(address) or fake)
+    monkeypatch.setattr(streams, "open_capture", lambda address: opened.append(address) or fake)
     return opened
 
 
@@ -202,7 +202,7 @@ def test_a_cascade_sees_frames_too(clip: Path) -> None:
     short = write_clip(clip.with_name("short.mp4"), 4)
     results = cascade.predict(short)
     assert [result.frame for result in results] == [0, 1, 2, 3] and results[0].path == short
-    assert set(results[0]) == {"detect", "classify"} and len(results[0]["classify"]) > 0
+    assert set(results[0].keys()) == {"detect", "classify"} and len(results[0]["classify"]) > 0
     assert number_of(np.asarray(results[2]["classify"].image)) == 2
     with pytest.raises(ConfigError, match="camera:0: a live source has no end"):
         cascade.predict("camera:0")
@@ -278,10 +278,8 @@ def test_live_sources_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_addresses() -> None:
-    assert all(
-        map(is_live_stream, ("camera:1", "rtsp://a/b", "RTSP://a", "rtmp://a/b", "http://a/b.m3u8", "https://a"))
-    )
-    assert not any(map(is_live_stream, ("a.mp4", "file://a.mp4", "C://a", "photos/camera:1")))
+    assert all(map(is_address, ("camera:1", "rtsp://a/b", "RTSP://a", "rtmp://a/b", "http://a/b.m3u8", "https://a")))
+    assert not any(map(is_address, ("a.mp4", "file://a.mp4", "C://a", "photos/camera:1")))
     assert isinstance(as_source("clip.MOV"), Video) and as_source("a.jpg") == "a.jpg"
     for secret in (
         "rtsp://me:secret@10.0.0.1:554/door?pwd=1",

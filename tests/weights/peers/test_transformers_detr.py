@@ -58,12 +58,12 @@ def peer_of(case: str) -> Any:
         id2label=IDS,
     )
     model = transformers.DetrForObjectDetection(config)
-    randomize(model)
+    randomize_all(model)
     return model.eval()
 
 
 @torch.no_grad()
-def randomize(model: nn.Module) -> None:
+def randomize_all(model: nn.Module) -> None:
     """Random weights, statistics and biases everywhere, such that cells and queries differ and attention is keen."""
     randomize(model)
     for name, layer in model.named_modules():

@@ -53,12 +53,12 @@ def peer_of(case: str) -> Any:
         method = "discrete" if kind == "discrete" else "default"
         config = transformers.RTDetrV2Config(**options, decoder_method=method, decoder_offset_scale=0.4)
         model = transformers.RTDetrV2ForObjectDetection(config)
-    randomize(model)
+    randomize_all(model)
     return model.eval()
 
 
 @torch.no_grad()
-def randomize(model: nn.Module) -> None:
+def randomize_all(model: nn.Module) -> None:
     """Random weights and biases everywhere; the norms' statistics are those of the images, so that queries differ."""
     randomize(model)
     for name, module in model.named_modules():

@@ -25,14 +25,14 @@ class LinearOutputs(NamedTuple):
     logits: Tensor
 
 
-class Linear(Decoder):
+class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     """Fully connected classifier: none, one or several hidden layers, then one logit a class; softmax or sigmoid.
 
     Args:
         hidden: widths of hidden layers, each followed by ReLU and dropout.
         dropout: of its input and of every hidden layer.
         label_smoothing: how much of the truth is spread over all classes.
-        pool: "vector" takes the backbone's own embedding, "average" the mean of the deepest level over the image's valid
+        pool: "embedding" takes the backbone's own embedding, "average" the mean of the deepest level over the image's valid
             cells; "auto" the embedding where there is one and no neck or encoder stands before this decoder.
     """
 
@@ -84,7 +84,7 @@ class Linear(Decoder):
     def _pool(self, features: Features) -> Tensor:
         if self.uses_embedding:
             if features.embedding is None:
-                raise RuntimeError("the backbone gives no embedding: another model was built on it after this one")
+                raise RuntimeError("the backbone returned no embedding, though its out_spec has one")
             return features.embedding
         return valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
 

@@ -19,7 +19,7 @@ PRIOR_LOGIT = -math.log((1 - 0.01) / 0.01)
 def used_levels(in_spec: FeatureSpec, finest_stride: int | None) -> list[int]:
     """Which levels a dense detector looks at.
 
-    Several levels of one stride (the taps of a plain ViT) would see each object at the same size twice; the deepest of
+    Several levels of one stride (the levels of a plain ViT) would see each object at the same size twice; the deepest of
     them is used.
 
     Args:

@@ -39,16 +39,19 @@ class NMSPostprocess:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_threshold < 1:
-            raise ConfigError(f"'post.score_threshold' must be at least 0 and below 1, got {self.score_threshold}")
+            raise ConfigError(
+                f"'postprocess.score_threshold' must be at least 0 and below 1, got {self.score_threshold}"
+            )
         if not 0 <= self.nms_iou <= 1:
-            raise ConfigError(f"'post.iou' must be between 0 and 1, got {self.nms_iou}")
+            raise ConfigError(f"'postprocess.nms_iou' must be between 0 and 1, got {self.nms_iou}")
         for name in ("pre_nms_topk_per_level", "pre_nms_topk_per_class"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"'post.{name}' must be at least 1, got {value}")
+                raise ConfigError(f"'postprocess.{name}' must be at least 1, got {value}")
         if not 1 <= self.max_detections <= self.pre_nms_topk:
             raise ConfigError(
-                f"'post.keep' must be at least 1 and at most 'post.candidates' ({self.pre_nms_topk}), got {self.max_detections}"
+                f"'postprocess.max_detections' must be at least 1 and at most 'postprocess.pre_nms_topk' "
+                f"({self.pre_nms_topk}), got {self.max_detections}"
             )
 
 

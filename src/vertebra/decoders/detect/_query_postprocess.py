@@ -29,9 +29,11 @@ class QueryPostprocess:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_threshold < 1:
-            raise ConfigError(f"'post.score_threshold' must be at least 0 and below 1, got {self.score_threshold}")
+            raise ConfigError(
+                f"'postprocess.score_threshold' must be at least 0 and below 1, got {self.score_threshold}"
+            )
         if self.max_detections < 1:
-            raise ConfigError(f"'post.keep' must be 1 or more, got {self.max_detections}")
+            raise ConfigError(f"'postprocess.max_detections' must be 1 or more, got {self.max_detections}")
 
 
 DEFAULT_QUERY_POST = QueryPostprocess()

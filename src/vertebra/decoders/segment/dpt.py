@@ -19,7 +19,7 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class DPT(SegmentDecoder):
-    """Dense prediction transformer: brings several taps of a plain vision transformer to a pyramid of strides and fuses them
+    """Dense prediction transformer: brings several levels of a plain vision transformer to a pyramid of strides and fuses them
     from the coarsest to the finest, doubling the size each time. It takes the levels of any other backbone as well.
 
     Levels of one and the same stride s become strides s/4, s/2, s, 2s … (a single level stays as it is); levels of

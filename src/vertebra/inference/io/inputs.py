@@ -1,30 +1,171 @@
-"""What a user means, images, videos and cameras, as one stream of images and frames; without torch."""
+"""The inputs of prediction: from what `predict` takes to images and frames; without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from glob import glob, has_magic
 from itertools import groupby, repeat, takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from vertebra.errors import ConfigError, DataError
+from vertebra.inference.io.image_urls import ImageUrl, content_type, url_suffix
 from vertebra.inference.io.prefetch import prefetch
-from vertebra.inference.io.streams import Camera, is_live_stream
-from vertebra.inference.io.video import Video, is_video
-from vertebra.inference.results import Unreadable
+from vertebra.inference.io.streams import Camera, is_address
+from vertebra.inference.io.video import VIDEO_SUFFIXES, FrameInfo, Video, VideoFrame
+from vertebra.inference.results import Result, Unreadable
+from vertebra.preprocess.images import SUFFIXES, layout_of, read_image, source_name
 
 Item = TypeVar("Item")
 FRAMES_AHEAD = 2
+STREAM_SUFFIXES = VIDEO_SUFFIXES | {".m3u8", ".mpd", ".mjpg", ".mjpeg", ".sdp"}
 
 
-def as_source(item: Any) -> Any:
-    """A `Video` or `Camera` where a file's name or an address means one; anything else stays as it is."""
-    if isinstance(item, str) and is_live_stream(item):
-        return Camera(item)
-    if isinstance(item, str | Path) and is_video(item):
-        return Video(Path(item))
-    return item
+@dataclass(frozen=True, eq=False)
+class MemoryImage:
+    """An image that a program passes: a Pillow image, an array, a tensor, or the bytes of a file.
+
+    Attributes:
+        pixels: what was passed.
+        position: which entry of a list it is, such as ``images[2]``; empty where it was passed alone.
+    """
+
+    pixels: Any
+    position: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in messages: what it is, which entry of the list, and what it was taken for."""
+        kind, described = layout_of(self.pixels), source_name(self.pixels)
+        where = ", taken for ".join(part for part in (self.position, kind) if part)
+        return f"{described} ({where})" if self.position else described
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SOURCES = (MemoryImage, ImageUrl, VideoFrame, Video, Camera, Unreadable)
+
+
+class Image(NamedTuple):
+    """An image that was read, without its pixels where a file has them.
+
+    Attributes:
+        source: its file, or else its pixels (height, width, C) uint8: what predictions are drawn on.
+        size: (height, width) in pixels.
+        frame_info: of a frame, which one of what it is; else None.
+        address: where it was downloaded from, or None.
+    """
+
+    source: Path | np.ndarray
+    size: tuple[int, int]
+    frame_info: FrameInfo | None = None
+    address: str | None = None
+
+    def result(self, predictions: dict[str, Any]) -> Result:
+        """The result with these predictions, by branch."""
+        file = self.source if self.frame_info is None else self.frame_info.source
+        return Result(predictions, file if isinstance(file, Path) else None, self.size, self.frame_info, self.address)
+
+
+def read_source(source: Any, channels: int) -> tuple[Image, np.ndarray] | Unreadable:
+    """An image of any kind.
+
+    Args:
+        source: a file, a `MemoryImage`, an `ImageUrl` or a `VideoFrame`; or an `Unreadable`, which stays so.
+        channels: of the model.
+
+    Returns:
+        The image and its pixels (height, width, channels) uint8, or why it cannot be read.
+    """
+    try:
+        if isinstance(source, str | Path):
+            array = read_image(source, channels)
+            return Image(Path(source), array.shape[:2]), array
+        if isinstance(source, VideoFrame):
+            array = read_image(source.pixels, channels)
+            return Image(array, array.shape[:2], source.frame_info), array
+        if isinstance(source, ImageUrl):
+            array = read_image(source.load(), channels, source.name)
+            return Image(array, array.shape[:2], address=source.name), array
+        if isinstance(source, MemoryImage):
+            array = read_image(source.pixels, channels, source.name)
+            return Image(array, array.shape[:2]), array
+        assert isinstance(source, Unreadable)
+        return source
+    except DataError as error:
+        return Unreadable(str(source.frame_info.source if isinstance(source, VideoFrame) else source), error)
+
+
+def list_images(images: Any, position: str = "") -> list[Any]:
+    """One entry for each image, video or live source.
+
+    Args:
+        images: a file, the images in a folder and below it, or the images and videos that a pattern such as ``photos/**/*.jpg``
+            matches (``**`` stands for any folders), or an address such as ``https://...`` or ``camera:0``; a Pillow image, an
+            array (H, W) or (H, W, C), a tensor (H, W) or (C, H, W), the bytes of a file, or arrays (N, H, W, C) or tensors
+            (N, C, H, W) of several images; or a list of these. Videos in a folder are left out.
+        position: of these in a list, for messages.
+
+    Returns:
+        Paths, addresses, and a `MemoryImage` for each image from memory.
+
+    Raises:
+        DataError: a file or folder is missing, or a folder or pattern matches no image.
+    """
+    if isinstance(images, str | Path):
+        return _named(images, position)
+    if isinstance(images, SOURCES):
+        return [images]
+    if isinstance(images, list | tuple):
+        positions = _positions(position, len(images))
+        return [image for entry, each in zip(images, positions, strict=True) for image in list_images(entry, each)]
+    if getattr(images, "ndim", None) == 4:
+        positions = _positions(position, len(images))
+        return [MemoryImage(image, each) for image, each in zip(images, positions, strict=True)]
+    return [MemoryImage(images, position)]
+
+
+def finite_sources(images: Any) -> list[Any]:
+    """The sources of a list of results; see `list_images` and `as_source`.
+
+    Raises:
+        DataError: as `list_images`.
+        ConfigError: there is a camera or stream, which has no end.
+    """
+    sources = [as_source(image, ask=False) for image in list_images(images)]
+    for source in sources:
+        if isinstance(source, Camera):
+            raise ConfigError(f"{source.name}: a live source has no end; take its results one by one, with stream()")
+    return sources
+
+
+def as_source(item: Any, position: str = "", *, ask: bool = True) -> Any:
+    """The source of an entry: an `ImageUrl`, `Video` or `Camera` for an address or the name of a video, a `MemoryImage` for an
+    image from memory. Names of image files stay as they are.
+
+    An http address with the suffix of an image is an image, one with the suffix of a video or playlist is a stream. For others the
+    server's content type decides.
+
+    Args:
+        item: what a user passed.
+        position: of it, for messages.
+        ask: request the content type; False takes such an address for an image.
+    """
+    if isinstance(item, str) and is_address(item):
+        return ImageUrl(item) if _is_image_url(item, ask) else Camera(item)
+    if isinstance(item, str | Path):
+        return Video(Path(item)) if Path(item).suffix.lower() in VIDEO_SUFFIXES else item
+    return item if isinstance(item, SOURCES) else MemoryImage(item, position)
+
+
+def is_image(source: Any) -> bool:
+    """Whether a source (see `as_source`) is one image."""
+    return not isinstance(source, Video | Camera)
 
 
 def runs(items: Iterable[Any]) -> Iterator[tuple[bool, Iterator[Any]]]:
@@ -33,30 +174,86 @@ def runs(items: Iterable[Any]) -> Iterator[tuple[bool, Iterator[Any]]]:
     Yields:
         Whether a run is live, and its images, `VideoFrame`, or an `Unreadable` in place of a source that cannot be read.
     """
-    for live, sources in groupby(map(as_source, items), key=lambda source: isinstance(source, Camera)):
+    for live, sources in groupby(_numbered(items), key=lambda source: isinstance(source, Camera)):
         yield live, _unrolled(sources)
 
 
-def check_ends(items: Iterable[Any]) -> None:
-    """Whether a list of all results can be had.
-
-    Raises:
-        ConfigError: there is a camera or stream, which has no end.
-    """
-    for item in items:
-        source = as_source(item)
-        if isinstance(source, Camera):
-            raise ConfigError(f"{source.name}: a live source has no end; take its results one by one, with stream()")
-
-
 def expected(sources: Iterable[Any]) -> int | None:
-    """How many results will come of sources (see `as_source`) that are readable, as far as files tell; None where one has no
-    end or does not tell.
-    """
+    """The number of results of readable sources (see `as_source`); None where a source has no end, or its file states no length."""
     counts = [
         None if isinstance(source, Camera) else source.count() if isinstance(source, Video) else 1 for source in sources
     ]
     return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _numbered(items: Iterable[Any]) -> Iterator[Any]:
+    for number, item in enumerate(items):
+        yield as_source(item, f"images[{number}]")
+
+
+def _positions(position: str, count: int) -> list[str]:
+    """The positions of the entries of a list; empty for a single entry that was passed alone."""
+    if count == 1 and not position:
+        return [""]
+    return [f"{position or 'images'}[{number}]" for number in range(count)]
+
+
+def _named(name: str | Path, position: str) -> list[Any]:
+    """The images of a file, folder, pattern or address."""
+    path = Path(name)
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        return [path]
+    if is_address(str(name)):
+        return [name]
+    where = f" ({position}, taken for a path)" if position else ""
+    if path.is_dir():
+        images = _files_among(path.rglob("*"), SUFFIXES)
+        if not images:
+            raise DataError(
+                f"{path}: no image in this folder ({_LOOKED_FOR}; videos are named, or matched by a pattern){where}"
+            )
+        return list(images)
+    if path.exists():
+        return [path]
+    if has_magic(str(name)):
+        return list(_matching(str(name), where))
+    if "://" in str(name):
+        raise DataError(
+            f"{name}: no such address{where}; images come from http:// and https://, streams also from rtsp://"
+        )
+    raise DataError(f"{path}: no such image, video or folder{where}")
+
+
+def _matching(pattern: str, where: str) -> list[Path]:
+    """The images and videos that a pattern matches, in order of their names."""
+    matched = [Path(name) for name in glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute ones
+    images = _files_among(matched, SUFFIXES | VIDEO_SUFFIXES)
+    if not images:
+        what = f"matches {len(matched)} files or folders, but no image or video" if matched else "matches nothing"
+        suffixes = ", ".join(sorted(SUFFIXES | VIDEO_SUFFIXES))
+        raise DataError(f"{pattern}: this pattern {what} (looked for {suffixes}){where}")
+    return images
+
+
+def _files_among(paths: Iterable[Path], suffixes: Container[str]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in suffixes and path.is_file())
+
+
+_LOOKED_FOR = f"looked for {', '.join(sorted(SUFFIXES))}"
+
+
+def _is_image_url(address: str, ask: bool) -> bool:
+    if address.partition("://")[0].lower() not in ("http", "https"):
+        return False
+    suffix = url_suffix(address)
+    if suffix in SUFFIXES or suffix in STREAM_SUFFIXES:
+        return suffix in SUFFIXES
+    if not ask:
+        return True
+    try:
+        return content_type(address).startswith("image/")
+    except DataError:  # some cameras answer so that only OpenCV understands them
+        return False
 
 
 def _unrolled(sources: Iterable[Any]) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from vertebra.errors import DataError, RunError
 from vertebra.files import os_errors_told, replacing
-from vertebra.inference.io.streams import is_live_stream
+from vertebra.inference.io.streams import is_address
 from vertebra.inference.jobs import Job, JobFile
 from vertebra.strict_json import to_json
 
@@ -169,7 +169,7 @@ class JsonLines:
     def _note(self, image: str, frame: int | None, key: str) -> None:
         if frame is None:
             self._done.add(key)
-        elif is_live_stream(image):
+        elif is_address(image):
             self.live += 1
         else:
             self._frames.setdefault(key, set()).add(frame)

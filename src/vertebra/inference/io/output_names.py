@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from glob import has_magic
 from pathlib import Path
 
-from vertebra.inference.io.streams import is_live_stream
+from vertebra.inference.io.streams import is_address
 from vertebra.inference.results import Result
 
 _LONGEST = 200  # bytes of a name, so that a branch's name and a number have room in the 255 of file systems
@@ -24,7 +24,7 @@ def common_folder(images: Sequence[str | Path]) -> Path | None:
     Returns:
         An absolute path; None where the inputs have no folder in common, or are no files.
     """
-    folders = [os.path.abspath(_folder_of(str(image))) for image in images if not is_live_stream(str(image))]  # noqa: PTH100
+    folders = [os.path.abspath(_folder_of(str(image))) for image in images if not is_address(str(image))]  # noqa: PTH100
     try:
         return Path(os.path.commonpath(folders)) if folders else None
     except ValueError:  # several drives of Windows

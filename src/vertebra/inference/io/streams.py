@@ -68,8 +68,8 @@ class Camera:
             raise DataError(f"{self.name}: gives no frame")
 
 
-def is_live_stream(address: str) -> bool:
-    """Whether a text is the address of a camera or stream."""
+def is_address(address: str) -> bool:
+    """Whether a text is an address: of a camera, a stream, or an image in the network."""
     scheme, colon, _ = address.partition("://")
     return address.startswith(_CAMERA) or bool(colon and scheme.lower() in SCHEMES)
 

@@ -98,7 +98,7 @@ class MultiLabelMetric(TaskMetric):
     def __init__(self, labels: ClassifyLabels) -> None:
         super().__init__(labels)
         self.add_state("scores", [], dist_reduce_fx="cat")
-        self.add_state("truths", [], dist_reduce_fx="cat")
+        self.add_state("ground_truths", [], dist_reduce_fx="cat")
         self.reset()
 
     def update(self, predictions: Sequence[ClassifyPrediction], ground_truths: Sequence[ClassifyAnnotation]) -> None:

@@ -39,7 +39,7 @@ class SmpEncoder:
     """An encoder of smp as a backbone.
 
     Attributes:
-        backbone: its config, without the taps.
+        backbone: its config, without the levels.
         out_indices: which map of the backbone each of smp's features at strides 2, 4 … is; None where smp has an empty one.
         strides: of these features.
         tensors: all of the model's tensors, the encoder's under our names.
