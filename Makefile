@@ -1,4 +1,4 @@
-# make demo   set up and run the demo           make check  ruff and types
+# make demo   set up and run the demo           make check  ruff, types, and the generated pages
 # make test   set up and run the tests          make docs   write the generated pages
 # make bench  the benchmarks (long)             make matrix every combination of parts (long)
 # make gpu    the tests that need a GPU       make fuzz   10,000 damaged inputs of each format (long)
@@ -23,17 +23,18 @@ test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.ready
-	$(BIN)/ruff format --check src tests scripts benchmarks
-	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff format --check src tests scripts benchmarks examples
+	$(BIN)/ruff check src tests scripts benchmarks examples
 	$(BIN)/mypy
+	$(BIN)/python -m scripts.write_docs --check
 
 docs: $(VENV)/.ready
-	$(BIN)/python scripts/write_parts_catalog.py
+	$(BIN)/python -m scripts.write_docs
 
 matrix: $(VENV)/.ready
 	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/overfit tests/export/test_executorch.py tests/inference/ray/test_ray_predictor.py
-	$(BIN)/python scripts/write_compatibility.py
-	$(BIN)/python scripts/write_export_matrix.py
+	$(BIN)/python -m scripts.write_compatibility
+	$(BIN)/python -m scripts.write_export_matrix
 
 gpu: $(VENV)/.ready
 	VERTEBRA_TEST_GPU=1 $(BIN)/python -m pytest tests/optimize/test_cuda_graphs.py tests/training/test_gpu.py

@@ -30,8 +30,8 @@ from benchmarks.pairs import Answers, Pair, classify, detect, require_equal, rt_
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
 from benchmarks.runtimes import COMPILED, RUNTIMES, Run, sizes_of, ways
 from benchmarks.synthetic import canvases
-from vertebra.export.parity import ParityCase as Canvases
 from vertebra.export.parity import agreements
+from vertebra.export.parity_inputs import ParityCase as Canvases
 from vertebra.inference.predictor import model_info
 
 ON_GPU = (

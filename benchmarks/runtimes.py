@@ -14,13 +14,14 @@ from torch import Tensor
 from benchmarks.pairs import Answers
 from benchmarks.report import has_bf16
 from benchmarks.synthetic import canvases
-from vertebra.export.files import drop_raw_outputs
 from vertebra.export.passes.int8 import to_int8
-from vertebra.export.torch_export import output_names, write_onnx
+from vertebra.export.targets.via_onnx import drop_raw_outputs, write_onnx
+from vertebra.export.torch_export import output_names
 from vertebra.inference.predictor import Predictor
 from vertebra.model import VisionModel
 from vertebra.optimize.half_precision import Precision
-from vertebra.runtimes.base import Session, open_file
+from vertebra.runtimes import open_file
+from vertebra.runtimes.base import Session
 
 RUNTIMES = ("torch", "onnx", "openvino")
 COMPILED = "compiled"  # PyTorch once more, with torch.compile

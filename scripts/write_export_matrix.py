@@ -1,9 +1,10 @@
 """Writes ``docs/export_matrix.md``: every decoder on every representative backbone, exported to ONNX and compared.
 
-python scripts/write_export_matrix.py [FILE]
+python -m scripts.write_export_matrix
 
 Takes half an hour on two cores. What is found is kept beside the page, in a file .json, as it comes: a killed run goes on from
-there, and the page tells how far it came. Remove that file to try everything anew.
+there, and the page shows how far it came. Remove that file to try everything anew. `make docs` writes the page again from the
+file.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,9 +23,7 @@ from random import Random
 
 import torch
 
-from vertebra.errors import IncompatiblePartsError
-from vertebra.parts import describe, names
-from vertebra.testing.exports import (
+from tests.export_matrix import (
     EXPORTED,
     MULTI_BRANCH,
     ONE_OF_EACH,
@@ -36,15 +34,17 @@ from vertebra.testing.exports import (
     pairs,
     usual,
 )
+from vertebra.errors import IncompatiblePartsError
+from vertebra.parts import describe, names
 
 Found = Mapping[str, Mapping[str, Sequence[str]]]
 """By backbone (or "") and decoder (or the name of a model with several branches) what came of the export, and why."""
 
-TARGET = Path(__file__).parents[1] / "docs" / "export_matrix.md"
+DATA = Path(__file__).parents[1] / "docs" / "export_matrix.json"
 MARKS = {"free": "free", "fixed": "fixed", "none": "-", "refused": "x"}
 INTRODUCTION = """# What exports
 
-Made by `make matrix`; do not edit. Every decoder, behind the neck and encoder that it usually stands on, on one backbone of each
+Written by `make matrix`; do not edit. Every decoder, behind the neck and encoder that it usually stands on, on one backbone of each
 kind, exported to ONNX (torch {torch}, ONNX Runtime {onnxruntime}) and passed through the comparison that every export passes: raw
 and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where it is free, on another canvas of an odd size.
 
@@ -68,26 +68,25 @@ def tried(backbone: str, decoder: str) -> Outcome:
             return Outcome("refused", str(error))
 
 
-def measure(kept: Path, page: Path) -> Found:
-    """What came of each export; what stands in ``kept`` is not tried again. A process on each core; both files are written anew
-    after each export."""
-    known = json.loads(kept.read_text()) if kept.exists() else {}
+def measure() -> None:
+    """Tries every export that `DATA` does not have. A process on each core; data and page are written after each export."""
+    known = json.loads(DATA.read_text(encoding="utf-8"))["outcomes"] if DATA.exists() else {}
     every = [*(("", name) for name in MULTI_BRANCH), *pairs()]
     missing = [pair for pair in every if pair[1] not in known.get(pair[0], {})]
     Random(0).shuffle(missing)  # a run that is killed has seen something of everything
     missing.sort(key=lambda pair: pair[0] in SLOW)
+    versions = {name: version(name) for name in ("torch", "onnxruntime")}
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_begin) as pool:
         for done in as_completed([pool.submit(_attempt, *pair) for pair in missing]):
             (backbone, name), outcome = done.result()
             known.setdefault(backbone, {})[name] = outcome
             print(backbone, name, *outcome, flush=True)
-            found: dict[str, dict[str, Outcome]] = {}
-            for own, decoder in every:
-                if decoder in known.get(own, {}):
-                    found.setdefault(own, {})[decoder] = known[own][decoder]
-            kept.write_text(json.dumps(found, indent=1) + "\n")
-            page.write_text(document(found), encoding="utf-8")
-    return known
+            ordered: dict[str, dict[str, Outcome]] = {}
+            for row, decoder in every:
+                if decoder in known.get(row, {}):
+                    ordered.setdefault(row, {})[decoder] = known[row][decoder]
+            DATA.write_text(json.dumps({"versions": versions, "outcomes": ordered}, indent=1) + "\n", encoding="utf-8")
+            DATA.with_suffix(".md").write_text(pages()["export_matrix.md"], encoding="utf-8")
 
 
 def _begin() -> None:
@@ -99,12 +98,17 @@ def _attempt(backbone: str, decoder: str) -> tuple[tuple[str, str], Outcome]:
     return (backbone, decoder), tried(backbone, decoder)
 
 
-def document(found: Found) -> str:
+def pages() -> dict[str, str]:
+    """The page, by path below ``docs/``, from what was tried so far."""
+    kept = json.loads(DATA.read_text(encoding="utf-8"))
+    return {"export_matrix.md": document(kept["outcomes"], kept["versions"])}
+
+
+def document(found: Found, versions: Mapping[str, str]) -> str:
     """The page."""
     count, every = sum(map(len, found.values())), len(pairs()) + len(MULTI_BRANCH)
     head = INTRODUCTION.format(
-        torch=version("torch"),
-        onnxruntime=version("onnxruntime"),
+        **versions,
         count=f"All {every} were tried."
         if count == every
         else f"{count} of {every} were tried; those of empty cells were not yet.",
@@ -139,5 +143,4 @@ def table(found: Found, backbones: Sequence[str], decoders: Sequence[str]) -> li
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
-    target.write_text(document(measure(target.with_suffix(".json"), target)), encoding="utf-8")
+    measure()

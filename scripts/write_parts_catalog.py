@@ -1,13 +1,9 @@
-"""Writes ``docs/parts.md`` and a page for each part under ``docs/parts/`` from the code.
-
-python scripts/write_parts_catalog.py [FOLDER]
-"""
+"""The parts catalog: ``docs/parts.md`` and a page for each part under ``docs/parts/``, from the code. `make docs` writes them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,6 @@ from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.parts import Part, describe, describe_class, find, names
 from vertebra.testing.synthetic import fake_labels
 
-DOCS = Path(__file__).parents[1] / "docs"
 KINDS = ("neck", "encoder", "decoder")
 CANVAS = (640, 640)
 CLASSES = 80
@@ -31,7 +26,7 @@ GOES_WITH = json.loads((Path(__file__).parent / "goes_with.json").read_text(enco
 
 def default(value: object) -> str:
     if value is ...:
-        return "must be given"
+        return "required"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     return f"`{json.dumps(value)}`"
@@ -53,7 +48,7 @@ def options(part: Part) -> list[str]:
 
 
 def features(spec: FeatureSpec) -> Features:
-    """Maps of one canvas, on whatever device is the default."""
+    """Maps of one canvas, on the default device."""
     maps = tuple(
         torch.zeros(1, level.channels, -(-CANVAS[0] // level.stride), -(-CANVAS[1] // level.stride))
         for level in spec.levels
@@ -69,40 +64,51 @@ class Cost:
     backbone: str
     parameters: int
     operations: int
-    given: list[str]
-    made: list[str]
+    inputs: list[str]
+    outputs: list[str]
 
 
 def cost(kind: str, name: str) -> Cost:
     """Of a part with its defaults: on ResNet-50, or where that does not fit on a plain vision transformer."""
-    part = find(kind, name)
     for backbone, spec in (("ResNet-50", RESNET50), ("ViT-B/16", PLAIN)):
         try:
-            labels = () if kind != "decoder" else (fake_labels(part.task, CLASSES),)
-            built = part(spec, *labels).eval()
+            return cost_on(backbone, spec, kind, name)
         except IncompatiblePartsError:
             continue
-        for value in built.parameters():
-            value.requires_grad_(False)
-        with FlopCounterMode(display=False) as counter:
-            out = built(features(spec))
-        read = getattr(built, "reads", None)
-        given = [f"{level.channels} at stride {level.stride}" for level in spec.levels]
-        if getattr(built, "uses_embedding", False):
-            given = [f"embedding of {spec.embedding}"]
-        elif kind == "decoder" and read is not None:
-            given = [given[index] for index in read]
-        return Cost(
-            backbone,
-            sum(value.numel() for value in built.parameters()),
-            counter.get_total_flops(),
-            given,
-            made(kind, built, out),
-        )
     raise SystemExit(f"{kind} '{name}' fits neither a pyramid nor a plain transformer")
 
 
-def made(kind: str, built: Any, out: Any) -> list[str]:
+def cost_on(backbone: str, spec: FeatureSpec, kind: str, name: str) -> Cost:
+    """The same on one backbone; on tensors without values, which takes no time, where the part does not need values.
+
+    Raises:
+        IncompatiblePartsError: the part does not fit.
+    """
+    try:
+        with torch.device("meta"):
+            built, outputs, operations = run_counted(spec, kind, name)
+    except NotImplementedError:  # how many values there are depends on the values, as in Faster R-CNN's proposals
+        built, outputs, operations = run_counted(spec, kind, name)
+    inputs = [f"{level.channels} at stride {level.stride}" for level in spec.levels]
+    if kind == "decoder" and built.uses_embedding:
+        inputs = [f"embedding of {spec.embedding}"]
+    elif kind == "decoder" and built.in_levels is not None:
+        inputs = [inputs[index] for index in built.in_levels]
+    parameters = sum(value.numel() for value in built.parameters())
+    return Cost(backbone, parameters, operations, inputs, describe_outputs(kind, built, outputs))
+
+
+def run_counted(spec: FeatureSpec, kind: str, name: str) -> tuple[Any, Any, int]:
+    """A part with its defaults, its outputs for one canvas, and the operations that these took."""
+    part = find(kind, name)
+    labels = () if kind != "decoder" else (fake_labels(part.task, CLASSES),)
+    built = part(spec, *labels).eval().requires_grad_(False)
+    with FlopCounterMode(display=False) as counter:
+        outputs = built(features(spec))
+    return built, outputs, counter.get_total_flops()
+
+
+def describe_outputs(kind: str, built: Any, out: Any) -> list[str]:
     if kind != "decoder":
         return [f"{level.channels} at stride {level.stride}" for level in built.out_spec.levels]
     fields = [(name, value) for name, value in zip(out._fields, out, strict=True) if isinstance(value, torch.Tensor)]
@@ -112,8 +118,8 @@ def made(kind: str, built: Any, out: Any) -> list[str]:
 def diagram(name: str, shown: Cost) -> list[str]:
     """The part between what goes in and what comes out, as Mermaid."""
     lines = ["```mermaid", "flowchart LR", f'  part(["{name}"])']
-    lines += [f'  in{number}["{text}"] --> part' for number, text in enumerate(shown.given)]
-    lines += [f'  part --> out{number}["{text}"]' for number, text in enumerate(shown.made)]
+    lines += [f'  in{number}["{text}"] --> part' for number, text in enumerate(shown.inputs)]
+    lines += [f'  part --> out{number}["{text}"]' for number, text in enumerate(shown.outputs)]
     return [*lines, "```", ""]
 
 
@@ -124,7 +130,8 @@ def page(part: Part) -> str:
     lines += diagram(part.name, shown)
     if part.paper:
         lines += [f"Source: {part.paper}.", ""]
-    lines += [f"Goes well with: {GOES_WITH[part.kind][part.name]}", ""]
+    if part.name in GOES_WITH[part.kind]:
+        lines += [f"Goes well with: {GOES_WITH[part.kind][part.name]}", ""]
     classes = f", {CLASSES} classes" if part.kind == "decoder" else ""
     lines += [
         f"Cost on {shown.backbone} at {size}{classes}: {shown.parameters / 1e6:.2f} M parameters, "
@@ -166,10 +173,7 @@ def catalog() -> str:
     return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS
-    (target / "parts").mkdir(parents=True, exist_ok=True)
-    (target / "parts.md").write_text(catalog(), encoding="utf-8")
-    for kind in KINDS:
-        for name in names(kind):
-            (target / "parts" / f"{kind}_{name}.md").write_text(page(describe(kind, name)), encoding="utf-8")
+def pages() -> dict[str, str]:
+    """All pages of the catalog, by path below ``docs/``."""
+    parts = {f"parts/{kind}_{name}.md": page(describe(kind, name)) for kind in KINDS for name in names(kind)}
+    return {"parts.md": catalog(), **parts}

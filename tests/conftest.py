@@ -9,6 +9,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests import shape_checks
+from tests.daily_sample import pytest_configure, pytest_runtest_makereport  # noqa: F401  # hooks
+
+shape_checks.install()
+
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 if not os.environ.get("VERTEBRA_TEST_GPU"):  # `make gpu` sets it: other tests compare digits, and are about the CPU
     os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -24,6 +24,7 @@ LAYERS = [
     ["backbones", "necks", "encoders", "decoders"],
     ["parts"],
     ["model"],
+    ["recipe", "required_levels"],
     ["config"],
     ["build"],
     ["weights"],

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils import _pytree as tree
 
 import vertebra
+from tests.daily_sample import daily_sample
+from tests.export_matrix import MULTI_BRANCH, multi_branch
 from vertebra.model import VisionModel
 from vertebra.parts import find, names
-from vertebra.testing.daily import daily_sample
-from vertebra.testing.exports import MULTI_BRANCH, multi_branch
 from vertebra.testing.synthetic import fake_fields, fake_targets
 
 EACH_DAY = 2

@@ -17,9 +17,11 @@ import pytest
 import typer
 
 import vertebra
+from vertebra.backbones import BACKBONES, TimmBackbone
 from vertebra.cli.main import app
 from vertebra.config import Config, override, read_raw
 from vertebra.inference.results import Result
+from vertebra.parts import check_options, find
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.detect.labels import DetectLabels
@@ -34,6 +36,8 @@ PAGES = [
         "README.md",
         "README.ko.md",
         "CONTRIBUTING.md",
+        "examples/README.md",
+        "docs/glossary.md",
         "docs/tutorial.md",
         "docs/concepts.md",
         "docs/data.md",
@@ -42,6 +46,7 @@ PAGES = [
         "docs/deployment.md",
         "docs/promises.md",
         "docs/predictions.md",
+        "docs/recipe.md",
     )
 ]
 
@@ -73,11 +78,17 @@ def test_configs_are_valid(text: str, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text, encoding="utf-8")
     raw = read_raw(file)
-    Config.from_raw(raw, "docs")
+    model = Config.from_raw(raw, "docs").model
+    check_options(BACKBONES.get(model.backbone.name, TimmBackbone), model.backbone.options, "model.backbone")
+    for branch in (model.shared, *model.branches.values()):
+        for kind in ("neck", "encoder", "decoder"):
+            part = getattr(branch, kind, None)
+            if part is not None:
+                check_options(find(kind, part.name), part.options, kind)
     Config.from_raw(override(raw, ["train.epochs=5", "model.backbone.name=resnet18"]), "docs")
 
 
-@pytest.mark.parametrize("text", blocks("python"))
+@pytest.mark.parametrize("text", [text for text in blocks("python") if not str(text.id).startswith("CONTRIBUTING")])
 def test_snippets_name_what_exists(text: str) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "vertebra":
@@ -112,10 +123,19 @@ def test_the_examples_of_predictions_give_what_the_page_shows(tmp_path: Path, mo
     assert (tmp_path / "dogs_boxes.jpg").is_file()
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind ``#``: the headings of a page, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", prose):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
 def test_the_korean_readme_has_the_same_commands() -> None:
@@ -127,19 +147,36 @@ def test_the_korean_readme_has_the_same_commands() -> None:
         assert code("README.md", language) == code("README.ko.md", language)
 
 
-def test_the_catalog_is_up_to_date(tmp_path: Path) -> None:
-    import subprocess
-    import sys
+def test_a_new_part_fails_make_check_until_make_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Generated pages are compared by `make check`, not by a test, so that a new part breaks none."""
+    from scripts import write_docs, write_parts_catalog
+    from vertebra.necks import NECKS
 
-    subprocess.run([sys.executable, ROOT / "scripts" / "write_parts_catalog.py", tmp_path], check=True)
-    made = {path.relative_to(tmp_path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.md")}
-    kept = list((ROOT / "docs" / "parts").glob("*.md"))
-    assert {ROOT / "docs" / path for path in made} == {ROOT / "docs" / "parts.md", *kept}, "run: make docs"
-    for path, text in made.items():
-        shown = (ROOT / "docs" / path).read_text(encoding="utf-8")
-        if path.name == "parts.md":  # the table of timm's families differs with its version
-            text, shown = (each.split("### Families of timm")[0] for each in (text, shown))
-        assert text == shown, f"docs/{path} is out of date; run: make docs"
+    monkeypatch.setattr(write_parts_catalog, "KINDS", ("neck",))
+    assert write_docs.main([], tmp_path) == 0 and write_docs.main(["--check"], tmp_path) == 0
+    monkeypatch.setitem(NECKS, "another", NECKS["ssd_extra"])
+    assert write_docs.main(["--check"], tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "parts/neck_another.md: is missing" in told and "parts.md: is out of date" in told
+    assert told.rstrip().endswith("Run: make docs")
+    assert write_docs.main([], tmp_path) == 0 and write_docs.main(["--check"], tmp_path) == 0
+    monkeypatch.delitem(NECKS, "another")
+    assert write_docs.main(["--check"], tmp_path) == 1
+    assert "parts/neck_another.md: belongs to no part" in capsys.readouterr().err
+
+
+def test_the_long_matrices_have_a_place_for_a_new_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their pages are written from what was measured; what is newer has empty cells until `make matrix`."""
+    from scripts import write_compatibility, write_export_matrix
+    from vertebra.decoders import DECODERS
+
+    monkeypatch.setitem(DECODERS, "another", DECODERS["fcn"])
+    [page] = write_compatibility.pages().values()
+    assert "`another`" in page and "|  |" in page
+    [page] = write_export_matrix.pages().values()
+    assert "| `another` |  |" in page and "were not yet" in page
 
 
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from vertebra.config import BranchConfig, ModelConfig, PartConfig, check_labels, expand_model, model_config
@@ -16,7 +17,8 @@ from vertebra.features import FeatureSpec
 from vertebra.model import Branch, VisionModel
 from vertebra.parts import check_options, describe, describe_class, find
 from vertebra.preprocess.image_transform import Mode, ResizeSpec
-from vertebra.tasks import get_task
+from vertebra.required_levels import required_levels, takes_levels
+from vertebra.tasks import all_image_level, get_task
 from vertebra.tasks.base import LabelSpec
 
 Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
@@ -28,11 +30,25 @@ BYTE = 255  # classes up to this many leave 255 free, which masks commonly have 
 
 @dataclass
 class _Place:
-    """Where the builder stands: what comes in, and the name of the part that gives it."""
+    """State of the builder.
+
+    Attributes:
+        spec: what the next part is built on.
+        giver: the name of the part that gives it.
+        objects: parts given as objects, by path.
+        built: what callables among these have built, by path.
+        keep: the levels that are read of a neck or encoder, by path; None in the first build, which finds them out.
+        specs: what each part gives with all of its levels, by path.
+        device: of parts that are built by a callable.
+    """
 
     spec: FeatureSpec
     giver: str
     objects: Mapping[str, Any] = field(default_factory=dict)
+    built: dict[str, Any] = field(default_factory=dict)
+    keep: Mapping[str, Sequence[int]] | None = None
+    specs: dict[str, FeatureSpec] = field(default_factory=dict)
+    device: torch.device = field(default_factory=torch.get_default_device)
 
 
 def create_model(
@@ -120,30 +136,72 @@ def build(
         objects: parts given as objects, by path ("branches.boxes.neck").
         pretrained: False builds without reading the backbone's pretrained weights (they are loaded afterwards).
     """
+    from vertebra.backbones.base import Backbone
+
     objects = objects or {}
     tasks = {name: _task(branch, objects.get(f"branches.{name}.decoder")) for name, branch in config.branches.items()}
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
     resize_spec = ResizeSpec(size, cast(Mode, resize or default_resize(tasks.values())))
-    if resize_spec.mode == "center_crop" and set(tasks.values()) != {"classify"}:
+    if resize_spec.mode == "center_crop" and not all_image_level(tasks.values()):
         raise ConfigError(
-            "resize 'center_crop' leaves out an image's rim; only classification can do with it. Take letterbox"
+            "resize 'center_crop' leaves out an image's rim; only tasks about the image as a whole allow that. Take letterbox"
         )
     backbone = objects.get("backbone")
     if backbone is None:
         backbone = _backbone(config.backbone, size, pretrained)
-    if not isinstance(getattr(backbone, "out_spec", None), FeatureSpec):
+    if not isinstance(backbone, Backbone):
         raise ConfigError(
-            f"the backbone {type(backbone).__name__} has no out_spec; wrap it: vertebra.as_backbone(module, spec)"
+            f"the backbone {type(backbone).__name__} is no vertebra.backbones.Backbone, so its levels are not known; "
+            "wrap it: vertebra.as_backbone(module, spec)"
         )
-    fixed = getattr(backbone, "fixed_size", None)
+    fixed = backbone.fixed_size
     if fixed is not None and any(want > have for want, have in zip(size, fixed, strict=True)):
         raise ConfigError(
             f"backbone '{config.backbone.name}' is built for {fixed[0]}x{fixed[1]}, got a canvas of {size[0]}x{size[1]}; "
             f"set image_size to {fixed[0]}x{fixed[1]}"
         )
-    spec: FeatureSpec = backbone.out_spec
-    place = _Place(spec, f"backbone '{config.backbone.name}'{_reason(backbone)}", objects)
+    reason = f" ({backbone.refusal})" if backbone.refusal else ""
+    place = _Place(backbone.out_spec, f"backbone '{config.backbone.name}'{reason}", objects)
+    shared, branches = _parts(place, config, tasks)
+    decoders = [branch.decoder for branch in branches.values()]
+    backbone = backbone.with_required_outputs(
+        embedding=any(decoder.uses_embedding for decoder in decoders),
+        maps=bool(shared) or any(decoder.uses_maps for decoder in decoders),
+    )
+    model = VisionModel(backbone, branches, resize_spec, shared=shared, config=None if objects else _portable(config))
+    model.origin = dict(backbone.weights_from)
+    return model
+
+
+def _parts(place: _Place, config: ModelConfig, tasks: Mapping[str, str]) -> tuple[list[nn.Module], dict[str, Branch]]:
+    """What stands on the backbone. Where a part can leave out levels, all is built on the meta device first, to find out
+    which levels are read: a decoder chooses its levels by what the parts before it give."""
+    if not _can_leave_out(config, place.objects):
+        return _build_parts(replace(place, keep={}), config, tasks)
+    with torch.device("meta"):
+        shared, branches = _build_parts(replace(place), config, tasks)
+    neck_alone = config.shared.neck is not None and config.shared.encoder is None
+    keep = required_levels(shared, "shared.neck" if neck_alone else None, branches)
+    return _build_parts(replace(place, keep=keep), config, tasks)
+
+
+def _can_leave_out(config: ModelConfig, objects: Mapping[str, Any]) -> bool:
+    """Whether any neck or encoder has the argument ``keep_levels``."""
+    parts = [(f"shared.{kind}", kind, getattr(config.shared, kind)) for kind in ("neck", "encoder")]
+    for name, branch in config.branches.items():
+        parts += [(f"branches.{name}.{kind}", kind, getattr(branch, kind)) for kind in ("neck", "encoder")]
+    return any(
+        takes_levels(objects[path] if path in objects else find(kind, part.name))
+        for path, kind, part in parts
+        if part is not None and not isinstance(objects.get(path), nn.Module)
+    )
+
+
+def _build_parts(
+    place: _Place, config: ModelConfig, tasks: Mapping[str, str]
+) -> tuple[list[nn.Module], dict[str, Branch]]:
+    """What stands before the fork, and the branches, in an order in which none reads the boxes of a later one."""
     shared: list[nn.Module] = []
     for kind in ("neck", "encoder"):
         part = getattr(config.shared, kind)
@@ -153,12 +211,7 @@ def build(
         name: _branch(replace(place), name, config.branches[name], tasks[name]) for name in _ordered(config.branches)
     }
     _check_regions(branches)
-    if len(shared) == 1 and config.shared.neck is not None:
-        _restrict_shared(shared[0], list(branches.values()))
-    _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
-    model = VisionModel(backbone, branches, resize_spec, shared=shared, config=None if objects else _portable(config))
-    model.origin = dict(getattr(backbone, "weights_from", {}))
-    return model
+    return shared, branches
 
 
 def _portable(config: ModelConfig) -> dict[str, Any]:
@@ -205,22 +258,6 @@ def _backbone(config: PartConfig, size: tuple[int, int], pretrained: bool) -> An
     return kind(config.name, **options)
 
 
-def _reason(backbone: Any) -> str:
-    """Why a backbone gives no maps, for the joint's message."""
-    refusal = getattr(backbone, "refusal", None)
-    return f" ({refusal})" if refusal else ""
-
-
-def _settle(backbone: Any, decoders: list[Decoder], shared: bool) -> None:
-    """Tells the backbone what is asked of it, so that it computes and trains no more than that."""
-    settle = getattr(backbone, "settle", None)
-    if settle is not None:
-        settle(
-            embedding=any(decoder.uses_embedding for decoder in decoders),
-            maps=shared or any(decoder.uses_maps for decoder in decoders),
-        )
-
-
 def _task(branch: BranchConfig, decoder: Any) -> str:
     if branch.task is None:
         if decoder is not None:
@@ -243,11 +280,11 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     _check_task(name, task, place.objects.get(f"{path}.decoder"), config.decoder.name)
     labels = label_spec(name, task, config)
     decoder = _part(place, "decoder", _decoder_config(place, config, path), f"{path}.decoder", labels)
-    assert isinstance(decoder, Decoder)
-    if encoder is not None and decoder.uses_maps:
-        _restrict(encoder, None, decoder)
-    if neck is not None and decoder.uses_maps:
-        _restrict(neck, encoder, decoder)
+    if not isinstance(decoder, Decoder):
+        raise ConfigError(
+            f"branch '{name}': the decoder {type(decoder).__name__} is no vertebra.decoders.base.Decoder; derive it from "
+            "that class"
+        )
     if config.boxes_from is not None and decoder.needs != "boxes":
         cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'boxes_from' out"
         raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads no boxes; {cure}")
@@ -277,7 +314,7 @@ def _check_regions(branches: Mapping[str, Branch]) -> None:
         if branch.boxes_from is None:
             continue
         giver = branches[branch.boxes_from]
-        if giver.task not in ("detect", "keypoints"):
+        if not get_task(giver.task).has_boxes:
             raise ConfigError(
                 f"branch '{name}' reads boxes, but '{branch.boxes_from}' is for {giver.task} and has none"
             )
@@ -311,32 +348,6 @@ def _check_task(name: str, task: str, given: Any, decoder: str) -> None:
         )
 
 
-def _restrict(neck: nn.Module, encoder: nn.Module | None, decoder: Decoder) -> None:
-    """Tells a neck (or an encoder, as ``neck``) which of its levels are read, so that it makes and trains no others."""
-    restrict = getattr(neck, "restrict", None)
-    if restrict is None or decoder.in_levels is None:
-        return
-    given: FeatureSpec = neck.out_spec  # type: ignore[assignment]
-    read = set(decoder.in_levels)
-    if encoder is not None:
-        # an encoder works on the deepest level, or on those it names, and passes the others through at their places
-        own = getattr(encoder, "reads", None) or (len(given.levels) - 1,)
-        read = {level for level in read if level < len(given.levels)} | set(own)
-    restrict(sorted(read))
-
-
-def _restrict_shared(neck: nn.Module, branches: Sequence[Branch]) -> None:
-    """Tells a neck before the fork which levels any of the branches reads, where that can be known."""
-    restrict = getattr(neck, "restrict", None)
-    read: set[int] = set()
-    for branch in branches:
-        if branch.neck is not None or branch.encoder is not None or branch.decoder.in_levels is None:
-            return
-        read |= set(branch.decoder.in_levels) if branch.decoder.uses_maps else set()
-    if restrict is not None and read:
-        restrict(sorted(read))
-
-
 def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
     """The label specification of a branch."""
     if config.classes is None:
@@ -364,10 +375,11 @@ def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: Label
         if isinstance(given, nn.Module):
             part = given
         elif given is not None:
-            part = given(*arguments)
+            part = _call(place, given, arguments, path)
         else:
             kind_class = find(kind, config.name)
-            part = kind_class(*arguments, **check_options(kind_class, config.options, f"model.{path}"))
+            options = check_options(kind_class, config.options, f"model.{path}")
+            part = kind_class(*arguments, **options, **_kept(place, kind_class, path))
     except IncompatiblePartsError as error:
         raise error.between(f"{kind} '{config.name}'", place.giver, place.spec.describe()) from None
     except VertebraError:
@@ -380,10 +392,32 @@ def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: Label
             f"model.{path}: {kind} '{config.name}' cannot be built with {config.options}: {reason}"
         ) from error
     if labels is None:
-        place.spec = part.out_spec  # type: ignore[assignment]
+        spec = getattr(part, "out_spec", None)
+        if not isinstance(spec, FeatureSpec):
+            raise ConfigError(
+                f"model.{path}: {type(part).__name__} has no out_spec; a {kind} sets it to the FeatureSpec of what it gives"
+            )
+        place.spec = place.specs.setdefault(path, spec)
         place.giver = f"{kind} '{config.name}'"
     module: nn.Module = part
     return module
+
+
+def _kept(place: _Place, build: Callable[..., Any], path: str) -> dict[str, Any]:
+    """The levels that are read of a part, as an argument for it."""
+    known = place.keep is not None and path in place.keep and takes_levels(build)
+    return {"keep_levels": place.keep[path]} if known and place.keep is not None else {}
+
+
+def _call(place: _Place, build: Callable[..., Any], arguments: tuple[Any, ...], path: str) -> Any:
+    """The part that a user's callable builds. One that takes ``keep_levels`` is built again when they are known, as parts by
+    name are; any other is called once, and not on the meta device."""
+    if takes_levels(build):
+        return build(*arguments, **_kept(place, build, path))
+    if path not in place.built:
+        with place.device:
+            place.built[path] = build(*arguments)
+    return place.built[path]
 
 
 def _ordered(branches: Mapping[str, BranchConfig]) -> list[str]:
@@ -406,7 +440,7 @@ def _ordered(branches: Mapping[str, BranchConfig]) -> list[str]:
 def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int, int]:
     """(height, width) of the canvas from what was given, or the default for these tasks."""
     if image_size is None:
-        return (224, 224) if set(tasks) == {"classify"} else (512, 512)
+        return (224, 224) if all_image_level(tasks) else (512, 512)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or any(isinstance(side, bool) or not 1 <= side <= LONGEST for side in size):
         raise ConfigError(
@@ -417,4 +451,4 @@ def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int
 
 def default_resize(tasks: Any) -> str:
     """How images come onto the canvas where nothing is said."""
-    return "center_crop" if set(tasks) == {"classify"} else "letterbox"
+    return "center_crop" if all_image_level(tasks) else "letterbox"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator, model_validator
 
 from vertebra.errors import ConfigError, UnknownName, shortened
 from vertebra.validation import validate
@@ -53,7 +53,7 @@ class BranchConfig(_Strict):
     """One branch.
 
     Attributes:
-        task: "classify", "detect", "segment" or "keypoints"; left out, the decoder's own task.
+        task: a task's name, as `vertebra.tasks.all_tasks` has it; left out, the decoder's own task.
         classes: class names; left out, those of the data.
         exclusive: softmax over classes (True) or a sigmoid for each (False).
         weight: factor of this branch's loss in the sum over branches.
@@ -123,7 +123,7 @@ class SourceConfig(_Strict):
         branches: the branches that it is labeled for; left out, all.
         ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
         split: which of its splits; left out, the one under which the source stands.
-        format: "image_folder", "voc", "coco", "dlc" or "mask_folder"; left out, it is detected.
+        format: the format's name, as `vertebra.data.readers.all_readers` has it; left out, it is detected.
         ignore_index: mask value of pixels that count neither in the loss nor in the metrics, in the files.
     """
 
@@ -158,12 +158,17 @@ class TrainConfig(_Strict):
         batch_size: images a process sees before the weights move, times ``accumulate``.
         image_size: (height, width) of the canvas in pixels; left out, from the data.
         resize: how an image comes onto the canvas; left out: center_crop where all branches classify, else letterbox.
-        augment: "none", "light", "default" or "strong".
-        optimizer: "adamw" or "sgd" (with momentum 0.9).
-        lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD.
+        augment: a preset, "none", "light", "default" or "strong", by its name or with options over it:
+            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`.
+        optimizer: an optimizer of torch or timm, by its name ("adamw", "sgd", "lion" …) or with options:
+            ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
+        lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's own default.
         backbone_lr: factor of the learning rate for a pretrained backbone; a random one learns at the full rate.
-        weight_decay: left out: 0.05 for AdamW, 1e-4 for SGD; norms, biases and other vectors are spared.
-        warmup: part of all steps in which the rate rises from 0; then it falls along a cosine.
+        weight_decay: left out: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's own default; norms, biases and other vectors
+            are spared.
+        lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by its name or with
+            options: ``{name: cosine, end: 0.1}``; see `vertebra.recipe.lr_schedule`.
+        warmup: share of all steps in which the rate rises from 0.
         clip_norm: the gradient's norm is cut to this; null for no clipping.
         accumulate: batches before the weights move.
         ema: decay of the moving average of the weights, which is what is evaluated and kept; null for none.
@@ -181,11 +186,12 @@ class TrainConfig(_Strict):
     batch_size: int = Field(default=16, ge=1, le=MANY)
     image_size: int | list[int] | None = None
     resize: Literal["letterbox", "resize", "center_crop"] | None = None
-    augment: Literal["none", "light", "default", "strong"] = "default"
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    augment: PartConfig = PartConfig(name="default")
+    optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)
     backbone_lr: float = Field(default=0.3, ge=0)
     weight_decay: float | None = Field(default=None, ge=0)
+    lr_schedule: PartConfig = PartConfig(name="cosine")
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=5.0, gt=0)
     accumulate: int = Field(default=1, ge=1, le=MANY)
@@ -201,6 +207,30 @@ class TrainConfig(_Strict):
     devices: int | str | list[int] = "auto"
     num_nodes: int = Field(default=1, ge=1, le=MANY)
     strategy: str = "auto"
+
+    @field_validator("augment", "optimizer", "lr_schedule", mode="before")
+    @classmethod
+    def _fill_name(cls, value: Any, info: ValidationInfo) -> Any:
+        """Options without a name are over the default."""
+        if isinstance(value, Mapping) and "name" not in value:
+            return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
+        return value
+
+    @field_validator("augment")
+    @classmethod
+    def _check_augment(cls, value: PartConfig) -> PartConfig:
+        from vertebra.recipe.augment import Augment
+
+        Augment.from_options(value.name, value.options)
+        return value
+
+    @field_validator("lr_schedule")
+    @classmethod
+    def _check_schedule(cls, value: PartConfig) -> PartConfig:
+        from vertebra.recipe.lr_schedule import make_schedule
+
+        make_schedule(value.name, value.options)
+        return value
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -272,15 +302,15 @@ def check_labels(name: str, branch: BranchConfig, task: str) -> None:
         UnknownName: the task's labels have no such field, with the nearest right name.
         ConfigError: a value of a wrong type.
     """
-    from vertebra.tasks import TASKS
+    from vertebra.tasks import all_tasks
 
-    given = branch.label_fields
-    known = TASKS[task].labels.own_fields() if task in TASKS else ()
+    given, tasks = branch.label_fields, all_tasks()
+    known = tasks[task].labels.own_fields() if task in tasks else ()
     for key in given:
         if key not in known:
             raise UnknownName(f"option 'model.branches.{name}.{key}':", key, [*BranchConfig.model_fields, *known])
     if given:
-        hints = TASKS[task].labels.option_types()
+        hints = tasks[task].labels.option_types()
         fields: dict[str, Any] = {key: (hints[key], ...) for key in given}
         schema = create_model("Labels", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
         validate(schema, given, f"model.branches.{name}")
@@ -306,9 +336,9 @@ def expand_model(raw: Any, where: str) -> Any:
 
 def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
     """What else may stand right under ``model``: fields of any task's labels."""
-    from vertebra.tasks import TASKS
+    from vertebra.tasks import all_tasks
 
-    known = {field for task in TASKS.values() for field in task.labels.own_fields()}
+    known = {field for task in all_tasks().values() for field in task.labels.own_fields()}
     return tuple(sorted(known & set(model)))
 
 

@@ -177,3 +177,8 @@ def install_command(extra: str) -> str:
         extra: the name of the group in ``pyproject.toml``, or several with commas between them.
     """
     return f"pip install '.[{extra}]' in a checkout of Vertebra"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not empty, or the error's type."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

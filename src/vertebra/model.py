@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
-from vertebra.features import Features, Frame, Proposals
+from vertebra.features import Features, Frame, HasBoxes, Proposals
 from vertebra.inference.engine_cache import Kept
 from vertebra.layers.input_range import check_pixel_range
 from vertebra.losses.loss_term import LossTerm
@@ -18,7 +18,8 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
-    from vertebra.decoders.base import Decoded, Decoder, Outputs
+    from vertebra.backbones.base import Backbone
+    from vertebra.decoders.base import AnyDecoder, Decoded, DecodedT, Decoder, Outputs, OutputsT
     from vertebra.inference.engine import Engine
     from vertebra.inference.results import Result
 
@@ -33,7 +34,7 @@ class Branch(nn.Module):
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: AnyDecoder,
         *,
         neck: nn.Module | None = None,
         encoder: nn.Module | None = None,
@@ -65,7 +66,7 @@ class Branch(nn.Module):
         return features
 
 
-def decode_float32(decoder: Decoder, outputs: Outputs, frame: Frame) -> Decoded:
+def decode_float32(decoder: Decoder[OutputsT, Any, DecodedT], outputs: OutputsT, frame: Frame) -> DecodedT:
     """Decodes in float32, whatever precision the outputs came in."""
     outputs = tree.tree_map(_float32, outputs)
     device = frame.sizes.device.type
@@ -96,7 +97,7 @@ class VisionModel(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         branches: Mapping[str, Branch],
         resize_spec: ResizeSpec,
         *,
@@ -118,6 +119,11 @@ class VisionModel(nn.Module):
         found = self.branches[name]
         assert isinstance(found, Branch)
         return found
+
+    def unused_parameters(self) -> set[str]:
+        """Names of the backbone's parameters on which nothing depends that this model computes: those of its classifier, for
+        example. They are frozen unless another model on the same backbone needs them."""
+        return {f"backbone.{name}" for name in self.backbone.unused_parameters()}
 
     def features(self, images: Tensor, sizes: Tensor | None = None) -> Features:
         """Runs the backbone once, and what stands before the fork.
@@ -154,7 +160,7 @@ class VisionModel(nn.Module):
         """The boxes that a branch reads, of its own classes."""
         if branch.boxes_from is None:
             return None
-        boxes = decoded[branch.boxes_from]
+        boxes = cast("HasBoxes", decoded[branch.boxes_from])  # the builder lets a branch read those of detectors only
         proposals = Proposals(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
         given, own = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
         return proposals if given == own else proposals.of_classes([own.index(c) if c in own else -1 for c in given])

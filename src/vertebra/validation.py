@@ -73,6 +73,9 @@ def _translate(error: ValidationError, model: type[BaseModel], path: str) -> Con
     if first["type"] == "missing":
         return ConfigError(f"'{where}' is missing")
     if first["type"] == "value_error":  # a check of the schema's own, which says it all
+        cause = (first.get("ctx") or {}).get("error")
+        if isinstance(cause, UnknownName) or (isinstance(cause, ConfigError) and where in str(cause)):
+            return cause  # it names its option itself
         return ConfigError(f"{where}: {str(first['msg']).removeprefix('Value error, ')}")
     if first["type"] in ("too_short", "string_too_short"):
         return ConfigError(f"'{where}' must not be empty")

@@ -163,7 +163,7 @@ def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, sc
 def test_the_best_way_is_found_and_kept(
     vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two ways: each of the others exports a file of its own."""
+    """Of two runtimes; each further one would export a file of its own."""
     import shutil
 
     from vertebra.export import tuning
@@ -176,7 +176,10 @@ def test_the_best_way_is_found_and_kept(
     shutil.copytree(finished, run)
     told = vertebra_command("benchmark", run, "--seconds", 0, "--labeled", 2, "--batch-size", 2, "--save", "--json")
     assert told.code == 0, told.err
-    trials = {f"{way['runtime']} {way['precision']}": trial for trial in json.loads(told.out) for way in [trial["way"]]}
+    trials = {
+        f"{trial['runtime_config']['runtime']} {trial['runtime_config']['precision']}": trial
+        for trial in json.loads(told.out)
+    }
     assert trials["torch fp32"]["agreement"] == 1.0 and not trials["onnx fp32"]["failure"]
     assert trials["onnx fp32"]["agreement"] > 0.99 and trials["onnx fp32"]["latency"] > 0
     assert 0 < trials["onnx fp32"]["memory"] < trials["torch fp32"]["memory"]

@@ -23,7 +23,7 @@ from vertebra.cli.main import main
 from vertebra.inference.model_source import ModelSource
 from vertebra.inference.pipeline import Pipeline
 from vertebra.preprocess.images import read_image
-from vertebra.runtimes.base import computed_in
+from vertebra.runtimes import computed_in
 
 RECTANGLES = {"mon/0001.png": [(10, 12, 40, 30, 0)], "tue/0001.png": [(50, 8, 60, 44, 1)], "tue/b/2.png": []}
 
@@ -151,7 +151,7 @@ def test_overlapping_classes_have_a_mask_each(predict: Command, cam: Path) -> No
 
 def test_masks_need_a_branch_that_segments(predict: Command, cam: Path) -> None:
     ended = predict(cam, "--masks", "masks", branches=("boxes",))
-    assert ended.code == 2 and "--masks is for branches that segment; this model has: boxes" in ended.err
+    assert ended.code == 2 and "--masks is for branches of task segment; this model has: boxes" in ended.err
     assert not Path("masks").exists()
 
 

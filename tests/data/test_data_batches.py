@@ -1,4 +1,4 @@
-"""Samples put together."""
+"""Samples as batches."""
 
 from __future__ import annotations
 

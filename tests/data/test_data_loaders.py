@@ -16,9 +16,9 @@ from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
-from vertebra.data.transforms import Augment
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.recipe.augment import Augment
 
 Make = Callable[..., Path]
 

@@ -19,10 +19,11 @@ from vertebra.data.loaders import build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, SampleKey, Source
-from vertebra.data.transforms import Augment, augment_onto, cut, place
+from vertebra.data.transforms import augment_onto, cut, to_canvas
 from vertebra.errors import DataError
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.recipe.augment import Augment
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
@@ -54,7 +55,7 @@ def whole(mirror: bool = False, flip: bool = False) -> CropWindow:
 
 
 def test_points_are_placed_with_the_image() -> None:
-    found = place(image(), {"pose": two_objects()}, ResizeSpec((120, 200)), NAMED).annotations["pose"]
+    found = to_canvas(image(), {"pose": two_objects()}, ResizeSpec((120, 200)), NAMED).annotations["pose"]
     np.testing.assert_allclose(found.points[0], [[40, 60, 2], [20, 20, 1], [80, 20, 2]])
     np.testing.assert_allclose(found.points[1, 1], 0)
     np.testing.assert_allclose(found.areas, [3200, 800])
@@ -184,11 +185,15 @@ def test_a_batch_for_points_and_boxes(tmp_path: Path, draw_image: Callable[..., 
     np.testing.assert_allclose(targets.points[0, 0], [[6, 8, 2], [18, 16, 1]])
     assert batch.targets["boxes"].targets.count.tolist() == [1, 2, 0]
     assert [len(ground_truth.labels) for ground_truth in batch.ground_truths["pose"]] == [1, 2, 0]
-    mirrored = MixedData(data.sources, labels, ResizeSpec((48, 64)), replace(Augment.preset("none"), mirror=1.0))
+    mirrored = MixedData(
+        data.sources, labels, ResizeSpec((48, 64)), replace(Augment.preset("none"), horizontal_flip=1.0)
+    )
     moved = mirrored[SampleKey(0, 0)].targets["pose"].points
     np.testing.assert_allclose(moved, [[[6, 8, 2], [18, 16, 1]]], err_msg="not mirrored: left and right are not known")
     labels["pose"] = KeypointLabels(("cat",), ("nose", "tail"), flip_pairs=())
-    mirrored = MixedData(data.sources, labels, ResizeSpec((48, 64)), replace(Augment.preset("none"), mirror=1.0))
+    mirrored = MixedData(
+        data.sources, labels, ResizeSpec((48, 64)), replace(Augment.preset("none"), horizontal_flip=1.0)
+    )
     moved = mirrored[SampleKey(0, 0)].targets["pose"].points
     np.testing.assert_allclose(moved, [[[58, 8, 2], [46, 16, 1]]])
 
@@ -202,7 +207,7 @@ def test_points_whose_pairs_are_unknown_are_never_mirrored(preset: str) -> None:
     """Three points turn clockwise, and in a mirror image the other way; the boxes of the same image are not mirrored either."""
     turns: set[bool] = set()
     labels = {"pose": UNKNOWN, "boxes": DetectLabels(("cat", "dog"))}
-    augment = replace(Augment.preset(preset), flip=0.5)
+    augment = replace(Augment.preset(preset), vertical_flip=0.5)
     for seed in range(60):
         given = {"pose": two_objects(), "boxes": BOXES}
         found = augment_onto(image(), given, ResizeSpec((60, 80)), labels, augment, np.random.default_rng(seed))
@@ -216,7 +221,7 @@ def test_points_whose_pairs_are_unknown_are_never_mirrored(preset: str) -> None:
 def test_an_image_without_points_is_still_mirrored() -> None:
     """Beside a branch whose pairs are unknown, images that are labeled for another branch only are mirrored as ever."""
     labels = {"pose": UNKNOWN, "boxes": DetectLabels(("cat", "dog"))}
-    always = replace(Augment.preset("none"), mirror=1.0)
+    always = replace(Augment.preset("none"), horizontal_flip=1.0)
     for labeled, left in (({"boxes": BOXES}, 35), ({"boxes": BOXES, "pose": two_objects()}, 5)):
         found = augment_onto(image(), labeled, ResizeSpec((60, 80)), labels, always, np.random.default_rng(0))
         assert found.annotations["boxes"].boxes[0, 0] == left

@@ -14,10 +14,10 @@ from vertebra.data.columns import BoxColumn, ClassColumn
 from vertebra.data.index import Index, path_column
 from vertebra.data.open import open_data
 from vertebra.data.samples import MixedData, SampleKey, Source
-from vertebra.data.transforms import Augment
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply, read_image
+from vertebra.recipe.augment import Augment
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 

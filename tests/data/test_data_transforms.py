@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from vertebra.data.transforms import (
-    Augment,
     OnCanvas,
     augment_onto,
     crop_window,
     cut,
-    place,
+    to_canvas,
     zoom_window,
 )
 from vertebra.errors import UnknownName
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply
+from vertebra.recipe.augment import Augment
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.segment.annotation import SegmentAnnotation
@@ -59,7 +59,7 @@ def whole(resize_spec: ResizeSpec, height: int, width: int) -> CropWindow:
 def test_torchvisions_way_equals_pillows(mode: Any, size: tuple[int, int]) -> None:
     resize_spec = ResizeSpec(size, mode)
     image, annotations = made_image(), {"boxes": boxes(), "regions": SegmentAnnotation(made_image()[:, :, 0] // 100)}
-    plain = place(image, annotations, resize_spec, LABELS)
+    plain = to_canvas(image, annotations, resize_spec, LABELS)
     moved = cut(image, annotations, resize_spec, LABELS, whole(resize_spec, 60, 80))
     np.testing.assert_array_equal(plain.image.permute(1, 2, 0).numpy(), apply(resize_spec, image))
     assert (plain.image.int() - moved.image.int()).abs().max() <= 1
@@ -100,7 +100,7 @@ def test_image_box_and_mask_move_together(seed: int) -> None:
     draw = np.random.default_rng(seed)
     image, annotations = scene()
     resize_spec = ResizeSpec((48, 40) if seed % 2 else (70, 90), "letterbox" if seed % 3 else "resize")
-    augment = Augment(flip=0.5, zoom=(0.4, 2.5), stretch=1.4, brightness=0, contrast=0, saturation=0, hue=0)
+    augment = Augment(vertical_flip=0.5, scale=(0.4, 2.5), stretch=1.4, brightness=0, contrast=0, saturation=0, hue=0)
     check_agreement(augment_onto(image, annotations, resize_spec, LABELS, augment, draw))
 
 
@@ -145,7 +145,10 @@ def test_no_boxes_stay_no_boxes() -> None:
         draw = np.random.default_rng(seed)
         found = augment_onto(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}, Augment(), draw)
         assert found.annotations["boxes"].boxes.shape == (0, 4)
-    assert place(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}).annotations["boxes"].boxes.shape == (0, 4)
+    assert to_canvas(made_image(), {"boxes": nothing}, ResizeSpec((32, 32)), {}).annotations["boxes"].boxes.shape == (
+        0,
+        4,
+    )
 
 
 def test_placement_maps_boxes_as_the_window_does() -> None:
@@ -176,7 +179,7 @@ def test_windows_lie_in_the_image_and_fit_the_canvas(mode: Any) -> None:
 
 def test_crop_windows_have_the_wished_area() -> None:
     draw = np.random.default_rng(0)
-    augment = Augment(area=(0.3, 0.6), ratio=1.2)
+    augment = Augment(crop_area=(0.3, 0.6), crop_ratio=1.2)
     windows = [crop_window(ResizeSpec((32, 32)), (300, 400), augment, draw) for _ in range(200)]
     areas = np.array([window.height * window.width / 120000 for window in windows])
     assert 0.29 < areas.min() < 0.33 and 0.57 < areas.max() < 0.61
@@ -190,7 +193,7 @@ def test_class_only_images_fill_the_place_of_the_whole() -> None:
 
 
 def test_colors_leave_what_is_beside_the_image() -> None:
-    vivid = Augment(0, 0, (1, 1), 1, (1, 1), 1, brightness=0.5)
+    vivid = replace(Augment.preset("none"), brightness=0.5)
     found = augment_onto(made_image(), {"boxes": boxes()}, ResizeSpec((60, 60)), {}, vivid, np.random.default_rng(5))
     assert (found.image[:, 45:] == torch.tensor([124, 116, 104])[:, None, None]).all()
     assert found.image[:, :45].float().mean() != apply(ResizeSpec((60, 60)), made_image())[:45].mean()

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vertebra
+from tests.daily_sample import WHOLE
 from tests.weights.peers.randomize import randomize
 from vertebra.errors import ConfigError, ExportError, WeightsError
 from vertebra.export import options
@@ -19,9 +20,8 @@ from vertebra.export.export_model import export_model
 from vertebra.export.targets.executorch import MAX_BATCH
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
-from vertebra.runtimes.base import open_file
+from vertebra.runtimes import open_file
 from vertebra.runtimes.model_files.checksum import verify_checksum
-from vertebra.testing.daily import WHOLE
 from vertebra.weights.model_file import describe
 
 needs_executorch = pytest.mark.skipif(

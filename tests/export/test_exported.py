@@ -15,9 +15,8 @@ from PIL import Image
 
 import vertebra
 from vertebra.errors import TRAINING_PACKAGES, ConfigError, ExportError, RunError, WeightsError
-from vertebra.export import options as export_options
-from vertebra.export import torch_export
 from vertebra.export.export_model import export_model
+from vertebra.export.targets import via_onnx
 from vertebra.inference.exported_model import ExportedModel, ExportedPredictor
 from vertebra.model import VisionModel
 
@@ -152,7 +151,7 @@ def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:
 def test_a_file_that_says_something_else_gets_no_name(
     model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = torch_export.optimized_copy
+    whole = via_onnx.optimized_copy
 
     def wrong(given: VisionModel) -> VisionModel:
         copied = whole(given)
@@ -160,7 +159,7 @@ def test_a_file_that_says_something_else_gets_no_name(
         copied.branch("animal").decoder.classifier.bias = torch.nn.Parameter(bias.detach() + torch.tensor([0.0, 0.01]))
         return copied
 
-    monkeypatch.setattr(torch_export, "optimized_copy", wrong)
+    monkeypatch.setattr(via_onnx, "optimized_copy", wrong)
     with pytest.raises(ExportError, match=r"'animal/probabilities .* differs by .* of its largest value from PyTorch"):
         export_model(model, tmp_path / "wrong.onnx", input="canvas", canvas="fixed")
     assert not list(tmp_path.iterdir())
@@ -170,8 +169,8 @@ def test_the_model_stays_as_it_is_and_may_be_too_large(tmp_path: Path, monkeypat
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32)).train()
     export_model(model, tmp_path / "small.onnx", input="canvas", canvas="fixed")
     assert model.training
-    monkeypatch.setattr(export_options, "MAX_BYTES", 1000)
-    with pytest.raises(ExportError, match="one ONNX file holds less than 2 GB"):
+    monkeypatch.setattr(via_onnx.ViaOnnx, "max_weight_bytes", 1000)
+    with pytest.raises(ExportError, match=r"for a \.onnx file it can have 0\.0 GB at most"):
         export_model(model, tmp_path / "large.onnx")
 
 

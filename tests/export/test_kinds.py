@@ -10,12 +10,12 @@ import torch
 from torch.utils import _pytree as tree
 
 import vertebra
+from tests.export_matrix import multi_branch
 from vertebra.errors import ConfigError, ExportError, RunError, UnknownName, WeightsError
 from vertebra.export.export_model import export_model
 from vertebra.export.torch_export import raw_outputs
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
-from vertebra.testing.exports import multi_branch
 from vertebra.weights.model_file import describe
 
 
@@ -106,9 +106,9 @@ def test_names_and_options(model: VisionModel, tmp_path: Path) -> None:
 
 
 def test_raw_outputs_are_compared_too(model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vertebra.export import torch_export
+    from vertebra.export.targets import via_onnx
 
-    whole = torch_export.optimized_copy
+    whole = via_onnx.optimized_copy
 
     def wrong(given: VisionModel) -> VisionModel:
         """One whose logits are shifted all alike, which softmax does not show."""
@@ -118,7 +118,7 @@ def test_raw_outputs_are_compared_too(model: VisionModel, tmp_path: Path, monkey
         monkeypatch.setattr(decoder, "forward", lambda *parts: type(forward(*parts))(*(v + 1 for v in forward(*parts))))
         return copied
 
-    monkeypatch.setattr(torch_export, "optimized_copy", wrong)
+    monkeypatch.setattr(via_onnx, "optimized_copy", wrong)
     with pytest.raises(ExportError, match=r"'raw output \d+ .* differs by"):
         export_model(model, tmp_path / "wrong.onnx", input="canvas", canvas="fixed")
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from vertebra import VisionModel, create_model
 from vertebra.errors import ExportError
-from vertebra.export.parity import ParityCase, Run, check, mirrored, moved_by_rounding, parity_inputs
+from vertebra.export.parity import Run, check, moved_by_rounding
+from vertebra.export.parity_inputs import ParityCase, mirrored, parity_inputs
 from vertebra.export.passes.float_noise import other_rounding
 from vertebra.export.torch_export import output_names, raw_outputs
 
@@ -111,7 +112,7 @@ def test_a_model_that_rounding_decides_on_every_side_is_refused(untrained: Visio
         with other_rounding(untrained, 99):
             return list(run(images, sizes))
 
-    with pytest.raises(ExportError, match=r"PyTorch's own answer to it differs as much by rounding: .* Train it first"):
+    with pytest.raises(ExportError, match=r"PyTorch's own outputs differ as much by rounding: .* Train it first"):
         check(untrained, rounds_otherwise, output_names(untrained), [case], TOLERANCE)
 
 

@@ -18,10 +18,13 @@ from fuzz_damage import spoil_bytes, spoil_json
 from fuzz_runner import Format
 
 import vertebra
-from vertebra.export.file_metadata import describe_onnx, file_metadata, output_types
+from vertebra.export.file_metadata import file_metadata, output_types
 from vertebra.export.targets.executorch import Lowered
+from vertebra.export.targets.onnx import describe_onnx
 from vertebra.export.targets.openvino import describe_openvino, to_openvino
-from vertebra.export.torch_export import output_names, write_onnx, write_torch
+from vertebra.export.targets.torch_export import write_torch
+from vertebra.export.targets.via_onnx import drop_raw_outputs, write_onnx
+from vertebra.export.torch_export import output_names
 from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
 from vertebra.runtimes.model_files.checksum import TRAILERS, append_checksum
@@ -54,8 +57,6 @@ def _metadata(model: VisionModel) -> str:
 def _write_onnx(folder: Path, name: str = "model.onnx") -> Path:
     model, path = _model(), folder / name
     write_onnx(model, path, output_names(model), free=False)
-    from vertebra.export.files import drop_raw_outputs
-
     drop_raw_outputs(path)
     describe_onnx(path, _metadata(model))
     return path

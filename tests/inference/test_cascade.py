@@ -16,9 +16,10 @@ from vertebra.decoders.base import Decoder
 from vertebra.decoders.classify.linear import LinearOutputs
 from vertebra.errors import ConfigError, DataError
 from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
-from vertebra.inference.cascade import BoxedPredictions, Cascade, cut_out
+from vertebra.inference.cascade import Cascade, cut_out
 from vertebra.layers.padding import valid_mean
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
 from vertebra.tasks.classify.targets import ClassifyDecoded
 from vertebra.tasks.detect.targets import DetectDecoded
 from vertebra.tasks.keypoints.targets import KeypointDecoded

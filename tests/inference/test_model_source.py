@@ -36,6 +36,11 @@ def test_what_needs_a_gpu(resolve_source: ModelSource, wanted: bool | None) -> N
     assert resolve_source.gpu is wanted
 
 
+def test_where_a_number_of_threads_can_be_set() -> None:
+    names = ("model.safetensors", "model.onnx", "model.xml", "model.pt2", "model.pte")
+    assert [name for name in names if not ModelSource(Path(name)).takes_threads] == ["model.pte"]
+
+
 def test_a_model_and_its_file_are_opened_alike(tmp_path: Path) -> None:
     model = vertebra.create_model(backbone="test_resnet", decoder="linear", classes=["x", "y"], image_size=64)
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 import vertebra
+from tests.export_matrix import MULTI_BRANCH, multi_branch
 from vertebra.geometry import nms
 from vertebra.inference.predictor import Predictor
 from vertebra.optimize.cuda_graphs import CudaGraphRunner, _Constants
 from vertebra.optimize.half_precision import autocast_context
 from vertebra.parts import find, names
-from vertebra.testing.exports import MULTI_BRANCH, multi_branch
 from vertebra.testing.synthetic import fake_fields
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and VERTEBRA_TEST_GPU=1")

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import vertebra
+from tests.daily_sample import daily_sample
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
@@ -22,8 +23,9 @@ from vertebra.evaluation.measure import Evaluation
 from vertebra.inference.predictor import model_info
 from vertebra.parts import describe, names
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.testing.daily import daily_sample
-from vertebra.training.optimization import make_optimizer, parameter_groups, rate_at
+from vertebra.recipe.lr_schedule import Cosine, lr_factor
+from vertebra.training.optimization import parameter_groups
+from vertebra.training.optimizers import make_optimizer
 
 EACH_DAY = 4
 WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"
@@ -127,7 +129,7 @@ def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     parameters = [value for value in model.parameters() if value.requires_grad]
     recipe = TrainConfig(lr=settings.lr, weight_decay=1e-4)
     optimizer = make_optimizer(parameter_groups(model.backbone, model, recipe, pretrained=True), recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, settings.steps, 0.1))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, settings.steps, 0.1, Cosine()))
     model.train()
     for _ in range(settings.steps):
         terms, _ = model.loss(batch.images, batch.sizes, targets)

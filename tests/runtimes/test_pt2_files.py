@@ -21,7 +21,7 @@ import torch
 
 import vertebra
 from vertebra.errors import WeightsError
-from vertebra.export.torch_export import write_torch
+from vertebra.export.targets.torch_export import write_torch
 from vertebra.model import VisionModel
 from vertebra.runtimes.model_files.pt2_archive import (
     PROGRAM,

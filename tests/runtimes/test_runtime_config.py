@@ -1,4 +1,4 @@
-"""The ways to run a model, and the choice that is kept beside it."""
+"""Runtime and precision of a model, and the choice that is stored beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vertebra.runtimes.runtime_config import RuntimeConfig, choice_path, read_ch
 
 
 @pytest.mark.parametrize(
-    ("way", "message"),
+    ("runtime_config", "message"),
     [
         (
             {"runtime": "torch", "precision": "int8"},
@@ -21,9 +21,9 @@ from vertebra.runtimes.runtime_config import RuntimeConfig, choice_path, read_ch
         ({"runtime": "openvino", "compile": True}, "only torch compiles"),
     ],
 )
-def test_what_does_not_go_together(way: dict, message: str) -> None:
+def test_what_does_not_go_together(runtime_config: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        RuntimeConfig(**way)
+        RuntimeConfig(**runtime_config)
 
 
 def test_unknown_names() -> None:
@@ -36,6 +36,7 @@ def test_unknown_names() -> None:
 def test_which_file_a_way_runs() -> None:
     precisions = [("openvino", "bf16"), ("openvino", "fp16"), ("tensorrt", "fp16"), ("onnx", "int8")]
     assert [RuntimeConfig(*pair).file_precision for pair in precisions] == ["fp32", "fp32", "fp16", "int8"]
+    assert [RuntimeConfig(*pair).opening_precision for pair in precisions] == ["bf16", "fp16", None, None]
 
 
 def test_a_choice_is_kept_for_the_model_that_it_was_made_for(tmp_path: Path) -> None:

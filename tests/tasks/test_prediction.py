@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName
-from vertebra.inference.boxed_predictions import BoxedPredictions
 from vertebra.tasks import TASKS
+from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.detect.labels import DetectLabels

@@ -17,10 +17,10 @@ import vertebra
 from vertebra.cli.train import train as train_command
 from vertebra.config import Config
 from vertebra.errors import ConfigError, RunError, VertebraError
+from vertebra.recipe.lr_schedule import Cosine, lr_factor
 from vertebra.training import run
 from vertebra.training.data_paths import locate, move
 from vertebra.training.hardware import Hardware
-from vertebra.training.optimization import rate_at
 from vertebra.training.record import without_places
 from vertebra.training.resuming import Saved, compare
 from vertebra.training.run import resume_run
@@ -89,7 +89,9 @@ def test_more_epochs_are_taken_and_the_rate_is_told(
     told = capsys.readouterr().err
     assert "train.epochs: 1 -> 3" in told
     assert "the learning rate follows the course of 3 epochs from here on: 1e-05 -> " in told
-    assert used == [1e-3 * rate_at(place, 9, 0.05) for place in range(3, 9)], "also the first step is on the new course"
+    assert used == [1e-3 * lr_factor(place, 9, 0.05, Cosine()) for place in range(3, 9)], (
+        "also the first step is on the new course"
+    )
     assert yaml.safe_load((home / "run" / "config.yaml").read_text())["train"]["epochs"] == 3
     assert (last(home)["epoch"], last(home)["global_step"]) == (2, 9)
     assert last(home)["vertebra"]["config"]["train"]["epochs"] == 3

@@ -96,7 +96,7 @@ def test_buffers_are_put_back_to_the_bit() -> None:
     backup = BufferBackup(model)
     backup.keep()
     size = backup.size()
-    assert size is not None and bool(size.isfinite()) and len(backup.own) == 6
+    assert size is not None and bool(size.isfinite()) and len(backup.buffers) == 6
     model(torch.full((4, 3), float("inf")))
     size = backup.size()
     assert size is not None and not bool(size.isfinite())

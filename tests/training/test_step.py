@@ -14,10 +14,11 @@ import vertebra
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, BranchTargets
 from vertebra.errors import RunError
+from vertebra.recipe.lr_schedule import Cosine, lr_factor
 from vertebra.tasks.classify.targets import ClassifyTargets
 from vertebra.tasks.detect.targets import DetectTargets
 from vertebra.testing import fake_targets
-from vertebra.training.optimization import MovingAverage, parameter_groups, rate_at
+from vertebra.training.optimization import MovingAverage, parameter_groups
 from vertebra.training.step import TrainingModule, draw_seed
 
 
@@ -79,7 +80,7 @@ def test_accumulation_runs_from_end_to_end(three_branches: dict[str, Any], tmp_p
 
 
 def test_the_rate_rises_and_falls() -> None:
-    rates = [rate_at(step, 100, 0.1) for step in range(100)]
+    rates = [lr_factor(step, 100, 0.1, Cosine()) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates[10:] == sorted(rates[10:], reverse=True)

@@ -31,7 +31,7 @@ def from_url() -> Iterator[None]:
 
 @contextlib.contextmanager
 def from_hub() -> Iterator[None]:
-    """Within it the Hugging ModelInfo hub's client does not retry for a minute where no host answers.
+    """Within it the Hugging Face hub's client does not retry for a minute where no host answers.
 
     Its own offline mode is on for that time if the hub, or the proxy before it, cannot be reached: weights in its cache are
     found, and others are an error at once. ``HF_HUB_OFFLINE=1`` spares the question. One thread at a time is in it.

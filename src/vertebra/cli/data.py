@@ -1,4 +1,4 @@
-"""``vertebra data``: looks at a data set before a model does."""
+"""``vertebra data``: checks a data set before training."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import typer
 
 from vertebra.cli.printing import print_json
 
-app = typer.Typer(help="Look at a data set.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Check a data set.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def _data() -> None:
-    """Look at a data set."""
+    """Check a data set."""
 
 
 @app.command("check")
 def check(
     path: str = typer.Argument(..., help="A data set: folder or annotation file."),
     task: str = typer.Option(..., help="classify, detect, segment or keypoints."),
-    split: str | None = typer.Option(None, help="One split only."),
-    format_name: str | None = typer.Option(None, "--format", help="The format, where it is not detected."),
+    split: str | None = typer.Option(None, help="Check only this split."),
+    format_name: str | None = typer.Option(None, "--format", help="The format; by default it is detected."),
     ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
-    seed: int = typer.Option(0, help="Seed of the draw of splits, where the data set has none."),
+    seed: int = typer.Option(0, help="Seed of the random split, for a data set without splits."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Find what would hurt: unreadable images, wrong boxes and masks, splits with nothing in them, images in two splits.
+    """Find what would harm a run: unreadable images, wrong boxes and masks, empty splits, the same image in two splits.
 
     Exits with 1 if training would refuse the data or be spoiled by them, and with 0 if there are warnings at most.
     """

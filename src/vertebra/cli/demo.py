@@ -1,4 +1,4 @@
-"""``vertebra demo``: one backbone, three tasks, from drawn scenes to a page of pictures."""
+"""``vertebra demo``: one backbone and three tasks, from drawn scenes to a page of pictures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import typer
 
 
 def demo(
-    out: str = typer.Option("runs/demo", help="The folder to make; a number is added if it is taken."),
-    seed: int = typer.Option(0, help="Seed of the scenes and of the training."),
+    out: str = typer.Option("runs/demo", help="The folder to create; a number is added if it exists."),
+    seed: int = typer.Option(0, help="Seed of the scenes and the training."),
 ) -> None:
     """Draw scenes, train one backbone with three branches on them, and show what it learned."""
     from vertebra.demo.run import run_demo

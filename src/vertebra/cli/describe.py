@@ -1,4 +1,4 @@
-"""``vertebra describe``: the anatomy of a model, or what an exported file says of itself."""
+"""``vertebra describe``: the summary of a model, or the metadata of an exported file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def describe(
     decoder: str | None = typer.Option(None, help="Decoder, where SOURCE is a backbone."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Show what a model is made of: its parts, their shapes and sizes."""
+    """Show the parts of a model, with their shapes and sizes."""
     from vertebra.errors import ConfigError
-    from vertebra.runtimes.base import is_exported
+    from vertebra.runtimes import is_exported
 
     if source is None:
         raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")

@@ -12,20 +12,20 @@ from vertebra.cli.printing import print_json
 def evaluate(
     source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
     split: str = typer.Option("test", help="train, val or test."),
-    data: str | None = typer.Option(None, help="Another data set than the run's own."),
-    branch: list[str] = typer.Option([], help="Measure this branch only (once for each), by default all."),
+    data: str | None = typer.Option(None, help="A data set; by default that of the run."),
+    branch: list[str] = typer.Option([], help="Evaluate only this branch; may be repeated. By default all."),
     ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
     class_map: list[str] = typer.Option(
-        [], "--map", metavar="NAME=NAME", help="A class of --data and what the model calls it (once for each)."
+        [], "--map", metavar="NAME=NAME", help="A class name of --data and the name in the model; may be repeated."
     ),
     batch_size: int = typer.Option(8, min=1, help="Images at a time."),
-    device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
+    device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best available."),
     runtime: str | None = typer.Option(None, help="torch, onnx, openvino or tensorrt; by default torch."),
     precision: str | None = typer.Option(None, help="fp32, bf16, fp16 (GPU) or int8; by default fp32."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
-    """Measure a model on labeled images."""
+    """Evaluate a model on labeled images."""
     from vertebra.evaluation.measured_data import read_class_map
     from vertebra.export.evaluate import evaluate as measure
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from vertebra.data.batches import Batch
+    from vertebra.model import VisionModel
 
 
 def export(
@@ -17,18 +20,19 @@ def export(
         ..., "--out", help="The file to write: .onnx, .xml (OpenVINO), .pt2 (torch) or .pte (ExecuTorch)."
     ),
     to: str | None = typer.Option(
-        None, "--to", help="onnx, openvino, torch or executorch; by default what the file's name says."
+        None, "--to", help="onnx, openvino, torch or executorch; by default chosen by the end of the file's name."
     ),
     precision: str = typer.Option("fp32", help="fp32, fp16, or int8, which is calibrated with images."),
     calibrate: str | None = typer.Option(
         None, help="Images or a data set to calibrate and compare with; by default the run's own training images."
     ),
     data: str | None = typer.Option(
-        None, help="A labeled data set: the file's metrics must be the model's. 'run' takes the run's validation data."
+        None,
+        help="A labeled data set on which the file's metrics must be the model's; 'run' for the run's validation data.",
     ),
     input: str | None = typer.Option(
         None,
-        help="pixels: images of any size, preprocessing in the file; canvas: it is done before. pixels if it can be.",
+        help="pixels: images of any size, preprocessed in the file; canvas: preprocessed before. By default pixels where possible.",
     ),
     canvas: str = typer.Option(
         "auto", help="With --input canvas: free leaves its height and width free; auto: free where the model allows it."
@@ -42,59 +46,70 @@ def export(
         1e-4, min=0.0, help="fp32: largest difference from PyTorch allowed, as a part of an output's largest value."
     ),
     agreement: float | None = typer.Option(
-        None, min=0.0, max=1.0, help="fp16, int8: how far what is said of an image must agree; 0.97 and 0.9."
+        None,
+        min=0.0,
+        max=1.0,
+        help="fp16, int8: minimum agreement with PyTorch's predictions; by default 0.97 and 0.9.",
     ),
     metric_loss: float | None = typer.Option(
         None, min=0.0, help="How far a main metric may fall with --data; 0.001, 0.005 for fp16, 0.01 for int8."
     ),
 ) -> None:
-    """Write a model as one file for another runtime, and check that it says the same."""
+    """Write a model as one file for another runtime, and compare the file with the model."""
     from vertebra.export.calibration_images import calibration_images
-    from vertebra.export.export_model import ExportTolerances, export_model
-    from vertebra.inference.predictor import model_info
-    from vertebra.training.run import labeled
+    from vertebra.export.export_model import export_model
+    from vertebra.export.job import ExportTolerances
     from vertebra.weights.model_file import load
 
     model = load(source)
-    batches = None
-    if data is not None:
-        own = None if data == "run" else data
-        batches = labeled(source, model_info(model), model.config, split="val", data=own, batch_size=8)
+    options: dict[str, Any] = {"to": to, "precision": precision, "input": input, "canvas": canvas}
     report = export_model(
         model,
         out,
-        to=to,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
-        input=input,  # type: ignore[arg-type]
-        canvas=canvas,  # type: ignore[arg-type]
+        **options,
         class_map=class_map,
         images=calibration_images(source, model, calibrate),
-        labeled=batches,
+        labeled=None if data is None else _labeled(source, model, data),
         tolerances=ExportTolerances(tolerance, agreement, metric_loss),
         tell=lambda line: print(line, file=sys.stderr),
     )
-    for line in described(report):
-        print(line, file=sys.stderr)
-    if report["input"] == "pixels":
-        size = "images of any size"
-    else:
-        size = "any canvas" if report["free_canvas"] else "the model's own canvas"
-    reason = f" ({report['why_fixed']})" if report["why_fixed"] else ""
-    print(f"{out}: any batch size, {size}{reason}", file=sys.stderr)
+    print(*described(report), f"{out}: any batch size, {_size(report)}", sep="\n", file=sys.stderr)
+
+
+def _labeled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
+    """Labeled batches for the metrics.
+
+    Args:
+        source: the run folder or model file.
+        model: what it holds.
+        data: a data set, or "run" for the run's own validation data.
+    """
+    from vertebra.inference.predictor import model_info
+    from vertebra.training.run import labeled
+
+    path = None if data == "run" else data
+    return labeled(source, model_info(model), model.config, split="val", data=path, batch_size=8)
+
+
+def _size(report: Mapping[str, Any]) -> str:
+    """What sizes the file takes, and why not all."""
+    canvas = "any canvas" if report["free_canvas"] else "the model's own canvas"
+    size = "images of any size" if report["input"] == "pixels" else canvas
+    return size + (f" ({report['why_fixed']})" if report["why_fixed"] else "")
 
 
 def described(report: Mapping[str, Any]) -> list[str]:
-    """A report in lines, the real images in one."""
+    """A report in lines; all real images share one line."""
     lines = []
-    for key, said, worst in (
+    for key, words, worst in (
         ("differences", "same as PyTorch within {:.1e} of the largest value", max),
         ("agreement", "agrees with PyTorch by {:.3f}", min),
     ):
-        found = dict(report.get(key, {}))
-        real = [found.pop(name) for name in list(found) if name.startswith("real image")]
-        lines += [f"{said.format(value)}: {name}" for name, value in found.items()]
+        compared = dict(report.get(key, {}))
+        real = [compared.pop(name) for name in list(compared) if name.startswith("real image")]
+        lines += [f"{words.format(value)}: {name}" for name, value in compared.items()]
         if real:
-            lines.append(f"{said.format(worst(real))}: {len(real)} real images")
+            lines.append(f"{words.format(worst(real))}: {len(real)} real images")
     for name, value in report.get("pixels", {}).items():
         lines.append(f"same with preprocessing inside, within {value:.1e}: {name}")
     for name, (before, after) in report["metrics"].items():

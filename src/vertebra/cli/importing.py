@@ -11,12 +11,12 @@ def import_model(
     source: str = typer.Argument(
         ...,
         metavar="LIBRARY:NAME",
-        help="torchvision:NAME, timm:NAME, smp:FOLDER or transformers:FOLDER (or a name on the Hugging ModelInfo hub).",
+        help="torchvision:NAME, timm:NAME, smp:FOLDER or transformers:FOLDER (or a name on the Hugging Face hub).",
     ),
-    weights: Path | None = typer.Option(None, help="A weights file; by default what the library publishes."),
+    weights: Path | None = typer.Option(None, help="A weights file; by default the published weights."),
     out: Path = typer.Option(..., help="The model file to write, such as model.safetensors."),
 ) -> None:
-    """Bring in a model of torchvision, timm, segmentation-models-pytorch or transformers, with equal outputs."""
+    """Import a model of torchvision, timm, segmentation-models-pytorch or transformers, with equal outputs."""
     from vertebra.errors import RunError
     from vertebra.weights.importing import import_with_report
     from vertebra.weights.model_file import save

@@ -21,7 +21,7 @@ from vertebra.files import os_error_sentence, os_errors_told
 
 app = typer.Typer(
     name="vertebra",
-    help="Build computer-vision models out of their parts, and take them all the way.",
+    help="Build computer-vision models out of parts; train, evaluate, predict and export them.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -41,7 +41,7 @@ app.command("benchmark")(benchmark.benchmark)
 
 @app.callback(invoke_without_command=True)
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
     if version:
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _unwind_on_signals() -> None:
-    """Lets SIGTERM unwind the program as Ctrl-C does, so that files are closed; both say so (typer is silent on Ctrl-C)."""
+    """Makes SIGTERM unwind the program as Ctrl-C does, so that files are closed; both print a line."""
     process = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -93,7 +93,7 @@ def _unwind_on_signals() -> None:
 
 
 def explained(error: Exception) -> str | None:
-    """What a user is told of an error; None where it is a fault of the program, whose traceback is needed."""
+    """The message for the user; None for a fault of the program, whose traceback is needed."""
     if isinstance(error, ModuleNotFoundError):
         missing = missing_package(error)
         return None if missing is None else str(missing)
@@ -107,7 +107,7 @@ def explained(error: Exception) -> str | None:
 
 
 def _flush() -> None:
-    """Writes what standard output still holds; the interpreter would only mutter if the disk behind it is full."""
+    """Flushes standard output, so that a full disk behind it is an error; the interpreter itself would only print a warning."""
     try:
         with os_errors_told("standard output"):
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""``vertebra parts``: the catalog of parts, read off the code."""
+"""``vertebra parts``: the catalog of parts, from the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = ("backbone", "neck", "encoder", "decoder")
 def parts(
     what: str | None = typer.Argument(None, help="A kind (backbone, neck, encoder, decoder) or the name of a part."),
     matrix: bool = typer.Option(
-        False, "--matrix", help="Build every combination and show which fit, and why others do not."
+        False, "--matrix", help="Build every combination; show which fit, and why others do not."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:

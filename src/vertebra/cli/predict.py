@@ -155,12 +155,12 @@ def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
     Args:
         way: what the user asked for: runtime, precision, compile, threads.
     """
-    from vertebra.runtimes.base import is_exported
+    from vertebra.runtimes import is_exported
 
     if is_exported(source):
         from vertebra.errors import ConfigError
         from vertebra.inference.model_source import ModelSource
-        from vertebra.runtimes.base import computed_in
+        from vertebra.runtimes import computed_in
 
         if way["compile"]:
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")

@@ -7,13 +7,6 @@ from typing import Any
 
 import typer
 
-DEFAULT_PARTS: dict[str, dict[str, str]] = {
-    "classify": {"decoder": "linear"},
-    "detect": {"neck": "fpn", "decoder": "retinanet"},
-    "segment": {"neck": "fpn", "decoder": "unet"},
-    "keypoints": {"neck": "fpn", "decoder": "heatmap"},
-}
-
 
 def train(
     arguments: list[str] | None = typer.Argument(
@@ -24,10 +17,10 @@ def train(
     backbone: str | None = typer.Option(None, help="A timm model's name."),
     neck: str | None = typer.Option(None, help="A neck's name."),
     encoder: str | None = typer.Option(None, help="An encoder's name."),
-    decoder: str | None = typer.Option(None, help="A decoder's name; by default a good one for the task."),
+    decoder: str | None = typer.Option(None, help="A decoder's name; by default that of the task."),
     pretrained: str | None = typer.Option(None, help="true (timm's weights), false, or a weights file."),
-    epochs: int | None = typer.Option(None, help="Passes over the data."),
-    batch_size: int | None = typer.Option(None, help="Images a step."),
+    epochs: int | None = typer.Option(None, help="Number of passes over the data."),
+    batch_size: int | None = typer.Option(None, help="Images in a batch."),
     image_size: str | None = typer.Option(None, help="Canvas: 480x640 (height x width) or one number."),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
     ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
@@ -35,10 +28,12 @@ def train(
     start: str | None = typer.Option(
         None, "--from", help="A model file or run folder to start from; new classes get new last layers."
     ),
-    out: str | None = typer.Option(None, help="The run folder to make; by default runs/TASK, with a number if taken."),
+    out: str | None = typer.Option(
+        None, help="The run folder to create; by default runs/TASK, with a number if that exists."
+    ),
     resume: str | None = typer.Option(
         None,
-        help="A run folder to go on with, exactly where it stopped. --epochs, --data (the same data elsewhere), train.workers, "
+        help="A run folder to resume, exactly where it stopped. --epochs, --data (the same data elsewhere), train.workers, "
         "train.devices and the like may be new.",
     ),
 ) -> None:
@@ -83,7 +78,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _check_alone(resume: str, config: str | None, out: str | None) -> None:
-    """Whether nothing stands beside --resume that would make another run of it."""
+    """Whether no option beside --resume would make it another run."""
     from vertebra.errors import ConfigError
 
     if config is not None:
@@ -102,7 +97,8 @@ def _raw(
     **parts: str | None,
 ) -> dict[str, Any]:
     from vertebra.config import read_raw
-    from vertebra.errors import ConfigError, UnknownName
+    from vertebra.errors import ConfigError
+    from vertebra.tasks import get_task
     from vertebra.yaml_files import assign
 
     chosen = {name: value for name, value in parts.items() if value is not None}
@@ -121,9 +117,7 @@ def _raw(
     else:
         if data is None or (task is None and "decoder" not in chosen):
             raise ConfigError("give a config, or --data with --task (and --backbone, --neck, --decoder as you like)")
-        if task is not None and task not in DEFAULT_PARTS:
-            raise UnknownName("task", task, DEFAULT_PARTS)
-        defaults = DEFAULT_PARTS[task] if task is not None and "decoder" not in chosen else {}
+        defaults = {} if task is None or "decoder" in chosen else get_task(task).default_parts
         model: dict[str, Any] = {
             "backbone": {"name": backbone or "mobilenetv2_100", "pretrained": True},
             **defaults,

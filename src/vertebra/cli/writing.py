@@ -20,7 +20,6 @@ from vertebra.inference.io.video import Video
 from vertebra.inference.jobs import Job, content_hash
 from vertebra.inference.results import Result, Skipped
 from vertebra.model_info import ModelInfo
-from vertebra.tasks.segment.draw import is_background
 
 
 class Wanted(NamedTuple):
@@ -110,10 +109,9 @@ class Outputs:
 
     def _coco(self, info: ModelInfo, job: Job, path: Path) -> CocoResults:
         branch = coco_branch(info, self.wanted.branch)
-        task, labels = info.branches[branch]
+        _, labels = info.branches[branch]
         coco_gt = None if self.wanted.coco_gt is None else Path(self.wanted.coco_gt)
-        background = [name for name in labels.classes if task == "segment" and is_background(name)]
-        ids = coco_ids(self.sources, labels.classes, coco_gt, dispensable=background)
+        ids = coco_ids(self.sources, labels.classes, coco_gt, dispensable=labels.background_classes)
         file = None if coco_gt is None else f"{coco_gt.name} ({content_hash([coco_gt])})"
         return CocoResults(path, branch, ids, {**job, "annotations": file})
 

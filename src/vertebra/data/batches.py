@@ -1,4 +1,4 @@
-"""Batches: samples put together, with each branch's targets for the images that are labeled for it."""
+"""Batches: stacked samples, with the targets of each branch for the images that are labeled for it."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Batch:
 
     def _with(self, change: Any) -> Batch:
         targets = {
-            name: BranchTargets(change(own.rows), tree.tree_map_only(Tensor, change, own.targets))
-            for name, own in self.targets.items()
+            name: BranchTargets(change(branch.rows), tree.tree_map_only(Tensor, change, branch.targets))
+            for name, branch in self.targets.items()
         }
         return replace(self, images=change(self.images), sizes=change(self.sizes), targets=targets)
 
@@ -80,8 +80,8 @@ def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch
     for name, spec in labels.items():
         rows = [row for row, sample in enumerate(samples) if name in sample.targets]
         if rows:
-            own = [samples[row].targets[name] for row in rows]
-            targets[name] = BranchTargets(torch.tensor(rows), stack_targets(own, spec))
+            branch_targets = [samples[row].targets[name] for row in rows]
+            targets[name] = BranchTargets(torch.tensor(rows), stack_targets(branch_targets, spec))
             if all(name in samples[row].ground_truths for row in rows):
                 ground_truths[name] = [samples[row].ground_truths[name] for row in rows]
     return Batch(
@@ -107,6 +107,6 @@ def _stack_images(images: Sequence[Tensor]) -> Tensor:
     channels = images[0].shape[0]
     fill = torch.tensor(ResizeSpec((height, width)).fill_for(channels), dtype=images[0].dtype)
     batch = fill[:, None, None].repeat(len(images), 1, height, width).reshape(len(images), channels, height, width)
-    for own, image in zip(batch, images, strict=True):
-        own[:, : image.shape[1], : image.shape[2]] = image
+    for canvas, image in zip(batch, images, strict=True):
+        canvas[:, : image.shape[1], : image.shape[2]] = image
     return batch

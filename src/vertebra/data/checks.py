@@ -102,7 +102,7 @@ def check_data(
     seed: int = 0,
     exclusive: bool = True,
 ) -> DataReport:
-    """Opens a data set as a training run does, and looks at every image and annotation.
+    """Opens a data set as a training run does, and reads every image and annotation.
 
     What training would refuse, or be spoiled by, is an error of the report: train or val missing, a file that cannot be
     read, a split with nothing to learn from or to measure by.
@@ -157,7 +157,7 @@ def _refused(split: str, error: DataError) -> Finding:
 def _unusable(
     report: SplitReport, index: Index, task: str, split: str, train: Index, severity: Severity
 ) -> list[Finding]:
-    """Why a run could not learn from a split, or not measure by it.
+    """Why a split is of no use for training or for evaluation.
 
     Args:
         train: whose labels a run would have.
@@ -165,10 +165,10 @@ def _unusable(
     """
     use = "learn from" if split == "train" else "measure by"
     try:
-        found, _ = class_mapping(index.labels[task], train.labels[task], task, str(index.root))
+        mapping, _ = class_mapping(index.labels[task], train.labels[task], task, str(index.root))
     except DataError as error:
         return [Finding("refused", severity, str(error), 1)]
-    usable = get_task(task).data.usable(found.own, index.columns[task], found.ids)
+    usable = get_task(task).data.usable(mapping.source_labels, index.columns[task], mapping.ids)
     if not usable.any():
         return [Finding("nothing", severity, f"no image is labeled for task {task}: nothing to {use}", len(index))]
     if not report.counted:
@@ -185,7 +185,7 @@ def check(index: Index) -> list[Finding]:
 def leaks(indices: dict[str, Index]) -> list[Finding]:
     """Images that are in two splits, byte for byte the same, under whatever name."""
     first: dict[bytes, tuple[str, str]] = {}
-    found = []
+    leaks = []
     for split, index in indices.items():
         for row in range(len(index)):
             path = index.path(row)
@@ -193,8 +193,8 @@ def leaks(indices: dict[str, Index]) -> list[Finding]:
                 continue
             other = first.setdefault(hashlib.blake2b(path.read_bytes(), digest_size=16).digest(), (split, path.name))
             if other[0] != split:
-                found.append(f"{other[0]} {other[1]} = {split} {path.name}")
-    return [_finding("leak", "warning", "image", "in two splits", found)] if found else []
+                leaks.append(f"{other[0]} {other[1]} = {split} {path.name}")
+    return [_finding("leak", "warning", "image", "in two splits", leaks)] if leaks else []
 
 
 def _look(index: Index, task: str) -> SplitReport:
@@ -234,11 +234,11 @@ def _look(index: Index, task: str) -> SplitReport:
     return SplitReport(len(index), classes, findings, counted)
 
 
-def _finding(kind: str, severity: Severity, thing: str, which: str, names: Sequence[str]) -> Finding:
+def _finding(kind: str, severity: Severity, noun: str, which: str, names: Sequence[str]) -> Finding:
     different = list(dict.fromkeys(names))
     shown = "; ".join(different[:SHOWN]) + ("; …" if len(different) > SHOWN else "")
-    things = thing if len(names) == 1 else plural(thing)
-    return Finding(kind, severity, f"{len(names)} {things} {which}: {shown}", len(names))
+    nouns = noun if len(names) == 1 else plural(noun)
+    return Finding(kind, severity, f"{len(names)} {nouns} {which}: {shown}", len(names))
 
 
 def _without(message: str, root: Path) -> str:

@@ -21,27 +21,27 @@ class ClassMapping:
     Attributes:
         ids: (K,) int64, the branch's class id of each class of the data set, -1 for classes that it has not.
         labels: the branch's labels.
-        own: the data set's labels.
+        source_labels: the data set's labels.
     """
 
     ids: np.ndarray
     labels: LabelSpec
-    own: LabelSpec
+    source_labels: LabelSpec
 
     def __call__(self, annotation: Any) -> Any:
         """The annotation with the branch's class ids."""
-        if self.own == self.labels:
+        if self.source_labels == self.labels:
             return annotation
-        return task_of_labels(self.labels).data.relabel(annotation, self.ids, self.own, self.labels)
+        return task_of_labels(self.labels).data.relabel(annotation, self.ids, self.source_labels, self.labels)
 
 
 def class_mapping(
-    own: LabelSpec, labels: LabelSpec, branch: str, where: str, class_map: Mapping[str, str] | None = None
+    source_labels: LabelSpec, labels: LabelSpec, branch: str, where: str, class_map: Mapping[str, str] | None = None
 ) -> tuple[ClassMapping, list[Note]]:
     """How to turn a data set's classes into a branch's.
 
     Args:
-        own: the data set's labels.
+        source_labels: the data set's labels.
         labels: the branch's.
         branch: its name, for messages.
         where: the data set, for messages.
@@ -53,40 +53,40 @@ def class_mapping(
     Raises:
         DataError: they are of different tasks, one is exclusive and the other is not, or they share no class or no point.
     """
-    if type(own) is not type(labels):
+    if type(source_labels) is not type(labels):
         raise DataError(
-            f"{where}: its labels are {type(own).__name__}, but branch '{branch}' has {type(labels).__name__}"
+            f"{where}: its labels are {type(source_labels).__name__}, but branch '{branch}' has {type(labels).__name__}"
         )
-    if getattr(own, "exclusive", True) != getattr(labels, "exclusive", True):
+    if getattr(source_labels, "exclusive", True) != getattr(labels, "exclusive", True):
         words = {True: "exclusive", False: "overlapping"}
         raise DataError(
-            f"{where}: opened with {words[own.exclusive]} classes, but branch '{branch}' has "  # type: ignore[attr-defined]
+            f"{where}: opened with {words[source_labels.exclusive]} classes, but branch '{branch}' has "  # type: ignore[attr-defined]
             f"{words[labels.exclusive]} ones; open it with exclusive={labels.exclusive}"  # type: ignore[attr-defined]
         )
-    positions = {name: place for place, name in enumerate(labels.classes)}
-    names = [(class_map or {}).get(name, name) for name in own.classes]
+    positions = {name: number for number, name in enumerate(labels.classes)}
+    names = [(class_map or {}).get(name, name) for name in source_labels.classes]
     ids = np.array([positions.get(name, -1) for name in names], dtype=np.int64)
-    strange = [name for name, found in zip(own.classes, ids.tolist(), strict=True) if found < 0]
-    if len(strange) == len(own.classes):
+    strange = [name for name, class_id in zip(source_labels.classes, ids.tolist(), strict=True) if class_id < 0]
+    if len(strange) == len(source_labels.classes):
         raise DataError(
             f"{where}: branch '{branch}' knows none of its classes ({', '.join(strange[:8])}). "
             f"{suggest(strange[0], labels.classes)}"
         )
     notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", strange)] if strange else []
-    return ClassMapping(ids, labels, own), [*notes, *_lacking(own, labels, branch, where)]
+    return ClassMapping(ids, labels, source_labels), [*notes, *_lacking(source_labels, labels, branch, where)]
 
 
-def _lacking(own: LabelSpec, labels: LabelSpec, branch: str, where: str) -> list[Note]:
+def _lacking(source_labels: LabelSpec, labels: LabelSpec, branch: str, where: str) -> list[Note]:
     """Notes about parts of the branch's objects (points) that the data set does not have.
 
     Raises:
         DataError: it has none of them.
     """
-    lacking = [name for name in labels.object_parts if name not in own.object_parts]
+    lacking = [name for name in labels.object_parts if name not in source_labels.object_parts]
     if lacking and len(lacking) == len(labels.object_parts):
         raise DataError(
             f"{where}: it has none of the points of branch '{branch}' ({', '.join(lacking[:8])}). "
-            f"{suggest(lacking[0], own.object_parts)}"
+            f"{suggest(lacking[0], source_labels.object_parts)}"
         )
     return (
         [Note.of("point", f"of branch '{branch}' that {where} has not", "not learned from it", lacking)]

@@ -150,8 +150,8 @@ class PointColumn:
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """How many labeled points lie outside of an image of this size by more than a pixel."""
         part = slice(self.offsets[row], self.offsets[row + 1])
-        places, limit = self.points[part, :, :2], np.array([size[1], size[0]]) + 1
-        out = (self.points[part, :, 2] > 0) & ((places < -1) | (places > limit)).any(axis=-1)
+        corners, limit = self.points[part, :, :2], np.array([size[1], size[0]]) + 1
+        out = (self.points[part, :, 2] > 0) & ((corners < -1) | (corners > limit)).any(axis=-1)
         return {"point": int(out.sum())} if out.any() else {}
 
     def take(self, rows: np.ndarray) -> PointColumn:

@@ -36,7 +36,7 @@ class Column(Protocol):
         ...
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """How many things of an image reach out of it when it is decoded at this (height, width), by what they are."""
+        """Counts annotations outside the image, by kind, when it is decoded at this (height, width)."""
         ...
 
     def take(self, rows: np.ndarray) -> Column:
@@ -51,7 +51,7 @@ class Note:
     It reads "2 boxes of zero area were dropped: a.xml, b.xml".
 
     Attributes:
-        thing: what it is about, one of them: "box".
+        noun: what it is about, one of them: "box".
         which: what is wrong: "of zero area".
         done: what was done: "dropped".
         count: how many.
@@ -59,7 +59,7 @@ class Note:
         more: whether there are more names than those.
     """
 
-    thing: str
+    noun: str
     which: str
     done: str
     count: int
@@ -67,24 +67,24 @@ class Note:
     more: bool = False
 
     @classmethod
-    def of(cls, thing: str, which: str, done: str, names: Sequence[str], count: int | None = None) -> Note:
-        """A note about these names, one for each thing; a name is shown once."""
+    def of(cls, noun: str, which: str, done: str, names: Sequence[str], count: int | None = None) -> Note:
+        """A note about these names, one for each case; a name is shown once."""
         different = list(dict.fromkeys(names))
         number = len(names) if count is None else count
-        return cls(thing, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN)
+        return cls(noun, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN)
 
     def __str__(self) -> str:
         names = ", ".join(self.names) + (", …" if self.more else "")
         verb = "was" if self.count == 1 else "were"
-        words = [str(self.count), self.thing if self.count == 1 else plural(self.thing), self.which, verb, self.done]
+        words = [str(self.count), self.noun if self.count == 1 else plural(self.noun), self.which, verb, self.done]
         return " ".join(word for word in words if word) + (f": {names}" if names else "")
 
 
-def plural(thing: str) -> str:
+def plural(noun: str) -> str:
     """The plural of an English noun that this package uses."""
-    if thing.endswith("y"):
-        return thing[:-1] + "ies"
-    return thing + ("es" if thing.endswith(("x", "s")) else "s")
+    if noun.endswith("y"):
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("x", "s")) else "s")
 
 
 @dataclass(frozen=True, eq=False)

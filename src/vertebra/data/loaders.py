@@ -47,7 +47,7 @@ class Loader:
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
-        self.batch_sampler = None  # Lightning looks here before it takes the sampler's word
+        self.batch_sampler = None  # Lightning reads this before the sampler
         sampler.divide(chunks or 1)
         self._done = sampler.start
         self.workers, self.chunks, self.sharing = workers, chunks, sharing
@@ -110,10 +110,10 @@ class Loader:
         if self.workers == 0 or first is None:
             return self.workers
         if multiprocessing.get_context().get_start_method() != "fork":
-            own = defined_in_script(self.dataset)
-            if own is not None:
+            local_name = defined_in_script(self.dataset)
+            if local_name is not None:
                 self._tell(
-                    f"images are loaded in the main process, because '{own}' is defined in the script itself; "
+                    f"images are loaded in the main process, because '{local_name}' is defined in the script itself; "
                     "put it in a module of its own, which loader processes can import"
                 )
                 return 0
@@ -139,7 +139,7 @@ class Loader:
         return self.sampler.state_dict(self._done)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The next iteration goes on where the state was taken."""
+        """The next iteration continues at the saved position."""
         self.sampler.load_state_dict(state_dict)
         self._done = self.sampler.start
 
@@ -187,10 +187,10 @@ class _Collate:
         try:
             if self.chunks is None:
                 return self._together(loaded)
-            parts = [loaded[place :: self.chunks] for place in range(self.chunks)]
+            parts = [loaded[start :: self.chunks] for start in range(self.chunks)]
             return [self._together(part) for part in parts if part]
         except Exception as error:  # as above
-            return failure(error, "a batch could not be put together")
+            return failure(error, "a batch could not be made")
 
     def _together(self, samples: Sequence[Sample]) -> Batch:
         batch = collate(samples, self.labels)

@@ -67,10 +67,10 @@ class MaskFileColumn:
             )
         if self.exclusive:
             kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
-            found = np.empty(size, dtype=kind)
+            mask = np.empty(size, dtype=kind)
         else:
             check_planes(self.class_count, size)
-            found = np.empty((self.class_count, *size), dtype=np.uint8)
+            mask = np.empty((self.class_count, *size), dtype=np.uint8)
         rows = max(1, BLOCK // max(1, size[1]))
         for top in range(
             0, size[0], rows
@@ -79,8 +79,8 @@ class MaskFileColumn:
             if (ids == UNKNOWN).any():
                 raise self._unknown(path, values)
             part = ids if self.exclusive else planes_of(ids, self.class_count, self.ignore_index)
-            found[..., top : top + rows, :] = part
-        return SegmentAnnotation(found)
+            mask[..., top : top + rows, :] = part
+        return SegmentAnnotation(mask)
 
     def _looked_up(self, values: np.ndarray) -> np.ndarray:
         """The id of each value."""
@@ -150,19 +150,19 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
         DataError: none of the masks can be read. A single one that cannot is passed over: it is counted and named when
             its image is used.
     """
-    found: dict[int, Path] = {}
+    file_of: dict[int, Path] = {}
     damaged: list[DataError] = []
-    for place in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths)), dtype=int)):
+    for row in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths)), dtype=int)):
         try:
-            values = read_mask(paths[place])
+            values = read_mask(paths[row])
         except DataError as error:
             damaged.append(error)
             continue
         for value in _occurring(values).tolist():
-            found.setdefault(value, paths[place])
-    if damaged and not found:
+            file_of.setdefault(value, paths[row])
+    if damaged and not file_of:
         raise damaged[0]
-    return dict(sorted(found.items()))
+    return dict(sorted(file_of.items()))
 
 
 def _occurring(values: np.ndarray) -> np.ndarray:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from vertebra.data.index import Index
-from vertebra.data.readers import coco, deeplabcut, image_folder, mask_folder, voc
+from vertebra.data.readers import all_readers
+from vertebra.data.readers.files import has_yolo_labels
 from vertebra.data.readers.options import ReadOptions
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
-
-# in the order in which a folder is tried: one with images and masks has sub-folders with images, as class folders are
-READERS: dict[str, ModuleType] = {
-    "voc": voc,
-    "coco": coco,
-    "dlc": deeplabcut,
-    "mask_folder": mask_folder,
-    "image_folder": image_folder,
-}
 
 
 def open_data(
@@ -40,9 +31,9 @@ def open_data(
 
     Args:
         path: its folder, or its annotation file.
-        task: "classify", "detect", "segment" or "keypoints".
+        task: a task's name, as `vertebra.tasks.all_tasks` has it.
         split: "train", "val" or "test".
-        format: "image_folder", "voc", "coco", "dlc" or "mask_folder"; None to find out.
+        format: a format's name, as `vertebra.data.readers.all_readers` has it; None to detect it.
         classes: class names in order, None for the data set's own. What is of other classes is left out, with a note.
         ignore_index: value of mask files whose pixels do not count.
         seed: of the draw where the data set has no splits.
@@ -52,12 +43,11 @@ def open_data(
         DataError: the data set is missing, empty, of unknown format, of no use for the task, has no such split, or an
             annotation is wrong; the message names the file and the cure.
     """
-    place = Path(path)
+    folder = Path(path)
     check_split(split)
-    reader = READERS[choose_format(place, task, format)]
+    reader = all_readers()[choose_format(folder, task, format)]
     listed = None if classes is None else tuple(classes)
-    index: Index = reader.read(place, task, split, ReadOptions(listed, ignore_index, seed, exclusive))
-    return index
+    return reader.read(folder, task, split, ReadOptions(listed, ignore_index, seed, exclusive))
 
 
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:
@@ -69,18 +59,19 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
     Raises:
         DataError: the data set is missing, empty, of unknown format or of no use for the task.
     """
-    place = Path(path)
-    name = detect_format(place) if format is None else format
-    if name not in READERS:
-        raise UnknownName("data format", name, READERS)
-    _exists(place)
-    reader = READERS[name]
-    if task not in reader.TASKS:
-        fitting = [other for other, module in READERS.items() if task in module.TASKS]
+    folder = Path(path)
+    name = detect_format(folder) if format is None else format
+    readers = all_readers()
+    if name not in readers:
+        raise UnknownName("data format", name, readers)
+    _exists(folder)
+    reader = readers[name]
+    if task not in reader.tasks:
+        fitting = [other for other, reader in readers.items() if task in reader.tasks]
         if not fitting:
-            raise DataError(f"{place}: no data format has labels for task '{task}'")
+            raise DataError(f"{folder}: no data format has labels for task '{task}'")
         raise DataError(
-            f"{place}: format '{name}' has no labels for task '{task}', only for {' and '.join(reader.TASKS)}; "
+            f"{folder}: format '{name}' has no labels for task '{task}', only for {' and '.join(readers[name].tasks)}; "
             f"for {task} use {' or '.join(fitting)}"
         )
     return name
@@ -92,29 +83,19 @@ def detect_format(path: str | Path) -> str:
     Raises:
         DataError: it is missing, empty, or of no format that is known here.
     """
-    place = Path(path)
-    _exists(place)
-    for name, reader in READERS.items():
-        if name == "image_folder" and _is_yolo(place):
-            raise DataError(
-                f"{place}: this looks like YOLO text labels, which are not read here; convert them to COCO JSON"
-            )
-        if (place.is_dir() or name in ("coco", "dlc", "mask_folder")) and reader.looks_like(place):
+    folder = Path(path)
+    _exists(folder)
+    for name, reader in all_readers().items():
+        if reader.looks_like(folder):
             return name
-    raise DataError(
-        f"{place}: of no known format. Known are: class folders of images, Pascal VOC (Annotations and JPEGImages), "
-        "COCO JSON, masks (images and masks folders, or train.txt with 'image mask' lines), and DeepLabCut's tables "
-        "(CollectedData_NAME.csv)"
-    )
+    if has_yolo_labels(folder):
+        raise DataError(f"{folder}: these are YOLO text labels, which are not read here; convert them to COCO JSON")
+    known = "; ".join(reader.summary for reader in all_readers().values())
+    raise DataError(f"{folder}: of no known format. Known are: {known}")
 
 
-def _is_yolo(place: Path) -> bool:
-    labels = place / "labels"
-    return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
-
-
-def _exists(place: Path) -> None:
-    if not place.exists():
-        raise DataError(f"{place}: no such folder or file")
-    if place.is_dir() and next(place.iterdir(), None) is None:
-        raise DataError(f"{place}: this folder is empty")
+def _exists(folder: Path) -> None:
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder or file")
+    if folder.is_dir() and next(folder.iterdir(), None) is None:
+        raise DataError(f"{folder}: this folder is empty")

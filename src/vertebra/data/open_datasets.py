@@ -18,6 +18,7 @@ from vertebra.data.splits import SPLITS, NoSplit, empty_split
 from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
+from vertebra.tasks import all_image_level
 from vertebra.tasks.base import LabelSpec
 
 
@@ -71,7 +72,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 
 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
-    """A source as a branch sees it: the same files with the eyes of its own task."""
+    """The index of a source for the task of one branch."""
     branch = config.model.branches[name]
     _check_place(source.path)
     index = open_data(
@@ -99,7 +100,7 @@ def _images(source: SourceConfig, task: str) -> int:
 
 
 def _check_place(path: str) -> None:
-    """Whether a path leads to something that can hold a data set; that nothing is there is told when it is opened.
+    """Checks that a path can be a data set. A missing one is reported when it is opened.
 
     Raises:
         DataError: the system cannot look it up, or it is a device, a pipe, or the root of all folders.
@@ -117,7 +118,7 @@ def _check_place(path: str) -> None:
 
 
 def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:
-    """Adds what a branch sees of a data set: to the same images of another task, so that each is loaded once for both."""
+    """Adds the index of one branch: joined with that of another task on the same images, so that each image is loaded once."""
     for place, other in enumerate(sources):
         if task not in other.index.columns and other.index.same_images(index):
             sources[place] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)
@@ -128,9 +129,9 @@ def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: flo
 def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, looked_at: int = 32) -> tuple[int, int]:
     """A canvas for a data set: the median shape of its images, its long side at most ``longest``, in multiples of 32.
 
-    Where all branches classify it is 224x224, whatever the images.
+    Where all branches are about the image as a whole it is 224x224, whatever the images.
     """
-    if tasks == {"classify"}:
+    if all_image_level(tasks):
         return (224, 224)
     shapes = []
     for index in indices:

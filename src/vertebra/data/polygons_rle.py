@@ -72,10 +72,10 @@ class Shapes:
         text = self.text[self.text_of[number] : self.text_of[number + 1]]
         runs = self.runs[self.runs_of[number] : self.runs_of[number + 1]]
         if len(text) or len(runs):
-            own = (int(self.sizes[number, 0]), int(self.sizes[number, 1]))
-            if own != size:
+            region_size = (int(self.sizes[number, 0]), int(self.sizes[number, 1]))
+            if region_size != size:
                 raise DataError(
-                    f"run lengths for {own[0]}x{own[1]}, but the image is {size[0]}x{size[1]} (height x width)"
+                    f"run lengths for {region_size[0]}x{region_size[1]}, but the image is {size[0]}x{size[1]} (height x width)"
                 )
             return Region(check_runs(decode_runs(text) if len(text) else runs, size), size)
         first, last = self.outlines_of[number], self.outlines_of[number + 1]
@@ -149,8 +149,8 @@ class PolygonRLEColumn:
                 planes[label][region.mask()] = 1
             return SegmentAnnotation(planes)
         ids = np.full(size, self.background, dtype=np.int32)
-        for place in np.argsort([-region.area for region in regions], kind="stable"):
-            ids[regions[place].mask()] = labels[place]
+        for row in np.argsort([-region.area for region in regions], kind="stable"):
+            ids[regions[row].mask()] = labels[row]
         return SegmentAnnotation(compact(ids, self.ignore_index))
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:

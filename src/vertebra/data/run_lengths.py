@@ -57,8 +57,8 @@ def decode_runs(text: np.ndarray) -> np.ndarray:
     lengths = np.diff(np.concatenate([starts, [len(bits)]]))
     if lengths.max(initial=0) > LETTERS:
         raise DataError("compressed run lengths are damaged")
-    place = np.arange(len(bits)) - np.repeat(starts, lengths)
-    values = np.add.reduceat((bits & 31) << (5 * place), starts)
+    digit = np.arange(len(bits)) - np.repeat(starts, lengths)
+    values = np.add.reduceat((bits & 31) << (5 * digit), starts)
     negative = (bits[starts + lengths - 1] & 16) != 0
     values = np.where(negative, values - (np.int64(1) << (5 * lengths)), values)
     values[1::2] = np.cumsum(values[1::2])

@@ -111,11 +111,11 @@ class MixSampler(Sampler[list[SampleKey]]):
         self.epoch, self.start = (state["epoch"] + 1, 0) if done else (state["epoch"], state["step"])
 
     def _evaluation(self) -> list[list[SampleKey]]:
-        places = sorted((group.source, int(row)) for group in self.groups for row in group.rows)
-        own = [SampleKey(*place, self.epoch) for place in places[self.rank :: self.world_size]]
-        each = math.ceil(len(places) / self.world_size)
-        own += [SampleKey(*places[0], self.epoch, blank=True)] * (each - len(own))
-        return [own[at : at + self.batch_size] for at in range(0, each, self.batch_size)]
+        rows = sorted((group.source, int(row)) for group in self.groups for row in group.rows)
+        keys = [SampleKey(*row, self.epoch) for row in rows[self.rank :: self.world_size]]
+        each = math.ceil(len(rows) / self.world_size)
+        keys += [SampleKey(*rows[0], self.epoch, blank=True)] * (each - len(keys))
+        return [keys[at : at + self.batch_size] for at in range(0, each, self.batch_size)]
 
     def _training(self) -> list[list[SampleKey]]:
         if self._shares is None:
@@ -133,7 +133,7 @@ class MixSampler(Sampler[list[SampleKey]]):
                     rows = streams[group][used[group] : used[group] + count]
                     first = number * self.size + len(tickets)
                     source = self.groups[group].source
-                    tickets += [SampleKey(source, row, self.epoch, first + place) for place, row in enumerate(rows)]
+                    tickets += [SampleKey(source, row, self.epoch, first + offset) for offset, row in enumerate(rows)]
                 used[group] += count
             if mine:
                 drawn.append(tickets)

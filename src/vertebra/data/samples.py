@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 
 from vertebra.data.class_mapping import ClassMapping, class_mapping
 from vertebra.data.index import Index, Note
-from vertebra.data.transforms import Augment, OnCanvas, augment_onto, place
+from vertebra.data.transforms import OnCanvas, augment_onto, to_canvas
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import read_image
+from vertebra.recipe.augment import Augment
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
@@ -164,10 +165,12 @@ class MixedData(Dataset[Sample]):
             opened = ", ".join(index.columns)
             raise DataError(f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {opened}")
         column = index.columns[task]
-        found, notes = class_mapping(index.labels[task], self.labels[branch], branch, str(index.root), source.class_map)
-        labeled = get_task(task).data.usable(found.own, column, found.ids)
+        mapping, notes = class_mapping(
+            index.labels[task], self.labels[branch], branch, str(index.root), source.class_map
+        )
+        labeled = get_task(task).data.usable(mapping.source_labels, column, mapping.ids)
         self._notes += notes
-        self._relabel[number, branch] = found
+        self._relabel[number, branch] = mapping
         self._labeled[number, branch] = labeled
 
     def _groups(self, number: int) -> list[Group]:
@@ -178,7 +181,7 @@ class MixedData(Dataset[Sample]):
         codes = flags @ (1 << np.arange(len(names)))
         groups = []
         for code in np.unique(codes[codes > 0]).tolist():
-            branches = tuple(name for place, name in enumerate(names) if code >> place & 1)
+            branches = tuple(name for bit, name in enumerate(names) if code >> bit & 1)
             groups.append(Group(number, np.flatnonzero(codes == code), branches))
         without = int((codes == 0).sum())
         if without:
@@ -198,8 +201,8 @@ class MixedData(Dataset[Sample]):
             if branch in source.branches:
                 task = source.branches[branch]
                 ids = self._relabel[number, branch].ids
-                found = get_task(task).data.measurable(source.index.columns[task], ids)
-                count += int((found & self._labeled[number, branch]).sum())
+                measurable = get_task(task).data.measurable(source.index.columns[task], ids)
+                count += int((measurable & self._labeled[number, branch]).sum())
         return count
 
     def __getitem__(self, ticket: SampleKey) -> Sample:
@@ -227,8 +230,8 @@ class MixedData(Dataset[Sample]):
             return
         rows = self._group_of[ticket.source, self._branches(ticket.source, ticket.row)].rows
         draw = self._draw(ticket, 1)
-        others = rows[draw.integers(0, len(rows), ATTEMPTS)] if len(rows) > 2 * ATTEMPTS else draw.permutation(rows)
-        yield from dict.fromkeys(int(row) for row in others[:ATTEMPTS] if row != ticket.row)
+        candidates = rows[draw.integers(0, len(rows), ATTEMPTS)] if len(rows) > 2 * ATTEMPTS else draw.permutation(rows)
+        yield from dict.fromkeys(int(row) for row in candidates[:ATTEMPTS] if row != ticket.row)
 
     def _branches(self, source: int, row: int) -> tuple[str, ...]:
         return tuple(name for name in self.sources[source].branches if self._labeled[source, name][row])
@@ -248,14 +251,14 @@ class MixedData(Dataset[Sample]):
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
             ground_truths[branch] = self._relabel[ticket.source, branch](annotation)
-        found = self._place(image, ground_truths, ticket)
-        origin = Origin(path, found.transform)
+        on_canvas = self._to_canvas(image, ground_truths, ticket)
+        origin = Origin(path, on_canvas.transform)
         kept = ground_truths if self.augment is None else {}
-        return Sample(found.image, found.transform.size, found.annotations, kept, origin, skipped)
+        return Sample(on_canvas.image, on_canvas.transform.size, on_canvas.annotations, kept, origin, skipped)
 
-    def _place(self, image: np.ndarray, ground_truths: Mapping[str, Any], ticket: SampleKey) -> OnCanvas:
+    def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], ticket: SampleKey) -> OnCanvas:
         if self.augment is None:
-            return place(image, ground_truths, self.resize_spec, self.labels)
+            return to_canvas(image, ground_truths, self.resize_spec, self.labels)
         return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(ticket, 0))
 
     def _blank(self, ticket: SampleKey, skipped: tuple[Skip, ...]) -> Sample:

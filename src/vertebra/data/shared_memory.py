@@ -30,7 +30,7 @@ def free_bytes() -> int | None:
 
 
 def batch_bytes(dataset: MixedData, tickets: list[SampleKey]) -> int:
-    """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded: the loader itself tells it."""
+    """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded: the loader reports that."""
     try:
         batch = collate([dataset[tickets[0]]], dataset.labels)
     except Exception:  # of whatever kind: the loader meets it again, and names the image
@@ -50,7 +50,7 @@ def room_for(workers: int, batch: int, free: int) -> int:
 
 
 def shortage(fitting: int, wanted: int, batch: int, free: int) -> str:
-    """What to tell where not all loader processes have room."""
+    """The message where not all loader processes have room."""
     how = f"{fitting} of {wanted} loader processes are used" if fitting else "images are loaded in the main process"
     needed = _megabytes((AHEAD * wanted + IN_USE) * batch)
     return (
@@ -61,7 +61,7 @@ def shortage(fitting: int, wanted: int, batch: int, free: int) -> str:
 
 
 def share(batch: Batch) -> Batch:
-    """A batch in shared memory. By itself that would be done when it is sent, in a thread whose errors nobody sees.
+    """A batch in shared memory. By itself that would be done when it is sent, in a thread whose errors are lost.
 
     Raises:
         RuntimeError: there is no room.
@@ -72,7 +72,7 @@ def share(batch: Batch) -> Batch:
 
 
 def _tensors(batch: Batch) -> list[Tensor]:
-    held: Any = (batch.images, batch.sizes, [(own.rows, own.targets) for own in batch.targets.values()])
+    held: Any = (batch.images, batch.sizes, [(branch.rows, branch.targets) for branch in batch.targets.values()])
     return [value for value in tree.tree_leaves(held) if isinstance(value, Tensor)]
 
 

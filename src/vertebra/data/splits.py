@@ -1,4 +1,4 @@
-"""Which images are for training, validation and test: as the data set says, or by a seeded draw."""
+"""Which images are for training, validation and test: as the data set defines, or by a seeded draw."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class NoSplit(DataError):
 
 
 def split_of(name: str) -> str | None:
-    """The split that a name speaks of: ``instances_val2017`` is "val"; None for no split or several."""
-    found = {_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _WORDS}
-    return found.pop() if len(found) == 1 else None
+    """The split in a name: ``instances_val2017`` is "val"; None for no split or several."""
+    splits = {_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _WORDS}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def check_split(split: str) -> None:
@@ -102,7 +102,7 @@ def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
 
 
 def _part(count: int, shares: dict[str, float], split: str) -> slice:
-    """Where a split's rows stand when the splits follow one another."""
+    """The slice of a split's rows when the splits follow one another."""
     sizes = split_sizes(count, shares)
     names = list(sizes)
     first = sum(sizes[name] for name in names[: names.index(split)])

@@ -1,7 +1,7 @@
 """From an image with its annotations to the canvas: plainly for evaluation, with random changes for training.
 
-Each image is resampled once, by torchvision's ``transforms.v2``, from the window of it that comes onto the canvas; what its
-annotations become there each task tells itself (`vertebra.tasks.data`). Colors are changed by one linear map for each
+Each image is resampled once, by torchvision's ``transforms.v2``, from the window of it that comes onto the canvas; each task
+moves its annotations itself (`vertebra.tasks.data`). Colors are changed by one linear map for each
 image.
 """
 
@@ -19,66 +19,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from vertebra.data.color_jitter import color_map
-from vertebra.errors import UnknownName
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply
+from vertebra.recipe.augment import Augment
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
-
-
-@dataclass(frozen=True)
-class Augment:
-    """Random changes of training images. Each is the same for an image and its boxes and masks.
-
-    Attributes:
-        mirror: probability of left and right changing places, where the labels allow it.
-        flip: probability of top and bottom changing places (for images without an up: microscopy, aerial).
-        zoom: smallest and largest factor on the plan's own scale, where there are boxes or masks; what no longer fits
-            on the canvas is cut off at random.
-        stretch: largest factor between the two axes' scales, where there are boxes or masks.
-        area: smallest and largest part of the image that is shown, for images that have only a class.
-        ratio: largest factor by which that part's shape differs from the whole image's.
-        brightness, contrast, saturation: largest change of each, as a part of 1.
-        hue: largest turn of the hue, as a part of a full turn.
-    """
-
-    mirror: float = 0.5
-    flip: float = 0.0
-    zoom: tuple[float, float] = (0.6, 1.5)
-    stretch: float = 1.15
-    area: tuple[float, float] = (0.35, 1.0)
-    ratio: float = 4 / 3
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    hue: float = 0.02
-
-    @classmethod
-    def preset(cls, name: str) -> Augment:
-        """The changes of a name: "none", "light", "default" or "strong".
-
-        Raises:
-            UnknownName: with the nearest names.
-        """
-        if name not in PRESETS:
-            raise UnknownName("augmentation", name, PRESETS)
-        return PRESETS[name]
-
-    @property
-    def moves(self) -> bool:
-        """Whether anything but colors changes."""
-        still = Augment(0.0, 0.0, (1.0, 1.0), 1.0, (1.0, 1.0), 1.0)
-        names = ("mirror", "flip", "zoom", "stretch", "area", "ratio")
-        return any(getattr(self, name) != getattr(still, name) for name in names)
-
-
-PRESETS = {
-    "none": Augment(0.0, 0.0, (1.0, 1.0), 1.0, (1.0, 1.0), 1.0, 0.0, 0.0, 0.0, 0.0),
-    "light": Augment(0.5, 0.0, (0.8, 1.25), 1.05, (0.6, 1.0), 1.15, 0.1, 0.1, 0.1, 0.0),
-    "default": Augment(),
-    "strong": Augment(0.5, 0.0, (0.3, 2.0), 1.3, (0.2, 1.0), 4 / 3, 0.4, 0.4, 0.4, 0.05),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +42,7 @@ class OnCanvas:
     annotations: dict[str, Any] = field(default_factory=dict)
 
 
-def place(
+def to_canvas(
     image: np.ndarray, annotations: Mapping[str, Any], resize_spec: ResizeSpec, labels: Mapping[str, LabelSpec]
 ) -> OnCanvas:
     """An image and its annotations on the canvas as prediction places them, without any random change.
@@ -107,12 +53,12 @@ def place(
         labels: by branch, what they mean.
     """
     transform = resize_spec.place(image.shape[0], image.shape[1])
-    placed = {
-        name: task_of(annotation).data.place(annotation, resize_spec, transform, labels.get(name))
+    on_canvas_annotations = {
+        name: task_of(annotation).data.to_canvas(annotation, resize_spec, transform, labels.get(name))
         for name, annotation in annotations.items()
     }
     canvas = torch.from_numpy(np.ascontiguousarray(apply(resize_spec, image).transpose(2, 0, 1)))
-    return OnCanvas(canvas, transform, placed)
+    return OnCanvas(canvas, transform, on_canvas_annotations)
 
 
 def augment_onto(
@@ -123,7 +69,7 @@ def augment_onto(
     augment: Augment,
     draw: np.random.Generator,
 ) -> OnCanvas:
-    """An image and its annotations on the canvas, with random changes; see `place` for the arguments.
+    """An image and its annotations on the canvas, with random changes; see `to_canvas` for the arguments.
 
     An image is not mirrored if it has annotations of a branch whose labels forbid it (points whose pairs are not known).
 
@@ -134,23 +80,23 @@ def augment_onto(
         size = (image.shape[0], image.shape[1])
         whole_image = all(task_of(annotation).data.whole_image for annotation in annotations.values())
         window = (crop_window if whole_image else zoom_window)(resize_spec, size, augment, draw)
-        mirror, flip = draw.random() < augment.mirror, draw.random() < augment.flip
+        mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
         if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
             mirror = flip  # no mirror image of any kind: upside down becomes half a turn, in which left stays left
-        found = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
+        on_canvas = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
     else:
-        found = place(image, annotations, resize_spec, labels)
-    height, width = found.transform.size
-    part = found.image[:, :height, :width]
+        on_canvas = to_canvas(image, annotations, resize_spec, labels)
+    height, width = on_canvas.transform.size
+    part = on_canvas.image[:, :height, :width]
     change = color_map(part, draw, augment.brightness, augment.contrast, augment.saturation, augment.hue)
     if change is not None:
-        found.image[:, :height, :width] = change(part)
-    return found
+        on_canvas.image[:, :height, :width] = change(part)
+    return on_canvas
 
 
 def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
     """By branch, why images that are labeled for it must not be mirrored; without the branches for which they may."""
-    reasons = {name: own.mirror_refusal for name, own in labels.items()}
+    reasons = {name: spec.mirror_refusal for name, spec in labels.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
@@ -159,7 +105,7 @@ def zoom_window(
 ) -> CropWindow:
     """The image larger or smaller than the plan has it, and stretched; a random part where it outgrows the canvas."""
     transform = resize_spec.place(*size)
-    zoom = math.exp(draw.uniform(*np.log(augment.zoom)))
+    zoom = math.exp(draw.uniform(*np.log(augment.scale)))
     stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
     top, height, rows = _axis(size[0], resize_spec.size[0], transform.scale_y * zoom * stretch, draw.random())
     left, width, columns = _axis(size[1], resize_spec.size[1], transform.scale_x * zoom / stretch, draw.random())
@@ -183,8 +129,8 @@ def crop_window(
     that of the image, or of the canvas where a center crop is planned, so that non-square canvases are not distorted.
     """
     height, width = size
-    area = draw.uniform(*augment.area)
-    ratio = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.ratio) / 2)
+    area = draw.uniform(*augment.crop_area)
+    ratio = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.crop_ratio) / 2)
     base_height, base_width = float(height), float(width)
     if resize_spec.mode == "center_crop":
         shape = resize_spec.size[0] / resize_spec.size[1]
@@ -202,7 +148,7 @@ def cut(
     labels: Mapping[str, LabelSpec],
     window: CropWindow,
 ) -> OnCanvas:
-    """A window of an image and its annotations on the canvas, mirrored or not; see `place` for the other arguments."""
+    """A window of an image and its annotations on the canvas, mirrored or not; see `to_canvas` for the other arguments."""
     pixels = F.resized_crop(
         torch.from_numpy(image).permute(2, 0, 1),
         window.top,
@@ -216,11 +162,11 @@ def cut(
     pixels = F.horizontal_flip(pixels) if window.mirror else pixels
     pixels = F.vertical_flip(pixels) if window.flip else pixels
     canvas = _fill(pixels, resize_spec.size, resize_spec.fill_for(image.shape[2]))
-    placed = {
+    on_canvas_annotations = {
         name: task_of(annotation).data.cut(annotation, window, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
     }
-    return OnCanvas(canvas, window.transform(resize_spec, (image.shape[0], image.shape[1])), placed)
+    return OnCanvas(canvas, window.transform(resize_spec, (image.shape[0], image.shape[1])), on_canvas_annotations)
 
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What goes wrong in loader processes, told in one sentence."""
+"""Errors of loader processes, in one sentence."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def lost(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
 
 
 def _why(text: str) -> str:
-    """One sentence for what PyTorch says of a process that ended."""
+    """One sentence for PyTorch's error about a process that ended."""
     if "Bus error" in text:
         return f"a loader process was killed, most likely because {_SHM}"
     if "Too many open files" in text:

@@ -1,4 +1,4 @@
-"""How fast a way to run a model is, and what memory it takes, measured in a process of its own."""
+"""Speed and memory of a model in one runtime, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -34,48 +34,56 @@ class Speed(NamedTuple):
 
 
 def benchmark_in_subprocess(
-    way: RuntimeConfig, file: Path, canvases: Canvases, *, seconds: float, device: str | None = None
+    runtime_config: RuntimeConfig, file: Path, canvases: Canvases, *, seconds: float, device: str | None = None
 ) -> Speed:
-    """Measures in a fresh process, so that no library of another way is loaded and no thread of it waits.
+    """Measures in a fresh process, in which no other runtime's library is loaded and no thread of one waits.
 
     Args:
-        way: how the model runs.
+        runtime_config: what runs the model.
         file: the model file for torch, else the exported file.
         canvases: a batch; its first image is the one for the latency.
         seconds: for how long each of the two is repeated, at least 5 times.
         device: where; None for the best there is.
 
     Raises:
-        VertebraError: the way does not work here; the message says why.
+        VertebraError: the runtime fails here; the message has the reason.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         with without_script():
-            measured = pool.submit(_measure, way, file, canvases, seconds, device)
+            measured = pool.submit(_measure, runtime_config, file, canvases, seconds, device)
         try:
             return measured.result()
         except BrokenProcessPool:
-            raise RunError(f"the process that measured {way.name} was killed; most likely memory ran out") from None
+            raise RunError(
+                f"the process that measured {runtime_config.name} was killed; most likely memory ran out"
+            ) from None
 
 
-def _measure(way: RuntimeConfig, file: Path, canvases: Canvases, seconds: float, device: str | None) -> Speed:
-    run = _opened(way, file, device)
+def _measure(
+    runtime_config: RuntimeConfig, file: Path, canvases: Canvases, seconds: float, device: str | None
+) -> Speed:
+    run = _opened(runtime_config, file, device)
     images, sizes = canvases
     latency = _median(lambda: run(images[:1], sizes[:1]), seconds)
     batch = _median(lambda: run(images, sizes), seconds)
     return Speed(latency, len(images) / batch, _peak_memory())
 
 
-def _opened(way: RuntimeConfig, file: Path, device: str | None) -> Callable[[np.ndarray, np.ndarray], Any]:
-    if way.runtime != "torch":
+def _opened(runtime_config: RuntimeConfig, file: Path, device: str | None) -> Callable[[np.ndarray, np.ndarray], Any]:
+    if runtime_config.runtime != "torch":
         from vertebra.inference.exported_model import ExportedModel
 
-        hint = way.precision if way.runtime == "openvino" else None
-        return ExportedModel(file, runtime=way.runtime, threads=way.threads, precision=hint, device=device).run
+        precision = runtime_config.opening_precision
+        return ExportedModel(
+            file, runtime=runtime_config.runtime, threads=runtime_config.threads, precision=precision, device=device
+        ).run
     from vertebra.inference.predictor import Predictor
     from vertebra.weights.model_file import load
 
-    precision: Any = way.precision
-    predictor = Predictor(load(file), device=device, precision=precision, compile=way.compile, threads=way.threads)
+    kind: Any = runtime_config.precision
+    predictor = Predictor(
+        load(file), device=device, precision=kind, compile=runtime_config.compile, threads=runtime_config.threads
+    )
     return lambda images, sizes: predictor.run(images.transpose(0, 2, 3, 1), sizes)
 
 
@@ -92,13 +100,13 @@ def _median(work: Callable[[], Any], seconds: float) -> float:
 
 
 def _peak_memory() -> int:
-    """The largest resident memory of this process so far, in bytes; 0 where the system does not tell."""
+    """The largest resident memory of this process so far, in bytes; 0 where the system does not report it."""
     status = Path("/proc/self/status")
-    if status.exists():  # what getrusage tells on Linux begins with the memory of the process that started this one
+    if status.exists():  # getrusage on Linux starts from the memory of the parent process
         kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(kilobytes) * 1024
     try:
         import resource
     except ImportError:  # Windows
         return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS tells bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS

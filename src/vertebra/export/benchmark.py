@@ -1,4 +1,4 @@
-"""Which way to run a model is best on this machine: tried, checked, measured."""
+"""Which runtime and precision are best for a model on this machine: run, compared with the model, measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from vertebra.errors import DataError, VertebraError
 from vertebra.evaluation.benchmark import Canvases, benchmark_in_subprocess
 from vertebra.evaluation.measure import Run, measure
 from vertebra.export.evaluate import run_in_torch
-from vertebra.export.parity import ParityCase, agreements, real_parity_inputs
+from vertebra.export.parity import agreements
+from vertebra.export.parity_inputs import ParityCase, real_parity_inputs
 from vertebra.export.runtime_cache import exported_file, open_file_in
 from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
@@ -31,10 +32,10 @@ EXACT = RuntimeConfig()
 
 @dataclass(frozen=True)
 class Trial:
-    """What one way gave.
+    """The result of one runtime and precision.
 
     Attributes:
-        way: the way.
+        runtime_config: the runtime and its options.
         latency: median seconds for one image.
         throughput: images a second in batches.
         memory: peak bytes of its process.
@@ -43,7 +44,7 @@ class Trial:
         failure: why it does not work here; the other values have no meaning then.
     """
 
-    way: RuntimeConfig
+    runtime_config: RuntimeConfig
     latency: float = 0.0
     throughput: float = 0.0
     memory: int = 0
@@ -53,7 +54,7 @@ class Trial:
 
 
 def candidates(device: str, *, compile: bool = False, threads: int | None = None) -> list[RuntimeConfig]:
-    """The ways that this machine may have, PyTorch in fp32 first.
+    """What this machine may be able to run, PyTorch in fp32 first.
 
     Args:
         device: "cpu" or "cuda" and the like.
@@ -68,8 +69,8 @@ def candidates(device: str, *, compile: bool = False, threads: int | None = None
             pairs += [("onnx", "fp16"), *_tensorrt()]
         if device == "cpu" and importlib.util.find_spec("openvino"):
             pairs += [("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]
-    ways = [RuntimeConfig(runtime, precision, threads=threads) for runtime, precision in pairs]
-    return [*ways, *([RuntimeConfig("torch", "fp32", True, threads)] if compile else [])]
+    runtime_configs = [RuntimeConfig(runtime, precision, threads=threads) for runtime, precision in pairs]
+    return [*runtime_configs, *([RuntimeConfig("torch", "fp32", True, threads)] if compile else [])]
 
 
 def _tensorrt() -> list[tuple[str, str]]:
@@ -82,7 +83,7 @@ def _tensorrt() -> list[tuple[str, str]]:
 def tune(
     source: str | Path,
     *,
-    ways: Sequence[RuntimeConfig],
+    runtime_configs: Sequence[RuntimeConfig],
     images: Sequence[Any],
     labeled: Iterable[Batch] | None = None,
     most_labeled: int = 200,
@@ -91,21 +92,21 @@ def tune(
     device: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Trial]:
-    """Tries one way after the other.
+    """Tries one runtime and precision after the other.
 
     Args:
         source: a run folder or a model file.
-        ways: what to try; see `candidates`.
+        runtime_configs: what to try; see `candidates`.
         images: real images, at least one, on which speed is measured and outputs are compared.
         labeled: batches on the model's canvas, for the metrics.
         most_labeled: how many of these are used.
         batch_size: images at a time, for the throughput.
         seconds: for how long each measurement is repeated.
         device: where; None for the best there is.
-        tell: is given a line when a way is begun.
+        tell: receives a line before each trial.
 
     Yields:
-        A trial for each way, also for one that does not work here.
+        A trial for each, also for one that fails here.
 
     Raises:
         DataError: there is no image.
@@ -118,19 +119,21 @@ def tune(
     canvases = _together(real, batch_size)
     batches = None if labeled is None else _first(labeled, most_labeled)
     expected = [run_in_torch(model, EXACT, device)(case.images, case.sizes) for case in real[:COMPARED]]
-    for way in ways:
-        tell(f"trying {way.name}")
+    for runtime_config in runtime_configs:
+        tell(f"trying {runtime_config.name}")
         try:
-            yield _try(source, model, info, way, real[:COMPARED], expected, canvases, batches, seconds, device)
+            yield _try(
+                source, model, info, runtime_config, real[:COMPARED], expected, canvases, batches, seconds, device
+            )
         except (VertebraError, RuntimeError) as error:
-            yield Trial(way, failure=str(error).strip().splitlines()[0])
+            yield Trial(runtime_config, failure=str(error).strip().splitlines()[0])
 
 
 def _try(
     source: str | Path,
     model: VisionModel,
     info: ModelInfo,
-    way: RuntimeConfig,
+    runtime_config: RuntimeConfig,
     real: Sequence[ParityCase],
     expected: Sequence[Mapping[str, Sequence[np.ndarray]]],
     canvases: Canvases,
@@ -138,16 +141,20 @@ def _try(
     seconds: float,
     device: str | None,
 ) -> Trial:
-    torch_way = way.runtime == "torch"
-    file = model_path(source) if torch_way else exported_file(source, way.file_precision)
-    speed = benchmark_in_subprocess(way, file, canvases, seconds=seconds, device=device)
-    run: Run = run_in_torch(model, way, device) if torch_way else open_file_in(source, way, device=device).run
+    in_torch = runtime_config.runtime == "torch"
+    file = model_path(source) if in_torch else exported_file(source, runtime_config.file_precision)
+    speed = benchmark_in_subprocess(runtime_config, file, canvases, seconds=seconds, device=device)
+    run: Run = (
+        run_in_torch(model, runtime_config, device)
+        if in_torch
+        else open_file_in(source, runtime_config, device=device).run
+    )
     shares = [
         agreements(info, case, left, run(case.images, case.sizes)) for case, left in zip(real, expected, strict=True)
     ]
-    agreement = min(float(np.mean([own[name] for own in shares])) for name in info.branches)
+    agreement = min(float(np.mean([share[name] for share in shares])) for name in info.branches)
     metrics = {} if batches is None else _main(info, measure(info, batches, run))
-    return Trial(way, speed.latency, speed.throughput, speed.memory, agreement, metrics)
+    return Trial(runtime_config, speed.latency, speed.throughput, speed.memory, agreement, metrics)
 
 
 def _main(info: ModelInfo, scores: Mapping[str, float]) -> dict[str, float]:
@@ -157,14 +164,14 @@ def _main(info: ModelInfo, scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def best(trials: Sequence[Trial], *, by: str = "latency", metric_loss: float = 0.01, agreement: float = 0.9) -> Trial:
-    """The fastest way whose answers may be trusted: no metric falls by more than is allowed, or where there is no metric, what is
-    said of an image agrees.
+    """The fastest trial that is accurate enough: no metric falls by more than is allowed, or where there is no metric, its
+    predictions agree with PyTorch's.
 
     Args:
         trials: the first is PyTorch in fp32.
         by: "latency" or "throughput".
         metric_loss: how far a branch's main metric may fall.
-        agreement: how far answers must agree, where there is no metric.
+        agreement: the least agreement with PyTorch in fp32, where there is no metric.
     """
     exact = trials[0]
     fit = [
@@ -183,15 +190,15 @@ def best(trials: Sequence[Trial], *, by: str = "latency", metric_loss: float = 0
 def _together(real: Sequence[ParityCase], batch_size: int) -> Canvases:
     """A batch of this many of the canvases, of one size; in turns where there are fewer."""
     like = [case for case in real if case.images.shape == real[0].images.shape]
-    chosen = [like[place % len(like)] for place in range(batch_size)]
+    chosen = [like[row % len(like)] for row in range(batch_size)]
     return np.concatenate([case.images for case in chosen]), np.concatenate([case.sizes for case in chosen])
 
 
 def _first(batches: Iterable[Batch], most: int) -> list[Batch]:
     """Batches of about this many images."""
-    found: list[Batch] = []
+    chosen: list[Batch] = []
     for batch in islice(batches, most):
-        found.append(batch)
-        if sum(map(len, found)) >= most:
+        chosen.append(batch)
+        if sum(map(len, chosen)) >= most:
             break
-    return found
+    return chosen

@@ -32,11 +32,11 @@ def calibration_images(source: str | Path, model: VisionModel, data: str | Path 
     """
     try:
         opened = open_chosen(source, model_info(model), model.config, "train", DataChoice(data))[1]
-        found = [own.index.path(row) for own in opened.sources for row in range(len(own.index))]
+        files = [part.index.path(row) for part in opened.sources for row in range(len(part.index))]
     except (ConfigError, DataError, RunError) as error:
         if data is None:
-            say(f"no real images to compare with, only made-up ones ({error}); name some: --calibrate, or --images")
+            say(f"no real images to compare with, only synthetic ones ({error}); name some: --calibrate, or --images")
             return []
-        found = [Path(image) for image in list_images(data) if not is_video(image)]
-    order = np.random.default_rng(0).permutation(len(found))[:MAX_IMAGES]
-    return [Path(found[place]) for place in sorted(order.tolist())]
+        files = [Path(image) for image in list_images(data) if not is_video(image)]
+    order = np.random.default_rng(0).permutation(len(files))[:MAX_IMAGES]
+    return [Path(files[row]) for row in sorted(order.tolist())]

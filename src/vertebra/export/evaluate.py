@@ -16,7 +16,7 @@ from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.predictor import Predictor, model_info
 from vertebra.messages import say
 from vertebra.model import VisionModel
-from vertebra.runtimes.base import is_exported
+from vertebra.runtimes import is_exported
 from vertebra.runtimes.runtime_config import RuntimeConfig
 from vertebra.training.run import labeled
 from vertebra.weights.model_file import load
@@ -65,15 +65,15 @@ def evaluate(
     if is_exported(source):
         file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
         return _scores(source, file, options)
-    way = resolve_runtime(source, runtime, precision, False, threads)
-    if way.runtime != "torch":
-        return _scores(source, open_file_in(source, way, device=device), options)
+    runtime_config = resolve_runtime(source, runtime, precision, False, threads)
+    if runtime_config.runtime != "torch":
+        return _scores(source, open_file_in(source, runtime_config, device=device), options)
     model = load(source)
     loader = labeled(source, model_info(model), model.config, **options)
-    if way.precision == "fp32":
-        scores = evaluate_loader(model, loader, pick_device(device), way.threads)
+    if runtime_config.precision == "fp32":
+        scores = evaluate_loader(model, loader, pick_device(device), runtime_config.threads)
     else:
-        scores = measure(model_info(model), loader, run_in_torch(model, way, device))
+        scores = measure(model_info(model), loader, run_in_torch(model, runtime_config, device))
     say(*loader.dataset.notes())
     return scores
 
@@ -89,12 +89,14 @@ def _scores(source: str | Path, file: ExportedModel, options: dict[str, Any]) ->
     return scores
 
 
-def run_in_torch(model: VisionModel, way: RuntimeConfig, device: str | None) -> Run:
+def run_in_torch(model: VisionModel, runtime_config: RuntimeConfig, device: str | None) -> Run:
     """What runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
-    if way.runtime != "torch":
-        raise ConfigError(f"{way.name} is not PyTorch")
-    precision: Any = way.precision
-    predictor = Predictor(model, device=device, precision=precision, compile=way.compile, threads=way.threads)
+    if runtime_config.runtime != "torch":
+        raise ConfigError(f"{runtime_config.name} is not PyTorch")
+    precision: Any = runtime_config.precision
+    predictor = Predictor(
+        model, device=device, precision=precision, compile=runtime_config.compile, threads=runtime_config.threads
+    )
 
     def run(images: np.ndarray, sizes: np.ndarray) -> Any:
         return predictor.run(images.transpose(0, 2, 3, 1), sizes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +12,7 @@ from vertebra import __version__
 from vertebra.export.torch_export import example
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
-from vertebra.runtimes.model_files.checksum import append_checksum
-from vertebra.runtimes.model_files.metadata import KEY, LARGEST, THRESHOLD
+from vertebra.runtimes.model_files.metadata import LARGEST, THRESHOLD
 
 PRODUCER = "vertebra"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
@@ -56,62 +54,31 @@ def file_metadata(
 
 def input_shape(name: str, shape: Sequence[Any]) -> list[Any]:
     """The shape of an input with named dynamic dimensions."""
-    return [side if isinstance(side, int) else own for side, own in zip(shape, INPUTS[name][1], strict=True)]
+    return [side if isinstance(side, int) else word for side, word in zip(shape, INPUTS[name][1], strict=True)]
 
 
 def output_shape(shape: Sequence[Any]) -> list[Any]:
     """The shape of an output with named dynamic dimensions: first the batch, last the height and width of the input."""
     names = [BATCH, *[None] * (len(shape) - 3), HEIGHT, WIDTH] if len(shape) > 2 else [BATCH, WIDTH]
-    return [side if isinstance(side, int) else own for side, own in zip(shape, names, strict=False)]
+    return [side if isinstance(side, int) else word for side, word in zip(shape, names, strict=False)]
 
 
 def output_types(model: VisionModel) -> list[str]:
     """The types of the decoded outputs, in order."""
     with torch.no_grad():
         decoded = model(*example(model, model.resize_spec.size, 1))
-    return [str(value.dtype).removeprefix("torch.") for own in decoded.values() for value in own]
+    return [str(value.dtype).removeprefix("torch.") for fields in decoded.values() for value in fields]
 
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
     """How the outputs of a branch are read: the largest one, or those above a threshold; and the post-processing in the graph."""
-    postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+    postprocess = model.branch(name).decoder.postprocess
     done = (
         {"postprocess": dataclasses.asdict(postprocess)}
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type)
         else {}
     )
-    exclusive = getattr(labels, "exclusive", None)  # None: what is found are objects
+    exclusive = getattr(labels, "exclusive", None)  # None: the branch finds objects
     if exclusive:
         return {"rule": LARGEST, **done}
     return {"rule": THRESHOLD, "threshold": OBJECT_THRESHOLD if exclusive is None else CLASS_THRESHOLD, **done}
-
-
-def describe_onnx(path: Path, metadata: str) -> None:
-    """Adds producer, metadata, names of dimensions and the checksum to an ONNX file, and removes the exporter's notes on its nodes
-    (stack traces, which name local folders).
-    """
-    import onnx
-
-    proto = onnx.load(str(path))
-    proto.producer_name, proto.producer_version = PRODUCER, __version__
-    proto.metadata_props.add(key=KEY, value=metadata)
-    for node in proto.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del proto.graph.value_info[:]  # they use the former names of dimensions
-    for value in proto.graph.input:
-        _name(value, input_shape(value.name, _sides(value)))
-    for value in proto.graph.output:
-        _name(value, output_shape(_sides(value)))
-    onnx.save(proto, str(path))
-    append_checksum(path)
-
-
-def _sides(value: Any) -> list[Any]:
-    return [side.dim_value if side.HasField("dim_value") else None for side in value.type.tensor_type.shape.dim]
-
-
-def _name(value: Any, shape: Sequence[Any]) -> None:
-    for side, name in zip(value.type.tensor_type.shape.dim, shape, strict=True):
-        if isinstance(name, str):
-            side.dim_param = name

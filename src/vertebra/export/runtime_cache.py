@@ -1,4 +1,4 @@
-"""A model opened in the way that a user asks for; where that is another runtime, the file for it is made once and kept."""
+"""A model in the runtime that a user asks for. The exported file that this needs is made once and cached."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FOLDER = "exported"
 def resolve_runtime(
     source: str | Path, runtime: str | None, precision: str | None, compile: bool, threads: int | None
 ) -> RuntimeConfig:
-    """The way that a user asks for; where nothing is asked for, the one kept beside the model, and else PyTorch in fp32.
+    """The runtime that a user asks for; by default the choice stored beside the model, else PyTorch in fp32.
 
     Args:
         source: a run folder or a model file.
-        runtime, precision: None where nothing is asked for; int8 alone means ONNX Runtime.
+        runtime, precision: None for the default; int8 alone means ONNX Runtime.
         compile, threads: as of `RuntimeConfig`.
     """
     if runtime is None and precision is None and not compile:
@@ -37,27 +37,30 @@ def resolve_runtime(
     return RuntimeConfig(chosen, precision or "fp32", compile, threads)
 
 
-def resolve_source(source: str | Path, way: RuntimeConfig, *, device: str | None = None) -> ModelSource:
-    """The file that runs a model in a way, made where it is not there yet, and how it is opened.
+def resolve_source(source: str | Path, runtime_config: RuntimeConfig, *, device: str | None = None) -> ModelSource:
+    """The file that a runtime needs, exported if it is not cached yet, and how it is opened.
 
     Args:
         source: a run folder or a model file.
-        way: what runs it.
+        runtime_config: what runs it.
         device: "cpu", "cuda" …; by default the best there is.
 
     Raises:
         ExportError: the model cannot be exported for it.
     """
-    if way.runtime == "torch":
-        return ModelSource(model_path(source), None, way.precision, way.compile, way.threads, device)
-    path = exported_file(source, way.file_precision)
-    hint = way.precision if way.runtime == "openvino" else None
-    return ModelSource(path, way.runtime, hint, threads=way.threads, device=device)
+    if runtime_config.runtime == "torch":
+        return ModelSource(
+            model_path(source), None, runtime_config.precision, runtime_config.compile, runtime_config.threads, device
+        )
+    path = exported_file(source, runtime_config.file_precision)
+    return ModelSource(
+        path, runtime_config.runtime, runtime_config.opening_precision, threads=runtime_config.threads, device=device
+    )
 
 
-def open_file_in(source: str | Path, way: RuntimeConfig, *, device: str | None = None) -> ExportedModel:
-    """The exported file of a model, opened in a way that is not torch's."""
-    return resolve_source(source, way, device=device).exported()
+def open_file_in(source: str | Path, runtime_config: RuntimeConfig, *, device: str | None = None) -> ExportedModel:
+    """The exported file of a model, opened in a runtime other than PyTorch."""
+    return resolve_source(source, runtime_config, device=device).exported()
 
 
 def exported_file(source: str | Path, precision: str) -> Path:
@@ -66,7 +69,7 @@ def exported_file(source: str | Path, precision: str) -> Path:
 
     Raises:
         ConfigError: int8 needs images, and the run's are not there.
-        ExportError: the model cannot be exported, or the file says something else.
+        ExportError: the model cannot be exported, or the file differs from it.
         RunError: neither folder can be written.
     """
     file = model_path(source)
@@ -99,8 +102,8 @@ def exported_file(source: str | Path, precision: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be made again: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's own
-    cache folder (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
+    """The user's cache folder: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's cache folder
+    (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
     chosen = os.environ.get("VERTEBRA_CACHE")
     if chosen:
         return Path(chosen)

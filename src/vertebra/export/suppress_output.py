@@ -1,4 +1,4 @@
-"""Exporting without what the exporters tell their own authors."""
+"""Suppresses the warnings and log lines that exporters print for their developers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings, and without log lines below errors; what went wrong is raised all the same."""
+    """No warnings, and no log lines below errors. Exceptions are raised as ever."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,9 +1,8 @@
-"""The graph of a model by ``torch.export``, without tracing: what every kind of file is made from."""
+"""The graph of a model for ``torch.export``: what every export target is written from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,21 +10,18 @@ from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError
-from vertebra.export.suppress_output import quiet
-from vertebra.geometry.nms import onnx_translation_table
 from vertebra.model import VisionModel
-from vertebra.optimize.inference_copy import optimized_copy
 
 BATCH = 2  # of the example that a file is made with
 RAW = "raw/"  # what the names of raw outputs begin with
 
 
 class Flat(nn.Module):
-    """The model with plain tensors at its root: the decoded outputs, and after them the raw ones if they are asked for.
+    """The model with plain tensors as outputs: the decoded ones, and after them the raw ones if ``raw``.
 
     Args:
         model: what runs.
-        raw: whether the decoders' raw outputs are given as well.
+        raw: whether the decoders' raw outputs are returned too.
     """
 
     def __init__(self, model: VisionModel, raw: bool = False) -> None:
@@ -39,88 +35,45 @@ class Flat(nn.Module):
 
 
 def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
-    """The raw outputs that can be compared number by number: not of a decoder that orders them by scores found inside, nor of
-    a branch that reads another one's boxes in their order.
+    """The raw outputs that can be compared number by number: not those of a decoder that sorts them by its scores, nor of a branch
+    that reads another branch's boxes in their order.
 
     Args:
-        model: what gave them.
+        model: whose outputs they are.
         outputs: by branch, as of `VisionModel.run`.
     """
     branches = {name: model.branch(name) for name in outputs}
-    own = [
+    comparable = [
         outputs[name] for name, branch in branches.items() if branch.boxes_from is None and not branch.decoder.selects
     ]
-    return [value for value in tree.tree_leaves(own) if isinstance(value, Tensor)]
+    return [value for value in tree.tree_leaves(comparable) if isinstance(value, Tensor)]
 
 
 def output_names(model: VisionModel) -> list[str]:
     """``branch/field`` of each decoded output, in order."""
     with torch.no_grad():
         decoded = model(*example(model, model.resize_spec.size, 1))
-    return [f"{name}/{field}" for name, own in decoded.items() for field in own._fields]
+    return [f"{name}/{field}" for name, fields in decoded.items() for field in fields._fields]
 
 
-def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) -> None:
-    """The graph as an ONNX file, with the decoded outputs and after them the raw ones.
-
-    Args:
-        model: in evaluation mode, on the CPU.
-        path: the file to write.
-        names: of the decoded outputs.
-        free: whether the canvas' height and width are left free; the batch always is.
-
-    Raises:
-        ExportError: torch cannot make it.
-    """
-    flat = Flat(optimized_copy(model), raw=True).eval()
-    images, sizes = example(model, canvas_of_example(model, free), BATCH)
-    with torch.no_grad():
-        raw = len(flat(images, sizes)) - len(names)
-    with quiet():
-        try:
-            program = torch.onnx.export(
-                flat,
-                (images, sizes),
-                dynamo=True,
-                dynamic_shapes=_shapes(free),
-                input_names=["images", "sizes"],
-                output_names=[*names, *(f"{RAW}{place}" for place in range(raw))],
-                custom_translation_table=onnx_translation_table(),
-                verbose=False,
-            )
-        except torch.onnx.errors.OnnxExporterError as error:
-            raise _cannot(error, free) from error
-    assert program is not None
-    program.save(str(path))
-
-
-def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
-    """The graph as a ``.pt2`` file of ``torch.export.save``; see `write_onnx`."""
-    with quiet():
-        try:
-            program = torch.export.export(
-                Flat(optimized_copy(model)).eval(),
-                example(model, canvas_of_example(model, free), BATCH),
-                dynamic_shapes=_shapes(free),
-            )
-        except Exception as error:  # torch.export raises what it meets
-            raise _cannot(error, free) from error
-        torch.export.save(program, path)  # it warns of constants that are views; the file is compared with the model
-
-
-def _shapes(free: bool) -> tuple[dict[int, Any], dict[int, Any]]:
+def dynamic_shapes(free: bool) -> tuple[dict[int, Any], dict[int, Any]]:
+    """The free dimensions of ``images`` and ``sizes``: the batch, and the canvas' height and width if ``free``."""
     any_size = torch.export.Dim.DYNAMIC
     return ({0: any_size, 2: any_size, 3: any_size} if free else {0: any_size}), {0: any_size}
 
 
 def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Tensor, Tensor]:
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    """Images (N, C, height, width) uint8, all zero, that fill their canvas, and their sizes (N, 2) int64."""
+    channels = model.backbone.in_channels
     return torch.zeros(batch, channels, *canvas, dtype=torch.uint8), torch.tensor([list(canvas)] * batch)
 
 
 def canvas_of_example(model: VisionModel, free: bool) -> tuple[int, int]:
-    """(height, width) of the canvas that a graph is made with: the model's own, or where it is to be free one on which the coarsest
-    level has several cells, and several windows where a backbone's attention stays within windows: 1 is taken for fixed."""
+    """(height, width) of the canvas that a graph is made with: the model's.
+
+    Where its size is to be free, a canvas on which the coarsest level has several cells, and several windows of a backbone with
+    window attention, because ``torch.export`` takes a size of 1 for fixed.
+    """
     height, width = model.resize_spec.size
     if not free:
         return height, width
@@ -131,18 +84,19 @@ def canvas_of_example(model: VisionModel, free: bool) -> tuple[int, int]:
 
 
 def _widest_window(model: nn.Module) -> int:
-    """Cells on the longer side of the largest window that attention stays within, as timm's backbones tell it; 0 without one."""
-    told = [getattr(layer, "window_size", 0) for layer in model.modules()]
-    sides = [side for size in told for side in (size if isinstance(size, tuple | list) else (size,))]
+    """Cells on the longer side of the largest window that attention stays within, as timm's backbones declare it; 0 without one."""
+    windows = [getattr(layer, "window_size", 0) for layer in model.modules()]
+    sides = [side for size in windows for side in (size if isinstance(size, tuple | list) else (size,))]
     return max((side for side in sides if isinstance(side, int)), default=0)
 
 
-def _cannot(error: BaseException, free: bool) -> ExportError:
+def export_error(error: BaseException, free: bool) -> ExportError:
+    """The error for a graph that torch cannot make."""
     return ExportError(f"torch cannot export this model{' with a free canvas' if free else ''}: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:
-    """The line of an exporter's error that tells most: the innermost cause's first."""
+    """The most specific line of an exporter's error: the first of its innermost cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

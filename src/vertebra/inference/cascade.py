@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,22 +11,17 @@ import numpy as np
 import torch
 
 from vertebra.errors import ConfigError, DataError
-from vertebra.inference.boxed_predictions import BoxedPredictions
 from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.io.inputs import finite_sources, read_source, runs
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result, Unreadable
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.tasks.classify.types import ClassifyPrediction
-from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.keypoints.types import KeypointPrediction
-from vertebra.tasks.prediction import Prediction
+from vertebra.tasks import all_tasks, get_task
+from vertebra.tasks.crops import Crops
 
 if TYPE_CHECKING:
     from vertebra.tasks.picture import ImageLike
-
-WITH_BOXES = ("detect", "keypoints")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +150,10 @@ class Cascade:
         for own, places in zip(found, cuts, strict=True):
             parts = [next(seen) for _ in places]
             corners = np.array([corner for _, corner in places], dtype=np.float64).reshape(-1, 2)
-            gathered: dict[str, Prediction] = {}
-            for name in model.branches:
-                branch = model.branch(name)
-                gathered[name] = GATHER[branch.task]([part[name] for part in parts], corners, own, branch)
-                if gathered[name].thresholded:
-                    gathered[name] = gathered[name].filter(min_score=self.threshold)
+            gathered = {
+                name: _merge(model.branch(name), [part[name] for part in parts], corners, own, self.threshold)
+                for name in model.branches
+            }
             first = own.result
             results.append(Result({**first, **gathered}, first.path, first.size, first.frame_info))
         return results
@@ -197,7 +190,7 @@ def cut_out(
 
 def _boxes_branch(detector: VisionModel, boxes_from: str | None) -> str:
     """The branch whose boxes are taken."""
-    having = [name for name in detector.branches if detector.branch(name).task in WITH_BOXES]
+    having = [name for name in detector.branches if get_task(detector.branch(name).task).has_boxes]
     if boxes_from is not None:
         if boxes_from not in having:
             raise ConfigError(
@@ -214,12 +207,21 @@ def _boxes_branch(detector: VisionModel, boxes_from: str | None) -> str:
 def _check_second(detector: VisionModel | None, model: VisionModel) -> None:
     for name in model.branches:
         task = model.branch(name).task
-        if task not in GATHER:
-            raise ConfigError(
-                f"branch '{name}' of the second model is for {task}; a cascade gathers {', '.join(sorted(GATHER))}"
-            )
+        if get_task(task).merge_crops is None:
+            fitting = ", ".join(sorted(name for name, each in all_tasks().items() if each.merge_crops is not None))
+            raise ConfigError(f"branch '{name}' of the second model is for {task}; a cascade gathers {fitting}")
         if detector is not None and name in detector.branches:
             raise ConfigError(f"both models have a branch '{name}'; build one of them with another name")
+
+
+def _merge(branch: Branch, predictions: Sequence[Any], corners: np.ndarray, found: _Found, threshold: float) -> Any:
+    """The prediction of an image from a branch's predictions on its crops; `_check_second` has checked the task."""
+    task = get_task(branch.task)
+    assert task.merge_crops is not None
+    height, width = found.image.shape[:2]
+    one_object = task.describes_whole_image(branch.decoder.needs is not None)
+    crops = Crops(found.boxes, found.scores, corners, (height, width), found.source, threshold, one_object)
+    return task.merge_crops(predictions, crops, branch.labels)
 
 
 def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -231,69 +233,3 @@ def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
             waiting = []
     if waiting:
         yield waiting
-
-
-def _gather_classes(
-    parts: Sequence[ClassifyPrediction], corners: np.ndarray, found: _Found, branch: Branch
-) -> BoxedPredictions:
-    labels: Any = branch.labels
-    return BoxedPredictions(found.boxes, tuple(parts), labels, found.source)
-
-
-def _gather_boxes(
-    parts: Sequence[DetectPrediction], corners: np.ndarray, found: _Found, branch: Branch
-) -> DetectPrediction:
-    """All objects in all boxes, best first, cut to the image."""
-    height, width = found.image.shape[:2]
-    owner = _owners(parts)
-    boxes = _joined([part.boxes for part in parts], (4,)) + np.tile(corners, 2)[owner]
-    boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
-    scores, ids = _joined([part.scores for part in parts]), _joined([part.class_ids for part in parts])
-    order = np.argsort(-scores, kind="stable")
-    order = order[(boxes[order, 2] > boxes[order, 0]) & (boxes[order, 3] > boxes[order, 1])]
-    labels: Any = branch.labels
-    return DetectPrediction(
-        boxes[order], scores[order].astype(np.float32), ids[order].astype(np.int64), labels, found.source
-    )
-
-
-def _gather_points(
-    parts: Sequence[KeypointPrediction], corners: np.ndarray, found: _Found, branch: Branch
-) -> KeypointPrediction:
-    """The points of all objects, best first. Where each box shows one object, its box is the first model's."""
-    labels: Any = branch.labels
-    owner = _owners(parts)
-    if branch.decoder.needs is None:
-        boxes = found.boxes[owner]
-    else:
-        boxes = _joined([part.boxes for part in parts], (4,)) + np.tile(corners, 2)[owner]
-    count = len(labels.points)
-    points = _joined([part.points for part in parts], (count, 2)) + corners[owner][:, None]
-    scores = _joined([part.scores for part in parts]) * found.scores[owner]
-    order = np.argsort(-scores, kind="stable")
-    return KeypointPrediction(
-        points=points[order].astype(np.float32),
-        point_scores=_joined([part.point_scores for part in parts], (count,))[order].astype(np.float32),
-        boxes=boxes[order].astype(np.float32),
-        scores=scores[order].astype(np.float32),
-        class_ids=_joined([part.class_ids for part in parts])[order].astype(np.int64),
-        spec=labels,
-        image=found.source,
-    )
-
-
-def _owners(parts: Sequence[Any]) -> np.ndarray:
-    """For each object of all parts, the number of its part."""
-    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-
-
-def _joined(arrays: Sequence[np.ndarray], rest: tuple[int, ...] = ()) -> np.ndarray:
-    """Arrays (m, *rest) one after the other; there may be none."""
-    return np.concatenate([np.zeros((0, *rest)), *arrays])
-
-
-GATHER: dict[str, Callable[..., Any]] = {
-    "classify": _gather_classes,
-    "detect": _gather_boxes,
-    "keypoints": _gather_points,
-}

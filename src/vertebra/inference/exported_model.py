@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, VertebraError, WeightsError
+from vertebra.errors import ConfigError, VertebraError, WeightsError, first_line
 from vertebra.inference.pipeline import Pipeline, Ready
 from vertebra.inference.results import Result
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
-from vertebra.runtimes.base import Session, open_file
-from vertebra.runtimes.model_files.exported_files import read_metadata
+from vertebra.runtimes import find_format, open_file, read_metadata
+from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, from_json
-from vertebra.runtimes.onnx import first_line
 
 
 class ExportedModel:
@@ -26,12 +25,12 @@ class ExportedModel:
         path: the file.
         runtime: "onnx", "openvino" or "tensorrt"; None for what the file was made for.
         threads: of the CPU; None for all cores.
-        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only says what the file must be.
+        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only checks that the file is int8.
         device: "cpu", or "cuda".
 
     Attributes:
-        info: how images come onto its canvas, and what its branches say.
-        report: of its comparison with the model.
+        info: how images come onto its canvas, its branches and their classes.
+        report: of the comparison with the model at export.
         config: what the model was built from, or None.
         details: the producer, inputs, outputs and decoding; see `vertebra.runtimes.model_files.metadata.FileInfo`.
         class_maps: the branches that give the class of each pixel, and no probabilities.
@@ -55,7 +54,7 @@ class ExportedModel:
         info, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
         _check_ends(self.session, self.outputs, info.resize_spec, path)
-        self.info = info._replace(fixed=_why_fixed(self.path.name, self.session.inputs))
+        self.info = info._replace(fixed=_why_fixed(self.path, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
         self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
         if precision == "int8" and self.report.get("precision") != "int8":
@@ -98,9 +97,7 @@ def _check_ends(
     if (
         dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
         or sum(map(len, outputs.values())) != len(session.outputs)
-        or any(
-            isinstance(side, int) and side != expected for side, expected in zip(canvas, resize_spec.size, strict=False)
-        )
+        or any(isinstance(side, int) and side != wanted for side, wanted in zip(canvas, resize_spec.size, strict=False))
     ):
         raise WeightsError(
             f"{path}: has inputs {session.inputs} and {len(session.outputs)} outputs, unlike its metadata; "
@@ -108,19 +105,20 @@ def _check_ends(
         )
 
 
-def _why_fixed(name: str, inputs: Mapping[str, Sequence[int | None]]) -> str:
+def _why_fixed(path: Path, inputs: Mapping[str, Sequence[int | None]]) -> str:
     """Why a file takes canvases of one size, or nothing where it takes any; see `ModelInfo`.
 
     Args:
-        name: of the file.
+        path: of the file.
         inputs: of its session.
     """
     if "pixels" in inputs:
-        return f"{name} puts images onto its canvas itself; export one with --input canvas"
+        return f"{path.name} puts images onto its canvas itself; export one with --input canvas"
     sides = inputs["images"][2:]
     if any(isinstance(side, int) for side in sides):
-        cure = "" if name.endswith(".pte") else "; export one with --input canvas --canvas free"
-        return f"{name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
+        known = find_format(path)
+        cure = "" if known is not None and known.fixed_canvas else "; export one with --input canvas --canvas free"
+        return f"{path.name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
     return ""
 
 

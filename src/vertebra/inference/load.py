@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.errors import ConfigError
-from vertebra.runtimes.base import is_exported
+from vertebra.runtimes import is_exported
 
 
 def load(source: str | Path, device: Any = "cpu", *, verify: bool = True) -> Any:

@@ -10,7 +10,7 @@ from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.load import load
 from vertebra.inference.pipeline import Pipeline
 from vertebra.model_info import ModelInfo
-from vertebra.runtimes.base import is_exported
+from vertebra.runtimes import find_format, find_runtime, is_exported
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ModelSource:
 
     Attributes:
         path: the file.
-        runtime: of an exported file: "onnx", "openvino" or "tensorrt"; None for what it was made for.
+        runtime: of an exported file: "onnx", "openvino", "tensorrt" …; None for what it was made for.
         precision: what is computed in; None for fp32, or for what an exported file was made in.
         compile: of a model file, whether the model is compiled first.
         threads: of the CPU; None for all cores.
@@ -36,15 +36,24 @@ class ModelSource:
     @property
     def files(self) -> list[Path]:
         """The file, and what must lie beside it."""
-        weights = self.path.with_suffix(".bin")
-        return [self.path, weights] if self.path.suffix.lower() == ".xml" and weights.is_file() else [self.path]
+        known = find_format(self.path)
+        beside = [] if known is None else [file for file in known.files(self.path) if file != self.path]
+        return [self.path, *(file for file in beside if file.is_file())]
 
     @property
     def gpu(self) -> bool | None:
         """Whether it runs on a GPU; None: where there is one."""
-        if self.device is not None or self.runtime == "tensorrt":
-            return self.runtime == "tensorrt" or str(self.device).startswith("cuda")
-        return False if is_exported(self.path) else None
+        exported = is_exported(self.path)
+        if exported and self.runtime is not None and find_runtime(self.path, self.runtime).gpu_only:
+            return True
+        if self.device is not None:
+            return self.device.startswith("cuda")
+        return False if exported else None
+
+    @property
+    def takes_threads(self) -> bool:
+        """Whether a number of CPU threads can be set."""
+        return not is_exported(self.path) or find_runtime(self.path, self.runtime).takes_threads
 
     @property
     def info(self) -> ModelInfo:

@@ -14,20 +14,21 @@ from vertebra.inference.pipeline import Pipeline
 from vertebra.model import Branch, VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.optimize.half_precision import Precision
+from vertebra.tasks import get_task
 
 
 def model_info(model: VisionModel) -> ModelInfo:
     """What must be known of a model to use it."""
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
     whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
-    fixed: tuple[int, int] | None = getattr(model.backbone, "fixed_size", None)
+    fixed = model.backbone.fixed_size
     why_fixed = "" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}"
     return ModelInfo(model.resize_spec, channels, branches, whole, why_fixed)
 
 
 def _speaks_of_the_whole(branch: Branch) -> bool:
-    return branch.task == "classify" or (branch.task == "keypoints" and branch.decoder.needs is None)
+    return get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
 
 
 class Predictor(Pipeline):

@@ -1,22 +1,17 @@
-"""Exported files in the runtime that runs them; without torch, but for files that torch made."""
+"""What a runtime of exported files must be, and what it opens; each other file of this folder is one runtime."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from vertebra.errors import ConfigError, UnknownName
-
-Runtime = Literal["torch", "onnx", "openvino", "tensorrt", "executorch"]
-RUNTIMES: tuple[str, ...] = get_args(Runtime)
-SUFFIXES = {
-    ".onnx": ("onnx", "openvino", "tensorrt"),
-    ".xml": ("openvino",),
-    ".pt2": ("torch",),
-    ".pte": ("executorch",),
-}
+Shape = list[int | None]
+"""The size of each dimension of an input or output; None where it is free."""
 
 
 class Session(Protocol):
@@ -26,8 +21,8 @@ class Session(Protocol):
         inputs, outputs: by name, the shape; a free dimension is no number.
     """
 
-    inputs: dict[str, list[int | None]]
-    outputs: dict[str, list[int | None]]
+    inputs: dict[str, Shape]
+    outputs: dict[str, Shape]
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order.
@@ -38,83 +33,66 @@ class Session(Protocol):
         """
 
 
-def is_exported(path: str | Path) -> bool:
-    """Whether a file is, by its name, one that a runtime runs."""
-    return Path(path).suffix.lower() in SUFFIXES
+class SessionOptions(NamedTuple):
+    """How a file is opened.
 
-
-def computed_in(path: str | Path, runtime: str | None = None, precision: str | None = None) -> str:
-    """What `open_file` computes in, and in which runtime: one text for all options that mean the same.
-
-    Args:
-        path, runtime, precision: as of `open_file`.
+    Attributes:
+        threads: of the CPU; None for all that this process may use.
+        precision: what is computed in, where the runtime chooses; None for what the file was exported in.
+        device: "cpu", "cuda" …; None for the runtime's default.
     """
-    chosen = runtime or SUFFIXES[Path(path).suffix.lower()][0]
-    told = chosen == "openvino" and precision not in (None, "fp32", "int8")  # others compute as the file says
-    return f"{precision if told else 'as exported'} by {chosen}"
+
+    threads: int | None = None
+    precision: str | None = None
+    device: str | None = None
 
 
-def open_file(
-    path: str | Path,
-    *,
-    runtime: str | None = None,
-    threads: int | None = None,
-    precision: str | None = None,
-    device: str | None = None,
-) -> Session:
-    """Opens an exported file, which is trusted: `vertebra.inference.exported_model.ExportedModel` checks it before.
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of exported files.
 
-    Args:
-        path: a file that `is_exported`.
-        runtime: what runs it; None for what its kind is made for.
-        threads: of the CPU; None for all cores.
-        precision: what is computed in, where the runtime chooses: "bf16" with OpenVINO; None as the file is.
-        device: "cpu", or "cuda" with ONNX Runtime for GPUs; None for the CPU.
-
-    Raises:
-        ConfigError: the runtime is not installed, does not run such a file, or has no such precision or device.
-        WeightsError: the file is missing or cannot be read.
+    Attributes:
+        suffix: of a file's name, in lower case: ".onnx".
+        title: its name for people: "ONNX".
+        read_metadata: verifies a file before a runtime opens it, and returns its metadata (JSON), or None where it has none. Raises
+            `vertebra.errors.WeightsError` where the file is missing or damaged, or contains what Vertebra does not write.
+        weights_suffix: of a second file beside it that holds the weights; "" where there is none.
+        fixed_canvas: why its files take canvases of one size only; "" where their size may be free.
     """
-    path = Path(path)
-    if runtime is not None and runtime not in RUNTIMES:
-        raise UnknownName("runtime of a file", runtime, RUNTIMES)
-    able = SUFFIXES[path.suffix.lower()]
-    chosen = able[0] if runtime is None else runtime
-    if chosen not in able:
-        suffix = next(suffix for suffix, known in SUFFIXES.items() if chosen in known)
-        raise ConfigError(f"{path.name} does not run in {chosen}, which takes a file {suffix}; export one for it")
-    if chosen == "torch":
-        from vertebra.runtimes.torch_export import TorchSession
 
-        if device not in (None, "cpu") or precision not in (None, "fp32"):
-            raise ConfigError("a .pt2 file runs on the CPU in fp32 here; leave out --device and --precision")
-        return TorchSession(path, threads)
-    if chosen == "executorch":
-        from vertebra.runtimes.executorch import ExecuTorchSession
+    suffix: str
+    title: str
+    read_metadata: Callable[[Path], str | None]
+    weights_suffix: str = ""
+    fixed_canvas: str = ""
 
-        if device not in (None, "cpu") or precision not in (None, "fp32") or threads is not None:
-            raise ConfigError(
-                "a .pte file runs on the CPU in fp32, in as many threads as ExecuTorch takes; leave out --device, --precision "
-                "and --threads"
-            )
-        return ExecuTorchSession(path)
-    if chosen == "openvino":
-        from vertebra.runtimes.openvino import HINTS, OpenVinoSession
+    def files(self, path: Path) -> list[Path]:
+        """All files of one export: the weights' file first, so that none is ever without its weights."""
+        return [*([path.with_suffix(self.weights_suffix)] if self.weights_suffix else []), path]
 
-        if device not in (None, "cpu"):
-            raise ConfigError("with OpenVINO a file runs on the CPU here; leave out --device")
-        hint = "fp32" if precision in (None, "int8") else precision
-        if hint not in HINTS:
-            raise UnknownName("precision", str(precision), [*HINTS, "int8"])
-        return OpenVinoSession(path, threads, hint)
-    from vertebra.runtimes.onnx import PROVIDERS, OnnxSession
 
-    if precision not in (None, "int8") and chosen == "onnx":
-        raise ConfigError(
-            f"an ONNX file computes in the precision that it was exported in; leave out --precision {precision}, "
-            "or take --runtime openvino"
-        )
-    provider = "tensorrt" if chosen == "tensorrt" else device or "cpu"
-    if provider not in PROVIDERS:
-        raise UnknownName("device of an exported file", provider, ["cpu", "cuda"])
-    return OnnxSession(path, threads, provider)
+class Runtime(ABC):
+    """A library that runs exported files.
+
+    Attributes:
+        name: by which users choose it: "onnx".
+        formats: that it opens; the first one is made for it.
+        precisions: in which it can compute any file; empty where a file computes in what it was exported in.
+        gpu_only: whether it runs on a GPU only.
+        takes_threads: whether a number of CPU threads can be set.
+    """
+
+    name: ClassVar[str]
+    formats: ClassVar[tuple[FileFormat, ...]]
+    precisions: ClassVar[tuple[str, ...]] = ()
+    gpu_only: ClassVar[bool] = False
+    takes_threads: ClassVar[bool] = True
+
+    @abstractmethod
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """Opens a file that was verified.
+
+        Raises:
+            ConfigError: the library is not installed, or an option does not fit it.
+            WeightsError: it cannot read the file.
+        """

@@ -1,4 +1,4 @@
-"""ExecuTorch, opened like the other runtimes."""
+"""The runtime ExecuTorch, and its ``.pte`` files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.errors import ConfigError, WeightsError, install_command
-from vertebra.runtimes.onnx import first_line
+from vertebra.errors import ConfigError, WeightsError, first_line, install_command
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
+from vertebra.runtimes.model_files.executorch_file import check_header, read_metadata
+from vertebra.runtimes.model_files.exported_files import read_verified
+from vertebra.runtimes.model_files.onnx_file import InvalidFile
+
+
+def _parse(content: bytes, weights: int, whole: bool) -> str | None:
+    """The metadata of a ``.pte`` file; see `read_verified`."""
+    check_header(content)
+    if not whole:  # ExecuTorch aborts the process on a damaged file
+        raise InvalidFile(
+            "it has no checksum: it is truncated, or Vertebra did not write it, or an older version did; export it again"
+        )
+    return read_metadata(content)
+
+
+EXECUTORCH = FileFormat(
+    ".pte",
+    "ExecuTorch",
+    lambda path: read_verified(path, _parse),
+    fixed_canvas="ExecuTorch plans its memory ahead",
+)
 
 
 class ExecuTorchSession:
@@ -44,10 +65,9 @@ class ExecuTorchSession:
         about = self._forward.metadata
         self.most: int = about.input_tensor_meta(0).sizes()[0]
         self.inputs = {
-            name: _shape(about.input_tensor_meta(place))
-            for place, name in zip(range(2), ("images", "sizes"), strict=True)
+            name: _shape(about.input_tensor_meta(row)) for row, name in zip(range(2), ("images", "sizes"), strict=True)
         }
-        self.outputs = {str(place): _shape(about.output_tensor_meta(place)) for place in range(about.num_outputs())}
+        self.outputs = {str(row): _shape(about.output_tensor_meta(row)) for row in range(about.num_outputs())}
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`.
@@ -70,8 +90,29 @@ class ExecuTorchSession:
         import torch
 
         with self._turn:
-            found = self._forward.execute([torch.from_numpy(array) for array in arrays])
-            return [value.clone().numpy() for value in found]  # the next call writes into the same memory
+            outputs = self._forward.execute([torch.from_numpy(array) for array in arrays])
+            return [value.clone().numpy() for value in outputs]  # the next call writes into the same memory
+
+
+class ExecuTorchRuntime(Runtime):
+    """ExecuTorch on the CPU in fp32, in threads of its own."""
+
+    name = "executorch"
+    formats = (EXECUTORCH,)
+    takes_threads = False
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.base.Runtime.open`."""
+        if (
+            options.device not in (None, "cpu")
+            or options.precision not in (None, "fp32")
+            or options.threads is not None
+        ):
+            raise ConfigError(
+                "a .pte file runs on the CPU in fp32, in as many threads as ExecuTorch takes; leave out --device, --precision "
+                "and --threads"
+            )
+        return ExecuTorchSession(path)
 
 
 def _shape(about: Any) -> list[int | None]:

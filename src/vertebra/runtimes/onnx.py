@@ -1,4 +1,4 @@
-"""ONNX Runtime, opened the same way everywhere; without torch."""
+"""The runtimes ONNX Runtime and, through it, TensorRT, and ``.onnx`` files; without torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 
 from vertebra.cpus import cpu_limit
-from vertebra.errors import ConfigError, WeightsError
+from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
+from vertebra.runtimes.model_files.exported_files import read_verified
+from vertebra.runtimes.model_files.onnx_file import read_model
 
+ONNX = FileFormat(
+    ".onnx", "ONNX", lambda path: read_verified(path, lambda content, weights, whole: read_model(content))
+)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
@@ -56,10 +62,36 @@ class OnnxSession:
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        found: list[np.ndarray] = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
-        return found
+        outputs: list[np.ndarray] = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
+        return outputs
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error that says something."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+class OnnxRuntime(Runtime):
+    """ONNX Runtime, on the CPU or a GPU of NVIDIA's."""
+
+    name = "onnx"
+    formats = (ONNX,)
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.base.Runtime.open`."""
+        if options.precision not in (None, "int8"):
+            raise ConfigError(
+                f"an ONNX file computes in the precision that it was exported in; leave out --precision {options.precision}, "
+                "or take --runtime openvino"
+            )
+        devices = ("cpu", "cuda")
+        if options.device not in (None, *devices):
+            raise UnknownName("device of an exported file", str(options.device), devices)
+        return OnnxSession(path, options.threads, options.device or "cpu")
+
+
+class TensorRtRuntime(Runtime):
+    """TensorRT by way of ONNX Runtime, on a GPU of NVIDIA's, in the precision of the file."""
+
+    name = "tensorrt"
+    formats = (ONNX,)
+    gpu_only = True
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.base.Runtime.open`."""
+        return OnnxSession(path, options.threads, "tensorrt")

@@ -1,4 +1,4 @@
-"""OpenVINO, opened the same way everywhere; without torch."""
+"""The runtime OpenVINO, and its ``.xml`` files; without torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from typing import Any
 import numpy as np
 
 from vertebra.cpus import cpu_limit
-from vertebra.errors import ConfigError, WeightsError, install_command
-from vertebra.runtimes.onnx import first_line
+from vertebra.errors import ConfigError, UnknownName, WeightsError, first_line, install_command
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
+from vertebra.runtimes.model_files.exported_files import read_verified
+from vertebra.runtimes.model_files.openvino_file import read_graph
+from vertebra.runtimes.onnx import ONNX
 
 _ONE_CORE = Lock()
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+OPENVINO = FileFormat(
+    ".xml",
+    "OpenVINO",
+    lambda path: read_verified(path, lambda content, weights, whole: read_graph(content, weights)),
+    weights_suffix=".bin",
+)
 
 
 class OpenVinoSession:
@@ -24,12 +33,12 @@ class OpenVinoSession:
 
     Each thread that runs it at the same time has a request of its own, in whose memory inputs and outputs lie.
 
-    OpenVINO takes bfloat16 by itself where the processor has it; here it computes in what is said, float32 by default.
+    By itself, OpenVINO computes in bfloat16 where the processor has it; here it computes in ``precision``.
 
     Args:
         path: a file ``.xml`` (its weights in ``.bin`` beside it) or ``.onnx``.
         threads: that it may use; None for all that this process may use.
-        precision: "fp32", "bf16" or "fp16": what is computed in where the file does not say int8.
+        precision: "fp32", "bf16" or "fp16": what is computed in, where the file is not int8.
 
     Attributes:
         inputs, outputs: by name, the shape; a free dimension is None.
@@ -66,22 +75,42 @@ class OpenVinoSession:
             request = self._idle.pop()
         except IndexError:  # all are at work in other threads
             request = self._compiled.create_infer_request()
-        found = request.infer(dict(zip(self.inputs, arrays, strict=True)))
-        results = [np.array(value) for value in found.values()]  # the next run writes into the same memory
+        outputs = request.infer(dict(zip(self.inputs, arrays, strict=True)))
+        results = [np.array(value) for value in outputs.values()]  # the next run writes into the same memory
         self._idle.append(request)
         return results
 
 
+class OpenVinoRuntime(Runtime):
+    """OpenVINO on the CPU, which computes a file in the precision that is asked for."""
+
+    name = "openvino"
+    formats = (OPENVINO, ONNX)
+    precisions = tuple(HINTS)
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.base.Runtime.open`."""
+        if options.device not in (None, "cpu"):
+            raise ConfigError("with OpenVINO a file runs on the CPU here; leave out --device")
+        precision = "fp32" if options.precision in (None, "int8") else str(options.precision)
+        if precision not in HINTS:
+            raise UnknownName("precision", precision, [*HINTS, "int8"])
+        return OpenVinoSession(path, options.threads, precision)
+
+
 def _core() -> Any:
-    """OpenVINO, one for the process. Each `openvino.Core` that compiles gives its thread another stack for signals, and takes it
-    back at its end; of two that end in the order in which they began, the second leaves one that is gone, and the next signal with
-    a handler ends the process."""
+    """OpenVINO's core, one for the process.
+
+    Each `openvino.Core` that compiles sets another signal stack for its thread, and restores the former one when it is freed. When
+    two are freed in the order in which they were made, the second restores a stack that is gone, and the next signal with a handler
+    kills the process.
+    """
     with _ONE_CORE:
-        return _made_core()
+        return _new_core()
 
 
 @cache
-def _made_core() -> Any:
+def _new_core() -> Any:
     import openvino
 
     return openvino.Core()

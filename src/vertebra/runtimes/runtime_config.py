@@ -1,4 +1,4 @@
-"""The ways to run a model: what computes, in which precision; and the one that a user chose, kept beside the model."""
+"""In which runtime and precision a model runs; and the choice of a user, stored beside the model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.files import replacing
+from vertebra.runtimes import BUILT_IN
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),
@@ -21,7 +22,7 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """One way to run a model.
+    """The runtime that runs a model, and its options.
 
     Attributes:
         runtime: "torch", "onnx" (ONNX Runtime), "openvino" or "tensorrt" (by ONNX Runtime).
@@ -41,11 +42,11 @@ class RuntimeConfig:
     def __post_init__(self) -> None:
         if self.runtime not in PRECISIONS:
             raise UnknownName("runtime", self.runtime, PRECISIONS)
-        known = sorted({name for own in PRECISIONS.values() for name in own})
+        known = sorted({name for precisions in PRECISIONS.values() for name in precisions})
         if self.precision not in known:
             raise UnknownName("precision", self.precision, known)
         if self.precision not in PRECISIONS[self.runtime]:
-            able = [name for name, own in PRECISIONS.items() if self.precision in own]
+            able = [name for name, precisions in PRECISIONS.items() if self.precision in precisions]
             raise ConfigError(f"{self.runtime} does not run in {self.precision} here; these do: {', '.join(able)}")
         if self.compile and self.runtime != "torch":
             raise ConfigError(f"only torch compiles; leave out --compile, or --runtime {self.runtime}")
@@ -57,36 +58,38 @@ class RuntimeConfig:
 
     @property
     def file_precision(self) -> str:
-        """Of the exported file that it runs: bf16 is chosen when the file is opened."""
-        return (
-            "fp32"
-            if self.precision == "bf16" or (self.runtime == "openvino" and self.precision == "fp16")
-            else self.precision
-        )
+        """Of the exported file that it runs; fp32 where the runtime computes any file in the precision."""
+        return "fp32" if self.opening_precision is not None else self.precision
+
+    @property
+    def opening_precision(self) -> str | None:
+        """What the exported file is opened in; None where it computes in what it was exported in."""
+        chosen = next((runtime for runtime in BUILT_IN if runtime.name == self.runtime), None)
+        return self.precision if chosen is not None and self.precision in chosen.precisions else None
 
 
 def choice_path(model_file: Path) -> Path:
-    """Where the chosen way of a model file is kept."""
+    """The file that stores the choice for a model file."""
     return model_file.with_suffix(".runtime.json")
 
 
-def save_choice(model_file: Path, way: RuntimeConfig, figures: dict[str, Any]) -> Path:
-    """Keeps the chosen way beside the model, in the place of an earlier one.
+def save_choice(model_file: Path, runtime_config: RuntimeConfig, figures: dict[str, Any]) -> Path:
+    """Stores the choice beside the model; it replaces an earlier one.
 
     Args:
         model_file: the model.
-        way: what was chosen.
-        figures: what was measured, for the reader.
+        runtime_config: the choice.
+        figures: what was measured, for people who read the file.
     """
     path = choice_path(model_file)
-    content = {"model": identity(model_file), **asdict(way), "measured": figures}
+    content = {"model": identity(model_file), **asdict(runtime_config), "measured": figures}
     with replacing(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
     return path
 
 
 def read_choice(model_file: Path) -> RuntimeConfig | None:
-    """The chosen way; None where there is none, or where the model has changed since.
+    """The stored choice; None where there is none, or where the model has changed since.
 
     Raises:
         ConfigError: the file is damaged.
@@ -96,15 +99,15 @@ def read_choice(model_file: Path) -> RuntimeConfig | None:
         return None
     try:
         values = json.loads(path.read_text())
-        own = {name: values[name] for name in ("runtime", "precision", "compile", "threads")}
-        known = values["model"]
+        options = {name: values[name] for name in ("runtime", "precision", "compile", "threads")}
+        model = values["model"]
     except (ValueError, KeyError, TypeError):
         raise ConfigError(f"{path}: damaged; remove it, or run: vertebra benchmark --save") from None
-    return RuntimeConfig(**own) if known == identity(model_file) else None
+    return RuntimeConfig(**options) if model == identity(model_file) else None
 
 
 def identity(model_file: Path) -> str:
-    """What tells a model file from another, by its content."""
+    """The first digits of the SHA-256 of a model file."""
     digest = hashlib.sha256()
     with model_file.open("rb") as file:
         while block := file.read(1 << 22):

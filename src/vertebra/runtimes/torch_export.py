@@ -1,4 +1,4 @@
-"""A graph that ``torch.export`` wrote, opened like the files of other runtimes."""
+"""The runtime PyTorch for graphs of ``torch.export``, and ``.pt2`` files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
 
-import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
 from vertebra.cpus import limit_torch
-from vertebra.errors import WeightsError
-from vertebra.runtimes.model_files.pt2_archive import sanitized_copy
-from vertebra.runtimes.onnx import first_line
+from vertebra.errors import ConfigError, WeightsError, first_line
+from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
+from vertebra.runtimes.model_files.pt2_archive import read_metadata, sanitized_copy
 
 _OPENING = Lock()  # torch reads one file at a time
+TORCH_EXPORT = FileFormat(".pt2", "torch.export", lambda path: read_metadata(path))
 
 
 class TorchSession:
@@ -37,6 +36,10 @@ class TorchSession:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
+        import torch
+
+        import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
+
         archive = sanitized_copy(path)
         limit_torch()  # before what is asked for, which stays
         if threads is not None:
@@ -54,21 +57,36 @@ class TorchSession:
         self.inputs = dict(
             zip(("images", "sizes"), (_shape(values[name]) for name in signature.user_inputs), strict=True)
         )
-        self.outputs = {str(place): _shape(values[str(name)]) for place, name in enumerate(signature.user_outputs)}
+        self.outputs = {str(row): _shape(values[str(name)]) for row, name in enumerate(signature.user_outputs)}
 
-    @torch.inference_mode()
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`."""
-        return [value.numpy() for value in self._run(*map(torch.from_numpy, arrays))]
+        import torch
+
+        with torch.inference_mode():
+            return [value.numpy() for value in self._run(*map(torch.from_numpy, arrays))]
+
+
+class TorchExportRuntime(Runtime):
+    """PyTorch, for graphs of ``torch.export``, on the CPU in fp32."""
+
+    name = "torch"
+    formats = (TORCH_EXPORT,)
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """See `vertebra.runtimes.base.Runtime.open`."""
+        if options.device not in (None, "cpu") or options.precision not in (None, "fp32"):
+            raise ConfigError("a .pt2 file runs on the CPU in fp32 here; leave out --device and --precision")
+        return TorchSession(path, options.threads)
 
 
 @contextmanager
-def _logged_errors(found: list[BaseException]) -> Iterator[None]:
-    """Takes the errors that ``torch.export`` logs with their traceback out of its log, into ``found``."""
+def _logged_errors(errors: list[BaseException]) -> Iterator[None]:
+    """Moves the errors that ``torch.export`` logs with their traceback from its log to ``errors``."""
 
     def keep(record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
-            found.append(record.exc_info[1])
+            errors.append(record.exc_info[1])
         return not record.exc_info
 
     log = logging.getLogger("torch.export")

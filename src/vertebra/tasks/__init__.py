@@ -1,10 +1,18 @@
-"""Tasks: their labels, target and prediction types, metrics and pictures; one folder a task."""
+"""Tasks: their labels, target and prediction types, metrics and pictures; one folder a task.
+
+A task of another package is found by an entry point of the group ``vertebra.tasks``: its name is the task's, its value
+a `Task`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
-from vertebra.errors import UnknownName
+from vertebra.errors import ConfigError, UnknownName
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.task import CLASSIFY
 from vertebra.tasks.detect.task import DETECT
@@ -13,6 +21,26 @@ from vertebra.tasks.segment.task import SEGMENT
 from vertebra.tasks.task import Task
 
 TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT, SEGMENT, KEYPOINTS)}
+ENTRY_POINTS = "vertebra.tasks"
+
+
+@cache
+def all_tasks() -> Mapping[str, Task]:
+    """All tasks by name: those of this package, then those of installed packages. The entry points are read once.
+
+    Raises:
+        ConfigError: an entry point gives no `Task` of its name.
+    """
+    tasks = dict(TASKS)
+    for point in entry_points(group=ENTRY_POINTS):
+        task = point.load()
+        if not isinstance(task, Task) or task.name != point.name:
+            raise ConfigError(
+                f"the entry point '{point.name} = {point.value}' of group {ENTRY_POINTS} must be a "
+                f"vertebra.tasks.Task with name '{point.name}'"
+            )
+        tasks.setdefault(task.name, task)
+    return MappingProxyType(tasks)
 
 
 def get_task(name: str) -> Task:
@@ -21,19 +49,46 @@ def get_task(name: str) -> Task:
     Raises:
         UnknownName: with the nearest names.
     """
-    if name not in TASKS:
-        raise UnknownName("task", name, TASKS)
-    return TASKS[name]
+    task = TASKS.get(name) or all_tasks().get(name)
+    if task is None:
+        raise UnknownName("task", name, all_tasks())
+    return task
 
 
 def task_of(annotation: Any) -> Task:
-    """The task that an annotation is of."""
-    return next(task for task in TASKS.values() if isinstance(annotation, task.annotation))
+    """The task that an annotation is of.
+
+    Raises:
+        TypeError: no task has such annotations.
+    """
+    return _first(TASKS, "annotation", annotation) or _required(all_tasks(), "annotation", annotation)
 
 
 def task_of_labels(labels: LabelSpec) -> Task:
-    """The task that a label specification is of."""
-    return next(task for task in TASKS.values() if isinstance(labels, task.labels))
+    """The task that a label specification is of.
+
+    Raises:
+        TypeError: no task has such labels.
+    """
+    return _first(TASKS, "labels", labels) or _required(all_tasks(), "labels", labels)
 
 
-__all__ = ["TASKS", "Task", "get_task", "task_of", "task_of_labels"]
+def all_image_level(names: Iterable[str]) -> bool:
+    """Whether all of these tasks are about the image as a whole; False where there are none."""
+    tasks = [get_task(name) for name in names]
+    return bool(tasks) and all(task.image_level for task in tasks)
+
+
+def _first(tasks: Mapping[str, Task], kind: str, value: Any) -> Task | None:
+    """The first task whose type of this kind the value has."""
+    return next((task for task in tasks.values() if isinstance(value, getattr(task, kind))), None)
+
+
+def _required(tasks: Mapping[str, Task], kind: str, value: Any) -> Task:
+    task = _first(tasks, kind, value)
+    if task is None:
+        raise TypeError(f"no task has {type(value).__name__} as its {kind}; tasks: {', '.join(tasks)}")
+    return task
+
+
+__all__ = ["TASKS", "Task", "all_image_level", "all_tasks", "get_task", "task_of", "task_of_labels"]

@@ -1,4 +1,4 @@
-"""What every task's label specification has in common."""
+"""The label specification that those of all tasks are based on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vertebra.errors import ConfigError
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """What a branch's labels mean. Class ids are the positions in ``classes``, from data to export; nothing shifts them.
+    """The meaning of a branch's labels. Class ids are the positions in ``classes``, from data to export; nothing shifts them.
 
     Attributes:
         classes: the class names, in the data set's own order; at least one, all different.
@@ -28,11 +28,11 @@ class LabelSpec:
             raise ConfigError("a branch needs at least one class; 'classes' is empty")
         repeated = sorted(name for name, count in Counter(self.classes).items() if count > 1)
         if repeated:
-            raise ConfigError(f"class names must differ, but these stand twice in 'classes': {', '.join(repeated)}")
+            raise ConfigError(f"class names must differ, but these are twice in 'classes': {', '.join(repeated)}")
 
     @classmethod
     def own_fields(cls) -> tuple[str, ...]:
-        """What else belongs to the labels and may stand in a branch's config, or else comes from the data."""
+        """Further fields of the labels: set in a branch's config, or else taken from the data."""
         return tuple(field.name for field in fields(cls) if field.name not in ("classes", "exclusive", "ignore_index"))
 
     @classmethod
@@ -41,7 +41,7 @@ class LabelSpec:
         return get_type_hints(cls)
 
     @classmethod
-    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def implied(cls, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
         """Fields that follow from those that are given, where a user has left them out."""
         return {}
 
@@ -52,16 +52,21 @@ class LabelSpec:
 
     @property
     def object_parts(self) -> tuple[str, ...]:
-        """Names of what an object has beside its class, found by name as classes are; none where there is no such thing."""
+        """Names of the parts of an object, matched by name as classes are; empty for a task without parts."""
         return ()
 
-    def fields_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    @property
+    def background_classes(self) -> tuple[str, ...]:
+        """Classes of what no object covers: black in mask files, and without objects in COCO results."""
+        return ()
+
+    def fields_for(self, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
         """What a branch on data with these labels takes from them.
 
         Args:
-            given: the branch's own fields by name, which stay as they are.
+            branch_fields: the branch's fields by name, which stay as they are.
         """
-        return {name: getattr(self, name) for name in self.own_fields() if name not in given}
+        return {name: getattr(self, name) for name in self.own_fields() if name not in branch_fields}
 
     @property
     def class_count(self) -> int:

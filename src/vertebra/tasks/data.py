@@ -1,4 +1,4 @@
-"""How the truth of a task is handled on its way from a data set to a batch."""
+"""Annotations of a task on their way from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vertebra.tasks.base import LabelSpec
 
 
 class TaskData(ABC):
-    """What can be done with the annotations of one task; all in numpy but `stack` and `fake_targets`.
+    """Operations on the annotations of one task; all in numpy but `stack` and `fake_targets`.
 
     Attributes:
         whole_image: whether an annotation is true of any part of the image, as a class is; such images may be cropped.
@@ -23,7 +23,7 @@ class TaskData(ABC):
     whole_image: bool = False
 
     @abstractmethod
-    def place(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
+    def to_canvas(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
         """The annotation in canvas pixels, as prediction places the image."""
 
     @abstractmethod
@@ -31,12 +31,12 @@ class TaskData(ABC):
         """The annotation of a window of the image, in canvas pixels, turned as the window is."""
 
     @abstractmethod
-    def relabel(self, annotation: Any, ids: np.ndarray, own: Any, labels: Any) -> Any:
+    def relabel(self, annotation: Any, ids: np.ndarray, source_labels: Any, labels: Any) -> Any:
         """The annotation in a branch's labels.
 
         Args:
             ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that it has not.
-            own: the data set's labels.
+            source_labels: the data set's labels.
             labels: the branch's.
         """
 
@@ -46,10 +46,10 @@ class TaskData(ABC):
 
     @abstractmethod
     def counted(self, annotation: Any, labels: Any) -> int:
-        """How many things of an annotation count in the metrics: objects that are to be found, or 1 for the image as a whole."""
+        """How much of an annotation counts in the metrics: its objects that must be detected, or 1 for the image as a whole."""
 
     def advice(self, labels: Any, column: Any) -> list[str]:
-        """What a person should add to what a data set says, in one sentence each.
+        """What the user should add to the labels of a data set, in one sentence each.
 
         Args:
             labels: the data set's.

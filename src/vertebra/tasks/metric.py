@@ -34,7 +34,7 @@ class TaskMetric(Metric):  # type: ignore[misc]
         self.classes = labels.classes
 
     def reset(self) -> None:
-        """Forget all. The empty update lets a process that sees no image take part when states are gathered."""
+        """Clears all states. The empty update lets a process without images take part when states are gathered."""
         super().reset()
         self.update([], [])
 

@@ -1,8 +1,12 @@
-"""What a task is to the rest of the house: its types, and the way to its predictions and metrics."""
+"""A task: its types, its predictions and metrics, and what the rest of the package asks about it.
+
+No other file asks for a task by its name. A task of another package is a `Task` behind an entry point of the group
+``vertebra.tasks``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,23 +20,24 @@ if TYPE_CHECKING:
     from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.preprocess.tiles import Grid, Tile
     from vertebra.preprocess.view_transform import ViewTransform
+    from vertebra.tasks.crops import Crops
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
 
 
 class TTAMerger(Protocol):
-    """Makes the decoded arrays of one image, or of a tile of one, out of those of several looks at it."""
+    """Merges the decoded arrays of several views of one image, or of a tile of one (test-time augmentation)."""
 
     def __init__(self, labels: Any, whole: bool) -> None:
         """For one image.
 
         Args:
             labels: the task's label specification.
-            whole: whether the branch says one thing of the image as a whole.
+            whole: whether the branch predicts one thing for the whole image.
         """
 
     def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
-        """What one look shows.
+        """Adds one view.
 
         Args:
             decoded: its decoded arrays, as ``Task.from_decoded`` takes them, in the pixels of its canvas.
@@ -40,14 +45,14 @@ class TTAMerger(Protocol):
         """
 
     def finish(self) -> list[np.ndarray]:
-        """The same arrays for all looks together, in the pixels of the plain canvas."""
+        """The merged arrays, in the pixels of the plain canvas."""
 
 
 class TileMerger(Protocol):
-    """Makes the prediction of one image out of what its tiles show.
+    """Merges the predictions on the tiles of one image.
 
     Attributes:
-        whole_too: whether it wants to see the whole image, made small, after the tiles.
+        whole_too: whether the whole image, made small, is added after the tiles.
     """
 
     whole_too: ClassVar[bool]
@@ -62,7 +67,7 @@ class TileMerger(Protocol):
         """
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
-        """What one tile shows; tiles come in the grid's order.
+        """Adds one tile; tiles come in the grid's order.
 
         Args:
             decoded: the tile's decoded arrays, as ``Task.from_decoded`` takes them.
@@ -92,9 +97,17 @@ class Task:
             same outputs in the images' own pixels.
         metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
         data: how its annotations are handled on the way to a batch.
-        views: how several looks at one image, mirrored or at another scale, become one.
-        tiles: how predictions on tiles become one; None for a task that speaks of an image as a whole.
+        views: how several views of one image, mirrored or at another scale, become one.
+        default_parts: neck and decoder, by kind, of a model that names only the task.
+        tiles: how predictions on tiles become one; None for a task that predicts one thing for the whole image.
         class_map: like ``to_image``, but gives one map (N, H, W) of class ids; None for a task without pixels' classes.
+        has_boxes: whether predictions have ``boxes`` and ``scores`` of objects, which another branch or model can read.
+        one_object: whether a decoder that reads no boxes predicts the one object that fills the image.
+        coco_results: whether predictions have ``to_coco``, the entries of a COCO results file.
+        merge_crops: predictions on crops of an image to its prediction, see `vertebra.tasks.crops`; None for a task that cannot
+            run on crops.
+        mask_colors: label specification to the RGB color of each class in mask files; None for a task without masks of
+            class ids.
     """
 
     name: str
@@ -108,5 +121,24 @@ class Task:
     metric: Callable[[Any], TaskMetric]
     data: TaskData
     views: type[TTAMerger]
+    default_parts: Mapping[str, str]
     tiles: type[TileMerger] | None = None
     class_map: Callable[[Any, Any, Any], Any] | None = None
+    has_boxes: bool = False
+    one_object: bool = False
+    coco_results: bool = False
+    merge_crops: Callable[[Sequence[Any], Crops, Any], Any] | None = None
+    mask_colors: Callable[[Any], list[tuple[int, int, int]]] | None = None
+
+    @property
+    def image_level(self) -> bool:
+        """Whether annotations and predictions are of the image as a whole, as a class is; a crop of the image keeps them."""
+        return self.data.whole_image
+
+    def describes_whole_image(self, reads_boxes: bool) -> bool:
+        """Whether a branch of this task predicts one thing for the whole image.
+
+        Args:
+            reads_boxes: whether its decoder reads the boxes of another branch.
+        """
+        return self.image_level or (self.one_object and not reads_boxes)

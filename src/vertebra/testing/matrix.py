@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -46,29 +45,6 @@ def combinations(backbones: tuple[str, ...] = REPRESENTATIVES) -> Iterator[Combi
     necks, encoders = [None, *names("neck")], [None, *names("encoder")]
     for backbone, neck, encoder, decoder in product(backbones, necks, encoders, names("decoder")):
         yield Combination(backbone, neck, encoder, decoder)
-
-
-def sample(seed: int, backbones: Sequence[str] = REPRESENTATIVES, each: int = 1) -> list[Combination]:
-    """Some of the combinations: every decoder on every backbone, with necks and encoders drawn at random.
-
-    Half of the draws have no neck, or no encoder, so that a decoder is not seldom seen near the backbone.
-
-    Args:
-        seed: of the draws.
-        each: how many draws a backbone and decoder.
-    """
-    draw = random.Random(seed)
-    necks, encoders = names("neck"), names("encoder")
-
-    def some(parts: list[str]) -> str | None:
-        return draw.choice(parts) if draw.random() < 0.5 else None
-
-    drawn = {
-        Combination(backbone, some(necks), some(encoders), decoder)
-        for backbone, decoder in product(backbones, names("decoder"))
-        for _ in range(each)
-    }
-    return sorted(drawn, key=str)
 
 
 def assemble(combination: Combination, backbone: Any, classes: int = 3) -> VisionModel:

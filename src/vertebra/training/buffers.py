@@ -18,21 +18,21 @@ class BufferBackup:
     def __init__(self, module: nn.Module) -> None:
         parameters = {id(parameter) for parameter in module.parameters()}
         state = module.state_dict(keep_vars=True).values()
-        self.own: list[Tensor] = list({id(value): value for value in state if id(value) not in parameters}.values())
-        self.numbers = [value for value in self.own if value.is_floating_point()]
-        self.kept = [value.clone() for value in self.own]
+        self.buffers: list[Tensor] = list({id(value): value for value in state if id(value) not in parameters}.values())
+        self.numbers = [value for value in self.buffers if value.is_floating_point()]
+        self.kept = [value.clone() for value in self.buffers]
 
     @torch.no_grad()
     def keep(self) -> None:
         """Copies the buffers as they are now."""
-        if self.own:
-            torch._foreach_copy_(self.kept, self.own)
+        if self.buffers:
+            torch._foreach_copy_(self.kept, self.buffers)
 
     @torch.no_grad()
     def put_back(self) -> None:
         """Makes the buffers what they were when they were kept."""
-        if self.own:
-            torch._foreach_copy_(self.own, self.kept)
+        if self.buffers:
+            torch._foreach_copy_(self.buffers, self.kept)
 
     @torch.no_grad()
     def size(self) -> Tensor | None:

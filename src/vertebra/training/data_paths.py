@@ -28,12 +28,12 @@ def locate(config: Config, folder: Path, recorded: str | None) -> Config:
         folder: the run folder as it is now.
         recorded: the run folder's absolute path when the run began, if that is known.
     """
-    found = config.model_copy(deep=True)
-    for source in _sources(found):
+    located = config.model_copy(deep=True)
+    for source in _sources(located):
         source.path = next(
-            (str(place) for place in _places(source.path, folder, recorded) if place.exists()), source.path
+            (str(candidate) for candidate in _places(source.path, folder, recorded) if candidate.exists()), source.path
         )
-    return found
+    return located
 
 
 def _places(path: str, folder: Path, recorded: str | None) -> Iterator[Path]:
@@ -52,7 +52,7 @@ def check_found(sources: list[SourceConfig], folder: Path, recorded: str | None)
     """
     for source in sources:
         if not Path(source.path).exists():
-            tried = [str(place) for place in _places(source.path, folder, recorded)][1:]
+            tried = [str(candidate) for candidate in _places(source.path, folder, recorded)][1:]
             beside = f", nor at {tried[0]}" if tried and tried[0] != source.path else ""
             raise ConfigError(
                 f"{folder}: the data of this run are not at {source.path}{beside}; say where they are now with --data"
@@ -69,22 +69,22 @@ def move(config: Config, data: str | Path) -> Config:
     Raises:
         ConfigError: there is nothing in such a place.
     """
-    moved = config.model_copy(deep=True)
-    paths = sorted({_absolute(source.path) for source in _sources(moved)})
+    relocated = config.model_copy(deep=True)
+    paths = sorted({_absolute(source.path) for source in _sources(relocated)})
     common = paths[0] if len(paths) == 1 else os.path.commonpath(paths)
-    for source in _sources(moved):
+    for source in _sources(relocated):
         inside = os.path.relpath(_absolute(source.path), common)
-        place = _absolute(Path(data) / inside)
-        if not Path(place).exists():
+        target = _absolute(Path(data) / inside)
+        if not Path(target).exists():
             hint = (
                 ""
                 if len(paths) == 1
                 else f" (this run has {len(paths)} data sets; --data is the folder of them all; or name one: "
                 "data.train.0.path=PATH)"
             )
-            raise ConfigError(f"--data {data}: no such folder or file: {place}{hint}")
-        source.path = place
-    return moved
+            raise ConfigError(f"--data {data}: no such folder or file: {target}{hint}")
+        source.path = target
+    return relocated
 
 
 def _sources(config: Config) -> Iterator[SourceConfig]:

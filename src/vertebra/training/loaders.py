@@ -9,10 +9,13 @@ from vertebra.cpus import usable_cpus
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
-from vertebra.data.transforms import Augment, mirror_refusals
+from vertebra.data.transforms import mirror_refusals
+from vertebra.errors import ConfigError
 from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
+from vertebra.recipe.augment import Augment, check_effect
+from vertebra.tasks import all_image_level
 
 
 class RunData(pl.LightningDataModule):
@@ -28,8 +31,29 @@ class RunData(pl.LightningDataModule):
     def __init__(self, model: VisionModel, recipe: TrainConfig, train: list[Source], val: list[Source]) -> None:
         super().__init__()
         self.recipe = recipe
-        self.train_set = mixed(model_info(model), train, recipe.seed, Augment.preset(recipe.augment))
+        self.augment = Augment.from_options(recipe.augment.name, recipe.augment.options)
+        self.train_set = mixed(model_info(model), train, recipe.seed, self.augment)
         self.val_set = mixed(model_info(model), val, recipe.seed, None)
+
+    def check_augment(self) -> None:
+        """Checks that each option of the augmentation has an effect on the training images.
+
+        Raises:
+            ConfigError: one has none.
+        """
+        options, labels = self.recipe.augment.options, self.train_set.labels
+        tasks = [set(source.branches.values()) for source in self.train_set.sources]
+        check_effect(
+            options,
+            image_level=any(all_image_level([task]) for names in tasks for task in names),
+            located=any(not all_image_level(names) for names in tasks),
+            channels=self.train_set.channels,
+        )
+        reasons = mirror_refusals(labels)
+        if options.get("horizontal_flip") and len(reasons) == len(labels):
+            raise ConfigError(
+                f"'train.augment.horizontal_flip' has no effect: no image is mirrored, for {next(iter(reasons.values()))}"
+            )
 
     def train_dataloader(self) -> Loader:
         """Training steps: lists of ``accumulate`` micro batches."""
@@ -53,7 +77,7 @@ class RunData(pl.LightningDataModule):
 
     def unmirrored(self) -> list[str]:
         """For each branch on whose images the recipe's mirroring is left out: that it is, why, and the cure."""
-        if not Augment.preset(self.recipe.augment).mirror:
+        if not self.augment.horizontal_flip:
             return []
         reasons = mirror_refusals(self.train_set.labels).items()
         told = "its images are not mirrored in training, for"
@@ -71,7 +95,7 @@ class RunData(pl.LightningDataModule):
 
 def mixed(info: ModelInfo, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
     """A mix of data sets for a model."""
-    labels = {name: own for name, (_, own) in info.branches.items()}
+    labels = {name: branch_labels for name, (_, branch_labels) in info.branches.items()}
     return MixedData(sources, labels, info.resize_spec, augment, seed=seed, channels=info.channels)
 
 

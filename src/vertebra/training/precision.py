@@ -54,10 +54,10 @@ def _wrong_gradients(recipe: TrainConfig, model: nn.Module) -> tuple[str, str] |
 @torch.no_grad()
 def strided_on_a_column(model: VisionModel, canvas: tuple[int, int]) -> str | None:
     """Name of the first convolution with a stride that sees a map of one column in a run of the model, or None."""
-    found: list[str] = []
+    narrow: list[str] = []
     hooks = [
         layer.register_forward_pre_hook(
-            lambda layer, given, name=name: found.append(name) if given[0].shape[-1] == 1 else None  # type: ignore[misc]
+            lambda layer, inputs, name=name: narrow.append(name) if inputs[0].shape[-1] == 1 else None  # type: ignore[misc]
         )
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Conv2d) and layer.stride[1] > 1 and layer.kernel_size[1] > 1
@@ -69,7 +69,7 @@ def strided_on_a_column(model: VisionModel, canvas: tuple[int, int]) -> str | No
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+    return narrow[0] if narrow else None
 
 
 def dilated_groups(model: nn.Module) -> str | None:

@@ -16,14 +16,14 @@ from typing import Any
 import lightning.pytorch as pl
 
 from vertebra import __version__
-from vertebra.config import Config, TrainConfig
+from vertebra.config import Config, PartConfig, TrainConfig
 from vertebra.data.index import plural
 from vertebra.data.sampler import MixSampler
 from vertebra.errors import RunError, shortened
 from vertebra.model import VisionModel
 from vertebra.training.fingerprint import Fingerprint
 from vertebra.training.loaders import RunData, choose_workers
-from vertebra.training.optimization import DECAYS, RATES
+from vertebra.training.optimizers import peak_lr, weight_decay
 
 RECORD = "run.json"
 FOLDERS = re.compile(
@@ -41,7 +41,7 @@ def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trai
     """What a run computes with, defaults and automatic choices filled in."""
     recipe = config.train
     steps, size = step_shape(data, recipe, trainer.world_size)
-    rate = recipe.lr or RATES[recipe.optimizer]
+    rate = peak_lr(recipe)
     pretrained = bool(model.backbone.pretrained) or was_pretrained(config)
     return {
         "epochs": recipe.epochs,
@@ -51,11 +51,12 @@ def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trai
         "accumulate": recipe.accumulate,
         "image_size": list(model.resize_spec.size),
         "resize": model.resize_spec.mode,
-        "augment": recipe.augment,
-        "optimizer": recipe.optimizer,
+        "augment": _in_words(recipe.augment),
+        "optimizer": _in_words(recipe.optimizer),
         "lr": rate,
         "backbone_lr": rate * recipe.backbone_lr if pretrained else rate,
-        "weight_decay": DECAYS[recipe.optimizer] if recipe.weight_decay is None else recipe.weight_decay,
+        "weight_decay": weight_decay(recipe),
+        "lr_schedule": _in_words(recipe.lr_schedule),
         "ema": recipe.ema,
         "seed": recipe.seed,
         "precision": str(trainer.precision),
@@ -65,6 +66,12 @@ def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trai
         "pretrained": pretrained,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+
+
+def _in_words(part: PartConfig) -> str:
+    """A name with its options: "sgd (momentum 0.8)"."""
+    options = ", ".join(f"{name} {value}" for name, value in part.options.items())
+    return f"{part.name} ({options})" if options else part.name
 
 
 def step_shape(data: RunData, recipe: TrainConfig, processes: int) -> tuple[int, int]:

@@ -85,7 +85,7 @@ def predicted(model: VisionModel, images: list[Path], most: int) -> list[Picture
     images = [image for image in images if image.is_file()]
     if not images:
         return []
-    chosen = [images[place] for place in np.linspace(0, len(images) - 1, min(most, len(images)), dtype=int)]
+    chosen = [images[row] for row in np.linspace(0, len(images) - 1, min(most, len(images)), dtype=int)]
     predictor = Predictor(model, batch_size=4, skip_unreadable=True)
     return [
         Picture(prediction.draw(), f"{branch}: {result.path.name if result.path else ''}")

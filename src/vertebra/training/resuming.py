@@ -13,11 +13,12 @@ from vertebra import __version__
 from vertebra.build import canvas_size
 from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, TrainConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
+from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.data_paths import check_found, locate, move, with_absolute_paths
 from vertebra.training.fingerprint import Fingerprint, check_same
 from vertebra.training.folder import CONFIG, LAST
 from vertebra.training.hardware import Hardware, check_hardware
-from vertebra.training.optimization import DECAYS, RATES, rate_at
+from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
 from vertebra.training.saved_state import damaged, read_state
 from vertebra.yaml_files import assign, parse_assignment
@@ -108,8 +109,8 @@ def plan_resumption(
         if key == "data" and isinstance(value, str):
             data = value
             continue
-        for place in _written_out(key, kept):
-            assign(raw, place, value)
+        for written_key in _written_out(key, kept):
+            assign(raw, written_key, value)
     wanted = Config.from_raw(raw, str(folder / CONFIG))
     recorded = recorded_folder(folder)
     wanted = locate(wanted, folder, recorded) if data is None else move(wanted, data)
@@ -165,16 +166,16 @@ def read_saved(path: Path, kept: Config) -> Saved:
         RunError: it is damaged, or no checkpoint of a run.
     """
     checkpoint = read_state(path)
-    own = checkpoint.get(KEY, {})
+    entry = checkpoint.get(KEY, {})
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=Config.from_raw(own["config"], str(path)) if "config" in own else kept,
-            data=own.get("data", {}),
-            processes=own.get("processes"),
-            device=own.get("device"),
-            precision=own.get("precision"),
-            version=own.get("version"),
+            config=Config.from_raw(entry["config"], str(path)) if "config" in entry else kept,
+            data=entry.get("data", {}),
+            processes=entry.get("processes"),
+            device=entry.get("device"),
+            precision=entry.get("precision"),
+            version=entry.get("version"),
             epoch=checkpoint["epoch"] + 1,
             scheduled=lr_scheduler["last_epoch"],
             rates=tuple(lr_scheduler["_last_lr"]),
@@ -256,10 +257,11 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
     saved, recipe = resumption.saved, resumption.config.train
     lines = []
     if recipe.epochs != saved.config.train.epochs:
-        factor = rate_at(saved.scheduled, recipe.epochs * steps, recipe.warmup)
+        schedule = make_schedule(recipe.lr_schedule.name, recipe.lr_schedule.options)
+        factor = lr_factor(saved.scheduled, recipe.epochs * steps, recipe.warmup, schedule)
         lines.append(
             f"the learning rate follows the course of {recipe.epochs} epochs from here on: {max(saved.rates):.3g} -> "
-            f"{factor * max(saved.peaks):.3g}, and 1 % of {max(saved.peaks):.3g} at the end"
+            f"{factor * max(saved.peaks):.3g}, and {100 * schedule.factor(1.0):.3g} % of {max(saved.peaks):.3g} at the end"
         )
     other_precision = saved.precision not in (None, precision)
     if other_precision:
@@ -277,9 +279,7 @@ def _options(config: Config) -> Iterator[tuple[str, Any]]:
     train = values["train"]
     if config.train.image_size is not None:
         train["image_size"] = list(canvas_size(config.train.image_size, ()))
-    train["lr"] = RATES[config.train.optimizer] if train["lr"] is None else train["lr"]
-    decay = train["weight_decay"]
-    train["weight_decay"] = DECAYS[config.train.optimizer] if decay is None else decay
+    train["lr"], train["weight_decay"] = peak_lr(config.train), weight_decay(config.train)
     for split in SPLITS:
         values["data"][split] = {
             str(number): {key: value for key, value in source.items() if key != "path"}

@@ -36,6 +36,7 @@ from vertebra.training.fingerprint import fingerprint
 from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
+from vertebra.training.optimizers import check_optimizer
 from vertebra.training.precision import choose_precision
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
@@ -92,6 +93,7 @@ def train_raw(
     """Like `train`, from plain values with ``key=value`` overrides."""
     config = with_absolute_paths(Config.from_raw(override(raw, overrides), where))
     hardware = check_hardware(config.train)
+    check_optimizer(config.train)
     folder = _choose_folder(out, next(iter(config.model.branches)))
     opened = open_split(config, "train")
     config = complete(config, opened)
@@ -191,6 +193,7 @@ def _run(
     origin = model.backbone.origin if config.model.init_from is None else f"weights of {config.model.init_from}"
     say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
     data = RunData(model, recipe, opened.sources, val.sources)
+    data.check_augment()
     say(*unmeasurable(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
     keeper = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
@@ -295,7 +298,9 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
     hardware = check_hardware(recipe)
     strategy: str = recipe.strategy
     if strategy == "auto" and (hardware.processes > 1 or recipe.num_nodes > 1):
-        strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 else "ddp"
+        # without gradients: branches that a batch has no labels for, and what another model on this backbone needs
+        unread = any(model.get_parameter(name).requires_grad for name in model.unused_parameters())
+        strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 or unread else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     precision: Any = choose_precision(recipe, model)
     try:

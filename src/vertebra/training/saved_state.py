@@ -47,8 +47,8 @@ def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) ->
     """
     state = read_state(path)
     kept = state["callbacks"]
-    own = kept.get("RunFolder") if isinstance(kept, Mapping) else None
-    missing = [name for name in callback_state if not isinstance(own, Mapping) or name not in own]
+    folder_state = kept.get("RunFolder") if isinstance(kept, Mapping) else None
+    missing = [name for name in callback_state if not isinstance(folder_state, Mapping) or name not in folder_state]
     if missing or not isinstance(state["state_dict"], Mapping):
         raise _foreign(path, missing or ["weights"])
     _check_tensors(path, state["state_dict"], module.state_dict())
@@ -104,18 +104,22 @@ def _cure(path: Path) -> str:
     return "start the run again with another --out"
 
 
-def _check_tensors(path: Path, given: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+def _check_tensors(path: Path, saved: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:
     """Checks that the saved tensors are those of the run's model."""
-    missing = [name for name in own if name not in given]
-    leftover = [name for name in given if name not in own]
-    shapes = [name for name, value in given.items() if name in own and getattr(value, "shape", None) != own[name].shape]
-    found = [
+    missing = [name for name in expected if name not in saved]
+    leftover = [name for name in saved if name not in expected]
+    shapes = [
+        name
+        for name, value in saved.items()
+        if name in expected and getattr(value, "shape", None) != expected[name].shape
+    ]
+    problems = [
         f"{len(names)} {what} (first: {names[0]})"
         for what, names in (("missing", missing), ("left over", leftover), ("of another shape", shapes))
         if names
     ]
-    if found:
+    if problems:
         raise RunError(
-            f"{path}: its tensors are not those of the model in config.yaml: {', '.join(found)}; "
+            f"{path}: its tensors are not those of the model in config.yaml: {', '.join(problems)}; "
             "resume with the config that the run began with"
         )

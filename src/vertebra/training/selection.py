@@ -55,15 +55,22 @@ def check_monitor(info: ModelInfo, best: str | None) -> None:
 
 
 def main_score(info: ModelInfo, scores: Mapping[str, float], best: str | None) -> Score | None:
-    """The metric of the user's choice, else the mean of the branches' main ones; None where it was not measured."""
+    """The metric of the user's choice, else the mean of the branches' main ones; None where it was not measured.
+
+    In the mean, a metric that is better when it is smaller is negated.
+    """
+    known = directions(info)
     if best is not None:
-        return Score(best, scores[best], directions(info)[best]) if best in scores else None
+        return Score(best, scores[best], known[best]) if best in scores else None
     names = [f"{branch}/{get_task(task).monitor}" for branch, (task, _) in info.branches.items()]
     measured = [name for name in names if name in scores]
     if not measured:
         return None
-    label = measured[0] if len(names) == 1 else "mean of " + ", ".join(measured)
-    return Score(label, sum(scores[name] for name in measured) / len(measured), False)
+    if len(names) == 1:
+        return Score(measured[0], scores[measured[0]], known[measured[0]])
+    label = "mean of " + ", ".join(f"-{name}" if known[name] else name for name in measured)
+    total = sum(-scores[name] if known[name] else scores[name] for name in measured)
+    return Score(label, total / len(measured), False)
 
 
 def unmeasurable(info: ModelInfo, val: MixedData, best: str | None) -> list[str]:

@@ -21,8 +21,10 @@ from vertebra.inference.predictor import model_info
 from vertebra.losses.loss_term import LossTerm
 from vertebra.messages import say
 from vertebra.model import VisionModel
+from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.buffers import BufferBackup
-from vertebra.training.optimization import MovingAverage, make_optimizer, parameter_groups, rate_at
+from vertebra.training.optimization import MovingAverage, parameter_groups
+from vertebra.training.optimizers import make_optimizer
 
 Terms = dict[str, dict[str, LossTerm]]
 
@@ -70,8 +72,9 @@ class TrainingModule(pl.LightningModule):
         optimizer = make_optimizer(groups, self.recipe)
         # Lightning's own estimate would open the loaders before a resumed run's state is in them
         total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
+        schedule = make_schedule(self.recipe.lr_schedule.name, self.recipe.lr_schedule.options)
         lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(step, total, self.recipe.warmup)
+            optimizer, lambda step: lr_factor(step, total, self.recipe.warmup, schedule)
         )
         return {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
 

@@ -84,7 +84,7 @@ def _config(model: VisionModel) -> dict[str, Any]:
     config = copy.deepcopy(dict(model.config or {}))
     config.pop("init_from", None)  # how the weights began is the run's affair
     for name in model.branches:
-        postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+        postprocess = model.branch(name).decoder.postprocess
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type):
             config["branches"][name]["decoder"]["postprocess"] = dataclasses.asdict(postprocess)
     return config

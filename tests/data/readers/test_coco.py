@@ -216,9 +216,7 @@ def test_ids_match_as_text_where_they_do_not_as_they_stand(coco: Make) -> None:
 
 def test_doubled_ids_are_refused(coco: Make) -> None:
     images = [{"id": i // 2, "file_name": f"{i}.png"} for i in range(3)]
-    with pytest.raises(
-        DataError, match=r"set\.json: id 0 occurs twice in 'images'; were two files put together\? Give each"
-    ):
+    with pytest.raises(DataError, match=r"set\.json: id 0 occurs twice in 'images'; were two files merged\? Give each"):
         open_data(coco([one(0, 7, [1, 1, 4, 4])], images_=images), "detect", "train")
     with pytest.raises(DataError, match="id 7 occurs twice in 'categories'"):
         open_data(coco([one(10, 7, [1, 1, 4, 4])], categories=[(7, "dog"), (7, "cat")]), "detect", "train")
@@ -234,7 +232,7 @@ def test_doubled_files_and_annotations_are_counted(coco: Make) -> None:
     assert [index.path(row).name for row in range(len(index))] == ["0.png", "1.png"]
     assert boxes_of(index).offsets.tolist() == [0, 2, 3]
     assert [str(note) for note in index.notes] == [
-        "1 image that the file lists under several ids was put together: ./0.png",
+        "1 image that the file lists under several ids was merged: ./0.png",
         "1 annotation copied from another was left out: 0.png",
     ]
 

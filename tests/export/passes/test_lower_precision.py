@@ -12,7 +12,8 @@ import torch
 
 import vertebra
 from vertebra.errors import ConfigError, ExportError
-from vertebra.export.export_model import ExportTolerances, export_model
+from vertebra.export.export_model import export_model
+from vertebra.export.job import ExportTolerances
 from vertebra.export.parity import check_metrics
 from vertebra.export.passes.fp16 import to_float16
 from vertebra.export.passes.int8 import to_int8

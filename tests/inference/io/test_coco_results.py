@@ -197,7 +197,7 @@ def test_which_branch() -> None:
     assert coco_branch(model("boxes", "corners").info, "corners") == "corners"
     with pytest.raises(ConfigError, match="--branch boxes or --branch corners"):
         coco_branch(model("boxes", "corners", "paint").info, None)
-    with pytest.raises(ConfigError, match="unknown branch that detects, segments or finds keypoints 'bright'"):
+    with pytest.raises(ConfigError, match="unknown branch with COCO results 'bright'"):
         coco_branch(model("boxes", "bright").info, "bright")
     assert coco_branch(model("paint").info, None) == "paint"
     with pytest.raises(ConfigError, match="this model has none"):

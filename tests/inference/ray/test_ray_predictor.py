@@ -17,13 +17,13 @@ from PIL import Image
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 import vertebra  # noqa: E402
+from tests.daily_sample import WHOLE  # noqa: E402
 from tests.inference.painted import Painted, paint  # noqa: E402
 from vertebra.cli.main import main  # noqa: E402
 from vertebra.errors import ConfigError, DataError, RunError, WeightsError  # noqa: E402
 from vertebra.inference.model_source import ModelSource  # noqa: E402
 from vertebra.inference.ray.cluster import Share, connected, share  # noqa: E402
 from vertebra.inference.ray.predictor import RayPredictor  # noqa: E402
-from vertebra.testing.daily import WHOLE  # noqa: E402
 
 COUNT = 11
 

@@ -1,1 +1,50 @@
-"""Readers: one file a format, each from files to an `vertebra.data.index.Index`."""
+"""Readers of data sets: one format a file.
+
+A reader of another package is found by an entry point of the group ``vertebra.readers``: its name is the format's, its
+value a `vertebra.data.readers.base.Reader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from vertebra.data.readers.base import Reader
+from vertebra.data.readers.coco import CocoReader
+from vertebra.data.readers.deeplabcut import DlcReader
+from vertebra.data.readers.image_folder import ImageFolderReader
+from vertebra.data.readers.mask_folder import MaskFolderReader
+from vertebra.data.readers.voc import VocReader
+from vertebra.errors import ConfigError
+
+# in the order of detection: a folder with images and masks has sub-folders with images, as class folders have
+READERS: tuple[Reader, ...] = (VocReader(), CocoReader(), DlcReader(), MaskFolderReader(), ImageFolderReader())
+ENTRY_POINTS = "vertebra.readers"
+
+
+@cache
+def all_readers() -> Mapping[str, Reader]:
+    """All readers by name, in the order of detection: those of installed packages first, since class folders of images are
+    easily found in a special format. The entry points are read once.
+
+    Raises:
+        ConfigError: an entry point gives no `Reader` of its name.
+    """
+    installed: dict[str, Reader] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        reader = point.load()
+        if not isinstance(reader, Reader) or reader.name != point.name:
+            raise ConfigError(
+                f"the entry point '{point.name} = {point.value}' of group {ENTRY_POINTS} must be a "
+                f"vertebra.data.readers.base.Reader with name '{point.name}'"
+            )
+        installed[reader.name] = reader
+    built_in = {reader.name: reader for reader in READERS}
+    return MappingProxyType(
+        {**{name: reader for name, reader in installed.items() if name not in built_in}, **built_in}
+    )
+
+
+__all__ = ["READERS", "Reader", "all_readers"]

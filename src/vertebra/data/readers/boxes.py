@@ -25,7 +25,7 @@ def clean_boxes(
     Args:
         rows: (B,) int64, the image of each box.
         boxes: (B, 4) xyxy.
-        sizes: (n, 2) (height, width) of each image as the annotations say, 0 where they do not.
+        sizes: (n, 2) (height, width) of each image in the annotations, 0 where it is missing.
         name_of: the file to name for an image.
 
     Returns:
@@ -35,10 +35,10 @@ def clean_boxes(
     kept = np.ones(len(boxes), dtype=bool)
 
     def drop(wrong: Any, which: str) -> None:
-        found = np.flatnonzero(np.asarray(wrong) & kept)
-        if len(found):
-            notes.append(Note.of("box", which, "dropped", [name_of(row) for row in rows[found]]))
-            kept[found] = False
+        dropped = np.flatnonzero(np.asarray(wrong) & kept)
+        if len(dropped):
+            notes.append(Note.of("box", which, "dropped", [name_of(row) for row in rows[dropped]]))
+            kept[dropped] = False
 
     boxes = boxes.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, of boxes that are dropped at once
@@ -46,8 +46,8 @@ def clean_boxes(
     drop(~np.isfinite(boxes).all(axis=1), "with a side that is no number")
     drop((width < 0) | (height < 0), "with left and right or top and bottom in reverse")
     drop((width == 0) | (height == 0), "of zero area")
-    own = sizes[rows][:, [1, 0, 1, 0]].astype(np.float64)
-    limit = np.where(own > 0, own, FARTHEST)
+    image_sides = sizes[rows][:, [1, 0, 1, 0]].astype(np.float64)
+    limit = np.where(image_sides > 0, image_sides, FARTHEST)
     drop(((boxes >= limit)[:, :2] | (boxes <= 0)[:, 2:]).any(axis=1), "outside of the image")
     beyond = np.maximum(-boxes, boxes - limit).max(axis=1, initial=0)
     reaching = np.flatnonzero(kept & (beyond > TOLERANCE))

@@ -19,27 +19,27 @@ def class_ids(names: Sequence[str], classes: Sequence[str], where: Path | str) -
         DataError: none of the names is.
     """
     ids = {name: position for position, name in enumerate(classes)}
-    found = np.array([ids.get(name, -1) for name in names], dtype=np.int64)
-    if len(names) and (found < 0).all():
+    matched = np.array([ids.get(name, -1) for name in names], dtype=np.int64)
+    if len(names) and (matched < 0).all():
         raise DataError(
             f"{where}: none of its classes ({shorten(names)}) is among those asked for ({shorten(classes)}). "
             f"{suggest(classes[0], names)}"
         )
-    return found
+    return matched
 
 
-def left_out(counts: Mapping[str, int], thing: str) -> list[Note]:
+def left_out(counts: Mapping[str, int], annotation: str) -> list[Note]:
     """One note about annotations of classes that nobody asked for; none if there are none.
 
     Args:
         counts: how many annotations each such class has.
-        thing: what an annotation is: "box", "image".
+        annotation: the noun for an annotation: "box", "image".
     """
-    found = {name: count for name, count in counts.items() if count}
-    if not found:
+    unlisted = {name: count for name, count in counts.items() if count}
+    if not unlisted:
         return []
     which = "of classes that are not listed"
-    return [Note.of(thing, which, "left out", list(found), sum(found.values()))]
+    return [Note.of(annotation, which, "left out", list(unlisted), sum(unlisted.values()))]
 
 
 def without_images(labels: LabelSpec, used: np.ndarray) -> list[Note]:

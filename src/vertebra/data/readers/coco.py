@@ -25,7 +25,7 @@ from vertebra.data.index import Column, Index, Note, path_column
 from vertebra.data.polygons_rle import PolygonRLEColumn, Shapes
 from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
-from vertebra.data.readers.coco_entries import copies, ids_of, place_of_ids, sizes_of, values_of
+from vertebra.data.readers.coco_entries import copies, ids_of, rows_of_ids, sizes_of, values_of
 from vertebra.data.readers.coco_files import image_folder, looks_like, split_files
 from vertebra.data.readers.coco_points import point_column, point_labels, point_names
 from vertebra.data.readers.files import exist
@@ -40,10 +40,7 @@ from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.segment.labels import SegmentLabels
 
-TASKS = ("detect", "segment", "classify", "keypoints")
 BACKGROUND = "background"
-
-__all__ = ["BACKGROUND", "TASKS", "looks_like", "read"]
 
 
 @dataclass
@@ -67,37 +64,50 @@ class _Content:
         self.rows, self.categories = self.rows[kept], self.categories[kept]
 
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a COCO data set.
+class CocoReader:
+    """COCO JSON."""
 
-    Raises:
-        DataError: there is no such split, the file is damaged or lacks what COCO defines, or its images are not found.
-    """
-    files = {} if path.is_file() else split_files(path)
-    single = path if path.is_file() else files.pop("", None)
-    source, shares = source_split(files, split, path)
-    file = files[source] if source else single
-    assert file is not None
-    notes: list[Note] = []
-    raw = _load(file)
-    content = _content(raw, file, path if path.is_dir() else path.parent, notes)
-    classes = options.classes or _classes(content, task, options.exclusive)
-    if not classes:
-        raise DataError(
-            f"{file}: no category has keypoints; its 'categories' need a list 'keypoints' of the points' names"
+    name = "coco"
+    tasks = ("detect", "segment", "classify", "keypoints")
+    summary = "COCO JSON"
+
+    def looks_like(self, path: Path) -> bool:
+        """Whether a file is COCO JSON, or a folder has such files."""
+        return looks_like(path)
+
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a COCO data set.
+
+        Raises:
+            DataError: there is no such split, the file is damaged or lacks what COCO defines, or its images are not found.
+        """
+        files = {} if path.is_file() else split_files(path)
+        single = path if path.is_file() else files.pop("", None)
+        source, shares = source_split(files, split, path)
+        file = files[source] if source else single
+        assert file is not None
+        notes: list[Note] = []
+        raw = _load(file)
+        content = _content(raw, file, path if path.is_dir() else path.parent, notes)
+        classes = options.classes or _classes(content, task, options.exclusive)
+        if not classes:
+            raise DataError(
+                f"{file}: no category has keypoints; its 'categories' need a list 'keypoints' of the points' names"
+            )
+        ids = class_ids(content.category_names, classes, file)[content.categories]
+        counts = bincount(content.categories, len(content.category_names))
+        unlisted = set(content.category_names) - set(classes)
+        by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
+        notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
+        content.keep(ids >= 0)
+        total = content.dropped + len(content.objects)
+        column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
+        check_usable(total, content.dropped, _ignored(column), file, notes)
+        notes += without_images(labels, used)
+        index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
+        return (
+            index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
         )
-    ids = class_ids(content.category_names, classes, file)[content.categories]
-    counts = bincount(content.categories, len(content.category_names))
-    unlisted = set(content.category_names) - set(classes)
-    by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
-    notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
-    content.keep(ids >= 0)
-    total = content.dropped + len(content.objects)
-    column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
-    check_usable(total, content.dropped, _ignored(column), file, notes)
-    notes += without_images(labels, used)
-    index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
-    return index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
 
 
 def _ignored(column: Column) -> int:
@@ -130,8 +140,8 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     of_images = values_of(objects, "image_id", "annotations", file)
     root = image_folder(file, folder, names)
     row_of, first = _rows(names, exist(root, names), notes)
-    places = place_of_ids(image_ids, of_images)
-    rows = np.where(places >= 0, row_of[places], -2)
+    entry_rows = rows_of_ids(image_ids, of_images)
+    rows = np.where(entry_rows >= 0, row_of[entry_rows], -2)
     stray = np.flatnonzero(rows == -2)
     if len(stray):
         strange = [f"image_id {str(of_images[i])[:60]}" for i in stray]
@@ -159,20 +169,20 @@ def _rows(names: Sequence[str], there: np.ndarray, notes: list[Note]) -> tuple[n
         (n,) int64 rows, and the entry that each row is of.
     """
     if not there.all():
-        lost = [name for name, found in zip(names, there.tolist(), strict=True) if not found]
+        lost = [name for name, exists in zip(names, there.tolist(), strict=True) if not exists]
         notes.append(Note.of("image", "that the file names", "not found and left out", lost))
     entry_of: dict[str, int] = {}
     rows = np.full(len(names), -1, dtype=np.int64)
     row_of: dict[str, int] = {}
-    for place in np.flatnonzero(there).tolist():
-        key = posixpath.normpath(names[place])
-        entry_of.setdefault(key, place)
-        rows[place] = row_of.setdefault(key, len(row_of))
+    for entry in np.flatnonzero(there).tolist():
+        key = posixpath.normpath(names[entry])
+        entry_of.setdefault(key, entry)
+        rows[entry] = row_of.setdefault(key, len(row_of))
     again = [
-        names[place] for place in np.flatnonzero(there).tolist() if entry_of[posixpath.normpath(names[place])] != place
+        names[entry] for entry in np.flatnonzero(there).tolist() if entry_of[posixpath.normpath(names[entry])] != entry
     ]
     if again:
-        notes.append(Note.of("image", "that the file lists under several ids", "put together", again))
+        notes.append(Note.of("image", "that the file lists under several ids", "merged", again))
     return rows, list(entry_of.values())
 
 
@@ -181,19 +191,19 @@ def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[
     ids = ids_of(raw["categories"], "categories", file)
     names = [str(name) for name in values_of(raw["categories"], "name", "categories", file)]
     wanted = values_of(raw["annotations"], "category_id", "annotations", file)
-    places = place_of_ids(ids, wanted)
-    unknown = np.flatnonzero(places < 0)
+    entry_rows = rows_of_ids(ids, wanted)
+    unknown = np.flatnonzero(entry_rows < 0)
     if len(unknown):
         raise DataError(
             f"{file}: {len(unknown)} annotations have category_id {str(wanted[unknown[0]])[:60]}, which is not in its "
             f"'categories' (there is: {', '.join(map(str, ids[:12]))}); add the category or remove them"
         )
-    different = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    different = {name: position for position, name in enumerate(dict.fromkeys(names))}
     if len(different) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
-        notes.append(Note.of("category name", "that several ids have", "put together", twice))
+        notes.append(Note.of("category name", "that several ids have", "merged", twice))
     positions = np.array([different[name] for name in names], dtype=np.int64)
-    return list(different), positions[places] if len(places) else np.zeros(0, dtype=np.int64)
+    return list(different), positions[entry_rows] if len(entry_rows) else np.zeros(0, dtype=np.int64)
 
 
 def _classes(content: _Content, task: str, exclusive: bool) -> tuple[str, ...]:
@@ -206,12 +216,12 @@ def _classes(content: _Content, task: str, exclusive: bool) -> tuple[str, ...]:
 
 
 def _boxes(content: _Content, ids: np.ndarray, notes: list[Note]) -> BoxColumn:
-    given = [one.get("bbox") for one in content.objects]
-    sound = np.array([isinstance(box, list) and len(box) == 4 for box in given], dtype=bool)
+    raw_boxes = [one.get("bbox") for one in content.objects]
+    sound = np.array([isinstance(box, list) and len(box) == 4 for box in raw_boxes], dtype=bool)
     if not sound.all():
         names = [content.names[row] for row in content.rows[~sound]]
         notes.append(Note.of("annotation", "without a box of four numbers", "dropped", names))
-    boxes = _numbers(content, [one for one, good in zip(given, sound.tolist(), strict=True) if good], sound)
+    boxes = _numbers(content, [one for one, good in zip(raw_boxes, sound.tolist(), strict=True) if good], sound)
     with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, which is left out below
         boxes[:, 2:] += boxes[:, :2]
     kept, cleaned, more = clean_boxes(content.rows[sound], boxes, content.sizes, content.names.__getitem__)
@@ -229,8 +239,8 @@ def _numbers(content: _Content, boxes: Sequence[Any], sound: np.ndarray) -> np.n
     try:
         return np.array(boxes, dtype=np.float64).reshape(-1, 4)
     except (TypeError, ValueError, OverflowError):
-        place = next(place for place, box in enumerate(boxes) if not _are_numbers(box))
-        wrong = content.objects[np.flatnonzero(sound)[place]]
+        wrong_row = next(wrong_row for wrong_row, box in enumerate(boxes) if not _are_numbers(box))
+        wrong = content.objects[np.flatnonzero(sound)[wrong_row]]
         raise DataError(
             f"{content.file}: a 'bbox' holds something that is no number, {str(wrong['bbox'])[:60]} of annotation "
             f"{str(wrong.get('id'))[:60]}; write it as [x, y, width, height]"

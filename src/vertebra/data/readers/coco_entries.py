@@ -29,9 +29,9 @@ def values_of(entries: Sequence[Any], key: str, kind: str, file: Path) -> list[A
     try:
         return [one[key] for one in entries]
     except KeyError:
-        place = next(place for place, one in enumerate(entries) if key not in one)
+        row = next(row for row, one in enumerate(entries) if key not in one)
         raise DataError(
-            f"{file}: an entry lacks '{key}' (number {place + 1} of '{kind}'); images, annotations and categories need "
+            f"{file}: an entry lacks '{key}' (number {row + 1} of '{kind}'); images, annotations and categories need "
             "their ids, images a 'file_name' and categories a 'name'"
         ) from None
     except (TypeError, IndexError):
@@ -53,41 +53,41 @@ def ids_of(entries: Sequence[Any], kind: str, file: Path) -> list[Hashable]:
         raise DataError(
             f"{file}: id {twice[0]} occurs twice in '{kind}'"
             + (f", and so do {len(twice) - 1} others" if len(twice) > 1 else "")
-            + "; were two files put together? Give each its own id, in the annotations too"
+            + "; were two files merged? Give each its own id, in the annotations too"
         )
     return ids
 
 
-def place_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
-    """Where each id is among the known ones: as it stands, or else as text (7, 7.0 and "7" are one id).
+def rows_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
+    """The row of each id among the known ones: equal as it is, or else as text (7, 7.0 and "7" are one id).
 
     Returns:
         (n,) int64, -1 for ids that are not among them.
     """
-    exact = {key: place for place, key in enumerate(known)}
+    exact = {key: row for row, key in enumerate(known)}
     texts = Counter(map(_text, known))
-    by_text = {_text(key): place for place, key in enumerate(known) if texts[_text(key)] == 1}
+    by_text = {_text(key): row for row, key in enumerate(known) if texts[_text(key)] == 1}
 
-    def place(key: Any) -> int:
+    def row_of(key: Any) -> int:
         try:
-            found = exact.get(key)
+            row = exact.get(key)
         except TypeError:  # a list or an object
             return -1
-        return by_text.get(_text(key), -1) if found is None else found
+        return by_text.get(_text(key), -1) if row is None else row
 
-    return np.fromiter(map(place, wanted), dtype=np.int64, count=len(wanted))
+    return np.fromiter(map(row_of, wanted), dtype=np.int64, count=len(wanted))
 
 
 def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -> np.ndarray:
-    """(n, 2) int64 (height, width) of images as the file tells them, 0 where it does not; with a note where it is nonsense."""
+    """(n, 2) int64 (height, width) of images in the file, 0 where it is missing; with a note where it is no size."""
     sizes = np.zeros((len(images), 2), dtype=np.int64)
     wrong = []
     for row, one in enumerate(images):
-        given = (one.get("height"), one.get("width"))
-        height, width = (whole_number(value) for value in given)
+        sides = (one.get("height"), one.get("width"))
+        height, width = (whole_number(value) for value in sides)
         if height is not None and width is not None and 0 < min(height, width) <= max(height, width) <= LARGEST:
             sizes[row] = height, width
-        elif any(value not in (None, 0) for value in given):
+        elif any(value not in (None, 0) for value in sides):
             wrong.append(names[row])
     if wrong:
         notes.append(
@@ -97,7 +97,7 @@ def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -
 
 
 def copies(objects: Sequence[Entry], rows: np.ndarray, categories: np.ndarray) -> np.ndarray:
-    """Which annotations say what one before them said, under whatever id.
+    """Which annotations are copies of an earlier one, whatever their ids.
 
     Args:
         objects: the annotations; ``rows`` (A,) and ``categories`` (A,) are their images and categories.
@@ -107,13 +107,13 @@ def copies(objects: Sequence[Entry], rows: np.ndarray, categories: np.ndarray) -
     """
     first: dict[Any, int] = {}
     same = np.zeros(len(objects), dtype=bool)
-    for place, (one, row, category) in enumerate(zip(objects, rows.tolist(), categories.tolist(), strict=True)):
+    for number, (one, row, category) in enumerate(zip(objects, rows.tolist(), categories.tolist(), strict=True)):
         box = one.get("bbox")
         try:
-            before = first.setdefault((row, category, tuple(box) if isinstance(box, list) else None), place)
+            before = first.setdefault((row, category, tuple(box) if isinstance(box, list) else None), number)
         except TypeError:  # a box of lists
             continue
-        same[place] = before != place and _content(objects[before]) == _content(one)
+        same[number] = before != number and _content(objects[before]) == _content(one)
     return same
 
 

@@ -50,20 +50,20 @@ def image_folder(file: Path, root: Path, names: Sequence[str], looked_at: int = 
     """
     split = split_of(file.stem) or split_of(file.parent.name) or ""
     tops = list(dict.fromkeys([file.parent, root, file.parent.parent]))
-    places = list(tops)
+    folders = list(tops)
     for top in tops:
         inner = [top / name for name in _IMAGE_FOLDERS]
-        places += [folder for folder in [*inner, top / file.stem] if folder.is_dir()]
+        folders += [folder for folder in [*inner, top / file.stem] if folder.is_dir()]
         for base in (top, *inner):
             if split and base.is_dir():
-                places += [folder for folder in folders_in(base) if split_of(folder.name) == split]
+                folders += [folder for folder in folders_in(base) if split_of(folder.name) == split]
     step = max(1, len(names) // looked_at)
     sample = names[::step][:looked_at]
-    counts = [int(exist(place, sample).sum()) for place in places]
+    counts = [int(exist(folder, sample).sum()) for folder in folders]
     if not max(counts):
-        looked = ", ".join(dict.fromkeys(str(place) for place in places[:6]))
+        looked = ", ".join(dict.fromkeys(str(folder) for folder in folders[:6]))
         raise DataError(f"{file}: its images are not found (the first is {names[0]}); looked in {looked}")
-    return places[counts.index(max(counts))]
+    return folders[counts.index(max(counts))]
 
 
 def _candidates(path: Path) -> list[Path]:

@@ -37,16 +37,16 @@ def point_labels(
     Raises:
         DataError: the classes' points differ, there are none, or the skeleton is damaged.
     """
-    own = {name: categories[name] for name in classes if name in categories}
-    different = {point_names(category) for category in own.values()}
+    entries = {name: categories[name] for name in classes if name in categories}
+    different = {point_names(category) for category in entries.values()}
     if len(different) != 1 or not next(iter(different)):
-        listed = "; ".join(f"{name}: {len(point_names(category))} points" for name, category in own.items())
+        listed = "; ".join(f"{name}: {len(point_names(category))} points" for name, category in entries.items())
         raise DataError(
             f"{file}: the classes of a keypoints branch share one list of points, but here are {listed or 'none'}; "
             "name the classes that do: classes: [...]"
         )
     points = different.pop()
-    skeleton: Any = next((category["skeleton"] for category in own.values() if category.get("skeleton")), [])
+    skeleton: Any = next((category["skeleton"] for category in entries.values() if category.get("skeleton")), [])
     try:
         joined = tuple((int(first) - 1, int(second) - 1) for first, second in skeleton)  # COCO counts from 1
         return KeypointLabels(tuple(classes), points, joined, sides(points, notes))
@@ -103,20 +103,20 @@ def _tell(crowd: np.ndarray, labeled: np.ndarray, said: Sequence[Any], names: Se
 def _column(objects: Objects, key: str, width: int, file: Path) -> np.ndarray:
     """(A, width) float32 of an entry of all objects, 0 where it is missing."""
     values = np.zeros((len(objects), width), dtype=np.float32)
-    for place, one in enumerate(objects):
-        given = one.get(key)
-        if given is None:
+    for row, one in enumerate(objects):
+        raw = one.get(key)
+        if raw is None:
             continue
         try:
             with np.errstate(over="ignore"):
-                found = np.asarray(given, dtype=np.float32).reshape(-1)
+                numbers = np.asarray(raw, dtype=np.float32).reshape(-1)
         except (TypeError, ValueError, OverflowError):
-            found = np.zeros(0, dtype=np.float32)
-        far = width > 1 and (np.abs(found) > FARTHEST).any()
-        if found.shape != (width,) or not np.isfinite(found).all() or far:
+            numbers = np.zeros(0, dtype=np.float32)
+        far = width > 1 and (np.abs(numbers) > FARTHEST).any()
+        if numbers.shape != (width,) or not np.isfinite(numbers).all() or far:
             wanted = f"a list of {width} numbers of pixels" if width > 1 else "a number"
             raise DataError(
-                f"{file}: '{key}' of annotation {str(one.get('id'))[:60]} must be {wanted}, got {str(given)[:60]}"
+                f"{file}: '{key}' of annotation {str(one.get('id'))[:60]} must be {wanted}, got {str(raw)[:60]}"
             )
-        values[place] = found
+        values[row] = numbers
     return values

@@ -3,7 +3,7 @@
 Three rows of header (``scorer``, ``bodyparts``, ``coords``), or four with ``individuals`` for several animals, then an image
 a row: its path, in one column or three, and x and y of each point; empty cells are points that are not labeled.
 
-Such a table has no class names: its objects are "animal", or what the only class that is asked for is called.
+Such a table has no class names: its objects are of the class "animal", or of the only class that is asked for.
 
 A folder is searched for such tables; all of them together are the data set. There are no given splits: frames that follow
 one another are nearly the same image, so each table is divided into runs of frames, 80 % for training, then 10 % for
@@ -29,7 +29,6 @@ from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
-TASKS = ("keypoints", "detect")
 CLASS = "animal"
 FARTHEST = 1e9  # pixels that a coordinate may have
 MOST_EMPTY = 8  # times as many points of all animals as there are columns
@@ -43,72 +42,82 @@ class _Table:
     file: Path
     images: list[str]
     points: tuple[str, ...]
-    places: np.ndarray
+    positions: np.ndarray
 
 
-def looks_like(path: Path) -> bool:
-    """Whether a file is such a table, or a folder has one."""
-    return bool(_tables(path))
+class DlcReader:
+    """Tables of points as DeepLabCut writes them."""
 
+    name = "dlc"
+    tasks = ("keypoints", "detect")
+    summary = "DeepLabCut's tables (CollectedData_NAME.csv)"
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a data set of points.
+    def looks_like(self, path: Path) -> bool:
+        """Whether a file is such a table, or a folder has one."""
+        return bool(_tables(path))
 
-    Each object's box is the extent of its labeled points, grown by a tenth of its longer side on each side; its area is a
-    share of that of the box, see `vertebra.data.readers.points`.
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a data set of points.
 
-    Raises:
-        DataError: a table is damaged, tables have different points, or images are not found.
-    """
-    check_split(split)
-    notes: list[Note] = []
-    tables = [_read(file) for file in _tables(path)]
-    points = tables[0].points
-    for table in tables[1:]:
-        if table.points != points:
-            raise DataError(
-                f"{table.file}: its points ({', '.join(table.points)}) are not those of {tables[0].file.name} "
-                f"({', '.join(points)})"
-            )
-    root = path if path.is_dir() else path.parent
-    images: list[str] = []
-    places: list[np.ndarray] = []
-    for table in tables:
-        names, kept = _found(table, root, notes)
-        chosen = divide_runs(len(names), SHARES, split)
-        images += [names[row] for row in chosen]
-        places.append(table.places[kept][chosen])
-    animals = max(part.shape[1] for part in places)
-    joined = np.concatenate([_wider(part, animals) for part in places]) if images else np.zeros((0, 1, len(points), 2))
-    classes = options.classes or (CLASS,)
-    if len(classes) > 1 and CLASS not in classes:
-        raise DataError(
-            f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
-            f"but here are several ({', '.join(classes)})"
+        Each object's box is the extent of its labeled points, grown by a tenth of its longer side on each side; its area is a
+        share of that of the box, see `vertebra.data.readers.points`.
+
+        Raises:
+            DataError: a table is damaged, tables have different points, or images are not found.
+        """
+        check_split(split)
+        notes: list[Note] = []
+        tables = [_read(file) for file in _tables(path)]
+        points = tables[0].points
+        for table in tables[1:]:
+            if table.points != points:
+                raise DataError(
+                    f"{table.file}: its points ({', '.join(table.points)}) are not those of {tables[0].file.name} "
+                    f"({', '.join(points)})"
+                )
+        root = path if path.is_dir() else path.parent
+        images: list[str] = []
+        positions: list[np.ndarray] = []
+        for table in tables:
+            names, kept = _found(table, root, notes)
+            chosen = divide_runs(len(names), SHARES, split)
+            images += [names[row] for row in chosen]
+            positions.append(table.positions[kept][chosen])
+        animals = max(part.shape[1] for part in positions)
+        joined = (
+            np.concatenate([_wider(part, animals) for part in positions])
+            if images
+            else np.zeros((0, 1, len(points), 2))
         )
-    column, labels = _column(joined, points, tuple(classes), task, notes)
-    bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=-1).any(axis=-1))
-    if len(bare):
-        names = [images[row] for row in bare.tolist()]
-        notes.append(Note.of("image", "without a labeled point", "kept as images with nothing in them", names))
-    return Index(root, path_column(images), {task: column}, {task: labels}, notes)
+        classes = options.classes or (CLASS,)
+        if len(classes) > 1 and CLASS not in classes:
+            raise DataError(
+                f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
+                f"but here are several ({', '.join(classes)})"
+            )
+        column, labels = _column(joined, points, tuple(classes), task, notes)
+        bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=-1).any(axis=-1))
+        if len(bare):
+            names = [images[row] for row in bare.tolist()]
+            notes.append(Note.of("image", "without a labeled point", "kept as images with nothing in them", names))
+        return Index(root, path_column(images), {task: column}, {task: labels}, notes)
 
 
 def _column(
-    places: np.ndarray, points: tuple[str, ...], classes: tuple[str, ...], task: str, notes: list[Note]
+    positions: np.ndarray, points: tuple[str, ...], classes: tuple[str, ...], task: str, notes: list[Note]
 ) -> tuple[Column, LabelSpec]:
-    known = np.isfinite(places).all(axis=-1)
-    values = np.concatenate([np.nan_to_num(places), 2.0 * known[..., None]], axis=-1)
+    known = np.isfinite(positions).all(axis=-1)
+    values = np.concatenate([np.nan_to_num(positions), 2.0 * known[..., None]], axis=-1)
     values = np.where(known[..., None], values, 0).astype(np.float32)
     rows, animals = np.nonzero(known.any(axis=-1))
-    own = values[rows, animals]
-    boxes = boxes_around(own)
+    objects = values[rows, animals]
+    boxes = boxes_around(objects)
     ids = np.full(len(rows), classes.index(CLASS) if CLASS in classes else 0, dtype=np.int64)
     crowd = np.zeros(len(rows), dtype=bool)
-    labeled = np.ones(len(places), dtype=bool)
+    labeled = np.ones(len(positions), dtype=bool)
     if task == "detect":
         return BoxColumn.of(rows, boxes, ids, crowd, labeled), DetectLabels(classes)
-    column = PointColumn.of(rows, own, boxes, ids, crowd, box_area_shares(boxes), labeled)
+    column = PointColumn.of(rows, objects, boxes, ids, crowd, box_area_shares(boxes), labeled)
     return column, KeypointLabels(classes, points, flip_pairs=sides(points, notes))
 
 
@@ -130,7 +139,7 @@ def _read(file: Path) -> _Table:
     header = {row[0]: row for row in rows[:4] if row[0] in HEADERS}
     if not {"bodyparts", "coords"} <= set(header):
         raise DataError(f"{file}: no DeepLabCut table; its first rows must be scorer, bodyparts and coords")
-    first = next((place for place, word in enumerate(header["coords"]) if word == "x"), None)
+    first = next((column for column, word in enumerate(header["coords"]) if word == "x"), None)
     if first is None or header["coords"][first:] != ["x", "y"] * (len(header["coords"][first:]) // 2):
         raise DataError(f"{file}: the row 'coords' must be x, y, x, y … over the points")
     columns = len(header["coords"])
@@ -142,7 +151,7 @@ def _read(file: Path) -> _Table:
     names = list(dict.fromkeys(animals))
     points = tuple(dict.fromkeys(parts))
     if len(set(zip(animals, parts, strict=True))) < len(parts):
-        raise DataError(f"{file}: a point stands twice in the row 'bodyparts'; each is there once for each animal")
+        raise DataError(f"{file}: a point is twice in the row 'bodyparts'; list each once for each animal")
     if len(names) * len(points) > MOST_EMPTY * len(parts):
         raise DataError(
             f"{file}: {len(names)} animals and {len(points)} points, but only {len(parts)} columns for them"
@@ -150,13 +159,13 @@ def _read(file: Path) -> _Table:
     body = rows[len(header) :]
     if not body:
         raise DataError(f"{file}: it has no image, only a header")
-    places = np.full((len(body), len(names), len(points), 2), np.nan)
-    animal_ids, point_ids = (({name: place for place, name in enumerate(own)}) for own in (names, points))
+    positions = np.full((len(body), len(names), len(points), 2), np.nan)
+    animal_ids, point_ids = (({name: index for index, name in enumerate(each)}) for each in (names, points))
     at = ([animal_ids[animal] for animal in animals], [point_ids[part] for part in parts])
     for number, row in enumerate(body):
-        places[number, at[0], at[1]] = _cells(row, first, len(parts), file, len(header) + number + 1).reshape(-1, 2)
+        positions[number, at[0], at[1]] = _cells(row, first, len(parts), file, len(header) + number + 1).reshape(-1, 2)
     images = ["/".join(cell for cell in row[:first] if cell) for row in body]
-    return _Table(file, images, points, places)
+    return _Table(file, images, points, positions)
 
 
 def _rows(file: Path) -> list[list[str]]:
@@ -199,7 +208,7 @@ def _found(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.
     else:
         raise DataError(f"{table.file}: its images are not found (the first is {names[0]})")
     if not there.all():
-        lost = [name for name, found in zip(names, there.tolist(), strict=True) if not found]
+        lost = [name for name, exists in zip(names, there.tolist(), strict=True) if not exists]
         notes.append(Note.of("image", "that the table names", "not found and left out", lost))
     rows = _once(table, order[there[order]], names, notes)
     absolute = [(base / names[row]).resolve() for row in rows]
@@ -219,7 +228,7 @@ def _once(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) 
     for row in rows.tolist():
         if not kept or names[row] != names[kept[-1]]:
             kept.append(row)
-        elif np.array_equal(table.places[row], table.places[kept[-1]], equal_nan=True):
+        elif np.array_equal(table.positions[row], table.positions[kept[-1]], equal_nan=True):
             again.append(names[row])
         else:
             raise DataError(f"{table.file}: image {names[row]} has two rows with different points; keep one")
@@ -228,7 +237,7 @@ def _once(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) 
     return np.array(kept, dtype=np.int64)
 
 
-def _wider(places: np.ndarray, animals: int) -> np.ndarray:
+def _wider(positions: np.ndarray, animals: int) -> np.ndarray:
     """Points of as many animals, those that are missing not labeled."""
-    more = np.full((len(places), animals - places.shape[1], *places.shape[2:]), np.nan)
-    return np.concatenate([places, more], axis=1)
+    more = np.full((len(positions), animals - positions.shape[1], *positions.shape[2:]), np.nan)
+    return np.concatenate([positions, more], axis=1)

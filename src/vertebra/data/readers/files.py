@@ -24,16 +24,22 @@ def folders_in(path: Path) -> list[Path]:
 
 def images_below(path: Path) -> list[Path]:
     """All image files in a folder and the folders below, by path."""
-    found = []
+    images = []
     for folder, inner, names in os.walk(path):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        found += [Path(folder, name) for name in names if is_image(name)]
-    return sorted(found)
+        images += [Path(folder, name) for name in names if is_image(name)]
+    return sorted(images)
 
 
 def is_image(name: str) -> bool:
     """Whether a file name is that of an image."""
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+
+
+def has_yolo_labels(path: Path) -> bool:
+    """Whether a folder has YOLO's text labels."""
+    labels = path / "labels"
+    return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
 
 
 def relative(paths: Sequence[Path], root: Path) -> list[str]:
@@ -52,9 +58,9 @@ def exist(root: Path, names: Sequence[str]) -> np.ndarray:
     """
     listed: dict[str, set[str]] = {}
     for folder in {name.rpartition("/")[0] for name in names}:
-        place = root / folder
+        parent = root / folder
         try:
-            listed[folder] = {entry.name for entry in os.scandir(place)}
+            listed[folder] = {entry.name for entry in os.scandir(parent)}
         except (OSError, ValueError):  # no folder of this name, or a name that no folder can have
             listed[folder] = set()
     split = [name.rpartition("/") for name in names]
@@ -74,7 +80,7 @@ def lines_of(file: Path) -> list[str]:
 
 
 def without_copies(items: Sequence[Item], of: str, notes: list[Note]) -> list[Item]:
-    """The entries of a list in their order, each once, with a note about those that stood in it again.
+    """The entries of a list in their order, each once, with a note about the copies.
 
     Args:
         of: what to call the list in the note.

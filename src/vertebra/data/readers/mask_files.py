@@ -49,10 +49,10 @@ def find_pairs(path: Path, notes: list[Note]) -> dict[str, Pairs]:
     lists = _list_files(path)
     if lists:
         return {split: _read_list(file, path, notes) for split, file in lists.items()}
-    places = _parallel(path)
-    if not places:
+    parallel = _parallel(path)
+    if not parallel:
         raise DataError(f"{path}: no masks found; put them in 'masks' beside 'images', or list pairs in train.txt")
-    return {split: _match(images, masks, path, notes) for split, (images, masks) in places.items()}
+    return {split: _match(images, masks, path, notes) for split, (images, masks) in parallel.items()}
 
 
 def _list_files(path: Path) -> dict[str, Path]:
@@ -77,8 +77,8 @@ def _read_list(file: Path, root: Path, notes: list[Note]) -> Pairs:
             pairs.append((words[0], words[1]))
     pairs = without_copies(pairs, file.name, notes)
     _check_masks(pairs, file)
-    for place, what in enumerate(("image", "mask")):
-        names = [pair[place] for pair in pairs]
+    for column, what in enumerate(("image", "mask")):
+        names = [pair[column] for pair in pairs]
         there = exist(root, names)
         if not there.all():
             first = names[int(there.argmin())]
@@ -105,7 +105,7 @@ def _parallel(path: Path) -> dict[str, tuple[Path, Path]]:
             split: (folder, masks / folder.name) for split, folder in inner.items() if (masks / folder.name).is_dir()
         }
         return both or {"": (images, masks)}
-    found = {}
+    folders = {}
     for folder in folders_in(path):
         split = split_of(folder.name)
         if split is None:
@@ -113,10 +113,10 @@ def _parallel(path: Path) -> dict[str, tuple[Path, Path]]:
         images, masks = _first(folder, IMAGE_FOLDERS), _first(folder, MASK_FOLDERS)
         beside = _first(path, [folder.name + ending for ending in BESIDE])
         if images and masks:
-            found[split] = (images, masks)
+            folders[split] = (images, masks)
         elif beside:
-            found[split] = (folder, beside)
-    return found
+            folders[split] = (folder, beside)
+    return folders
 
 
 def _first(path: Path, names: Sequence[str]) -> Path | None:

@@ -28,61 +28,68 @@ from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
 
-TASKS = ("segment",)
 MOST_OVERLAPPING = 255  # so that 255 is free for pixels that do not count
 CLASS_FILES = ("classes.txt", "labels.txt")
-
-__all__ = ["TASKS", "looks_like", "read"]
-
 
 MISSING = -1
 
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a mask folder.
+class MaskFolderReader:
+    """Images with masks."""
 
-    Raises:
-        DataError: there is no such split, no pair of image and mask, or a mask has a value of no class.
-    """
-    notes: list[Note] = []
-    root = path if path.is_dir() else path.parent
-    pairs = find_pairs(path, notes)
-    source, shares = source_split([name for name in pairs if name], split, path)
-    chosen = pairs[source] if source else [pair for part in pairs.values() for pair in part]
-    if not chosen:
-        raise DataError(f"{path}: no pair of image and mask in split '{split}'")
-    rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
-    wanted = [chosen[row] for row in rows.tolist()]
-    own = _listed(root)
-    by_name = bool(set(own or ()) & set(options.classes or ()))
-    classes = own if by_name else options.classes or own
-    everything = [root / mask for part in pairs.values() for _, mask in part]
-    values = mask_values([root / mask for _, mask in wanted] if classes else everything)
-    _check_highest(values)
-    # whether 255 is a class or to be ignored is a matter of the whole data set, of which a split may lack a class
-    occurring = values | mask_values(everything) if classes and set(values) <= {0, 255} else values
-    names, numbers, ignored = _meaning(occurring, classes, options, path)
-    others: list[int] = []
-    if by_name:
-        names, numbers, others = _asked(names, numbers, options, notes)
-    elif own and options.classes:
-        renamed = [f"{old} to {new}" for old, new in zip(own, options.classes, strict=False)]
-        notes.append(
-            Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
-        )
-    if not options.exclusive and len(names) > MOST_OVERLAPPING:
-        raise DataError(
-            f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set exclusive: true, or name fewer"
-        )
-    labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
-    ids = _table(numbers, ignored, max(values, default=0), labels, others)
-    _check(values, ids, numbers)
-    masks = path_column([mask for _, mask in wanted])
-    column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
-    empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
-    if empty:
-        notes.append(Note.of("class", "that no image has", "kept", empty))
-    return Index(root, path_column([image for image, _ in wanted]), {task: column}, {task: labels}, notes)
+    name = "mask_folder"
+    tasks = ("segment",)
+    summary = "masks (images and masks folders, or train.txt with 'image mask' lines)"
+
+    def looks_like(self, path: Path) -> bool:
+        """Whether a folder, or a list file, has images with masks."""
+        return looks_like(path)
+
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a mask folder.
+
+        Raises:
+            DataError: there is no such split, no pair of image and mask, or a mask has a value of no class.
+        """
+        notes: list[Note] = []
+        root = path if path.is_dir() else path.parent
+        pairs = find_pairs(path, notes)
+        source, shares = source_split([name for name in pairs if name], split, path)
+        chosen = pairs[source] if source else [pair for part in pairs.values() for pair in part]
+        if not chosen:
+            raise DataError(f"{path}: no pair of image and mask in split '{split}'")
+        rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
+        wanted = [chosen[row] for row in rows.tolist()]
+        listed = _listed(root)
+        by_name = bool(set(listed or ()) & set(options.classes or ()))
+        classes = listed if by_name else options.classes or listed
+        everything = [root / mask for part in pairs.values() for _, mask in part]
+        values = mask_values([root / mask for _, mask in wanted] if classes else everything)
+        _check_highest(values)
+        # whether 255 is a class or to be ignored is a matter of the whole data set, of which a split may lack a class
+        occurring = values | mask_values(everything) if classes and set(values) <= {0, 255} else values
+        names, numbers, ignored = _meaning(occurring, classes, options, path)
+        unlisted: list[int] = []
+        if by_name:
+            names, numbers, unlisted = _asked(names, numbers, options, notes)
+        elif listed and options.classes:
+            renamed = [f"{old} to {new}" for old, new in zip(listed, options.classes, strict=False)]
+            notes.append(
+                Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
+            )
+        if not options.exclusive and len(names) > MOST_OVERLAPPING:
+            raise DataError(
+                f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set exclusive: true, or name fewer"
+            )
+        labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
+        ids = _table(numbers, ignored, max(values, default=0), labels, unlisted)
+        _check(values, ids, numbers)
+        masks = path_column([mask for _, mask in wanted])
+        column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
+        empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
+        if empty:
+            notes.append(Note.of("class", "that no image has", "kept", empty))
+        return Index(root, path_column([image for image, _ in wanted]), {task: column}, {task: labels}, notes)
 
 
 def _meaning(
@@ -108,7 +115,7 @@ def _meaning(
 
 
 def _number(name: str) -> int | None:
-    """The mask value that a class name tells; None for other names, among them numbers that no mask holds (a barcode)."""
+    """The mask value that a class name is; None for other names, among them numbers that no mask holds (a barcode)."""
     short = name.isdecimal() and len(name) <= len(str(HIGHEST))
     return int(name) if short and int(name) <= HIGHEST else None
 
@@ -127,26 +134,26 @@ def _asked(
     if not options.exclusive and asked[0] == "background" and len(asked) > 1:
         asked = asked[1:]
     value_of = dict(zip(names, numbers, strict=True))
-    others = [name for name in names if name not in asked]
-    if others:
-        notes.append(Note.of("class", "that is not listed", "left out of the masks", others))
-    return asked, [value_of.get(name, MISSING) for name in asked], [value_of[name] for name in others]
+    unlisted = [name for name in names if name not in asked]
+    if unlisted:
+        notes.append(Note.of("class", "that is not listed", "left out of the masks", unlisted))
+    return asked, [value_of.get(name, MISSING) for name in asked], [value_of[name] for name in unlisted]
 
 
 def _table(
-    numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels, others: Sequence[int] = ()
+    numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels, unlisted: Sequence[int] = ()
 ) -> np.ndarray:
     """The class id of each mask value: (V,) int32, as `MaskFileColumn` takes it; the last entry is for all above.
 
-    Pixels of ``others``, values of classes that nobody asked for, are ignored, or are of no class where classes may overlap.
+    Pixels of ``unlisted``, values of classes that nobody asked for, are ignored, or are of no class where classes may overlap.
     """
-    ids = np.full(max(256, highest, *numbers, *others) + 2, UNKNOWN, dtype=np.int32)
+    ids = np.full(max(256, highest, *numbers, *unlisted) + 2, UNKNOWN, dtype=np.int32)
     if not labels.exclusive:
         ids[0] = NOWHERE
-    ids[list(others)] = labels.ignore_index if labels.exclusive else NOWHERE
-    for place, number in enumerate(numbers):
+    ids[list(unlisted)] = labels.ignore_index if labels.exclusive else NOWHERE
+    for class_id, number in enumerate(numbers):
         if number != MISSING:
-            ids[number] = place
+            ids[number] = class_id
     if ignored is not None and 0 <= ignored < len(ids) - 1:
         ids[ignored] = labels.ignore_index
     return ids

@@ -1,4 +1,4 @@
-"""What all readers are told."""
+"""The options of all readers."""
 
 from __future__ import annotations
 

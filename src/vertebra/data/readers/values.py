@@ -30,7 +30,7 @@ def flags(values: Sequence[Any], name: str, names: Sequence[str], notes: list[No
         names: of the objects' files.
     """
     read = [flag(value) for value in values]
-    wrong = [names[place] for place, one in enumerate(read) if one is None]
+    wrong = [names[row] for row, one in enumerate(read) if one is None]
     if wrong:
         notes.append(Note.of("object", f"whose '{name}' is neither 0 nor 1", "taken as 0", wrong))
     return np.array([bool(one) for one in read], dtype=bool)

@@ -1,7 +1,7 @@
 """Pascal VOC: an XML file an image in ``Annotations``, images in ``JPEGImages``, lists in ``ImageSets/Main``.
 
 XML files beside their images, in one folder or in one for each split, are read too. Box coordinates are taken as they
-stand, as edges in pixels: annotation tools write them so, though the original VOC counts pixels from 1.
+are, as edges in pixels: annotation tools write them so, though the original VOC counts pixels from 1.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from vertebra.errors import DataError
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 
-TASKS = ("detect", "classify")
 LARGEST = 1_000_000  # pixels a side of an image
 
 
 @dataclass
 class _Objects:
-    """What the XML files of some images say."""
+    """The objects of some XML files."""
 
     files: list[Path] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -45,7 +44,7 @@ class _Objects:
 
 @dataclass
 class _Layout:
-    """Where things are.
+    """The files of a data set.
 
     Attributes:
         annotations: the XML files by split, under "" without splits.
@@ -58,61 +57,73 @@ class _Layout:
     without: dict[str, list[str]] = field(default_factory=dict)
 
 
-def looks_like(path: Path) -> bool:
-    """Whether a folder has VOC's XML files."""
-    places = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
-    return any(next(place.glob("*.xml"), None) is not None for place in places if place.is_dir())
+class VocReader:
+    """Pascal VOC: XML files with boxes."""
+
+    name = "voc"
+    tasks = ("detect", "classify")
+    summary = "Pascal VOC (Annotations and JPEGImages)"
+
+    def looks_like(self, path: Path) -> bool:
+        """Whether a folder has VOC's XML files."""
+        if not path.is_dir():
+            return False
+        folders = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
+        return any(next(folder.glob("*.xml"), None) is not None for folder in folders if folder.is_dir())
+
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split of a VOC data set; "difficult" objects are crowd. For task classify, the classes of an image's boxes.
+
+        Raises:
+            DataError: there is no such split, no annotation, or one is not what VOC defines.
+        """
+        layout = _classic(path) if (path / "Annotations").is_dir() else _flat(path)
+        source, shares = source_split([name for name in layout.annotations if name], split, path)
+        wanted = (
+            layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
+        )
+        notes = []
+        without = layout.without.get(source or "", [])
+        if without:
+            notes.append(Note.of("image", "without an annotation file", "left out", without))
+        wanted = without_copies(wanted, f"the list of split '{split}'", notes)
+        objects = _parse(_with_image(wanted, layout, notes), notes)
+        if not objects.files:
+            raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
+        classes = options.classes or _all_classes(layout, objects, wanted)
+        if not classes:
+            raise DataError(f"{path}: its XML files mark no object at all")
+        images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in objects.files])
+        boxes, more = _boxes(objects, classes, path)
+        column: Column = boxes
+        names = [file.name for file in objects.files]
+        labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
+        notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
+        if task == "classify":
+            labels = ClassifyLabels(classes, options.exclusive)
+            column = classes_of_boxes(boxes, labels, names.__getitem__, path)
+        index = Index(path, images, {task: column}, {task: labels}, notes)
+        return (
+            index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
+        )
 
 
-def read(path: Path, task: str, split: str, options: ReadOptions) -> Index:
-    """One split of a VOC data set; "difficult" objects are crowd. For task classify, the classes of an image's boxes.
-
-    Raises:
-        DataError: there is no such split, no annotation, or one is not what VOC defines.
-    """
-    layout = _classic(path) if (path / "Annotations").is_dir() else _flat(path)
-    source, shares = source_split([name for name in layout.annotations if name], split, path)
-    wanted = layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
-    notes = []
-    without = layout.without.get(source or "", [])
-    if without:
-        notes.append(Note.of("image", "without an annotation file", "left out", without))
-    wanted = without_copies(wanted, f"the list of split '{split}'", notes)
-    found = _parse(_with_image(wanted, layout, notes), notes)
-    if not found.files:
-        raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
-    classes = options.classes or _all_classes(layout, found, wanted)
-    if not classes:
-        raise DataError(f"{path}: its XML files mark no object at all")
-    images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in found.files])
-    boxes, more = _boxes(found, classes, path)
-    column: Column = boxes
-    names = [file.name for file in found.files]
-    labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
-    notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
-    if task == "classify":
-        labels = ClassifyLabels(classes, options.exclusive)
-        column = classes_of_boxes(boxes, labels, names.__getitem__, path)
-    index = Index(path, images, {task: column}, {task: labels}, notes)
-    return index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
-
-
-def _boxes(found: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxColumn, list[Note]]:
-    names = sorted(set(found.names))
+def _boxes(objects: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxColumn, list[Note]]:
+    names = sorted(set(objects.names))
     to_id = dict(zip(names, class_ids(names, classes, path).tolist(), strict=True))
-    labels = np.array([to_id[name] for name in found.names], dtype=np.int64)
-    counts = Counter(found.names)
+    labels = np.array([to_id[name] for name in objects.names], dtype=np.int64)
+    counts = Counter(objects.names)
     notes = left_out({name: counts[name] for name in names if to_id[name] < 0}, "box")
-    rows = np.array(found.rows, dtype=np.int64)
-    boxes = np.array(found.boxes, dtype=np.float64).reshape(-1, 4)
-    sizes = np.array(found.sizes, dtype=np.int64).reshape(-1, 2)
-    kept, boxes, more = clean_boxes(rows, boxes, sizes, lambda row: found.files[row].name)
+    rows = np.array(objects.rows, dtype=np.int64)
+    boxes = np.array(objects.boxes, dtype=np.float64).reshape(-1, 4)
+    sizes = np.array(objects.sizes, dtype=np.int64).reshape(-1, 2)
+    kept, boxes, more = clean_boxes(rows, boxes, sizes, lambda row: objects.files[row].name)
     total, dropped = int((labels >= 0).sum()), int((~kept & (labels >= 0)).sum())
     kept &= labels >= 0
-    files = [found.files[row].name for row in found.rows]
-    crowd = flags(found.difficult, "difficult", files, notes)
+    files = [objects.files[row].name for row in objects.rows]
+    crowd = flags(objects.difficult, "difficult", files, notes)
     check_usable(total, dropped, int(crowd[kept].sum()), path, [*notes, *more])
-    labeled = np.ones(len(found.files), dtype=bool)
+    labeled = np.ones(len(objects.files), dtype=bool)
     return BoxColumn.of(rows[kept], boxes[kept], labels[kept], crowd[kept], labeled), notes + more
 
 
@@ -130,33 +141,33 @@ def _with_image(files: Sequence[Path], layout: _Layout, notes: list[Note]) -> li
     return [file for file in files if _key(file) in layout.images]
 
 
-def _all_classes(layout: _Layout, found: _Objects, wanted: Sequence[Path]) -> tuple[str, ...]:
+def _all_classes(layout: _Layout, objects: _Objects, wanted: Sequence[Path]) -> tuple[str, ...]:
     """The names of all classes of all splits, sorted."""
     rest = sorted({file for files in layout.annotations.values() for file in files} - set(wanted))
-    return tuple(sorted({*found.names, *_parse(rest, []).names}))
+    return tuple(sorted({*objects.names, *_parse(rest, []).names}))
 
 
 def _parse(files: Sequence[Path], notes: list[Note]) -> _Objects:
-    """What XML files say; a damaged one is left out with a note."""
-    found = _Objects()
+    """The objects of XML files; a damaged file is left out with a note."""
+    objects = _Objects()
     damaged = []
     for file in files:
         try:
-            _parse_one(file, found)
+            _parse_one(file, objects)
         except DataError:
             raise
         except (ElementTree.ParseError, ValueError, LookupError):  # the last two for encodings that Python has not
             damaged.append(file.name)
     if damaged:
         notes.append(Note.of("annotation file", "that cannot be read as XML", "left out with its image", damaged))
-    return found
+    return objects
 
 
-def _parse_one(file: Path, found: _Objects) -> None:
+def _parse_one(file: Path, objects: _Objects) -> None:
     root = ElementTree.parse(file).getroot()
-    row = len(found.files)
-    found.files.append(file)
-    found.sizes.append((_number(root, "size/height"), _number(root, "size/width")))
+    row = len(objects.files)
+    objects.files.append(file)
+    objects.sizes.append((_number(root, "size/height"), _number(root, "size/width")))
     for marked in root.iter("object"):
         name = (marked.findtext("name") or "").strip()
         if not name:
@@ -165,24 +176,24 @@ def _parse_one(file: Path, found: _Objects) -> None:
             box = tuple(float(marked.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax"))
         except ValueError:
             raise DataError(f"{file}: object '{name}' has no <bndbox> with four numbers; add it or remove it") from None
-        found.rows.append(row)
-        found.names.append(name)
-        found.boxes.append(box)
-        found.difficult.append(marked.findtext("difficult") or "0")
+        objects.rows.append(row)
+        objects.names.append(name)
+        objects.boxes.append(box)
+        objects.difficult.append(marked.findtext("difficult") or "0")
 
 
-def _number(root: ElementTree.Element, place: str) -> int:
-    number = whole_number(root.findtext(place))
+def _number(root: ElementTree.Element, tag: str) -> int:
+    number = whole_number(root.findtext(tag))
     return number if number is not None and 0 < number <= LARGEST else 0
 
 
 def _classic(path: Path) -> _Layout:
     """``Annotations`` with ``JPEGImages`` or ``images``, and ``ImageSets/Main`` where it is there."""
     annotations = {file.stem: file for file in sorted((path / "Annotations").glob("*.xml"))}
-    places = [path / name for name in ("JPEGImages", "images", "Images") if (path / name).is_dir()]
-    if not places:
+    folders = [path / name for name in ("JPEGImages", "images", "Images") if (path / name).is_dir()]
+    if not folders:
         raise DataError(f"{path}: there is Annotations, but no folder JPEGImages or images beside it")
-    images = {file.stem: file for file in sorted(places[0].iterdir()) if is_image(file.name)}
+    images = {file.stem: file for file in sorted(folders[0].iterdir()) if is_image(file.name)}
     listed = {name: path / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val", "test", "trainval")}
     lists = {name: _ids(file) for name, file in listed.items() if file.is_file()}
     together = lists.pop("trainval", [])
@@ -191,8 +202,8 @@ def _classic(path: Path) -> _Layout:
     if not lists:
         return _Layout({"": list(annotations.values())}, images, {"": sorted(set(images) - set(annotations))})
     missing = {split: [name for name in ids if name not in annotations] for split, ids in lists.items()}
-    found = {name: [annotations[item] for item in ids if item in annotations] for name, ids in lists.items()}
-    return _Layout(found, images, missing)
+    listed_files = {name: [annotations[item] for item in ids if item in annotations] for name, ids in lists.items()}
+    return _Layout(listed_files, images, missing)
 
 
 def _ids(file: Path) -> list[str]:
@@ -202,8 +213,8 @@ def _ids(file: Path) -> list[str]:
 
 def _flat(path: Path) -> _Layout:
     """XML files beside their images, in one folder or in one for each split."""
-    places = {split: folder for folder in folders_in(path) if (split := split_of(folder.name))}
-    annotations = {split: sorted(folder.glob("*.xml")) for split, folder in (places or {"": path}).items()}
-    folders = list(places.values()) or [path]
+    split_folders = {split: folder for folder in folders_in(path) if (split := split_of(folder.name))}
+    annotations = {split: sorted(folder.glob("*.xml")) for split, folder in (split_folders or {"": path}).items()}
+    folders = list(split_folders.values()) or [path]
     files = [file for folder in folders for file in sorted(folder.iterdir()) if is_image(file.name)]
     return _Layout(annotations, {_key(file): file for file in files})

@@ -1,7 +1,7 @@
-"""What an answer owes to rounding.
+"""Noise of the size of rounding in the layers of a model, to find outputs that rounding decides.
 
 Two runtimes add the same numbers in another order, and their sums differ in the last digits. Where a score lies that close to
-another, or to a threshold, these digits decide which box is kept; nothing follows from such an answer, for no one is the right one.
+another, or to a threshold, these digits decide which box is kept. Such cases are inconclusive: both results are valid.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ STEP = 2.0**-21  # of a map's usual size: what another order of summation change
 
 @contextmanager
 def other_rounding(model: nn.Module, seed: int) -> Iterator[None]:
-    """Within it, the results of a model's innermost layers are off at random by as much as another order of summation would make
-    them. Zeros, which a ReLU or padding has made, and infinities stay.
+    """Adds noise to the results of a model's innermost layers, as much as another order of summation would.
 
-    Parker, Monte Carlo Arithmetic: Exploiting Randomness in Floating-Point Arithmetic, UCLA CSD 970002, 1997 (difference: a whole
-    layer's result is moved, not that of each operation).
+    Zeros, which come from ReLU or padding, and infinities stay.
+
+    Parker, Monte Carlo Arithmetic: Exploiting Randomness in Floating-Point Arithmetic, UCLA CSD 970002, 1997 (difference: the
+    noise is added to a layer's result, not to that of each operation).
 
     Args:
         model: of float32.
-        seed: of what is drawn.
+        seed: of the noise.
     """
     draw = torch.Generator().manual_seed(seed)
 
-    def move(layer: nn.Module, given: object, output: object) -> object:
+    def move(layer: nn.Module, inputs: object, output: object) -> object:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
         moves = (output != 0) & output.isfinite()

@@ -38,8 +38,8 @@ def to_float16(source: Path, target: Path) -> None:
         if node.name not in network:
             nodes.append(node)
             continue
-        for place, name in enumerate(node.input):
-            if not name or (node.op_type == "Resize" and place > 0):
+        for row, name in enumerate(node.input):
+            if not name or (node.op_type == "Resize" and row > 0):
                 continue
             if name not in inside and name not in halved:
                 halved.add(name)
@@ -47,10 +47,10 @@ def to_float16(source: Path, target: Path) -> None:
                     graph.initializer.append(_half(weights[name]))
                 else:
                     nodes.append(onnx.helper.make_node("Cast", [name], [name + HALF], name + "_enters", to=FLOAT16))
-            node.input[place] = name + HALF
+            node.input[row] = name + HALF
         outputs = list(node.output)
-        for place, name in enumerate(outputs):
-            node.output[place] = name + HALF
+        for row, name in enumerate(outputs):
+            node.output[row] = name + HALF
         nodes.append(node)
         nodes += [
             onnx.helper.make_node("Cast", [name + HALF], [name], name + "_leaves", to=FLOAT)
@@ -73,7 +73,7 @@ def _half(weight: Any) -> Any:
 
 
 def _replace(field: Any, values: list[Any]) -> None:
-    """Puts values into a repeated field, in the place of all that it has."""
+    """Replaces all values of a repeated field."""
     copies = [type(value).FromString(value.SerializeToString()) for value in values]
     del field[:]
     field.extend(copies)

@@ -43,5 +43,5 @@ def network_nodes(graph: Any) -> list[Any]:
 
 def _reads_only(node: Any, maps: set[str], constant: set[str]) -> bool:
     """Whether a node's maps are the network's; the sizes of a ``Resize`` may come from anywhere."""
-    given = list(node.input[:1] if node.op_type == "Resize" else node.input)
-    return any(name in maps for name in given) and all(name in maps or name in constant or not name for name in given)
+    inputs = list(node.input[:1] if node.op_type == "Resize" else node.input)
+    return any(name in maps for name in inputs) and all(name in maps or name in constant or not name for name in inputs)

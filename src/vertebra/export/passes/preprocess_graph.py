@@ -1,7 +1,7 @@
-"""Preprocessing as a graph: from the pixels of images of any size to canvases, and from there back into the images' pixels.
+"""Preprocessing as a graph: from images of any size to canvases, and from the canvas' coordinates back to the image's.
 
-The resize rule of `vertebra.preprocess` is written as two products with matrices, since the ``Resize`` of runtimes differ, and some
-know no antialiasing. It is within one gray level of Pillow's.
+The resize rule of `vertebra.preprocess` is written as two matrix products, because the ``Resize`` operators of runtimes differ, and
+some have no antialiasing. The result is within one gray level of Pillow's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vertebra.errors import ExportError
+from vertebra.errors import ExportError, first_line
 from vertebra.export.parity import Run, difference
 from vertebra.export.suppress_output import quiet
 from vertebra.export.torch_export import RAW
@@ -23,7 +23,6 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.image_transform_torch import ImageTransforms, to_canvas
 from vertebra.preprocess.images import apply
 from vertebra.runtimes.model_files.metadata import CLASS_MAP
-from vertebra.runtimes.onnx import first_line
 from vertebra.tasks import get_task
 
 BACK = "_in_image"  # what the names of outputs end in, inside
@@ -82,7 +81,7 @@ class Returner(nn.Module):
         super().__init__()
         self.tasks = {name: get_task(task) for name, (task, _) in info.branches.items()}
         self.fields = fields
-        self.maps = {name: own.class_map for name, own in self.tasks.items() if class_maps and own.class_map}
+        self.maps = {name: task.class_map for name, task in self.tasks.items() if class_maps and task.class_map}
         self.names = [
             f"{name}/{field}"
             for name, kind in fields.items()
@@ -97,14 +96,14 @@ class Returner(nn.Module):
             values: the fields of all branches in their order.
         """
         size = (pixels.shape[1], pixels.shape[2])
-        rest, found = iter(values), []
+        rest, outputs = iter(values), []
         for name, kind in self.fields.items():
             decoded, geometry = kind(*(next(rest) for _ in kind._fields)), ImageTransforms(original, resized, offset)
             if name in self.maps:
-                found.append(self.maps[name](decoded, geometry, size))
+                outputs.append(self.maps[name](decoded, geometry, size))
             else:
-                found += list(self.tasks[name].to_image(decoded, geometry, size))
-        return tuple(value.clone() for value in found)  # an output must not be an input
+                outputs += list(self.tasks[name].to_image(decoded, geometry, size))
+        return tuple(value.clone() for value in outputs)  # an output must not be an input
 
 
 def wrap_in_pixels(
@@ -137,12 +136,12 @@ def wrap_in_pixels(
     import onnx
 
     placer = Placer(info.resize_spec, info.channels)
-    returner = Returner(info, {name: type(own) for name, own in decoded.items()}, class_maps)
+    returner = Returner(info, {name: type(fields) for name, fields in decoded.items()}, class_maps)
     height, width = info.resize_spec.size
     pixels = torch.zeros(2, height + 3, width + 5, info.channels, dtype=torch.uint8)
     with torch.no_grad():
         placed = placer(pixels)
-    values = [value for own in decoded.values() for value in own]
+    values = [value for fields in decoded.values() for value in fields]
     free: Any = torch.export.Dim.DYNAMIC
     shape = {0: free, 1: free, 2: free}
     front = _graph(placer, (pixels,), (shape,), ["pixels"], PLACED)
@@ -173,7 +172,7 @@ def check_pixels(
         ExportError: an image comes to lie elsewhere or with other pixels than Pillow gives it, or an output differs.
     """
     placer, returner = ends
-    found = {}
+    differences = {}
     for image in images:
         name = f"pixels {image.shape[0]}x{image.shape[1]}"
         pixels = np.stack([image, image[::-1]])
@@ -181,16 +180,16 @@ def check_pixels(
             *got, canvases, sizes = whole(pixels)
         except Exception as error:  # each runtime raises its own types
             raise ExportError(f"the exported file does not run on {name}: {first_line(error)}") from error
-        for own, canvas, size in zip(pixels, canvases, sizes.tolist(), strict=True):
-            _check_canvas(placer.resize_spec, own, canvas.transpose(1, 2, 0), size, name)
+        for source, canvas, size in zip(pixels, canvases, sizes.tolist(), strict=True):
+            _check_canvas(placer.resize_spec, source, canvas.transpose(1, 2, 0), size, name)
         transforms = ImageTransforms.of(placer.resize_spec, *(torch.tensor([side]) for side in image.shape[:2]))
         values = map(torch.from_numpy, network(canvases, sizes))
         expected = [value.numpy() for value in returner(torch.from_numpy(pixels), *transforms, *values)]
-        found[name] = max(
+        differences[name] = max(
             output_difference(f"{output} ({name})", left, right)
             for output, left, right in zip(returner.names, expected, got, strict=True)
         )
-    return found
+    return differences
 
 
 def output_difference(name: str, expected: np.ndarray, got: np.ndarray) -> float:
@@ -230,11 +229,11 @@ def color_blocks(resize_spec: ResizeSpec, channels: int) -> list[np.ndarray]:
     draw = np.random.default_rng(0)
     height, width = resize_spec.size
     sizes = [(height // 2 + 5, width // 2 + 3), (2 * height + 7, width + 11), (height, width), (height - 5, 3 * width)]
-    found = []
+    images = []
     for rows, columns in sizes:
         colors = draw.integers(0, 256, (3, 4, channels), dtype=np.uint8)
-        found.append(colors[np.arange(rows) * 3 // rows][:, np.arange(columns) * 4 // columns])
-    return found
+        images.append(colors[np.arange(rows) * 3 // rows][:, np.arange(columns) * 4 // columns])
+    return images
 
 
 def _graph(module: nn.Module, example: tuple[Tensor, ...], shapes: Any, inputs: Sequence[str], outputs: Any) -> Any:

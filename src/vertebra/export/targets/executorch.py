@@ -1,4 +1,4 @@
-"""ExecuTorch's file, for phones and small machines, from the graph of ``torch.export``."""
+"""The target ``executorch``: a ``.pte`` file for phones and small machines, from the graph of ``torch.export``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,40 @@ import torch
 from torch import nn
 
 from vertebra.errors import ExportError
+from vertebra.export.job import ExportJob
 from vertebra.export.suppress_output import quiet
+from vertebra.export.targets.base import ExportTarget
 from vertebra.export.torch_export import BATCH, Flat, example, reason
 from vertebra.geometry.nms import nms_mask_unrolled
 from vertebra.model import VisionModel
 from vertebra.optimize.inference_copy import optimized_copy
+from vertebra.runtimes.executorch import EXECUTORCH, ExecuTorchRuntime
 from vertebra.runtimes.model_files.checksum import append_checksum
 from vertebra.runtimes.model_files.metadata import KEY
 
 MAX_BATCH = 8
 """The largest batch of a file: ExecuTorch plans all of its memory ahead."""
+
+
+class ExecuTorchTarget(ExportTarget):
+    """An ExecuTorch file in float32: one canvas, batches of 1 to `MAX_BATCH`."""
+
+    name = "executorch"
+    format = EXECUTORCH
+    runtime = ExecuTorchRuntime()
+    packages = ("executorch",)
+    extra = "executorch"
+
+    def write(self, job: ExportJob, folder: Path, *, free: bool) -> Path:
+        """See `ExportTarget.write`."""
+        self._lowered = Lowered(job.model)  # takes minutes; `write_metadata` needs it again
+        file = folder / f"model{self.format.suffix}"
+        self._lowered.write(file)
+        return file
+
+    def write_metadata(self, path: Path, metadata: str) -> None:
+        """See `ExportTarget.write_metadata`."""
+        self._lowered.write(path, metadata)
 
 
 class Lowered:
@@ -60,7 +84,7 @@ class Lowered:
 
         Args:
             path: the file to write (``.pte``).
-            metadata: what the file says of itself: the answer of a method beside ``forward``.
+            metadata: the file's metadata: the constant result of a method beside ``forward``.
 
         Raises:
             ExportError: an operator of the graph is none of ExecuTorch's.

@@ -1,14 +1,36 @@
-"""OpenVINO's own file, from an ONNX file."""
+"""The target ``openvino``: OpenVINO's own ``.xml`` file with its weights in ``.bin``, from an ONNX file."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-from vertebra.errors import ConfigError, ExportError, install_command
+from vertebra.errors import ConfigError, ExportError, first_line, install_command
+from vertebra.export.targets.via_onnx import ViaOnnx
 from vertebra.runtimes.model_files.checksum import append_checksum
 from vertebra.runtimes.model_files.metadata import KEY
-from vertebra.runtimes.onnx import first_line
+from vertebra.runtimes.openvino import OPENVINO, OpenVinoRuntime
+
+
+class OpenVinoTarget(ViaOnnx):
+    """An OpenVINO file. In fp16 it stores its weights in half precision; what it computes in is chosen when it is opened."""
+
+    name = "openvino"
+    format = OPENVINO
+    runtime = OpenVinoRuntime()
+    packages = ("onnxscript", "onnxruntime", "openvino")
+    extra = "export,openvino"
+    halves_graph = False
+
+    def convert(self, file: Path, stem: Path, precision: str) -> Path:
+        """See `ViaOnnx.convert`."""
+        path = stem.with_suffix(self.format.suffix)
+        to_openvino(file, path, float16=precision == "fp16")
+        return path
+
+    def write_metadata(self, path: Path, metadata: str) -> None:
+        """See `ExportTarget.write_metadata`."""
+        describe_openvino(path, metadata)
 
 
 def to_openvino(source: Path, target: Path, *, float16: bool) -> None:
@@ -17,7 +39,7 @@ def to_openvino(source: Path, target: Path, *, float16: bool) -> None:
     Args:
         source: an ONNX file.
         target: the file to write.
-        float16: whether weights are stored in half precision; what is computed in, the runtime is told.
+        float16: whether weights are stored in half precision; what is computed in is an option of the runtime.
 
     Raises:
         ConfigError: OpenVINO is not installed.
@@ -35,7 +57,7 @@ def to_openvino(source: Path, target: Path, *, float16: bool) -> None:
 
 
 def describe_openvino(path: Path, metadata: str) -> None:
-    """Writes into a file of `to_openvino` what it says of itself, and its checksum."""
+    """Writes the metadata and the checksum into a file of `to_openvino`."""
     import openvino
 
     core = openvino.Core()

@@ -15,8 +15,8 @@ from vertebra.inference.io.json_lines import JsonLines
 from vertebra.inference.jobs import Job
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
+from vertebra.tasks import all_tasks, get_task
 
-TASKS = ("detect", "segment", "keypoints")
 ImageId = int | str
 
 
@@ -38,15 +38,16 @@ def coco_branch(info: ModelInfo, branch: str | None) -> str:
     Raises:
         ConfigError: there is no such branch, or several and none was chosen.
     """
-    having = [name for name, (task, _) in info.branches.items() if task in TASKS]
+    having = [name for name, (task, _) in info.branches.items() if get_task(task).coco_results]
     if not having:
-        raise ConfigError("COCO results are for branches that detect, segment or find keypoints; this model has none")
+        tasks = " or ".join(name for name, task in all_tasks().items() if task.coco_results)
+        raise ConfigError(f"COCO results are for branches of task {tasks}; this model has none")
     if branch is None:
         if len(having) > 1:
             raise ConfigError(f"say whose objects go into the COCO file: --branch {' or --branch '.join(having)}")
         return having[0]
     if branch not in having:
-        raise UnknownName("branch that detects, segments or finds keypoints", branch, having)
+        raise UnknownName("branch with COCO results", branch, having)
     return branch
 
 

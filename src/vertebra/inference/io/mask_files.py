@@ -15,11 +15,12 @@ from vertebra.inference.io.output_names import place_of
 from vertebra.inference.io.pictures import encoded
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
-from vertebra.tasks.segment.draw import class_color, is_background
-from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks import all_tasks, get_task
+from vertebra.tasks.base import LabelSpec
 
 LEGEND = "classes.json"
-BLACK = (0, 0, 0)
+Color = tuple[int, int, int]
+BLACK: Color = (0, 0, 0)
 
 
 class MaskFolder:
@@ -46,10 +47,15 @@ class MaskFolder:
 
     def __init__(self, folder: Path, info: ModelInfo, root: Path | None = None) -> None:
         self.folder, self.root, self.count = folder, root, 0
-        labels = {name: own for name, (task, own) in info.branches.items() if task == "segment"}
-        if not labels:
-            raise ConfigError(f"--masks is for branches that segment; this model has: {', '.join(info.branches)}")
-        self.branches: dict[str, SegmentLabels] = labels  # type: ignore[assignment]
+        self.labels: dict[str, LabelSpec] = {}
+        self.colors: dict[str, list[Color]] = {}
+        for name, (task, labels) in info.branches.items():
+            colors_of = get_task(task).mask_colors
+            if colors_of is not None:
+                self.labels[name], self.colors[name] = labels, colors_of(labels)
+        if not self.labels:
+            having = ", ".join(name for name, task in all_tasks().items() if task.mask_colors is not None)
+            raise ConfigError(f"--masks is for branches of task {having}; this model has: {', '.join(info.branches)}")
         self._legend = self._new_legend()
 
     def write(self, result: Result) -> dict[str, Any]:
@@ -64,22 +70,23 @@ class MaskFolder:
         below, stem = place_of(result, self.root)
         stem += "" if result.frame is None else f"_{result.frame:06d}"
         written: dict[str, Any] = {}
-        for branch, labels in self.branches.items():
-            name = stem if len(self.branches) == 1 else f"{stem}_{branch}"
+        for branch, labels in self.labels.items():
+            colors = self.colors[branch]
+            name = stem if len(self.labels) == 1 else f"{stem}_{branch}"
             mask: np.ndarray = result[branch].mask
-            if labels.exclusive:
-                written[branch] = self._save(mask, _palette(labels), below, name)
+            if mask.ndim == 2:
+                written[branch] = self._save(mask, colors[:256], below, name)
                 continue
             written[branch] = {
                 labels.classes[class_id]: self._save(
-                    layer.astype(np.uint8), [BLACK, class_color(labels, class_id)], below, f"{name}_{class_id}"
+                    layer.astype(np.uint8), [BLACK, colors[class_id]], below, f"{name}_{class_id}"
                 )
                 for class_id, layer in enumerate(mask)
                 if layer.any()
             }
         return written
 
-    def _save(self, mask: np.ndarray, colors: list[tuple[int, int, int]], below: Path, name: str) -> Path:
+    def _save(self, mask: np.ndarray, colors: list[Color], below: Path, name: str) -> Path:
         picture = Image.fromarray(np.ascontiguousarray(mask))
         if mask.dtype == np.uint8:  # more than 256 classes have 16 bits, and no palette
             values = [value for color in colors for value in color]
@@ -91,10 +98,10 @@ class MaskFolder:
         """The legend by branch; None where the folder has it already."""
         legend = {
             branch: [
-                {"id": class_id, "name": name, "color": list(_color(labels, class_id))}
-                for class_id, name in enumerate(labels.classes)
+                {"id": class_id, "name": name, "color": list(color)}
+                for class_id, (name, color) in enumerate(zip(labels.classes, self.colors[branch], strict=True))
             ]
-            for branch, labels in self.branches.items()
+            for branch, labels in self.labels.items()
         }
         path = self.folder / LEGEND
         with os_errors_told(path):
@@ -112,14 +119,6 @@ class MaskFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(json.dumps(legend, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _palette(labels: SegmentLabels) -> list[tuple[int, int, int]]:
-    return [_color(labels, class_id) for class_id in range(min(256, labels.class_count))]
-
-
-def _color(labels: SegmentLabels, class_id: int) -> tuple[int, int, int]:
-    return BLACK if is_background(labels.classes[class_id]) else class_color(labels, class_id)
 
 
 def _read(path: Path) -> Any:

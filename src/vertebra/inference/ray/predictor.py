@@ -79,7 +79,7 @@ class RayPredictor:
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             source = self.source
             shares = share(machines, workers=self.workers, threads=source.threads, gpu=source.gpu)
-            threads = None if source.path.suffix.lower() == ".pte" else shares.cpus  # ExecuTorch takes no number
+            threads = shares.cpus if source.takes_threads else None
             job = Job(replace(source, threads=threads), self.options, Path.cwd())
             chunks = _chunks(names, self.options.get("batch_size", 8), shares.workers)
             feed = None

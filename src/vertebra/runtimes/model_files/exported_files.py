@@ -1,46 +1,34 @@
-"""Validation of exported files before their runtime opens them, and their metadata; without torch and without a runtime."""
+"""Verification of exported files before their runtime opens them; without torch and without a runtime."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from vertebra.errors import WeightsError
 from vertebra.runtimes.model_files.checksum import verify_checksum, weights_beside
-from vertebra.runtimes.model_files.executorch_file import check_header
-from vertebra.runtimes.model_files.executorch_file import read_metadata as of_executorch
-from vertebra.runtimes.model_files.onnx_file import InvalidFile, read_model
-from vertebra.runtimes.model_files.openvino_file import read_graph
+from vertebra.runtimes.model_files.onnx_file import InvalidFile
+
+Parser = Callable[[bytes, int, bool], str | None]
+"""From a file's content, the bytes of its separate weights file and whether it has a checksum, to its metadata. Raises
+`InvalidFile` where the content is damaged or contains what Vertebra does not write."""
 
 
-def read_metadata(path: str | Path) -> str | None:
-    """Validates an exported file and returns its metadata (JSON), or None. Of a ``.pt2`` file only the members' names are checked
-    here; the rest is validated when it is opened.
+def read_verified(path: Path, parse: Parser) -> str | None:
+    """Verifies the checksum and the content of an exported file, and returns its metadata (JSON), or None.
+
+    Args:
+        path: of a file that exists.
+        parse: checks the content and finds the metadata in it.
 
     Raises:
-        WeightsError: it is missing or damaged, or contains something that Vertebra does not write; in one line.
+        WeightsError: the file or its weights file is damaged or missing; in one line.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
-    if suffix == ".pt2":
-        from vertebra.runtimes.model_files.pt2_archive import read_metadata as of_archive
-
-        return of_archive(path)
     weights = _weights(path)
     content = path.read_bytes()
     whole = verify_checksum(path, content)
     try:
-        if suffix == ".onnx":
-            return read_model(content)
-        if suffix == ".xml":
-            return read_graph(content, weights)
-        check_header(content)
-        if not whole:  # ExecuTorch aborts the process on a damaged file
-            raise InvalidFile(
-                "it has no checksum: it is truncated, or Vertebra did not write it, or an older version did; export it again"
-            )
-        return of_executorch(content)
+        return parse(content, weights, whole)
     except InvalidFile as error:
         raise WeightsError(
             f"{path}: not loaded, {error}; make one with: vertebra export RUN --out {path.name}"

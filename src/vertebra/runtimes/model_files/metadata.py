@@ -84,7 +84,7 @@ def from_json(text: str | None, name: str) -> FileInfo:
             branches[branch] = (own["task"], get_task(own["task"]).labels(**fields))
         outputs = {branch: own["outputs"] for branch, own in values["branches"].items()}
         whole = frozenset(
-            branch for branch, own in values["branches"].items() if own.get("whole", own["task"] == "classify")
+            branch for branch, own in values["branches"].items() if own.get("whole", get_task(own["task"]).image_level)
         )
         info = ModelInfo(ResizeSpec.from_dict(values["preprocess"]), values["channels"], branches, whole)
         details = _checked_details(values)

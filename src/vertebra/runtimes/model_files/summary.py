@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vertebra.runtimes.model_files.checksum import weights_beside
-from vertebra.runtimes.model_files.exported_files import read_metadata
+from vertebra.runtimes import find_format, read_metadata
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, LARGEST, FileInfo, from_json
 
-KINDS = {".onnx": "ONNX", ".xml": "OpenVINO", ".pt2": "torch.export", ".pte": "ExecuTorch"}
 MOST_CLASSES = 12  # that are printed
 KEPT = ("producer", "origin", "image", "inputs", "outputs")
 
@@ -23,12 +21,12 @@ def describe_file(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     info = from_json(read_metadata(path), str(path))
-    weights = weights_beside(path)
-    size = sum(file.stat().st_size for file in (path, weights) if file is not None)
+    known = find_format(path)
+    assert known is not None  # or its metadata could not have been read
     return {
         "file": path.name,
-        "kind": KINDS[path.suffix.lower()],
-        "bytes": size,
+        "kind": known.title,
+        "bytes": sum(file.stat().st_size for file in known.files(path)),
         "precision": info.report.get("precision"),
         **{key: info.details[key] for key in KEPT if key in info.details},
         "preprocess": info.info.resize_spec.to_dict(),

@@ -20,7 +20,7 @@ class ClassifyData(TaskData):
 
     whole_image = True
 
-    def place(
+    def to_canvas(
         self, annotation: ClassifyAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: ClassifyLabels
     ) -> ClassifyAnnotation:
         """The same class."""
@@ -33,7 +33,7 @@ class ClassifyData(TaskData):
         return annotation
 
     def relabel(
-        self, annotation: ClassifyAnnotation, ids: np.ndarray, own: ClassifyLabels, labels: ClassifyLabels
+        self, annotation: ClassifyAnnotation, ids: np.ndarray, source_labels: ClassifyLabels, labels: ClassifyLabels
     ) -> ClassifyAnnotation:
         """The class, or the set of classes, under its new id."""
         label = annotation.label

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.crops import merge_crops
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.predictions import from_decoded
@@ -41,4 +42,6 @@ CLASSIFY = Task(
     metric=_metric,
     data=ClassifyData(),
     views=ClassifyTTA,
+    default_parts={"decoder": "linear"},
+    merge_crops=merge_crops,
 )

@@ -21,13 +21,13 @@ class ClassifyTTA:
     """
 
     def __init__(self, labels: ClassifyLabels, whole: bool) -> None:
-        self.found: list[np.ndarray] = []
+        self.probabilities_of_views: list[np.ndarray] = []
 
     def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
         """What one look shows; see `vertebra.tasks.task.TTAMerger`."""
         (probabilities,) = decoded
-        self.found.append(np.asarray(probabilities, dtype=np.float32))
+        self.probabilities_of_views.append(np.asarray(probabilities, dtype=np.float32))
 
     def finish(self) -> list[np.ndarray]:
         """The decoded arrays of all looks together: probabilities (K,)."""
-        return [np.mean(self.found, axis=0)]
+        return [np.mean(self.probabilities_of_views, axis=0)]

@@ -16,12 +16,12 @@ KEYS = {"map": 0, "map_50": 1, "map_75": 2, "mar_100": 8, "map_small": 3, "map_m
 
 
 def average_precision(
-    found: np.ndarray, true: np.ndarray, counts: np.ndarray, classes: Sequence[str]
+    predicted: np.ndarray, true: np.ndarray, counts: np.ndarray, classes: Sequence[str]
 ) -> dict[str, float]:
     """Average precision and recall as pycocotools computes them; what has no object to be found is left out.
 
     Args:
-        found: (F, 6) xyxy, score and label of the boxes of all images, one image after the other.
+        predicted: (F, 6) xyxy, score and label of the boxes of all images, one image after the other.
         true: (T, 6) xyxy, whether it is a crowd, and label.
         counts: (images, 2) int64, how many rows of each are an image's.
         classes: names of the classes.
@@ -32,7 +32,7 @@ def average_precision(
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
-        for rows, count, field in ((true, counts[:, 1], "iscrowd"), (found, counts[:, 0], "score")):
+        for rows, count, field in ((true, counts[:, 1], "iscrowd"), (predicted, counts[:, 0], "score")):
             side = COCO()
             annotations = _annotations(rows, count, field)
             side.dataset = {"images": images, "categories": categories, "annotations": annotations}
@@ -42,7 +42,9 @@ def average_precision(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    metrics = {key: float(evaluation.stats[place]) for key, place in KEYS.items() if evaluation.stats[place] >= 0}
+    metrics = {
+        key: float(evaluation.stats[position]) for key, position in KEYS.items() if evaluation.stats[position] >= 0
+    }
     each = evaluation.eval["precision"][:, :, :, 0, -1].transpose(2, 0, 1).reshape(len(classes), -1)
     known = each > -1
     means = np.where(known, each, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)

@@ -20,7 +20,7 @@ LARGE = 16.0
 class DetectData(TaskData):
     """Boxes that move with their image."""
 
-    def place(
+    def to_canvas(
         self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels
     ) -> DetectAnnotation:
         """Boxes on the canvas, clipped to the image's valid pixels."""
@@ -36,7 +36,7 @@ class DetectData(TaskData):
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def relabel(
-        self, annotation: DetectAnnotation, ids: np.ndarray, own: DetectLabels, labels: DetectLabels
+        self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels
     ) -> DetectAnnotation:
         """Boxes of the branch's classes under their new ids."""
         changed = ids[annotation.labels]
@@ -89,9 +89,9 @@ class DetectData(TaskData):
 def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
     """(n,) bool, the labeled images of a column that have one of these objects, (B,) bool."""
     rows = np.repeat(np.arange(len(column.labeled)), np.diff(column.offsets))
-    found = np.zeros(len(column.labeled), dtype=bool)
-    found[rows[objects]] = True
-    both: np.ndarray = found & column.labeled
+    has_objects = np.zeros(len(column.labeled), dtype=bool)
+    has_objects[rows[objects]] = True
+    both: np.ndarray = has_objects & column.labeled
     return both
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.crops import merge_crops
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
@@ -42,5 +43,9 @@ DETECT = Task(
     metric=_metric,
     data=DetectData(),
     views=DetectTTA,
+    default_parts={"neck": "fpn", "decoder": "retinanet"},
     tiles=DetectTiles,
+    has_boxes=True,
+    coco_results=True,
+    merge_crops=merge_crops,
 )

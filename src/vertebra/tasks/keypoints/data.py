@@ -19,33 +19,33 @@ from vertebra.tasks.keypoints.labels import KeypointLabels
 class KeypointData(TaskData):
     """Points and boxes that move with their image; left and right points change places when it is mirrored."""
 
-    def place(
+    def to_canvas(
         self, annotation: KeypointAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """The objects on the canvas."""
-        places = transform.points_to_canvas(annotation.points[..., :2])
+        positions = transform.points_to_canvas(annotation.points[..., :2])
         boxes, kept = visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         scale = transform.scale_x * transform.scale_y
-        return _moved(annotation, places, boxes, scale, transform.size).take(kept)
+        return _moved(annotation, positions, boxes, scale, transform.size).take(kept)
 
     def cut(
         self, annotation: KeypointAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """The objects of the window; points beyond it are not labeled, objects of which too little is left are left out."""
-        places = window.points(annotation.points[..., :2])
+        positions = window.points(annotation.points[..., :2])
         whole = window.area_scale * box_areas(annotation.boxes)
         boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
-        moved = _moved(annotation, places, boxes, window.area_scale, window.out).take(kept)
+        on_canvas = _moved(annotation, positions, boxes, window.area_scale, window.out).take(kept)
         if window.mirror != window.flip:  # both together are half a turn, in which left stays left
-            moved = replace(moved, points=moved.points[:, labels.mirrored])
-        return moved
+            on_canvas = replace(on_canvas, points=on_canvas.points[:, labels.mirrored])
+        return on_canvas
 
     def relabel(
-        self, annotation: KeypointAnnotation, ids: np.ndarray, own: KeypointLabels, labels: KeypointLabels
+        self, annotation: KeypointAnnotation, ids: np.ndarray, source_labels: KeypointLabels, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """Objects of the branch's classes, and its points by their names; what the data set lacks is not labeled."""
-        places = {name: place for place, name in enumerate(own.points)}
-        order = np.array([places.get(name, len(own.points)) for name in labels.points], dtype=np.int64)
+        row_of = {name: row for row, name in enumerate(source_labels.points)}
+        order = np.array([row_of.get(name, len(source_labels.points)) for name in labels.points], dtype=np.int64)
         none = np.zeros((len(annotation.points), 1, 3), dtype=np.float32)
         points = np.concatenate([annotation.points, none], axis=1)[:, order]
         changed = ids[annotation.labels]
@@ -100,19 +100,19 @@ class KeypointData(TaskData):
 
         boxes, ids, counts = fake_boxes(labels.class_count, canvas, batch)
         parts = torch.rand(batch, 2, len(labels.points), 2)
-        places = boxes[..., None, :2] + parts * (boxes[..., 2:] - boxes[..., :2])[..., None, :]
+        positions = boxes[..., None, :2] + parts * (boxes[..., 2:] - boxes[..., :2])[..., None, :]
         seen = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
         seen[..., 0, :] = 2
         known = torch.arange(2)[:, None, None] < counts[:, None, None, None]
-        points = torch.where(known, torch.cat([places, seen], dim=-1), 0.0)
+        points = torch.where(known, torch.cat([positions, seen], dim=-1), 0.0)
         return KeypointTargets(points, boxes, ids, counts)
 
 
 def _moved(
-    annotation: KeypointAnnotation, places: np.ndarray, boxes: np.ndarray, area_scale: float, size: tuple[int, int]
+    annotation: KeypointAnnotation, positions: np.ndarray, boxes: np.ndarray, area_scale: float, size: tuple[int, int]
 ) -> KeypointAnnotation:
     """The objects elsewhere: points at ``places`` (M, K, 2), in an image of another (height, width)."""
-    points = np.concatenate([places, annotation.points[..., 2:]], axis=-1)
+    points = np.concatenate([positions, annotation.points[..., 2:]], axis=-1)
     areas = (annotation.areas * area_scale).astype(np.float32)
     return KeypointAnnotation(
         seen_inside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])

@@ -32,7 +32,7 @@ def lengths_of(annotation: KeypointAnnotation, length: Length) -> np.ndarray:
 
 
 def distance_metrics(
-    found: Sequence[FoundRows], true: Sequence[TrueRows], points: Sequence[str], share: float
+    predicted: Sequence[FoundRows], true: Sequence[TrueRows], points: Sequence[str], share: float
 ) -> dict[str, float]:
     """``pck``, ``nme`` and ``error``, and each by point; see `vertebra.tasks.keypoints.metrics.PointMetric`.
 
@@ -41,7 +41,7 @@ def distance_metrics(
         points: names of the points.
         share: of the length, within which a point is right.
     """
-    pieces = [_compare(own, real) for own, real in zip(found, true, strict=True)]
+    pieces = [_compare(rows, real) for rows, real in zip(predicted, true, strict=True)]
     distance, known, length = (np.concatenate(part) for part in zip(*pieces, strict=True))
     right = known & (distance <= share * length[:, None])
     measured = known & np.isfinite(distance)
@@ -58,16 +58,16 @@ def distance_metrics(
     return metrics
 
 
-def _compare(found: FoundRows, true: TrueRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compare(predicted: FoundRows, true: TrueRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of one image's objects that are to be found: the distance (M, K) of each point, infinite if the object was not found;
     which points are labeled (M, K); and the lengths (M,)."""
     points, labels = true.points[true.counted], true.labels[true.counted]
     known = points[..., 2] > 0
     distance = np.full(known.shape, np.inf)
-    apart = np.linalg.norm(found.points[:, None] - points[None, ..., :2], axis=-1)
+    apart = np.linalg.norm(predicted.points[:, None] - points[None, ..., :2], axis=-1)
     mean = (apart * known).sum(axis=-1) / known.sum(axis=-1)
-    mean[found.labels[:, None] != labels[None]] = np.inf
-    for row in np.argsort(-found.scores, kind="stable"):
+    mean[predicted.labels[:, None] != labels[None]] = np.inf
+    for row in np.argsort(-predicted.scores, kind="stable"):
         if len(labels) and np.isfinite(mean[row].min()):
             nearest = int(mean[row].argmin())
             distance[nearest] = apart[row, nearest]

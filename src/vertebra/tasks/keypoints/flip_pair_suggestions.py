@@ -24,11 +24,11 @@ def propose_pairs(labels: KeypointLabels, points: np.ndarray) -> str:
         points: (M, K, 3) x, y, visibility of the objects of a data set.
     """
     named = read_names(labels.points)
-    placed = pairs_by_position(points)
-    if placed is not None and _unordered(named.pairs) <= _unordered(placed):
-        return _text(labels.points, placed, f"the places of the points on {len(points)} objects propose", "")
+    by_position = pairs_by_position(points)
+    if by_position is not None and _unordered(named.pairs) <= _unordered(by_position):
+        return _text(labels.points, by_position, f"the places of the points on {len(points)} objects propose", "")
     if named.pairs:
-        undecided = ", ".join(labels.points[place] for place in named.undecided)
+        undecided = ", ".join(labels.points[point] for point in named.undecided)
         rest = f" The names leave undecided: {undecided}; add their pairs, or leave them out where they lie on the mid-line."
         return _text(labels.points, named.pairs, "the names of the points propose", rest)
     return f"images are not mirrored in training, for {labels.mirror_refusal}"

@@ -54,8 +54,8 @@ def pairs_by_name(points: Sequence[str]) -> Pairs | None:
 
     See `read_names` for the names that are understood.
     """
-    found = read_names(points)
-    return found.pairs if found.complete else None
+    names = read_names(points)
+    return names.pairs if names.complete else None
 
 
 def read_names(points: Sequence[str]) -> NamedPairs:
@@ -67,23 +67,23 @@ def read_names(points: Sequence[str]) -> NamedPairs:
     word of side whose partner is missing is undecided too.
     """
     tokens = [tuple(token.lower() for token in _TOKEN.findall(name)) for name in points]
-    readings = [_readings(own) for own in tokens]
-    partners = [_partner(place, readings) for place in range(len(points))]
+    readings = [_readings(reading_tokens) for reading_tokens in tokens]
+    partners = [_partner(point, readings) for point in range(len(points))]
     pairs = []
     decided: set[int] = set()
     used: set[str] = set()
-    for place, partner in enumerate(partners):
-        if partner is not None and partners[partner] == place:
-            decided.add(place)
-            used |= {reading[0] for reading in readings[place]}
-            if place < partner:
-                first_is_left = LEFT in next(iter(readings[place]))
-                pairs.append((place, partner) if first_is_left else (partner, place))
-    endings = Counter(own[:-1] for own in tokens if _numbered(own))
+    for point, partner in enumerate(partners):
+        if partner is not None and partners[partner] == point:
+            decided.add(point)
+            used |= {reading[0] for reading in readings[point]}
+            if point < partner:
+                first_is_left = LEFT in next(iter(readings[point]))
+                pairs.append((point, partner) if first_is_left else (partner, point))
+    endings = Counter(reading_tokens[:-1] for reading_tokens in tokens if _numbered(reading_tokens))
     undecided = tuple(
-        place
-        for place, own in enumerate(tokens)
-        if place not in decided and (_names_a_side(own, used) or _says_nothing(own, endings))
+        point
+        for point, reading_tokens in enumerate(tokens)
+        if point not in decided and (_names_a_side(reading_tokens, used) or _says_nothing(reading_tokens, endings))
     )
     return NamedPairs(tuple(pairs), undecided)
 
@@ -104,12 +104,12 @@ def _readings(tokens: Reading) -> dict[Reading, None]:
     """How a name can be read as one of a side: by its words, or else by the beginning or the end of one."""
     if _has_side(tokens):
         return {tuple(_MARKS.get(token, token) for token in tokens): None}
-    found: dict[Reading, None] = {}
-    for place, token in enumerate(tokens):
+    readings: dict[Reading, None] = {}
+    for position, token in enumerate(tokens):
         for kind, mark, parts in _glued(token):
-            named = (kind, *tokens[:place], *(part or mark for part in parts), *tokens[place + 1 :])
-            found[named] = None
-    return found
+            named = (kind, *tokens[:position], *(part or mark for part in parts), *tokens[position + 1 :])
+            readings[named] = None
+    return readings
 
 
 def _glued(token: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
@@ -127,11 +127,11 @@ def _glued(token: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
                 yield words[0], mark, (token[: -len(word)], "")
 
 
-def _partner(place: int, readings: Sequence[dict[Reading, None]]) -> int | None:
+def _partner(point: int, readings: Sequence[dict[Reading, None]]) -> int | None:
     """The only point whose name is this one's with the sides changed; None where there is none, or several."""
-    wanted = {tuple(_SWAP.get(token, token) for token in reading) for reading in readings[place]}
-    found = [other for other, own in enumerate(readings) if other != place and wanted & set(own)]
-    return found[0] if len(found) == 1 else None
+    wanted = {tuple(_SWAP.get(token, token) for token in reading) for reading in readings[point]}
+    partners = [other for other, reading in enumerate(readings) if other != point and wanted & set(reading)]
+    return partners[0] if len(partners) == 1 else None
 
 
 def _numbered(tokens: Reading) -> bool:

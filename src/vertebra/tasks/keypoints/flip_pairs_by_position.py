@@ -33,14 +33,14 @@ def pairs_by_position(points: np.ndarray) -> Pairs | None:
     if len(chosen) < MIN_OBJECTS:
         return None
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, MAX_OBJECTS).astype(int))]
-    places = points[chosen, :, 0].astype(float) + 1j * points[chosen, :, 1]
-    found = [_mirror_order(places[half::2], seen[chosen][half::2]) for half in (0, 1)]
-    if found[0] is None or found[0] != found[1]:
+    positions = points[chosen, :, 0].astype(float) + 1j * points[chosen, :, 1]
+    orders = [_mirror_order(positions[half::2], seen[chosen][half::2]) for half in (0, 1)]
+    if orders[0] is None or orders[0] != orders[1]:
         return None
-    return tuple((place, partner) for place, partner in enumerate(found[0]) if place < partner) or None
+    return tuple((point, partner) for point, partner in enumerate(orders[0]) if point < partner) or None
 
 
-def _mirror_order(places: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | None:
+def _mirror_order(positions: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | None:
     """For each point its partner (itself on the mid-line), or None.
 
     Args:
@@ -49,27 +49,27 @@ def _mirror_order(places: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | Non
     """
     if (seen.sum(axis=0) < MIN_OBJECTS / 4).any():
         return None
-    shape = _median_shape(places, seen)
+    shape = _median_shape(positions, seen)
     if shape is None:
         return None
     scores = {order: _residual(shape, order) for order in _mirror_orders(shape)}
     if not scores:
         return None
-    best, *others = sorted(scores, key=lambda order: scores[order])
-    unique = all(scores[other] > UNIQUE * max(scores[best], RESIDUAL / 3) for other in others)
+    best, *rest = sorted(scores, key=lambda order: scores[order])
+    unique = all(scores[other] > UNIQUE * max(scores[best], RESIDUAL / 3) for other in rest)
     return best if scores[best] < RESIDUAL and unique and _beyond_doubt(shape, best) else None
 
 
-def _median_shape(places: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+def _median_shape(positions: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
     """The median of all shapes laid over one another: (K,) complex, centered, of radius 1; None where a point is nowhere.
 
     Gower, Generalized Procrustes Analysis, Psychometrika 1975; differences: medians, points that are missing, no mirroring.
     """
     first = int(seen.sum(axis=1).argmax())
-    shape, known = places[first], seen[first].copy()
+    shape, known = positions[first], seen[first].copy()
     for _ in range(ITERATIONS):
         both = seen & known
-        laid = _laid_over(places, shape, both)
+        laid = _laid_over(positions, shape, both)
         laid[~seen | (both.sum(axis=1) < 2)[:, None]] = np.nan
         known = np.isfinite(laid).any(axis=0)
         if not known.any():
@@ -83,15 +83,15 @@ def _median_shape(places: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
     return shape if known.all() else None
 
 
-def _laid_over(places: np.ndarray, shape: np.ndarray, both: np.ndarray) -> np.ndarray:
+def _laid_over(positions: np.ndarray, shape: np.ndarray, both: np.ndarray) -> np.ndarray:
     """Each object (M, K) moved, turned and scaled onto a shape (K,), by least squares over the points ``both`` (M, K) have."""
     count = np.maximum(both.sum(axis=1, keepdims=True), 1)
-    centers = np.where(both, places, 0).sum(axis=1, keepdims=True) / count
+    centers = np.where(both, positions, 0).sum(axis=1, keepdims=True) / count
     targets = np.where(both, shape, 0).sum(axis=1, keepdims=True) / count
-    own, goal = np.where(both, places - centers, 0), np.where(both, shape - targets, 0)
-    size = (np.abs(own) ** 2).sum(axis=1, keepdims=True)
-    turn = np.where(size > 0, (own.conj() * goal).sum(axis=1, keepdims=True) / np.maximum(size, 1e-12), np.nan)
-    laid: np.ndarray = turn * (places - centers) + targets
+    centered, goal = np.where(both, positions - centers, 0), np.where(both, shape - targets, 0)
+    size = (np.abs(centered) ** 2).sum(axis=1, keepdims=True)
+    turn = np.where(size > 0, (centered.conj() * goal).sum(axis=1, keepdims=True) / np.maximum(size, 1e-12), np.nan)
+    laid: np.ndarray = turn * (positions - centers) + targets
     return laid
 
 
@@ -119,6 +119,6 @@ def _residual(shape: np.ndarray, order: tuple[int, ...]) -> float:
 def _beyond_doubt(shape: np.ndarray, order: tuple[int, ...]) -> bool:
     """Whether every mirrored point is at least twice as near to its partner as to any other point."""
     distances = np.abs(_mirrored(shape, order)[:, None] - shape[None])
-    own = np.take_along_axis(distances, np.array(order)[:, None], axis=1)[:, 0]
+    partner_distances = np.take_along_axis(distances, np.array(order)[:, None], axis=1)[:, 0]
     np.put_along_axis(distances, np.array(order)[:, None], np.inf, axis=1)
-    return bool((2 * own < distances.min(axis=1)).all())
+    return bool((2 * partner_distances < distances.min(axis=1)).all())

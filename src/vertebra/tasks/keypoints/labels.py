@@ -49,9 +49,9 @@ class KeypointLabels(LabelSpec):
         return {**super().option_types(), "skeleton": pairs, "flip_pairs": pairs | None}
 
     @classmethod
-    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def implied(cls, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
         """The pairs that the points' names tell."""
-        return {} if "flip_pairs" in given else {"flip_pairs": pairs_by_name(given.get("points", ()))}
+        return {} if "flip_pairs" in branch_fields else {"flip_pairs": pairs_by_name(branch_fields.get("points", ()))}
 
     def __post_init__(self) -> None:
         LabelSpec.__post_init__(self)
@@ -81,7 +81,7 @@ class KeypointLabels(LabelSpec):
         pairs: Sequence[Sequence[int | str]] | None = getattr(self, field)
         if pairs is None:
             return
-        ids: dict[int | str, int] = {name: place for place, name in enumerate(self.points)}
+        ids: dict[int | str, int] = {name: number for number, name in enumerate(self.points)}
         for one in (one for pair in pairs for one in pair if isinstance(one, str) and one not in ids):
             raise ConfigError(
                 f"'{field}' speaks of point '{one}', which is not in 'points'. {suggest(one, self.points)}"
@@ -137,22 +137,22 @@ class KeypointLabels(LabelSpec):
             order[left], order[right] = right, left
         return order
 
-    def fields_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def fields_for(self, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that were not given; where other ``points`` were, those of them that are known, under their new ids."""
-        missing = super().fields_for(given)
-        points = tuple(given.get("points", self.points))
+        missing = super().fields_for(branch_fields)
+        points = tuple(branch_fields.get("points", self.points))
         if points == self.points:
             return missing
-        ids = {name: place for place, name in enumerate(points)}
+        ids = {name: number for number, name in enumerate(points)}
         new = [ids.get(name) for name in self.points]
-        own: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "skeleton": _renamed(self.skeleton, new),
             "flip_pairs": self._pairs_of(points, new),
         }
         known = dict(zip(self.points, self.oks_sigmas, strict=True))
         sigmas = tuple(known.get(name, SIGMA) for name in points)
-        own["sigmas"] = () if set(sigmas) == {SIGMA} else sigmas
-        return {name: own[name] for name in missing if name in own}
+        fields["sigmas"] = () if set(sigmas) == {SIGMA} else sigmas
+        return {name: fields[name] for name in missing if name in fields}
 
     def _pairs_of(self, points: tuple[str, ...], new: Sequence[int | None]) -> Pairs | None:
         """The pairs of other points: these ones under their new ids, or else those that the names tell.
@@ -167,5 +167,5 @@ class KeypointLabels(LabelSpec):
 
 def _renamed(pairs: Pairs, new: Sequence[int | None]) -> Pairs:
     """Pairs under new ids; those of which a point is gone are left out."""
-    moved = [(new[first], new[second]) for first, second in pairs]
-    return tuple((first, second) for first, second in moved if first is not None and second is not None)
+    renumbered = [(new[first], new[second]) for first, second in pairs]
+    return tuple((first, second) for first, second in renumbered if first is not None and second is not None)

@@ -48,7 +48,7 @@ class PointMetric(TaskMetric):
     """
 
     lower_is_better = frozenset({"nme", "error"})
-    found: list[Tensor]
+    predicted: list[Tensor]
     true: list[Tensor]
     counts: list[Tensor]
 
@@ -57,17 +57,17 @@ class PointMetric(TaskMetric):
         self.points = labels.points
         self.sigmas = labels.oks_sigmas
         self.share, self.length = share, length
-        self.add_state("found", [], dist_reduce_fx="cat")  # (., FoundRows.width) float32
+        self.add_state("predicted", [], dist_reduce_fx="cat")  # (., FoundRows.width) float32
         self.add_state("true", [], dist_reduce_fx="cat")  # (., TrueRows.width) float32
         self.add_state("counts", [], dist_reduce_fx="cat")  # (images, 2) int64: rows of each image in found and true
         self.reset()
 
     def update(self, predictions: Sequence[KeypointPrediction], ground_truths: Sequence[KeypointAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
-        found = [FoundRows.pack(each) for each in predictions]
+        predicted = [FoundRows.pack(each) for each in predictions]
         true = [TrueRows.pack(each, lengths_of(each, self.length)) for each in ground_truths]
-        counts = [[len(f), len(t)] for f, t in zip(found, true, strict=True)]
-        self.found.append(self._state(found, FoundRows.width(len(self.points))))
+        counts = [[len(f), len(t)] for f, t in zip(predicted, true, strict=True)]
+        self.predicted.append(self._state(predicted, FoundRows.width(len(self.points))))
         self.true.append(self._state(true, TrueRows.width(len(self.points))))
         self.counts.append(torch.tensor(counts, dtype=torch.int64, device=self.device).reshape(-1, 2))
 
@@ -83,11 +83,12 @@ class PointMetric(TaskMetric):
         """The metrics of all that was added; those without any object to find are left out."""
         found_counts, true_counts = gathered(self.counts).unbind(1)
         count = len(self.points)
-        found = [
-            FoundRows.unpack(rows.numpy(), count) for rows in torch.split(gathered(self.found), found_counts.tolist())
+        predicted = [
+            FoundRows.unpack(rows.numpy(), count)
+            for rows in torch.split(gathered(self.predicted), found_counts.tolist())
         ]
         true = [TrueRows.unpack(rows.numpy(), count) for rows in torch.split(gathered(self.true), true_counts.tolist())]
         if not true:
             return {}
-        metrics = average_precision(found, true, self.classes, self.sigmas)
-        return metrics | distance_metrics(found, true, self.points, self.share)
+        metrics = average_precision(predicted, true, self.classes, self.sigmas)
+        return metrics | distance_metrics(predicted, true, self.points, self.share)

@@ -16,7 +16,7 @@ KEYS = ("oks_map", "oks_map_50", "oks_map_75", "oks_map_medium", "oks_map_large"
 
 
 def average_precision(
-    found: Sequence[FoundRows], true: Sequence[TrueRows], classes: Sequence[str], sigmas: Sequence[float]
+    predicted: Sequence[FoundRows], true: Sequence[TrueRows], classes: Sequence[str], sigmas: Sequence[float]
 ) -> dict[str, float]:
     """Average precision and recall as pycocotools computes them; what has no object to be found is left out.
 
@@ -29,12 +29,12 @@ def average_precision(
 
     if not any(real.counted.any() for real in true):
         return {}
-    if not any(len(own.scores) for own in found):
-        found = [_nowhere(true[0]), *found[1:]]  # COCO refuses to compare with nothing at all
+    if not any(len(rows.scores) for rows in predicted):
+        predicted = [_nowhere(true[0]), *predicted[1:]]  # COCO refuses to compare with nothing at all
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(_truth(true, classes))
         evaluation = COCOeval_faster(
-            coco, coco.loadRes(_results(found)), "keypoints", kpt_oks_sigmas=np.array(sigmas, dtype=np.float64)
+            coco, coco.loadRes(_results(predicted)), "keypoints", kpt_oks_sigmas=np.array(sigmas, dtype=np.float64)
         )
         evaluation.evaluate()
         evaluation.accumulate()
@@ -57,15 +57,15 @@ def _truth(true: Sequence[TrueRows], classes: Sequence[str]) -> dict[str, Any]:
     """The truth as a COCO file has it; ids of images and classes from 1."""
     annotations: list[dict[str, Any]] = []
     for image, real in enumerate(true, start=1):
-        for place, points in enumerate(real.points):
-            box = real.boxes[place]
+        for row, points in enumerate(real.points):
+            box = real.boxes[row]
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": image,
-                    "category_id": int(real.labels[place]) + 1,
-                    "iscrowd": int(real.crowd[place]),
-                    "area": float(real.areas[place]),
+                    "category_id": int(real.labels[row]) + 1,
+                    "iscrowd": int(real.crowd[row]),
+                    "area": float(real.areas[row]),
                     "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
                     "keypoints": points.reshape(-1).tolist(),
                     "num_keypoints": int((points[:, 2] > 0).sum()),
@@ -78,15 +78,15 @@ def _truth(true: Sequence[TrueRows], classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _results(found: Sequence[FoundRows]) -> list[dict[str, Any]]:
+def _results(predicted: Sequence[FoundRows]) -> list[dict[str, Any]]:
     """What was found, as COCO's list of results."""
     return [
         {
             "image_id": image,
-            "category_id": int(own.labels[place]) + 1,
-            "score": float(own.scores[place]),
+            "category_id": int(rows.labels[row]) + 1,
+            "score": float(rows.scores[row]),
             "keypoints": np.pad(points, ((0, 0), (0, 1)), constant_values=1.0).reshape(-1).tolist(),
         }
-        for image, own in enumerate(found, start=1)
-        for place, points in enumerate(own.points)
+        for image, rows in enumerate(predicted, start=1)
+        for row, points in enumerate(rows.points)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.crops import merge_crops
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
@@ -42,5 +43,10 @@ KEYPOINTS = Task(
     metric=_metric,
     data=KeypointData(),
     views=KeypointTTA,
+    default_parts={"neck": "fpn", "decoder": "heatmap"},
     tiles=KeypointTiles,
+    has_boxes=True,
+    one_object=True,
+    coco_results=True,
+    merge_crops=merge_crops,
 )

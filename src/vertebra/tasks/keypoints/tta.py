@@ -35,21 +35,21 @@ class KeypointTTA:
 
     def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
         """What one look shows; see `vertebra.tasks.task.TTAMerger`."""
-        places, sure, boxes, scores, labels, real = decoded
+        positions, sure, boxes, scores, labels, real = decoded
         count = int(real)
         self.length = max(self.length, len(boxes))
-        points, sure = sight.points(places[:count]), np.asarray(sure[:count])
+        points, sure = sight.points(positions[:count]), np.asarray(sure[:count])
         if sight.mirrored:
             order = self.labels.mirrored
             points, sure = points[:, order], sure[:, order]
-        own = self.fusion.add(sight.boxes(boxes[:count]), scores[:count], labels[:count])
+        indices = self.fusion.add(sight.boxes(boxes[:count]), scores[:count], labels[:count])
         new = len(self.fusion) - len(self._seen)
         self._weights, self._sums = grown(self._weights, new), grown(self._sums, new)
         self._seen = grown(self._seen, new)
         weights = np.maximum(sure, MIN_SCORE).astype(np.float64)
-        self._weights[own] += weights
-        self._sums[own] += weights[..., None] * points
-        self._seen[own] += 1
+        self._weights[indices] += weights
+        self._sums[indices] += weights[..., None] * points
+        self._seen[indices] += 1
 
     def finish(self) -> list[np.ndarray]:
         """The decoded arrays of all looks together: as many objects as one look gives at most, best first."""

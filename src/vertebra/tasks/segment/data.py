@@ -18,7 +18,7 @@ from vertebra.tasks.segment.labels import SegmentLabels
 class SegmentData(TaskData):
     """Masks that move with their image; beside it they hold the ignore index."""
 
-    def place(
+    def to_canvas(
         self, annotation: SegmentAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: SegmentLabels
     ) -> SegmentAnnotation:
         """The mask on the canvas."""
@@ -41,19 +41,19 @@ class SegmentData(TaskData):
         return SegmentAnnotation(mask)
 
     def relabel(
-        self, annotation: SegmentAnnotation, ids: np.ndarray, own: SegmentLabels, labels: SegmentLabels
+        self, annotation: SegmentAnnotation, ids: np.ndarray, source_labels: SegmentLabels, labels: SegmentLabels
     ) -> SegmentAnnotation:
         """The mask under the branch's ids; what it has no class for is ignored."""
         mask, ignore = annotation.mask, labels.ignore_index
         known = ids >= 0
         if mask.ndim == 2:
-            table = np.full(max(len(ids), own.ignore_index + 1), ignore, dtype=np.int32)
+            table = np.full(max(len(ids), source_labels.ignore_index + 1), ignore, dtype=np.int32)
             table[: len(ids)] = np.where(known, ids, ignore)
-            table[own.ignore_index] = ignore
+            table[source_labels.ignore_index] = ignore
             return SegmentAnnotation(compact(table[mask], ignore))
         planes = np.zeros((labels.class_count, *mask.shape[1:]), dtype=mask.dtype)
         np.maximum.at(planes, ids[known], mask[known])  # several classes may have become one
-        planes[planes == own.ignore_index] = ignore
+        planes[planes == source_labels.ignore_index] = ignore
         return SegmentAnnotation(planes)
 
     def occurrences(self, annotation: SegmentAnnotation, classes: int) -> np.ndarray:
@@ -62,8 +62,8 @@ class SegmentData(TaskData):
         if mask.ndim == 3:
             planes: np.ndarray = (mask == 1).any(axis=(1, 2)).astype(np.int64)
             return planes
-        found: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
-        return found
+        occurring: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
+        return occurring
 
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
         """The image, unless all of its pixels are ignored."""

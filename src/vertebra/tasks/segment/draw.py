@@ -10,12 +10,14 @@ from PIL import Image
 from vertebra.errors import DataError
 from vertebra.tasks.palette import Color, color
 from vertebra.tasks.picture import enlarge, line_width, with_legend
+from vertebra.tasks.segment.labels import is_background
 
 if TYPE_CHECKING:
     from vertebra.tasks.segment.labels import SegmentLabels
     from vertebra.tasks.segment.types import SegmentPrediction
 
 OPACITY = 0.5
+BLACK: Color = (0, 0, 0)
 
 
 def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Image.Image:
@@ -56,14 +58,17 @@ def _shown_classes(prediction: SegmentPrediction) -> list[int]:
     return sorted(shown, key=lambda i: -share[classes[i]])
 
 
-def is_background(name: str) -> bool:
-    """Whether a class is, by its name, what is left unpainted."""
-    return name.strip("_ ").casefold() == "background"
-
-
 def class_color(labels: SegmentLabels, class_id: int) -> Color:
     """The color of a class in pictures and masks."""
     return color(class_id - sum(map(is_background, labels.classes[:class_id])))
+
+
+def mask_colors(labels: SegmentLabels) -> list[Color]:
+    """The color of each class in mask files: that of pictures; black for a background, which overlapping classes do not have."""
+    background = labels.background_classes if labels.exclusive else ()
+    return [
+        BLACK if name in background else class_color(labels, class_id) for class_id, name in enumerate(labels.classes)
+    ]
 
 
 def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:

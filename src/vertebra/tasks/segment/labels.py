@@ -27,3 +27,13 @@ class SegmentLabels(LabelSpec):
             raise ConfigError(
                 f"ignore_index {self.ignore_index} is the id of class '{self.classes[self.ignore_index]}'; choose another"
             )
+
+    @property
+    def background_classes(self) -> tuple[str, ...]:
+        """Classes that are called "background"."""
+        return tuple(filter(is_background, self.classes))
+
+
+def is_background(name: str) -> bool:
+    """Whether a class is, by its name, what no object covers."""
+    return name.strip("_ ").casefold() == "background"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import SegmentData
+from vertebra.tasks.segment.draw import mask_colors
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.similarity import similarity
@@ -48,6 +49,9 @@ SEGMENT = Task(
     metric=_metric,
     data=SegmentData(),
     views=SegmentTTA,
+    default_parts={"neck": "fpn", "decoder": "unet"},
     tiles=SegmentTiles,
     class_map=_class_map,
+    coco_results=True,
+    mask_colors=mask_colors,
 )

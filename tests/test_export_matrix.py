@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.daily_sample import SEED, daily_sample
+from tests.export_matrix import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
 from vertebra.errors import IncompatiblePartsError
 from vertebra.parts import names
-from vertebra.testing.daily import SEED
-from vertebra.testing.exports import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
 
-PAGE = Path(__file__).parents[2] / "docs" / "export_matrix.md"
+PAGE = Path(__file__).parents[1] / "docs" / "export_matrix.md"
 EACH_DAY = 2
 MARKS = {"free": "free", "fixed": "fixed", "none": "-", "refused": "x"}
 
 
 def published() -> dict[tuple[str, str], str]:
-    """The marks of the page, by backbone and decoder."""
+    """The marks of the page, by backbone and decoder; a decoder that is newer than the page has none yet."""
     found: dict[tuple[str, str], str] = {}
     backbones: list[str] = []
     for line in PAGE.read_text(encoding="utf-8").partition("## Why not free")[0].splitlines():
@@ -28,26 +27,25 @@ def published() -> dict[tuple[str, str], str]:
             backbones = cells[1:]
         elif cells[0].startswith("`") and len(cells) == len(backbones) + 1:
             found |= {
-                (backbone, cells[0].strip("`")): mark for backbone, mark in zip(backbones, cells[1:], strict=True)
+                (backbone, cells[0].strip("`")): mark
+                for backbone, mark in zip(backbones, cells[1:], strict=True)
+                if mark
             }
     return found
 
 
-def test_the_page_has_a_place_for_every_decoder_on_eight_backbones() -> None:
-    assert set(published()) == set(pairs()) and len(EXPORTED) >= 8
+def test_the_page_marks_decoders_on_eight_backbones() -> None:
+    assert set(published()) <= set(pairs()) and len({backbone for backbone, _ in published()}) >= len(EXPORTED) >= 8
     assert {decoder for _, decoder in pairs()} == set(names("decoder"))
     marks = list(published().values())
     assert set(marks) <= set(MARKS.values()) and marks.count("free") > len(marks) / 2
 
 
-def sample() -> list[tuple[str, str]]:
-    """Some of the pairs on small backbones."""
-    return random.Random(SEED).sample(sorted(pair for pair in published() if pair[0] in EXPORTED), EACH_DAY)
+SMALL = sorted(pair for pair in published() if pair[0] in EXPORTED)
 
 
-@pytest.mark.parametrize(("backbone", "decoder"), sample())
+@pytest.mark.parametrize(("backbone", "decoder"), daily_sample(SMALL, EACH_DAY))
 def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -> None:
-    print(f"seed {SEED}; the same sample again: VERTEBRA_MATRIX_SEED={SEED}")
     try:
         found, why = outcome(partial(usual, backbone, decoder), tmp_path)
     except IncompatiblePartsError as error:
@@ -55,6 +53,7 @@ def test_exports_as_the_page_says(backbone: str, decoder: str, tmp_path: Path) -
     assert MARKS[found] == published()[backbone, decoder], why
 
 
+@pytest.mark.daily_sample
 def test_several_branches_export(tmp_path: Path) -> None:
     """One of the models a day; that a file was made says that it was compared, branch by branch."""
     name = list(MULTI_BRANCH)[SEED % len(MULTI_BRANCH)]

@@ -1,0 +1,15 @@
+"""Classes of the crops of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.types import ClassifyPrediction
+from vertebra.tasks.crops import Crops
+
+
+def merge_crops(predictions: Sequence[ClassifyPrediction], crops: Crops, labels: ClassifyLabels) -> BoxedPredictions:
+    """The classes of each box."""
+    return BoxedPredictions(crops.boxes, tuple(predictions), labels, crops.image)

@@ -1,0 +1,45 @@
+"""From predictions on crops of an image to the prediction of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from vertebra.tasks.picture import ImageLike
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Crops of one image, one for each box of a first model.
+
+    Attributes:
+        boxes: (M, 4) float32 xyxy, the first model's boxes in the image's pixels.
+        scores: (M,) the first model's scores.
+        corners: (M, 2) x, y of each crop's top left corner in the image's pixels.
+        size: (height, width) of the image in pixels.
+        image: the image, for `draw`.
+        threshold: objects below this score are left out.
+        one_object: whether a prediction on a crop is of the one object that fills it.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    corners: np.ndarray
+    size: tuple[int, int]
+    image: ImageLike | None
+    threshold: float
+    one_object: bool
+
+
+def crop_of_object(predictions: Sequence[Any]) -> np.ndarray:
+    """For each object of all predictions, the number of the crop that it is in."""
+    return np.repeat(np.arange(len(predictions)), [len(prediction) for prediction in predictions])
+
+
+def concatenated(arrays: Sequence[np.ndarray], rest: tuple[int, ...] = ()) -> np.ndarray:
+    """Arrays (m, *rest) one after the other; there may be none."""
+    return np.concatenate([np.zeros((0, *rest)), *arrays])
