@@ -134,11 +134,11 @@ def test_ctrl_c_keeps_what_was_written(finished: Path, tmp_path: Path) -> None:
         f"import sys; sys.argv = {command!r}\n"
         "from tests.inference.clips import FakeCapture\n"
         "from vertebra.inference.io import streams\n"
-        "live.open_capture = lambda address: FakeCapture(10**6, 0.02)\n"
+        "streams.open_capture = lambda address: FakeCapture(10**6, 0.02)\n"
         "from vertebra.cli.main import main\nmain()"
     )
     root = Path(__file__).parents[2]
-    source = Path(streams.__file__).parents[2]
+    source = Path(streams.__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{root}"}
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

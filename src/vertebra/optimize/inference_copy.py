@@ -27,7 +27,7 @@ def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, ke
     Args:
         model: any model.
         device: where the copy is to run.
-        keep: False gives the model itself, changed, and so needs no memory for two.
+        keep: False gives the model itself, changed, and so needs memory for two only until they were compared.
     """
     fast = CheckedCopy(model, torch.device(device), ON_ANY_DEVICE, _hold_shapes).make()
     return _finished(fast, model, keep)
