@@ -18,6 +18,7 @@ from benchmarks.report import RESULTS, result_path
 BENCHMARKS = (
     "startup",
     "inference",
+    "prediction_overhead",
     "training_step",
     "multitask",
     "memory",

@@ -197,11 +197,11 @@ class VisionModel(nn.Module):
         from vertebra.inference.devices import pick_device
         from vertebra.inference.engine import Engine
         from vertebra.inference.predictor import Predictor
-        from vertebra.optimize.inference_copy import signature
+        from vertebra.optimize.model_state import current_state
 
         device = pick_device(options.get("device"))
         precision: Any = options.get("precision") or "fp32"
         compiled = bool(options.get("compile"))
         make = partial(Engine, self, device=device, precision=precision, compile=compiled)
-        engine = self._engines.get(signature(self), (device, precision, compiled), make)
+        engine = self._engines.get(partial(current_state, self), (device, precision, compiled), make)
         return Predictor(engine, **options).predict(images)

@@ -28,6 +28,7 @@ from benchmarks import (  # noqa: E402
     pairs,
     peers,
     precision,
+    prediction_overhead,
     report,
     scoring,
     startup,
@@ -282,6 +283,17 @@ def test_peers_are_built_without_anything_of_ours() -> None:
     for module in (peers, synthetic):
         assert "import vertebra" not in inspect.getsource(module) and "from vertebra" not in inspect.getsource(module)
     assert peers.logits(peers.classifier("timm", "test_resnet"), canvases(1, SMALL)).shape == (1, 1000)
+
+
+def test_prediction_overhead(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"backbone": "test_resnet", "decoder": "linear", "image_size": (32, 32)}
+    monkeypatch.setattr(prediction_overhead, "CASES", {"small": small})
+    row = prediction_overhead.compare("small", 1)
+    spent = {name: found["median"] for name, found in row["milliseconds"].items()}
+    assert 0 < spent["noticing changes"] < spent["whole prediction"]
+    assert spent["preparation, not compared"] > 0 < spent["preparation"]
+    first = report.table([row], prediction_overhead.columns()).splitlines()[0]
+    assert first.startswith("| work | noticing changes | predict without the model | whole prediction |")
 
 
 def test_waiting_threads(monkeypatch: pytest.MonkeyPatch) -> None:

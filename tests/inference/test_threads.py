@@ -244,19 +244,23 @@ def test_an_engine_is_made_once(monkeypatch: pytest.MonkeyPatch, pictures: list[
 
 def test_what_is_kept() -> None:
     kept: Kept[object] = Kept()
-    found = together(lambda number: kept.get("state", number % 2, lambda: (time.sleep(0.05), object())[1]))
+
+    def state(name: str | None) -> Callable[[Any], Any]:
+        return lambda known: known if known == name else name
+
+    found = together(lambda number: kept.get(state("one"), number % 2, lambda: (time.sleep(0.05), object())[1]))
     assert len(set(map(id, found))) == 2 and len(kept) == 2
-    other = kept.get("other state", 0, object)
+    other = kept.get(state("other"), 0, object)
     assert other is not found[0] and len(kept) == 1
-    assert kept.get(None, 0, object) is not kept.get(None, 0, object) and len(kept) == 1
+    assert kept.get(state(None), 0, object) is not kept.get(state(None), 0, object) and len(kept) == 1
     assert len(copy.deepcopy(kept)) == 0 and len(pickle.loads(pickle.dumps(kept))) == 0
 
     def fails() -> object:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        kept.get("other state", 1, fails)
-    assert kept.get("other state", 0, fails) is other and kept.get("other state", 1, lambda: 7) == 7
+        kept.get(state("other"), 1, fails)
+    assert kept.get(state("other"), 0, fails) is other and kept.get(state("other"), 1, lambda: 7) == 7
 
 
 class Attentive(nn.Module):

@@ -16,7 +16,7 @@ class Kept(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        self._current: tuple[Hashable, dict[Hashable, Value]] = (None, {})  # a state and its values, replaced as one
+        self._current: tuple[Any, dict[Hashable, Value]] = (None, {})  # a state and its values, replaced as one
         self._making = Lock()
 
     def __reduce__(self) -> tuple[type[Kept[Any]], tuple[()]]:
@@ -26,27 +26,29 @@ class Kept(Generic[Value]):
         """How many values are kept."""
         return len(self._current[1])
 
-    def get(self, state: Hashable | None, key: Hashable, make: Callable[[], Value]) -> Value:
+    def get(self, observe: Callable[[Any], Any | None], key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key.
 
         Args:
-            state: what the values depend on; those of another one are dropped. None: it cannot be told, and nothing is kept.
+            observe: given the state that the values depend on, None at first, gives it back while it lasts, else another one, with
+                which the values are dropped; None where it cannot be told, and nothing is kept.
             key: of the value.
             make: gives the value, if there is none yet.
         """
+        state, values = self._of(observe)
         if state is None:
             return make()
-        values = self._of(state)
         if key in values:
             return values[key]
         with self._making:
-            values = self._of(state)
+            state, values = self._of(observe)
             if key not in values:
                 made = make()
                 self._current = (state, {**values, key: made})
                 return made
             return values[key]
 
-    def _of(self, state: Hashable) -> dict[Hashable, Value]:
-        own, values = self._current
-        return values if own == state else {}
+    def _of(self, observe: Callable[[Any], Any | None]) -> tuple[Any | None, dict[Hashable, Value]]:
+        known, values = self._current
+        state = observe(known)
+        return state, values if state is known else {}

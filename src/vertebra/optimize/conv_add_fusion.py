@@ -6,7 +6,7 @@ A residual block ends in a sum and a ReLU. Each by itself reads and writes whole
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as tree
 
 from vertebra.optimize.dataflow_trace import single_places
+from vertebra.optimize.foreign_modules import is_altered
 from vertebra.optimize.fx_tracing import trace
 
 ADDING = (operator.add, operator.iadd, torch.add)
@@ -46,7 +47,7 @@ class ConvSum(nn.Module):
         return total.relu() if self.rectified else total
 
 
-def fuse_sums(model: nn.Module, run: Callable[[], Any]) -> int:
+def fuse_sums(model: nn.Module, run: Callable[[], Any], skip: Collection[nn.Module] = ()) -> int:
     """Gives the blocks of a model that end in such sums another form, in place. Which those are is read from their own code, as
     `trace` records it; that the new form says the same is tried on what a block is given in a run, and then on the whole
     model, which gets its own blocks back if it says anything else.
@@ -54,11 +55,12 @@ def fuse_sums(model: nn.Module, run: Callable[[], Any]) -> int:
     Args:
         model: in evaluation mode, for prediction alone.
         run: runs the model once.
+        skip: modules that stay as they are.
 
     Returns:
         How many sums were fused.
     """
-    places = single_places(model)
+    places = single_places(model, skip)
     blocks = [module for module in reversed(list(places)) if _is_block(module)]
     seen, expected = _calls(blocks, run)
     fused = 0
@@ -88,7 +90,7 @@ def _is_block(module: nn.Module) -> bool:
     return (
         not isinstance(module, nn.Sequential)
         and 2 < len(parts) <= MAX_PARTS
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+        and not any(is_altered(part) for part in parts)
         and any(type(part) is nn.Conv2d for part in parts)
     )
 

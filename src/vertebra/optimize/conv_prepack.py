@@ -7,7 +7,7 @@ compute the same sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import torch
@@ -15,21 +15,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vertebra.optimize.dataflow_trace import Watch, agreed, single_places, watched
+from vertebra.optimize.foreign_modules import is_altered
 from vertebra.optimize.malloc_trim import malloc_trim
 
 Step = tuple[str, list[float], str]  # an activation, its numbers and its variant, as oneDNN's operators name them
 
 
-def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
+def pack_convolutions(model: nn.Module, *runs: Callable[[], Any], skip: Collection[nn.Module] = ()) -> int:
     """Makes the convolutions of a model ready for a CPU, in place. The model is for prediction alone from then on: it is
     not there to be trained, saved or exported.
 
-    A convolution stays as it is where something else reads its weight, and where it stands in two places of the model; an
-    activation, where it reads anything else.
+    A convolution stays as it is where something else reads its weight, where it stands in two places of the model, and where hooks
+    run with it; an activation, where it reads anything else, and where hooks run with it.
 
     Args:
         model: in evaluation mode, on the CPU; shared with no other model.
-        runs: each runs the model once, on images of a size of its own, and returns what it gave.
+        runs: each runs the model once, on a batch of a count and a size of its own, and returns what it gave.
+        skip: modules that stay as they are.
 
     Returns:
         How many convolutions were packed; 0 where this PyTorch has no oneDNN.
@@ -37,7 +39,7 @@ def pack_convolutions(model: nn.Module, *runs: Callable[[], Any]) -> int:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
     seen = watched(_ActivationWatch, model, runs)
-    places = single_places(model)
+    places = {module: place for module, place in single_places(model, skip).items() if not is_altered(module)}
     packed = [conv for conv in seen[0].calls if conv in places and _fits(conv) and all(own.alone(conv) for own in seen)]
     readers = (
         {} if torch.ops.mkldnn._is_mkldnn_acl_supported() else dict(agreed(seen))
@@ -88,6 +90,7 @@ class PackedConv(nn.Module):
         self.geometry: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
         self._other: torch.Size | None = None  # the shape that came last, if it is not the packed one
+        self.held = False
 
     def __getattr__(self, name: str) -> Any:
         """What a convolution is asked for beside its maps, such as its stride."""
@@ -128,6 +131,15 @@ class PackedConv(nn.Module):
             None,
         )
 
+    def hold(self) -> None:
+        """Forgets the shape that the weight is laid out for, and takes no other one until `release` is called."""
+        self._plain, self._packed, self._other = self._weight(), None, None
+        self.held = True
+
+    def release(self) -> None:
+        """Lays the weight out for the first shape that comes from now on."""
+        self.held = False
+
     def _result_shape(self, maps: Tensor) -> tuple[int, ...]:
         padding, stride, dilation, _ = self.geometry
         sides = zip(maps.shape[2:], self.conv.kernel_size, padding, stride, dilation, strict=True)
@@ -140,6 +152,8 @@ class PackedConv(nn.Module):
     def _weight_for(self, maps: Tensor) -> Tensor | None:
         """The weight as it is laid out for these maps; None where it is for others."""
         packed = self._packed
+        if self.held:
+            return None
         if packed is None or (packed[0] != maps.shape and self._other == maps.shape):
             packed = self._packed = (maps.shape, self._pack(maps))
             self._plain = None

@@ -14,24 +14,39 @@ Precision = Literal["fp32", "bf16", "fp16"]
 TYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def cast_weights(model: nn.Module, precision: Precision, device: torch.device) -> None:
-    """Stores the weights of convolutions and linear layers in half precision, in place, as new tensors.
-
-    `autocast_context` casts what they meet; weights that were cast at every call would cost more than they save.
+def require_precision(precision: Precision, device: torch.device) -> None:
+    """Refuses a precision that there is not.
 
     Raises:
         ConfigError: there is no such precision, or the device does not compute in it.
     """
     if precision not in get_args(Precision):
         raise UnknownName("precision", precision, get_args(Precision))
-    if precision == "fp32":
-        return
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision: a CPU has no fast fp16; take bf16 or fp32")
+
+
+def cast_weights(model: nn.Module, precision: Precision, device: torch.device) -> int:
+    """Stores the weights of convolutions and linear layers in half precision, in place, as new tensors.
+
+    `autocast_context` casts what they meet; weights that were cast at every call would cost more than they save.
+
+    Returns:
+        How many layers were cast.
+
+    Raises:
+        ConfigError: there is no such precision, or the device does not compute in it.
+    """
+    require_precision(precision, device)
+    if precision == "fp32":
+        return 0
+    cast = 0
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             for name, value in list(module.named_parameters(recurse=False)):
                 setattr(module, name, nn.Parameter(value.detach().to(TYPES[precision]), requires_grad=False))
+            cast += 1
+    return cast
 
 
 def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

@@ -1,0 +1,145 @@
+"""Whether a model is as it was: noticed in a fraction of a millisecond, so that each call of ``predict`` can ask."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import operator
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
+INTERNAL = frozenset(vars(nn.Module()))  # attributes that PyTorch keeps of each module
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
+
+
+class ModelState:
+    """What the outputs of a model in evaluation mode depend on, as it was at one moment.
+
+    It notices other modules, parameters and buffers; values that were changed in place, by PyTorch's own count of such changes;
+    other attributes, and changes inside of those that are plain lists, tables or dataclasses; hooks that come and go. Changes
+    through ``parameter.data`` are not counted by PyTorch: on a CPU they are noticed where they reach the first, middle or last
+    element of a tensor. Training mode is no change: what predicts is always in evaluation mode. Neither are attributes of the
+    model itself, other than its parts, whose names begin with an underscore.
+
+    Args:
+        model: no tensor of it was made in inference mode. It is not kept alive, but its parts are.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        modules = list(model.modules())
+        self._modules = modules[1:]
+        self._attributes = [vars(module) for module in self._modules]
+        self._attributes_then = [dict(own) for own in self._attributes]
+        self._root_then = {
+            name: value for name, value in vars(model).items() if not (name.startswith("_") or name == "training")
+        }
+        self._children = [module._modules for module in modules]
+        self._children_then = [dict(own) for own in self._children]
+        self._hooks = [getattr(module, name) for module in modules for name in HOOKS]
+        self._hooks_then = [dict(own) for own in self._hooks]
+        self._tables = [own for module in modules for own in (module._parameters, module._buffers)]
+        self._tensors = list(_values(self._tables))
+        self._loose = [value for module in modules for value in vars(module).values() if isinstance(value, Tensor)]
+        self._counts, self._addresses = self._versions()
+        attributes = [*self._attributes_then, self._root_then]
+        values = [value for own in attributes for name, value in own.items() if name not in INTERNAL]
+        pairs = [(value, own) for value in values if (own := _snapshot(value)) is not None]
+        self._containers, self._containers_then = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        self._samples = [sample for value in self._tensors if value is not None for sample in _samples(value)]
+        self._samples_then = [memory[index] for memory, index in self._samples]
+
+    def holds(self, model: nn.Module) -> bool:
+        """Whether the model is still as it was.
+
+        Args:
+            model: the same as before.
+        """
+        try:
+            return (
+                self._children == self._children_then
+                and self._same_tensors()
+                and self._versions() == (self._counts, self._addresses)
+                and self._hooks == self._hooks_then
+                and self._same_attributes()
+                and {name: value for name, value in vars(model).items() if name in self._root_then} == self._root_then
+                and self._containers == self._containers_then
+                and [memory[index] for memory, index in self._samples] == self._samples_then
+            )
+        except (RuntimeError, ValueError):  # two tensors or arrays were compared, so one took the place of the other
+            return False
+
+    def _same_tensors(self) -> bool:
+        now = list(_values(self._tables))
+        return len(now) == len(self._tensors) and all(map(operator.is_, now, self._tensors))
+
+    def _versions(self) -> tuple[list[int], list[int]]:
+        """How often each tensor was changed, and where it lies."""
+        tensors = [value for value in chain(self._tensors, self._loose) if value is not None]
+        return [value._version for value in tensors], [value.data_ptr() for value in tensors]
+
+    def _same_attributes(self) -> bool:
+        if self._attributes == self._attributes_then:
+            return True
+        return all(
+            own == then or {**own, "training": then["training"]} == then
+            for own, then in zip(self._attributes, self._attributes_then, strict=True)
+        )
+
+
+def current_state(model: nn.Module, known: ModelState | None) -> ModelState | None:
+    """The known state, if the model is still as it was; else a new one; None for a model that was made in inference mode, whose
+    tensors do not count their changes."""
+    if known is not None and known.holds(model):
+        return known
+    if any(value.is_inference() for value in (*model.parameters(), *model.buffers())):
+        return None
+    return ModelState(model)
+
+
+def _values(tables: Iterable[dict[str, Any]]) -> Iterator[Tensor | None]:
+    return chain.from_iterable(map(dict.values, tables))
+
+
+def _snapshot(value: Any) -> Any | None:
+    """A copy of a container that tells when its content changes; None for what cannot change, or cannot be compared."""
+    if isinstance(value, ATOMS) or not (isinstance(value, list | dict | set | tuple) or _is_record(value)):
+        return None
+    if _is_plain(value):
+        own = copy.deepcopy(value)
+    elif isinstance(value, list | dict | set):
+        own = value.copy()
+    else:
+        return None
+    return own if own is not value and own == value else None
+
+
+def _is_record(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value holds nothing but numbers, texts and the like."""
+    if isinstance(value, ATOMS):
+        return True
+    if isinstance(value, dict):
+        return all(_is_plain(own) for own in value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(_is_plain(own) for own in value)
+    return _is_record(value) and all(_is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
+
+
+def _samples(value: Tensor) -> list[tuple[memoryview, int]]:
+    """Where the first, the middle and the last element of a tensor in the CPU's memory lie."""
+    dense = value.is_contiguous() or (value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last))
+    if value.device.type != "cpu" or value.layout != torch.strided or not dense or not value.numel():
+        return []
+    count = value.numel()
+    flat = value.detach().as_strided((count,), (1,)).view(INTEGERS[value.element_size()])
+    memory = flat.numpy().data
+    return [(memory, index) for index in sorted({0, count // 2, count - 1})]
