@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,15 +16,18 @@ import pytest
 
 import vertebra
 from vertebra.parts import describe, names
+from vertebra.tasks import all_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*given as objects")  # the page builds models from its own classes
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 BLOCK = re.compile(r"```python\n# ((?:src|tests)/[\w/]+\.py)\n(.*?)```", re.S)
-FILES: dict[str, str] = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
+PAGE_TEXT = PAGE.read_text(encoding="utf-8")
+FILES: dict[str, str] = dict(BLOCK.findall(PAGE_TEXT))
 SOURCES = [path for path in FILES if path.startswith("src/")]
 TESTS = [path for path in FILES if path.startswith("tests/")]
 LONGEST = 66  # lines of a worked part, without empty ones
+LONGEST_TASK = 130  # of a whole task with its decoder
 
 
 def load(path: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -50,10 +55,30 @@ FUNCTIONS = [(path, name) for path in TESTS for name in re.findall(r"^def (test_
 def test_the_page_passes_its_own_tests(
     path: str, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for source in SOURCES:
-        if module_of(source) in FILES[path]:
-            load(source, tmp_path, monkeypatch)
-    getattr(load(path, tmp_path, monkeypatch), function)()
+    sources = [source for source in SOURCES if module_of(source) in FILES[path]]
+    for source in sources:
+        load(source, tmp_path, monkeypatch)
+    with installed(sources, tmp_path, monkeypatch):
+        getattr(load(path, tmp_path, monkeypatch), function)()
+
+
+@contextmanager
+def installed(sources: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The page's entry points for these files, in a folder as an installer writes it."""
+    about = folder / "worked-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: worked\nVersion: 1.0\n")
+    lines = []
+    for group, entries in re.findall(r'^\[project\.entry-points\."(.*?)"\]\n((?:\w+ = .*\n)+)', PAGE_TEXT, re.M):
+        found = re.findall(r'^(\w+) = "(\w+):(\w+)"', entries, re.M)
+        here = [f"{name} = {module}:{attribute}" for name, module, attribute in found if f"src/{module}.py" in sources]
+        lines += [f"[{group}]", *here]
+    (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(str(folder))
+    all_tasks.cache_clear()
+    yield
+    monkeypatch.undo()
+    all_tasks.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["neck", "encoder", "decoder"])
@@ -91,5 +116,5 @@ def create(kind: str, part: Any) -> Any:
 def test_every_worked_file_is_short_and_has_a_test() -> None:
     for path in SOURCES:
         lines = [line for line in FILES[path].splitlines() if line.strip()]
-        assert len(lines) <= LONGEST, f"{path} has {len(lines)} lines"
+        assert len(lines) <= (LONGEST_TASK if "Task(" in FILES[path] else LONGEST), f"{path} has {len(lines)} lines"
         assert any(module_of(path) in FILES[test] for test in TESTS), f"{path}: no test of the page imports it"
