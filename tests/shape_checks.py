@@ -11,7 +11,7 @@ from typing import Any
 import jaxtyping
 import torch
 from beartype import BeartypeConf, beartype
-from torch.fx._symbolic_trace import is_fx_tracing
+from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
 PACKAGES = (
     "vertebra.features",
@@ -35,6 +35,8 @@ def jaxtyped(fn: Any = None, *, typechecker: Callable[..., Any]) -> Any:
     """As `jaxtyping.jaxtyped`, but without checks while a graph is recorded: they would be recorded, too, and fix its sizes."""
     if fn is None:
         return partial(jaxtyped, typechecker=typechecker)
+    if torch.compiler.is_compiling() or "<locals>" in getattr(fn, "__qualname__", ""):
+        return fn  # a function inside of another one would be decorated at every call
     if inspect.isclass(fn):
         plain = fn.__init__
         _jaxtyped(fn, typechecker=typechecker)
@@ -51,7 +53,7 @@ def jaxtyped(fn: Any = None, *, typechecker: Callable[..., Any]) -> Any:
 def _unless_recorded(plain: Callable[..., Any], checked: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(plain)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() or is_fx_tracing():
+        if torch.compiler.is_compiling() or is_fx_symbolic_tracing():
             return plain(*args, **kwargs)
         return checked(*args, **kwargs)
 
