@@ -132,7 +132,7 @@ def test_names_that_no_branch_can_have(name: str, message: str) -> None:
 def test_wishes_that_make_no_sense_together() -> None:
     for parts, message in (
         ({"decoder": "unet", "resize": "center_crop"}, "only tasks about the image as a whole"),
-        ({"decoder": "fcos", "exclusive": False}, "'exclusive' means nothing for task 'detect'"),
+        ({"decoder": "fcos", "multilabel": True}, "'multilabel' means nothing for task 'detect'"),
         ({"decoder": {"name": "linear", "dropout": 2}}, "'dropout' must be from 0 to 1, got 2"),
         ({"decoder": {"name": "linear", "hidden": [8, -1]}}, "'hidden' must be 1 or more, got -1"),
         ({"decoder": {"name": "unet", "channels": [-8, 8, 8]}}, "'channels' must be 1 or more"),

@@ -70,7 +70,7 @@ def create_model(
     encoder: Part | None = None,
     classes: Sequence[str] | None = None,
     task: str | None = None,
-    exclusive: bool = True,
+    multilabel: bool = False,
     labels: Mapping[str, Any] | None = None,
     branches: Mapping[str, Mapping[str, Any]] | None = None,
     shared: Mapping[str, Part] | None = None,
@@ -84,7 +84,7 @@ def create_model(
 
     Args:
         backbone: a timm model's name, or a mapping with ``name`` and options, or an object (`vertebra.as_backbone`).
-        exclusive: softmax over classes (True) or a sigmoid for each (False).
+        multilabel: a sigmoid for each class (True) or softmax over classes (False).
         labels: what else the task's labels have; for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``.
         shared: ``neck`` and ``encoder`` before the fork.
         image_size: (height, width) of the canvas in pixels, or one number for both; by default 224 where all branches
@@ -101,8 +101,8 @@ def create_model(
         raw["branches"] = {name: dict(branch) for name, branch in branches.items()}
     single = {"decoder": decoder, "neck": neck, "encoder": encoder, "classes": classes, "task": task}
     raw.update({name: value for name, value in single.items() if value is not None})
-    if not exclusive:
-        raw["exclusive"] = False
+    if multilabel:
+        raw["multilabel"] = True
     raw.update(labels or {})
     raw = expand_model(raw, "model")
     _check_classes(raw)
@@ -357,9 +357,9 @@ def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
     check_labels(name, config, task)
     kind = get_task(task).labels
     known = {entry.name for entry in fields(kind)}
-    if "exclusive" not in known and not config.exclusive:
-        raise ConfigError(f"branch '{name}': 'exclusive' means nothing for task '{task}'; leave it out")
-    extra: dict[str, Any] = {"exclusive": config.exclusive} if "exclusive" in known else {}
+    if "multilabel" not in known and config.multilabel:
+        raise ConfigError(f"branch '{name}': 'multilabel' means nothing for task '{task}'; leave it out")
+    extra: dict[str, Any] = {"multilabel": config.multilabel} if "multilabel" in known else {}
     if "ignore_index" in known and len(config.classes) > BYTE:
         extra["ignore_index"] = 2**16 - 1
     for key, value in config.label_fields.items():

@@ -63,7 +63,7 @@ class BranchConfig(_Strict):
     Attributes:
         task: a task's name, as `vertebra.tasks.all_tasks` has it; left out, the decoder's own task.
         classes: class names; left out, those of the data.
-        exclusive: softmax over classes (True) or a sigmoid for each (False).
+        multilabel: a sigmoid for each class (True) or softmax over classes (False).
         weight: factor of this branch's loss in the sum over branches.
         boxes_from: the branch whose boxes this one reads, where its decoder can.
 
@@ -78,7 +78,7 @@ class BranchConfig(_Strict):
     neck: PartConfig | None = None
     encoder: PartConfig | None = None
     classes: list[str] | None = None
-    exclusive: bool = True
+    multilabel: bool = False
     weight: float = Field(default=1.0, gt=0)
     boxes_from: str | None = Field(default=None, min_length=1)
 
@@ -343,7 +343,7 @@ def expand_model(raw: Any, where: str) -> Any:
     if not isinstance(raw, Mapping):
         return raw
     values = dict(raw)
-    short = ("task", "neck", "encoder", "decoder", "classes", "exclusive", *_label_fields(values))
+    short = ("task", "neck", "encoder", "decoder", "classes", "multilabel", *_label_fields(values))
     flat = {name: values.pop(name) for name in short if name in values}
     if not flat:
         return values

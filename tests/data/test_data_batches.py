@@ -76,10 +76,10 @@ def test_nothing_in_any_image() -> None:
 
 def test_overlapping_classes() -> None:
     several = [ClassifyAnnotation(np.array([1, 0])), ClassifyAnnotation(np.array([1, 1]))]
-    labels = stack_targets(several, ClassifyLabels(("a", "b"), False)).labels
+    labels = stack_targets(several, ClassifyLabels(("a", "b"), True)).labels
     assert labels.dtype == torch.float32 and labels.tolist() == [[1, 0], [1, 1]]
     planes = SegmentAnnotation(np.ones((2, 4, 6), dtype=np.uint8))
-    masks = stack_targets([planes], SegmentLabels(("a", "b"), False)).masks
+    masks = stack_targets([planes], SegmentLabels(("a", "b"), True)).masks
     assert masks.dtype == torch.uint8 and masks.shape == (1, 2, 4, 6)
 
 

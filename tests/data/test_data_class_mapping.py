@@ -33,7 +33,7 @@ def test_boxes_are_renumbered_and_strangers_left_out() -> None:
 def test_classes_of_images() -> None:
     change, _ = class_mapping(ClassifyLabels(("a", "b")), ClassifyLabels(("b", "a", "c")), "animal", "set")
     assert change(ClassifyAnnotation(0)).label == 1
-    both, _ = class_mapping(ClassifyLabels(("a", "b"), False), ClassifyLabels(("b", "c", "a"), False), "animal", "set")
+    both, _ = class_mapping(ClassifyLabels(("a", "b"), True), ClassifyLabels(("b", "c", "a"), True), "animal", "set")
     assert both(ClassifyAnnotation(np.array([1, 0]))).label.tolist() == [0, 0, 1]
 
 
@@ -42,9 +42,9 @@ def test_masks_and_their_ignore_index() -> None:
     change, _ = class_mapping(own, branch, "regions", "set")
     mask = np.array([[0, 1], [2, 9]], dtype=np.uint8)
     assert change(SegmentAnnotation(mask)).mask.tolist() == [[1, 255], [0, 255]]
-    same, notes = class_mapping(SegmentLabels(("a",), True, 9), SegmentLabels(("a",), True, 255), "regions", "set")
+    same, notes = class_mapping(SegmentLabels(("a",), False, 9), SegmentLabels(("a",), False, 255), "regions", "set")
     assert same(SegmentAnnotation(np.array([[0, 9]], dtype=np.uint8))).mask.tolist() == [[0, 255]] and not notes
-    planes, _ = class_mapping(SegmentLabels(("a", "b"), False), SegmentLabels(("b",), False), "regions", "set")
+    planes, _ = class_mapping(SegmentLabels(("a", "b"), True), SegmentLabels(("b",), True), "regions", "set")
     layers = np.array([[[1, 0]], [[255, 1]]], dtype=np.uint8)
     assert planes(SegmentAnnotation(layers)).mask.tolist() == [[[255, 1]]]
 
@@ -53,6 +53,6 @@ def test_sets_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="its labels are DetectLabels, but branch 'b' has ClassifyLabels"):
         class_mapping(DetectLabels(("a",)), ClassifyLabels(("a",)), "b", "set")
     with pytest.raises(DataError, match="opened with exclusive classes, but branch 'b' has overlapping ones"):
-        class_mapping(ClassifyLabels(("a",)), ClassifyLabels(("a",), False), "b", "set")
+        class_mapping(ClassifyLabels(("a",)), ClassifyLabels(("a",), True), "b", "set")
     with pytest.raises(DataError, match=r"branch 'b' knows none of its classes \(dgo\). Did you mean 'dog'"):
         class_mapping(DetectLabels(("dgo",)), DetectLabels(("dog",)), "b", "set")

@@ -20,11 +20,11 @@ def saved(array: np.ndarray, path: Path) -> Path:
     return path
 
 
-def made_column(root: Path, names: list[str], exclusive: bool = True) -> MaskFileColumn:
+def made_column(root: Path, names: list[str], multilabel: bool = False) -> MaskFileColumn:
     ids = np.full(257, UNKNOWN, dtype=np.int32)
-    ids[:3] = [0, 1, 2] if exclusive else [NOWHERE, 0, 1]
+    ids[:3] = [0, 1, 2] if not multilabel else [NOWHERE, 0, 1]
     ids[9] = 255
-    return MaskFileColumn(root, path_column(names), ids, 3 if exclusive else 2, exclusive, 255)
+    return MaskFileColumn(root, path_column(names), ids, 3 if not multilabel else 2, multilabel, 255)
 
 
 def test_index_palette_one_bit_and_gray_rgb_masks_are_read(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_values_become_class_ids_and_planes(tmp_path: Path) -> None:
     saved(values, tmp_path / "a.png")
     mask = made_column(tmp_path, ["a.png"]).get(0, (2, 3)).mask
     assert mask.dtype == np.uint8 and mask.tolist() == [[255, 1, 2], [2, 1, 0]]
-    planes = made_column(tmp_path, ["a.png"], exclusive=False).get(0, (2, 3)).mask
+    planes = made_column(tmp_path, ["a.png"], multilabel=True).get(0, (2, 3)).mask
     assert planes.tolist() == [[[255, 1, 0], [0, 1, 0]], [[255, 0, 1], [1, 0, 0]]]
 
 

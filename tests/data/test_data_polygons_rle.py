@@ -83,11 +83,11 @@ def square(left: int, top: int, side: int) -> list[list[int]]:
     return [[left, top, right, top, right, bottom, left, bottom]]
 
 
-def made_column(exclusive: bool, **options: Any) -> PolygonRLEColumn:
+def made_column(multilabel: bool, **options: Any) -> PolygonRLEColumn:
     shapes = Shapes.of([square(2, 2, 4), square(0, 0, 10), compressed(made_mask(3)), square(30, 20, 5)])
-    rows, labels = np.array([1, 1, 0, 1]), np.array([2, 1, 1, 0 if not exclusive else 2])
+    rows, labels = np.array([1, 1, 0, 1]), np.array([2, 1, 1, 0 if multilabel else 2])
     labeled = np.array([True, True, True])
-    return PolygonRLEColumn.of(rows, labels, labeled, shapes, 3, exclusive=exclusive, ignore_index=255, **options)
+    return PolygonRLEColumn.of(rows, labels, labeled, shapes, 3, multilabel=multilabel, ignore_index=255, **options)
 
 
 def test_small_regions_lie_on_large_ones() -> None:
@@ -175,6 +175,6 @@ def test_an_outline_that_goes_to_and_fro_is_refused() -> None:
 def test_masks_that_no_memory_holds_are_refused() -> None:
     shapes = Shapes.of([square(2, 2, 4)])
     row = np.array([0])
-    column = PolygonRLEColumn.of(row, row, row == 0, shapes, 100_000, exclusive=False, ignore_index=255)
+    column = PolygonRLEColumn.of(row, row, row == 0, shapes, 100_000, multilabel=True, ignore_index=255)
     with pytest.raises(DataError, match="100000 classes that may overlap need a mask each of 480x640 pixels"):
         column.get(0, (480, 640))

@@ -27,7 +27,7 @@ from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.labels import SegmentLabels
 
-LABELS = {"regions": SegmentLabels(("a", "b", "c")), "planes": SegmentLabels(("a",), exclusive=False)}
+LABELS = {"regions": SegmentLabels(("a", "b", "c")), "planes": SegmentLabels(("a",), multilabel=True)}
 STILL = Augment.preset("none")
 BOXES = np.array([[10, 8, 30, 24], [40, 30, 70, 50], [0, 0, 80, 60]], dtype=np.float32)
 

@@ -27,41 +27,41 @@ WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # these look at the whole 
 LOCAL = [part for name, part in DECODERS.items() if part.task == "segment" and name not in WHOLE_IMAGE]
 
 CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
-    *((name, {}, PYRAMID, True) for name in DECODERS),
-    *((name, {}, PYRAMID, False) for name, part in DECODERS.items() if part.task in ("classify", "segment")),
+    *((name, {}, PYRAMID, False) for name in DECODERS),
+    *((name, {}, PYRAMID, True) for name, part in DECODERS.items() if part.task in ("classify", "segment")),
     *(
-        (name, {"auxiliary": 0.4}, PYRAMID, True)
+        (name, {"auxiliary": 0.4}, PYRAMID, False)
         for name in ("fcn", "unet", "unetplusplus", "fpn", "pspnet", "deeplabv3")
     ),
-    ("fcn", {"depth": 2, "channels": 24}, FLAT, True),
-    ("attention_pool", {"heads": 4, "width": 32, "label_smoothing": 0.1}, FLAT, True),
-    ("linear", {"hidden": [32, 16], "dropout": 0.5, "pool": "average", "label_smoothing": 0.1}, PYRAMID, True),
-    ("linear", {}, FLAT, True),
-    ("upsample", {"mode": "transpose", "channels": 16, "to_stride": 2}, FLAT, True),
-    ("unet", {"channels": [48, 32, 16], "dropout": 0.2}, PYRAMID, True),
-    ("deeplabv3plus", {"separable": False, "low_level_channels": 8, "channels": 16}, PYRAMID, True),
-    *((name, {}, FLAT, True) for name in ("retinanet", "fcos", "upsample")),
+    ("fcn", {"depth": 2, "channels": 24}, FLAT, False),
+    ("attention_pool", {"heads": 4, "width": 32, "label_smoothing": 0.1}, FLAT, False),
+    ("linear", {"hidden": [32, 16], "dropout": 0.5, "pool": "average", "label_smoothing": 0.1}, PYRAMID, False),
+    ("linear", {}, FLAT, False),
+    ("upsample", {"mode": "transpose", "channels": 16, "to_stride": 2}, FLAT, False),
+    ("unet", {"channels": [48, 32, 16], "dropout": 0.2}, PYRAMID, False),
+    ("deeplabv3plus", {"separable": False, "low_level_channels": 8, "channels": 16}, PYRAMID, False),
+    *((name, {}, FLAT, False) for name in ("retinanet", "fcos", "upsample")),
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "spec", "exclusive"), CASES)
-def test_holds_the_contract(name: str, options: dict[str, Any], spec: FeatureSpec, exclusive: bool) -> None:
+@pytest.mark.parametrize(("name", "options", "spec", "multilabel"), CASES)
+def test_holds_the_contract(name: str, options: dict[str, Any], spec: FeatureSpec, multilabel: bool) -> None:
     part = DECODERS[name]
-    labels = fake_labels(part.task, 3, exclusive)
+    labels = fake_labels(part.task, 3, multilabel)
     check_decoder(lambda joint, own: part(joint, own, **options), spec, labels)
 
 
 @pytest.mark.parametrize("part", SEGMENTERS)
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_probabilities_have_the_canvas_size(part: type, exclusive: bool) -> None:
-    decoder = part(PYRAMID, SegmentLabels(CLASSES, exclusive=exclusive)).eval()
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_probabilities_have_the_canvas_size(part: type, multilabel: bool) -> None:
+    decoder = part(PYRAMID, SegmentLabels(CLASSES, multilabel=multilabel)).eval()
     features = fake_features(PYRAMID, (97, 65))
     with torch.no_grad():
         probabilities = decoder.decode(decoder(features), features.frame).probabilities
     assert probabilities.shape == (2, 3, 97, 65)
     assert bool(((probabilities >= 0) & (probabilities <= 1)).all())
     sums = probabilities.sum(1)
-    assert torch.allclose(sums, torch.ones_like(sums)) is exclusive
+    assert torch.allclose(sums, torch.ones_like(sums)) is (not multilabel)
 
 
 @pytest.mark.parametrize("part", LOCAL)

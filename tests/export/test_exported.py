@@ -23,7 +23,7 @@ from vertebra.model import VisionModel
 BRANCHES: dict[str, Any] = {
     "animal": {"decoder": "linear", "classes": ["dog", "cat"]},
     "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
-    "regions": {"encoder": "aspp", "decoder": "deeplabv3plus", "classes": ["dog"], "exclusive": False},
+    "regions": {"encoder": "aspp", "decoder": "deeplabv3plus", "classes": ["dog"], "multilabel": True},
     "limbs": {
         "decoder": "heatmap",
         "classes": ["dog"],

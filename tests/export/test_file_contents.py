@@ -222,7 +222,7 @@ def test_class_maps_go_with_segmentation_of_pixels(model: VisionModel, tmp_path:
     for other, options, said in (
         (model, {"input": "canvas"}, "for .onnx and .xml files that take pixels"),
         (made(decoder="linear", classes=["a", "b"]), {}, "of models that segment, and this one does not"),
-        (made(branches={"s": {"decoder": "upsample", "classes": ["a", "b"], "exclusive": False}}), {}, "may overlap"),
+        (made(branches={"s": {"decoder": "upsample", "classes": ["a", "b"], "multilabel": True}}), {}, "may overlap"),
     ):
         with pytest.raises(ConfigError, match=said):
             export_model(other, tmp_path / "model.onnx", class_map=True, **options)

@@ -39,7 +39,7 @@ def test_three_branches_export_as_one_file(tmp_path: Path) -> None:
         branches={
             "animal": {"decoder": "linear", "classes": ["dog", "cat"]},
             "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
-            "regions": {"encoder": "transformer", "decoder": "unet", "classes": ["dog"], "exclusive": False},
+            "regions": {"encoder": "transformer", "decoder": "unet", "classes": ["dog"], "multilabel": True},
         },
         image_size=(64, 96),
     )

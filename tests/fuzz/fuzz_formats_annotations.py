@@ -19,7 +19,7 @@ from vertebra.tasks import get_task
 
 SIZE = (24, 32)
 IMAGES = 6
-EXCLUSIVE = {"detect": (True,), "keypoints": (True,), "classify": (False,), "segment": (True, False)}
+MULTILABEL = {"detect": (False,), "keypoints": (False,), "classify": (True,), "segment": (False, True)}
 
 
 def _image(path: Path, number: int) -> None:
@@ -27,10 +27,10 @@ def _image(path: Path, number: int) -> None:
     Image.fromarray(np.full((*SIZE, 3), 10 * number, dtype=np.uint8)).save(path)
 
 
-def _use(path: Path, task: str, exclusive: bool = True) -> None:
+def _use(path: Path, task: str, multilabel: bool = False) -> None:
     """What training does with a data set: every image's annotation, and the counts."""
     for split in ("train", "val"):
-        index = open_data(path, task, split, exclusive=exclusive)
+        index = open_data(path, task, split, multilabel=multilabel)
         column = index.columns[task]
         data = get_task(task).data
         refused = []
@@ -51,9 +51,9 @@ def _use_all(path: Path, tasks: tuple[str, ...]) -> None:
     """All tasks of a format; refused where one is."""
     refused = None
     for task in tasks:
-        for exclusive in EXCLUSIVE[task]:
+        for multilabel in MULTILABEL[task]:
             try:
-                _use(path, task, exclusive)
+                _use(path, task, multilabel)
             except DataError as error:
                 refused = error
     if refused:

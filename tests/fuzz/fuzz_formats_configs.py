@@ -27,7 +27,7 @@ model:
   branches:
     animal: {decoder: {name: linear, hidden: [8], dropout: 0.3}, classes: [cat, dog]}
     boxes: {decoder: {name: fcos, channels: 16, postprocess: {nms_iou: 0.6, max_detections: 20}}, weight: 0.5, classes: [cat, dog]}
-    regions: {encoder: {name: conv}, decoder: upsample, classes: [sky, road], exclusive: true}
+    regions: {encoder: {name: conv}, decoder: upsample, classes: [sky, road], multilabel: false}
     pose: {decoder: {name: heatmap}, boxes_from: boxes, classes: [cat], points: [nose, left, right], flip_pairs: [[1, 2]]}
 train: {epochs: 5, batch_size: 4, image_size: [64, 96], lr: 0.001, accumulate: 2, ema: 0.99, patience: 3, seed: 1,
         precision: "32", devices: 1, strategy: auto, accelerator: cpu, workers: 0, monitor: boxes/map, warmup: 0.1}

@@ -22,7 +22,7 @@ BRANCHES: dict[str, tuple[str, Any]] = {
     "boxes": ("detect", DetectLabels(("a", "b"))),
     "corners": ("keypoints", CORNERS),
     "paint": ("segment", SegmentLabels(("nothing", "a", "b"))),
-    "layers": ("segment", SegmentLabels(("a", "b"), exclusive=False)),
+    "layers": ("segment", SegmentLabels(("a", "b"), multilabel=True)),
 }
 Rectangle = tuple[int, int, int, int, int]
 

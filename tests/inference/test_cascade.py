@@ -47,8 +47,8 @@ class Color(Decoder):
         raise NotImplementedError
 
     def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
-        exclusive: bool = self.labels.exclusive  # type: ignore[attr-defined]
-        return ClassifyDecoded(outputs.logits.softmax(dim=1) if exclusive else (outputs.logits - 5).sigmoid())
+        multilabel: bool = self.labels.multilabel  # type: ignore[attr-defined]
+        return ClassifyDecoded(outputs.logits.softmax(dim=1) if not multilabel else (outputs.logits - 5).sigmoid())
 
 
 class MapOutputs(NamedTuple):
@@ -113,7 +113,7 @@ class Spot(Decoder):
 def model(decoder: type[Decoder], name: str, classes: tuple[str, ...], **options: Any) -> vertebra.VisionModel:
     backbone = vertebra.as_backbone(Pixels(), FeatureSpec((Level(3, 1),)), mean=(0, 0, 0), std=(1, 1, 1))
     branch = {"decoder": decoder, "classes": list(classes)}
-    branch |= {key: options.pop(key) for key in ("exclusive", "points") if key in options}
+    branch |= {key: options.pop(key) for key in ("multilabel", "points") if key in options}
     return vertebra.create_model(backbone, branches={name: branch}, **options)
 
 
@@ -188,7 +188,7 @@ def test_given_boxes_take_the_detectors_place() -> None:
 
 
 def test_classes_that_overlap_are_told_together() -> None:
-    cascade = Cascade(None, model(Color, "color", COLORS, image_size=24, exclusive=False), margin=1.0)
+    cascade = Cascade(None, model(Color, "color", COLORS, image_size=24, multilabel=True), margin=1.0)
     image = np.zeros((40, 80, 3), dtype=np.uint8)
     image[:, :40] = (255, 255, 0)
     (result,) = cascade.predict(image, boxes=[[[0, 0, 40, 40], [40, 0, 80, 40]]])

@@ -26,7 +26,7 @@ def exclusive_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **op
 
 
 def overlapping_terms(logits: torch.Tensor, masks: torch.Tensor, ignore: int, **options: object) -> dict[str, LossTerm]:
-    labels = SegmentLabels(tuple("abcdef"[: logits.shape[1]]), exclusive=False, ignore_index=ignore)
+    labels = SegmentLabels(tuple("abcdef"[: logits.shape[1]]), multilabel=True, ignore_index=ignore)
     return SegmentLoss(**options)(logits, masks, labels)  # type: ignore[arg-type]
 
 
@@ -180,8 +180,8 @@ def test_outlines_by_hand() -> None:
     assert 0.3 < float(boundary(far, square).mean()) <= 1
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_every_loss_pulls_towards_the_truth(exclusive: bool) -> None:
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_every_loss_pulls_towards_the_truth(multilabel: bool) -> None:
     masks = torch.zeros(1, 12, 12, dtype=torch.int64)
     masks[:, 3:9, 3:9] = 1
     many = torch.stack([masks == 0, masks == 1], 1).to(torch.uint8)
@@ -190,10 +190,10 @@ def test_every_loss_pulls_towards_the_truth(exclusive: bool) -> None:
         logits += 0.1 * torch.randn(1, 2, 12, 12)
         logits.requires_grad_(True)
         only = {other: float(other == name) for other in NAMES}
-        terms = exclusive_terms if exclusive else overlapping_terms
+        terms = exclusive_terms if not multilabel else overlapping_terms
         values = []
         for _ in range(60):
-            loss = terms(logits, masks if exclusive else many, IGNORE, **only)[name].mean()
+            loss = terms(logits, masks if not multilabel else many, IGNORE, **only)[name].mean()
             (gradient,) = torch.autograd.grad(loss, logits)
             logits = (logits - 20 * gradient).detach().requires_grad_(True)
             values.append(float(loss.detach()))

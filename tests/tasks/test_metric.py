@@ -28,7 +28,7 @@ def samples(name, labels):
     task, count = TASKS[name], 5
     for index in range(count):
         if name == "classify":
-            truth = int(draw.integers(3)) if labels.exclusive else draw.integers(0, 2, 3)
+            truth = int(draw.integers(3)) if not labels.multilabel else draw.integers(0, 2, 3)
             yield task.prediction(draw.dirichlet(np.ones(3)).astype(np.float32), labels), task.annotation(truth)
         elif name == "detect":
             boxes = (draw.uniform(0, 50, (index, 4)) + [0, 0, 60, 60]).astype(np.float32)
@@ -47,14 +47,14 @@ def samples(name, labels):
             found = task.prediction(moved, np.ones((index, 2), dtype=np.float32), boxes, scores, ids, labels)
             yield found, task.annotation(true, boxes, ids, crowd, areas)
         else:
-            shape = (4, 5) if labels.exclusive else (3, 4, 5)
-            high = 3 if labels.exclusive else 2
+            shape = (4, 5) if not labels.multilabel else (3, 4, 5)
+            high = 3 if not labels.multilabel else 2
             yield task.prediction(draw.integers(0, high, shape), labels), task.annotation(draw.integers(0, high, shape))
 
 def compute(case):
     for name, task in TASKS.items():
         every_options = {"detect": ({},), "keypoints": ({"points": ("p", "q")},)}
-        for options in every_options.get(name, ({"exclusive": True}, {"exclusive": False})):
+        for options in every_options.get(name, ({"multilabel": False}, {"multilabel": True})):
             labels = task.labels(("a", "b", "c"), **options)
             every = list(samples(name, labels))
             metric = task.metric(labels)

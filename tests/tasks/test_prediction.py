@@ -38,7 +38,7 @@ MASK = np.repeat(np.array([0, 1, 255], dtype=np.uint8), [30, 20, 10])[:, None].r
 
 
 def classify() -> ClassifyPrediction:
-    return ClassifyPrediction(np.array([0.75, 0.125, 0.5], np.float32), ClassifyLabels(CLASSES, exclusive=False), IMAGE)
+    return ClassifyPrediction(np.array([0.75, 0.125, 0.5], np.float32), ClassifyLabels(CLASSES, multilabel=True), IMAGE)
 
 
 def detect() -> DetectPrediction:
@@ -53,7 +53,7 @@ def layers() -> SegmentPrediction:
     masks = np.stack([MASK == 0, MASK == 1, np.zeros_like(MASK, dtype=bool)])
     probabilities = np.where(masks, 0.75, 0.25).astype(np.float32)
     probabilities[1, 30:50, :40] = 0.5
-    return SegmentPrediction(masks, SegmentLabels(CLASSES, exclusive=False), probabilities, IMAGE)
+    return SegmentPrediction(masks, SegmentLabels(CLASSES, multilabel=True), probabilities, IMAGE)
 
 
 def keypoints() -> KeypointPrediction:

@@ -100,7 +100,7 @@ def check_data(
     classes: Sequence[str] | None = None,
     ignore_index: int | None = None,
     seed: int = 0,
-    exclusive: bool = True,
+    multilabel: bool = False,
 ) -> DataReport:
     """Opens a data set as a training run does, and reads every image and annotation.
 
@@ -109,7 +109,7 @@ def check_data(
 
     Args:
         split: one split only; None for train, val, and test where there is one.
-        path, task, format, classes, ignore_index, seed, exclusive: as `vertebra.data.open.open_data` takes them.
+        path, task, format, classes, ignore_index, seed, multilabel: as `vertebra.data.open.open_data` takes them.
 
     Raises:
         DataError: it is missing, empty, of unknown format or of no use for the task, or has no such ``split``.
@@ -121,7 +121,7 @@ def check_data(
     name = choose_format(path, task, format)
     report = DataReport(str(path), name, task)
     opened: dict[str, Index] = {}
-    options: dict[str, Any] = {"format": name, "ignore_index": ignore_index, "seed": seed, "exclusive": exclusive}
+    options: dict[str, Any] = {"format": name, "ignore_index": ignore_index, "seed": seed, "multilabel": multilabel}
     for one in SPLITS if split is None else (split,):
         try:
             opened[one] = open_data(path, task, one, classes=classes, **options)

@@ -57,11 +57,11 @@ def class_mapping(
         raise DataError(
             f"{where}: its labels are {type(source_labels).__name__}, but branch '{branch}' has {type(labels).__name__}"
         )
-    if getattr(source_labels, "exclusive", True) != getattr(labels, "exclusive", True):
-        words = {True: "exclusive", False: "overlapping"}
+    if getattr(source_labels, "multilabel", False) != getattr(labels, "multilabel", False):
+        words = {False: "exclusive", True: "overlapping"}
         raise DataError(
-            f"{where}: opened with {words[source_labels.exclusive]} classes, but branch '{branch}' has "  # type: ignore[attr-defined]
-            f"{words[labels.exclusive]} ones; open it with exclusive={labels.exclusive}"  # type: ignore[attr-defined]
+            f"{where}: opened with {words[source_labels.multilabel]} classes, but branch '{branch}' has "  # type: ignore[attr-defined]
+            f"{words[labels.multilabel]} ones; open it with multilabel={labels.multilabel}"  # type: ignore[attr-defined]
         )
     positions = {name: number for number, name in enumerate(labels.classes)}
     names = [(class_map or {}).get(name, name) for name in source_labels.classes]

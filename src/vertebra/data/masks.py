@@ -31,7 +31,7 @@ class MaskFileColumn:
             ignore index for values to ignore, ``UNKNOWN`` for values of no class, ``NOWHERE`` for "none of the classes"
             where classes may overlap.
         class_count: number of classes K.
-        exclusive: True: masks (H, W) of class ids; False: (K, H, W) of 0 and 1.
+        multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
         ignore_index: what pixels to ignore hold in the annotations.
     """
 
@@ -39,7 +39,7 @@ class MaskFileColumn:
     files: np.ndarray
     ids: np.ndarray
     class_count: int
-    exclusive: bool
+    multilabel: bool
     ignore_index: int
 
     @property
@@ -65,7 +65,7 @@ class MaskFileColumn:
                 f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
                 "(height x width); make them equal"
             )
-        if self.exclusive:
+        if not self.multilabel:
             kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
             mask = np.empty(size, dtype=kind)
         else:
@@ -78,7 +78,7 @@ class MaskFileColumn:
             ids = self._looked_up(values[top : top + rows])
             if (ids == UNKNOWN).any():
                 raise self._unknown(path, values)
-            part = ids if self.exclusive else planes_of(ids, self.class_count, self.ignore_index)
+            part = ids if not self.multilabel else planes_of(ids, self.class_count, self.ignore_index)
             mask[..., top : top + rows, :] = part
         return SegmentAnnotation(mask)
 
@@ -186,7 +186,7 @@ def check_planes(class_count: int, size: tuple[int, int]) -> None:
     if class_count * size[0] * size[1] > PLANES:
         raise DataError(
             f"{class_count} classes that may overlap need a mask each of {size[0]}x{size[1]} pixels, which is too much; "
-            "name fewer classes, set exclusive: true, or cut the images"
+            "name fewer classes, set multilabel: false, or cut the images"
         )
 
 

@@ -22,7 +22,7 @@ def open_data(
     classes: Sequence[str] | None = None,
     ignore_index: int | None = None,
     seed: int = 0,
-    exclusive: bool = True,
+    multilabel: bool = False,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -37,7 +37,7 @@ def open_data(
         classes: class names in order, None for the data set's own. What is of other classes is left out, with a note.
         ignore_index: value of mask files whose pixels do not count.
         seed: of the draw where the data set has no splits.
-        exclusive: one class an image or pixel (True), or classes that may overlap (False).
+        multilabel: classes that may overlap (True), or one class an image or pixel (False).
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, of no use for the task, has no such split, or an
@@ -47,7 +47,7 @@ def open_data(
     check_split(split)
     reader = all_readers()[choose_format(folder, task, format)]
     listed = None if classes is None else tuple(classes)
-    return reader.read(folder, task, split, ReadOptions(listed, ignore_index, seed, exclusive))
+    return reader.read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel))
 
 
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:

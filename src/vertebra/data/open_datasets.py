@@ -83,7 +83,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         classes=branch.classes,
         ignore_index=source.ignore_index,
         seed=config.train.seed,
-        exclusive=branch.exclusive,
+        multilabel=branch.multilabel,
     )
     if not len(index):
         raise DataError(empty_split(source.path, source.split or split, _images(source, task)))

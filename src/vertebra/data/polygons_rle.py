@@ -100,7 +100,7 @@ class PolygonRLEColumn:
         labeled: (n,) bool.
         shapes: outlines and run lengths, shared by all columns taken from this one.
         class_count: number of classes K.
-        exclusive: True: masks (H, W) of class ids; False: (K, H, W) of 0 and 1.
+        multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
         background: the class id where there is no object, where classes are exclusive.
         ignore_index: what pixels to ignore hold.
     """
@@ -111,7 +111,7 @@ class PolygonRLEColumn:
     labeled: np.ndarray
     shapes: Shapes
     class_count: int
-    exclusive: bool
+    multilabel: bool
     ignore_index: int
     background: int = 0
 
@@ -124,14 +124,14 @@ class PolygonRLEColumn:
         shapes: Shapes,
         class_count: int,
         *,
-        exclusive: bool,
+        multilabel: bool,
         ignore_index: int,
         background: int = 0,
     ) -> PolygonRLEColumn:
         """A column from objects in any order; ``rows`` (B,) int64 is the image of each of the shapes."""
         order = np.argsort(rows, kind="stable")
         offsets = offsets_of(rows, len(labeled))
-        return cls(offsets, order, labels[order], labeled, shapes, class_count, exclusive, ignore_index, background)
+        return cls(offsets, order, labels[order], labeled, shapes, class_count, multilabel, ignore_index, background)
 
     def get(self, row: int, size: tuple[int, int]) -> SegmentAnnotation:
         """The semantic mask of an image.
@@ -142,7 +142,7 @@ class PolygonRLEColumn:
         part = slice(self.offsets[row], self.offsets[row + 1])
         regions = [self.shapes.region(int(number), size) for number in self.objects[part]]
         labels = self.labels[part]
-        if not self.exclusive:
+        if self.multilabel:
             check_planes(self.class_count, size)
             planes = np.zeros((self.class_count, *size), dtype=np.uint8)
             for label, region in zip(labels, regions, strict=True):

@@ -78,7 +78,7 @@ def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type)
         else {}
     )
-    exclusive = getattr(labels, "exclusive", None)  # None: the branch finds objects
-    if exclusive:
+    multilabel = getattr(labels, "multilabel", None)  # None: the branch finds objects
+    if multilabel is False:
         return {"rule": LARGEST, **done}
-    return {"rule": THRESHOLD, "threshold": OBJECT_THRESHOLD if exclusive is None else CLASS_THRESHOLD, **done}
+    return {"rule": THRESHOLD, "threshold": OBJECT_THRESHOLD if multilabel is None else CLASS_THRESHOLD, **done}

@@ -87,7 +87,7 @@ def _check_class_map(model: VisionModel, input: str) -> None:
     if not maps:
         raise ConfigError("class maps are of models that segment, and this one does not; leave out --class-map")
     for name, (_, labels) in maps.items():
-        if not getattr(labels, "exclusive", True):
+        if getattr(labels, "multilabel", False):
             raise ConfigError(
                 f"the classes of branch '{name}' may overlap, so that a pixel has not one; leave out --class-map"
             )

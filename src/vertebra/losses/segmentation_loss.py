@@ -86,7 +86,7 @@ class SegmentLoss:
             logits: (N, K, H, W) float32.
             masks: (N, H, W) class ids for exclusive classes, (N, K, H, W) of 0, 1 and the ignore index for others.
         """
-        every = self._exclusive if labels.exclusive else self._overlapping
+        every = self._exclusive if not labels.multilabel else self._overlapping
         terms = every(logits, masks, labels.ignore_index, self.terms)
         return {name: weighted(terms[name], getattr(self, name)) for name in self.terms}
 
@@ -94,7 +94,7 @@ class SegmentLoss:
         self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n *k h w"], labels: SegmentLabels, weight: float
     ) -> LossTerm:
         """The cross entropy of an auxiliary head, times its weight."""
-        every = self._exclusive if labels.exclusive else self._overlapping
+        every = self._exclusive if not labels.multilabel else self._overlapping
         return weighted(every(logits, masks, labels.ignore_index, ("cross_entropy",))["cross_entropy"], weight)
 
     def _options(self, like: Tensor) -> dict[str, Any]:

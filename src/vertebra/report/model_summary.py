@@ -9,8 +9,6 @@ from typing import Any
 
 from vertebra.model import Branch, VisionModel
 
-ACTIVATIONS = {True: "softmax", False: "sigmoid"}
-
 
 @dataclass(frozen=True)
 class Block:
@@ -96,8 +94,8 @@ def _branch(name: str, branch: Branch, config: dict[str, Any]) -> BranchSummary:
         if part is not None:
             known = (config.get(kind) or {}).get("name", type(part).__name__)
             blocks.append(_block(kind, known, part))
-    exclusive = bool(getattr(branch.labels, "exclusive", False))
-    blocks.append(Block("activation", ACTIVATIONS[exclusive]))
+    one_class = getattr(branch.labels, "multilabel", True) is False
+    blocks.append(Block("activation", "softmax" if one_class else "sigmoid"))
     return BranchSummary(name, branch.task, branch.labels.classes, tuple(blocks))
 
 

@@ -33,7 +33,7 @@ class LabelSpec:
     @classmethod
     def own_fields(cls) -> tuple[str, ...]:
         """Further fields of the labels: set in a branch's config, or else taken from the data."""
-        return tuple(field.name for field in fields(cls) if field.name not in ("classes", "exclusive", "ignore_index"))
+        return tuple(field.name for field in fields(cls) if field.name not in ("classes", "multilabel", "ignore_index"))
 
     @classmethod
     def option_types(cls) -> dict[str, Any]:

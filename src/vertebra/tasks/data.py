@@ -62,8 +62,8 @@ class TaskData(ABC):
         """The task's ``Targets`` (tensors) of at least one annotation in canvas pixels."""
 
     @abstractmethod
-    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> LabelSpec:
-        """Labels with these classes, for checks of parts; ``exclusive`` where the task knows both."""
+    def fake_labels(self, classes: Sequence[str], multilabel: bool) -> LabelSpec:
+        """Labels with these classes, for checks of parts; ``multilabel`` where the task knows both."""
 
     @abstractmethod
     def fake_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> Any:

@@ -27,9 +27,9 @@ def fake_features(spec: FeatureSpec, canvas: tuple[int, int], batch: int = 2, mu
     return Features(maps, embedding, Frame(canvas, torch.tensor([canvas] * batch)))
 
 
-def fake_labels(task: str, classes: int = 3, exclusive: bool = True) -> LabelSpec:
+def fake_labels(task: str, classes: int = 3, multilabel: bool = False) -> LabelSpec:
     """Labels with classes ``c0``, ``c1`` …"""
-    return get_task(task).data.fake_labels([f"c{index}" for index in range(classes)], exclusive)
+    return get_task(task).data.fake_labels([f"c{index}" for index in range(classes)], multilabel)
 
 
 def fake_fields(task: str) -> dict[str, Any]:

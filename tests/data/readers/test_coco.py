@@ -157,12 +157,12 @@ def test_semantic_masks_with_a_background(coco: Make) -> None:
     assert [str(note) for note in index.notes] == [
         "1 annotation without a segmentation was left out of the masks: 1.png"
     ]
-    planes = open_data(root, "segment", "train", exclusive=False)
+    planes = open_data(root, "segment", "train", multilabel=True)
     assert planes.labels["segment"].classes == ("dog", "cat")
     assert planes.columns["segment"].get(0, SIZE).mask.sum(axis=(1, 2)).tolist() == [25, 2]
     again = open_data(root, "segment", "val", classes=["background", "cat"])
     assert np.bincount(again.columns["segment"].get(0, SIZE).mask.ravel()).tolist() == [24 * 32 - 2, 2]
-    with pytest.raises(DataError, match="put 'background' first among the classes, or set exclusive: false"):
+    with pytest.raises(DataError, match="put 'background' first among the classes, or set multilabel: true"):
         open_data(root, "segment", "train", classes=["cat"])
 
 
@@ -174,10 +174,10 @@ def test_a_wrong_segmentation_is_named(coco: Make) -> None:
 
 def test_sets_of_classes(coco: Make) -> None:
     root = split_file(coco, [one(10, 7, [1, 1, 4, 4]), one(10, 3, [2, 2, 5, 5]), one(11, 3, [2, 2, 5, 5])])
-    index = open_data(root, "classify", "train", exclusive=False)
+    index = open_data(root, "classify", "train", multilabel=True)
     column = index.columns["classify"]
     assert [column.get(row, SIZE).label.tolist() for row in range(3)] == [[1, 1], [0, 1], [0, 0]]
-    with pytest.raises(DataError, match=r"the first is 0\.png; set exclusive: false"):
+    with pytest.raises(DataError, match=r"the first is 0\.png; set multilabel: true"):
         open_data(root, "classify", "train")
     single = split_file(coco, [one(10, 7, None), one(12, 3, None)])
     column = open_data(single, "classify", "train").columns["classify"]

@@ -74,7 +74,7 @@ def test_a_class_without_images_and_images_without_a_class(class_folders: Make, 
 
 
 def test_multi_label_form(class_folders: Make) -> None:
-    index = open_data(class_folders({"cat": 10, "dog": 10}), "classify", "val", exclusive=False)
+    index = open_data(class_folders({"cat": 10, "dog": 10}), "classify", "val", multilabel=True)
     assert np.asarray(classes_of(index)).tolist() == [[1, 0], [0, 1]]
 
 

@@ -74,7 +74,7 @@ def test_binary_masks(masks: Make) -> None:
     root = masks(train_and_val(0, 255))
     classes, mask = opened(root)
     assert classes == ("background", "foreground") and mask[0, :2].tolist() == [0, 1]
-    classes, planes = opened(root, exclusive=False)
+    classes, planes = opened(root, multilabel=True)
     assert classes == ("foreground",) and planes[:, 0, :2].tolist() == [[0, 1]]
     assert opened(root, classes=["ground", "road"])[1][0, :2].tolist() == [0, 1]
     assert opened(root, ignore_index=255)[1][0, :2].tolist() == [0, 255]
@@ -101,7 +101,7 @@ def test_names_from_a_file_and_from_the_user(masks: Make) -> None:
     notes = [str(note) for note in open_data(root, "segment", "train").notes]
     assert notes == ["1 class that no image has was kept: road"]
     assert opened(root, classes=["a", "b", "c"])[0] == ("a", "b", "c")
-    planes = opened(root, exclusive=False, classes=["a", "b"])
+    planes = opened(root, multilabel=True, classes=["a", "b"])
     assert planes[1][:, 0, :2].tolist() == [[0, 0], [0, 1]]
 
 
@@ -180,8 +180,8 @@ def test_16_bit_masks_are_looked_up(masks: Make) -> None:
 
 
 def test_more_overlapping_classes_than_a_byte_holds(masks: Make) -> None:
-    with pytest.raises(DataError, match="256 classes; at most 255 may overlap. Set exclusive: true, or name fewer"):
-        opened(masks(train_and_val(0, 1)), exclusive=False, classes=[f"c{number}" for number in range(256)])
+    with pytest.raises(DataError, match="256 classes; at most 255 may overlap. Set multilabel: false, or name fewer"):
+        opened(masks(train_and_val(0, 1)), multilabel=True, classes=[f"c{number}" for number in range(256)])
 
 
 def test_doubled_lines_of_lists(masks: Make) -> None:

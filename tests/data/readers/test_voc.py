@@ -121,10 +121,10 @@ def test_xml_beside_images_in_split_folders(tmp_path: Path, draw_image: Make) ->
 
 def test_classes_of_images_from_boxes(voc: Make) -> None:
     root = voc(OBJECTS, LISTS)
-    several = open_data(root, "classify", "train", exclusive=False)
+    several = open_data(root, "classify", "train", multilabel=True)
     assert several.columns["classify"].get(0, (24, 32)).label.tolist() == [0, 1, 1]
     assert several.columns["classify"].get(1, (24, 32)).label.tolist() == [0, 0, 0]
-    with pytest.raises(DataError, match=r"objects of several classes, the first is a\.xml; set exclusive: false"):
+    with pytest.raises(DataError, match=r"objects of several classes, the first is a\.xml; set multilabel: true"):
         open_data(root, "classify", "train")
     assert open_data(root, "classify", "val").columns["classify"].get(0, (24, 32)).label == 0
 

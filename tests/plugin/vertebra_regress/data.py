@@ -47,7 +47,7 @@ class RegressData(TaskData):
     def stack(self, annotations: Sequence[RegressAnnotation], labels: Any) -> RegressTargets:
         return RegressTargets(from_numpy(np.stack([annotation.values for annotation in annotations])))
 
-    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> RegressLabels:
+    def fake_labels(self, classes: Sequence[str], multilabel: bool) -> RegressLabels:
         return RegressLabels(tuple(classes))
 
     def fake_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> RegressTargets:

@@ -21,8 +21,8 @@ from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.metric import TaskMetric
 
 
-def _metric(probabilities: np.ndarray, ground_truth: np.ndarray, exclusive: bool = True, step: int = 7) -> TaskMetric:
-    labels = ClassifyLabels(tuple(f"c{i}" for i in range(probabilities.shape[1])), exclusive)
+def _metric(probabilities: np.ndarray, ground_truth: np.ndarray, multilabel: bool = False, step: int = 7) -> TaskMetric:
+    labels = ClassifyLabels(tuple(f"c{i}" for i in range(probabilities.shape[1])), multilabel)
     metric = build_metric(labels)
     for start in range(0, len(ground_truth), step):
         metric.update(
@@ -62,7 +62,7 @@ def test_top_5_only_of_more_than_five_classes() -> None:
 def test_multi_label_by_hand() -> None:
     probabilities = np.asarray([[0.9, 0.2, 0.1], [0.8, 0.6, 0.1], [0.3, 0.7, 0.2]], dtype=np.float32)
     ground_truth = np.asarray([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
-    metrics = _metric(probabilities, ground_truth, exclusive=False).compute()
+    metrics = _metric(probabilities, ground_truth, multilabel=True).compute()
     # c0: ranked right, wrong, right: (1 + 2/3) / 2; c1: both first; c2 nowhere
     assert metrics == pytest.approx(
         {
@@ -81,17 +81,17 @@ def test_multi_label_equals_torchmetrics() -> None:
     draw = np.random.default_rng(1)
     probabilities = draw.random((50, 4)).astype(np.float32)
     ground_truth = (draw.random((50, 4)) < 0.4).astype(np.int64)
-    metrics = _metric(probabilities, ground_truth, exclusive=False).compute()
+    metrics = _metric(probabilities, ground_truth, multilabel=True).compute()
     scores, labels = torch.from_numpy(probabilities), torch.from_numpy(ground_truth)
     assert metrics["map"] == pytest.approx(multilabel_average_precision(scores, labels, 4).item())
     assert metrics["f1"] == pytest.approx(multilabel_f1_score(scores, labels, 4).item())
     assert metrics["accuracy"] == pytest.approx(multilabel_accuracy(scores, labels, 4).item())
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_reset_forgets(exclusive: bool) -> None:
-    ground_truth = np.asarray([1]) if exclusive else np.asarray([[0, 1]])
-    metric = _metric(np.asarray([[0.2, 0.8]], dtype=np.float32), ground_truth, exclusive)
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_reset_forgets(multilabel: bool) -> None:
+    ground_truth = np.asarray([1]) if not multilabel else np.asarray([[0, 1]])
+    metric = _metric(np.asarray([[0.2, 0.8]], dtype=np.float32), ground_truth, multilabel)
     assert metric.compute()["accuracy"] == 1
     metric.reset()
     assert metric.compute() == {}
@@ -101,4 +101,4 @@ def test_wrong_labels_are_told() -> None:
     with pytest.raises(DataError, match="label 2 is no class id: there are 2 classes"):
         _metric(np.eye(2, dtype=np.float32)[:1], np.asarray([2]))
     with pytest.raises(DataError, match=r"must be \(2,\) of 0 and 1"):
-        _metric(np.eye(2, dtype=np.float32)[:1], np.asarray([[0, 3]]), exclusive=False)
+        _metric(np.eye(2, dtype=np.float32)[:1], np.asarray([[0, 3]]), multilabel=True)

@@ -38,7 +38,7 @@ def test_dict_is_json_with_names() -> None:
         ],
         "probabilities": {"dog": 0.25, "cat": 0.5, "tiger": 0.25},
     }
-    many = _prediction(0.75, 0.5, 0.25, labels=ClassifyLabels(LABELS.classes, exclusive=False))
+    many = _prediction(0.75, 0.5, 0.25, labels=ClassifyLabels(LABELS.classes, multilabel=True))
     assert many.filter(min_score=0.5).class_names == ["dog", "cat"]
 
 

@@ -68,7 +68,7 @@ def test_exclusive_equals_torchmetrics() -> None:
 def test_overlapping_by_hand() -> None:
     mask = np.asarray([[[1, 1, 0]], [[0, 1, 1]], [[0, 0, 0]]], dtype=bool)
     ground_truth = np.asarray([[[1, 0, 0]], [[0, 1, 255]], [[0, 0, 0]]], dtype=np.uint8)
-    metrics = _metric([mask], [ground_truth], _labels(3, exclusive=False)).compute()
+    metrics = _metric([mask], [ground_truth], _labels(3, multilabel=True)).compute()
     assert metrics == pytest.approx(
         {
             "mean_iou": (1 / 2 + 1) / 2,
@@ -83,7 +83,7 @@ def test_overlapping_by_hand() -> None:
 def test_overlapping_equals_torchmetrics() -> None:
     draw = np.random.default_rng(2)
     mask, ground_truth = draw.random((2, 4, 8, 6)) < 0.5
-    metrics = _metric([mask], [ground_truth.astype(np.uint8)], _labels(4, exclusive=False)).compute()
+    metrics = _metric([mask], [ground_truth.astype(np.uint8)], _labels(4, multilabel=True)).compute()
     rows = [torch.tensor(layers.reshape(4, -1).T.astype(np.int64)) for layers in (mask, ground_truth)]
     each = multilabel_jaccard_index(*rows, num_labels=4, average=None)
     assert [metrics[f"iou/c{i}"] for i in range(4)] == pytest.approx(each.tolist())
@@ -92,16 +92,16 @@ def test_overlapping_equals_torchmetrics() -> None:
 def test_a_mask_of_ids_is_taken_apart() -> None:
     mask = np.asarray([[[1, 0, 0]], [[0, 1, 1]]], dtype=bool)
     ground_truth = np.asarray([[0, 1, 255]])
-    metrics = _metric([mask], [ground_truth], _labels(2, exclusive=False)).compute()
+    metrics = _metric([mask], [ground_truth], _labels(2, multilabel=True)).compute()
     assert (metrics["mean_iou"], metrics["pixel_accuracy"]) == (1, 1)
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_nothing_counted_and_reset(exclusive: bool) -> None:
-    shape = (2, 2) if exclusive else (3, 2, 2)
-    metric = _metric([np.zeros(shape, np.uint8)], [np.full(shape, 255)], _labels(3, exclusive=exclusive))
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_nothing_counted_and_reset(multilabel: bool) -> None:
+    shape = (2, 2) if not multilabel else (3, 2, 2)
+    metric = _metric([np.zeros(shape, np.uint8)], [np.full(shape, 255)], _labels(3, multilabel=multilabel))
     assert metric.compute() == {}
-    metric = _metric([np.zeros(shape, np.uint8)], [np.zeros(shape, np.uint8)], _labels(3, exclusive=exclusive))
+    metric = _metric([np.zeros(shape, np.uint8)], [np.zeros(shape, np.uint8)], _labels(3, multilabel=multilabel))
     assert metric.compute()["pixel_accuracy"] == 1
     metric.reset()
     assert metric.compute() == {}
@@ -114,4 +114,4 @@ def test_wrong_masks_are_told() -> None:
     with pytest.raises(DataError, match="the mask has the value 7: there are 2 classes; ignore: 255"):
         _metric([mask], [mask + 7], _labels(2))
     with pytest.raises(DataError, match="hold 0, 1 or 255, got other values"):
-        _metric([np.zeros((2, 1, 1), bool)], [np.full((2, 1, 1), 3)], _labels(2, exclusive=False))
+        _metric([np.zeros((2, 1, 1), bool)], [np.full((2, 1, 1), 3)], _labels(2, multilabel=True))

@@ -19,7 +19,7 @@ from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.types import SegmentPrediction
 
 LABELS = SegmentLabels(("background", "dog", "cat"))
-OVERLAPPING = SegmentLabels(LABELS.classes, exclusive=False)
+OVERLAPPING = SegmentLabels(LABELS.classes, multilabel=True)
 
 
 def test_share_of_each_class() -> None:

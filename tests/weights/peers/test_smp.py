@@ -134,13 +134,13 @@ def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
 def test_classes() -> None:
     state = smp.FPN("resnet18", encoder_weights=None, classes=1).state_dict()
     branch = BUILDERS["fpn"]({"encoder_name": "resnet18"}, state).model["branches"]["segment"]
-    assert branch["classes"] == ["class_0"] and branch["exclusive"] is False
+    assert branch["classes"] == ["class_0"] and branch["multilabel"] is True
     state = smp.FPN("resnet18", encoder_weights=None, classes=2).state_dict()
     given: dict[str, Any] = {"encoder_name": "resnet18", "class_names": ["sky", "ground"]}
     branch = BUILDERS["fpn"](given, state).model["branches"]["segment"]
-    assert branch["classes"] == ["sky", "ground"] and branch["exclusive"] is True
+    assert branch["classes"] == ["sky", "ground"] and branch["multilabel"] is False
     branch = BUILDERS["fpn"]({**given, "activation": "sigmoid"}, state).model["branches"]["segment"]
-    assert branch["exclusive"] is False
+    assert branch["multilabel"] is True
     with pytest.raises(ConfigError, match="has 2 classes, but 'class_names' has 1 names"):
         BUILDERS["fpn"]({**given, "class_names": ["sky"]}, state)
 

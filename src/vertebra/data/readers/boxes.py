@@ -70,7 +70,7 @@ def classes_of_boxes(
     """
     count = len(boxes.labeled)
     owners = np.repeat(np.arange(count), np.diff(boxes.offsets))
-    if not labels.exclusive:
+    if labels.multilabel:
         values = np.zeros((count, labels.class_count), dtype=np.uint8)
         values[owners, boxes.labels] = 1
         return ClassColumn(values, boxes.labeled)
@@ -82,6 +82,6 @@ def classes_of_boxes(
     if len(several):
         raise DataError(
             f"{where}: {len(several)} images have objects of several classes, the first is {name_of(int(several[0]))}; "
-            "set exclusive: false on the branch to learn the set of classes in an image"
+            "set multilabel: true on the branch to learn the set of classes in an image"
         )
     return ClassColumn(np.maximum(highest, 0), boxes.labeled & (highest >= 0))

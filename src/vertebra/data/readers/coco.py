@@ -4,7 +4,7 @@ A file, or a folder with one for each split: ``annotations/instances_train.json`
 ``train/_annotations.coco.json``. Category ids become positions in the file's own order of categories, whatever numbers
 they are; names are kept.
 
-For task segment with exclusive classes, class 0 is "background": what no object covers. With ``exclusive: false`` there
+For task segment with exclusive classes, class 0 is "background": what no object covers. With ``multilabel: true`` there
 is none: each class has a mask of its own.
 """
 
@@ -89,7 +89,7 @@ class CocoReader:
         notes: list[Note] = []
         raw = _load(file)
         content = _content(raw, file, path if path.is_dir() else path.parent, notes)
-        classes = options.classes or _classes(content, task, options.exclusive)
+        classes = options.classes or _classes(content, task, options.multilabel)
         if not classes:
             raise DataError(
                 f"{file}: no category has keypoints; its 'categories' need a list 'keypoints' of the points' names"
@@ -206,11 +206,11 @@ def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[
     return list(different), positions[entry_rows] if len(entry_rows) else np.zeros(0, dtype=np.int64)
 
 
-def _classes(content: _Content, task: str, exclusive: bool) -> tuple[str, ...]:
+def _classes(content: _Content, task: str, multilabel: bool) -> tuple[str, ...]:
     names = content.category_names
     if task == "keypoints":
         return tuple(name for name in names if point_names(content.category_entries[name]))
-    if task == "segment" and exclusive:
+    if task == "segment" and not multilabel:
         return (BACKGROUND, *(name for name in names if name != BACKGROUND))
     return tuple(names)
 
@@ -267,7 +267,7 @@ def _detect(
 def _classify(
     content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
 ) -> _Read:
-    labels = ClassifyLabels(classes, options.exclusive)
+    labels = ClassifyLabels(classes, options.multilabel)
     count = len(content.names)
     order = np.argsort(content.rows, kind="stable")
     nothing = np.zeros((len(ids), 4), dtype=np.float32)
@@ -281,12 +281,12 @@ def _classify(
 def _segment(
     content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
 ) -> _Read:
-    if options.exclusive and BACKGROUND not in classes:
+    if not options.multilabel and BACKGROUND not in classes:
         raise DataError(
             f"{content.file}: exclusive classes need one for what no object covers; put '{BACKGROUND}' first among the "
-            "classes, or set exclusive: false"
+            "classes, or set multilabel: true"
         )
-    labels = SegmentLabels(classes, options.exclusive, 255 if len(classes) <= 255 else 65535)
+    labels = SegmentLabels(classes, options.multilabel, 255 if len(classes) <= 255 else 65535)
     drawn = np.array([bool(one.get("segmentation")) for one in content.objects], dtype=bool)
     if not drawn.all():
         names = [content.names[row] for row in content.rows[~drawn]]
@@ -294,7 +294,7 @@ def _segment(
         content.dropped += len(names)
     content.keep(drawn)
     shapes = Shapes.joined([_segmentation(one, content.file) for one in content.objects])
-    background = classes.index(BACKGROUND) if options.exclusive else 0
+    background = classes.index(BACKGROUND) if not options.multilabel else 0
     labeled = np.ones(len(content.names), dtype=bool)
     column = PolygonRLEColumn.of(
         content.rows,
@@ -302,12 +302,12 @@ def _segment(
         labeled,
         shapes,
         len(classes),
-        exclusive=options.exclusive,
+        multilabel=options.multilabel,
         ignore_index=labels.ignore_index,
         background=background,
     )
     used = bincount(ids[drawn], len(classes))
-    used[background] += int(options.exclusive)
+    used[background] += int(not options.multilabel)
     return column, labels, used
 
 

@@ -51,7 +51,7 @@ class ImageFolderReader:
         kept = [(file, to_id[name]) for name, inside in files.items() for file in inside if to_id[name] >= 0]
         ids = np.array([class_id for _, class_id in kept], dtype=np.int64)
         images = path_column(relative([file for file, _ in kept], path))
-        labels = ClassifyLabels(tuple(classes), options.exclusive)
+        labels = ClassifyLabels(tuple(classes), options.multilabel)
         notes = left_out({name: len(inside) for name, inside in files.items() if to_id[name] < 0}, "image")
         notes += without_images(labels, bincount(ids, len(classes)))
         notes += _loose(split_folders[source or ""])
@@ -61,7 +61,7 @@ class ImageFolderReader:
 
 def _column(ids: np.ndarray, labels: ClassifyLabels) -> ClassColumn:
     labeled = np.ones(len(ids), dtype=bool)
-    if labels.exclusive:
+    if not labels.multilabel:
         return ClassColumn(ids, labeled)
     values = np.zeros((len(ids), labels.class_count), dtype=np.uint8)
     values[np.arange(len(ids)), ids] = 1

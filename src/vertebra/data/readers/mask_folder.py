@@ -9,7 +9,7 @@ values that occur, each named by its number. Classes that are asked for are foun
 ``classes.txt``; else they are names for the mask values in their order.
 
 Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes,
-value v is class v, 0 included. With ``exclusive: false`` value 0 is none of the classes, and value v is class v - 1.
+value v is class v, 0 included. With ``multilabel: true`` value 0 is none of the classes, and value v is class v - 1.
 """
 
 from __future__ import annotations
@@ -77,15 +77,15 @@ class MaskFolderReader:
             notes.append(
                 Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
             )
-        if not options.exclusive and len(names) > MOST_OVERLAPPING:
+        if options.multilabel and len(names) > MOST_OVERLAPPING:
             raise DataError(
-                f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set exclusive: true, or name fewer"
+                f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set multilabel: false, or name fewer"
             )
-        labels = SegmentLabels(names, options.exclusive, 255 if len(names) <= 255 else 65535)
+        labels = SegmentLabels(names, options.multilabel, 255 if len(names) <= 255 else 65535)
         ids = _table(numbers, ignored, max(values, default=0), labels, unlisted)
         _check(values, ids, numbers)
         masks = path_column([mask for _, mask in wanted])
-        column = MaskFileColumn(root, masks, ids, len(names), options.exclusive, labels.ignore_index)
+        column = MaskFileColumn(root, masks, ids, len(names), options.multilabel, labels.ignore_index)
         empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
         if empty:
             notes.append(Note.of("class", "that no image has", "kept", empty))
@@ -96,14 +96,14 @@ def _meaning(
     values: Collection[int], listed: tuple[str, ...] | None, options: ReadOptions, path: Path
 ) -> tuple[tuple[str, ...], list[int], int | None]:
     """What mask values mean: the class names, the mask value of each class, and the value to ignore, if any."""
-    if listed is not None and not options.exclusive and listed[0] == "background" and len(listed) > 1:
+    if listed is not None and options.multilabel and listed[0] == "background" and len(listed) > 1:
         listed = listed[1:]
-    fits = listed is None or len(listed) == (2 if options.exclusive else 1)
+    fits = listed is None or len(listed) == (2 if not options.multilabel else 1)
     if 255 in values and set(values) <= {0, 255} and options.ignore_index != 255 and fits:
-        names = listed or (("background", "foreground") if options.exclusive else ("foreground",))
+        names = listed or (("background", "foreground") if not options.multilabel else ("foreground",))
         return names, [0, 255][-len(names) :], options.ignore_index
     ignored = 255 if options.ignore_index is None else options.ignore_index
-    first = 0 if options.exclusive else 1
+    first = 0 if not options.multilabel else 1
     if listed is None:
         listed = tuple(str(value) for value in sorted(values) if value >= first and value != ignored)
         if not listed:
@@ -131,7 +131,7 @@ def _asked(
         notes: gets what is left out.
     """
     asked = options.classes or ()
-    if not options.exclusive and asked[0] == "background" and len(asked) > 1:
+    if options.multilabel and asked[0] == "background" and len(asked) > 1:
         asked = asked[1:]
     value_of = dict(zip(names, numbers, strict=True))
     unlisted = [name for name in names if name not in asked]
@@ -148,9 +148,9 @@ def _table(
     Pixels of ``unlisted``, values of classes that nobody asked for, are ignored, or are of no class where classes may overlap.
     """
     ids = np.full(max(256, highest, *numbers, *unlisted) + 2, UNKNOWN, dtype=np.int32)
-    if not labels.exclusive:
+    if labels.multilabel:
         ids[0] = NOWHERE
-    ids[list(unlisted)] = labels.ignore_index if labels.exclusive else NOWHERE
+    ids[list(unlisted)] = labels.ignore_index if not labels.multilabel else NOWHERE
     for class_id, number in enumerate(numbers):
         if number != MISSING:
             ids[number] = class_id

@@ -13,10 +13,10 @@ class ReadOptions:
         classes: class names in order; None for the data set's own. Annotations of other classes are left out.
         ignore_index: value of mask files whose pixels do not count; None for 255, unless masks hold only 0 and 255.
         seed: of the draw where the data set has no splits.
-        exclusive: True: one class an image or pixel; False: classes may overlap.
+        multilabel: False: one class an image or pixel; True: classes may overlap.
     """
 
     classes: tuple[str, ...] | None = None
     ignore_index: int | None = None
     seed: int = 0
-    exclusive: bool = True
+    multilabel: bool = False

@@ -100,7 +100,7 @@ class VocReader:
         labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
         notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
         if task == "classify":
-            labels = ClassifyLabels(classes, options.exclusive)
+            labels = ClassifyLabels(classes, options.multilabel)
             column = classes_of_boxes(boxes, labels, names.__getitem__, path)
         index = Index(path, images, {task: column}, {task: labels}, notes)
         return (

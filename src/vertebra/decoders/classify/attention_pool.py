@@ -66,8 +66,8 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         check_range("decoder 'attention_pool'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
         check_range("decoder 'attention_pool'", least=1, width=width, heads=heads)
         check_range("decoder 'attention_pool'", least=0, mlp_ratio=mlp_ratio)
-        if labels.exclusive and labels.class_count < 2:
-            raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set exclusive: false")
+        if not labels.multilabel and labels.class_count < 2:
+            raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set multilabel: true")
         self.in_levels = (len(in_spec.levels) - 1,)
         self.width = width or default_channels(in_spec, least=128)
         if self.width % heads or self.width % 4:
@@ -118,11 +118,11 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
         """Cross entropy: softmax for exclusive classes, sigmoid for others."""
         outputs = self(features)
-        compare = cross_entropy if self.labels.exclusive else binary_cross_entropy
+        compare = cross_entropy if not self.labels.multilabel else binary_cross_entropy
         smoothing = self.label_smoothing if self.training else 0.0
         return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
 
     def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
         """Softmax or sigmoid."""
         logits = outputs.logits
-        return ClassifyDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())
+        return ClassifyDecoded(logits.softmax(dim=1) if not self.labels.multilabel else logits.sigmoid())

@@ -53,8 +53,8 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         super().__init__(in_spec, labels)
         check_range("decoder 'linear'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
         check_range("decoder 'linear'", least=1, hidden=min(hidden or [1]))
-        if labels.exclusive and labels.class_count < 2:
-            raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set exclusive: false")
+        if not labels.multilabel and labels.class_count < 2:
+            raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set multilabel: true")
         self.uses_embedding = pool == "embedding" or (pool == "auto" and in_spec.embedding is not None)
         self.uses_maps = not self.uses_embedding
         if self.uses_embedding:
@@ -91,11 +91,11 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
         """Cross entropy: softmax for exclusive classes, sigmoid for others."""
         outputs = self(features)
-        compare = cross_entropy if self.labels.exclusive else binary_cross_entropy
+        compare = cross_entropy if not self.labels.multilabel else binary_cross_entropy
         smoothing = self.label_smoothing if self.training else 0.0
         return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
 
     def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
         """Softmax or sigmoid."""
         logits = outputs.logits
-        return ClassifyDecoded(logits.softmax(dim=1) if self.labels.exclusive else logits.sigmoid())
+        return ClassifyDecoded(logits.softmax(dim=1) if not self.labels.multilabel else logits.sigmoid())

@@ -48,9 +48,9 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
     ) -> None:
         super().__init__(in_spec, labels)
         in_spec.require_levels()
-        if labels.exclusive and labels.class_count < 2:
+        if not labels.multilabel and labels.class_count < 2:
             raise ConfigError(
-                "one exclusive class leaves nothing to decide; add the background as a class, or set exclusive: false"
+                "one exclusive class leaves nothing to decide; add the background as a class, or set multilabel: true"
             )
         loss.check(labels)
         self.losses = loss
@@ -105,7 +105,7 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
     def decode(self, outputs: SegmentOutputs, frame: Frame) -> SegmentDecoded:
         """Probabilities at the canvas' own size: softmax for exclusive classes, sigmoid for others."""
         logits = fit_to(outputs.logits, frame.canvas, self.stride, self.fit)
-        return SegmentDecoded(channel_softmax(logits) if self.labels.exclusive else logits.sigmoid())
+        return SegmentDecoded(channel_softmax(logits) if not self.labels.multilabel else logits.sigmoid())
 
 
 class AuxiliaryHead(nn.Module):

@@ -75,7 +75,7 @@ class BoxedPredictions(Prediction):
         return tagged.draw(picture)
 
     def _caption(self, prediction: ClassifyPrediction) -> str:
-        if self.spec.exclusive:
+        if not self.spec.multilabel:
             return prediction.class_names[0]
         return ", ".join(prediction.filter(min_score=APPLIES).class_names) or "-"
 

@@ -56,7 +56,7 @@ class ClassifyData(TaskData):
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """Of exclusive classes: images whose class the branch has."""
         labeled = super().usable(annotation_labels, column, ids)
-        if isinstance(annotation_labels, ClassifyLabels) and annotation_labels.exclusive:
+        if isinstance(annotation_labels, ClassifyLabels) and not annotation_labels.multilabel:
             labeled = labeled & (ids[column.values] >= 0)
         return labeled
 
@@ -67,11 +67,11 @@ class ClassifyData(TaskData):
         from vertebra.tasks.classify.targets import ClassifyTargets
 
         values = torch.from_numpy(np.stack([np.asarray(annotation.label) for annotation in annotations]))
-        return ClassifyTargets(values.long() if labels.exclusive else values.float())
+        return ClassifyTargets(values.long() if not labels.multilabel else values.float())
 
-    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> ClassifyLabels:
+    def fake_labels(self, classes: Sequence[str], multilabel: bool) -> ClassifyLabels:
         """Labels with these classes."""
-        return ClassifyLabels(tuple(classes), exclusive)
+        return ClassifyLabels(tuple(classes), multilabel)
 
     def fake_targets(self, labels: ClassifyLabels, canvas: tuple[int, int], batch: int) -> Any:
         """Random classes."""
@@ -80,6 +80,6 @@ class ClassifyData(TaskData):
         from vertebra.tasks.classify.targets import ClassifyTargets
 
         count = labels.class_count
-        if labels.exclusive:
+        if not labels.multilabel:
             return ClassifyTargets(torch.randint(0, count, (batch,)))
         return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())

@@ -37,7 +37,7 @@ def draw_classification(prediction: ClassifyPrediction, picture: Image.Image) ->
     for position, class_id in enumerate(best):
         probability = float(prediction.probabilities[class_id])
         middle = picture.height + margin / 2 + row * (position + 0.5)
-        ink = BRIGHT if position == 0 or (not prediction.spec.exclusive and probability >= 0.5) else DIM
+        ink = BRIGHT if position == 0 or (prediction.spec.multilabel and probability >= 0.5) else DIM
         name = fit_text(prediction.spec.classes[class_id], size, name_width)
         write(draw, (margin, middle), name, size, ink)
         top, bottom = middle - size * 0.3, middle + size * 0.3

@@ -12,7 +12,7 @@ class ClassifyLabels(LabelSpec):
     """Classes of whole images.
 
     Attributes:
-        exclusive: True: each image is of exactly one class (softmax). False: any set of classes (sigmoid).
+        multilabel: False: each image is of exactly one class (softmax). True: any set of classes (sigmoid).
     """
 
-    exclusive: bool = True
+    multilabel: bool = False

@@ -18,7 +18,7 @@ from vertebra.tasks.metric import TaskMetric, each, gathered, named
 
 def build_metric(labels: ClassifyLabels) -> TaskMetric:
     """The metric for exclusive or for overlapping classes."""
-    return ExclusiveMetric(labels) if labels.exclusive else MultiLabelMetric(labels)
+    return ExclusiveMetric(labels) if not labels.multilabel else MultiLabelMetric(labels)
 
 
 class ExclusiveMetric(TaskMetric):

@@ -72,7 +72,7 @@ class DetectData(TaskData):
             crowd[row, :count] = torch.from_numpy(annotation.crowd)
         return DetectTargets(boxes, ids, crowd, torch.tensor(counts))
 
-    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> DetectLabels:
+    def fake_labels(self, classes: Sequence[str], multilabel: bool) -> DetectLabels:
         """Labels with these classes."""
         return DetectLabels(tuple(classes))
 

@@ -88,7 +88,7 @@ class KeypointData(TaskData):
             ids[row, :count] = torch.from_numpy(each.labels)
         return KeypointTargets(points, boxes, ids, torch.tensor(counts))
 
-    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> KeypointLabels:
+    def fake_labels(self, classes: Sequence[str], multilabel: bool) -> KeypointLabels:
         """Labels with these classes and four points."""
         return KeypointLabels(tuple(classes), points=tuple(f"p{index}" for index in range(4)))
 

@@ -83,9 +83,9 @@ class SegmentData(TaskData):
         masks = torch.from_numpy(whole)
         return SegmentTargets(masks.long() if masks.ndim == 3 else masks.to(torch.uint8))
 
-    def fake_labels(self, classes: Sequence[str], exclusive: bool) -> SegmentLabels:
+    def fake_labels(self, classes: Sequence[str], multilabel: bool) -> SegmentLabels:
         """Labels with these classes."""
-        return SegmentLabels(tuple(classes), exclusive)
+        return SegmentLabels(tuple(classes), multilabel)
 
     def fake_targets(self, labels: SegmentLabels, canvas: tuple[int, int], batch: int) -> Any:
         """Random masks, whose upper eighth is to be ignored."""
@@ -94,7 +94,7 @@ class SegmentData(TaskData):
         from vertebra.tasks.segment.targets import SegmentTargets
 
         count, (height, width) = labels.class_count, canvas
-        if labels.exclusive:
+        if not labels.multilabel:
             masks = torch.randint(0, count, (batch, height, width))
         else:
             masks = torch.randint(0, 2, (batch, count, height, width), dtype=torch.uint8)

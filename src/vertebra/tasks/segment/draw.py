@@ -65,7 +65,7 @@ def class_color(labels: SegmentLabels, class_id: int) -> Color:
 
 def mask_colors(labels: SegmentLabels) -> list[Color]:
     """The color of each class in mask files: that of pictures; black for a background, which overlapping classes do not have."""
-    background = labels.background_classes if labels.exclusive else ()
+    background = labels.background_classes if not labels.multilabel else ()
     return [
         BLACK if name in background else class_color(labels, class_id) for class_id, name in enumerate(labels.classes)
     ]

@@ -13,12 +13,12 @@ class SegmentLabels(LabelSpec):
     """Classes of pixels.
 
     Attributes:
-        exclusive: True: each pixel is of one class (softmax). False: each class has a mask of its own, so classes may
+        multilabel: False: each pixel is of one class (softmax). True: each class has a mask of its own, so classes may
             overlap and a pixel may be of none (sigmoid); this is also the form of one class against the rest.
         ignore_index: mask value of pixels that count neither in the loss nor in the metrics.
     """
 
-    exclusive: bool = True
+    multilabel: bool = False
     ignore_index: int = 255
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from vertebra.tasks.segment.types import SegmentPrediction
 
 def build_metric(labels: SegmentLabels) -> TaskMetric:
     """The metric for exclusive or for overlapping classes."""
-    return ExclusiveMetric(labels) if labels.exclusive else OverlappingMetric(labels)
+    return ExclusiveMetric(labels) if not labels.multilabel else OverlappingMetric(labels)
 
 
 class ExclusiveMetric(TaskMetric):

@@ -49,7 +49,7 @@ def from_decoded(
         resized = image_probabilities(decoded, transform)
         return SegmentPrediction(decide(resized, spec, threshold), spec, resized, image)
     valid = valid_maps(decoded, transform)
-    if spec.exclusive:
+    if not spec.multilabel:
         return SegmentPrediction(_winners(valid, transform.original).astype(id_type(spec)), spec, None, image)
     layers = np.stack([resize_map(layer, transform.original) >= threshold for layer in valid])
     return SegmentPrediction(layers, spec, None, image)
@@ -62,7 +62,7 @@ def image_probabilities(decoded: Sequence[np.ndarray], transform: ImageTransform
 
 def decide(probabilities: np.ndarray, spec: SegmentLabels, threshold: float = 0.5) -> np.ndarray:
     """The mask of a `SegmentPrediction` from probabilities (K, H, W)."""
-    if spec.exclusive:
+    if not spec.multilabel:
         winners: np.ndarray = probabilities.argmax(axis=0).astype(id_type(spec))
         return winners
     return probabilities >= threshold

@@ -40,8 +40,8 @@ class SegmentTiles:
         self.weights = _weights(grid.tops, grid.tile[0], height), _weights(grid.lefts, grid.tile[1], width)
         self.next_top = dict(zip(grid.tops, (*grid.tops[1:], height), strict=True))
         self.next_left = dict(zip(grid.lefts, (*grid.lefts[1:], width), strict=True))
-        layers = () if spec.exclusive else (spec.class_count,)
-        self.mask = np.zeros((*layers, height, width), dtype=id_type(spec) if spec.exclusive else bool)
+        layers = () if not spec.multilabel else (spec.class_count,)
+        self.mask = np.zeros((*layers, height, width), dtype=id_type(spec) if not spec.multilabel else bool)
         self.beside = np.zeros(
             (spec.class_count, 0, 0), dtype=np.float32
         )  # of the tiles at the left, from this one's left on

@@ -43,8 +43,8 @@ class SegmentPrediction(Prediction):
     picked: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        expected = "(H, W) of class ids" if self.spec.exclusive else f"({self.spec.class_count}, H, W) of bool"
-        layers = () if self.spec.exclusive else (self.spec.class_count,)
+        expected = "(H, W) of class ids" if not self.spec.multilabel else f"({self.spec.class_count}, H, W) of bool"
+        layers = () if not self.spec.multilabel else (self.spec.class_count,)
         if self.mask.ndim != len(layers) + 2 or self.mask.shape[:-2] != layers:
             raise ValueError(f"the mask must be {expected}, got shape {self.mask.shape}")
 
@@ -93,13 +93,13 @@ class SegmentPrediction(Prediction):
 
     def region(self, class_id: int) -> np.ndarray:
         """The pixels of a class: (H, W) bool."""
-        return np.asarray(self.mask == class_id if self.spec.exclusive else self.mask[class_id] != 0)
+        return np.asarray(self.mask == class_id if not self.spec.multilabel else self.mask[class_id] != 0)
 
     @cached_property
     def share(self) -> dict[str, float]:
         """The share of the image's pixels that each class covers, by name; overlapping classes may sum to over 1."""
         pixels = self.mask.shape[-2] * self.mask.shape[-1]
-        if self.spec.exclusive:
+        if not self.spec.multilabel:
             ids = self.mask[(self.mask >= 0) & (self.mask < self.spec.class_count)]
             counts = np.bincount(ids.ravel().astype(np.int64), minlength=self.spec.class_count)
         else:
@@ -112,7 +112,7 @@ class SegmentPrediction(Prediction):
         ``pycocotools.mask.decode`` reads.
         """
         ids = self.class_ids.tolist()
-        if not self.spec.exclusive:
+        if self.spec.multilabel:
             return [of_region(self.region(class_id)) for class_id in ids]
         by_class = of_classes(self.mask, ids)
         return [by_class[class_id] for class_id in ids]

@@ -58,8 +58,8 @@ def peer_of(
     names = list(config.get("class_names") or [f"class_{number}" for number in range(count)])
     if len(names) != count:
         raise ConfigError(f"smp: the model has {count} classes, but 'class_names' has {len(names)} names")
-    exclusive = count > 1 and activation != "sigmoid"
-    branch = {**parts, "classes": names, "exclusive": exclusive}
+    multilabel = count == 1 or activation == "sigmoid"
+    branch = {**parts, "classes": names, "multilabel": multilabel}
     model = {"backbone": backbone, "branches": {"segment": branch}}
     return PeerModel(model, ResizeSpec((512, 512)), tensors, dropped, LICENSE)
 
