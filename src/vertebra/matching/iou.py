@@ -44,10 +44,10 @@ def match_by_iou(
     ``[[0.7, 0.1], [0.2, 0.3]]`` (a row an anchor), the first anchor takes the first object; the second is below the
     background threshold, but takes the second object all the same, because no anchor does better by that object.
 
-    That is ``min_anchors_per_object = 1``. An object the size of a cell or two still has one anchor where a large one has
-    dozens, and a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many of each object's
-    best anchors, as far as they overlap it by half of ``background``; each answers for the object that it overlaps most. (So an
-    object beside another one that all its best anchors overlap more may have none.)
+    That is ``min_anchors_per_object = 1``. An object the size of a cell or two still has one anchor where a large one
+    has dozens, and a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many
+    of each object's best anchors, as far as they overlap it by half of ``background``; each answers for the object that
+    it overlaps most. (So an object beside another one that all its best anchors overlap more may have none.)
 
     Images are matched one after the other: all at once would take gigabytes where one image is crowded.
 
