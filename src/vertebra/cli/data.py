@@ -1,4 +1,4 @@
-"""``vertebra data``: looks at a data set before a model does."""
+"""``vertebra data``: checks a data set before training."""
 
 from __future__ import annotations
 

@@ -216,9 +216,7 @@ def test_ids_match_as_text_where_they_do_not_as_they_stand(coco: Make) -> None:
 
 def test_doubled_ids_are_refused(coco: Make) -> None:
     images = [{"id": i // 2, "file_name": f"{i}.png"} for i in range(3)]
-    with pytest.raises(
-        DataError, match=r"set\.json: id 0 occurs twice in 'images'; were two files merged\? Give each"
-    ):
+    with pytest.raises(DataError, match=r"set\.json: id 0 occurs twice in 'images'; were two files merged\? Give each"):
         open_data(coco([one(0, 7, [1, 1, 4, 4])], images_=images), "detect", "train")
     with pytest.raises(DataError, match="id 7 occurs twice in 'categories'"):
         open_data(coco([one(10, 7, [1, 1, 4, 4])], categories=[(7, "dog"), (7, "cat")]), "detect", "train")
