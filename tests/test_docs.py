@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
+import io
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
 import vertebra
 from vertebra.cli.main import app
 from vertebra.config import Config, override, read_raw
+from vertebra.inference.results import Result
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.types import ClassifyPrediction
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.types import SegmentPrediction
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -31,6 +41,7 @@ PAGES = [
         "docs/importing.md",
         "docs/deployment.md",
         "docs/promises.md",
+        "docs/predictions.md",
         "docs/recipe.md",
     )
 ]
@@ -75,6 +86,31 @@ def test_snippets_name_what_exists(text: str) -> None:
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(str(node.module))
             assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+def test_the_examples_of_predictions_give_what_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = np.zeros((240, 320, 3), np.uint8)
+    boxes = np.array([[40, 20, 160, 200], [210, 60, 300, 190], [5, 5, 25, 30]], np.float32)
+    scores = np.array([0.93, 0.71, 0.4], np.float32)
+    detections = DetectPrediction(boxes, scores, np.array([0, 1, 0]), DetectLabels(("dog", "cat")), image)
+    probabilities = np.array([0.8, 0.04, 0.01, 0.15], np.float32)
+    animal = ClassifyPrediction(probabilities, ClassifyLabels(("dog", "cat", "hen", "wolf")), image)
+    mask = np.repeat([[1, 0], [2, 0]], 20, axis=0).repeat(20, axis=1)
+    names = {
+        "result": Result({"boxes": detections}, Path("dogs.jpg"), (240, 320)),
+        "animal": animal,
+        "regions": SegmentPrediction(mask, SegmentLabels(("grass", "sky", "dog"))),
+        "farm": Result({"boxes": detections, "animal": animal}, Path("farm.jpg"), (240, 320)),
+    }
+    page = ROOT / "docs" / "predictions.md"
+    examples = "\n".join(re.findall(r"```pycon\n(.*?)```", page.read_text(encoding="utf-8"), re.S))
+    test = doctest.DocTestParser().get_doctest(examples, names, page.name, str(page), 0)
+    assert len(test.examples) > 20
+    report = io.StringIO()
+    doctest.DocTestRunner(verbose=False).run(test, out=report.write)
+    assert report.getvalue() == ""
+    assert (tmp_path / "dogs_boxes.jpg").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,6 +6,7 @@
     ├── IncompatiblePartsError         two parts do not fit each other
     ├── DataError          a data set, image or annotation is wrong
     ├── WeightsError       a weight file is missing, damaged or fits nothing
+    ├── MissingFieldError  a prediction does not have what was asked for
     ├── RunError           a run folder is missing, in the way or not resumable
     │   └── RunStopped     a signal stopped a run
     └── ExportError        a model cannot be exported, or the file does not say what the model says
@@ -88,6 +89,10 @@ class IncompatiblePartsError(VertebraError, ValueError):
 
 class DataError(VertebraError, ValueError):
     """A data set, an image or an annotation is wrong."""
+
+
+class MissingFieldError(VertebraError, AttributeError):
+    """A prediction or result does not have a field, as classes of an image have no boxes."""
 
 
 class WeightsError(VertebraError, ValueError):

@@ -259,8 +259,9 @@ def test_precisions_train_side_by_side(tmp_path: Path) -> None:
 
 
 def test_probabilities_are_read_from_both() -> None:
-    said: Any = [{"classify": {"class": "a", "probabilities": {"a": 0.75, "b": 0.25}}}]
-    assert startup.probabilities(json.dumps(said)) == startup.probabilities("[0.75, 0.25]") == [0.75, 0.25]
+    objects = [{"class_name": "b", "class_id": 1, "score": 0.75}, {"class_name": "a", "class_id": 0, "score": 0.25}]
+    said: Any = [{"classify": {"task": "classify", "objects": objects, "probabilities": {"a": 0.25, "b": 0.75}}}]
+    assert startup.probabilities(json.dumps(said)) == startup.probabilities("[0.25, 0.75]") == [0.25, 0.75]
 
 
 def test_all_are_known_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

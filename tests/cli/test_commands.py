@@ -154,7 +154,7 @@ def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, sc
     image = sorted(images(scenes).iterdir())[0]
     (ours,) = json.loads(vertebra_command("predict", file, image, "--json", "--threshold", "0.1").out)
     (theirs,) = json.loads(vertebra_command("predict", finished, image, "--json", "--threshold", "0.1").out)
-    assert ours["animal"]["class"] == theirs["animal"]["class"]
+    assert ours["animal"]["objects"][0]["class_name"] == theirs["animal"]["objects"][0]["class_name"]
     assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
     ended = vertebra_command("predict", file, image, "--json", "--precision", "bf16")
     assert ended.code == 2 and "computes in the precision that it was exported in" in ended.err

@@ -87,8 +87,9 @@ def test_pictures_and_masks_lie_as_their_images_do(predict: Command, cam: Path) 
         for left, top, right, bottom, label in rectangles:
             wanted[top:bottom, left:right] = label + 1
         assert np.array_equal(ids, wanted)
+        masks = {seen["class_name"]: seen["mask"] for seen in row["paint"]["objects"]}
         for class_id, name in enumerate(("nothing", "a", "b")):
-            found = row["paint"]["run_lengths"].get(name)
+            found = masks.get(name)
             assert (found is None) == (not (wanted == class_id).any())
             if found is not None:
                 assert np.array_equal(coco_mask.decode(found), wanted == class_id)

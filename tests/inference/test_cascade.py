@@ -19,7 +19,7 @@ from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
 from vertebra.inference.cascade import Cascade, cut_out
 from vertebra.layers.padding import valid_mean
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.tasks.classify.crops import BoxedPredictions
+from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
 from vertebra.tasks.classify.targets import ClassifyDecoded
 from vertebra.tasks.detect.targets import DetectDecoded
 from vertebra.tasks.keypoints.targets import KeypointDecoded
@@ -158,11 +158,14 @@ def test_the_second_model_sees_what_the_first_one_found(tmp_path: Path) -> None:
     np.testing.assert_allclose(first["boxes"].boxes, [[30, 10, 50, 34]], atol=1.5)
     assert isinstance(first["color"], BoxedPredictions) and len(first["color"]) == 1
     # half of each side is of the core's color: a quarter of the box
-    assert first["color"][0].top(2)[0][0] == "green" and first["color"][0].top(2)[1][0] == "red"
-    assert second["color"][0].top(2)[1][0] == "blue"
+    assert first["color"].predictions[0].top(2)[0][0] == "green" and first["color"].predictions[0].top(2)[1][0] == "red"
+    assert second["color"].predictions[0].top(2)[1][0] == "blue"
     assert len(nothing["boxes"].boxes) == 0 and len(nothing["color"]) == 0
     told = first.to_dict()["color"]["objects"][0]
-    assert told["class"] == "green" and told["box"] == first["boxes"].boxes[0].tolist()
+    assert told["class_name"] == "green" and told["probabilities"]["green"] == told["score"]
+    assert told["box"] == first["boxes"].boxes[0].tolist()
+    assert first["color"].class_names == ["green"] and repr(first["color"]) == "1 box: green 1.00"
+    assert first["color"].to_coco(7)[0]["bbox"][:2] == first["boxes"].boxes[0, :2].tolist()
     assert first["color"].draw().width >= 120 and nothing["color"].draw().width >= 50
 
 
@@ -171,8 +174,8 @@ def test_given_boxes_take_the_detectors_place() -> None:
     cascade = Cascade(None, model(Color, "color", COLORS, image_size=24), margin=1.0)
     boxes = [[[35, 16, 45, 28], [30, 10, 50, 34], [80, 50, 120, 80]]]
     (result,) = cascade.predict(image, boxes=boxes)
-    assert list(result) == ["color"] and result.size == (80, 120)
-    assert [own.top()[0][0] for own in result["color"]][:2] == ["red", "green"]
+    assert list(result.keys()) == ["color"] and result.size == (80, 120)
+    assert [own.top()[0][0] for own in result["color"].predictions][:2] == ["red", "green"]
     np.testing.assert_array_equal(result["color"].boxes, boxes[0])
     (empty,) = cascade.predict([image], boxes=[[]])
     assert len(empty["color"]) == 0
@@ -189,7 +192,10 @@ def test_classes_that_overlap_are_told_together() -> None:
     image = np.zeros((40, 80, 3), dtype=np.uint8)
     image[:, :40] = (255, 255, 0)
     (result,) = cascade.predict(image, boxes=[[[0, 0, 40, 40], [40, 0, 80, 40]]])
-    assert [[name for name, part in own.top(3) if part > 0.5] for own in result["color"]] == [["red", "green"], []]
+    assert [[name for name, part in own.top(3) if part > 0.5] for own in result["color"].predictions] == [
+        ["red", "green"],
+        [],
+    ]
     assert result["color"].draw().size[0] >= 80
 
 

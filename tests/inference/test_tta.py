@@ -32,7 +32,7 @@ def assert_alike(ours: Result, plain: Result, pixels: float) -> None:
     """The same classes, objects and points to within some pixels, and masks but for the rims of what is painted."""
     np.testing.assert_allclose(ours["bright"].probabilities, plain["bright"].probabilities, atol=0.02 * pixels + 1e-6)
     for name in ("boxes", "corners"):
-        assert ours[name].labels.tolist() == plain[name].labels.tolist()
+        assert ours[name].class_ids.tolist() == plain[name].class_ids.tolist()
         np.testing.assert_allclose(ours[name].boxes, plain[name].boxes, atol=pixels + 1e-3)
         np.testing.assert_allclose(ours[name].scores, plain[name].scores, atol=1e-6)
     np.testing.assert_allclose(ours["corners"].points, plain["corners"].points, atol=pixels + 1e-3)
@@ -235,7 +235,7 @@ def test_a_model_of_five_branches(model: vertebra.VisionModel, picture: Path) ->
     many = {"flip": True, "scales": (0.75, 1, 1.5), "tile": 48}
     (result,) = model.predict(picture, **many, **options)
     (again,) = model.predict(picture, **many, **options)
-    assert set(result) == set(model.branches)
+    assert set(result.keys()) == set(model.branches)
     # convolutions are packed anew for a shape that comes again, by which last digits change
     np.testing.assert_allclose(result["boxes"].boxes, again["boxes"].boxes, atol=1e-3)
     assert (result["boxes"].boxes <= [50, 96, 50, 96]).all() and (np.diff(result["boxes"].scores) <= 0).all()

@@ -122,7 +122,7 @@ def test_a_run_from_files_to_predictions(arrows: Path, tmp_path: Path) -> None:
     assert scores["pose/oks_map"] == pytest.approx(float(row["pose/oks_map"]), abs=1e-5)
     (result,) = vertebra.load(run).predict(arrows / "val0.png", threshold=0.0)
     pose = result["pose"]
-    assert pose.points.shape[1:] == (3, 2) and pose.names == ["arrow"] * len(pose)
+    assert pose.points.shape[1:] == (3, 2) and pose.class_names == ["arrow"] * len(pose)
     assert pose.draw().size[0] >= SIZE[1] and "left_end" in json.dumps(result.to_dict())
 
 

@@ -15,13 +15,14 @@ from vertebra.data.workers import ends_told
 from vertebra.evaluation.loss_meter import LossMeter
 from vertebra.features import Frame
 from vertebra.inference.predictor import model_info
+from vertebra.inference.results import Result
 from vertebra.model import VisionModel, decode_float32
 from vertebra.model_info import ModelInfo
 from vertebra.optimize.inference_copy import inference_copy
 from vertebra.tasks import get_task
 
 Run = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[np.ndarray]]]
-Predict = Callable[[Sequence[Any]], Sequence[Mapping[str, Any]]]
+Predict = Callable[[Sequence[Any]], Sequence[Result]]
 
 
 class Evaluation:
@@ -67,7 +68,7 @@ class Evaluation:
         for name, own in batch.targets.items():
             self._add(name, batch, [value[own.rows.numpy()] for value in decoded[name]])
 
-    def update_predicted(self, batch: Batch, results: Sequence[Mapping[str, Any]]) -> None:
+    def update_predicted(self, batch: Batch, results: Sequence[Result]) -> None:
         """Adds one labeled batch and the predictions of all of its images, by branch."""
         for name, own in batch.targets.items():
             self.metrics[name].update([results[row][name] for row in own.rows.tolist()], batch.ground_truths[name])

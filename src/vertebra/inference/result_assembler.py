@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
+from vertebra.tasks.prediction import Prediction
 from vertebra.tasks.task import TileMerger
 
 Decoded = Mapping[str, Sequence[np.ndarray]]
@@ -85,11 +86,11 @@ class ResultAssembler:
             self._mergers[name] = rule(labels, image.grid, self.threshold)
         return self._mergers[name]
 
-    def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Any:
+    def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Prediction:
         task, labels = self.info.branches[name]
         prediction = get_task(task).from_decoded(decoded, view.place, labels, view.image.source)
-        return prediction.with_threshold(self.threshold)
+        return prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction
 
-    def _result(self, image: Image, predictions: dict[str, Any]) -> Result:
+    def _result(self, image: Image, predictions: dict[str, Prediction]) -> Result:
         file = image.source if image.frame_info is None else image.frame_info.source
         return Result(predictions, file if isinstance(file, Path) else None, image.size, image.frame_info)

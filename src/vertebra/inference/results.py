@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from vertebra.errors import DataError
+from vertebra.errors import DataError, MissingFieldError, UnknownName
 from vertebra.inference.io.streams import is_live_stream
 from vertebra.inference.io.video import VIDEO_SUFFIXES, FrameInfo
 from vertebra.preprocess.images import SUFFIXES
 
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image as PillowImage
 
-class Result(Mapping[str, Any]):
-    """What a model says of one image, or frame of a video: a prediction for each branch, by the branch's name.
+    from vertebra.tasks.picture import ImageLike
+    from vertebra.tasks.prediction import ClassChoice, Prediction
+
+
+class Result:
+    """The predictions for one image, or frame of a video: ``result["boxes"]`` is the one of branch "boxes".
+
+    A result with one branch has the fields and methods of its prediction: ``result.boxes``, ``result.filter(min_score=0.5)``,
+    ``len(result)``, ``result[0]``, iteration over objects. With several branches these are a `MissingFieldError` that names the
+    branches; `keys`, `values`, `items` and ``in`` are always about branches.
 
     Attributes:
         path: the image's or video's file, or None where it came as an array or from a camera.
@@ -23,9 +34,13 @@ class Result(Mapping[str, Any]):
     """
 
     def __init__(
-        self, predictions: dict[str, Any], path: Path | None, size: tuple[int, int], frame_info: FrameInfo | None = None
+        self,
+        predictions: Mapping[str, Prediction],
+        path: Path | None,
+        size: tuple[int, int],
+        frame_info: FrameInfo | None = None,
     ) -> None:
-        self._predictions = predictions
+        self._predictions = dict(predictions)
         self.path = path
         self.size = size
         self.frame_info = frame_info
@@ -45,14 +60,121 @@ class Result(Mapping[str, Any]):
         """The image's or video's file, or a camera's name; None where it came as an array."""
         return self.path if self.frame_info is None else self.frame_info.source
 
-    def __getitem__(self, branch: str) -> Any:
-        return self._predictions[branch]
+    def keys(self) -> KeysView[str]:
+        """The branches' names."""
+        return self._predictions.keys()
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._predictions)
+    def values(self) -> ValuesView[Prediction]:
+        """The branches' predictions."""
+        return self._predictions.values()
+
+    def items(self) -> ItemsView[str, Prediction]:
+        """The branches' names with their predictions."""
+        return self._predictions.items()
+
+    def __contains__(self, branch: object) -> bool:
+        return branch in self._predictions
+
+    @property
+    def prediction(self) -> Prediction:
+        """The prediction of the only branch.
+
+        Raises:
+            MissingFieldError: there are several branches, or none.
+        """
+        return self._only()
+
+    def _only(self) -> Prediction:
+        if len(self._predictions) == 1:
+            return next(iter(self._predictions.values()))
+        if not self._predictions:
+            raise MissingFieldError("this result has no prediction")
+        choices = " or ".join(f"result[{name!r}]" for name in self._predictions)
+        raise MissingFieldError(f"this result has {len(self._predictions)} branches; take one of them: {choices}")
+
+    @overload
+    def __getitem__(self, index: str) -> Any: ...
+    @overload
+    def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool] | np.ndarray) -> Prediction: ...
+    def __getitem__(self, index: Any) -> Any:
+        """The prediction of a branch by its name; by any other index, objects of the only branch.
+
+        Raises:
+            UnknownName: there is no such branch.
+        """
+        if not isinstance(index, str):
+            return self._only()[index]
+        if index not in self._predictions:
+            raise UnknownName("branch of this result", index, self._predictions)
+        return self._predictions[index]
 
     def __len__(self) -> int:
-        return len(self._predictions)
+        """Number of objects of the only branch."""
+        return len(self._only())
+
+    def __iter__(self) -> Iterator[Prediction]:
+        """The objects of the only branch, one by one."""
+        return iter(self._only())
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(M, 4) float32, xyxy in the image's pixels."""
+        return self._only().boxes
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(M,) float32 in 0..1."""
+        return self._only().scores
+
+    @property
+    def class_ids(self) -> np.ndarray:
+        """(M,) int64."""
+        return self._only().class_ids
+
+    @property
+    def class_names(self) -> list[str]:
+        """The class name of each object."""
+        return self._only().class_names
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(M, H, W) bool, of the image's size."""
+        return self._only().masks
+
+    @property
+    def points(self) -> np.ndarray:
+        """(M, K, 2) float32 of x, y in the image's pixels."""
+        return self._only().points
+
+    def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Prediction:
+        """The prediction of the only branch with fewer objects; see `vertebra.tasks.prediction.Prediction.filter`."""
+        return self._only().filter(min_score=min_score, classes=classes)
+
+    def draw(self, image: ImageLike | None = None) -> PillowImage:
+        """The image with the objects of the only branch; see `vertebra.tasks.prediction.Prediction.draw`."""
+        return self._only().draw(image)
+
+    def to_coco(self, image_id: int | str, category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
+        """COCO results of the only branch; see `vertebra.tasks.prediction.Prediction.to_coco`."""
+        return self._only().to_coco(image_id, category_ids)
+
+    def to_supervision(self) -> Any:
+        """The only branch's prediction in supervision's type; see `vertebra.tasks.prediction.Prediction.to_supervision`."""
+        return self._only().to_supervision()
+
+    def __getattr__(self, name: str) -> Any:
+        """Fields that only some tasks have, of the only branch: ``probabilities``, ``mask``, ``point_scores``, ``top`` …"""
+        if name.startswith("_"):  # asked for by pickle and copy before there are predictions
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return getattr(self._only(), name)
+
+    def __repr__(self) -> str:
+        """The image, its size, and the text of each branch's prediction."""
+        height, width = self.size
+        source = "image" if self.source is None else str(self.source)
+        frame = "" if self.frame is None else f" frame {self.frame}"
+        content = "; ".join(f"{name}: {prediction!r}" for name, prediction in self.items()) or "no prediction"
+        return f"<{source}{frame}, {width}x{height}; {content}>"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; of a frame, also its number and time. A number that is not finite stays so: the command line, which writes

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.data import TaskData
+from vertebra.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
     from vertebra.preprocess.image_transform import ImageTransform
     from vertebra.preprocess.tiles import Grid, Tile
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
     from vertebra.tasks.crops import Crops
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
-
-
-class Prediction(Protocol):
-    """The members of the predictions of all tasks."""
-
-    @property
-    def image(self) -> ImageLike | None:
-        """What was predicted on; None where it is not known."""
-
-    def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """A picture of the prediction, on the given image or on the one that was predicted on."""
-
-    def with_threshold(self, threshold: float) -> Any:
-        """Without objects whose score is below ``threshold``; what is not about objects stays as it is."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with class names."""
 
 
 class TTAMerger(Protocol):
@@ -92,7 +75,7 @@ class TileMerger(Protocol):
             tile: where it lies in the image.
         """
 
-    def finish(self, image: ImageLike | None) -> Any:
+    def finish(self, image: ImageLike | None) -> Prediction:
         """The prediction, after all tiles were added."""
 
 
@@ -130,9 +113,9 @@ class Task:
     name: str
     labels: type[LabelSpec]
     annotation: type[Any]
-    prediction: type[Any]
+    prediction: type[Prediction]
     monitor: str
-    from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Any]
+    from_decoded: Callable[[Sequence[np.ndarray], Any, Any, Any], Prediction]
     similarity: Callable[[Any, Any], float]
     to_image: Callable[[Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]

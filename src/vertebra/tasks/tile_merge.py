@@ -68,7 +68,7 @@ class Found(Protocol):
     @property
     def scores(self) -> np.ndarray: ...
     @property
-    def labels(self) -> np.ndarray: ...
+    def class_ids(self) -> np.ndarray: ...
 
 
 def objects_of(found: Sequence[Found]) -> Objects:
@@ -76,7 +76,7 @@ def objects_of(found: Sequence[Found]) -> Objects:
     return Objects(
         np.concatenate([own.boxes for own in found]),
         np.concatenate([own.scores for own in found]),
-        np.concatenate([own.labels for own in found]),
+        np.concatenate([own.class_ids for own in found]),
         np.repeat(np.arange(len(found)), [len(own.scores) for own in found]),
     )
 

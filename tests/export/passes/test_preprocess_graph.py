@@ -93,7 +93,7 @@ def test_points_and_boxes_go_back() -> None:
 
 
 def predicted(model: Any, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    return [dict(result) for result in model.predict(list(images), threshold=0.0)]
+    return [dict(result.items()) for result in model.predict(list(images), threshold=0.0)]
 
 
 def test_the_same_predictions(model: VisionModel, exported: Path) -> None:

@@ -202,7 +202,7 @@ def test_a_cascade_sees_frames_too(clip: Path) -> None:
     short = write_clip(clip.with_name("short.mp4"), 4)
     results = cascade.predict(short)
     assert [result.frame for result in results] == [0, 1, 2, 3] and results[0].path == short
-    assert set(results[0]) == {"detect", "classify"} and len(results[0]["classify"]) > 0
+    assert set(results[0].keys()) == {"detect", "classify"} and len(results[0]["classify"]) > 0
     assert number_of(np.asarray(results[2]["classify"].image)) == 2
     with pytest.raises(ConfigError, match="camera:0: a live source has no end"):
         cascade.predict("camera:0")

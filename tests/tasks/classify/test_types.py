@@ -31,12 +31,21 @@ def test_dict_is_json_with_names() -> None:
     read = json.loads(json.dumps(_prediction(0.25, 0.5, 0.25).to_dict()))
     assert read == {
         "task": "classify",
-        "class": "cat",
-        "probability": 0.5,
+        "objects": [
+            {"class_name": "cat", "class_id": 1, "score": 0.5},
+            {"class_name": "dog", "class_id": 0, "score": 0.25},
+            {"class_name": "tiger", "class_id": 2, "score": 0.25},
+        ],
         "probabilities": {"dog": 0.25, "cat": 0.5, "tiger": 0.25},
     }
     many = _prediction(0.75, 0.5, 0.25, labels=ClassifyLabels(LABELS.classes, exclusive=False))
-    assert many.to_dict()["classes"] == many.above(0.5) == ["dog", "cat"]
+    assert many.filter(min_score=0.5).class_names == ["dog", "cat"]
+
+
+def test_a_dictionary_lists_the_best_five() -> None:
+    many = _prediction(*(np.arange(9) / 8), labels=ClassifyLabels(tuple("abcdefghi")))
+    assert [entry["class_name"] for entry in many.to_dict()["objects"]] == list("ihgfe")
+    assert list(many.to_dict()["probabilities"]) == list("abcdefghi") == list(many[1:].to_dict()["probabilities"])
 
 
 def test_probabilities_must_fit_the_classes() -> None:

@@ -33,14 +33,14 @@ def _prediction(boxes: list[list[float]], scores: list[float], labels: list[int]
 TWO = _prediction([[10, 20, 110, 220], [30, 30, 40, 50]], [0.75, 0.25], [1, 0])
 
 
-def test_above_keeps_the_sure_ones() -> None:
-    sure = TWO.above(0.5)
-    assert (len(TWO), len(sure), sure.names, sure.shown_from) == (2, 1, ["WBC"], 0.5)
+def test_a_filter_keeps_the_sure_ones() -> None:
+    sure = TWO.filter(min_score=0.5)
+    assert (len(TWO), len(sure), sure.class_names, sure.draw_threshold) == (2, 1, ["WBC"], 0.5)
 
 
 def test_dict_is_json_with_names() -> None:
-    read = json.loads(json.dumps(TWO.above(0.5).to_dict()))
-    wanted = {"class": "WBC", "label": 1, "score": 0.75, "box": [10, 20, 110, 220]}
+    read = json.loads(json.dumps(TWO.filter(min_score=0.5).to_dict()))
+    wanted = {"class_name": "WBC", "class_id": 1, "score": 0.75, "box": [10, 20, 110, 220]}
     assert read == {"task": "detect", "objects": [wanted]}
 
 
@@ -76,7 +76,7 @@ def test_from_decoded_goes_back_to_the_image() -> None:
     made = from_decoded(decoded, transform, LABELS, "a.jpg")
     assert made.boxes.tolist() == [[40, 20, 160, 200], [0, 50, 100, 100]]
     assert made.scores.tolist() == pytest.approx([0.9, 0.8])
-    assert (made.labels.tolist(), made.image, made.boxes.dtype) == ([1, 0], "a.jpg", np.float32)
+    assert (made.class_ids.tolist(), made.image, made.boxes.dtype) == ([1, 0], "a.jpg", np.float32)
 
 
 def test_from_decoded_of_nothing() -> None:
@@ -88,7 +88,7 @@ def test_boxes_are_drawn_where_they_are() -> None:
     picture = np.asarray(TWO.draw(Image.new("RGB", (400, 400), "white")))
     assert tuple(picture[120, 10]) == color(1) and tuple(picture[219, 60]) == color(1)
     assert tuple(picture[120, 60]) == (255, 255, 255)
-    assert not (picture == color(0)).all(axis=-1).any()  # below shown_from
+    assert not (picture == color(0)).all(axis=-1).any()  # below draw_threshold
 
 
 def test_small_images_are_enlarged_with_their_boxes() -> None:

@@ -25,7 +25,7 @@ def prediction(**changes: Any) -> KeypointPrediction:
         "point_scores": np.array([[0.9, 0.8], [0.1, 0.2]], dtype=np.float32),
         "boxes": np.array([[10, 10, 70, 50], [0, 0, 10, 10]], dtype=np.float32),
         "scores": np.array([0.85, 0.15], dtype=np.float32),
-        "labels": np.array([0, 0]),
+        "class_ids": np.array([0, 0]),
         "spec": LABELS,
     }
     return KeypointPrediction(**{**given, **changes})
@@ -109,20 +109,20 @@ def test_from_decoded_goes_back_to_the_image() -> None:
         np.array(1),
     )
     found = from_decoded(decoded, transform, LABELS)
-    assert len(found) == 1 and found.names == ["fish"]
+    assert len(found) == 1 and found.class_names == ["fish"]
     np.testing.assert_allclose(found.points, [[[20, 20], [60, 40]]])
     np.testing.assert_allclose(found.boxes, [[10, 10, 80, 50]])
 
 
 def test_dictionary_and_coco_results() -> None:
-    found = prediction().with_threshold(0.5)
-    assert len(found) == 1 and found.shown_from == 0.5
+    found = prediction().filter(min_score=0.5)
+    assert len(found) == 1 and found.draw_threshold == 0.5
     shown = json.loads(json.dumps(found.to_dict()))
     assert shown["task"] == "keypoints" and shown["objects"][0]["points"]["tail"] == pytest.approx([60, 40, 0.8])
     (entry,) = found.to_coco(7, [3])
     assert entry["image_id"] == 7 and entry["category_id"] == 3
     assert entry["keypoints"] == pytest.approx([20, 20, 0.9, 60, 40, 0.8])
-    assert found.above(1).to_coco(7, [3]) == []
+    assert found.filter(min_score=1).to_coco(7, [3]) == []
 
 
 def test_wrong_shapes_are_refused() -> None:
@@ -141,4 +141,4 @@ def test_the_picture_shows_points_and_lines_of_what_is_sure() -> None:
     assert tuple(drawn[400, 400]) == color(0) and tuple(drawn[800, 1200]) == color(1)
     assert tuple(drawn[600, 800]) == color(1), "the line between them"
     assert (drawn[:240, :240] == 200).all(), "the doubtful object is not shown"
-    assert np.asarray(found.above(0.99).draw(plain)).shape == (1200, 1600, 3), "nothing to name"
+    assert np.asarray(found.filter(min_score=0.99).draw(plain)).shape == (1200, 1600, 3), "nothing to name"

@@ -32,7 +32,8 @@ def test_share_of_each_class() -> None:
 def test_dict_is_json_with_names() -> None:
     prediction = SegmentPrediction(np.asarray([[0, 1, 1]]), LABELS)
     read = json.loads(json.dumps(prediction.to_dict()))
-    assert read["size"] == [1, 3] and read["share"]["dog"] == pytest.approx(2 / 3)
+    assert read["size"] == [1, 3] and [entry["class_name"] for entry in read["objects"]] == ["background", "dog"]
+    assert read["objects"][1]["share"] == pytest.approx(2 / 3) and read["objects"][1]["mask"]["size"] == [1, 3]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -56,8 +57,8 @@ def test_run_lengths_are_those_of_pycocotools(height: int, width: int, blocks: i
     columns = np.arange(width) * coarse.shape[1] // width
     mask = coarse[np.ix_(rows, columns)].astype(np.uint8)
     prediction = SegmentPrediction(mask, LABELS)
-    assert set(prediction.to_dict()["run_lengths"]) == {name for name, share in prediction.share.items() if share}
-    for name, found in prediction.run_lengths.items():
+    assert set(prediction.class_names) == {name for name, share in prediction.share.items() if share}
+    for name, found in zip(prediction.class_names, prediction.run_lengths, strict=True):
         wanted = coco_mask.encode(np.asfortranarray(mask == LABELS.classes.index(name)).astype(np.uint8))
         assert found == {"size": [height, width], "counts": wanted["counts"].decode()}
 
@@ -67,9 +68,9 @@ def test_run_lengths_of_overlapping_classes() -> None:
     layers[1] = False
     layers[2] = True
     prediction = SegmentPrediction(layers, OVERLAPPING)
-    assert set(prediction.run_lengths) == {"background", "cat"}
-    for class_id in (0, 2):
-        decoded = coco_mask.decode(prediction.run_lengths[LABELS.classes[class_id]])
+    assert prediction.class_ids.tolist() == [0, 2]
+    for class_id, found in zip((0, 2), prediction.run_lengths, strict=True):
+        decoded = coco_mask.decode(found)
         assert np.array_equal(decoded.astype(bool), layers[class_id])
 
 

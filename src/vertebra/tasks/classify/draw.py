@@ -23,8 +23,10 @@ def draw_classification(prediction: ClassifyPrediction, picture: Image.Image) ->
         picture: RGB, of any size; a small one is enlarged.
     """
     picture = enlarge(picture)
+    if not len(prediction):
+        return picture
     size = text_size(picture)
-    best = prediction.probabilities.argsort(kind="stable")[::-1][:SHOWN_CLASSES]
+    best = prediction.class_ids[:SHOWN_CLASSES].tolist()
     row, margin = round(size * 1.6), max(4, size // 2)
     whole = with_strip(picture, row * len(best) + margin)
     draw = ImageDraw.Draw(whole)
@@ -32,11 +34,11 @@ def draw_classification(prediction: ClassifyPrediction, picture: Image.Image) ->
     name_width = max(1, (picture.width - percent_width - 4 * margin) // 2)
     bar_left = 2 * margin + name_width
     bar_right = max(bar_left + 1, picture.width - percent_width - 2 * margin)
-    for position, class_id in enumerate(int(best_id) for best_id in best):
+    for position, class_id in enumerate(best):
         probability = float(prediction.probabilities[class_id])
         middle = picture.height + margin / 2 + row * (position + 0.5)
-        ink = BRIGHT if position == 0 or (not prediction.labels.exclusive and probability >= 0.5) else DIM
-        name = fit_text(prediction.labels.classes[class_id], size, name_width)
+        ink = BRIGHT if position == 0 or (not prediction.spec.exclusive and probability >= 0.5) else DIM
+        name = fit_text(prediction.spec.classes[class_id], size, name_width)
         write(draw, (margin, middle), name, size, ink)
         top, bottom = middle - size * 0.3, middle + size * 0.3
         draw.rectangle((bar_left, top, bar_right, bottom), fill=TRACK)

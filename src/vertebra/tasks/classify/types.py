@@ -2,68 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from PIL import Image
+    from typing_extensions import Self
 
     from vertebra.tasks.picture import ImageLike
 
+MAX_LISTED = 5  # classes that a dictionary lists as objects, beside the probabilities of all
 
-@dataclass(frozen=True, eq=False)
-class ClassifyPrediction:
-    """What an image shows.
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassifyPrediction(Prediction):
+    """The classes of an image. Its objects are the classes, the likeliest first: ``prediction[0]`` is the best,
+    ``prediction[:5]`` the best five, ``prediction.filter(min_score=0.5)`` the ones that apply where classes may overlap.
 
     Attributes:
-        probabilities: (K,) float32; they sum to 1 where classes are exclusive.
-        labels: the classes.
+        probabilities: (K,) float32 of all classes in the order of their ids, whichever are picked; they sum to 1 where classes
+            are exclusive.
+        spec: the classes.
         image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
+        picked: (M,) ids of the classes that are the objects, the likeliest first; None for all.
     """
 
+    task: ClassVar[str] = "classify"
+
     probabilities: np.ndarray
-    labels: ClassifyLabels
+    spec: ClassifyLabels
     image: ImageLike | None = None
+    picked: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.probabilities.shape != (self.labels.class_count,):
-            raise ValueError(f"{self.labels.class_count} classes, but probabilities of {self.probabilities.shape}")
+        if self.probabilities.shape != (self.spec.class_count,):
+            raise ValueError(f"{self.spec.class_count} classes, but probabilities of {self.probabilities.shape}")
+
+    @cached_property
+    def class_ids(self) -> np.ndarray:
+        """(M,) int64, the likeliest class first."""
+        if self.picked is not None:
+            return self.picked
+        order: np.ndarray = np.argsort(-self.probabilities, kind="stable").astype(np.int64)
+        return order
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(M,) float32, the probability of each class."""
+        scores: np.ndarray = self.probabilities[self.class_ids]
+        return scores
 
     def top(self, k: int = 1) -> list[tuple[str, float]]:
         """The ``k`` likeliest classes with their probabilities, best first; fewer where there are fewer classes."""
-        best = np.argsort(-self.probabilities, kind="stable")[:k]
-        return [(self.labels.classes[i], float(self.probabilities[i])) for i in best]
-
-    def above(self, threshold: float = 0.5) -> list[str]:
-        """Names of the classes whose probability is at least ``threshold``: the answer where classes may overlap."""
-        return [name for name, p in zip(self.labels.classes, self.probabilities, strict=True) if p >= threshold]
-
-    def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """The image with bars of its likeliest classes below.
-
-        Args:
-            image: what to draw on; by default the image that was predicted on.
-
-        Raises:
-            DataError: there is no image, or it cannot be read.
-        """
-        from vertebra.tasks.classify.draw import draw_classification
-        from vertebra.tasks.picture import open_picture
-
-        return draw_classification(self, open_picture(self.image if image is None else image))
-
-    def with_threshold(self, threshold: float) -> ClassifyPrediction:
-        """The prediction as it is: it has no objects to leave out."""
-        return self
+        best = self[:k]
+        return list(zip(best.class_names, best.scores.tolist(), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: the answer (``class`` and ``probability``, or ``classes``), and the probability of each class."""
-        probabilities = {name: float(p) for name, p in zip(self.labels.classes, self.probabilities, strict=True)}
-        if not self.labels.exclusive:
-            return {"task": "classify", "classes": self.above(), "probabilities": probabilities}
-        name, probability = self.top(1)[0]
-        return {"task": "classify", "class": name, "probability": probability, "probabilities": probabilities}
+        """JSON-ready: ``objects``, the five likeliest, each with ``class_name``, ``class_id`` and ``score``; and the
+        ``probabilities`` of all classes by name.
+        """
+        probabilities = dict(zip(self.spec.classes, self.probabilities.tolist(), strict=True))
+        best = self[:MAX_LISTED]
+        return {**super(ClassifyPrediction, best).to_dict(), "probabilities": probabilities}
+
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        return replace(self, picked=self.class_ids[rows], **changes)
+
+    def _noun(self, count: int) -> str:
+        return "class" if count == 1 else "classes"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        return {"score": self.scores.tolist()}
+
+    def _draw(self, picture: Image.Image) -> Image.Image:
+        from vertebra.tasks.classify.draw import draw_classification
+
+        return draw_classification(self, picture)
+
+    def _to_supervision(self, supervision: Any) -> Any:
+        return supervision.Classifications(class_id=self.class_ids.copy(), confidence=self.scores)

@@ -18,10 +18,10 @@ def merge_crops(predictions: Sequence[DetectPrediction], crops: Crops, labels: D
     boxes = concatenated([each.boxes for each in predictions], (4,)) + np.tile(crops.corners, 2)[crop]
     boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
     scores = concatenated([each.scores for each in predictions])
-    ids = concatenated([each.labels for each in predictions])
+    ids = concatenated([each.class_ids for each in predictions])
     order = np.argsort(-scores, kind="stable")
     order = order[(boxes[order, 2] > boxes[order, 0]) & (boxes[order, 3] > boxes[order, 1])]
     merged = DetectPrediction(
         boxes[order], scores[order].astype(np.float32), ids[order].astype(np.int64), labels, crops.image
     )
-    return merged.above(crops.threshold)
+    return merged.filter(min_score=crops.threshold)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image.Image:
-    """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.shown_from``.
+    """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.draw_threshold``.
 
     The best stand on top. A tag is placed above its box, or where it hides no other tag and stays in the picture.
 
@@ -24,12 +24,12 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
         picture: RGB, of any size; a small one is enlarged, and the boxes with it.
     """
     canvas = enlarge(picture).copy()
-    shown = np.flatnonzero(prediction.scores >= prediction.shown_from)
+    shown = np.flatnonzero(prediction.scores >= prediction.draw_threshold)
     shown = shown[np.argsort(-prediction.scores[shown], kind="stable")]
     factor = np.asarray([canvas.width / picture.width, canvas.height / picture.height] * 2)
     limit = np.asarray([canvas.width, canvas.height] * 2)
     boxes = np.clip(np.rint(prediction.boxes[shown] * factor), 0, limit).astype(int)
-    labels = prediction.labels[shown]
+    labels = prediction.class_ids[shown]
     draw = ImageDraw.Draw(canvas)
     width = line_width(canvas)
     for box, label in zip(boxes[::-1], labels[::-1], strict=True):

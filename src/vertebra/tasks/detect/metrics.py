@@ -43,7 +43,7 @@ class BoxMetric(TaskMetric):
 
     def update(self, predictions: Sequence[DetectPrediction], ground_truths: Sequence[DetectAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
-        found = [_rows(prediction.boxes, prediction.scores, prediction.labels) for prediction in predictions]
+        found = [_rows(prediction.boxes, prediction.scores, prediction.class_ids) for prediction in predictions]
         true = [_rows(annotation.boxes, annotation.crowd, annotation.labels) for annotation in ground_truths]
         counts = [[len(f), len(t)] for f, t in zip(found, true, strict=True)]
         self.found.append(torch.from_numpy(np.concatenate([*found, _NO_ROWS])).to(self.device))

@@ -17,7 +17,7 @@ def similarity(expected: DetectPrediction, got: DetectPrediction) -> float:
     has an object.
     """
     sure = min(SURE, 0.5 * float(expected.scores.max(initial=0.0)) or SURE)
-    alike = expected.labels[:, None] == got.labels[None]
+    alike = expected.class_ids[:, None] == got.class_ids[None]
     same = np.logical_and(pairwise_overlap(expected.boxes, got.boxes) >= OVERLAP, alike)
     mine, theirs = expected.scores >= sure, got.scores >= sure
     found = same[:, got.scores >= sure / 2].any(axis=1)[mine]

@@ -37,7 +37,7 @@ class DetectTiles:
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
-        own = from_decoded(decoded, transform, self.spec).above(self.threshold)
+        own = from_decoded(decoded, transform, self.spec).filter(min_score=self.threshold)
         self.tiles.append(tile)
         self.found.append(replace(own, boxes=own.boxes + np.array(tile.box[:2] * 2, dtype=np.float32)))
 

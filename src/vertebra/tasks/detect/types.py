@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from vertebra.errors import ConfigError, install_command
 from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.prediction import Prediction, coco_boxes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,107 +16,55 @@ if TYPE_CHECKING:
     from vertebra.tasks.picture import ImageLike
 
 
-@dataclass(frozen=True, eq=False)
-class DetectPrediction:
-    """The objects found in an image, best first.
+@dataclass(frozen=True, eq=False, repr=False)
+class DetectPrediction(Prediction):
+    """The boxes of an image, best first.
 
     Attributes:
         boxes: (M, 4) float32, xyxy in the original image's pixels.
         scores: (M,) float32 in 0..1.
-        labels: (M,) int64 class ids.
+        class_ids: (M,) int64.
         spec: the classes.
         image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
-        shown_from: the score from which on `draw` shows an object. All objects stay in the prediction, since metrics
-            need the doubtful ones too; `above` drops them and sets this.
+        draw_threshold: the least score of a box that `draw` shows. All boxes stay in the prediction, since metrics
+            need the doubtful ones too; `filter` with a score leaves them out and sets this.
     """
+
+    task: ClassVar[str] = "detect"
+    thresholded: ClassVar[bool] = True
+    per_object: ClassVar[tuple[str, ...]] = ("boxes", "scores", "class_ids")
 
     boxes: np.ndarray
     scores: np.ndarray
-    labels: np.ndarray
+    class_ids: np.ndarray
     spec: DetectLabels
     image: ImageLike | None = None
-    shown_from: float = 0.3
+    draw_threshold: float = 0.3
 
     def __post_init__(self) -> None:
         count = len(self.scores)
-        if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.labels.shape != (count,):
-            shapes = f"{self.boxes.shape}, {self.scores.shape}, {self.labels.shape}"
-            raise ValueError(f"boxes, scores and labels must be (M, 4), (M,) and (M,), got {shapes}")
+        if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.class_ids.shape != (count,):
+            shapes = f"{self.boxes.shape}, {self.scores.shape}, {self.class_ids.shape}"
+            raise ValueError(f"boxes, scores and class ids must be (M, 4), (M,) and (M,), got {shapes}")
 
-    def __len__(self) -> int:
-        """Number of objects."""
-        return len(self.scores)
+    def _noun(self, count: int) -> str:
+        return "box" if count == 1 else "boxes"
 
-    @property
-    def names(self) -> list[str]:
-        """The class name of each object."""
-        return [self.spec.classes[label] for label in self.labels]
+    def _columns(self) -> dict[str, list[Any]]:
+        return {"score": self.scores.tolist(), "box": self.boxes.tolist()}
 
-    def above(self, threshold: float) -> DetectPrediction:
-        """Only the objects whose score is at least ``threshold``."""
-        kept = self.scores >= threshold
-        return replace(
-            self, boxes=self.boxes[kept], scores=self.scores[kept], labels=self.labels[kept], shown_from=threshold
-        )
+    def _coco_columns(self) -> dict[str, list[Any]]:
+        return {"bbox": coco_boxes(self.boxes), "score": self.scores.tolist()}
 
-    def with_threshold(self, threshold: float) -> DetectPrediction:
-        """The same as `above`: what a user's threshold does to a prediction."""
-        return self.above(threshold)
-
-    def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """The image with boxes and tags of the objects whose score is at least ``shown_from``.
-
-        Args:
-            image: what to draw on; by default the image that was predicted on.
-
-        Raises:
-            DataError: there is no image, or it cannot be read.
-        """
+    def _draw(self, picture: Image.Image) -> Image.Image:
         from vertebra.tasks.detect.draw import draw_detections
-        from vertebra.tasks.picture import open_picture
 
-        return draw_detections(self, open_picture(self.image if image is None else image))
+        return draw_detections(self, picture)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``objects``, each with ``class``, ``label``, ``score`` and ``box`` (xyxy, original pixels)."""
-        objects = [
-            {"class": name, "label": label, "score": score, "box": box}
-            for name, label, score, box in zip(
-                self.names, self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True
-            )
-        ]
-        return {"task": "detect", "objects": objects}
-
-    def to_coco(self, image_id: int | str, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        """COCO results: one entry an object, ``bbox`` as x, y, width, height.
-
-        Args:
-            image_id: the image's id in the COCO file.
-            category_ids: the COCO file's category id of each class; by default the class ids themselves.
-        """
-        boxes = self.boxes.astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
-        categories = self.labels if category_ids is None else np.asarray(category_ids)[self.labels]
-        return [
-            {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
-            for category, box, score in zip(categories.tolist(), boxes.tolist(), self.scores.tolist(), strict=True)
-        ]
-
-    def to_supervision(self) -> Any:
-        """A ``supervision.Detections`` with class names in ``data["class_name"]``.
-
-        Raises:
-            ConfigError: the package ``supervision`` is not installed.
-        """
-        try:
-            import supervision
-        except ImportError as error:
-            raise ConfigError(
-                f"to_supervision() needs the package 'supervision': {install_command('supervision')}"
-            ) from error
+    def _to_supervision(self, supervision: Any) -> Any:
         return supervision.Detections(
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
-            class_id=self.labels.copy(),
-            data={"class_name": np.asarray(self.names, dtype=str)},
+            class_id=self.class_ids.copy(),
+            data={"class_name": np.asarray(self.class_names, dtype=str)},
         )

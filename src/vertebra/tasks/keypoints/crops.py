@@ -30,8 +30,8 @@ def merge_crops(predictions: Sequence[KeypointPrediction], crops: Crops, labels:
         point_scores=concatenated([each.point_scores for each in predictions], (count,))[order].astype(np.float32),
         boxes=boxes[order].astype(np.float32),
         scores=scores[order].astype(np.float32),
-        labels=concatenated([each.labels for each in predictions])[order].astype(np.int64),
+        class_ids=concatenated([each.class_ids for each in predictions])[order].astype(np.int64),
         spec=labels,
         image=crops.image,
     )
-    return merged.above(crops.threshold)
+    return merged.filter(min_score=crops.threshold)

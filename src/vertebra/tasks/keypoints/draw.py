@@ -17,7 +17,7 @@ LEGEND_ENTRIES = 24
 
 
 def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Image.Image:
-    """The picture with the points of each object that is not below ``prediction.shown_from``, and a legend of their colors.
+    """The picture with the points of each object that is not below ``prediction.draw_threshold``, and a legend of their colors.
 
     Each point has its own color, the same on all objects. Points below that score are left out, and so are the lines to them.
     The best objects stand on top.
@@ -31,10 +31,10 @@ def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Imag
     factor = np.array([canvas.width / picture.width, canvas.height / picture.height])
     named: set[int] = set()
     for place in range(len(prediction) - 1, -1, -1):
-        if prediction.scores[place] < prediction.shown_from:
+        if prediction.scores[place] < prediction.draw_threshold:
             continue
         points = prediction.points[place] * factor
-        shown = prediction.point_scores[place] >= prediction.shown_from
+        shown = prediction.point_scores[place] >= prediction.draw_threshold
         width = _width(canvas, points[shown])
         for first, second in prediction.spec.skeleton:
             if shown[first] and shown[second]:

@@ -34,7 +34,7 @@ def from_decoded(
         point_scores=np.asarray(point_scores, dtype=np.float32)[:count],
         boxes=transform.boxes_to_image(np.asarray(boxes)[:count]).astype(np.float32),
         scores=np.asarray(scores, dtype=np.float32)[:count],
-        labels=np.asarray(labels, dtype=np.int64)[:count],
+        class_ids=np.asarray(labels, dtype=np.int64)[:count],
         spec=spec,
         image=image,
     )

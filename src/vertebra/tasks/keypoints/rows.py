@@ -31,7 +31,7 @@ class FoundRows:
     @staticmethod
     def pack(prediction: KeypointPrediction) -> np.ndarray:
         """(F, width) float32."""
-        return _rows(prediction.scores, prediction.labels, prediction.points)
+        return _rows(prediction.scores, prediction.class_ids, prediction.points)
 
     @classmethod
     def unpack(cls, rows: np.ndarray, points: int) -> FoundRows:

@@ -40,7 +40,7 @@ class KeypointTiles:
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
-        own = from_decoded(decoded, transform, self.spec).above(self.threshold)
+        own = from_decoded(decoded, transform, self.spec).filter(min_score=self.threshold)
         corner = np.array(tile.box[:2], dtype=np.float32)
         self.tiles.append(tile)
         self.found.append(replace(own, boxes=own.boxes + np.tile(corner, 2), points=own.points + corner))
@@ -59,8 +59,8 @@ class KeypointTiles:
             point_scores=sure[best, columns],
             boxes=joined.boxes,
             scores=joined.scores,
-            labels=joined.labels,
+            class_ids=joined.labels,
             spec=self.spec,
             image=image,
-            shown_from=self.threshold,
+            draw_threshold=self.threshold,
         )

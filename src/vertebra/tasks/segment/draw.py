@@ -54,7 +54,7 @@ def _shown_classes(prediction: SegmentPrediction) -> list[int]:
     """Ids of the classes that occur, the background left out; the largest first, so that small ones stand on top."""
     share = prediction.share
     classes = prediction.spec.classes
-    shown = [i for i, name in enumerate(classes) if share[name] > 0 and not is_background(name)]
+    shown = [i for i in prediction.class_ids.tolist() if not is_background(classes[i])]
     return sorted(shown, key=lambda i: -share[classes[i]])
 
 

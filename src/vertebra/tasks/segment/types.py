@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vertebra.errors import MissingFieldError
+from vertebra.tasks.prediction import Prediction
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.run_lengths import RunLengths, of_classes, of_region
 
 if TYPE_CHECKING:
     from PIL import Image
+    from typing_extensions import Self
 
     from vertebra.tasks.picture import ImageLike
 
 
-@dataclass(frozen=True, eq=False)
-class SegmentPrediction:
-    """The class of each pixel of an image.
+@dataclass(frozen=True, eq=False, repr=False)
+class SegmentPrediction(Prediction):
+    """The class of each pixel of an image. Its objects are the classes that occur, in the order of their ids.
 
     Attributes:
-        mask: where classes are exclusive (H, W) of class ids, else (K, H, W) bool; of the original image's size.
+        mask: where classes are exclusive (H, W) of class ids, else (K, H, W) bool; of the original image's size. It holds all
+            classes, whichever are picked.
         spec: the classes.
         probabilities: (K, H, W) float32 of the original image's size, where they were asked for.
         image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
+        picked: (M,) ids of the classes that are the objects; None for all that occur.
     """
+
+    task: ClassVar[str] = "segment"
 
     mask: np.ndarray
     spec: SegmentLabels
     probabilities: np.ndarray | None = None
     image: ImageLike | None = None
+    picked: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        wanted = "(H, W) of class ids" if self.spec.exclusive else f"({self.spec.class_count}, H, W) of bool"
+        expected = "(H, W) of class ids" if self.spec.exclusive else f"({self.spec.class_count}, H, W) of bool"
         layers = () if self.spec.exclusive else (self.spec.class_count,)
         if self.mask.ndim != len(layers) + 2 or self.mask.shape[:-2] != layers:
-            raise ValueError(f"the mask must be {wanted}, got shape {self.mask.shape}")
+            raise ValueError(f"the mask must be {expected}, got shape {self.mask.shape}")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,8 +54,45 @@ class SegmentPrediction:
         height, width = self.mask.shape[-2:]
         return height, width
 
+    @cached_property
+    def class_ids(self) -> np.ndarray:
+        """(M,) int64."""
+        if self.picked is not None:
+            return self.picked
+        return np.flatnonzero([self.share[name] > 0 for name in self.spec.classes])
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(M, H, W) bool, the pixels of each class; a new array, of a byte a pixel and class."""
+        masks = np.zeros((len(self), *self.size), dtype=bool)
+        for row, class_id in enumerate(self.class_ids.tolist()):
+            masks[row] = self.region(class_id)
+        return masks
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """(M, 4) float32, the smallest box around the pixels of each class: xyxy, the far edges of its last pixels."""
+        boxes = np.zeros((len(self), 4), dtype=np.float32)
+        for row, class_id in enumerate(self.class_ids.tolist()):
+            region = self.region(class_id)
+            columns, lines = np.flatnonzero(region.any(axis=0)), np.flatnonzero(region.any(axis=1))
+            boxes[row] = columns[0], lines[0], columns[-1] + 1, lines[-1] + 1
+        return boxes
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """(M,) float32, the mean probability of each class over its own pixels.
+
+        Raises:
+            MissingFieldError: the prediction was made without probabilities.
+        """
+        if self.probabilities is None:
+            raise MissingFieldError(self._missing("scores"))
+        means = [self.probabilities[i][self.region(i)].mean() for i in self.class_ids.tolist()]
+        return np.asarray(means, dtype=np.float32)
+
     def region(self, class_id: int) -> np.ndarray:
-        """Where a class is: (H, W) bool."""
+        """The pixels of a class: (H, W) bool."""
         return np.asarray(self.mask == class_id if self.spec.exclusive else self.mask[class_id] != 0)
 
     @cached_property
@@ -61,55 +106,59 @@ class SegmentPrediction:
             counts = np.count_nonzero(self.mask, axis=(1, 2))
         return {name: float(count / pixels) for name, count in zip(self.spec.classes, counts, strict=True)}
 
-    def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """The image under its classes' colors, with a legend below.
-
-        Args:
-            image: what to draw on; by default the image that was predicted on.
-
-        Raises:
-            DataError: there is no image, it cannot be read, or it has another size than the mask.
-        """
-        from vertebra.tasks.picture import open_picture
-        from vertebra.tasks.segment.draw import draw_segmentation
-
-        return draw_segmentation(self, open_picture(self.image if image is None else image))
-
-    def with_threshold(self, threshold: float) -> SegmentPrediction:
-        """The prediction as it is: it has no objects to leave out."""
-        return self
-
     @cached_property
-    def run_lengths(self) -> dict[str, RunLengths]:
-        """Where each class that occurs is, by name: its mask as COCO's compressed run lengths, ``size`` (height, width) and
-        ``counts``, which ``pycocotools.mask.decode`` reads.
+    def run_lengths(self) -> list[RunLengths]:
+        """The mask of each object as COCO's compressed run lengths, ``size`` (height, width) and ``counts``, which
+        ``pycocotools.mask.decode`` reads.
         """
-        found = [class_id for class_id, name in enumerate(self.spec.classes) if self.share[name] > 0]
-        if self.spec.exclusive:
-            own = of_classes(self.mask, found)
-        else:
-            own = {class_id: of_region(self.region(class_id)) for class_id in found}
-        return {self.spec.classes[class_id]: lengths for class_id, lengths in own.items()}
+        ids = self.class_ids.tolist()
+        if not self.spec.exclusive:
+            return [of_region(self.region(class_id)) for class_id in ids]
+        by_class = of_classes(self.mask, ids)
+        return [by_class[class_id] for class_id in ids]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``size`` (height, width), and by class name the ``share`` of pixels and the `run_lengths`."""
-        return {
-            "task": "segment",
-            "size": list(self.size),
-            "share": dict(self.share),
-            "run_lengths": dict(self.run_lengths),
-        }
-
-    def to_coco(self, image_id: int | str, category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
-        """COCO results: one entry for each class that occurs, ``segmentation`` as compressed run lengths.
-
-        Args:
-            image_id: the image's id in the COCO file.
-            category_ids: the category id of each class, None for a class that is left out; by default the class ids.
+        """JSON-ready: ``size`` (height, width), and ``objects``, each with its class, ``share`` of pixels, and ``mask`` as
+        `run_lengths`; ``score`` where there are probabilities.
         """
-        ids: Sequence[int | None] = range(self.spec.class_count) if category_ids is None else category_ids
-        return [
-            {"image_id": image_id, "category_id": category_id, "segmentation": self.run_lengths[name], "score": 1.0}
-            for name, category_id in zip(self.spec.classes, ids, strict=True)
-            if name in self.run_lengths and category_id is not None
-        ]
+        whole = super().to_dict()
+        return {"task": whole["task"], "size": list(self.size), "objects": whole["objects"]}
+
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        return replace(self, picked=self.class_ids[rows], **changes)
+
+    def _missing(self, name: str) -> str:
+        if name == "scores":
+            return "a segment prediction has 'scores' only where it was made with probabilities; 'share' has each class's part"
+        return super()._missing(name)
+
+    def _noun(self, count: int) -> str:
+        return "class" if count == 1 else "classes"
+
+    def _ranked(self) -> Iterator[tuple[str, str]]:
+        for name in sorted(self.class_names, key=lambda name: -self.share[name]):
+            yield name, f"{self.share[name]:.1%}"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        scores = {} if self.probabilities is None else {"score": self.scores.tolist()}
+        shares = [self.share[name] for name in self.class_names]
+        return {**scores, "share": shares, "mask": self.run_lengths}
+
+    def _coco_columns(self) -> dict[str, list[Any]]:
+        """``segmentation`` as compressed run lengths; the score is 1 where there are no probabilities."""
+        scores = [1.0] * len(self) if self.probabilities is None else self.scores.tolist()
+        return {"segmentation": self.run_lengths, "score": scores}
+
+    def _draw(self, picture: Image.Image) -> Image.Image:
+        from vertebra.tasks.segment.draw import draw_segmentation
+
+        return draw_segmentation(self, picture)
+
+    def _to_supervision(self, supervision: Any) -> Any:
+        return supervision.Detections(
+            xyxy=self.boxes.copy(),
+            mask=self.masks,
+            confidence=None if self.probabilities is None else self.scores.copy(),
+            class_id=self.class_ids.copy(),
+            data={"class_name": np.asarray(self.class_names, dtype=str)},
+        )

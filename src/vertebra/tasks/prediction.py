@@ -1,0 +1,279 @@
+"""The prediction of one image, alike for all tasks: a sequence of objects with named fields (numpy only)."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from vertebra.errors import ConfigError, MissingFieldError, UnknownName, install_command, shortened
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from typing_extensions import Self
+
+    from vertebra.tasks.base import LabelSpec
+    from vertebra.tasks.picture import ImageLike
+
+FIELDS = ("boxes", "scores", "class_ids", "class_names", "masks", "points")
+ClassChoice = str | int | Iterable[str | int]
+MAX_NAMED = 3  # objects that a repr names
+MAX_NAME_LENGTH = 24  # letters of a class name in a repr
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(ABC):
+    """The objects of one image. What an object is depends on the task: a box, a pose, a class of the image, a class's pixels.
+
+    ``len``, iteration and indexing go over the objects; an index is a number, a slice, a bool mask or an array of numbers,
+    and gives a prediction of the objects that it picks, of the same type. A task gives those of these fields that it has,
+    each with one row an object; another one is a `vertebra.errors.MissingFieldError`:
+
+    - ``boxes`` (M, 4) float32, xyxy in the original image's pixels.
+    - ``scores`` (M,) float32 in 0..1.
+    - ``class_ids`` (M,) int64, ``class_names`` a list of M names.
+    - ``masks`` (M, H, W) bool, of the original image's size.
+    - ``points`` (M, K, 2) float32 of x, y in the original image's pixels.
+
+    Attributes:
+        spec: the classes, and what else the task's labels mean.
+        image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
+        task: the task's name.
+        thresholded: whether the score threshold of a predictor leaves objects out.
+        per_object: fields with a row for each object.
+    """
+
+    task: ClassVar[str]
+    thresholded: ClassVar[bool] = False
+    per_object: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:  # at run time a name that a task does not define reaches `__getattr__`
+
+        @property
+        def spec(self) -> LabelSpec: ...
+        @property
+        def image(self) -> ImageLike | None: ...
+        @property
+        def boxes(self) -> np.ndarray: ...
+        @property
+        def scores(self) -> np.ndarray: ...
+        @property
+        def class_ids(self) -> np.ndarray: ...
+        @property
+        def masks(self) -> np.ndarray: ...
+        @property
+        def points(self) -> np.ndarray: ...
+
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in FIELDS:
+                raise MissingFieldError(self._missing(name))
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __len__(self) -> int:
+        """Number of objects."""
+        return len(self.class_ids)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool] | np.ndarray) -> Self:
+        """The objects that an index picks: a number, a slice, a bool mask (M,) or numbers (N,).
+
+        Raises:
+            IndexError: there is no such object, or the mask has another length.
+            TypeError: the index is something else.
+        """
+        return self._take(_rows(index, len(self)))
+
+    def __iter__(self) -> Iterator[Self]:
+        """The objects one by one, each as a prediction of one object."""
+        return (self._take(np.array([row])) for row in range(len(self)))
+
+    @property
+    def class_names(self) -> list[str]:
+        """The class name of each object."""
+        return [self.spec.classes[class_id] for class_id in self.class_ids.tolist()]
+
+    def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Self:
+        """Only the objects that meet all conditions.
+
+        Args:
+            min_score: the least score, 0 to 1. Where `draw` hides doubtful objects (boxes and poses), it draws from this score on.
+            classes: names or ids of classes, or one of them.
+
+        Raises:
+            ConfigError: a score that is not within 0 and 1, or a class that does not exist (`UnknownName` with the nearest name).
+            MissingFieldError: there are no scores.
+        """
+        kept = np.ones(len(self), dtype=bool)
+        if min_score is not None:
+            if not 0 <= min_score <= 1:
+                raise ConfigError(f"'min_score' must be within 0 and 1, got {min_score}")
+            kept &= self.scores >= min_score
+        if classes is not None:
+            kept &= np.isin(self.class_ids, _class_ids(classes, self.spec.classes))
+        changes = {} if min_score is None or not self.thresholded else {"draw_threshold": min_score}
+        return self._take(np.flatnonzero(kept), **changes)
+
+    def draw(self, image: ImageLike | None = None) -> Image.Image:
+        """The image with its objects.
+
+        Args:
+            image: what to draw on; by default the image that was predicted on.
+
+        Raises:
+            DataError: there is no image, it cannot be read, or masks are of another size.
+        """
+        from vertebra.tasks.picture import open_picture
+
+        return self._draw(open_picture(self.image if image is None else image))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id`` and the fields of its task."""
+        columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **self._columns()}
+        return {"task": self.task, "objects": _as_rows(columns)}
+
+    def to_coco(self, image_id: int | str, category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
+        """COCO results: one entry an object.
+
+        Args:
+            image_id: the image's id in the COCO file.
+            category_ids: the COCO file's category id of each class, None for a class that is left out; by default the class ids.
+
+        Raises:
+            MissingFieldError: COCO has no results for this task.
+            ConfigError: the category ids are not one a class.
+        """
+        columns = self._coco_columns()
+        ids = self.class_ids.tolist()
+        if category_ids is not None:
+            if len(category_ids) != len(self.spec.classes):
+                raise ConfigError(
+                    f"'category_ids' must have one id a class: got {len(category_ids)} for {len(self.spec.classes)} classes"
+                )
+            known = [None if category is None else int(category) for category in category_ids]
+            ids = [known[class_id] for class_id in ids]
+        rows = _as_rows({"image_id": [image_id] * len(self), "category_id": ids, **columns})
+        return rows if None not in ids else [row for row in rows if row["category_id"] is not None]
+
+    def to_supervision(self) -> Any:
+        """The prediction as the package ``supervision`` has it, with class names in ``data["class_name"]`` where it keeps data:
+        ``Detections`` for boxes and masks, ``KeyPoints`` for poses, ``Classifications`` for classes of an image.
+
+        Raises:
+            ConfigError: the package is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise ConfigError(
+                f"to_supervision() needs the package 'supervision': {install_command('supervision')}"
+            ) from error
+        return self._to_supervision(supervision)
+
+    def __repr__(self) -> str:
+        """How many objects there are, and the best of the classes: ``3 boxes: dog 0.93, cat 0.71, …``."""
+        counted = f"{len(self) or 'no'} {self._noun(len(self))}"
+        best: dict[str, str] = {}
+        for name, value in self._ranked():
+            best.setdefault(shortened(name, MAX_NAME_LENGTH), value)
+            if len(best) == MAX_NAMED:
+                break
+        named = [f"{name} {value}" for name, value in best.items()]
+        if not named:
+            return counted
+        return f"{counted}: {', '.join(named if len(named) == len(self) else [*named, '…'])}"
+
+    def _take(self, rows: np.ndarray, **changes: Any) -> Self:
+        """The objects with these numbers (N,) int64, and other values of other fields."""
+        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
+        return replace(self, **taken, **changes)
+
+    def _missing(self, name: str) -> str:
+        """The message of the error for a field that this prediction does not have."""
+        known = {*dir(type(self)), *self.__dataclass_fields__}
+        return f"a {self.task} prediction has no '{name}'; it has: {', '.join(one for one in FIELDS if one in known)}"
+
+    def _ranked(self) -> Iterator[tuple[str, str]]:
+        """Class name and score, as text, of each object, best first."""
+        for row in np.argsort(-self.scores, kind="stable").tolist():
+            yield self.spec.classes[self.class_ids[row]], f"{self.scores[row]:.2f}"
+
+    def _coco_columns(self) -> dict[str, list[Any]]:
+        """The fields of COCO results beside image and category: by key, a value for each object."""
+        raise MissingFieldError(f"COCO has no results for a {self.task} prediction; use to_dict()")
+
+    @abstractmethod
+    def _noun(self, count: int) -> str:
+        """The word for the objects, in singular or plural."""
+
+    @abstractmethod
+    def _columns(self) -> dict[str, list[Any]]:
+        """The fields of `to_dict` beside the class: by key, a value for each object."""
+
+    @abstractmethod
+    def _draw(self, picture: Image.Image) -> Image.Image:
+        """The objects on a picture (RGB)."""
+
+    @abstractmethod
+    def _to_supervision(self, supervision: Any) -> Any:
+        """The prediction as a type of the module ``supervision``."""
+
+
+def coco_boxes(boxes: np.ndarray) -> list[list[float]]:
+    """Boxes (M, 4) xyxy as COCO writes them: x, y, width, height."""
+    wide = boxes.astype(np.float64)
+    wide[:, 2:] -= wide[:, :2]
+    rows: list[list[float]] = wide.tolist()
+    return rows
+
+
+def _as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """One dictionary an object out of lists by key."""
+    keys = tuple(columns)
+    return [dict(zip(keys, values)) for values in zip(*columns.values(), strict=True)]  # noqa: B905  # as many as keys
+
+
+def _rows(index: Any, count: int) -> np.ndarray:
+    """The row numbers of an index, each 0 to ``count`` - 1."""
+    if isinstance(index, slice):
+        return np.arange(count)[index]
+    if isinstance(index, str):
+        raise TypeError(f"objects are picked by number, slice or mask; for a class use filter(classes={index!r})")
+    array = np.asarray(index)
+    if array.ndim == 0 and array.dtype != bool:
+        array = np.array([operator.index(index)])
+    if array.size == 0 and array.ndim == 1 and array.dtype != bool:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "biu":
+        raise TypeError(
+            f"objects are picked by number, slice, bool mask or numbers, not by {type(index).__name__} {index!r}"
+        )
+    if array.dtype == bool:
+        if len(array) != count:
+            raise IndexError(f"the mask has {len(array)} values for {count} objects")
+        return np.flatnonzero(array)
+    wrong = array[(array < -count) | (array >= count)]
+    if len(wrong):
+        raise IndexError(f"there is no object {wrong[0]}: there are {count}, counted from 0")
+    return np.where(array < 0, array.astype(np.int64) + count, array)
+
+
+def _class_ids(classes: ClassChoice, known: Sequence[str]) -> list[int]:
+    """The ids of classes that are named by name or id."""
+    listed = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+    ids = {name: number for number, name in enumerate(known)}
+    chosen = []
+    for entry in listed:
+        if isinstance(entry, str):
+            if entry not in ids:
+                raise UnknownName("class", entry, known)
+            chosen.append(ids[entry])
+        elif isinstance(entry, int | np.integer) and 0 <= entry < len(known):
+            chosen.append(int(entry))
+        else:
+            raise ConfigError(f"unknown class {entry!r}: a class is a name, or an id from 0 to {len(known) - 1}")
+    return chosen
