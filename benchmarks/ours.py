@@ -18,8 +18,8 @@ from vertebra.model import VisionModel
 from vertebra.tasks.classify.targets import ClassifyTargets
 from vertebra.tasks.detect.targets import DetectTargets
 from vertebra.tasks.segment.targets import SegmentTargets
-from vertebra.training.run import make_trainer
 from vertebra.training.step import TrainingModule
+from vertebra.training.trainer import make_trainer
 
 
 class Trained(NamedTuple):

@@ -9,6 +9,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests import shape_checks
+
+shape_checks.install()
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 if not os.environ.get("VERTEBRA_TEST_GPU"):  # `make gpu` sets it: other tests compare digits, and are about the CPU
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -68,4 +71,4 @@ def finished(three_branches: dict, tmp_path_factory: pytest.TempPathFactory) -> 
     """The run folder of that config; tests must not change it."""
     import vertebra
 
-    return vertebra.train(three_branches, out=tmp_path_factory.mktemp("runs") / "whole")
+    return vertebra.train(three_branches, out=tmp_path_factory.mktemp("runs") / "whole").folder

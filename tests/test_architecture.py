@@ -6,6 +6,7 @@ import ast
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,20 @@ import vertebra
 SOURCE = Path(vertebra.__file__).parent
 LAYERS = [
     ["errors", "cpus", "messages", "processes", "strict_json"],
+    ["keywords"],
     ["features", "files", "validation", "yaml_files"],
     ["checkpoints"],
     ["geometry", "preprocess"],
     ["tasks"],
+    ["model_info"],
     ["layers"],
     ["losses", "matching"],
     ["backbones", "necks", "encoders", "decoders"],
     ["parts"],
     ["model"],
     ["recipe"],
-    ["config"],
+    ["config", "required_levels"],
+    ["object_parts"],
     ["build"],
     ["weights"],
     ["data"],
@@ -38,17 +42,17 @@ LAYERS = [
     ["training"],
     ["export"],
     ["testing"],
+    ["api"],
+    ["loading"],
     ["demo"],
     ["cli"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# faces that call down on purpose, when called: model.predict(), and the tables of key names that backbones load with
-EXCEPTIONS = {("model", "inference"), ("model", "optimize"), ("backbones", "weights")}
+EXCEPTIONS = {("backbones", "weights")}  # the tables of key names that backbones load with
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level names inside vertebra that a file imports, other than for type checking."""
-    found = set()
+def import_statements(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, imported name) of each import inside vertebra, those inside functions too, other than for type checking."""
     tree = ast.parse(path.read_text())
     skipped = {
         inner
@@ -59,11 +63,34 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if node in skipped:
             continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vertebra."):
-            found.add((node.module or "").split(".")[1])
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "vertebra":
+            yield from ((str(node.module), alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("vertebra.")}
-    return found
+            yield from ((alias.name, "") for alias in node.names if alias.name.partition(".")[0] == "vertebra")
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names inside vertebra that a file imports."""
+    modules = {module if module != "vertebra" else f"vertebra.{name}" for module, name in import_statements(path)}
+    return {module.split(".")[1] for module in modules - {"vertebra.__version__", "vertebra"}}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def file_imports() -> dict[str, set[str]]:
+    """The files that each file imports, by module names. The package itself, which only leads to others, is left out."""
+    files = {module_name(path): path for path in SOURCE.rglob("*.py")}
+    graph = {}
+    for name, path in files.items():
+        targets = {
+            full if (full := f"{module}.{imported}") in files else module
+            for module, imported in import_statements(path)
+        }
+        graph[name] = {target for target in targets if target in files} - {name, "vertebra"}
+    return graph
 
 
 def home(path: Path) -> str:
@@ -78,6 +105,30 @@ def test_imports_point_upward_only(path: Path) -> None:
     for other in imports(path) - {own}:
         if (own, other) not in EXCEPTIONS:
             assert RANK[other] < RANK[own], f"{own} must not import {other}"
+
+
+def find_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Names that lead to each other in a circle, the first one again at the end; empty where there is no circle."""
+    while leaves := {name for name, targets in graph.items() if not targets}:
+        graph = {name: targets - leaves for name, targets in graph.items() if name not in leaves}
+    walk: list[str] = []
+    name = next(iter(graph), "")
+    while name and name not in walk:
+        walk.append(name)
+        name = min(graph[name])
+    return [*walk[walk.index(name) :], name] if name else []
+
+
+def test_circles_are_found() -> None:
+    assert find_circle({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
+    assert find_circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    graph = file_imports()
+    assert "vertebra.loading" in graph and "vertebra.api" in graph["vertebra.loading"], "lazy imports count too"
+    circle = find_circle(graph)
+    assert not circle, f"imports in a circle: {' -> '.join(circle)}"
 
 
 def run(code: str) -> str:
@@ -97,9 +148,11 @@ def test_tasks_load_no_torch() -> None:
 
 def test_the_public_names() -> None:
     assert vertebra.__all__ == [
-        "as_backbone", "Cascade", "create_model", "evaluate", "export_model", "Features", "FeatureSpec", "Frame",
-        "import_model", "Level", "load", "save", "train",
-        "VertebraError", "VisionModel",
+        "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "create_model", "DataError", "DetectPrediction",
+        "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model", "IncompatiblePartsError",
+        "KeypointPrediction", "Level", "list_backbones", "list_parts", "load", "Model", "ObjectPartWarning", "Predictor",
+        "Result", "resume", "Run", "RunError", "RunStopped", "RuntimeModel", "save", "SegmentPrediction", "train",
+        "UnknownName", "VertebraError", "VisionModel", "WeightsError",
     ]  # fmt: skip
     for name in vertebra.__all__:
         assert getattr(vertebra, name) is not None

@@ -6,11 +6,14 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from vertebra import create_model
+from vertebra.backbones import TimmBackbone
 from vertebra.encoders import ENCODERS
 from vertebra.errors import ConfigError, IncompatiblePartsError, UnknownName
-from vertebra.necks import NECKS
+from vertebra.features import Features, FeatureSpec
+from vertebra.necks import FPN, NECKS
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.testing import fake_targets
 
@@ -95,7 +98,8 @@ def test_parts_may_be_objects() -> None:
         classes=CLASSES,
         image_size=64,
     )
-    assert model.config is None
+    assert model.config is not None
+    assert model.config["branches"]["segment"]["neck"] == {"name": "fpn", "channels": 32}, "a class of the catalog"
     decoded = model.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert decoded["segment"].probabilities.shape == (1, 2, 64, 64)
 
@@ -166,11 +170,70 @@ def test_a_detector_wishes_coarser_levels_of_its_own_neck() -> None:
     assert segmenter.branch("segment").neck.out_spec.strides == (4, 8, 16, 32)
 
 
-def test_a_backbone_is_of_one_model_at_a_time() -> None:
-    first = create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=64)
-    create_model(first.backbone, decoder="unet", classes=["a", "b"], image_size=64)
-    with pytest.raises(RuntimeError, match="another model was built on it"):
-        first(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+class Doubled(nn.Module):
+    """A neck by somebody else: it knows nothing of ``keep_levels``."""
+
+    def __init__(self, in_spec: FeatureSpec) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.out_spec = in_spec
+
+    def forward(self, features: Features) -> Features:
+        return features.with_maps([self.scale * level for level in features.maps])
+
+
+def test_a_callable_that_knows_no_levels_is_called_once_and_on_the_device_in_use() -> None:
+    built: list[Doubled] = []
+
+    def neck(in_spec: FeatureSpec) -> Doubled:
+        built.append(Doubled(in_spec))
+        return built[-1]
+
+    model = create_model("test_resnet", neck=neck, encoder="hybrid", decoder="fcn", classes=["a", "b"], image_size=64)
+    assert model.branch("segment").neck is built[0] and len(built) == 1
+    assert not any(parameter.is_meta for parameter in model.parameters())
+
+
+def test_a_neck_by_a_callable_keeps_the_levels_that_are_read_as_one_by_name_does() -> None:
+    necks = [
+        create_model("test_resnet", neck=neck, decoder="fcn", classes=["a", "b"], image_size=64).branch("segment").neck
+        for neck in ("fpn", FPN, partial(FPN, norm="none"))
+    ]
+    assert len({tuple(name for name, _ in neck.named_parameters()) for neck in necks}) == 1  # type: ignore[union-attr]
+    assert [isinstance(layer, nn.Identity) for layer in necks[0].smooth] == [True, True, True, False]  # type: ignore[union-attr,arg-type]
+
+
+def test_a_module_that_is_given_stays_as_it_is() -> None:
+    backbone = TimmBackbone("test_resnet")
+    neck = FPN(backbone.out_spec, channels=16)
+    names = list(neck.state_dict())
+    for decoder in ("fcn", "unet"):
+        model = create_model(backbone, neck=neck, decoder=decoder, classes=["a", "b"], image_size=64)
+        assert model.branch("segment").neck is neck and list(neck.state_dict()) == names
+
+
+def test_parts_by_name_start_from_the_same_draws_as_without_the_search_for_levels() -> None:
+    """The search builds on the meta device and draws nothing."""
+    torch.manual_seed(3)
+    model = create_model("test_resnet", neck="fpn", decoder="fcn", classes=["a", "b"], image_size=64)
+    torch.manual_seed(3)
+    neck = FPN(TimmBackbone("test_resnet").out_spec)
+    state = model.branch("segment").neck.state_dict()  # type: ignore[union-attr]
+    assert state and all(torch.equal(value, neck.state_dict()[name]) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"backbone": nn.Identity()}, "the backbone Identity is no vertebra.backbones.Backbone.*as_backbone"),
+        ({"neck": nn.Identity()}, "neck: Identity has no out_spec; a neck sets it to the FeatureSpec of what it gives"),
+        ({"decoder": nn.Identity()}, "the decoder Identity is no vertebra.decoders.base.Decoder; derive it"),
+    ],
+)
+def test_objects_that_are_no_parts(parts: dict, message: str) -> None:
+    options = {"backbone": "test_resnet", "decoder": "fcn", "task": "segment", "classes": ["a", "b"], **parts}
+    with pytest.raises(ConfigError, match=message):
+        create_model(**options)
 
 
 def test_decoders_of_ones_own_in_branches() -> None:

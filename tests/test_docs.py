@@ -8,6 +8,7 @@ import importlib
 import io
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ PAGES = [
         "README.ko.md",
         "CONTRIBUTING.md",
         "docs/tutorial.md",
+        "docs/api.md",
         "docs/concepts.md",
         "docs/data.md",
         "docs/figures.md",
@@ -174,3 +176,25 @@ def test_the_tests_that_prove_the_promises_exist() -> None:
     for line in page.splitlines():
         if line.startswith("| ") and not re.match(r"\| (code|event|promise|0) \|", line):
             assert "`tests/" in line, line
+
+
+def test_the_page_of_the_public_surface_has_every_name() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| \S.*\. \|$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(vertebra.__all__)
+
+
+def test_the_page_of_the_public_surface_runs(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    shutil.copytree(scenes / "animals", tmp_path / "data" / "animals")
+    shutil.copy(next((scenes / "animals").rglob("*.png")), tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for text in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(text.replace("epochs=20", "epochs=1, workers=0"), names)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"animals", "second"}
+    assert (tmp_path / "animals.onnx").is_file() and (tmp_path / "drawn.png").is_file()
+    said = capsys.readouterr().out
+    assert "resnet18" in said and "retinanet" in said and said.rstrip().endswith("['epochs']")

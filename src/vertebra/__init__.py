@@ -9,55 +9,106 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vertebra.api import Model, Run, create_model, import_model, resume, train
     from vertebra.backbones import as_backbone
-    from vertebra.build import create_model
-    from vertebra.errors import VertebraError
+    from vertebra.errors import (
+        ConfigError,
+        DataError,
+        ExportError,
+        IncompatiblePartsError,
+        ObjectPartWarning,
+        RunError,
+        RunStopped,
+        UnknownName,
+        VertebraError,
+        WeightsError,
+    )
     from vertebra.export.evaluate import evaluate
     from vertebra.export.export_model import export_model
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
-    from vertebra.inference.load import load
+    from vertebra.inference.predictor import Predictor
+    from vertebra.inference.results import Result
+    from vertebra.loading import RuntimeModel, load
     from vertebra.model import VisionModel
-    from vertebra.training.run import train
-    from vertebra.weights.importing import import_model
+    from vertebra.parts import list_backbones, list_parts
+    from vertebra.tasks.classify.types import ClassifyPrediction
+    from vertebra.tasks.detect.types import DetectPrediction
+    from vertebra.tasks.keypoints.types import KeypointPrediction
+    from vertebra.tasks.segment.types import SegmentPrediction
     from vertebra.weights.model_file import save
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "as_backbone": "vertebra.backbones",
-    "Cascade": "vertebra.inference.cascade",
-    "create_model": "vertebra.build",
-    "evaluate": "vertebra.export.evaluate",
-    "export_model": "vertebra.export.export_model",
-    "Features": "vertebra.features",
-    "FeatureSpec": "vertebra.features",
-    "Frame": "vertebra.features",
-    "Level": "vertebra.features",
-    "import_model": "vertebra.weights.importing",
-    "load": "vertebra.inference.load",
-    "save": "vertebra.weights.model_file",
-    "train": "vertebra.training.run",
-    "VertebraError": "vertebra.errors",
-    "VisionModel": "vertebra.model",
+_MODULES = {
+    "vertebra.api": ("Model", "Run", "create_model", "import_model", "resume", "train"),
+    "vertebra.backbones": ("as_backbone",),
+    "vertebra.errors": (
+        "ConfigError",
+        "DataError",
+        "ExportError",
+        "IncompatiblePartsError",
+        "ObjectPartWarning",
+        "RunError",
+        "RunStopped",
+        "UnknownName",
+        "VertebraError",
+        "WeightsError",
+    ),
+    "vertebra.export.evaluate": ("evaluate",),
+    "vertebra.export.export_model": ("export_model",),
+    "vertebra.features": ("Features", "FeatureSpec", "Frame", "Level"),
+    "vertebra.inference.cascade": ("Cascade",),
+    "vertebra.inference.predictor": ("Predictor",),
+    "vertebra.inference.results": ("Result",),
+    "vertebra.loading": ("RuntimeModel", "load"),
+    "vertebra.model": ("VisionModel",),
+    "vertebra.parts": ("list_backbones", "list_parts"),
+    "vertebra.tasks.classify.types": ("ClassifyPrediction",),
+    "vertebra.tasks.detect.types": ("DetectPrediction",),
+    "vertebra.tasks.keypoints.types": ("KeypointPrediction",),
+    "vertebra.tasks.segment.types": ("SegmentPrediction",),
+    "vertebra.weights.model_file": ("save",),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "as_backbone",
     "Cascade",
+    "ClassifyPrediction",
+    "ConfigError",
     "create_model",
+    "DataError",
+    "DetectPrediction",
     "evaluate",
     "export_model",
+    "ExportError",
     "Features",
     "FeatureSpec",
     "Frame",
     "import_model",
+    "IncompatiblePartsError",
+    "KeypointPrediction",
     "Level",
+    "list_backbones",
+    "list_parts",
     "load",
+    "Model",
+    "ObjectPartWarning",
+    "Predictor",
+    "Result",
+    "resume",
+    "Run",
+    "RunError",
+    "RunStopped",
+    "RuntimeModel",
     "save",
+    "SegmentPrediction",
     "train",
+    "UnknownName",
     "VertebraError",
     "VisionModel",
+    "WeightsError",
 ]
 
 

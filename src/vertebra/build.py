@@ -7,15 +7,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
+import torch
 from torch import nn
 
-from vertebra.config import BranchConfig, ModelConfig, PartConfig, check_labels, expand_model, model_config
+from vertebra.config import (
+    BranchConfig,
+    ModelConfig,
+    PartConfig,
+    check_labels,
+    expand_model,
+    model_config,
+    task_of_object,
+)
 from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError, IncompatiblePartsError, UnknownName, VertebraError, shortened
 from vertebra.features import FeatureSpec
+from vertebra.keywords import strict_keywords
 from vertebra.model import Branch, VisionModel
+from vertebra.object_parts import check_objects, take_objects, warn_of_objects
 from vertebra.parts import check_options, describe, describe_class, find
 from vertebra.preprocess.image_transform import Mode, ResizeSpec
+from vertebra.required_levels import required_levels, takes_levels
 from vertebra.tasks import all_image_level, get_task
 from vertebra.tasks.base import LabelSpec
 
@@ -28,13 +40,28 @@ BYTE = 255  # classes up to this many leave 255 free, which masks commonly have 
 
 @dataclass
 class _Place:
-    """Where the builder stands: what comes in, and the name of the part that gives it."""
+    """State of the builder.
+
+    Attributes:
+        spec: what the next part is built on.
+        giver: the name of the part that gives it.
+        objects: parts given as objects, by path.
+        built: what callables among these have built, by path.
+        keep: the levels that are read of a neck or encoder, by path; None in the first build, which finds them out.
+        specs: what each part gives with all of its levels, by path.
+        device: of parts that are built by a callable.
+    """
 
     spec: FeatureSpec
     giver: str
     objects: Mapping[str, Any] = field(default_factory=dict)
+    built: dict[str, Any] = field(default_factory=dict)
+    keep: Mapping[str, Sequence[int]] | None = None
+    specs: dict[str, FeatureSpec] = field(default_factory=dict)
+    device: torch.device = field(default_factory=torch.get_default_device)
 
 
+@strict_keywords
 def create_model(
     backbone: Part,
     *,
@@ -66,6 +93,7 @@ def create_model(
 
     Raises:
         ConfigError: an unknown name or a wrong option.
+        ObjectPartWarning: some parts were given as objects, which files of the model do not hold.
         IncompatiblePartsError: two parts that do not fit; the message names both and the way out.
     """
     raw: dict[str, Any] = {"backbone": backbone, "shared": dict(shared or {})}
@@ -77,33 +105,22 @@ def create_model(
         raw["exclusive"] = False
     raw.update(labels or {})
     raw = expand_model(raw, "model")
-    objects = _take_objects(raw)
-    return build(model_config(raw), image_size=image_size, resize=resize, objects=objects)
+    _check_classes(raw)
+    objects = take_objects(raw)
+    config = model_config(raw)
+    model = build(config, image_size=image_size, resize=resize, objects=objects)
+    warn_of_objects(config, stacklevel=4)
+    return model
 
 
-def _take_objects(raw: dict[str, Any]) -> dict[str, Any]:
-    """Parts given as objects, by their path; a stand-in with the class's name is left in the config."""
-    objects: dict[str, Any] = {}
-
-    def take(place: dict[str, Any], key: str, path: str) -> None:
-        value = place.get(key)
-        if value is not None and not isinstance(value, str | Mapping | PartConfig):
-            objects[path] = value
-            place[key] = {"name": getattr(value, "__name__", type(value).__name__)}
-        elif isinstance(value, PartConfig):
-            place[key] = value.model_dump()
-
-    take(raw, "backbone", "backbone")
-    for kind in ("neck", "encoder"):
-        take(raw.get("shared", {}), kind, f"shared.{kind}")
-    for name, branch in raw.get("branches", {}).items():
-        for kind in ("neck", "encoder", "decoder"):
-            take(branch, kind, f"branches.{name}.{kind}")
-        if branch.get("classes") is not None:
-            if isinstance(branch["classes"], str):
-                raise ConfigError(f"classes must be a list of names, got the text '{branch['classes']}'")
-            branch["classes"] = list(branch["classes"])
-    return objects
+def _check_classes(raw: Mapping[str, Any]) -> None:
+    """Checks that classes are lists; a text is a sequence too."""
+    for branch in raw.get("branches", {}).values():
+        classes = branch.get("classes")
+        if isinstance(classes, str):
+            raise ConfigError(f"classes must be a list of names, got the text '{classes}'")
+        if classes is not None:
+            branch["classes"] = list(classes)
 
 
 def build(
@@ -117,11 +134,14 @@ def build(
     """Builds a model from its config.
 
     Args:
-        objects: parts given as objects, by path ("branches.boxes.neck").
+        objects: the parts that are objects, by path ("branches.boxes.neck"); see `vertebra.object_parts`.
         pretrained: False builds without reading the backbone's pretrained weights (they are loaded afterwards).
     """
+    from vertebra.backbones.base import Backbone
+
     objects = objects or {}
-    tasks = {name: _task(branch, objects.get(f"branches.{name}.decoder")) for name, branch in config.branches.items()}
+    check_objects(config, objects)
+    tasks = {name: _task(branch) for name, branch in config.branches.items()}
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
     resize_spec = ResizeSpec(size, cast(Mode, resize or default_resize(tasks.values())))
@@ -132,18 +152,58 @@ def build(
     backbone = objects.get("backbone")
     if backbone is None:
         backbone = _backbone(config.backbone, size, pretrained)
-    if not isinstance(getattr(backbone, "out_spec", None), FeatureSpec):
+    if not isinstance(backbone, Backbone):
         raise ConfigError(
-            f"the backbone {type(backbone).__name__} has no out_spec; wrap it: vertebra.as_backbone(module, spec)"
+            f"the backbone {type(backbone).__name__} is no vertebra.backbones.Backbone, so its levels are not known; "
+            "wrap it: vertebra.as_backbone(module, spec)"
         )
-    fixed = getattr(backbone, "fixed_size", None)
+    fixed = backbone.fixed_size
     if fixed is not None and any(want > have for want, have in zip(size, fixed, strict=True)):
         raise ConfigError(
             f"backbone '{config.backbone.name}' is built for {fixed[0]}x{fixed[1]}, got a canvas of {size[0]}x{size[1]}; "
             f"set image_size to {fixed[0]}x{fixed[1]}"
         )
-    spec: FeatureSpec = backbone.out_spec
-    place = _Place(spec, f"backbone '{config.backbone.name}'{_reason(backbone)}", objects)
+    reason = f" ({backbone.refusal})" if backbone.refusal else ""
+    place = _Place(backbone.out_spec, f"backbone '{config.backbone.name}'{reason}", objects)
+    shared, branches = _parts(place, config, tasks)
+    decoders = [branch.decoder for branch in branches.values()]
+    backbone = backbone.with_required_outputs(
+        embedding=any(decoder.uses_embedding for decoder in decoders),
+        maps=bool(shared) or any(decoder.uses_maps for decoder in decoders),
+    )
+    model = VisionModel(backbone, branches, resize_spec, shared=shared, config=_portable(config))
+    model.origin = dict(backbone.weights_from)
+    return model
+
+
+def _parts(place: _Place, config: ModelConfig, tasks: Mapping[str, str]) -> tuple[list[nn.Module], dict[str, Branch]]:
+    """What stands on the backbone. Where a part can leave out levels, all is built on the meta device first, to find out
+    which levels are read: a decoder chooses its levels by what the parts before it give."""
+    if not _can_leave_out(config, place.objects):
+        return _build_parts(replace(place, keep={}), config, tasks)
+    with torch.device("meta"):
+        shared, branches = _build_parts(replace(place), config, tasks)
+    neck_alone = config.shared.neck is not None and config.shared.encoder is None
+    keep = required_levels(shared, "shared.neck" if neck_alone else None, branches)
+    return _build_parts(replace(place, keep=keep), config, tasks)
+
+
+def _can_leave_out(config: ModelConfig, objects: Mapping[str, Any]) -> bool:
+    """Whether any neck or encoder has the argument ``keep_levels``."""
+    parts = [(f"shared.{kind}", kind, getattr(config.shared, kind)) for kind in ("neck", "encoder")]
+    for name, branch in config.branches.items():
+        parts += [(f"branches.{name}.{kind}", kind, getattr(branch, kind)) for kind in ("neck", "encoder")]
+    return any(
+        takes_levels(objects[path] if path in objects else find(kind, part.name))
+        for path, kind, part in parts
+        if part is not None and not isinstance(objects.get(path), nn.Module)
+    )
+
+
+def _build_parts(
+    place: _Place, config: ModelConfig, tasks: Mapping[str, str]
+) -> tuple[list[nn.Module], dict[str, Branch]]:
+    """What stands before the fork, and the branches, in an order in which none reads the boxes of a later one."""
     shared: list[nn.Module] = []
     for kind in ("neck", "encoder"):
         part = getattr(config.shared, kind)
@@ -153,12 +213,7 @@ def build(
         name: _branch(replace(place), name, config.branches[name], tasks[name]) for name in _ordered(config.branches)
     }
     _check_regions(branches)
-    if len(shared) == 1 and config.shared.neck is not None:
-        _restrict_shared(shared[0], list(branches.values()))
-    _settle(backbone, [branch.decoder for branch in branches.values()], bool(shared))
-    model = VisionModel(backbone, branches, resize_spec, shared=shared, config=None if objects else _portable(config))
-    model.origin = dict(getattr(backbone, "weights_from", {}))
-    return model
+    return shared, branches
 
 
 def _portable(config: ModelConfig) -> dict[str, Any]:
@@ -205,29 +260,8 @@ def _backbone(config: PartConfig, size: tuple[int, int], pretrained: bool) -> An
     return kind(config.name, **options)
 
 
-def _reason(backbone: Any) -> str:
-    """Why a backbone gives no maps, for the joint's message."""
-    refusal = getattr(backbone, "refusal", None)
-    return f" ({refusal})" if refusal else ""
-
-
-def _settle(backbone: Any, decoders: list[Decoder], shared: bool) -> None:
-    """Tells the backbone what is asked of it, so that it computes and trains no more than that."""
-    settle = getattr(backbone, "settle", None)
-    if settle is not None:
-        settle(
-            embedding=any(decoder.uses_embedding for decoder in decoders),
-            maps=shared or any(decoder.uses_maps for decoder in decoders),
-        )
-
-
-def _task(branch: BranchConfig, decoder: Any) -> str:
+def _task(branch: BranchConfig) -> str:
     if branch.task is None:
-        if decoder is not None:
-            served = getattr(decoder, "task", None) or getattr(getattr(decoder, "func", None), "task", None)
-            if served is None:
-                raise ConfigError(f"say which task the decoder {branch.decoder.name} serves: task=...")
-            return str(served)
         return str(find("decoder", branch.decoder.name).task)
     get_task(branch.task)
     return branch.task
@@ -243,11 +277,16 @@ def _branch(place: _Place, name: str, config: BranchConfig, task: str) -> Branch
     _check_task(name, task, place.objects.get(f"{path}.decoder"), config.decoder.name)
     labels = label_spec(name, task, config)
     decoder = _part(place, "decoder", _decoder_config(place, config, path), f"{path}.decoder", labels)
-    assert isinstance(decoder, Decoder)
-    if encoder is not None and decoder.uses_maps:
-        _restrict(encoder, None, decoder)
-    if neck is not None and decoder.uses_maps:
-        _restrict(neck, encoder, decoder)
+    if not isinstance(decoder, Decoder):
+        raise ConfigError(
+            f"branch '{name}': the decoder {type(decoder).__name__} is no vertebra.decoders.base.Decoder; derive it from "
+            "that class"
+        )
+    if decoder.labels.classes != labels.classes:
+        raise ConfigError(
+            f"branch '{name}': the decoder was built for the classes {', '.join(decoder.labels.classes)}, and the branch has "
+            f"{', '.join(labels.classes)}; give the same ones"
+        )
     if config.boxes_from is not None and decoder.needs != "boxes":
         cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'boxes_from' out"
         raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads no boxes; {cure}")
@@ -304,37 +343,11 @@ def _neck_config(place: _Place, config: BranchConfig, path: str) -> PartConfig:
 
 
 def _check_task(name: str, task: str, given: Any, decoder: str) -> None:
-    served = getattr(given, "task", task) if given is not None else find("decoder", decoder).task
+    served = (task_of_object(given) or task) if given is not None else find("decoder", decoder).task
     if served != task:
         raise ConfigError(
             f"branch '{name}': decoder '{decoder}' serves task '{served}', but the branch's task is '{task}'"
         )
-
-
-def _restrict(neck: nn.Module, encoder: nn.Module | None, decoder: Decoder) -> None:
-    """Tells a neck (or an encoder, as ``neck``) which of its levels are read, so that it makes and trains no others."""
-    restrict = getattr(neck, "restrict", None)
-    if restrict is None or decoder.in_levels is None:
-        return
-    given: FeatureSpec = neck.out_spec  # type: ignore[assignment]
-    read = set(decoder.in_levels)
-    if encoder is not None:
-        # an encoder works on the deepest level, or on those it names, and passes the others through at their places
-        own = getattr(encoder, "reads", None) or (len(given.levels) - 1,)
-        read = {level for level in read if level < len(given.levels)} | set(own)
-    restrict(sorted(read))
-
-
-def _restrict_shared(neck: nn.Module, branches: Sequence[Branch]) -> None:
-    """Tells a neck before the fork which levels any of the branches reads, where that can be known."""
-    restrict = getattr(neck, "restrict", None)
-    read: set[int] = set()
-    for branch in branches:
-        if branch.neck is not None or branch.encoder is not None or branch.decoder.in_levels is None:
-            return
-        read |= set(branch.decoder.in_levels) if branch.decoder.uses_maps else set()
-    if restrict is not None and read:
-        restrict(sorted(read))
 
 
 def label_spec(name: str, task: str, config: BranchConfig) -> LabelSpec:
@@ -364,10 +377,11 @@ def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: Label
         if isinstance(given, nn.Module):
             part = given
         elif given is not None:
-            part = given(*arguments)
+            part = _call(place, given, arguments, path)
         else:
             kind_class = find(kind, config.name)
-            part = kind_class(*arguments, **check_options(kind_class, config.options, f"model.{path}"))
+            options = check_options(kind_class, config.options, f"model.{path}")
+            part = kind_class(*arguments, **options, **_kept(place, kind_class, path))
     except IncompatiblePartsError as error:
         raise error.between(f"{kind} '{config.name}'", place.giver, place.spec.describe()) from None
     except VertebraError:
@@ -380,10 +394,32 @@ def _part(place: _Place, kind: str, config: PartConfig, path: str, labels: Label
             f"model.{path}: {kind} '{config.name}' cannot be built with {config.options}: {reason}"
         ) from error
     if labels is None:
-        place.spec = part.out_spec  # type: ignore[assignment]
+        spec = getattr(part, "out_spec", None)
+        if not isinstance(spec, FeatureSpec):
+            raise ConfigError(
+                f"model.{path}: {type(part).__name__} has no out_spec; a {kind} sets it to the FeatureSpec of what it gives"
+            )
+        place.spec = place.specs.setdefault(path, spec)
         place.giver = f"{kind} '{config.name}'"
     module: nn.Module = part
     return module
+
+
+def _kept(place: _Place, build: Callable[..., Any], path: str) -> dict[str, Any]:
+    """The levels that are read of a part, as an argument for it."""
+    known = place.keep is not None and path in place.keep and takes_levels(build)
+    return {"keep_levels": place.keep[path]} if known and place.keep is not None else {}
+
+
+def _call(place: _Place, build: Callable[..., Any], arguments: tuple[Any, ...], path: str) -> Any:
+    """The part that a user's callable builds. One that takes ``keep_levels`` is built again when they are known, as parts by
+    name are; any other is called once, and not on the meta device."""
+    if takes_levels(build):
+        return build(*arguments, **_kept(place, build, path))
+    if path not in place.built:
+        with place.device:
+            place.built[path] = build(*arguments)
+    return place.built[path]
 
 
 def _ordered(branches: Mapping[str, BranchConfig]) -> list[str]:

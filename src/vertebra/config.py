@@ -32,7 +32,10 @@ class _Strict(BaseModel):
 
 
 class PartConfig(BaseModel):
-    """A part by name, with its options beside the name; they are checked against the signature of the part at build."""
+    """A part by name, with its options beside the name; they are checked against the signature of the part at build.
+
+    A part that was given as an object has its class between ``<`` and ``>`` for a name: ``<mypackage.necks.MyNeck>``.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -47,6 +50,11 @@ class PartConfig(BaseModel):
     def options(self) -> dict[str, Any]:
         """Everything beside the name."""
         return dict(self.model_extra or {})
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it was given as an object, which must be given again whenever the model is built."""
+        return self.name.startswith("<") and self.name.endswith(">")
 
 
 class BranchConfig(_Strict):
@@ -98,6 +106,20 @@ class ModelConfig(_Strict):
     shared: SharedConfig = SharedConfig()
     branches: dict[str, BranchConfig]
     init_from: str | None = Field(default=None, min_length=1)
+
+    @property
+    def parts(self) -> dict[str, PartConfig]:
+        """All parts by path: "backbone", "shared.neck", "branches.boxes.decoder"."""
+        parts: dict[str, PartConfig | None] = {"backbone": self.backbone}
+        parts |= {f"shared.{kind}": getattr(self.shared, kind) for kind in ("neck", "encoder")}
+        for name, branch in self.branches.items():
+            parts |= {f"branches.{name}.{kind}": getattr(branch, kind) for kind in ("neck", "encoder", "decoder")}
+        return {path: part for path, part in parts.items() if part is not None}
+
+    @property
+    def object_parts(self) -> dict[str, str]:
+        """The classes of those parts that were given as objects, by path."""
+        return {path: part.name[1:-1] for path, part in self.parts.items() if part.is_object}
 
     @field_validator("branches")
     @classmethod
@@ -348,8 +370,18 @@ def task_of(decoder: Any) -> str:
 
     name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
     if not isinstance(name, str):
-        return str(getattr(decoder, "task", "branch"))
+        task = task_of_object(decoder)
+        if task is None:
+            name = getattr(decoder, "__qualname__", type(decoder).__qualname__)
+            raise ConfigError(f"the decoder {name} has no attribute 'task'; name its task: task=...")
+        return task
     return str(find("decoder", name).task)
+
+
+def task_of_object(decoder: Any) -> str | None:
+    """The task that a decoder, its class, or a partial call of its class serves; None where it has no ``task``."""
+    task = getattr(decoder, "task", None) or getattr(getattr(decoder, "func", None), "task", None)
+    return None if task is None else str(task)
 
 
 def expand_data(raw: Any, where: str) -> Any:

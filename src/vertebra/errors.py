@@ -99,6 +99,10 @@ class WeightsError(VertebraError, ValueError):
     """A weight file is missing, damaged, or fits nothing in the model."""
 
 
+class ObjectPartWarning(UserWarning):
+    """A part of a model was given as an object, so that a file of the model cannot rebuild it alone."""
+
+
 class RunError(VertebraError, RuntimeError):
     """A run folder is missing, in the way, or cannot be resumed."""
 

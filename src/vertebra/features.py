@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vertebra.errors import IncompatiblePartsError
@@ -116,7 +117,7 @@ class Frame:
     """
 
     canvas: tuple[int, int]
-    sizes: Tensor
+    sizes: Int[Tensor, "n 2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,11 @@ class Features:
         frame: the geometry of the canvas.
     """
 
-    maps: tuple[Tensor, ...]
-    embedding: Tensor | None
+    maps: tuple[Float[Tensor, "n _ _ _"], ...]
+    embedding: Float[Tensor, "n _"] | None
     frame: Frame
 
-    def rows(self, index: Tensor) -> Features:
+    def rows(self, index: Int[Tensor, " rows"]) -> Features:
         """The features of some images only.
 
         Args:
@@ -146,9 +147,22 @@ class Features:
             frame=Frame(self.frame.canvas, self.frame.sizes[index]),
         )
 
-    def with_maps(self, maps: Sequence[Tensor]) -> Features:
+    def with_maps(self, maps: Sequence[Float[Tensor, "n _ _ _"]]) -> Features:
         """The same batch with other maps; embedding and frame are passed through."""
         return replace(self, maps=tuple(maps))
+
+
+class HasBoxes(Protocol):
+    """Decoded outputs with boxes, those of detectors and of keypoints; the fields are those of `Proposals`."""
+
+    @property
+    def boxes(self) -> Float[Tensor, "n r 4"]: ...
+    @property
+    def scores(self) -> Float[Tensor, "n r"]: ...
+    @property
+    def labels(self) -> Int[Tensor, "n r"]: ...
+    @property
+    def count(self) -> Int[Tensor, " n"]: ...
 
 
 class Proposals(NamedTuple):
@@ -161,10 +175,10 @@ class Proposals(NamedTuple):
         count: (N,) int64, how many of the R are real.
     """
 
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
+    boxes: Float[Tensor, "n r 4"]
+    scores: Float[Tensor, "n r"]
+    labels: Int[Tensor, "n r"]
+    count: Int[Tensor, " n"]  # type: ignore[assignment]  # a field, not tuple.count
 
     def of_classes(self, ids: Sequence[int]) -> Proposals:
         """The same boxes in another branch's class ids; those of a class that it does not have are left out.

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
-from vertebra.features import Features, Frame, Proposals
-from vertebra.inference.engine_cache import Kept
+from vertebra.features import Features, Frame, HasBoxes, Proposals
 from vertebra.layers.input_range import check_pixel_range
 from vertebra.losses.loss_term import LossTerm
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
-    from vertebra.decoders.base import Decoded, Decoder, Outputs
-    from vertebra.inference.engine import Engine
-    from vertebra.inference.results import Result
+    from vertebra.backbones.base import Backbone
+    from vertebra.decoders.base import AnyDecoder, Decoded, DecodedT, Decoder, Outputs, OutputsT
 
 
 class Branch(nn.Module):
@@ -33,7 +30,7 @@ class Branch(nn.Module):
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: AnyDecoder,
         *,
         neck: nn.Module | None = None,
         encoder: nn.Module | None = None,
@@ -65,7 +62,7 @@ class Branch(nn.Module):
         return features
 
 
-def decode_float32(decoder: Decoder, outputs: Outputs, frame: Frame) -> Decoded:
+def decode_float32(decoder: Decoder[OutputsT, Any, DecodedT], outputs: OutputsT, frame: Frame) -> DecodedT:
     """Decodes in float32, whatever precision the outputs came in."""
     outputs = tree.tree_map(_float32, outputs)
     device = frame.sizes.device.type
@@ -82,6 +79,8 @@ def _float32(value: Any) -> Any:
 class VisionModel(nn.Module):
     """One backbone and one or more branches; a single-task model is the case of one branch.
 
+    A pure module: `vertebra.Model` adds training, evaluation, prediction, export and saving.
+
     Args:
         backbone: gives `Features` for a batch of canvases.
         branches: by name, in an order in which a branch comes after the one whose boxes it reads.
@@ -96,7 +95,7 @@ class VisionModel(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         branches: Mapping[str, Branch],
         resize_spec: ResizeSpec,
         *,
@@ -111,13 +110,17 @@ class VisionModel(nn.Module):
         self.config = config
         self.origin: dict[str, str] = {}
         self.provenance: dict[str, Any] = {}
-        self._engines: Kept[Engine] = Kept()  # of `predict`
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""
         found = self.branches[name]
         assert isinstance(found, Branch)
         return found
+
+    def unused_parameters(self) -> set[str]:
+        """Names of the backbone's parameters on which nothing depends that this model computes: those of its classifier, for
+        example. They are frozen unless another model on the same backbone needs them."""
+        return {f"backbone.{name}" for name in self.backbone.unused_parameters()}
 
     def features(self, images: Tensor, sizes: Tensor | None = None) -> Features:
         """Runs the backbone once, and what stands before the fork.
@@ -154,7 +157,7 @@ class VisionModel(nn.Module):
         """The boxes that a branch reads, of its own classes."""
         if branch.boxes_from is None:
             return None
-        boxes = decoded[branch.boxes_from]
+        boxes = cast("HasBoxes", decoded[branch.boxes_from])  # the builder lets a branch read those of detectors only
         proposals = Proposals(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
         given, own = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
         return proposals if given == own else proposals.of_classes([own.index(c) if c in own else -1 for c in given])
@@ -180,22 +183,3 @@ class VisionModel(nn.Module):
             own = features if len(rows) == len(images) else features.rows(rows)
             terms[name], outputs[name] = branch.decoder.loss(branch.prepare(own), ground_truth)
         return terms, outputs
-
-    @torch.no_grad()
-    def predict(self, images: Any, **options: Any) -> list[Result]:
-        """Predictions for images of any size, in their own pixels; see `vertebra.inference.Predictor`, which takes the options.
-
-        What runs is made once for each device, precision and ``compile``, however they are spelled, and kept until the model
-        changes. Threads may predict at the same time, with any options, as long as none changes the model.
-        """
-        from vertebra.inference.devices import pick_device
-        from vertebra.inference.engine import Engine
-        from vertebra.inference.predictor import Predictor
-        from vertebra.optimize.inference_copy import signature
-
-        device = pick_device(options.get("device"))
-        precision: Any = options.get("precision") or "fp32"
-        compiled = bool(options.get("compile"))
-        make = partial(Engine, self, device=device, precision=precision, compile=compiled)
-        engine = self._engines.get(signature(self), (device, precision, compiled), make)
-        return Predictor(engine, **options).predict(images)

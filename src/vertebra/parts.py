@@ -8,6 +8,7 @@ of its ``__init__`` are its options, and the only schema there is.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import inspect
 import re
 import types
@@ -18,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, create_model
 
-from vertebra.errors import UnknownName
+from vertebra.errors import ConfigError, UnknownName
 from vertebra.validation import validate
 
 Kind = Literal["backbone", "neck", "encoder", "decoder"]
@@ -56,7 +57,7 @@ class Part:
 
 def names(kind: str) -> list[str]:
     """All names of a kind ("neck", "encoder", "decoder"), installed packages included."""
-    return sorted({*_own(kind), *(point.name for point in entry_points(group=f"vertebra.{kind}s"))})
+    return sorted({*registered(kind), *(point.name for point in entry_points(group=f"vertebra.{kind}s"))})
 
 
 def find(kind: str, name: str) -> type[Any]:
@@ -65,7 +66,7 @@ def find(kind: str, name: str) -> type[Any]:
     Raises:
         UnknownName: with the nearest names.
     """
-    own = _own(kind)
+    own = registered(kind)
     if name in own:
         found: type[Any] = own[name]
         return found
@@ -76,7 +77,46 @@ def find(kind: str, name: str) -> type[Any]:
     raise UnknownName(kind, name, names(kind))
 
 
-def _own(kind: str) -> Mapping[str, type[Any]]:
+def list_backbones(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Names of backbones, sorted; none is built.
+
+    Args:
+        pattern: such as ``"resnet*"``; ``*`` stands for any text.
+        pretrained: only those with published weights.
+    """
+    from vertebra.backbones import BACKBONES, timm_models
+
+    return sorted([*fnmatch.filter(BACKBONES, pattern), *timm_models(pattern, pretrained=pretrained)])
+
+
+def list_parts(kind: str | None = None, task: str | None = None) -> list[Part]:
+    """Necks, encoders and decoders with their options, those of installed packages too; for backbones see `list_backbones`.
+
+    Args:
+        kind: "neck", "encoder" or "decoder"; None for all.
+        task: only decoders for this task.
+
+    Raises:
+        UnknownName: there is no such kind or task; the message has the nearest right name.
+    """
+    from vertebra.tasks import get_task
+
+    if kind == "backbone":
+        raise ConfigError("backbones have a list of their own: vertebra.list_backbones(pattern)")
+    if kind is not None and kind not in KINDS:
+        raise UnknownName("kind of part", kind, KINDS[1:])
+    if task is not None:
+        get_task(task)
+    parts = [describe(each, name) for each in KINDS[1:] if kind in (None, each) for name in names(each)]
+    return [part for part in parts if task in (None, part.task)]
+
+
+def registered(kind: str) -> Mapping[str, type[Any]]:
+    """Vertebra's own parts of a kind, by name.
+
+    Raises:
+        UnknownName: there is no such kind.
+    """
     if kind == "neck":
         from vertebra.necks import NECKS
 

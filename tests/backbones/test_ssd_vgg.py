@@ -46,7 +46,7 @@ def test_blocks_are_torchvisions_own(tmp_path: Path) -> None:
 
 def test_no_cell_is_lost_at_300_pixels() -> None:
     backbone = SSDVGG16(NAME, out_indices=[3, 5]).eval()
-    backbone.settle(embedding=False, maps=True)
+    backbone = backbone.with_required_outputs(embedding=False, maps=True)
     with torch.no_grad():
         maps = backbone(torch.randint(0, 256, (1, 3, 300, 300), dtype=torch.uint8)).maps
     assert [tuple(level.shape[-2:]) for level in maps] == [(38, 38), (19, 19)]
@@ -54,7 +54,7 @@ def test_no_cell_is_lost_at_300_pixels() -> None:
 
 def test_gradients_and_freezing() -> None:
     backbone = SSDVGG16(NAME, freeze=2, out_indices=[3])
-    backbone.settle(embedding=False, maps=True)
+    backbone = backbone.with_required_outputs(embedding=False, maps=True)
     features = backbone.train()(torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8))
     check_gradients(backbone, features.maps[0].square().mean())
     learning = {name for name, value in backbone.body.named_parameters() if value.requires_grad}

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from vertebra.backbones import TimmBackbone, as_backbone, families, list_backbones
+from vertebra.backbones import TimmBackbone, as_backbone, families, timm_models
 from vertebra.errors import ConfigError, UnknownName, WeightsError
 from vertebra.features import FeatureSpec, Level
 from vertebra.testing import check_backbone
@@ -30,7 +30,7 @@ def test_a_backbone_keeps_its_promises(name: str) -> None:
 @pytest.mark.parametrize("embedding", [False, True])
 def test_gradients_reach_all_that_learns(name: str, embedding: bool) -> None:
     backbone = TimmBackbone(name, image_size=(64, 64))
-    backbone.settle(embedding=embedding, maps=not embedding)
+    backbone = backbone.with_required_outputs(embedding=embedding, maps=not embedding)
     features = backbone.train()(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
     outputs = [features.embedding] if embedding else features.maps
     check_gradients(backbone, torch.stack([value.square().mean() for value in outputs if value is not None]).sum())
@@ -56,7 +56,7 @@ def test_names_are_told_with_the_nearest() -> None:
 
 def test_every_family_of_timm_is_in_the_table_or_refused_with_a_reason() -> None:
     found = families()
-    assert sum(family.models for family in found) == len(list_backbones())
+    assert sum(family.models for family in found) == len(timm_models())
     for family in found:
         assert family.kind in ("any", "multiple", "sized", "native", "refused"), f"{family.name}: not measured"
         assert (family.kind == "refused") == bool(family.refusal)
@@ -69,7 +69,7 @@ def test_any_number_of_channels(channels: int) -> None:
 
 def test_freezing_stops_the_first_stages_and_their_statistics() -> None:
     backbone = TimmBackbone("resnet10t", freeze=2)
-    backbone.settle(embedding=False, maps=True)
+    backbone = backbone.with_required_outputs(embedding=False, maps=True)
     backbone.train()
     frozen = {name.split(".")[0] for name, value in backbone.body.named_parameters() if not value.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1"}
@@ -82,12 +82,12 @@ def test_freezing_stops_the_first_stages_and_their_statistics() -> None:
 
 def test_freezing_all_and_too_much() -> None:
     backbone = TimmBackbone("resnet10t", freeze="all")
-    backbone.settle(embedding=True, maps=True)
+    backbone = backbone.with_required_outputs(embedding=True, maps=True)
     backbone.train()
     assert not any(value.requires_grad for value in backbone.parameters())
     assert not any(m.training for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d))
     with pytest.raises(ConfigError, match=r"freeze must be 0 to 5"):
-        TimmBackbone("resnet10t", freeze=9).settle(embedding=False, maps=True)
+        TimmBackbone("resnet10t", freeze=9).with_required_outputs(embedding=False, maps=True)
 
 
 def test_output_stride_and_taps() -> None:
@@ -120,7 +120,7 @@ def test_a_plain_transformers_taps() -> None:
 
 def test_frozen_norms_and_a_normalization_of_ones_own() -> None:
     backbone = TimmBackbone("resnet10t", frozen_norm=True, mean=(0.0,), std=(1.0, 0.5, 0.25))
-    backbone.settle(embedding=False, maps=True)
+    backbone = backbone.with_required_outputs(embedding=False, maps=True)
     backbone.train()
     norms = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     assert not any(layer.training or layer.weight.requires_grad for layer in norms)

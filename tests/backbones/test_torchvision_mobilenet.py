@@ -70,7 +70,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 
 def test_gradients_freezing_and_frozen_norms() -> None:
     backbone = TorchvisionMobileNetV3(LARGE, out_indices=["13.expansion"], freeze=2, frozen_norm=True)
-    backbone.settle(embedding=False, maps=True)
+    backbone = backbone.with_required_outputs(embedding=False, maps=True)
     features = backbone.train()(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
     check_gradients(backbone, features.maps[0].square().mean())
     learning = {name for name, value in backbone.body.named_parameters() if value.requires_grad}

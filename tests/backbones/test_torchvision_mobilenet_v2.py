@@ -54,7 +54,7 @@ def test_maps_and_embedding_are_torchvisions_own(tmp_path: Path) -> None:
 
 def test_gradients_and_freezing() -> None:
     backbone = TorchvisionMobileNetV2(NAME, freeze=2, out_indices=[6])
-    backbone.settle(embedding=False, maps=True)
+    backbone = backbone.with_required_outputs(embedding=False, maps=True)
     features = backbone.train()(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
     check_gradients(backbone, features.maps[0].square().mean())
     learning = {name for name, value in backbone.body.named_parameters() if value.requires_grad}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from vertebra.errors import IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.necks import NECKS
 from vertebra.parts import describe
-from vertebra.testing import check_feature_part, fake_features
+from vertebra.required_levels import takes_levels
+from vertebra.testing import check_feature_part, check_keep_levels, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
 PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two levels of a plain vision transformer
@@ -61,6 +63,18 @@ def test_what_is_no_map_passes_through(part: Build, options: dict[str, Any], spe
     assert built.out_spec.embedding == spec.embedding
     strides = built.out_spec.strides
     assert list(strides) == sorted(strides)
+
+
+KEEPING = [case for case in CASES if takes_levels(case.values[0])]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("part", "options", "spec", "multiple"), KEEPING)
+def test_kept_levels_come_out_alike(part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int) -> None:
+    check_keep_levels(partial(part, **options), spec, multiple)
+
+
+def test_every_neck_takes_the_levels_to_keep() -> None:
+    assert all(takes_levels(neck) for neck in NECKS.values()) and takes_levels(ENCODERS["hybrid"])
 
 
 @each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vertebra.build import create_model
+from vertebra import create_model
 from vertebra.errors import DataError
 from vertebra.layers.input_range import check_pixel_range
 

@@ -59,8 +59,7 @@ def test_the_finest_level_is_brought_to_one_length() -> None:
 
 
 def test_what_nobody_reads_is_left_out() -> None:
-    neck = SSDExtra(SPEC, rescaled=True)
-    neck.restrict({1, 2})
+    neck = SSDExtra(SPEC, {1, 2}, rescaled=True)
     assert neck.out_spec.strides == (8, 16, 32) and len(neck.extra) == 1 and neck.factors is None
 
 

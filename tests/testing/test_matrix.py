@@ -37,7 +37,9 @@ def learn(combination: Combination, canvas: tuple[int, int]) -> None:
     total = torch.stack([term.mean() for term in terms[name].values()]).sum()
     assert torch.isfinite(total)
     total.backward()
-    without = [key for key, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    unused = model.unused_parameters()  # trainable where another combination on this backbone needs them
+    learning = {key: value for key, value in model.named_parameters() if value.requires_grad and key not in unused}
+    without = [key for key, value in learning.items() if value.grad is None]
     assert not without, f"{combination}: no gradient reaches {without[:5]}"
 
 

@@ -178,7 +178,7 @@ def test_a_validation_set_without_objects(scenes: Path, tmp_path: Path, capsys: 
     assert "no image has anything labeled for branch 'detect' to find" in before
     assert "no score could be measured; the newest weights are kept" in after
     assert "kept the weights of epoch 2 (no evaluation had a score)" in after and "None" not in said
-    assert {"last.ckpt", "model.safetensors", "report.html"} <= {path.name for path in run.iterdir()}
+    assert {"last.ckpt", "model.safetensors", "report.html"} <= {path.name for path in run.folder.iterdir()}
 
 
 @pytest.mark.parametrize("gone", ["val", "train"])
@@ -268,7 +268,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def done(small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return vertebra.train(with_train(small, epochs=1), out=tmp_path_factory.mktemp("done") / "run")
+    return vertebra.train(with_train(small, epochs=1), out=tmp_path_factory.mktemp("done") / "run").folder
 
 
 def damage(state: Path, how: str, target: Path) -> None:

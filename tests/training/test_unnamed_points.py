@@ -12,6 +12,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 import vertebra
+from vertebra import load
 from vertebra.config import Config, TrainConfig
 from vertebra.data.transforms import cut
 from vertebra.errors import ConfigError
@@ -23,7 +24,6 @@ from vertebra.runtimes.model_files import metadata
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.training.loaders import RunData
 from vertebra.training.run import model_of_config
-from vertebra.weights.model_file import load
 
 SIZE = (64, 64)
 POINTS = ("p0", "p1", "p2", "p3", "p4")  # eyes, nose, corners of the mouth

@@ -111,11 +111,10 @@ def test_a_file_with_other_tensors(file: Path, tmp_path: Path) -> None:
         vertebra.load(tmp_path / "other.safetensors")
 
 
-def test_a_model_of_objects_cannot_be_named_in_a_file(tmp_path: Path) -> None:
-    from vertebra.necks import FPN
-
-    model = vertebra.create_model("resnet10t", neck=FPN, decoder="unet", classes=["a", "b"], image_size=64)
-    with pytest.raises(WeightsError, match="entry points"):
+def test_a_model_that_names_no_parts_is_not_saved(tmp_path: Path) -> None:
+    built = vertebra.create_model("resnet10t", decoder="unet", classes=["a", "b"], image_size=64)
+    model = vertebra.VisionModel(built.backbone, {"segment": built.branch("segment")}, built.resize_spec)
+    with pytest.raises(WeightsError, match="has no config; build it with vertebra.create_model"):
         vertebra.save(model, tmp_path / "x.safetensors")
 
 

@@ -1,7 +1,8 @@
-"""What backbones by name share: normalizing, padding, freezing, and computing no more than is asked for."""
+"""The contract of a backbone, and what backbones with stages share: normalizing, padding, freezing, required outputs."""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.backbones.used_parameters import parameters_used
+from vertebra.backbones.used_parameters import used_parameters
 from vertebra.checkpoints import load_file, load_matching
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
@@ -25,31 +26,24 @@ Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
 
 class Backbone(nn.Module, ABC):
-    """A body that gives feature maps at several strides, and its own embedding, from one pass.
-
-    A subclass sets ``body``, ``stages``, ``out_indices``, ``out_spec``, ``size_multiple`` and ``fixed_size``, calls
-    `keep_normalization`, and tells how the body is run.
+    """What a model needs of its backbone. A module of another origin becomes one by `vertebra.as_backbone`.
 
     Attributes:
         name: of the architecture.
+        out_spec: the levels and the embedding that `forward` returns.
         in_channels: channels of the images.
-        freeze: how many stages do not learn, or "all".
-        frozen_norm: whether every BatchNorm stays as it is.
-        stages: all maps that the body could give; ``out_indices`` are the indices of those that it gives.
         size_multiple: the canvas is padded to a multiple of this.
-        fixed_size: the only canvas (height, width) that the body takes, or None.
-        refusal: why it gives no maps, or None.
+        fixed_size: the only canvas (height, width) that the backbone takes, or None.
+        refusal: why it returns no maps, or None.
+        pretrained: whether its weights were trained before.
         origin: where its weights came from, in words.
         weights_from: the same as what stays in a model's file: ``source`` and ``license`` of published weights, or the name
             of a file as ``weights``; empty for random ones.
     """
 
-    mean: Tensor
-    std: Tensor
-    body: nn.Module
-    stages: list[Level]
-    out_indices: list[int]
+    name: str
     out_spec: FeatureSpec
+    in_channels: int
     size_multiple: int = 1
     fixed_size: tuple[int, int] | None = None
     refusal: str | None = None
@@ -57,12 +51,56 @@ class Backbone(nn.Module, ABC):
     origin: str = ""
     weights_from: Mapping[str, str] = MappingProxyType({})
 
+    @abstractmethod
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Features:
+        """Features of a batch of canvases.
+
+        Args:
+            images: (N, C, H, W), uint8 or float in 0..255.
+            sizes: (N, 2) int64, the valid pixels of each; None where canvases are full.
+        """
+
+    def with_required_outputs(self, *, embedding: bool, maps: bool) -> Backbone:
+        """This backbone for one model; by default itself, with all of its outputs.
+
+        Args:
+            embedding: whether the model reads the embedding.
+            maps: whether it reads the feature maps.
+        """
+        return self
+
+    def unused_parameters(self) -> set[str]:
+        """Names of the parameters on which no required output depends; by default none."""
+        return set()
+
+
+class StagedBackbone(Backbone):
+    """A body of several stages: feature maps at several strides and an embedding from one pass.
+
+    A subclass sets ``body``, ``stages``, ``out_indices``, ``out_spec``, ``size_multiple`` and ``fixed_size``, calls
+    `keep_normalization`, and runs the body in `run` and `run_stages`.
+
+    Attributes:
+        freeze: how many stages do not learn, or "all".
+        frozen_norm: whether every BatchNorm stays as it is.
+        stages: all maps that the body could give; ``out_indices`` are the indices of those that it gives.
+    """
+
+    mean: Tensor
+    std: Tensor
+    body: nn.Module
+    stages: list[Level]
+    out_indices: list[int]
+
     def __init__(self, name: str, *, in_channels: int, freeze: int | Literal["all"], frozen_norm: bool) -> None:
         super().__init__()
         check_range(f"backbone '{name}'", least=1, most=MAX_CHANNELS, in_channels=in_channels)
         self.name, self.in_channels, self.freeze, self.frozen_norm = name, in_channels, freeze, frozen_norm
         self.compute_embedding, self.compute_maps = True, True
         self._frozen_norms: list[nn.Module] = []
+        self._required: set[str] = (
+            set()
+        )  # parameters of the body that any model needs; one set for all models on this body
 
     def keep_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """What is taken off the images and what they are divided by, of values in 0..1; repeated over the channels."""
@@ -120,31 +158,48 @@ class Backbone(nn.Module, ABC):
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
         """The map of stage ``last``, and whatever else depends on no more than stages up to it."""
 
-    def settle(self, *, embedding: bool, maps: bool) -> None:
-        """Says what will be asked of this backbone, once: it computes and trains no more than that. So a backbone is of one
-        model at a time, the one that was built on it last.
+    def with_required_outputs(self, *, embedding: bool, maps: bool) -> StagedBackbone:
+        """This backbone for one model: it computes only the outputs that the model reads.
+
+        Modules and weights are shared, so that several models can be built on one backbone, each with its own outputs.
+        Parameters that none of these models needs are frozen; those that a further model needs become trainable when that
+        model is built.
 
         Args:
-            embedding: whether the embedding is asked for.
-            maps: whether the feature maps are.
+            embedding: whether the model reads the embedding.
+            maps: whether it reads the feature maps.
+
+        Raises:
+            ConfigError: there are not so many stages to freeze.
         """
-        self.compute_embedding, self.compute_maps = embedding, maps and bool(self.out_spec.levels)
-        used = parameters_used(self.body, self.run, self._probe_images())
+        backbone = copy.copy(self)
+        backbone.compute_embedding, backbone.compute_maps = embedding, maps and bool(self.out_spec.levels)
         frozen = self._frozen_parameters()
-        for name, parameter in self.body.named_parameters():
-            parameter.requires_grad_(name in used and name not in frozen)
-        self._frozen_norms = [
+        backbone._set_trainable(frozen)
+        backbone._frozen_norms = [
             layer
             for prefix, layer in self.body.named_modules()
             if isinstance(layer, nn.modules.batchnorm._BatchNorm)
             and (self.freeze == "all" or self.frozen_norm or f"{prefix}.weight" in frozen)
         ]
-        self.train(self.training)
+        backbone.train(self.training)
+        return backbone
 
-    def unused(self) -> set[str]:
-        """Names of the body's parameters that nothing depends on that was asked for in `settle`."""
-        used = parameters_used(self.body, self.run, self._probe_images())
-        return {name for name, _ in self.body.named_parameters() if name not in used}
+    def _set_trainable(self, frozen: set[str]) -> None:
+        """Freezes what no model needs; makes trainable what this model is the first to need, except ``frozen``."""
+        used = used_parameters(self.body, self.run, self._probe_images())
+        added = used - self._required
+        self._required |= used
+        for name, parameter in self.body.named_parameters():
+            if name in frozen or name not in self._required:
+                parameter.requires_grad_(False)
+            elif name in added:
+                parameter.requires_grad_(True)
+
+    def unused_parameters(self) -> set[str]:
+        """Names of the parameters on which no output depends that this backbone computes."""
+        used = used_parameters(self.body, self.run, self._probe_images())
+        return {f"body.{name}" for name, _ in self.body.named_parameters() if name not in used}
 
     def _probe_images(self) -> Tensor:
         size = self.fixed_size or (4 * max(stage.stride for stage in self.stages),) * 2
@@ -166,9 +221,9 @@ class Backbone(nn.Module, ABC):
         if not 0 <= self.freeze <= len(self.stages):
             raise ConfigError(f"freeze must be 0 to {len(self.stages)} or \"all\" for '{self.name}', got {self.freeze}")
         last = self.freeze - 1
-        return frozen | parameters_used(self.body, lambda images: self.run_stages(images, last), self._probe_images())
+        return frozen | used_parameters(self.body, lambda images: self.run_stages(images, last), self._probe_images())
 
-    def train(self, mode: bool = True) -> Backbone:
+    def train(self, mode: bool = True) -> StagedBackbone:
         """Training mode, but for frozen norms: their statistics stay."""
         super().train(mode)
         for layer in self._frozen_norms:
@@ -176,12 +231,7 @@ class Backbone(nn.Module, ABC):
         return self
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> Features:
-        """Features of a batch of canvases.
-
-        Args:
-            images: (N, C, H, W), uint8 or float in 0..255.
-            sizes: (N, 2) int64, the valid pixels of each; None where canvases are full.
-        """
+        """Features of a batch of canvases; see `Backbone.forward`."""
         height, width = images.shape[-2:]
         if sizes is None:
             sizes = torch.tensor([[height, width]], device=images.device).expand(images.shape[0], 2)

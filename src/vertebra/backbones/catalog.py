@@ -30,9 +30,16 @@ class Family:
     refusal: str | None
 
 
-def list_backbones(pattern: str = "") -> list[str]:
-    """Names of timm's models, all or those that match a pattern such as ``"resnet*"``."""
-    return list(timm.list_models(pattern))
+def timm_models(pattern: str = "", *, pretrained: bool = False) -> list[str]:
+    """Names of timm's models without tags of weights, all or those that match a pattern such as ``"resnet*"``.
+
+    Args:
+        pretrained: only those with published weights.
+    """
+    if not pretrained:
+        return list(timm.list_models(pattern))
+    known = {name.partition(".")[0] for name in timm.list_models(pretrained=True)}
+    return [name for name in timm.list_models(pattern) if name in known]
 
 
 def check_name(name: str) -> str:
@@ -43,7 +50,7 @@ def check_name(name: str) -> str:
     """
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
-        raise UnknownName("backbone", name, list_backbones())
+        raise UnknownName("backbone", name, timm_models())
     return architecture
 
 
@@ -62,7 +69,7 @@ def alignment_of(name: str) -> Alignment | None:
 def families() -> tuple[Family, ...]:
     """All families, by name."""
     found: dict[str, list[str]] = {}
-    for name in list_backbones():
+    for name in timm_models():
         found.setdefault(family_of(name), []).append(name)
     return tuple(_family(name, sorted(models, key=len)) for name, models in sorted(found.items()))
 

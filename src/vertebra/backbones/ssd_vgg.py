@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_out_indices
+from vertebra.backbones.base import StagedBackbone, choose_out_indices
 from vertebra.backbones.torchvision_mobilenet import download
 from vertebra.features import FeatureSpec, Level
 from vertebra.layers.init import init_conv_
@@ -17,7 +17,7 @@ BLOCKS = (4, 9, 16, 23, 30, 35)
 WIDTH = 1024
 
 
-class SSDVGG16(Backbone):
+class SSDVGG16(StagedBackbone):
     """VGG-16 without its classifier, whose layers fc6 and fc7 are convolutions: the body of SSD.
 
     The last pooling keeps the size and fc6 dilates, so that the deepest map has stride 16. Pooling rounds up, so that no cell is

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vertebra.backbones import dilation
 from vertebra.backbones.alignment import Alignment
-from vertebra.backbones.base import Backbone, choose_out_indices, describe_origin, weights_from
+from vertebra.backbones.base import StagedBackbone, choose_out_indices, describe_origin, weights_from
 from vertebra.backbones.catalog import alignment_of, check_name, family_of
 from vertebra.backbones.pretrained import create, load_local, published_by
 from vertebra.errors import ConfigError, VertebraError
@@ -19,7 +19,7 @@ from vertebra.features import FeatureSpec, Level
 from vertebra.layers.option_range import check_range
 
 
-class TimmBackbone(Backbone):
+class TimmBackbone(StagedBackbone):
     """A model of timm as a backbone: its feature maps at several strides, and its own embedding, from one pass.
 
     Args:

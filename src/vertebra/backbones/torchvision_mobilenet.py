@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_out_indices
+from vertebra.backbones.base import StagedBackbone, choose_out_indices
 from vertebra.backbones.hub import from_url, unavailable
 from vertebra.errors import ConfigError
 from vertebra.features import FeatureSpec, Level
@@ -15,7 +15,7 @@ from vertebra.features import FeatureSpec, Level
 PREFIX = "torchvision_"
 
 
-class TorchvisionMobileNetV3(Backbone):
+class TorchvisionMobileNetV3(StagedBackbone):
     """torchvision's MobileNetV3, large or small: the body of its SSDLite, LR-ASPP, DeepLabV3 and Faster R-CNN models.
 
     It differs from timm's in what those need: dilation from the first of the last blocks on, a tail of half the width,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from vertebra.backbones.base import Backbone, choose_out_indices
+from vertebra.backbones.base import StagedBackbone, choose_out_indices
 from vertebra.backbones.torchvision_mobilenet import PREFIX, published, stages_of
 from vertebra.features import FeatureSpec
 
@@ -15,7 +15,7 @@ HALVING = (2, 4, 7, 14)
 """The blocks at which torchvision halves the map again, to the strides 4, 8, 16 and 32."""
 
 
-class TorchvisionMobileNetV2(Backbone):
+class TorchvisionMobileNetV2(StagedBackbone):
     """torchvision's MobileNetV2 with the convolution to 1280 channels as its deepest map: the body of
     segmentation-models-pytorch's ``mobilenet_v2``. For anything else take timm's ``mobilenetv2_100``.
 

@@ -21,7 +21,7 @@ class _Call(nn.Module):
         return self._run(images)
 
 
-def parameters_used(body: nn.Module, run: Callable[[Tensor], list[Tensor]], images: Tensor) -> set[str]:
+def used_parameters(body: nn.Module, run: Callable[[Tensor], list[Tensor]], images: Tensor) -> set[str]:
     """Names of the parameters of ``body`` that what ``run`` gives depends on.
 
     It runs on the meta device, where tensors have shapes and no values, so nothing is computed.
@@ -30,7 +30,7 @@ def parameters_used(body: nn.Module, run: Callable[[Tensor], list[Tensor]], imag
         run: calls ``body`` in some way.
         images: on the meta device.
     """
-    was_training = body.training
+    modes = {module: module.training for module in body.modules()}
     body.eval()
     with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
         shapes: dict[str, Tensor] = {
@@ -41,7 +41,8 @@ def parameters_used(body: nn.Module, run: Callable[[Tensor], list[Tensor]], imag
         outputs = functional_call(_Call(body, run), {**shapes, **buffers}, (images.clone(),), tie_weights=False)
         total = torch.stack([value.sum() for value in outputs]).sum()
         gradients = torch.autograd.grad(total, list(shapes.values()), allow_unused=True)
-    body.train(was_training)
+    for module, mode in modes.items():
+        module.training = mode
     return {
         name.removeprefix("body.") for name, gradient in zip(shapes, gradients, strict=True) if gradient is not None
     }

@@ -8,32 +8,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vertebra.backbones.base import Backbone
 from vertebra.features import Features, FeatureSpec, Frame
 
 
-class WrappedBackbone(nn.Module):
+class WrappedBackbone(Backbone):
     """A module that gives feature maps, as a backbone; made by `as_backbone`."""
 
     mean: Tensor
     std: Tensor
-    refusal = None
-    fixed_size: tuple[int, int] | None = None
 
     def __init__(
         self, body: nn.Module, spec: FeatureSpec, size_multiple: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
+        self.name = type(body).__name__
         self.body = body
         self.out_spec = spec
         self.size_multiple = size_multiple
         self.in_channels = len(mean)
-        self.pretrained = False
         self.origin = f"the weights that the wrapped {type(body).__name__} came with"
         self.register_buffer("mean", 255.0 * torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(std).reshape(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> Features:
-        """Features of canvases (N, C, H, W), uint8 or float in 0..255."""
+        """Features of a batch of canvases; see `Backbone.forward`."""
         height, width = images.shape[-2:]
         if sizes is None:
             sizes = torch.tensor([[height, width]], device=images.device).expand(images.shape[0], 2)

@@ -40,7 +40,7 @@ def benchmark(
     from vertebra.inference.devices import pick_device
     from vertebra.inference.predictor import model_info
     from vertebra.runtimes.runtime_config import save_choice
-    from vertebra.training.run import labeled
+    from vertebra.training.labeled_data import labeled
     from vertebra.weights.model_file import load, model_path
 
     if by not in ("latency", "throughput"):

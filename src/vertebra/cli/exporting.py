@@ -52,7 +52,7 @@ def export(
     from vertebra.export.calibration_images import calibration_images
     from vertebra.export.export_model import ExportTolerances, export_model
     from vertebra.inference.predictor import model_info
-    from vertebra.training.run import labeled
+    from vertebra.training.labeled_data import labeled
     from vertebra.weights.model_file import load
 
     model = load(source)

@@ -72,13 +72,12 @@ def _named(name: str) -> list[dict[str, Any]]:
     Raises:
         UnknownName: there is none.
     """
-    from vertebra.backbones import BACKBONES, list_backbones
     from vertebra.errors import UnknownName
-    from vertebra.parts import describe, names
+    from vertebra.parts import describe, list_backbones, names
 
     listed = {kind: names(kind) for kind in KINDS[1:]}
     found = [_as_dict(describe(kind, name)) for kind, known in listed.items() if name in known]
-    backbones = [*BACKBONES, *list_backbones()]
+    backbones = list_backbones()
     if name in backbones:
         found.append(_backbone(name))
     if not found:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.classify.attention_pool import AttentionPool
 from vertebra.decoders.classify.linear import Linear
 from vertebra.decoders.detect.detr import DETR
@@ -32,7 +30,7 @@ from vertebra.decoders.segment.unetplusplus import UNetPlusPlus
 from vertebra.decoders.segment.upernet import UPerNet
 from vertebra.decoders.segment.upsample import Upsample
 
-DECODERS: dict[str, type[Any]] = {
+DECODERS: dict[str, type[AnyDecoder]] = {
     "attention_pool": AttentionPool,
     "deeplabv3": DeepLabV3,
     "deeplabv3plus": DeepLabV3Plus,
@@ -61,4 +59,4 @@ DECODERS: dict[str, type[Any]] = {
     "yolox": YOLOX,
 }
 
-__all__ = ["DECODERS", "Decoder"]
+__all__ = ["DECODERS", "AnyDecoder", "Decoder"]

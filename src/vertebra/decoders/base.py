@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.base import LabelSpec
 
-Outputs = Any  # a NamedTuple of tensors, the decoder's own
-Targets = Any  # the task's NamedTuple of targets (tasks/<task>/targets.py)
-Decoded = Any  # the task's NamedTuple of decoded outputs
+OutputsT = TypeVar("OutputsT")
+"""A decoder's own NamedTuple of raw outputs: tensors, or NamedTuples of tensors."""
+
+TargetsT = TypeVar("TargetsT")
+"""The task's NamedTuple of targets (tasks/<task>/targets.py)."""
+
+DecodedT = TypeVar("DecodedT", bound=tuple[Tensor, ...])
+"""The task's NamedTuple of decoded outputs (tasks/<task>/targets.py)."""
+
+Outputs: TypeAlias = Any
+"""Raw outputs where branches of several tasks meet."""
+
+Decoded: TypeAlias = tuple[Tensor, ...]
+"""Decoded outputs where branches of several tasks meet."""
 
 
-class Decoder(nn.Module, ABC):
+class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     """Turns features into the outputs of one task.
 
     A decoder is built from the specification of the features that come in, the labels of its task and its own
     keyword-only options. It only assembles: losses, matching, anchors and box coding are functions of their own packages.
+    A subclass states the types of its outputs, targets and decoded outputs: ``Decoder[MyOutputs, DetectTargets, DetectDecoded]``.
 
     A decoder that reads another branch's boxes (``boxes_from: boxes``) says so by ``needs = "boxes"``; one that works with and
     without them has the option ``on_boxes: bool = False``, which the builder sets where the branch has ``boxes_from``. `forward`
@@ -40,6 +52,7 @@ class Decoder(nn.Module, ABC):
         in_levels: indices of the levels that this decoder, as built, reads; None for all.
         uses_embedding: whether this decoder, as built, reads `Features.embedding`.
         uses_maps: whether this decoder, as built, reads `Features.maps`.
+        postprocess: the options of decoding, a dataclass, which may be changed on a trained model; None without any.
     """
 
     task: ClassVar[str]
@@ -51,6 +64,7 @@ class Decoder(nn.Module, ABC):
     in_levels: tuple[int, ...] | None = None
     uses_embedding: bool = False
     uses_maps: bool = True
+    postprocess: object | None = None
 
     def __init__(self, in_spec: FeatureSpec, labels: LabelSpec) -> None:
         super().__init__()
@@ -58,13 +72,17 @@ class Decoder(nn.Module, ABC):
         self.labels = labels
 
     @abstractmethod
-    def forward(self, features: Features, proposals: Proposals | None = None) -> Outputs:
+    def forward(self, features: Features, proposals: Proposals | None = None) -> OutputsT:
         """Raw outputs: a NamedTuple of tensors (logits and the like)."""
 
     @abstractmethod
-    def loss(self, features: Features, targets: Targets) -> tuple[dict[str, LossTerm], Outputs]:
+    def loss(self, features: Features, targets: TargetsT) -> tuple[dict[str, LossTerm], OutputsT]:
         """Named loss terms as sums with counts, and the outputs, so that validation does not run a head twice."""
 
     @abstractmethod
-    def decode(self, outputs: Outputs, frame: Frame) -> Decoded:
+    def decode(self, outputs: OutputsT, frame: Frame) -> DecodedT:
         """Activation and post-processing: a NamedTuple of tensors of fixed shape; exportable."""
+
+
+AnyDecoder: TypeAlias = Decoder[Any, Any, Any]
+"""A decoder of whichever task."""

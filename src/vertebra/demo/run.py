@@ -21,7 +21,7 @@ from vertebra.report.model_summary import model_summary_svg, model_summary_text,
 from vertebra.strict_json import to_json
 from vertebra.training.folder import METRICS, free_folder
 from vertebra.training.report import read_table
-from vertebra.training.run import train
+from vertebra.training.run import train_raw
 from vertebra.weights.model_file import load
 
 SHOWN = ("animal/accuracy", "boxes/map_50", "regions/mean_iou")
@@ -75,7 +75,7 @@ def run_demo(
     counts = counts or SceneCounts()
     _say(f"drawing scenes into {scenes}")
     write_scenes(scenes, counts, seed)
-    run = train(demo_config(scenes, seed, epochs), out=folder / "run")
+    run = train_raw(demo_config(scenes, seed, epochs), out=folder / "run").folder
     model = load(run)
     scores = evaluate(run, split="test", batch_size=24)
     _say(model_summary_text(summarize_model(model)))

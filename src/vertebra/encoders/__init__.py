@@ -1,13 +1,14 @@
 """Encoders by name. An encoder compresses the levels or relates their patches; it takes features and gives features."""
 
 from vertebra.encoders.aspp import ASPP
+from vertebra.encoders.base import Encoder
 from vertebra.encoders.conv import ConvEncoder
 from vertebra.encoders.deformable import DeformableEncoder
 from vertebra.encoders.hybrid import HybridEncoder
 from vertebra.encoders.pyramid_pooling import PyramidPoolingEncoder
 from vertebra.encoders.transformer import TransformerEncoder
 
-ENCODERS = {
+ENCODERS: dict[str, type[Encoder]] = {
     "aspp": ASPP,
     "conv": ConvEncoder,
     "deformable": DeformableEncoder,
@@ -21,6 +22,7 @@ __all__ = [
     "ENCODERS",
     "ConvEncoder",
     "DeformableEncoder",
+    "Encoder",
     "HybridEncoder",
     "PyramidPoolingEncoder",
     "TransformerEncoder",

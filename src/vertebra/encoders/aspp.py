@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vertebra.encoders.base import Encoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.conv import ConvNormAct, SeparableConvNormAct
@@ -17,7 +18,7 @@ from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
 
 
-class ASPP(nn.Module):
+class ASPP(Encoder):
     """Atrous spatial pyramid pooling: sees the deepest level at several scales at once.
 
     A 1x1 convolution, 3x3 convolutions of growing dilation and the mean over the whole image stand side by side; a
@@ -52,8 +53,7 @@ class ASPP(nn.Module):
         inner_norm: bool = True,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        in_spec.require_levels()
+        super().__init__(in_spec)
         check_range("encoder 'aspp'", least=1, channels=channels, rates=None if not rates else min(rates))
         check_range("encoder 'aspp'", least=0, most=1, dropout=dropout)
         if rates is not None and not rates:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from vertebra.encoders.base import Encoder
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.default_channels import default_channels
@@ -13,7 +14,7 @@ from vertebra.layers.option_range import check_range
 from vertebra.layers.pool import HalvingMaxPool
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(Encoder):
     """The classic encoder: blocks of convolution, normalization, ReLU and pooling that compress the deepest level.
 
     Without pooling the deepest level is replaced by its compressed form. With pooling each block halves the size, so
@@ -34,8 +35,7 @@ class ConvEncoder(nn.Module):
     def __init__(
         self, in_spec: FeatureSpec, *, channels: int | None = None, depth: int = 1, pooling: bool = True
     ) -> None:
-        super().__init__()
-        in_spec.require_levels()
+        super().__init__(in_spec)
         check_range("encoder 'conv'", least=1, channels=channels, depth=depth)
         deepest = in_spec.levels[-1]
         width = channels or default_channels(in_spec)

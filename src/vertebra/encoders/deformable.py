@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vertebra.encoders.base import Encoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.geometry.points import cell_points
@@ -20,7 +21,7 @@ from vertebra.layers.position_encoding import scaled_sine_position
 from vertebra.layers.positional_attention import FeedForward
 
 
-class DeformableEncoder(nn.Module):
+class DeformableEncoder(Encoder):
     """Deformable encoder: every cell of the last few levels reads a few cells of all these levels, at places around its
     own that it chooses, so that attention over fine maps stays cheap.
 
@@ -58,8 +59,7 @@ class DeformableEncoder(nn.Module):
         hidden: int | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        in_spec.require_levels()
+        super().__init__(in_spec)
         part = "encoder 'deformable'"
         check_range(part, least=1, levels=levels, width=width, depth=depth, heads=heads, points=points, hidden=hidden)
         check_range(part, least=0, most=1, dropout=dropout)

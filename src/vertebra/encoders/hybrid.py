@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vertebra.encoders.base import Encoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.csp import ConvNormSiLU, CSPRepLayer
@@ -19,7 +20,7 @@ from vertebra.layers.positional_attention import HIDDEN, PostNormLayer
 from vertebra.layers.resample import crop, upsample_like
 
 
-class HybridEncoder(nn.Module):
+class HybridEncoder(Encoder):
     """Hybrid encoder of RT-DETR: attention among the cells of the deepest level, then convolutions that mix the last few
     levels, once going down to the fine ones and once coming back up.
 
@@ -27,6 +28,7 @@ class HybridEncoder(nn.Module):
     padding are attended to by nobody.
 
     Args:
+        keep_levels: indices of the levels that are read; None for all. The others keep their shape; their values are undefined.
         levels: how many levels it works on, the deepest ones; fewer where there are not so many.
         width: channels of these levels; None: what fits the backbone, at least 128 (256 for ResNet-50).
         depth: layers of attention on the deepest level.
@@ -49,6 +51,7 @@ class HybridEncoder(nn.Module):
     def __init__(
         self,
         in_spec: FeatureSpec,
+        keep_levels: Collection[int] | None = None,
         *,
         levels: int = 3,
         width: int | None = None,
@@ -59,8 +62,7 @@ class HybridEncoder(nn.Module):
         blocks: int = 3,
         expansion: float = 1.0,
     ) -> None:
-        super().__init__()
-        in_spec.require_levels()
+        super().__init__(in_spec)
         part = "encoder 'hybrid'"
         check_range(part, least=1, levels=levels, width=width, heads=heads, hidden=hidden, blocks=blocks)
         check_range(part, least=0, depth=depth)
@@ -83,6 +85,8 @@ class HybridEncoder(nn.Module):
         self._add_fusion(blocks, expansion)
         levels_out = [Level(self.width, stride) for stride in self.strides]
         self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *levels_out])
+        if keep_levels is not None:
+            self._leave_out_unread(keep_levels)
 
     def _add_fusion(self, blocks: int, expansion: float) -> None:
         """Modules for each pair of neighboring levels, finest pair first."""
@@ -98,15 +102,11 @@ class HybridEncoder(nn.Module):
         )
         self.bottom_up = nn.ModuleList(meeting() for _ in self.ratios)
 
-    def restrict(self, levels: Collection[int]) -> None:
-        """Leaves out what only makes levels that nobody reads.
-
-        Args:
-            levels: indices into `out_spec` of the levels that are read. The others keep their shape, not their worth.
-        """
-        own = [level - self.first for level in levels if level >= self.first]
-        if own:
-            self.shrink, self.bottom_up = self.shrink[: max(own)], self.bottom_up[: max(own)]
+    def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
+        """Leaves out what only makes levels that are not read; these keep their shape, and their values are undefined."""
+        related = [level - self.first for level in keep_levels if level >= self.first]
+        if related:
+            self.shrink, self.bottom_up = self.shrink[: max(related)], self.bottom_up[: max(related)]
 
     def forward(self, features: Features) -> Features:
         """The features with the last levels mixed, at one width."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from vertebra.encoders.base import Encoder
 from vertebra.features import Features, FeatureSpec, Level
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.default_channels import default_channels
@@ -14,7 +15,7 @@ from vertebra.layers.option_range import check_range
 from vertebra.layers.pyramid_pooling import GRIDS, PyramidPooling
 
 
-class PyramidPoolingEncoder(nn.Module):
+class PyramidPoolingEncoder(Encoder):
     """Pyramid pooling: every cell of the deepest level gets to know the means over grids of the whole image.
 
     Each mean goes through a 1x1 convolution and is laid over the level again; a 3x3 convolution joins them. It replaces
@@ -40,8 +41,7 @@ class PyramidPoolingEncoder(nn.Module):
         grids: list[int] | None = None,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        in_spec.require_levels()
+        super().__init__(in_spec)
         sides = GRIDS if grids is None else tuple(grids)
         check_range("encoder 'pyramid_pooling'", least=1, channels=channels, grids=min(sides, default=0))
         check_range("encoder 'pyramid_pooling'", least=0, most=1, dropout=dropout)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vertebra.encoders.base import Encoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.attention import TransformerLayer
@@ -18,7 +19,7 @@ from vertebra.layers.position_encoding import sine_position
 HIDDEN = -1e4  # added to the logits of padding: exp() of it is 0 in every precision, and it is no infinity
 
 
-class TransformerEncoder(nn.Module):
+class TransformerEncoder(Encoder):
     """Transformer encoder: learns how features and image patches relate, wherever in the image they are.
 
     The cells of the deepest level are the patches; each attends to all others of its image. Cells that lie wholly on
@@ -51,8 +52,7 @@ class TransformerEncoder(nn.Module):
         mlp_ratio: float = 2.0,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        in_spec.require_levels()
+        super().__init__(in_spec)
         check_range("encoder 'transformer'", least=1, width=width, depth=depth, heads=heads)
         check_range("encoder 'transformer'", least=0, mlp_ratio=mlp_ratio)
         check_range("encoder 'transformer'", least=0, most=1, dropout=dropout)

@@ -13,16 +13,16 @@ from vertebra.inference.predictor import model_info
 from vertebra.inference.results import list_images
 from vertebra.messages import say
 from vertebra.model import VisionModel
-from vertebra.training.run import open_chosen
+from vertebra.training.labeled_data import open_chosen
 
 MAX_IMAGES = 128  # images; more change little
 
 
-def calibration_images(source: str | Path, model: VisionModel, data: str | Path | None = None) -> list[Path]:
+def calibration_images(source: str | Path | None, model: VisionModel, data: str | Path | None = None) -> list[Path]:
     """At most 128 images, drawn with a fixed seed.
 
     Args:
-        source: the run folder or model file.
+        source: the run folder or model file that the model is from; None for none.
         model: what it holds.
         data: a folder of images or a data set; None for the images that the run was trained on. If they are not known or not
             there, that is printed.

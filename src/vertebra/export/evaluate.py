@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vertebra.errors import ConfigError
 from vertebra.evaluation.measure import Run, evaluate_loader, measure, measure_predictions
@@ -14,16 +16,18 @@ from vertebra.export.runtime_cache import open_file_in, resolve_runtime
 from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.predictor import Predictor, model_info
+from vertebra.keywords import strict_keywords
 from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.runtimes.base import is_exported
 from vertebra.runtimes.runtime_config import RuntimeConfig
-from vertebra.training.run import labeled
+from vertebra.training.labeled_data import labeled
 from vertebra.weights.model_file import load
 
 
+@strict_keywords
 def evaluate(
-    source: str | Path,
+    source: str | Path | os.PathLike[str],
     *,
     split: str = "test",
     data: str | Path | None = None,
@@ -35,6 +39,7 @@ def evaluate(
     runtime: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Metrics of a trained model or an exported file, keyed ``branch/metric``; losses as well, where it runs in PyTorch and fp32.
 
@@ -49,11 +54,17 @@ def evaluate(
         device: "cpu", "cuda" …; by default the best there is, for an exported file the CPU.
         runtime, precision, threads: see `vertebra.export.runtime_cache.resolve_runtime`, and for an exported file
             `vertebra.inference.exported_model.ExportedModel`.
+        parts: the objects that the model was built from; see `vertebra.load`.
 
     Raises:
         ConfigError: the user must say which data, the runtime is not there, or an unknown branch or class.
         DataError: there is no such split, or the data cannot be used.
     """
+    if isinstance(source, VisionModel | ExportedModel):
+        raise ConfigError(
+            "evaluate takes a run folder or a file; to measure a model call its own: model.evaluate(data)"
+        )
+    source = Path(source)
     options: dict[str, Any] = {
         "split": split,
         "data": data,
@@ -64,11 +75,31 @@ def evaluate(
     }
     if is_exported(source):
         file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
-        return _scores(source, file, options)
+        return evaluate_file(file, **options)
     way = resolve_runtime(source, runtime, precision, False, threads)
     if way.runtime != "torch":
-        return _scores(source, open_file_in(source, way, device=device), options)
-    model = load(source)
+        return evaluate_file(open_file_in(source, way, device=device), source, **options)
+    return evaluate_model(load(source, parts=parts), source, way=way, device=device, **options)
+
+
+def evaluate_model(
+    model: VisionModel,
+    source: str | Path | None = None,
+    *,
+    way: RuntimeConfig | None = None,
+    device: str | torch.device | None = None,
+    **options: Any,
+) -> dict[str, float]:
+    """Metrics of a model in PyTorch, keyed ``branch/metric``; losses as well in fp32.
+
+    Args:
+        model: stays as it is.
+        source: the run folder or file that it is from, whose data are taken where no others are named; None for none.
+        way: what is computed in; None for fp32.
+        device: by default the best there is.
+        options: ``split``, ``data``, ``batch_size``, ``branches``, ``ignore_index`` and ``class_map``; see `evaluate`.
+    """
+    way = way or RuntimeConfig()
     loader = labeled(source, model_info(model), model.config, **options)
     if way.precision == "fp32":
         scores = evaluate_loader(model, loader, pick_device(device), way.threads)
@@ -78,8 +109,15 @@ def evaluate(
     return scores
 
 
-def _scores(source: str | Path, file: ExportedModel, options: dict[str, Any]) -> dict[str, float]:
-    loader = labeled(source, file.info, file.config, **options)
+def evaluate_file(file: ExportedModel, source: str | Path | None = None, **options: Any) -> dict[str, float]:
+    """Metrics of an exported file, keyed ``branch/metric``.
+
+    Args:
+        file: what is measured.
+        source: as of `evaluate_model`; None for the file itself.
+        options: as of `evaluate_model`.
+    """
+    loader = labeled(source or file.path, file.info, file.config, **options)
     if file.takes_pixels:
         predictor = file.predictor(threshold=0.0, batch_size=options["batch_size"])
         scores = measure_predictions(file.info, loader, predictor.predict)
@@ -89,7 +127,7 @@ def _scores(source: str | Path, file: ExportedModel, options: dict[str, Any]) ->
     return scores
 
 
-def run_in_torch(model: VisionModel, way: RuntimeConfig, device: str | None) -> Run:
+def run_in_torch(model: VisionModel, way: RuntimeConfig, device: str | torch.device | None) -> Run:
     """What runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
     if way.runtime != "torch":
         raise ConfigError(f"{way.name} is not PyTorch")

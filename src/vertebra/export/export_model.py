@@ -43,6 +43,7 @@ from vertebra.export.targets.openvino import describe_openvino, to_openvino
 from vertebra.export.torch_export import BATCH, output_names, write_onnx, write_torch
 from vertebra.files import os_errors_told
 from vertebra.inference.predictor import model_info
+from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.runtimes.base import open_file
@@ -72,6 +73,7 @@ class ExportTolerances:
     metric_loss: float | None = None
 
 
+@strict_keywords
 def export_model(
     model: VisionModel,
     path: str | Path,
@@ -109,7 +111,7 @@ def export_model(
             where the architecture allows it.
         class_map: of a model that segments, give the class of each pixel, ``branch/class_map`` (N, H, W) uint8 (int32 beyond 256
             classes), and not the probabilities of all classes, which take 4 bytes a pixel and class. The file must take pixels.
-        images: real images (as `VisionModel.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
+        images: real images (as `vertebra.Model.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
             or so like those of later.
         labeled: batches on the model's canvas; the metrics of file and model are compared on them.
         tolerances: limits other than the usual ones.
@@ -146,7 +148,7 @@ def export_model(
 
 def _make(job: _Job, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
     """The file that takes canvases, with a free canvas if that is wished and can be, and the report of its comparison."""
-    fixed: Any = getattr(job.model.backbone, "fixed_size", None)
+    fixed = job.model.backbone.fixed_size
     why_fixed = "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
     if job.kind == "executorch":
         why_fixed = "ExecuTorch plans its memory ahead"

@@ -74,7 +74,7 @@ def output_types(model: VisionModel) -> list[str]:
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
     """How the outputs of a branch are read: the largest one, or those above a threshold; and the post-processing in the graph."""
-    postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+    postprocess = model.branch(name).decoder.postprocess
     done = (
         {"postprocess": dataclasses.asdict(postprocess)}
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type)

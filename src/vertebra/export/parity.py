@@ -43,7 +43,7 @@ def parity_inputs(model: VisionModel, batch: int, free_size: bool) -> list[Parit
         free_size: whether the canvas' height and width are free.
     """
     draw = np.random.default_rng(0)
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     height, width = model.resize_spec.size
 
     def noise(count: int, rows: int, columns: int) -> np.ndarray:

@@ -114,7 +114,7 @@ def _shapes(free: bool) -> tuple[dict[int, Any], dict[int, Any]]:
 
 
 def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Tensor, Tensor]:
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     return torch.zeros(batch, channels, *canvas, dtype=torch.uint8), torch.tensor([list(canvas)] * batch)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vertebra.geometry.points import Spacing, cell_points, cell_steps
@@ -72,13 +73,13 @@ def sized_shapes(sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[float
 
 
 def level_anchors(
-    maps: Sequence[Tensor],
+    maps: Sequence[Float[Tensor, "n _ _ _"]],
     strides: Sequence[int],
     shapes: Sequence[Sequence[tuple[float, float]]],
     *,
     offset: float = 0.5,
     spacing: Spacing = "stride",
-) -> Tensor:
+) -> Float[Tensor, "a 4"]:
     """The anchors of several maps: finest map first, row by row, the anchors of a cell beside each other.
 
     Args:
@@ -101,7 +102,7 @@ def level_anchors(
     return torch.cat(anchors)
 
 
-def level_numbers(maps: Sequence[Tensor], per_cell: int) -> Tensor:
+def level_numbers(maps: Sequence[Float[Tensor, "n _ _ _"]], per_cell: int) -> Int[Tensor, " a"]:
     """Which level each anchor is on: (A,) int64, in the order of `level_anchors`."""
     return torch.cat(
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from vertebra.geometry.boxes import from_center_size, to_center_size
@@ -14,7 +15,7 @@ CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """What SSD and Faster R-CNN multiply coded boxes by, so that what is learned is about as large as logits are."""
 
 
-def encode_deltas(boxes: Tensor, anchors: Tensor) -> Tensor:
+def encode_deltas(boxes: Float[Tensor, "*#b 4"], anchors: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b 4"]:
     """Where boxes stand relative to their anchors.
 
     Girshick et al., Rich feature hierarchies for accurate object detection and semantic segmentation, CVPR 2014,
@@ -32,7 +33,7 @@ def encode_deltas(boxes: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([shift, (box[..., 2:] / anchor[..., 2:]).log()], dim=-1)
 
 
-def decode_deltas(deltas: Tensor, anchors: Tensor) -> Tensor:
+def decode_deltas(deltas: Float[Tensor, "*#b 4"], anchors: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b 4"]:
     """The inverse of `encode_deltas`; growth is held under 62.5 times, so that nothing overflows.
 
     Args:
@@ -48,7 +49,7 @@ def decode_deltas(deltas: Tensor, anchors: Tensor) -> Tensor:
     return from_center_size(torch.cat([center, size], dim=-1))
 
 
-def encode_distances(boxes: Tensor, points: Tensor) -> Tensor:
+def encode_distances(boxes: Float[Tensor, "*#b 4"], points: Float[Tensor, "*#b 2"]) -> Float[Tensor, "*b 4"]:
     """How far a box's sides lie from a point.
 
     Args:
@@ -61,7 +62,7 @@ def encode_distances(boxes: Tensor, points: Tensor) -> Tensor:
     return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
 
 
-def decode_distances(distances: Tensor, points: Tensor) -> Tensor:
+def decode_distances(distances: Float[Tensor, "*#b 4"], points: Float[Tensor, "*#b 2"]) -> Float[Tensor, "*b 4"]:
     """The inverse of `encode_distances`.
 
     Args:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Num
 from torch import Tensor
 
 
-def box_area(boxes: Tensor) -> Tensor:
+def box_area(boxes: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b"]:
     """Area of each box in square pixels; inverted boxes have none.
 
     Args:
@@ -18,7 +19,7 @@ def box_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
 
 
-def pairwise_intersection(first: Tensor, second: Tensor) -> Tensor:
+def pairwise_intersection(first: Float[Tensor, "*#n a 4"], second: Float[Tensor, "*#n b 4"]) -> Float[Tensor, "*n a b"]:
     """Area that each box of one set shares with each box of another.
 
     Args:
@@ -34,7 +35,7 @@ def pairwise_intersection(first: Tensor, second: Tensor) -> Tensor:
     return width.clamp(min=0) * height.clamp(min=0)
 
 
-def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
+def pairwise_iou(first: Float[Tensor, "*#n a 4"], second: Float[Tensor, "*#n b 4"]) -> Float[Tensor, "*n a b"]:
     """Intersection over union of each box of one set with each box of another; 0 where both are empty.
 
     Args:
@@ -49,7 +50,7 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), 0)
 
 
-def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
+def clip_boxes(boxes: Float[Tensor, "n k 4"], sizes: Num[Tensor, "n 2"]) -> Float[Tensor, "n k 4"]:
     """Boxes cut off at the edges of their image.
 
     Args:
@@ -63,7 +64,7 @@ def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
     return torch.minimum(boxes.clamp(min=0), bounds[:, None])
 
 
-def to_center_size(boxes: Tensor) -> Tensor:
+def to_center_size(boxes: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
     """From xyxy to center and size.
 
     Args:
@@ -76,7 +77,7 @@ def to_center_size(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[..., :2] + 0.5 * size, size], dim=-1)
 
 
-def from_center_size(boxes: Tensor) -> Tensor:
+def from_center_size(boxes: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
     """From center and size to xyxy.
 
     Args:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 FINEST_SCALE, SECOND_SCALE, COARSEST_SCALE, BEYOND = 0.07, 0.15, 0.87, 1.05
@@ -53,13 +54,13 @@ def default_shapes(scales: Sequence[float], ratios: Sequence[Sequence[float]]) -
 
 
 def default_boxes(
-    maps: Sequence[Tensor],
+    maps: Sequence[Float[Tensor, "n _ _ _"]],
     strides: Sequence[int],
     shapes: Sequence[Sequence[tuple[float, float]]],
     canvas: tuple[int, int],
     *,
     even: bool = False,
-) -> Tensor:
+) -> Float[Tensor, "a 4"]:
     """The default boxes of several maps: finest map first, row by row, the boxes of a cell beside each other.
 
     Args:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from vertebra.geometry.boxes import box_area, pairwise_intersection
 
 
-def pairwise_giou(first: Tensor, second: Tensor) -> Tensor:
+def pairwise_giou(first: Float[Tensor, "*#n a 4"], second: Float[Tensor, "*#n b 4"]) -> Float[Tensor, "*n a b"]:
     """Generalized IoU of each box of one set with each box of another.
 
     Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, arXiv 1902.09630.
@@ -29,7 +30,7 @@ def pairwise_giou(first: Tensor, second: Tensor) -> Tensor:
     return shared / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
 
 
-def paired_iou(first: Tensor, second: Tensor) -> Tensor:
+def paired_iou(first: Float[Tensor, "*#b 4"], second: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b"]:
     """IoU of boxes that stand at the same place of two sets; 0 where both are empty.
 
     Args:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 FLOOR = 1e-4  # of a map's peak: below it, heat tells nothing of the place
 
 
-def gaussian_maps(points: Tensor, height: int, width: int, sigma: float) -> Tensor:
+def gaussian_maps(
+    points: Float[Tensor, "*p 2"], height: int, width: int, sigma: float
+) -> Float[Tensor, "*p {height} {width}"]:
     """One map a point, with a Gaussian of height 1 around it.
 
     Args:
@@ -32,7 +35,7 @@ def gaussian_maps(points: Tensor, height: int, width: int, sigma: float) -> Tens
     return rows[..., :, None] * columns[..., None, :]
 
 
-def find_peaks(maps: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+def find_peaks(maps: Float[Tensor, "*p h w"], sigma: float) -> tuple[Float[Tensor, "*p 2"], Float[Tensor, "*p"]]:
     """The peak of each map, to a fraction of a cell.
 
     The logarithm of a Gaussian is a parabola, so that its values around the highest cell tell where its top is. Maps
@@ -64,7 +67,7 @@ def find_peaks(maps: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     return torch.stack([column + 0.5 + shift_x, row + 0.5 + shift_y], dim=-1), top
 
 
-def gaussian_bins(coordinates: Tensor, bins: int, sigma: float) -> Tensor:
+def gaussian_bins(coordinates: Float[Tensor, "*p"], bins: int, sigma: float) -> Float[Tensor, "*p {bins}"]:
     """A distribution over bins for each coordinate: a Gaussian around it.
 
     Args:
@@ -79,7 +82,9 @@ def gaussian_bins(coordinates: Tensor, bins: int, sigma: float) -> Tensor:
     return heat / heat.sum(dim=-1, keepdim=True)
 
 
-def find_coordinates(probabilities: Tensor, sigma: float, soft: bool = True) -> tuple[Tensor, Tensor]:
+def find_coordinates(
+    probabilities: Float[Tensor, "*p bins"], sigma: float, soft: bool = True
+) -> tuple[Float[Tensor, "*p"], Float[Tensor, "*p"]]:
     """The coordinate that a distribution over bins means, and how sure it is.
 
     Args:
@@ -103,7 +108,7 @@ def find_coordinates(probabilities: Tensor, sigma: float, soft: bool = True) -> 
     return (near * (numbers + 0.5)).sum(dim=-1) / near.sum(dim=-1), score
 
 
-def _bell(coordinates: Tensor, cells: int, sigma: float) -> Tensor:
+def _bell(coordinates: Float[Tensor, "*p"], cells: int, sigma: float) -> Float[Tensor, "*p {cells}"]:
     """(..., cells) heights of a Gaussian around coordinates (...) at the cells' middles."""
     middles = torch.arange(cells, device=coordinates.device, dtype=torch.float32) + 0.5
     return (-((middles - coordinates.float()[..., None]) ** 2) / (2 * sigma**2)).exp()
@@ -114,7 +119,7 @@ def _reach(sigma: float) -> int:
     return max(1, round(2.5 * sigma))
 
 
-def _smooth(patches: Tensor, sigma: float) -> Tensor:
+def _smooth(patches: Float[Tensor, "*p side side"], sigma: float) -> Float[Tensor, "*p 3 3"]:
     """The middle 3 x 3 cells of patches (..., p, p), p = 2 * reach + 3, blurred with a Gaussian of the same sigma."""
     reach = _reach(sigma)
     steps = torch.arange(-reach - 1, reach + 2, device=patches.device, dtype=torch.float32)
@@ -127,7 +132,9 @@ def _smooth(patches: Tensor, sigma: float) -> Tensor:
     return (rows[..., None, :] * kernel).sum(dim=-1)
 
 
-def _around(maps: Tensor, row: Tensor, column: Tensor, reach: int) -> Tensor:
+def _around(
+    maps: Float[Tensor, "*p h w"], row: Int[Tensor, "*p"], column: Int[Tensor, "*p"], reach: int
+) -> Float[Tensor, "*p {2*reach+1} {2*reach+1}"]:
     """(..., 2 * reach + 1, 2 * reach + 1) values of maps (..., h, w) around a cell; those beyond the edge are repeated."""
     height, width = maps.shape[-2:]
     steps = torch.arange(-reach, reach + 1, device=maps.device)
@@ -137,7 +144,9 @@ def _around(maps: Tensor, row: Tensor, column: Tensor, reach: int) -> Tensor:
     return maps.flatten(-2).gather(-1, places.flatten(-2)).reshape(places.shape)
 
 
-def _top_of_parabola(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _top_of_parabola(
+    values: Float[Tensor, "*p 9"],
+) -> tuple[Float[Tensor, "*p"], Float[Tensor, "*p"], Bool[Tensor, "*p"]]:
     """Where the parabola through nine cells has its top: x and y from the middle cell, and whether it has one.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torchvision
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
@@ -30,7 +31,9 @@ _unsettled: ContextVar[list[Tensor]] = ContextVar("unsettled suppression of the 
     tags=(torch.Tag.cudagraph_unsafe,),  # graphs that torch.compile records go around it
     schema="(Tensor boxes, Tensor scores, Tensor labels, float iou, int most=0) -> Tensor",
 )
-def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
+def nms_mask(
+    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int = 0
+) -> Bool[Tensor, "n k"]:
     """Which boxes survive greedy non-maximum suppression, image by image and class by class.
 
     The kernel sees one image at a time, and sets the classes apart by shifting them in float64. Boxes of float32 have
@@ -67,7 +70,7 @@ def nms_mask(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: in
     return keep.to(boxes.device)
 
 
-def _best_kept(boxes: Tensor, scores: Tensor, iou: float, most: int) -> Tensor:
+def _best_kept(boxes: Float[Tensor, "k 4"], scores: Float[Tensor, " k"], iou: float, most: int) -> Int[Tensor, " kept"]:
     """Places of the boxes that are kept, of boxes (K, 4) in the order of their scores: all of them, or at least ``most``."""
     seen = len(boxes) if most == 0 else CANDIDATE_FACTOR * most
     kept: Tensor = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
@@ -82,7 +85,9 @@ def _(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) 
     return torch.empty_like(scores, dtype=torch.bool)
 
 
-def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
+def nms_mask_unrolled(
+    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int = 0
+) -> Bool[Tensor, "n k"]:
     """The same as `nms_mask` by matrix operations, for targets that lack a suppression operator and have no loops.
 
     "Kept" is the one mask that agrees with the rule *a box is kept if no better box of its class, itself kept, overlaps
@@ -99,7 +104,9 @@ def nms_mask_unrolled(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float,
     return keep
 
 
-def _nms_mask_recorded(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int) -> Tensor:
+def _nms_mask_recorded(
+    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int
+) -> Bool[Tensor, "n k"]:
     """`nms_mask` while a CUDA graph is recorded: in matrix form, with as many rounds and candidates as nearly always are enough. It
     tells `captured_nms` whether they were.
 
@@ -139,7 +146,9 @@ def captured_nms() -> Iterator[list[Tensor]]:
         _unsettled.reset(token)
 
 
-def _drops(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> tuple[Tensor, Tensor]:
+def _drops(
+    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float
+) -> tuple[Bool[Tensor, "n k k"], Bool[Tensor, "n k"]]:
     """(N, K, K) bool, whether one box drops another if it is kept; and (N, K) bool, which are no padding."""
     valid = (labels >= 0) & (scores > 0)
     order = torch.arange(scores.shape[1], device=scores.device)

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Spacing = Literal["stride", "canvas"]
 
 
-def cell_steps(maps: Sequence[Tensor], strides: Sequence[int], spacing: Spacing) -> list[tuple[int, int]]:
+def cell_steps(
+    maps: Sequence[Float[Tensor, "n _ _ _"]], strides: Sequence[int], spacing: Spacing
+) -> list[tuple[int, int]]:
     """How far apart the points of neighboring cells are, on each map.
 
     Args:
@@ -31,7 +34,7 @@ def cell_steps(maps: Sequence[Tensor], strides: Sequence[int], spacing: Spacing)
 
 def cell_points(
     height: int, width: int, stride: int | tuple[int, int], *, offset: float = 0.5, device: torch.device
-) -> Tensor:
+) -> Float[Tensor, "{height*width} 2"]:
     """One point for each cell of a map, row by row.
 
     Args:
@@ -49,8 +52,12 @@ def cell_points(
 
 
 def level_points(
-    maps: Sequence[Tensor], strides: Sequence[int], *, offset: float = 0.5, spacing: Spacing = "stride"
-) -> tuple[Tensor, Tensor]:
+    maps: Sequence[Float[Tensor, "n _ _ _"]],
+    strides: Sequence[int],
+    *,
+    offset: float = 0.5,
+    spacing: Spacing = "stride",
+) -> tuple[Float[Tensor, "a 2"], Int[Tensor, " a"]]:
     """A point in each cell of several maps, finest map first.
 
     Args:

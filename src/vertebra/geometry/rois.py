@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from vertebra.geometry.boxes import from_center_size, to_center_size
@@ -10,7 +11,7 @@ from vertebra.geometry.boxes import from_center_size, to_center_size
 LEAST_SIDE_PX = 1.0
 
 
-def areas_around(boxes: Tensor, margin: float, aspect: float) -> Tensor:
+def areas_around(boxes: Float[Tensor, "*b 4"], margin: float, aspect: float) -> Float[Tensor, "*b 4"]:
     """The smallest rectangles of one aspect that hold boxes and a margin around them.
 
     Args:
@@ -28,7 +29,7 @@ def areas_around(boxes: Tensor, margin: float, aspect: float) -> Tensor:
     return from_center_size(torch.cat([center, width[..., None], width[..., None] / aspect], dim=-1))
 
 
-def jitter_boxes(boxes: Tensor, amount: float) -> Tensor:
+def jitter_boxes(boxes: Float[Tensor, "*b 4"], amount: float) -> Float[Tensor, "*b 4"]:
     """Boxes moved and resized at random, as a detector's boxes miss the truth.
 
     Args:
@@ -45,7 +46,7 @@ def jitter_boxes(boxes: Tensor, amount: float) -> Tensor:
     return from_center_size(torch.cat([center + move * size, size * (1 + scale)], dim=-1))
 
 
-def to_unit(points: Tensor, areas: Tensor) -> Tensor:
+def to_unit(points: Float[Tensor, "*b k 2"], areas: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b k 2"]:
     """Points relative to rectangles: (0, 0) is the top-left corner, (1, 1) the bottom-right one.
 
     Args:
@@ -59,7 +60,7 @@ def to_unit(points: Tensor, areas: Tensor) -> Tensor:
     return (points - corner) / size
 
 
-def from_unit(points: Tensor, areas: Tensor) -> Tensor:
+def from_unit(points: Float[Tensor, "*b k 2"], areas: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b k 2"]:
     """The inverse of `to_unit`."""
     corner, size = areas[..., None, :2], areas[..., None, 2:] - areas[..., None, :2]
     return corner + points * size

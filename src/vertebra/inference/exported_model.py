@@ -13,6 +13,7 @@ from vertebra.errors import ConfigError, VertebraError, WeightsError
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.result_assembler import ModelInput
 from vertebra.inference.results import Result
+from vertebra.keywords import check_keywords, keyword_names
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.runtimes.base import Session, open_file
 from vertebra.runtimes.model_files.exported_files import read_metadata
@@ -78,7 +79,12 @@ class ExportedModel:
         return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
 
     def predictor(self, **options: Any) -> ExportedPredictor:
-        """What runs it on images of any size; see `ExportedPredictor`."""
+        """What runs it on images of any size; see `ExportedPredictor`.
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+        """
+        check_keywords("predict", options, keyword_names(ExportedPredictor))
         return PixelPredictor(self, **options) if self.takes_pixels else ExportedPredictor(self, **options)
 
     def predict(self, images: Any, **options: Any) -> list[Result]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.inference.exported_model import ExportedModel
-from vertebra.inference.load import load
 from vertebra.inference.pipeline import Pipeline
 from vertebra.model_info import ModelInfo
 from vertebra.runtimes.base import is_exported
@@ -50,9 +49,9 @@ class ModelSource:
     def info(self) -> ModelInfo:
         """What must be known of the model to use it; the file is read for it."""
         if is_exported(self.path):
-            info: ModelInfo = load(self.path).info
-            return info
+            return ExportedModel(self.path).info
         from vertebra.inference.predictor import model_info
+        from vertebra.weights.model_file import load
 
         return model_info(load(self.path))
 
@@ -75,6 +74,7 @@ class ModelSource:
         if is_exported(self.path):
             return self.exported().predictor(**options)
         from vertebra.inference.predictor import Predictor
+        from vertebra.weights.model_file import load
 
         precision: Any = self.precision or "fp32"
         return Predictor(

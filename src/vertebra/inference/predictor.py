@@ -19,10 +19,10 @@ from vertebra.tasks import get_task
 
 def model_info(model: VisionModel) -> ModelInfo:
     """What must be known of a model to use it."""
-    channels: int = model.backbone.in_channels  # type: ignore[assignment]
+    channels = model.backbone.in_channels
     branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
     whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
-    fixed: tuple[int, int] | None = getattr(model.backbone, "fixed_size", None)
+    fixed = model.backbone.fixed_size
     why_fixed = "" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}"
     return ModelInfo(model.resize_spec, channels, branches, whole, why_fixed)
 

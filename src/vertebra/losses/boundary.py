@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
 
 
-def boundary(probabilities: Tensor, ground_truth: Tensor, reach: int = 5, smooth: float = 1e-3) -> LossTerm:
+def boundary(
+    probabilities: Float[Tensor, "n k h w"],
+    ground_truth: Num[Tensor, "n k h w"],
+    reach: int = 5,
+    smooth: float = 1e-3,
+) -> LossTerm:
     """One minus the F1 score of the outlines of each class in each image that shows an outline of it.
 
     Bokhovkin and Burnaev, Boundary Loss for Remote Sensing Imagery Semantic Segmentation, ISNN 2019, arXiv 1905.07852.
@@ -32,7 +38,7 @@ def boundary(probabilities: Tensor, ground_truth: Tensor, reach: int = 5, smooth
     return LossTerm(((1 - score) * shown).sum(), shown.sum())
 
 
-def outline(maps: Tensor) -> Tensor:
+def outline(maps: Float[Tensor, "n k h w"]) -> Float[Tensor, "n k h w"]:
     """How much each pixel is on the inner rim of its class: how much the least pixel beside it falls short of it.
 
     Args:

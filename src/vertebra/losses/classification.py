@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> LossTerm:
+def cross_entropy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"], smoothing: float = 0.0) -> LossTerm:
     """Softmax cross entropy for exclusive classes.
 
     Args:
@@ -24,7 +25,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Los
     return LossTerm(total, torch.tensor(float(len(labels)), device=logits.device))
 
 
-def binary_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> LossTerm:
+def binary_cross_entropy(logits: Float[Tensor, "n k"], labels: Num[Tensor, "n k"], smoothing: float = 0.0) -> LossTerm:
     """Sigmoid cross entropy for classes that may stand together: the mean over classes of each image.
 
     Args:

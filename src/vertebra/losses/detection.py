@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
@@ -15,13 +16,19 @@ from vertebra.losses.loss_term import LossTerm
 BoxLoss = Literal["smooth_l1", "l1", "giou"]
 
 
-def positives(positive: Tensor) -> Tensor:
+def positives(positive: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
     """() float32, how many candidates are positive: what every term here is divided by."""
     return positive.sum().float()
 
 
 def focal_term(
-    logits: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor, *, alpha: float = 0.25, gamma: float = 2.0
+    logits: Float[Tensor, "n a k"],
+    labels: Int[Tensor, "n a"],
+    positive: Bool[Tensor, "n a"],
+    ignored: Bool[Tensor, "n a"],
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
 ) -> LossTerm:
     """Sigmoid focal loss over all classes of all candidates that are not ignored.
 
@@ -68,7 +75,9 @@ class _FocalSum(torch.autograd.Function):
         return slope.mul_((counted * gradient)[..., None]), None, None, None, None
 
 
-def giou_term(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> LossTerm:
+def giou_term(
+    boxes: Float[Tensor, "n a 4"], ground_truth: Float[Tensor, "n a 4"], positive: Bool[Tensor, "n a"]
+) -> LossTerm:
     """Generalized IoU loss (1 - GIoU) of the positive candidates' boxes.
 
     Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, arXiv 1902.09630.
@@ -86,10 +95,10 @@ def giou_term(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> LossTerm
 
 
 def delta_term(
-    deltas: Tensor,
-    anchors: Tensor,
-    ground_truth: Tensor,
-    positive: Tensor,
+    deltas: Float[Tensor, "n a 4"],
+    anchors: Float[Tensor, "*#n a 4"],
+    ground_truth: Float[Tensor, "n a 4"],
+    positive: Bool[Tensor, "n a"],
     *,
     beta: float,
     weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
@@ -113,7 +122,7 @@ def delta_term(
     return LossTerm(torch.where(mask, loss, 0).sum(), positives(positive))
 
 
-def centerness(distances: Tensor) -> Tensor:
+def centerness(distances: Float[Tensor, "*a 4"]) -> Float[Tensor, "*a"]:
     """How near the middle of its box a location lies.
 
     Tian et al., FCOS, ICCV 2019, arXiv 1904.01355, equation 3.
@@ -129,7 +138,9 @@ def centerness(distances: Tensor) -> Tensor:
     return (near / far).prod(dim=-1).sqrt()
 
 
-def centerness_term(logits: Tensor, distances: Tensor, positive: Tensor) -> LossTerm:
+def centerness_term(
+    logits: Float[Tensor, "n a"], distances: Float[Tensor, "n a 4"], positive: Bool[Tensor, "n a"]
+) -> LossTerm:
     """Binary cross-entropy between predicted and true `centerness` of the positive locations.
 
     Args:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 
 def quality_score_loss(
-    class_logits: Tensor, labels: Tensor, quality: Tensor, positive: Tensor, *, alpha: float = 0.75, gamma: float = 2.0
-) -> Tensor:
+    class_logits: Float[Tensor, "n a k"],
+    labels: Int[Tensor, "n a"],
+    quality: Float[Tensor, "n a"],
+    positive: Bool[Tensor, "n a"],
+    *,
+    alpha: float = 0.75,
+    gamma: float = 2.0,
+) -> Float[Tensor, "n a"]:
     """Binary cross-entropy: the score of the right class is to be the quality, all other scores are to be 0.
 
     What is to be 0 weighs the less the nearer it is, as in the varifocal loss (Zhang et al., VarifocalNet, CVPR 2021,
@@ -36,7 +43,7 @@ def quality_score_loss(
     return F.binary_cross_entropy_with_logits(logits, wanted, weight=weight, reduction="none").sum(dim=-1)
 
 
-def expected_bin(logits: Tensor) -> Tensor:
+def expected_bin(logits: Float[Tensor, "*a bins"]) -> Float[Tensor, "*a"]:
     """The mean of distributions over the bins 0, 1, 2 …
 
     Args:
@@ -49,7 +56,7 @@ def expected_bin(logits: Tensor) -> Tensor:
     return (logits.float().softmax(dim=-1) * bins).sum(dim=-1)
 
 
-def distribution_focal_loss(logits: Tensor, ground_truth: Tensor) -> Tensor:
+def distribution_focal_loss(logits: Float[Tensor, "*a bins"], ground_truth: Float[Tensor, "*a"]) -> Float[Tensor, "*a"]:
     """Cross-entropy with the two bins on either side of the truth, the nearer of which weighs more.
 
     A truth of 2.25 is 0.75 of bin 2 and 0.25 of bin 3. Li et al., Generalized Focal Loss, NeurIPS 2020, arXiv
@@ -72,7 +79,9 @@ def distribution_focal_loss(logits: Tensor, ground_truth: Tensor) -> Tensor:
     return -((1 - share) * below + share * above)
 
 
-def weighted_distribution_sum(logits: Tensor, ground_truth: Tensor, weight: Tensor) -> Tensor:
+def weighted_distribution_sum(
+    logits: Float[Tensor, "n a 4 bins"], ground_truth: Float[Tensor, "n a 4"], weight: Float[Tensor, "n a"]
+) -> Float[Tensor, ""]:
     """() `distribution_focal_loss`, the mean of a box's four sides, summed over boxes by their weight.
 
     Args:
@@ -84,7 +93,9 @@ def weighted_distribution_sum(logits: Tensor, ground_truth: Tensor, weight: Tens
     return (weight * loss.mean(dim=-1)).sum()
 
 
-def weighted_giou_sum(boxes: Tensor, ground_truth: Tensor, weight: Tensor) -> Tensor:
+def weighted_giou_sum(
+    boxes: Float[Tensor, "n a 4"], ground_truth: Float[Tensor, "n a 4"], weight: Float[Tensor, "n a"]
+) -> Float[Tensor, ""]:
     """() generalized IoU loss (1 - GIoU), summed over boxes by their weight.
 
     Rezatofighi et al., Generalized Intersection over Union, CVPR 2019, arXiv 1902.09630.

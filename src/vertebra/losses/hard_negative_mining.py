@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.losses.detection import positives
 from vertebra.losses.loss_term import LossTerm
 
 
-def hard_negatives(loss: Tensor, positive: Tensor, ignored: Tensor, ratio: float) -> Tensor:
+def hard_negatives(
+    loss: Float[Tensor, "n a"], positive: Bool[Tensor, "n a"], ignored: Bool[Tensor, "n a"], ratio: float
+) -> Bool[Tensor, "n a"]:
     """Which negative candidates count: in each image the ``ratio`` times as many as it has positive ones with the greatest
     loss; in an image without any as many as for one positive, so that it teaches what is nothing.
 
@@ -30,7 +33,13 @@ def hard_negatives(loss: Tensor, positive: Tensor, ignored: Tensor, ratio: float
     return negative & (rank < count)
 
 
-def mined_class_term(logits: Tensor, labels: Tensor, positive: Tensor, ignored: Tensor, ratio: float) -> LossTerm:
+def mined_class_term(
+    logits: Float[Tensor, "n a k"],
+    labels: Int[Tensor, "n a"],
+    positive: Bool[Tensor, "n a"],
+    ignored: Bool[Tensor, "n a"],
+    ratio: float,
+) -> LossTerm:
     """Softmax cross entropy of the positive candidates and of the `hard_negatives` negative ones, divided by the positive ones.
 
     Args:

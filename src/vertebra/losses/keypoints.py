@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
 
 
-def heatmap_term(maps: Tensor, ground_truth: Tensor, known: Tensor, sigma: float) -> LossTerm:
+def heatmap_term(
+    maps: Float[Tensor, "*p h w"], ground_truth: Float[Tensor, "*p h w"], known: Bool[Tensor, "*p"], sigma: float
+) -> LossTerm:
     """Squared error of heatmaps, as a part of what a map without heat would cost.
 
     The error is summed over a map's cells and divided by that of one Gaussian, pi sigma², so that it does not depend on
@@ -28,7 +31,9 @@ def heatmap_term(maps: Tensor, ground_truth: Tensor, known: Tensor, sigma: float
     return LossTerm(torch.where(known, error, 0).sum(), known.sum().float())
 
 
-def bin_term(logits: Tensor, ground_truth: Tensor, known: Tensor) -> LossTerm:
+def bin_term(
+    logits: Float[Tensor, "*p bins"], ground_truth: Float[Tensor, "*p bins"], known: Bool[Tensor, "*p"]
+) -> LossTerm:
     """Kullback-Leibler divergence from the true distribution over bins to the predicted one.
 
     Args:
@@ -43,7 +48,11 @@ def bin_term(logits: Tensor, ground_truth: Tensor, known: Tensor) -> LossTerm:
 
 
 def residual_likelihood_term(
-    points: Tensor, sigma: Tensor, ground_truth: Tensor, known: Tensor, log_density: Callable[[Tensor], Tensor]
+    points: Float[Tensor, "*p 2"],
+    sigma: Float[Tensor, "*p 2"],
+    ground_truth: Float[Tensor, "*p 2"],
+    known: Bool[Tensor, "*p"],
+    log_density: Callable[[Tensor], Tensor],
 ) -> LossTerm:
     """Negative log-likelihood of the truth under a Laplace distribution and under a learned one, both around the
     predicted point and as wide as the predicted sigma.

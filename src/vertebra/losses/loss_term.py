@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -22,6 +23,6 @@ class LossTerm(NamedTuple):
     sum: Tensor
     count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
 
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, ""]:
         """The term alone, divided by its own count (by 1 where the count is smaller)."""
         return self.sum / self.count.clamp(min=1)

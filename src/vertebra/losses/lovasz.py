@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
 
 
-def lovasz(probabilities: Tensor, ground_truth: Tensor) -> LossTerm:
+def lovasz(probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"]) -> LossTerm:
     """The Lovasz-softmax loss of each class in each image that shows it.
 
     Berman et al., The Lovasz-Softmax Loss, CVPR 2018, arXiv 1705.08790. The errors of a class are sorted, greatest first;
@@ -28,7 +29,7 @@ def lovasz(probabilities: Tensor, ground_truth: Tensor) -> LossTerm:
     return LossTerm(((errors * weights).sum(dim=-1) * shown).sum(), shown.sum())
 
 
-def jaccard_steps(ground_truth: Tensor) -> Tensor:
+def jaccard_steps(ground_truth: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:
     """By how much the Jaccard loss grows with each further pixel that is wrong.
 
     With the truth ``[1, 0, 1]``: after the first pixel one of the two true ones is missed, 1 - 1/2; after the second, one

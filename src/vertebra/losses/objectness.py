@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.geometry.giou import paired_iou
@@ -11,7 +12,9 @@ from vertebra.losses.detection import positives
 from vertebra.losses.loss_term import LossTerm
 
 
-def objectness_term(logits: Tensor, positive: Tensor, ignored: Tensor) -> LossTerm:
+def objectness_term(
+    logits: Float[Tensor, "n a"], positive: Bool[Tensor, "n a"], ignored: Bool[Tensor, "n a"]
+) -> LossTerm:
     """Binary cross-entropy of whether a location answers for an object, over all that are not ignored.
 
     Args:
@@ -23,7 +26,12 @@ def objectness_term(logits: Tensor, positive: Tensor, ignored: Tensor) -> LossTe
     return LossTerm(torch.where(ignored, 0.0, loss).sum(), positives(positive))
 
 
-def overlap_score_term(class_logits: Tensor, labels: Tensor, overlap: Tensor, positive: Tensor) -> LossTerm:
+def overlap_score_term(
+    class_logits: Float[Tensor, "n a k"],
+    labels: Int[Tensor, "n a"],
+    overlap: Float[Tensor, "n a"],
+    positive: Bool[Tensor, "n a"],
+) -> LossTerm:
     """Binary cross-entropy of the positive locations' classes, the right one of which is to be how well the box fits.
 
     Args:
@@ -38,7 +46,9 @@ def overlap_score_term(class_logits: Tensor, labels: Tensor, overlap: Tensor, po
     return LossTerm(torch.where(positive, loss, 0.0).sum(), positives(positive))
 
 
-def squared_iou_term(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> LossTerm:
+def squared_iou_term(
+    boxes: Float[Tensor, "n a 4"], ground_truth: Float[Tensor, "n a 4"], positive: Bool[Tensor, "n a"]
+) -> LossTerm:
     """1 - IoU squared of the positive locations' boxes.
 
     Args:

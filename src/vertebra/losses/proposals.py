@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
 
 
-def objectness_term(logits: Tensor, positive: Tensor, counted: Tensor) -> LossTerm:
+def objectness_term(
+    logits: Float[Tensor, "n a"], positive: Bool[Tensor, "n a"], counted: Bool[Tensor, "n a"]
+) -> LossTerm:
     """Sigmoid cross entropy of the candidates that count.
 
     Args:
@@ -20,7 +23,9 @@ def objectness_term(logits: Tensor, positive: Tensor, counted: Tensor) -> LossTe
     return LossTerm(torch.where(counted, loss, 0).sum(), counted.sum().float())
 
 
-def region_class_term(logits: Tensor, labels: Tensor, counted: Tensor) -> LossTerm:
+def region_class_term(
+    logits: Float[Tensor, "n p k"], labels: Int[Tensor, "n p"], counted: Bool[Tensor, "n p"]
+) -> LossTerm:
     """Softmax cross entropy over the classes and, last, the background.
 
     Args:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
@@ -28,18 +29,18 @@ class QueryErrors(NamedTuple):
     box: Tensor
     giou: Tensor
 
-    def total(self) -> Tensor:
+    def total(self) -> Float[Tensor, ""]:
         """() all three."""
         return self.classification + self.box + self.giou
 
 
 def query_errors(
-    class_logits: Tensor,
-    boxes: Tensor,
-    labels: Tensor,
-    ground_truth: Tensor,
-    positive: Tensor,
-    counted: Tensor,
+    class_logits: Float[Tensor, "n q k"],
+    boxes: Float[Tensor, "n q 4"],
+    labels: Int[Tensor, "n q"],
+    ground_truth: Float[Tensor, "n q 4"],
+    positive: Bool[Tensor, "n q"],
+    counted: Bool[Tensor, "n q"],
 ) -> QueryErrors:
     """Errors of queries: class (varifocal loss) of all that count, box of the positive ones.
 
@@ -57,8 +58,14 @@ def query_errors(
 
 
 def exclusive_query_errors(
-    class_logits: Tensor, boxes: Tensor, labels: Tensor, ground_truth: Tensor, positive: Tensor, *, none_weight: float
-) -> tuple[QueryErrors, Tensor]:
+    class_logits: Float[Tensor, "n q k"],
+    boxes: Float[Tensor, "n q 4"],
+    labels: Int[Tensor, "n q"],
+    ground_truth: Float[Tensor, "n q 4"],
+    positive: Bool[Tensor, "n q"],
+    *,
+    none_weight: float,
+) -> tuple[QueryErrors, Float[Tensor, ""]]:
     """Errors of queries that are of one class or of none: softmax cross entropy, and the box of the positive ones.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
@@ -79,7 +86,9 @@ def exclusive_query_errors(
     return QueryErrors((weight * surprise).sum(), box, giou), weight.sum()
 
 
-def box_errors(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def box_errors(
+    boxes: Float[Tensor, "n q 4"], ground_truth: Float[Tensor, "n q 4"], positive: Bool[Tensor, "n q"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "n q"]]:
     """Errors of the positive queries' boxes, weighted as in `QueryErrors`, and how well they fit.
 
     Args:
@@ -101,8 +110,14 @@ def box_errors(boxes: Tensor, ground_truth: Tensor, positive: Tensor) -> tuple[T
 
 
 def varifocal_loss(
-    class_logits: Tensor, labels: Tensor, quality: Tensor, positive: Tensor, *, alpha: float = 0.75, gamma: float = 2.0
-) -> Tensor:
+    class_logits: Float[Tensor, "n q k"],
+    labels: Int[Tensor, "n q"],
+    quality: Float[Tensor, "n q"],
+    positive: Bool[Tensor, "n q"],
+    *,
+    alpha: float = 0.75,
+    gamma: float = 2.0,
+) -> Float[Tensor, "n q"]:
     """The score of the right class is to be how well the box fits; all other scores are to be 0.
 
     Zhang et al., VarifocalNet, CVPR 2021, arXiv 2008.13367. What is to be 0 weighs the less the nearer it is; what is not,

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Num, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -13,11 +14,11 @@ from vertebra.losses.loss_term import LossTerm
 
 
 def pixel_cross_entropy(
-    log_probabilities: Tensor,
-    masks: Tensor,
+    log_probabilities: Float[Tensor, "n k h w"],
+    masks: Int[Tensor, "n h w"],
     ignore_index: int,
     *,
-    class_weights: Tensor | None = None,
+    class_weights: Float[Tensor, " k"] | None = None,
     label_smoothing: float = 0.0,
     ohem_fraction: float = 1.0,
 ) -> LossTerm:
@@ -50,11 +51,11 @@ def pixel_cross_entropy(
 
 
 def pixel_binary_cross_entropy(
-    logits: Tensor,
-    masks: Tensor,
+    logits: Float[Tensor, "n k h w"],
+    masks: Num[Tensor, "n k h w"],
     ignore_index: int,
     *,
-    class_weights: Tensor | None = None,
+    class_weights: Float[Tensor, " k"] | None = None,
     label_smoothing: float = 0.0,
     ohem_fraction: float = 1.0,
 ) -> LossTerm:
@@ -74,7 +75,7 @@ def pixel_binary_cross_entropy(
     return ohem_pixels(losses, weights, ohem_fraction)
 
 
-def ohem_pixels(losses: Tensor, weights: Tensor, share: float) -> LossTerm:
+def ohem_pixels(losses: Float[Tensor, "*p"], weights: Num[Tensor, "*p"], share: float) -> LossTerm:
     """The sum over the pixels with the greatest losses: online hard example mining.
 
     Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016, arXiv
@@ -97,7 +98,7 @@ def ohem_pixels(losses: Tensor, weights: Tensor, share: float) -> LossTerm:
     return LossTerm((flat[order] * kept).sum(), (weight[order] * kept).sum())
 
 
-def focal_pixels(log_probabilities: Tensor, counted: Tensor, gamma: float) -> LossTerm:
+def focal_pixels(log_probabilities: Float[Tensor, "*p"], counted: Shaped[Tensor, "*p"], gamma: float) -> LossTerm:
     """Focal loss: cross entropy in which pixels that are already right weigh little.
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002 (without its class weight).
@@ -111,7 +112,9 @@ def focal_pixels(log_probabilities: Tensor, counted: Tensor, gamma: float) -> Lo
     return LossTerm((losses * counted).sum(), counted.sum().float())
 
 
-def log_dice(both: Tensor, size: Tensor, ground_truth: Tensor, smooth: float = 1e-3) -> LossTerm:
+def log_dice(
+    both: Float[Tensor, "n k"], size: Float[Tensor, "n k"], ground_truth: Float[Tensor, "n k"], smooth: float = 1e-3
+) -> LossTerm:
     """Logarithmic Dice loss, -log(2 |P T| / (|P| + |T|)), of each class in each image that shows it.
 
     Wong et al., 3D Segmentation with Exponential Logarithmic Loss for Highly Unbalanced Object Sizes, MICCAI 2018,
@@ -132,7 +135,9 @@ def log_dice(both: Tensor, size: Tensor, ground_truth: Tensor, smooth: float = 1
     return LossTerm((loss * shown).sum(), shown.sum())
 
 
-def exclusive_dice(log_probabilities: Tensor, masks: Tensor, counted: Tensor) -> LossTerm:
+def exclusive_dice(
+    log_probabilities: Float[Tensor, "n k h w"], masks: Int[Tensor, "n h w"], counted: Bool[Tensor, "n h w"]
+) -> LossTerm:
     """`log_dice` of exclusive classes.
 
     Sums by class are gathered instead of multiplied with a one-hot mask, which at full image size would cost more than
@@ -173,7 +178,7 @@ class _ClassSums(torch.autograd.Function):
         return probabilities.mul_(size[:, :, None, None]).scatter_add_(1, places, right), None, None
 
 
-def overlapping_dice(probabilities: Tensor, ground_truth: Tensor) -> LossTerm:
+def overlapping_dice(probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"]) -> LossTerm:
     """`log_dice` of overlapping classes.
 
     Args:

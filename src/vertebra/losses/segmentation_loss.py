@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from vertebra.errors import ConfigError
@@ -76,7 +77,9 @@ class SegmentLoss:
                 f"'loss.class_weights' must have one weight a class: got {len(self.class_weights)} for {labels.class_count}"
             )
 
-    def __call__(self, logits: Tensor, masks: Tensor, labels: SegmentLabels) -> dict[str, LossTerm]:
+    def __call__(
+        self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n *k h w"], labels: SegmentLabels
+    ) -> dict[str, LossTerm]:
         """The losses by name, each times its weight.
 
         Args:
@@ -87,7 +90,9 @@ class SegmentLoss:
         terms = every(logits, masks, labels.ignore_index, self.terms)
         return {name: weighted(terms[name], getattr(self, name)) for name in self.terms}
 
-    def auxiliary(self, logits: Tensor, masks: Tensor, labels: SegmentLabels, weight: float) -> LossTerm:
+    def auxiliary(
+        self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n *k h w"], labels: SegmentLabels, weight: float
+    ) -> LossTerm:
         """The cross entropy of an auxiliary head, times its weight."""
         every = self._exclusive if labels.exclusive else self._overlapping
         return weighted(every(logits, masks, labels.ignore_index, ("cross_entropy",))["cross_entropy"], weight)
@@ -97,7 +102,9 @@ class SegmentLoss:
         weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=like.device)
         return {"class_weights": weights, "label_smoothing": self.label_smoothing, "ohem_fraction": self.ohem_fraction}
 
-    def _exclusive(self, logits: Tensor, masks: Tensor, ignore: int, wanted: tuple[str, ...]) -> dict[str, LossTerm]:
+    def _exclusive(
+        self, logits: Float[Tensor, "n k h w"], masks: Int[Tensor, "n h w"], ignore: int, wanted: tuple[str, ...]
+    ) -> dict[str, LossTerm]:
         log = logits.log_softmax(dim=1)
         counted = masks != ignore
         classes = torch.where(counted, masks, 0)
@@ -113,7 +120,9 @@ class SegmentLoss:
             terms.update(_shapes(log.exp() * counted[:, None], ground_truth, wanted))
         return terms
 
-    def _overlapping(self, logits: Tensor, masks: Tensor, ignore: int, wanted: tuple[str, ...]) -> dict[str, LossTerm]:
+    def _overlapping(
+        self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n k h w"], ignore: int, wanted: tuple[str, ...]
+    ) -> dict[str, LossTerm]:
         counted = masks != ignore
         ground_truth = torch.where(counted, masks, 0).float()
         terms: dict[str, LossTerm] = {}
@@ -129,7 +138,9 @@ class SegmentLoss:
         return terms
 
 
-def _shapes(probabilities: Tensor, ground_truth: Tensor, wanted: tuple[str, ...]) -> dict[str, LossTerm]:
+def _shapes(
+    probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"], wanted: tuple[str, ...]
+) -> dict[str, LossTerm]:
     """The losses that look at whole regions and their outlines."""
     terms: dict[str, LossTerm] = {}
     if "lovasz" in wanted:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.geometry.box_coding import encode_distances
@@ -25,12 +26,12 @@ def size_ranges(strides: Sequence[int], factor: float = 8.0) -> list[tuple[float
 
 
 def match_by_location(
-    points: Tensor,
-    levels: Tensor,
+    points: Float[Tensor, "a 2"],
+    levels: Int[Tensor, " a"],
     strides: Sequence[int],
-    boxes: Tensor,
-    crowd: Tensor,
-    count: Tensor,
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
     *,
     radius: float = 1.5,
 ) -> Match:
@@ -51,7 +52,7 @@ def match_by_location(
     stride = torch.tensor(strides, dtype=boxes.dtype, device=boxes.device)[levels]
     lower, upper = torch.tensor(size_ranges(strides), dtype=boxes.dtype, device=boxes.device)[levels].unbind(-1)
 
-    def one(own: Tensor, objects: Tensor, crowds: Tensor) -> Match:
+    def one(own: Float[Tensor, "m 4"], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]) -> Match:
         distances = encode_distances(own[:, None], points)
         inside = distances.amin(dim=-1) > 0
         reach = distances.amax(dim=-1)

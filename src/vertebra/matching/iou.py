@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vertebra.geometry.boxes import box_area, pairwise_intersection, pairwise_iou
@@ -27,10 +28,10 @@ class Match(NamedTuple):
 
 
 def match_by_iou(
-    anchors: Tensor,
-    boxes: Tensor,
-    crowd: Tensor,
-    count: Tensor,
+    anchors: Float[Tensor, "a 4"],
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
     *,
     foreground: float = 0.5,
     background: float = 0.4,
@@ -66,7 +67,7 @@ def match_by_iou(
         crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
     """
 
-    def one(own: Tensor, objects: Tensor, crowds: Tensor) -> Match:
+    def one(own: Float[Tensor, "m 4"], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]) -> Match:
         iou = pairwise_iou(own, anchors) * objects[:, None]
         quality, index = iou.max(dim=0)
         positive = quality >= foreground
@@ -85,7 +86,11 @@ def match_by_iou(
 
 
 def each_image(
-    match: Callable[[Tensor, Tensor, Tensor], Match], boxes: Tensor, crowd: Tensor, count: Tensor, candidates: int
+    match: Callable[[Tensor, Tensor, Tensor], Match],
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
+    candidates: int,
 ) -> Match:
     """The matches of a batch, made image by image.
 
@@ -105,7 +110,7 @@ def each_image(
     return Match(*(torch.stack(values) for values in zip(*matches, strict=True)))
 
 
-def take(values: Tensor, match: Match) -> Tensor:
+def take(values: Shaped[Tensor, "n m *d"], match: Match) -> Shaped[Tensor, "n a *d"]:
     """The value of the matched object for each candidate; of the first object where there is no match.
 
     Args:

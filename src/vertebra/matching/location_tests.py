@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vertebra.geometry.box_coding import encode_distances
 from vertebra.geometry.boxes import box_area
 
 
-def inside(boxes: Tensor, points: Tensor) -> Tensor:
+def inside(boxes: Float[Tensor, "m 4"], points: Float[Tensor, "a 2"]) -> Bool[Tensor, "m a"]:
     """Whether each point lies in each box.
 
     Args:
@@ -25,7 +26,9 @@ def inside(boxes: Tensor, points: Tensor) -> Tensor:
     return encode_distances(boxes[:, None], points).amin(dim=-1) > 0
 
 
-def near_center(boxes: Tensor, points: Tensor, reach: Tensor) -> Tensor:
+def near_center(
+    boxes: Float[Tensor, "m 4"], points: Float[Tensor, "a 2"], reach: Float[Tensor, " a"]
+) -> Bool[Tensor, "m a"]:
     """Whether each point lies near each box's center.
 
     Args:
@@ -41,7 +44,11 @@ def near_center(boxes: Tensor, points: Tensor, reach: Tensor) -> Tensor:
 
 
 def image_by_image(
-    match: Callable[..., tuple[Tensor, ...]], boxes: Tensor, crowd: Tensor, count: Tensor, *others: Tensor
+    match: Callable[..., tuple[Tensor, ...]],
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
+    *others: Shaped[Tensor, "n ..."],
 ) -> list[Tensor]:
     """The matches of a batch that depend on what is predicted, made image by image: all at once would take gigabytes
     where one image is crowded.

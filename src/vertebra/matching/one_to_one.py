@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vertebra.geometry.boxes import from_center_size
@@ -18,7 +19,12 @@ from vertebra.geometry.giou import pairwise_giou
 CLASS_COST, BOX_COST, GIOU_COST = 2.0, 5.0, 2.0
 
 
-def query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, ground_truth: Tensor) -> Tensor:
+def query_cost(
+    class_logits: Float[Tensor, "n q k"],
+    boxes: Float[Tensor, "n q 4"],
+    labels: Int[Tensor, "n m"],
+    ground_truth: Float[Tensor, "n m 4"],
+) -> Float[Tensor, "n q m"]:
     """How ill each query fits each object: by its class (as focal loss sees it), the L1 distance and GIoU of its box.
 
     Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
@@ -39,7 +45,12 @@ def query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, ground_truth
     return CLASS_COST * classification + box_cost(boxes, ground_truth)
 
 
-def exclusive_query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, ground_truth: Tensor) -> Tensor:
+def exclusive_query_cost(
+    class_logits: Float[Tensor, "n q k"],
+    boxes: Float[Tensor, "n q 4"],
+    labels: Int[Tensor, "n m"],
+    ground_truth: Float[Tensor, "n m 4"],
+) -> Float[Tensor, "n q m"]:
     """How ill each query fits each object where a query is of one class or of none: what its class lacks of probability,
     the L1 distance and GIoU of its box.
 
@@ -56,7 +67,7 @@ def exclusive_query_cost(class_logits: Tensor, boxes: Tensor, labels: Tensor, gr
     return box_cost(boxes, ground_truth) - share.gather(2, labels[:, None].expand(-1, boxes.shape[1], -1))
 
 
-def box_cost(boxes: Tensor, ground_truth: Tensor) -> Tensor:
+def box_cost(boxes: Float[Tensor, "n q 4"], ground_truth: Float[Tensor, "n m 4"]) -> Float[Tensor, "n q m"]:
     """How ill each box fits each object, by L1 distance and GIoU.
 
     Args:

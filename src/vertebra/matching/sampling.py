@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from vertebra.matching.iou import Match
 
 
-def sample(match: Match, count: int, share: float, draw: bool) -> tuple[Tensor, Tensor]:
+def sample(match: Match, count: int, share: float, draw: bool) -> tuple[Bool[Tensor, "n a"], Bool[Tensor, "n a"]]:
     """Some of the candidates of each image: at most ``share`` of ``count`` positive ones, the rest negative ones.
 
     Ren et al., Faster R-CNN, NeurIPS 2015, arXiv 1506.01497, section 3.1.3.
@@ -30,13 +31,13 @@ def sample(match: Match, count: int, share: float, draw: bool) -> tuple[Tensor, 
     return chosen, counted
 
 
-def _descending(like: Tensor) -> Tensor:
+def _descending(like: Shaped[Tensor, "n a"]) -> Float[Tensor, "n a"]:
     """(N, A) from 1 down, so that the first candidates come first."""
     places = torch.arange(like.shape[1], device=like.device)
     return (1 - places / max(1, like.shape[1])).expand(like.shape)
 
 
-def _first(mask: Tensor, order: Tensor, count: int | Tensor) -> Tensor:
+def _first(mask: Bool[Tensor, "n a"], order: Float[Tensor, "n a"], count: int | Tensor) -> Bool[Tensor, "n a"]:
     """Those of ``mask`` (N, A) that are among the ``count`` largest of ``order`` in it."""
     rank = torch.where(mask, order, -1.0).argsort(dim=1, descending=True).argsort(dim=1)
     return mask & (rank < count)

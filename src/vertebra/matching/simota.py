@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
@@ -15,14 +16,14 @@ OUTSIDE = 1e5  # what a location costs that is not both in the object and near i
 
 
 def match_by_cost(
-    scores: Tensor,
-    predicted: Tensor,
-    points: Tensor,
-    strides: Tensor,
-    labels: Tensor,
-    boxes: Tensor,
-    crowd: Tensor,
-    count: Tensor,
+    scores: Float[Tensor, "n a k"],
+    predicted: Float[Tensor, "n a 4"],
+    points: Float[Tensor, "a 2"],
+    strides: Float[Tensor, " a"],
+    labels: Int[Tensor, "n m"],
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
     *,
     radius: float = 2.5,
     most: int = 10,
@@ -56,8 +57,13 @@ def match_by_cost(
         labels = F.pad(labels, (0, 1))
 
     def one(
-        own: Tensor, objects: Tensor, crowds: Tensor, kinds: Tensor, score: Tensor, guess: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        own: Float[Tensor, "m 4"],
+        objects: Bool[Tensor, " m"],
+        crowds: Bool[Tensor, " m"],
+        kinds: Int[Tensor, " m"],
+        score: Float[Tensor, "a k"],
+        guess: Float[Tensor, "a 4"],
+    ) -> tuple[Bool[Tensor, " a"], Bool[Tensor, " a"], Int[Tensor, " a"]]:
         within, central = inside(own, points), near_center(own, points, radius * strides)
         allowed = (within | central) & objects[:, None]
         overlap = torch.where(allowed, pairwise_iou(own, guess), 0.0)
@@ -73,7 +79,7 @@ def match_by_cost(
         return Match(*image_by_image(one, boxes, crowd, count, labels, scores.float(), predicted.float()))
 
 
-def _class_cost(scores: Tensor, kinds: Tensor) -> Tensor:
+def _class_cost(scores: Float[Tensor, "a k"], kinds: Int[Tensor, " m"]) -> Float[Tensor, "m a"]:
     """(M, A) cross-entropy, summed over classes, of each location's scores (A, classes) for objects of the classes (M,).
 
     Both logarithms are held above -100, as torch's own cross-entropy of probabilities has it.
@@ -82,7 +88,7 @@ def _class_cost(scores: Tensor, kinds: Tensor) -> Tensor:
     return -(no.sum(dim=-1) + (yes - no).t()[kinds.clamp(min=0)])
 
 
-def _cheapest(cost: Tensor, overlap: Tensor, most: int) -> Tensor:
+def _cheapest(cost: Float[Tensor, "m a"], overlap: Float[Tensor, "m a"], most: int) -> Bool[Tensor, "m a"]:
     """Marks for each object the locations that cost least, as many as its IoUs add up to.
 
     Args:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
@@ -30,14 +31,14 @@ class Alignment(NamedTuple):
 
 
 def match_by_alignment(
-    scores: Tensor,
-    predicted: Tensor,
-    points: Tensor,
-    strides: Tensor,
-    labels: Tensor,
-    boxes: Tensor,
-    crowd: Tensor,
-    count: Tensor,
+    scores: Float[Tensor, "n a k"],
+    predicted: Float[Tensor, "n a 4"],
+    points: Float[Tensor, "a 2"],
+    strides: Float[Tensor, " a"],
+    labels: Int[Tensor, "n m"],
+    boxes: Float[Tensor, "n m 4"],
+    crowd: Bool[Tensor, "n m"],
+    count: Int[Tensor, " n"],
     *,
     per_object: int = 13,
     alpha: float = 1.0,
@@ -77,7 +78,14 @@ def match_by_alignment(
     if labels.shape[1] == 0:
         labels = F.pad(labels, (0, 1))
 
-    def one(own: Tensor, objects: Tensor, crowds: Tensor, kinds: Tensor, score: Tensor, guess: Tensor) -> Rows:
+    def one(
+        own: Float[Tensor, "m 4"],
+        objects: Bool[Tensor, " m"],
+        crowds: Bool[Tensor, " m"],
+        kinds: Int[Tensor, " m"],
+        score: Float[Tensor, "a k"],
+        guess: Float[Tensor, "a 4"],
+    ) -> Rows:
         overlap = pairwise_iou(own, guess)
         certain = score.t()[kinds.clamp(min=0)].clamp(min=LEAST_SCORE)
         alignment = certain**alpha * overlap.clamp(min=LEAST_OVERLAP) ** beta
@@ -99,7 +107,7 @@ def match_by_alignment(
     return Alignment(Match(positive, ignored, target), quality)
 
 
-def _best_of_each(values: Tensor, count: int) -> Tensor:
+def _best_of_each(values: Float[Tensor, "m a"], count: int) -> Bool[Tensor, "m a"]:
     """Marks the ``count`` largest values (M, A) of each row; all where there are no more."""
     places = values.topk(min(count, values.shape[1]), dim=1).indices
     return torch.zeros_like(values, dtype=torch.bool).scatter(1, places, True)

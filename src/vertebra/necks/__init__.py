@@ -1,11 +1,18 @@
 """Necks by name. A neck mixes the levels: it takes features and gives features."""
 
+from vertebra.necks.base import Neck
 from vertebra.necks.bifpn import BiFPN
 from vertebra.necks.fpn import FPN
 from vertebra.necks.pafpn import PAFPN
 from vertebra.necks.simple_pyramid import SimplePyramid
 from vertebra.necks.ssd_extra import SSDExtra
 
-NECKS = {"bifpn": BiFPN, "fpn": FPN, "pafpn": PAFPN, "simple_pyramid": SimplePyramid, "ssd_extra": SSDExtra}
+NECKS: dict[str, type[Neck]] = {
+    "bifpn": BiFPN,
+    "fpn": FPN,
+    "pafpn": PAFPN,
+    "simple_pyramid": SimplePyramid,
+    "ssd_extra": SSDExtra,
+}
 
-__all__ = ["BiFPN", "FPN", "NECKS", "PAFPN", "SSDExtra", "SimplePyramid"]
+__all__ = ["BiFPN", "FPN", "NECKS", "Neck", "PAFPN", "SSDExtra", "SimplePyramid"]

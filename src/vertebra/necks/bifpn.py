@@ -15,10 +15,11 @@ from vertebra.layers.default_channels import default_channels
 from vertebra.layers.init import init_conv_
 from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import crop, upsample_like
+from vertebra.necks.base import Neck
 from vertebra.necks.fpn import CoarserLevels, deepest_of_each_stride
 
 
-class BiFPN(nn.Module):
+class BiFPN(Neck):
     """Bidirectional feature pyramid of EfficientDet: mixes all levels from coarse to fine and back, several times over, and
     learns how much each level counts wherever they meet; cheap, since all its convolutions are separable.
 
@@ -27,6 +28,8 @@ class BiFPN(nn.Module):
     levels with one stride the deepest is used.
 
     Args:
+        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
+            keep their shape, and their values are undefined.
         channels: width of all levels; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
         depth: how many rounds; EfficientDet-D0 has 3.
         extra_levels: how many coarser levels take part; EfficientDet has 2 (P6 and P7).
@@ -49,6 +52,7 @@ class BiFPN(nn.Module):
     def __init__(
         self,
         in_spec: FeatureSpec,
+        keep_levels: Collection[int] | None = None,
         *,
         channels: int | None = None,
         depth: int = 3,
@@ -73,19 +77,17 @@ class BiFPN(nn.Module):
         strides = [in_spec.strides[index] for index in self.used]
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
         self.out_spec = in_spec.with_levels([Level(self.width, stride) for stride in [*strides, *coarser]])
+        if keep_levels is not None:
+            self._leave_out_unread(keep_levels)
 
-    def restrict(self, levels: Collection[int]) -> None:
-        """Leaves out the levels that nobody reads: finer ones wholly, coarser ones on the last way back up.
-
-        Args:
-            levels: indices into `out_spec` of the levels that are read. The others keep their shape, not their worth.
-        """
-        self.finest = min(len(self.used) - 1, *levels)
+    def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
+        """Leaves out the levels that nobody reads: finer ones wholly, coarser ones on the last way back up."""
+        self.finest = min(len(self.used) - 1, *keep_levels)
         for index in range(self.finest):
             self.lateral[index] = nn.Identity()
         for number, own in enumerate(self.rounds):
             assert isinstance(own, Round)
-            own.restrict(self.finest, max(levels) if number + 1 == len(self.rounds) else None)
+            own.leave_out(self.finest, max(keep_levels) if number + 1 == len(self.rounds) else None)
 
     def forward(self, features: Features) -> Features:
         """All levels at one width, mixed."""
@@ -115,7 +117,7 @@ class Round(nn.Module):
         inner = len(ratios) - 1
         self.up = nn.ModuleList(Meeting(width, 3 if place < inner else 2, norm) for place in range(len(ratios)))
 
-    def restrict(self, finest: int, coarsest: int | None) -> None:
+    def leave_out(self, finest: int, coarsest: int | None) -> None:
         """Leaves out levels finer than ``finest``, and those coarser than ``coarsest`` on the way back up."""
         self.ratios = self.ratios[finest:]
         self.down, self.up = self.down[finest:], self.up[finest:coarsest]

@@ -15,6 +15,7 @@ from vertebra.layers.default_channels import default_channels
 from vertebra.layers.init import init_conv_
 from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import upsample_like
+from vertebra.necks.base import Neck
 
 
 class CoarserLevels(nn.Module):
@@ -62,13 +63,15 @@ class CoarserLevels(nn.Module):
         return levels
 
 
-class FPN(nn.Module):
+class FPN(Neck):
     """Feature pyramid network: carries the meaning of the deep levels down to the fine ones, all at one width.
 
     Every level goes through a 1x1 convolution; from the deepest on, each is doubled in size and added to the next finer
     one, and a 3x3 convolution smooths the sum. Of several levels with one stride the deepest is used.
 
     Args:
+        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
+            keep their shape, and their values are undefined.
         channels: width of all levels; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
         extra_levels: how many coarser levels are added; RetinaNet and FCOS were published with 2 (P6 and P7).
         extra: how: "conv" as RetinaNet has it, by convolutions from the pyramid's deepest level on; "conv_input", by
@@ -90,6 +93,7 @@ class FPN(nn.Module):
     def __init__(
         self,
         in_spec: FeatureSpec,
+        keep_levels: Collection[int] | None = None,
         *,
         channels: int | None = None,
         extra_levels: int = 0,
@@ -117,23 +121,21 @@ class FPN(nn.Module):
         self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
         self.out_spec = in_spec.with_levels([Level(width, stride) for stride in [*strides, *coarser]])
+        if keep_levels is not None:
+            self._leave_out_unread(keep_levels)
 
-    def restrict(self, levels: Collection[int]) -> None:
-        """Leaves out what only makes levels that nobody reads.
-
-        Args:
-            levels: indices into `out_spec` of the levels that are read. The others keep their shape, not their worth.
-        """
+    def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
+        """Leaves out what only makes levels that nobody reads."""
         deepest = len(self.used) - 1
-        read = {min(level, deepest) for level in levels}
+        read = {min(level, deepest) for level in keep_levels}
         self.finest = min(read)
         for index in range(len(self.used)):
             if index not in read:
                 self.smooth[index] = nn.Identity()
             if index < self.finest:
                 self.lateral[index] = nn.Identity()
-        self.coarser.keep(max(levels) - deepest)
-        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(levels), deepest) + 1])
+        self.coarser.keep(max(keep_levels) - deepest)
+        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(keep_levels), deepest) + 1])
 
     def forward(self, features: Features) -> Features:
         """The levels at one width, and the coarser ones."""

@@ -13,10 +13,11 @@ from vertebra.layers.conv import ConvNormAct, Norm
 from vertebra.layers.default_channels import default_channels
 from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import crop, upsample_like
+from vertebra.necks.base import Neck
 from vertebra.necks.fpn import CoarserLevels, deepest_of_each_stride
 
 
-class PAFPN(nn.Module):
+class PAFPN(Neck):
     """Path aggregation network: carries the meaning of the deep levels down to the fine ones, and then the exact places of
     the fine ones back up to the deep ones, all at one width.
 
@@ -25,6 +26,8 @@ class PAFPN(nn.Module):
     several levels with one stride the deepest is used.
 
     Args:
+        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
+            keep their shape, and their values are undefined.
         channels: width of all levels; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
         blocks: where two levels meet, they go side by side through a cross-stage partial block with this many
             bottlenecks, as YOLOX and RTMDet have it. 0: they are added and smoothed by a 3x3 convolution, as the
@@ -48,6 +51,7 @@ class PAFPN(nn.Module):
     def __init__(
         self,
         in_spec: FeatureSpec,
+        keep_levels: Collection[int] | None = None,
         *,
         channels: int | None = None,
         blocks: int = 1,
@@ -78,22 +82,20 @@ class PAFPN(nn.Module):
         self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
         self.out_spec = in_spec.with_levels([Level(self.width, stride) for stride in [*strides, *coarser]])
+        if keep_levels is not None:
+            self._leave_out_unread(keep_levels)
 
-    def restrict(self, levels: Collection[int]) -> None:
-        """Leaves out the levels that nobody reads: finer ones wholly, coarser ones on the way back up.
-
-        Args:
-            levels: indices into `out_spec` of the levels that are read. The others keep their shape, not their worth.
-        """
+    def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
+        """Leaves out the levels that nobody reads: finer ones wholly, coarser ones on the way back up."""
         deepest = len(self.used) - 1
-        self.finest = min(deepest, *levels)
+        self.finest = min(deepest, *keep_levels)
         for index in range(self.finest):
             self.lateral[index] = self.top_down[index] = nn.Identity()
             self.shrink[index] = self.bottom_up[index] = nn.Identity()
-        last = min(deepest, max(levels))
+        last = min(deepest, max(keep_levels))
         self.shrink, self.bottom_up = self.shrink[:last], self.bottom_up[:last]
-        self.coarser.keep(max(levels) - deepest)
-        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(*levels, deepest) + 1])
+        self.coarser.keep(max(keep_levels) - deepest)
+        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(*keep_levels, deepest) + 1])
 
     def forward(self, features: Features) -> Features:
         """The levels at one width, and the coarser ones."""

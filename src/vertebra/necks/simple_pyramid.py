@@ -14,10 +14,11 @@ from vertebra.layers.norm import LayerNorm2d
 from vertebra.layers.option_range import check_range
 from vertebra.layers.pool import HalvingMaxPool
 from vertebra.layers.resample import ceil_divided
+from vertebra.necks.base import Neck
 from vertebra.necks.fpn import CoarserLevels
 
 
-class SimplePyramid(nn.Module):
+class SimplePyramid(Neck):
     """Simple feature pyramid: makes finer and coarser levels out of the single level of a plain vision transformer.
 
     From the last level at stride s come s/4 and s/2 by transposed convolutions, s itself, and 2s by pooling; then each
@@ -28,6 +29,8 @@ class SimplePyramid(nn.Module):
     4h, 2h, h and ceil(h / 2).
 
     Args:
+        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
+            keep their shape, and their values are undefined.
         channels: width of all levels; None: what fits the backbone.
         extra_levels: how many coarser levels than 2s are added.
 
@@ -40,7 +43,14 @@ class SimplePyramid(nn.Module):
         "Li et al., Exploring Plain Vision Transformer Backbones for Object Detection, ECCV 2022, arXiv 2203.16527"
     )
 
-    def __init__(self, in_spec: FeatureSpec, *, channels: int | None = None, extra_levels: int = 0) -> None:
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        keep_levels: Collection[int] | None = None,
+        *,
+        channels: int | None = None,
+        extra_levels: int = 0,
+    ) -> None:
         super().__init__()
         in_spec.require_levels()
         check_range("neck 'simple_pyramid'", least=1, channels=channels)
@@ -69,20 +79,18 @@ class SimplePyramid(nn.Module):
         strides = [level.stride // 2**times for times in range(halvings, 0, -1)]
         strides += [level.stride * 2**times for times in range(extra_levels + 2)]
         self.out_spec = in_spec.with_levels([Level(width, stride) for stride in strides])
+        if keep_levels is not None:
+            self._leave_out_unread(keep_levels)
 
-    def restrict(self, levels: Collection[int]) -> None:
-        """Leaves out the levels that nobody reads, but keeps the deepest one of the four scales for the coarser ones.
-
-        Args:
-            levels: indices into `out_spec` of the levels that are read. The others keep their shape, not their worth.
-        """
+    def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
+        """Leaves out the levels that nobody reads, but keeps the deepest one of the four scales for the coarser ones."""
         deepest = len(self.scales) - 1
-        read = {min(level, deepest) for level in levels}
+        read = {min(level, deepest) for level in keep_levels}
         for index in range(len(self.scales)):
             if index not in read:
                 self.scales[index] = _Unread(self.out_spec.levels[index], self.stride)
-        self.coarser.keep(max(levels) - deepest)
-        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(levels), deepest) + 1])
+        self.coarser.keep(max(keep_levels) - deepest)
+        self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(keep_levels), deepest) + 1])
 
     def forward(self, features: Features) -> Features:
         """The pyramid over the last level."""

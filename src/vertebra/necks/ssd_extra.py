@@ -15,11 +15,12 @@ from vertebra.layers.conv import ConvNormAct, Norm
 from vertebra.layers.init import init_conv_
 from vertebra.layers.option_range import check_range
 from vertebra.layers.separable import ClippedConvNorm
+from vertebra.necks.base import Neck
 
 START_LENGTH = 20.0
 
 
-class SSDExtra(nn.Module):
+class SSDExtra(Neck):
     """Lets the backbone's levels through and adds coarser ones by small convolutions of stride 2, each from the one before, so
     that large objects are seen whole.
 
@@ -27,6 +28,8 @@ class SSDExtra(nn.Module):
     the size by a 3x3 one.
 
     Args:
+        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
+            keep their shape, and their values are undefined.
         extra_levels: how many coarser levels of twice the stride of the one before are added.
         channels: the width of each further level, those of ``unpadded`` too; None: half of the deepest level's, then a quarter,
             between 64 and 512.
@@ -49,6 +52,7 @@ class SSDExtra(nn.Module):
     def __init__(
         self,
         in_spec: FeatureSpec,
+        keep_levels: Collection[int] | None = None,
         *,
         extra_levels: int = 3,
         channels: list[int] | None = None,
@@ -87,17 +91,15 @@ class SSDExtra(nn.Module):
         self.factors = nn.Parameter(torch.full((finest.channels,), START_LENGTH)) if rescaled else None
         further = [Level(width, stride) for width, stride in zip(widths, strides, strict=True)]
         self.out_spec = in_spec.with_levels([*(in_spec.levels[index] for index in self.used), *further])
+        if keep_levels is not None:
+            self._leave_out_unread(keep_levels)
 
-    def restrict(self, levels: Collection[int]) -> None:
-        """Leaves out the further levels beyond the coarsest that is read.
-
-        Args:
-            levels: indices into `out_spec` of the levels that are read.
-        """
-        kept = max(max(levels), len(self.used) - 1) + 1
+    def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
+        """Leaves out the further levels beyond the coarsest that is read."""
+        kept = max(max(keep_levels), len(self.used) - 1) + 1
         self.extra = self.extra[: kept - len(self.used)]
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[:kept])
-        if 0 not in levels:
+        if 0 not in keep_levels:
             self.factors = None
 
     def forward(self, features: Features) -> Features:

@@ -74,8 +74,7 @@ def summarize_model(model: VisionModel) -> ModelSummary:
     """Reads the anatomy off a model."""
     config: dict[str, Any] = model.config or {}
     shared_names = config.get("shared", {})
-    backbone: Any = model.backbone
-    name = getattr(backbone, "name", type(backbone).__name__)
+    backbone = model.backbone
     details = [
         *_levels(backbone),
         *([f"embedding of {backbone.out_spec.embedding}"] if backbone.out_spec.embedding else []),
@@ -86,7 +85,7 @@ def summarize_model(model: VisionModel) -> ModelSummary:
     )
     branches = tuple(_branch(key, model.branch(key), config.get("branches", {}).get(key, {})) for key in model.branches)
     canvas = (*model.resize_spec.size, model.resize_spec.mode)
-    block = Block("backbone", name, tuple(details), _count(backbone))
+    block = Block("backbone", backbone.name, tuple(details), _count(backbone))
     return ModelSummary(canvas, block, shared, branches, dict(model.origin), dict(model.provenance))
 
 

@@ -5,7 +5,7 @@
 Each raises `AssertionError` with a sentence that says what is broken.
 """
 
-from vertebra.testing.contract import check_backbone, check_decoder, check_feature_part
+from vertebra.testing.contract import check_backbone, check_decoder, check_feature_part, check_keep_levels
 from vertebra.testing.onnx import check_export
 from vertebra.testing.synthetic import fake_features, fake_labels, fake_regions, fake_targets
 
@@ -14,6 +14,7 @@ __all__ = [
     "check_decoder",
     "check_export",
     "check_feature_part",
+    "check_keep_levels",
     "fake_features",
     "fake_labels",
     "fake_regions",

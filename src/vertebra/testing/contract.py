@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
-from vertebra.decoders.base import Decoder
+from vertebra.backbones.base import Backbone
+from vertebra.decoders.base import AnyDecoder
 from vertebra.features import Features, FeatureSpec, Proposals
 from vertebra.tasks.base import LabelSpec
 from vertebra.testing.synthetic import fake_features, fake_regions, fake_targets
@@ -18,11 +19,12 @@ from vertebra.testing.synthetic import fake_features, fake_regions, fake_targets
 SIZES = ((64, 64), (97, 65))
 
 
-def check_backbone(backbone: Any, channels: int = 3) -> None:
+def check_backbone(backbone: Backbone, channels: int = 3) -> None:
     """Maps and embedding are as `out_spec` promises, at an even and at an odd, non-square size, and for a batch of one."""
-    settle = getattr(backbone, "settle", None)
-    if settle is not None:
-        settle(embedding=backbone.out_spec.embedding is not None, maps=bool(backbone.out_spec.levels))
+    assert isinstance(backbone, Backbone), f"{type(backbone).__name__} is no Backbone; wrap it by as_backbone"
+    backbone = backbone.with_required_outputs(
+        embedding=backbone.out_spec.embedding is not None, maps=bool(backbone.out_spec.levels)
+    )
     sizes = SIZES if backbone.fixed_size is None else (backbone.fixed_size,)
     for canvas in sizes:
         for batch in (1, 2):
@@ -51,18 +53,75 @@ def check_feature_part(part: nn.Module, in_spec: FeatureSpec, multiple: int = 1)
     Args:
         multiple: size multiple of the backbone that the part is meant for.
     """
-    spec: FeatureSpec = part.out_spec  # type: ignore[assignment]
+    spec = _out_spec(part)
     for canvas in SIZES:
         for batch in (1, 2):
-            features = part.train()(fake_features(in_spec, canvas, batch, multiple))
+            incoming = fake_features(in_spec, canvas, batch, multiple)
+            features = part.train()(incoming)
             _check_maps(features, spec, canvas, multiple, batch)
+            passed = features.embedding is incoming.embedding and features.frame is incoming.frame
+            assert passed, "the embedding and the frame must pass through: return features.with_maps(...)"
     check_gradients(part, torch.stack([values.float().pow(2).mean() for values in features.maps]).sum())
     check_compiles(part.eval(), fake_features(in_spec, SIZES[1], multiple=multiple))
 
 
-def check_decoder(build: Callable[[FeatureSpec, LabelSpec], Decoder], in_spec: FeatureSpec, labels: LabelSpec) -> None:
+def _out_spec(part: nn.Module) -> FeatureSpec:
+    spec = getattr(part, "out_spec", None)
+    assert isinstance(spec, FeatureSpec), (
+        f"{type(part).__name__} has no out_spec; set it to the FeatureSpec of its output"
+    )
+    return spec
+
+
+def check_keep_levels(build: Callable[..., nn.Module], in_spec: FeatureSpec, multiple: int = 1) -> None:
+    """A neck or an encoder that takes ``keep_levels``: kept levels have the shapes, and with the finest one among them the
+    values, that they have in the whole part, and nothing is left that only other levels need.
+
+    Args:
+        build: the part's class, or a callable that takes ``in_spec`` and ``keep_levels`` and returns the part.
+        multiple: size multiple of the backbone that the part is meant for.
+    """
+    with torch.device("meta"):  # where the builder finds out which levels are read
+        build(in_spec)
+    whole = build(in_spec).eval()
+    spec = _out_spec(whole)
+    canvas = SIZES[1]
+    features = fake_features(in_spec, canvas, multiple=multiple)
+    for kept in ([1], [0, 1], [len(spec.levels) - 1]):
+        part = build(in_spec, kept).eval()
+        levels = _out_spec(part).levels
+        assert levels == spec.levels[: len(levels)], (
+            f"with levels {kept} kept, out_spec must be the first of all levels"
+        )
+        assert max(kept) < len(levels), f"level {max(kept)} is to be kept, but out_spec has {len(levels)} levels"
+        _check_maps(part(features), _out_spec(part), canvas, multiple, batch=2)
+        if 0 in kept:
+            _check_kept(part, whole, features, kept)
+        maps = part.train()(features).maps
+        total = torch.stack([maps[level].float().pow(2).mean() for level in kept]).sum()
+        if total.requires_grad or any(value.requires_grad for value in part.parameters()):
+            check_gradients(part, total)
+
+
+def _check_kept(part: nn.Module, whole: nn.Module, features: Features, kept: Sequence[int]) -> None:
+    """With the finest level kept, the kept levels have the values that they have in the whole part with these weights."""
+    missing = part.load_state_dict(whole.state_dict(), strict=False).missing_keys
+    assert not missing, f"with levels {list(kept)} kept there are tensors that the whole part lacks: {missing[:5]}"
+    with torch.no_grad():
+        expected, result = whole(features).maps, part(features).maps
+    for level in kept:
+        torch.testing.assert_close(result[level], expected[level])
+
+
+def check_decoder(
+    build: Callable[[FeatureSpec, LabelSpec], AnyDecoder], in_spec: FeatureSpec, labels: LabelSpec
+) -> None:
     """A decoder: finite terms under the declared names, gradients everywhere, decoded shapes that do not change."""
+    with torch.device("meta"):  # where the builder finds out which levels are read
+        build(in_spec, labels)
     decoder = build(in_spec, labels)
+    read = decoder.in_levels or ()
+    assert all(0 <= level < len(in_spec.levels) for level in read), f"reads levels {read} of {len(in_spec.levels)}"
     for canvas in SIZES:
         for batch in (1, 2):
             features, targets = fake_features(in_spec, canvas, batch), fake_targets(labels, canvas, batch)

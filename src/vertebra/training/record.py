@@ -42,7 +42,7 @@ def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trai
     recipe = config.train
     steps, size = step_shape(data, recipe, trainer.world_size)
     rate = peak_lr(recipe)
-    pretrained = bool(model.backbone.pretrained) or was_pretrained(config)
+    pretrained = bool(getattr(model.backbone, "pretrained", False)) or was_pretrained(config)
     return {
         "epochs": recipe.epochs,
         "steps_per_epoch": steps,

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import lightning.pytorch as pl
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from vertebra.build import build, canvas_size, default_resize
-from vertebra.config import Config, TrainConfig, override, read_raw
+from vertebra.config import Config, override
 from vertebra.cpus import limit_torch
-from vertebra.data.loaders import Loader
 from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.data.workers import ends_told
-from vertebra.errors import ConfigError, DataError, RunError, RunStopped, StoppedBySignal, shortened
-from vertebra.evaluation.measured_data import DataChoice, open_measured
+from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.predictor import model_info
 from vertebra.messages import is_first_process as _is_first_process
 from vertebra.messages import say
 from vertebra.model import VisionModel
-from vertebra.model_info import ModelInfo
+from vertebra.object_parts import resolve_parts
 from vertebra.tasks import get_task
-from vertebra.training.data_paths import check_found, locate, with_absolute_paths
+from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.failures import check_single_images, explained
 from vertebra.training.fingerprint import fingerprint
 from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, free_folder, refuse_taken
 from vertebra.training.hardware import check_hardware, check_memory
-from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
+from vertebra.training.loaders import RunData
 from vertebra.training.optimizers import check_optimizer
-from vertebra.training.precision import choose_precision
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,
     next_record,
     opening_lines,
     provenance,
-    recorded_folder,
     resolved,
     start_entry,
     step_shape,
@@ -52,62 +45,104 @@ from vertebra.training.record import (
 from vertebra.training.report import write_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
 from vertebra.training.saved_state import check_state
-from vertebra.training.selection import check_monitor, nothing_to_find, unmeasurable
+from vertebra.training.selection import check_monitor, unmeasurable
 from vertebra.training.step import TrainingModule
+from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.weights.finetune import init_from
-from vertebra.weights.model_file import load
+from vertebra.weights.model_file import describe, load_weights
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
 
 
-def train(
-    config: str | Path | Mapping[str, Any] | None = None, *, out: str | Path | None = None, **options: Any
-) -> Path:
-    """Trains a model.
+class Finished(NamedTuple):
+    """A run that has ended.
+
+    Attributes:
+        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``,
+            ``run.json`` and ``report.html``.
+        model: with the best weights, in evaluation mode.
+    """
+
+    folder: Path
+    model: VisionModel
+
+
+def train_raw(
+    raw: Mapping[str, Any], *, overrides: Sequence[str] = (), out: Path | None = None, where: str = "config"
+) -> Finished:
+    """Trains the model of a config.
 
     Args:
-        config: a YAML file, or the same as a mapping; or nothing, with ``data``, ``model`` and ``train`` as keywords.
+        raw: the config as plain values.
+        overrides: ``key=value`` assignments over it.
         out: the run folder to make; by default ``runs/<first branch>``, with a number if that is taken.
-        options: sections of the config, over those of ``config``.
-
-    Returns:
-        The run folder, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``
-        and ``report.html``.
+        where: file name for messages.
 
     Raises:
         VertebraError: something is wrong with the config, the data or the folder; the message says what.
     """
-    if config is None or isinstance(config, Mapping):
-        raw, where = dict(config or {}), "config"
-    else:
-        raw, where = read_raw(Path(config)), str(config)
-    for section, values in options.items():
-        old = raw.get(section)
-        raw[section] = {**old, **values} if isinstance(old, dict) and isinstance(values, Mapping) else values
-    return train_raw(raw, out=None if out is None else Path(out), where=where)
+    return _train(with_absolute_paths(Config.from_raw(override(dict(raw), overrides), where)), None, out)
 
 
-def train_raw(
-    raw: dict[str, Any], *, overrides: Sequence[str] = (), out: Path | None = None, where: str = "config"
-) -> Path:
-    """Like `train`, from plain values with ``key=value`` overrides."""
-    config = with_absolute_paths(Config.from_raw(override(raw, overrides), where))
+def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None = None) -> Finished:
+    """Trains a model that is built already, in place; see `train_raw`.
+
+    Args:
+        model: has its canvas, classes and weights.
+        raw: ``data`` and ``train`` of a config.
+        out: as for `train_raw`.
+
+    Raises:
+        VertebraError: as of `train_raw`, or the model cannot be trained.
+    """
+    if any(value.is_inference() for value in (*model.parameters(), *model.buffers())):
+        raise ConfigError("this model was made in torch.inference_mode, where nothing can be trained; make it outside")
+    train = _with_canvas(model, raw.get("train", {}))
+    config = Config.from_raw({**raw, "model": describe(model)["model"], "train": train}, "config")
+    return _train(with_absolute_paths(config), model, out)
+
+
+def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of training with the canvas of a model that is built already.
+
+    Raises:
+        ConfigError: the options ask for another canvas.
+    """
+    size, mode = model.resize_spec.size, model.resize_spec.mode
+    if mode == "shortest_edge":
+        raise ConfigError(
+            "this model gives each image a canvas of its own shape (resize 'shortest_edge'), and training needs one canvas for "
+            "a batch; save the model and train from its file: vertebra train --from FILE"
+        )
+    wanted = train.get("image_size")
+    if wanted is not None and canvas_size(wanted, ()) != size:
+        raise ConfigError(
+            f"image_size: the model has a canvas of {size[0]}x{size[1]}; build it for another one: create_model(image_size=...)"
+        )
+    if train.get("resize") not in (None, mode):
+        raise ConfigError(f"resize: the model has '{mode}'; build it for another one: create_model(resize=...)")
+    return {**train, "image_size": list(size), "resize": mode}
+
+
+def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finished:
+    """Trains a model, or where there is none, that of the config."""
     hardware = check_hardware(config.train)
     check_optimizer(config.train)
     folder = _choose_folder(out, next(iter(config.model.branches)))
     opened = open_split(config, "train")
-    config = complete(config, opened)
+    if model is None:
+        config = complete(config, opened)
     check_memory(
         config.train, canvas_size(config.train.image_size, set(branch_tasks(config).values())), hardware.device
     )
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
-    model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
+    if model is None:
+        model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
         say(*init_from(model, config.model))
-    _run(config, model, opened, val, folder, None)
-    return folder
+    return _run(config, model, opened, val, folder, None)
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
@@ -128,8 +163,13 @@ def _choose_folder(out: Path | None, branch: str) -> Path:
 
 
 def resume_run(
-    folder: str | Path, *, data: str | Path | None = None, overrides: Sequence[str] = (), **sections: Any
-) -> Path:
+    folder: str | Path,
+    *,
+    data: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    parts: Mapping[str, Any] | None = None,
+    **sections: Any,
+) -> Finished:
     """Goes on with a run where it stopped; unless something changes, it ends with the same weights as one that never stopped.
 
     What may change is taken and told: ``train.epochs``, ``patience``, ``evaluate_every``, ``save_every_minutes``,
@@ -139,6 +179,7 @@ def resume_run(
         folder: the run folder.
         data: where the same data are now; None if they are where they were, or moved along with the run folder.
         overrides: ``key=value`` assignments over the run's config.
+        parts: the objects that the model was built from; see `vertebra.object_parts.resolve_parts`.
         sections: values over the run's config, such as ``train={"epochs": 40}``.
 
     Raises:
@@ -147,9 +188,10 @@ def resume_run(
     folder = Path(folder)
     resumption = plan_resumption(folder, data=data, overrides=overrides, sections=sections)
     config = resumption.config
-    model = build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
-    _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
-    return folder
+    objects = resolve_parts(parts, config.model)
+    size, resize = config.train.image_size, config.train.resize
+    model = build(config.model, image_size=size, resize=resize, pretrained=False, objects=objects)
+    return _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
 
 
 def complete(config: Config, opened: Opened) -> Config:
@@ -188,9 +230,12 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
 
 def _run(
     config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
-) -> None:
+) -> Finished:
     recipe = config.train
-    origin = model.backbone.origin if config.model.init_from is None else f"weights of {config.model.init_from}"
+    backbone: Any = model.backbone
+    origin = getattr(backbone, "origin", "") or f"the weights that {type(backbone).__name__} came with"
+    if config.model.init_from is not None:
+        origin = f"weights of {config.model.init_from}"
     say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
     data = RunData(model, recipe, opened.sources, val.sources)
     data.check_augment()
@@ -213,7 +258,7 @@ def _run(
         check_state(folder / LAST, module, RunFolder.STATE)
     say(*opening_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
     with started_folder(folder, config, record), warnings.catch_warnings():
-        _silence()
+        silence_lightning()
         try:
             with ends_told():
                 trainer.fit(
@@ -239,10 +284,23 @@ def _run(
     say(*module.notes(), *data.notes())
     if keeper.kept.epoch is None:
         raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
+    _take_best_weights(model, folder)
     if trainer.is_global_zero:
+        _write(folder / RECORD, json.dumps({**record, "kept": keeper.kept.to_dict()}, indent=2) + "\n")
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
-        write_report(folder, load(folder / BEST), images, keeper.kept)
+        write_report(folder, model, images, keeper.kept)
         say(f"{keeper.kept.summary()}; run folder {folder}")
+    return Finished(folder, model)
+
+
+def _take_best_weights(model: VisionModel, folder: Path) -> None:
+    """Puts the kept weights of a run into the model that was trained, and the model into evaluation mode."""
+    path = folder / BEST
+    if path.is_file():
+        load_weights(model, path)
+    else:  # of a process on another machine
+        say(f"{path} is not on this machine, so the model here keeps its newest weights")
+    model.eval()
 
 
 def _saved(folder: Path) -> str:
@@ -291,115 +349,3 @@ def _remove_empty_run(folder: Path, made: Sequence[Path]) -> None:
     for place in made:
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
-
-
-def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
-    """Lightning's trainer for a recipe and a model."""
-    hardware = check_hardware(recipe)
-    strategy: str = recipe.strategy
-    if strategy == "auto" and (hardware.processes > 1 or recipe.num_nodes > 1):
-        strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 else "ddp"
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    precision: Any = choose_precision(recipe, model)
-    try:
-        return _trainer(recipe, callbacks, strategy, precision)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-        # what is left to Lightning: combinations of strategy, accelerator and precision, and the variables of clusters
-        raise ConfigError(
-            f"train.strategy '{recipe.strategy}', accelerator '{recipe.accelerator}', devices {recipe.devices} and precision "
-            f"'{recipe.precision}' do not go together: {shortened(str(error), 200)}"
-        ) from error
-
-
-def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, precision: Any) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator=recipe.accelerator,
-        devices=recipe.devices,
-        num_nodes=recipe.num_nodes,
-        strategy=strategy,
-        precision=precision,
-        max_epochs=recipe.epochs,
-        check_val_every_n_epoch=recipe.evaluate_every,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
-
-
-def labeled(
-    source: str | Path,
-    info: ModelInfo,
-    config: Mapping[str, Any] | None,
-    *,
-    split: str,
-    data: str | Path | None,
-    batch_size: int,
-    branches: Sequence[str] | None = None,
-    ignore_index: int | None = None,
-    class_map: Mapping[str, str] | None = None,
-) -> Loader:
-    """The labeled images on which a model is measured, in order.
-
-    Args:
-        source: the run folder or file that the user named; the data of its run are taken where there is none.
-        info: of the model.
-        config: what the model was built from.
-        split: "train", "val" or "test".
-        data: another data set than the run's own, for all branches.
-        batch_size: images at a time.
-        branches, ignore_index, class_map: see `vertebra.evaluation.measured_data.DataChoice`.
-
-    Raises:
-        ConfigError: the user must say which data, or an unknown branch or class.
-        DataError: there is no such split, or the data cannot be used.
-    """
-    if split not in ("train", "val", "test"):
-        raise DataError(f"split '{split}' does not exist; choose train, val or test")
-    choice = DataChoice(data, branches, ignore_index, class_map)
-    run, opened = open_chosen(source, info, config, split, choice)
-    say(*opened.notes)
-    loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
-    measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
-    say(*(nothing_to_find(name) for name in measured if not loader.dataset.measurable(name)))
-    return loader
-
-
-def open_chosen(
-    source: str | Path, info: ModelInfo, config: Mapping[str, Any] | None, split: str, choice: DataChoice
-) -> tuple[Config, Opened]:
-    """The run's config, or one made for the data, and the data of a split; see `labeled`."""
-    folder = Path(source) if Path(source).is_dir() else Path(source).parent
-    path = folder / CONFIG
-    recorded = None
-    if path.exists():
-        raw = read_raw(path)
-        recorded = recorded_folder(folder)
-    elif choice.path is None:
-        raise ConfigError(f"{source} is a model file without its run's {CONFIG}; say which data set with --data")
-    elif config is None:
-        raise ConfigError(f"{source}: a model that was built from objects cannot be measured from its file")
-    else:
-        raw = {"data": str(choice.path), "model": config}
-    run = Config.from_raw(raw, str(path))
-    for name, branch in run.model.branches.items():
-        branch.classes = list(info.branches[name][1].classes)
-    if path.exists():
-        run = locate(run, folder, recorded)
-        if choice.path is None:
-            check_found(getattr(run.data, split), folder, recorded)
-    return run, open_measured(run, split, choice)
-
-
-def _silence() -> None:
-    """Lightning's advice on loaders and devices, which the recipe has already decided."""
-    for message in (
-        ".*does not have many workers.*",
-        ".*available but not used.*",
-        ".*in eval mode at the start.*",
-        ".*treespec.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)

@@ -152,6 +152,11 @@ class Kept:
         """Plain values, for a checkpoint."""
         return asdict(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; a number that is not finite is null."""
+        scores = {name: value if math.isfinite(value) else None for name, value in self.scores.items()}
+        return {"epoch": self.epoch, "best": None if self.best is None else asdict(self.best), "scores": scores}
+
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Kept:
         """What `state_dict` gave."""

@@ -147,11 +147,9 @@ def assemble(peer: PeerModel, source: str = "the source") -> tuple[VisionModel, 
 
 def _unread(model: VisionModel) -> set[str]:
     """Names of what the backbone holds for outputs that no branch asks for, such as its own classifier's last layers."""
-    find = getattr(model.backbone, "unused", None)
-    names = set() if find is None else find()
+    names = model.unused_parameters()
     layers = {name.rpartition(".")[0] for name in names}
-    buffers = {name for name, _ in model.backbone.body.named_buffers() if name.rpartition(".")[0] in layers}  # type: ignore[union-attr]
-    return {f"backbone.body.{name}" for name in names | buffers}
+    return names | {name for name, _ in model.named_buffers() if name.rpartition(".")[0] in layers}
 
 
 def _parts(own: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from vertebra.config import model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
 from vertebra.model import VisionModel
+from vertebra.object_parts import resolve_parts
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.checksums import checksum, seal, tensor_checksums
 from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
@@ -38,7 +40,7 @@ def save(model: VisionModel, path: str | Path) -> Path:
     """Writes the model file, whole or not at all.
 
     Raises:
-        WeightsError: the model was built from objects, so that a file could not name its parts.
+        WeightsError: the model was not built by `vertebra.create_model`, so that nothing names its parts.
         RunError: the file exists, or the operating system refuses.
     """
     path = Path(path)
@@ -71,10 +73,7 @@ def write(model: VisionModel, path: Path) -> Path:
 def describe(model: VisionModel) -> dict[str, Any]:
     """The JSON of the header."""
     if model.config is None:
-        raise WeightsError(
-            "this model was built from objects, and a file could not name its parts; "
-            "offer them as entry points (group vertebra.necks and the like) and build by name"
-        )
+        raise WeightsError("this VisionModel has no config; build it with vertebra.create_model, which names its parts")
     header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.resize_spec.to_dict()}
     return {**header, "origin": model.origin} if model.origin else header
 
@@ -83,19 +82,29 @@ def _config(model: VisionModel) -> dict[str, Any]:
     """The config as the model is now: options of decoding may have been changed since it was built."""
     config = copy.deepcopy(dict(model.config or {}))
     config.pop("init_from", None)  # how the weights began is the run's affair
+    objects = model_config(config).object_parts
     for name in model.branches:
-        postprocess = getattr(model.branch(name).decoder, "postprocess", None)
+        if f"branches.{name}.decoder" in objects:
+            continue  # an object's options are not stored
+        postprocess = model.branch(name).decoder.postprocess
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type):
             config["branches"][name]["decoder"]["postprocess"] = dataclasses.asdict(postprocess)
     return config
 
 
-def load(source: str | Path, device: str | torch.device = "cpu", *, verify: bool = True) -> VisionModel:
+def load(
+    source: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    verify: bool = True,
+    parts: Mapping[str, Any] | None = None,
+) -> VisionModel:
     """A model from a model file, or from the best weights of a run folder; in evaluation mode.
 
     Args:
         source: a ``.safetensors`` file that Vertebra wrote, or a run folder.
         device: where the model is to be.
+        parts: the objects that the model was built from; see `vertebra.object_parts.resolve_parts`.
         verify: compares the file with the checksums in its header, and prints a line if a weight is no number. Files of
             versions that wrote no checksums are read without.
 
@@ -105,7 +114,7 @@ def load(source: str | Path, device: str | torch.device = "cpu", *, verify: bool
     """
     path = model_path(source)
     header, names = read_header(path, verify=verify)
-    model = _build(header, path)
+    model = _build(header, path, parts)
     model.origin = dict(header.get("origin", {}))
     model.provenance = dict(header.get("provenance", {}))
     _fill(model, names, path, tensor_checksums(header) if verify else {})
@@ -114,13 +123,33 @@ def load(source: str | Path, device: str | torch.device = "cpu", *, verify: bool
     return model.to(device).eval()
 
 
-def _build(header: Mapping[str, Any], path: Path) -> VisionModel:
+def load_weights(model: VisionModel, path: Path) -> None:
+    """Puts the weights of a model file into a model of the same parts.
+
+    Raises:
+        WeightsError: the file is damaged, or its tensors are not those of the model.
+    """
+    header, names = read_header(path)
+    _fill(model, names, path, tensor_checksums(header))
+
+
+def _build(header: Mapping[str, Any], path: Path, parts: Mapping[str, Any] | None) -> VisionModel:
     """The model of a header, its weights not read yet; it takes no more memory than the file can fill."""
-    try:
+    with _unbuildable(path):
         config = model_config(header["model"], f"{path}: model")
         resize_spec = ResizeSpec.from_dict(header["preprocess"])
-        with SkipInit(path.stat().st_size):
-            model = build(config, image_size=resize_spec.size, resize=resize_spec.mode, pretrained=False)
+    objects = resolve_parts(parts, config)
+    with _unbuildable(path), SkipInit(path.stat().st_size):
+        model = build(config, image_size=resize_spec.size, resize=resize_spec.mode, pretrained=False, objects=objects)
+    model.resize_spec = resize_spec
+    return model
+
+
+@contextmanager
+def _unbuildable(path: Path) -> Iterator[None]:
+    """Errors within it are those of a file whose model cannot be built."""
+    try:
+        yield
     except TooLarge as error:
         raise WeightsError(f"{path}: damaged: {error}; copy or download it again") from None
     except KeyError as error:
@@ -130,8 +159,6 @@ def _build(header: Mapping[str, Any], path: Path) -> VisionModel:
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
         # whatever a part raises for options that it cannot have been saved with
         raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error)}") from error
-    model.resize_spec = resize_spec
-    return model
 
 
 def model_path(source: str | Path) -> Path:

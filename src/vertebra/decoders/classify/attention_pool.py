@@ -24,7 +24,7 @@ from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
 HIDDEN = -1e4
 
 
-class AttentionPool(Decoder):
+class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     """Attention pooling: a learned query looks over the cells of the deepest level and takes what tells the class, instead
     of the mean over all of them; then one logit a class, softmax or sigmoid.
 

@@ -25,7 +25,7 @@ class LinearOutputs(NamedTuple):
     logits: Tensor
 
 
-class Linear(Decoder):
+class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     """Fully connected classifier: none, one or several hidden layers, then one logit a class; softmax or sigmoid.
 
     Args:
@@ -84,7 +84,7 @@ class Linear(Decoder):
     def _pool(self, features: Features) -> Tensor:
         if self.uses_embedding:
             if features.embedding is None:
-                raise RuntimeError("the backbone gives no embedding: another model was built on it after this one")
+                raise RuntimeError("the backbone returned no embedding, though its out_spec has one")
             return features.embedding
         return valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
 

@@ -36,7 +36,7 @@ class DETROutputs(NamedTuple):
     boxes: Tensor
 
 
-class DETR(Decoder):
+class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
     """Finds objects with a fixed set of learned queries that read the deepest level by attention; each object is found
     once, so nothing is suppressed. It needs long training (the paper's 300 to 500 epochs on COCO), or trained weights.
 
@@ -64,6 +64,7 @@ class DETR(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary_classification", "auxiliary_box")
     paper: ClassVar[str] = (
         "Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872 (differences: one and "

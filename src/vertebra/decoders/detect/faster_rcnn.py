@@ -48,7 +48,7 @@ class FasterRCNNOutputs(NamedTuple):
     objectness: Tensor
 
 
-class FasterRCNN(Decoder):
+class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
     """Finds objects in two steps: a small network proposes regions that may hold an object of any class, and a second one looks
     at each of them more closely, tells its class and corrects its box.
 
@@ -83,6 +83,7 @@ class FasterRCNN(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("objectness", "proposal_box", "classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 1, "extra": "pool"}
     selects: ClassVar[bool] = True

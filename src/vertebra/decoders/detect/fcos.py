@@ -39,7 +39,7 @@ class FCOSOutputs(NamedTuple):
     levels: Tensor
 
 
-class FCOS(Decoder):
+class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
     """Finds objects without anchors: each cell near the middle of an object tells its class, the distances to its four
     sides, and how central the cell is.
 
@@ -70,6 +70,7 @@ class FCOS(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "centerness")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 2}  # P6 and P7, for large objects
     paper: ClassVar[str] = (

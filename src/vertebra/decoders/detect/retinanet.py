@@ -37,7 +37,7 @@ class RetinaNetOutputs(NamedTuple):
     levels: Tensor
 
 
-class RetinaNet(Decoder):
+class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
     """Finds objects by correcting anchors: at each cell of each level, boxes of several sizes and shapes are scored for
     every class and moved onto the object.
 
@@ -72,6 +72,7 @@ class RetinaNet(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 2}  # P6 and P7, for large objects
     paper: ClassVar[str] = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002"

@@ -62,7 +62,7 @@ class _Run(NamedTuple):
         return RTDETROutputs(logits, in_pixels(from_center_size(boxes), frame.canvas))
 
 
-class RTDETR(Decoder):
+class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
     """Finds objects with queries that start at the surest cells of all levels and refine their boxes layer by layer; each
     object is found once, so nothing is suppressed.
 
@@ -94,6 +94,7 @@ class RTDETR(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary", "denoising")
     selects: ClassVar[bool] = True
     paper: ClassVar[str] = (

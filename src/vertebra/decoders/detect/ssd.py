@@ -36,7 +36,7 @@ class SSDOutputs(NamedTuple):
     boxes: Tensor
 
 
-class SSD(Decoder):
+class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
     """Finds objects by one convolution on each level: at each cell, default boxes of several sizes and shapes are scored for
     every class and the background, and moved onto the object.
 
@@ -62,6 +62,7 @@ class SSD(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 3}
     paper: ClassVar[str] = "Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325"

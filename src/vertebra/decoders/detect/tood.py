@@ -46,7 +46,7 @@ class TOODOutputs(NamedTuple):
     levels: Tensor
 
 
-class TOOD(Decoder):
+class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
     """Finds objects without anchors, and learns each at the places that already do best by its class and its box together, so
     that a high score means a box that fits. The distance to each side is predicted as a distribution over bins.
 
@@ -79,6 +79,7 @@ class TOOD(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "distribution")
     paper: ClassVar[str] = (
         "Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, arXiv 2108.07755; distributions: Li et "

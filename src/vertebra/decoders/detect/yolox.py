@@ -43,7 +43,7 @@ class YOLOXOutputs(NamedTuple):
     levels: Tensor
 
 
-class YOLOX(Decoder):
+class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
     """Finds objects without anchors: each cell tells whether there is an object, its class, and its box; which cells answer
     for an object is chosen anew in each step, by what they would cost (SimOTA).
 
@@ -70,6 +70,7 @@ class YOLOX(Decoder):
     """
 
     task: ClassVar[str] = "detect"
+    postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "objectness", "box", "l1")
     paper: ClassVar[str] = "Ge et al., YOLOX: Exceeding YOLO Series in 2021, 2021, arXiv 2107.08430"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vertebra.decoders.base import Decoder, Outputs
+from vertebra.decoders.base import Decoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.boxes import box_area
@@ -47,7 +47,18 @@ class Objects(NamedTuple):
         return torch.arange(self.boxes.shape[1], device=self.count.device) < self.count[:, None]
 
 
-class KeypointDecoder(Decoder):
+class KeypointOutputs(Protocol):
+    """Raw outputs of a keypoint decoder: a NamedTuple that has the objects beside what finds their points."""
+
+    @property
+    def objects(self) -> Objects:
+        """Whose points they are."""
+
+
+KeypointOutputsT = TypeVar("KeypointOutputsT", bound=KeypointOutputs)
+
+
+class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded], Generic[KeypointOutputsT]):
     """A decoder of points, in one of two ways with the same weights.
 
     It finds the points of one object that fills the image, or (``on_boxes``) those of each box of another branch, whose
@@ -105,11 +116,11 @@ class KeypointDecoder(Decoder):
         return tuple(sorted(set(levels)))
 
     @abstractmethod
-    def outputs(self, features: Features, objects: Objects) -> Outputs:
+    def outputs(self, features: Features, objects: Objects) -> KeypointOutputsT:
         """The raw outputs, with the objects (their areas may become other ones) under the name ``objects``."""
 
     @abstractmethod
-    def compare(self, outputs: Outputs, ground_truth: Tensor, known: Tensor) -> dict[str, LossTerm]:
+    def compare(self, outputs: KeypointOutputsT, ground_truth: Tensor, known: Tensor) -> dict[str, LossTerm]:
         """The loss terms.
 
         Args:
@@ -118,10 +129,10 @@ class KeypointDecoder(Decoder):
         """
 
     @abstractmethod
-    def locate(self, outputs: Outputs, frame: Frame) -> tuple[Tensor, Tensor]:
+    def locate(self, outputs: KeypointOutputsT, frame: Frame) -> tuple[Tensor, Tensor]:
         """(N, D, K, 2) x, y in parts of the area, and (N, D, K) scores in 0..1; float32."""
 
-    def forward(self, features: Features, proposals: Proposals | None = None) -> Outputs:
+    def forward(self, features: Features, proposals: Proposals | None = None) -> KeypointOutputsT:
         """Raw outputs for the object of each image, or for each of ``proposals``."""
         if self.needs is None:
             return self.outputs(features, self._whole(features.frame))
@@ -131,7 +142,7 @@ class KeypointDecoder(Decoder):
         objects = Objects(areas, proposals.boxes.float(), proposals.scores.float(), proposals.labels, proposals.count)
         return self.outputs(features, objects)
 
-    def loss(self, features: Features, targets: KeypointTargets) -> tuple[dict[str, LossTerm], Outputs]:
+    def loss(self, features: Features, targets: KeypointTargets) -> tuple[dict[str, LossTerm], KeypointOutputsT]:
         """The decoder's terms over all labeled points, hidden ones too."""
         if self.needs is None:
             points = _largest(targets)
@@ -142,9 +153,9 @@ class KeypointDecoder(Decoder):
         known = (points[..., 2] > 0) & objects.real[..., None]
         return self.compare(outputs, to_unit(points[..., :2].float(), outputs.objects.areas), known), outputs
 
-    def decode(self, outputs: Outputs, frame: Frame) -> KeypointDecoded:
+    def decode(self, outputs: KeypointOutputsT, frame: Frame) -> KeypointDecoded:
         """Points in canvas pixels, best object first: its score is that of its box times the mean of its points'."""
-        objects: Objects = outputs.objects
+        objects = outputs.objects
         places, point_scores = self.locate(outputs, frame)
         points = from_unit(places, objects.areas)
         ranked = torch.where(objects.real, objects.scores * point_scores.mean(dim=-1), -1.0)

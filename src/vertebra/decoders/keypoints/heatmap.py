@@ -29,7 +29,7 @@ class HeatmapOutputs(NamedTuple):
     objects: Objects
 
 
-class Heatmap(KeypointDecoder):
+class Heatmap(KeypointDecoder[HeatmapOutputs]):
     """Finds points as the peaks of heatmaps that transposed convolutions make of the features: for one object that fills
     the image, or for each box of another branch.
 

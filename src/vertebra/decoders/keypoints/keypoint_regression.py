@@ -33,7 +33,7 @@ class KeypointRegressionOutputs(NamedTuple):
     objects: Objects
 
 
-class KeypointRegression(KeypointDecoder):
+class KeypointRegression(KeypointDecoder[KeypointRegressionOutputs]):
     """Finds points as numbers, each with a width of doubt: for one object that fills the image, or for each box of another
     branch. It learns by the likelihood of its errors, whose shape a normalizing flow learns along.
 

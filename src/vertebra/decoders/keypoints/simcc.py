@@ -31,7 +31,7 @@ class SimCCOutputs(NamedTuple):
     objects: Objects
 
 
-class SimCC(KeypointDecoder):
+class SimCC(KeypointDecoder[SimCCOutputs]):
     """Finds points by two classifications each, one over fine bins along the width and one along the height: for one
     object that fills the image, or for each box of another branch.
 

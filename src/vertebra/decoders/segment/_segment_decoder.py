@@ -28,7 +28,7 @@ class SegmentOutputs(NamedTuple):
     logits: Tensor
 
 
-class SegmentDecoder(Decoder):
+class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
     """A decoder whose `maps` give one map of a certain width and stride; a convolution makes logits of it.
 
     Subclasses set ``stride`` and ``in_levels``, call `finish` with the width of what `maps` gives, and, where they offer it,

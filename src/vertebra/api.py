@@ -1,0 +1,382 @@
+"""The model as users have it: `Model` adds the verbs (fit, evaluate, predict, export, save, summary) to `VisionModel`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import torch
+from torch import nn
+
+from vertebra import build
+from vertebra.config import Config, TrainConfig, model_config, read_raw
+from vertebra.errors import ConfigError, RunError
+from vertebra.inference.model_engines import ModelEngines
+from vertebra.keywords import check_keywords, keyword_names, strict_keywords
+from vertebra.model import Branch, VisionModel
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.weights import importing, model_file
+
+if TYPE_CHECKING:
+    from vertebra.backbones.base import Backbone
+    from vertebra.inference.results import Result
+
+Parameters = ParamSpec("Parameters")
+Source = str | os.PathLike[str]
+Data = Source | Mapping[str, Any]
+"""A data set (a folder or an annotation file), or the section ``data`` of a config."""
+
+
+class Model(VisionModel):
+    """A model with its verbs; made by `create_model`, `import_model` and `vertebra.load`.
+
+    Attributes:
+        source: the run folder or file that it is from; None for a model that is new.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        branches: Mapping[str, Branch],
+        resize_spec: ResizeSpec,
+        *,
+        shared: list[nn.Module] | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(backbone, branches, resize_spec, shared=shared, config=config)
+        self.source: Path | None = None
+        self._engines = ModelEngines()
+
+    @classmethod
+    def of(cls, model: VisionModel, source: Path | None = None) -> Model:
+        """The same parts, with the verbs.
+
+        Args:
+            model: gives its parts; use it no more.
+            source: the run folder or file that it is from.
+        """
+        if not isinstance(model, cls):
+            branches = {name: model.branch(name) for name in model.branches}
+            adopted = cls(model.backbone, branches, model.resize_spec, shared=list(model.shared), config=model.config)
+            adopted.origin, adopted.provenance = model.origin, model.provenance
+            model = adopted.train(model.training)
+        if source is not None:
+            model.source = source
+        return model
+
+    def fit(self, data: Data, *, out: Source | None = None, **options: Any) -> Run:
+        """Trains the model in place; afterwards it has the best weights of the run, in evaluation mode, on its device.
+
+        Args:
+            data: a data set, or the section ``data`` of a config.
+            out: the run folder to make; by default ``runs/<first branch>``, with a number if that is taken.
+            options: how to train: ``epochs``, ``batch_size``, ``lr`` …; all fields of `vertebra.config.TrainConfig`.
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+            VertebraError: something is wrong with the data, an option or the folder; the message says what.
+        """
+        check_keywords("fit", options, ["data", "out", *TrainConfig.model_fields])
+        return train(model=self, data=data, out=out, **options)
+
+    @strict_keywords
+    def evaluate(
+        self,
+        data: Source | None = None,
+        *,
+        split: str = "val",
+        batch_size: int = 8,
+        branches: Sequence[str] | None = None,
+        ignore_index: int | None = None,
+        class_map: Mapping[str, str] | None = None,
+        device: str | torch.device | None = None,
+        precision: str = "fp32",
+        threads: int | None = None,
+    ) -> dict[str, float]:
+        """Metrics on labeled images, keyed ``branch/metric``; losses as well in fp32.
+
+        Args:
+            data: a data set; by default that of the run that the model is from.
+            split: "train", "val" or "test".
+            batch_size: images at a time.
+            branches: only these are measured; None for all.
+            ignore_index: mask value of pixels that do not count.
+            class_map: from class names of ``data`` to those of the model, where they differ.
+            device: "cpu", "cuda" …; by default the best there is.
+            precision: "fp32", or "bf16" or "fp16" (GPU).
+            threads: of the CPU; None for all cores.
+
+        Raises:
+            ConfigError: the model is from no run and there is no ``data``; an unknown branch or class; a wrong option.
+            DataError: there is no such split, or the data cannot be used.
+        """
+        from vertebra.export.evaluate import evaluate_model
+        from vertebra.runtimes.runtime_config import RuntimeConfig
+
+        return evaluate_model(
+            self,
+            self.source,
+            way=RuntimeConfig("torch", precision, threads=threads),
+            device=device,
+            data=data,
+            split=split,
+            batch_size=batch_size,
+            branches=branches,
+            ignore_index=ignore_index,
+            class_map=class_map,
+        )
+
+    @torch.no_grad()
+    def predict(self, images: Any, **options: Any) -> list[Result]:
+        """Predictions for images of any size, in their own pixels.
+
+        What runs is made once for each device, precision and ``compile``, however they are spelled, and kept until the model
+        changes. Threads may predict at the same time, with any options, as long as none changes the model.
+
+        Args:
+            images: see `vertebra.Predictor.predict`.
+            options: of `vertebra.Predictor`: ``threshold``, ``batch_size``, ``device``, ``tile`` …
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+            DataError: a file is missing or unreadable; the message names it.
+        """
+        return self._engines.predictor(self, **options).predict(images)
+
+    def export(
+        self, path: Source, *, images: Source | Sequence[Any] | None = None, data: Source | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Writes the model as one file for another runtime, compared with the model before it gets its name.
+
+        Args:
+            path: the file: ``.onnx``, ``.xml`` (OpenVINO), ``.pt2`` (torch) or ``.pte`` (ExecuTorch).
+            images: real images for the comparison, and for int8 to calibrate with: a folder, a data set, or a list; by
+                default the training images of the run that the model is from, if there is one.
+            data: a labeled data set: the metrics of the file must be the model's on its split "val".
+            options: of `vertebra.export_model`: ``precision``, ``input``, ``canvas`` …
+
+        Returns:
+            The report of the comparison; see `vertebra.export_model`.
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+            ExportError: the architecture cannot be exported, or the file differs from the model.
+            RunError: the file exists, or the operating system refuses.
+        """
+        from vertebra.export.calibration_images import calibration_images
+        from vertebra.export.export_model import export_model
+        from vertebra.inference.predictor import model_info
+        from vertebra.training.labeled_data import labeled
+
+        known = [name for name in keyword_names(export_model) if name != "labeled"]
+        check_keywords("export", options, [*known, "data"])
+        if isinstance(images, str | os.PathLike) or (images is None and self.source is not None):
+            images = calibration_images(self.source, self, None if images is None else Path(images))
+        if data is not None:
+            options["labeled"] = labeled(
+                self.source, model_info(self), self.config, split="val", data=Path(data), batch_size=8
+            )
+        return export_model(self, Path(path), images=images or (), **options)
+
+    def save(self, path: Source) -> Path:
+        """Writes the model file (``.safetensors``), whole or not at all; see `vertebra.save`."""
+        return model_file.save(self, Path(path))
+
+    def summary(self) -> str:
+        """The parts, their feature maps and their sizes, as text."""
+        from vertebra.report.model_summary import model_summary_text, summarize_model
+
+        return model_summary_text(summarize_model(self))
+
+
+class Run(os.PathLike[str]):
+    """A training run that has ended. It stands for its folder: ``run / "metrics.csv"``, ``vertebra.load(run)``.
+
+    Args:
+        folder: the run folder, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``,
+            ``metrics.csv``, ``run.json`` and ``report.html``.
+    """
+
+    def __init__(self, folder: Source) -> None:
+        self.folder = Path(folder)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model with the best weights; read from the folder at the first use, unless the run trained an object."""
+        return load_model(self.folder)
+
+    @cached_property
+    def config(self) -> Config:
+        """The config with everything written out.
+
+        Raises:
+            RunError: it is no run folder.
+        """
+        path = self._config_file()
+        return Config.from_raw(read_raw(path), str(path))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the best weights on the validation data, keyed ``branch/metric``.
+
+        Raises:
+            RunError: the run has not ended, or it is no run folder.
+        """
+        scores: dict[str, float | None] = self._kept()["scores"]
+        return {name: float("nan") if value is None else value for name, value in scores.items()}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose weights are the best, counted from 1.
+
+        Raises:
+            RunError: as of `metrics`.
+        """
+        return int(self._kept()["epoch"])
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """One row an epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses and metrics, as in ``metrics.csv``."""
+        from vertebra.training.report import read_table
+
+        return read_table(self / "metrics.csv")
+
+    def _kept(self) -> dict[str, Any]:
+        from vertebra.training.record import read_record
+
+        self._config_file()
+        kept: dict[str, Any] | None = (read_record(self.folder) or {}).get("kept")
+        if kept is None:
+            raise RunError(f"{self.folder}: this run has not ended; go on with vertebra.resume('{self.folder}')")
+        return kept
+
+    def _config_file(self) -> Path:
+        path = self / "config.yaml"
+        if not path.is_file():
+            raise RunError(f"{self.folder} is no run folder (it has no config.yaml)")
+        return path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+
+def _with_verbs(make: Callable[Parameters, VisionModel]) -> Callable[Parameters, Model]:
+    """The same function, for a `Model`."""
+
+    @wraps(make)
+    def made(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Model:
+        return Model.of(make(*args, **kwargs))
+
+    return made
+
+
+create_model = _with_verbs(build.create_model)
+import_model = _with_verbs(strict_keywords(importing.import_model))
+
+
+def load_model(
+    source: Source,
+    device: str | torch.device = "cpu",
+    *,
+    verify: bool = True,
+    parts: Mapping[str, Any] | None = None,
+) -> Model:
+    """A model from a model file or a run folder; see `vertebra.load`."""
+    path = Path(source)
+    return Model.of(model_file.load(path, device, verify=verify, parts=parts), path)
+
+
+def train(
+    config: Source | Mapping[str, Any] | None = None,
+    *,
+    model: VisionModel | Mapping[str, Any] | None = None,
+    data: Data | None = None,
+    train: Mapping[str, Any] | None = None,
+    out: Source | None = None,
+    **options: Any,
+) -> Run:
+    """Trains a model, and returns the run.
+
+    Args:
+        config: a YAML file, or the same as a mapping; or nothing, with ``model`` and ``data`` as keywords.
+        model: a model, which is trained in place and has the best weights afterwards; or the section ``model`` of a config.
+        data: a data set, or the section ``data`` of a config.
+        train: the section ``train`` of a config.
+        out: the run folder to make; by default ``runs/<first branch>``, with a number if that is taken.
+        options: single options of ``train``, such as ``epochs=20``; all fields of `vertebra.config.TrainConfig`.
+
+    Raises:
+        UnknownName: there is no such option; the message has the nearest right name.
+        VertebraError: something is wrong with the config, the data or the folder; the message says what.
+    """
+    from vertebra.training.run import train_model, train_raw
+
+    check_keywords("train", options, ["config", "model", "data", "train", "out", *TrainConfig.model_fields])
+    raw, where = _raw_config(config)
+    sections = {"data": data, "train": {**(train or {}), **options} or None}
+    if not isinstance(model, VisionModel):
+        sections["model"] = model
+    for section, values in sections.items():
+        if values is not None:
+            old = raw.get(section)
+            raw[section] = {**old, **values} if isinstance(old, dict) and isinstance(values, Mapping) else values
+    folder = None if out is None else Path(out)
+    if not isinstance(model, VisionModel):
+        return Run(train_raw(raw, out=folder, where=where).folder)
+    if "model" in raw:
+        raise ConfigError(f"{where}: it has a section 'model', and a model is given; leave one out")
+    return _run_of(train_model, model, raw, folder)
+
+
+def _raw_config(config: Source | Mapping[str, Any] | None) -> tuple[dict[str, Any], str]:
+    """A config as plain values, and its name for messages."""
+    if config is None or isinstance(config, Mapping):
+        return dict(config or {}), "config"
+    return read_raw(Path(config)), str(config)
+
+
+def _run_of(train_model: Callable[..., Any], model: VisionModel, raw: dict[str, Any], out: Path | None) -> Run:
+    """Trains a model where it is, and gives it back on its device."""
+    device = next((value.device for value in model.parameters()), torch.device("cpu"))
+    finished = train_model(model, raw, out=out)
+    run = Run(finished.folder)
+    run.model = Model.of(model.to(device), finished.folder)
+    return run
+
+
+def resume(
+    folder: Source, *, data: Source | None = None, parts: Mapping[str, Any] | None = None, **options: Any
+) -> Run:
+    """Continues a run that was stopped; unless an option changes, it ends with the same weights as one that never stopped.
+
+    Args:
+        folder: the run folder.
+        data: where the same data are now; None if they did not move, or moved along with the run folder.
+        parts: the objects that the model was built from; see `vertebra.load`.
+        options: single options of ``train`` that may change, such as ``epochs``, ``patience``, ``workers`` and ``devices``.
+
+    Raises:
+        UnknownName: there is no such option; the message has the nearest right name.
+        VertebraError: the run cannot be resumed, an option cannot change, or the data are not found or differ.
+    """
+    from vertebra.training.run import resume_run
+
+    check_keywords("resume", options, ["data", "parts", *TrainConfig.model_fields])
+    where = None if data is None else Path(data)
+    finished = resume_run(Path(folder), data=where, parts=parts, train=options)
+    run = Run(finished.folder)
+    if model_config(finished.model.config or {}).object_parts:
+        run.model = Model.of(finished.model, finished.folder)
+    return run

@@ -1,0 +1,54 @@
+"""Names of keyword arguments, checked so that a wrong one gets the nearest right one, as option names in YAML do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from vertebra.errors import UnknownName
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+
+def keyword_names(function: Callable[..., Any]) -> list[str]:
+    """Names of the keyword-only parameters of a function, or of a class's constructor."""
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def check_keywords(function: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Checks that a function has the options that it is called with.
+
+    Args:
+        function: its name, for the message.
+        names: the options of the call.
+        known: the options that the function has.
+
+    Raises:
+        UnknownName: it has no such option; the message has the nearest right name.
+    """
+    options = list(known)
+    for name in names:
+        if name not in options:
+            raise UnknownName(f"option of {function}():", name, options)
+
+
+def strict_keywords(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Decorates a function without ``**options``: an unknown keyword raises `UnknownName` in place of a `TypeError`."""
+    parameters = inspect.signature(function).parameters.values()
+    known = [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.name != "self"
+    ]
+
+    @wraps(function)
+    def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        check_keywords(function.__name__, kwargs, known)
+        return function(*args, **kwargs)
+
+    return checked

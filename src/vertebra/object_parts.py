@@ -1,0 +1,173 @@
+"""Parts that are given as objects: a module, a class, or a callable that is given the incoming spec.
+
+A file holds the weights of such a part, not its code, so the object must be given again whenever the model is built from a
+file. Only a class of the catalog, or a partial call of one, is stored by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from torch import nn
+
+from vertebra.backbones import WrappedBackbone
+from vertebra.config import ModelConfig, PartConfig, task_of
+from vertebra.errors import ConfigError, ObjectPartWarning, UnknownName
+from vertebra.parts import registered
+
+SHORT_KINDS = ("neck", "encoder", "decoder")
+
+
+def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
+    """Takes the objects out of a model's config, and returns them by path; the config keeps the names of their classes.
+
+    Args:
+        raw: the config with everything written out (`vertebra.config.expand_model`); it is changed.
+
+    Raises:
+        ConfigError: a decoder has no ``task``, and its branch names none.
+    """
+    objects: dict[str, Any] = {}
+
+    def take(section: dict[str, Any], kind: str, path: str) -> None:
+        value = section.get(kind)
+        if isinstance(value, PartConfig):
+            section[kind] = value.model_dump()
+        elif value is not None and not isinstance(value, str | Mapping):
+            section[kind] = _by_name(kind, value)
+            if section[kind] is None:
+                section[kind] = {"name": f"<{class_name(value)}>"}
+                objects[path] = value
+
+    take(raw, "backbone", "backbone")
+    for kind in ("neck", "encoder"):
+        take(raw.get("shared", {}), kind, f"shared.{kind}")
+    for name, branch in raw.get("branches", {}).items():
+        decoder = branch.get("decoder")
+        for kind in SHORT_KINDS:
+            take(branch, kind, f"branches.{name}.{kind}")
+        if f"branches.{name}.decoder" in objects:
+            _complete(branch, decoder)
+    return objects
+
+
+def _complete(branch: dict[str, Any], decoder: Any) -> None:
+    """Fills in what a decoder object knows of its branch: the task, and if it is built already, the classes."""
+    if branch.get("task") is None:
+        branch["task"] = task_of(decoder)
+    labels = getattr(decoder, "labels", None) if isinstance(decoder, nn.Module) else None
+    if labels is not None and branch.get("classes") is None:
+        branch["classes"] = list(labels.classes)
+
+
+def class_name(value: Any) -> str:
+    """The class of an object, or the name of a callable, with its module."""
+    if isinstance(value, WrappedBackbone):
+        return class_name(value.body)
+    if isinstance(value, functools.partial):
+        return class_name(value.func)
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _by_name(kind: str, value: Any) -> dict[str, Any] | None:
+    """A class of the catalog, or a partial call of one, by name and options; None for any other object."""
+    options: dict[str, Any] = {}
+    if isinstance(value, functools.partial) and not value.args:
+        value, options = value.func, dict(value.keywords)
+    if kind == "backbone" or not inspect.isclass(value):
+        return None
+    reference = f"{value.__module__}:{value.__qualname__}"
+    for name, part in registered(kind).items():
+        if part is value:
+            return {"name": name, **options}
+    for point in entry_points(group=f"vertebra.{kind}s"):
+        if point.value == reference:
+            return {"name": point.name, **options}
+    return None
+
+
+def warn_of_objects(config: ModelConfig, stacklevel: int) -> None:
+    """Warns of the parts that a file of the model cannot rebuild, if there are any.
+
+    Args:
+        config: of the model.
+        stacklevel: as of `warnings.warn`, counted from the caller.
+    """
+    parts = config.object_parts
+    if not parts:
+        return
+    listed = ", ".join(f"{path.rpartition('.')[2]} {name}" for path, name in parts.items())
+    groups = dict.fromkeys(f"vertebra.{path.rpartition('.')[2]}s" for path in parts if not path.startswith("backbone"))
+    by_name = (
+        f", or install {'it' if len(parts) == 1 else 'them'} as entry points ({', '.join(groups)})" if groups else ""
+    )
+    warnings.warn(
+        f"{listed}: given as {'an object' if len(parts) == 1 else 'objects'}. A file of this model holds the weights and not "
+        f"the code; load it with vertebra.load(PATH, {_parts_argument(config)}){by_name}",
+        ObjectPartWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _parts_argument(config: ModelConfig) -> str:
+    """The argument that gives a model its objects again."""
+    shown = ", ".join(
+        f'"{_key(path, config)}": {name.rpartition(".")[2]}(...)' for path, name in config.object_parts.items()
+    )
+    return f"parts={{{shown}}}"
+
+
+def _key(path: str, config: ModelConfig) -> str:
+    """The shortest key of a part: "neck" where there is one branch, "boxes.neck" where there are several."""
+    if not path.startswith("branches."):
+        return path
+    _, branch, kind = path.split(".")
+    return kind if len(config.branches) == 1 else f"{branch}.{kind}"
+
+
+def resolve_parts(parts: Mapping[str, Any] | None, config: ModelConfig) -> dict[str, Any]:
+    """Objects by path, from what a user gives by short keys; all that the config needs, and no more.
+
+    Args:
+        parts: objects by "backbone", "neck", "encoder", "decoder" (of the one branch), "boxes.neck" (of a branch),
+            "shared.neck", or the whole path "branches.boxes.neck".
+        config: of the model.
+
+    Raises:
+        UnknownName: the model has no such object; the message has the nearest right key.
+        ConfigError: one is missing, or is no object.
+    """
+    needed = config.object_parts
+    keys = {_key(path, config): path for path in needed} | {path: path for path in needed}
+    keys |= {path.removeprefix("branches."): path for path in needed}
+    objects: dict[str, Any] = {}
+    for key, value in (parts or {}).items():
+        if key not in keys:
+            if not needed:
+                raise ConfigError(f"parts: all parts of this model are built by name; leave '{key}' out")
+            raise UnknownName("part that was given as an object:", key, keys)
+        if not callable(value):
+            raise ConfigError(f"parts: '{key}' must be a module, a class or a callable, got {type(value).__name__}")
+        objects[keys[key]] = value
+    check_objects(config, objects)
+    return objects
+
+
+def check_objects(config: ModelConfig, objects: Mapping[str, Any]) -> None:
+    """Checks that all parts that are objects are given.
+
+    Raises:
+        ConfigError: one is missing; the message has the argument that gives it.
+    """
+    missing = [f"{path} ({name})" for path, name in config.object_parts.items() if path not in objects]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)} was given as an object, which no file holds; give it again to vertebra.load, evaluate or "
+            f"resume: {_parts_argument(config)}"
+        )

@@ -1,0 +1,68 @@
+"""Which levels of a neck or encoder are read: found from a first build on the meta device, passed to the second one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from vertebra.encoders.base import Encoder
+from vertebra.features import FeatureSpec
+from vertebra.model import Branch
+
+
+def takes_levels(part: Callable[..., Any]) -> bool:
+    """Whether a part's class, or a callable that builds one, has the argument ``keep_levels``."""
+    try:
+        return "keep_levels" in inspect.signature(part).parameters
+    except (TypeError, ValueError):  # a callable without a signature, such as a builtin
+        return False
+
+
+def required_levels(
+    shared: Sequence[nn.Module], shared_path: str | None, branches: Mapping[str, Branch]
+) -> dict[str, list[int]]:
+    """The levels that are read of each neck and encoder, by path; parts of which all levels may be read are left out.
+
+    Args:
+        shared: what stands before the fork.
+        shared_path: the path of the neck before the fork, where it stands there alone; else None.
+        branches: by name.
+    """
+    required: dict[str, list[int]] = {}
+    for name, branch in branches.items():
+        levels = branch.decoder.in_levels
+        if levels is None or not branch.decoder.uses_maps:
+            continue
+        if branch.encoder is not None:
+            required[f"branches.{name}.encoder"] = sorted(levels)
+        if branch.neck is not None:
+            required[f"branches.{name}.neck"] = _through_encoder(branch.neck, branch.encoder, levels)
+    if shared_path is not None and len(shared) == 1:
+        read = _read_by_all(list(branches.values()))
+        if read:
+            required[shared_path] = sorted(read)
+    return required
+
+
+def _through_encoder(neck: nn.Module, encoder: nn.Module | None, levels: Collection[int]) -> list[int]:
+    """The levels of a neck that a decoder reads, behind an encoder where there is one."""
+    if encoder is None:
+        return sorted(levels)
+    spec: FeatureSpec = neck.out_spec  # type: ignore[assignment]
+    deepest = (len(spec.levels) - 1,)
+    # an encoder works on its own levels and passes the others through at their index
+    worked_on = encoder.in_levels if isinstance(encoder, Encoder) else getattr(encoder, "in_levels", deepest)
+    return sorted({level for level in levels if level < len(spec.levels)} | set(worked_on))
+
+
+def _read_by_all(branches: Sequence[Branch]) -> set[int]:
+    """The levels before the fork that any of the branches reads; empty where that is not known of one."""
+    levels: set[int] = set()
+    for branch in branches:
+        if branch.neck is not None or branch.encoder is not None or branch.decoder.in_levels is None:
+            return set()
+        levels |= set(branch.decoder.in_levels) if branch.decoder.uses_maps else set()
+    return levels

@@ -1,0 +1,45 @@
+"""Every decoder states the types of its outputs, targets and decoded outputs, and they are those of its task."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import pytest
+from torch import Tensor
+
+from vertebra.decoders import DECODERS
+from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
+from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
+from vertebra.tasks.keypoints.targets import KeypointDecoded, KeypointTargets
+from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
+
+TYPES = {
+    "classify": (ClassifyTargets, ClassifyDecoded),
+    "detect": (DetectTargets, DetectDecoded),
+    "keypoints": (KeypointTargets, KeypointDecoded),
+    "segment": (SegmentTargets, SegmentDecoded),
+}
+
+
+def stated(kind: type[AnyDecoder]) -> tuple[Any, ...]:
+    """What stands in ``Decoder[...]`` of a class or of its bases, type variables filled in."""
+    for base in getattr(kind, "__orig_bases__", ()):
+        origin = get_origin(base) or base
+        if origin is Decoder:
+            return get_args(base)
+        if isinstance(origin, type) and issubclass(origin, Decoder):
+            filled = dict(zip(getattr(origin, "__parameters__", ()), get_args(base), strict=True))
+            return tuple(filled.get(one, one) if isinstance(one, TypeVar) else one for one in stated(origin))
+    return stated(kind.__bases__[0])
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_types_of_a_decoder(name: str) -> None:
+    decoder = DECODERS[name]
+    outputs, targets, decoded = stated(decoder)
+    assert (targets, decoded) == TYPES[decoder.task]
+    assert issubclass(outputs, tuple) and outputs._fields
+    assert all(get_type_hints(decoded)[field] is Tensor for field in decoded._fields)
+    if "forward" in vars(decoder):
+        assert get_type_hints(decoder.forward)["return"] is outputs
