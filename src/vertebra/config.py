@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 
 
 class PartConfig(BaseModel):
-    """A part by name, with its options beside the name; they are checked against the part's own signature at build.
+    """A part by name, with its options beside the name; they are checked against the signature of the part at build.
 
     A part that was given as an object has its class between ``<`` and ``>`` for a name: ``<mypackage.necks.MyNeck>``.
     """
@@ -61,13 +61,13 @@ class BranchConfig(_Strict):
     """One branch.
 
     Attributes:
-        task: a task's name, as `vertebra.tasks.all_tasks` has it; left out, the decoder's own task.
+        task: a task's name, as `vertebra.tasks.all_tasks` has it; left out, the decoder's task.
         classes: class names; left out, those of the data.
         multilabel: a sigmoid for each class (True) or softmax over classes (False).
         weight: factor of this branch's loss in the sum over branches.
         boxes_from: the branch whose boxes this one reads, where its decoder can.
 
-    What else the task's labels have stands beside these (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``);
+    Further fields of the task's labels are beside these (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``);
     left out, it is that of the data.
     """
 
@@ -84,7 +84,7 @@ class BranchConfig(_Strict):
 
     @property
     def label_fields(self) -> dict[str, Any]:
-        """What was given of the task's labels besides the classes."""
+        """The fields of the task's labels other than the classes."""
         return dict(self.model_extra or {})
 
 
@@ -132,8 +132,8 @@ class ModelConfig(_Strict):
     @classmethod
     def _read_pretrained(cls, backbone: PartConfig) -> PartConfig:
         """Words for yes and no are no names of weight files."""
-        given = backbone.options.get("pretrained")
-        word = _TRUTHS.get(given.strip().lower()) if isinstance(given, str) else None
+        pretrained = backbone.options.get("pretrained")
+        word = _TRUTHS.get(pretrained.strip().lower()) if isinstance(pretrained, str) else None
         return backbone if word is None else PartConfig(name=backbone.name, **{**backbone.options, "pretrained": word})
 
 
@@ -143,8 +143,8 @@ class SourceConfig(_Strict):
     Attributes:
         path: its folder or annotation file.
         branches: the branches that it is labeled for; left out, all.
-        ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
-        split: which of its splits; left out, the one under which the source stands.
+        ratio: how much of it an epoch has: 1 all, 0.5 half of it, 2 everything twice.
+        split: which of its splits; left out, the one that lists the source.
         format: the format's name, as `vertebra.data.readers.all_readers` has it; left out, it is detected.
         ignore_index: mask value of pixels that count neither in the loss nor in the metrics, in the files.
     """
@@ -309,7 +309,7 @@ def model_config(raw: Mapping[str, Any], where: str = "model") -> ModelConfig:
 
 
 def check_label_fields(model: ModelConfig) -> None:
-    """Checks what stands in a branch beside its parts against the labels of its task, where that is known by name."""
+    """Checks the label fields of all branches against their tasks, where the task is known by name."""
     from vertebra.parts import names
 
     for name, branch in model.branches.items():
@@ -318,7 +318,7 @@ def check_label_fields(model: ModelConfig) -> None:
 
 
 def check_labels(name: str, branch: BranchConfig, task: str) -> None:
-    """Checks what stands in one branch beside its parts.
+    """Checks the label fields of one branch.
 
     Raises:
         UnknownName: the task's labels have no such field, with the nearest right name.
@@ -326,16 +326,16 @@ def check_labels(name: str, branch: BranchConfig, task: str) -> None:
     """
     from vertebra.tasks import all_tasks
 
-    given, tasks = branch.label_fields, all_tasks()
+    branch_fields, tasks = branch.label_fields, all_tasks()
     known = tasks[task].labels.own_fields() if task in tasks else ()
-    for key in given:
+    for key in branch_fields:
         if key not in known:
             raise UnknownName(f"option 'model.branches.{name}.{key}':", key, [*BranchConfig.model_fields, *known])
-    if given:
+    if branch_fields:
         hints = tasks[task].labels.option_types()
-        fields: dict[str, Any] = {key: (hints[key], ...) for key in given}
+        fields: dict[str, Any] = {key: (hints[key], ...) for key in branch_fields}
         schema = create_model("Labels", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
-        validate(schema, given, f"model.branches.{name}")
+        validate(schema, branch_fields, f"model.branches.{name}")
 
 
 def expand_model(raw: Any, where: str) -> Any:
@@ -357,7 +357,7 @@ def expand_model(raw: Any, where: str) -> Any:
 
 
 def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
-    """What else may stand right under ``model``: fields of any task's labels."""
+    """Label fields of any task that are right under ``model``."""
     from vertebra.tasks import all_tasks
 
     known = {field for task in all_tasks().values() for field in task.labels.own_fields()}
@@ -385,7 +385,7 @@ def task_of_object(decoder: Any) -> str | None:
 
 
 def expand_data(raw: Any, where: str) -> Any:
-    """Writes out a single path, and a source that stands for all splits."""
+    """Writes out a single path, and a source for all splits."""
     if isinstance(raw, str | Path):
         raw = {"path": str(raw)}
     if not isinstance(raw, Mapping):

@@ -91,25 +91,25 @@ def made_column(multilabel: bool, **options: Any) -> PolygonRLEColumn:
 
 
 def test_small_regions_lie_on_large_ones() -> None:
-    column = made_column(True)
+    column = made_column(False)
     mask = column.get(1, SIZE).mask
     assert mask.dtype == np.uint8 and mask.shape == SIZE
     assert mask[3, 3] == 2 and mask[1, 1] == 1 and mask[8, 8] == 1 and mask[22, 32] == 2 and mask[15, 15] == 0
     assert np.bincount(mask.ravel()).tolist() == [SIZE[0] * SIZE[1] - 125, 84, 41]
     assert (column.get(2, SIZE).mask == 0).all()
     np.testing.assert_array_equal(column.get(0, SIZE).mask, made_mask(3))
-    assert (made_column(True, background=1).get(2, SIZE).mask == 1).all()
+    assert (made_column(False, background=1).get(2, SIZE).mask == 1).all()
 
 
 def test_overlapping_regions_have_planes() -> None:
-    planes = made_column(False).get(1, SIZE).mask
+    planes = made_column(True).get(1, SIZE).mask
     assert planes.shape == (3, *SIZE)
     assert [int(plane.sum()) for plane in planes] == [25, 100, 16]
     assert planes[1, 3, 3] == planes[2, 3, 3] == 1
 
 
 def test_taking_rows_keeps_their_shapes() -> None:
-    column = made_column(True)
+    column = made_column(False)
     part = column.take(np.array([2, 1, 0]))
     for new, old in enumerate([2, 1, 0]):
         np.testing.assert_array_equal(part.get(new, SIZE).mask, column.get(old, SIZE).mask)

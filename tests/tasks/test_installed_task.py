@@ -74,7 +74,8 @@ def test_a_task_of_another_package_does_all_that_others_do(table: Path, tmp_path
     assert scores.keys() == {"regress/mae", "regress/loss"}
     model = vertebra.load(folder)
     (result,) = model.predict(table / "5.png")
-    assert result["regress"].to_dict()["values"].keys() == {"brightness"}
+    assert result.to_dict()["regress"]["objects"][0].keys() == {"class_name", "class_id", "value"}
+    assert repr(result["regress"]).startswith("1 number: brightness ")
     assert result["regress"].draw().size == (32, 32)
     vertebra.save(model, tmp_path / "again.safetensors")
     (again,) = vertebra.load(tmp_path / "again.safetensors").predict(table / "5.png", flip=True)

@@ -88,7 +88,7 @@ def test_more_epochs_are_taken_and_the_rate_is_told(
     resume_run(home / "run", train={"epochs": 3})
     told = capsys.readouterr().err
     assert "train.epochs: 1 -> 3" in told
-    assert "the learning rate follows the course of 3 epochs from here on: 1e-05 -> " in told
+    assert "the learning rate follows the schedule of 3 epochs from here on: 1e-05 -> " in told
     assert used == [1e-3 * lr_factor(place, 9, 0.05, Cosine()) for place in range(3, 9)], (
         "also the first step is on the new course"
     )

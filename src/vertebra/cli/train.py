@@ -42,9 +42,9 @@ def train(
     from vertebra.training.run import resume_run, train_raw
     from vertebra.yaml_files import assign
 
-    given = list(arguments or [])
-    config = given.pop(0) if given and "=" not in given[0] else None
-    stray = [argument for argument in given if "=" not in argument]
+    overrides = list(arguments or [])
+    config = overrides.pop(0) if overrides and "=" not in overrides[0] else None
+    stray = [argument for argument in overrides if "=" not in argument]
     if stray:
         raise ConfigError(f"'{stray[0]}' is neither an option nor an override key=value")
     recipe = _given(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
@@ -52,9 +52,9 @@ def train(
         parts = _given(neck=neck, encoder=encoder, decoder=decoder)
         model = {name: {"name": value} for name, value in parts.items()} | _given(task=task, init_from=start)
         _check_alone(resume, config, out)
-        given += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]
+        overrides += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]
         backbone_values = _given(name=backbone, pretrained=pretrained)
-        resume_run(resume, data=data, overrides=given, train=recipe, model={**model, "backbone": backbone_values})
+        resume_run(resume, data=data, overrides=overrides, train=recipe, model={**model, "backbone": backbone_values})
         return
     if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
         raise ConfigError("--from brings the whole model along; give it with --data, and no parts or config")
@@ -69,7 +69,7 @@ def train(
         raw["data"] = {"path": raw["data"], "ignore_index": ignore_index}
     if pretrained is not None:
         assign(raw, "model.backbone.pretrained", pretrained)
-    train_raw(raw, overrides=given, out=None if out is None else Path(out), where=config or "options")
+    train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=config or "options")
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _check_alone(resume: str, config: str | None, out: str | None) -> None:
-    """Whether no option beside --resume would make it another run."""
+    """Checks that nothing beside --resume would make it another run."""
     from vertebra.errors import ConfigError
 
     if config is not None:

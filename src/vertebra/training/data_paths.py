@@ -45,10 +45,10 @@ def _places(path: str, folder: Path, recorded: str | None) -> Iterator[Path]:
 
 
 def check_found(sources: list[SourceConfig], folder: Path, recorded: str | None) -> None:
-    """Whether all data of a run are where its config says, after `locate`.
+    """Checks that all data of a run exist, after `locate`.
 
     Raises:
-        ConfigError: they are not; the message says how to tell where they are.
+        ConfigError: they do not; the message has the option for the new path.
     """
     for source in sources:
         if not Path(source.path).exists():

@@ -54,14 +54,14 @@ def check_same(split: str, before: Fingerprint, now: Fingerprint, cure: str, *, 
         RunError: they are not; the message says what differs.
     """
     if before["images"] != now["images"]:
-        said = f"there are {now['images']} images, and there were {before['images']} when the run began"
+        what = f"there are {now['images']} images, and there were {before['images']} when the run began"
     elif before["names"] != now["names"]:
-        said = "the images are not those that the run began with (other names or sizes of files)"
+        what = "the images are not those that the run began with (other names or sizes of files)"
     elif annotations and before["annotations"] != now["annotations"]:
-        said = "the annotations are not those that the run began with"
+        what = "the annotations are not those that the run began with"
     else:
         return
-    raise RunError(f"data.{split}: {said}; {cure}")
+    raise RunError(f"data.{split}: {what}; {cure}")
 
 
 def _size(path: Path) -> int | None:

@@ -24,7 +24,7 @@ class RunData(pl.LightningDataModule):
     Args:
         model: gives the branches' labels, the canvas and the number of channels.
         recipe: batch size, augmentation, seed.
-        train: data sets to learn from.
+        train: training data sets.
         val: data sets to evaluate on after each epoch.
     """
 
@@ -80,8 +80,8 @@ class RunData(pl.LightningDataModule):
         if not self.augment.horizontal_flip:
             return []
         reasons = mirror_refusals(self.train_set.labels).items()
-        told = "its images are not mirrored in training, for"
-        return [f"branch '{name}': {told} {reason}. 'vertebra data check' proposes pairs" for name, reason in reasons]
+        what = "its images are not mirrored in training, for"
+        return [f"branch '{name}': {what} {reason}. 'vertebra data check' proposes pairs" for name, reason in reasons]
 
     def _workers(self) -> tuple[int, int]:
         """(loader processes, processes of this machine that each have as many)."""
@@ -109,7 +109,7 @@ def choose_workers(workers: int | None, sharing: int = 1) -> int:
     """Loader processes: as many as asked for, else one for each CPU that may be used beside the first, at most 8.
 
     Args:
-        workers: how many the user wants, or None.
+        workers: a fixed number, or None for the default.
         sharing: processes of this machine that train together.
     """
     return workers if workers is not None else min(8, max(0, usable_cpus() // sharing - 1))

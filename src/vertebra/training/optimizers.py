@@ -20,14 +20,14 @@ BESIDE = {"lr": "train.lr", "weight_decay": "train.weight_decay"}
 
 
 class OptimizerKind(NamedTuple):
-    """An optimizer that a name stands for.
+    """The optimizer of a name.
 
     Attributes:
         kind: its class.
         bound: options that belong to the name, as Nesterov's momentum to timm's "nesterov".
-        options: its own options, other than the learning rate and the weight decay.
-        lr: its own default; None where it has none.
-        weight_decay: its own default; None where it has no weight decay.
+        options: the arguments of the class, other than the learning rate and the weight decay.
+        lr: the default of the class; None where it has none.
+        weight_decay: the default of the class; None where it has no weight decay.
     """
 
     kind: type[torch.optim.Optimizer]
@@ -52,7 +52,7 @@ def find_optimizer(name: str) -> OptimizerKind:
     if info.second_order:
         raise ConfigError(f"optimizer '{name}' needs second derivatives, which training does not compute")
     if not isinstance(info.opt_class, type):
-        raise ConfigError(f"optimizer '{name}' of timm is no class of its own; choose another")
+        raise ConfigError(f"optimizer '{name}' of timm is a function, not a class; choose another")
     return _described(info.opt_class, info.defaults or {})
 
 
@@ -79,7 +79,7 @@ def _number(parameter: inspect.Parameter | None) -> float | None:
 
 
 def peak_lr(recipe: TrainConfig) -> float:
-    """The peak learning rate: what the recipe says, or the optimizer's default.
+    """The peak learning rate: that of the recipe, or the optimizer's default.
 
     Raises:
         ConfigError: the optimizer has none.
@@ -94,7 +94,7 @@ def peak_lr(recipe: TrainConfig) -> float:
 
 
 def weight_decay(recipe: TrainConfig) -> float:
-    """The weight decay: what the recipe says, or the optimizer's default.
+    """The weight decay: that of the recipe, or the optimizer's default.
 
     Raises:
         ConfigError: it is set, but the optimizer has no weight decay.

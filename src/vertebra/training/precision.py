@@ -53,7 +53,7 @@ def _wrong_gradients(recipe: TrainConfig, model: nn.Module) -> tuple[str, str] |
 
 @torch.no_grad()
 def strided_on_a_column(model: VisionModel, canvas: tuple[int, int]) -> str | None:
-    """Name of the first convolution with a stride that sees a map of one column in a run of the model, or None."""
+    """Name of the first convolution with a stride whose input is a map of one column, or None."""
     narrow: list[str] = []
     hooks = [
         layer.register_forward_pre_hook(

@@ -37,7 +37,7 @@ COMPUTING = frozenset({"device", "processes", "train.strategy", "train.precision
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint says of its run, beside the weights.
+    """The state of a run in a checkpoint, beside the weights.
 
     Attributes:
         config: what it was trained with so far.
@@ -47,9 +47,9 @@ class Saved:
         precision: that it computed in; None if it is not known.
         version: of Vertebra; None if it is not known.
         epoch: the epoch that was begun last, counted from 1.
-        scheduled: how many steps the course of the learning rate is on.
+        scheduled: number of steps that the learning-rate schedule has done.
         rates: the learning rates of the next step.
-        peaks: the learning rates that the course multiplies.
+        peaks: the peak learning rates.
     """
 
     config: Config
@@ -66,7 +66,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Resumption:
-    """How a run goes on.
+    """How a run is resumed.
 
     Attributes:
         config: with what.
@@ -84,7 +84,7 @@ class Resumption:
 def plan_resumption(
     folder: Path, *, data: str | Path | None, overrides: Sequence[str], sections: Mapping[str, Any]
 ) -> Resumption:
-    """How a run goes on, with what the user changed.
+    """How a run is resumed, with the user's changes.
 
     Args:
         folder: the run.
@@ -131,7 +131,7 @@ def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any
 
 
 def _written_out(key: str, config: Config) -> list[str]:
-    """The keys of a written-out config that a key of a short form stands for.
+    """The keys of a written-out config that a key of a short form means.
 
     ``model.neck.name`` is the neck of the one branch, ``data.ignore_index`` that of every source.
 
@@ -157,7 +157,7 @@ def _written_out(key: str, config: Config) -> list[str]:
 
 
 def read_saved(path: Path, kept: Config) -> Saved:
-    """What a checkpoint says of its run.
+    """The state of a run in a checkpoint.
 
     Args:
         kept: the config in the run folder, for checkpoints of versions that did not keep it.
@@ -252,7 +252,7 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
 
     Args:
         steps: in an epoch.
-        precision: that the run goes on in.
+        precision: of the resumed run.
     """
     saved, recipe = resumption.saved, resumption.config.train
     lines = []
@@ -260,7 +260,7 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
         schedule = make_schedule(recipe.lr_schedule.name, recipe.lr_schedule.options)
         factor = lr_factor(saved.scheduled, recipe.epochs * steps, recipe.warmup, schedule)
         lines.append(
-            f"the learning rate follows the course of {recipe.epochs} epochs from here on: {max(saved.rates):.3g} -> "
+            f"the learning rate follows the schedule of {recipe.epochs} epochs from here on: {max(saved.rates):.3g} -> "
             f"{factor * max(saved.peaks):.3g}, and {100 * schedule.factor(1.0):.3g} % of {max(saved.peaks):.3g} at the end"
         )
     other_precision = saved.precision not in (None, precision)
@@ -293,7 +293,7 @@ def _shown(value: Any) -> str:
 
 
 class ResumableState(pl.Callback):
-    """Keeps in each checkpoint what a run was trained with, and sets the learning rate of a run whose course has changed.
+    """Keeps in each checkpoint what a run was trained with, and sets the learning rate of a run whose schedule has changed.
 
     Args:
         config: of the run.
@@ -318,7 +318,7 @@ class ResumableState(pl.Callback):
         }
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """The optimizer has the rate that the old course gave; the next step takes the new one's."""
+        """The optimizer has the rate of the old schedule; the next step takes that of the new one."""
         if not self.new_course:
             return
         lr_scheduler: Any = trainer.lr_scheduler_configs[0].scheduler

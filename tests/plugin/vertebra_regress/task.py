@@ -50,7 +50,8 @@ class RegressMetric(TaskMetric):
 
 
 def from_decoded(decoded: Sequence[np.ndarray], transform: Any, labels: Any, image: Any = None) -> RegressPrediction:
-    return RegressPrediction(np.asarray(decoded[0], dtype=np.float32), labels, image)
+    values = np.asarray(decoded[0], dtype=np.float32)
+    return RegressPrediction(np.arange(len(values)), values, labels, image)
 
 
 def similarity(expected: RegressPrediction, got: RegressPrediction) -> float:

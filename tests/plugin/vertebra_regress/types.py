@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vertebra.errors import MissingFieldError
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.picture import ImageLike, open_picture
+from vertebra.tasks.picture import ImageLike
+from vertebra.tasks.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -26,29 +29,37 @@ class RegressAnnotation:
     values: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class RegressPrediction:
-    """Attributes:
-    values: (K,) float32.
-    labels: the names of the numbers.
-    image: the image that was predicted on.
+@dataclass(frozen=True, eq=False, repr=False)
+class RegressPrediction(Prediction):
+    """The numbers of an image; its objects are the numbers.
+
+    Attributes:
+        class_ids: (K,) int64.
+        values: (K,) float32.
+        spec: the names of the numbers.
+        image: the image that was predicted on.
     """
 
+    task: ClassVar[str] = "regress"
+    per_object: ClassVar[tuple[str, ...]] = ("class_ids", "values")
+
+    class_ids: np.ndarray
     values: np.ndarray
-    labels: RegressLabels
+    spec: RegressLabels
     image: ImageLike | None = None
 
-    def draw(self, image: ImageLike | None = None) -> Image.Image:
-        """The image with its numbers as text."""
-        picture = open_picture(self.image if image is None else image)
-        text = ", ".join(f"{name} {value:.2f}" for name, value in self.to_dict()["values"].items())
-        ImageDraw.Draw(picture).text((2, 2), text, fill="red")
+    def _noun(self, count: int) -> str:
+        return "number" if count == 1 else "numbers"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        return {"value": self.values.tolist()}
+
+    def _ranked(self) -> Iterator[tuple[str, str]]:
+        return zip(self.class_names, [f"{value:.2f}" for value in self.values.tolist()], strict=True)
+
+    def _draw(self, picture: Image.Image) -> Image.Image:
+        ImageDraw.Draw(picture).text((2, 2), repr(self), fill="red")
         return picture
 
-    def with_threshold(self, threshold: float) -> RegressPrediction:
-        """The same prediction: it has no objects."""
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {"task": "regress", "values": dict(zip(self.labels.classes, self.values.tolist(), strict=True))}
+    def _to_supervision(self, supervision: Any) -> Any:
+        raise MissingFieldError("supervision has nothing for numbers of an image; use to_dict()")
