@@ -148,7 +148,7 @@ def test_compiles() -> None:
 def test_is_kept_in_a_file_and_predicts_the_same(tmp_path: Path) -> None:
     model = two("regression").eval()
     again = vertebra.load(vertebra.save(model, tmp_path / "model.safetensors"))
-    assert again.branch("pose").on == "boxes" and again.branch("pose").decoder.needs == "boxes"
+    assert again.branch("pose").boxes_from == "boxes" and again.branch("pose").decoder.needs == "boxes"
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     (first,), (second,) = model.predict(image, threshold=0.0), again.predict(image, threshold=0.0)
     np.testing.assert_array_equal(first["pose"].points, second["pose"].points)

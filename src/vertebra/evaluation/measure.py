@@ -52,7 +52,7 @@ class Evaluation:
         self.device = batch.images.device
         self.losses = self.losses or LossMeter(model)
         self.losses.add(terms)
-        whole = self._whole(batch, model, [name for name in targets if model.branch(name).on is not None])
+        whole = self._whole(batch, model, [name for name in targets if model.branch(name).boxes_from is not None])
         canvas = (batch.images.shape[-2], batch.images.shape[-1])
         for name, (rows, _) in targets.items():
             decoder = model.branch(name).decoder
