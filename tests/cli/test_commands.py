@@ -166,12 +166,12 @@ def test_the_best_way_is_found_and_kept(
     """Of two runtimes; each further one would export a file of its own."""
     import shutil
 
-    from vertebra.export import tuning
+    from vertebra.export import benchmark
 
-    every = tuning.candidates("cpu")
+    every = benchmark.candidates("cpu")
     assert {way.name for way in every} >= {"torch fp32", "onnx fp32", "onnx int8", "openvino fp32", "openvino int8"}
     two = [way for way in every if way.name in ("torch fp32", "onnx fp32")]
-    monkeypatch.setattr(tuning, "candidates", lambda *given, **options: two)
+    monkeypatch.setattr(benchmark, "candidates", lambda *given, **options: two)
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     told = vertebra_command("benchmark", run, "--seconds", 0, "--labeled", 2, "--batch-size", 2, "--save", "--json")
