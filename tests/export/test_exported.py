@@ -170,7 +170,7 @@ def test_the_model_stays_as_it_is_and_may_be_too_large(tmp_path: Path, monkeypat
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32)).train()
     export_model(model, tmp_path / "small.onnx", input="canvas", canvas="fixed")
     assert model.training
-    monkeypatch.setattr(export_options, "MOST_BYTES", 1000)
+    monkeypatch.setattr(export_options, "MAX_BYTES", 1000)
     with pytest.raises(ExportError, match="one ONNX file holds less than 2 GB"):
         export_model(model, tmp_path / "large.onnx")
 
