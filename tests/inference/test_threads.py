@@ -20,6 +20,7 @@ from torch import nn
 import vertebra
 from tests.weights.peers.randomize import randomize
 from vertebra.export.export_model import export_model
+from vertebra.inference import engine as engines
 from vertebra.inference import model_engines
 from vertebra.inference.engine import Engine
 from vertebra.inference.engine_cache import Kept
