@@ -21,6 +21,7 @@ import vertebra
 from tests.weights.peers.randomize import randomize
 from vertebra.export.export_model import export_model
 from vertebra.inference import engine as engines
+from vertebra.inference import model_engines
 from vertebra.inference.engine import Engine
 from vertebra.inference.engine_cache import Kept
 from vertebra.inference.exported_model import ExportedModel
@@ -236,7 +237,7 @@ def test_an_engine_is_made_once(monkeypatch: pytest.MonkeyPatch, pictures: list[
             begun.append(options.get("precision", "fp32"))
             super().__init__(*given, **options)
 
-    monkeypatch.setattr(engines, "Engine", Counted)
+    monkeypatch.setattr(model_engines, "Engine", Counted)
     model = made()
     together(lambda number: model.predict(pictures[0], precision=("fp32", "bf16")[number % 2], threshold=number / 10))
     assert sorted(begun) == ["bf16", "fp32"]
