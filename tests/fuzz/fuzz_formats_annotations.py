@@ -39,7 +39,7 @@ def _use(path: Path, task: str, multilabel: bool = False) -> None:
                 size = image_size(index.path(row))
                 if column.labeled[row]:
                     data.occurrences(column.get(row, size), len(index.labels[task].classes))
-                    column.beyond(row, size)
+                    column.count_out_of_bounds(row, size)
             except DataError as error:
                 refused.append(error)
         "".join(map(str, index.notes)).encode("utf-8", "replace")
