@@ -159,16 +159,16 @@ def test_threads_that_are_asked_for_stay_in_python(monkeypatch: pytest.MonkeyPat
 def test_threads_that_are_asked_for_a_file_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
-    from vertebra.inference import torch_session
+    from vertebra.runtimes import torch_export
 
     monkeypatch.setattr(cpus, "cpu_limit", lambda: 1)
     monkeypatch.setattr(cpus, "_LIMITED", Event())
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(torch_session, "sanitized_copy", lambda path: path)
+    monkeypatch.setattr(torch_export, "sanitized_copy", lambda path: path)
     before = torch.get_num_threads()
     try:
-        with pytest.raises(torch_session.WeightsError, match="torch cannot open it"):
-            torch_session.TorchSession(tmp_path / "a.pt2", threads=3)
+        with pytest.raises(torch_export.WeightsError, match="torch cannot open it"):
+            torch_export.TorchSession(tmp_path / "a.pt2", threads=3)
         limit_torch()  # as a model in the same process does
         assert torch.get_num_threads() == 3
     finally:
@@ -191,7 +191,7 @@ def test_a_process_bound_to_one_cpu() -> None:
 
 def test_sessions_take_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    from vertebra.inference import onnx_session
+    from vertebra.runtimes import onnx
 
     given: list[int] = []
 
@@ -201,11 +201,11 @@ def test_sessions_take_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
             raise RuntimeError("enough")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.setattr(onnx_session, "cpu_limit", lambda: 3)
+    monkeypatch.setattr(onnx, "cpu_limit", lambda: 3)
     (tmp_path / "a.onnx").write_bytes(b"")
     for threads in (None, 5):
-        with pytest.raises(onnx_session.WeightsError, match="enough"):
-            onnx_session.OnnxSession(tmp_path / "a.onnx", threads=threads)
+        with pytest.raises(onnx.WeightsError, match="enough"):
+            onnx.OnnxSession(tmp_path / "a.onnx", threads=threads)
     assert given == [3, 5]
 
 

@@ -186,8 +186,8 @@ def test_the_recorded_suppression_tells_when_it_did_not_look_far_enough(
     most: int, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxes, scores, labels = fake_boxes(200)
-    monkeypatch.setattr(nms, "LEAST_SEEN", 0)
-    monkeypatch.setattr(nms, "LOOK_AT", 2)
+    monkeypatch.setattr(nms, "MIN_CANDIDATES", 0)
+    monkeypatch.setattr(nms, "CANDIDATE_FACTOR", 2)
     with nms.captured_nms() as flags:
         kept = nms._nms_mask_recorded(boxes, scores, labels, 0.1, most)
     assert [bool(flag) for flag in flags] == [not enough]
