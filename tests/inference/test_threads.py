@@ -265,7 +265,9 @@ def test_engines_are_kept_until_the_model_changes(monkeypatch: pytest.MonkeyPatc
     assert engines.engine(model, "cpu", "fp32", False) is rebuilt and engines.engine(model, "cpu", "bf16", False)
     with torch.inference_mode():
         uncounted = made({"animal": BRANCHES["animal"]}, "test_resnet")
+    engines = ModelEngines()
     assert engines.engine(uncounted, "cpu", "fp32", False) is not engines.engine(uncounted, "cpu", "fp32", False)
+    assert len(engines) == 0
 
 
 class Attentive(nn.Module):
