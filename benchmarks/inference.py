@@ -32,7 +32,7 @@ from benchmarks.runtimes import COMPILED, RUNTIMES, Run, sizes_of, ways
 from benchmarks.synthetic import canvases
 from vertebra.export.parity import agreements
 from vertebra.export.parity_inputs import ParityCase as Canvases
-from vertebra.inference.predictor import model_info
+from vertebra.model_info import model_info
 
 ON_GPU = (
     "On a GPU all convolutions in fp32 take TF32 where the time is measured, as PyTorch has it by default, and none where answers "

@@ -1,22 +1,32 @@
-"""Counts the steps of two paths through the package: one image through ``predict``, and a COCO file to the loss.
+"""Counts files, stack frames and types on two paths: one image through ``predict``, and a COCO file to the loss.
 
     python scripts/count_steps.py                       # of the package that Python imports
     PYTHONPATH=OTHER/src python scripts/count_steps.py  # of another version
 
-Printed for ``predict`` (one PNG file, detection, no tiles, no test-time augmentation; the second call, so that nothing is built):
+Printed for ``predict`` (one PNG file, detection, no tiles, no test-time augmentation; the second call, which builds nothing):
 
 - files: files of the package in which a function runs between the call and the result, in any thread
 - depth: the largest number of the package's frames on one thread's stack
 
-Both are counted without the model itself, whose forward pass is the same whatever prepares its input, and with it.
+Both are counted without the model, whose forward pass does not depend on the preprocessing, and with it.
 
-Printed for a COCO file to the loss (training batch without augmentation; the second time, so that nothing is imported):
+Printed for a COCO file to the loss (training batch without augmentation; the second time, which imports nothing):
 
 - files: as above, without the model and with it
-- types: classes of the package of which an instance, passed to or returned by one of the package's functions, holds the annotation.
-  An instance holds it if one of its attributes, or an item of a list, tuple or dictionary there, is an array, tensor or list with
-  the corners of the only box of the data set; the image has the size of the canvas, so these stay the same from the file to the
+- types: classes of the package that hold the annotation, in an instance that one of the package's functions takes or returns. An
+  instance holds it if one of its attributes, or an item of a list, tuple or dictionary there, is an array, tensor or list with the
+  corners of the only box of the data set. The image has the size of the canvas, so the corners are the same in the file and in the
   loss.
+
+The types are four, one for each form that the annotations need:
+
+- the reader's content: the JSON records that are left after each check, still with the ids for error messages
+- a column: the annotations of all images as a few arrays, which loader processes share without copies
+- an annotation: one image in numpy, which is augmented and mapped to the branch's classes
+- targets: one batch as padded tensors, which the loss takes
+
+Most files on this path read the data set: the reader of the format, its checks, and the detection of the format by the folder's
+content.
 """
 
 from __future__ import annotations
@@ -43,14 +53,14 @@ Model = Any
 
 
 class Steps(NamedTuple):
-    """What was counted.
+    """The counts of one call.
 
     Attributes:
-        files: the package's files that ran, relative to the package, without those that ran only inside the model.
-        files_with_model: all of them.
+        files: files of the package that ran outside the model, relative to the package.
+        files_with_model: all files of the package that ran.
         stack: functions on the deepest stack outside the model, outermost first.
         depth_with_model: the largest number of the package's frames on one stack.
-        types: names of the classes that held the annotation; empty where none was followed.
+        types: names of the classes that held the annotation; empty if none was followed.
     """
 
     files: list[str]
@@ -61,11 +71,11 @@ class Steps(NamedTuple):
 
 
 def count(call: Callable[[], Any], holds: Callable[[Any], bool] | None = None) -> Steps:
-    """Runs a function and counts what it passes.
+    """Runs a function and counts the files, frames and types on its way.
 
     Args:
         call: the function.
-        holds: whether an object holds the annotation that is followed; None to follow none.
+        holds: whether an object holds the followed annotation; None to follow none.
     """
     inside: tuple[CodeType, ...] = tuple(
         getattr(vertebra.VisionModel, name).__code__
@@ -82,16 +92,16 @@ def count(call: Callable[[], Any], holds: Callable[[Any], bool] | None = None) -
             return
         if event == "call":
             stack = list(_stack(frame))
-            in_model = any(each.f_code in inside for each in stack)
+            in_model = any(caller.f_code in inside for caller in stack)
             name = frame.f_code.co_filename.removeprefix(PACKAGE)
             files.add(name)
             if not in_model:
                 outside.add(name)
             if len(stack) > len(stacks[in_model]):
-                stacks[in_model] = [_name(each) for each in reversed(stack)]
+                stacks[in_model] = [_name(caller) for caller in reversed(stack)]
         if holds is not None:
             passed = [value] if event == "return" else list(frame.f_locals.values())
-            types.update({f"{type(each).__module__}.{type(each).__qualname__}": None for each in passed if holds(each)})
+            types.update({f"{type(item).__module__}.{type(item).__qualname__}": None for item in passed if holds(item)})
 
     threading.setprofile(watch)
     sys.setprofile(watch)
@@ -119,7 +129,7 @@ def count_training(folder: Path) -> Steps:
 
 
 def train_once(model: Model, folder: Path) -> None:
-    """Opens the data set, makes its only batch, and computes the loss."""
+    """Opens the data set, loads its only batch, and computes the loss."""
     from vertebra.data.loaders import build_loader
     from vertebra.data.open import open_data
     from vertebra.data.sampler import MixSampler
@@ -136,7 +146,7 @@ def train_once(model: Model, folder: Path) -> None:
 
 
 def make_model() -> Model:
-    """A detector that is quick to build; its canvas has the size of the image."""
+    """A small detector whose canvas has the size of the image."""
     torch.manual_seed(0)
     return vertebra.create_model(
         backbone={"name": "test_resnet", "pretrained": False},
@@ -167,12 +177,12 @@ def write_data(folder: Path) -> None:
 
 
 def holds_box(value: Any) -> bool:
-    """Whether an object is of a class of the package and holds the box itself, not in another such object."""
+    """Whether an object of a class of the package holds the box directly, not in another such object."""
     return _is_package_type(value) and not isinstance(value, type) and any(_has_corners(part) for part in _parts(value))
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """Attributes of an object, and what is in lists, tuples and dictionaries there, but nothing within objects of the package."""
+    """Attributes of an object and the items of lists, tuples and dictionaries in them, without other package objects' content."""
     if isinstance(value, tuple):
         waiting: list[Any] = list(value)
     else:
@@ -207,7 +217,7 @@ def _is_package_type(value: Any) -> bool:
 
 
 def _is_package_frame(frame: FrameType) -> bool:
-    """Whether a frame runs a function of the package: not a file that is imported, nor a class that is defined."""
+    """Whether a frame runs a function of the package, not a module or class body."""
     code = frame.f_code
     return code.co_filename.startswith(PACKAGE) and code.co_name != "<module>" and bool(code.co_flags & 2)
 
@@ -225,7 +235,7 @@ def _name(frame: FrameType) -> str:
 
 
 def main() -> None:
-    """Prints both counts; with ``--names`` also what was counted."""
+    """Prints both counts; with ``--names`` also the names of files, functions and types."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data(folder)

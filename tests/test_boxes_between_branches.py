@@ -18,8 +18,8 @@ from vertebra.decoders.keypoints.heatmap import Heatmap
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.evaluation.measure import Evaluation
 from vertebra.features import Proposals
-from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.testing import check_export, fake_targets
 from vertebra.training.step import TrainingModule
 

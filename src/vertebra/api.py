@@ -168,7 +168,7 @@ class Model(VisionModel):
         """
         from vertebra.export.calibration_images import calibration_images
         from vertebra.export.export_model import export_model
-        from vertebra.inference.predictor import model_info
+        from vertebra.model_info import model_info
         from vertebra.training.labeled_data import labeled
 
         known = [name for name in keyword_names(export_model) if name != "labeled"]

@@ -1,25 +1,29 @@
-"""What must be known of a model to use it; without torch."""
+"""The facts about a model that prediction, evaluation and export need; without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
+
+if TYPE_CHECKING:
+    from vertebra.model import VisionModel
 
 
 class ModelInfo(NamedTuple):
-    """What must be known of a model to use it: how images come onto its canvas, and what its branches say.
+    """The facts about a model that its users need: its preprocessing and its branches.
 
     Attributes:
-        resize_spec: how an image comes onto the canvas.
+        resize_spec: how an image is resized onto the canvas.
         channels: of the images.
-        branches: by name, the task's name and what the labels mean.
-        whole: names of the branches that say one thing of the image as a whole (its class, the points of the one object that
-            fills it), which parts of the image could not tell.
-        fixed: why the model takes canvases of one size only ("the backbone is built for 224x224"); empty where it takes any.
+        branches: by name, the task's name and the label specification.
+        whole: names of the branches that predict one thing for the whole image (its class, the points of the one object that
+            fills it), which a part of the image cannot give.
+        fixed: why the model takes canvases of one size only ("its backbone is built for 224x224"); empty if it takes any size.
     """
 
     resize_spec: ResizeSpec
@@ -29,18 +33,33 @@ class ModelInfo(NamedTuple):
     fixed: str = ""
 
 
+def model_info(model: VisionModel) -> ModelInfo:
+    """The `ModelInfo` of a model in PyTorch."""
+    fixed = model.backbone.fixed_size
+    branches = {name: model.branch(name) for name in model.branches}
+    return ModelInfo(
+        resize_spec=model.resize_spec,
+        channels=model.backbone.in_channels,
+        branches={name: (branch.task, branch.labels) for name, branch in branches.items()},
+        whole=frozenset(
+            name
+            for name, branch in branches.items()
+            if get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
+        ),
+        fixed="" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}",
+    )
+
+
 def check_tiling(info: ModelInfo) -> None:
-    """Whether tiles make sense for a model.
+    """Checks that a model can run on tiles.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: it cannot.
     """
     if info.whole >= set(info.branches):
         raise ConfigError(
-            "tiles are for models that find something at places of an image; each branch of this one speaks of the image "
-            "as a whole. Leave out 'tile'"
+            "tiles need a branch that finds objects or regions; each branch of this model predicts one thing for the whole "
+            "image. Leave out 'tile'"
         )
     if info.resize_spec.mode == "center_crop":
-        raise ConfigError(
-            "this model sees a center crop of what it is given, so tiles would leave gaps. Leave out 'tile'"
-        )
+        raise ConfigError("this model crops the center of each image, so tiles would leave gaps. Leave out 'tile'")

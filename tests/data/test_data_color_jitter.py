@@ -56,10 +56,11 @@ def test_other_numbers_of_channels() -> None:
     assert changed(made_image(5), 0.5, 0.5, 1, 1).shape == (5, 16, 24)
 
 
-def test_nothing_to_change_still_draws() -> None:
+def test_random_numbers_do_not_depend_on_the_options() -> None:
     first, second = np.random.default_rng(0), np.random.default_rng(0)
-    assert color_map(made_image(), first, 0, 0, 0, 0) is None
-    assert color_map(made_image(), second, 0.1, 0, 0, 0) is not None
+    image = made_image()
+    assert close(color_map(image, first, 0, 0, 0, 0)(image), image)
+    assert not close(color_map(image, second, 0.5, 0, 0, 0)(image), image)
     assert first.random() == second.random()
 
 

@@ -25,8 +25,8 @@ from vertebra.export.targets.openvino import describe_openvino, to_openvino
 from vertebra.export.targets.torch_export import write_torch
 from vertebra.export.targets.via_onnx import drop_raw_outputs, write_onnx
 from vertebra.export.torch_export import output_names
-from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.runtimes.model_files.checksum import TRAILERS, append_checksum
 from vertebra.runtimes.model_files.metadata import KEY, FileInfo, to_json
 from vertebra.runtimes.model_files.pt2_archive import PROGRAM, rewrite_archive

@@ -10,7 +10,7 @@ import pytest
 import vertebra
 from vertebra.errors import ConfigError
 from vertebra.inference.model_source import ModelSource
-from vertebra.inference.predictor import model_info
+from vertebra.model_info import model_info
 
 
 def test_the_weights_of_an_openvino_file_lie_beside_it(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from vertebra.export.export_model import export_model
 from vertebra.inference import engine as engines
 from vertebra.inference import model_engines
 from vertebra.inference.engine import Engine
-from vertebra.inference.engine_cache import Kept
 from vertebra.inference.exported_model import ExportedModel
+from vertebra.inference.model_engines import ModelEngines
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
 from vertebra.model import VisionModel
@@ -243,25 +243,31 @@ def test_an_engine_is_made_once(monkeypatch: pytest.MonkeyPatch, pictures: list[
     assert sorted(begun) == ["bf16", "fp32"]
 
 
-def test_what_is_kept() -> None:
-    kept: Kept[object] = Kept()
+def test_engines_are_kept_until_the_model_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        def __init__(self, model: Any, precision: str, **options: Any) -> None:
+            time.sleep(0.05)
+            if precision == "none":
+                raise ValueError("no such precision")
 
-    def state(name: str | None) -> Callable[[Any], Any]:
-        return lambda known: known if known == name else name
-
-    found = together(lambda number: kept.get(state("one"), number % 2, lambda: (time.sleep(0.05), object())[1]))
-    assert len(set(map(id, found))) == 2 and len(kept) == 2
-    other = kept.get(state("other"), 0, object)
-    assert other is not found[0] and len(kept) == 1
-    assert kept.get(state(None), 0, object) is not kept.get(state(None), 0, object) and len(kept) == 1
-    assert len(copy.deepcopy(kept)) == 0 and len(pickle.loads(pickle.dumps(kept))) == 0
-
-    def fails() -> object:
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        kept.get(state("other"), 1, fails)
-    assert kept.get(state("other"), 0, fails) is other and kept.get(state("other"), 1, lambda: 7) == 7
+    monkeypatch.setattr(model_engines, "Engine", Slow)
+    engines, model = ModelEngines(), made({"animal": BRANCHES["animal"]}, "test_resnet")
+    built = together(lambda number: engines.engine(model, "cpu", ("fp32", "bf16")[number % 2], False))  # type: ignore[arg-type]
+    assert len(set(map(id, built))) == 2 and len(engines) == 2
+    assert engines.engine(model, torch.device("cpu"), "fp32", False) is built[0] and len(engines) == 2
+    with torch.no_grad():
+        next(model.parameters()).mul_(2.0)
+    rebuilt = engines.engine(model, "cpu", "fp32", False)
+    assert rebuilt is not built[0] and engines.engines == [rebuilt]
+    assert len(copy.deepcopy(engines)) == 0 and len(pickle.loads(pickle.dumps(engines))) == 0
+    with pytest.raises(ValueError, match="no such precision"):
+        engines.engine(model, "cpu", "none", False)  # type: ignore[arg-type]
+    assert engines.engine(model, "cpu", "fp32", False) is rebuilt and engines.engine(model, "cpu", "bf16", False)
+    with torch.inference_mode():
+        uncounted = made({"animal": BRANCHES["animal"]}, "test_resnet")
+    engines = ModelEngines()
+    assert engines.engine(uncounted, "cpu", "fp32", False) is not engines.engine(uncounted, "cpu", "fp32", False)
+    assert len(engines) == 0
 
 
 class Attentive(nn.Module):

@@ -14,9 +14,10 @@ from PIL import Image
 import vertebra
 from tests.inference.painted import Painted, paint
 from vertebra.errors import ConfigError
-from vertebra.inference.predictor import Predictor, model_info
+from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
 from vertebra.inference.tta import TTAView, check_scales, mirror, views
+from vertebra.model_info import model_info
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task

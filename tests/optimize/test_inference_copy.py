@@ -127,10 +127,10 @@ def test_predictions_follow_the_model() -> None:
         return found
 
     first = scores()
-    (kept,) = model._engines._engines._current[1].values()
+    (engine,) = model._engines.engines
     np.testing.assert_array_equal(scores(), first)
     model.predict(image, threshold=0.7, batch_size=2)
-    assert list(model._engines._engines._current[1].values()) == [kept], "an unchanged model is not prepared again"
+    assert model._engines.engines == [engine], "an unchanged model is not prepared again"
     with torch.no_grad():
         for value in model.branch("only").decoder.parameters():
             value.mul_(0.5)

@@ -20,7 +20,7 @@ from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import MixedData, SampleKey, Source
 from vertebra.evaluation.measure import Evaluation
-from vertebra.inference.predictor import model_info
+from vertebra.model_info import model_info
 from vertebra.parts import describe, names
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.lr_schedule import Cosine, lr_factor

@@ -86,7 +86,7 @@ def test_a_task_of_another_package_does_all_that_others_do(table: Path, tmp_path
 @pytest.mark.usefixtures("plugin")
 def test_its_main_metric_may_be_better_when_smaller() -> None:
     model = vertebra.create_model("test_resnet", decoder="regress_linear", classes=["brightness"])
-    from vertebra.inference.predictor import model_info
+    from vertebra.model_info import model_info
 
     score = main_score(model_info(model), {"regress/mae": 0.5}, None)
     assert score is not None and (score.name, score.value, score.lower_is_better) == ("regress/mae", 0.5, True)

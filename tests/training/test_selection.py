@@ -10,8 +10,8 @@ from torch import nn
 
 import vertebra
 from vertebra.errors import UnknownName
-from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.training.selection import Kept, Score, check_monitor, directions, main_score
 
 

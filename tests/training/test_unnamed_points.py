@@ -17,9 +17,9 @@ from vertebra.config import Config, TrainConfig
 from vertebra.data.transforms import cut
 from vertebra.errors import ConfigError
 from vertebra.inference.model_source import ModelSource
-from vertebra.inference.predictor import model_info
 from vertebra.inference.ray.predictor import RayPredictor
 from vertebra.inference.tta import tta_views
+from vertebra.model_info import model_info
 from vertebra.runtimes.model_files import metadata
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.training.loaders import RunData

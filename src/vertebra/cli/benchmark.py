@@ -74,7 +74,7 @@ def benchmark(
 def _labeled(source: str, model: VisionModel, data: str | None, batch_size: int) -> Iterable[Batch] | None:
     """Labeled batches for the metrics; None where the run's own data are not there."""
     from vertebra.errors import ConfigError
-    from vertebra.inference.predictor import model_info
+    from vertebra.model_info import model_info
     from vertebra.training.labeled_data import labeled
 
     try:

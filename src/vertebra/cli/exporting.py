@@ -84,7 +84,7 @@ def _labeled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
         model: what it holds.
         data: a data set, or "run" for the run's own validation data.
     """
-    from vertebra.inference.predictor import model_info
+    from vertebra.model_info import model_info
     from vertebra.training.labeled_data import labeled
 
     path = None if data == "run" else data

@@ -16,7 +16,7 @@ _TO_YIQ = np.array([GRAY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 
 def color_map(
     image: Tensor, draw: np.random.Generator, brightness: float, contrast: float, saturation: float, hue: float
-) -> Callable[[Tensor], Tensor] | None:
+) -> Callable[[Tensor], Tensor]:
     """A random change of brightness, contrast, saturation and hue, in this order.
 
     Brightness, contrast and saturation are those of torchvision's ``ColorJitter``; the hue turns in the chroma plane,
@@ -29,11 +29,9 @@ def color_map(
         hue: largest turn, as a part of a full turn; for three channels only.
 
     Returns:
-        The change, from (C, H, W) uint8 to the same; None where all options are 0.
+        The change, from (C, H, W) uint8 to the same.
     """
     brighter, harder, purer, turn = draw.uniform(-1.0, 1.0, 4)
-    if not (brightness or contrast or saturation or hue):
-        return None
     channels = image.shape[0]
     matrix = np.eye(channels)
     weights = np.full(channels, 1 / channels)

@@ -1,4 +1,4 @@
-"""What a data set is once it is opened: columns of numbers, one row an image."""
+"""An opened data set: columns of numbers with one row per image."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Column(Protocol):
     """The annotations of one task for all images of a data set.
 
     Attributes:
-        labeled: (n,) bool; False is an image that nobody has looked at for this task, which differs from an image in
-            which there is nothing.
+        labeled: (n,) bool; False for an image that was not annotated for this task, which differs from an image without
+            objects.
     """
 
     @property
@@ -46,17 +46,15 @@ class Column(Protocol):
 
 @dataclass(frozen=True)
 class Note:
-    """A warning with its count and the first few names: something was wrong, and the work could go on.
-
-    It reads "2 boxes of zero area were dropped: a.xml, b.xml".
+    """A warning with its count and first names, such as "2 boxes of zero area were dropped: a.xml, b.xml".
 
     Attributes:
-        noun: what it is about, one of them: "box".
-        which: what is wrong: "of zero area".
-        done: what was done: "dropped".
-        count: how many.
-        names: the files or classes concerned, the first few of them.
-        more: whether there are more names than those.
+        noun: the kind of annotation in the singular: "box".
+        which: the problem: "of zero area".
+        done: the action: "dropped".
+        count: number of cases.
+        names: the first files or classes concerned.
+        more: whether there are more names.
     """
 
     noun: str
@@ -68,7 +66,7 @@ class Note:
 
     @classmethod
     def of(cls, noun: str, which: str, done: str, names: Sequence[str], count: int | None = None) -> Note:
-        """A note about these names, one for each case; a name is shown once."""
+        """A note about these names, one per case; each name is shown once."""
         different = list(dict.fromkeys(names))
         number = len(names) if count is None else count
         return cls(noun, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN)
@@ -93,11 +91,11 @@ class Index:
 
     Attributes:
         root: folder that the image paths are relative to.
-        images: (n,) bytes (dtype ``S``), paths of the images as the file system writes them; compact, and shared by
+        images: (n,) bytes (dtype ``S``), paths of the images in the encoding of the file system; compact, and shared by
             worker processes.
         columns: the annotations of each task.
-        labels: what they mean.
-        notes: what was wrong and could be put right.
+        labels: the label specification of each task.
+        notes: warnings of the reader.
     """
 
     root: Path
@@ -119,7 +117,7 @@ class Index:
         return self.root == other.root and np.array_equal(self.images, other.images)
 
     def joined(self, other: Index) -> Index:
-        """The same images with the annotations of the other index too, which are of other tasks."""
+        """The same images, also with the other index's annotations, which are for other tasks."""
         return replace(
             self,
             columns={**self.columns, **other.columns},
@@ -128,7 +126,7 @@ class Index:
         )
 
     def strata(self, task: str) -> np.ndarray:
-        """(n,) int64, 0 for images with something to find for a task and 1 for the others: both belong in every split."""
+        """(n,) int64, 0 for images with annotations that count for a task and 1 for the others: each split needs both."""
         ids = np.arange(self.labels[task].class_count)
         empty: np.ndarray = ~get_task(task).data.measurable(self.columns[task], ids)
         return empty.astype(np.int64)

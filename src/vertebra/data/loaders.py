@@ -1,4 +1,4 @@
-"""Loads batches, in this process or in workers, and knows at any moment how far it is."""
+"""Loads batches, in this process or in workers, with a position that can be saved at any moment."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from vertebra.processes import defined_in_script, without_script
 class Loader:
     """The batches of an epoch.
 
-    Iterating gives `Batch` objects; with ``chunks`` it gives lists of them, the micro batches of one step. Every sample
-    is a function of its ticket, so that any number of workers gives the same. ``state_dict`` counts batches that were
-    handed out, not those that workers have prepared in advance, and so is exact at any moment.
+    Iterating gives `Batch` objects; with ``chunks`` it gives lists of them, the micro batches of one step. A sample depends on
+    its key only, so the number of workers does not change it. ``state_dict`` counts the batches that the loop has received, not
+    those that workers have prepared in advance, so it is exact at any moment.
 
     Args:
         dataset: the samples.
-        sampler: which ones make up a batch.
-        workers: loader processes; 0 loads in this one. Fewer are used, and a line on standard error says so, where the shared
-            memory has no room for more.
-        chunks: into how many micro batches each batch is divided; None for no division.
-        pin_memory: page-locked batches for a GPU; None: if there is one.
-        sharing: processes of this machine that have loaders like this one.
+        sampler: the keys of each batch.
+        workers: number of loader processes; 0 loads in this process. If the shared memory has no room for all of them, fewer are
+            used, with a line on standard error.
+        chunks: number of micro batches that each batch is divided into; None for no division.
+        pin_memory: page-locked batches for a GPU; None: if there is a GPU.
+        sharing: number of processes on this machine with a loader like this one.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Loader:
         self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
-        """Number of batches in an epoch, also where this one started in its middle."""
+        """Number of batches in a whole epoch, also after a start in the middle of one."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches of the sampler's epoch, as it is when the first of them is asked for.
+        """The batches of the epoch that the sampler has when the first batch is requested.
 
         Raises:
             DataError: too many images cannot be used.
-            RunError: an image cannot be loaded for another reason, or a loader process ended.
+            RunError: an image cannot be loaded for another reason, or a loader process has ended.
         """
         self._done = self.sampler.start
         self._loader = self._loader or self._made()
@@ -86,10 +86,10 @@ class Loader:
         try:
             return next(steps, None)
         except (OSError, EOFError, RuntimeError) as error:
-            told = lost(getattr(steps, "_workers", ()), error)
-            if told is None:
+            worker_error = lost(getattr(steps, "_workers", ()), error)
+            if worker_error is None:
                 raise
-            raise told from error
+            raise worker_error from error
 
     def _made(self) -> DataLoader[Any]:
         workers = self._fitting()
@@ -105,14 +105,14 @@ class Loader:
         )
 
     def _fitting(self) -> int:
-        """How many loader processes can be used."""
+        """The number of loader processes that can be used."""
         first = next(iter(self.sampler), None)
         if self.workers == 0 or first is None:
             return self.workers
         if multiprocessing.get_context().get_start_method() != "fork":
             local_name = defined_in_script(self.dataset)
             if local_name is not None:
-                self._tell(
+                self._print(
                     f"images are loaded in the main process, because '{local_name}' is defined in the script itself; "
                     "put it in a module of its own, which loader processes can import"
                 )
@@ -123,19 +123,19 @@ class Loader:
         batch = batch_bytes(self.dataset, first)
         workers = room_for(self.workers, batch, free // self.sharing)
         if workers < self.workers:
-            self._tell(shortage(workers, self.workers, batch, free // self.sharing))
+            self._print(shortage(workers, self.workers, batch, free // self.sharing))
         return workers
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if self.sampler.rank == 0:
             print(line, file=sys.stderr)
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the start of an epoch."""
+        """Sets the position to the start of an epoch."""
         self.sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on after the last batch that was handed out."""
+        """The position after the last batch that the loop has received."""
         return self.sampler.state_dict(self._done)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -158,21 +158,21 @@ def build_loader(
 
 
 class _Guarded(Dataset[Any]):
-    """Hands errors over as values."""
+    """Returns errors as values, because an exception of a worker would arrive as a traceback."""
 
     def __init__(self, dataset: MixedData) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, ticket: SampleKey) -> Sample | Failure:
+    def __getitem__(self, key: SampleKey) -> Sample | Failure:
         try:
-            return self.dataset[ticket]
-        except Exception as error:  # of whatever kind, it must not end as a traceback of another process
-            path = self.dataset.sources[ticket.source].index.path(ticket.row)
+            return self.dataset[key]
+        except Exception as error:  # of any kind: see above
+            path = self.dataset.sources[key.source].index.path(key.row)
             return failure(error, f"{path} could not be loaded")
 
 
 class _Collate:
-    """Puts samples together, divided into micro batches if so wished."""
+    """Makes a batch of samples, or several micro batches."""
 
     def __init__(self, dataset: MixedData, chunks: int | None) -> None:
         self.labels = dataset.labels
@@ -186,12 +186,12 @@ class _Collate:
             loaded.append(sample)
         try:
             if self.chunks is None:
-                return self._together(loaded)
+                return self._collate(loaded)
             parts = [loaded[start :: self.chunks] for start in range(self.chunks)]
-            return [self._together(part) for part in parts if part]
+            return [self._collate(part) for part in parts if part]
         except Exception as error:  # as above
             return failure(error, "a batch could not be made")
 
-    def _together(self, samples: Sequence[Sample]) -> Batch:
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
         batch = collate(samples, self.labels)
         return batch if get_worker_info() is None else share(batch)

@@ -32,8 +32,8 @@ class Source:
     Attributes:
         index: its images and annotations.
         branches: the branches that it is labeled for, each with its task.
-        ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
-        class_map: the branches' names of classes that it calls otherwise.
+        ratio: how often an epoch uses each image: 1 once, 0.5 half of the images, 2 twice.
+        class_map: for classes with another name in the branches, from the data set's name to theirs.
     """
 
     index: Index
@@ -43,12 +43,12 @@ class Source:
 
 
 class SampleKey(NamedTuple):
-    """What to load.
+    """The key of a sample.
 
     Attributes:
         source, row: the image.
-        epoch, position: with the seed they decide every random draw.
-        blank: an empty canvas instead, labeled for nothing; it fills up batches of evaluation over processes.
+        epoch, position: with the seed, they determine all random numbers.
+        blank: an empty canvas without labels instead of the image; it pads the batches of evaluation on several processes.
     """
 
     source: int
@@ -62,9 +62,9 @@ class Group(NamedTuple):
     """Images of one source that are labeled for the same branches.
 
     Attributes:
-        source: its number.
-        rows: (n,) int64.
-        branches: their names.
+        source: index of the source.
+        rows: (n,) int64 rows of its images.
+        branches: names of the branches.
     """
 
     source: int
@@ -73,11 +73,11 @@ class Group(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where an image came from.
+    """The file of a sample and its transform.
 
     Attributes:
-        path: its file.
-        transform: where it lies on the canvas; of a training image that was mirrored, before mirroring.
+        path: the image file.
+        transform: from image to canvas coordinates; for a mirrored training image, before mirroring.
     """
 
     path: Path
@@ -85,7 +85,7 @@ class Origin(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """An image that could not be used: its file, and why."""
+    """An image that could not be used: its file and the reason."""
 
     path: str
     reason: str
@@ -99,9 +99,9 @@ class Sample:
         image: (C, height, width) uint8.
         size: (height, width) of the valid pixels, at the top left.
         targets: by branch, the annotation in canvas pixels; only the branches that the image is labeled for.
-        ground_truths: by branch, the annotation in the image's own pixels; empty in training.
-        origin: where it came from.
-        skipped: what could not be used in its place.
+        ground_truths: by branch, the annotation in image pixels; empty in training.
+        origin: its file and transform.
+        skipped: images that could not be used and that this sample replaces.
     """
 
     image: Tensor
@@ -115,16 +115,15 @@ class Sample:
 class MixedData(Dataset[Sample]):
     """Several data sets as one, for a model's branches.
 
-    An image that cannot be used (unreadable, or a mask that does not fit) is replaced in training by another one that
-    is labeled for the same branches, always by the same one; in evaluation it is left out. Both are counted, see
-    `notes`.
+    In training, an image that cannot be used (unreadable, or a mask of another size) is replaced by another image that is
+    labeled for the same branches, always by the same one; in evaluation it is left out. Both are counted, see `notes`.
 
     Args:
         sources: the data sets.
-        labels: the labels of each branch; class ids of the data sets are turned into the branches' by name.
-        resize_spec: how an image comes onto the canvas.
-        augment: random changes, for training; None for evaluation, where samples have their truths.
-        seed: of all random draws.
+        labels: the labels of each branch; class ids of the data sets are mapped to the branch's by name.
+        resize_spec: how an image is resized onto the canvas.
+        augment: random changes, for training; None for evaluation, where samples have their ground truths.
+        seed: of all random numbers.
         channels: of the images.
 
     Raises:
@@ -195,7 +194,7 @@ class MixedData(Dataset[Sample]):
         return sum(len(group.rows) for group in self.groups)
 
     def measurable(self, branch: str) -> int:
-        """How many images have something that a branch's metrics compare predictions with."""
+        """Number of images with annotations that a branch's metrics use."""
         count = 0
         for number, source in enumerate(self.sources):
             if branch in source.branches:
@@ -205,77 +204,74 @@ class MixedData(Dataset[Sample]):
                 count += int((measurable & self._labeled[number, branch]).sum())
         return count
 
-    def __getitem__(self, ticket: SampleKey) -> Sample:
-        """The sample of a ticket.
+    def __getitem__(self, key: SampleKey) -> Sample:
+        """The sample of a key.
 
         Raises:
-            DataError: in training, neither the image nor any of the tried replacements can be used.
+            DataError: in training, neither the image nor any of the replacements that were tried can be used.
         """
-        if ticket.blank:
-            return self._blank(ticket, ())
+        if key.blank:
+            return self._blank(key, ())
         skipped: list[Skip] = []
-        for row in self._candidates(ticket):
+        for row in self._candidates(key):
             try:
-                return self._load(ticket, row, tuple(skipped))
+                return self._load(key, row, tuple(skipped))
             except DataError as error:
-                skipped.append(Skip(str(self.sources[ticket.source].index.path(row)), str(error)))
+                skipped.append(Skip(str(self.sources[key.source].index.path(row)), str(error)))
         if self.augment is None:
-            return self._blank(ticket, tuple(skipped))
+            return self._blank(key, tuple(skipped))
         raise DataError(f"{skipped[0].reason}; nor could any of {len(skipped) - 1} other images be used in its place")
 
-    def _candidates(self, ticket: SampleKey) -> Iterator[int]:
-        """The ticket's row, and in training those that may replace it, always the same ones."""
-        yield ticket.row
+    def _candidates(self, key: SampleKey) -> Iterator[int]:
+        """The row of a key, and in training the rows that may replace it, always the same ones."""
+        yield key.row
         if self.augment is None:
             return
-        rows = self._group_of[ticket.source, self._branches(ticket.source, ticket.row)].rows
-        draw = self._draw(ticket, 1)
+        rows = self._group_of[key.source, self._branches(key.source, key.row)].rows
+        draw = self._draw(key, 1)
         candidates = rows[draw.integers(0, len(rows), ATTEMPTS)] if len(rows) > 2 * ATTEMPTS else draw.permutation(rows)
-        yield from dict.fromkeys(int(row) for row in candidates[:ATTEMPTS] if row != ticket.row)
+        yield from dict.fromkeys(int(row) for row in candidates[:ATTEMPTS] if row != key.row)
 
     def _branches(self, source: int, row: int) -> tuple[str, ...]:
         return tuple(name for name in self.sources[source].branches if self._labeled[source, name][row])
 
-    def _draw(self, ticket: SampleKey, purpose: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, ticket.epoch, ticket.position, purpose])
+    def _draw(self, key: SampleKey, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, key.epoch, key.position, purpose])
 
-    def _load(self, ticket: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
-        source = self.sources[ticket.source]
+    def _load(self, key: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
+        source = self.sources[key.source]
         path = source.index.path(row)
         image = read_image(path, channels=self.channels)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
-        for branch in self._branches(ticket.source, row):
+        for branch in self._branches(key.source, row):
             try:
                 annotation = source.index.columns[source.branches[branch]].get(row, size)
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
-            ground_truths[branch] = self._relabel[ticket.source, branch](annotation)
-        on_canvas = self._to_canvas(image, ground_truths, ticket)
+            ground_truths[branch] = self._relabel[key.source, branch](annotation)
+        on_canvas = self._to_canvas(image, ground_truths, key)
         origin = Origin(path, on_canvas.transform)
         kept = ground_truths if self.augment is None else {}
         return Sample(on_canvas.image, on_canvas.transform.size, on_canvas.annotations, kept, origin, skipped)
 
-    def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], ticket: SampleKey) -> OnCanvas:
+    def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], key: SampleKey) -> OnCanvas:
         if self.augment is None:
             return to_canvas(image, ground_truths, self.resize_spec, self.labels)
-        return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(ticket, 0))
+        return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(key, 0))
 
-    def _blank(self, ticket: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
-        """An empty canvas that is labeled for nothing."""
+    def _blank(self, key: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
+        """An empty canvas without labels."""
         fill = torch.tensor(self.resize_spec.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
         image = fill.expand(-1, *self.resize_spec.size).clone()
-        origin = Origin(
-            self.sources[ticket.source].index.path(ticket.row), self.resize_spec.place(*self.resize_spec.size)
-        )
+        origin = Origin(self.sources[key.source].index.path(key.row), self.resize_spec.place(*self.resize_spec.size))
         return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 
     def record(self, skipped: Sequence[Skip]) -> None:
-        """Counts images that could not be used; each counts once, however often it was met.
+        """Counts images that could not be used; each counts once.
 
         Raises:
-            DataError: they are too many to go on: more than a tenth of all (of a small data set, more than two), or
-                more than half.
+            DataError: there are too many of them: more than a tenth of all images and more than two, or more than half.
         """
         self.skipped.update({skip.path: skip.reason for skip in skipped if skip.path not in self.skipped})
         count, whole = len(self.skipped), len(self)
@@ -284,7 +280,7 @@ class MixedData(Dataset[Sample]):
             raise DataError(f"{count} of {whole} images cannot be used, too many to go on; the first: {first}")
 
     def notes(self) -> list[str]:
-        """Counted, named warnings of everything that was left out."""
+        """Warnings about everything that was left out, with counts and names."""
         lines = [str(note) for note in self._notes]
         if self.skipped:
             done = "left out" if self.augment is None else "replaced by others"

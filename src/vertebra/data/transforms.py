@@ -1,8 +1,7 @@
-"""From an image with its annotations to the canvas: plainly for evaluation, with random changes for training.
+"""From an image with its annotations to the canvas: without random changes for evaluation, with them for training.
 
-Each image is resampled once, by torchvision's ``transforms.v2``, from the window of it that comes onto the canvas; each task
-moves its annotations itself (`vertebra.tasks.data`). Colors are changed by one linear map for each
-image.
+Each image is resampled once, by torchvision's ``transforms.v2``, from its crop window; each task transforms its annotations
+(`vertebra.tasks.data`). Colors are changed by one linear map per image.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ class OnCanvas:
 
     Attributes:
         image: (C, height, width) uint8.
-        transform: where the image lies.
-        annotations: by branch, as the tasks' annotation types, masks of the canvas' size.
+        transform: from image to canvas coordinates.
+        annotations: by branch, of the tasks' annotation types; masks have the canvas' size.
     """
 
     image: Tensor
@@ -45,12 +44,12 @@ class OnCanvas:
 def to_canvas(
     image: np.ndarray, annotations: Mapping[str, Any], resize_spec: ResizeSpec, labels: Mapping[str, LabelSpec]
 ) -> OnCanvas:
-    """An image and its annotations on the canvas as prediction places them, without any random change.
+    """An image and its annotations on the canvas, as in prediction, without random changes.
 
     Args:
         image: (H, W, C) uint8.
         annotations: by branch, in image pixels.
-        labels: by branch, what they mean.
+        labels: by branch, the label specification.
     """
     transform = resize_spec.place(image.shape[0], image.shape[1])
     on_canvas_annotations = {
@@ -71,7 +70,7 @@ def augment_onto(
 ) -> OnCanvas:
     """An image and its annotations on the canvas, with random changes; see `to_canvas` for the arguments.
 
-    An image is not mirrored if it has annotations of a branch whose labels forbid it (points whose pairs are not known).
+    An image is not mirrored if it has annotations of a branch whose labels do not allow it (points with unknown pairs).
 
     Args:
         draw: the source of all random draws.
@@ -82,20 +81,20 @@ def augment_onto(
         window = (crop_window if whole_image else zoom_window)(resize_spec, size, augment, draw)
         mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
         if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
-            mirror = flip  # no mirror image of any kind: upside down becomes half a turn, in which left stays left
+            mirror = flip  # a vertical flip becomes a rotation by 180 degrees, which keeps left and right
         on_canvas = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
     else:
         on_canvas = to_canvas(image, annotations, resize_spec, labels)
-    height, width = on_canvas.transform.size
-    part = on_canvas.image[:, :height, :width]
-    change = color_map(part, draw, augment.brightness, augment.contrast, augment.saturation, augment.hue)
-    if change is not None:
-        on_canvas.image[:, :height, :width] = change(part)
+    color_options = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
+    if any(color_options):
+        height, width = on_canvas.transform.size
+        pixels = on_canvas.image[:, :height, :width]
+        on_canvas.image[:, :height, :width] = color_map(pixels, draw, *color_options)(pixels)
     return on_canvas
 
 
 def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
-    """By branch, why images that are labeled for it must not be mirrored; without the branches for which they may."""
+    """For each branch whose images must not be mirrored, the reason."""
     reasons = {name: spec.mirror_refusal for name, spec in labels.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
@@ -103,7 +102,7 @@ def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
 def zoom_window(
     resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
 ) -> CropWindow:
-    """The image larger or smaller than the plan has it, and stretched; a random part where it outgrows the canvas."""
+    """The image scaled and stretched at random; a random part of it if it is larger than the canvas."""
     transform = resize_spec.place(*size)
     zoom = math.exp(draw.uniform(*np.log(augment.scale)))
     stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
@@ -112,21 +111,21 @@ def zoom_window(
     return CropWindow(top, left, height, width, (rows, columns))
 
 
-def _axis(length: int, canvas: int, scale: float, where: float) -> tuple[int, int, int]:
-    """Start and extent of the window along one axis, and its extent on the canvas."""
+def _axis(length: int, canvas: int, scale: float, position: float) -> tuple[int, int, int]:
+    """Start and length of the window along one axis, and its length on the canvas; ``position`` 0..1 chooses the start."""
     if round(length * scale) <= canvas:
         return 0, length, max(1, round(length * scale))
     extent = min(length, max(1, round(canvas / scale)))
-    return int(where * (length - extent + 1)), extent, canvas
+    return int(position * (length - extent + 1)), extent, canvas
 
 
 def crop_window(
     resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
 ) -> CropWindow:
-    """A random part of the image, of random area and shape, in the place of the whole.
+    """A random part of the image, of random area and aspect ratio.
 
-    Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv 1409.4842; differences: the shape varies around
-    that of the image, or of the canvas where a center crop is planned, so that non-square canvases are not distorted.
+    Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv 1409.4842; differences: the aspect ratio
+    varies around that of the image, or of the canvas for "center_crop", so that non-square canvases are not distorted.
     """
     height, width = size
     area = draw.uniform(*augment.crop_area)

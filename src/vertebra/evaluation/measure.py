@@ -14,10 +14,9 @@ from vertebra.data.batches import Batch
 from vertebra.data.workers import ends_told
 from vertebra.evaluation.loss_meter import LossMeter
 from vertebra.features import Frame
-from vertebra.inference.predictor import model_info
 from vertebra.inference.results import Result
 from vertebra.model import VisionModel, decode_float32
-from vertebra.model_info import ModelInfo
+from vertebra.model_info import ModelInfo, model_info
 from vertebra.optimize.inference_copy import inference_copy
 from vertebra.tasks import get_task
 

@@ -19,9 +19,8 @@ from vertebra.export.evaluate import run_in_torch
 from vertebra.export.parity import agreements
 from vertebra.export.parity_inputs import ParityCase, real_parity_inputs
 from vertebra.export.runtime_cache import exported_file, open_file_in
-from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
-from vertebra.model_info import ModelInfo
+from vertebra.model_info import ModelInfo, model_info
 from vertebra.runtimes.runtime_config import RuntimeConfig
 from vertebra.tasks import get_task
 from vertebra.weights.model_file import load, model_path

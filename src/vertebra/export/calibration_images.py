@@ -10,9 +10,9 @@ from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.evaluation.measured_data import DataChoice
 from vertebra.inference.io.inputs import list_images
 from vertebra.inference.io.video import is_video
-from vertebra.inference.predictor import model_info
 from vertebra.messages import say
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.training.labeled_data import open_chosen
 
 MAX_IMAGES = 128  # images; more change little

@@ -15,10 +15,11 @@ from vertebra.evaluation.measure import Run, evaluate_loader, measure, measure_p
 from vertebra.export.runtime_cache import open_file_in, resolve_runtime
 from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
-from vertebra.inference.predictor import Predictor, model_info
+from vertebra.inference.predictor import Predictor
 from vertebra.keywords import strict_keywords
 from vertebra.messages import say
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.runtimes import is_exported
 from vertebra.runtimes.runtime_config import RuntimeConfig
 from vertebra.training.labeled_data import labeled

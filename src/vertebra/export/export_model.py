@@ -18,9 +18,9 @@ from vertebra.export.parity_inputs import real_parity_inputs
 from vertebra.export.targets import find_target
 from vertebra.export.targets.base import ExportTarget
 from vertebra.files import os_errors_told
-from vertebra.inference.predictor import model_info
 from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import FileInfo, to_json
 from vertebra.weights.model_file import describe

@@ -16,9 +16,8 @@ from vertebra.evaluation.measure import measure
 from vertebra.export.parity import check, check_agreement, check_metrics
 from vertebra.export.parity_inputs import REAL, ParityCase, parity_inputs
 from vertebra.export.torch_export import BATCH, RAW, output_names
-from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
-from vertebra.model_info import ModelInfo
+from vertebra.model_info import ModelInfo, model_info
 from vertebra.runtimes.base import Session
 from vertebra.tasks import get_task
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 from vertebra.errors import ConfigError, ExportError, UnknownName, install_command
 from vertebra.export.targets import BUILT_IN
 from vertebra.export.targets.base import ExportTarget
-from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.tasks import get_task
 
 Precision = Literal["fp32", "fp16", "int8"]

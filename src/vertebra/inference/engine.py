@@ -1,4 +1,4 @@
-"""A model made ready to run on a device, for any number of threads."""
+"""A model prepared for inference on a device, for any number of threads."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from vertebra.cpus import limit_torch
 from vertebra.decoders.base import Decoded
 from vertebra.inference.devices import pick_device
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.optimize.cuda_graphs import CudaGraphRunner, on_cpu
 from vertebra.optimize.half_precision import Precision, autocast_context
 from vertebra.optimize.inference_copy import inference_copy
 
 
 class Engine:
-    """Runs a model on batches of canvases, by the fastest way that gives the model's own outputs: see `inference_copy`.
+    """Runs a model on batches of canvases through an optimized copy with the same outputs; see `inference_copy`.
 
-    Threads may share it. They compute side by side, except on a GPU and with a compiled model, where they take turns.
+    Threads may share it. They compute in parallel, except on a GPU and with a compiled model, where they take turns.
 
     Args:
-        model: stays as it is, and a copy of it runs, if ``keep`` says so.
-        device: "cpu", "cuda", "mps" …; by default the best there is.
-        precision: "fp32", or "bf16" or "fp16" (GPU).
-        keep: False: the model is only there to be run by this engine, which saves the memory of a copy.
+        model: a model, of which a copy runs if ``keep`` is true.
+        device: "cpu", "cuda", "mps" …; by default the best one available.
+        precision: "fp32", "bf16" or "fp16" (GPU only).
+        keep: keep the model unchanged and run a copy. False: the model itself is optimized, which saves the memory of a copy.
         compile: compile the model with ``torch.compile``.
 
     Attributes:
-        model: what runs.
+        model: the model that runs.
+        info: its preprocessing and branches.
 
     Raises:
-        ConfigError: there is no such device or precision, or the device does not compute in it.
+        ConfigError: the device or precision does not exist, or the device does not support the precision.
     """
 
     def __init__(
@@ -51,17 +53,18 @@ class Engine:
         self.device = pick_device(device)
         self.precision = precision
         self.model = inference_copy(model, self.device, precision, pack=not compile, keep=keep)
+        self.info = model_info(self.model)
         self._run: Callable[..., Mapping[str, Decoded]] = self.model
         self._turn: AbstractContextManager[Any] = nullcontext()
         if compile:
             self._run = torch.compile(self.model, mode="reduce-overhead" if self.device.type == "cuda" else None)
-            self._turn = Lock()  # a new shape is compiled when it comes
+            self._turn = Lock()  # a new shape is compiled at its first run
         elif self.device.type == "cuda":
             self._run = CudaGraphRunner(self.model, self.device)
 
     @torch.inference_mode()
     def compute(self, images: Tensor, sizes: Tensor) -> Mapping[str, Decoded]:
-        """Decoded outputs by branch, as tensors; of a GPU of NVIDIA's in the CPU's memory.
+        """Decoded outputs by branch, as tensors; those of an NVIDIA GPU are copied to the CPU.
 
         Args:
             images: (N, C, H, W) uint8 canvases.

@@ -2,44 +2,86 @@
 
 from __future__ import annotations
 
-from functools import partial
+from threading import Lock
 from typing import Any
+
+import torch
 
 from vertebra.inference.devices import pick_device
 from vertebra.inference.engine import Engine
-from vertebra.inference.engine_cache import Kept
 from vertebra.inference.predictor import Predictor
 from vertebra.keywords import check_keywords, keyword_names
 from vertebra.model import VisionModel
-from vertebra.optimize.model_state import current_state
+from vertebra.optimize.half_precision import Precision
+from vertebra.optimize.model_state import ModelState, current_state
+
+Options = tuple[str | torch.device | None, Precision, bool]  # device, precision, compile
 
 
 class ModelEngines:
-    """Makes an engine once for each device, precision and ``compile``, however they are spelled, and keeps it until the model
-    changes. Any number of threads may use it, as long as none changes the model. Copies of it are empty.
+    """Builds one engine for each device, precision and ``compile``, and keeps the engines until the model changes. Any number of
+    threads may use it, as long as none changes the model. Copies of it are empty.
     """
 
     def __init__(self) -> None:
-        self._engines: Kept[Engine] = Kept()
+        self._kept: tuple[ModelState | None, dict[Options, Engine]] = (None, {})  # replaced as one, so no lock to read
+        self._building = Lock()
+
+    def __reduce__(self) -> tuple[type[ModelEngines], tuple[()]]:
+        return ModelEngines, ()
 
     def __len__(self) -> int:
         """Number of engines."""
-        return len(self._engines)
+        return len(self.engines)
 
-    def predictor(self, model: VisionModel, **options: Any) -> Predictor:
-        """A predictor with the kept engine.
+    @property
+    def engines(self) -> list[Engine]:
+        """The kept engines."""
+        return list(dict.fromkeys(self._kept[1].values()))
+
+    def predictor(
+        self,
+        model: VisionModel,
+        *,
+        device: str | torch.device | None = None,
+        precision: Precision | None = None,
+        compile: bool | None = None,
+        **options: Any,
+    ) -> Predictor:
+        """A predictor with a kept engine.
 
         Args:
             model: always the same one.
-            options: of `Predictor`; the model stays as it is, so ``keep`` is not among them.
+            device, precision, compile: options of `Predictor` that choose the engine; None for their defaults.
+            options: the other options of `Predictor`, without ``keep``: the model stays unchanged.
 
         Raises:
-            UnknownName: there is no such option; the message has the nearest right name.
+            UnknownName: there is no such option; the message has the nearest name.
         """
-        check_keywords("predict", options, [name for name in keyword_names(Predictor) if name != "keep"])
-        device = pick_device(options.pop("device", None))
-        precision: Any = options.pop("precision", None) or "fp32"
-        compiled = bool(options.pop("compile", None))
-        make = partial(Engine, model, device=device, precision=precision, compile=compiled)
-        engine = self._engines.get(partial(current_state, model), (device, precision, compiled), make)
-        return Predictor(engine, **options)
+        if options:
+            check_keywords("predict", options, [name for name in keyword_names(Predictor) if name != "keep"])
+        return Predictor(self.engine(model, device, precision or "fp32", bool(compile)), **options)
+
+    def engine(
+        self, model: VisionModel, device: str | torch.device | None, precision: Precision, compile: bool
+    ) -> Engine:
+        """The engine for these options. It is found by the options as the caller wrote them; options that mean the same, such as
+        the device ``None``, ``"cpu"`` and ``torch.device("cpu")`` on a machine without a GPU, share one engine. A model made in
+        inference mode, whose changes cannot be detected, gets a new engine each time.
+        """
+        options: Options = (device, precision, compile)
+        state, engines = self._kept
+        if options in engines and state is not None and state.holds(model):
+            return engines[options]
+        resolved: Options = (pick_device(device), precision, compile)
+        with self._building:  # threads that need the same engine wait until one of them has built it
+            known, engines = self._kept
+            state = current_state(model, known)
+            if state is not known:
+                engines = {}
+            engine = engines.get(resolved)
+            if engine is None:
+                engine = Engine(model, device=resolved[0], precision=precision, compile=compile)
+            if state is not None:
+                self._kept = (state, {**engines, resolved: engine, options: engine})
+        return engine

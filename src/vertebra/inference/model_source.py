@@ -59,7 +59,7 @@ class ModelSource:
         """What must be known of the model to use it; the file is read for it."""
         if is_exported(self.path):
             return ExportedModel(self.path).info
-        from vertebra.inference.predictor import model_info
+        from vertebra.model_info import model_info
         from vertebra.weights.model_file import load
 
         return model_info(load(self.path))

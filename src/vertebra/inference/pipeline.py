@@ -1,4 +1,4 @@
-"""From images of any size to results in the images' own pixels, whatever runs the model; without torch."""
+"""From images of any size to results in the images' pixels, with any runtime; without torch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class CanvasImage(NamedTuple):
     """An image on its canvas.
 
     Attributes:
-        image: that was read.
-        transform: where it lies on the canvas.
+        image: the image without its pixels.
+        transform: from image to canvas coordinates.
         canvas: (height, width, C) uint8.
     """
 
@@ -38,25 +38,25 @@ class CanvasImage(NamedTuple):
     canvas: np.ndarray
 
 
-Ready = TypeVar("Ready", bound=Any)  # a CanvasImage, or a View
+Ready = TypeVar("Ready", bound=Any)  # a CanvasImage or a ModelInput
 
 
 class Pipeline(ABC):
-    """Reads images, runs a model on batches of them, and makes results. Files are read and prepared, and results finished, in
-    threads, while the model works on other images.
+    """Reads images, runs a model on batches of them, and makes results. Threads read files and make results while the model runs
+    on other images.
 
     Args:
         info: of the model.
-        batch_size: images, or tiles, at a time.
-        threshold: objects below this score are left out.
-        skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
+        batch_size: images or tiles per batch.
+        threshold: objects with a lower score are left out.
+        skip_unreadable: collect unreadable files in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are cut into; None: always the whole image.
-        overlap: least overlap of neighboring tiles, as a part of their side.
-        flip: also run the model on the mirrored image, or tile; see `vertebra.inference.tta`.
-        scales: of the canvas; the model runs at each of them.
+        overlap: minimum overlap of neighboring tiles, as a fraction of their side.
+        flip: also run the model on the mirrored image or tile; see `vertebra.inference.tta`.
+        scales: factors of the canvas size; the model runs at each of them.
 
     Raises:
-        ConfigError: there are no such tiles or scales, or the model cannot be used with them.
+        ConfigError: the tiles or scales are not valid, or the model does not support them.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Pipeline(ABC):
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
         self.multi_view: MultiView | None = None
-        if tile is not None or flip or str(scales) != "(1.0,)":  # True equals 1 and is no scale
+        if tile is not None or flip or str(scales) != "(1.0,)":  # True == 1, but is not a valid scale
             from vertebra.inference.multi_view import multi_view
 
             self.multi_view = multi_view(self, tile=tile, overlap=overlap, flip=flip, scales=scales)
@@ -89,7 +89,7 @@ class Pipeline(ABC):
             sizes: (N, 2) int64, (height, width) of each one's valid pixels.
 
         Returns:
-            By branch, the fields of its task's decoded outputs in their order, each (N, ...).
+            For each branch, the fields of its task's decoded outputs in order, each (N, ...).
         """
 
     def predict(self, images: Any) -> list[Result]:
@@ -99,35 +99,37 @@ class Pipeline(ABC):
             images: a file, a folder (all images in it, also in folders below), a pattern (``photos/**/*.jpg``), the address of an
                 image (``https://...``), a Pillow image, an array (H, W, C) or (H, W), a tensor (C, H, W) or (H, W), arrays
                 (N, H, W, C) or tensors (N, C, H, W) of several images, the bytes of an image file, or a list of these. What the
-                numbers of arrays and tensors mean: `vertebra.preprocess.number_range`. Of a video each frame has a result, which
-                holds its pixels: `stream` does not keep them.
+                numbers of arrays and tensors mean: `vertebra.preprocess.number_range`. A video gives a result for each frame,
+                which holds the frame's pixels; `stream` does not keep them.
 
         Raises:
-            DataError: an image is missing or unreadable; the message names it, and where it stands in a list.
+            DataError: an image is missing or unreadable; the message has its name and its index in a list.
             ConfigError: a live source, which has no end.
         """
         sources = finite_sources(images)
         if self.multi_view is not None or len(sources) != 1 or not is_image(sources[0]):
             return list(self.stream(sources))
-        ready = list(self._readable([self._prepare(sources[0])]))  # one image needs no threads
-        return self._finish(ready, self.run(*self._stacked(ready))) if ready else []
+        for image, array in self._readable([read_source(sources[0], self.info.channels)]):  # one image needs no threads
+            batch = [CanvasImage(image, *self._canvas(self.info.resize_spec, array))]
+            return self._finish(batch, self.run(*self._stacked(batch)))
+        return []
 
     def stream(self, images: Iterable[Any]) -> Generator[Result, None, None]:
-        """Predictions one after the other, for any number of images and videos, a bounded number of them in memory; see
-        `predict`. Of a live source (``camera:0``, ``rtsp://...``) the newest frame is taken each time, until it ends.
+        """Predictions one by one, for any number of images and videos with bounded memory; see `predict`. A live source
+        (``camera:0``, ``rtsp://...``) gives its newest frame each time, until it ends.
         """
         for live, run in runs(images):
             for part in ([image] for image in run) if live else [run]:
                 yield from self._stream(part)
 
     def _stream(self, images: Iterable[Any]) -> Iterator[Result]:
-        """Predictions for images, and for frames."""
+        """Predictions for images and frames."""
         computed = self._compute(images) if self.multi_view is None else self.multi_view.compute(images)
         for results in prefetch(lambda finish: finish(), computed, threads=1, most=1):
             yield from results
 
     def _compute(self, images: Iterable[Any]) -> Iterator[Callable[[], list[Result]]]:
-        """Runs the model on batches of images; what comes back makes their results."""
+        """Runs the model on batches of images. Each function that comes back makes the results of one batch."""
         prepared = prefetch(self._prepare, images, threads=2, most=2 * self.batch_size)
         for batch in self._batches(self._readable(prepared)):
             yield partial(self._finish, batch, self.run(*self._stacked(batch)))
@@ -141,11 +143,11 @@ class Pipeline(ABC):
         return CanvasImage(image, *self._canvas(self.info.resize_spec, array))
 
     def _canvas(self, resize_spec: ResizeSpec, array: np.ndarray) -> tuple[ImageTransform, np.ndarray]:
-        """Where an image lies on the canvas of a plan, and the canvas."""
+        """An image on the canvas of a resize specification, with the transform."""
         return resize_spec.place(array.shape[0], array.shape[1]), apply(resize_spec, array)
 
     def _readable(self, images: Iterable[Read | Unreadable]) -> Iterator[Read]:
-        """The images that could be read; the others are noted, or raise."""
+        """The images that could be read; the others are collected in ``skipped``, or raise."""
         for image in images:
             if not isinstance(image, Unreadable):
                 yield image
@@ -155,12 +157,12 @@ class Pipeline(ABC):
                 raise image.error
 
     def _batches(self, images: Iterable[Ready]) -> Iterator[list[Ready]]:
-        rest = iter(images)
-        while batch := list(islice(rest, self.batch_size)):
+        remaining = iter(images)
+        while batch := list(islice(remaining, self.batch_size)):
             yield batch
 
     def _stacked(self, batch: Sequence[CanvasImage]) -> tuple[np.ndarray, np.ndarray]:
-        """What `run` takes."""
+        """The arguments of `run`."""
         sizes = np.array([ready.transform.size for ready in batch], dtype=np.int64)
         return stack([ready.canvas for ready in batch], self.info.resize_spec), sizes
 
@@ -173,7 +175,8 @@ class Pipeline(ABC):
                 task, labels = self.info.branches[name]
                 values = [field[row] for field in fields]
                 prediction = get_task(task).from_decoded(values, transform, labels, image.source)
-                kept = prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction
-                predictions[name] = kept
+                predictions[name] = (
+                    prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction
+                )
             results.append(image.result(predictions))
         return results

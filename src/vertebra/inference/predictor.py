@@ -11,49 +11,34 @@ from torch import Tensor
 from vertebra.decoders.base import Decoded
 from vertebra.inference.engine import Engine
 from vertebra.inference.pipeline import Pipeline
-from vertebra.model import Branch, VisionModel
-from vertebra.model_info import ModelInfo
+from vertebra.model import VisionModel
 from vertebra.optimize.half_precision import Precision
-from vertebra.tasks import get_task
-
-
-def model_info(model: VisionModel) -> ModelInfo:
-    """What must be known of a model to use it."""
-    channels = model.backbone.in_channels
-    branches = {name: (model.branch(name).task, model.branch(name).labels) for name in model.branches}
-    whole = frozenset(name for name in model.branches if _speaks_of_the_whole(model.branch(name)))
-    fixed = model.backbone.fixed_size
-    why_fixed = "" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}"
-    return ModelInfo(model.resize_spec, channels, branches, whole, why_fixed)
-
-
-def _speaks_of_the_whole(branch: Branch) -> bool:
-    return get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
 
 
 class Predictor(Pipeline):
-    """Runs a model on images, by the fastest way that gives the model's own outputs: see `inference_copy`. Files are read and
-    prepared, and results finished, while the model works on other images. Threads may share it.
+    """Runs a model on images through an optimized copy with the same outputs; see `inference_copy`. Threads read files and make
+    results while the model runs on other images. Threads may share a predictor.
 
     Args:
-        model: stays as it is, and a copy of it runs, if ``keep`` says so; or an engine, which several predictors may share, and
-            which has its own device, precision, ``keep`` and ``compile``.
-        device: "cpu", "cuda", "mps" …; by default the best there is.
-        batch_size: images, or tiles, at a time.
-        threshold: objects below this score are left out.
-        skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
-        precision: "fp32", or "bf16" or "fp16" (GPU), which are faster where the processor has them, and differ a little.
-        keep: False: the model is only there to be run by this predictor, which saves the memory of a copy.
-        compile: compile the model with ``torch.compile``: half a minute at first and for each new shape, then perhaps faster.
-        threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
-        tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
-        overlap: least overlap of neighboring tiles, as a part of their side.
-        flip: also run the model on the mirrored image, or tile, and merge the results.
-        scales: of the canvas; the model runs at each of them, and the results are merged.
+        model: a model, of which a copy runs if ``keep`` is true; or an engine, which several predictors may share and which has
+            its own device, precision, ``keep`` and ``compile``.
+        device: "cpu", "cuda", "mps" …; by default the best one available.
+        batch_size: images or tiles per batch.
+        threshold: objects with a lower score are left out.
+        skip_unreadable: collect unreadable files in ``skipped`` instead of raising.
+        precision: "fp32", "bf16" or "fp16" (GPU only). Half precision is faster on hardware that supports it; outputs differ
+            slightly.
+        keep: keep the model unchanged and run a copy. False: the model itself is optimized, which saves the memory of a copy.
+        compile: compile the model with ``torch.compile``: about 30 seconds at first and for each new shape, then often faster.
+        threads: CPU threads of torch, for the whole process; None leaves the setting unchanged.
+        tile: side in image pixels of the square tiles that larger images are cut into; None: always the whole image.
+        overlap: minimum overlap of neighboring tiles, as a fraction of their side.
+        flip: also run the model on the mirrored image or tile, and merge the results.
+        scales: factors of the canvas size; the model runs at each of them, and the results are merged.
 
     Raises:
-        ConfigError: there is no such device or precision, or the device does not compute in it; there are no such tiles or
-            scales, or the model cannot be used with them.
+        ConfigError: the device or precision does not exist, or the device does not support the precision; the tiles or scales
+            are not valid, or the model does not support them.
     """
 
     def __init__(
@@ -79,7 +64,7 @@ class Predictor(Pipeline):
             else Engine(model, device=device, precision=precision, keep=keep, compile=compile)
         )
         super().__init__(
-            model_info(engine.model),
+            engine.info,
             batch_size=batch_size,
             threshold=threshold,
             skip_unreadable=skip_unreadable,
@@ -94,17 +79,17 @@ class Predictor(Pipeline):
 
     @property
     def model(self) -> VisionModel:
-        """What runs."""
+        """The model that runs."""
         return self.engine.model
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device that it runs on."""
         return self.engine.device
 
     @property
     def precision(self) -> Precision:
-        """What is computed in."""
+        """The precision of its computations."""
         return self.engine.precision
 
     def compute(self, images: Tensor, sizes: Tensor) -> Mapping[str, Decoded]:

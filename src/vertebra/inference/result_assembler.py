@@ -1,4 +1,4 @@
-"""From what a model sees at once, an image or a tile of one, to the results of images; without torch."""
+"""Assembles the results of images from the outputs for their tiles; without torch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Decoded = Mapping[str, Sequence[np.ndarray]]
 
 
 class ModelInput(NamedTuple):
-    """One tile of an image, or the whole image, as the model takes it.
+    """One tile of an image, or the whole image, as input of the model.
 
     Attributes:
-        image: that was read.
-        grid: the tiles of the image.
-        tile: the one of this input.
-        last: whether it is the last input of the image.
-        sights: for each test-time augmentation, where the tile lies on the canvas.
+        image: the image without its pixels.
+        grid: all tiles of the image.
+        tile: the tile of this input.
+        last: whether this is the last input of the image.
+        sights: for each test-time augmentation, from tile to canvas coordinates.
         canvases: for each test-time augmentation, (height, width, C) uint8.
     """
 
@@ -41,21 +41,21 @@ class ModelInput(NamedTuple):
 
     @property
     def transform(self) -> ImageTransform:
-        """Where it lies on the plain canvas."""
+        """From image to canvas coordinates, without test-time augmentation."""
         return self.sights[0].plain
 
     @property
     def canvas(self) -> np.ndarray:
-        """The first canvas; inputs with first canvases of one shape have the others of one shape too."""
+        """The first canvas. If the first canvases of two inputs have the same shape, so have the others."""
         return self.canvases[0]
 
 
 class ResultAssembler:
-    """Makes the results of images out of their views, which come one after the other.
+    """Assembles the results of images from the decoded outputs of their inputs, which come in order.
 
     Args:
         info: of the model.
-        threshold: objects below this score are left out.
+        threshold: objects with a lower score are left out.
     """
 
     def __init__(self, info: ModelInfo, threshold: float) -> None:
@@ -63,7 +63,7 @@ class ResultAssembler:
         self._mergers: dict[str, TileMerger] = {}
 
     def __call__(self, view: ModelInput, decoded: Decoded) -> Result | None:
-        """The result of the image, if this was its last view."""
+        """The result of the image after its last input, else None."""
         image = view.image
         if len(view.grid) == 1:
             predictions = {name: self._prediction(name, fields, view) for name, fields in decoded.items()}
@@ -86,7 +86,7 @@ class ResultAssembler:
         if name not in self._mergers:
             task, labels = self.info.branches[name]
             rule = get_task(task).tiles
-            assert rule is not None, "a task without a rule for tiles speaks of the whole image"
+            assert rule is not None, "a task without a tile merger predicts one thing for the whole image"
             self._mergers[name] = rule(labels, grid, self.threshold)
         return self._mergers[name]
 

@@ -1,4 +1,4 @@
-"""What comes out of prediction; without torch."""
+"""The results of prediction; without torch."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """The predictions for one image, or frame of a video: ``result["boxes"]`` is the one of branch "boxes".
+    """The predictions for one image or video frame: ``result["boxes"]`` is that of branch "boxes".
 
     A result with one branch has the fields and methods of its prediction: ``result.boxes``, ``result.filter(min_score=0.5)``,
-    ``len(result)``, ``result[0]``, iteration over objects. With several branches these are a `MissingFieldError` that names the
-    branches; `keys`, `values`, `items` and ``in`` are always about branches.
+    ``len(result)``, ``result[0]``, iteration over objects. With several branches these raise a `MissingFieldError` that names the
+    branches; `keys`, `values`, `items` and ``in`` refer to branches in any case.
 
     Attributes:
-        path: the image's or video's file, or None where it came as an array or from a camera.
+        path: the file of the image or video; None for an array or a camera.
         size: (height, width) of the image in pixels.
-        frame_info: of a frame, which one of what it is; else None.
-        address: of an image that came from the network, its address; else None.
+        frame_info: source, number and time of a frame; None for an image.
+        address: of an image from the network; None for other images.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Result:
 
     @property
     def time(self) -> float | None:
-        """When the frame is shown, in seconds from the video's start; None for an image, or where nothing tells it."""
+        """Time of the frame in seconds from the video's start; None for an image or an unknown time."""
         return None if self.frame_info is None else self.frame_info.time
 
     @property
     def source(self) -> Path | str | None:
-        """The image's or video's file, its address, or a camera's name; None where it came as an array."""
+        """The file of the image or video, its address, or a camera's name; None for an array."""
         if self.frame_info is not None:
             return self.frame_info.source
         return self.path if self.address is None else self.address
@@ -166,7 +166,7 @@ class Result:
 
     def __getattr__(self, name: str) -> Any:
         """Fields that only some tasks have, of the only branch: ``probabilities``, ``mask``, ``point_scores``, ``top`` …"""
-        if name.startswith("_"):  # asked for by pickle and copy before there are predictions
+        if name.startswith("_"):  # pickle and copy read these before __init__ has run
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         return getattr(self._only(), name)
 
@@ -179,8 +179,8 @@ class Result:
         return f"<{source}{frame}, {width}x{height}; {content}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; of a frame, also its number and time. A number that is not finite stays so: the command line, which writes
-        these as null and counts them, sees it."""
+        """JSON-ready; for a frame, also its number and time. Numbers that are not finite are kept; the command line writes them as
+        null and counts them."""
         return {
             "image": None if self.source is None else str(self.source),
             **({} if self.frame_info is None else {"frame": self.frame, "time": self.time}),
@@ -194,8 +194,8 @@ class Skipped(NamedTuple):
     """An image or video that was left out.
 
     Attributes:
-        source: its file, the name of a camera, or what it is.
-        reason: why, in a sentence that names it.
+        source: its file, a camera's name, or a description of the object.
+        reason: the error message, which includes the source.
     """
 
     source: str
@@ -203,7 +203,7 @@ class Skipped(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """What stands in the place of an image or video that cannot be read; see `Skipped`."""
+    """Replaces an image or video that cannot be read; see `Skipped`."""
 
     source: str
     error: DataError

@@ -60,7 +60,7 @@ class ImageTransform:
     def boxes_to_image(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) xyxy from canvas to image pixels, clipped to the image."""
         boxes = np.asarray(boxes, dtype=np.float32)
-        corners = self.points_to_image(boxes.reshape(*boxes.shape[:-1], 2, 2))
+        corners = (boxes.reshape(*boxes.shape[:-1], 2, 2) - self._offset) / self._scale
         limit = np.array(self.original[::-1], dtype=np.float32)
         clipped: np.ndarray = np.clip(corners, 0, limit).reshape(boxes.shape)
         return clipped

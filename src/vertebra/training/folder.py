@@ -14,8 +14,8 @@ import torch
 from vertebra.errors import RunError, VertebraError
 from vertebra.evaluation.process_sums import sum_over_processes
 from vertebra.files import file_in_the_way, os_errors_told, replacing
-from vertebra.inference.predictor import model_info
 from vertebra.messages import say
+from vertebra.model_info import model_info
 from vertebra.training.selection import Kept, main_score, nonfinite_tensor
 from vertebra.training.step import TrainingModule
 from vertebra.training.stopping import StopRequest

@@ -11,9 +11,8 @@ from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
 from vertebra.data.transforms import mirror_refusals
 from vertebra.errors import ConfigError
-from vertebra.inference.predictor import model_info
 from vertebra.model import VisionModel
-from vertebra.model_info import ModelInfo
+from vertebra.model_info import ModelInfo, model_info
 from vertebra.recipe.augment import Augment, check_effect
 from vertebra.tasks import all_image_level
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.inference.predictor import Predictor, model_info
+from vertebra.inference.predictor import Predictor
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
 from vertebra.report.model_summary import model_summary_svg, summarize_model
 from vertebra.training.folder import BEST, METRICS

@@ -19,10 +19,10 @@ from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open
 from vertebra.data.workers import ends_told
 from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
 from vertebra.files import os_errors_told, replacing
-from vertebra.inference.predictor import model_info
 from vertebra.messages import is_first_process as _is_first_process
 from vertebra.messages import say
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
 from vertebra.tasks import get_task
 from vertebra.training.data_paths import with_absolute_paths

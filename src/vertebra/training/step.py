@@ -17,10 +17,10 @@ from vertebra.data.batches import Batch
 from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
 from vertebra.evaluation.process_sums import has_processes, sum_over_processes
-from vertebra.inference.predictor import model_info
 from vertebra.losses.loss_term import LossTerm
 from vertebra.messages import say
 from vertebra.model import VisionModel
+from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.buffers import BufferBackup
 from vertebra.training.optimization import MovingAverage, parameter_groups

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from vertebra.data.index import Note
-from vertebra.data.readers.usable import check_usable
-from vertebra.data.readers.values import flag, whole_number
+from vertebra.data.readers.values import check_usable, flag, whole_number
 from vertebra.errors import DataError
 
 

@@ -30,8 +30,7 @@ from vertebra.data.readers.coco_files import image_folder, looks_like, split_fil
 from vertebra.data.readers.coco_points import point_column, point_labels, point_names
 from vertebra.data.readers.files import exist
 from vertebra.data.readers.options import ReadOptions
-from vertebra.data.readers.usable import check_usable
-from vertebra.data.readers.values import flags
+from vertebra.data.readers.values import check_usable, flags
 from vertebra.data.segmentations import Segmentation, parse_segmentation
 from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError

@@ -1,16 +1,21 @@
-"""Values of annotation files as they are meant: numbers and flags, also where they are written as text."""
+"""Checks of annotation files: numbers and flags, also those written as text, and whether enough annotations are usable."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vertebra.data.index import Note
+from vertebra.errors import DataError
 
 _YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})
 _NO = frozenset({"", "0", "0.0", "false", "no", "n", "f", "none", "null"})
+FEW = 10  # fewer unusable annotations give a note and no error, if others are left
+DROPPED = 0.5  # fraction of annotations
+UNUSED = 0.9
 DIGITS = 18  # of the longest whole number that is read; more do not fit in 64 bits
 
 
@@ -51,3 +56,27 @@ def whole_number(value: Any) -> int | None:
     if isinstance(value, int):
         return value if abs(value) < 10**DIGITS else None
     return int(value) if np.isfinite(value) and value == int(value) and abs(value) < 10**DIGITS else None
+
+
+def check_usable(total: int, dropped: int, crowd: int, where: Path, notes: list[Note]) -> None:
+    """Checks that enough annotations can be used for training.
+
+    Args:
+        total: number of annotations.
+        dropped: number of wrong annotations that were left out.
+        crowd: number of remaining annotations that mark a crowd or a region to ignore, which are not used in training.
+        notes: the warnings of the reader, for the message.
+
+    Raises:
+        DataError: all annotations were dropped or mark a crowd; or at least `FEW` were, and more than half were dropped, or more
+            than 90 percent were dropped or mark a crowd.
+    """
+    unused = dropped + crowd
+    few = unused < FEW and unused < total
+    if not total or few or (unused < total and dropped <= DROPPED * total and unused <= UNUSED * total):
+        return
+    reasons = [str(note) for note in notes if note.done.startswith(("dropped", "taken as 0"))]
+    if crowd:
+        reasons.append(f"{crowd} mark a crowd or something to ignore ('iscrowd', 'difficult'), which is not learned")
+    listed = "; ".join(reasons) or f"{dropped} were dropped"
+    raise DataError(f"{where}: {unused} of its {total} annotations cannot be used; put them right first: {listed}")

@@ -20,8 +20,7 @@ from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
 from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
 from vertebra.data.readers.files import folders_in, is_image, lines_of, without_copies
 from vertebra.data.readers.options import ReadOptions
-from vertebra.data.readers.usable import check_usable
-from vertebra.data.readers.values import flags, whole_number
+from vertebra.data.readers.values import check_usable, flags, whole_number
 from vertebra.data.splits import divide, source_split, split_of
 from vertebra.errors import DataError
 from vertebra.tasks.classify.labels import ClassifyLabels
