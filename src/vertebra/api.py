@@ -119,7 +119,7 @@ class Model(VisionModel):
         return evaluate_model(
             self,
             self.source,
-            way=RuntimeConfig("torch", precision, threads=threads),
+            runtime_config=RuntimeConfig("torch", precision, threads=threads),
             device=device,
             data=data,
             split=split,
