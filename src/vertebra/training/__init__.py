@@ -2,7 +2,8 @@
 
 - `vertebra.training.run`: from a config to a run folder; `vertebra.training.trainer`: Lightning's trainer;
   `vertebra.training.step`: one training step, with the learning rate, gradient clipping and the moving average of the weights.
-- `vertebra.training.optimizers`: optimizers by name; `vertebra.training.optimization`: parameter groups and the moving average.
+- `vertebra.training.optimizers`: optimizers by name; `vertebra.training.parameter_groups`: learning rate and weight decay of each
+  parameter; `vertebra.training.ema`: the moving average of the weights.
 - `vertebra.training.resuming`, `vertebra.training.saved_state`: the state of a run, saved and resumed.
 - `vertebra.training.selection`: which weights are kept; `vertebra.training.report`: the page of a run.
 
