@@ -1,4 +1,4 @@
-"""Data sets: from files to batches. Knows the types of tasks; never the model.
+"""Data sets: from files to batches. Imports tasks' types, never the model.
 
 - `vertebra.data.readers`: a file for each data format; `vertebra.data.open`: detects the format and reads one split.
 - `vertebra.data.index`: a split as columns of annotations, without the pixels.

@@ -12,10 +12,10 @@ class MovingAverage(nn.Module):
     """An exponential moving average of a model's weights and buffers.
 
     The decay grows from small to its final value with the number of updates n, as min(decay, (1 + n) / (10 + n)), so
-    that a short run is not held back by its random start.
+    that the initial weights have little effect on short runs.
 
     Args:
-        model: the model to follow; a copy of it is kept.
+        model: the model to average; it is copied.
         decay: final decay.
     """
 
@@ -33,14 +33,14 @@ class MovingAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Moves the average towards the model as it is now."""
+        """Updates the average with the model's current weights."""
         self.updates += 1
         count = int(self.updates)
-        keep = min(self.decay, (1 + count) / (10 + count))
+        decay = min(self.decay, (1 + count) / (10 + count))
         pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
         moving = [pair for pair in pairs if pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not pair[0].is_floating_point()]
         if moving:
-            torch._foreach_lerp_([average for average, _ in moving], [new for _, new in moving], 1 - keep)
+            torch._foreach_lerp_([average for average, _ in moving], [new for _, new in moving], 1 - decay)
         if copied:
             torch._foreach_copy_([average for average, _ in copied], [new for _, new in copied])
