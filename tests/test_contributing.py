@@ -30,6 +30,17 @@ LONGEST = 66  # lines of a worked part, without empty ones
 LONGEST_TASK = 130  # of a whole task with its decoder
 
 
+def test_the_table_of_places_names_what_exists() -> None:
+    table = PAGE_TEXT.partition("## Where is what")[2].partition("\n## ")[0]
+    paths = re.findall(r"`([\w/]+(?:/|\.py))`", table)
+    assert len(paths) > 40
+    root = Path(vertebra.__file__).parent
+    shared = ("metrics.py", "predictions.py", "tiles.py", "tta.py")  # in the folder of each task
+    for path in paths:
+        folders = [root / "tasks" / "detect"] if path in shared else [root, root.parents[1]]
+        assert any((folder / path).exists() for folder in folders), path
+
+
 def load(path: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A file of the page as the module that it would be, importable by its name until the test ends."""
     file = folder / Path(path).name

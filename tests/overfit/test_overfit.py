@@ -24,8 +24,8 @@ from vertebra.model_info import model_info
 from vertebra.parts import describe, names
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.lr_schedule import Cosine, lr_factor
-from vertebra.training.optimization import parameter_groups
 from vertebra.training.optimizers import make_optimizer
+from vertebra.training.parameter_groups import parameter_groups
 
 EACH_DAY = 4
 WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"

@@ -18,7 +18,8 @@ from vertebra.recipe.lr_schedule import Cosine, lr_factor
 from vertebra.tasks.classify.targets import ClassifyTargets
 from vertebra.tasks.detect.targets import DetectTargets
 from vertebra.testing import fake_targets
-from vertebra.training.optimization import MovingAverage, parameter_groups
+from vertebra.training.ema import MovingAverage
+from vertebra.training.parameter_groups import parameter_groups
 from vertebra.training.step import TrainingModule, draw_seed
 
 

@@ -1,1 +1,7 @@
-"""How a model is trained, as data: augmentation and learning-rate schedule by name, with options; without torch."""
+"""The training recipe as data: names with options, without torch.
+
+- `vertebra.recipe.augment`: options of random augmentation (``train.augment``); `vertebra.data.transforms` applies them.
+- `vertebra.recipe.lr_schedule`: learning-rate schedules and warm-up (``train.lr_schedule``).
+
+Optimizers are in `vertebra.training.optimizers`.
+"""

@@ -23,8 +23,9 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.buffers import BufferBackup
-from vertebra.training.optimization import MovingAverage, parameter_groups
+from vertebra.training.ema import MovingAverage
 from vertebra.training.optimizers import make_optimizer
+from vertebra.training.parameter_groups import parameter_groups
 
 Terms = dict[str, dict[str, LossTerm]]
 

@@ -1,0 +1,1 @@
+"""The task ``classify``: `task.py` joins its types, predictions, metrics and pictures."""
