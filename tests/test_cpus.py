@@ -159,7 +159,7 @@ def test_threads_that_are_asked_for_stay_in_python(monkeypatch: pytest.MonkeyPat
 def test_threads_that_are_asked_for_a_file_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
-    from vertebra.inference import torch_session
+    from vertebra.runtimes import torch_export as torch_session
 
     monkeypatch.setattr(cpus, "cpu_limit", lambda: 1)
     monkeypatch.setattr(cpus, "_LIMITED", Event())
@@ -191,7 +191,7 @@ def test_a_process_bound_to_one_cpu() -> None:
 
 def test_sessions_take_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    from vertebra.inference import onnx_session
+    from vertebra.runtimes import onnx as onnx_session
 
     given: list[int] = []
 

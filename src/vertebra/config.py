@@ -9,20 +9,19 @@ A file may use short forms; `Config.from_raw` writes them out:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator, model_validator
 
+from vertebra.config_short_forms import SPLITS as SPLITS
+from vertebra.config_short_forms import expand_data, expand_model, task_of_decoder
 from vertebra.errors import ConfigError, UnknownName, shortened
 from vertebra.validation import validate
-from vertebra.yaml_files import override as override  # part of this module's face
+from vertebra.yaml_files import override as override  # part of this module's interface
 from vertebra.yaml_files import read_raw as read_raw
 
-SPLITS = ("train", "val", "test")
 MANY = 1_000_000
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -314,7 +313,7 @@ def check_label_fields(model: ModelConfig) -> None:
 
     for name, branch in model.branches.items():
         if branch.task is not None or branch.decoder.name in names("decoder"):
-            check_labels(name, branch, branch.task or task_of(branch.decoder.name))
+            check_labels(name, branch, branch.task or task_of_decoder(branch.decoder.name))
 
 
 def check_labels(name: str, branch: BranchConfig, task: str) -> None:
@@ -336,79 +335,3 @@ def check_labels(name: str, branch: BranchConfig, task: str) -> None:
         fields: dict[str, Any] = {key: (hints[key], ...) for key in branch_fields}
         schema = create_model("Labels", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
         validate(schema, branch_fields, f"model.branches.{name}")
-
-
-def expand_model(raw: Any, where: str) -> Any:
-    """Writes out the short form of one branch right under ``model``."""
-    if not isinstance(raw, Mapping):
-        return raw
-    values = dict(raw)
-    short = ("task", "neck", "encoder", "decoder", "classes", "multilabel", *_label_fields(values))
-    flat = {name: values.pop(name) for name in short if name in values}
-    if not flat:
-        return values
-    if "branches" in values:
-        raise ConfigError(f"{where}: '{next(iter(flat))}' stands beside 'branches'; put it inside a branch")
-    if "decoder" not in flat:
-        raise ConfigError(f"{where}: 'decoder' is missing")
-    task = flat.get("task") or task_of(flat["decoder"])
-    values["branches"] = {task: {**flat, "task": task}}
-    return values
-
-
-def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
-    """Label fields of any task that are right under ``model``."""
-    from vertebra.tasks import all_tasks
-
-    known = {field for task in all_tasks().values() for field in task.labels.own_fields()}
-    return tuple(sorted(known & set(model)))
-
-
-def task_of(decoder: Any) -> str:
-    """The task that a decoder serves, by its name or its config."""
-    from vertebra.parts import find
-
-    name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
-    if not isinstance(name, str):
-        task = task_of_object(decoder)
-        if task is None:
-            name = getattr(decoder, "__qualname__", type(decoder).__qualname__)
-            raise ConfigError(f"the decoder {name} has no attribute 'task'; name its task: task=...")
-        return task
-    return str(find("decoder", name).task)
-
-
-def task_of_object(decoder: Any) -> str | None:
-    """The task that a decoder, its class, or a partial call of its class serves; None where it has no ``task``."""
-    task = getattr(decoder, "task", None) or getattr(getattr(decoder, "func", None), "task", None)
-    return None if task is None else str(task)
-
-
-def expand_data(raw: Any, where: str) -> Any:
-    """Writes out a single path, and a source for all splits."""
-    if isinstance(raw, str | Path):
-        raw = {"path": str(raw)}
-    if not isinstance(raw, Mapping):
-        return raw
-    values = dict(raw)
-    if "path" in values:
-        return {split: [dict(values)] for split in SPLITS}
-    for split in SPLITS:
-        if split in values:
-            values[split] = _expand_sources(values[split])
-    if "train" not in values:
-        raise ConfigError(f"{where}: 'train' is missing (a path, or a list of sources with 'path')")
-    for split in ("val", "test"):
-        values.setdefault(split, [{k: v for k, v in s.items() if k != "split"} for s in values["train"]])
-    return values
-
-
-def _expand_sources(raw: Any) -> Any:
-    sources = raw if isinstance(raw, Sequence) and not isinstance(raw, str) else [raw]
-    expanded = [{"path": str(source)} if isinstance(source, str | Path) else source for source in sources]
-    for source in expanded:
-        if not isinstance(source, Mapping):
-            raise ConfigError(
-                f"a source of data is a path, or a mapping with 'path'; got {shortened(json.dumps(source, default=str))}"
-            )
-    return expanded

@@ -79,22 +79,22 @@ def cpu_quota(root: Path = ROOT) -> float | None:
 
 def _groups(root: Path) -> list[tuple[int, Path, str]]:
     """The control groups that may limit the CPU: their version, where they are mounted, and the path below."""
-    own = {}
+    group_paths = {}
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, path = line.split(":", 2)
         if number == "0" or "cpu" in controllers.split(","):
-            own[2 if number == "0" else 1] = path
-    found = []
+            group_paths[2 if number == "0" else 1] = path
+    groups = []
     for line in _lines(root / "proc/self/mountinfo"):
         fields, _, kind = line.partition(" - ")
-        above, place = fields.split()[3:5]
+        mount_root, mount_point = fields.split()[3:5]
         system, _, options = kind.split(maxsplit=2)
         version = {"cgroup2": 2, "cgroup": 1}.get(system)
-        if version in own and (version == 2 or "cpu" in options.split(",")):
-            path = own[version]
-            inside = path.removeprefix(above) if above != "/" and path.startswith(above) else path
-            found.append((version, root / place.lstrip("/"), inside))
-    return found
+        if version in group_paths and (version == 2 or "cpu" in options.split(",")):
+            path = group_paths[version]
+            inside = path.removeprefix(mount_root) if mount_root != "/" and path.startswith(mount_root) else path
+            groups.append((version, root / mount_point.lstrip("/"), inside))
+    return groups
 
 
 def _way_down(mount: Path, group: str) -> list[Path]:

@@ -59,10 +59,10 @@ class FeatureSpec:
         Raises:
             IncompatiblePartsError: no level has it, or several have.
         """
-        found = [index for index, level in enumerate(self.levels) if level.stride == stride]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        indices = [index for index, level in enumerate(self.levels) if level.stride == stride]
+        if len(indices) == 1:
+            return indices[0]
+        if indices:
             raise IncompatiblePartsError(
                 f"exactly one level at stride {stride}", "Select the level by its index, or use one tap only."
             )

@@ -113,9 +113,9 @@ class VisionModel(nn.Module):
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""
-        found = self.branches[name]
-        assert isinstance(found, Branch)
-        return found
+        branch = self.branches[name]
+        assert isinstance(branch, Branch)
+        return branch
 
     def unused_parameters(self) -> set[str]:
         """Names of the backbone's parameters on which nothing depends that this model computes: those of its classifier, for
@@ -149,18 +149,20 @@ class VisionModel(nn.Module):
         decoded: dict[str, Decoded] = {}
         for name in self.branches:
             branch = self.branch(name)
-            outputs[name] = branch.decoder(branch.prepare(features), self._regions(branch, decoded))
+            outputs[name] = branch.decoder(branch.prepare(features), self._proposals(branch, decoded))
             decoded[name] = decode_float32(branch.decoder, outputs[name], features.frame)
         return outputs, decoded
 
-    def _regions(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Proposals | None:
+    def _proposals(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Proposals | None:
         """The boxes that a branch reads, of its own classes."""
         if branch.boxes_from is None:
             return None
         boxes = cast("HasBoxes", decoded[branch.boxes_from])  # the builder lets a branch read those of detectors only
         proposals = Proposals(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
-        given, own = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
-        return proposals if given == own else proposals.of_classes([own.index(c) if c in own else -1 for c in given])
+        source_classes, classes = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
+        if source_classes == classes:
+            return proposals
+        return proposals.of_classes([classes.index(name) if name in classes else -1 for name in source_classes])
 
     def loss(
         self, images: Tensor, sizes: Tensor, targets: Mapping[str, tuple[Tensor, Any]]
@@ -180,6 +182,6 @@ class VisionModel(nn.Module):
         outputs: dict[str, Outputs] = {}
         for name, (rows, ground_truth) in targets.items():
             branch = self.branch(name)
-            own = features if len(rows) == len(images) else features.rows(rows)
-            terms[name], outputs[name] = branch.decoder.loss(branch.prepare(own), ground_truth)
+            branch_features = features if len(rows) == len(images) else features.rows(rows)
+            terms[name], outputs[name] = branch.decoder.loss(branch.prepare(branch_features), ground_truth)
         return terms, outputs

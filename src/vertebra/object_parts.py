@@ -16,7 +16,8 @@ from typing import Any
 from torch import nn
 
 from vertebra.backbones import WrappedBackbone
-from vertebra.config import ModelConfig, PartConfig, task_of
+from vertebra.config import ModelConfig, PartConfig
+from vertebra.config_short_forms import task_of_decoder
 from vertebra.errors import ConfigError, ObjectPartWarning, UnknownName
 from vertebra.parts import registered
 
@@ -27,7 +28,7 @@ def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
     """Takes the objects out of a model's config, and returns them by path; the config keeps the names of their classes.
 
     Args:
-        raw: the config with everything written out (`vertebra.config.expand_model`); it is changed.
+        raw: the config with everything written out (`vertebra.config_short_forms.expand_model`); it is changed.
 
     Raises:
         ConfigError: a decoder has no ``task``, and its branch names none.
@@ -59,7 +60,7 @@ def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
 def _complete(branch: dict[str, Any], decoder: Any) -> None:
     """Fills in what a decoder object knows of its branch: the task, and if it is built already, the classes."""
     if branch.get("task") is None:
-        branch["task"] = task_of(decoder)
+        branch["task"] = task_of_decoder(decoder)
     labels = getattr(decoder, "labels", None) if isinstance(decoder, nn.Module) else None
     if labels is not None and branch.get("classes") is None:
         branch["classes"] = list(labels.classes)

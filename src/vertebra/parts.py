@@ -66,10 +66,10 @@ def find(kind: str, name: str) -> type[Any]:
     Raises:
         UnknownName: with the nearest names.
     """
-    own = registered(kind)
-    if name in own:
-        found: type[Any] = own[name]
-        return found
+    parts_of_kind = registered(kind)
+    if name in parts_of_kind:
+        part: type[Any] = parts_of_kind[name]
+        return part
     for point in entry_points(group=f"vertebra.{kind}s"):
         if point.name == name:
             loaded: type[Any] = point.load()
@@ -165,12 +165,12 @@ def options(part: type[Any]) -> list[Option]:
 
 def meanings(part: type[Any]) -> dict[str, str]:
     """What the ``Args`` of the docstrings of a class and its bases say, by argument."""
-    told: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for base in reversed(part.__mro__):
         _, _, block = inspect.cleandoc(base.__dict__.get("__doc__") or "").partition("\nArgs:\n")
-        for found in re.finditer(r"^    (\w+(?:, \w+)*): (.+(?:\n {8}.+)*)", block, re.MULTILINE):
-            told |= dict.fromkeys(found[1].split(", "), " ".join(found[2].split()))
-    return told
+        for entry in re.finditer(r"^    (\w+(?:, \w+)*): (.+(?:\n {8}.+)*)", block, re.MULTILINE):
+            descriptions |= dict.fromkeys(entry[1].split(", "), " ".join(entry[2].split()))
+    return descriptions
 
 
 def _keywords(part: type[Any]) -> dict[str, Any]:

@@ -25,14 +25,14 @@ def without_script() -> Iterator[None]:
     with _REPLACING:
         prepare = spawn.get_preparation_data
 
-        def prepared(name: str) -> dict[str, Any]:
+        def prepare_without_script(name: str) -> dict[str, Any]:
             data = prepare(name)
             if threading.get_ident() == thread:
                 for key in _OF_SCRIPT:
                     data.pop(key, None)
             return data
 
-        spawn.get_preparation_data = prepared
+        spawn.get_preparation_data = prepare_without_script
         try:
             yield
         finally:
@@ -45,21 +45,21 @@ def defined_in_script(value: Any) -> str | None:
     try:
         seeker.dump(value)
     except (pickle.PicklingError, AttributeError, TypeError):
-        if seeker.found is None:
+        if seeker.script_name is None:
             raise  # it can be read by no other process at all
-    return seeker.found
+    return seeker.script_name
 
 
 class _Seeker(pickle.Pickler):
     """Looks at all that a pickle would hold, and writes no tensors or arrays."""
 
-    found: str | None = None
+    script_name: str | None = None
 
     def reducer_override(self, value: Any) -> Any:
         kind = value if isinstance(value, type) else type(value)
-        for own in (value, kind):
-            if getattr(own, "__module__", None) == "__main__":
-                self.found = getattr(own, "__qualname__", None) or kind.__qualname__
+        for candidate in (value, kind):
+            if getattr(candidate, "__module__", None) == "__main__":
+                self.script_name = getattr(candidate, "__qualname__", None) or kind.__qualname__
         if kind.__module__ in ("numpy", "torch") and hasattr(value, "dtype"):
             return (int, ())
         return NotImplemented

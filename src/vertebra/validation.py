@@ -122,10 +122,10 @@ def _known(model: type[Any], location: tuple[Any, ...]) -> list[str]:
         if get_origin(schema) is dict:
             schema = get_args(schema)[1]
             continue
-        found = _fields(schema).get(str(part))
-        if found is None:
+        annotation = _fields(schema).get(str(part))
+        if annotation is None:
             return []
-        schema = found if get_origin(found) is dict else _schema_class(found)
+        schema = annotation if get_origin(annotation) is dict else _schema_class(annotation)
     return list(_fields(schema))
 
 
@@ -143,5 +143,5 @@ def _schema_class(annotation: Any) -> Any:
         return annotation
     origin = get_origin(annotation)
     if origin in (Union, list, tuple) or type(annotation).__name__ == "UnionType":
-        return next((found for member in get_args(annotation) if (found := _schema_class(member))), None)
+        return next((schema_class for member in get_args(annotation) if (schema_class := _schema_class(member))), None)
     return None

@@ -148,11 +148,11 @@ def assign(raw: dict[str, Any], key: str, value: Any) -> None:
     Raises:
         ConfigError: the key leads through something that is no mapping.
     """
-    short = "path" if key.startswith("data.") else "name"  # what a text in the place of a mapping is short for
-    place: Any = raw
+    short = "path" if key.startswith("data.") else "name"  # the key that a text in place of a mapping is short for
+    container: Any = raw
     keys = key.split(".")
     for parent, after in itertools.pairwise(keys):
-        inner = _get(place, parent)
+        inner = _get(container, parent)
         if inner is None:
             inner = {}
         elif isinstance(inner, str | Path):
@@ -163,26 +163,26 @@ def assign(raw: dict[str, Any], key: str, value: Any) -> None:
             inner = dict(inner)
         else:
             raise ConfigError(f"'{parent}' is no mapping" + _hint(parent, inner))
-        _put(place, parent, inner)
-        place = inner
-    _get(place, keys[-1])
-    _put(place, keys[-1], value)
+        _put(container, parent, inner)
+        container = inner
+    _get(container, keys[-1])
+    _put(container, keys[-1], value)
 
 
 def _hint(parent: str, inner: Any) -> str:
     return f", it is a list: name one of its entries, such as {parent}.0" if isinstance(inner, list) else ""
 
 
-def _get(place: Any, key: str) -> Any:
-    if isinstance(place, dict):
-        return place.get(key)
-    if int(key) >= len(place):
-        raise ConfigError(f"there is no entry {key} in a list of {len(place)}; the first is 0")
-    return place[int(key)]
+def _get(container: Any, key: str) -> Any:
+    if isinstance(container, dict):
+        return container.get(key)
+    if int(key) >= len(container):
+        raise ConfigError(f"there is no entry {key} in a list of {len(container)}; the first is 0")
+    return container[int(key)]
 
 
-def _put(place: Any, key: str, value: Any) -> None:
-    place[key if isinstance(place, dict) else int(key)] = value
+def _put(container: Any, key: str, value: Any) -> None:
+    container[key if isinstance(container, dict) else int(key)] = value
 
 
 class _Loader(yaml.SafeLoader):

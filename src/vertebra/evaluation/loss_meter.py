@@ -27,9 +27,11 @@ class LossMeter:
 
     def add(self, terms: Mapping[str, Mapping[str, LossTerm]]) -> None:
         """The terms of one batch, by branch."""
-        for branch, own in terms.items():
-            pairs = torch.stack([torch.stack([term.sum.detach().float(), term.count.float()]) for term in own.values()])
-            for name, pair in zip(own, pairs.cpu().double(), strict=True):
+        for branch, branch_terms in terms.items():
+            pairs = torch.stack(
+                [torch.stack([term.sum.detach().float(), term.count.float()]) for term in branch_terms.values()]
+            )
+            for name, pair in zip(branch_terms, pairs.cpu().double(), strict=True):
                 self.sums[branch, name] += pair
             self.seen[branch] += 1
 

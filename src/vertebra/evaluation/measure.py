@@ -48,7 +48,7 @@ class Evaluation:
     @torch.no_grad()
     def update(self, batch: Batch, model: VisionModel) -> None:
         """Adds one labeled batch (with its truths)."""
-        targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
+        targets = {name: (labeled.rows, labeled.targets) for name, labeled in batch.targets.items()}
         terms, outputs = model.loss(batch.images, batch.sizes, targets)
         self.device = batch.images.device
         self.losses = self.losses or LossMeter(model)
@@ -65,24 +65,24 @@ class Evaluation:
 
     def update_decoded(self, batch: Batch, decoded: Mapping[str, Sequence[np.ndarray]]) -> None:
         """Adds one labeled batch and what was decoded of it elsewhere, by branch and for all of its images; no loss is known."""
-        for name, own in batch.targets.items():
-            self._add(name, batch, [value[own.rows.numpy()] for value in decoded[name]])
+        for name, labeled in batch.targets.items():
+            self._add(name, batch, [value[labeled.rows.numpy()] for value in decoded[name]])
 
     def update_predicted(self, batch: Batch, results: Sequence[Result]) -> None:
         """Adds one labeled batch and the predictions of all of its images, by branch."""
-        for name, own in batch.targets.items():
-            self.metrics[name].update([results[row][name] for row in own.rows.tolist()], batch.ground_truths[name])
+        for name, labeled in batch.targets.items():
+            self.metrics[name].update([results[row][name] for row in labeled.rows.tolist()], batch.ground_truths[name])
 
     def _add(self, name: str, batch: Batch, decoded: Sequence[np.ndarray]) -> None:
         """Predictions of a branch's labeled images, in their order, into its metric."""
         predictions = [
             self.tasks[name].from_decoded(
-                [value[place] for value in decoded],
+                [value[position] for value in decoded],
                 batch.origins[row].transform,
                 self.labels[name],
                 batch.origins[row].path,
             )
-            for place, row in enumerate(batch.targets[name].rows.tolist())
+            for position, row in enumerate(batch.targets[name].rows.tolist())
         ]
         self.metrics[name].update(predictions, batch.ground_truths[name])
 

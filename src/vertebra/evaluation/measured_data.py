@@ -70,8 +70,8 @@ def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> l
         known = [source for source in getattr(run.data, name) if Path(source.path).resolve() == path]
         if known:  # several, where each is for some of the branches
             return known if name == split else [source.model_copy(update={"split": None}) for source in known]
-    others: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
-    ignored = {source.ignore_index for source in others if source.ignore_index is not None}
+    sources: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
+    ignored = {source.ignore_index for source in sources if source.ignore_index is not None}
     value = ignored.pop() if len(ignored) == 1 else None
     if value is not None and choice.ignore_index is None:
         notes.append(
@@ -84,8 +84,8 @@ def _with_choice(source: SourceConfig, choice: DataChoice) -> SourceConfig:
     """A source for the chosen branches only (an empty list: for none of them), with the chosen ignore index."""
     changes: dict[str, object] = {}
     if choice.branches is not None:
-        own = source.branches
-        changes["branches"] = [name for name in choice.branches if own is None or name in own]
+        labeled = source.branches
+        changes["branches"] = [name for name in choice.branches if labeled is None or name in labeled]
     if choice.ignore_index is not None:
         changes["ignore_index"] = choice.ignore_index
     return source.model_copy(update=changes)
@@ -99,20 +99,22 @@ def _open_mapped(run: Config, split: str, sources: Sequence[SourceConfig], class
     plain = run.model_copy(deep=True)
     for branch in plain.model.branches.values():
         branch.classes = None
-    found = open_split(plain, split, sources=sources).labels
-    wanted = {name: list(run.model.branches[name].classes or []) for name in found}
+    data_labels = open_split(plain, split, sources=sources).labels
+    model_classes = {name: list(run.model.branches[name].classes or []) for name in data_labels}
     for old, new in class_map.items():
-        if not any(old in labels.classes for labels in found.values()):
+        if not any(old in labels.classes for labels in data_labels.values()):
             raise UnknownName(
-                f"class of {sources[0].path}", old, [each for own in found.values() for each in own.classes]
+                f"class of {sources[0].path}", old, [name for labels in data_labels.values() for name in labels.classes]
             )
-        if not any(new in classes for classes in wanted.values()):
-            raise UnknownName("class of the model", new, [each for classes in wanted.values() for each in classes])
-    for name, labels in found.items():
-        fitting = [each for each in labels.classes if class_map.get(each, each) in wanted[name]]
+        if not any(new in classes for classes in model_classes.values()):
+            raise UnknownName(
+                "class of the model", new, [name for classes in model_classes.values() for name in classes]
+            )
+    for name, labels in data_labels.items():
+        fitting = [kept for kept in labels.classes if class_map.get(kept, kept) in model_classes[name]]
         if not fitting:
             raise ConfigError(
-                f"branch '{name}': the class map leads to none of its classes ({', '.join(wanted[name][:8])})"
+                f"branch '{name}': the class map leads to none of its classes ({', '.join(model_classes[name][:8])})"
             )
         plain.model.branches[name].classes = fitting
     opened = open_split(plain, split, sources=sources)
@@ -126,13 +128,13 @@ def read_class_map(entries: Sequence[str]) -> dict[str, str]:
     Raises:
         ConfigError: an entry is of another form, or a class stands there twice.
     """
-    found: dict[str, str] = {}
+    class_map: dict[str, str] = {}
     for entry in entries:
         old, sign, new = entry.partition("=")
         if not sign or not old or not new:
             raise ConfigError(
                 f"--map '{entry}' must be NAME=NAME: the data's class, then the model's, such as cat=animal"
             )
-        if found.setdefault(old, new) != new:
-            raise ConfigError(f"--map: class '{old}' becomes '{found[old]}' and '{new}'; choose one")
-    return found
+        if class_map.setdefault(old, new) != new:
+            raise ConfigError(f"--map: class '{old}' becomes '{class_map[old]}' and '{new}'; choose one")
+    return class_map

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vertebra.build import build
-from vertebra.config import task_of
+from vertebra.config_short_forms import task_of_decoder
 from vertebra.errors import IncompatiblePartsError
 from vertebra.model import VisionModel
 from vertebra.parts import names
@@ -55,7 +55,7 @@ def assemble(combination: Combination, backbone: Any, classes: int = 3) -> Visio
     """
     from vertebra.config import model_config
 
-    task = task_of(combination.decoder)
+    task = task_of_decoder(combination.decoder)
     raw = {
         "backbone": combination.backbone,
         "decoder": combination.decoder,

@@ -16,48 +16,48 @@ from vertebra.training.optimizers import peak_lr, weight_decay
 def parameter_groups(
     backbone: nn.Module, whole: nn.Module, recipe: TrainConfig, pretrained: bool
 ) -> list[dict[str, Any]]:
-    """Groups for the optimizer: the backbone at its own rate where it is pretrained; norms, biases and other vectors
-    (scales, tokens) without weight decay.
+    """Groups for the optimizer: a pretrained backbone with its learning rate; norms, biases and other vectors (scales,
+    tokens) without weight decay.
 
     Frozen parameters are left out.
     """
     rate, decay = peak_lr(recipe), weight_decay(recipe)
     backbone_ids = {id(parameter) for parameter in backbone.parameters()}
-    spared = _embeddings(whole)
+    no_decay = _embeddings(whole)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in whole.parameters():
         if parameter.requires_grad:
-            plain = parameter.ndim <= 1 or id(parameter) in spared
-            groups.setdefault((id(parameter) in backbone_ids and pretrained, plain), []).append(parameter)
+            without_decay = parameter.ndim <= 1 or id(parameter) in no_decay
+            groups.setdefault((id(parameter) in backbone_ids and pretrained, without_decay), []).append(parameter)
     return [
         {
             "params": parameters,
             "lr": rate * (recipe.backbone_lr if in_backbone else 1.0),
-            "weight_decay": 0.0 if plain else decay,
+            "weight_decay": 0.0 if without_decay else decay,
         }
-        for (in_backbone, plain), parameters in groups.items()
+        for (in_backbone, without_decay), parameters in groups.items()
     ]
 
 
 def _embeddings(module: nn.Module) -> set[int]:
-    """Position embeddings and class tokens: timm's models list them in ``no_weight_decay()``."""
-    spared: set[int] = set()
+    """Ids of position embeddings and class tokens, which timm's models list in ``no_weight_decay()``."""
+    no_decay: set[int] = set()
     for inner in module.modules():
         listed: Callable[[], Iterable[str]] | None = getattr(inner, "no_weight_decay", None)
         if callable(listed):
             names = set(listed())
-            spared |= {id(parameter) for name, parameter in inner.named_parameters() if name in names}
-    return spared
+            no_decay |= {id(parameter) for name, parameter in inner.named_parameters() if name in names}
+    return no_decay
 
 
 class MovingAverage(nn.Module):
     """An exponential moving average of a model's weights and buffers.
 
     The decay grows from small to its final value with the number of updates n, as min(decay, (1 + n) / (10 + n)), so
-    that a short run is not held back by its random start.
+    that the initial weights have little effect on short runs.
 
     Args:
-        model: the model to follow; a copy of it is kept.
+        model: the model to average; it is copied.
         decay: final decay.
     """
 
@@ -75,14 +75,14 @@ class MovingAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Moves the average towards the model as it is now."""
+        """Updates the average with the model's current weights."""
         self.updates += 1
         count = int(self.updates)
-        keep = min(self.decay, (1 + count) / (10 + count))
+        decay = min(self.decay, (1 + count) / (10 + count))
         pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
         moving = [pair for pair in pairs if pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not pair[0].is_floating_point()]
         if moving:
-            torch._foreach_lerp_([average for average, _ in moving], [new for _, new in moving], 1 - keep)
+            torch._foreach_lerp_([average for average, _ in moving], [new for _, new in moving], 1 - decay)
         if copied:
             torch._foreach_copy_([average for average, _ in copied], [new for _, new in copied])
