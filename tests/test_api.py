@@ -356,7 +356,9 @@ def test_what_a_given_model_cannot_be_trained_with(scenes: Path, tmp_path: Path)
         classifier().fit(data, image_size=64, out=out)
     with pytest.raises(ConfigError, match="resize: the model has 'resize'"):
         classifier().fit(data, resize="letterbox", out=out)
-    with pytest.raises(ConfigError, match="has a section 'model', and a model is given; leave one out"):
+    with pytest.raises(
+        ConfigError, match="has a section 'model', and there is the argument 'model', too; leave one out"
+    ):
         vertebra.train({"model": {"backbone": "test_resnet"}}, model=classifier(), data=data, out=out)
     with torch.inference_mode():
         model = classifier()

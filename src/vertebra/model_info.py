@@ -1,4 +1,4 @@
-"""What must be known of a model to use it; without torch."""
+"""The description of a model that predicting with it needs; without torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vertebra.tasks.base import LabelSpec
 
 
 class ModelInfo(NamedTuple):
-    """What must be known of a model to use it: how images come onto its canvas, and what its branches say.
+    """The description of a model that predicting with it needs: its canvas and its branches.
 
     Attributes:
-        resize_spec: how an image comes onto the canvas.
-        channels: of the images.
-        branches: by name, the task's name and what the labels mean.
-        whole: names of the branches that say one thing of the image as a whole (its class, the points of the one object that
-            fills it), which parts of the image could not tell.
-        fixed: why the model takes canvases of one size only ("the backbone is built for 224x224"); empty where it takes any.
+        resize_spec: how images are resized to the canvas.
+        channels: number of channels of the images.
+        branches: task name and label specification, by name.
+        whole: names of the branches with one prediction for the whole image (its class, the points of a single object), which
+            cannot be predicted from tiles.
+        fixed: why the model has one canvas size only ("the backbone is built for 224x224"); empty if it takes any.
     """
 
     resize_spec: ResizeSpec
@@ -30,17 +30,15 @@ class ModelInfo(NamedTuple):
 
 
 def check_tiling(info: ModelInfo) -> None:
-    """Whether tiles make sense for a model.
+    """Checks that a model can predict on tiles.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: it cannot.
     """
     if info.whole >= set(info.branches):
         raise ConfigError(
-            "tiles are for models that find something at places of an image; each branch of this one speaks of the image "
-            "as a whole. Leave out 'tile'"
+            "tiles are for models that locate objects or regions; each branch of this one predicts for the image as a "
+            "whole. Leave out 'tile'"
         )
     if info.resize_spec.mode == "center_crop":
-        raise ConfigError(
-            "this model sees a center crop of what it is given, so tiles would leave gaps. Leave out 'tile'"
-        )
+        raise ConfigError("this model crops the center of its input, so tiles would leave gaps. Leave out 'tile'")

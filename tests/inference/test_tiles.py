@@ -147,7 +147,7 @@ def test_memory_is_that_of_a_row_of_tiles() -> None:
 
 
 def test_what_cannot_be_tiled() -> None:
-    with pytest.raises(ConfigError, match="speaks of the image as a whole"):
+    with pytest.raises(ConfigError, match="predicts for the image as a whole"):
         Painted((100, 100), ["bright"], tile=100)
     with pytest.raises(ConfigError, match="'overlap' must be above 0"):
         Painted((100, 100), tile=100, overlap=0)
