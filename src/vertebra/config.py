@@ -1,4 +1,4 @@
-"""The typed config of a run: what YAML, the command line and keyword arguments are turned into.
+"""The typed config of a run, from YAML, the command line and keyword arguments.
 
 A file may use short forms; `Config.from_raw` writes them out:
 
@@ -31,9 +31,9 @@ class _Strict(BaseModel):
 
 
 class PartConfig(BaseModel):
-    """A part by name, with its options beside the name; they are checked against the signature of the part at build.
+    """A part by name, with its options next to the name; they are checked against the part's signature when it is built.
 
-    A part that was given as an object has its class between ``<`` and ``>`` for a name: ``<mypackage.necks.MyNeck>``.
+    The name of a part that was given as an object is its class in angle brackets: ``<mypackage.necks.MyNeck>``.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -47,12 +47,12 @@ class PartConfig(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Everything beside the name."""
+        """All values except the name."""
         return dict(self.model_extra or {})
 
     @property
     def is_object(self) -> bool:
-        """Whether it was given as an object, which must be given again whenever the model is built."""
+        """Whether it was given as an object, which must be given again when the model is built."""
         return self.name.startswith("<") and self.name.endswith(">")
 
 
@@ -60,14 +60,14 @@ class BranchConfig(_Strict):
     """One branch.
 
     Attributes:
-        task: a task's name, as `vertebra.tasks.all_tasks` has it; left out, the decoder's task.
-        classes: class names; left out, those of the data.
+        task: a name of `vertebra.tasks.all_tasks`; default: the decoder's task.
+        classes: class names; default: those of the data.
         multilabel: a sigmoid for each class (True) or softmax over classes (False).
         weight: factor of this branch's loss in the sum over branches.
-        boxes_from: the branch whose boxes this one reads, where its decoder can.
+        boxes_from: the branch whose boxes this one reads, if its decoder can.
 
-    Further fields of the task's labels are beside these (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``);
-    left out, it is that of the data.
+    Further fields are those of the task's labels (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``), by
+    default from the data.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=(), allow_inf_nan=False)
@@ -98,7 +98,7 @@ class ModelConfig(_Strict):
     """A backbone and its branches.
 
     Attributes:
-        init_from: a model file or run folder whose weights training starts from, where they fit.
+        init_from: a model file or run folder with the initial weights; weights that do not fit are skipped.
     """
 
     backbone: PartConfig
@@ -130,7 +130,7 @@ class ModelConfig(_Strict):
     @field_validator("backbone")
     @classmethod
     def _read_pretrained(cls, backbone: PartConfig) -> PartConfig:
-        """Words for yes and no are no names of weight files."""
+        """Reads words for yes and no as booleans, not as names of weight files."""
         pretrained = backbone.options.get("pretrained")
         word = _TRUTHS.get(pretrained.strip().lower()) if isinstance(pretrained, str) else None
         return backbone if word is None else PartConfig(name=backbone.name, **{**backbone.options, "pretrained": word})
@@ -141,11 +141,11 @@ class SourceConfig(_Strict):
 
     Attributes:
         path: its folder or annotation file.
-        branches: the branches that it is labeled for; left out, all.
-        ratio: how much of it an epoch has: 1 all, 0.5 half of it, 2 everything twice.
-        split: which of its splits; left out, the one that lists the source.
-        format: the format's name, as `vertebra.data.readers.all_readers` has it; left out, it is detected.
-        ignore_index: mask value of pixels that count neither in the loss nor in the metrics, in the files.
+        branches: the branches that it is labeled for; default: all.
+        ratio: part of it in an epoch: 1 all, 0.5 half of it, 2 everything twice.
+        split: one of its splits; default: the split that lists the source.
+        format: a name of `vertebra.data.readers.all_readers`; default: detected.
+        ignore_index: mask value in the files of pixels that count neither in the loss nor in the metrics.
     """
 
     path: str
@@ -172,35 +172,35 @@ class DataConfig(_Strict):
 
 
 class TrainConfig(_Strict):
-    """How a model is trained. Every default is meant to give a well-trained model.
+    """Options of training. The defaults suit most models.
 
     Attributes:
         epochs: passes over the data.
-        batch_size: images a process sees before the weights move, times ``accumulate``.
-        image_size: (height, width) of the canvas in pixels; left out, from the data.
-        resize: how an image comes onto the canvas; left out: center_crop where all branches classify, else letterbox.
-        augment: a preset, "none", "light", "default" or "strong", by its name or with options over it:
+        batch_size: images per process in a micro batch; a step has ``accumulate`` of them.
+        image_size: (height, width) of the canvas in pixels; default: from the data.
+        resize: how images are resized to the canvas; default: center_crop if all branches classify, else letterbox.
+        augment: a preset, "none", "light", "default" or "strong", by name or with options:
             ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`.
-        optimizer: an optimizer of torch or timm, by its name ("adamw", "sgd", "lion" …) or with options:
+        optimizer: an optimizer of torch or timm, by name ("adamw", "sgd", "lion" …) or with options:
             ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
-        lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's own default.
-        backbone_lr: factor of the learning rate for a pretrained backbone; a random one learns at the full rate.
-        weight_decay: left out: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's own default; norms, biases and other vectors
-            are spared.
-        lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by its name or with
+        lr: peak learning rate; default: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's default.
+        backbone_lr: factor of the learning rate for a pretrained backbone; a random one has the full rate.
+        weight_decay: default: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's default; not for norms, biases and other
+            vectors.
+        lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by name or with
             options: ``{name: cosine, end: 0.1}``; see `vertebra.recipe.lr_schedule`.
-        warmup: share of all steps in which the rate rises from 0.
-        clip_norm: the gradient's norm is cut to this; null for no clipping.
-        accumulate: batches before the weights move.
-        ema: decay of the moving average of the weights, which is what is evaluated and kept; null for none.
-        precision: "auto" (mixed where the device gains from it), "32", "bf16-mixed" or "16-mixed".
-        monitor: the metric that picks the best weights ("boxes/map"); left out, the mean of the branches' main metrics.
-        patience: evaluations without a better one after which training stops; null for never.
+        warmup: part of all steps in which the learning rate rises from 0.
+        clip_norm: largest norm of the gradient; null for no clipping.
+        accumulate: micro batches in a step.
+        ema: decay of the moving average of the weights, which is evaluated and saved; null for none.
+        precision: "auto" (mixed if the device is faster with it), "32", "bf16-mixed" or "16-mixed".
+        monitor: the metric that selects the best weights ("boxes/map"); default: the mean of the branches' main metrics.
+        patience: evaluations without improvement after which training stops; null for never.
         evaluate_every: epochs between evaluations.
-        save_every_minutes: how often the state is saved within an epoch, beside once at each epoch's end.
-        workers: loader processes; left out, from the machine.
-        seed: of every random draw.
-        devices, num_nodes, strategy, accelerator: Lightning's own.
+        save_every_minutes: how often the state is saved within an epoch, in addition to each epoch's end.
+        workers: loader processes; default: by the number of CPUs.
+        seed: of all random numbers.
+        devices, num_nodes, strategy, accelerator: options of Lightning.
     """
 
     epochs: int = Field(default=20, ge=1, le=MANY)
@@ -232,7 +232,7 @@ class TrainConfig(_Strict):
     @field_validator("augment", "optimizer", "lr_schedule", mode="before")
     @classmethod
     def _fill_name(cls, value: Any, info: ValidationInfo) -> Any:
-        """Options without a name are over the default."""
+        """Options without a name change the default."""
         if isinstance(value, Mapping) and "name" not in value:
             return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
         return value
@@ -256,12 +256,12 @@ class TrainConfig(_Strict):
     @field_validator("precision", mode="before")
     @classmethod
     def _read_bits(cls, value: Any) -> Any:
-        """YAML and the command line read 32 as a number."""
+        """Accepts 32 as a number, as YAML and the command line read it."""
         return str(value) if type(value) is int else value
 
 
 class Config(_Strict):
-    """Everything that defines a run."""
+    """The config of a run."""
 
     data: DataConfig
     model: ModelConfig
@@ -276,7 +276,7 @@ class Config(_Strict):
             where: file name for messages.
 
         Raises:
-            ConfigError: something is wrong; the message has its full path.
+            ConfigError: a value is wrong; the message has its full path.
         """
         values = dict(raw)
         if "model" in values:
@@ -290,13 +290,13 @@ class Config(_Strict):
                 for name in source.branches or []:
                     if name not in config.model.branches:
                         raise ConfigError(
-                            f"data.{split}: source '{source.path}' is for branch '{shortened(name)}', which the model has not; "
-                            f"its branches: {', '.join(config.model.branches)}"
+                            f"data.{split}: source '{source.path}' is for branch '{shortened(name)}', which the model does not "
+                            f"have; its branches: {', '.join(config.model.branches)}"
                         )
         return config
 
     def to_yaml(self) -> str:
-        """The config as YAML, everything written out."""
+        """The config as YAML, without short forms."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -308,7 +308,7 @@ def model_config(raw: Mapping[str, Any], where: str = "model") -> ModelConfig:
 
 
 def check_label_fields(model: ModelConfig) -> None:
-    """Checks the label fields of all branches against their tasks, where the task is known by name."""
+    """Checks the label fields of all branches whose task is known by name."""
     from vertebra.parts import names
 
     for name, branch in model.branches.items():

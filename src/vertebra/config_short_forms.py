@@ -1,4 +1,4 @@
-"""The short forms of a config, written out: one branch right under ``model``, one data set for all splits."""
+"""Expansion of the short forms of a config: one branch directly under ``model``, one data set for all splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPLITS = ("train", "val", "test")
 
 
 def expand_model(raw: Any, where: str) -> Any:
-    """Writes out the short form of one branch right under ``model``."""
+    """Expands the short form of one branch directly under ``model``."""
     if not isinstance(raw, Mapping):
         return raw
     values = dict(raw)
@@ -31,7 +31,7 @@ def expand_model(raw: Any, where: str) -> Any:
 
 
 def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
-    """Label fields of any task that are right under ``model``."""
+    """Label fields of any task directly under ``model``."""
     from vertebra.tasks import all_tasks
 
     known = {field for task in all_tasks().values() for field in task.labels.own_fields()}
@@ -39,7 +39,7 @@ def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def task_of_decoder(decoder: Any) -> str:
-    """The task that a decoder serves, by its name or its config."""
+    """The task of a decoder, from its name or its config."""
     from vertebra.parts import find
 
     name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
@@ -53,13 +53,13 @@ def task_of_decoder(decoder: Any) -> str:
 
 
 def served_task(decoder: Any) -> str | None:
-    """The task that a decoder, its class, or a partial call of its class serves; None where it has no ``task``."""
+    """The task of a decoder, of its class, or of a `functools.partial` of its class; None if it has no ``task``."""
     task = getattr(decoder, "task", None) or getattr(getattr(decoder, "func", None), "task", None)
     return None if task is None else str(task)
 
 
 def expand_data(raw: Any, where: str) -> Any:
-    """Writes out a single path, and a source for all splits."""
+    """Expands a single path, and one source for all splits."""
     if isinstance(raw, str | Path):
         raw = {"path": str(raw)}
     if not isinstance(raw, Mapping):
