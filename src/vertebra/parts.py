@@ -81,7 +81,7 @@ def list_backbones(pattern: str = "*", *, pretrained: bool = False) -> list[str]
     """Names of backbones, sorted; none is built.
 
     Args:
-        pattern: such as ``"resnet*"``; ``*`` stands for any text.
+        pattern: such as ``"resnet*"``; ``*`` matches any text.
         pretrained: only those with published weights.
     """
     from vertebra.backbones import BACKBONES, timm_models
