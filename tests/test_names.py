@@ -74,6 +74,8 @@ ALLOWED = {
         "backbones/torchvision_mobilenet.py",
         "dilated",
     ): "torchvision's option: the last stage's convolutions are dilated",
+    ("inference/", "keep"): "whether the caller's model stays unchanged, or is used up to save memory",
+    ("optimize/inference_copy.py", "keep"): "the same",
     ("inference/io", "pixels"): "the decoded array of an image or video frame",
     ("training/selection.py", "best"): "the best score so far, as checkpoints and run.json name it",
     ("tasks/weighted_boxes_fusion.py", "best"): "the boxes with the highest scores",

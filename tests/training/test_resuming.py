@@ -234,7 +234,7 @@ def test_export_finds_the_images_or_says_so(home: Path, capsys: pytest.CaptureFi
     config = (home / "run" / "config.yaml").read_text()
     (home / "run" / "config.yaml").write_text(config.replace(str(Path(record["folder"]).parent), "/nowhere"))
     assert calibration_images(home / "run", model) == []
-    assert "no real images to compare with, only made-up ones" in capsys.readouterr().err
+    assert "no real images to compare with, only synthetic ones" in capsys.readouterr().err
 
 
 def test_several_data_sets_move_together(tmp_path: Path) -> None:
