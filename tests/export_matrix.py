@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from vertebra.build import create_model
-from vertebra.config import task_of
+from vertebra.config_short_forms import task_of_decoder
 from vertebra.errors import ExportError, IncompatiblePartsError
 from vertebra.export.export_model import export_model
 from vertebra.export.options import Canvas
@@ -132,7 +132,7 @@ def _single(combination: Combination, seed: int) -> VisionModel:
         encoder=combination.encoder,
         decoder=combination.decoder,
         classes=CLASSES,
-        labels=fake_fields(task_of(combination.decoder)),
+        labels=fake_fields(task_of_decoder(combination.decoder)),
         image_size=CANVAS,
     )
     return _spread(model)

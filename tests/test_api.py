@@ -166,9 +166,9 @@ def test_the_verbs_of_a_trained_model(fitted: tuple[Model, Run], scenes: Path, t
     again = vertebra.load(model.save(tmp_path / "model.safetensors"))
     assert isinstance(again, Model)
     assert np.array_equal(again.predict(PICTURE)[0]["classify"].probabilities, before["classify"].probabilities)
-    with pytest.raises(ConfigError, match=r"say which data set"):
+    with pytest.raises(ConfigError, match=r"name a data set"):
         again.evaluate()
-    with pytest.raises(ConfigError, match="this model comes from no run; say which data set"):
+    with pytest.raises(ConfigError, match="this model comes from no run; name a data set"):
         classifier().evaluate()
     with pytest.raises(ConfigError, match=r"call its own: model.evaluate\(data\)"):
         vertebra.evaluate(model)
@@ -356,7 +356,9 @@ def test_what_a_given_model_cannot_be_trained_with(scenes: Path, tmp_path: Path)
         classifier().fit(data, image_size=64, out=out)
     with pytest.raises(ConfigError, match="resize: the model has 'resize'"):
         classifier().fit(data, resize="letterbox", out=out)
-    with pytest.raises(ConfigError, match="has a section 'model', and a model is given; leave one out"):
+    with pytest.raises(
+        ConfigError, match="has a section 'model', and there is the argument 'model', too; leave one out"
+    ):
         vertebra.train({"model": {"backbone": "test_resnet"}}, model=classifier(), data=data, out=out)
     with torch.inference_mode():
         model = classifier()

@@ -202,13 +202,19 @@ def test_a_training_step_counts_the_same_in_both_modes() -> None:
 @pytest.mark.parametrize(
     ("pose", "message"),
     [
-        ({"boxes_from": None}, "branch 'pose': decoder 'heatmap' reads boxes; say from which branch: boxes_from: NAME"),
+        (
+            {"boxes_from": None},
+            "branch 'pose': decoder 'heatmap' reads boxes; name the branch that has them: boxes_from: NAME",
+        ),
         ({"classes": ["cat"]}, r"reads the boxes of 'boxes', which finds none of its classes \(cat\), but fish, bird"),
         (
             {"decoder": {"name": "heatmap", "on_boxes": False}},
             "branch 'pose': decoder 'heatmap' reads no boxes; build it with on_boxes=True",
         ),
-        ({"decoder": Heatmap}, "reads no boxes; build it with on_boxes=True"),
+        (
+            {"decoder": lambda spec, labels: Heatmap(spec, labels), "task": "keypoints"},
+            "reads no boxes; build it with on_boxes=True",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(pose: dict[str, Any], message: str) -> None:

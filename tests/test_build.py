@@ -76,17 +76,17 @@ def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
 
 
 def test_branches_that_read_boxes_are_ordered_and_circles_refused() -> None:
-    from vertebra.build import _ordered
     from vertebra.config import BranchConfig, PartConfig
+    from vertebra.part_builder import branch_order
 
     def branch(on: str | None) -> BranchConfig:
         return BranchConfig(decoder=PartConfig(name="linear"), boxes_from=on)
 
-    assert _ordered({"a": branch("b"), "b": branch(None), "c": branch("a")}) == ["b", "a", "c"]
+    assert branch_order({"a": branch("b"), "b": branch(None), "c": branch("a")}) == ["b", "a", "c"]
     with pytest.raises(ConfigError, match="in a circle: a, b"):
-        _ordered({"a": branch("b"), "b": branch("a")})
+        branch_order({"a": branch("b"), "b": branch("a")})
     with pytest.raises(UnknownName, match="'boxen'"):
-        _ordered({"boxes": branch(None), "a": branch("boxen")})
+        branch_order({"boxes": branch(None), "a": branch("boxen")})
 
 
 def test_parts_may_be_objects() -> None:
@@ -120,7 +120,7 @@ def test_a_linear_branch_reads_the_embedding_unless_parts_stand_before_it() -> N
         ("a/b", "take letters"),
         ("", "take letters"),
         ("keys", "'keys_branch'"),
-        ("image", "own"),
+        ("image", "reserved"),
     ],
 )
 def test_names_that_no_branch_can_have(name: str, message: str) -> None:
@@ -131,8 +131,8 @@ def test_names_that_no_branch_can_have(name: str, message: str) -> None:
 
 def test_wishes_that_make_no_sense_together() -> None:
     for parts, message in (
-        ({"decoder": "unet", "resize": "center_crop"}, "only tasks about the image as a whole"),
-        ({"decoder": "fcos", "multilabel": True}, "'multilabel' means nothing for task 'detect'"),
+        ({"decoder": "unet", "resize": "center_crop"}, "only tasks about the whole image"),
+        ({"decoder": "fcos", "multilabel": True}, "'multilabel' has no effect for task 'detect'"),
         ({"decoder": {"name": "linear", "dropout": 2}}, "'dropout' must be from 0 to 1, got 2"),
         ({"decoder": {"name": "linear", "hidden": [8, -1]}}, "'hidden' must be 1 or more, got -1"),
         ({"decoder": {"name": "unet", "channels": [-8, 8, 8]}}, "'channels' must be 1 or more"),
@@ -226,7 +226,7 @@ def test_parts_by_name_start_from_the_same_draws_as_without_the_search_for_level
     ("parts", "message"),
     [
         ({"backbone": nn.Identity()}, "the backbone Identity is no vertebra.backbones.Backbone.*as_backbone"),
-        ({"neck": nn.Identity()}, "neck: Identity has no out_spec; a neck sets it to the FeatureSpec of what it gives"),
+        ({"neck": nn.Identity()}, "neck: Identity has no out_spec; a neck sets it to the FeatureSpec of its output"),
         ({"decoder": nn.Identity()}, "the decoder Identity is no vertebra.decoders.base.Decoder; derive it"),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_design_example_is_understood() -> None:
         ({"data": "d", "model": {"backbone": "r", "neck": "fpn"}}, r"'decoder' is missing"),
         (
             {"data": {"train": [{"path": "a", "branches": ["boxen"]}]}, "model": FLAT["model"]},
-            r"branch 'boxen', which the model has not",
+            r"branch 'boxen', which the model does not have",
         ),
     ],
 )

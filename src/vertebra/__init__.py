@@ -1,6 +1,6 @@
 """Vertebra builds computer-vision models out of their parts: one backbone, one or more branches.
 
-The public surface is this page; everything heavy is loaded when it is first used.
+This file is the public API; heavy modules are imported at their first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model as users have it: `Model` adds the verbs (fit, evaluate, predict, export, save, summary) to `VisionModel`."""
+"""The public model: `Model` adds the methods fit, evaluate, predict, export, save and summary to `VisionModel`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Data = Source | Mapping[str, Any]
 
 
 class Model(VisionModel):
-    """A model with its verbs; made by `create_model`, `import_model` and `vertebra.load`.
+    """A model that trains, evaluates, predicts, exports and saves; from `create_model`, `import_model` or `vertebra.load`.
 
     Attributes:
-        source: the run folder or file that it is from; None for a model that is new.
+        source: the run folder or file that it was loaded from; None for a new model.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Model(VisionModel):
 
     @classmethod
     def of(cls, model: VisionModel, source: Path | None = None) -> Model:
-        """The same parts, with the verbs.
+        """A `Model` with the parts of another model.
 
         Args:
-            model: gives its parts; use it no more.
-            source: the run folder or file that it is from.
+            model: its parts are reused; do not use it afterwards.
+            source: the run folder or file that it was loaded from.
         """
         if not isinstance(model, cls):
             branches = {name: model.branch(name) for name in model.branches}
@@ -68,16 +68,16 @@ class Model(VisionModel):
         return model
 
     def fit(self, data: Data, *, out: Source | None = None, **options: Any) -> Run:
-        """Trains the model in place; afterwards it has the best weights of the run, in evaluation mode, on its device.
+        """Trains the model in place. Afterwards it has the best weights of the run and is in evaluation mode, on the same device.
 
         Args:
             data: a data set, or the section ``data`` of a config.
-            out: the run folder to make; by default ``runs/<first branch>``, with a number if that is taken.
-            options: how to train: ``epochs``, ``batch_size``, ``lr`` …; all fields of `vertebra.config.TrainConfig`.
+            out: the new run folder; by default ``runs/<first branch>``, with a number if that exists.
+            options: options of training: ``epochs``, ``batch_size``, ``lr`` …; all fields of `vertebra.config.TrainConfig`.
 
         Raises:
             UnknownName: there is no such option; the message has the nearest right name.
-            VertebraError: something is wrong with the data, an option or the folder; the message says what.
+            VertebraError: something is wrong with the data, an option or the folder; the message names it.
         """
         check_keywords("fit", options, ["data", "out", *TrainConfig.model_fields])
         return train(model=self, data=data, out=out, **options)
@@ -96,21 +96,21 @@ class Model(VisionModel):
         precision: str = "fp32",
         threads: int | None = None,
     ) -> dict[str, float]:
-        """Metrics on labeled images, keyed ``branch/metric``; losses as well in fp32.
+        """Metrics on labeled images, with keys ``branch/metric``; in fp32 also the losses.
 
         Args:
-            data: a data set; by default that of the run that the model is from.
+            data: a data set; by default that of the model's run.
             split: "train", "val" or "test".
             batch_size: images at a time.
-            branches: only these are measured; None for all.
+            branches: the branches to evaluate; None for all.
             ignore_index: mask value of pixels that do not count.
-            class_map: from class names of ``data`` to those of the model, where they differ.
-            device: "cpu", "cuda" …; by default the best there is.
+            class_map: class names of ``data`` mapped to those of the model, where they differ.
+            device: "cpu", "cuda" …; by default the best one available.
             precision: "fp32", or "bf16" or "fp16" (GPU).
             threads: of the CPU; None for all cores.
 
         Raises:
-            ConfigError: the model is from no run and there is no ``data``; an unknown branch or class; a wrong option.
+            ConfigError: the model has no run and there is no ``data``; an unknown branch or class; a wrong option.
             DataError: there is no such split, or the data cannot be used.
         """
         from vertebra.export.evaluate import evaluate_model
@@ -131,10 +131,10 @@ class Model(VisionModel):
 
     @torch.no_grad()
     def predict(self, images: Any, **options: Any) -> list[Result]:
-        """Predictions for images of any size, in their own pixels.
+        """Predictions for images of any size, in the pixels of each image.
 
-        What runs is made once for each device, precision and ``compile``, however they are spelled, and kept until the model
-        changes. Threads may predict at the same time, with any options, as long as none changes the model.
+        The optimized copy for each device, precision and ``compile`` is made once, and cached until the model changes. Several
+        threads may predict at the same time, with any options, while no thread changes the model.
 
         Args:
             images: see `vertebra.Predictor.predict`.
@@ -149,13 +149,13 @@ class Model(VisionModel):
     def export(
         self, path: Source, *, images: Source | Sequence[Any] | None = None, data: Source | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Writes the model as one file for another runtime, compared with the model before it gets its name.
+        """Writes the model as one file for another runtime, after a comparison with the model.
 
         Args:
             path: the file: ``.onnx``, ``.xml`` (OpenVINO), ``.pt2`` (torch) or ``.pte`` (ExecuTorch).
-            images: real images for the comparison, and for int8 to calibrate with: a folder, a data set, or a list; by
-                default the training images of the run that the model is from, if there is one.
-            data: a labeled data set: the metrics of the file must be the model's on its split "val".
+            images: real images for the comparison and for int8 calibration: a folder, a data set, or a list; by default
+                the training images of the model's run, if there is one.
+            data: a labeled data set: the file must have the model's metrics on its split "val".
             options: of `vertebra.export_model`: ``precision``, ``input``, ``canvas`` …
 
         Returns:
@@ -182,7 +182,7 @@ class Model(VisionModel):
         return export_model(self, Path(path), images=images or (), **options)
 
     def save(self, path: Source) -> Path:
-        """Writes the model file (``.safetensors``), whole or not at all; see `vertebra.save`."""
+        """Writes the model file (``.safetensors``) atomically; see `vertebra.save`."""
         return model_file.save(self, Path(path))
 
     def summary(self) -> str:
@@ -193,7 +193,7 @@ class Model(VisionModel):
 
 
 class Run(os.PathLike[str]):
-    """A training run that has ended. It stands for its folder: ``run / "metrics.csv"``, ``vertebra.load(run)``.
+    """A finished training run. It can be used as the path of its folder: ``run / "metrics.csv"``, ``vertebra.load(run)``.
 
     Args:
         folder: the run folder, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``,
@@ -205,7 +205,7 @@ class Run(os.PathLike[str]):
 
     @cached_property
     def model(self) -> Model:
-        """The model with the best weights; read from the folder at the first use, unless the run trained an object."""
+        """The model with the best weights; loaded from the folder at the first use, unless the run trained a model object."""
         return load_model(self.folder)
 
     @cached_property
@@ -220,7 +220,7 @@ class Run(os.PathLike[str]):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics of the best weights on the validation data, keyed ``branch/metric``.
+        """The metrics of the best weights on the validation data, with keys ``branch/metric``.
 
         Raises:
             RunError: the run has not ended, or it is no run folder.
@@ -230,7 +230,7 @@ class Run(os.PathLike[str]):
 
     @property
     def epoch(self) -> int:
-        """The epoch whose weights are the best, counted from 1.
+        """The epoch of the best weights, counted from 1.
 
         Raises:
             RunError: as of `metrics`.
@@ -239,7 +239,7 @@ class Run(os.PathLike[str]):
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One row an epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses and metrics, as in ``metrics.csv``."""
+        """One row per epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses and metrics, as in ``metrics.csv``."""
         from vertebra.training.report import read_table
 
         return read_table(self / "metrics.csv")
@@ -272,18 +272,18 @@ class Run(os.PathLike[str]):
         return f"Run({str(self.folder)!r})"
 
 
-def _with_verbs(make: Callable[Parameters, VisionModel]) -> Callable[Parameters, Model]:
-    """The same function, for a `Model`."""
+def _returning_model(make: Callable[Parameters, VisionModel]) -> Callable[Parameters, Model]:
+    """The same function with a `Model` as its result."""
 
     @wraps(make)
-    def made(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Model:
+    def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Model:
         return Model.of(make(*args, **kwargs))
 
-    return made
+    return wrapped
 
 
-create_model = _with_verbs(build.create_model)
-import_model = _with_verbs(strict_keywords(importing.import_model))
+create_model = _returning_model(build.create_model)
+import_model = _returning_model(strict_keywords(importing.import_model))
 
 
 def load_model(
@@ -310,16 +310,16 @@ def train(
     """Trains a model, and returns the run.
 
     Args:
-        config: a YAML file, or the same as a mapping; or nothing, with ``model`` and ``data`` as keywords.
+        config: a YAML file or a mapping; None with ``model`` and ``data`` as keywords.
         model: a model, which is trained in place and has the best weights afterwards; or the section ``model`` of a config.
         data: a data set, or the section ``data`` of a config.
         train: the section ``train`` of a config.
-        out: the run folder to make; by default ``runs/<first branch>``, with a number if that is taken.
+        out: the new run folder; by default ``runs/<first branch>``, with a number if that exists.
         options: single options of ``train``, such as ``epochs=20``; all fields of `vertebra.config.TrainConfig`.
 
     Raises:
         UnknownName: there is no such option; the message has the nearest right name.
-        VertebraError: something is wrong with the config, the data or the folder; the message says what.
+        VertebraError: something is wrong with the config, the data or the folder; the message names it.
     """
     from vertebra.training.run import train_model, train_raw
 
@@ -336,7 +336,7 @@ def train(
     if not isinstance(model, VisionModel):
         return Run(train_raw(raw, out=folder, where=where).folder)
     if "model" in raw:
-        raise ConfigError(f"{where}: it has a section 'model', and a model is given; leave one out")
+        raise ConfigError(f"{where}: it has a section 'model', and there is the argument 'model', too; leave one out")
     return _run_of(train_model, model, raw, folder)
 
 
@@ -348,7 +348,7 @@ def _raw_config(config: Source | Mapping[str, Any] | None) -> tuple[dict[str, An
 
 
 def _run_of(train_model: Callable[..., Any], model: VisionModel, raw: dict[str, Any], out: Path | None) -> Run:
-    """Trains a model where it is, and gives it back on its device."""
+    """Trains a model in place, and moves it back to its device."""
     device = next((value.device for value in model.parameters()), torch.device("cpu"))
     finished = train_model(model, raw, out=out)
     run = Run(finished.folder)
@@ -359,23 +359,23 @@ def _run_of(train_model: Callable[..., Any], model: VisionModel, raw: dict[str, 
 def resume(
     folder: Source, *, data: Source | None = None, parts: Mapping[str, Any] | None = None, **options: Any
 ) -> Run:
-    """Continues a run that was stopped; unless an option changes, it ends with the same weights as one that never stopped.
+    """Resumes a stopped run; without changed options, it ends with the same weights as a run that was not stopped.
 
     Args:
         folder: the run folder.
-        data: where the same data are now; None if they did not move, or moved along with the run folder.
+        data: the new path of the same data; None if they did not move, or moved together with the run folder.
         parts: the objects that the model was built from; see `vertebra.load`.
         options: single options of ``train`` that may change, such as ``epochs``, ``patience``, ``workers`` and ``devices``.
 
     Raises:
         UnknownName: there is no such option; the message has the nearest right name.
-        VertebraError: the run cannot be resumed, an option cannot change, or the data are not found or differ.
+        VertebraError: the run cannot be resumed, an option must not change, or the data are missing or differ.
     """
     from vertebra.training.run import resume_run
 
     check_keywords("resume", options, ["data", "parts", *TrainConfig.model_fields])
-    where = None if data is None else Path(data)
-    finished = resume_run(Path(folder), data=where, parts=parts, train=options)
+    data_path = None if data is None else Path(data)
+    finished = resume_run(Path(folder), data=data_path, parts=parts, train=options)
     run = Run(finished.folder)
     if model_config(finished.model.config or {}).object_parts:
         run.model = Model.of(finished.model, finished.folder)

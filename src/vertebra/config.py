@@ -1,4 +1,4 @@
-"""The typed config of a run: what YAML, the command line and keyword arguments are turned into.
+"""The typed config of a run, from YAML, the command line and keyword arguments.
 
 A file may use short forms; `Config.from_raw` writes them out:
 
@@ -9,20 +9,19 @@ A file may use short forms; `Config.from_raw` writes them out:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator, model_validator
 
+from vertebra.config_short_forms import SPLITS as SPLITS
+from vertebra.config_short_forms import expand_data, expand_model, task_of_decoder
 from vertebra.errors import ConfigError, UnknownName, shortened
 from vertebra.validation import validate
-from vertebra.yaml_files import override as override  # part of this module's face
+from vertebra.yaml_files import override as override  # part of this module's interface
 from vertebra.yaml_files import read_raw as read_raw
 
-SPLITS = ("train", "val", "test")
 MANY = 1_000_000
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -32,9 +31,9 @@ class _Strict(BaseModel):
 
 
 class PartConfig(BaseModel):
-    """A part by name, with its options beside the name; they are checked against the signature of the part at build.
+    """A part by name, with its options next to the name; they are checked against the part's signature when it is built.
 
-    A part that was given as an object has its class between ``<`` and ``>`` for a name: ``<mypackage.necks.MyNeck>``.
+    The name of a part that was given as an object is its class in angle brackets: ``<mypackage.necks.MyNeck>``.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -48,12 +47,12 @@ class PartConfig(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Everything beside the name."""
+        """All values except the name."""
         return dict(self.model_extra or {})
 
     @property
     def is_object(self) -> bool:
-        """Whether it was given as an object, which must be given again whenever the model is built."""
+        """Whether it was given as an object, which must be given again when the model is built."""
         return self.name.startswith("<") and self.name.endswith(">")
 
 
@@ -61,14 +60,14 @@ class BranchConfig(_Strict):
     """One branch.
 
     Attributes:
-        task: a task's name, as `vertebra.tasks.all_tasks` has it; left out, the decoder's task.
-        classes: class names; left out, those of the data.
+        task: a name of `vertebra.tasks.all_tasks`; default: the decoder's task.
+        classes: class names; default: those of the data.
         multilabel: a sigmoid for each class (True) or softmax over classes (False).
         weight: factor of this branch's loss in the sum over branches.
-        boxes_from: the branch whose boxes this one reads, where its decoder can.
+        boxes_from: the branch whose boxes this one reads, if its decoder can.
 
-    Further fields of the task's labels are beside these (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``);
-    left out, it is that of the data.
+    Further fields are those of the task's labels (for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``), by
+    default from the data.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=(), allow_inf_nan=False)
@@ -99,7 +98,7 @@ class ModelConfig(_Strict):
     """A backbone and its branches.
 
     Attributes:
-        init_from: a model file or run folder whose weights training starts from, where they fit.
+        init_from: a model file or run folder with the initial weights; weights that do not fit are skipped.
     """
 
     backbone: PartConfig
@@ -131,7 +130,7 @@ class ModelConfig(_Strict):
     @field_validator("backbone")
     @classmethod
     def _read_pretrained(cls, backbone: PartConfig) -> PartConfig:
-        """Words for yes and no are no names of weight files."""
+        """Reads words for yes and no as booleans, not as names of weight files."""
         pretrained = backbone.options.get("pretrained")
         word = _TRUTHS.get(pretrained.strip().lower()) if isinstance(pretrained, str) else None
         return backbone if word is None else PartConfig(name=backbone.name, **{**backbone.options, "pretrained": word})
@@ -142,11 +141,11 @@ class SourceConfig(_Strict):
 
     Attributes:
         path: its folder or annotation file.
-        branches: the branches that it is labeled for; left out, all.
-        ratio: how much of it an epoch has: 1 all, 0.5 half of it, 2 everything twice.
-        split: which of its splits; left out, the one that lists the source.
-        format: the format's name, as `vertebra.data.readers.all_readers` has it; left out, it is detected.
-        ignore_index: mask value of pixels that count neither in the loss nor in the metrics, in the files.
+        branches: the branches that it is labeled for; default: all.
+        ratio: part of it in an epoch: 1 all, 0.5 half of it, 2 everything twice.
+        split: one of its splits; default: the split that lists the source.
+        format: a name of `vertebra.data.readers.all_readers`; default: detected.
+        ignore_index: mask value in the files of pixels that count neither in the loss nor in the metrics.
     """
 
     path: str
@@ -173,35 +172,35 @@ class DataConfig(_Strict):
 
 
 class TrainConfig(_Strict):
-    """How a model is trained. Every default is meant to give a well-trained model.
+    """Options of training. The defaults suit most models.
 
     Attributes:
         epochs: passes over the data.
-        batch_size: images a process sees before the weights move, times ``accumulate``.
-        image_size: (height, width) of the canvas in pixels; left out, from the data.
-        resize: how an image comes onto the canvas; left out: center_crop where all branches classify, else letterbox.
-        augment: a preset, "none", "light", "default" or "strong", by its name or with options over it:
+        batch_size: images per process in a micro batch; a step has ``accumulate`` of them.
+        image_size: (height, width) of the canvas in pixels; default: from the data.
+        resize: how images are resized to the canvas; default: center_crop if all branches classify, else letterbox.
+        augment: a preset, "none", "light", "default" or "strong", by name or with options:
             ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`.
-        optimizer: an optimizer of torch or timm, by its name ("adamw", "sgd", "lion" …) or with options:
+        optimizer: an optimizer of torch or timm, by name ("adamw", "sgd", "lion" …) or with options:
             ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
-        lr: peak learning rate; left out: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's own default.
-        backbone_lr: factor of the learning rate for a pretrained backbone; a random one learns at the full rate.
-        weight_decay: left out: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's own default; norms, biases and other vectors
-            are spared.
-        lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by its name or with
+        lr: peak learning rate; default: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's default.
+        backbone_lr: factor of the learning rate for a pretrained backbone; a random one has the full rate.
+        weight_decay: default: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's default; not for norms, biases and other
+            vectors.
+        lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by name or with
             options: ``{name: cosine, end: 0.1}``; see `vertebra.recipe.lr_schedule`.
-        warmup: share of all steps in which the rate rises from 0.
-        clip_norm: the gradient's norm is cut to this; null for no clipping.
-        accumulate: batches before the weights move.
-        ema: decay of the moving average of the weights, which is what is evaluated and kept; null for none.
-        precision: "auto" (mixed where the device gains from it), "32", "bf16-mixed" or "16-mixed".
-        monitor: the metric that picks the best weights ("boxes/map"); left out, the mean of the branches' main metrics.
-        patience: evaluations without a better one after which training stops; null for never.
+        warmup: part of all steps in which the learning rate rises from 0.
+        clip_norm: largest norm of the gradient; null for no clipping.
+        accumulate: micro batches in a step.
+        ema: decay of the moving average of the weights, which is evaluated and saved; null for none.
+        precision: "auto" (mixed if the device is faster with it), "32", "bf16-mixed" or "16-mixed".
+        monitor: the metric that selects the best weights ("boxes/map"); default: the mean of the branches' main metrics.
+        patience: evaluations without improvement after which training stops; null for never.
         evaluate_every: epochs between evaluations.
-        save_every_minutes: how often the state is saved within an epoch, beside once at each epoch's end.
-        workers: loader processes; left out, from the machine.
-        seed: of every random draw.
-        devices, num_nodes, strategy, accelerator: Lightning's own.
+        save_every_minutes: how often the state is saved within an epoch, in addition to each epoch's end.
+        workers: loader processes; default: by the number of CPUs.
+        seed: of all random numbers.
+        devices, num_nodes, strategy, accelerator: options of Lightning.
     """
 
     epochs: int = Field(default=20, ge=1, le=MANY)
@@ -233,7 +232,7 @@ class TrainConfig(_Strict):
     @field_validator("augment", "optimizer", "lr_schedule", mode="before")
     @classmethod
     def _fill_name(cls, value: Any, info: ValidationInfo) -> Any:
-        """Options without a name are over the default."""
+        """Options without a name change the default."""
         if isinstance(value, Mapping) and "name" not in value:
             return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
         return value
@@ -257,12 +256,12 @@ class TrainConfig(_Strict):
     @field_validator("precision", mode="before")
     @classmethod
     def _read_bits(cls, value: Any) -> Any:
-        """YAML and the command line read 32 as a number."""
+        """Accepts 32 as a number, as YAML and the command line read it."""
         return str(value) if type(value) is int else value
 
 
 class Config(_Strict):
-    """Everything that defines a run."""
+    """The config of a run."""
 
     data: DataConfig
     model: ModelConfig
@@ -277,7 +276,7 @@ class Config(_Strict):
             where: file name for messages.
 
         Raises:
-            ConfigError: something is wrong; the message has its full path.
+            ConfigError: a value is wrong; the message has its full path.
         """
         values = dict(raw)
         if "model" in values:
@@ -291,13 +290,13 @@ class Config(_Strict):
                 for name in source.branches or []:
                     if name not in config.model.branches:
                         raise ConfigError(
-                            f"data.{split}: source '{source.path}' is for branch '{shortened(name)}', which the model has not; "
-                            f"its branches: {', '.join(config.model.branches)}"
+                            f"data.{split}: source '{source.path}' is for branch '{shortened(name)}', which the model does not "
+                            f"have; its branches: {', '.join(config.model.branches)}"
                         )
         return config
 
     def to_yaml(self) -> str:
-        """The config as YAML, everything written out."""
+        """The config as YAML, without short forms."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -309,12 +308,12 @@ def model_config(raw: Mapping[str, Any], where: str = "model") -> ModelConfig:
 
 
 def check_label_fields(model: ModelConfig) -> None:
-    """Checks the label fields of all branches against their tasks, where the task is known by name."""
+    """Checks the label fields of all branches whose task is known by name."""
     from vertebra.parts import names
 
     for name, branch in model.branches.items():
         if branch.task is not None or branch.decoder.name in names("decoder"):
-            check_labels(name, branch, branch.task or task_of(branch.decoder.name))
+            check_labels(name, branch, branch.task or task_of_decoder(branch.decoder.name))
 
 
 def check_labels(name: str, branch: BranchConfig, task: str) -> None:
@@ -336,79 +335,3 @@ def check_labels(name: str, branch: BranchConfig, task: str) -> None:
         fields: dict[str, Any] = {key: (hints[key], ...) for key in branch_fields}
         schema = create_model("Labels", __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
         validate(schema, branch_fields, f"model.branches.{name}")
-
-
-def expand_model(raw: Any, where: str) -> Any:
-    """Writes out the short form of one branch right under ``model``."""
-    if not isinstance(raw, Mapping):
-        return raw
-    values = dict(raw)
-    short = ("task", "neck", "encoder", "decoder", "classes", "multilabel", *_label_fields(values))
-    flat = {name: values.pop(name) for name in short if name in values}
-    if not flat:
-        return values
-    if "branches" in values:
-        raise ConfigError(f"{where}: '{next(iter(flat))}' stands beside 'branches'; put it inside a branch")
-    if "decoder" not in flat:
-        raise ConfigError(f"{where}: 'decoder' is missing")
-    task = flat.get("task") or task_of(flat["decoder"])
-    values["branches"] = {task: {**flat, "task": task}}
-    return values
-
-
-def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:
-    """Label fields of any task that are right under ``model``."""
-    from vertebra.tasks import all_tasks
-
-    known = {field for task in all_tasks().values() for field in task.labels.own_fields()}
-    return tuple(sorted(known & set(model)))
-
-
-def task_of(decoder: Any) -> str:
-    """The task that a decoder serves, by its name or its config."""
-    from vertebra.parts import find
-
-    name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
-    if not isinstance(name, str):
-        task = task_of_object(decoder)
-        if task is None:
-            name = getattr(decoder, "__qualname__", type(decoder).__qualname__)
-            raise ConfigError(f"the decoder {name} has no attribute 'task'; name its task: task=...")
-        return task
-    return str(find("decoder", name).task)
-
-
-def task_of_object(decoder: Any) -> str | None:
-    """The task that a decoder, its class, or a partial call of its class serves; None where it has no ``task``."""
-    task = getattr(decoder, "task", None) or getattr(getattr(decoder, "func", None), "task", None)
-    return None if task is None else str(task)
-
-
-def expand_data(raw: Any, where: str) -> Any:
-    """Writes out a single path, and a source for all splits."""
-    if isinstance(raw, str | Path):
-        raw = {"path": str(raw)}
-    if not isinstance(raw, Mapping):
-        return raw
-    values = dict(raw)
-    if "path" in values:
-        return {split: [dict(values)] for split in SPLITS}
-    for split in SPLITS:
-        if split in values:
-            values[split] = _expand_sources(values[split])
-    if "train" not in values:
-        raise ConfigError(f"{where}: 'train' is missing (a path, or a list of sources with 'path')")
-    for split in ("val", "test"):
-        values.setdefault(split, [{k: v for k, v in s.items() if k != "split"} for s in values["train"]])
-    return values
-
-
-def _expand_sources(raw: Any) -> Any:
-    sources = raw if isinstance(raw, Sequence) and not isinstance(raw, str) else [raw]
-    expanded = [{"path": str(source)} if isinstance(source, str | Path) else source for source in sources]
-    for source in expanded:
-        if not isinstance(source, Mapping):
-            raise ConfigError(
-                f"a source of data is a path, or a mapping with 'path'; got {shortened(json.dumps(source, default=str))}"
-            )
-    return expanded

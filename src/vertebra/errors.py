@@ -1,19 +1,19 @@
-"""Every error that Vertebra raises on purpose.
+"""All errors that Vertebra raises for its users.
 
     VertebraError
     ├── ConfigError        a config file or an option is wrong
-    │   └── UnknownName    a part, option, task or class that does not exist (names the nearest right ones)
-    ├── IncompatiblePartsError         two parts do not fit each other
+    │   └── UnknownName    a part, option, task or class that does not exist (the message has the nearest names)
+    ├── IncompatiblePartsError  two parts do not fit each other
     ├── DataError          a data set, image or annotation is wrong
     ├── WeightsError       a weight file is missing, damaged or fits nothing
-    ├── MissingFieldError  a prediction does not have what was asked for
-    ├── RunError           a run folder is missing, in the way or not resumable
+    ├── MissingFieldError  a prediction does not have a field
+    ├── RunError           a run folder is missing, exists already or cannot be resumed
     │   └── RunStopped     a signal stopped a run
-    └── ExportError        a model cannot be exported, or the file does not say what the model says
+    └── ExportError        a model cannot be exported, or the file differs from the model
 
 The command line prints the message of a ``VertebraError`` in one line and exits with its ``exit_code``: 2, or 128 plus the
 signal's number where a signal stopped the work. ``StoppedBySignal`` is no ``VertebraError``: like ``KeyboardInterrupt`` it
-passes through everything that handles errors.
+is not caught by error handlers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 
 class VertebraError(Exception):
-    """Base of all errors that a user can put right. They keep their message on the way from one process to another.
+    """Base of all errors that a user can fix. They keep their message when they are pickled for another process.
 
     Attributes:
         exit_code: of the command line.
@@ -34,11 +34,11 @@ class VertebraError(Exception):
     exit_code: int = 2
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As of `pickle`: the message is kept, so it is not made once more."""
-        return _as_it_was, (type(self), self.args, self.__dict__)
+        """For `pickle`: restores the message without calling ``__init__``."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
-def _as_it_was(kind: type[VertebraError], args: tuple[Any, ...], values: dict[str, Any]) -> VertebraError:
+def _restored(kind: type[VertebraError], args: tuple[Any, ...], values: dict[str, Any]) -> VertebraError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(values)
     return error
@@ -49,11 +49,11 @@ class ConfigError(VertebraError, ValueError):
 
 
 class UnknownName(ConfigError):
-    """A name that nothing answers to.
+    """A name that does not exist.
 
     Args:
-        what: what was looked for, in domain words ("neck", "option of decoder 'fcos'").
-        name: the name that was given.
+        what: the kind of name, in domain words ("neck", "option of decoder 'fcos'").
+        name: the unknown name.
         known: the names that exist.
     """
 
@@ -65,13 +65,13 @@ class UnknownName(ConfigError):
 
 
 class IncompatiblePartsError(VertebraError, ValueError):
-    """A part cannot stand on what comes in.
+    """A part cannot work with its input features.
 
-    A part never looks upstream, so it only tells what it needs and what would help; ``vertebra.build`` adds the names
-    of both parts.
+    A part does not know the part before it, so it only raises what it needs and a remedy; ``vertebra.build`` adds the
+    names of both parts.
 
     Args:
-        needs: what the part needs, without a subject: "a level at stride 4 or 8".
+        needs: the requirement, without a subject: "a level at stride 4 or 8".
         cure: a full sentence: "Add neck 'simple_pyramid'."
     """
 
@@ -81,7 +81,7 @@ class IncompatiblePartsError(VertebraError, ValueError):
         super().__init__(f"needs {needs}. {cure}")
 
     def between(self, part: str, upstream: str, gives: str) -> IncompatiblePartsError:
-        """The same error with the names of both parts: the message that a user reads."""
+        """The same error with the names of both parts in its message."""
         named = IncompatiblePartsError(self.needs, self.cure)
         named.args = (f"{part} needs {self.needs}; {upstream} gives {gives}. {self.cure}",)
         return named
@@ -92,7 +92,7 @@ class DataError(VertebraError, ValueError):
 
 
 class MissingFieldError(VertebraError, AttributeError):
-    """A prediction or result does not have a field, as classes of an image have no boxes."""
+    """A prediction or result does not have a field, such as boxes of a classification."""
 
 
 class WeightsError(VertebraError, ValueError):
@@ -100,18 +100,18 @@ class WeightsError(VertebraError, ValueError):
 
 
 class ObjectPartWarning(UserWarning):
-    """A part of a model was given as an object, so that a file of the model cannot rebuild it alone."""
+    """A part of a model was given as an object, which a file of the model does not hold."""
 
 
 class RunError(VertebraError, RuntimeError):
-    """A run folder is missing, in the way, or cannot be resumed."""
+    """A run folder is missing, exists already, or cannot be resumed."""
 
 
 class RunStopped(RunError):
     """A signal stopped a training run.
 
     Args:
-        message: what is saved, and how to go on.
+        message: what was saved, and how to continue.
         number: the signal.
     """
 
@@ -121,7 +121,7 @@ class RunStopped(RunError):
 
 
 class StoppedBySignal(BaseException):
-    """A signal asks to stop at once.
+    """A signal requests an immediate stop.
 
     Args:
         number: the signal.
@@ -135,30 +135,30 @@ class StoppedBySignal(BaseException):
         return f"stopped by {signal.Signals(self.number).name}"
 
 
-def shortened(text: str, most: int = 60) -> str:
-    """A text on one line, cut where it is long."""
+def shortened(text: str, length: int = 60) -> str:
+    """A text on one line, truncated to a length."""
     line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The names in ``known`` that look most like ``name``, best first."""
-    return difflib.get_close_matches(name, list(known), n=most, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The names in ``known`` that are most similar to ``name``, best first."""
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest names, or with all names if none is near and they are few."""
+    """A sentence with the nearest names, or with all names if none is similar and they are few."""
     names = list(known)
     close = nearest(name, names)
     if close:
         return "Did you mean " + " or ".join(f"'{candidate}'" for candidate in close) + "?"
     if names and len(names) <= 12:
         return "There is: " + ", ".join(sorted(names)) + "."
-    return "Nothing is called so, nor nearly so."
+    return "There is no similar name."
 
 
 class ExportError(VertebraError, RuntimeError):
-    """A model cannot be exported, or the exported file does not say what the model says."""
+    """A model cannot be exported, or the exported file differs from the model."""
 
 
 TRAINING_PACKAGES = frozenset(
@@ -167,7 +167,7 @@ TRAINING_PACKAGES = frozenset(
 
 
 def missing_package(error: ModuleNotFoundError) -> ConfigError | None:
-    """What to tell where a package of the extra ``train`` is not installed; None for any other package."""
+    """The error for a missing package of the extra ``train``; None for any other package."""
     name = (error.name or "").partition(".")[0]
     if name not in TRAINING_PACKAGES:
         return None
@@ -178,7 +178,7 @@ def install_command(extra: str) -> str:
     """The command that installs an optional group of packages. Vertebra has no release yet, so it runs in a checkout.
 
     Args:
-        extra: the name of the group in ``pyproject.toml``, or several with commas between them.
+        extra: the name of the group in ``pyproject.toml``, or several, separated by commas.
     """
     return f"pip install '.[{extra}]' in a checkout of Vertebra"
 

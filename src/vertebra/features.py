@@ -1,4 +1,4 @@
-"""What passes between the parts of a model: the promise (`FeatureSpec`) and the tensors (`Features`)."""
+"""The interface between the parts of a model: the specification (`FeatureSpec`) and the tensors (`Features`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vertebra.errors import IncompatiblePartsError
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One feature map, as promised before any image is seen.
+    """The specification of one feature map.
 
     Attributes:
         channels: number of channels.
@@ -28,11 +28,11 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """What a part promises to give.
+    """The specification of a part's output.
 
     Attributes:
-        levels: the maps, finest first. Equal strides are legal (several levels of a plain ViT).
-        embedding: width of the backbone's own pre-classifier embedding, or None where it has none.
+        levels: the maps, finest first. Several levels may have the same stride (as in a plain ViT).
+        embedding: width of the backbone's pre-classifier embedding, or None if it has none.
     """
 
     levels: tuple[Level, ...]
@@ -59,37 +59,36 @@ class FeatureSpec:
         Raises:
             IncompatiblePartsError: no level has it, or several have.
         """
-        found = [index for index, level in enumerate(self.levels) if level.stride == stride]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        indices = [index for index, level in enumerate(self.levels) if level.stride == stride]
+        if len(indices) == 1:
+            return indices[0]
+        if indices:
             raise IncompatiblePartsError(
-                f"exactly one level at stride {stride}", "Select the level by its index, or use one tap only."
+                f"exactly one level at stride {stride}", "Select the level by its index, or use one level only."
             )
-        raise IncompatiblePartsError(
-            f"a level at stride {stride}", "Select one of the strides that are there, or add a neck."
-        )
+        raise IncompatiblePartsError(f"a level at stride {stride}", "Select one of its strides, or add a neck.")
 
     def require_levels(self) -> None:
         """Raise `IncompatiblePartsError` if there is no feature map at all (a backbone without aligned maps)."""
         if not self.levels:
             raise IncompatiblePartsError(
                 "feature maps aligned with the image",
-                "Choose another backbone: 'vertebra parts backbone' lists them with what they give.",
+                "Choose another backbone: 'vertebra parts backbone' lists them with their outputs.",
             )
 
     def ratio(self, coarse: int, fine: int) -> int:
-        """How many cells of level ``fine`` one cell of level ``coarse`` spans, along one axis.
+        """Number of cells of level ``fine`` per cell of level ``coarse``, along one axis.
 
         Raises:
             IncompatiblePartsError: the strides are not multiples of each other.
         """
-        big, small = self.levels[coarse].stride, self.levels[fine].stride
-        if big % small:
+        coarse_stride, fine_stride = self.levels[coarse].stride, self.levels[fine].stride
+        if coarse_stride % fine_stride:
             raise IncompatiblePartsError(
-                f"strides that divide each other (here {small} and {big})", "Choose other levels of the backbone."
+                f"strides that divide each other (here {fine_stride} and {coarse_stride})",
+                "Choose other levels of the backbone.",
             )
-        return big // small
+        return coarse_stride // fine_stride
 
     def describe(self) -> str:
         """The strides in words, for messages: ``strides 4, 8, 16, 32`` or ``stride 16 only``."""
@@ -101,7 +100,7 @@ class FeatureSpec:
         return "strides " + ", ".join(str(stride) for stride in strides)
 
     def with_levels(self, levels: Sequence[Level]) -> FeatureSpec:
-        """The same promise with other levels; the embedding is passed through."""
+        """The same specification with other levels."""
         return replace(self, levels=tuple(levels))
 
 
@@ -111,8 +110,8 @@ class Frame:
 
     Attributes:
         canvas: (height, width) of the batch of canvases in pixels, read from the tensor's shape inside the graph.
-            This is the canvas as it came in: the maps may cover a little more (padding to the backbone's size multiple,
-            always at the right and bottom), and decoders crop back to it.
+            The maps may cover a little more (padding to the backbone's size multiple, always at the right and bottom),
+            and decoders crop back to it.
         sizes: (N, 2) int64, (height, width) of the valid pixels of each image, at the canvas' top left.
     """
 
@@ -127,7 +126,7 @@ class Features:
     Attributes:
         maps: (N, channels, ceil(H' / stride), ceil(W' / stride)) each, in the spec's order, where (H', W') is the
             canvas padded to the backbone's size multiple.
-        embedding: (N, width) the backbone's own embedding, or None where no branch asked for it.
+        embedding: (N, width) the backbone's embedding, or None if no branch needs it.
         frame: the geometry of the canvas.
     """
 
@@ -136,10 +135,10 @@ class Features:
     frame: Frame
 
     def rows(self, index: Int[Tensor, " rows"]) -> Features:
-        """The features of some images only.
+        """The features of a subset of the images.
 
         Args:
-            index: (n,) int64, which images.
+            index: (n,) int64, indices of the images.
         """
         return Features(
             maps=tuple(level[index] for level in self.maps),
@@ -148,7 +147,7 @@ class Features:
         )
 
     def with_maps(self, maps: Sequence[Float[Tensor, "n _ _ _"]]) -> Features:
-        """The same batch with other maps; embedding and frame are passed through."""
+        """The same batch with other maps; embedding and frame are kept."""
         return replace(self, maps=tuple(maps))
 
 
@@ -166,7 +165,7 @@ class HasBoxes(Protocol):
 
 
 class Proposals(NamedTuple):
-    """Boxes that a branch hands to a branch which reads them (``boxes_from: boxes``).
+    """Boxes of a branch, the input of a branch with ``boxes_from``.
 
     Attributes:
         boxes: (N, R, 4) xyxy in canvas pixels, padded with 0.
@@ -181,17 +180,17 @@ class Proposals(NamedTuple):
     count: Int[Tensor, " n"]  # type: ignore[assignment]  # a field, not tuple.count
 
     def of_classes(self, ids: Sequence[int]) -> Proposals:
-        """The same boxes in another branch's class ids; those of a class that it does not have are left out.
+        """The boxes with the class ids of another branch, without boxes of classes that it does not have.
 
         Args:
-            ids: for each class here its id there, or -1.
+            ids: for each class of this branch its id in the other one, or -1.
         """
-        table = torch.tensor([*ids, -1], device=self.labels.device)  # the last one is for padding, whose label is -1
+        table = torch.tensor([*ids, -1], device=self.labels.device)  # the last entry is for padding, whose label is -1
         labels = table[self.labels]
-        wanted = labels >= 0
-        # those that stay move to the front, in their order (by topk of what never ties: ONNX knows no stable sort)
+        known = labels >= 0
+        # moves the kept ones to the front in their order; topk of distinct ranks, as ONNX has no stable sort
         count = labels.shape[1]
-        rank = torch.where(wanted, float(count), 0.0) - torch.arange(count, device=labels.device)
+        rank = torch.where(known, float(count), 0.0) - torch.arange(count, device=labels.device)
         order = rank.topk(count, dim=1).indices
         labels = labels.gather(1, order)
         kept = labels >= 0
@@ -199,5 +198,5 @@ class Proposals(NamedTuple):
             boxes=torch.where(kept[..., None], self.boxes.gather(1, order[..., None].expand_as(self.boxes)), 0),
             scores=torch.where(kept, self.scores.gather(1, order), 0),
             labels=labels,
-            count=wanted.sum(dim=1),
+            count=known.sum(dim=1),
         )

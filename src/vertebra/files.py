@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, files that one process writes at a time, and OS errors in one sentence."""
+"""Atomic writes, file locks, and errors of the operating system as one sentence."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ _SENTENCES = {
     errno.ENOMEM: "not enough memory; close other programs, or use smaller batches",
 }
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
-_FAR = 1 << 30  # Windows locks bytes, and keeps others from reading them: this one is behind the end of any locked file
-_LONGEST = 120
+_LOCKED_BYTE = (
+    1 << 30
+)  # Windows' locks also block reading the locked bytes: this one is after the end of any locked file
+_MAX_NAME = 120
 _PARTIAL = ".partial-"
 
 
 def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:
-    """An error of the operating system as one sentence: the path, what is wrong, and the cure.
+    """An error of the operating system as one sentence: the path, the problem, and a remedy.
 
     Args:
-        error: what was raised.
-        path: what was written or read, where the error names no file.
+        error: the error.
+        path: the file that was written or read, if the error names none.
     """
     named = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else path
     where = None if named is None else os.fsdecode(named)
     if where is not None and path is not None and Path(where).name.startswith(_PARTIAL):
-        where = str(path)  # nobody knows the temporary name
+        where = str(path)  # the user does not know the temporary name
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         blocking = None if where is None else file_in_the_way(Path(where))
         text = f"{blocking or where or 'a path'} is a file, and a folder is needed there; choose another place"
@@ -60,7 +62,7 @@ def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:
 
 
 def file_in_the_way(path: Path) -> Path | None:
-    """What is no folder, but would have to be one for this path."""
+    """The first part of a path that exists and must be a folder, but is none; None if there is none."""
     for part in reversed([path, *path.parents]):
         if os.path.lexists(part) and not os.path.isdir(part):  # noqa: PTH112  # these never raise
             return part
@@ -69,13 +71,13 @@ def file_in_the_way(path: Path) -> Path | None:
 
 @contextmanager
 def os_errors_told(path: str | Path) -> Iterator[None]:
-    """Errors of the operating system within become one sentence.
+    """Turns an ``OSError`` into a `RunError` of one sentence.
 
     Args:
-        path: what is written, for errors that name no file.
+        path: the file that is written, for errors that name none.
 
     Raises:
-        RunError: in the place of an ``OSError``.
+        RunError: instead of an ``OSError``.
     """
     try:
         yield
@@ -89,11 +91,11 @@ def os_errors_told(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside a file. What is written there takes the file's place at the end; after an error it is removed,
-    and an older file stays as it was.
+    """A temporary file in the same folder, which replaces the file at the end. After an error it is removed, and an existing file
+    is unchanged.
 
     Raises:
-        RunError: the operating system refuses.
+        RunError: an error of the operating system.
     """
     with os_errors_told(path), _temporary(path.parent, path.suffix) as part:
         yield part
@@ -101,16 +103,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def save_under_free_name(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
-    """Writes a file under ``<stem><suffix>``, or ``<stem>-2<suffix>`` and so on where that is taken. It appears whole under its
-    name, and never takes the place of another, also where several processes write into the folder.
+    """Writes a file under ``<stem><suffix>``, or ``<stem>-2<suffix>`` and so on if that exists. The write is atomic and
+    never overwrites a file, even if several processes write into the folder.
 
     Args:
-        folder: is made if need be.
+        folder: created if it does not exist.
         stem, suffix: of the name.
         content: of the file.
 
     Raises:
-        RunError: the operating system refuses.
+        RunError: an error of the operating system.
     """
     with os_errors_told(folder / f"{stem}{suffix}"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +122,7 @@ def save_under_free_name(folder: Path, stem: str, suffix: str, content: bytes) -
 
 
 def publish(part: Path, folder: Path, stem: str, suffix: str) -> Path:
-    """Gives a written file a free name; see `save_under_free_name`."""
+    """Renames a written file to a free name; see `save_under_free_name`."""
     number = 1
     while True:
         target = folder / f"{stem}{suffix}" if number == 1 else folder / f"{stem}-{number}{suffix}"
@@ -130,10 +132,9 @@ def publish(part: Path, folder: Path, stem: str, suffix: str) -> Path:
 
 
 def take_name(part: Path, target: Path) -> bool:
-    """Moves a file to a name on the same disk; False if that is taken, for nothing is overwritten, also where several processes
-    want the name."""
+    """Renames a file on the same disk without overwriting; False if the name exists, also when processes race."""
     try:
-        os.link(part, target)  # unlike a rename, it never takes the place of another file
+        os.link(part, target)  # unlike a rename, it never overwrites a file
     except FileExistsError:
         return False
     except OSError:  # a file system without hard links
@@ -146,23 +147,23 @@ def take_name(part: Path, target: Path) -> bool:
 
 
 def temporary_name(folder: Path, suffix: str) -> Path:
-    """A hidden name in a folder that nobody else has."""
+    """A unique hidden name in a folder."""
     return folder / f"{_PARTIAL}{os.urandom(6).hex()}{suffix}"
 
 
 class FileLock:
-    """A file that one process uses at a time; the lock ends with the process, however it ends.
+    """A lock file for one process at a time; the lock ends with the process, even after a crash.
 
     Args:
-        path: the file; it is made if need be.
-        used_for: what is locked, for messages.
+        path: the lock file; created if it does not exist.
+        used_for: the file that it protects, for messages.
 
     Attributes:
         file: the file, open for reading and writing.
-        locks: False where the file system has no locks, so that two writers are not kept apart.
+        locks: False if the file system has no locks, so that two processes can write at once.
 
     Raises:
-        RunError: another process uses it, or the operating system refuses the file.
+        RunError: another process has the lock, or an error of the operating system.
     """
 
     def __init__(self, path: Path, used_for: Path) -> None:
@@ -177,12 +178,12 @@ class FileLock:
                 raise RunError(
                     f"{used_for} is being written by another process; wait until it ends, or choose another name"
                 ) from None
-            if os.name == "nt" or _is_at(self.file, path):
+            if os.name == "nt" or _is_same_file(self.file, path):
                 return
-            self.file.close()  # who had it removed it meanwhile
+            self.file.close()  # the previous owner has removed it meanwhile
 
     def close(self) -> None:
-        """Ends the lock."""
+        """Releases the lock."""
         self.file.close()
 
 
@@ -196,13 +197,13 @@ def _temporary(folder: Path, suffix: str) -> Iterator[Path]:
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Locks a file; False where the file system cannot.
+    """Locks a file; False if the file system has no locks.
 
     Raises:
         BlockingIOError: another process has it.
     """
     if sys.platform == "win32":
-        file.seek(_FAR)
+        file.seek(_LOCKED_BYTE)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError as error:
@@ -221,8 +222,8 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is the one at a path."""
+def _is_same_file(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is the file at a path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -230,4 +231,4 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}...{name[-_LONGEST // 2 :]}"
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME // 2]}...{name[-_MAX_NAME // 2 :]}"

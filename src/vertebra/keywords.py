@@ -1,4 +1,4 @@
-"""Names of keyword arguments, checked so that a wrong one gets the nearest right one, as option names in YAML do."""
+"""Checks of keyword arguments: an unknown name raises an error with the nearest right one, as for options in YAML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def keyword_names(function: Callable[..., Any]) -> list[str]:
 
 
 def check_keywords(function: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Checks that a function has the options that it is called with.
+    """Checks that a function has the options of a call.
 
     Args:
         function: its name, for the message.
@@ -37,7 +37,7 @@ def check_keywords(function: str, names: Iterable[str], known: Iterable[str]) ->
 
 
 def strict_keywords(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Decorates a function without ``**options``: an unknown keyword raises `UnknownName` in place of a `TypeError`."""
+    """Decorates a function without ``**options``: an unknown keyword raises `UnknownName` instead of a `TypeError`."""
     parameters = inspect.signature(function).parameters.values()
     known = [
         parameter.name

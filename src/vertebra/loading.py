@@ -1,4 +1,4 @@
-"""Any model that Vertebra wrote, opened with the verbs that its kind has. Exported files need no torch."""
+"""Loads any model that Vertebra wrote. Exported files need no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RuntimeModel(ExportedModel):
-    """An exported file, run by its runtime, with the verbs that it can have: predict, evaluate and summary.
+    """An exported file in its runtime, with the methods predict, evaluate and summary.
 
     Args: as of `vertebra.inference.exported_model.ExportedModel`.
     """
@@ -34,12 +34,12 @@ class RuntimeModel(ExportedModel):
         ignore_index: int | None = None,
         class_map: Mapping[str, str] | None = None,
     ) -> dict[str, float]:
-        """Metrics on labeled images, keyed ``branch/metric``. The data are read with torch.
+        """Metrics on labeled images, with keys ``branch/metric``. Reading the data needs torch.
 
-        Args: as of `vertebra.Model.evaluate`; without ``data`` those of the run in whose folder the file lies.
+        Args: as of `vertebra.Model.evaluate`; without ``data``, the data of the run whose folder the file is in.
 
         Raises:
-            ConfigError: the file lies in no run folder and there is no ``data``; an unknown branch or class.
+            ConfigError: the file is in no run folder and there is no ``data``; an unknown branch or class.
             DataError: there is no such split, or the data cannot be used.
         """
         from vertebra.export.evaluate import evaluate_file
@@ -55,7 +55,7 @@ class RuntimeModel(ExportedModel):
         )
 
     def summary(self) -> str:
-        """What the file contains, as text."""
+        """The content of the file, as text."""
         return summary_text(describe_file(self.path))
 
     def fit(self, data: Any = None, **options: Any) -> NoReturn:
@@ -73,9 +73,9 @@ class RuntimeModel(ExportedModel):
     def _refuse(self, what: str) -> NoReturn:
         known = find_format(self.path)
         kind = known.title if known is not None else self.path.suffix
-        joint = " " if what.endswith("or") else "; "
+        separator = " " if what.endswith("or") else "; "
         raise ConfigError(
-            f"{self.path.name} is a file for {kind}, which {what}{joint}load the run folder or the .safetensors file that it "
+            f"{self.path.name} is a file for {kind}, which {what}{separator}load the run folder or the .safetensors file that it "
             "was made from"
         )
 
@@ -94,15 +94,15 @@ def load(
     verify: bool = True,
     parts: Mapping[str, Any] | None = None,
 ) -> Model | RuntimeModel:
-    """A model from a run folder (its best weights), a model file, or an exported file, for which torch need not be installed.
+    """A model from a run folder (its best weights), a model file, or an exported file, which needs no torch.
 
     Args:
         source: a run folder, or a file that Vertebra wrote: ``.safetensors``, ``.onnx``, OpenVINO's ``.xml``, ``.pt2`` or
             ``.pte``.
-        device: where the model goes; for an exported file "cpu" or "cuda".
-        verify: compares a model file with the checksums in its header; false reads one that is known to be damaged. The check of
-            an exported file cannot be left out.
-        parts: the objects that the model was built from, as they were given to `create_model`: ``{"neck": MyNeck(...)}``;
+        device: the device of the model; for an exported file "cpu" or "cuda".
+        verify: checks a model file against the checksums in its header; False also reads a damaged file. Exported files are
+            always checked.
+        parts: the objects that the model was built from, as for `create_model`: ``{"neck": MyNeck(...)}``;
             of a model with several branches ``{"boxes.neck": ...}``. Their weights are replaced by those of the file.
 
     Returns:

@@ -13,7 +13,7 @@ def is_first_process() -> bool:
 
 
 def say(*lines: str) -> None:
-    """Prints to standard error, once where there are several processes."""
+    """Prints to standard error, only once if there are several processes."""
     if is_first_process():
         for line in lines:
             print(line, file=sys.stderr)

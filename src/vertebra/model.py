@@ -1,4 +1,4 @@
-"""The model: one backbone and its branches. It holds modules and runs them in order; it knows no part by name."""
+"""The model: one backbone and its branches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Branch(nn.Module):
-    """What stands on the backbone for one task: an optional neck, an optional encoder, and a decoder.
+    """The parts of one task behind the backbone: an optional neck, an optional encoder, and a decoder.
 
     Args:
         weight: factor of this branch's loss in the sum over branches.
@@ -51,11 +51,11 @@ class Branch(nn.Module):
 
     @property
     def labels(self) -> LabelSpec:
-        """What the labels mean."""
+        """The label specification."""
         return self.decoder.labels
 
     def prepare(self, features: Features) -> Features:
-        """The features as the decoder takes them: through neck and encoder."""
+        """The input of the decoder: the features after neck and encoder."""
         for part in (self.neck, self.encoder):
             if part is not None:
                 features = part(features)
@@ -63,7 +63,7 @@ class Branch(nn.Module):
 
 
 def decode_float32(decoder: Decoder[OutputsT, Any, DecodedT], outputs: OutputsT, frame: Frame) -> DecodedT:
-    """Decodes in float32, whatever precision the outputs came in."""
+    """Decodes in float32, for outputs of any precision."""
     outputs = tree.tree_map(_float32, outputs)
     device = frame.sizes.device.type
     if not torch.is_autocast_enabled(device):
@@ -82,15 +82,15 @@ class VisionModel(nn.Module):
     A pure module: `vertebra.Model` adds training, evaluation, prediction, export and saving.
 
     Args:
-        backbone: gives `Features` for a batch of canvases.
-        branches: by name, in an order in which a branch comes after the one whose boxes it reads.
-        resize_spec: how an image comes onto the canvas.
+        backbone: maps a batch of canvases to `Features`.
+        branches: by name; a branch comes after the one whose boxes it reads.
+        resize_spec: how images are resized to the canvas.
         shared: neck and encoder before the fork.
-        config: what the model was built from, as plain values; None if it was built from objects.
+        config: the model's config, as plain values; None if it was built from objects.
 
     Attributes:
-        origin: of a model that came from another library, ``source`` and ``license``; else empty. It is kept in its file.
-        provenance: how it was made, as its file says; else empty.
+        origin: ``source`` and ``license`` of a model from another library; else empty. Model files have it, too.
+        provenance: the record of its training from its file; else empty.
     """
 
     def __init__(
@@ -113,24 +113,24 @@ class VisionModel(nn.Module):
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""
-        found = self.branches[name]
-        assert isinstance(found, Branch)
-        return found
+        branch = self.branches[name]
+        assert isinstance(branch, Branch)
+        return branch
 
     def unused_parameters(self) -> set[str]:
-        """Names of the backbone's parameters on which nothing depends that this model computes: those of its classifier, for
-        example. They are frozen unless another model on the same backbone needs them."""
+        """Names of the backbone's parameters that no output of this model depends on, such as those of its classifier. They are
+        frozen unless another model on the same backbone needs them."""
         return {f"backbone.{name}" for name in self.backbone.unused_parameters()}
 
     def features(self, images: Tensor, sizes: Tensor | None = None) -> Features:
-        """Runs the backbone once, and what stands before the fork.
+        """Runs the backbone and the shared parts.
 
         Args:
             images: (N, C, H, W) canvases, uint8 or float in 0..255.
-            sizes: (N, 2) int64 (height, width) of each image's valid pixels; None where canvases are full.
+            sizes: (N, 2) int64 (height, width) of each image's valid pixels; None if canvases are full.
 
         Raises:
-            DataError: images are floats in 0..1, or normalized; not told while a graph is recorded.
+            DataError: images are floats in 0..1, or normalized; not checked while a graph is traced.
         """
         check_pixel_range(images)
         features: Features = self.backbone(images, sizes)
@@ -143,34 +143,36 @@ class VisionModel(nn.Module):
         return self.run(images, sizes)[1]
 
     def run(self, images: Tensor, sizes: Tensor | None = None) -> tuple[dict[str, Outputs], dict[str, Decoded]]:
-        """The same as `forward`, and before it the decoders' raw outputs, by branch."""
+        """The decoders' raw outputs and the result of `forward`, both by branch."""
         features = self.features(images, sizes)
         outputs: dict[str, Outputs] = {}
         decoded: dict[str, Decoded] = {}
         for name in self.branches:
             branch = self.branch(name)
-            outputs[name] = branch.decoder(branch.prepare(features), self._regions(branch, decoded))
+            outputs[name] = branch.decoder(branch.prepare(features), self._proposals(branch, decoded))
             decoded[name] = decode_float32(branch.decoder, outputs[name], features.frame)
         return outputs, decoded
 
-    def _regions(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Proposals | None:
-        """The boxes that a branch reads, of its own classes."""
+    def _proposals(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Proposals | None:
+        """The boxes that a branch reads, with its class ids."""
         if branch.boxes_from is None:
             return None
-        boxes = cast("HasBoxes", decoded[branch.boxes_from])  # the builder lets a branch read those of detectors only
+        boxes = cast("HasBoxes", decoded[branch.boxes_from])  # the builder has checked it
         proposals = Proposals(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
-        given, own = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
-        return proposals if given == own else proposals.of_classes([own.index(c) if c in own else -1 for c in given])
+        source_classes, classes = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
+        if source_classes == classes:
+            return proposals
+        return proposals.of_classes([classes.index(name) if name in classes else -1 for name in source_classes])
 
     def loss(
         self, images: Tensor, sizes: Tensor, targets: Mapping[str, tuple[Tensor, Any]]
     ) -> tuple[dict[str, dict[str, LossTerm]], dict[str, Outputs]]:
-        """Loss terms of the labeled branches; a branch sees its labeled images only, and is not run without any.
+        """Loss terms of the labeled branches; a branch runs on its labeled images only, and not at all without any.
 
         Args:
             images: (N, C, H, W) canvases.
             sizes: (N, 2) valid pixels of each image.
-            targets: by branch, (rows, targets): which images are labeled for it, (n,) int64, and the task's targets.
+            targets: by branch, (rows, targets): indices of the images labeled for it, (n,) int64, and the task's targets.
 
         Returns:
             The terms and the decoder's outputs (for the labeled images), both by branch.
@@ -180,6 +182,6 @@ class VisionModel(nn.Module):
         outputs: dict[str, Outputs] = {}
         for name, (rows, ground_truth) in targets.items():
             branch = self.branch(name)
-            own = features if len(rows) == len(images) else features.rows(rows)
-            terms[name], outputs[name] = branch.decoder.loss(branch.prepare(own), ground_truth)
+            branch_features = features if len(rows) == len(images) else features.rows(rows)
+            terms[name], outputs[name] = branch.decoder.loss(branch.prepare(branch_features), ground_truth)
         return terms, outputs

@@ -1,7 +1,7 @@
-"""Parts that are given as objects: a module, a class, or a callable that is given the incoming spec.
+"""Parts that are given as objects: a module, a class, or a callable that takes the incoming spec.
 
-A file holds the weights of such a part, not its code, so the object must be given again whenever the model is built from a
-file. Only a class of the catalog, or a partial call of one, is stored by name.
+A file holds the weights of such a part, not its code, so the object must be given again when the model is built from a
+file. Only a class of the catalog, or a `functools.partial` of one, is stored by name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 from torch import nn
 
 from vertebra.backbones import WrappedBackbone
-from vertebra.config import ModelConfig, PartConfig, task_of
+from vertebra.config import ModelConfig, PartConfig
+from vertebra.config_short_forms import task_of_decoder
 from vertebra.errors import ConfigError, ObjectPartWarning, UnknownName
 from vertebra.parts import registered
 
@@ -24,13 +25,13 @@ SHORT_KINDS = ("neck", "encoder", "decoder")
 
 
 def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
-    """Takes the objects out of a model's config, and returns them by path; the config keeps the names of their classes.
+    """Takes the objects out of a model's config, and returns them by path; the config gets the names of their classes.
 
     Args:
-        raw: the config with everything written out (`vertebra.config.expand_model`); it is changed.
+        raw: the config with everything written out (`vertebra.config_short_forms.expand_model`); it is changed.
 
     Raises:
-        ConfigError: a decoder has no ``task``, and its branch names none.
+        ConfigError: a decoder has no ``task``, and its branch has none.
     """
     objects: dict[str, Any] = {}
 
@@ -57,9 +58,9 @@ def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete(branch: dict[str, Any], decoder: Any) -> None:
-    """Fills in what a decoder object knows of its branch: the task, and if it is built already, the classes."""
+    """Fills in a branch's options from its decoder object: the task, and if it is a module, the classes."""
     if branch.get("task") is None:
-        branch["task"] = task_of(decoder)
+        branch["task"] = task_of_decoder(decoder)
     labels = getattr(decoder, "labels", None) if isinstance(decoder, nn.Module) else None
     if labels is not None and branch.get("classes") is None:
         branch["classes"] = list(labels.classes)
@@ -76,7 +77,7 @@ def class_name(value: Any) -> str:
 
 
 def _by_name(kind: str, value: Any) -> dict[str, Any] | None:
-    """A class of the catalog, or a partial call of one, by name and options; None for any other object."""
+    """Name and options of a class of the catalog, or of a `functools.partial` of one; None for any other object."""
     options: dict[str, Any] = {}
     if isinstance(value, functools.partial) and not value.args:
         value, options = value.func, dict(value.keywords)
@@ -93,7 +94,7 @@ def _by_name(kind: str, value: Any) -> dict[str, Any] | None:
 
 
 def warn_of_objects(config: ModelConfig, stacklevel: int) -> None:
-    """Warns of the parts that a file of the model cannot rebuild, if there are any.
+    """Warns of the parts that were given as objects, if there are any.
 
     Args:
         config: of the model.
@@ -116,7 +117,7 @@ def warn_of_objects(config: ModelConfig, stacklevel: int) -> None:
 
 
 def _parts_argument(config: ModelConfig) -> str:
-    """The argument that gives a model its objects again."""
+    """The argument ``parts`` for this model, as Python code."""
     shown = ", ".join(
         f'"{_key(path, config)}": {name.rpartition(".")[2]}(...)' for path, name in config.object_parts.items()
     )
@@ -132,7 +133,7 @@ def _key(path: str, config: ModelConfig) -> str:
 
 
 def resolve_parts(parts: Mapping[str, Any] | None, config: ModelConfig) -> dict[str, Any]:
-    """Objects by path, from what a user gives by short keys; all that the config needs, and no more.
+    """Objects by path, from a user's short keys; exactly those that the config needs.
 
     Args:
         parts: objects by "backbone", "neck", "encoder", "decoder" (of the one branch), "boxes.neck" (of a branch),
@@ -140,7 +141,7 @@ def resolve_parts(parts: Mapping[str, Any] | None, config: ModelConfig) -> dict[
         config: of the model.
 
     Raises:
-        UnknownName: the model has no such object; the message has the nearest right key.
+        UnknownName: the model has no such part; the message has the nearest right key.
         ConfigError: one is missing, or is no object.
     """
     needed = config.object_parts
@@ -163,7 +164,7 @@ def check_objects(config: ModelConfig, objects: Mapping[str, Any]) -> None:
     """Checks that all parts that are objects are given.
 
     Raises:
-        ConfigError: one is missing; the message has the argument that gives it.
+        ConfigError: one is missing; the message has the argument for it.
     """
     missing = [f"{path} ({name})" for path, name in config.object_parts.items() if path not in objects]
     if missing:

@@ -1,8 +1,8 @@
-"""The catalog: which parts there are, found by name, with their options read off their constructors.
+"""The catalog of parts, by name, with their options from their constructors.
 
-A part is found in its package's plain dictionary, by a Python entry point of an installed package (groups
+A part is an entry of its package's dictionary or a Python entry point of an installed package (groups
 ``vertebra.necks``, ``vertebra.encoders``, ``vertebra.decoders``), or is passed as an object. The keyword-only arguments
-of its ``__init__`` are its options, and the only schema there is.
+of its ``__init__`` are its options and their schema.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Option:
     Attributes:
         name: its name in Python, YAML and on the command line.
         type: its type in words.
-        default: its default value; ``...`` where it must be given.
-        meaning: what the part's docstring says of it.
+        default: its default value; ``...`` if it is required.
+        meaning: its description in the part's docstring.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A part as the catalog shows it."""
+    """An entry of the catalog."""
 
     kind: str
     name: str
@@ -66,10 +66,10 @@ def find(kind: str, name: str) -> type[Any]:
     Raises:
         UnknownName: with the nearest names.
     """
-    own = registered(kind)
-    if name in own:
-        found: type[Any] = own[name]
-        return found
+    parts_of_kind = registered(kind)
+    if name in parts_of_kind:
+        part: type[Any] = parts_of_kind[name]
+        return part
     for point in entry_points(group=f"vertebra.{kind}s"):
         if point.name == name:
             loaded: type[Any] = point.load()
@@ -81,7 +81,7 @@ def list_backbones(pattern: str = "*", *, pretrained: bool = False) -> list[str]
     """Names of backbones, sorted; none is built.
 
     Args:
-        pattern: such as ``"resnet*"``; ``*`` stands for any text.
+        pattern: such as ``"resnet*"``; ``*`` matches any text.
         pretrained: only those with published weights.
     """
     from vertebra.backbones import BACKBONES, timm_models
@@ -102,17 +102,17 @@ def list_parts(kind: str | None = None, task: str | None = None) -> list[Part]:
     from vertebra.tasks import get_task
 
     if kind == "backbone":
-        raise ConfigError("backbones have a list of their own: vertebra.list_backbones(pattern)")
+        raise ConfigError("backbones are listed by vertebra.list_backbones(pattern)")
     if kind is not None and kind not in KINDS:
         raise UnknownName("kind of part", kind, KINDS[1:])
     if task is not None:
         get_task(task)
-    parts = [describe(each, name) for each in KINDS[1:] if kind in (None, each) for name in names(each)]
+    parts = [describe(listed, name) for listed in KINDS[1:] if kind in (None, listed) for name in names(listed)]
     return [part for part in parts if task in (None, part.task)]
 
 
 def registered(kind: str) -> Mapping[str, type[Any]]:
-    """Vertebra's own parts of a kind, by name.
+    """Vertebra's parts of a kind, by name.
 
     Raises:
         UnknownName: there is no such kind.
@@ -133,12 +133,12 @@ def registered(kind: str) -> Mapping[str, type[Any]]:
 
 
 def describe(kind: str, name: str) -> Part:
-    """What the catalog says of a part."""
+    """The catalog's entry of a part."""
     return describe_class(kind, name, find(kind, name))
 
 
 def describe_class(kind: str, name: str, part: type[Any]) -> Part:
-    """What the catalog says of a part's class, whether it has a name there or not."""
+    """The catalog's entry for a part's class, which need not be registered."""
     return Part(
         kind=kind,
         name=name,
@@ -151,26 +151,26 @@ def describe_class(kind: str, name: str, part: type[Any]) -> Part:
 
 def options(part: type[Any]) -> list[Option]:
     """The options of a part: the keyword-only arguments of its ``__init__``."""
-    hints, told = get_type_hints(part.__init__), meanings(part)
+    hints, descriptions = get_type_hints(part.__init__), meanings(part)
     return [
         Option(
             name,
             _type_words(hints.get(name, Any)),
             ... if default is inspect.Parameter.empty else default,
-            told.get(name, ""),
+            descriptions.get(name, ""),
         )
         for name, default in _keywords(part).items()
     ]
 
 
 def meanings(part: type[Any]) -> dict[str, str]:
-    """What the ``Args`` of the docstrings of a class and its bases say, by argument."""
-    told: dict[str, str] = {}
+    """Descriptions of arguments in the ``Args`` of the docstrings of a class and its bases."""
+    descriptions: dict[str, str] = {}
     for base in reversed(part.__mro__):
         _, _, block = inspect.cleandoc(base.__dict__.get("__doc__") or "").partition("\nArgs:\n")
-        for found in re.finditer(r"^    (\w+(?:, \w+)*): (.+(?:\n {8}.+)*)", block, re.MULTILINE):
-            told |= dict.fromkeys(found[1].split(", "), " ".join(found[2].split()))
-    return told
+        for entry in re.finditer(r"^    (\w+(?:, \w+)*): (.+(?:\n {8}.+)*)", block, re.MULTILINE):
+            descriptions |= dict.fromkeys(entry[1].split(", "), " ".join(entry[2].split()))
+    return descriptions
 
 
 def _keywords(part: type[Any]) -> dict[str, Any]:
@@ -201,24 +201,24 @@ def _schema(part: type[Any]) -> type[Any]:
     return schema
 
 
-def check_options(part: type[Any], given: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The given options, checked and converted; options that were not given are left out.
+def check_options(part: type[Any], values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """A part's options, checked and converted, without defaults.
 
     Args:
         part: the class of the part.
-        given: the options by name.
-        path: where they stood ("model.branches.boxes.decoder").
+        values: the options by name.
+        path: their path in the config, for messages ("model.branches.boxes.decoder").
 
     Raises:
         ConfigError: a value of a wrong type, or an unknown option (with the nearest right name).
     """
-    checked = validate(_schema(part), given, path)  # type: ignore[arg-type]  # a class is hashable
+    checked = validate(_schema(part), values, path)  # type: ignore[arg-type]  # a class is hashable
     known = _keywords(part)
-    for name, value in given.items():
+    for name, value in values.items():
         default = known.get(name)
         if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
             fields = [field.name for field in dataclasses.fields(default)]
             for key in value:
                 if key not in fields:
                     raise UnknownName(f"option '{path}.{name}.{key}':", key, fields)
-    return {name: getattr(checked, name) for name in given}
+    return {name: getattr(checked, name) for name in values}

@@ -1,7 +1,7 @@
 """Helper processes that do not run the user's script again.
 
-Where processes are not forked (macOS, Windows, Python 3.14 on Linux), Python lets a new process import the script that started it,
-so that it knows what the script defines. A script that calls Vertebra at its top level would then call it again in each process.
+If processes are not forked (macOS, Windows, Python 3.14 on Linux), Python imports the user's script in each new process. A script
+that calls Vertebra at its top level would then call it again in each process.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _OF_SCRIPT = ("init_main_from_name", "init_main_from_path")
 
 @contextmanager
 def without_script() -> Iterator[None]:
-    """Processes that this thread starts inside do not import the script; for those of other threads nothing changes."""
+    """Processes that this thread starts in this context do not import the script; those of other threads are unaffected."""
     thread = threading.get_ident()
     with _REPLACING:
         prepare = spawn.get_preparation_data
 
-        def prepared(name: str) -> dict[str, Any]:
+        def prepare_without_script(name: str) -> dict[str, Any]:
             data = prepare(name)
             if threading.get_ident() == thread:
                 for key in _OF_SCRIPT:
                     data.pop(key, None)
             return data
 
-        spawn.get_preparation_data = prepared
+        spawn.get_preparation_data = prepare_without_script
         try:
             yield
         finally:
@@ -40,26 +40,26 @@ def without_script() -> Iterator[None]:
 
 
 def defined_in_script(value: Any) -> str | None:
-    """The name of something in a value that only the script defines, and that a process without the script could not read."""
-    seeker = _Seeker(io.BytesIO())
+    """The name of an object in a value that the script defines, so that a process without the script cannot unpickle it."""
+    finder = _ScriptNameFinder(io.BytesIO())
     try:
-        seeker.dump(value)
+        finder.dump(value)
     except (pickle.PicklingError, AttributeError, TypeError):
-        if seeker.found is None:
-            raise  # it can be read by no other process at all
-    return seeker.found
+        if finder.script_name is None:
+            raise  # no other process can unpickle it
+    return finder.script_name
 
 
-class _Seeker(pickle.Pickler):
-    """Looks at all that a pickle would hold, and writes no tensors or arrays."""
+class _ScriptNameFinder(pickle.Pickler):
+    """Traverses all objects of a pickle, without writing tensors and arrays."""
 
-    found: str | None = None
+    script_name: str | None = None
 
     def reducer_override(self, value: Any) -> Any:
         kind = value if isinstance(value, type) else type(value)
-        for own in (value, kind):
-            if getattr(own, "__module__", None) == "__main__":
-                self.found = getattr(own, "__qualname__", None) or kind.__qualname__
+        for candidate in (value, kind):
+            if getattr(candidate, "__module__", None) == "__main__":
+                self.script_name = getattr(candidate, "__qualname__", None) or kind.__qualname__
         if kind.__module__ in ("numpy", "torch") and hasattr(value, "dtype"):
             return (int, ())
         return NotImplemented

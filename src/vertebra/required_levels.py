@@ -1,4 +1,4 @@
-"""Which levels of a neck or encoder are read: found from a first build on the meta device, passed to the second one."""
+"""The levels of a neck or encoder that later parts read, from a first build on the meta device."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def takes_levels(part: Callable[..., Any]) -> bool:
 def required_levels(
     shared: Sequence[nn.Module], shared_path: str | None, branches: Mapping[str, Branch]
 ) -> dict[str, list[int]]:
-    """The levels that are read of each neck and encoder, by path; parts of which all levels may be read are left out.
+    """The levels of each neck and encoder that later parts read, by path, without parts of which all levels may be read.
 
     Args:
-        shared: what stands before the fork.
-        shared_path: the path of the neck before the fork, where it stands there alone; else None.
+        shared: the shared parts.
+        shared_path: the path of the shared neck if there is no shared encoder; else None.
         branches: by name.
     """
     required: dict[str, list[int]] = {}
@@ -48,18 +48,18 @@ def required_levels(
 
 
 def _through_encoder(neck: nn.Module, encoder: nn.Module | None, levels: Collection[int]) -> list[int]:
-    """The levels of a neck that a decoder reads, behind an encoder where there is one."""
+    """The levels of a neck that an encoder, if there is one, and a decoder read."""
     if encoder is None:
         return sorted(levels)
     spec: FeatureSpec = neck.out_spec  # type: ignore[assignment]
     deepest = (len(spec.levels) - 1,)
-    # an encoder works on its own levels and passes the others through at their index
+    # an encoder changes its input levels and passes the other levels through at their index
     worked_on = encoder.in_levels if isinstance(encoder, Encoder) else getattr(encoder, "in_levels", deepest)
     return sorted({level for level in levels if level < len(spec.levels)} | set(worked_on))
 
 
 def _read_by_all(branches: Sequence[Branch]) -> set[int]:
-    """The levels before the fork that any of the branches reads; empty where that is not known of one."""
+    """The shared levels that any of the branches reads; empty if that is unknown for one of them."""
     levels: set[int] = set()
     for branch in branches:
         if branch.neck is not None or branch.encoder is not None or branch.decoder.in_levels is None:

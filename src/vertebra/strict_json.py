@@ -1,4 +1,4 @@
-"""JSON as the standard has it: a number that is not finite has no spelling there, and is written as null."""
+"""Standard JSON: numbers that are not finite are written as null."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def finite(value: Any, lost: list[str] | None = None, name: str = "") -> Any:
-    """A value with None in place of every number that is not finite.
+    """A value with None instead of each number that is not finite.
 
     Args:
-        value: numbers, texts, sequences and mappings, one inside the other.
-        lost: takes the names of those numbers, as ``key/key``.
-        name: of the value itself.
+        value: nested numbers, texts, sequences and mappings.
+        lost: the names of those numbers are appended to it, as ``key/key``.
+        name: the name of the value.
     """
     if isinstance(value, float) and not math.isfinite(value):
         if lost is not None:
@@ -30,7 +30,7 @@ def finite(value: Any, lost: list[str] | None = None, name: str = "") -> Any:
 def to_json(
     value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None
 ) -> tuple[str, list[str]]:
-    """The text, and the names of the numbers that became null."""
+    """The text, and the names of the numbers that are written as null."""
     lost: list[str] = []
     try:
         return json.dumps(value, indent=indent, default=default, allow_nan=False), lost

@@ -1,4 +1,4 @@
-"""Strict checks of what comes from YAML, the command line and keyword arguments, with errors that a person can act on."""
+"""Strict checks of options from YAML, the command line and keyword arguments, with helpful messages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def validate(model: type[Model], values: Mapping[str, Any], path: str) -> Model:
 
     Args:
         model: the schema.
-        values: what was given; data classes inside are taken as mappings.
-        path: where it stood, for messages ("model.branches.boxes.decoder").
+        values: the values; data classes in them count as mappings.
+        path: their path, for messages ("model.branches.boxes.decoder").
 
     Raises:
         ConfigError: a value does not fit; the message has its full path.
@@ -63,39 +63,45 @@ def _translate(error: ValidationError, model: type[BaseModel], path: str) -> Con
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
-    location = (*_own_path(first["loc"][:-1]), first["loc"][-1]) if unknown else _own_path(first["loc"])
+    location = (
+        (*_without_union_labels(first["loc"][:-1]), first["loc"][-1])
+        if unknown
+        else _without_union_labels(first["loc"])
+    )
     where = ".".join([path, *(str(part) for part in location)]) if path else ".".join(map(str, location))
     if not location:
-        return ConfigError(f"{path or 'config'}: {_wanted(first)}")
+        return ConfigError(f"{path or 'config'}: {_expected(first)}")
     if unknown:
         parent = ".".join(where.split(".")[:-1]) or "the config"
         return UnknownName(f"option '{where}':", str(location[-1]), _known(model, location[:-1]) or [parent])
     if first["type"] == "missing":
         return ConfigError(f"'{where}' is missing")
-    if first["type"] == "value_error":  # a check of the schema's own, which says it all
+    if first["type"] == "value_error":  # raised by a validator of the schema, with its message
         cause = (first.get("ctx") or {}).get("error")
         if isinstance(cause, UnknownName) or (isinstance(cause, ConfigError) and where in str(cause)):
-            return cause  # it names its option itself
+            return cause  # it names the option already
         return ConfigError(f"{where}: {str(first['msg']).removeprefix('Value error, ')}")
     if first["type"] in ("too_short", "string_too_short"):
         return ConfigError(f"'{where}' must not be empty")
     shown = shortened(json.dumps(first["input"], default=str), 100)
-    wanted = [_WORDS.get(problem["type"], _wanted(problem)) for problem in problems if _same_place(problem, location)]
-    return ConfigError(f"'{where}' must be {' or '.join(dict.fromkeys(wanted))}, got {shown}")
+    expected = [
+        _WORDS.get(problem["type"], _expected(problem)) for problem in problems if _same_location(problem, location)
+    ]
+    return ConfigError(f"'{where}' must be {' or '.join(dict.fromkeys(expected))}, got {shown}")
 
 
-def _same_place(problem: Any, location: tuple[Any, ...]) -> bool:
-    return _own_path(problem["loc"]) == location
+def _same_location(problem: Any, location: tuple[Any, ...]) -> bool:
+    return _without_union_labels(problem["loc"]) == location
 
 
-def _own_path(location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A location without pydantic's names of union members; below 'branches' any name is the user's own."""
-    places = zip((None, *location), location, strict=False)
-    return tuple(part for before, part in places if before == "branches" or not _is_union_label(part))
+def _without_union_labels(location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A location without pydantic's names of union members; a name below 'branches' is always the user's."""
+    pairs = zip((None, *location), location, strict=False)
+    return tuple(part for parent, part in pairs if parent == "branches" or not _is_union_label(part))
 
 
 def _is_union_label(part: Any) -> bool:
-    """Pydantic puts names of union members into locations; no option is called like a type."""
+    """Whether a part of a location is pydantic's name of a union member; no option has the name of a type."""
     if not isinstance(part, str):
         return False
     return (
@@ -103,7 +109,7 @@ def _is_union_label(part: Any) -> bool:
     )
 
 
-def _wanted(problem: Any) -> str:
+def _expected(problem: Any) -> str:
     context = problem.get("ctx") or {}
     if problem["type"] == "literal_error":
         return str(context["expected"])
@@ -122,10 +128,10 @@ def _known(model: type[Any], location: tuple[Any, ...]) -> list[str]:
         if get_origin(schema) is dict:
             schema = get_args(schema)[1]
             continue
-        found = _fields(schema).get(str(part))
-        if found is None:
+        annotation = _fields(schema).get(str(part))
+        if annotation is None:
             return []
-        schema = found if get_origin(found) is dict else _schema_class(found)
+        schema = annotation if get_origin(annotation) is dict else _schema_class(annotation)
     return list(_fields(schema))
 
 
@@ -138,10 +144,10 @@ def _fields(schema: Any) -> dict[str, Any]:
 
 
 def _schema_class(annotation: Any) -> Any:
-    """The one class with fields inside an annotation such as ``list[Source] | None``."""
+    """The class with fields in an annotation such as ``list[Source] | None``."""
     if _fields(annotation):
         return annotation
     origin = get_origin(annotation)
     if origin in (Union, list, tuple) or type(annotation).__name__ == "UnionType":
-        return next((found for member in get_args(annotation) if (found := _schema_class(member))), None)
+        return next((schema_class for member in get_args(annotation) if (schema_class := _schema_class(member))), None)
     return None

@@ -1,6 +1,6 @@
-"""YAML as plain values, from files and from the command line: nothing in it is executed, and no short text becomes a large one.
+"""YAML as plain values, from files and the command line; nothing in it is executed, and the expansion of aliases is limited.
 
-YAML is read as its version 1.2 has it: ``1e-3`` is a number, and ``boxes_from``, ``yes`` and ``no`` are words.
+YAML is read by the rules of version 1.2: ``1e-3`` is a number, and ``yes`` and ``no`` are texts.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import yaml
 
 from vertebra.errors import ConfigError, shortened
 
-MAX_CHARACTERS = 1 << 20  # of a file; a config with the 21,000 classes of ImageNet has half of that
+MAX_CHARACTERS = 1 << 20  # of a file; a config with ImageNet's 21,000 classes has half of that
 MAX_EXPANDED = 1 << 22  # characters after all aliases are written out
 
 
 def parse_yaml(text: str) -> Any:
-    """The value that a YAML text stands for.
+    """The value of a YAML text.
 
     Raises:
-        ConfigError: it is no YAML, too long or too deep, a key stands twice, or its aliases expand to far more than the text.
+        ConfigError: it is no YAML, too long or too deep, a key occurs twice, or its aliases expand too much.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(f"longer than {MAX_CHARACTERS} characters")
@@ -45,20 +45,20 @@ def parse_yaml(text: str) -> Any:
         LookupError,
         AttributeError,
         TypeError,
-    ) as error:  # a number, a date or a tagged value that is none
+    ) as error:  # an invalid number, date or tagged value
         raise ConfigError(f"a value cannot be read ({shortened(str(error))})") from None
 
 
 def _expanded_size(node: yaml.Node, known: dict[int, int]) -> int:
-    """Characters of a node with all of its aliases written out. Each node is looked at once.
+    """Number of characters of a node with all aliases expanded. Each node is visited once.
 
     Args:
-        node: where to start.
-        known: sizes of nodes by identity; 0 for those that are not finished.
+        node: the node.
+        known: sizes of visited nodes by identity; 0 while a node is being visited.
     """
     done = known.get(id(node))
     if done == 0:
-        raise ConfigError("an alias refers to what it stands in")
+        raise ConfigError("an alias refers to a node around itself")
     if done is not None:
         return done
     known[id(node)] = 0
@@ -81,7 +81,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in keys:
-                raise ConfigError(f"the key '{key.value}' stands twice, line {key.start_mark.line + 1}; leave one out")
+                raise ConfigError(f"the key '{key.value}' occurs twice, line {key.start_mark.line + 1}; leave one out")
             keys.add((key.tag, key.value))
 
 
@@ -109,8 +109,8 @@ def read_raw(path: Path) -> dict[str, Any]:
 def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Plain values with ``key.key=value`` assignments applied; values are read as YAML.
 
-    A key may lead into a short form, which is written out then: ``data.ignore_index`` over ``data: PATH``,
-    ``model.neck.channels`` over ``model.neck: fpn``. An entry of a list is named by its place: ``data.train.0.path``.
+    A key may lead into a short form, which is then written out: ``data.ignore_index`` over ``data: PATH``,
+    ``model.neck.channels`` over ``model.neck: fpn``. An entry of a list is named by its index: ``data.train.0.path``.
 
     Raises:
         ConfigError: an assignment without '=', or a path through something that is no mapping.
@@ -143,16 +143,16 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
 
 
 def assign(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Puts a value where a dotted key leads, with copies of what is on the way; see `override`.
+    """Sets the value at a dotted key, with copies of the mappings and lists on its path; see `override`.
 
     Raises:
         ConfigError: the key leads through something that is no mapping.
     """
-    short = "path" if key.startswith("data.") else "name"  # what a text in the place of a mapping is short for
-    place: Any = raw
+    short = "path" if key.startswith("data.") else "name"  # the key that a text in place of a mapping is short for
+    container: Any = raw
     keys = key.split(".")
     for parent, after in itertools.pairwise(keys):
-        inner = _get(place, parent)
+        inner = _get(container, parent)
         if inner is None:
             inner = {}
         elif isinstance(inner, str | Path):
@@ -163,30 +163,30 @@ def assign(raw: dict[str, Any], key: str, value: Any) -> None:
             inner = dict(inner)
         else:
             raise ConfigError(f"'{parent}' is no mapping" + _hint(parent, inner))
-        _put(place, parent, inner)
-        place = inner
-    _get(place, keys[-1])
-    _put(place, keys[-1], value)
+        _put(container, parent, inner)
+        container = inner
+    _get(container, keys[-1])
+    _put(container, keys[-1], value)
 
 
 def _hint(parent: str, inner: Any) -> str:
     return f", it is a list: name one of its entries, such as {parent}.0" if isinstance(inner, list) else ""
 
 
-def _get(place: Any, key: str) -> Any:
-    if isinstance(place, dict):
-        return place.get(key)
-    if int(key) >= len(place):
-        raise ConfigError(f"there is no entry {key} in a list of {len(place)}; the first is 0")
-    return place[int(key)]
+def _get(container: Any, key: str) -> Any:
+    if isinstance(container, dict):
+        return container.get(key)
+    if int(key) >= len(container):
+        raise ConfigError(f"there is no entry {key} in a list of {len(container)}; the first is 0")
+    return container[int(key)]
 
 
-def _put(place: Any, key: str, value: Any) -> None:
-    place[key if isinstance(place, dict) else int(key)] = value
+def _put(container: Any, key: str, value: Any) -> None:
+    container[key if isinstance(container, dict) else int(key)] = value
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers and words; PyYAML's 1.1 wants 1.0e-3 and reads ``boxes_from`` as true."""
+    """YAML 1.2's numbers and booleans; in PyYAML's 1.1, ``1e-3`` is a text and ``yes`` is true."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]

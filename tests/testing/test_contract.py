@@ -77,7 +77,7 @@ def test_sound_parts_pass() -> None:
     ("part", "message"),
     [
         (Reversing, "Tensor-likes are not close"),
-        (Shortening, "level 1 is to be kept, but out_spec has 1 levels"),
+        (Shortening, "level 1 is kept, but out_spec has 1 levels"),
         (Hoarding, "no gradient reaches 3 trainable parameters: scales, last.weight"),
     ],
 )

@@ -96,11 +96,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"accelerator": "cuda"},
         "train.accelerator is 'cuda', and this machine has none",
     ),
-    "machines that nobody named": ({"num_nodes": 2}, "train.num_nodes is 2, but nothing says where"),
+    "machines that nobody named": ({"num_nodes": 2}, "train.num_nodes is 2, but the addresses of"),
     "too many loader processes": ({"workers": 2**31}, "train.workers is 2147483648"),
     "a canvas too large": ({"image_size": 30000, "batch_size": 1000}, "train.image_size 30000x30000"),
     "a side too long": ({"image_size": [64, 100000]}, "of 1 to 65536 pixels a side"),
-    "BatchNorm of one value": ({"batch_size": 1, "image_size": 32}, "BatchNorm sees a single value per channel"),
+    "BatchNorm of one value": ({"batch_size": 1, "image_size": 32}, "BatchNorm has a single value per channel"),
     "a rate that is no number": ({"lr": float("nan")}, "train.lr"),
 }
 

@@ -21,7 +21,7 @@ from vertebra.recipe.lr_schedule import Cosine, lr_factor
 from vertebra.training import run
 from vertebra.training.data_paths import locate, move
 from vertebra.training.hardware import Hardware
-from vertebra.training.record import without_places
+from vertebra.training.record import without_folders
 from vertebra.training.resuming import Saved, compare
 from vertebra.training.run import resume_run
 from vertebra.training.saved_state import read_state
@@ -216,7 +216,7 @@ def test_a_run_is_found_from_elsewhere_and_may_be_moved(
     shutil.move(tmp_path / "away" / "work" / "run", tmp_path / "alone")
     shutil.move(tmp_path / "away" / "work" / "data", tmp_path / "away" / "data")
     for use in (lambda: resume_run(tmp_path / "alone"), lambda: vertebra.evaluate("alone", split="val")):
-        with pytest.raises(ConfigError, match="the data of this run are not at .*; say where they are now with --data"):
+        with pytest.raises(ConfigError, match="the data of this run are not at .*; give their new path with --data"):
             use()
     assert vertebra.evaluate("alone", split="val", data="away/data") == scores
     capsys.readouterr()
@@ -338,7 +338,7 @@ def test_what_a_run_records(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_a_command_without_places(command: str, kept: str) -> None:
-    assert without_places(command.replace(r"\\", "\\")) == kept
+    assert without_folders(command.replace(r"\\", "\\")) == kept
 
 
 def test_a_run_that_ran_out_of_patience_stays_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ def test_evaluate_gives_every_branch_its_metrics(finished: Path) -> None:
 def test_a_model_file_without_its_run_needs_data(finished: Path, scenes: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((finished / "model.safetensors").read_bytes())
-    with pytest.raises(ConfigError, match="say which data set with --data"):
+    with pytest.raises(ConfigError, match="name a data set with --data"):
         vertebra.evaluate(alone)
 
 

@@ -12,16 +12,18 @@ import vertebra
 from vertebra.errors import UnknownName
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
-from vertebra.training.selection import Kept, Score, check_monitor, directions, main_score
+from vertebra.training.selection import BestWeights, Score, check_monitor, directions, main_score
 
 
-def judge(kept: Kept, epoch: int, value: float | None, *, lower: bool = False, model: nn.Module | None = None) -> str:
+def judge(
+    kept: BestWeights, epoch: int, value: float | None, *, lower: bool = False, model: nn.Module | None = None
+) -> str:
     score = None if value is None else Score("b/m", value, lower)
-    return kept.judge(epoch, score, {}, model or nn.Linear(1, 1)) or ""
+    return kept.update(epoch, score, {}, model or nn.Linear(1, 1)) or ""
 
 
 def test_a_first_score_that_is_no_number_does_not_stay_best() -> None:
-    kept = Kept()
+    kept = BestWeights()
     assert "b/m is not finite; the newest weights are kept" in judge(kept, 1, math.nan)
     assert kept.epoch == 1 and kept.best is None
     assert judge(kept, 2, 0.1) == "" and kept.epoch == 2
@@ -29,11 +31,11 @@ def test_a_first_score_that_is_no_number_does_not_stay_best() -> None:
     assert "no score could be measured; the best weights so far stay" in judge(kept, 4, None)
     judge(kept, 5, 0.05)
     assert kept.epoch == 2 and kept.without_better == 2
-    assert Kept.from_state(json.loads(json.dumps(kept.state_dict()))) == kept
+    assert BestWeights.from_state(json.loads(json.dumps(kept.state_dict()))) == kept
 
 
 def test_without_scores_the_newest_weights_are_kept() -> None:
-    kept = Kept()
+    kept = BestWeights()
     for epoch in (1, 2, 3):
         assert "no score could be measured; the newest weights are kept" in judge(kept, epoch, None)
         assert kept.epoch == epoch and kept.without_better == 0
@@ -44,7 +46,7 @@ def test_weights_that_are_no_numbers_are_never_kept() -> None:
     broken = nn.BatchNorm1d(2)
     assert broken.running_var is not None
     broken.running_var.fill_(math.inf)
-    kept = Kept()
+    kept = BestWeights()
     assert "'running_var' has values that are not finite" in judge(kept, 1, 0.9, model=broken)
     assert kept.epoch is None
     judge(kept, 2, 0.1)
@@ -53,7 +55,7 @@ def test_weights_that_are_no_numbers_are_never_kept() -> None:
 
 
 def test_the_lowest_error_is_the_best() -> None:
-    kept = Kept()
+    kept = BestWeights()
     for epoch, value in enumerate((3.0, 1.5, 2.0), start=1):
         judge(kept, epoch, value, lower=True)
     assert kept.epoch == 2 and kept.summary() == "best b/m 1.5000 (epoch 2, lower is better)"

@@ -28,7 +28,7 @@ from vertebra.training import run as running
 from vertebra.training.buffers import BufferBackup
 from vertebra.training.folder import RunFolder
 from vertebra.training.report import write_report
-from vertebra.training.selection import Kept
+from vertebra.training.selection import BestWeights
 from vertebra.training.step import TrainingModule
 
 
@@ -94,13 +94,13 @@ def test_buffers_are_put_back_to_the_bit() -> None:
     model(torch.randn(4, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     backup = BufferBackup(model)
-    backup.keep()
+    backup.save()
     size = backup.size()
     assert size is not None and bool(size.isfinite()) and len(backup.buffers) == 6
     model(torch.full((4, 3), float("inf")))
     size = backup.size()
     assert size is not None and not bool(size.isfinite())
-    backup.put_back()
+    backup.restore()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -250,7 +250,7 @@ def copied_data(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def test_the_report_of_a_run_whose_images_are_all_gone(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("epoch,animal/accuracy,animal/loss\n1,nan,0.5\n")
-    write_report(tmp_path, vertebra.load(finished), [tmp_path / "gone.png"], Kept(epoch=1))
+    write_report(tmp_path, vertebra.load(finished), [tmp_path / "gone.png"], BestWeights(epoch=1))
     page = (tmp_path / "report.html").read_text()
     assert "<figure>" not in page and 'polyline points=""' not in page and 'nan"' not in page
     assert "the newest ones: no evaluation had a score." in page
@@ -341,7 +341,7 @@ def test_a_run_whose_best_weights_were_deleted_keeps_the_newest(
     running.resume_run(run)
     said = capsys.readouterr().err
     assert (
-        "model.safetensors is missing; the weights to keep are chosen among the epochs to come, if there are any"
+        "model.safetensors is missing; the best weights are selected from the remaining epochs, if there are any"
         in said
     )
     assert "now holds the newest weights; those of the best epoch are lost" in said

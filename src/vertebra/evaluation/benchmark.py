@@ -1,4 +1,4 @@
-"""Speed and memory of a model in one runtime, measured in a process of its own."""
+"""Speed and memory of a model in one runtime, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Canvases = tuple[np.ndarray, np.ndarray]  # images (N, C, height, width) uint8 a
 
 
 class Speed(NamedTuple):
-    """What was measured.
+    """Results of a benchmark.
 
     Attributes:
         latency: median seconds for one image, from its canvas to decoded outputs.
-        throughput: images a second in batches.
-        memory: the process' peak, in bytes, with the libraries that it loads.
+        throughput: images per second in batches.
+        memory: peak memory of the process with its libraries, in bytes.
     """
 
     latency: float
@@ -36,17 +36,17 @@ class Speed(NamedTuple):
 def benchmark_in_subprocess(
     runtime_config: RuntimeConfig, file: Path, canvases: Canvases, *, seconds: float, device: str | None = None
 ) -> Speed:
-    """Measures in a fresh process, in which no other runtime's library is loaded and no thread of one waits.
+    """Measures in a new process, without libraries and threads of other runtimes.
 
     Args:
-        runtime_config: what runs the model.
+        runtime_config: the runtime and its options.
         file: the model file for torch, else the exported file.
-        canvases: a batch; its first image is the one for the latency.
-        seconds: for how long each of the two is repeated, at least 5 times.
-        device: where; None for the best there is.
+        canvases: a batch; the latency is measured on its first image.
+        seconds: duration of each of the two measurements, with at least 5 repetitions.
+        device: the device; None for the best one available.
 
     Raises:
-        VertebraError: the runtime fails here; the message has the reason.
+        VertebraError: the runtime fails; the message has the reason.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         with without_script():
@@ -88,7 +88,7 @@ def _opened(runtime_config: RuntimeConfig, file: Path, device: str | None) -> Ca
 
 
 def _median(work: Callable[[], Any], seconds: float) -> float:
-    """The median time of one call, after two that do not count."""
+    """The median time of a call, after two warm-up calls."""
     for _ in range(2):
         work()
     times: list[float] = []

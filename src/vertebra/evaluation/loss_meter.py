@@ -12,39 +12,44 @@ from vertebra.model import VisionModel
 
 
 class LossMeter:
-    """Adds up loss terms, so that the mean does not depend on how images are put into batches.
+    """Sums loss terms, so that the mean does not depend on the batch size.
 
-    Each term is divided once, by its count over everything, as training divides it.
+    Each term is divided once, by its total count, as in training.
 
     Args:
-        model: names the terms.
+        model: has the names of the terms.
     """
 
     def __init__(self, model: VisionModel) -> None:
         self.names = [(name, term) for name in model.branches for term in model.branch(name).decoder.terms]
         self.sums = {name: torch.zeros(2, dtype=torch.float64) for name in self.names}
-        self.seen = dict.fromkeys(model.branches, 0.0)
+        self.batches = dict.fromkeys(model.branches, 0.0)
 
     def add(self, terms: Mapping[str, Mapping[str, LossTerm]]) -> None:
-        """The terms of one batch, by branch."""
-        for branch, own in terms.items():
-            pairs = torch.stack([torch.stack([term.sum.detach().float(), term.count.float()]) for term in own.values()])
-            for name, pair in zip(own, pairs.cpu().double(), strict=True):
+        """Adds the terms of one batch, by branch."""
+        for branch, branch_terms in terms.items():
+            pairs = torch.stack(
+                [torch.stack([term.sum.detach().float(), term.count.float()]) for term in branch_terms.values()]
+            )
+            for name, pair in zip(branch_terms, pairs.cpu().double(), strict=True):
                 self.sums[branch, name] += pair
-            self.seen[branch] += 1
+            self.batches[branch] += 1
 
     def compute(self, device: torch.device) -> dict[str, float]:
-        """The loss of each branch that had a labeled image; every process must call it.
+        """The loss of each branch with a labeled image; every process must call it.
 
         Args:
-            device: on which processes exchange tensors.
+            device: for the exchange of tensors between processes.
         """
-        rows = [*self.sums.values(), *(torch.tensor([count, 0.0], dtype=torch.float64) for count in self.seen.values())]
+        rows = [
+            *self.sums.values(),
+            *(torch.tensor([count, 0.0], dtype=torch.float64) for count in self.batches.values()),
+        ]
         total = sum_over_processes(torch.stack(rows).to(device)).cpu()
-        terms, batches = total[: len(self.sums)], total[len(self.sums) :]
+        terms, batch_counts = total[: len(self.sums)], total[len(self.sums) :]
         means = dict(zip(self.names, (terms[:, 0] / terms[:, 1].clamp(min=1)).tolist(), strict=True))
         return {
             branch: sum(value for (owner, _), value in means.items() if owner == branch)
-            for branch, count in zip(self.seen, batches[:, 0].tolist(), strict=True)
+            for branch, count in zip(self.batches, batch_counts[:, 0].tolist(), strict=True)
             if count
         }

@@ -1,4 +1,4 @@
-"""Measures a model on labeled images: the losses, and each task's metrics in the images' own pixels."""
+"""Evaluates a model on labeled images: the losses, and each task's metrics in image pixels."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Predict = Callable[[Sequence[Any]], Sequence[Result]]
 
 
 class Evaluation:
-    """Collects what a model gives for labeled batches.
+    """Accumulates a model's metrics and losses over labeled batches.
 
     Args:
-        info: of the models that `update` is given.
+        info: of the model.
     """
 
     def __init__(self, info: ModelInfo) -> None:
@@ -39,15 +39,15 @@ class Evaluation:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Resets all metrics and losses."""
         for metric in self.metrics.values():
             metric.reset()
         self.losses: LossMeter | None = None
 
     @torch.no_grad()
     def update(self, batch: Batch, model: VisionModel) -> None:
-        """Adds one labeled batch (with its truths)."""
-        targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
+        """Adds one labeled batch (with its ground truth)."""
+        targets = {name: (labeled.rows, labeled.targets) for name, labeled in batch.targets.items()}
         terms, outputs = model.loss(batch.images, batch.sizes, targets)
         self.device = batch.images.device
         self.losses = self.losses or LossMeter(model)
@@ -63,30 +63,30 @@ class Evaluation:
             self._add(name, batch, [value.cpu().numpy() for value in decoded])
 
     def update_decoded(self, batch: Batch, decoded: Mapping[str, Sequence[np.ndarray]]) -> None:
-        """Adds one labeled batch and what was decoded of it elsewhere, by branch and for all of its images; no loss is known."""
-        for name, own in batch.targets.items():
-            self._add(name, batch, [value[own.rows.numpy()] for value in decoded[name]])
+        """Adds one labeled batch and its decoded outputs, by branch and for all of its images, without losses."""
+        for name, labeled in batch.targets.items():
+            self._add(name, batch, [value[labeled.rows.numpy()] for value in decoded[name]])
 
     def update_predicted(self, batch: Batch, results: Sequence[Result]) -> None:
         """Adds one labeled batch and the predictions of all of its images, by branch."""
-        for name, own in batch.targets.items():
-            self.metrics[name].update([results[row][name] for row in own.rows.tolist()], batch.ground_truths[name])
+        for name, labeled in batch.targets.items():
+            self.metrics[name].update([results[row][name] for row in labeled.rows.tolist()], batch.ground_truths[name])
 
     def _add(self, name: str, batch: Batch, decoded: Sequence[np.ndarray]) -> None:
-        """Predictions of a branch's labeled images, in their order, into its metric."""
+        """Adds the predictions of a branch's labeled images, in their order, to its metric."""
         predictions = [
             self.tasks[name].from_decoded(
-                [value[place] for value in decoded],
+                [value[position] for value in decoded],
                 batch.origins[row].transform,
                 self.labels[name],
                 batch.origins[row].path,
             )
-            for place, row in enumerate(batch.targets[name].rows.tolist())
+            for position, row in enumerate(batch.targets[name].rows.tolist())
         ]
         self.metrics[name].update(predictions, batch.ground_truths[name])
 
     def _whole(self, batch: Batch, model: VisionModel, names: list[str]) -> dict[str, Any]:
-        """Decoded outputs of branches that read another branch's boxes: those boxes, not the truth, count here."""
+        """Decoded outputs of branches that read boxes, with the predicted boxes and not the ground truth as their input."""
         if not names:
             return {}
         decoded = model(batch.images, batch.sizes)
@@ -95,7 +95,7 @@ class Evaluation:
     def compute(self) -> dict[str, float]:
         """All metrics as ``branch/metric``; a branch without a labeled image has none.
 
-        Every process must call it: metrics and losses are of what all of them saw.
+        Every process must call it: metrics and losses are over all processes.
         """
         losses = {} if self.losses is None else self.losses.compute(self.device)
         scores: dict[str, float] = {}
@@ -108,12 +108,12 @@ class Evaluation:
 
 @ends_told()
 def measure(info: ModelInfo, batches: Iterable[Batch], run: Run) -> dict[str, float]:
-    """All metrics of what runs elsewhere, over labeled batches.
+    """All metrics of a runtime's decoded outputs, over labeled batches.
 
     Args:
-        info: of what runs.
-        batches: labeled, on the canvas of the face.
-        run: from canvases (N, C, H, W) uint8 and sizes (N, 2) to decoded outputs by branch.
+        info: of the model.
+        batches: labeled, on the model's canvas.
+        run: maps canvases (N, C, H, W) uint8 and sizes (N, 2) to decoded outputs by branch.
     """
     evaluation = Evaluation(info)
     for batch in batches:
@@ -123,12 +123,12 @@ def measure(info: ModelInfo, batches: Iterable[Batch], run: Run) -> dict[str, fl
 
 @ends_told()
 def measure_predictions(info: ModelInfo, batches: Iterable[Batch], predict: Predict) -> dict[str, float]:
-    """All metrics of what takes images as they are, over labeled batches of files.
+    """All metrics of predictions for image files, over labeled batches.
 
     Args:
-        info: of what predicts.
-        batches: labeled, of which only the files and truths count.
-        predict: from files to predictions by branch, of all objects however doubtful.
+        info: of the model.
+        batches: labeled; only their files and ground truth are used.
+        predict: maps files to predictions by branch, with objects of any score.
     """
     evaluation = Evaluation(info)
     for batch in batches:
@@ -140,10 +140,10 @@ def measure_predictions(info: ModelInfo, batches: Iterable[Batch], predict: Pred
 def evaluate_loader(
     model: VisionModel, batches: Iterable[Batch], device: torch.device, threads: int | None = None
 ) -> dict[str, float]:
-    """All metrics of a model over labeled batches, the losses too.
+    """All metrics and losses of a model over labeled batches.
 
     Args:
-        threads: of the CPU that torch may use, for the whole process; None for as many as the process may use.
+        threads: number of torch's CPU threads, for the whole process; None: all usable CPUs.
     """
     if threads is None:
         limit_torch()

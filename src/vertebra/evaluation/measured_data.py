@@ -1,4 +1,4 @@
-"""The data on which a trained model is measured: its run's own, or others, by its own names of classes."""
+"""The data for evaluating a trained model: those of its run or others, with the model's class names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vertebra.errors import ConfigError, UnknownName
 
 @dataclass(frozen=True)
 class DataChoice:
-    """Which data, and how they are read.
+    """The data for an evaluation.
 
     Attributes:
-        path: another data set than the run's own, for all branches; None for the run's own.
-        branches: only these are measured; None for all.
-        ignore_index: mask value of pixels that do not count; None for what the run's config says.
-        class_map: from class names of the data set at ``path`` to those of the model; names that are the same need no entry.
+        path: a data set for all branches; None: the run's data.
+        branches: the branches to evaluate; None for all.
+        ignore_index: mask value of pixels that do not count; None: that of the run's config.
+        class_map: from class names of the data set at ``path`` to those of the model; same names need no entry.
     """
 
     path: str | Path | None = None
@@ -29,20 +29,20 @@ class DataChoice:
 
 
 def open_measured(run: Config, split: str, choice: DataChoice) -> Opened:
-    """Opens a split for measuring.
+    """Opens a split for an evaluation.
 
     Args:
-        run: whose branches have the model's classes.
+        run: the config, whose branches have the model's classes.
 
     Raises:
-        ConfigError: an unknown branch or class, or a class map for the run's own data.
+        ConfigError: an unknown branch or class, or a class map for the run's data.
         DataError: the data cannot be used.
     """
     for name in choice.branches or ():
         if name not in run.model.branches:
             raise UnknownName("branch", name, run.model.branches)
     if choice.class_map and choice.path is None:
-        raise ConfigError("a class map is for another data set than the run's own; say which with --data")
+        raise ConfigError("a class map is for another data set than the run's; name it with --data")
     notes: list[str] = []
     sources = [_with_choice(source, choice) for source in _sources(run, split, choice, notes)]
     sources = [source for source in sources if source.branches != []]
@@ -58,34 +58,34 @@ def open_measured(run: Config, split: str, choice: DataChoice) -> Opened:
 
 
 def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> list[SourceConfig]:
-    """The run's own sources of a split, or another data set.
+    """The run's sources of a split, or another data set.
 
-    Another one that the run knows is read as the run reads it. Else the ignore index is the run's, where its sources agree
-    about it, with a note.
+    If another data set is one of the run's sources, it has the same options. Otherwise the ignore index is that of the run, if
+    all of its sources have the same one, with a note.
     """
     if choice.path is None:
         return list(getattr(run.data, split))
     path = Path(choice.path).resolve()
     for name in (split, "train", "val", "test"):
         known = [source for source in getattr(run.data, name) if Path(source.path).resolve() == path]
-        if known:  # several, where each is for some of the branches
+        if known:  # several if each is for some of the branches
             return known if name == split else [source.model_copy(update={"split": None}) for source in known]
-    others: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
-    ignored = {source.ignore_index for source in others if source.ignore_index is not None}
+    sources: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
+    ignored = {source.ignore_index for source in sources if source.ignore_index is not None}
     value = ignored.pop() if len(ignored) == 1 else None
     if value is not None and choice.ignore_index is None:
         notes.append(
-            f"{choice.path}: mask value {value} is ignored, as in the run's config; --ignore-index says otherwise"
+            f"{choice.path}: mask value {value} is ignored, as in the run's config; change it with --ignore-index"
         )
     return [SourceConfig(path=str(choice.path), ignore_index=value)]
 
 
 def _with_choice(source: SourceConfig, choice: DataChoice) -> SourceConfig:
-    """A source for the chosen branches only (an empty list: for none of them), with the chosen ignore index."""
+    """A source restricted to the chosen branches (an empty list: none of them), with the chosen ignore index."""
     changes: dict[str, object] = {}
     if choice.branches is not None:
-        own = source.branches
-        changes["branches"] = [name for name in choice.branches if own is None or name in own]
+        labeled = source.branches
+        changes["branches"] = [name for name in choice.branches if labeled is None or name in labeled]
     if choice.ignore_index is not None:
         changes["ignore_index"] = choice.ignore_index
     return source.model_copy(update=changes)
@@ -94,25 +94,27 @@ def _with_choice(source: SourceConfig, choice: DataChoice) -> SourceConfig:
 def _open_mapped(run: Config, split: str, sources: Sequence[SourceConfig], class_map: Mapping[str, str]) -> Opened:
     """Opens sources whose classes have other names than the model's.
 
-    The readers are asked for those classes that become the model's, by the names that the data have for them.
+    The readers get the classes that are mapped to the model's, by their names in the data.
     """
     plain = run.model_copy(deep=True)
     for branch in plain.model.branches.values():
         branch.classes = None
-    found = open_split(plain, split, sources=sources).labels
-    wanted = {name: list(run.model.branches[name].classes or []) for name in found}
+    data_labels = open_split(plain, split, sources=sources).labels
+    model_classes = {name: list(run.model.branches[name].classes or []) for name in data_labels}
     for old, new in class_map.items():
-        if not any(old in labels.classes for labels in found.values()):
+        if not any(old in labels.classes for labels in data_labels.values()):
             raise UnknownName(
-                f"class of {sources[0].path}", old, [each for own in found.values() for each in own.classes]
+                f"class of {sources[0].path}", old, [name for labels in data_labels.values() for name in labels.classes]
             )
-        if not any(new in classes for classes in wanted.values()):
-            raise UnknownName("class of the model", new, [each for classes in wanted.values() for each in classes])
-    for name, labels in found.items():
-        fitting = [each for each in labels.classes if class_map.get(each, each) in wanted[name]]
+        if not any(new in classes for classes in model_classes.values()):
+            raise UnknownName(
+                "class of the model", new, [name for classes in model_classes.values() for name in classes]
+            )
+    for name, labels in data_labels.items():
+        fitting = [label for label in labels.classes if class_map.get(label, label) in model_classes[name]]
         if not fitting:
             raise ConfigError(
-                f"branch '{name}': the class map leads to none of its classes ({', '.join(wanted[name][:8])})"
+                f"branch '{name}': the class map has none of its classes ({', '.join(model_classes[name][:8])})"
             )
         plain.model.branches[name].classes = fitting
     opened = open_split(plain, split, sources=sources)
@@ -121,18 +123,18 @@ def _open_mapped(run: Config, split: str, sources: Sequence[SourceConfig], class
 
 
 def read_class_map(entries: Sequence[str]) -> dict[str, str]:
-    """A class map from what a command line has: ``cat=animal``, once for each class.
+    """A class map from the entries of a command line: ``cat=animal``, one for each class.
 
     Raises:
-        ConfigError: an entry is of another form, or a class stands there twice.
+        ConfigError: an entry has another form, or a class occurs twice.
     """
-    found: dict[str, str] = {}
+    class_map: dict[str, str] = {}
     for entry in entries:
         old, sign, new = entry.partition("=")
         if not sign or not old or not new:
             raise ConfigError(
                 f"--map '{entry}' must be NAME=NAME: the data's class, then the model's, such as cat=animal"
             )
-        if found.setdefault(old, new) != new:
-            raise ConfigError(f"--map: class '{old}' becomes '{found[old]}' and '{new}'; choose one")
-    return found
+        if class_map.setdefault(old, new) != new:
+            raise ConfigError(f"--map: class '{old}' becomes '{class_map[old]}' and '{new}'; choose one")
+    return class_map

@@ -1,4 +1,4 @@
-"""Losses of whole images."""
+"""Losses of image classification."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cross_entropy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"], smoot
     Args:
         logits: (N, K).
         labels: (N,) int64.
-        smoothing: how much of the truth is spread over all classes (Szegedy et al., CVPR 2016, arXiv 1512.00567).
+        smoothing: part of the label that is spread over all classes (Szegedy et al., CVPR 2016, arXiv 1512.00567).
 
     Returns:
         The sum over images, and their number.
@@ -26,12 +26,12 @@ def cross_entropy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"], smoot
 
 
 def binary_cross_entropy(logits: Float[Tensor, "n k"], labels: Num[Tensor, "n k"], smoothing: float = 0.0) -> LossTerm:
-    """Sigmoid cross entropy for classes that may stand together: the mean over classes of each image.
+    """Sigmoid cross entropy for classes that can occur together: the mean over classes of each image.
 
     Args:
         logits: (N, K).
         labels: (N, K) of 0 and 1.
-        smoothing: moves the truth from 0 and 1 towards a half.
+        smoothing: moves the labels from 0 and 1 towards 0.5.
     """
     soft = labels.float() * (1 - smoothing) + 0.5 * smoothing
     each = F.binary_cross_entropy_with_logits(logits.float(), soft, reduction="none").mean(dim=1)

@@ -17,7 +17,7 @@ BoxLoss = Literal["smooth_l1", "l1", "giou"]
 
 
 def positives(positive: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
-    """() float32, how many candidates are positive: what every term here is divided by."""
+    """() float32, the number of positive candidates, which is the count of every term here."""
     return positive.sum().float()
 
 
@@ -40,7 +40,7 @@ def focal_term(
         positive: (N, A) bool.
         ignored: (N, A) bool.
         alpha: weight of the positive class, 0 to 1; 1 - alpha is that of the rest.
-        gamma: how much easy candidates are weighted down.
+        gamma: exponent; a larger one gives less weight to easy candidates.
     """
     classes = torch.arange(logits.shape[-1], device=logits.device)
     ground_truth = (labels[..., None] == classes) & positive[..., None]
@@ -48,9 +48,9 @@ def focal_term(
 
 
 class _FocalSum(torch.autograd.Function):
-    """The sum of `focal_term`. Of the many maps as large as the logits that it takes, none but the logits is kept for the gradient.
+    """The sum of `focal_term`. Of its intermediate maps, each as large as the logits, only the logits are kept for the gradient.
 
-    With z = -x where a class is true and z = x elsewhere, and s its sigmoid, the loss is w softplus(z) s^gamma, w being alpha or
+    With z = -x for the true class and z = x elsewhere, and s its sigmoid, the loss is w softplus(z) s^gamma, w being alpha or
     1 - alpha, and its derivative w s^gamma (s + gamma (1 - s) softplus(z)), with the sign of z.
     """
 
@@ -88,7 +88,7 @@ def giou_term(
         positive: (N, A) bool.
     """
     boxes = boxes.float()
-    # Elsewhere a box is compared with itself: a finite loss whose gradient the mask takes away without leaving a NaN.
+    # elsewhere a box is compared with itself: the loss is finite, and masking its gradient gives no NaN
     safe = torch.where(positive[..., None], ground_truth.float(), boxes.detach())
     loss = generalized_box_iou_loss(boxes, safe, reduction="none")
     return LossTerm(torch.where(positive, loss, 0).sum(), positives(positive))
@@ -112,18 +112,18 @@ def delta_term(
         anchors: (A, 4) xyxy.
         ground_truth: (N, A, 4) xyxy; read where positive only.
         positive: (N, A) bool.
-        beta: where the square turns into the absolute value; 0 is the L1 loss.
-        weights: what the true coded boxes are multiplied by, as ``deltas`` are.
+        beta: threshold between the squared and the absolute error; 0 is the L1 loss.
+        weights: factors of the coded ground truth, the same as in ``deltas``.
     """
     mask = positive[..., None]
-    wanted = encode_deltas(torch.where(mask, ground_truth.float(), anchors), anchors)
-    wanted = wanted * wanted.new_tensor(weights)
-    loss = F.smooth_l1_loss(deltas.float(), wanted, reduction="none", beta=beta)
+    expected = encode_deltas(torch.where(mask, ground_truth.float(), anchors), anchors)
+    expected = expected * expected.new_tensor(weights)
+    loss = F.smooth_l1_loss(deltas.float(), expected, reduction="none", beta=beta)
     return LossTerm(torch.where(mask, loss, 0).sum(), positives(positive))
 
 
 def centerness(distances: Float[Tensor, "*a 4"]) -> Float[Tensor, "*a"]:
-    """How near the middle of its box a location lies.
+    """The centerness of a location in its box.
 
     Tian et al., FCOS, ICCV 2019, arXiv 1904.01355, equation 3.
 

@@ -1,4 +1,4 @@
-"""Losses of scores that tell how well a box fits, and of boxes whose sides are predicted as distributions."""
+"""Losses of quality scores, and of boxes whose sides are predicted as distributions."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ def quality_score_loss(
     alpha: float = 0.75,
     gamma: float = 2.0,
 ) -> Float[Tensor, "n a"]:
-    """Binary cross-entropy: the score of the right class is to be the quality, all other scores are to be 0.
+    """Binary cross-entropy: the target of the right class is the quality, that of all other classes is 0.
 
-    What is to be 0 weighs the less the nearer it is, as in the varifocal loss (Zhang et al., VarifocalNet, CVPR 2021,
-    arXiv 2008.13367). What is not weighs 1, and not as much as it is to be: objects whose boxes do not fit yet, small
-    and rare ones, would hardly be learned.
+    Negative scores have the weight of the varifocal loss (Zhang et al., VarifocalNet, CVPR 2021, arXiv 2008.13367), which
+    falls with the score. Positive scores have the weight 1 (the paper: their target), so that objects with inaccurate
+    boxes, such as small and rare ones, are learned.
 
     Args:
         class_logits: (N, A, classes).
         labels: (N, A) int64; read where positive only.
         quality: (N, A) in 0..1, without gradient.
         positive: (N, A) bool.
-        alpha: weight of what is to be 0.
-        gamma: how much easy ones of these are weighted down.
+        alpha: weight of negative scores.
+        gamma: exponent; a larger one gives less weight to easy negative scores.
 
     Returns:
         (N, A) float32, summed over classes.
     """
     logits = class_logits.float()
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    own = (labels[..., None] == classes) & positive[..., None]
-    wanted = torch.where(own, quality[..., None].float(), 0.0)
-    weight = torch.where(own, 1.0, alpha * logits.detach().sigmoid() ** gamma)
-    return F.binary_cross_entropy_with_logits(logits, wanted, weight=weight, reduction="none").sum(dim=-1)
+    is_class = (labels[..., None] == classes) & positive[..., None]
+    expected = torch.where(is_class, quality[..., None].float(), 0.0)
+    weight = torch.where(is_class, 1.0, alpha * logits.detach().sigmoid() ** gamma)
+    return F.binary_cross_entropy_with_logits(logits, expected, weight=weight, reduction="none").sum(dim=-1)
 
 
 def expected_bin(logits: Float[Tensor, "*a bins"]) -> Float[Tensor, "*a"]:
@@ -57,25 +57,25 @@ def expected_bin(logits: Float[Tensor, "*a bins"]) -> Float[Tensor, "*a"]:
 
 
 def distribution_focal_loss(logits: Float[Tensor, "*a bins"], ground_truth: Float[Tensor, "*a"]) -> Float[Tensor, "*a"]:
-    """Cross-entropy with the two bins on either side of the truth, the nearer of which weighs more.
+    """Cross-entropy with the two bins on either side of the ground truth, weighted by their distance to it.
 
-    A truth of 2.25 is 0.75 of bin 2 and 0.25 of bin 3. Li et al., Generalized Focal Loss, NeurIPS 2020, arXiv
+    A value of 2.25 is 0.75 of bin 2 and 0.25 of bin 3. Li et al., Generalized Focal Loss, NeurIPS 2020, arXiv
     2006.04388, equation 6.
 
     Args:
         logits: (..., bins), two bins or more.
-        ground_truth: (...) in bins; what lies outside is brought to the first or the last one.
+        ground_truth: (...) in bins; clamped to the first and last bin.
 
     Returns:
         (...) float32.
     """
     last = logits.shape[-1] - 1
-    wanted = ground_truth.float().clamp(min=0, max=last)
-    lower = wanted.detach().floor().clamp(max=last - 1)
-    share = wanted - lower
-    chances = logits.float().log_softmax(dim=-1)
+    value = ground_truth.float().clamp(min=0, max=last)
+    lower = value.detach().floor().clamp(max=last - 1)
+    share = value - lower
+    log_probabilities = logits.float().log_softmax(dim=-1)
     index = lower.long()[..., None]
-    below, above = chances.gather(-1, index)[..., 0], chances.gather(-1, index + 1)[..., 0]
+    below, above = log_probabilities.gather(-1, index)[..., 0], log_probabilities.gather(-1, index + 1)[..., 0]
     return -((1 - share) * below + share * above)
 
 
@@ -106,7 +106,7 @@ def weighted_giou_sum(
         weight: (N, A), without gradient.
     """
     boxes = boxes.float()
-    # Elsewhere a box is compared with itself: a finite loss whose gradient the weight takes away without leaving a NaN.
+    # elsewhere a box is compared with itself: the loss is finite, and a weight of 0 gives no NaN in its gradient
     safe = torch.where(weight[..., None] > 0, ground_truth.float(), boxes.detach())
     loss: Tensor = generalized_box_iou_loss(boxes, safe, reduction="none")
     return (weight * loss).sum()

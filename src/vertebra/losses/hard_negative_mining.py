@@ -1,4 +1,4 @@
-"""SSD's loss of classes: of the many boxes that should find nothing only the worst mistaken ones count."""
+"""SSD's classification loss with hard negative mining."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vertebra.losses.loss_term import LossTerm
 def hard_negatives(
     loss: Float[Tensor, "n a"], positive: Bool[Tensor, "n a"], ignored: Bool[Tensor, "n a"], ratio: float
 ) -> Bool[Tensor, "n a"]:
-    """Which negative candidates count: in each image the ``ratio`` times as many as it has positive ones with the greatest
-    loss; in an image without any as many as for one positive, so that it teaches what is nothing.
+    """The negative candidates that count: those of each image with the greatest loss, ``ratio`` times as many as it has positive
+    ones; in an image without positive ones as many as for a single one.
 
     Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, arXiv 1512.02325, section 2.2.
 
     Args:
         loss: (N, A), 0 or more.
-        positive, ignored: (N, A) bool; what is neither is negative.
-        ratio: how many negative ones for each positive one.
+        positive, ignored: (N, A) bool; the others are negative.
+        ratio: number of negative ones for each positive one.
 
     Returns:
         (N, A) bool.
@@ -40,13 +40,13 @@ def mined_class_term(
     ignored: Bool[Tensor, "n a"],
     ratio: float,
 ) -> LossTerm:
-    """Softmax cross entropy of the positive candidates and of the `hard_negatives` negative ones, divided by the positive ones.
+    """Softmax cross entropy of the positive candidates and the `hard_negatives`, divided by the number of positive ones.
 
     Args:
         logits: (N, A, classes + 1), the background last.
         labels: (N, A) int64 class ids; read where positive only.
-        positive, ignored: (N, A) bool; what is neither is negative.
-        ratio: how many negative ones for each positive one.
+        positive, ignored: (N, A) bool; the others are negative.
+        ratio: number of negative ones for each positive one.
     """
     ground_truth = torch.where(positive, labels, logits.shape[-1] - 1)
     loss = F.cross_entropy(logits.float().flatten(0, 1), ground_truth.flatten(), reduction="none").reshape(

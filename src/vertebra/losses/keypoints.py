@@ -1,4 +1,4 @@
-"""Losses of points, each a sum over the labeled points with their number as its count."""
+"""Losses of keypoints, each a sum over the labeled points with their number as its count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vertebra.losses.loss_term import LossTerm
 def heatmap_term(
     maps: Float[Tensor, "*p h w"], ground_truth: Float[Tensor, "*p h w"], known: Bool[Tensor, "*p"], sigma: float
 ) -> LossTerm:
-    """Squared error of heatmaps, as a part of what a map without heat would cost.
+    """Squared error of heatmaps, relative to the error of an empty map.
 
     The error is summed over a map's cells and divided by that of one Gaussian, pi sigma², so that it does not depend on
     the map's size. Xiao et al., Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, arXiv 1804.06208,
@@ -54,12 +54,12 @@ def residual_likelihood_term(
     known: Bool[Tensor, "*p"],
     log_density: Callable[[Tensor], Tensor],
 ) -> LossTerm:
-    """Negative log-likelihood of the truth under a Laplace distribution and under a learned one, both around the
-    predicted point and as wide as the predicted sigma.
+    """Negative log-likelihood of the ground truth under a Laplace distribution and under a learned one, both centered at the
+    predicted point and scaled by the predicted sigma.
 
     Li et al., Human Pose Regression with Residual Log-likelihood Estimation (RLE), ICCV 2021, arXiv 2107.11291,
     equation 8. As in the authors' code, log sigma counts for each of the two densities. Counted once, sigma would grow
-    without end: the learned density makes up for any scale, and the Laplace part only gets cheaper.
+    without bound: the learned density adapts to any scale, and the Laplace part decreases with sigma.
 
     Args:
         points: (..., K, 2) x, y as predicted, in parts of the area.
@@ -69,7 +69,7 @@ def residual_likelihood_term(
         log_density: the learned density: (..., 2) errors in sigmas to (...).
     """
     points, sigma = points.float(), sigma.float()
-    # an unlabeled point is compared with itself: a finite loss, which the mask takes away without leaving a NaN
+    # an unlabeled point is compared with itself: the loss is finite, and masking it gives no NaN
     error = (torch.where(known[..., None], ground_truth.float(), points.detach()) - points) / sigma
     laplace = (error.abs() + (2 * sigma).log()).sum(dim=-1)
     learned = sigma.log().sum(dim=-1) - log_density(error)

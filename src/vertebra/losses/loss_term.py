@@ -11,12 +11,12 @@ from torch import Tensor
 class LossTerm(NamedTuple):
     """A loss term before it is divided.
 
-    A mean per process is not the mean over all processes and accumulated batches when branches are unevenly labeled.
-    So a decoder gives the sum and its count, and training divides once, by the count over all.
+    The mean of the means per process is not the mean over all processes and accumulated batches if branches are unevenly
+    labeled. So a decoder returns the sum and its count, and training divides once, by the total count.
 
     Attributes:
         sum: () float32 with gradient.
-        count: () float32 without gradient; what the sum is to be divided by (images, valid pixels, positive anchors).
+        count: () float32 without gradient; the divisor of the sum (images, valid pixels, positive anchors).
             It may be 0; training divides by at least 1.
     """
 
@@ -24,5 +24,5 @@ class LossTerm(NamedTuple):
     count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
 
     def mean(self) -> Float[Tensor, ""]:
-        """The term alone, divided by its own count (by 1 where the count is smaller)."""
+        """The term alone, divided by its own count (by 1 if the count is smaller)."""
         return self.sum / self.count.clamp(min=1)

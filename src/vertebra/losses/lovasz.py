@@ -1,4 +1,4 @@
-"""The Lovasz loss: a smooth stand-in for the intersection over union itself."""
+"""The Lovasz loss: a differentiable surrogate of the intersection over union."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from vertebra.losses.loss_term import LossTerm
 
 
 def lovasz(probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"]) -> LossTerm:
-    """The Lovasz-softmax loss of each class in each image that shows it.
+    """The Lovasz-softmax loss of each class in each image that contains it.
 
     Berman et al., The Lovasz-Softmax Loss, CVPR 2018, arXiv 1705.08790. The errors of a class are sorted, greatest first;
-    each weighs as much as the Jaccard loss grows when its pixel joins the wrong ones.
+    each is weighted by the growth of the Jaccard loss when its pixel becomes wrong.
 
     Args:
         probabilities: (N, K, H, W), 0 where a pixel does not count.
         ground_truth: (N, K, H, W) of 0 and 1, 0 where a pixel does not count.
 
     Returns:
-        The sum over images and classes, and how many of these there were.
+        The sum over images and classes, and their number.
     """
     ground_truth = ground_truth.flatten(2).float()
     errors, order = (ground_truth - probabilities.flatten(2)).abs().sort(dim=-1, descending=True)
@@ -30,10 +30,10 @@ def lovasz(probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n
 
 
 def jaccard_steps(ground_truth: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:
-    """By how much the Jaccard loss grows with each further pixel that is wrong.
+    """The growth of the Jaccard loss with each further pixel that is wrong.
 
-    With the truth ``[1, 0, 1]``: after the first pixel one of the two true ones is missed, 1 - 1/2; after the second, one
-    pixel too many is taken, 1 - 1/3; after the third, 1 - 0/3. The steps are 1/2, 1/6 and 1/3.
+    For the ground truth ``[1, 0, 1]``: after the first pixel, one of the two true ones is missed, 1 - 1/2; after the second,
+    there is one false positive, 1 - 1/3; after the third, 1 - 0/3. The steps are 1/2, 1/6 and 1/3.
 
     Args:
         ground_truth: (..., P) of 0 and 1, in the order in which the pixels become wrong.

@@ -1,4 +1,4 @@
-"""Losses of detectors that ask first whether there is an object at all, as the YOLO family does."""
+"""Losses of detectors with an objectness score, such as YOLOX."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vertebra.losses.loss_term import LossTerm
 def objectness_term(
     logits: Float[Tensor, "n a"], positive: Bool[Tensor, "n a"], ignored: Bool[Tensor, "n a"]
 ) -> LossTerm:
-    """Binary cross-entropy of whether a location answers for an object, over all that are not ignored.
+    """Binary cross-entropy of the objectness (whether a location is positive), over all locations that are not ignored.
 
     Args:
         logits: (N, A).
@@ -32,7 +32,7 @@ def overlap_score_term(
     overlap: Float[Tensor, "n a"],
     positive: Bool[Tensor, "n a"],
 ) -> LossTerm:
-    """Binary cross-entropy of the positive locations' classes, the right one of which is to be how well the box fits.
+    """Binary cross-entropy of the positive locations' classes; the target of the right class is the IoU of the box.
 
     Args:
         class_logits: (N, A, classes).
@@ -41,8 +41,8 @@ def overlap_score_term(
         positive: (N, A) bool.
     """
     classes = torch.arange(class_logits.shape[-1], device=class_logits.device)
-    wanted = torch.where(labels[..., None] == classes, overlap[..., None].float(), 0.0)
-    loss = F.binary_cross_entropy_with_logits(class_logits.float(), wanted, reduction="none").sum(dim=-1)
+    expected = torch.where(labels[..., None] == classes, overlap[..., None].float(), 0.0)
+    loss = F.binary_cross_entropy_with_logits(class_logits.float(), expected, reduction="none").sum(dim=-1)
     return LossTerm(torch.where(positive, loss, 0.0).sum(), positives(positive))
 
 
@@ -57,7 +57,7 @@ def squared_iou_term(
         positive: (N, A) bool.
     """
     boxes = boxes.float()
-    # Elsewhere a box is compared with itself: a finite loss whose gradient the mask takes away without leaving a NaN.
+    # elsewhere a box is compared with itself: the loss is finite, and masking its gradient gives no NaN
     safe = torch.where(positive[..., None], ground_truth.float(), boxes.detach())
     loss = 1 - paired_iou(boxes, safe).square()
     return LossTerm(torch.where(positive, loss, 0.0).sum(), positives(positive))

@@ -1,4 +1,4 @@
-"""Losses of queries that know which object they answer for."""
+"""Losses of queries that are matched to objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class QueryErrors(NamedTuple):
     giou: Tensor
 
     def total(self) -> Float[Tensor, ""]:
-        """() all three."""
+        """() the sum of all three."""
         return self.classification + self.box + self.giou
 
 
@@ -45,12 +45,12 @@ def query_errors(
     """Errors of queries: class (varifocal loss) of all that count, box of the positive ones.
 
     Args:
-        class_logits: (N, Q, classes), each class for itself.
+        class_logits: (N, Q, classes), one sigmoid per class.
         boxes: (N, Q, 4) center and size in parts of the canvas.
         labels: (N, Q) int64 class ids of the queries' objects; read where positive only.
         ground_truth: (N, Q, 4) their boxes; read where positive only.
         positive: (N, Q) bool, whether a query has an object.
-        counted: (N, Q) bool, whether it takes part at all.
+        counted: (N, Q) bool, whether it counts in the loss.
     """
     box, giou, quality = box_errors(boxes, ground_truth, positive)
     score = varifocal_loss(class_logits, labels, quality, positive)
@@ -66,30 +66,30 @@ def exclusive_query_errors(
     *,
     none_weight: float,
 ) -> tuple[QueryErrors, Float[Tensor, ""]]:
-    """Errors of queries that are of one class or of none: softmax cross entropy, and the box of the positive ones.
+    """Errors of queries with one softmax over the classes and no object: cross entropy, and the box of the positive ones.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
 
     Args:
         class_logits: (N, Q, classes + 1), the last for "no object".
         boxes, labels, ground_truth, positive: as for `query_errors`.
-        none_weight: what a query that is to find nothing weighs in the cross entropy; others weigh 1.
+        none_weight: weight of queries without an object in the cross entropy; others have 1.
 
     Returns:
         The errors, and () the sum of the queries' weights, by which the paper divides the cross entropy.
     """
     box, giou, _ = box_errors(boxes, ground_truth, positive)
     logits = class_logits.float()
-    wanted = torch.where(positive, labels, logits.shape[-1] - 1)
+    targets = torch.where(positive, labels, logits.shape[-1] - 1)
     weight = torch.where(positive, 1.0, none_weight)
-    surprise = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").reshape(wanted.shape)
-    return QueryErrors((weight * surprise).sum(), box, giou), weight.sum()
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").reshape(targets.shape)
+    return QueryErrors((weight * losses).sum(), box, giou), weight.sum()
 
 
 def box_errors(
     boxes: Float[Tensor, "n q 4"], ground_truth: Float[Tensor, "n q 4"], positive: Bool[Tensor, "n q"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "n q"]]:
-    """Errors of the positive queries' boxes, weighted as in `QueryErrors`, and how well they fit.
+    """Errors of the positive queries' boxes, weighted as in `QueryErrors`, and their IoU.
 
     Args:
         boxes, ground_truth, positive: as for `query_errors`.
@@ -98,14 +98,14 @@ def box_errors(
         () of L1, () of GIoU, and (N, Q) IoU without gradient, 0 where not positive.
     """
     boxes = boxes.float()
-    # Elsewhere a box is compared with itself: a finite loss whose gradient the mask takes away without leaving a NaN.
+    # elsewhere a box is compared with itself: the loss is finite, and masking its gradient gives no NaN
     safe = torch.where(positive[..., None], ground_truth.float(), boxes.detach())
-    corners, wanted = from_center_size(boxes), from_center_size(safe)
-    giou = generalized_box_iou_loss(corners, wanted, reduction="none")
+    corners, expected = from_center_size(boxes), from_center_size(safe)
+    giou = generalized_box_iou_loss(corners, expected, reduction="none")
     return (
         BOX_WEIGHT * torch.where(positive[..., None], (boxes - safe).abs(), 0.0).sum(),
         GIOU_WEIGHT * torch.where(positive, giou, 0.0).sum(),
-        torch.where(positive, paired_iou(corners.detach(), wanted), 0.0),
+        torch.where(positive, paired_iou(corners.detach(), expected), 0.0),
     )
 
 
@@ -118,25 +118,25 @@ def varifocal_loss(
     alpha: float = 0.75,
     gamma: float = 2.0,
 ) -> Float[Tensor, "n q"]:
-    """The score of the right class is to be how well the box fits; all other scores are to be 0.
+    """The varifocal loss: the target of the right class is the IoU of the box, that of all other classes is 0.
 
-    Zhang et al., VarifocalNet, CVPR 2021, arXiv 2008.13367. What is to be 0 weighs the less the nearer it is; what is not,
-    as much as it is to be.
+    Zhang et al., VarifocalNet, CVPR 2021, arXiv 2008.13367. The weight of negative scores falls with the score; that
+    of positive scores is their target.
 
     Args:
         class_logits: (N, Q, classes).
         labels: (N, Q) int64; read where positive only.
         quality: (N, Q) in 0..1, without gradient.
         positive: (N, Q) bool.
-        alpha: weight of what is to be 0.
-        gamma: how much easy ones of these are weighted down.
+        alpha: weight of negative scores.
+        gamma: exponent; a larger one gives less weight to easy negative scores.
 
     Returns:
         (N, Q) summed over classes.
     """
     logits = class_logits.float()
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    own = (labels[..., None] == classes) & positive[..., None]
-    wanted = torch.where(own, quality[..., None], 0.0)
-    weight = torch.where(own, wanted, alpha * logits.detach().sigmoid() ** gamma)
-    return F.binary_cross_entropy_with_logits(logits, wanted, weight=weight, reduction="none").sum(dim=-1)
+    is_class = (labels[..., None] == classes) & positive[..., None]
+    expected = torch.where(is_class, quality[..., None], 0.0)
+    weight = torch.where(is_class, expected, alpha * logits.detach().sigmoid() ** gamma)
+    return F.binary_cross_entropy_with_logits(logits, expected, weight=weight, reduction="none").sum(dim=-1)

@@ -28,8 +28,8 @@ def pixel_cross_entropy(
         log_probabilities: (N, K, H, W).
         masks: (N, H, W) int64 class ids.
         ignore_index: pixels that do not count.
-        class_weights: (K,) by which a pixel of that class weighs; the sum is divided by the weights.
-        label_smoothing: how much of the truth is spread over all classes.
+        class_weights: (K,) weight of each class's pixels; the sum is divided by the weights.
+        label_smoothing: part of the label that is spread over all classes.
         ohem_fraction: see `ohem_pixels`.
     """
     counted = masks != ignore_index
@@ -83,8 +83,8 @@ def ohem_pixels(losses: Float[Tensor, "*p"], weights: Num[Tensor, "*p"], share: 
 
     Args:
         losses: of any shape, 0 where a pixel does not count.
-        weights: of the same shape, what each weighs; 0 where it does not count.
-        share: part of the counting pixels that are learned from; 1 for all.
+        weights: of the same shape; 0 where a pixel does not count.
+        share: part of the pixels that count; 1 for all.
 
     Returns:
         The sum of their losses, and of their weights.
@@ -93,20 +93,20 @@ def ohem_pixels(losses: Float[Tensor, "*p"], weights: Num[Tensor, "*p"], share: 
         return LossTerm(losses.sum(), weights.sum())
     flat, weight = losses.flatten(), weights.flatten()
     order = torch.where(weight > 0, flat.detach(), -1.0).argsort(descending=True)
-    place = torch.arange(len(order), device=order.device)
-    kept = place < (share * (weight > 0).sum()).ceil()
+    rank = torch.arange(len(order), device=order.device)
+    kept = rank < (share * (weight > 0).sum()).ceil()
     return LossTerm((flat[order] * kept).sum(), (weight[order] * kept).sum())
 
 
 def focal_pixels(log_probabilities: Float[Tensor, "*p"], counted: Shaped[Tensor, "*p"], gamma: float) -> LossTerm:
-    """Focal loss: cross entropy in which pixels that are already right weigh little.
+    """Focal loss: cross entropy with less weight on pixels that are already right.
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002 (without its class weight).
 
     Args:
-        log_probabilities: of the truth at each pixel (and class, where classes overlap), of any shape.
-        counted: of the same shape, what counts.
-        gamma: how much what is already right is weighted down; 0 is cross entropy.
+        log_probabilities: of the true class at each pixel (and class, where classes overlap), of any shape.
+        counted: of the same shape, which pixels count.
+        gamma: exponent; a larger one gives less weight to pixels that are already right, 0 is cross entropy.
     """
     losses = -((1 - log_probabilities.exp()).clamp(min=0) ** gamma) * log_probabilities
     return LossTerm((losses * counted).sum(), counted.sum().float())
@@ -115,20 +115,20 @@ def focal_pixels(log_probabilities: Float[Tensor, "*p"], counted: Shaped[Tensor,
 def log_dice(
     both: Float[Tensor, "n k"], size: Float[Tensor, "n k"], ground_truth: Float[Tensor, "n k"], smooth: float = 1e-3
 ) -> LossTerm:
-    """Logarithmic Dice loss, -log(2 |P T| / (|P| + |T|)), of each class in each image that shows it.
+    """Logarithmic Dice loss, -log(2 |P T| / (|P| + |T|)), of each class in each image that contains it.
 
     Wong et al., 3D Segmentation with Exponential Logarithmic Loss for Highly Unbalanced Object Sizes, MICCAI 2018,
-    arXiv 1809.00076 (here with exponent 1). Cross entropy soon drives a rare class' probability to almost nothing, and
-    there the plain Dice loss (Milletari et al., 3DV 2016, arXiv 1606.04797) has no gradient; its logarithm has. A class
+    arXiv 1809.00076 (here with exponent 1). Cross entropy soon drives a rare class' probability to almost 0, where
+    the plain Dice loss (Milletari et al., 3DV 2016, arXiv 1606.04797) has no gradient, but its logarithm has. A class
     that is not in an image does not count there, so that the sum over images can be divided once over processes.
 
     Args:
-        both: (N, K) sums of the probability over the pixels that truly are of the class.
+        both: (N, K) sums of the probability over the pixels of the class.
         size: (N, K) sums of the probability over all pixels that count.
-        ground_truth: (N, K) numbers of pixels that truly are of the class.
+        ground_truth: (N, K) numbers of pixels of the class.
 
     Returns:
-        The sum over images and classes, and how many of these there were.
+        The sum over images and classes, and their number.
     """
     shown = (ground_truth > 0).float()
     loss = ((size + ground_truth + smooth) / (2 * both + smooth)).log()
@@ -140,8 +140,8 @@ def exclusive_dice(
 ) -> LossTerm:
     """`log_dice` of exclusive classes.
 
-    Sums by class are gathered instead of multiplied with a one-hot mask, which at full image size would cost more than
-    the decoder.
+    Sums by class use gather and scatter instead of a one-hot mask, which at full image size would cost more than the
+    decoder.
 
     Args:
         log_probabilities: (N, K, H, W), float32 or float64.
@@ -154,8 +154,8 @@ def exclusive_dice(
 
 
 class _ClassSums(torch.autograd.Function):
-    """(N, K) sums of each class' probability over the pixels that are of it, and over all that count. Nothing as large as the
-    logits is kept for the gradient but the logarithms, which the cross entropy keeps too."""
+    """(N, K) sums of each class' probability over the pixels of the class, and over all that count. Of the maps as large as
+    the logits only the logarithms are kept for the gradient; the cross entropy keeps them, too."""
 
     @staticmethod
     def forward(ctx: Any, log_probabilities: Tensor, masks: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,10 +172,10 @@ class _ClassSums(torch.autograd.Function):
         """With respect to the logarithms."""
         log_probabilities, masks, counted = ctx.saved_tensors
         probabilities = log_probabilities.exp().mul_(counted[:, None])
-        places = masks[:, None]
-        right = probabilities.gather(1, places)
+        index = masks[:, None]
+        right = probabilities.gather(1, index)
         right.mul_(both.gather(1, masks.flatten(1)).reshape(right.shape))
-        return probabilities.mul_(size[:, :, None, None]).scatter_add_(1, places, right), None, None
+        return probabilities.mul_(size[:, :, None, None]).scatter_add_(1, index, right), None, None
 
 
 def overlapping_dice(probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"]) -> LossTerm:

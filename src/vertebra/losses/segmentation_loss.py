@@ -1,4 +1,4 @@
-"""Which losses a segmentation decoder learns by, and their sum."""
+"""The losses of a segmentation decoder and their weights."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class SegmentLoss:
     Attributes:
         cross_entropy: softmax for exclusive classes, sigmoid for others.
         dice: the logarithmic Dice loss.
-        focal: cross entropy in which pixels that are already right weigh little.
+        focal: cross entropy with less weight on pixels that are already right.
         lovasz: the Lovasz loss, a smooth stand-in for the IoU; it sorts all pixels.
-        boundary: how badly the outlines agree.
-        class_weights: what a pixel of each class weighs in the cross entropy; None: all the same.
-        label_smoothing: in the cross entropy, how much of the truth is spread over all classes.
-        ohem_fraction: share of a batch's pixels, those with the greatest losses, that the cross entropy learns from.
-        focal_gamma: how much the focal loss weighs down what is already right.
+        boundary: the error of the classes' outlines.
+        class_weights: weight of each class's pixels in the cross entropy; None: all 1.
+        label_smoothing: part of the label that the cross entropy spreads over all classes.
+        ohem_fraction: part of a batch's pixels, those with the greatest losses, that the cross entropy uses.
+        focal_gamma: exponent of the focal loss; a larger one gives less weight to pixels that are already right.
     """
 
     cross_entropy: float = 1.0
@@ -67,7 +67,7 @@ class SegmentLoss:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The names of the losses that are not left out."""
+        """The names of the losses with a weight above 0."""
         return tuple(name for name in NAMES if getattr(self, name) > 0)
 
     def check(self, labels: SegmentLabels) -> None:
@@ -86,66 +86,66 @@ class SegmentLoss:
             logits: (N, K, H, W) float32.
             masks: (N, H, W) class ids for exclusive classes, (N, K, H, W) of 0, 1 and the ignore index for others.
         """
-        every = self._exclusive if not labels.multilabel else self._overlapping
-        terms = every(logits, masks, labels.ignore_index, self.terms)
+        compute = self._sigmoid_terms if labels.multilabel else self._softmax_terms
+        terms = compute(logits, masks, labels.ignore_index, self.terms)
         return {name: weighted(terms[name], getattr(self, name)) for name in self.terms}
 
     def auxiliary(
         self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n *k h w"], labels: SegmentLabels, weight: float
     ) -> LossTerm:
         """The cross entropy of an auxiliary head, times its weight."""
-        every = self._exclusive if not labels.multilabel else self._overlapping
-        return weighted(every(logits, masks, labels.ignore_index, ("cross_entropy",))["cross_entropy"], weight)
+        compute = self._sigmoid_terms if labels.multilabel else self._softmax_terms
+        return weighted(compute(logits, masks, labels.ignore_index, ("cross_entropy",))["cross_entropy"], weight)
 
     def _options(self, like: Tensor) -> dict[str, Any]:
-        """What the cross entropy is given."""
+        """Options of the cross entropy."""
         weights = None if self.class_weights is None else torch.tensor(self.class_weights, device=like.device)
         return {"class_weights": weights, "label_smoothing": self.label_smoothing, "ohem_fraction": self.ohem_fraction}
 
-    def _exclusive(
-        self, logits: Float[Tensor, "n k h w"], masks: Int[Tensor, "n h w"], ignore: int, wanted: tuple[str, ...]
+    def _softmax_terms(
+        self, logits: Float[Tensor, "n k h w"], masks: Int[Tensor, "n h w"], ignore: int, names: tuple[str, ...]
     ) -> dict[str, LossTerm]:
         log = logits.log_softmax(dim=1)
         counted = masks != ignore
         classes = torch.where(counted, masks, 0)
         terms: dict[str, LossTerm] = {}
-        if "cross_entropy" in wanted:
+        if "cross_entropy" in names:
             terms["cross_entropy"] = pixel_cross_entropy(log, masks, ignore, **self._options(logits))
-        if "focal" in wanted:
+        if "focal" in names:
             terms["focal"] = focal_pixels(log.gather(1, classes[:, None])[:, 0], counted, self.focal_gamma)
-        if "dice" in wanted:
+        if "dice" in names:
             terms["dice"] = exclusive_dice(log, classes, counted)
-        if {"lovasz", "boundary"} & set(wanted):
+        if {"lovasz", "boundary"} & set(names):
             ground_truth = F.one_hot(classes, logits.shape[1]).permute(0, 3, 1, 2) * counted[:, None]
-            terms.update(_shapes(log.exp() * counted[:, None], ground_truth, wanted))
+            terms.update(_shapes(log.exp() * counted[:, None], ground_truth, names))
         return terms
 
-    def _overlapping(
-        self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n k h w"], ignore: int, wanted: tuple[str, ...]
+    def _sigmoid_terms(
+        self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n k h w"], ignore: int, names: tuple[str, ...]
     ) -> dict[str, LossTerm]:
         counted = masks != ignore
         ground_truth = torch.where(counted, masks, 0).float()
         terms: dict[str, LossTerm] = {}
-        if "cross_entropy" in wanted:
+        if "cross_entropy" in names:
             terms["cross_entropy"] = pixel_binary_cross_entropy(logits, masks, ignore, **self._options(logits))
-        if "focal" in wanted:
+        if "focal" in names:
             log = F.logsigmoid(torch.where(ground_truth > 0, logits, -logits))
             terms["focal"] = focal_pixels(log, counted, self.focal_gamma)
         probabilities = logits.sigmoid() * counted
-        if "dice" in wanted:
+        if "dice" in names:
             terms["dice"] = overlapping_dice(probabilities, ground_truth)
-        terms.update(_shapes(probabilities, ground_truth, wanted))
+        terms.update(_shapes(probabilities, ground_truth, names))
         return terms
 
 
 def _shapes(
-    probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"], wanted: tuple[str, ...]
+    probabilities: Float[Tensor, "n k h w"], ground_truth: Num[Tensor, "n k h w"], names: tuple[str, ...]
 ) -> dict[str, LossTerm]:
-    """The losses that look at whole regions and their outlines."""
+    """The losses of whole regions and of their outlines."""
     terms: dict[str, LossTerm] = {}
-    if "lovasz" in wanted:
+    if "lovasz" in names:
         terms["lovasz"] = lovasz(probabilities, ground_truth)
-    if "boundary" in wanted:
+    if "boundary" in names:
         terms["boundary"] = boundary(probabilities, ground_truth)
     return terms
 

@@ -1,4 +1,4 @@
-"""Which anchor answers for which object, by overlap."""
+"""Matching of anchors to objects by IoU."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vertebra.geometry.boxes import box_area, pairwise_intersection, pairwise_io
 
 
 class Match(NamedTuple):
-    """What each candidate (an anchor or a location) is asked to find.
+    """The target of each candidate (an anchor or a location).
 
     Attributes:
-        positive: (N, A) bool, the candidate answers for an object.
-        ignored: (N, A) bool, the candidate is neither right nor wrong and takes no part in the loss. What is neither
-            positive nor ignored is to find nothing.
-        target: (N, A) int64, which of the M objects; 0 where not positive.
+        positive: (N, A) bool, the candidate is matched to an object.
+        ignored: (N, A) bool, the candidate does not count in the loss. One that is neither positive nor ignored is
+            background.
+        target: (N, A) int64, index of the object; 0 where not positive.
     """
 
     positive: Tensor
@@ -40,20 +40,20 @@ def match_by_iou(
 ) -> Match:
     """Matches anchors to objects by two thresholds of IoU, as RetinaNet does.
 
-    An anchor answers for the object that it overlaps most if their IoU is at least ``foreground``; it finds nothing
-    below ``background``, and is ignored in between. With two anchors and two objects and the IoUs
+    An anchor is matched to the object that it overlaps most if their IoU is at least ``foreground``; it is background
+    below ``background``, and ignored in between. With two anchors and two objects and the IoUs
     ``[[0.7, 0.1], [0.2, 0.3]]`` (a row an anchor), the first anchor takes the first object; the second is below the
-    background threshold, but takes the second object all the same, because no anchor does better by that object.
+    background threshold, but takes the second object nevertheless, because no anchor has a larger IoU with that object.
 
-    That is ``min_anchors_per_object = 1``. An object the size of a cell or two still has one anchor where a large one
-    has dozens, and a rare class of small objects is hardly learned. A larger ``min_anchors_per_object`` marks that many
-    of each object's best anchors, as far as they overlap it by half of ``background``; each answers for the object that
-    it overlaps most. (So an object beside another one that all its best anchors overlap more may have none.)
+    That is ``min_anchors_per_object = 1``. An object the size of a cell or two then has one anchor where a large one has
+    dozens, and rare classes of small objects are hardly learned. A larger ``min_anchors_per_object`` makes that many of
+    each object's best anchors positive if their IoU is at least half of ``background``; each is matched to the object
+    that it overlaps most. (So an object has none if all its best anchors overlap another object more.)
 
-    Images are matched one after the other: all at once would take gigabytes where one image is crowded.
+    Images are matched one by one: a batch at once would take gigabytes where one image is crowded.
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002; crowds as in COCO's evaluation;
-    that anchors should be shared out by object was shown by Zhang et al., Bridging the Gap Between Anchor-based and
+    a number of anchors per object after Zhang et al., Bridging the Gap Between Anchor-based and
     Anchor-free Detection via Adaptive Training Sample Selection, CVPR 2020, arXiv 1912.02424.
 
     Args:
@@ -62,27 +62,29 @@ def match_by_iou(
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         foreground, background: the thresholds.
-        min_anchors_per_object: how many of an object's best anchors answer, whatever the thresholds; 0 leaves all to the
-            thresholds.
+        min_anchors_per_object: number of each object's best anchors that are positive, whatever the thresholds; 0: by the
+            thresholds only.
         crowd_overlap: an anchor with more than this part of its area in a crowd box is ignored, unless it is positive.
     """
 
-    def one(own: Float[Tensor, "m 4"], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]) -> Match:
-        iou = pairwise_iou(own, anchors) * objects[:, None]
+    def match_image(
+        image_boxes: Float[Tensor, "m 4"], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]
+    ) -> Match:
+        iou = pairwise_iou(image_boxes, anchors) * objects[:, None]
         quality, index = iou.max(dim=0)
         positive = quality >= foreground
         if min_anchors_per_object:
-            values, places = iou.topk(min(min_anchors_per_object, len(anchors)), dim=1)
+            values, indices = iou.topk(min(min_anchors_per_object, len(anchors)), dim=1)
             chosen = values >= background / 2
             chosen = torch.cat([values[:, :1] > 0, chosen[:, 1:]], dim=1)
-            beyond = positive.new_zeros(len(anchors) + 1)  # takes what is not chosen
-            positive = positive | beyond.scatter(0, torch.where(chosen, places, len(anchors)).flatten(), True)[:-1]
-        part = pairwise_intersection(own, anchors) / box_area(anchors)
+            padded = positive.new_zeros(len(anchors) + 1)  # the last entry collects unused indices
+            positive = positive | padded.scatter(0, torch.where(chosen, indices, len(anchors)).flatten(), True)[:-1]
+        part = pairwise_intersection(image_boxes, anchors) / box_area(anchors)
         in_crowd = ((part > crowd_overlap) & crowds[:, None]).any(dim=0)
         ignored = ~positive & ((quality >= background) | in_crowd)
         return Match(positive, ignored, torch.where(positive, index, 0))
 
-    return each_image(one, boxes, crowd, count, len(anchors))
+    return each_image(match_image, boxes, crowd, count, len(anchors))
 
 
 def each_image(
@@ -92,21 +94,20 @@ def each_image(
     count: Int[Tensor, " n"],
     candidates: int,
 ) -> Match:
-    """The matches of a batch, made image by image.
+    """Matches a batch image by image.
 
     Args:
-        match: from an image's boxes (M, 4), which of them are objects to find (M,) and which are crowds (M,), to its
-            match over (A,).
+        match: maps an image's boxes (M, 4) and masks of its objects (M,) and crowds (M,) to its match over (A,).
         boxes: (N, M, 4) xyxy, padded; M may be 0.
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
-        candidates: A.
+        candidates: number of candidates, A.
     """
     if boxes.shape[1] == 0:
         nothing = torch.zeros(len(boxes), candidates, dtype=torch.bool, device=boxes.device)
         return Match(nothing, nothing, nothing.long())
     real = torch.arange(crowd.shape[1], device=crowd.device) < count[:, None]
-    matches = [match(*own) for own in zip(boxes, real & ~crowd, real & crowd, strict=True)]
+    matches = [match(*image) for image in zip(boxes, real & ~crowd, real & crowd, strict=True)]
     return Match(*(torch.stack(values) for values in zip(*matches, strict=True)))
 
 

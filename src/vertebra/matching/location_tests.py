@@ -1,4 +1,4 @@
-"""What the matchers of locations share: where a location lies in an object, and batches image by image."""
+"""Shared by the matchers of locations: tests of a location's position in an object, and matching image by image."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def inside(boxes: Float[Tensor, "m 4"], points: Float[Tensor, "a 2"]) -> Bool[Te
 
 
 def near_center(
-    boxes: Float[Tensor, "m 4"], points: Float[Tensor, "a 2"], reach: Float[Tensor, " a"]
+    boxes: Float[Tensor, "m 4"], points: Float[Tensor, "a 2"], radius: Float[Tensor, " a"]
 ) -> Bool[Tensor, "m a"]:
     """Whether each point lies near each box's center.
 
     Args:
         boxes: (M, 4) xyxy.
         points: (A, 2) x, y.
-        reach: (A,) how far from the center a point may be, along both axes, in pixels.
+        radius: (A,) largest distance from the center along either axis, in pixels.
 
     Returns:
         (M, A) bool.
     """
     center = 0.5 * (boxes[:, None, :2] + boxes[:, None, 2:])
-    return (points - center).abs().amax(dim=-1) <= reach
+    return (points - center).abs().amax(dim=-1) <= radius
 
 
 def image_by_image(
@@ -48,18 +48,18 @@ def image_by_image(
     boxes: Float[Tensor, "n m 4"],
     crowd: Bool[Tensor, "n m"],
     count: Int[Tensor, " n"],
-    *others: Shaped[Tensor, "n ..."],
+    *predictions: Shaped[Tensor, "n ..."],
 ) -> list[Tensor]:
-    """The matches of a batch that depend on what is predicted, made image by image: all at once would take gigabytes
-    where one image is crowded.
+    """Matches a batch that depends on predictions, image by image: a batch at once would take gigabytes where one image is
+    crowded.
 
     Args:
-        match: from an image's boxes (M, 4), which of them are objects to find (M,; those without area are none), which
-            are crowds (M,), and its rows of ``others``, to tensors over its locations (A,). M is at least 1 there.
+        match: maps an image's boxes (M, 4), masks of its objects (M,; without boxes of no area) and crowds (M,), and its rows
+            of ``predictions`` to tensors over its locations (A,). M is at least 1 there.
         boxes: (N, M, 4) xyxy, padded; M may be 0.
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
-        others: (N, ...) each.
+        predictions: (N, ...) each.
 
     Returns:
         (N, A) each.
@@ -68,5 +68,5 @@ def image_by_image(
         boxes, crowd = F.pad(boxes, (0, 0, 0, 1)), F.pad(crowd, (0, 1))
     real = torch.arange(crowd.shape[1], device=crowd.device) < count[:, None]
     objects = real & ~crowd & (box_area(boxes) > 0)
-    found = [match(*own) for own in zip(boxes, objects, real & crowd, *others, strict=True)]
-    return [torch.stack(values) for values in zip(*found, strict=True)]
+    matches = [match(*image) for image in zip(boxes, objects, real & crowd, *predictions, strict=True)]
+    return [torch.stack(values) for values in zip(*matches, strict=True)]

@@ -1,6 +1,6 @@
-"""Which query answers for which object, one for each, at the least cost in total.
+"""One-to-one matching of queries and objects at the least total cost.
 
-The matching is an operator, `vertebra::match_queries`: it runs on the processor, and a graph that is compiled holds it as one step.
+The matching is an operator, `vertebra::match_queries`: it runs on the CPU, and a compiled graph calls it as one node.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def query_cost(
     labels: Int[Tensor, "n m"],
     ground_truth: Float[Tensor, "n m 4"],
 ) -> Float[Tensor, "n q m"]:
-    """How ill each query fits each object: by its class (as focal loss sees it), the L1 distance and GIoU of its box.
+    """Cost of each pair of a query and an object: focal loss of the class, L1 distance and GIoU of the box.
 
     Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
 
     Args:
-        class_logits: (N, Q, classes), each class for itself.
+        class_logits: (N, Q, classes), one sigmoid per class.
         boxes: (N, Q, 4) center and size in parts of the canvas.
         labels: (N, M) int64 class ids of the objects.
         ground_truth: (N, M, 4) like ``boxes``.
@@ -39,9 +39,9 @@ def query_cost(
         (N, Q, M) float32.
     """
     logits = class_logits.float().gather(2, labels[:, None].expand(-1, boxes.shape[1], -1))
-    share = logits.sigmoid()
-    found, missed = -F.logsigmoid(logits), -F.logsigmoid(-logits)
-    classification = 0.25 * (1 - share) ** 2 * found - 0.75 * share**2 * missed
+    probability = logits.sigmoid()
+    present, absent = -F.logsigmoid(logits), -F.logsigmoid(-logits)
+    classification = 0.25 * (1 - probability) ** 2 * present - 0.75 * probability**2 * absent
     return CLASS_COST * classification + box_cost(boxes, ground_truth)
 
 
@@ -51,8 +51,8 @@ def exclusive_query_cost(
     labels: Int[Tensor, "n m"],
     ground_truth: Float[Tensor, "n m 4"],
 ) -> Float[Tensor, "n q m"]:
-    """How ill each query fits each object where a query is of one class or of none: what its class lacks of probability,
-    the L1 distance and GIoU of its box.
+    """Cost of each pair of a query and an object for one softmax over the classes and no object: negative probability of the
+    class, L1 distance and GIoU of the box.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
 
@@ -68,7 +68,7 @@ def exclusive_query_cost(
 
 
 def box_cost(boxes: Float[Tensor, "n q 4"], ground_truth: Float[Tensor, "n m 4"]) -> Float[Tensor, "n q m"]:
-    """How ill each box fits each object, by L1 distance and GIoU.
+    """Cost of each pair of a box and an object, by L1 distance and GIoU.
 
     Args:
         boxes: (N, Q, 4) center and size in parts of the canvas or image.
@@ -87,20 +87,20 @@ def match_queries(cost: Tensor, count: Tensor) -> Tensor:
 
     Args:
         cost: (N, Q, M).
-        count: (N,) int64, how many of the M are real; the real ones stand first.
+        count: (N,) int64, how many of the M are real; the real ones come first.
 
     Returns:
-        (N, Q) int64, -1 for queries without an object. With more objects than queries every query has one.
+        (N, Q) int64, -1 for queries without an object. With more objects than queries, every query has an object.
     """
     table = cost.detach().float().nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy().astype(np.float64)
-    found = np.full(cost.shape[:2], -1, dtype=np.int64)
-    for own, real, target in zip(table, count.tolist(), found, strict=True):
-        if real <= len(own):
-            queries = least_assignment(own[:, :real].T)
+    matches = np.full(cost.shape[:2], -1, dtype=np.int64)
+    for image_cost, real, target in zip(table, count.tolist(), matches, strict=True):
+        if real <= len(image_cost):
+            queries = least_assignment(image_cost[:, :real].T)
             target[queries] = np.arange(real)
         else:
-            target[:] = least_assignment(own[:, :real])
-    return torch.from_numpy(found).to(cost.device)
+            target[:] = least_assignment(image_cost[:, :real])
+    return torch.from_numpy(matches).to(cost.device)
 
 
 @match_queries.register_fake
@@ -112,33 +112,33 @@ def least_assignment(cost: np.ndarray) -> np.ndarray:
     """A column for each row, all different, with the least sum; by shortest augmenting paths.
 
     Jonker and Volgenant, A Shortest Augmenting Path Algorithm for Dense and Sparse Linear Assignment Problems, Computing
-    38, 1987. Rows and columns are counted from 1 inside; 0 stands for none.
+    38, 1987. Inside, rows and columns are counted from 1; 0 is none.
 
     Args:
-        cost: (rows, columns), no more rows than columns.
+        cost: (rows, columns), at most as many rows as columns.
     """
     rows, columns = cost.shape
     row_price, column_price = np.zeros(rows + 1), np.zeros(columns + 1)
     owner = np.zeros(columns + 1, dtype=np.int64)
     for row in range(1, rows + 1):
         owner[0], column = row, 0
-        slack, before = np.full(columns + 1, np.inf), np.zeros(columns + 1, dtype=np.int64)
-        seen = np.zeros(columns + 1, dtype=bool)
+        slack, previous = np.full(columns + 1, np.inf), np.zeros(columns + 1, dtype=np.int64)
+        visited = np.zeros(columns + 1, dtype=bool)
         while owner[column]:
-            seen[column] = True
-            now = owner[column]
-            reduced: Any = cost[now - 1] - row_price[now] - column_price[1:]
-            better = np.flatnonzero(~seen[1:] & (reduced < slack[1:])) + 1
-            slack[better], before[better] = reduced[better - 1], column
-            following = int(np.where(seen, np.inf, slack)[1:].argmin()) + 1
+            visited[column] = True
+            current = owner[column]
+            reduced: Any = cost[current - 1] - row_price[current] - column_price[1:]
+            better = np.flatnonzero(~visited[1:] & (reduced < slack[1:])) + 1
+            slack[better], previous[better] = reduced[better - 1], column
+            following = int(np.where(visited, np.inf, slack)[1:].argmin()) + 1
             step = slack[following]
-            row_price[owner[seen]] += step
-            column_price[seen] -= step
-            slack[~seen] -= step
+            row_price[owner[visited]] += step
+            column_price[visited] -= step
+            slack[~visited] -= step
             column = following
-        while column:  # back along the path, each column takes the row of the one before
-            owner[column] = owner[before[column]]
-            column = int(before[column])
+        while column:  # back along the path: each column takes the row of its predecessor
+            owner[column] = owner[previous[column]]
+            column = int(previous[column])
     taken = np.flatnonzero(owner[1:])
     result = np.empty(rows, dtype=np.int64)
     result[owner[1:][taken] - 1] = taken

@@ -1,4 +1,4 @@
-"""Which of the matched candidates a two-stage detector learns from."""
+"""Sampling of the candidates that count in a two-stage detector's losses."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from vertebra.matching.iou import Match
 
 
 def sample(match: Match, count: int, share: float, draw: bool) -> tuple[Bool[Tensor, "n a"], Bool[Tensor, "n a"]]:
-    """Some of the candidates of each image: at most ``share`` of ``count`` positive ones, the rest negative ones.
+    """A sample of each image's candidates: at most ``share`` of ``count`` positive ones, the rest negative ones.
 
     Ren et al., Faster R-CNN, NeurIPS 2015, arXiv 1506.01497, section 3.1.3.
 
     Args:
         match: over A candidates.
-        count: how many of an image at most.
+        count: largest number per image.
         share: largest part of them that is positive.
-        draw: at random; otherwise the first ones.
+        draw: whether the sample is random; otherwise the first ones.
 
     Returns:
-        (N, A) bool each: which positive ones are in the sample, and which candidates are at all.
+        (N, A) bool each: the sampled positive candidates, and all sampled candidates.
     """
     positive, negative = match.positive, ~match.positive & ~match.ignored
     order = torch.rand(positive.shape, device=positive.device) if draw else _descending(positive)
@@ -33,8 +33,8 @@ def sample(match: Match, count: int, share: float, draw: bool) -> tuple[Bool[Ten
 
 def _descending(like: Shaped[Tensor, "n a"]) -> Float[Tensor, "n a"]:
     """(N, A) from 1 down, so that the first candidates come first."""
-    places = torch.arange(like.shape[1], device=like.device)
-    return (1 - places / max(1, like.shape[1])).expand(like.shape)
+    index = torch.arange(like.shape[1], device=like.device)
+    return (1 - index / max(1, like.shape[1])).expand(like.shape)
 
 
 def _first(mask: Bool[Tensor, "n a"], order: Float[Tensor, "n a"], count: int | Tensor) -> Bool[Tensor, "n a"]:

@@ -1,4 +1,4 @@
-"""Which location answers for which object, by how well it already tells both the class and the box."""
+"""Task-aligned matching of locations to objects, by class score and IoU together."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from vertebra.geometry.boxes import pairwise_iou
 from vertebra.matching.iou import Match
 from vertebra.matching.location_tests import image_by_image, inside, near_center
 
-# so that neither decides alone by being 0
-LEAST_SCORE, LEAST_OVERLAP = 1e-6, 1e-3
+# lower bounds, so that neither factor alone makes the product 0
+MIN_SCORE, MIN_OVERLAP = 1e-6, 1e-3
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Alignment(NamedTuple):
-    """What each location is asked to find, and how sure of it it is to be.
+    """The target of each location, and its target score.
 
     Attributes:
         match: over the A locations.
-        quality: (N, A) float32 in 0..1, the score that a location is to give its object's class; 0 where not positive.
+        quality: (N, A) float32 in 0..1, the target score of its object's class; 0 where not positive.
     """
 
     match: Match
@@ -45,69 +45,69 @@ def match_by_alignment(
     beta: float = 6.0,
     least_quality: float = 0.5,
 ) -> Alignment:
-    """Matches each object to the locations in it that do best by it, in class and in box together.
+    """Matches each object to the locations in it with the best class score and box together.
 
     For a location with the score s for the object's class and a box that overlaps the object with the IoU u, the
-    alignment is t = s^alpha * u^beta. The ``per_object`` best locations of each object answer for it; one that is among
-    the best of several objects answers for that which its box overlaps most. How sure a location is to be, its quality,
-    is its t in parts of the best t among those that answer for the object, times the best u among them: with two
+    alignment is t = s^alpha * u^beta. The ``per_object`` best locations of each object are positive; one that is among
+    the best of several objects is matched to the object with the largest IoU. Its quality, the target score, is its t
+    divided by the largest t of the object's locations, times the largest u of them: with two
     locations, (s, u) = (0.5, 0.8) and (0.5, 0.4), and beta = 1, the t are 0.4 and 0.2, and the qualities 0.8 and 0.4.
 
     A location is in an object if it lies within the object's box, or the object's center lies in its cell; so an object
     smaller than a cell has locations, too.
 
     Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, arXiv 2108.07755. Differences: small objects,
-    as said; the best location of an object is asked for a quality of ``least_quality`` at least, so that an object
-    which every box still misses is learned, too; no other matching is needed at first where the boxes start at a
-    sensible size. A location in a crowd box is ignored unless it answers for an object.
+    as above; the best location of an object has a quality of at least ``least_quality``, so that an object that every
+    box still misses is learned, too; no warm-up with another matching, because the initial boxes have a sensible size.
+    A location in a crowd box is ignored unless it is positive.
 
     Args:
         scores: (N, A, classes) in 0..1, as predicted.
         predicted: (N, A, 4) xyxy.
         points: (A, 2) x, y in pixels.
-        strides: (A,) pixels in the cell of each point.
+        strides: (A,) stride of each point's level, in pixels.
         labels: (N, M) int64 class ids, padded with -1; M may be 0.
         boxes: (N, M, 4) xyxy, padded.
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
-        per_object: how many locations answer for an object at most.
-        alpha, beta: the powers of score and overlap.
+        per_object: largest number of locations of an object.
+        alpha, beta: the exponents of score and IoU.
         least_quality: see above.
     """
 
     if labels.shape[1] == 0:
         labels = F.pad(labels, (0, 1))
 
-    def one(
-        own: Float[Tensor, "m 4"],
+    def match_image(
+        image_boxes: Float[Tensor, "m 4"],
         objects: Bool[Tensor, " m"],
         crowds: Bool[Tensor, " m"],
-        kinds: Int[Tensor, " m"],
+        classes: Int[Tensor, " m"],
         score: Float[Tensor, "a k"],
-        guess: Float[Tensor, "a 4"],
+        predicted_boxes: Float[Tensor, "a 4"],
     ) -> Rows:
-        overlap = pairwise_iou(own, guess)
-        certain = score.t()[kinds.clamp(min=0)].clamp(min=LEAST_SCORE)
-        alignment = certain**alpha * overlap.clamp(min=LEAST_OVERLAP) ** beta
-        allowed = (inside(own, points) | near_center(own, points, 0.5 * strides)) & objects[:, None]
+        overlap = pairwise_iou(image_boxes, predicted_boxes)
+        class_score = score.t()[classes.clamp(min=0)].clamp(min=MIN_SCORE)
+        alignment = class_score**alpha * overlap.clamp(min=MIN_OVERLAP) ** beta
+        allowed = (inside(image_boxes, points) | near_center(image_boxes, points, 0.5 * strides)) & objects[:, None]
         chosen = _best_of_each(torch.where(allowed, alignment, -1.0), per_object) & allowed
         most, index = torch.where(chosen, overlap, -1.0).max(dim=0)
         positive = most >= 0
-        mine = chosen & (torch.arange(len(own), device=own.device)[:, None] == index)
-        aligned, fit = torch.where(mine, alignment, 0.0), torch.where(mine, overlap, 0.0)
+        assigned = chosen & (torch.arange(len(image_boxes), device=image_boxes.device)[:, None] == index)
+        aligned, fit = torch.where(assigned, alignment, 0.0), torch.where(assigned, overlap, 0.0)
         share = aligned / aligned.amax(dim=1, keepdim=True).clamp(min=torch.finfo(aligned.dtype).tiny)
         quality = (share * fit.amax(dim=1, keepdim=True).clamp(min=least_quality)).amax(dim=0)
-        ignored = ~positive & (inside(own, points) & crowds[:, None]).any(dim=0)
+        ignored = ~positive & (inside(image_boxes, points) & crowds[:, None]).any(dim=0)
         return positive, ignored, torch.where(positive, index, 0), quality
 
     with torch.no_grad():
         positive, ignored, target, quality = image_by_image(
-            one, boxes, crowd, count, labels, scores.float(), predicted.float()
+            match_image, boxes, crowd, count, labels, scores.float(), predicted.float()
         )
     return Alignment(Match(positive, ignored, target), quality)
 
 
 def _best_of_each(values: Float[Tensor, "m a"], count: int) -> Bool[Tensor, "m a"]:
     """Marks the ``count`` largest values (M, A) of each row; all where there are no more."""
-    places = values.topk(min(count, values.shape[1]), dim=1).indices
-    return torch.zeros_like(values, dtype=torch.bool).scatter(1, places, True)
+    indices = values.topk(min(count, values.shape[1]), dim=1).indices
+    return torch.zeros_like(values, dtype=torch.bool).scatter(1, indices, True)

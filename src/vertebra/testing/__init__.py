@@ -1,13 +1,13 @@
-"""The contract checks that every part of Vertebra passes, for anyone's parts.
+"""Contract checks for parts, Vertebra's and yours.
 
     from vertebra.testing import check_backbone, check_feature_part, check_decoder, check_export
 
-Each raises `AssertionError` with a sentence that says what is broken.
+Each raises `AssertionError` with a message about the broken rule.
 """
 
 from vertebra.testing.contract import check_backbone, check_decoder, check_feature_part, check_keep_levels
 from vertebra.testing.onnx import check_export
-from vertebra.testing.synthetic import fake_features, fake_labels, fake_regions, fake_targets
+from vertebra.testing.synthetic import fake_features, fake_labels, fake_proposals, fake_targets
 
 __all__ = [
     "check_backbone",
@@ -17,6 +17,6 @@ __all__ = [
     "check_keep_levels",
     "fake_features",
     "fake_labels",
-    "fake_regions",
+    "fake_proposals",
     "fake_targets",
 ]

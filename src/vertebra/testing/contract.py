@@ -14,13 +14,13 @@ from vertebra.backbones.base import Backbone
 from vertebra.decoders.base import AnyDecoder
 from vertebra.features import Features, FeatureSpec, Proposals
 from vertebra.tasks.base import LabelSpec
-from vertebra.testing.synthetic import fake_features, fake_regions, fake_targets
+from vertebra.testing.synthetic import fake_features, fake_proposals, fake_targets
 
 SIZES = ((64, 64), (97, 65))
 
 
 def check_backbone(backbone: Backbone, channels: int = 3) -> None:
-    """Maps and embedding are as `out_spec` promises, at an even and at an odd, non-square size, and for a batch of one."""
+    """Checks that maps and embedding match `out_spec`, at an even and at an odd, non-square size, and for a batch of one."""
     assert isinstance(backbone, Backbone), f"{type(backbone).__name__} is no Backbone; wrap it by as_backbone"
     backbone = backbone.with_required_outputs(
         embedding=backbone.out_spec.embedding is not None, maps=bool(backbone.out_spec.levels)
@@ -36,22 +36,26 @@ def check_backbone(backbone: Backbone, channels: int = 3) -> None:
 
 def _check_maps(features: Features, spec: FeatureSpec, canvas: tuple[int, int], multiple: int, batch: int) -> None:
     height, width = (multiple * math.ceil(side / multiple) for side in canvas)
-    assert len(features.maps) == len(spec.levels), f"{len(features.maps)} maps, but {len(spec.levels)} levels promised"
+    assert len(features.maps) == len(spec.levels), (
+        f"{len(features.maps)} maps, but {len(spec.levels)} levels in out_spec"
+    )
     for level, values in zip(spec.levels, features.maps, strict=True):
-        wanted = (batch, level.channels, math.ceil(height / level.stride), math.ceil(width / level.stride))
-        assert tuple(values.shape) == wanted, f"map of {level} is {tuple(values.shape)}, promised {wanted} at {canvas}"
+        expected = (batch, level.channels, math.ceil(height / level.stride), math.ceil(width / level.stride))
+        assert tuple(values.shape) == expected, (
+            f"map of {level} is {tuple(values.shape)}, expected {expected} at {canvas}"
+        )
     if spec.embedding is not None and features.embedding is not None:
-        wanted_embedding = (batch, spec.embedding)
-        assert tuple(features.embedding.shape) == wanted_embedding, (
-            f"embedding is {tuple(features.embedding.shape)}, not {wanted_embedding}"
+        expected_embedding = (batch, spec.embedding)
+        assert tuple(features.embedding.shape) == expected_embedding, (
+            f"embedding is {tuple(features.embedding.shape)}, not {expected_embedding}"
         )
 
 
 def check_feature_part(part: nn.Module, in_spec: FeatureSpec, multiple: int = 1) -> None:
-    """A neck or an encoder: shapes as promised, a batch of one in training, gradients everywhere, one graph.
+    """Checks a neck or an encoder: shapes match `out_spec`, training on a batch of one, all parameters have gradients, one graph.
 
     Args:
-        multiple: size multiple of the backbone that the part is meant for.
+        multiple: size multiple of the backbone in front of the part.
     """
     spec = _out_spec(part)
     for canvas in SIZES:
@@ -74,14 +78,14 @@ def _out_spec(part: nn.Module) -> FeatureSpec:
 
 
 def check_keep_levels(build: Callable[..., nn.Module], in_spec: FeatureSpec, multiple: int = 1) -> None:
-    """A neck or an encoder that takes ``keep_levels``: kept levels have the shapes, and with the finest one among them the
-    values, that they have in the whole part, and nothing is left that only other levels need.
+    """Checks a neck or an encoder with ``keep_levels``: the kept levels have the same shapes as in the whole part, and the same
+    values if the finest one is kept; no parameter is left that only other levels need.
 
     Args:
         build: the part's class, or a callable that takes ``in_spec`` and ``keep_levels`` and returns the part.
-        multiple: size multiple of the backbone that the part is meant for.
+        multiple: size multiple of the backbone in front of the part.
     """
-    with torch.device("meta"):  # where the builder finds out which levels are read
+    with torch.device("meta"):  # as the builder does to determine which levels are read
         build(in_spec)
     whole = build(in_spec).eval()
     spec = _out_spec(whole)
@@ -93,7 +97,7 @@ def check_keep_levels(build: Callable[..., nn.Module], in_spec: FeatureSpec, mul
         assert levels == spec.levels[: len(levels)], (
             f"with levels {kept} kept, out_spec must be the first of all levels"
         )
-        assert max(kept) < len(levels), f"level {max(kept)} is to be kept, but out_spec has {len(levels)} levels"
+        assert max(kept) < len(levels), f"level {max(kept)} is kept, but out_spec has {len(levels)} levels"
         _check_maps(part(features), _out_spec(part), canvas, multiple, batch=2)
         if 0 in kept:
             _check_kept(part, whole, features, kept)
@@ -104,7 +108,7 @@ def check_keep_levels(build: Callable[..., nn.Module], in_spec: FeatureSpec, mul
 
 
 def _check_kept(part: nn.Module, whole: nn.Module, features: Features, kept: Sequence[int]) -> None:
-    """With the finest level kept, the kept levels have the values that they have in the whole part with these weights."""
+    """Checks that with the finest level kept, the kept levels have the same values as in the whole part with these weights."""
     missing = part.load_state_dict(whole.state_dict(), strict=False).missing_keys
     assert not missing, f"with levels {list(kept)} kept there are tensors that the whole part lacks: {missing[:5]}"
     with torch.no_grad():
@@ -116,8 +120,8 @@ def _check_kept(part: nn.Module, whole: nn.Module, features: Features, kept: Seq
 def check_decoder(
     build: Callable[[FeatureSpec, LabelSpec], AnyDecoder], in_spec: FeatureSpec, labels: LabelSpec
 ) -> None:
-    """A decoder: finite terms under the declared names, gradients everywhere, decoded shapes that do not change."""
-    with torch.device("meta"):  # where the builder finds out which levels are read
+    """Checks a decoder: finite terms with the declared names, gradients of all parameters, decoded tensors of the batch size."""
+    with torch.device("meta"):  # as the builder does to determine which levels are read
         build(in_spec, labels)
     decoder = build(in_spec, labels)
     read = decoder.in_levels or ()
@@ -133,12 +137,12 @@ def check_decoder(
             decoded = decoder.eval().decode(outputs, features.frame)
             assert all(len(value) == batch for value in decoded), "decoded tensors must start with the batch"
     check_gradients(decoder, torch.stack([term.mean() for term in terms.values()]).sum())
-    proposals = () if decoder.needs is None else (fake_regions(labels, SIZES[1]),)
+    proposals = () if decoder.needs is None else (fake_proposals(labels, SIZES[1]),)
     check_compiles(decoder.eval(), fake_features(in_spec, SIZES[1]), *proposals)
 
 
 def check_gradients(module: nn.Module, loss: Tensor) -> None:
-    """Every trainable parameter has a gradient after the backward pass."""
+    """Checks that every trainable parameter has a gradient after the backward pass."""
     module.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     without = [name for name, value in module.named_parameters() if value.requires_grad and value.grad is None]
@@ -146,12 +150,12 @@ def check_gradients(module: nn.Module, loss: Tensor) -> None:
 
 
 def check_compiles(part: nn.Module, features: Features, *proposals: Proposals) -> None:
-    """The part is one graph (``fullgraph=True``) with the same values.
+    """Checks that the part compiles as one graph (``fullgraph=True``) with the same values.
 
     Args:
-        proposals: for a decoder that reads boxes.
+        proposals: the input boxes of a decoder that reads boxes.
     """
-    torch.compiler.reset()  # parts of one class share code, of which only so many graphs are kept
+    torch.compiler.reset()  # parts of one class share code, and the number of cached graphs is limited
     compiled = torch.compile(part, fullgraph=True, backend="eager")
     with torch.no_grad():
         expected, got = _tensors(part(features, *proposals)), _tensors(compiled(features, *proposals))

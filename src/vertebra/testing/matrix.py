@@ -1,4 +1,4 @@
-"""Which part goes on which: every combination of representative backbones with all necks, encoders and decoders."""
+"""Compatibility of parts: all combinations of representative backbones with all necks, encoders and decoders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import torch
 
 from vertebra.build import build
-from vertebra.config import task_of
+from vertebra.config_short_forms import task_of_decoder
 from vertebra.errors import IncompatiblePartsError
 from vertebra.model import VisionModel
 from vertebra.parts import names
 from vertebra.testing.synthetic import fake_fields
 
-# one small model of each kind of body: residual, plain, inverted residual, dense, modern convolution, windows, patches
+# a small model of each architecture: residual, plain, inverted residual, dense, modern convolution, windows, patches
 REPRESENTATIVES = (
     "resnet10t",
     "vgg11",
@@ -31,7 +31,7 @@ REPRESENTATIVES = (
 
 
 class Combination(NamedTuple):
-    """One combination of parts by name; ``error`` is empty where they fit."""
+    """A combination of parts by name; ``error`` is empty if they fit."""
 
     backbone: str
     neck: str | None
@@ -48,14 +48,14 @@ def combinations(backbones: tuple[str, ...] = REPRESENTATIVES) -> Iterator[Combi
 
 
 def assemble(combination: Combination, backbone: Any, classes: int = 3) -> VisionModel:
-    """The model of a combination, on a backbone that is already built.
+    """The model of a combination, on an existing backbone.
 
     Raises:
         IncompatiblePartsError: the parts do not fit.
     """
     from vertebra.config import model_config
 
-    task = task_of(combination.decoder)
+    task = task_of_decoder(combination.decoder)
     raw = {
         "backbone": combination.backbone,
         "decoder": combination.decoder,
@@ -72,10 +72,10 @@ def assemble(combination: Combination, backbone: Any, classes: int = 3) -> Visio
 def fit_table(
     backbones: Sequence[str] = REPRESENTATIVES, chosen: Iterable[Combination] | None = None
 ) -> list[Combination]:
-    """Builds combinations (without weights) and says which fit.
+    """Builds combinations (without weights); the result has the error of those that do not fit.
 
     Args:
-        chosen: of these backbones; None for all.
+        chosen: combinations of these backbones; None for all.
     """
     from vertebra.backbones import TimmBackbone
 

@@ -1,4 +1,4 @@
-"""The check that an exported file says the same as the model."""
+"""The check that an exported file has the same outputs as the model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from vertebra.model import VisionModel
 
 
 def check_export(model: VisionModel, folder: Path) -> Path:
-    """Exports a model with the canvas fixed; the exporter compares the file with the model, in ONNX Runtime.
+    """Exports a model with a fixed canvas; the exporter compares the file with the model, in ONNX Runtime.
 
     Args:
-        folder: where the file goes.
+        folder: the folder of the file.
 
     Returns:
         The file.
 
     Raises:
-        ExportError: the file says something else.
+        ExportError: the outputs of the file differ.
     """
     path = folder / "model.onnx"
     export_model(model, path, input="canvas", canvas="fixed")

@@ -1,4 +1,4 @@
-"""Random features and truths of the right shape, for checks."""
+"""Random features and targets of the right shape, for checks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vertebra.tasks.base import LabelSpec
 
 
 def fake_features(spec: FeatureSpec, canvas: tuple[int, int], batch: int = 2, multiple: int = 1) -> Features:
-    """Random features as a backbone with this spec gives them for a batch of full canvases.
+    """Random features of a backbone with this spec for a batch of full canvases.
 
     Args:
-        multiple: the backbone's size multiple; the maps are those of the canvas padded to it.
+        multiple: the backbone's size multiple, to which the canvas is padded.
     """
     height, width = (multiple * math.ceil(side / multiple) for side in canvas)
     maps = tuple(
@@ -33,7 +33,7 @@ def fake_labels(task: str, classes: int = 3, multilabel: bool = False) -> LabelS
 
 
 def fake_fields(task: str) -> dict[str, Any]:
-    """What a branch's config says of the labels of `fake_labels` besides the classes."""
+    """The label fields of `fake_labels`, without the classes, as in a branch's config."""
     labels = fake_labels(task)
     return {name: getattr(labels, name) for name in labels.own_fields() if getattr(labels, name)}
 
@@ -44,7 +44,7 @@ def fake_targets(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> 
     return task_of_labels(labels).data.fake_targets(labels, canvas, batch)
 
 
-def fake_regions(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Proposals:
+def fake_proposals(labels: LabelSpec, canvas: tuple[int, int], batch: int = 2) -> Proposals:
     """Boxes for a decoder that reads them: three in each image but the last, which has none if there are several."""
     height, width = canvas
     corners = torch.rand(batch, 3, 2, 2).sort(dim=2).values * torch.tensor([width, height])

@@ -1,4 +1,4 @@
-"""Where a run's data are: kept as absolute paths, and found beside the run where both were moved together."""
+"""The paths of a run's data: stored as absolute paths, and resolved relative to the run folder if both were moved together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vertebra.errors import ConfigError
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """The config with the paths of its data as they are from any working directory."""
+    """The config with absolute paths of its data."""
     kept = config.model_copy(deep=True)
     for source in _sources(kept):
         source.path = _absolute(source.path)
@@ -19,24 +19,24 @@ def with_absolute_paths(config: Config) -> Config:
 
 
 def locate(config: Config, folder: Path, recorded: str | None) -> Config:
-    """A run's config with the paths at which its data are now.
+    """A run's config with the current paths of its data.
 
-    A path is taken as it is if there is something; else its place relative to the run folder is tried, as it was when the
-    run began.
+    A path that exists is kept; otherwise the path relative to the run folder, as it was when the run began, is tried.
 
     Args:
-        folder: the run folder as it is now.
-        recorded: the run folder's absolute path when the run began, if that is known.
+        folder: the current path of the run folder.
+        recorded: the run folder's absolute path when the run began, or None.
     """
     located = config.model_copy(deep=True)
     for source in _sources(located):
         source.path = next(
-            (str(candidate) for candidate in _places(source.path, folder, recorded) if candidate.exists()), source.path
+            (str(candidate) for candidate in _candidates(source.path, folder, recorded) if candidate.exists()),
+            source.path,
         )
     return located
 
 
-def _places(path: str, folder: Path, recorded: str | None) -> Iterator[Path]:
+def _candidates(path: str, folder: Path, recorded: str | None) -> Iterator[Path]:
     yield Path(path)
     if not Path(path).is_absolute():
         yield folder / path
@@ -44,30 +44,30 @@ def _places(path: str, folder: Path, recorded: str | None) -> Iterator[Path]:
         yield Path(_absolute(folder / os.path.relpath(path, recorded)))
 
 
-def check_found(sources: list[SourceConfig], folder: Path, recorded: str | None) -> None:
+def check_data_exists(sources: list[SourceConfig], folder: Path, recorded: str | None) -> None:
     """Checks that all data of a run exist, after `locate`.
 
     Raises:
-        ConfigError: they do not; the message has the option for the new path.
+        ConfigError: one is missing; the message names the option for the new path.
     """
     for source in sources:
         if not Path(source.path).exists():
-            tried = [str(candidate) for candidate in _places(source.path, folder, recorded)][1:]
+            tried = [str(candidate) for candidate in _candidates(source.path, folder, recorded)][1:]
             beside = f", nor at {tried[0]}" if tried and tried[0] != source.path else ""
             raise ConfigError(
-                f"{folder}: the data of this run are not at {source.path}{beside}; say where they are now with --data"
+                f"{folder}: the data of this run are not at {source.path}{beside}; give their new path with --data"
             )
 
 
 def move(config: Config, data: str | Path) -> Config:
-    """A config whose data are elsewhere.
+    """A config with new paths of its data.
 
     Args:
-        data: the data set, where the config has one; else the folder that holds them all, as the last one that had them all
-            did.
+        data: the path of the data set if the config has one; otherwise the folder with all of them, in place of their
+            deepest common folder.
 
     Raises:
-        ConfigError: there is nothing in such a place.
+        ConfigError: a path does not exist.
     """
     relocated = config.model_copy(deep=True)
     paths = sorted({_absolute(source.path) for source in _sources(relocated)})
@@ -93,5 +93,5 @@ def _sources(config: Config) -> Iterator[SourceConfig]:
 
 
 def _absolute(path: str | Path) -> str:
-    """A path from the root on, without ``..``; links stay."""
+    """The absolute path without ``..``; links are not resolved."""
     return os.path.normpath(Path(path).absolute())

@@ -1,4 +1,4 @@
-"""What the data of a run are, in a few numbers: the same data have the same fingerprint wherever they are."""
+"""Fingerprints of a run's data, independent of their path."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from vertebra.data.masks import MaskFileColumn
 from vertebra.data.samples import Source
 from vertebra.errors import RunError
 
-SIZES = 256  # files whose size is looked at, evenly over a data set
+SIZES = 256  # files whose size is read, evenly over a data set
 
 Fingerprint = dict[str, Any]
-"""``images``: how many; ``names`` and ``annotations``: hexadecimal digests."""
+"""``images``: their number; ``names`` and ``annotations``: hexadecimal digests."""
 
 
 def fingerprint(sources: Sequence[Source]) -> Fingerprint:
     """The fingerprint of the data of one split.
 
-    It is computed from what is in memory once the data are opened, and the sizes of at most `SIZES` files a data set: no
-    image is read.
+    It is computed from the opened data in memory and the sizes of at most `SIZES` files per data set; no image is read.
     """
     names, annotations = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     for source in sources:
@@ -44,24 +43,24 @@ def fingerprint(sources: Sequence[Source]) -> Fingerprint:
 
 
 def check_same(split: str, before: Fingerprint, now: Fingerprint, cure: str, *, annotations: bool = True) -> None:
-    """Whether the data of a split are those of before.
+    """Checks that the data of a split are unchanged.
 
     Args:
-        cure: what to do otherwise, in words.
-        annotations: whether their digests can be compared; another version of Vertebra may hold them otherwise in memory.
+        cure: the remedy, for the message.
+        annotations: whether to compare their digests; another version of Vertebra may represent them differently in memory.
 
     Raises:
-        RunError: they are not; the message says what differs.
+        RunError: they changed; the message names what differs.
     """
     if before["images"] != now["images"]:
-        what = f"there are {now['images']} images, and there were {before['images']} when the run began"
+        difference = f"there are {now['images']} images, and there were {before['images']} when the run began"
     elif before["names"] != now["names"]:
-        what = "the images are not those that the run began with (other names or sizes of files)"
+        difference = "the images are not those that the run began with (other names or sizes of files)"
     elif annotations and before["annotations"] != now["annotations"]:
-        what = "the annotations are not those that the run began with"
+        difference = "the annotations are not those that the run began with"
     else:
         return
-    raise RunError(f"data.{split}: {what}; {cure}")
+    raise RunError(f"data.{split}: {difference}; {cure}")
 
 
 def _size(path: Path) -> int | None:
@@ -70,7 +69,7 @@ def _size(path: Path) -> int | None:
 
 
 def _feed(digest: Any, value: Any) -> None:
-    """Adds a value to a digest, whatever it is made of; where files are is left out."""
+    """Adds a nested value to a digest; paths are left out."""
     if isinstance(value, np.ndarray):
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(np.ascontiguousarray(value).tobytes())

@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves behind, written so that a kill at any moment loses no more than the current step."""
+"""The run folder: best weights, state to resume from, and metrics, written atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vertebra.evaluation.process_sums import sum_over_processes
 from vertebra.files import file_in_the_way, os_errors_told, replacing
 from vertebra.messages import say
 from vertebra.model_info import model_info
-from vertebra.training.selection import Kept, main_score, nonfinite_tensor
+from vertebra.training.selection import BestWeights, main_score, nonfinite_tensor
 from vertebra.training.step import TrainingModule
 from vertebra.training.stopping import StopRequest
 from vertebra.weights.model_file import write
@@ -27,11 +27,11 @@ CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 
 
-def refuse_taken(path: Path) -> None:
-    """A run folder must be new or empty, and in a folder.
+def check_new_folder(path: Path) -> None:
+    """Checks that a run folder is new or empty, and that its parent is a folder.
 
     Raises:
-        RunError: there is something in it already, or it cannot be made.
+        RunError: it is not empty, or it cannot be made.
     """
     blocking = file_in_the_way(path.parent)
     if blocking is not None:
@@ -61,34 +61,34 @@ def free_folder(path: Path) -> Path:
 
 
 class RunFolder(pl.Callback):
-    """Keeps the best weights, the state to resume from and the table of metrics; makes Ctrl-C and SIGTERM save and stop.
+    """Writes the best weights, the state to resume from and the table of metrics; on Ctrl-C and SIGTERM, saves and stops.
 
     Args:
         path: the run folder.
-        best: the metric that picks the best weights, or None for the branches' main ones.
-        patience: evaluations without a better one after which training stops; None for never.
+        monitor: the metric that selects the best weights; None for the mean of the branches' main metrics.
+        patience: number of evaluations without improvement after which training stops; None for never.
         save_every_minutes: how often the state is saved within an epoch.
 
     Attributes:
-        kept: which weights are in the model file.
-        stop: whether a signal asked to stop.
-        STATE: what is saved of it.
+        kept: the weights in the model file.
+        stop: whether a signal requested a stop.
+        STATE: keys of the saved state.
     """
 
     STATE = ("kept", "rows", "seconds", "loss_sums")
 
-    def __init__(self, path: Path, best: str | None, patience: int | None, save_every_minutes: float) -> None:
+    def __init__(self, path: Path, monitor: str | None, patience: int | None, save_every_minutes: float) -> None:
         self.path = path
-        self.best = best
+        self.monitor = monitor
         self.patience = patience
         self.save_every_seconds = 60 * save_every_minutes
-        self.kept = Kept()
+        self.kept = BestWeights()
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
         self.stop = StopRequest()
         self._loss_sums: dict[str, tuple[float, int]] = {}
         self._started = self._saved = time.monotonic()
-        self._said = ""
+        self._last_note = ""
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -99,22 +99,22 @@ class RunFolder(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.kept = Kept.from_state(state_dict["kept"])
+        self.kept = BestWeights.from_state(state_dict["kept"])
         self.rows = state_dict["rows"]
         self.seconds = state_dict["seconds"]
         self._loss_sums = {name: (total, count) for name, (total, count) in state_dict["loss_sums"].items()}
         if self.kept.epoch is not None and not (self.path / BEST).is_file():
-            self.kept = Kept()
+            self.kept = BestWeights()
             say(
-                f"{self.path / BEST} is missing; the weights to keep are chosen among the epochs to come, if there are any"
+                f"{self.path / BEST} is missing; the best weights are selected from the remaining epochs, if there are any"
             )
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._started = self._saved = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.stop.watch()  # now, since Lightning has put its own handlers in place after on_fit_start
-        trainer.should_stop = self.out_of_patience  # also of a run that had ended so before it was resumed
+        self.stop.watch()  # here, because Lightning sets its own handlers after on_fit_start
+        trainer.should_stop = self.out_of_patience  # also if the run had ended that way before it was resumed
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.stop.release()
@@ -125,7 +125,7 @@ class RunFolder(pl.Callback):
             self._rescue(trainer, module)
 
     def _rescue(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Keeps what was trained before an error, where no evaluation has kept anything yet."""
+        """Saves the weights from before an error, if no evaluation has saved any yet."""
         assert isinstance(module, TrainingModule)
         path = self.path / BEST
         if not path.exists() and nonfinite_tensor(module.best_model) is None:
@@ -146,9 +146,9 @@ class RunFolder(pl.Callback):
                 self._loss_sums[name] = (total + value, count + 1)
         stop, due = module.agreed
         if trainer.world_size == 1:
-            stop = self.stop.number is not None  # processes must agree; one alone need not wait for the next step
+            stop = self.stop.number is not None  # several processes agree at the next step; a single one stops at once
         if trainer.is_last_batch:
-            return  # the epoch's evaluation belongs to it: the state is saved, and the run stopped, after that
+            return  # the state is saved, and the run stopped, after the epoch's evaluation
         if stop or due:
             self.save(trainer)
         if stop:
@@ -159,13 +159,13 @@ class RunFolder(pl.Callback):
         self.rows.append(self._row(trainer, module))
         self._loss_sums = {}
         if module.scores is not None:
-            self._judge(trainer, module, module.scores)
+            self._update_best(trainer, module, module.scores)
             module.scores = None
         if trainer.is_global_zero:
             write_table(self.path / METRICS, self.rows)
         self.save(trainer)
-        asked = torch.tensor(float(self.stop.number is not None), device=module.device)
-        if bool(sum_over_processes(asked) > 0) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+        requested = torch.tensor(float(self.stop.number is not None), device=module.device)
+        if bool(sum_over_processes(requested) > 0) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             raise Interrupted
 
     def _row(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, float]:
@@ -180,38 +180,38 @@ class RunFolder(pl.Callback):
             **(module.scores or {}),
         }
 
-    def _judge(self, trainer: pl.Trainer, module: TrainingModule, scores: dict[str, float]) -> None:
+    def _update_best(self, trainer: pl.Trainer, module: TrainingModule, scores: dict[str, float]) -> None:
         epoch = trainer.current_epoch + 1
-        score = main_score(model_info(module.model), scores, self.best)
-        note = self.kept.judge(epoch, score, scores, module.best_model)
+        score = main_score(model_info(module.model), scores, self.monitor)
+        note = self.kept.update(epoch, score, scores, module.best_model)
         if self.kept.epoch == epoch and trainer.is_global_zero:
             write(module.best_model, self.path / BEST)
-        strange = [name for name, value in scores.items() if not math.isfinite(value)]
-        if strange:
-            count = "1 metric is" if len(strange) == 1 else f"{len(strange)} metrics are"
-            note = "; ".join(filter(None, [f"{count} not finite: {', '.join(strange[:3])}", note]))
-        if note is not None and note != self._said:
+        nonfinite = [name for name, value in scores.items() if not math.isfinite(value)]
+        if nonfinite:
+            count = "1 metric is" if len(nonfinite) == 1 else f"{len(nonfinite)} metrics are"
+            note = "; ".join(filter(None, [f"{count} not finite: {', '.join(nonfinite[:3])}", note]))
+        if note is not None and note != self._last_note:
             say(f"epoch {epoch}: {note}")
-        self._said = note or ""
+        self._last_note = note or ""
         if self.out_of_patience:
             trainer.should_stop = True
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether training ends because no evaluation was better for as long as the recipe waits."""
+        """Whether training ends because the last ``patience`` evaluations brought no improvement."""
         return self.patience is not None and self.kept.without_better >= self.patience
 
     def keep_newest(self, trainer: pl.Trainer, module: TrainingModule) -> None:
-        """Keeps the newest weights, where the kept ones are gone and no epoch is left to choose among."""
+        """Saves the newest weights, if the best ones are lost and no epoch is left."""
         if nonfinite_tensor(module.best_model) is not None:
             return
-        self.kept = Kept(epoch=int(self.rows[-1]["epoch"]))
+        self.kept = BestWeights(epoch=int(self.rows[-1]["epoch"]))
         if trainer.is_global_zero:
             write(module.best_model, self.path / BEST)
         say(f"{self.path / BEST} now holds the newest weights; those of the best epoch are lost")
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Writes the state to resume from, whole or not at all."""
+        """Writes the state to resume from, atomically."""
         partial = self.path / (LAST + ".partial")
         with os_errors_told(self.path / LAST):
             try:
@@ -219,7 +219,7 @@ class RunFolder(pl.Callback):
                 if trainer.is_global_zero:
                     partial.replace(self.path / LAST)
             except OSError:
-                partial.unlink(missing_ok=True)  # the older file stays, and the disk has room for a message
+                partial.unlink(missing_ok=True)  # the older file stays, and the disk has some free space again
                 raise
         self._saved = time.monotonic()
 
@@ -229,7 +229,7 @@ class Interrupted(Exception):
 
 
 def write_table(path: Path, rows: list[dict[str, float]]) -> None:
-    """Writes rows as CSV; a column stands wherever any row has it."""
+    """Writes rows as CSV, with a column for each key of any row."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns)

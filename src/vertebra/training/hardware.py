@@ -1,4 +1,4 @@
-"""What a run asks of the machine, checked before anything is built: kind and number of devices, strategy, processes, memory."""
+"""Checks of a run's hardware options before the model is built: devices, strategy, processes, memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vertebra.config import TrainConfig
 from vertebra.cpus import usable_cpus
 from vertebra.errors import ConfigError, UnknownName
 
-BYTES_PER_PIXEL = 100  # training keeps far more than this for each pixel of a canvas, with the smallest of backbones
-MOST_WORKERS_A_CORE = 16
+BYTES_PER_PIXEL = 100  # lower bound of a training step's memory for each pixel of a canvas
+MAX_WORKERS_PER_CORE = 16
 CLUSTER_VARIABLES = ("MASTER_ADDR", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "OMPI_COMM_WORLD_RANK", "LSB_JOBID")
 
 
 class Hardware(NamedTuple):
-    """What a run uses of this machine.
+    """The hardware that a run uses on this machine.
 
     Attributes:
         device: "cpu", "cuda", "mps" or "tpu".
@@ -31,10 +31,10 @@ class Hardware(NamedTuple):
 
 
 def check_hardware(recipe: TrainConfig) -> Hardware:
-    """What a recipe uses of this machine.
+    """The hardware that a recipe uses on this machine.
 
     Raises:
-        ConfigError: the machine does not have it, or the value means nothing; the message names the option.
+        ConfigError: the machine does not have it, or a value is invalid; the message names the option.
     """
     device = _device(recipe.accelerator)
     processes = _processes(recipe, device)
@@ -43,13 +43,13 @@ def check_hardware(recipe: TrainConfig) -> Hardware:
         raise UnknownName("train.strategy", recipe.strategy, strategies)
     if recipe.num_nodes > 1 and not any(name in os.environ for name in CLUSTER_VARIABLES):
         raise ConfigError(
-            f"train.num_nodes is {recipe.num_nodes}, but nothing says where the other machines are; start with torchrun or "
+            f"train.num_nodes is {recipe.num_nodes}, but the addresses of the other machines are unknown; start with torchrun or "
             "SLURM, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"
         )
-    most = MOST_WORKERS_A_CORE * usable_cpus()
-    if recipe.workers is not None and recipe.workers > most:
+    limit = MAX_WORKERS_PER_CORE * usable_cpus()
+    if recipe.workers is not None and recipe.workers > limit:
         raise ConfigError(
-            f"train.workers is {recipe.workers}, and this machine has {usable_cpus()} CPU cores; take at most {most}"
+            f"train.workers is {recipe.workers}, and this machine has {usable_cpus()} CPU cores; take at most {limit}"
         )
     return Hardware(device, processes)
 
@@ -71,10 +71,10 @@ def _device(accelerator: str) -> str:
 
 def _processes(recipe: TrainConfig, device: str) -> int:
     """Number of processes on this machine: one a device."""
-    wanted = recipe.devices
-    if wanted == "auto":
+    devices = recipe.devices
+    if devices == "auto":
         return max(1, torch.cuda.device_count()) if device == "cuda" else 1
-    numbers = _numbers(wanted)
+    numbers = _numbers(devices)
     if device == "tpu":
         return len(numbers) if isinstance(numbers, list) else abs(numbers)
     count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, usable_cpus())
@@ -96,30 +96,30 @@ def _processes(recipe: TrainConfig, device: str) -> int:
 
 
 def _one_gpu_a_process() -> bool:
-    """Whether torchrun shows each process one GPU only, so that the machine's others cannot be counted."""
+    """Whether torchrun makes only one GPU visible to each process, so that the others cannot be counted."""
     return torch.distributed.is_torchelastic_launched() and torch.cuda.device_count() == 1
 
 
-def _numbers(wanted: int | str | list[int]) -> int | list[int]:
+def _numbers(devices: int | str | list[int]) -> int | list[int]:
     """A count of devices, or the list of their numbers."""
     numbers: int | list[int]
-    if isinstance(wanted, str):
+    if isinstance(devices, str):
         try:
-            numbers = [int(part) for part in wanted.split(",") if part.strip()] if "," in wanted else int(wanted)
+            numbers = [int(part) for part in devices.split(",") if part.strip()] if "," in devices else int(devices)
         except ValueError:
-            raise ConfigError(f"train.devices '{wanted}' is no number, no list such as 0,1 and not auto") from None
+            raise ConfigError(f"train.devices '{devices}' is no number, no list such as 0,1 and not auto") from None
     else:
-        numbers = wanted
+        numbers = devices
     if isinstance(numbers, list) and (not numbers or len(set(numbers)) < len(numbers)):
         raise ConfigError(f"train.devices: the list {numbers} must name each device once, and at least one")
     return numbers
 
 
 def check_memory(recipe: TrainConfig, canvas: tuple[int, int], device: str) -> None:
-    """Whether a batch can be held at all, by an estimate that is far below what training needs.
+    """Checks that a batch fits into memory, by a lower bound of what training needs.
 
     Raises:
-        ConfigError: it cannot; the message names the options.
+        ConfigError: it does not; the message names the options.
     """
     need = recipe.batch_size * canvas[0] * canvas[1] * BYTES_PER_PIXEL
     have = memory_of(device)
@@ -131,7 +131,7 @@ def check_memory(recipe: TrainConfig, canvas: tuple[int, int], device: str) -> N
 
 
 def memory_of(device: str) -> int | None:
-    """Bytes of memory of a kind of device, of the GPU or of the machine; None where that is not known."""
+    """Bytes of memory of a kind of device, of the GPU or of the machine; None if unknown."""
     if device == "cuda":
         return int(torch.cuda.get_device_properties(0).total_memory)
     try:

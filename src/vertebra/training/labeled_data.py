@@ -13,11 +13,11 @@ from vertebra.errors import ConfigError, DataError
 from vertebra.evaluation.measured_data import DataChoice, open_measured
 from vertebra.messages import say
 from vertebra.model_info import ModelInfo
-from vertebra.training.data_paths import check_found, locate
+from vertebra.training.data_paths import check_data_exists, locate
 from vertebra.training.folder import CONFIG
 from vertebra.training.loaders import choose_workers, evaluation_loader
 from vertebra.training.record import recorded_folder
-from vertebra.training.selection import nothing_to_find
+from vertebra.training.selection import unlabeled_note
 
 
 def labeled(
@@ -35,16 +35,16 @@ def labeled(
     """The labeled images on which a model is measured, in order.
 
     Args:
-        source: the run folder or file that the model is from, or None; the data of its run are taken where no others are named.
+        source: the run folder or file that the model is from, or None; its run's data are the default.
         info: of the model.
-        config: what the model was built from.
+        config: the config of the model.
         split: "train", "val" or "test".
-        data: another data set than the run's own, for all branches.
+        data: a data set for all branches; None: the run's data.
         batch_size: images at a time.
         branches, ignore_index, class_map: see `vertebra.evaluation.measured_data.DataChoice`.
 
     Raises:
-        ConfigError: the user must say which data, or an unknown branch or class.
+        ConfigError: no data are given, or an unknown branch or class.
         DataError: there is no such split, or the data cannot be used.
     """
     if split not in ("train", "val", "test"):
@@ -54,7 +54,7 @@ def labeled(
     say(*opened.notes)
     loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
     measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
-    say(*(nothing_to_find(name) for name in measured if not loader.dataset.measurable(name)))
+    say(*(unlabeled_note(name) for name in measured if not loader.dataset.measurable(name)))
     return loader
 
 
@@ -71,7 +71,7 @@ def open_chosen(
         what = (
             "this model comes from no run" if source is None else f"{source} is a model file without its run's {CONFIG}"
         )
-        raise ConfigError(f"{what}; say which data set with --data")
+        raise ConfigError(f"{what}; name a data set with --data")
     elif config is None:
         raise ConfigError("this model has no config; build it with vertebra.create_model, which names its parts")
     else:
@@ -82,7 +82,7 @@ def open_chosen(
     if folder is not None:
         run = locate(run, folder, recorded)
         if choice.path is None:
-            check_found(getattr(run.data, split), folder, recorded)
+            check_data_exists(getattr(run.data, split), folder, recorded)
     return run, open_measured(run, split, choice)
 
 

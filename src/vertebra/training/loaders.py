@@ -1,4 +1,4 @@
-"""The loaders of a run, as Lightning asks for them: when the processes are known."""
+"""The data loaders of a run, which Lightning creates when the number of processes is known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunData(pl.LightningDataModule):
     """The training and evaluation data of a run.
 
     Args:
-        model: gives the branches' labels, the canvas and the number of channels.
+        model: has the branches' labels, the canvas and the number of channels.
         recipe: batch size, augmentation, seed.
         train: training data sets.
         val: data sets to evaluate on after each epoch.
@@ -63,7 +63,7 @@ class RunData(pl.LightningDataModule):
         return build_loader(self.train_set, sampler, workers=workers, chunks=self.recipe.accumulate, sharing=sharing)
 
     def val_dataloader(self) -> Loader:
-        """Labeled images in order, with their truths."""
+        """Labeled images in order, with their ground truth."""
         rank, world_size = self._process()
         sampler = MixSampler(self.val_set, self.recipe.batch_size, rank=rank, world_size=world_size, shuffle=False)
         workers, sharing = self._workers()
@@ -75,7 +75,7 @@ class RunData(pl.LightningDataModule):
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
     def unmirrored(self) -> list[str]:
-        """For each branch on whose images the recipe's mirroring is left out: that it is, why, and the cure."""
+        """A note for each branch whose images the recipe's horizontal flip leaves out, with the reason and a remedy."""
         if not self.augment.horizontal_flip:
             return []
         reasons = mirror_refusals(self.train_set.labels).items()
@@ -83,12 +83,12 @@ class RunData(pl.LightningDataModule):
         return [f"branch '{name}': {what} {reason}. 'vertebra data check' proposes pairs" for name, reason in reasons]
 
     def _workers(self) -> tuple[int, int]:
-        """(loader processes, processes of this machine that each have as many)."""
+        """(loader processes, training processes on this machine, each of which has that many)."""
         sharing = 1 if self.trainer is None else self.trainer.num_devices
         return choose_workers(self.recipe.workers, sharing), sharing
 
     def notes(self) -> list[str]:
-        """Counted, named warnings of what was left out."""
+        """Warnings about images and objects that were left out."""
         return [*self.train_set.notes(), *self.val_set.notes()]
 
 
@@ -105,7 +105,7 @@ def evaluation_loader(info: ModelInfo, sources: list[Source], batch_size: int, w
 
 
 def choose_workers(workers: int | None, sharing: int = 1) -> int:
-    """Loader processes: as many as asked for, else one for each CPU that may be used beside the first, at most 8.
+    """Number of loader processes: ``workers``, or one for each usable CPU except the first, at most 8.
 
     Args:
         workers: a fixed number, or None for the default.

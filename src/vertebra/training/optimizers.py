@@ -13,10 +13,10 @@ from torch import nn
 from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError, UnknownName, shortened
 
-RATES = {"adamw": 1e-3, "sgd": 2e-2}  # these two have defaults that train most models well
+RATES = {"adamw": 1e-3, "sgd": 2e-2}  # defaults that suit most models
 DECAYS = {"adamw": 0.05, "sgd": 1e-4}
-FUSED = ("adam", "adamw", "sgd")  # have one kernel for all parameters, on the CPU and on CUDA
-BESIDE = {"lr": "train.lr", "weight_decay": "train.weight_decay"}
+FUSED = ("adam", "adamw", "sgd")  # have a fused kernel for all parameters, on the CPU and on CUDA
+SET_ELSEWHERE = {"lr": "train.lr", "weight_decay": "train.weight_decay"}
 
 
 class OptimizerKind(NamedTuple):
@@ -24,7 +24,7 @@ class OptimizerKind(NamedTuple):
 
     Attributes:
         kind: its class.
-        bound: options that belong to the name, as Nesterov's momentum to timm's "nesterov".
+        bound: options that the name implies, such as Nesterov momentum for timm's "nesterov".
         options: the arguments of the class, other than the learning rate and the weight decay.
         lr: the default of the class; None where it has none.
         weight_decay: the default of the class; None where it has no weight decay.
@@ -66,8 +66,8 @@ def _described(kind: type[torch.optim.Optimizer], bound: Mapping[str, Any]) -> O
     parameters = dict(list(inspect.signature(kind).parameters.items())[1:])  # the first are the weights
     names = tuple(
         name
-        for name, each in parameters.items()
-        if name not in BESIDE and each.kind is not inspect.Parameter.VAR_KEYWORD
+        for name, parameter in parameters.items()
+        if name not in SET_ELSEWHERE and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     )
     return OptimizerKind(kind, bound, names, _number(parameters.get("lr")), _number(parameters.get("weight_decay")))
 
@@ -82,7 +82,7 @@ def peak_lr(recipe: TrainConfig) -> float:
     """The peak learning rate: that of the recipe, or the optimizer's default.
 
     Raises:
-        ConfigError: the optimizer has none.
+        ConfigError: there is no default.
     """
     if recipe.lr is not None:
         return recipe.lr
@@ -109,7 +109,7 @@ def weight_decay(recipe: TrainConfig) -> float:
 
 
 def make_optimizer(groups: list[dict[str, Any]], recipe: TrainConfig) -> torch.optim.Optimizer:
-    """The recipe's optimizer; as one kernel where it and the device have that.
+    """The recipe's optimizer; fused where the optimizer and the device support it.
 
     By default AdamW (Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101); "sgd" has Nesterov momentum 0.9.
 
@@ -123,13 +123,13 @@ def make_optimizer(groups: list[dict[str, Any]], recipe: TrainConfig) -> torch.o
         arguments = {"momentum": 0.9, **arguments}
         arguments.setdefault("nesterov", bool(arguments["momentum"]) and not arguments.get("dampening"))
     if name in FUSED and not {"fused", "foreach"} & arguments.keys():
-        arguments["fused"] = _has_one_kernel(groups)
+        arguments["fused"] = _supports_fused(groups)
     make: Any = described.kind
     optimizer: torch.optim.Optimizer = make(groups, lr=groups[0]["lr"], **{**described.bound, **arguments})
     return optimizer
 
 
-def _has_one_kernel(groups: list[dict[str, Any]]) -> bool:
+def _supports_fused(groups: list[dict[str, Any]]) -> bool:
     return {parameter.device.type for group in groups for parameter in group["params"]} <= {"cpu", "cuda"}
 
 
@@ -138,19 +138,19 @@ def check_optimizer(recipe: TrainConfig) -> None:
 
     Raises:
         UnknownName: there is no such optimizer or option; with the nearest name.
-        ConfigError: a value is wrong, an option belongs elsewhere or has no effect, or the optimizer is for something else.
+        ConfigError: a value is wrong, an option belongs elsewhere or has no effect, or the optimizer cannot train a model.
     """
     name, options = recipe.optimizer.name, recipe.optimizer.options
     described = find_optimizer(name)
     for key in options:
-        if key in BESIDE:
-            raise ConfigError(f"'train.optimizer.{key}' is set as {BESIDE[key]}")
+        if key in SET_ELSEWHERE:
+            raise ConfigError(f"'train.optimizer.{key}' is set as {SET_ELSEWHERE[key]}")
         if key not in described.options:
             raise UnknownName(f"option 'train.optimizer.{key}':", key, described.options)
     weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
     for weight in weights:
         weight.grad = torch.ones_like(weight)
-    groups = [{"params": [each], "lr": peak_lr(recipe), "weight_decay": weight_decay(recipe)} for each in weights]
+    groups = [{"params": [weight], "lr": peak_lr(recipe), "weight_decay": weight_decay(recipe)} for weight in weights]
     try:
         make_optimizer(groups, recipe).step()
     except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError, ImportError) as error:

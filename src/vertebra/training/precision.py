@@ -1,4 +1,4 @@
-"""Which numbers a run computes with."""
+"""The numeric precision of a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vertebra.model import VisionModel
 def choose_precision(recipe: TrainConfig, model: nn.Module) -> str:
     """Lightning's name of the precision: mixed bfloat16 where the device computes in it faster, else 32 bit.
 
-    On a CPU torch 2.14 gives wrong weight gradients, up to infinite ones, in bfloat16 (oneDNN's kernels; float32 is right) for
-    grouped convolutions that are dilated, in channels-last order, and for convolutions with a stride on maps of one column, as
-    the coarsest levels of a small canvas are. Models that have some train in 32 bit there.
+    On a CPU, torch 2.14 computes wrong weight gradients, even infinite ones, in bfloat16 (oneDNN's kernels; float32 is right) for
+    dilated grouped convolutions in channels-last order, and for strided convolutions on maps of one column, such as the
+    coarsest levels of a small canvas. Models with such convolutions train in 32 bit there.
 
     Raises:
-        ConfigError: mixed bfloat16 was asked for where its gradients would be wrong.
+        ConfigError: the recipe has mixed bfloat16 where its gradients would be wrong.
     """
     device = pick_device(
         None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator)
@@ -35,12 +35,12 @@ def choose_precision(recipe: TrainConfig, model: nn.Module) -> str:
         return {"32": "32-true"}.get(recipe.precision, recipe.precision)
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if fast and _wrong_gradients(recipe, model) is None else "32-true"
+    bf16_cpu = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if bf16_cpu and _wrong_gradients(recipe, model) is None else "32-true"
 
 
 def _wrong_gradients(recipe: TrainConfig, model: nn.Module) -> tuple[str, str] | None:
-    """What torch's gradients are wrong of, and the name of such a convolution in this model; or None."""
+    """The kind of convolution with wrong gradients, and the name of one in this model; or None."""
     dilated = dilated_groups(model)
     if dilated is not None:
         return "dilated grouped convolutions", dilated

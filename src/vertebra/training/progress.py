@@ -1,4 +1,4 @@
-"""The progress display of a training run, on standard error: a bar within the epoch, a line for each epoch done."""
+"""The progress display of a training run, on standard error: a bar within the epoch, and a line for each finished epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vertebra.training.step import TrainingModule
 
 
 class ProgressDisplay(pl.Callback):
-    """Shows how far the run is. On a terminal it moves; in a file it is one line an epoch."""
+    """Shows the progress of the run: a live bar on a terminal, one line per epoch in a file."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

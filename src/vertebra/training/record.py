@@ -1,4 +1,4 @@
-"""What a run records of itself: ``run.json`` in its folder, the provenance in its model file, the lines that it begins with."""
+"""Records of a run: ``run.json`` in its folder, the provenance in its model file, and its first messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vertebra.training.optimizers import peak_lr, weight_decay
 RECORD = "run.json"
 FOLDERS = re.compile(
     r"""(?:\b[A-Za-z]:(?=[/\\]))?[^\s=,:\[\]{}'"]*[/\\]"""
-)  # what stands before the last name of a path
+)  # everything before the last name of a path
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 
 
@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 
 def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trainer) -> dict[str, Any]:
-    """What a run computes with, defaults and automatic choices filled in."""
+    """The options of a run, with defaults and automatic choices filled in."""
     recipe = config.train
     steps, size = step_shape(data, recipe, trainer.world_size)
     rate = peak_lr(recipe)
@@ -75,23 +75,23 @@ def _in_words(part: PartConfig) -> str:
 
 
 def step_shape(data: RunData, recipe: TrainConfig, processes: int) -> tuple[int, int]:
-    """Steps in an epoch, and images that a process sees in a step."""
+    """Steps in an epoch, and images per process in a step."""
     sampler = MixSampler(data.train_set, recipe.batch_size * recipe.accumulate, world_size=processes)
     return sampler.steps, sampler.size
 
 
 def was_pretrained(config: Config) -> bool:
-    """Whether a run began from pretrained weights, also when it is resumed and builds without them."""
-    started = config.model.init_from is not None
-    return started or config.model.backbone.options.get("pretrained", False) is not False
+    """Whether a run began with pretrained weights, also if it is resumed and the model is built without them."""
+    initialized = config.model.init_from is not None
+    return initialized or config.model.backbone.options.get("pretrained", False) is not False
 
 
 def start_entry(values: Mapping[str, Any], changes: list[str]) -> dict[str, Any]:
-    """What is recorded of one start of a run, or of its going on.
+    """The record of one start or resumption of a run.
 
     Args:
-        values: as `resolved` gives them.
-        changes: what is other than before, in words.
+        values: as returned by `resolved`.
+        changes: changes since the last start, in words.
     """
     now = datetime.datetime.now(datetime.timezone.utc)
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -106,27 +106,27 @@ def start_entry(values: Mapping[str, Any], changes: list[str]) -> dict[str, Any]
 
 
 def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model file keeps of its run's record: nothing of the machine that it was made on, and of paths the names only."""
+    """The part of a run's record in its model file: nothing about the machine, and only the last names of paths."""
     first, last = record["starts"][0], record["starts"][-1]
     return {
         "date": first["date"],
-        "command": without_places(last["command"]),
+        "command": without_folders(last["command"]),
         "versions": last["versions"],
         "data": record["data"],
         "training": last["resolved"],
     }
 
 
-def without_places(command: str) -> str:
+def without_folders(command: str) -> str:
     """A command with the last names of its paths only: ``--data /home/me/cells`` is ``--data cells``."""
     return shlex.join(FOLDERS.sub("", word.rstrip("/\\")) for word in shlex.split(command))
 
 
 def next_record(folder: Path, data: Mapping[str, Fingerprint], entry: dict[str, Any]) -> dict[str, Any]:
-    """The record of a run that begins or goes on.
+    """The record of a run that starts or resumes.
 
     Args:
-        folder: of the run; an older record is kept in the new one.
+        folder: of the run; entries of an existing record are kept.
         data: fingerprints by split.
         entry: of this start.
     """
@@ -147,27 +147,25 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: damaged ({shortened(str(error))}); delete it, the run can do without") from None
+        raise RunError(f"{path}: damaged ({shortened(str(error))}); delete it, it is not needed") from None
     if (
         not isinstance(record, dict)
         or not {"folder": str, "starts": list, "data": dict}.items()
         <= {key: type(value) for key, value in record.items()}.items()
         or not all(isinstance(start, dict) and isinstance(start.get("date"), str) for start in record["starts"])
     ):
-        raise RunError(f"{path}: not the record of a run; delete it, the run can do without")
+        raise RunError(f"{path}: not the record of a run; delete it, it is not needed")
     return record
 
 
 def recorded_folder(folder: Path) -> str | None:
-    """Where a run folder was when the paths in its config were written; None where that is not known."""
+    """The path of a run folder when the paths in its config were written; None if unknown."""
     record = read_record(folder)
     return None if record is None else str(record["folder"])
 
 
-def opening_lines(
-    config: Config, model: VisionModel, values: Mapping[str, Any], images: Mapping[str, int]
-) -> list[str]:
-    """What a run chose, in four lines, printed before it begins; the line on the backbone's weights stands before them."""
+def start_lines(config: Config, model: VisionModel, values: Mapping[str, Any], images: Mapping[str, int]) -> list[str]:
+    """The choices of a run in four lines, printed before it begins, after the line on the backbone's weights."""
     branches = ", ".join(
         f"{name} ({model.branch(name).task}, {_count(len(model.branch(name).labels.classes), 'class')})"
         for name in model.branches
@@ -176,7 +174,7 @@ def opening_lines(
     counts = ", ".join(f"{_count(count, 'image')} in {split}" for split, count in images.items())
     height, width = values["image_size"]
     total = values["epochs"] * values["steps_per_epoch"]
-    kinds = f"{values['device']}, {_count(values['processes'], 'process')}"
+    devices = f"{values['device']}, {_count(values['processes'], 'process')}"
     average = "no moving average" if values["ema"] is None else f"moving average {values['ema']}"
     backbone_lr = "" if values["backbone_lr"] == values["lr"] else f" (backbone {values['backbone_lr']:g})"
     accumulated = f", in {values['accumulate']} parts" if values["accumulate"] > 1 else ""
@@ -187,9 +185,9 @@ def opening_lines(
         f"steps: {_count(values['images_per_step'], 'image')}{accumulated}; {values['steps_per_epoch']} an epoch, {total} in "
         f"{_count(values['epochs'], 'epoch')}; seed {values['seed']}",
         f"training: {values['optimizer']}, learning rate {values['lr']:g}{backbone_lr}, weight decay "
-        f"{values['weight_decay']:g}, {average}; {values['precision']} on {kinds}, {_count(values['workers'], 'loader process')}",
+        f"{values['weight_decay']:g}, {average}; {values['precision']} on {devices}, {_count(values['workers'], 'loader process')}",
     ]
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing if number == 1 else plural(thing)}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun if number == 1 else plural(noun)}"

@@ -1,4 +1,4 @@
-"""The page of a run: its curves, its metrics, its anatomy, and pictures of what the model says."""
+"""The HTML report of a run: curves, metrics, model summary and example predictions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vertebra.model_info import model_info
 from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
 from vertebra.report.model_summary import model_summary_svg, summarize_model
 from vertebra.training.folder import BEST, METRICS
-from vertebra.training.selection import Kept, directions
+from vertebra.training.selection import BestWeights, directions
 
 
-def write_report(folder: Path, model: VisionModel, images: list[Path], kept: Kept, pictures: int = 12) -> Path:
+def write_report(folder: Path, model: VisionModel, images: list[Path], kept: BestWeights, pictures: int = 12) -> Path:
     """Writes ``report.html``.
 
     Args:
-        folder: the run, with its table of metrics.
-        model: the kept weights.
-        images: to show predictions on; some of them are taken, evenly. One that cannot be read is left out.
-        kept: which weights these are.
+        folder: the run folder, with its table of metrics.
+        model: has the best weights.
+        images: predictions are shown on some of them, evenly spaced; unreadable ones are left out.
+        kept: the best weights' epoch and scores.
     """
     rows = read_table(folder / METRICS)
     sections = [
@@ -35,7 +35,7 @@ def write_report(folder: Path, model: VisionModel, images: list[Path], kept: Kep
         Section("What the model is made of", svg=model_summary_svg(summarize_model(model))),
         Section(
             f"Predictions on validation images (weights of epoch {kept.epoch})",
-            pictures=predicted(model, images, pictures),
+            pictures=prediction_pictures(model, images, pictures),
         ),
     ]
     return write_page(
@@ -43,7 +43,7 @@ def write_report(folder: Path, model: VisionModel, images: list[Path], kept: Kep
     )
 
 
-def _explanation(kept: Kept) -> str:
+def _explanation(kept: BestWeights) -> str:
     where = f"{BEST} holds the weights of epoch {kept.epoch}"
     if kept.best is None:
         return f"{where}, the newest ones: no evaluation had a score."
@@ -66,8 +66,8 @@ def _curves(rows: list[dict[str, float]], metrics: bool) -> dict[str, list[tuple
     }
 
 
-def _evaluations(rows: list[dict[str, float]], kept: Kept, lower: Mapping[str, bool]) -> list[list[str]]:
-    """All metrics of the kept weights, beside those of the last evaluation where that is another one."""
+def _evaluations(rows: list[dict[str, float]], kept: BestWeights, lower: Mapping[str, bool]) -> list[list[str]]:
+    """All metrics of the best weights, and of the last evaluation if that is another one."""
     evaluated = [row for row in rows if any(name in row for name in lower)]
     last = evaluated[-1] if evaluated else {}
     columns = {f"kept weights (epoch {kept.epoch})": kept.scores}
@@ -81,12 +81,12 @@ def _evaluations(rows: list[dict[str, float]], kept: Kept, lower: Mapping[str, b
     return table
 
 
-def predicted(model: VisionModel, images: list[Path], most: int) -> list[Picture]:
+def prediction_pictures(model: VisionModel, images: list[Path], count: int) -> list[Picture]:
     """Pictures of a model's predictions on some of the images, one for each branch."""
     images = [image for image in images if image.is_file()]
     if not images:
         return []
-    chosen = [images[row] for row in np.linspace(0, len(images) - 1, min(most, len(images)), dtype=int)]
+    chosen = [images[row] for row in np.linspace(0, len(images) - 1, min(count, len(images)), dtype=int)]
     predictor = Predictor(model, batch_size=4, skip_unreadable=True)
     return [
         Picture(prediction.draw(), f"{branch}: {result.path.name if result.path else ''}")

@@ -1,4 +1,4 @@
-"""Going on with a run: what of its config may have changed since its state was saved, and what may not."""
+"""Resuming a run: which options may differ from those of the saved state, and which must not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vertebra.build import canvas_size
 from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, TrainConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
-from vertebra.training.data_paths import check_found, locate, move, with_absolute_paths
+from vertebra.training.data_paths import check_data_exists, locate, move, with_absolute_paths
 from vertebra.training.fingerprint import Fingerprint, check_same
 from vertebra.training.folder import CONFIG, LAST
 from vertebra.training.hardware import Hardware, check_hardware
@@ -23,31 +23,35 @@ from vertebra.training.record import recorded_folder
 from vertebra.training.saved_state import damaged, read_state
 from vertebra.yaml_files import assign, parse_assignment
 
-KEY = "vertebra"  # of what is added to a checkpoint
-FREE = frozenset(
+KEY = "vertebra"  # of Vertebra's entry in a checkpoint
+CHANGEABLE = frozenset(
     f"train.{name}"
     for name in (
         "epochs", "patience", "evaluate_every", "save_every_minutes", "workers",
         "accelerator", "devices", "num_nodes", "strategy", "precision",
     )
 )  # fmt: skip
-DIVISION = frozenset({"train.batch_size", "train.accumulate"})  # of a step; free where the number of processes changes
-COMPUTING = frozenset({"device", "processes", "train.strategy", "train.precision"})  # changes that move the last bits
+DIVISION = frozenset(
+    {"train.batch_size", "train.accumulate"}
+)  # of a step; they may change together with the number of processes
+NUMERIC = frozenset(
+    {"device", "processes", "train.strategy", "train.precision"}
+)  # changes after which results are no longer bit-identical
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The state of a run in a checkpoint, beside the weights.
+    """The state of a run in a checkpoint, without the weights.
 
     Attributes:
-        config: what it was trained with so far.
-        data: fingerprints by split; empty in checkpoints of versions that wrote none.
-        processes: of the whole run; None if it is not known.
-        device: kind of device; None if it is not known.
-        precision: that it computed in; None if it is not known.
-        version: of Vertebra; None if it is not known.
-        epoch: the epoch that was begun last, counted from 1.
-        scheduled: number of steps that the learning-rate schedule has done.
+        config: the config so far.
+        data: fingerprints by split; empty in checkpoints of older versions.
+        processes: number of processes of the run; None if unknown.
+        device: kind of device; None if unknown.
+        precision: numeric precision; None if unknown.
+        version: of Vertebra; None if unknown.
+        epoch: the last epoch that began, counted from 1.
+        scheduled: number of steps of the learning-rate schedule so far.
         rates: the learning rates of the next step.
         peaks: the peak learning rates.
     """
@@ -69,10 +73,10 @@ class Resumption:
     """How a run is resumed.
 
     Attributes:
-        config: with what.
-        hardware: on what.
-        saved: what it was before.
-        changes: what is other than before, in words.
+        config: the new config.
+        hardware: the new hardware.
+        saved: the saved state.
+        changes: the differences, in words.
     """
 
     config: Config
@@ -88,13 +92,13 @@ def plan_resumption(
 
     Args:
         folder: the run.
-        data: where its data are now; None if they did not move.
+        data: the new path of its data; None if they did not move.
         overrides: ``key=value`` assignments over its config.
         sections: values over its config, as nested mappings.
 
     Raises:
-        RunError: it is no run folder, nothing was saved, or something cannot change.
-        ConfigError: an option is wrong, or the data are not found.
+        RunError: it is no run folder, it has no saved state, or an option must not change.
+        ConfigError: an option is wrong, or data are missing.
     """
     if not (folder / CONFIG).exists():
         raise RunError(f"{folder} is no run folder (it has no {CONFIG})")
@@ -103,22 +107,22 @@ def plan_resumption(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
             "with another --out"
         )
-    kept = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
-    raw = kept.model_dump(mode="json")  # written out, so that every key leads somewhere
+    old = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
+    raw = old.model_dump(mode="json")  # written out, so that every key exists
     for key, value in [*_flat(sections), *map(parse_assignment, overrides)]:
         if key == "data" and isinstance(value, str):
             data = value
             continue
-        for written_key in _written_out(key, kept):
+        for written_key in _written_out(key, old):
             assign(raw, written_key, value)
-    wanted = Config.from_raw(raw, str(folder / CONFIG))
+    new = Config.from_raw(raw, str(folder / CONFIG))
     recorded = recorded_folder(folder)
-    wanted = locate(wanted, folder, recorded) if data is None else move(wanted, data)
-    check_found([*wanted.data.train, *wanted.data.val], folder, recorded)
-    saved = read_saved(folder / LAST, kept)
-    hardware = check_hardware(wanted.train)
-    changes = compare(saved, wanted, hardware, folder)
-    return Resumption(with_absolute_paths(wanted), hardware, saved, changes)
+    new = locate(new, folder, recorded) if data is None else move(new, data)
+    check_data_exists([*new.data.train, *new.data.val], folder, recorded)
+    saved = read_saved(folder / LAST, old)
+    hardware = check_hardware(new.train)
+    changes = compare(saved, new, hardware, folder)
+    return Resumption(with_absolute_paths(new), hardware, saved, changes)
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
@@ -131,12 +135,12 @@ def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any
 
 
 def _written_out(key: str, config: Config) -> list[str]:
-    """The keys of a written-out config that a key of a short form means.
+    """The keys of the written-out config for a key of a short form.
 
     ``model.neck.name`` is the neck of the one branch, ``data.ignore_index`` that of every source.
 
     Raises:
-        ConfigError: the key is of one branch, and there are several.
+        ConfigError: the key is for a single branch, and there are several.
     """
     section, _, rest = key.partition(".")
     first, _, deeper = rest.partition(".")
@@ -156,21 +160,21 @@ def _written_out(key: str, config: Config) -> list[str]:
     return [key]
 
 
-def read_saved(path: Path, kept: Config) -> Saved:
+def read_saved(path: Path, config: Config) -> Saved:
     """The state of a run in a checkpoint.
 
     Args:
-        kept: the config in the run folder, for checkpoints of versions that did not keep it.
+        config: of the run folder, for checkpoints of older versions without a config.
 
     Raises:
-        RunError: it is damaged, or no checkpoint of a run.
+        RunError: it is damaged, or not the checkpoint of a run.
     """
     checkpoint = read_state(path)
     entry = checkpoint.get(KEY, {})
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=Config.from_raw(entry["config"], str(path)) if "config" in entry else kept,
+            config=Config.from_raw(entry["config"], str(path)) if "config" in entry else config,
             data=entry.get("data", {}),
             processes=entry.get("processes"),
             device=entry.get("device"),
@@ -185,41 +189,41 @@ def read_saved(path: Path, kept: Config) -> Saved:
         raise damaged(path) from None
 
 
-def compare(saved: Saved, wanted: Config, hardware: Hardware, folder: Path) -> list[str]:
-    """What is other than when a run's state was saved, in words.
+def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list[str]:
+    """The differences from the saved state, in words.
 
     Raises:
-        RunError: something is other that cannot change within a run.
+        RunError: an option differs that must not change within a run.
     """
-    before, now = (dict(_options(config)) for config in (saved.config, wanted))
+    before, now = (dict(_options(config)) for config in (saved.config, new))
     differing = {key: (before.get(key), now.get(key)) for key in {**before, **now} if before.get(key) != now.get(key)}
-    processes = hardware.processes * wanted.train.num_nodes
+    processes = hardware.processes * new.train.num_nodes
     other_count = saved.processes is not None and saved.processes != processes
-    fixed = [key for key in differing if key not in (FREE | DIVISION if other_count else FREE)]
+    fixed = [key for key in differing if key not in (CHANGEABLE | DIVISION if other_count else CHANGEABLE)]
     if fixed:
-        told = [f"{key} (it was {_shown(differing[key][0])}, now {_shown(differing[key][1])})" for key in fixed[:4]]
+        fixed_words = [
+            f"{key} (it was {_shown(differing[key][0])}, now {_shown(differing[key][1])})" for key in fixed[:4]
+        ]
         raise RunError(
-            f"{', '.join(told)} cannot change within a run; put it back, or start a new run from this one's weights "
+            f"{', '.join(fixed_words)} cannot change within a run; put it back, or start a new run from this one's weights "
             f"(--from {folder})"
         )
-    if wanted.train.epochs < saved.epoch:
-        raise RunError(
-            f"train.epochs is {wanted.train.epochs}, and the run is in epoch {saved.epoch}; give at least that"
-        )
-    lines = [f"{key}: {_shown(old)} -> {_shown(new)}" for key, (old, new) in differing.items()]
+    if new.train.epochs < saved.epoch:
+        raise RunError(f"train.epochs is {new.train.epochs}, and the run is in epoch {saved.epoch}; give at least that")
+    lines = [f"{key}: {_shown(before)} -> {_shown(now)}" for key, (before, now) in differing.items()]
     if saved.device is not None and saved.device != hardware.device:
         lines.append(f"device: {saved.device} -> {hardware.device}")
     if other_count:
-        _check_step(saved, wanted.train, processes)
+        _check_step(saved, new.train, processes)
         lines.append(f"processes: {saved.processes} -> {processes}, with as many images a step as before")
     return lines
 
 
 def _check_step(saved: Saved, recipe: TrainConfig, processes: int) -> None:
-    """Whether a step has as many images with another number of processes.
+    """Checks that a step has the same number of images with another number of processes.
 
     Raises:
-        RunError: it has not; the message says what to set.
+        RunError: it has not; the message names the options.
     """
     old, count = saved.config.train, saved.processes or 1
     before = old.batch_size * old.accumulate * count
@@ -237,7 +241,7 @@ def _count(processes: int) -> str:
 
 
 def check_data(resumption: Resumption, now: Mapping[str, Fingerprint], folder: Path) -> None:
-    """Whether the data are those that the run was trained on, wherever they are.
+    """Checks that the data are those that the run was trained on, at any path.
 
     Raises:
         RunError: they are not.
@@ -248,10 +252,10 @@ def check_data(resumption: Resumption, now: Mapping[str, Fingerprint], folder: P
 
 
 def consequences(resumption: Resumption, steps: int, precision: str) -> list[str]:
-    """What another number of epochs means for the learning rate, and other devices for exactness, in words.
+    """The effects of another number of epochs on the learning rate, and of other hardware on exactness, in words.
 
     Args:
-        steps: in an epoch.
+        steps: number of steps in an epoch.
         precision: of the resumed run.
     """
     saved, recipe = resumption.saved, resumption.config.train
@@ -266,7 +270,7 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
     other_precision = saved.precision not in (None, precision)
     if other_precision:
         lines.append(f"precision: {saved.precision} -> {precision}")
-    if other_precision or {line.partition(":")[0] for line in resumption.changes} & COMPUTING:
+    if other_precision or {line.partition(":")[0] for line in resumption.changes} & NUMERIC:
         lines.append(
             "on other devices or in another precision the weights are not to the bit those of an unchanged run"
         )
@@ -274,7 +278,7 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
 
 
 def _options(config: Config) -> Iterator[tuple[str, Any]]:
-    """All options but the places of data, by dotted key; rates that were left out as they are."""
+    """All options except the paths of data, by dotted key, with default rates filled in."""
     values = config.model_dump(mode="json")
     train = values["train"]
     if config.train.image_size is not None:
@@ -293,21 +297,21 @@ def _shown(value: Any) -> str:
 
 
 class ResumableState(pl.Callback):
-    """Keeps in each checkpoint what a run was trained with, and sets the learning rate of a run whose schedule has changed.
+    """Stores a run's options in each checkpoint, and sets the learning rate if the schedule has changed.
 
     Args:
         config: of the run.
         data: fingerprints by split.
-        new_course: whether the number of epochs is another one than when the state was saved.
+        schedule_changed: whether the number of epochs differs from that of the saved state.
     """
 
-    def __init__(self, config: Config, data: Mapping[str, Fingerprint], new_course: bool) -> None:
+    def __init__(self, config: Config, data: Mapping[str, Fingerprint], schedule_changed: bool) -> None:
         self.config = config
         self.data = dict(data)
-        self.new_course = new_course
+        self.schedule_changed = schedule_changed
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds to what is saved."""
+        """Adds Vertebra's entry."""
         checkpoint[KEY] = {
             "config": self.config.model_dump(mode="json"),
             "data": self.data,
@@ -318,8 +322,8 @@ class ResumableState(pl.Callback):
         }
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """The optimizer has the rate of the old schedule; the next step takes that of the new one."""
-        if not self.new_course:
+        """Replaces the learning rate of the old schedule by that of the new one."""
+        if not self.schedule_changed:
             return
         lr_scheduler: Any = trainer.lr_scheduler_configs[0].scheduler
         for group, peak, factor in zip(

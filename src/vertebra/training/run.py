@@ -1,4 +1,4 @@
-"""A run from its config to its folder: train, resume, evaluate."""
+"""Runs of training: start, resume, and finish with the run folder."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
 from vertebra.tasks import get_task
 from vertebra.training.data_paths import with_absolute_paths
-from vertebra.training.failures import check_single_images, explained
+from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
-from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, free_folder, refuse_taken
+from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, check_new_folder, free_folder
 from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.loaders import RunData
 from vertebra.training.optimizers import check_optimizer
@@ -36,16 +36,16 @@ from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,
     next_record,
-    opening_lines,
     provenance,
     resolved,
     start_entry,
+    start_lines,
     step_shape,
 )
 from vertebra.training.report import write_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
 from vertebra.training.saved_state import check_state
-from vertebra.training.selection import check_monitor, unmeasurable
+from vertebra.training.selection import check_monitor, unmeasurable_notes
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.weights.finetune import init_from
@@ -75,20 +75,20 @@ def train_raw(
     Args:
         raw: the config as plain values.
         overrides: ``key=value`` assignments over it.
-        out: the run folder to make; by default ``runs/<first branch>``, with a number if that is taken.
+        out: the new run folder; by default ``runs/<first branch>``, with a number if that exists.
         where: file name for messages.
 
     Raises:
-        VertebraError: something is wrong with the config, the data or the folder; the message says what.
+        VertebraError: something is wrong with the config, the data or the folder; the message names it.
     """
     return _train(with_absolute_paths(Config.from_raw(override(dict(raw), overrides), where)), None, out)
 
 
 def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None = None) -> Finished:
-    """Trains a model that is built already, in place; see `train_raw`.
+    """Trains an existing model in place; see `train_raw`.
 
     Args:
-        model: has its canvas, classes and weights.
+        model: with its canvas, classes and weights.
         raw: ``data`` and ``train`` of a config.
         out: as for `train_raw`.
 
@@ -103,10 +103,10 @@ def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None 
 
 
 def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of training with the canvas of a model that is built already.
+    """The options of training with the canvas of an existing model.
 
     Raises:
-        ConfigError: the options ask for another canvas.
+        ConfigError: the options have another canvas.
     """
     size, mode = model.resize_spec.size, model.resize_spec.mode
     if mode == "shortest_edge":
@@ -114,8 +114,8 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
             "this model gives each image a canvas of its own shape (resize 'shortest_edge'), and training needs one canvas for "
             "a batch; save the model and train from its file: vertebra train --from FILE"
         )
-    wanted = train.get("image_size")
-    if wanted is not None and canvas_size(wanted, ()) != size:
+    image_size = train.get("image_size")
+    if image_size is not None and canvas_size(image_size, ()) != size:
         raise ConfigError(
             f"image_size: the model has a canvas of {size[0]}x{size[1]}; build it for another one: create_model(image_size=...)"
         )
@@ -125,7 +125,7 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finished:
-    """Trains a model, or where there is none, that of the config."""
+    """Trains a model; None: the model of the config."""
     hardware = check_hardware(config.train)
     check_optimizer(config.train)
     folder = _choose_folder(out, next(iter(config.model.branches)))
@@ -146,15 +146,15 @@ def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finis
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
-    """A run's folder. The first process chooses it; those that Lightning starts for it take the same.
+    """A run's folder. The first process chooses it; processes that Lightning starts use the same.
 
     Raises:
-        RunError: there is something in the folder already.
-        ConfigError: this is a further process of a run that was started from outside, without a folder.
+        RunError: the folder is not empty.
+        ConfigError: this is a further process of a run that was started by a launcher, without a folder.
     """
     if _is_first_process():
         folder = free_folder(Path("runs") / branch) if out is None else out
-        refuse_taken(folder)
+        check_new_folder(folder)
         return folder
     started = os.environ.get(FOLDER_VARIABLE)
     if out is None and started is None:
@@ -170,20 +170,20 @@ def resume_run(
     parts: Mapping[str, Any] | None = None,
     **sections: Any,
 ) -> Finished:
-    """Goes on with a run where it stopped; unless something changes, it ends with the same weights as one that never stopped.
+    """Resumes a run where it stopped; without changes, it ends with the same weights as a run that was not stopped.
 
-    What may change is taken and told: ``train.epochs``, ``patience``, ``evaluate_every``, ``save_every_minutes``,
-    ``workers``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and where the data are.
+    These options may change, which is logged: ``train.epochs``, ``patience``, ``evaluate_every``, ``save_every_minutes``,
+    ``workers``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and the paths of the data.
 
     Args:
         folder: the run folder.
-        data: where the same data are now; None if they are where they were, or moved along with the run folder.
+        data: the new path of the same data; None if they did not move, or moved together with the run folder.
         overrides: ``key=value`` assignments over the run's config.
         parts: the objects that the model was built from; see `vertebra.object_parts.resolve_parts`.
         sections: values over the run's config, such as ``train={"epochs": 40}``.
 
     Raises:
-        VertebraError: the run cannot go on, something is to change that cannot, or the data are not found or others.
+        VertebraError: the run cannot be resumed, an option must not change, or the data are missing or differ.
     """
     folder = Path(folder)
     resumption = plan_resumption(folder, data=data, overrides=overrides, sections=sections)
@@ -195,19 +195,19 @@ def resume_run(
 
 
 def complete(config: Config, opened: Opened) -> Config:
-    """The config with everything written out that the data decides: classes, canvas and the way onto it."""
+    """The config with defaults from the data filled in: classes, canvas and resize mode."""
     whole = config.model_copy(deep=True)
     for name, branch in whole.model.branches.items():
         branch.task = branch_tasks(config)[name]
-        found = opened.labels.get(name)
-        if found is None:
+        labels = opened.labels.get(name)
+        if labels is None:
             if branch.classes is None:
                 raise ConfigError(
                     f"branch '{name}': no training data is labeled for it; name it in a source's 'branches'"
                 )
             continue
-        branch.classes = list(found.classes) if branch.classes is None else branch.classes
-        for key, value in found.fields_for(branch.label_fields).items():
+        branch.classes = list(labels.classes) if branch.classes is None else branch.classes
+        for key, value in labels.fields_for(branch.label_fields).items():
             setattr(branch, key, json.loads(json.dumps(value)))
     tasks = set(branch_tasks(config).values())
     if whole.train.image_size is None:
@@ -218,7 +218,7 @@ def complete(config: Config, opened: Opened) -> Config:
 
 
 def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
-    """The untrained model of a config, without reading pretrained weights; data are opened only for what labels need."""
+    """The untrained model of a config, without reading pretrained weights; data are opened only if the labels need them."""
     config = Config.from_raw(raw, where)
     tasks = branch_tasks(config)
     for name, branch in config.model.branches.items():
@@ -239,13 +239,15 @@ def _run(
     say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
     data = RunData(model, recipe, opened.sources, val.sources)
     data.check_augment()
-    say(*unmeasurable(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
-    keeper = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
+    say(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
+    run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:
         check_data(resumption, fingerprints, folder)
-    new_course = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
-    trainer = make_trainer(recipe, [keeper, ResumableState(config, fingerprints, new_course), ProgressDisplay()], model)
+    schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
+    trainer = make_trainer(
+        recipe, [run_folder, ResumableState(config, fingerprints, schedule_changed), ProgressDisplay()], model
+    )
     limit_torch(sharing=trainer.num_devices)
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
@@ -256,8 +258,8 @@ def _run(
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
     if resumption is not None:
         check_state(folder / LAST, module, RunFolder.STATE)
-    say(*opening_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
-    with started_folder(folder, config, record), warnings.catch_warnings():
+    say(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    with run_folder_for(folder, config, record), warnings.catch_warnings():
         silence_lightning()
         try:
             with ends_told():
@@ -266,59 +268,59 @@ def _run(
                 )
         except Interrupted:
             if not _is_first_process():
-                raise SystemExit(128 + keeper.stop.signal) from None  # the first process says it for all
+                raise SystemExit(128 + run_folder.stop.signal) from None  # the first process reports it
             raise RunStopped(
-                f"stopped; everything is saved. Go on with: vertebra train --resume {folder}", keeper.stop.signal
+                f"stopped; everything is saved. Go on with: vertebra train --resume {folder}", run_folder.stop.signal
             ) from None
         except StoppedBySignal as stop:
             raise RunStopped(f"stopped at once; {_saved(folder)}", stop.number) from None
     if not module.losses:
-        why = (
+        reason = (
             f"train.patience ({recipe.patience}) is used up"
-            if keeper.out_of_patience
+            if run_folder.out_of_patience
             else f"all {recipe.epochs} epochs are done"
         )
-        say(f"nothing left to train: {why}")
-        if keeper.kept.epoch is None:
-            keeper.keep_newest(trainer, module)
+        say(f"nothing left to train: {reason}")
+        if run_folder.kept.epoch is None:
+            run_folder.keep_newest(trainer, module)
     say(*module.notes(), *data.notes())
-    if keeper.kept.epoch is None:
+    if run_folder.kept.epoch is None:
         raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
     _take_best_weights(model, folder)
     if trainer.is_global_zero:
-        _write(folder / RECORD, json.dumps({**record, "kept": keeper.kept.to_dict()}, indent=2) + "\n")
+        _write(folder / RECORD, json.dumps({**record, "kept": run_folder.kept.to_dict()}, indent=2) + "\n")
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
-        write_report(folder, model, images, keeper.kept)
-        say(f"{keeper.kept.summary()}; run folder {folder}")
+        write_report(folder, model, images, run_folder.kept)
+        say(f"{run_folder.kept.summary()}; run folder {folder}")
     return Finished(folder, model)
 
 
 def _take_best_weights(model: VisionModel, folder: Path) -> None:
-    """Puts the kept weights of a run into the model that was trained, and the model into evaluation mode."""
+    """Loads the best weights of a run into the trained model, and sets it to evaluation mode."""
     path = folder / BEST
     if path.is_file():
         load_weights(model, path)
-    else:  # of a process on another machine
+    else:  # this process runs on another machine
         say(f"{path} is not on this machine, so the model here keeps its newest weights")
     model.eval()
 
 
 def _saved(folder: Path) -> str:
-    """What is left of a run that did not save when it stopped."""
+    """How to continue a run that did not save when it stopped."""
     if (folder / LAST).exists():
         return f"go on from the last save with: vertebra train --resume {folder}"
     return "nothing was saved yet"
 
 
 @contextmanager
-def started_folder(folder: Path, config: Config, record: Mapping[str, Any]) -> Iterator[None]:
-    """A run folder with its config and record, made only now that training can begin; it is gone again if training ends
-    before anything was saved.
+def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> Iterator[None]:
+    """Makes the run folder with its config and record just before training; removes it if training ends before anything was
+    saved.
 
     Raises:
-        VertebraError: in the place of an error of the engine that a user can put right.
+        VertebraError: instead of an error of the engine that a user can fix.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         if _is_first_process():
             with os_errors_told(folder):
@@ -329,23 +331,23 @@ def started_folder(folder: Path, config: Config, record: Mapping[str, Any]) -> I
         yield
     except BaseException as error:
         if _is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
-            _remove_empty_run(folder, made)
-        said = explained(error) if isinstance(error, Exception) else None
-        if said is None:
+            _remove_empty_run(folder, created)
+        user_error = as_user_error(error) if isinstance(error, Exception) else None
+        if user_error is None:
             raise
-        raise said from error
+        raise user_error from error
 
 
 def _write(path: Path, text: str) -> None:
-    """A small file, whole or not at all."""
+    """Writes a small file atomically."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def _remove_empty_run(folder: Path, made: Sequence[Path]) -> None:
-    """Takes away what a run wrote before it had anything to keep, and the folders that were made for it."""
+def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:
+    """Removes the files of a run that has saved nothing, and the folders that were made for it."""
     for name in (CONFIG, RECORD, METRICS, f"{LAST}.partial"):
         (folder / name).unlink(missing_ok=True)
-    for place in made:
-        if place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
+    for parent in created:
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()

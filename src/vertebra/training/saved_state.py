@@ -1,4 +1,4 @@
-"""The state that a run resumes from, checked before the engine takes it."""
+"""The saved state of a run, checked before it is loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARTS = (
 DAMAGE = (
     *(WeightsError, struct.error, BadZipFile, OSError, EOFError),
     *(RuntimeError, ValueError, LookupError, TypeError, AttributeError),
-)  # what reading a damaged file raises
+)  # errors from reading a damaged file
 
 
 def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) -> None:
@@ -39,15 +39,15 @@ def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) ->
 
     Args:
         path: the file.
-        module: what its weights must fit.
-        callback_state: what the run folder saved of itself.
+        module: the module whose weights it must fit.
+        callback_state: keys of the run folder's state.
 
     Raises:
         RunError: it is damaged, holds more than plain values, or is of another model.
     """
     state = read_state(path)
-    kept = state["callbacks"]
-    folder_state = kept.get("RunFolder") if isinstance(kept, Mapping) else None
+    callbacks = state["callbacks"]
+    folder_state = callbacks.get("RunFolder") if isinstance(callbacks, Mapping) else None
     missing = [name for name in callback_state if not isinstance(folder_state, Mapping) or name not in folder_state]
     if missing or not isinstance(state["state_dict"], Mapping):
         raise _foreign(path, missing or ["weights"])
@@ -55,8 +55,8 @@ def check_state(path: Path, module: nn.Module, callback_state: Sequence[str]) ->
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
-    """The state of a run. Nothing in the file is executed, and its tensors stay on the disk until they are used. What was changed
-    since it was written is found by the checksums in the file, which is read once for them.
+    """The state of a run. Nothing in the file is executed, and its tensors stay on the disk until they are used.
+    The checksums in the file detect changes since it was written.
 
     Raises:
         RunError: it is damaged, holds more than plain values, or is of another kind.
@@ -92,12 +92,12 @@ def _foreign(path: Path, missing: Sequence[str]) -> RunError:
 
 
 def damaged(path: Path) -> RunError:
-    """The error about a file that is no state of a run, or only a part of one."""
+    """The error for a file that is damaged or incomplete."""
     return RunError(f"{path}: cut off or damaged; {_cure(path)}")
 
 
 def _cure(path: Path) -> str:
-    """How to go on without the file."""
+    """How to continue without the file."""
     best = path.parent / "model.safetensors"
     if best.exists():
         return f"start a new run from the best weights so far with --from {best}"

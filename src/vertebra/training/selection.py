@@ -1,4 +1,4 @@
-"""Which weights a run keeps: those of the evaluation with the best score."""
+"""Selection of the best weights of a run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Score:
     """The number by which evaluations are compared.
 
     Attributes:
-        name: of its metric.
-        value: as it was measured.
-        lower_is_better: its direction.
+        name: of the metric.
+        value: its value.
+        lower_is_better: whether smaller values are better.
     """
 
     name: str
@@ -32,36 +32,38 @@ class Score:
 
 
 def directions(info: ModelInfo) -> dict[str, bool]:
-    """All metrics that an evaluation can give, as ``branch/metric``, and whether smaller values are better."""
+    """All metrics of a model's evaluation, as ``branch/metric``, and whether smaller values are better."""
     known: dict[str, bool] = {}
     for branch, (task, labels) in info.branches.items():
-        own = get_task(task).metric(labels).directions()
-        known |= {f"{branch}/{name}": lower for name, lower in own.items()} | {f"{branch}/loss": True}
+        metric_directions = get_task(task).metric(labels).directions()
+        known |= {f"{branch}/{name}": lower for name, lower in metric_directions.items()} | {f"{branch}/loss": True}
     return known
 
 
-def check_monitor(info: ModelInfo, best: str | None) -> None:
-    """Checks the metric that is to pick the best weights.
+def check_monitor(info: ModelInfo, monitor: str | None) -> None:
+    """Checks the name of the metric that selects the best weights.
 
     Raises:
-        UnknownName: no evaluation of this model gives such a metric; with the nearest right name.
+        UnknownName: evaluations of this model have no such metric; with the nearest right name.
     """
     known = directions(info)
-    if best is None or best in known:
+    if monitor is None or monitor in known:
         return
-    same = [name for name in known if name.partition("/")[2] == best]
-    close = [name for name in known if name.count("/") == 1]  # a class's own metrics would hide the nearest one
-    raise UnknownName("metric for 'train.monitor':", best, same or close)
+    same = [name for name in known if name.partition("/")[2] == monitor]
+    close = [
+        name for name in known if name.count("/") == 1
+    ]  # without the metrics of single classes, which are too many
+    raise UnknownName("metric for 'train.monitor':", monitor, same or close)
 
 
-def main_score(info: ModelInfo, scores: Mapping[str, float], best: str | None) -> Score | None:
-    """The metric of the user's choice, else the mean of the branches' main ones; None where it was not measured.
+def main_score(info: ModelInfo, scores: Mapping[str, float], monitor: str | None) -> Score | None:
+    """The score of the metric ``monitor``, or the mean of the branches' main metrics; None if it was not measured.
 
-    In the mean, a metric that is better when it is smaller is negated.
+    In the mean, metrics for which smaller is better are negated.
     """
     known = directions(info)
-    if best is not None:
-        return Score(best, scores[best], known[best]) if best in scores else None
+    if monitor is not None:
+        return Score(monitor, scores[monitor], known[monitor]) if monitor in scores else None
     names = [f"{branch}/{get_task(task).monitor}" for branch, (task, _) in info.branches.items()]
     measured = [name for name in names if name in scores]
     if not measured:
@@ -73,34 +75,34 @@ def main_score(info: ModelInfo, scores: Mapping[str, float], best: str | None) -
     return Score(label, total / len(measured), False)
 
 
-def unmeasurable(info: ModelInfo, val: MixedData, best: str | None) -> list[str]:
-    """What cannot be measured on the validation images, said before a run begins.
+def unmeasurable_notes(info: ModelInfo, val: MixedData, monitor: str | None) -> list[str]:
+    """Notes before a run about branches without labeled validation images.
 
     Args:
-        best: the metric that is to pick the best weights.
+        monitor: the metric that selects the best weights; None for the mean of the branches' main metrics.
     """
     empty = [name for name in info.branches if not val.measurable(name)]
-    notes = [nothing_to_find(name) for name in empty]
-    unscored = set(empty) >= ({best.partition("/")[0]} if best else set(info.branches))
-    if unscored and not (best or "").endswith("/loss"):
+    notes = [unlabeled_note(name) for name in empty]
+    unscored = set(empty) >= ({monitor.partition("/")[0]} if monitor else set(info.branches))
+    if unscored and not (monitor or "").endswith("/loss"):
         notes[-1] += "; the newest weights are kept"
     return notes
 
 
-def nothing_to_find(branch: str) -> str:
-    """What is said of a branch for which no image that it is measured on is labeled."""
+def unlabeled_note(branch: str) -> str:
+    """The note about a branch without labeled images to evaluate on."""
     return f"no image has anything labeled for branch '{branch}' to find, so its metrics cannot be measured"
 
 
 @dataclass
-class Kept:
-    """The weights that are kept: the best so far, or the newest while no evaluation has had a score.
+class BestWeights:
+    """The best weights so far; the newest ones while no evaluation has had a score.
 
     Attributes:
-        best: the score of the kept weights; None if they have none.
-        epoch: after which they were evaluated, from 1; None while nothing is kept.
+        best: their score; None if they have none.
+        epoch: the epoch after which they were evaluated, from 1; None before the first evaluation.
         scores: all metrics of that evaluation.
-        without_better: scored evaluations since the best one.
+        without_better: number of evaluations with a score since then.
     """
 
     best: Score | None = None
@@ -108,17 +110,17 @@ class Kept:
     scores: dict[str, float] = field(default_factory=dict)
     without_better: int = 0
 
-    def judge(self, epoch: int, score: Score | None, scores: Mapping[str, float], model: nn.Module) -> str | None:
-        """Decides whether weights take the place of the kept ones; then `epoch` is theirs.
+    def update(self, epoch: int, score: Score | None, scores: Mapping[str, float], model: nn.Module) -> str | None:
+        """Replaces the best weights by those of an evaluation if they are better; then `epoch` is that of the evaluation.
 
         Args:
-            epoch: after which they were evaluated, from 1.
-            score: of that evaluation; None if it has none.
+            epoch: the epoch of the evaluation, from 1.
+            score: its score; None if it has none.
             scores: all of its metrics.
-            model: the weights; they are never kept with a number that is not finite.
+            model: has the weights, which are not used if one is not finite.
 
         Returns:
-            What was unusual, for the user.
+            A note for the user, or None.
         """
         broken = nonfinite_tensor(model)
         known = score is not None and math.isfinite(score.value)
@@ -132,8 +134,8 @@ class Kept:
         if broken is not None:
             return f"the weights are not kept: '{broken}' has values that are not finite"
         if not known:
-            why = "no score could be measured" if score is None else f"{score.name} is not finite"
-            return f"{why}; {'the newest weights are kept' if better else 'the best weights so far stay'}"
+            reason = "no score could be measured" if score is None else f"{score.name} is not finite"
+            return f"{reason}; {'the newest weights are kept' if better else 'the best weights so far stay'}"
         return None
 
     def _is_better(self, score: Score) -> bool:
@@ -142,7 +144,7 @@ class Kept:
         return score.value < self.best.value if score.lower_is_better else score.value > self.best.value
 
     def summary(self) -> str:
-        """The kept weights in a few words."""
+        """The best weights in a few words."""
         if self.best is None:
             return f"kept the weights of epoch {self.epoch} (no evaluation had a score)"
         note = ", lower is better" if self.best.lower_is_better else ""
@@ -158,8 +160,8 @@ class Kept:
         return {"epoch": self.epoch, "best": None if self.best is None else asdict(self.best), "scores": scores}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Kept:
-        """What `state_dict` gave."""
+    def from_state(cls, state: Mapping[str, Any]) -> BestWeights:
+        """From the values of `state_dict`."""
         return cls(**{**state, "best": None if state["best"] is None else Score(**state["best"])})
 
 

@@ -1,4 +1,4 @@
-"""What a training step is, as a Lightning module: loss of all branches, divided once, and one move of the weights."""
+"""The training step as a Lightning module: the loss of all branches, divided once, and one optimizer step."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class TrainingModule(pl.LightningModule):
     """Trains a `VisionModel`.
 
     One batch from the loader is one step: a list of ``accumulate`` micro batches. Optimization is manual because every
-    loss term is divided by its count over all processes *and* all micro batches of the step, which must be known before
+    loss term is divided by its count over all processes and all micro batches of the step, which must be known before
     the first backward pass.
 
     Args:
-        model: what is trained.
-        recipe: how.
+        model: the model to train.
+        recipe: the options of training.
         pretrained: whether the backbone started from pretrained weights.
 
     Attributes:
-        requests: what this process asks of all processes after the step: whether to stop, and whether to save.
-        agreed: what any process asked before the step that was done last.
-        skipped_steps: how many steps were not taken, by reason.
+        requests: this process's requests to all processes: whether to stop and whether to save after the step.
+        agreed: whether any process requested each of the two before the last step.
+        skipped_steps: number of skipped steps, by reason.
     """
 
     def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
@@ -65,13 +65,13 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def best_model(self) -> VisionModel:
-        """The weights that are evaluated and kept: the moving average, or the model itself without one."""
+        """The model that is evaluated and saved: the moving average, or the model itself without one."""
         return self.model if self.average is None else self.average.model  # type: ignore[return-value]
 
     def configure_optimizers(self) -> dict[str, Any]:
         groups = parameter_groups(self.model.backbone, self.model, self.recipe, self.pretrained)
         optimizer = make_optimizer(groups, self.recipe)
-        # Lightning's own estimate would open the loaders before a resumed run's state is in them
+        # Lightning's estimate would open the loaders before a resumed run's state is loaded
         total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
         schedule = make_schedule(self.recipe.lr_schedule.name, self.recipe.lr_schedule.options)
         lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -84,7 +84,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped_steps"] = dict(self.skipped_steps)
-        checkpoint["origin"] = dict(self.model.origin)  # for the model files of the run, also after it was resumed
+        checkpoint["origin"] = dict(self.model.origin)  # for the run's model files, also after it was resumed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps = Counter(checkpoint["skipped_steps"])
@@ -92,14 +92,14 @@ class TrainingModule(pl.LightningModule):
             model.origin = dict(checkpoint["origin"])
 
     def on_train_epoch_start(self) -> None:
-        # the last epoch is evaluated always, so that a run never ends without a score
+        # the last epoch is always evaluated, so that a run ends with a score
         last = self.current_epoch + 1 == self.recipe.epochs
         self.trainer.check_val_every_n_epoch = 1 if last else self.recipe.evaluate_every
 
     def training_step(self, step: Sequence[Batch], batch_idx: int) -> None:
         torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
         optimizer: Any = self.optimizers()
-        self._backup.keep()
+        self._backup.save()
         counts = self._counts(step)
         losses: dict[str, Tensor] = {}
         for micro in step:
@@ -110,26 +110,26 @@ class TrainingModule(pl.LightningModule):
             if scaled:
                 total = torch.stack([self._weight(name) * value for name, value in scaled.items()]).sum()
                 self.manual_backward(total * self.trainer.world_size)
-        if self._sound(losses, step, optimizer):
+        if self._is_finite(losses, step, optimizer):
             optimizer.step()
             if self.average is not None:
                 self.average.update(self.model)
         else:
-            self._backup.put_back()
+            self._backup.restore()
         optimizer.zero_grad(set_to_none=True)
         lr_scheduler: Any = self.lr_schedulers()
         lr_scheduler.step()
 
     def _clip(self, optimizer: Any) -> bool:
-        """Cuts the gradients' norm if that is asked for, and tells whether it is a number; those of float16 are still multiplied
-        with the loss' scale here. (Lightning's own cut refuses fused optimizers in mixed precision.)"""
+        """Clips the gradients' norm if the recipe has ``clip_norm``, and returns whether it is finite. Gradients of float16 are
+        still multiplied by the loss scale here. (Lightning's clipping refuses fused optimizers in mixed precision.)"""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         scale = 1.0 if scaler is None else scaler.get_scale()
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(weights, self.recipe.clip_norm * scale, norm)
-        # above a scale of 1 a scaler skips the step itself, and lowers the scale
+        # above a scale of 1 the scaler skips the step itself and lowers the scale
         return scale > 1 or bool(norm.isfinite())
 
     def _weight(self, name: str) -> float:
@@ -141,10 +141,10 @@ class TrainingModule(pl.LightningModule):
         return terms
 
     def _counts(self, step: Sequence[Batch]) -> Tensor | None:
-        """Counts of all terms over the step's micro batches and all processes; None where the terms tell already.
+        """Counts of all terms over the step's micro batches and all processes; None where one pass gives both.
 
         With several micro batches the counts are taken in a first pass without gradients, in evaluation mode, so that
-        no norm moves its statistics twice.
+        norms update their statistics only once.
         """
         if len(step) == 1:
             return None
@@ -157,8 +157,12 @@ class TrainingModule(pl.LightningModule):
 
     def _count_vector(self, terms: Terms) -> Tensor:
         zero = torch.zeros((), device=self.device)
-        found = {f"{name}/{term}": value.count for name, own in terms.items() for term, value in own.items()}
-        return torch.stack([found.get(name, zero).detach().float().to(self.device) for name in self._term_names()])
+        counts = {
+            f"{name}/{term}": value.count
+            for name, branch_terms in terms.items()
+            for term, value in branch_terms.items()
+        }
+        return torch.stack([counts.get(name, zero).detach().float().to(self.device) for name in self._term_names()])
 
     def _term_names(self) -> list[str]:
         return [f"{name}/{term}" for name in self.model.branches for term in self.model.branch(name).decoder.terms]
@@ -169,30 +173,30 @@ class TrainingModule(pl.LightningModule):
         divisor = dict(zip(self._term_names(), counts.clamp(min=1).unbind(), strict=True))
         return {
             f"{name}/{term}": value.sum / divisor[f"{name}/{term}"]
-            for name, own in terms.items()
-            for term, value in own.items()
+            for name, branch_terms in terms.items()
+            for term, value in branch_terms.items()
         }
 
-    def _sound(self, losses: dict[str, Tensor], step: Sequence[Batch], optimizer: Any) -> bool:
-        """Keeps the losses for the progress display, and cuts the gradients; a step whose loss, gradient or running statistics
-        are not finite moves nothing.
+    def _is_finite(self, losses: dict[str, Tensor], step: Sequence[Batch], optimizer: Any) -> bool:
+        """Stores the losses for the progress display, clips the gradients, and returns whether the step's loss, gradient and
+        running statistics are finite in all processes.
 
         Raises:
-            RunError: ten such steps in a row.
+            RunError: ten steps in a row were not finite.
         """
         buffers = self._backup.size()
         values = [*losses.values(), *([] if buffers is None else [buffers])]
         numbers = torch.stack([value.float() for value in values]).tolist() if values else []
         self.losses = dict(zip(losses, numbers, strict=False))
-        wrong = [f"the loss {name}" for name, value in self.losses.items() if not math.isfinite(value)]
-        if not wrong and not all(map(math.isfinite, numbers)):
-            wrong = ["a running statistic"]
-        if not wrong and not self._clip(optimizer):
-            wrong = ["the gradient"]
-        anywhere = self._agree(bool(wrong))
+        nonfinite = [f"the loss {name}" for name, value in self.losses.items() if not math.isfinite(value)]
+        if not nonfinite and not all(map(math.isfinite, numbers)):
+            nonfinite = ["a running statistic"]
+        if not nonfinite and not self._clip(optimizer):
+            nonfinite = ["the gradient"]
+        anywhere = self._agree(bool(nonfinite))
         self.nonfinite_steps = self.nonfinite_steps + 1 if anywhere else 0
         if anywhere:
-            self._note_skipped(", ".join(wrong) or "a loss of another process", step)
+            self._note_skipped(", ".join(nonfinite) or "a loss of another process", step)
         return not anywhere
 
     def _note_skipped(self, what: str, step: Sequence[Batch]) -> None:
@@ -206,17 +210,19 @@ class TrainingModule(pl.LightningModule):
                 "lower train.lr, or look for broken labels with 'vertebra data check'"
             )
 
-    def _agree(self, wrong: bool) -> bool:
-        """Whether the step is wrong in any process; what they ask for is exchanged with it."""
+    def _agree(self, nonfinite: bool) -> bool:
+        """Whether the step is not finite in any process; their requests are exchanged with it."""
         self.agreed = self.requests
         if has_processes():
-            flags = sum_over_processes(torch.tensor([wrong, *self.requests], dtype=torch.float32, device=self.device))
-            wrong, stop, save = (flags > 0).tolist()
+            flags = sum_over_processes(
+                torch.tensor([nonfinite, *self.requests], dtype=torch.float32, device=self.device)
+            )
+            nonfinite, stop, save = (flags > 0).tolist()
             self.agreed = (stop, save)
-        return wrong
+        return nonfinite
 
     def notes(self) -> list[str]:
-        """Counted steps that were not taken."""
+        """The number of skipped steps, by reason."""
         return [
             f"{count} {'step was' if count == 1 else 'steps were'} not taken: {what} was not finite"
             for what, count in self.skipped_steps.items()
@@ -233,6 +239,6 @@ class TrainingModule(pl.LightningModule):
 
 
 def draw_seed(*numbers: int) -> int:
-    """One seed out of several numbers, well mixed."""
+    """One seed from several numbers, by a hash."""
     digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

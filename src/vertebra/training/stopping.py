@@ -1,4 +1,4 @@
-"""What a signal does to a run: Ctrl-C (SIGINT) and SIGTERM let the step end, so that the state can be saved."""
+"""Signal handling of a run: Ctrl-C (SIGINT) and SIGTERM stop it after the current step, so that the state can be saved."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether a signal has asked the run to stop.
+    """Whether a signal has requested the run to stop.
 
     Attributes:
-        number: the first signal that came; None before it.
+        number: the first signal received; None before it.
     """
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class StopRequest:
 
     @property
     def signal(self) -> int:
-        """The signal that stops the run; SIGTERM where only another process received one."""
+        """The signal that stops the run; SIGTERM if only another process received one."""
         return signal.SIGTERM if self.number is None else self.number
 
     def watch(self) -> None:
-        """Takes the signals over. One that is ignored, as in a job in the background, stays so."""
+        """Installs the signal handlers. Signals that are ignored, as in background jobs, stay ignored."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:
@@ -37,16 +37,16 @@ class StopRequest:
                 self._old[number] = signal.signal(number, self.receive)
 
     def release(self) -> None:
-        """Gives the signals back."""
+        """Restores the previous signal handlers."""
         for number, handler in self._old.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._old = {}
 
     def receive(self, number: int, frame: FrameType | None = None) -> None:
-        """The first signal is noted.
+        """Stores the first signal.
 
         Raises:
-            StoppedBySignal: it is the second one, which stops at once.
+            StoppedBySignal: at the second signal, which stops at once.
         """
         if self.number is not None:
             raise StoppedBySignal(number)

@@ -1,4 +1,4 @@
-"""Lightning's trainer, as a recipe asks for it."""
+"""Lightning's trainer for a recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
     hardware = check_hardware(recipe)
     strategy: str = recipe.strategy
     if strategy == "auto" and (hardware.processes > 1 or recipe.num_nodes > 1):
-        # without gradients: branches that a batch has no labels for, and what another model on this backbone needs
+        # parameters without gradients: of branches that a batch has no labels for, and those that only another model needs
         unread = any(model.get_parameter(name).requires_grad for name in model.unused_parameters())
         strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 or unread else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -29,10 +29,10 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
     try:
         return _trainer(recipe, callbacks, strategy, precision)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-        # what is left to Lightning: combinations of strategy, accelerator and precision, and the variables of clusters
+        # checked by Lightning only: combinations of strategy, accelerator and precision, and cluster variables
         raise ConfigError(
             f"train.strategy '{recipe.strategy}', accelerator '{recipe.accelerator}', devices {recipe.devices} and precision "
-            f"'{recipe.precision}' do not go together: {shortened(str(error), 200)}"
+            f"'{recipe.precision}' cannot be combined: {shortened(str(error), 200)}"
         ) from error
 
 
@@ -56,7 +56,7 @@ def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, p
 
 
 def silence_lightning() -> None:
-    """Lightning's advice on loaders and devices, which the recipe has already decided."""
+    """Ignores Lightning's warnings about loaders and devices, which the recipe has set."""
     for message in (
         ".*does not have many workers.*",
         ".*available but not used.*",

@@ -192,7 +192,7 @@ def test_the_width_fits_the_features() -> None:
     ("options", "message"),
     [
         ({"width": 30}, "decoder 'rt_detr': width 30 must be a multiple of heads 8"),
-        ({"points": [4, 4]}, r"decoder 'rt_detr': 'points' needs 3 numbers of 1 or more, one a level, got \[4, 4\]"),
+        ({"points": [4, 4]}, r"decoder 'rt_detr': 'points' needs 3 numbers of 1 or more, one per level, got \[4, 4\]"),
         ({"points": 0}, "'points' needs 3 numbers of 1 or more"),
         ({"queries": 0}, "decoder 'rt_detr': 'queries' must be 1 or more, got 0"),
         ({"label_noise": 1.5}, "decoder 'rt_detr': 'label_noise' must be from 0 to 1, got 1.5"),

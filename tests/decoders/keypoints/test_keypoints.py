@@ -18,7 +18,7 @@ from vertebra.geometry.heatmaps import gaussian_bins, gaussian_maps
 from vertebra.geometry.rois import to_unit
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.targets import KeypointTargets
-from vertebra.testing import check_decoder, fake_features, fake_labels, fake_regions, fake_targets
+from vertebra.testing import check_decoder, fake_features, fake_labels, fake_proposals, fake_targets
 
 PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32)))
 FLAT = FeatureSpec((Level(32, 16), Level(32, 16)))
@@ -201,7 +201,7 @@ def test_heatmaps_reach_stride_four() -> None:
     assert Heatmap(PYRAMID, LABELS)(features).maps.shape == (2, 1, 2, 32, 24)
     assert Heatmap(PYRAMID, LABELS, levels=[1, 3])(features).maps.shape == (2, 1, 2, 26, 18)
     boxed = Heatmap(PYRAMID, LABELS, on_boxes=True)
-    assert boxed(features, fake_regions(LABELS, (97, 65))).maps.shape == (2, 3, 2, 56, 56)
+    assert boxed(features, fake_proposals(LABELS, (97, 65))).maps.shape == (2, 3, 2, 56, 56)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Decoders of boxes. Files that begin with an underscore hold what several of them share."""
+"""Decoders of boxes. Files with a leading underscore are shared by several decoders."""

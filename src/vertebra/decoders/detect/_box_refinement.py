@@ -1,4 +1,4 @@
-"""Layers that read a pyramid of maps around boxes, and move the boxes layer by layer."""
+"""Layers that sample a pyramid of maps around boxes and refine the boxes layer by layer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vertebra.layers.positional_attention import FeedForward, PositionalAttentio
 
 
 class Pyramid(NamedTuple):
-    """The cells of all levels behind each other, and how the levels lie over the canvas.
+    """The cells of all levels, concatenated, and the part of the canvas that each level covers.
 
     Attributes:
         cells: (N, S, width).
-        padding: (N, S) bool, cells that see nothing but the canvas' padding.
+        padding: (N, S) bool, cells on the canvas' padding only.
         shapes: (height, width) of each level.
-        spans: (x, y) of each level: the canvas' width and height in parts of what the level's cells cover. Less than 1
-            where the last cells reach over the canvas.
+        spans: (x, y) of each level: the canvas' width and height divided by those that the level's cells cover; below 1 where the
+            last cells extend past the canvas.
     """
 
     cells: Tensor
@@ -39,18 +39,18 @@ class Pyramid(NamedTuple):
 
 
 class RefiningLayer(nn.Module):
-    """Queries look at each other, then at some points of the maps around their boxes, then think.
+    """Self-attention of the queries, deformable attention to points around their boxes, and a feed-forward network.
 
-    Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159, with normalization behind each step.
+    Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159, with normalization after each step.
 
     Args:
         width: features of a query and of a cell.
         heads: attention heads; must divide the width.
-        hidden: features inside the last step's network.
+        hidden: hidden features of the feed-forward network.
         points: points that each head reads on each level.
-        method: how a map is read between its cells.
-        offset_scale: how far points lie from the middle at first, in parts of the box.
-        dropout: of what each step adds.
+        method: interpolation between a map's cells.
+        offset_scale: initial distance of the points from the middle, in parts of the box.
+        dropout: of each step's output before it is added.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class RefiningLayer(nn.Module):
         """Queries (N, Q, width) in and out.
 
         Args:
-            position: (N, Q, width), where each query's box is.
+            position: (N, Q, width), encoded position of each query's box.
             reference: (N, Q, levels, 4) each box on each level.
             pyramid: the maps.
-            bias: added to the logits of attention among queries.
+            bias: added to the logits of self-attention.
         """
         queries = self.norm1(queries + self.dropout(self.attention(queries, position, bias)))
         read = self.reading(queries + position, reference, pyramid.cells, pyramid.shapes, pyramid.padding)
@@ -90,12 +90,12 @@ class RefiningLayer(nn.Module):
 
 
 class Refinement(nn.Module):
-    """`RefiningLayer` some times over, each with heads of its own for classes and for how its boxes move.
+    """Several `RefiningLayer`, each with its class head and box head.
 
     Args:
         layers: the layers.
         width: features of a query.
-        classes: how many.
+        classes: number of classes.
     """
 
     def __init__(self, layers: Sequence[RefiningLayer], width: int, classes: int) -> None:
@@ -108,25 +108,25 @@ class Refinement(nn.Module):
     def forward(
         self, queries: Tensor, boxes: Tensor, pyramid: Pyramid, bias: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Class logits (N, Q, classes) and boxes (N, Q, 4) behind each layer.
+        """Class logits (N, Q, classes) and boxes (N, Q, 4) of each layer.
 
-        Each layer's boxes are also taught through the next layer's, which start there; what a layer reads is not ("look
+        The gradient of a layer's boxes also flows into the boxes of the layer before; the sampling locations are detached ("look
         forward twice", Zhang et al., DINO, ICLR 2023, arXiv 2203.03605, section 3.5).
 
         Args:
             queries: (N, Q, width).
             boxes: (N, Q, 4) float32 center and size in parts of the canvas.
             pyramid: the maps.
-            bias: added to the logits of attention among queries.
+            bias: added to the logits of self-attention.
         """
-        logits, found = [], []
-        reference, before = boxes.detach(), boxes.detach()
+        logits, layer_boxes = [], []
+        reference, previous = boxes.detach(), boxes.detach()
         bias = bias.to(queries.dtype)
         for layer, classify, move in zip(self.layers, self.classify, self.move, strict=True):
-            at = reference.to(queries.dtype)
-            queries = layer(queries, self.position(at), pyramid.on_levels(at), pyramid, bias)
-            moved = (move(queries).float() + inverse_sigmoid(before)).sigmoid()
+            reference_input = reference.to(queries.dtype)
+            queries = layer(queries, self.position(reference_input), pyramid.on_levels(reference_input), pyramid, bias)
+            refined = (move(queries).float() + inverse_sigmoid(previous)).sigmoid()
             logits.append(classify(queries))
-            found.append(moved)
-            before, reference = moved, moved.detach()
-        return logits, found
+            layer_boxes.append(refined)
+            previous, reference = refined, refined.detach()
+        return logits, layer_boxes

@@ -1,4 +1,4 @@
-"""Contrastive denoising: in training, queries that start near the truth and are to find it, or to see that it is not there."""
+"""Contrastive denoising: training queries made from noisy ground truth, to be matched with it or classified as no object."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vertebra.layers.positional_attention import HIDDEN
 
 
 class NoisyQueries(NamedTuple):
-    """Queries made of the truth and noise.
+    """Queries made from ground truth and noise.
 
     Attributes:
         labels: (N, D) int64 class ids, some of them wrong; 0 where not real.
-        boxes: (N, D, 4) float32 center and size in parts of the canvas, moved.
-        target: (N, D) int64, which object each is made of.
-        positive: (N, D) bool, near enough that it is to find its object; the others are to find nothing.
-        real: (N, D) bool, whether there is such an object.
-        group: (D,) int64; queries see only those of their own group.
+        boxes: (N, D, 4) float32 center and size in parts of the canvas, with noise.
+        target: (N, D) int64, the object that each is made from.
+        positive: (N, D) bool, a near copy, whose target is its object; the target of the others is no object.
+        real: (N, D) bool, whether that object exists (False: padding).
+        group: (D,) int64; queries attend within their group only.
     """
 
     labels: Tensor
@@ -33,7 +33,7 @@ class NoisyQueries(NamedTuple):
 
 
 def group_count(objects: int, queries: int) -> int:
-    """How many groups there are: as many as fit into ``queries``, at least one."""
+    """Number of groups that fit into ``queries``, at least one."""
     return max(1, queries // max(1, objects))
 
 
@@ -42,19 +42,19 @@ def noisy_queries(
 ) -> NoisyQueries:
     """Groups of noisy copies of all objects: in each group one near copy of each, and one far copy.
 
-    A near copy has each side moved by up to half the box's width or height, a far one by between half and all of it
-    (with ``box_noise`` 1). Objects beyond the first ``queries`` are left out, so that a crowded image costs no more.
+    Each side of a near copy is moved by up to half the box's width or height, that of a far one by half to all of it
+    (with ``box_noise`` 1). Objects after the first ``queries`` are left out, which bounds the cost of crowded images.
 
     Zhang et al., DINO: DETR with Improved DeNoising Anchor Boxes, ICLR 2023, arXiv 2203.03605, section 3.3.
 
     Args:
         boxes: (N, M, 4) center and size in parts of the canvas, padded; M may be 0.
         labels: (N, M) int64.
-        count: (N,) int64, how many of the M are real; the real ones stand first.
-        classes: how many there are.
-        queries: how many near copies there are to be, at most.
-        label_noise: this part of the labels is drawn anew, half of the time.
-        box_noise: how far sides move, in parts of half the box's size.
+        count: (N,) int64, how many of the M are real; the real ones come first.
+        classes: number of classes.
+        queries: largest number of near copies.
+        label_noise: half of this part of the labels is replaced by random classes.
+        box_noise: largest shift of a side, in parts of half the box's size.
 
     Returns:
         D = 2 * groups * min(M, queries) queries (M taken as 1 if it is 0), random in labels and boxes.
@@ -83,7 +83,7 @@ def noisy_queries(
 
 
 def _move(boxes: Tensor, far: Tensor, noise: float) -> Tensor:
-    """Boxes (N, D, 4) with their four sides moved at random; far (D,) are those that move by a half more."""
+    """Boxes (N, D, 4) with random noise on their four sides; far (D,) marks those with the larger noise."""
     amount = torch.rand_like(boxes) + far[:, None]
     direction = torch.randint_like(boxes, 0, 2) * 2 - 1
     reach = 0.5 * noise * boxes[..., 2:].repeat(1, 1, 2)
@@ -91,10 +91,10 @@ def _move(boxes: Tensor, far: Tensor, noise: float) -> Tensor:
 
 
 def visibility(group: Tensor, real: Tensor, empty: Tensor) -> Tensor:
-    """Who sees whom: what is added to the logits of self-attention over noisy queries, then ordinary ones.
+    """The attention bias: added to the logits of self-attention over noisy queries, then ordinary ones.
 
-    A noisy query sees those of its own group and all ordinary ones; an ordinary query sees no noisy one, since that would
-    tell it the truth. Nobody sees queries that stand for nothing.
+    A noisy query attends to its group and to all ordinary queries; an ordinary query attends to no noisy one, which would
+    leak the ground truth. No query attends to empty ones.
 
     Args:
         group: (D,) of the noisy queries.
@@ -105,7 +105,7 @@ def visibility(group: Tensor, real: Tensor, empty: Tensor) -> Tensor:
         (N, 1, D + Q, D + Q) float32: 0, or a large negative number.
     """
     ordinary = group.new_full((empty.shape[1],), -1)
-    own = torch.cat([group, ordinary])
-    may = (own[:, None] == own) | (own == -1)
-    there = torch.cat([real, ~empty], dim=1)
-    return torch.where(may & there[:, None], 0.0, HIDDEN)[:, None]
+    groups = torch.cat([group, ordinary])
+    allowed = (groups[:, None] == groups) | (groups == -1)
+    present = torch.cat([real, ~empty], dim=1)
+    return torch.where(allowed & present[:, None], 0.0, HIDDEN)[:, None]

@@ -1,4 +1,4 @@
-"""What the dense detectors share: the choice of levels, a common width, and towers of convolutions over all levels."""
+"""Shared by the dense detectors: the selection of levels, the width, and the convolution towers over all levels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ PRIOR_LOGIT = -math.log((1 - 0.01) / 0.01)
 
 
 def used_levels(in_spec: FeatureSpec, finest_stride: int | None) -> list[int]:
-    """Which levels a dense detector looks at.
+    """Indices of the levels that a dense detector uses.
 
-    Several levels of one stride (the levels of a plain ViT) would see each object at the same size twice; the deepest of
-    them is used.
+    Of several levels with one stride (as in a plain ViT) only the deepest is used.
 
     Args:
-        in_spec: the levels that there are.
-        finest_stride: the finest stride to use; None takes 8 and coarser if two levels are left then, 4 and coarser
-            otherwise.
+        in_spec: the input levels.
+        finest_stride: the finest stride to use; None: 8 if that leaves two levels, otherwise 4.
 
     Raises:
         IncompatiblePartsError: no level is left.
@@ -40,19 +38,19 @@ def used_levels(in_spec: FeatureSpec, finest_stride: int | None) -> list[int]:
     def from_stride(least: int) -> list[int]:
         return [index for index in deepest if in_spec.strides[index] >= least]
 
-    wanted = finest_stride if finest_stride is not None else 8 if len(from_stride(8)) >= 2 else 4
-    if not from_stride(wanted):
+    stride = finest_stride if finest_stride is not None else 8 if len(from_stride(8)) >= 2 else 4
+    if not from_stride(stride):
         raise IncompatiblePartsError(
-            f"a level at stride {wanted} or coarser",
+            f"a level at stride {stride} or coarser",
             "Choose coarser levels of the backbone." if finest_stride is None else "Set a smaller 'finest_stride'.",
         )
-    return from_stride(wanted)
+    return from_stride(stride)
 
 
 def default_width(levels: Sequence[Level]) -> int:
-    """A width for the heads that suits what they stand on.
+    """Default channels of the heads.
 
-    The levels' own channels where they agree (a neck has spoken); otherwise an eighth of the deepest level's, between
+    The levels' channels where they are the same (behind a neck); otherwise an eighth of the deepest level's, between
     64 and 256. Heads run at every cell of every level: 256 channels cost 16 times as much as 64.
     """
     channels = {level.channels for level in levels}
@@ -64,20 +62,20 @@ def default_width(levels: Sequence[Level]) -> int:
 class DenseHead(nn.Module):
     """Two towers of convolutions, one for classes and one for boxes, shared over all levels.
 
-    A level whose channels differ from the head's width passes through a 1x1 convolution of its own first, so that the
-    head works with and without a neck.
+    A level whose channels differ from the head's width first passes through a 1x1 convolution, so the head works
+    with and without a neck.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         channels: width of the towers, a multiple of 8; None: see `default_width`.
         depth: convolutions in each tower; None: 4 from 256 channels on, else 2.
         norm: normalization after each convolution: "group" (groups of 8 channels; any batch size), "batch" (with
-            statistics of its own for each level), or "none".
+            separate statistics for each level), or "none".
         finest_stride: see `used_levels`.
-        biased: whether convolutions have a bias where something normalizes behind them; where nothing does they have one.
+        biased: whether convolutions have a bias in front of a normalization; without normalization they always have one.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -110,12 +108,12 @@ class DenseHead(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Maps of the class tower and of the box tower, (N, width, h, w) for each level used, finest first."""
-        own = [project(maps[index]) for index, project in zip(self.indices, self.projections, strict=True)]
-        return self.class_tower(own), self.box_tower(own)
+        projected = [project(maps[index]) for index, project in zip(self.indices, self.projections, strict=True)]
+        return self.class_tower(projected), self.box_tower(projected)
 
 
 class SharedTower(nn.Module):
-    """Convolution, normalization and ReLU, some times over, with the same weights on all levels.
+    """Several times convolution, normalization and ReLU, with the same weights on all levels.
 
     Args:
         width: channels in and out.
@@ -155,7 +153,7 @@ def _norms(width: int, norm: Norm, levels: int) -> nn.ModuleList:
 
 
 class LevelBatchNorm(nn.BatchNorm2d):
-    """Batch normalization that uses its running statistics where it sees a single cell."""
+    """Batch normalization that uses its running statistics where the input is a single cell."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, h, w) in and out."""
@@ -167,25 +165,25 @@ class LevelBatchNorm(nn.BatchNorm2d):
 
 
 class DensePrediction(nn.Conv2d):
-    """The last convolution: some numbers for each candidate (anchor or location) of each cell.
+    """The last convolution: ``values`` numbers for each candidate (anchor or location) of each cell.
 
     Args:
         width: channels in.
-        pre_nms_topk: candidates in a cell.
+        per_cell: candidates in a cell.
         values: numbers for each candidate.
-        bias: what all numbers start at.
+        bias: initial value of all numbers.
         kernel_size: odd.
     """
 
-    def __init__(self, width: int, pre_nms_topk: int, values: int, bias: float = 0.0, kernel_size: int = 3) -> None:
-        super().__init__(width, pre_nms_topk * values, kernel_size, padding=kernel_size // 2)
+    def __init__(self, width: int, per_cell: int, values: int, bias: float = 0.0, kernel_size: int = 3) -> None:
+        super().__init__(width, per_cell * values, kernel_size, padding=kernel_size // 2)
         self.values = values
         nn.init.normal_(self.weight, std=0.01)
         assert self.bias is not None
         nn.init.constant_(self.bias, bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        """From (N, width, h, w) to (N, h * w * candidates, values), row by row, a cell's candidates side by side."""
+        """From (N, width, h, w) to (N, h * w * candidates, values), row by row, a cell's candidates next to each other."""
         out = super().forward(input)
         batch, _, height, width = out.shape
         cells = out.reshape(batch, -1, self.values, height, width).permute(0, 3, 4, 1, 2)

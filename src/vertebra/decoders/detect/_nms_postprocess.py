@@ -1,4 +1,4 @@
-"""From scores and boxes at every anchor or location to the few boxes that are shown."""
+"""Postprocessing of dense detectors: from scores and boxes at every anchor or location to the final detections."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class NMSPostprocess:
     """Options of decoding; they may be changed on a trained model.
 
     Attributes:
-        score_threshold: boxes with a lower score are dropped. Low on purpose: a user's threshold acts on scores afterwards.
+        score_threshold: boxes with a lower score are dropped. Low on purpose: the user's threshold is applied afterwards.
         nms_iou: of two boxes of a class that overlap by more than this, the better one stays.
-        pre_nms_topk: how many boxes of an image go into non-maximum suppression.
-        max_detections: how many boxes of an image come out at most.
-        pre_nms_topk_per_level: how many boxes of each level of a dense detector go on at most; None: no limit but ``pre_nms_topk``,
-            over all levels. The models of torchvision take 1000 of each.
-        pre_nms_topk_per_class: how many boxes of each class of an SSD go on at most; None: no limit but ``pre_nms_topk``, over all
-            classes. The models of torchvision take 300 or 400 of each.
+        pre_nms_topk: largest number of an image's boxes before non-maximum suppression.
+        max_detections: largest number of boxes of an image.
+        pre_nms_topk_per_level: largest number of boxes of each level of a dense detector; None: only ``pre_nms_topk``, over
+            all levels. torchvision's models use 1000.
+        pre_nms_topk_per_class: largest number of boxes of each class of an SSD; None: only ``pre_nms_topk``, over all
+            classes. torchvision's models use 300 or 400.
     """
 
     score_threshold: float = 0.01
@@ -66,18 +66,18 @@ def decode_dense(
     quality_logits: Tensor | None = None,
     levels: tuple[Tensor, int] | None = None,
 ) -> DetectDecoded:
-    """The best boxes of each image: scores, candidates, clipping, suppression; all shapes fixed by ``postprocess``.
+    """The best boxes of each image: scores, candidates, clipping, suppression; all shapes are fixed by ``postprocess``.
 
     Args:
-        class_logits: (N, A, classes), each class for itself (sigmoid).
-        boxes: (N, A, 4) xyxy in canvas pixels; they may reach over the image's edges.
-        frame: boxes are cut to its ``sizes``; what lies outside is dropped.
+        class_logits: (N, A, classes), one sigmoid per class.
+        boxes: (N, A, 4) xyxy in canvas pixels; they may extend past the image.
+        frame: boxes are clipped to its ``sizes``; boxes outside are dropped.
         postprocess: the options.
         quality_logits: (N, A) or None. The score is then the geometric mean of class and quality.
-        levels: (A,) int64, the level of each box, and how many there are; needed for ``postprocess.pre_nms_topk_per_level``.
+        levels: (A,) int64, the level of each box, and the number of levels; needed for ``postprocess.pre_nms_topk_per_level``.
 
     Returns:
-        D = ``post.max_detections`` boxes of each image.
+        D = ``postprocess.max_detections`` boxes of each image.
     """
     logits, boxes = class_logits.float(), boxes.float()
     best = _score(logits.amax(dim=-1), quality_logits)
@@ -104,12 +104,12 @@ def decode_classes(probabilities: Tensor, boxes: Tensor, frame: Frame, postproce
 
     Args:
         probabilities: (N, A, classes), without the background.
-        boxes: (N, A, 4) xyxy in canvas pixels; they may reach over the image's edges.
-        frame: boxes are cut to its ``sizes``; what lies outside is dropped.
+        boxes: (N, A, 4) xyxy in canvas pixels; they may extend past the image.
+        frame: boxes are clipped to its ``sizes``; boxes outside are dropped.
         postprocess: the options.
 
     Returns:
-        D = ``post.max_detections`` boxes of each image.
+        D = ``postprocess.max_detections`` boxes of each image.
     """
     count = postprocess.pre_nms_topk_per_class or postprocess.pre_nms_topk
     scores, rows = F.pad(probabilities.float().transpose(1, 2), (0, count)).topk(count)  # (N, classes, count)
@@ -123,33 +123,33 @@ def decode_classes(probabilities: Tensor, boxes: Tensor, frame: Frame, postproce
 def nms_postprocess(
     boxes: Tensor, scores: Tensor, labels: Tensor, frame: Frame, postprocess: NMSPostprocess, *, least_side: float = 0.0
 ) -> DetectDecoded:
-    """Cuts candidates to their image, drops the better ones' doubles class by class, and keeps the best.
+    """Clips candidates to their image, applies class-wise non-maximum suppression, and keeps the best.
 
     Args:
-        boxes: (N, K, 4) xyxy in canvas pixels; K is padded to ``post.max_detections`` where it is less.
+        boxes: (N, K, 4) xyxy in canvas pixels; K is padded to ``postprocess.max_detections`` where it is less.
         scores: (N, K), 0 for padding.
         labels: (N, K) int64.
-        frame: boxes are cut to its ``sizes``.
+        frame: boxes are clipped to its ``sizes``.
         postprocess: the options.
         least_side: a box whose width or height is not above this in pixels is dropped.
 
     Returns:
-        D = ``post.max_detections`` boxes of each image.
+        D = ``postprocess.max_detections`` boxes of each image.
     """
     missing = max(0, postprocess.max_detections - scores.shape[1])
     if missing:
         boxes = F.pad(boxes, (0, 0, 0, missing))
         scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
     boxes = clip_boxes(boxes, frame.sizes)
-    seen = ((boxes[..., 2:] - boxes[..., :2]) > least_side).all(dim=-1) & (scores > postprocess.score_threshold)
-    max_detections = nms_mask(
+    valid = ((boxes[..., 2:] - boxes[..., :2]) > least_side).all(dim=-1) & (scores > postprocess.score_threshold)
+    kept = nms_mask(
         boxes,
-        torch.where(seen, scores, 0.0),
-        torch.where(seen, labels, -1),
+        torch.where(valid, scores, 0.0),
+        torch.where(valid, labels, -1),
         postprocess.nms_iou,
         postprocess.max_detections,
     )
-    best, order = torch.where(max_detections, scores, 0.0).topk(postprocess.max_detections)
+    best, order = torch.where(kept, scores, 0.0).topk(postprocess.max_detections)
     real = best > 0
     return DetectDecoded(
         boxes=torch.where(real[..., None], _rows(boxes, order), 0.0),
@@ -164,20 +164,20 @@ def _candidates(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``count`` best pairs of a box and a class: scores (N, K) with 0 for padding, labels (N, K), boxes (N, K, 4).
 
-    ``best`` (N, A): each box' score in its best class, below 0 where it is not looked at.
+    ``best`` (N, A): each box's score in its best class, below 0 where it is left out.
 
-    The K boxes that are best in their best class hold all of the K best pairs, so the full table of scores is never
+    The K boxes that are best in their best class hold all of the K best pairs, so the full table of scores is not
     sorted. Candidates are padded before ``topk``: there may be fewer than K.
     """
-    ranked, places = F.pad(best, (0, count), value=-1.0).topk(count)
+    ranked, indices = F.pad(best, (0, count), value=-1.0).topk(count)
     real = ranked >= 0
-    places = torch.where(real, places, 0)
-    quality = None if quality_logits is None else quality_logits.gather(1, places)[..., None]
-    table = torch.where(real[..., None], _score(_rows(logits, places), quality), 0.0)
+    indices = torch.where(real, indices, 0)
+    quality = None if quality_logits is None else quality_logits.gather(1, indices)[..., None]
+    table = torch.where(real[..., None], _score(_rows(logits, indices), quality), 0.0)
     scores, pairs = table.flatten(1).topk(count)
     classes = logits.shape[-1]
     labels = pairs % classes
-    rows = places.gather(1, torch.div(pairs, classes, rounding_mode="floor"))
+    rows = indices.gather(1, torch.div(pairs, classes, rounding_mode="floor"))
     return scores, labels, _rows(boxes, rows)
 
 

@@ -1,4 +1,4 @@
-"""From the scores and boxes of queries to the few boxes that are shown."""
+"""Postprocessing of query-based detectors: from the scores and boxes of queries to the final detections."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class QueryPostprocess:
     """Options of decoding; they may be changed on a trained model.
 
     Attributes:
-        score_threshold: boxes with a lower score are dropped. Low on purpose: a user's threshold acts on scores afterwards.
-        max_detections: how many boxes of an image come out at most.
+        score_threshold: boxes with a lower score are dropped. Low on purpose: the user's threshold is applied afterwards.
+        max_detections: largest number of boxes of an image.
     """
 
     score_threshold: float = 0.01
@@ -40,20 +40,20 @@ DEFAULT_QUERY_POST = QueryPostprocess()
 
 
 def decode_queries(class_logits: Tensor, boxes: Tensor, frame: Frame, postprocess: QueryPostprocess) -> DetectDecoded:
-    """The best pairs of a query and a class; queries answer for one object each, so nothing is suppressed.
+    """The best pairs of a query and a class; each query is one object, so there is no non-maximum suppression.
 
     Args:
-        class_logits: (N, Q, classes), each class for itself (sigmoid).
-        boxes: (N, Q, 4) xyxy in canvas pixels; they may reach over the image's edges.
-        frame: boxes are cut to its ``sizes``; what lies outside is dropped.
+        class_logits: (N, Q, classes), one sigmoid per class.
+        boxes: (N, Q, 4) xyxy in canvas pixels; they may extend past the image.
+        frame: boxes are clipped to its ``sizes``; boxes outside are dropped.
         postprocess: the options.
 
     Returns:
-        D = ``post.max_detections`` boxes of each image.
+        D = ``postprocess.max_detections`` boxes of each image.
     """
     boxes = clip_boxes(boxes.float(), frame.sizes)
-    seen = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1)
-    scores = torch.where(seen[..., None], class_logits.float().sigmoid(), 0.0).flatten(1)
+    valid = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1)
+    scores = torch.where(valid[..., None], class_logits.float().sigmoid(), 0.0).flatten(1)
     best, pairs = F.pad(scores, (0, postprocess.max_detections)).topk(postprocess.max_detections)
     real = best > postprocess.score_threshold
     classes = class_logits.shape[-1]
@@ -69,19 +69,19 @@ def decode_queries(class_logits: Tensor, boxes: Tensor, frame: Frame, postproces
 def decode_exclusive_queries(
     class_logits: Tensor, boxes: Tensor, frame: Frame, postprocess: QueryPostprocess
 ) -> DetectDecoded:
-    """The best queries, each with its best class; for queries that are of one class or of none.
+    """The best queries, each with its best class; for queries with one softmax over the classes and no object.
 
     Args:
         class_logits: (N, Q, classes + 1), the last for "no object" (softmax).
         boxes, frame, postprocess: as for `decode_queries`.
 
     Returns:
-        D = ``post.max_detections`` boxes of each image.
+        D = ``postprocess.max_detections`` boxes of each image.
     """
     boxes = clip_boxes(boxes.float(), frame.sizes)
-    seen = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1)
+    valid = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1)
     scores, labels = class_logits.float().softmax(dim=-1)[..., :-1].max(dim=-1)
-    best, queries = F.pad(torch.where(seen, scores, 0.0), (0, postprocess.max_detections)).topk(
+    best, queries = F.pad(torch.where(valid, scores, 0.0), (0, postprocess.max_detections)).topk(
         postprocess.max_detections
     )
     real = best > postprocess.score_threshold

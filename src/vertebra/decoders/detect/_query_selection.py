@@ -1,4 +1,4 @@
-"""Where a set predictor's queries start: at the cells that are surest to show an object."""
+"""Query selection: queries start at the cells with the highest scores."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT
 from vertebra.geometry.points import cell_points
 
-LOWEST = -1e9  # the score of what must not be chosen
+LOWEST = -1e9  # score of cells that must not be selected
 EMPTY_LOGIT = -100.0  # of every class of an empty query: its probability is 0 in every precision
 
 
 class Selection(NamedTuple):
-    """The queries that were chosen.
+    """The selected queries.
 
     Attributes:
-        content: (N, Q, width) what is seen at their cells; 0 where empty.
+        content: (N, Q, width) features of their cells; 0 where empty.
         boxes: (N, Q, 4) float32 logits (`inverse_sigmoid`) of center and size in parts of the canvas.
         class_logits: (N, Q, classes) of their cells.
-        empty: (N, Q) bool, there were fewer cells than queries: this one stands for nothing.
+        empty: (N, Q) bool, an unused query: there were fewer cells than queries.
     """
 
     content: Tensor
@@ -49,8 +49,8 @@ def cell_boxes(
         canvas: (height, width) in pixels.
 
     Returns:
-        (S, 4) float32 center x, center y, width, height in parts of the canvas, all levels behind each other. Cells that
-        lie on padding have their centers beyond 1.
+        (S, 4) float32 center x, center y, width, height in parts of the canvas, all levels concatenated. Cells on
+        padding have centers above 1.
     """
     boxes = []
     for (height, width), stride in zip(shapes, strides, strict=True):
@@ -65,7 +65,7 @@ def away_from_edges(boxes: Tensor, margin: float = 0.01) -> Tensor:
     """Which boxes can be starting points: all four numbers at least ``margin`` away from 0 and 1.
 
     Args:
-        boxes: (S, 4) as `cell_boxes` gives them.
+        boxes: (S, 4) as returned by `cell_boxes`.
 
     Returns:
         (S,) bool.
@@ -74,7 +74,7 @@ def away_from_edges(boxes: Tensor, margin: float = 0.01) -> Tensor:
 
 
 class BoxHead(nn.Sequential):
-    """Three linear layers that tell by how much the logits of a box are moved; at first by nothing.
+    """Three linear layers that predict the change of a box's logits; initially 0.
 
     Args:
         width: features in.
@@ -96,15 +96,15 @@ def class_head(width: int, classes: int) -> nn.Linear:
 
 
 class QuerySelection(nn.Module):
-    """Scores every cell of every level for every class and takes the best ones as queries.
+    """Scores every cell of every level for every class and selects the best ones as queries.
 
-    Zhao et al., DETRs Beat YOLOs on Real-time Object Detection, CVPR 2024, arXiv 2304.08069, section 4.3: because the
-    score is taught how well its box fits (varifocal loss), the best cells are those that are sure of class and place.
+    Zhao et al., DETRs Beat YOLOs on Real-time Object Detection, CVPR 2024, arXiv 2304.08069, section 4.3: the
+    score is trained to be the IoU of the box (varifocal loss), so the best cells are certain of both class and box.
 
     Args:
         width: features of a cell.
-        classes: how many.
-        queries: how many are chosen.
+        classes: number of classes.
+        queries: number of queries.
     """
 
     def __init__(self, width: int, classes: int, queries: int) -> None:
@@ -119,21 +119,21 @@ class QuerySelection(nn.Module):
 
         Args:
             cells: (N, S, width).
-            boxes: (S, 4) where each cell's box starts, center and size in parts of the canvas.
-            usable: (N, S) bool, whether a cell may be chosen.
+            boxes: (S, 4) initial box of each cell, center and size in parts of the canvas.
+            usable: (N, S) bool, whether a cell may be selected.
         """
-        seen = self.read(cells)
-        logits = self.score(seen)
+        features = self.read(cells)
+        logits = self.score(features)
         scores = torch.where(usable, logits.float().amax(dim=-1), LOWEST)
-        best, places = F.pad(scores, (0, self.queries), value=LOWEST).topk(self.queries)
+        best, indices = F.pad(scores, (0, self.queries), value=LOWEST).topk(self.queries)
         empty = best <= LOWEST
-        places = torch.where(empty, 0, places)
-        content = torch.where(empty[..., None], 0.0, rows(seen, places))
-        start = inverse_sigmoid(boxes)[places]
+        indices = torch.where(empty, 0, indices)
+        content = torch.where(empty[..., None], 0.0, rows(features, indices))
+        start = inverse_sigmoid(boxes)[indices]
         return Selection(
             content=content,
             boxes=self.box(content).float() + start,
-            class_logits=mask_padding(rows(logits, places), empty),
+            class_logits=mask_padding(rows(logits, indices), empty),
             empty=empty,
         )
 

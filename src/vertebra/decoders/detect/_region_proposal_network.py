@@ -1,4 +1,4 @@
-"""The region proposal network: where there may be an object of any class."""
+"""The region proposal network: class-agnostic object proposals."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SAMPLES, POSITIVE_SHARE = 256, 0.5
 
 @dataclass(frozen=True)
 class ProposalPostprocess:
-    """How proposals are chosen; it may be changed on a trained model.
+    """Options of proposal selection; they may be changed on a trained model.
 
     Attributes:
         score_threshold: proposals with a lower objectness are dropped.
         nms_iou: of two proposals of a level that overlap by more than this, the better one stays.
-        pre_nms_topk_per_level: how many proposals of each level go into non-maximum suppression.
-        max_detections: how many proposals of an image come out at most.
+        pre_nms_topk_per_level: largest number of proposals of each level before non-maximum suppression.
+        max_detections: largest number of proposals of an image.
     """
 
     score_threshold: float = 0.0
@@ -47,13 +47,15 @@ class ProposalPostprocess:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_threshold < 1 or not 0 <= self.nms_iou <= 1:
-            raise ConfigError(f"'proposals': 'score_threshold' and 'iou' must be between 0 and 1, got {self}")
+            raise ConfigError(f"'proposals': 'score_threshold' and 'nms_iou' must be between 0 and 1, got {self}")
         if min(self.pre_nms_topk_per_level, self.max_detections) < 1:
-            raise ConfigError(f"'proposals': 'pre_nms_topk_per_level' and 'keep' must be at least 1, got {self}")
+            raise ConfigError(
+                f"'proposals': 'pre_nms_topk_per_level' and 'max_detections' must be at least 1, got {self}"
+            )
 
 
 class Proposed(NamedTuple):
-    """What the network says of each anchor.
+    """Raw outputs at every anchor.
 
     Attributes:
         logits: (N, A) objectness.
@@ -69,7 +71,7 @@ class Proposed(NamedTuple):
 
 
 class ProposalNetwork(nn.Module):
-    """Scores anchors for "some object" and moves them onto it.
+    """Predicts at each anchor an objectness score and a box.
 
     Ren et al., Faster R-CNN, NeurIPS 2015, arXiv 1506.01497, section 3.1; on all levels of a pyramid after Lin et al., CVPR
     2017, arXiv 1612.03144.
@@ -79,7 +81,7 @@ class ProposalNetwork(nn.Module):
         depth: 3x3 convolutions before the predictions.
         strides: of the levels.
         shapes: (width, height) of each level's anchors.
-        offset: where in its cell an anchor's center lies.
+        offset: position of an anchor's center in its cell.
         spacing: see `vertebra.geometry.points.cell_steps`.
     """
 
@@ -119,7 +121,7 @@ class ProposalNetwork(nn.Module):
         """The best proposals of each image.
 
         Returns:
-            (N, P, 4) xyxy cut to the images, padded with 0, and (N, P) their scores, 0 for padding.
+            (N, P, 4) xyxy clipped to the images, padded with 0, and (N, P) their scores, 0 for padding.
         """
         logits = proposed.logits.detach().float()
         boxes = decode_deltas(proposed.deltas.detach(), proposed.anchors)
@@ -127,16 +129,16 @@ class ProposalNetwork(nn.Module):
             self._best_of_level(logits, boxes, proposed.levels == number, postprocess.pre_nms_topk_per_level)
             for number in range(len(self.strides))
         ]
-        scores, found = (torch.cat(part, dim=1) for part in zip(*picked, strict=True))
+        scores, boxes = (torch.cat(part, dim=1) for part in zip(*picked, strict=True))
         levels = torch.arange(len(self.strides), device=scores.device).repeat_interleave(
             postprocess.pre_nms_topk_per_level
         )
-        found = clip_boxes(found, frame.sizes)
-        seen = ((found[..., 2:] - found[..., :2]) > 1e-3).all(dim=-1) & (scores > postprocess.score_threshold)
+        boxes = clip_boxes(boxes, frame.sizes)
+        valid = ((boxes[..., 2:] - boxes[..., :2]) > 1e-3).all(dim=-1) & (scores > postprocess.score_threshold)
         kept = nms_mask(
-            found,
-            torch.where(seen, scores, 0.0),
-            torch.where(seen, levels.expand_as(scores), -1),
+            boxes,
+            torch.where(valid, scores, 0.0),
+            torch.where(valid, levels.expand_as(scores), -1),
             postprocess.nms_iou,
             postprocess.max_detections,
         )
@@ -144,22 +146,22 @@ class ProposalNetwork(nn.Module):
             postprocess.max_detections
         )
         rows = torch.where(best > 0, order, 0)
-        chosen = found.gather(1, rows[..., None].expand(-1, -1, 4))
+        chosen = boxes.gather(1, rows[..., None].expand(-1, -1, 4))
         return torch.where((best > 0)[..., None], chosen, 0.0), best
 
     @staticmethod
-    def _best_of_level(logits: Tensor, boxes: Tensor, own: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def _best_of_level(logits: Tensor, boxes: Tensor, on_level: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Scores (N, count), 0 for padding, and boxes (N, count, 4) of the best anchors of one level."""
-        scores = torch.where(own, logits.sigmoid(), -1.0)
+        scores = torch.where(on_level, logits.sigmoid(), -1.0)
         best, order = F.pad(scores, (0, count), value=-1.0).topk(count)
         rows = torch.where(best >= 0, order, 0)
         return best.clamp(min=0), boxes.gather(1, rows[..., None].expand(-1, -1, 4))
 
     def loss(self, proposed: Proposed, targets: DetectTargets, draw: bool) -> dict[str, LossTerm]:
-        """Objectness of a sample of anchors, and the boxes of those of them that answer for an object.
+        """Objectness of a sample of anchors, and the boxes of the positive ones.
 
         Args:
-            draw: whether the sample is drawn at random; otherwise it is the first ones of each kind.
+            draw: whether the sample is random; otherwise the first anchors of each kind.
         """
         match = match_by_iou(
             proposed.anchors, targets.boxes, targets.crowd, targets.count, foreground=0.7, background=0.3

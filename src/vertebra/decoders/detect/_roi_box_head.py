@@ -1,4 +1,4 @@
-"""The second stage of a two-stage detector: from what a region shows to its class and a better box."""
+"""The second stage of a two-stage detector: class and refined box of each region."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CANONICAL, CANONICAL_STRIDE = 224.0, 16.0
 
 
 class RegionFeatures(nn.Module):
-    """What regions show on the level that suits their size: a region of 224 pixels is read at stride 16, one of half the size at
+    """RoIAlign of each region on the level for its size: a region of 224 pixels is read at stride 16, one of half the size at
     stride 8.
 
     Lin et al., Feature Pyramid Networks, CVPR 2017, arXiv 1612.03144, equation 1; RoIAlign after He et al., Mask R-CNN, ICCV
@@ -25,7 +25,7 @@ class RegionFeatures(nn.Module):
 
     Args:
         strides: of the levels, finest first; of several levels with one stride the first is read.
-        size: cells along each side of what comes out.
+        size: cells along each side of the output.
         half_pixel: see `vertebra.layers.roi.region_features`.
     """
 
@@ -40,41 +40,43 @@ class RegionFeatures(nn.Module):
         numbers = self.level_of(proposals).flatten()
         listed = list_areas(proposals)
         count = len(self.levels)
-        if is_tracing(proposals):  # a graph has no lengths that depend on values: each level is read for all regions
-            found = self._read(maps, 0, listed)
+        if is_tracing(proposals):  # shapes in a graph must not depend on values: each level is read for all regions
+            features = self._read(maps, 0, listed)
             for number in range(1, count):
-                found = torch.where((numbers == number)[:, None, None, None], self._read(maps, number, listed), found)
-            return found
+                features = torch.where(
+                    (numbers == number)[:, None, None, None], self._read(maps, number, listed), features
+                )
+            return features
         if proposals.device.type == "cpu" and not torch.is_grad_enabled():
             size = (self.size, self.size)
-            own_maps = [maps[level] for level in self.levels]
-            return summed_features(own_maps, self.strides, listed, numbers, size, half_pixel=self.half_pixel)
+            region_maps = [maps[level] for level in self.levels]
+            return summed_features(region_maps, self.strides, listed, numbers, size, half_pixel=self.half_pixel)
         rows = [(numbers == number).nonzero()[:, 0] for number in range(count)]
-        parts = [self._read(maps, number, listed[own]) for number, own in enumerate(rows)]
+        parts = [self._read(maps, number, listed[level_rows]) for number, level_rows in enumerate(rows)]
         return torch.cat(parts)[torch.cat(rows).argsort()]
 
     def _read(self, maps: Sequence[Tensor], number: int, listed: Tensor) -> Tensor:
-        size, own = (self.size, self.size), maps[self.levels[number]]
-        return listed_features(own, self.strides[number], listed, size, half_pixel=self.half_pixel)
+        size, level_map = (self.size, self.size), maps[self.levels[number]]
+        return listed_features(level_map, self.strides[number], listed, size, half_pixel=self.half_pixel)
 
     def level_of(self, proposals: Tensor) -> Tensor:
-        """(N, R) int64, the place in ``levels`` of the level that each region is read on."""
+        """(N, R) int64, the index in ``levels`` of the level that each region is read on."""
         sides = (proposals[..., 2:] - proposals[..., :2]).clamp(min=0).prod(dim=-1).sqrt()
         step = torch.floor(torch.log2(sides / CANONICAL + 1e-12) + 1e-6).clamp(-8, 8)
-        wanted = CANONICAL_STRIDE * torch.exp2(step)
-        strides = torch.tensor(self.strides, dtype=wanted.dtype, device=wanted.device)
-        return (wanted[..., None] > strides).sum(dim=-1).clamp(max=len(self.strides) - 1)
+        level_stride = CANONICAL_STRIDE * torch.exp2(step)
+        strides = torch.tensor(self.strides, dtype=level_stride.dtype, device=level_stride.device)
+        return (level_stride[..., None] > strides).sum(dim=-1).clamp(max=len(self.strides) - 1)
 
 
 class BoxHead(nn.Module):
-    """Class and box of regions: (convolutions and) fully connected layers on what they show.
+    """Class and box of regions: optional convolutions, then fully connected layers.
 
     Args:
         channels: of the levels.
         size: cells along each side of a region.
-        convs: 3x3 convolutions first, with BatchNorm; the v2 form has 4.
+        convs: 3x3 convolutions first, with BatchNorm; the v2 model has 4.
         hidden: widths of the fully connected layers.
-        classes: how many; the background comes last.
+        classes: number of classes without the background, which comes last.
     """
 
     def __init__(
@@ -86,9 +88,9 @@ class BoxHead(nn.Module):
         self.convs = nn.Sequential(*(ConvNormAct(channels, channels, norm=norm) for _ in range(convs)))
         layers: list[nn.Module] = []
         width = channels * size * size
-        for own in hidden:
-            layers += [nn.Linear(width, own), nn.ReLU(inplace=True)]
-            width = own
+        for layer_width in hidden:
+            layers += [nn.Linear(width, layer_width), nn.ReLU(inplace=True)]
+            width = layer_width
         self.layers = nn.Sequential(*layers)
         self.classifier = nn.Linear(width, classes + 1)
         self.boxes = nn.Linear(width, classes * 4)
@@ -97,7 +99,7 @@ class BoxHead(nn.Module):
         for layer in (self.classifier, self.boxes):
             nn.init.zeros_(layer.bias)
 
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (R, classes + 1) and coded boxes (R, classes, 4) of regions (R, channels, size, size)."""
-        features = self.layers(self.convs(seen).flatten(1))
-        return self.classifier(features), self.boxes(features).reshape(seen.shape[0], -1, 4)
+        features = self.layers(self.convs(regions).flatten(1))
+        return self.classifier(features), self.boxes(features).reshape(regions.shape[0], -1, 4)

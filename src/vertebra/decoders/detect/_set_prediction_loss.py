@@ -1,4 +1,4 @@
-"""What set predictors are taught by: the objects of a batch, and the errors of queries that are matched to them."""
+"""Losses of set prediction: the objects of a batch, and the errors of the queries matched to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Objects(NamedTuple):
     Attributes:
         boxes: (N, M, 4) float32 center and size in parts of the canvas or of the image; M is at least 1.
         labels: (N, M) int64, 0 for padding.
-        count: (N,) int64, how many of the M are real; they stand first.
+        count: (N,) int64, how many of the M are real; they come first.
     """
 
     boxes: Tensor
@@ -29,22 +29,22 @@ class Objects(NamedTuple):
 
 
 def objects_of(targets: DetectTargets, extent: tuple[int, int] | Tensor) -> Objects:
-    """The objects of a batch without its crowds: a box that marks a crowd is no object to find.
+    """The objects of a batch without its crowd boxes, which are not matched.
 
     Args:
-        targets: the truth in canvas pixels.
-        extent: (height, width) of what boxes are told in parts of: the canvas; or (N, 2), of each image on it.
+        targets: the ground truth in canvas pixels.
+        extent: (height, width) that boxes are divided by: of the canvas; or (N, 2), of each image.
     """
     if targets.labels.shape[1] == 0:
         empty = targets.labels.new_zeros(len(targets.labels), 1)
         return Objects(targets.boxes.new_zeros(len(empty), 1, 4), empty, targets.count)
     real = torch.arange(targets.labels.shape[1], device=targets.labels.device) < targets.count[:, None]
-    wanted = real & ~targets.crowd
-    order = (~wanted).long().argsort(dim=1, stable=True)
-    sides = torch.as_tensor(extent, device=targets.boxes.device).flip(-1).expand(len(wanted), 2).repeat(1, 2)
+    objects = real & ~targets.crowd
+    order = (~objects).long().argsort(dim=1, stable=True)
+    sides = torch.as_tensor(extent, device=targets.boxes.device).flip(-1).expand(len(objects), 2).repeat(1, 2)
     boxes = to_center_size(targets.boxes.float()) / sides[:, None]
-    labels = torch.where(wanted, targets.labels, 0)
-    return Objects(rows(boxes, order), labels.gather(1, order), wanted.sum(dim=1))
+    labels = torch.where(objects, targets.labels, 0)
+    return Objects(rows(boxes, order), labels.gather(1, order), objects.sum(dim=1))
 
 
 def matched_errors(class_logits: Tensor, boxes: Tensor, ground_truth: Objects) -> QueryErrors:
@@ -71,23 +71,23 @@ def known_errors(
 
     Args:
         target: (N, Q) int64, which object.
-        positive: (N, Q) bool, whether it is to be found; otherwise nothing is.
-        counted: (N, Q) bool, whether the query takes part at all.
+        positive: (N, Q) bool, whether the object is the query's target; otherwise its target is no object.
+        counted: (N, Q) bool, whether the query counts in the loss.
     """
-    labels, wanted = ground_truth.labels.gather(1, target), rows(ground_truth.boxes, target)
-    return query_errors(class_logits, boxes, labels, wanted, positive, counted)
+    labels, expected = ground_truth.labels.gather(1, target), rows(ground_truth.boxes, target)
+    return query_errors(class_logits, boxes, labels, expected, positive, counted)
 
 
 def matched_exclusive_errors(
     class_logits: Tensor, boxes: Tensor, ground_truth: Objects, none_weight: float
 ) -> tuple[QueryErrors, Tensor]:
-    """Errors of queries that are of one class or of none, after the cheapest one-to-one matching.
+    """Errors of queries with one softmax over the classes and no object, after the cheapest one-to-one matching.
 
     Args:
         class_logits: (N, Q, classes + 1), the last for "no object".
-        boxes: (N, Q, 4) center and size in parts of what ``ground_truth`` is told in parts of.
+        boxes: (N, Q, 4) center and size in the same units as ``ground_truth``.
         ground_truth: the objects.
-        none_weight: what a query without an object weighs in the classification.
+        none_weight: weight of queries without an object in the classification.
 
     Returns:
         The errors, and () the sum of the queries' weights.
@@ -95,6 +95,6 @@ def matched_exclusive_errors(
     with torch.no_grad():
         cost = exclusive_query_cost(class_logits, boxes.float(), ground_truth.labels, ground_truth.boxes)
         target = match_queries(cost, ground_truth.count)
-    place = target.clamp(min=0)
-    labels, wanted = ground_truth.labels.gather(1, place), rows(ground_truth.boxes, place)
-    return exclusive_query_errors(class_logits, boxes, labels, wanted, target >= 0, none_weight=none_weight)
+    index = target.clamp(min=0)
+    labels, expected = ground_truth.labels.gather(1, index), rows(ground_truth.boxes, index)
+    return exclusive_query_errors(class_logits, boxes, labels, expected, target >= 0, none_weight=none_weight)

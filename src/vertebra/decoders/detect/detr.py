@@ -1,4 +1,4 @@
-"""DETR: a fixed set of learned queries, each of which finds one object or none."""
+"""DETR: a fixed set of learned queries, each of which is one object or no object."""
 
 from __future__ import annotations
 
@@ -37,29 +37,30 @@ class DETROutputs(NamedTuple):
 
 
 class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
-    """Finds objects with a fixed set of learned queries that read the deepest level by attention; each object is found
-    once, so nothing is suppressed. It needs long training (the paper's 300 to 500 epochs on COCO), or trained weights.
+    """Finds objects with a fixed set of learned queries that attend to the deepest level; each object is matched with one
+    query, so there is no non-maximum suppression. It needs long training (the paper's 300 to 500 epochs on COCO) or
+    trained weights.
 
-    A transformer relates the level's cells to each other; a second one lets the queries look at each other and at the
-    cells. Every layer of the second is taught, by one-to-one matching. Boxes are told in parts of the image, not of its
-    padding, from which attention is hidden. Small objects are lost on coarse levels; on a small data set `rt_detr` and the
-    dense detectors learn many times faster.
+    A transformer encoder over the level's cells; a transformer decoder with self-attention of the queries and attention to
+    the cells. Every decoder layer has a loss, by one-to-one matching. Boxes are relative to the image without its padding,
+    and attention to the padding is masked. Coarse levels lose small objects; on a small data set `rt_detr` and the dense
+    detectors converge many times faster.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes.
-        width: features of a cell and of a query; None: what fits the backbone, at least 128 (256 for ResNet-50).
+        width: features of a cell and of a query; None: from the backbone's channels, at least 128 (256 for ResNet-50).
         heads: attention heads; must divide the width.
-        encoder_layers: how many relate the cells; the paper has 6.
-        layers: how many the queries go through; the paper has 6.
-        queries: how many objects an image can have at most.
-        hidden: features inside each layer's network; None: four times the width (the paper has eight).
+        encoder_layers: layers of the transformer encoder; the paper has 6.
+        layers: layers of the transformer decoder; the paper has 6.
+        queries: largest number of objects in an image.
+        hidden: hidden features of each feed-forward network; None: four times the width (the paper has eight).
         dropout: in each layer; the paper has 0.1.
-        none_weight: what a query that is to find nothing weighs in the class's loss; others weigh 1.
+        none_weight: weight of queries without an object in the classification loss; others have 1.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
     """
 
@@ -126,15 +127,15 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
         """Softmax cross entropy, L1 and GIoU of the last layer, and the same of the layers before it (auxiliary)."""
         ground_truth = objects_of(targets, features.frame.sizes)
         layers = [self._predict(queries) for queries in self._run(features)]
-        found = [matched_exclusive_errors(*layer, ground_truth, self.none_weight) for layer in layers]
-        *earlier, (last, weight) = found
+        layer_errors = [matched_exclusive_errors(*layer, ground_truth, self.none_weight) for layer in layers]
+        *earlier, (last, weight) = layer_errors
         count = ground_truth.count.sum().float()
         nothing = count.new_zeros(())
         terms = {
             "classification": LossTerm(last.classification, weight),
             "box": LossTerm(last.box, count),
             "giou": LossTerm(last.giou, count),
-            # all layers have as many matches, and so the same weight
+            # all layers have the same number of matches, and so the same weight
             "auxiliary_classification": LossTerm(
                 sum((errors.classification for errors, _ in earlier), nothing), weight
             ),
@@ -147,20 +148,20 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
         return decode_exclusive_queries(outputs.class_logits, outputs.boxes, frame, self.postprocess)
 
     def _run(self, features: Features) -> list[Tensor]:
-        """(N, Q, width) what the queries hold behind each layer."""
+        """(N, Q, width) queries after each layer."""
         deepest = self.project(features.maps[-1])
         inside = nearest_valid_cells(features.frame, deepest, self.stride)
         position = scaled_sine_position(inside, self.width, deepest)
-        seen = inside.flatten(1)[:, None, None]
+        visible = inside.flatten(1)[:, None, None]
         cells = deepest.flatten(2).transpose(1, 2)
         for layer in self.cell_layers:
-            cells = layer(cells, position, seen)
-        asked = self.query_position.weight.to(cells.dtype).expand(cells.shape[0], -1, -1)
-        queries, found = torch.zeros_like(asked), []
+            cells = layer(cells, position, visible)
+        query_position = self.query_position.weight.to(cells.dtype).expand(cells.shape[0], -1, -1)
+        queries, layer_outputs = torch.zeros_like(query_position), []
         for layer in self.query_layers:
-            queries = layer(queries, asked, cells, position, seen)
-            found.append(self.norm(queries))
-        return found
+            queries = layer(queries, query_position, cells, position, visible)
+            layer_outputs.append(self.norm(queries))
+        return layer_outputs
 
     def _predict(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits (N, Q, classes + 1) and boxes (N, Q, 4) float32, center and size in parts of the image."""

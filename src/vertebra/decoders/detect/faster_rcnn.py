@@ -1,4 +1,4 @@
-"""Faster R-CNN: proposals first, then a closer look at each."""
+"""Faster R-CNN: two-stage detection."""
 
 from __future__ import annotations
 
@@ -49,36 +49,36 @@ class FasterRCNNOutputs(NamedTuple):
 
 
 class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
-    """Finds objects in two steps: a small network proposes regions that may hold an object of any class, and a second one looks
-    at each of them more closely, tells its class and corrects its box.
+    """Finds objects in two stages: a small network proposes regions with an object of any class, and a second one predicts each
+    region's class and refines its box.
 
-    Differences from the paper: on all levels of a pyramid; widths fit the backbone; anchors of more sizes, which begin
-    smaller.
+    Differences from the paper: on all levels of a pyramid; widths depend on the backbone; anchors of more and smaller
+    sizes.
 
     Args:
-        channels: width of the levels, to which a level of another width is brought by a 1x1 convolution; None: the neck's, or
-            what fits the backbone.
+        channels: channels of all levels; a 1x1 convolution projects a level with other channels. None: the neck's, or from the
+            backbone's.
         finest_stride: levels with a finer stride are left out.
         proposal_depth: 3x3 convolutions of the proposal network.
         anchor_scale: side of a square anchor at octave 0, in strides.
         octaves: sizes of a cell's anchors, as logarithms (base 2) of multiples of ``anchor_scale``.
-        anchor_sizes: for each level the sides of square anchors in pixels, in the place of the two; rounded to whole pixels.
-        anchor_offset: where in its cell an anchor's center lies; 0.5 is the middle, 0 the corner, as torchvision has it.
-        anchor_spacing: how far anchors of neighboring cells are apart: "stride", or "canvas", the canvas divided by the level's
-            cells and rounded down, as torchvision has it, which on coarse levels may be less.
+        anchor_sizes: for each level the sides of square anchors in pixels, instead of these two; rounded to whole pixels.
+        anchor_offset: position of an anchor's center in its cell; 0.5 is the middle, 0 the corner, as in torchvision.
+        anchor_spacing: distance of anchors of neighboring cells: "stride", or "canvas", the canvas divided by the level's
+            cells and rounded down, as in torchvision, which can be less on coarse levels.
         aspect_ratios: height / width of the anchors.
-        region_levels: how many of the levels, from the finest on, regions are read on; None: all up to stride 32.
+        region_levels: number of levels, from the finest on, that regions are read on; None: all up to stride 32.
         region_size: cells along each side of a region.
-        half_pixel: whether regions are read where the pixels are; torchvision reads half a cell beside.
-        head_convs: 3x3 convolutions of the box head; the v2 form has 4.
+        half_pixel: whether RoIAlign uses pixel centers at half coordinates (``aligned=True``); torchvision's model does not.
+        head_convs: 3x3 convolutions of the box head; the v2 model has 4.
         head_norm: their normalization.
         hidden: widths of the box head's fully connected layers; None: two of four times the levels' width.
-        samples: regions of an image that the box head learns from at most.
-        proposals: how proposals are chosen.
+        samples: largest number of an image's regions in the box head's loss.
+        proposals: options of proposal selection.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -148,10 +148,10 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         maps = self._maps(features)
         proposed = self.network(maps)
         boxes, scores = self.network.choose(proposed, features.frame, self.proposals)
-        return self._look(maps, boxes, scores)
+        return self._predict(maps, boxes, scores)
 
     def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, LossTerm], FasterRCNNOutputs]:
-        """Losses of the proposals, and of a sample of them as the box head sees them.
+        """Losses of the proposals, and of the box head on a sample of them.
 
         The outputs are those of all proposals in evaluation mode, and of the sample in training mode.
         """
@@ -166,25 +166,25 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         terms["classification"] = region_class_term(logits, labels, counted)
         terms["box"] = self._box_term(deltas, proposals, take(targets.boxes, match), labels, match.positive, counted)
         if self.training:
-            outputs = FasterRCNNOutputs(logits, self._decoded(deltas, proposals), proposals, counted.float())
+            outputs = FasterRCNNOutputs(logits, self._decode_boxes(deltas, proposals), proposals, counted.float())
             return terms, outputs
-        return terms, self._look(maps, boxes, scores)
+        return terms, self._predict(maps, boxes, scores)
 
     def _sample(self, boxes: Tensor, scores: Tensor, targets: DetectTargets) -> tuple[Tensor, Match, Tensor]:
-        """Proposals (N, S, 4) that the box head learns from, what each is asked to find, and which count (N, S) bool.
+        """The box head's training sample: proposals (N, S, 4), their matches, and which count (N, S) bool.
 
-        The true boxes are among the proposals, so that there is something to find from the start.
+        The ground-truth boxes are added to the proposals, so that there are positive ones from the first step on.
         """
         ground_truth = targets.boxes.to(boxes.dtype)
         real = torch.arange(ground_truth.shape[1], device=boxes.device) < targets.count[:, None]
-        every = torch.cat([ground_truth, boxes], dim=1)
+        candidates = torch.cat([ground_truth, boxes], dim=1)
         valid = torch.cat([real & ~targets.crowd, scores > 0], dim=1)
         parts = [
             match_by_iou(
-                own, targets.boxes[row : row + 1], targets.crowd[row : row + 1], targets.count[row : row + 1],
+                image_candidates, targets.boxes[row : row + 1], targets.crowd[row : row + 1], targets.count[row : row + 1],
                 background=0.5, min_anchors_per_object=0,
             )
-            for row, own in enumerate(every)
+            for row, image_candidates in enumerate(candidates)
         ]  # fmt: skip
         match = Match(*(torch.cat(values) for values in zip(*parts, strict=True)))
         match = Match(match.positive & valid, match.ignored | ~valid, match.target)
@@ -193,10 +193,10 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         rows = torch.where(order.values >= 0, order.indices, 0)
         kept = order.values > 0
         picked = Match(positive.gather(1, rows) & kept, match.ignored.gather(1, rows), match.target.gather(1, rows))
-        return every.gather(1, rows[..., None].expand(-1, -1, 4)), picked, counted.gather(1, rows) & kept
+        return candidates.gather(1, rows[..., None].expand(-1, -1, 4)), picked, counted.gather(1, rows) & kept
 
     def decode(self, outputs: FasterRCNNOutputs, frame: Frame) -> DetectDecoded:
-        """The best boxes of each image after class-wise suppression."""
+        """The best boxes of each image after class-wise non-maximum suppression."""
         classes = self.labels.class_count
         scores = outputs.class_logits.float().softmax(dim=-1)[..., :classes]
         scores = torch.where((outputs.objectness > 0)[..., None], scores, 0.0).flatten(1)
@@ -215,30 +215,34 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         logits, deltas = self.head(self.regions(maps[: self.region_levels], proposals))
         return logits.reshape(batch, count, -1), deltas.reshape(batch, count, -1, 4).float()
 
-    def _look(self, maps: list[Tensor], boxes: Tensor, scores: Tensor) -> FasterRCNNOutputs:
+    def _predict(self, maps: list[Tensor], boxes: Tensor, scores: Tensor) -> FasterRCNNOutputs:
         logits, deltas = self._heads(maps, boxes)
-        return FasterRCNNOutputs(logits, self._decoded(deltas, boxes), boxes, scores)
+        return FasterRCNNOutputs(logits, self._decode_boxes(deltas, boxes), boxes, scores)
 
     @staticmethod
-    def _decoded(deltas: Tensor, proposals: Tensor) -> Tensor:
+    def _decode_boxes(deltas: Tensor, proposals: Tensor) -> Tensor:
         return decode_deltas(deltas / deltas.new_tensor(CODE_WEIGHTS), proposals[..., None, :])
 
     @staticmethod
     def _box_term(
         deltas: Tensor, proposals: Tensor, ground_truth: Tensor, labels: Tensor, positive: Tensor, counted: Tensor
     ) -> LossTerm:
-        """Smooth L1 (beta 1/9) of the true class's coded box of positive regions, divided by all regions that count."""
-        own = deltas.gather(2, labels.clamp(max=deltas.shape[2] - 1)[..., None, None].expand(-1, -1, 1, 4))[:, :, 0]
+        """Smooth L1 (beta 1/9) of the true class's coded box of positive regions, divided by the number of regions that count."""
+        class_deltas = deltas.gather(2, labels.clamp(max=deltas.shape[2] - 1)[..., None, None].expand(-1, -1, 1, 4))[
+            :, :, 0
+        ]
         mask = positive[..., None]
         unit = torch.tensor([0.0, 0.0, 1.0, 1.0], device=proposals.device)
-        wanted = encode_deltas(torch.where(mask, ground_truth.float(), unit), torch.where(mask, proposals, unit))
-        loss = F.smooth_l1_loss(own, wanted * own.new_tensor(CODE_WEIGHTS), reduction="none", beta=1 / 9)
+        expected = encode_deltas(torch.where(mask, ground_truth.float(), unit), torch.where(mask, proposals, unit))
+        loss = F.smooth_l1_loss(
+            class_deltas, expected * class_deltas.new_tensor(CODE_WEIGHTS), reduction="none", beta=1 / 9
+        )
         return LossTerm(torch.where(mask, loss, 0).sum(), counted.sum().float())
 
 
 def _levels(in_spec: FeatureSpec, finest_stride: int) -> list[int]:
-    """Every level from a stride on; of a plain transformer's levels, which all have one stride, the deepest."""
+    """Indices of the levels from a stride on; the deepest one where all have one stride (as in a plain ViT)."""
     if len(set(in_spec.strides)) == 1:
         return used_levels(in_spec, min(finest_stride, *in_spec.strides))
-    found = [index for index, stride in enumerate(in_spec.strides) if stride >= finest_stride]
-    return found or used_levels(in_spec, finest_stride)
+    indices = [index for index, stride in enumerate(in_spec.strides) if stride >= finest_stride]
+    return indices or used_levels(in_spec, finest_stride)

@@ -27,9 +27,9 @@ class FCOSOutputs(NamedTuple):
     """Raw outputs at every location.
 
     Attributes:
-        class_logits: (N, A, classes), each class for itself (sigmoid).
+        class_logits: (N, A, classes), one sigmoid per class.
         boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
-        centerness: (N, A) logits, or None where the decoder was built without it.
+        centerness: (N, A) logits, or None if ``centerness`` is off.
         levels: (A,) int64, the level of each location.
     """
 
@@ -40,32 +40,32 @@ class FCOSOutputs(NamedTuple):
 
 
 class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
-    """Finds objects without anchors: each cell near the middle of an object tells its class, the distances to its four
-    sides, and how central the cell is.
+    """Finds objects without anchors: each cell near the middle of an object predicts its class, the distances to its four
+    sides, and its centerness.
 
-    Differences from the paper: the towers' width and depth fit the backbone; levels finer than stride 8 are left out
-    where others remain; the centerness branch stands on the box tower, boxes learn by GIoU and only locations near an
-    object's center answer for it, as in the authors' later version.
+    Differences from the paper: the towers' width and depth depend on the backbone; levels finer than stride 8 are left out
+    where others remain; the centerness is predicted from the box tower, boxes have GIoU loss and only locations near an
+    object's center are positive, as in the authors' later version.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes.
-        channels: width of the towers, a multiple of 8; None fits the features (the neck's, or 64 to 256).
-        depth: convolutions in each tower; None is 4 from 256 channels on, else 2.
+        channels: width of the towers, a multiple of 8; None: the neck's channels, or 64 to 256.
+        depth: convolutions in each tower; None: 4 from 256 channels on, else 2.
         norm: normalization in the towers; "batch" keeps statistics for each level.
-        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        finest_stride: levels with a finer stride are left out; None: 8 if that leaves two levels, otherwise 4.
         centerness: whether scores are weighted down away from an object's middle.
-        center_radius: a location answers for an object within this many strides of its center.
-        distance: how distances are made of the raw numbers: "exp", times a learned factor of each level, as in the paper; or
+        center_radius: a location within this many strides of an object's center is matched with it.
+        distance: mapping of the raw outputs to distances: "exp", times a learned factor of each level, as in the paper; or
             "relu", as in its later version and torchvision.
-        point_offset: where in its cell a location is; 0.5 is the middle, 0 the corner, as torchvision has it.
-        point_spacing: how far locations of neighboring cells are apart: "stride", or "canvas", the canvas divided by the level's
-            cells and rounded down, as torchvision has it, which on coarse levels may be less.
-        tower_bias: whether the towers' convolutions have biases beside the normalization, as torchvision has them.
+        point_offset: position of a location in its cell; 0.5 is the middle, 0 the corner, as in torchvision.
+        point_spacing: distance of locations of neighboring cells: "stride", or "canvas", the canvas divided by the level's
+            cells and rounded down, as in torchvision, which can be less on coarse levels.
+        tower_bias: whether the towers' convolutions have biases beside the normalization, as in torchvision.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -141,7 +141,7 @@ class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
         return terms, outputs
 
     def decode(self, outputs: FCOSOutputs, frame: Frame) -> DetectDecoded:
-        """The best boxes of each image after class-wise suppression; scores are weighted by centerness."""
+        """The best boxes of each image after class-wise non-maximum suppression; scores are weighted by centerness."""
         levels = (outputs.levels, len(self.head.strides))
         return decode_dense(outputs.class_logits, outputs.boxes, frame, self.postprocess, outputs.centerness, levels)
 

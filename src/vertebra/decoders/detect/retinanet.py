@@ -1,4 +1,4 @@
-"""RetinaNet: dense detection from anchors, with focal loss."""
+"""RetinaNet: dense detection with anchors and focal loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RetinaNetOutputs(NamedTuple):
     """Raw outputs at every anchor.
 
     Attributes:
-        class_logits: (N, A, classes), each class for itself (sigmoid).
+        class_logits: (N, A, classes), one sigmoid per class.
         boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
         levels: (A,) int64, the level of each anchor.
     """
@@ -38,36 +38,35 @@ class RetinaNetOutputs(NamedTuple):
 
 
 class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
-    """Finds objects by correcting anchors: at each cell of each level, boxes of several sizes and shapes are scored for
-    every class and moved onto the object.
+    """Finds objects from anchors: at each cell of each level, anchors of several sizes and shapes have a score for every class
+    and a box regression.
 
-    Differences from the paper: the towers' width and depth fit the backbone, normalize by groups, and boxes learn by
-    GIoU unless told otherwise; levels finer than stride 8 are left out where others remain; and anchors spread over
-    more sizes, the more so the fewer levels there are; and each object has nine anchors at least, so that small ones
-    weigh as much as large ones.
+    Differences from the paper: the towers' width and depth depend on the backbone; by default they use group normalization
+    and boxes have GIoU loss; levels finer than stride 8 are left out where others remain; anchors have more sizes the fewer
+    levels there are; and each object has at least nine anchors, so that small objects count as much as large ones.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes.
-        channels: width of the towers, a multiple of 8; None fits the features (the neck's, or 64 to 256).
-        depth: convolutions in each tower; None is 4 from 256 channels on, else 2.
+        channels: width of the towers, a multiple of 8; None: the neck's channels, or 64 to 256.
+        depth: convolutions in each tower; None: 4 from 256 channels on, else 2.
         norm: normalization in the towers; "batch" keeps statistics for each level.
-        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        finest_stride: levels with a finer stride are left out; None: 8 if that leaves two levels, otherwise 4.
         anchor_scale: side of a square anchor at octave 0, in strides.
         octaves: sizes of a cell's anchors, as logarithms (base 2) of multiples of ``anchor_scale``; the paper's are 0,
-            1/3, 2/3. None fits the levels, -2/3, 0, 2/3 on three or more.
-        anchor_sizes: for each level the sides of square anchors in pixels, in the place of ``anchor_scale`` and ``octaves``;
-            such anchors are rounded to whole pixels, as torchvision has them.
-        anchor_offset: where in its cell an anchor's center lies; 0.5 is the middle, 0 the corner, as torchvision has it.
-        anchor_spacing: how far anchors of neighboring cells are apart: "stride", or "canvas", the canvas divided by the level's
-            cells and rounded down, as torchvision has it, which on coarse levels may be less.
+            1/3, 2/3. None: by the number of levels, -2/3, 0, 2/3 on three or more.
+        anchor_sizes: for each level the sides of square anchors in pixels, instead of ``anchor_scale`` and ``octaves``;
+            such anchors are rounded to whole pixels, as in torchvision.
+        anchor_offset: position of an anchor's center in its cell; 0.5 is the middle, 0 the corner, as in torchvision.
+        anchor_spacing: distance of anchors of neighboring cells: "stride", or "canvas", the canvas divided by the level's
+            cells and rounded down, as in torchvision, which can be less on coarse levels.
         aspect_ratios: height / width of the anchors.
-        min_anchors_per_object: how many anchors at least learn from each object, whatever their overlap; the paper has 1.
-        box_loss: what a box's error is: "giou" on boxes, "smooth_l1" (beta 1/9) or "l1" on coded boxes.
+        min_anchors_per_object: least number of anchors matched to each object, whatever their overlap; the paper has 1.
+        box_loss: "giou" on boxes, "smooth_l1" (beta 1/9) or "l1" on coded boxes.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -126,7 +125,7 @@ class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
         return self._predict(features)[0]
 
     def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, LossTerm], RetinaNetOutputs]:
-        """Focal loss over all anchors that are not ignored, and the error of the positive anchors' boxes."""
+        """Focal loss over all anchors that are not ignored, and the box loss of the positive anchors."""
         outputs, deltas, anchors = self._predict(features)
         match = match_by_iou(
             anchors, targets.boxes, targets.crowd, targets.count, min_anchors_per_object=self.min_anchors_per_object
@@ -141,15 +140,15 @@ class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
         return {"classification": classification, "box": box}, outputs
 
     def decode(self, outputs: RetinaNetOutputs, frame: Frame) -> DetectDecoded:
-        """The best boxes of each image after class-wise suppression."""
+        """The best boxes of each image after class-wise non-maximum suppression."""
         levels = (outputs.levels, len(self.head.strides))
         return decode_dense(outputs.class_logits, outputs.boxes, frame, self.postprocess, levels=levels)
 
     def _predict(self, features: Features) -> tuple[RetinaNetOutputs, Tensor, Tensor]:
         """The outputs, the coded boxes (N, A, 4) and the anchors (A, 4)."""
         class_maps, box_maps = self.head(features.maps)
-        placed: dict[str, Any] = {"offset": self.anchor_offset, "spacing": self.anchor_spacing}
-        anchors = level_anchors(box_maps, self.head.strides, self.shapes, **placed)
+        layout: dict[str, Any] = {"offset": self.anchor_offset, "spacing": self.anchor_spacing}
+        anchors = level_anchors(box_maps, self.head.strides, self.shapes, **layout)
         logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
         deltas = torch.cat([self.box_prediction(level) for level in box_maps], dim=1).float()
         levels = level_numbers(box_maps, self.per_cell)
@@ -158,8 +157,8 @@ class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
 
 def check_anchor_sizes(sizes: list[list[float]], levels: int) -> None:
     """Raises `ConfigError` unless there are sizes above 0 for each level, as many on each."""
-    counts = {len(own) for own in sizes}
-    if len(sizes) != levels or len(counts) != 1 or 0 in counts or min(min(own) for own in sizes) <= 0:
+    counts = {len(level_sizes) for level_sizes in sizes}
+    if len(sizes) != levels or len(counts) != 1 or 0 in counts or min(min(level_sizes) for level_sizes in sizes) <= 0:
         raise ConfigError(
             f"'anchor_sizes' must name as many sizes above 0 for each of the {levels} levels, got {sizes}"
         )

@@ -1,4 +1,4 @@
-"""RT-DETR: objects found by queries that start at the surest cells, without suppression."""
+"""RT-DETR: queries start at the cells with the highest scores; no non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RTDETROutputs(NamedTuple):
     """Raw outputs of the last layer.
 
     Attributes:
-        class_logits: (N, Q, classes), each class for itself (sigmoid); -100 for queries that stand for nothing.
+        class_logits: (N, Q, classes), one sigmoid per class; -100 for unused queries.
         boxes: (N, Q, 4) float32 xyxy in canvas pixels.
     """
 
@@ -50,7 +50,7 @@ Layer = tuple[Tensor, Tensor]
 
 
 class _Run(NamedTuple):
-    """What all layers found: for the queries, for noisy copies of the truth, and at the chosen cells."""
+    """Outputs of all layers: for the queries, for noisy copies of the ground truth, and at the selected cells."""
 
     layers: list[Layer]
     copies: list[Layer]
@@ -63,33 +63,34 @@ class _Run(NamedTuple):
 
 
 class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
-    """Finds objects with queries that start at the surest cells of all levels and refine their boxes layer by layer; each
-    object is found once, so nothing is suppressed.
+    """Finds objects with queries that start at the highest-scoring cells of all levels and refine their boxes layer by layer;
+    each object is matched with one query, so there is no non-maximum suppression.
 
-    Every layer is taught, by one-to-one matching; so is the choice of cells. In training, noisy copies of the truth are
-    refined beside the queries. Stands best on encoder ``hybrid``. RT-DETRv2 is the same with ``sampling`` and ``points``.
+    Every layer and the selection of cells have a loss, by one-to-one matching. In training, noisy copies of the ground
+    truth are refined together with the queries. Use it with encoder ``hybrid``. RT-DETRv2 differs in ``sampling`` and
+    ``points``.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes.
-        width: features of a query; None fits the features (the encoder's, or 128 to 256).
+        width: features of a query; None: the encoder's channels, or 128 to 256.
         heads: attention heads; must divide the width.
-        layers: how many refine; the paper has 6, and 3 for its small models.
-        queries: how many boxes are looked for.
-        hidden: features inside each layer's network; None: four times the width.
+        layers: decoder layers; the paper has 6, and 3 for its small models.
+        queries: number of queries.
+        hidden: hidden features of each feed-forward network; None: four times the width.
         points: points that each head reads on each level, one number for all levels or one each.
-        sampling: "bilinear" between cells, or "discrete", the nearest cell, for runtimes that cannot interpolate.
-        offset_scale: how far points may lie at first, in parts of the box.
+        sampling: "bilinear", or "discrete" (the nearest cell), for runtimes that cannot interpolate.
+        offset_scale: initial distance of the points, in parts of the box.
         dropout: in each layer.
-        learnt_queries: queries start from learned content instead of what their cells show.
-        denoising: how many noisy copies of the truth, at most; 0 for none.
-        label_noise: part of the copies' labels that is drawn anew, half of the time.
-        box_noise: how far the sides of copies move, in parts of half the box.
-        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        learnt_queries: queries start from learned content instead of their cells' features.
+        denoising: largest number of noisy copies of the ground truth; 0 for none.
+        label_noise: half of this part of the copies' labels is replaced by random classes.
+        box_noise: largest shift of the copies' sides, in parts of half the box.
+        finest_stride: levels with a finer stride are left out; None: 8 if that leaves two levels, otherwise 4.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -132,13 +133,13 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
         self.in_levels = tuple(self.used)
         levels = [in_spec.levels[index] for index in self.used]
         self.strides = [level.stride for level in levels]
-        same = len({level.channels for level in levels}) == 1
-        self.width = width or (default_width(levels) if same else max(128, default_width(levels)))
+        same_channels = len({level.channels for level in levels}) == 1
+        self.width = width or (default_width(levels) if same_channels else max(128, default_width(levels)))
         if self.width % heads:
             raise ConfigError(f"{part}: width {self.width} must be a multiple of heads {heads}")
-        each = [points] * len(levels) if isinstance(points, int) else list(points)
-        if len(each) != len(levels) or min(each) < 1:
-            raise ConfigError(f"{part}: 'points' needs {len(levels)} numbers of 1 or more, one a level, got {points}")
+        points_per_level = [points] * len(levels) if isinstance(points, int) else list(points)
+        if len(points_per_level) != len(levels) or min(points_per_level) < 1:
+            raise ConfigError(f"{part}: 'points' needs {len(levels)} numbers of 1 or more, one per level, got {points}")
         self.denoising, self.label_noise, self.box_noise = denoising, label_noise, box_noise
         self.postprocess = postprocess
         self.project = nn.ModuleList(ConvNormSiLU(level.channels, self.width, activation=False) for level in levels)
@@ -153,7 +154,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
                 self.width,
                 heads,
                 hidden or 4 * self.width,
-                points=each,
+                points=points_per_level,
                 method=sampling,
                 offset_scale=offset_scale,
                 dropout=dropout,
@@ -168,9 +169,9 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
 
     def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, LossTerm], RTDETROutputs]:
         """Varifocal loss, L1 and GIoU of the last layer's boxes; the weighted sum of all three over the other layers and
-        the chosen cells (auxiliary), and over all layers' noisy copies of the truth (denoising).
+        the selected cells (auxiliary), and over all layers' noisy copies of the ground truth (denoising).
 
-        In evaluation there are no copies, and their term is 0; its count stays what it is in training.
+        In evaluation there are no copies, and their term is 0 with the same count as in training.
         """
         ground_truth = objects_of(targets, features.frame.canvas)
         noisy = self._noise(ground_truth) if self.training else None
@@ -181,15 +182,15 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
             copies = [
                 known_errors(*layer, ground_truth, noisy.target, noisy.positive, noisy.real) for layer in run.copies
             ]
-        found = ground_truth.count.sum().float()
+        objects = ground_truth.count.sum().float()
         groups = group_count(ground_truth.labels.shape[1], self.denoising)
         copied = groups * ground_truth.count.clamp(max=self.denoising).sum().float()
         terms = {
-            "classification": LossTerm(last.classification, found),
-            "box": LossTerm(last.box, found),
-            "giou": LossTerm(last.giou, found),
-            "auxiliary": LossTerm(torch.stack([errors.total() for errors in (*earlier, start)]).sum(), found),
-            "denoising": LossTerm(sum((errors.total() for errors in copies), found.new_zeros(())), copied),
+            "classification": LossTerm(last.classification, objects),
+            "box": LossTerm(last.box, objects),
+            "giou": LossTerm(last.giou, objects),
+            "auxiliary": LossTerm(torch.stack([errors.total() for errors in (*earlier, start)]).sum(), objects),
+            "denoising": LossTerm(sum((errors.total() for errors in copies), objects.new_zeros(())), copied),
         }
         return terms, run.outputs(features.frame)
 
@@ -198,7 +199,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
         return decode_queries(outputs.class_logits, outputs.boxes, frame, self.postprocess)
 
     def _noise(self, ground_truth: Objects) -> NoisyQueries | None:
-        """Noisy copies of the truth, if there are to be any."""
+        """Noisy copies of the ground truth; None where ``denoising`` is 0."""
         if self.denoising == 0:
             return None
         return noisy_queries(
@@ -226,24 +227,26 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
             content = torch.cat([self.label_content(noisy.labels).to(content.dtype), content], dim=1)
             boxes = torch.cat([inverse_sigmoid(noisy.boxes), boxes], dim=1)
             bias = visibility(noisy.group, noisy.real, chosen.empty)
-        logits, found = self.refinement(content, boxes.sigmoid(), pyramid, bias)
+        layer_logits, layer_boxes = self.refinement(content, boxes.sigmoid(), pyramid, bias)
         return _Run(
             layers=[
-                (mask_padding(own[:, copies:], chosen.empty), box[:, copies:])
-                for own, box in zip(logits, found, strict=True)
+                (mask_padding(logits[:, copies:], chosen.empty), boxes[:, copies:])
+                for logits, boxes in zip(layer_logits, layer_boxes, strict=True)
             ],
-            copies=[(own[:, :copies], box[:, :copies]) for own, box in zip(logits, found, strict=True)],
+            copies=[
+                (logits[:, :copies], boxes[:, :copies]) for logits, boxes in zip(layer_logits, layer_boxes, strict=True)
+            ],
             start=(chosen.class_logits, chosen.boxes.sigmoid()),
         )
 
     def _choose(self, pyramid: Pyramid, canvas: tuple[int, int]) -> Selection:
-        """The cells where queries start: those that see the image, away from the canvas' edges."""
+        """Selects the cells where queries start, without padding and away from the canvas' edges."""
         boxes = cell_boxes(pyramid.shapes, self.strides, canvas, pyramid.cells.device)
         chosen: Selection = self.selection(pyramid.cells, boxes, away_from_edges(boxes) & ~pyramid.padding)
         return chosen
 
     def _pyramid(self, features: Features) -> Pyramid:
-        """The levels at one width, as cells behind each other."""
+        """The levels projected to one width, with all cells concatenated."""
         maps = [project(features.maps[index]) for index, project in zip(self.used, self.project, strict=True)]
         height, width = features.frame.canvas
         padding = [

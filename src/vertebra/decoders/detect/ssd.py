@@ -40,24 +40,24 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
     """Finds objects by one convolution on each level: at each cell, default boxes of several sizes and shapes are scored for
     every class and the background, and moved onto the object.
 
-    The boxes' sizes are parts of the canvas, the greater the coarser the level: a canvas of one size for all images suits it.
-    Differences from the paper: each object has several default boxes at least, and an image without objects counts as one
-    with a single positive box.
+    The boxes' sizes are parts of the canvas and grow with the stride, so use one canvas size for all images.
+    Differences from the paper: each object has at least ``min_boxes_per_object`` default boxes; an image without objects
+    counts as one with a single positive box.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes.
-        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        finest_stride: levels with a finer stride are left out; None: 8 if that leaves two levels, otherwise 4.
         scales: sizes of the default boxes as parts of the canvas, one more than there are levels; None: 0.07 on the finest
             level, then from 0.15 to 0.87, as published for COCO; on fewer than five levels from 0.07 to 0.87 by one factor.
         aspect_ratios: of the longer to the shorter side, for each level; None: 2, and 3 too but for the finest and the last two.
-        cell_spacing: how the boxes' centers are laid out: "stride", or "even", evenly over the canvas.
-        min_boxes_per_object: how many default boxes at least learn from each object, whatever their overlap; the paper has 1.
-        negatives: for each positive default box so many that should find nothing count, the worst mistaken ones.
+        cell_spacing: spacing of the boxes' centers: "stride", or "even", evenly over the canvas.
+        min_boxes_per_object: least number of default boxes matched to each object, whatever their overlap; the paper has 1.
+        negatives: number of negative default boxes, those with the greatest loss, that count for each positive one.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -90,13 +90,13 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
         if len(sizes) != len(levels) + 1 or min(sizes) <= 0:
             raise ConfigError(f"'scales' must name {len(levels) + 1} parts of the canvas above 0, got {scales}")
         ratios = aspect_ratios if aspect_ratios is not None else default_ratios(len(levels))
-        if len(ratios) != len(levels) or any(ratio <= 0 for own in ratios for ratio in own):
+        if len(ratios) != len(levels) or any(ratio <= 0 for level_ratios in ratios for ratio in level_ratios):
             raise ConfigError(f"'aspect_ratios' must name ratios above 0 for {len(levels)} levels, got {aspect_ratios}")
         self.shapes = default_shapes(sizes, ratios)
         self.even = cell_spacing == "even"
         self.min_boxes_per_object, self.negatives, self.postprocess = min_boxes_per_object, negatives, postprocess
         classes = labels.class_count + 1
-        counts = [len(own) for own in self.shapes]
+        counts = [len(level_shapes) for level_shapes in self.shapes]
         self.class_predictions = nn.ModuleList(
             self.prediction(level.channels, count, classes) for level, count in zip(levels, counts, strict=True)
         )
@@ -105,9 +105,9 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
         )
 
     @staticmethod
-    def prediction(channels: int, pre_nms_topk: int, values: int) -> nn.Module:
-        """What makes ``values`` numbers for each of a cell's candidates from a map."""
-        return DensePrediction(channels, pre_nms_topk, values)
+    def prediction(channels: int, per_cell: int, values: int) -> nn.Module:
+        """The layers that predict ``values`` numbers for each of a cell's candidates from a map."""
+        return DensePrediction(channels, per_cell, values)
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> SSDOutputs:
         """Scores and boxes at every default box."""
@@ -134,7 +134,7 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
         return terms, outputs
 
     def decode(self, outputs: SSDOutputs, frame: Frame) -> DetectDecoded:
-        """The best boxes of each image after class-wise suppression."""
+        """The best boxes of each image after class-wise non-maximum suppression."""
         scores = outputs.class_logits.float().softmax(dim=-1)[..., : self.labels.class_count]
         return decode_classes(scores, outputs.boxes, frame, self.postprocess)
 
@@ -142,7 +142,11 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
         """The outputs, the coded boxes (N, A, 4) times `CODE_WEIGHTS`, and the default boxes (A, 4)."""
         maps = [features.maps[index] for index in self.indices]
         anchors = default_boxes(maps, self.strides, self.shapes, features.frame.canvas, even=self.even)
-        logits = torch.cat([layer(own) for layer, own in zip(self.class_predictions, maps, strict=True)], dim=1)
-        deltas = torch.cat([layer(own) for layer, own in zip(self.box_predictions, maps, strict=True)], dim=1).float()
+        logits = torch.cat(
+            [layer(level_map) for layer, level_map in zip(self.class_predictions, maps, strict=True)], dim=1
+        )
+        deltas = torch.cat(
+            [layer(level_map) for layer, level_map in zip(self.box_predictions, maps, strict=True)], dim=1
+        ).float()
         boxes = decode_deltas(deltas / deltas.new_tensor(CODE_WEIGHTS), anchors)
         return SSDOutputs(logits, boxes), deltas, anchors

@@ -1,4 +1,4 @@
-"""TOOD: dense detection without anchors, where class and box are learned at the same places."""
+"""TOOD: dense detection without anchors, with task-aligned matching."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vertebra.matching.task_aligned import match_by_alignment
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 
-START = 1.0  # how far from its location each side of a box starts, in strides
+START = 1.0  # initial distance of each side of a box from its location, in strides
 BOX_WEIGHT, DISTRIBUTION_WEIGHT = 2.5, 0.5
 
 
@@ -36,7 +36,7 @@ class TOODOutputs(NamedTuple):
     """Raw outputs at every location.
 
     Attributes:
-        class_logits: (N, A, classes), each class for itself (sigmoid).
+        class_logits: (N, A, classes), one sigmoid per class.
         boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
         levels: (A,) int64, the level of each location.
     """
@@ -47,34 +47,33 @@ class TOODOutputs(NamedTuple):
 
 
 class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
-    """Finds objects without anchors, and learns each at the places that already do best by its class and its box together, so
-    that a high score means a box that fits. The distance to each side is predicted as a distribution over bins.
+    """Finds objects without anchors; the locations with the best class score and box together are matched to each object, so
+    that a high score means an accurate box. The distance to each side is predicted as a distribution over bins.
 
-    Differences from the paper: plain towers for classes and boxes in the place of the task-aligned head, and boxes as
-    distributions, as in PP-YOLOE and much as in YOLOv8; levels share their towers, which normalize by groups; boxes
-    start at two strides on a side, so that the task-aligned matching works from the first step on, without epochs of
-    another one before; objects smaller than a cell have locations, too; and the best location of each object is asked
-    for a score of one half at least, and weighs as much in the scores whatever it is asked for, so that small and rare
-    objects are learned within a few epochs.
+    Differences from the paper: plain towers for classes and boxes instead of the task-aligned head, and boxes as
+    distributions, as in PP-YOLOE and similar to YOLOv8; levels share their towers, with group normalization; boxes start
+    with sides of two strides, so that task-aligned matching works from the first step, without a warm-up by another
+    matching; objects smaller than a cell have locations, too; and the target score of each object's best location is at
+    least one half, with a weight that does not depend on it, so that small and rare objects are learned in a few epochs.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes.
-        channels: width of the towers, a multiple of 8; None fits the features (the neck's, or 64 to 256).
-        depth: convolutions in each tower; None is 4 from 256 channels on, else 2.
+        channels: width of the towers, a multiple of 8; None: the neck's channels, or 64 to 256.
+        depth: convolutions in each tower; None: 4 from 256 channels on, else 2.
         norm: normalization in the towers; "batch" keeps statistics for each level.
-        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
+        finest_stride: levels with a finer stride are left out; None: 8 if that leaves two levels, otherwise 4.
         bins: number of bins of the distance to each side, the first of which is 0.
         bin_width: from one bin to the next, in strides. A box reaches bins - 1 such widths to each side, 480 pixels at
             stride 32; None is 1 where the levels' strides span a factor of 4 or more, otherwise 2.
-        locations: how many locations answer for an object at most.
-        alpha: power of the score in the choice of these locations.
-        beta: power of the overlap in the choice of these locations.
-        least_quality: what the best location of an object is asked for at least, as a score; the paper has 0.
+        locations: largest number of locations matched to an object.
+        alpha: exponent of the score in their alignment.
+        beta: exponent of the IoU in their alignment.
+        least_quality: least target score of an object's best location; the paper has 0.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -131,8 +130,8 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
         return self._predict(features)[0]
 
     def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, LossTerm], TOODOutputs]:
-        """Scores of all locations that are not ignored; GIoU and distribution of those that answer for an object, weighted by
-        how sure they are to be. All are counted by these weights."""
+        """Scores of all locations that are not ignored; GIoU and distribution of the positive ones, weighted by their target
+        scores. The count of all terms is the sum of these weights."""
         outputs, sides, points, strides = self._predict(features)
         match, quality = match_by_alignment(
             outputs.class_logits.detach().float().sigmoid(),
@@ -160,7 +159,7 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
         return terms, outputs
 
     def decode(self, outputs: TOODOutputs, frame: Frame) -> DetectDecoded:
-        """The best boxes of each image after class-wise suppression."""
+        """The best boxes of each image after class-wise non-maximum suppression."""
         levels = (outputs.levels, len(self.head.strides))
         return decode_dense(outputs.class_logits, outputs.boxes, frame, self.postprocess, levels=levels)
 
@@ -170,20 +169,20 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
         points, levels = level_points(box_maps, self.head.strides)
         strides = torch.tensor(self.head.strides, dtype=points.dtype, device=points.device)[levels]
         logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
-        found = [
+        side_logits = [
             self.box_prediction(level).float() * scale
             for level, scale in zip(box_maps, self.scales.unbind(), strict=True)
         ]
-        sides = torch.cat(found, dim=1).reshape(logits.shape[0], -1, 4, self.bins)
+        sides = torch.cat(side_logits, dim=1).reshape(logits.shape[0], -1, 4, self.bins)
         distances = expected_bin(sides) * (self.bin_width * strides[:, None])
         return TOODOutputs(logits, decode_distances(distances, points), levels), sides, points, strides
 
 
 def fitting_bin_width(strides: Sequence[int]) -> float:
-    """Width of a bin in strides with which boxes on these levels can be as large as objects are."""
+    """Width of a bin in strides; wider where the levels are few, so that large boxes can be expressed."""
     return 1.0 if max(strides) >= 4 * min(strides) else 2.0
 
 
 def start_logits(bins: int, mean: float) -> Tensor:
-    """(bins,) logits of a distribution that falls by the same factor from bin to bin, about ``mean`` bins on average."""
+    """(bins,) logits of a geometric distribution over bins with a mean of about ``mean`` bins."""
     return math.log(mean / (1 + mean)) * torch.arange(bins, dtype=torch.float32)

@@ -23,7 +23,7 @@ from vertebra.matching.simota import match_by_cost
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 
-START = 2.0  # side of the box that a location starts from, in strides
+START = 2.0  # side of a location's initial box, in strides
 BOX_WEIGHT = 5.0
 
 
@@ -31,7 +31,7 @@ class YOLOXOutputs(NamedTuple):
     """Raw outputs at every location.
 
     Attributes:
-        class_logits: (N, A, classes), each class for itself (sigmoid).
+        class_logits: (N, A, classes), one sigmoid per class.
         objectness: (N, A) logits.
         boxes: (N, A, 4) float32 xyxy in canvas pixels, not cut to the image.
         levels: (A,) int64, the level of each location.
@@ -44,28 +44,28 @@ class YOLOXOutputs(NamedTuple):
 
 
 class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
-    """Finds objects without anchors: each cell tells whether there is an object, its class, and its box; which cells answer
-    for an object is chosen anew in each step, by what they would cost (SimOTA).
+    """Finds objects without anchors: each cell predicts objectness, class and box; cells are matched to objects in each step
+    by their cost (SimOTA).
 
-    Differences from the paper: levels share their towers, which normalize by groups unless told otherwise; a box is
-    told relative to a square of two strides around the middle of its cell, where the paper starts from one stride at
-    the cell's corner; the L1 loss is used all the time, where the paper adds it for the last 15 epochs: by IoU alone an
-    object hardly learns that its boxes overlap little at first, and so does not come to have more than one location.
+    Differences from the paper: levels share their towers, with group normalization by default; a box is relative to a
+    square of two strides around the middle of its cell (the paper: one stride at the cell's corner); the L1 loss is used
+    in all epochs (the paper: in the last 15), because the IoU loss alone has little gradient for boxes that overlap little,
+    and such objects keep a single location.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes.
-        channels: width of the towers, a multiple of 8; None fits the features (the neck's, or 64 to 256).
-        depth: convolutions in each tower; None is 4 from 256 channels on, else 2.
+        channels: width of the towers, a multiple of 8; None: the neck's channels, or 64 to 256.
+        depth: convolutions in each tower; None: 4 from 256 channels on, else 2.
         norm: normalization in the towers; "batch" keeps statistics for each level.
-        finest_stride: levels with a finer stride are left out; None is 8 if two levels are left then, otherwise 4.
-        center_radius: a location within this many strides of an object's center may answer for it.
-        locations: how many locations answer for an object at most.
-        l1: whether the coded boxes learn by their L1 distance to the object's, too.
+        finest_stride: levels with a finer stride are left out; None: 8 if that leaves two levels, otherwise 4.
+        center_radius: a location within this many strides of an object's center is a candidate for it.
+        locations: largest number of locations matched to an object.
+        l1: whether the coded boxes also have an L1 loss.
         postprocess: options of decoding.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on.
+        IncompatiblePartsError: no level can be used.
         ConfigError: an option is out of range.
     """
 
@@ -89,7 +89,7 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
         postprocess: NMSPostprocess = DEFAULT_POST,
     ) -> None:
         super().__init__(in_spec, labels)
-        # within half a stride of any object's center lies the middle of a cell
+        # a smaller radius could leave an object without a location
         check_range("decoder 'yolox'", least=0.5, center_radius=center_radius)
         check_range("decoder 'yolox'", least=1, locations=locations)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
@@ -108,8 +108,8 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
         return self._predict(features)[0]
 
     def loss(self, features: Features, targets: DetectTargets) -> tuple[dict[str, LossTerm], YOLOXOutputs]:
-        """Cross-entropy of objectness at all locations that are not ignored; class and box of those that answer for an
-        object. The L1 term is 0 over 0 where the decoder was built without it."""
+        """Cross-entropy of objectness at all locations that are not ignored; class and box of the positive
+        ones. The L1 term is 0 over 0 where ``l1`` is off."""
         outputs, deltas, squares = self._predict(features)
         match = self._match(outputs, squares, targets)
         labels, ground_truth = take(targets.labels, match), take(targets.boxes, match)
@@ -127,14 +127,14 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
         return terms, outputs
 
     def decode(self, outputs: YOLOXOutputs, frame: Frame) -> DetectDecoded:
-        """The best boxes of each image after class-wise suppression; a score is objectness times class."""
+        """The best boxes of each image after class-wise non-maximum suppression; a score is objectness times class."""
         logits = product_logits(outputs.class_logits.float(), outputs.objectness.float()[..., None])
         return decode_dense(
             logits, outputs.boxes, frame, self.postprocess, levels=(outputs.levels, len(self.head.strides))
         )
 
     def _match(self, outputs: YOLOXOutputs, squares: Tensor, targets: DetectTargets) -> Match:
-        """Which location answers for which object; scores are the geometric mean of class and objectness."""
+        """Matches locations to objects; scores are the geometric mean of class and objectness."""
         scores = product_logits(outputs.class_logits.float(), outputs.objectness.float()[..., None]).sigmoid().sqrt()
         return match_by_cost(
             scores.detach(),
@@ -166,7 +166,7 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
 
 
 def product_logits(first: Tensor, second: Tensor) -> Tensor:
-    """The logits of the product of two chances that are given as logits.
+    """The logit of the product of two probabilities given as logits.
 
     1 / (1 + e^-a) * 1 / (1 + e^-b) is 1 / (1 + e^-a + e^-b + e^-(a + b)).
 
