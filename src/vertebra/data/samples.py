@@ -266,7 +266,7 @@ class MixedData(Dataset[Sample]):
         fill = torch.tensor(self.resize_spec.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
         image = fill.expand(-1, *self.resize_spec.size).clone()
         origin = Origin(
-            self.sources[ticket.source].index.path(ticket.row), self.resize_spec.place(*self.resize_spec.size)
+            self.sources[ticket.source].index.path(ticket.row), self.resize_spec.transform(*self.resize_spec.size)
         )
         return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 

@@ -52,7 +52,7 @@ def to_canvas(
         annotations: by branch, in image pixels.
         labels: by branch, what they mean.
     """
-    transform = resize_spec.place(image.shape[0], image.shape[1])
+    transform = resize_spec.transform(image.shape[0], image.shape[1])
     on_canvas_annotations = {
         name: task_of(annotation).data.to_canvas(annotation, resize_spec, transform, labels.get(name))
         for name, annotation in annotations.items()
@@ -104,7 +104,7 @@ def zoom_window(
     resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
 ) -> CropWindow:
     """The image larger or smaller than the plan has it, and stretched; a random part where it outgrows the canvas."""
-    transform = resize_spec.place(*size)
+    transform = resize_spec.transform(*size)
     zoom = math.exp(draw.uniform(*np.log(augment.scale)))
     stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
     top, height, rows = _axis(size[0], resize_spec.size[0], transform.scale_y * zoom * stretch, draw.random())
@@ -138,7 +138,7 @@ def crop_window(
     rows = min(height, max(1, round(base_height * math.sqrt(area) * ratio)))
     columns = min(width, max(1, round(base_width * math.sqrt(area) / ratio)))
     top, left = int(draw.random() * (height - rows + 1)), int(draw.random() * (width - columns + 1))
-    return CropWindow(top, left, rows, columns, resize_spec.place(height, width).size)
+    return CropWindow(top, left, rows, columns, resize_spec.transform(height, width).size)
 
 
 def cut(

@@ -85,7 +85,7 @@ class ResultAssembler:
     def _merger(self, name: str, grid: Grid) -> TileMerger:
         if name not in self._mergers:
             task, labels = self.info.branches[name]
-            rule = get_task(task).tiles
+            rule = get_task(task).tile_merger
             assert rule is not None, "a task without a rule for tiles speaks of the whole image"
             self._mergers[name] = rule(labels, grid, self.threshold)
         return self._mergers[name]

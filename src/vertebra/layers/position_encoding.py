@@ -34,7 +34,7 @@ def sine_position(height: int, width: int, channels: int, like: Tensor, temperat
 
 
 def scaled_sine_position(
-    inside: Tensor, channels: int, like: Tensor, temperature: float = 10000.0, *, centerd: bool = False
+    inside: Tensor, channels: int, like: Tensor, temperature: float = 10000.0, *, centered: bool = False
 ) -> Tensor:
     """Two-dimensional sine and cosine encoding of where a cell is in its image, from 0 to 2 pi whatever the image's size.
 
@@ -46,7 +46,7 @@ def scaled_sine_position(
         inside: (N, h, w) bool, the cells that show the image and not the canvas' padding.
         channels: a multiple of 4.
         like: gives the dtype.
-        centerd: counts to a cell's middle, so that a place has one code on maps of any stride (Zhu et al., Deformable
+        centered: counts to a cell's middle, so that a place has one code on maps of any stride (Zhu et al., Deformable
             DETR, ICLR 2021, arXiv 2010.04159), and not to its far edge.
 
     Returns:
@@ -59,6 +59,6 @@ def scaled_sine_position(
     for axis in (1, 2):
         place = inside.float().cumsum(axis)
         whole = inside.float().sum(axis, keepdim=True)
-        angle = ((place - 0.5 if centerd else place) / (whole + 1e-6) * (2 * math.pi))[..., None] * frequencies
+        angle = ((place - 0.5 if centered else place) / (whole + 1e-6) * (2 * math.pi))[..., None] * frequencies
         codes.append(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2))
     return torch.cat(codes, dim=-1).flatten(1, 2).to(like.dtype)

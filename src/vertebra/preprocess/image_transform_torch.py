@@ -25,7 +25,7 @@ class ImageTransforms(NamedTuple):
 
     @classmethod
     def of(cls, resize_spec: ResizeSpec, height: Tensor, width: Tensor) -> ImageTransforms:
-        """The same as `ResizeSpec.place`, in double precision as there.
+        """The same as `ResizeSpec.transform`, in double precision as there.
 
         Args:
             resize_spec: its canvas must be the same for all images ("shortest_edge" is not).

@@ -87,7 +87,7 @@ def apply(resize_spec: ResizeSpec, image: np.ndarray) -> np.ndarray:
     Returns:
         (height, width, C) uint8 of the canvas' size.
     """
-    transform = resize_spec.place(image.shape[0], image.shape[1])
+    transform = resize_spec.transform(image.shape[0], image.shape[1])
     resized = resize(image, transform.resized)
     rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":
@@ -162,7 +162,7 @@ def apply_labels(resize_spec: ResizeSpec, mask: np.ndarray, fill: int) -> np.nda
     Returns:
         (..., height, width) of the canvas' size.
     """
-    transform = resize_spec.place(mask.shape[-2], mask.shape[-1])
+    transform = resize_spec.transform(mask.shape[-2], mask.shape[-1])
     resized = resize_labels(mask, transform.resized)
     rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":

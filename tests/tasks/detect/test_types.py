@@ -70,7 +70,7 @@ def test_lengths_must_fit() -> None:
 
 def test_from_decoded_goes_back_to_the_image() -> None:
     # 200 high, 400 wide, on 100 x 100: half size at the top left, fill below row 50
-    transform = ResizeSpec((100, 100)).place(200, 400)
+    transform = ResizeSpec((100, 100)).transform(200, 400)
     boxes = [[10, 5, 40, 60], [0, 12.5, 25, 25], [10, 60, 20, 70], [1, 1, 2, 2]]
     decoded = (np.asarray(boxes), np.asarray([0.9, 0.8, 0.7, 0]), np.asarray([1, 0, 1, -1]), np.asarray(3))
     made = from_decoded(decoded, transform, LABELS, "a.jpg")
@@ -81,7 +81,7 @@ def test_from_decoded_goes_back_to_the_image() -> None:
 
 def test_from_decoded_of_nothing() -> None:
     decoded = (np.zeros((5, 4)), np.zeros(5), np.full(5, -1), np.asarray(0))
-    assert len(from_decoded(decoded, ResizeSpec((100, 100)).place(64, 64), LABELS)) == 0
+    assert len(from_decoded(decoded, ResizeSpec((100, 100)).transform(64, 64), LABELS)) == 0
 
 
 def test_boxes_are_drawn_where_they_are() -> None:

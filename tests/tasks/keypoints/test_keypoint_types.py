@@ -99,7 +99,7 @@ def test_unknown_pairs_differ_from_none_at_all() -> None:
 
 
 def test_from_decoded_goes_back_to_the_image() -> None:
-    transform = ResizeSpec((50, 50)).place(100, 80)  # half the size
+    transform = ResizeSpec((50, 50)).transform(100, 80)  # half the size
     decoded = (
         np.array([[[10, 10], [30, 20]], [[0, 0], [0, 0]]], dtype=np.float32),
         np.array([[0.9, 0.8], [0, 0]], dtype=np.float32),
