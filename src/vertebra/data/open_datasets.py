@@ -58,13 +58,13 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
     opened = Opened()
     tasks = branch_tasks(config)
     for source in getattr(config.data, split) if sources is None else sources:
-        own: list[Source] = []
+        opened_sources: list[Source] = []
         for name in source.branches or list(config.model.branches):
             index = _open(source, name, tasks[name], config, split)
             opened.labels.setdefault(name, index.labels[tasks[name]])
             opened.notes += [f"{source.path}: {note}" for note in index.notes]
-            _add(own, index, name, tasks[name], source.ratio)
-        opened.sources += own
+            _add(opened_sources, index, name, tasks[name], source.ratio)
+        opened.sources += opened_sources
     if not opened.sources:
         raise ConfigError(f"data.{split}: no data set is given")
     opened.notes = list(dict.fromkeys(opened.notes))
@@ -74,7 +74,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
     """The index of a source for the task of one branch."""
     branch = config.model.branches[name]
-    _check_place(source.path)
+    _check_path(source.path)
     index = open_data(
         Path(source.path),
         task,
@@ -99,7 +99,7 @@ def _images(source: SourceConfig, task: str) -> int:
     return count
 
 
-def _check_place(path: str) -> None:
+def _check_path(path: str) -> None:
     """Checks that a path can be a data set. A missing one is reported when it is opened.
 
     Raises:
@@ -119,9 +119,9 @@ def _check_place(path: str) -> None:
 
 def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:
     """Adds the index of one branch: joined with that of another task on the same images, so that each image is loaded once."""
-    for place, other in enumerate(sources):
+    for row, other in enumerate(sources):
         if task not in other.index.columns and other.index.same_images(index):
-            sources[place] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)
+            sources[row] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)
             return
     sources.append(Source(index, {branch: task}, ratio))
 

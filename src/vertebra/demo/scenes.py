@@ -75,7 +75,7 @@ def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle
         _draw_actor(draw, picture, ids, number, actor, _color(draw, ground_color, style.contrast))
     image = _light(draw, np.asarray(picture.resize(style.size[::-1], Image.Resampling.BOX), dtype=np.float32), style)
     numbers = np.asarray(ids.resize(style.size[::-1], Image.Resampling.NEAREST))
-    boxes, labels, mask = _truth(numbers, [actor.animal for actor in cast])
+    boxes, labels, mask = _labels(numbers, [actor.animal for actor in cast])
     return Scene(image, ANIMALS[cast[-1].animal], boxes, labels, mask)
 
 
@@ -126,7 +126,7 @@ def _clutter(draw: np.random.Generator, picture: Image.Image, style: SceneStyle,
     width, height = picture.size
     for _ in range(draw.poisson(style.clutter)):
         at = draw.uniform(0, 1, 2) * (width, height)
-        own = np.clip(ground + draw.normal(0, 45, 3), 0, 255).astype(int)
+        item_color = np.clip(ground + draw.normal(0, 45, 3), 0, 255).astype(int)
         size = draw.uniform(0.02, 0.1) * height
         kind = draw.integers(3)
         if kind == 0:
@@ -136,7 +136,7 @@ def _clutter(draw: np.random.Generator, picture: Image.Image, style: SceneStyle,
             outline = np.array([at - (size * 0.12, 0), tip, at + (size * 0.12, 0)])
         else:
             outline = at + draw.normal(0, size * 0.7, (draw.integers(3, 6), 2))
-        pen.polygon([tuple(point) for point in outline.tolist()], fill=tuple(own.tolist()))
+        pen.polygon([tuple(point) for point in outline.tolist()], fill=tuple(item_color.tolist()))
 
 
 def _color(draw: np.random.Generator, ground: np.ndarray, contrast: float) -> np.ndarray:
@@ -178,7 +178,7 @@ def _light(draw: np.random.Generator, values: np.ndarray, style: SceneStyle) -> 
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def _truth(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _labels(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes, labels and mask of what is visible."""
     boxes, labels = [], []
     mask = np.zeros(numbers.shape, dtype=np.uint8)

@@ -95,12 +95,12 @@ class DeformableAttention(nn.Module):
         weights = self.weights(queries).reshape(batch, count, self.heads, -1).softmax(dim=-1)
         sampled, first, cells = [], 0, 0
         for level, ((rows, columns), points) in enumerate(zip(shapes, self.points, strict=True)):
-            place = reference[:, :, min(level, reference.shape[2] - 1), None, None]
-            own = offsets[:, :, :, first : first + points]
+            center = reference[:, :, min(level, reference.shape[2] - 1), None, None]
+            level_offsets = offsets[:, :, :, first : first + points]
             if reference.shape[-1] == 4:
-                at = place[..., :2] + own * (self.offset_scale / points) * place[..., 2:]
+                at = center[..., :2] + level_offsets * (self.offset_scale / points) * center[..., 2:]
             else:
-                at = place + torch.stack([own[..., 0] / columns, own[..., 1] / rows], dim=-1)
+                at = center + torch.stack([level_offsets[..., 0] / columns, level_offsets[..., 1] / rows], dim=-1)
             maps = read[:, :, cells : cells + rows * columns].unflatten(2, (rows, columns))
             sampled.append(self._read(maps, at.transpose(1, 2).flatten(0, 1)))
             first, cells = first + points, cells + rows * columns

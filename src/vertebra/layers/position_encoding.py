@@ -57,8 +57,8 @@ def scaled_sine_position(
     frequencies = torch.exp(-steps * math.log(temperature))
     codes = []
     for axis in (1, 2):
-        place = inside.float().cumsum(axis)
-        whole = inside.float().sum(axis, keepdim=True)
-        angle = ((place - 0.5 if centered else place) / (whole + 1e-6) * (2 * math.pi))[..., None] * frequencies
+        count = inside.float().cumsum(axis)
+        total = inside.float().sum(axis, keepdim=True)
+        angle = ((count - 0.5 if centered else count) / (total + 1e-6) * (2 * math.pi))[..., None] * frequencies
         codes.append(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2))
     return torch.cat(codes, dim=-1).flatten(1, 2).to(like.dtype)

@@ -59,15 +59,15 @@ class PyramidPooling(nn.Module):
         """
         cells = (-(-frame.sizes // stride)).clamp(min=1)
         maps = maps.contiguous()  # else the product asks how they lie in memory, which torch.export cannot know
-        given = []
+        outputs = []
         for grid, conv in zip(self.grids, self.convs, strict=True):
             rows = bin_shares(cells[:, 0], maps.shape[-2], grid)[:, None].to(maps.dtype)
             columns = bin_shares(cells[:, 1], maps.shape[-1], grid)[:, None].to(maps.dtype)
             pooled = conv(rows @ maps @ columns.transpose(-2, -1))
             down = line_shares(cells[:, 0], maps.shape[-2], grid, self.corners)[:, None].to(pooled.dtype)
             across = line_shares(cells[:, 1], maps.shape[-1], grid, self.corners)[:, None].to(pooled.dtype)
-            given.append(down @ pooled @ across.transpose(-2, -1))
-        return given
+            outputs.append(down @ pooled @ across.transpose(-2, -1))
+        return outputs
 
 
 def bin_shares(lengths: Tensor, cells: int, grid: int) -> Tensor:
@@ -81,11 +81,11 @@ def bin_shares(lengths: Tensor, cells: int, grid: int) -> Tensor:
     Returns:
         (N, grid, cells) float32; the shares of a bin sum to 1, and those of cells beyond ``lengths`` are 0.
     """
-    place = torch.arange(cells, device=lengths.device)
+    cell = torch.arange(cells, device=lengths.device)
     number = torch.arange(grid, device=lengths.device)
     start = number * lengths[:, None] // grid
     stop = -(-(number + 1) * lengths[:, None] // grid)
-    inside = (place >= start[..., None]) & (place < stop[..., None])
+    inside = (cell >= start[..., None]) & (cell < stop[..., None])
     return inside.float() / (stop - start)[..., None]
 
 
@@ -101,12 +101,11 @@ def line_shares(lengths: Tensor, cells: int, grid: int, corners: bool) -> Tensor
     Returns:
         (N, cells, grid) float32; the shares of a cell sum to 1.
     """
-    place = torch.arange(cells, device=lengths.device)
-    place = torch.minimum(place, lengths[:, None] - 1).float()
+    cell = torch.minimum(torch.arange(cells, device=lengths.device), lengths[:, None] - 1).float()
     if corners:
-        position = place * (grid - 1) / (lengths[:, None] - 1).clamp(min=1)
+        position = cell * (grid - 1) / (lengths[:, None] - 1).clamp(min=1)
     else:
-        position = (place + 0.5) * grid / lengths[:, None] - 0.5
+        position = (cell + 0.5) * grid / lengths[:, None] - 0.5
     position = position.clamp(0, grid - 1)
     number = torch.arange(grid, device=lengths.device)
     return (1 - (position[..., None] - number).abs()).clamp(min=0)

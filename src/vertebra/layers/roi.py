@@ -49,8 +49,8 @@ def listed_features(
     maps: Tensor, stride: int, listed: Tensor, size: tuple[int, int], *, half_pixel: bool = True
 ) -> Tensor:
     """`region_features` of areas in any order, as `list_areas` gives them: (R, C, height, width) for (R, 5)."""
-    found: Tensor = roi_align(maps.float(), listed, size, 1.0 / stride, SAMPLES, half_pixel)
-    return found
+    features: Tensor = roi_align(maps.float(), listed, size, 1.0 / stride, SAMPLES, half_pixel)
+    return features
 
 
 def summed_features(
@@ -81,7 +81,7 @@ def summed_features(
     cells = torch.cat([level.float().permute(0, 2, 3, 1).reshape(-1, channels) for level in maps])
     shapes = [(level.shape[-2], level.shape[-1], len(level)) for level in maps]
     starts = [0, *itertools.accumulate(height * width * count for height, width, count in shapes)]
-    table = torch.tensor([[own[0], own[1], start] for own, start in zip(shapes, starts, strict=False)])
+    table = torch.tensor([[shape[0], shape[1], start] for shape, start in zip(shapes, starts, strict=False)])
     height, width, start = table[numbers].unbind(dim=1)
     corners = listed[:, 1:] / torch.tensor(strides, dtype=torch.float32)[numbers, None] - (0.5 if half_pixel else 0.0)
     least = None if half_pixel else 1.0
@@ -92,8 +92,8 @@ def summed_features(
     index = rows[:, :, None, :, None] + columns[:, None, :, None, :]
     weight = down[:, :, None, :, None] * across[:, None, :, None, :]
     count = (2 * SAMPLES) ** 2
-    found = F.embedding_bag(index.reshape(-1, count), cells, mode="sum", per_sample_weights=weight.reshape(-1, count))
-    return found.reshape(len(listed), *size, channels).permute(0, 3, 1, 2)
+    summed = F.embedding_bag(index.reshape(-1, count), cells, mode="sum", per_sample_weights=weight.reshape(-1, count))
+    return summed.reshape(len(listed), *size, channels).permute(0, 3, 1, 2)
 
 
 def _corners(low: Tensor, high: Tensor, count: int, cells: Tensor, least: float | None) -> tuple[Tensor, Tensor]:
@@ -158,12 +158,12 @@ class FusedLevels(nn.Module):
 
     def inside(self, maps: Sequence[Tensor], areas: Tensor, size: tuple[int, int]) -> Tensor:
         """Rectangles: (N * R, width, *size) for areas (N, R, 4); see `region_features`."""
-        total, *others = (
+        total, *rest = (
             region_features(level, stride, areas, size)
             for level, stride in zip(self._projected(maps), self.strides, strict=True)
         )
-        for found in others:
-            total = total + found
+        for features in rest:
+            total = total + features
         return total
 
     def _projected(self, maps: Sequence[Tensor]) -> list[Tensor]:

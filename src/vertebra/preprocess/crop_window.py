@@ -1,4 +1,4 @@
-"""The part of an image that comes onto the canvas in training, and how it is turned."""
+"""The crop of an image that is put on the canvas in training, and how it is mirrored."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 
 @dataclass(frozen=True)
 class CropWindow:
-    """The part of an image that comes onto the canvas, how large it is there, and whether it is mirrored.
+    """A crop of an image, its size on the canvas, and whether it is mirrored.
 
     Attributes:
-        top, left, height, width: the part, in whole image pixels.
+        top, left, height, width: the crop, in whole image pixels.
         out: (height, width) on the canvas, at its top left.
-        mirror: left and right change places.
-        flip: top and bottom change places.
+        mirror: left and right are exchanged.
+        flip: top and bottom are exchanged.
     """
 
     top: int

@@ -60,8 +60,8 @@ class ModelSummary:
     @property
     def parameters(self) -> int:
         """Of all parts together."""
-        own = sum(block.parameters for branch in self.branches for block in branch.blocks)
-        return self.backbone.parameters + sum(block.parameters for block in self.shared) + own
+        in_branches = sum(block.parameters for branch in self.branches for block in branch.blocks)
+        return self.backbone.parameters + sum(block.parameters for block in self.shared) + in_branches
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -145,9 +145,11 @@ def _history(anatomy: ModelSummary) -> list[str]:
     origin, lines = anatomy.origin, []
     if origin:
         file, source = origin.get("weights"), origin.get("source")
-        told = f"{source} (file {file})" if source and file else source or file
+        described = f"{source} (file {file})" if source and file else source or file
         license = origin.get("license") or "not stated"
-        lines.append(f"weights: from {told}; license{' of the published ones' if source and file else ''}: {license}")
+        lines.append(
+            f"weights: from {described}; license{' of the published ones' if source and file else ''}: {license}"
+        )
     for name, value in anatomy.provenance.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         lines.append(f"{name}: {text if len(text) <= 200 else text[:199] + '…'}")

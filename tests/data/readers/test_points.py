@@ -88,7 +88,7 @@ def test_what_coco_leaves_out_is_made_up_and_told(tmp_path: Path, draw_image: Dr
 
 def test_a_damaged_skeleton_hurts_points_only(tmp_path: Path, draw_image: Draw) -> None:
     for skeleton, message in (
-        ([[0, 1]], r"speak of point -1.*\(in the file from 1\)"),
+        ([[0, 1]], r"has point -1.*\(in the file from 1\)"),
         ([[1]], "a 'skeleton' must be a list"),
     ):
         path = coco_file(tmp_path, draw_image, [{"keypoints": [3, 4, 2, 9, 8, 1]}], skeleton=skeleton)

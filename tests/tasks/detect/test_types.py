@@ -12,7 +12,7 @@ from PIL import Image
 
 from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.tasks.detect.draw import _tag_places
+from vertebra.tasks.detect.draw import _tag_corners
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
@@ -107,7 +107,7 @@ def test_anything_can_be_drawn(size: tuple[int, int]) -> None:
 
 def test_tags_stay_inside_and_apart() -> None:
     boxes = np.asarray([[0, 0, 50, 50], [0, 0, 50, 50], [80, 90, 100, 100]])
-    places = _tag_places(boxes, [(40, 10)] * 3, (100, 100))
+    places = _tag_corners(boxes, [(40, 10)] * 3, (100, 100))
     assert places == [(0, 0), (0, 50), (60, 80)]
 
 

@@ -121,7 +121,7 @@ def test_from_decoded_of_overlapping_classes() -> None:
 
 
 def test_a_center_crop_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"center crop leaves out its rim; preprocess with letterbox or resize"):
+    with pytest.raises(ConfigError, match=r"center crop removes its edges; preprocess with letterbox or resize"):
         from_decoded((_decoded(3, (8, 8)),), ResizeSpec((8, 8), "center_crop").transform(8, 16), LABELS)
 
 
