@@ -100,7 +100,7 @@ def test_unknown_pairs_stay_unknown_from_data_to_export(
 
 def test_a_cluster_is_not_asked_to_flip_what_must_not_be(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of_config(config(faces), "config")
-    monkeypatch.setattr(ModelSource, "face", model_info(model))
+    monkeypatch.setattr(ModelSource, "info", model_info(model))
     with pytest.raises(ConfigError, match="'flip' is not for branch 'keypoints'"):
         next(RayPredictor(ModelSource(faces / "none.onnx"), flip=True).stream([str(faces / "00.png")]))
 

@@ -17,14 +17,14 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class SceneCounts:
-    """How many scenes there are.
+    """The number of scenes.
 
     Attributes:
-        classes: training scenes that are labeled with their main animal only.
-        boxes: training scenes with boxes only.
-        masks: training scenes with masks only.
+        classes: training scenes labeled only with their main animal.
+        boxes: training scenes labeled only with boxes.
+        masks: training scenes labeled only with masks.
         val: scenes of the validation split, labeled for everything.
-        test: held-back scenes, labeled for everything.
+        test: held-out scenes, labeled for everything.
     """
 
     classes: int = 640

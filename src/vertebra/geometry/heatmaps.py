@@ -1,8 +1,9 @@
 """Encodes points as heatmaps, Gaussians over an area or over bins along each axis, and decodes them.
 
 Coordinates are in cells, at the cells' edges: cell i of a row reaches from i to i + 1 and its middle is at i + 0.5.
-Encoding and decoding keep the fraction of a cell. That is the unbiased transformation of Huang et al., The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose
-Estimation, CVPR 2020, arXiv 1911.07524: the continuous plane is scaled, never an index.
+Encoding and decoding keep the fraction of a cell. That is the unbiased transformation of Huang et al., The Devil is in
+the Details: Delving into Unbiased Data Processing for Human Pose Estimation, CVPR 2020, arXiv 1911.07524: the
+continuous plane is scaled, never an index.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ def gaussian_maps(
 def find_peaks(maps: Float[Tensor, "*p h w"], sigma: float) -> tuple[Float[Tensor, "*p 2"], Float[Tensor, "*p"]]:
     """The peak of each map, to a fraction of a cell.
 
-    The logarithm of a Gaussian is a parabola, so the values around the highest cell determine its maximum. The rough maps of
-    a network are smoothed first, except near the edges, where smoothing would need cells outside the map. Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation
-    (DARK), CVPR 2020, arXiv 1910.06278 (differences: it also works at the edges, by the parabola through the nearest
-    cells inside; second differences are of one cell).
+    The logarithm of a Gaussian is a parabola, so the values around the highest cell determine its maximum. The rough
+    maps of a network are smoothed first, except near the edges, where smoothing would need cells outside the map. Zhang
+    et al., Distribution-Aware Coordinate Representation for Human Pose Estimation (DARK), CVPR 2020, arXiv 1910.06278
+    (differences: it also works at the edges, by the parabola through the nearest cells inside; second differences are
+    of one cell).
 
     Args:
         maps: (..., h, w).
