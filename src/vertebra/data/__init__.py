@@ -1,1 +1,1 @@
-"""Data sets: readers to columns, samples on the canvas, batches, checks. Knows tasks' types; never the model."""
+"""Data sets: readers, annotation columns, samples on the canvas, batches, checks. Imports tasks' types, never the model."""

@@ -18,11 +18,11 @@ from vertebra.tasks.base import LabelSpec
 
 @dataclass(frozen=True, eq=False)
 class BranchTargets:
-    """The truth of a batch for one branch.
+    """The targets of a batch for one branch.
 
     Attributes:
         rows: (n,) int64, the images that are labeled for it, ascending; n is at least 1.
-        targets: the task's own ``Targets`` of these images, in canvas pixels.
+        targets: the task's ``Targets`` of these images, in canvas pixels.
     """
 
     rows: Tensor
@@ -37,7 +37,7 @@ class Batch:
         images: (N, C, H, W) uint8.
         sizes: (N, 2) int64, (height, width) of each image's valid pixels, at the canvas' top left.
         targets: by branch; only branches for which an image is labeled.
-        origins: where each image came from.
+        origins: the file and transform of each image.
         ground_truths: by branch, the annotations in the images' own pixels, aligned with ``rows``; empty in training.
         skipped: images that could not be used.
     """
@@ -54,11 +54,11 @@ class Batch:
         return len(self.images)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch with its tensors on a device; truths stay where they are."""
+        """The batch with its tensors on a device; ground truths are unchanged."""
         return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory, from which it goes to a GPU faster."""
+        """The batch in page-locked memory, for faster copies to a GPU."""
         return self._with(lambda tensor: tensor.pin_memory())
 
     def _with(self, change: Any) -> Batch:
@@ -70,7 +70,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch:
-    """Puts samples together.
+    """Collates samples into a batch.
 
     Args:
         samples: at least one.
@@ -100,7 +100,7 @@ def stack_targets(annotations: Sequence[Any], labels: LabelSpec) -> Any:
 
 
 def _stack_images(images: Sequence[Tensor]) -> Tensor:
-    """Canvases as one batch; smaller ones get fill at their right and bottom."""
+    """Canvases as one batch; smaller ones are padded with fill at their right and bottom."""
     height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
     if all(image.shape[1:] == (height, width) for image in images):
         return torch.stack(list(images))

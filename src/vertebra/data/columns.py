@@ -31,7 +31,7 @@ class ClassColumn:
         return ClassifyAnnotation(int(value) if self.values.ndim == 1 else value.astype(np.int64))
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """Nothing: a class has no place."""
+        """Always empty: a class has no position."""
         return {}
 
     def take(self, rows: np.ndarray) -> ClassColumn:
@@ -41,7 +41,7 @@ class ClassColumn:
 
 @dataclass(frozen=True, eq=False)
 class BoxColumn:
-    """The boxes of all images, one after the other.
+    """The boxes of all images, concatenated.
 
     Attributes:
         offsets: (n + 1,) int64: the boxes of image i are ``offsets[i]`` to ``offsets[i + 1]``.
@@ -77,14 +77,14 @@ class BoxColumn:
         )
 
     def get(self, row: int, size: tuple[int, int]) -> DetectAnnotation:
-        """The boxes of an image, clipped to it; one that lies outside is left out."""
+        """The boxes of an image, clipped to it; boxes outside are left out."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
         kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept])
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """How many boxes reach out of an image of this size by more than a pixel."""
+        """Counts boxes that extend beyond an image of this size by more than a pixel."""
         boxes = self.boxes[self.offsets[row] : self.offsets[row + 1]]
         limit = np.array([size[1], size[0], size[1], size[0]]) + 1
         return {"box": int((boxes > limit).any(axis=1).sum())} if (boxes > limit).any() else {}
@@ -97,7 +97,7 @@ class BoxColumn:
 
 @dataclass(frozen=True, eq=False)
 class PointColumn:
-    """The objects of all images with their points, one after the other.
+    """The objects of all images with their points, concatenated.
 
     Attributes:
         offsets: (n + 1,) int64: the objects of image i are ``offsets[i]`` to ``offsets[i + 1]``.
@@ -141,14 +141,14 @@ class PointColumn:
         )
 
     def get(self, row: int, size: tuple[int, int]) -> KeypointAnnotation:
-        """The objects of an image; boxes are clipped to it, points outside of it count as not labeled."""
+        """The objects of an image; boxes are clipped to it, points outside become unlabeled."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
         points = seen_inside(self.points[part], size)
         return KeypointAnnotation(points, boxes, self.labels[part], self.crowd[part], self.areas[part], size)
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """How many labeled points lie outside of an image of this size by more than a pixel."""
+        """Counts labeled points outside an image of this size by more than a pixel."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         corners, limit = self.points[part, :, :2], np.array([size[1], size[0]]) + 1
         out = (self.points[part, :, 2] > 0) & ((corners < -1) | (corners > limit)).any(axis=-1)
@@ -169,7 +169,7 @@ class PointColumn:
 
 
 def offsets_of(rows: np.ndarray, count: int) -> np.ndarray:
-    """Where each row's entries begin and end, for entries sorted by row.
+    """The offsets of each row's entries, for entries sorted by row.
 
     Args:
         rows: (B,) int64 row of each entry.
@@ -189,7 +189,7 @@ def take_ranges(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
         rows: (m,) int64.
 
     Returns:
-        The new offsets (m + 1,), and the entries' numbers in the old order of entries.
+        The new offsets (m + 1,), and the indices of the entries in the old order.
     """
     lengths = offsets[rows + 1] - offsets[rows]
     new = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -198,7 +198,7 @@ def take_ranges(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def join_ranges(parts: Sequence[np.ndarray], dtype: type[np.generic]) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays of different lengths one after the other, with the offsets of each."""
+    """Arrays of different lengths concatenated, with the offsets of each."""
     lengths = np.array([len(part) for part in parts], dtype=np.int64)
     joined = np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype=dtype)
     return joined, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

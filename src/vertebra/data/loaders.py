@@ -1,4 +1,4 @@
-"""Loads batches, in this process or in workers, and knows at any moment how far it is."""
+"""Loads batches, in this process or in workers, with an exact position for resuming."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from vertebra.data.batches import Batch, collate
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Sample, SampleKey
 from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, share, shortage
-from vertebra.data.workers import Failure, ends_told, failure, lost, prepare_worker
+from vertebra.data.workers import Failure, convert_worker_exits, failure, find_worker_error, prepare_worker
 from vertebra.processes import defined_in_script, without_script
 
 
 class Loader:
     """The batches of an epoch.
 
-    Iterating gives `Batch` objects; with ``chunks`` it gives lists of them, the micro batches of one step. Every sample
-    is a function of its ticket, so that any number of workers gives the same. ``state_dict`` counts batches that were
-    handed out, not those that workers have prepared in advance, and so is exact at any moment.
+    Iteration yields `Batch` objects; with ``chunks`` it yields lists of them, the micro batches of one step. Every sample is a
+    function of its key, so the batches do not depend on the number of workers. ``state_dict`` counts yielded batches, not those
+    that workers have prefetched, so it is exact at any time.
 
     Args:
         dataset: the samples.
-        sampler: which ones make up a batch.
-        workers: loader processes; 0 loads in this one. Fewer are used, and a line on standard error says so, where the shared
-            memory has no room for more.
-        chunks: into how many micro batches each batch is divided; None for no division.
-        pin_memory: page-locked batches for a GPU; None: if there is one.
-        sharing: processes of this machine that have loaders like this one.
+        sampler: draws the samples of each batch.
+        workers: loader processes; 0 loads in this one. Fewer are used, with a message on standard error, if shared memory has no
+            room for more.
+        chunks: number of micro batches that each batch is divided into; None for no division.
+        pin_memory: page-locked batches for a GPU; None for page-locked batches if there is a GPU.
+        sharing: number of processes on this machine that have a loader like this one.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Loader:
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
-        self.batch_sampler = None  # Lightning reads this before the sampler
+        self.batch_sampler = None  # Lightning checks this before the sampler
         sampler.divide(chunks or 1)
         self._done = sampler.start
         self.workers, self.chunks, self.sharing = workers, chunks, sharing
@@ -55,19 +55,19 @@ class Loader:
         self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
-        """Number of batches in an epoch, also where this one started in its middle."""
+        """Number of batches in a full epoch, also if this one was resumed in the middle."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches of the sampler's epoch, as it is when the first of them is asked for.
+        """The batches of the sampler's epoch at the time of the first batch.
 
         Raises:
             DataError: too many images cannot be used.
             RunError: an image cannot be loaded for another reason, or a loader process ended.
         """
         self._done = self.sampler.start
-        self._loader = self._loader or self._made()
-        with ends_told():
+        self._loader = self._loader or self._build()
+        with convert_worker_exits():
             with without_script() if self._loader.num_workers else nullcontext():
                 steps = iter(self._loader)
             yield from self._checked(steps)
@@ -86,13 +86,13 @@ class Loader:
         try:
             return next(steps, None)
         except (OSError, EOFError, RuntimeError) as error:
-            told = lost(getattr(steps, "_workers", ()), error)
-            if told is None:
+            worker_error = find_worker_error(getattr(steps, "_workers", ()), error)
+            if worker_error is None:
                 raise
-            raise told from error
+            raise worker_error from error
 
-    def _made(self) -> DataLoader[Any]:
-        workers = self._fitting()
+    def _build(self) -> DataLoader[Any]:
+        workers = self._usable_workers()
         return DataLoader(
             _Guarded(self.dataset),
             batch_sampler=self.sampler,
@@ -104,15 +104,15 @@ class Loader:
             generator=torch.Generator(),
         )
 
-    def _fitting(self) -> int:
-        """How many loader processes can be used."""
+    def _usable_workers(self) -> int:
+        """The number of loader processes that can be used."""
         first = next(iter(self.sampler), None)
         if self.workers == 0 or first is None:
             return self.workers
         if multiprocessing.get_context().get_start_method() != "fork":
             local_name = defined_in_script(self.dataset)
             if local_name is not None:
-                self._tell(
+                self._print_on_first_rank(
                     f"images are loaded in the main process, because '{local_name}' is defined in the script itself; "
                     "put it in a module of its own, which loader processes can import"
                 )
@@ -123,23 +123,23 @@ class Loader:
         batch = batch_bytes(self.dataset, first)
         workers = room_for(self.workers, batch, free // self.sharing)
         if workers < self.workers:
-            self._tell(shortage(workers, self.workers, batch, free // self.sharing))
+            self._print_on_first_rank(shortage(workers, self.workers, batch, free // self.sharing))
         return workers
 
-    def _tell(self, line: str) -> None:
+    def _print_on_first_rank(self, line: str) -> None:
         if self.sampler.rank == 0:
             print(line, file=sys.stderr)
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the start of an epoch."""
+        """Moves to the start of an epoch."""
         self.sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on after the last batch that was handed out."""
+        """The state for resuming after the last yielded batch."""
         return self.sampler.state_dict(self._done)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The next iteration continues at the saved position."""
+        """Makes the next iteration continue at the saved position."""
         self.sampler.load_state_dict(state_dict)
         self._done = self.sampler.start
 
@@ -158,21 +158,21 @@ def build_loader(
 
 
 class _Guarded(Dataset[Any]):
-    """Hands errors over as values."""
+    """Returns errors as values instead of raising them."""
 
     def __init__(self, dataset: MixedData) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, ticket: SampleKey) -> Sample | Failure:
+    def __getitem__(self, key: SampleKey) -> Sample | Failure:
         try:
-            return self.dataset[ticket]
-        except Exception as error:  # of whatever kind, it must not end as a traceback of another process
-            path = self.dataset.sources[ticket.source].index.path(ticket.row)
+            return self.dataset[key]
+        except Exception as error:  # of any kind, instead of a traceback from another process
+            path = self.dataset.sources[key.source].index.path(key.row)
             return failure(error, f"{path} could not be loaded")
 
 
 class _Collate:
-    """Puts samples together, divided into micro batches if so wished."""
+    """Collates samples, optionally divided into micro batches."""
 
     def __init__(self, dataset: MixedData, chunks: int | None) -> None:
         self.labels = dataset.labels
@@ -186,12 +186,12 @@ class _Collate:
             loaded.append(sample)
         try:
             if self.chunks is None:
-                return self._together(loaded)
+                return self._collate(loaded)
             parts = [loaded[start :: self.chunks] for start in range(self.chunks)]
-            return [self._together(part) for part in parts if part]
-        except Exception as error:  # as above
+            return [self._collate(part) for part in parts if part]
+        except Exception as error:  # as in `_Guarded`
             return failure(error, "a batch could not be made")
 
-    def _together(self, samples: Sequence[Sample]) -> Batch:
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
         batch = collate(samples, self.labels)
         return batch if get_worker_info() is None else share(batch)

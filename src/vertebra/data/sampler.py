@@ -127,16 +127,16 @@ class MixSampler(Sampler[list[SampleKey]]):
         drawn = []
         for number, share in enumerate(self._shares):
             mine = number % self.world_size == self.rank
-            tickets: list[SampleKey] = []
+            keys: list[SampleKey] = []
             for group, count in enumerate(share):
                 if mine:
                     rows = streams[group][used[group] : used[group] + count]
-                    first = number * self.size + len(tickets)
+                    first = number * self.size + len(keys)
                     source = self.groups[group].source
-                    tickets += [SampleKey(source, row, self.epoch, first + offset) for offset, row in enumerate(rows)]
+                    keys += [SampleKey(source, row, self.epoch, first + offset) for offset, row in enumerate(rows)]
                 used[group] += count
             if mine:
-                drawn.append(tickets)
+                drawn.append(keys)
         return drawn
 
     def _stream(self, number: int, length: int) -> list[int]:

@@ -205,68 +205,68 @@ class MixedData(Dataset[Sample]):
                 count += int((measurable & self._labeled[number, branch]).sum())
         return count
 
-    def __getitem__(self, ticket: SampleKey) -> Sample:
+    def __getitem__(self, key: SampleKey) -> Sample:
         """The sample of a ticket.
 
         Raises:
             DataError: in training, neither the image nor any of the tried replacements can be used.
         """
-        if ticket.blank:
-            return self._blank(ticket, ())
+        if key.blank:
+            return self._blank(key, ())
         skipped: list[Skip] = []
-        for row in self._candidates(ticket):
+        for row in self._candidates(key):
             try:
-                return self._load(ticket, row, tuple(skipped))
+                return self._load(key, row, tuple(skipped))
             except DataError as error:
-                skipped.append(Skip(str(self.sources[ticket.source].index.path(row)), str(error)))
+                skipped.append(Skip(str(self.sources[key.source].index.path(row)), str(error)))
         if self.augment is None:
-            return self._blank(ticket, tuple(skipped))
+            return self._blank(key, tuple(skipped))
         raise DataError(f"{skipped[0].reason}; nor could any of {len(skipped) - 1} other images be used in its place")
 
-    def _candidates(self, ticket: SampleKey) -> Iterator[int]:
+    def _candidates(self, key: SampleKey) -> Iterator[int]:
         """The ticket's row, and in training those that may replace it, always the same ones."""
-        yield ticket.row
+        yield key.row
         if self.augment is None:
             return
-        rows = self._group_of[ticket.source, self._branches(ticket.source, ticket.row)].rows
-        draw = self._draw(ticket, 1)
+        rows = self._group_of[key.source, self._branches(key.source, key.row)].rows
+        draw = self._draw(key, 1)
         candidates = rows[draw.integers(0, len(rows), ATTEMPTS)] if len(rows) > 2 * ATTEMPTS else draw.permutation(rows)
-        yield from dict.fromkeys(int(row) for row in candidates[:ATTEMPTS] if row != ticket.row)
+        yield from dict.fromkeys(int(row) for row in candidates[:ATTEMPTS] if row != key.row)
 
     def _branches(self, source: int, row: int) -> tuple[str, ...]:
         return tuple(name for name in self.sources[source].branches if self._labeled[source, name][row])
 
-    def _draw(self, ticket: SampleKey, purpose: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, ticket.epoch, ticket.position, purpose])
+    def _draw(self, key: SampleKey, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, key.epoch, key.position, purpose])
 
-    def _load(self, ticket: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
-        source = self.sources[ticket.source]
+    def _load(self, key: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
+        source = self.sources[key.source]
         path = source.index.path(row)
         image = read_image(path, channels=self.channels)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
-        for branch in self._branches(ticket.source, row):
+        for branch in self._branches(key.source, row):
             try:
                 annotation = source.index.columns[source.branches[branch]].get(row, size)
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
-            ground_truths[branch] = self._relabel[ticket.source, branch](annotation)
-        on_canvas = self._to_canvas(image, ground_truths, ticket)
+            ground_truths[branch] = self._relabel[key.source, branch](annotation)
+        on_canvas = self._to_canvas(image, ground_truths, key)
         origin = Origin(path, on_canvas.transform)
         kept = ground_truths if self.augment is None else {}
         return Sample(on_canvas.image, on_canvas.transform.size, on_canvas.annotations, kept, origin, skipped)
 
-    def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], ticket: SampleKey) -> OnCanvas:
+    def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], key: SampleKey) -> OnCanvas:
         if self.augment is None:
             return to_canvas(image, ground_truths, self.resize_spec, self.labels)
-        return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(ticket, 0))
+        return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(key, 0))
 
-    def _blank(self, ticket: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
+    def _blank(self, key: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
         """An empty canvas that is labeled for nothing."""
         fill = torch.tensor(self.resize_spec.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
         image = fill.expand(-1, *self.resize_spec.size).clone()
         origin = Origin(
-            self.sources[ticket.source].index.path(ticket.row), self.resize_spec.transform(*self.resize_spec.size)
+            self.sources[key.source].index.path(key.row), self.resize_spec.transform(*self.resize_spec.size)
         )
         return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 

@@ -29,13 +29,13 @@ def free_bytes() -> int | None:
     return shutil.disk_usage(PLACE).free if PLACE.is_dir() and os.access(PLACE, os.W_OK) else 0
 
 
-def batch_bytes(dataset: MixedData, tickets: list[SampleKey]) -> int:
+def batch_bytes(dataset: MixedData, keys: list[SampleKey]) -> int:
     """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded: the loader reports that."""
     try:
-        batch = collate([dataset[tickets[0]]], dataset.labels)
+        batch = collate([dataset[keys[0]]], dataset.labels)
     except Exception:  # of whatever kind: the loader meets it again, and names the image
         return 0
-    return sum(value.nbytes for value in _tensors(batch)) * len(tickets)
+    return sum(value.nbytes for value in _tensors(batch)) * len(keys)
 
 
 def room_for(workers: int, batch: int, free: int) -> int:

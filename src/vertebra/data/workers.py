@@ -77,7 +77,7 @@ def _end(error: Exception, sent: Any) -> None:
 
 
 @contextmanager
-def ends_told() -> Iterator[None]:
+def convert_worker_exits() -> Iterator[None]:
     """Tells in one sentence of a loader process that ended. PyTorch raises that in the main thread, wherever it is at that moment.
 
     Raises:
@@ -92,7 +92,7 @@ def ends_told() -> Iterator[None]:
         raise RunError(_why(text)) from error
 
 
-def lost(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
+def find_worker_error(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
     """What to raise where the next batch did not come; None if no loader process is to blame.
 
     Args:
@@ -110,8 +110,8 @@ def lost(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
     code = next((worker.exitcode for worker in workers if worker.exitcode), None)
     if code is None:
         return None if isinstance(error, OSError | EOFError) else RunError(_why(text))
-    said = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else f"exited with exit code {code}"
-    return RunError(_why(f"DataLoader worker (pid) {said}"))
+    outcome = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else f"exited with exit code {code}"
+    return RunError(_why(f"DataLoader worker (pid) {outcome}"))
 
 
 def _why(text: str) -> str:

@@ -236,8 +236,8 @@ def test_tables_that_ask_for_too_much(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("3,4", "3,1e300"), "row 4: 1e[+]300 is no place in an image; empty the cell"),
-        (lambda text: text.replace("3,4", "inf,4"), "row 4: inf is no place in an image"),
+        (lambda text: text.replace("3,4", "3,1e300"), "row 4: 1e[+]300 is not a position in an image; empty the cell"),
+        (lambda text: text.replace("3,4", "inf,4"), "row 4: inf is not a position in an image"),
         (lambda text: text.replace("coords,x,y", "coords,x,x"), "the row 'coords' must be x, y, x, y"),
         (lambda text: text.replace("bodyparts,", "bodyparts,more,"), "the row 'bodyparts' has 6 cells"),
         (lambda text: text.replace("a.png", '"' + "a" * 200_000), "damaged, no table of cells"),

@@ -1,4 +1,4 @@
-"""When too little of a data set is left to go on with it."""
+"""Refuses a data set with too few usable annotations."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 from vertebra.data.index import Note
 from vertebra.errors import DataError
 
-FEW = 10  # so many dropped annotations are no more than a note, if any is left
+FEW = 10  # fewer unused annotations only cause a note, if any annotation is left
 DROPPED = 0.5
 UNUSED = 0.9
 
 
 def check_usable(total: int, dropped: int, crowd: int, where: Path, notes: list[Note]) -> None:
-    """Ends the reading where nearly nothing of it can be learned: not by a note, which one may miss.
+    """Raises if too few annotations can be used; a note could be overlooked.
 
     Args:
         total: number of annotations.
-        dropped: how many of them were wrong and left out.
-        crowd: how many of the rest mark a crowd or something to ignore, and are never learned.
-        notes: what was wrong, for the message.
+        dropped: number of invalid annotations, which were left out.
+        crowd: number of the others that mark a crowd or a region to ignore, which are not used for training.
+        notes: the problems, for the message.
 
     Raises:
-        DataError: no annotation is left that is no crowd; or more than half were dropped, or nine of ten were dropped or are
-            crowd, and more than a few.
+        DataError: no annotation other than crowds is left; or at least `FEW` are unused and more than half were dropped, or more
+            than nine of ten are dropped or crowds.
     """
     unused = dropped + crowd
     few = unused < FEW and unused < total
