@@ -214,7 +214,7 @@ def test_processes_that_train_together_share_the_room(animals: Path, monkeypatch
 def test_no_shared_memory_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if sys.platform == "linux":
         assert (free_bytes() or 0) > 0
-        monkeypatch.setattr(shared_memory, "PLACE", tmp_path / "none")
+        monkeypatch.setattr(shared_memory, "SHARED_MEMORY", tmp_path / "none")
         assert free_bytes() == 0
     monkeypatch.setattr(sys, "platform", "darwin")
     assert free_bytes() is None

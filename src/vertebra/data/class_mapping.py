@@ -66,13 +66,13 @@ def class_mapping(
     positions = {name: number for number, name in enumerate(labels.classes)}
     names = [(class_map or {}).get(name, name) for name in source_labels.classes]
     ids = np.array([positions.get(name, -1) for name in names], dtype=np.int64)
-    strange = [name for name, class_id in zip(source_labels.classes, ids.tolist(), strict=True) if class_id < 0]
-    if len(strange) == len(source_labels.classes):
+    unknown = [name for name, class_id in zip(source_labels.classes, ids.tolist(), strict=True) if class_id < 0]
+    if len(unknown) == len(source_labels.classes):
         raise DataError(
-            f"{where}: branch '{branch}' knows none of its classes ({', '.join(strange[:8])}). "
-            f"{suggest(strange[0], labels.classes)}"
+            f"{where}: branch '{branch}' knows none of its classes ({', '.join(unknown[:8])}). "
+            f"{suggest(unknown[0], labels.classes)}"
         )
-    notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", strange)] if strange else []
+    notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", unknown)] if unknown else []
     return ClassMapping(ids, labels, source_labels), [*notes, *_lacking(source_labels, labels, branch, where)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
-from vertebra.tasks.keypoints.data import seen_inside
+from vertebra.tasks.keypoints.data import clear_points_outside
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +144,7 @@ class PointColumn:
         """The objects of an image; boxes are clipped to it, points outside become unlabeled."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
-        points = seen_inside(self.points[part], size)
+        points = clear_points_outside(self.points[part], size)
         return KeypointAnnotation(points, boxes, self.labels[part], self.crowd[part], self.areas[part], size)
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:

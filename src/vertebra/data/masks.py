@@ -44,8 +44,8 @@ class MaskFileColumn:
     @property
     def labeled(self) -> np.ndarray:
         """(n,) bool: whether there is a mask file."""
-        there: np.ndarray = self.files != b""
-        return there
+        existing: np.ndarray = self.files != b""
+        return existing
 
     def path(self, row: int) -> Path:
         """An image's mask file."""
@@ -88,8 +88,8 @@ class MaskFileColumn:
 
     def _unknown_values(self, path: Path, values: np.ndarray) -> DataError:
         occurring = np.unique(values)
-        strange = occurring[self._ids_of(occurring) == UNKNOWN]
-        return DataError(f"{path}: {describe_values(strange)} of no class; {self._suggestion(int(strange[0]))}")
+        unknown = occurring[self._ids_of(occurring) == UNKNOWN]
+        return DataError(f"{path}: {describe_values(unknown)} of no class; {self._suggestion(int(unknown[0]))}")
 
     def _suggestion(self, value: int) -> str:
         known = np.flatnonzero((self.ids >= 0) & (self.ids != self.ignore_index) | (self.ids == NOWHERE))

@@ -31,9 +31,9 @@ class Source:
 
     Attributes:
         index: its images and annotations.
-        branches: the branches that it is labeled for, each with its task.
-        ratio: how much of it an epoch sees: 1 all, 0.5 half of it, 2 everything twice.
-        class_map: the branches' names of classes that it calls otherwise.
+        branches: the branches that it is labeled for, with their tasks.
+        ratio: the part of it in each epoch: 1 for all, 0.5 for half of it, 2 for all images twice.
+        class_map: the branches' names of classes with other names in the data set.
     """
 
     index: Index
@@ -43,12 +43,12 @@ class Source:
 
 
 class SampleKey(NamedTuple):
-    """What to load.
+    """The key of a sample.
 
     Attributes:
         source, row: the image.
-        epoch, position: with the seed they decide every random draw.
-        blank: an empty canvas instead, labeled for nothing; it fills up batches of evaluation over processes.
+        epoch, position: with the seed they determine all random draws.
+        blank: an empty canvas without labels instead; it pads the evaluation batches of several processes.
     """
 
     source: int
@@ -59,10 +59,10 @@ class SampleKey(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Images of one source that are labeled for the same branches.
+    """Images of one source with the same labeled branches.
 
     Attributes:
-        source: its number.
+        source: index of the source.
         rows: (n,) int64.
         branches: their names.
     """
@@ -73,11 +73,11 @@ class Group(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where an image came from.
+    """The file and the transform of a sample.
 
     Attributes:
         path: its file.
-        transform: where it lies on the canvas; of a training image that was mirrored, before mirroring.
+        transform: its position on the canvas, before any mirroring.
     """
 
     path: Path
@@ -100,8 +100,8 @@ class Sample:
         size: (height, width) of the valid pixels, at the top left.
         targets: by branch, the annotation in canvas pixels; only the branches that the image is labeled for.
         ground_truths: by branch, the annotation in the image's own pixels; empty in training.
-        origin: where it came from.
-        skipped: what could not be used in its place.
+        origin: its file and transform.
+        skipped: images that it replaces because they could not be used.
     """
 
     image: Tensor
@@ -113,19 +113,18 @@ class Sample:
 
 
 class MixedData(Dataset[Sample]):
-    """Several data sets as one, for a model's branches.
+    """Several data sets combined for a model's branches.
 
-    An image that cannot be used (unreadable, or a mask that does not fit) is replaced in training by another one that
-    is labeled for the same branches, always by the same one; in evaluation it is left out. Both are counted, see
-    `notes`.
+    An image that cannot be used (unreadable, or with a mask of another size) is replaced in training by another one with the
+    same labeled branches, always by the same one; in evaluation it is left out. Both are counted, see `notes`.
 
     Args:
         sources: the data sets.
-        labels: the labels of each branch; class ids of the data sets are turned into the branches' by name.
-        resize_spec: how an image comes onto the canvas.
-        augment: random changes, for training; None for evaluation, where samples have their truths.
+        labels: the labels of each branch; class ids of the data sets are mapped to those of the branches by name.
+        resize_spec: how images are resized onto the canvas.
+        augment: augmentation, for training; None for evaluation, where samples have their ground truths.
         seed: of all random draws.
-        channels: of the images.
+        channels: number of channels of the images.
 
     Raises:
         DataError: a source has no labels for a branch, or none of the branch's classes.
@@ -195,7 +194,7 @@ class MixedData(Dataset[Sample]):
         return sum(len(group.rows) for group in self.groups)
 
     def measurable(self, branch: str) -> int:
-        """How many images have something that a branch's metrics compare predictions with."""
+        """The number of images with annotations that count in a branch's metrics."""
         count = 0
         for number, source in enumerate(self.sources):
             if branch in source.branches:
@@ -206,10 +205,10 @@ class MixedData(Dataset[Sample]):
         return count
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        """The sample of a ticket.
+        """The sample of a key.
 
         Raises:
-            DataError: in training, neither the image nor any of the tried replacements can be used.
+            DataError: in training, neither the image nor any of its replacements can be used.
         """
         if key.blank:
             return self._blank(key, ())
@@ -224,7 +223,7 @@ class MixedData(Dataset[Sample]):
         raise DataError(f"{skipped[0].reason}; nor could any of {len(skipped) - 1} other images be used in its place")
 
     def _candidates(self, key: SampleKey) -> Iterator[int]:
-        """The ticket's row, and in training those that may replace it, always the same ones."""
+        """The key's row, and in training its possible replacements, always the same ones."""
         yield key.row
         if self.augment is None:
             return
@@ -262,7 +261,7 @@ class MixedData(Dataset[Sample]):
         return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(key, 0))
 
     def _blank(self, key: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
-        """An empty canvas that is labeled for nothing."""
+        """An empty canvas without labels."""
         fill = torch.tensor(self.resize_spec.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
         image = fill.expand(-1, *self.resize_spec.size).clone()
         origin = Origin(
@@ -271,11 +270,10 @@ class MixedData(Dataset[Sample]):
         return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 
     def record(self, skipped: Sequence[Skip]) -> None:
-        """Counts images that could not be used; each counts once, however often it was met.
+        """Counts images that could not be used, each once.
 
         Raises:
-            DataError: they are too many to go on: more than a tenth of all (of a small data set, more than two), or
-                more than half.
+            DataError: there are too many: more than a tenth of all images (and more than two), or more than half.
         """
         self.skipped.update({skip.path: skip.reason for skip in skipped if skip.path not in self.skipped})
         count, whole = len(self.skipped), len(self)
@@ -284,7 +282,7 @@ class MixedData(Dataset[Sample]):
             raise DataError(f"{count} of {whole} images cannot be used, too many to go on; the first: {first}")
 
     def notes(self) -> list[str]:
-        """Counted, named warnings of everything that was left out."""
+        """Warnings about all images that were left out, with counts and names."""
         lines = [str(note) for note in self._notes]
         if self.skipped:
             done = "left out" if self.augment is None else "replaced by others"

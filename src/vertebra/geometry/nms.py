@@ -72,11 +72,11 @@ def nms_mask(
 
 def _best_kept(boxes: Float[Tensor, "k 4"], scores: Float[Tensor, " k"], iou: float, most: int) -> Int[Tensor, " kept"]:
     """Indices of the kept boxes, for boxes (K, 4) in the order of their scores: all of them, or at least ``most``."""
-    seen = len(boxes) if most == 0 else CANDIDATE_FACTOR * most
-    kept: Tensor = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
-    while len(kept) < most and seen < len(boxes):
-        seen *= CANDIDATE_FACTOR
-        kept = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
+    candidates = len(boxes) if most == 0 else CANDIDATE_FACTOR * most
+    kept: Tensor = torchvision.ops.nms(boxes[:candidates], scores[:candidates], iou)
+    while len(kept) < most and candidates < len(boxes):
+        candidates *= CANDIDATE_FACTOR
+        kept = torchvision.ops.nms(boxes[:candidates], scores[:candidates], iou)
     return kept
 
 
@@ -117,11 +117,11 @@ def _nms_mask_recorded(
     if flags is None:
         raise RuntimeError("suppression can be captured only inside captured_nms")
     count = scores.shape[1]
-    seen = count if most == 0 else min(count, max(MIN_CANDIDATES, CANDIDATE_FACTOR * most))
-    if len(scores) * seen**2 > MAX_PAIRS:
+    candidates = count if most == 0 else min(count, max(MIN_CANDIDATES, CANDIDATE_FACTOR * most))
+    if len(scores) * candidates**2 > MAX_PAIRS:
         raise RuntimeError(f"suppression of {tuple(scores.shape)} boxes cannot be captured")
     valid = (labels >= 0) & (scores > 0)
-    order = torch.where(valid, scores, 0.0).sort(dim=1, descending=True, stable=True).indices[:, :seen]
+    order = torch.where(valid, scores, 0.0).sort(dim=1, descending=True, stable=True).indices[:, :candidates]
     real, sorted_labels = valid.gather(1, order), labels.gather(1, order)
     sorted_boxes = boxes.double().gather(1, order[..., None].expand(-1, -1, 4))
     overlap = (pairwise_iou(sorted_boxes, sorted_boxes) > iou) & real[:, :, None]
@@ -130,7 +130,7 @@ def _nms_mask_recorded(
     keep = before = real
     for _ in range(ROUNDS):
         keep, before = real & (torch.matmul(keep.half()[:, None, :], drops)[:, 0] == 0), keep
-    short = (keep.sum(dim=1) < most) & (valid.sum(dim=1) > seen)
+    short = (keep.sum(dim=1) < most) & (valid.sum(dim=1) > candidates)
     flags.append((keep != before).any() | short.any())
     return torch.zeros_like(valid).scatter(1, order, keep)
 

@@ -51,7 +51,7 @@ class MultiView:
         self.pipeline, self.chosen, self.tile, self.overlap = pipeline, tuple(chosen), tile, overlap
         info = pipeline.info
         tasks = [get_task(task).tile_merger for name, (task, _) in info.branches.items() if name not in info.whole]
-        self._whole_too = bool(info.whole) or any(rule is not None and rule.whole_too for rule in tasks)
+        self._whole_too = bool(info.whole) or any(rule is not None and rule.adds_whole_image for rule in tasks)
 
     def compute(self, images: Iterable[object]) -> Iterator[Callable[[], list[Result]]]:
         """Runs the model on batches, once for each test-time augmentation. Each function that comes back makes the results of the

@@ -71,7 +71,7 @@ class ResultAssembler:
         for name, fields in decoded.items():
             if name not in self.info.whole:
                 merger = self._merger(name, view.grid)
-                if not view.tile.whole or merger.whole_too:
+                if not view.tile.whole or merger.adds_whole_image:
                     merger.add(fields, view.transform, view.tile)
         if not view.last:
             return None

@@ -30,7 +30,7 @@ class CrossAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, seen: Tensor | None = None
+        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, attn_mask: Tensor | None = None
     ) -> Tensor:
         """Attends from the queries to the cells.
 
@@ -39,14 +39,14 @@ class CrossAttention(nn.Module):
             position: of the queries, broadcast against them.
             cells: (N, S, width).
             cell_position: of the cells, broadcast against them.
-            seen: bool, broadcast against (N, heads, Q, S); False masks a cell.
+            attn_mask: bool, broadcast against (N, heads, Q, S); False masks a cell.
 
         Returns:
             (N, Q, width)
         """
         queries_by_head = self._split(self.queries(queries + position))
         keys, values = self._split(self.keys(cells + cell_position)), self._split(self.values(cells))
-        mixed = F.scaled_dot_product_attention(queries_by_head, keys, values, attn_mask=seen)
+        mixed = F.scaled_dot_product_attention(queries_by_head, keys, values, attn_mask=attn_mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -79,10 +79,12 @@ class QueryLayer(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, seen: Tensor) -> Tensor:
+    def forward(
+        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, attn_mask: Tensor
+    ) -> Tensor:
         """Queries (N, Q, width) in and out; the rest as for `CrossAttention`."""
         queries = self.norm1(queries + self.dropout(self.attention(queries, position)))
-        read = self.reading(queries, position, cells, cell_position, seen)
+        read = self.reading(queries, position, cells, cell_position, attn_mask)
         queries = self.norm2(queries + self.dropout(read))
         out: Tensor = self.norm3(queries + self.dropout(self.mlp(queries)))
         return out

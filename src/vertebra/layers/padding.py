@@ -34,12 +34,12 @@ def nearest_valid_cells(frame: Frame, maps: Tensor, stride: int) -> Tensor:
 
     Args, Returns: as `valid_cells`.
     """
-    seen = []
+    inside = []
     for axis, length in enumerate(frame.canvas):
         cells = torch.arange(maps.shape[axis - 2], device=maps.device)
         pixel = (cells.float() * (length / maps.shape[axis - 2])).long()
-        seen.append((pixel < frame.sizes[:, axis, None]) & (cells * stride < length))
-    return seen[0][:, :, None] & seen[1][:, None, :]
+        inside.append((pixel < frame.sizes[:, axis, None]) & (cells * stride < length))
+    return inside[0][:, :, None] & inside[1][:, None, :]
 
 
 def valid_mean(maps: Tensor, stride: int, frame: Frame) -> Tensor:

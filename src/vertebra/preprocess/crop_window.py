@@ -42,12 +42,12 @@ class CropWindow:
     def points(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) of x, y from image to canvas pixels; they may lie outside."""
         scale_y, scale_x = self._scale
-        moved = (np.asarray(points, dtype=np.float64) - (self.left, self.top)) * (scale_x, scale_y)
+        on_canvas = (np.asarray(points, dtype=np.float64) - (self.left, self.top)) * (scale_x, scale_y)
         if self.mirror:
-            moved[..., 0] = self.out[1] - moved[..., 0]
+            on_canvas[..., 0] = self.out[1] - on_canvas[..., 0]
         if self.flip:
-            moved[..., 1] = self.out[0] - moved[..., 1]
-        return moved.astype(np.float32)
+            on_canvas[..., 1] = self.out[0] - on_canvas[..., 1]
+        return on_canvas.astype(np.float32)
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) xyxy from image to canvas pixels; not clipped."""

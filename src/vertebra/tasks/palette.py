@@ -86,8 +86,8 @@ def _oklab(linear: np.ndarray) -> np.ndarray:
 def _views(rgb: np.ndarray) -> np.ndarray:
     """Oklab (3, M, 3) of 8-bit colors (M, 3), for normal sight, protanopia and deuteranopia."""
     linear = _linear(rgb)
-    seen = [linear, *(np.clip(linear @ np.asarray(matrix).T, 0, 1) for matrix in (_PROTANOPIA, _DEUTERANOPIA))]
-    return np.stack([_oklab(view) for view in seen])
+    linear_views = [linear, *(np.clip(linear @ np.asarray(matrix).T, 0, 1) for matrix in (_PROTANOPIA, _DEUTERANOPIA))]
+    return np.stack([_oklab(view) for view in linear_views])
 
 
 def _distance(views: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -52,10 +52,10 @@ class TileMerger(Protocol):
     """Merges the predictions on the tiles of one image.
 
     Attributes:
-        whole_too: whether the downscaled whole image is added after the tiles.
+        adds_whole_image: whether the downscaled whole image is added after the tiles.
     """
 
-    whole_too: ClassVar[bool]
+    adds_whole_image: ClassVar[bool]
 
     def __init__(self, labels: Any, grid: Grid, threshold: float) -> None:
         """For one image.

@@ -73,10 +73,14 @@ def test_from_decoded_goes_back_to_the_image() -> None:
     transform = ResizeSpec((100, 100)).transform(200, 400)
     boxes = [[10, 5, 40, 60], [0, 12.5, 25, 25], [10, 60, 20, 70], [1, 1, 2, 2]]
     decoded = (np.asarray(boxes), np.asarray([0.9, 0.8, 0.7, 0]), np.asarray([1, 0, 1, -1]), np.asarray(3))
-    made = from_decoded(decoded, transform, LABELS, "a.jpg")
-    assert made.boxes.tolist() == [[40, 20, 160, 200], [0, 50, 100, 100]]
-    assert made.scores.tolist() == pytest.approx([0.9, 0.8])
-    assert (made.class_ids.tolist(), made.image, made.boxes.dtype) == ([1, 0], "a.jpg", np.float32)
+    canvas_boxes = from_decoded(decoded, transform, LABELS, "a.jpg")
+    assert canvas_boxes.boxes.tolist() == [[40, 20, 160, 200], [0, 50, 100, 100]]
+    assert canvas_boxes.scores.tolist() == pytest.approx([0.9, 0.8])
+    assert (canvas_boxes.class_ids.tolist(), canvas_boxes.image, canvas_boxes.boxes.dtype) == (
+        [1, 0],
+        "a.jpg",
+        np.float32,
+    )
 
 
 def test_from_decoded_of_nothing() -> None:

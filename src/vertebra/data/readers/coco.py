@@ -142,17 +142,19 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     row_of, first = _rows(names, exist(root, names), notes)
     entry_rows = rows_of_ids(image_ids, of_images)
     rows = np.where(entry_rows >= 0, row_of[entry_rows], -2)
-    stray = np.flatnonzero(rows == -2)
-    if len(stray):
-        strange = [f"image_id {str(of_images[i])[:60]}" for i in stray]
-        notes.append(Note.of("annotation", "of images that are not in the file", "dropped", strange))
+    unmatched = np.flatnonzero(rows == -2)
+    if len(unmatched):
+        unknown = [f"image_id {str(of_images[i])[:60]}" for i in unmatched]
+        notes.append(Note.of("annotation", "of images that are not in the file", "dropped", unknown))
     category_names, categories = _categories(raw, file, notes)
     entries = dict(
         zip(map(str, values_of(raw["categories"], "name", "categories", file)), raw["categories"], strict=True)
     )
     sizes = sizes_of([raw["images"][i] for i in first], [names[i] for i in first], notes)
     kept_names = [names[i] for i in first]
-    content = _Content(file, root, kept_names, sizes, objects, rows, categories, category_names, entries, len(stray))
+    content = _Content(
+        file, root, kept_names, sizes, objects, rows, categories, category_names, entries, len(unmatched)
+    )
     content.keep(rows >= 0)
     same = copies(content.objects, content.rows, content.categories)
     if same.any():
@@ -162,24 +164,26 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     return content
 
 
-def _rows(names: Sequence[str], there: np.ndarray, notes: list[Note]) -> tuple[np.ndarray, list[int]]:
+def _rows(names: Sequence[str], existing: np.ndarray, notes: list[Note]) -> tuple[np.ndarray, list[int]]:
     """The row of each entry of 'images', -1 for missing files; entries of one file share a row.
 
     Returns:
         (n,) int64 rows, and the entry of each row.
     """
-    if not there.all():
-        lost = [name for name, exists in zip(names, there.tolist(), strict=True) if not exists]
-        notes.append(Note.of("image", "that the file names", "not found and left out", lost))
+    if not existing.all():
+        missing = [name for name, exists in zip(names, existing.tolist(), strict=True) if not exists]
+        notes.append(Note.of("image", "that the file names", "not found and left out", missing))
     entry_of: dict[str, int] = {}
     rows = np.full(len(names), -1, dtype=np.int64)
     row_of: dict[str, int] = {}
-    for entry in np.flatnonzero(there).tolist():
+    for entry in np.flatnonzero(existing).tolist():
         key = posixpath.normpath(names[entry])
         entry_of.setdefault(key, entry)
         rows[entry] = row_of.setdefault(key, len(row_of))
     again = [
-        names[entry] for entry in np.flatnonzero(there).tolist() if entry_of[posixpath.normpath(names[entry])] != entry
+        names[entry]
+        for entry in np.flatnonzero(existing).tolist()
+        if entry_of[posixpath.normpath(names[entry])] != entry
     ]
     if again:
         notes.append(Note.of("image", "that the file lists under several ids", "merged", again))

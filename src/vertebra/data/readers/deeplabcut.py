@@ -201,15 +201,15 @@ def _existing_images(table: _Table, root: Path, notes: list[Note]) -> tuple[list
     names = [name.replace("\\", "/") for name in table.images]
     order = np.argsort(np.array(names), kind="stable")
     for base in (root, table.file.parent, *table.file.parents):
-        there = exist(base, names)
-        if there.any():
+        existing = exist(base, names)
+        if existing.any():
             break
     else:
         raise DataError(f"{table.file}: its images are not found (the first is {names[0]})")
-    if not there.all():
-        lost = [name for name, exists in zip(names, there.tolist(), strict=True) if not exists]
-        notes.append(Note.of("image", "that the table names", "not found and left out", lost))
-    rows = _without_duplicates(table, order[there[order]], names, notes)
+    if not existing.all():
+        missing = [name for name, exists in zip(names, existing.tolist(), strict=True) if not exists]
+        notes.append(Note.of("image", "that the table names", "not found and left out", missing))
+    rows = _without_duplicates(table, order[existing[order]], names, notes)
     absolute = [(base / names[row]).resolve() for row in rows]
     inside = root.resolve()
     listed = [path.relative_to(inside).as_posix() if path.is_relative_to(inside) else str(path) for path in absolute]

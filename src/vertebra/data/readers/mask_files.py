@@ -79,11 +79,11 @@ def _read_list(file: Path, root: Path, notes: list[Note]) -> Pairs:
     _check_masks(pairs, file)
     for column, what in enumerate(("image", "mask")):
         names = [pair[column] for pair in pairs]
-        there = exist(root, names)
-        if not there.all():
-            first = names[int(there.argmin())]
+        existing = exist(root, names)
+        if not existing.all():
+            first = names[int(existing.argmin())]
             raise DataError(
-                f"{file}: {int((~there).sum())} of its {len(names)} {what}s do not exist, the first is {root / first}; "
+                f"{file}: {int((~existing).sum())} of its {len(names)} {what}s do not exist, the first is {root / first}; "
                 f"paths are relative to {root}"
             )
     return pairs

@@ -130,14 +130,14 @@ def _listed_classes(
         names, numbers: the data set's classes and their values.
         notes: gets notes about classes that are left out.
     """
-    asked = options.classes or ()
-    if options.multilabel and asked[0] == "background" and len(asked) > 1:
-        asked = asked[1:]
+    listed = options.classes or ()
+    if options.multilabel and listed[0] == "background" and len(listed) > 1:
+        listed = listed[1:]
     value_of = dict(zip(names, numbers, strict=True))
-    unlisted = [name for name in names if name not in asked]
+    unlisted = [name for name in names if name not in listed]
     if unlisted:
         notes.append(Note.of("class", "that is not listed", "left out of the masks", unlisted))
-    return asked, [value_of.get(name, MISSING) for name in asked], [value_of[name] for name in unlisted]
+    return listed, [value_of.get(name, MISSING) for name in listed], [value_of[name] for name in unlisted]
 
 
 def _table(
@@ -169,11 +169,11 @@ def _check_highest(values: dict[int, Path]) -> None:
 
 
 def _check(values: dict[int, Path], ids: np.ndarray, numbers: Sequence[int]) -> None:
-    strange = [value for value in values if ids[value] == UNKNOWN]
-    if strange:
+    unknown = [value for value in values if ids[value] == UNKNOWN]
+    if unknown:
         raise DataError(
-            f"{values[strange[0]]}: {describe_values(np.array(strange))} of no class; classes have "
-            f"{span(np.array(numbers))}. Set ignore_index: {strange[0]}, or name its class"
+            f"{values[unknown[0]]}: {describe_values(np.array(unknown))} of no class; classes have "
+            f"{span(np.array(numbers))}. Set ignore_index: {unknown[0]}, or name its class"
         )
 
 

@@ -129,8 +129,8 @@ class MultiLabelMetric(TaskMetric):
         if not len(scores):
             return {}
         answer = (scores >= 0.5).long()
-        right, said, true = (answer * ground_truth).sum(0).double(), answer.sum(0), ground_truth.sum(0)
-        f1, occurs = 2 * right / (said + true), said + true > 0
+        right, predicted, true = (answer * ground_truth).sum(0).double(), answer.sum(0), ground_truth.sum(0)
+        f1, occurs = 2 * right / (predicted + true), predicted + true > 0
         precision = torch.zeros(len(self.classes), dtype=torch.float64)
         for k in true.nonzero().flatten().tolist():
             precision[k] = binary_average_precision(scores[:, k], ground_truth[:, k])

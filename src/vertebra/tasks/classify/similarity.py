@@ -9,5 +9,5 @@ from vertebra.tasks.classify.types import ClassifyPrediction
 
 def similarity(expected: ClassifyPrediction, got: ClassifyPrediction) -> float:
     """1 minus the largest difference of a probability; 0 where it is not finite."""
-    apart = float(np.abs(expected.probabilities - got.probabilities).max())
-    return 1.0 - apart if np.isfinite(apart) else 0.0
+    difference = float(np.abs(expected.probabilities - got.probabilities).max())
+    return 1.0 - difference if np.isfinite(difference) else 0.0

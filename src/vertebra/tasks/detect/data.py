@@ -24,7 +24,7 @@ class DetectData(TaskData):
         self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels
     ) -> DetectAnnotation:
         """Boxes on the canvas, clipped to the image's valid pixels."""
-        boxes, kept = visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
+        boxes, kept = clip_to_visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def cut(
@@ -32,7 +32,7 @@ class DetectData(TaskData):
     ) -> DetectAnnotation:
         """Boxes of the window, without those that are mostly cropped away."""
         whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
+        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def relabel(
@@ -106,8 +106,8 @@ def fake_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, 
     height, width = canvas
     shares = ((0.1, 0.1, 0.6, 0.7), (0.3, 0.2, 0.9, 0.9))
     sides = (width, height, width, height)
-    made = torch.tensor([[share * side for share, side in zip(box, sides, strict=True)] for box in shares])
-    boxes = made.repeat(batch, 1, 1)
+    canvas_boxes = torch.tensor([[share * side for share, side in zip(box, sides, strict=True)] for box in shares])
+    boxes = canvas_boxes.repeat(batch, 1, 1)
     ids, counts = torch.randint(0, classes, (batch, 2)), torch.full((batch,), 2)
     if batch > 1:
         boxes[-1], ids[-1], counts[-1] = 0, -1, 0
@@ -120,7 +120,9 @@ def box_areas(boxes: np.ndarray) -> np.ndarray:
     return areas
 
 
-def visible(boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def clip_to_visible(
+    boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Clips boxes to the valid pixels, and selects those that are still visible enough.
 
     A box is left out if less than a pixel of it remains along an axis, or if less than ``MIN_VISIBLE_FRACTION`` of its area

@@ -28,7 +28,7 @@ class DetectTiles:
         threshold: objects below this score are left out before merging.
     """
 
-    whole_too: ClassVar[bool] = True
+    adds_whole_image: ClassVar[bool] = True
 
     def __init__(self, spec: DetectLabels, grid: Grid, threshold: float) -> None:
         self.spec, self.threshold = spec, threshold

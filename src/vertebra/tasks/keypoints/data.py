@@ -11,7 +11,7 @@ import numpy as np
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import box_areas, fake_boxes, images_of, visible
+from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, images_of
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
@@ -24,7 +24,7 @@ class KeypointData(TaskData):
     ) -> KeypointAnnotation:
         """The objects on the canvas."""
         positions = transform.points_to_canvas(annotation.points[..., :2])
-        boxes, kept = visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
+        boxes, kept = clip_to_visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         scale = transform.scale_x * transform.scale_y
         return _moved(annotation, positions, boxes, scale, transform.size).take(kept)
 
@@ -34,7 +34,7 @@ class KeypointData(TaskData):
         """The objects of the window; points outside become unlabeled, objects that are mostly cropped away are left out."""
         positions = window.points(annotation.points[..., :2])
         whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
+        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
         on_canvas = _moved(annotation, positions, boxes, window.area_scale, window.out).take(kept)
         if window.mirror != window.flip:  # both together are a rotation by 180 degrees, which keeps left and right
             on_canvas = replace(on_canvas, points=on_canvas.points[:, labels.mirrored])
@@ -58,8 +58,8 @@ class KeypointData(TaskData):
 
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """Images with an object of the branch's classes that is not a crowd and has a labeled point."""
-        seen = (column.points[..., 2] > 0).any(axis=1)
-        return images_of(column, ~column.crowd & seen & (ids[column.labels] >= 0))
+        labeled = (column.points[..., 2] > 0).any(axis=1)
+        return images_of(column, ~column.crowd & labeled & (ids[column.labels] >= 0))
 
     def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
         """The number of objects with a labeled point that do not mark a crowd."""
@@ -101,10 +101,10 @@ class KeypointData(TaskData):
         boxes, ids, counts = fake_boxes(labels.class_count, canvas, batch)
         parts = torch.rand(batch, 2, len(labels.points), 2)
         positions = boxes[..., None, :2] + parts * (boxes[..., 2:] - boxes[..., :2])[..., None, :]
-        seen = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
-        seen[..., 0, :] = 2
+        visibility = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
+        visibility[..., 0, :] = 2
         known = torch.arange(2)[:, None, None] < counts[:, None, None, None]
-        points = torch.where(known, torch.cat([positions, seen], dim=-1), 0.0)
+        points = torch.where(known, torch.cat([positions, visibility], dim=-1), 0.0)
         return KeypointTargets(points, boxes, ids, counts)
 
 
@@ -115,13 +115,13 @@ def _moved(
     points = np.concatenate([positions, annotation.points[..., 2:]], axis=-1)
     areas = (annotation.areas * area_scale).astype(np.float32)
     return KeypointAnnotation(
-        seen_inside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])
+        clear_points_outside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])
     )
 
 
-def seen_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def clear_points_outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Points (M, K, 3); those outside (height, width) pixels and unlabeled ones become 0, 0, 0."""
-    x, y, seen = points[..., 0], points[..., 1], points[..., 2]
-    kept = (seen > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
+    x, y, visibility = points[..., 0], points[..., 1], points[..., 2]
+    kept = (visibility > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
     inside: np.ndarray = np.where(kept[..., None], points, 0).astype(np.float32)
     return inside

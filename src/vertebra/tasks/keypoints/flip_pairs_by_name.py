@@ -126,8 +126,8 @@ def _glued(token: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
 
 def _partner(point: int, readings: Sequence[dict[Reading, None]]) -> int | None:
     """The only point whose name is this one's with the other side; None if there is none, or several."""
-    wanted = {tuple(_SWAP.get(token, token) for token in reading) for reading in readings[point]}
-    partners = [other for other, reading in enumerate(readings) if other != point and wanted & set(reading)]
+    mirrored = {tuple(_SWAP.get(token, token) for token in reading) for reading in readings[point]}
+    partners = [other for other, reading in enumerate(readings) if other != point and mirrored & set(reading)]
     return partners[0] if len(partners) == 1 else None
 
 

@@ -27,29 +27,29 @@ def pairs_by_position(points: np.ndarray) -> Pairs | None:
     """
     if points.shape[1] < MIN_POINTS:
         return None
-    seen = points[..., 2] > 0
-    enough = seen.sum(axis=1) >= max(MIN_POINTS, points.shape[1] / 2)
+    labeled = points[..., 2] > 0
+    enough = labeled.sum(axis=1) >= max(MIN_POINTS, points.shape[1] / 2)
     chosen = np.flatnonzero(enough)
     if len(chosen) < MIN_OBJECTS:
         return None
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, MAX_OBJECTS).astype(int))]
     positions = points[chosen, :, 0].astype(float) + 1j * points[chosen, :, 1]
-    orders = [_mirror_order(positions[half::2], seen[chosen][half::2]) for half in (0, 1)]
+    orders = [_mirror_order(positions[half::2], labeled[chosen][half::2]) for half in (0, 1)]
     if orders[0] is None or orders[0] != orders[1]:
         return None
     return tuple((point, partner) for point, partner in enumerate(orders[0]) if point < partner) or None
 
 
-def _mirror_order(positions: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | None:
+def _mirror_order(positions: np.ndarray, labeled: np.ndarray) -> tuple[int, ...] | None:
     """For each point its partner (itself on the mid-line), or None.
 
     Args:
         positions: (M, K) complex.
-        seen: (M, K) bool.
+        labeled: (M, K) bool.
     """
-    if (seen.sum(axis=0) < MIN_OBJECTS / 4).any():
+    if (labeled.sum(axis=0) < MIN_OBJECTS / 4).any():
         return None
-    shape = _median_shape(positions, seen)
+    shape = _median_shape(positions, labeled)
     if shape is None:
         return None
     scores = {order: _residual(shape, order) for order in _mirror_orders(shape)}
@@ -60,17 +60,17 @@ def _mirror_order(positions: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | 
     return best if scores[best] < RESIDUAL and unique and _beyond_doubt(shape, best) else None
 
 
-def _median_shape(positions: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+def _median_shape(positions: np.ndarray, labeled: np.ndarray) -> np.ndarray | None:
     """The median of all aligned shapes: (K,) complex, centered, of radius 1; None if a point is labeled on no object.
 
     Gower, Generalized Procrustes Analysis, Psychometrika 1975; differences: medians, missing points, no mirroring.
     """
-    first = int(seen.sum(axis=1).argmax())
-    shape, known = positions[first], seen[first].copy()
+    first = int(labeled.sum(axis=1).argmax())
+    shape, known = positions[first], labeled[first].copy()
     for _ in range(ITERATIONS):
-        both = seen & known
+        both = labeled & known
         laid = _laid_over(positions, shape, both)
-        laid[~seen | (both.sum(axis=1) < 2)[:, None]] = np.nan
+        laid[~labeled | (both.sum(axis=1) < 2)[:, None]] = np.nan
         known = np.isfinite(laid).any(axis=0)
         if not known.any():
             return None

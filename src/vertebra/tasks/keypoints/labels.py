@@ -58,7 +58,7 @@ class KeypointLabels(LabelSpec):
         for name in ("points", "skeleton", "flip_pairs", "sigmas"):  # lists of a config become tuples
             value = getattr(self, name)
             if value is not None:
-                frozen = tuple(tuple(one) if isinstance(one, (list, tuple)) else one for one in value)
+                frozen = tuple(tuple(item) if isinstance(item, (list, tuple)) else item for item in value)
                 object.__setattr__(self, name, frozen)
         self._check_points()
         for name in ("skeleton", "flip_pairs"):
@@ -84,16 +84,16 @@ class KeypointLabels(LabelSpec):
         if pairs is None:
             return
         ids: dict[int | str, int] = {name: number for number, name in enumerate(self.points)}
-        for one in (one for pair in pairs for one in pair if isinstance(one, str) and one not in ids):
-            raise ConfigError(f"'{field}' has point '{one}', which is not in 'points'. {suggest(one, self.points)}")
-        object.__setattr__(self, field, tuple(tuple(ids.get(one, one) for one in pair) for pair in pairs))
+        for point in (point for pair in pairs for point in pair if isinstance(point, str) and point not in ids):
+            raise ConfigError(f"'{field}' has point '{point}', which is not in 'points'. {suggest(point, self.points)}")
+        object.__setattr__(self, field, tuple(tuple(ids.get(point, point) for point in pair) for pair in pairs))
 
     def _check_pairs(self) -> None:
         pairs = self.skeleton + (self.flip_pairs or ())
-        strange = [i for pair in pairs for i in pair if not 0 <= i < len(self.points)]
-        if strange:
+        unknown = [i for pair in pairs for i in pair if not 0 <= i < len(self.points)]
+        if unknown:
             raise ConfigError(
-                f"'skeleton' or 'flip_pairs' has point {strange[0]}, but there are {len(self.points)} points, "
+                f"'skeleton' or 'flip_pairs' has point {unknown[0]}, but there are {len(self.points)} points, "
                 "counted from 0"
             )
         flipped = [i for pair in self.flip_pairs or () for i in pair]

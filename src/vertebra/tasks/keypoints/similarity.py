@@ -19,5 +19,5 @@ def similarity(expected: KeypointPrediction, got: KeypointPrediction) -> float:
     middles = [0.5 * (boxes[:, :2] + boxes[:, 2:]) for boxes in (expected.boxes, got.boxes)]
     partner = np.linalg.norm(middles[0][:, None] - middles[1], axis=-1).argmin(axis=1)
     sides = (expected.boxes[:, 2:] - expected.boxes[:, :2]).max(axis=1, keepdims=True)
-    apart = np.linalg.norm(expected.points - got.points[partner], axis=-1)
-    return float((apart <= MAX_DISTANCE * sides).mean())
+    distances = np.linalg.norm(expected.points - got.points[partner], axis=-1)
+    return float((distances <= MAX_DISTANCE * sides).mean())

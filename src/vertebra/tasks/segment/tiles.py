@@ -32,7 +32,7 @@ class SegmentTiles:
         threshold: unused; every task takes it.
     """
 
-    whole_too: ClassVar[bool] = False
+    adds_whole_image: ClassVar[bool] = False
 
     def __init__(self, spec: SegmentLabels, grid: Grid, threshold: float) -> None:
         self.spec = spec
