@@ -163,7 +163,7 @@ def test_is_evaluated_with_the_boxes_that_were_found() -> None:
 
     model = two("heatmap")
     images, sizes, targets = everything(model)
-    place = model.resize_spec.place(*CANVAS)
+    transform = model.resize_spec.transform(*CANVAS)
     ground_truth = targets["pose"][1]
     annotations = [
         KeypointAnnotation(
@@ -176,7 +176,7 @@ def test_is_evaluated_with_the_boxes_that_were_found() -> None:
     ]
     rows = torch.tensor([0])
     own = BranchTargets(rows, type(ground_truth)(*(value[:1] for value in ground_truth)))
-    batch = Batch(images, sizes, {"pose": own}, [Origin(Path("a.png"), place)] * 2, {"pose": annotations})
+    batch = Batch(images, sizes, {"pose": own}, [Origin(Path("a.png"), transform)] * 2, {"pose": annotations})
     evaluation = Evaluation(model_info(model.eval()))
     seen: list[Any] = []
     evaluation.metrics["pose"].update = lambda predictions, ground_truths: seen.extend(predictions)
@@ -195,8 +195,8 @@ def test_a_training_step_counts_the_same_in_both_modes() -> None:
     micro = Batch(images, sizes, own, [])
     counted = module._counts([micro, micro])
     terms = module._terms(micro)
-    place = module._term_names().index("pose/likelihood")
-    assert counted is not None and float(counted[place]) == 2 * float(terms["pose"]["likelihood"].count) > 0
+    transform = module._term_names().index("pose/likelihood")
+    assert counted is not None and float(counted[transform]) == 2 * float(terms["pose"]["likelihood"].count) > 0
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_wrong_names_get_the_nearest_right_ones(parts: dict, message: str) -> No
     ("arguments", "message"),
     [
         ({"decoder": "linear"}, "needs its class names"),
-        ({"decoder": "linear", "classes": ["a", "a"]}, "are twice in 'classes': a"),
+        ({"decoder": "linear", "classes": ["a", "a"]}, "are repeated in 'classes': a"),
         ({"decoder": "linear", "classes": []}, "at least one class"),
         ({"branches": {}}, "at least one branch"),
         ({"decoder": {"name": "linear", "dropout": True}, "classes": CLASSES}, "dropout' must be a number"),

@@ -64,10 +64,13 @@ def test_from_the_image_to_the_canvas() -> None:
     says(
         "An image of 50x50 pixels on a letterbox canvas of 100x200 (height x width) has scale 2 and offset 0, so that (10, 20)"
     )
-    spot = ResizeSpec((100, 200), "letterbox").place(50, 50)
-    assert (spot.scale_x, spot.scale_y, spot.left, spot.top) == (2, 2, 0, 0) and spot.size == (100, 100)
-    assert spot.points_to_canvas(np.array([10, 20])).tolist() == [20, 40]
-    assert spot.points_to_image(np.array([20, 40])).tolist() == [10, 20]
+    transform = ResizeSpec((100, 200), "letterbox").transform(50, 50)
+    assert (transform.scale_x, transform.scale_y, transform.left, transform.top) == (2, 2, 0, 0) and transform.size == (
+        100,
+        100,
+    )
+    assert transform.points_to_canvas(np.array([10, 20])).tolist() == [20, 40]
+    assert transform.points_to_image(np.array([20, 40])).tolist() == [10, 20]
 
 
 def test_mirroring() -> None:
@@ -94,9 +97,9 @@ def test_a_mask_takes_the_class_under_the_center() -> None:
 
 def test_predicted_boxes_are_clipped_and_points_are_not() -> None:
     says("Predicted boxes are clipped to the image: 0 <= x <= W. Predicted points are not.")
-    spot = ResizeSpec((100, 200), "letterbox").place(50, 50)
-    assert spot.boxes_to_image(np.array([-10, 0, 120, 40])).tolist() == [0, 0, 50, 20]
-    assert spot.points_to_image(np.array([-10, 120])).tolist() == [-5, 60]
+    transform = ResizeSpec((100, 200), "letterbox").transform(50, 50)
+    assert transform.boxes_to_image(np.array([-10, 0, 120, 40])).tolist() == [0, 0, 50, 20]
+    assert transform.points_to_image(np.array([-10, 120])).tolist() == [-5, 60]
 
 
 def test_a_letterbox_canvas_has_its_image_at_the_top_left() -> None:

@@ -33,7 +33,7 @@ def boxes(count: int) -> DetectAnnotation:
 def sample(
     targets: dict[str, Any], ground_truths: dict[str, Any] | None = None, skipped: tuple[Skip, ...] = ()
 ) -> Sample:
-    origin = Origin(Path("a.png"), ResizeSpec((4, 6)).place(4, 6))
+    origin = Origin(Path("a.png"), ResizeSpec((4, 6)).transform(4, 6))
     return Sample(torch.zeros(3, 4, 6, dtype=torch.uint8), (4, 5), targets, ground_truths or {}, origin, skipped)
 
 

@@ -25,7 +25,7 @@ def test_a_sound_set(class_folders: Make) -> None:
     report = check_data(class_folders({"train/cat": 3, "train/dog": 2, "val/cat": 1, "val/dog": 1}), "classify")
     assert report.sound and report.format == "image_folder" and list(report.splits) == ["train", "val"]
     assert report.splits["train"].classes == {"cat": 3, "dog": 2}
-    assert report.text().endswith("val: 2 images (cat 1, dog 1)\nnothing found that would hurt")
+    assert report.text().endswith("val: 2 images (cat 1, dog 1)\nno problems")
     json.dumps(dataclasses.asdict(report))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from vertebra.data.color_jitter import GRAY, apply_matrix, color_map, hue_turn
+from vertebra.data.color_jitter import GRAY, apply_matrix, color_map, hue_rotation
 
 
 class Fixed:
@@ -42,12 +42,12 @@ def test_each_change_is_torchvisions() -> None:
     assert close(changed(image, -0.5, 0.5, -0.5, 0), (255 * exact).round())
 
 
-def test_hue_turns_in_a_circle_and_keeps_luma() -> None:
-    np.testing.assert_allclose(hue_turn(1.0), np.eye(3), atol=1e-9)
-    np.testing.assert_allclose(hue_turn(0.3) @ hue_turn(0.7), np.eye(3), atol=1e-9)
-    np.testing.assert_allclose(np.array(GRAY) @ hue_turn(0.2), GRAY, atol=1e-3)
+def test_hue_rotations_in_a_circle_and_keeps_luma() -> None:
+    np.testing.assert_allclose(hue_rotation(1.0), np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(hue_rotation(0.3) @ hue_rotation(0.7), np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(np.array(GRAY) @ hue_rotation(0.2), GRAY, atol=1e-3)
     gray = made_image(1).expand(3, -1, -1)
-    assert close(apply_matrix(gray, hue_turn(0.2), 0.0), gray)
+    assert close(apply_matrix(gray, hue_rotation(0.2), 0.0), gray)
 
 
 def test_other_numbers_of_channels() -> None:

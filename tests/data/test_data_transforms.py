@@ -51,7 +51,7 @@ def scene() -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def whole(resize_spec: ResizeSpec, height: int, width: int) -> CropWindow:
-    return CropWindow(0, 0, height, width, resize_spec.place(height, width).size)
+    return CropWindow(0, 0, height, width, resize_spec.transform(height, width).size)
 
 
 @pytest.mark.parametrize("mode", ["letterbox", "resize"])

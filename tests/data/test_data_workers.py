@@ -23,7 +23,7 @@ from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Sample, SampleKey, Source
 from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, shortage
-from vertebra.data.workers import ends_told, failure
+from vertebra.data.workers import convert_worker_exits, failure
 from vertebra.errors import DataError, RunError
 from vertebra.preprocess.image_transform import ResizeSpec
 
@@ -153,7 +153,7 @@ def test_a_process_that_ends_while_the_model_works(animals: Path) -> None:
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(RunError, match="killed from outside"), ends_told():
+    with pytest.raises(RunError, match="killed from outside"), convert_worker_exits():
         for batch in made(animals, dies_later, workers=1):
             seen.append(batch)
             time.sleep(3)  # a long step, interrupted by nothing but the handler
@@ -162,7 +162,7 @@ def test_a_process_that_ends_while_the_model_works(animals: Path) -> None:
 
 def test_other_errors_are_left_as_they_are() -> None:
     for error in (RuntimeError("CUDA out of memory"), RunError("DataLoader worker (pid 1) in a sentence of our own")):
-        with pytest.raises(RuntimeError) as caught, ends_told():
+        with pytest.raises(RuntimeError) as caught, convert_worker_exits():
             raise error
         assert caught.value is error
     assert failure(DataError("as it is"), "ignored").error.args == ("as it is",)
@@ -208,13 +208,13 @@ def test_processes_that_train_together_share_the_room(animals: Path, monkeypatch
     monkeypatch.setattr(loaders, "free_bytes", lambda: 26_000)
     whole, half = made(animals, workers=2), made(animals, workers=2)
     half.sharing = 2
-    assert (whole._fitting(), half._fitting()) == (2, 1)
+    assert (whole._usable_workers(), half._usable_workers()) == (2, 1)
 
 
 def test_no_shared_memory_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if sys.platform == "linux":
         assert (free_bytes() or 0) > 0
-        monkeypatch.setattr(shared_memory, "PLACE", tmp_path / "none")
+        monkeypatch.setattr(shared_memory, "SHARED_MEMORY", tmp_path / "none")
         assert free_bytes() == 0
     monkeypatch.setattr(sys, "platform", "darwin")
     assert free_bytes() is None

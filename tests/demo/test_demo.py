@@ -73,7 +73,7 @@ def test_the_demo_ends_with_a_page_and_metrics(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_scenes_may_be_of_another_style(tmp_path: Path) -> None:
-    write_scenes(tmp_path, SceneCounts(1, 1, 1, 1, 1), style=SceneStyle(size=(40, 50), most_others=0))
+    write_scenes(tmp_path, SceneCounts(1, 1, 1, 1, 1), style=SceneStyle(size=(40, 50), max_others=0))
     from PIL import Image
 
     (image,) = (tmp_path / "regions" / "masks" / "test").glob("*.png")

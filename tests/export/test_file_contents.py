@@ -186,7 +186,7 @@ def test_class_maps_are_what_the_model_says(file: Path, model: VisionModel, pict
         assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.99
         assert ours["regions"].share.keys() == theirs["regions"].share.keys()
     with pytest.raises(
-        ConfigError, match="a file with class maps gives no probabilities; export one without --class-map"
+        ConfigError, match="a file with class maps has no probabilities; export one without --class-map"
     ):
         from_decoded([values[0]], None, opened.info.branches["regions"][1], keep_probabilities=True)  # type: ignore[arg-type]
     for options in ({"tile": 32}, {"flip": True}, {"scales": (1, 0.5)}):

@@ -100,7 +100,7 @@ def test_without_looks_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("nothing is to be merged")
 
     for name in ("classify", "detect", "keypoints", "segment"):
-        monkeypatch.setattr(get_task(name).views, "__init__", refuse)
+        monkeypatch.setattr(get_task(name).tta_merger, "__init__", refuse)
     images = [np.ascontiguousarray(TALL), np.ascontiguousarray(TALL[:, ::-1])]
     model = Noted((100, 60))
     assert model.multi_view is None
@@ -177,7 +177,7 @@ def test_the_way_back_of_every_plan(mode: Any) -> None:
     """A point of the image is found at its place on the plain canvas, from wherever it was seen."""
     resize_spec = ResizeSpec((40, 61), mode)
     points = np.array([[10.0, 7.0], [33.5, 20.25]], dtype=np.float32)
-    plain, own = resize_spec.place(50, 83), resize_spec.scaled(1.3).place(50, 83)
+    plain, own = resize_spec.transform(50, 83), resize_spec.scaled(1.3).transform(50, 83)
     assert own.canvas == (52, 79) or mode == "shortest_edge"
     seen = own.points_to_canvas(points)
     seen[:, 0] = own.size[1] - seen[:, 0]

@@ -34,8 +34,8 @@ def test_the_code_is_of_the_image_and_not_of_its_padding() -> None:
 def test_a_place_has_one_code_on_all_maps_where_it_is_counted_to_the_middle() -> None:
     """The middle of a map of one cell is that of the middle one of three."""
     one, three = (torch.ones(1, 1, count, dtype=torch.bool) for count in (1, 3))
-    centerd = [scaled_sine_position(inside, 8, LIKE, centerd=True) for inside in (one, three)]
-    torch.testing.assert_close(centerd[0][0, 0], centerd[1][0, 1], atol=1e-4, rtol=0)
+    centered = [scaled_sine_position(inside, 8, LIKE, centered=True) for inside in (one, three)]
+    torch.testing.assert_close(centered[0][0, 0], centered[1][0, 1], atol=1e-4, rtol=0)
     edges = [scaled_sine_position(inside, 8, LIKE) for inside in (one, three)]
     assert not torch.allclose(edges[0][0, 0], edges[1][0, 1], atol=1e-2)
 

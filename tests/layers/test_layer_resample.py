@@ -89,6 +89,6 @@ def test_the_crop_is_the_top_left_and_carries_gradients_there_only() -> None:
     assert maps.grad[0, 0].tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
 
 
-def test_a_map_that_does_not_cover_is_told() -> None:
-    with pytest.raises(ValueError, match=r"maps of \(4, 4\) cells do not cover the \(5, 4\) asked for"):
+def test_a_map_that_does_not_cover_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"maps of \(4, 4\) cells do not cover \(5, 4\)"):
         upsample_like(torch.zeros(1, 1, 2, 2), (5, 4), 2)

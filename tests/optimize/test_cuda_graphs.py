@@ -197,6 +197,6 @@ def test_the_recorded_suppression_tells_when_it_did_not_look_far_enough(
 
 
 def test_so_many_pairs_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nms, "MOST_PAIRS", 2 * 60**2 - 1)
+    monkeypatch.setattr(nms, "MAX_PAIRS", 2 * 60**2 - 1)
     with nms.captured_nms(), pytest.raises(RuntimeError, match="not recorded"):
         nms._nms_mask_recorded(*fake_boxes(60), 0.4, 0)

@@ -51,7 +51,7 @@ def test_postscript_is_not_run_whatever_its_name_is(tmp_path: Path, monkeypatch:
             read(path)
     with pytest.raises(DataError, match="not an image that can be read"):
         read_image(POSTSCRIPT)
-    with Image.open(path) as picture, pytest.raises(DataError, match="EPS is no format that is read here"):
+    with Image.open(path) as picture, pytest.raises(DataError, match="EPS is not a supported format"):
         read_image(picture)
 
 

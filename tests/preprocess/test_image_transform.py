@@ -18,64 +18,64 @@ sides = st.integers(1, 900)
 
 
 def test_letterbox_keeps_the_aspect_at_the_top_left() -> None:
-    place = ResizeSpec((320, 416)).place(480, 640)
-    assert place.size == place.resized == (312, 416)
-    assert (place.top, place.left) == (0, 0)
-    assert place.scale_y == place.scale_x == 0.65
-    boxes = place.boxes_to_canvas(np.array([[0, 0, 640, 480], [100, 200, 300, 400]]))
+    transform = ResizeSpec((320, 416)).transform(480, 640)
+    assert transform.size == transform.resized == (312, 416)
+    assert (transform.top, transform.left) == (0, 0)
+    assert transform.scale_y == transform.scale_x == 0.65
+    boxes = transform.boxes_to_canvas(np.array([[0, 0, 640, 480], [100, 200, 300, 400]]))
     np.testing.assert_allclose(boxes, [[0, 0, 416, 312], [65, 130, 195, 260]], rtol=1e-6)
 
 
 def test_resize_stretches() -> None:
-    place = ResizeSpec((100, 300), "resize").place(50, 50)
-    assert place.size == (100, 300)
-    np.testing.assert_allclose(place.points_to_canvas(np.array([10, 20])), [60, 40])
+    transform = ResizeSpec((100, 300), "resize").transform(50, 50)
+    assert transform.size == (100, 300)
+    np.testing.assert_allclose(transform.points_to_canvas(np.array([10, 20])), [60, 40])
 
 
 def test_center_crop_covers_and_cuts_both_sides() -> None:
-    place = ResizeSpec((100, 100), "center_crop").place(200, 400)
-    assert place.resized == (100, 200)
-    assert (place.top, place.left, place.size) == (0, -50, (100, 100))
-    np.testing.assert_allclose(place.boxes_to_canvas(np.array([[100, 0, 300, 200]])), [[0, 0, 100, 100]])
+    transform = ResizeSpec((100, 100), "center_crop").transform(200, 400)
+    assert transform.resized == (100, 200)
+    assert (transform.top, transform.left, transform.size) == (0, -50, (100, 100))
+    np.testing.assert_allclose(transform.boxes_to_canvas(np.array([[100, 0, 300, 200]])), [[0, 0, 100, 100]])
 
 
 def test_center_crop_may_show_a_part() -> None:
-    place = ResizeSpec((224, 224), "center_crop", crop=0.875).place(512, 768)
-    assert place.resized == (256, 384)
-    assert (place.top, place.left) == (-16, -80)
+    transform = ResizeSpec((224, 224), "center_crop", crop=0.875).transform(512, 768)
+    assert transform.resized == (256, 384)
+    assert (transform.top, transform.left) == (-16, -80)
 
 
 def test_shortest_edge_gives_each_image_a_canvas_of_its_own() -> None:
     resize_spec = ResizeSpec((800, 1333), "shortest_edge")
-    assert resize_spec.place(480, 640).canvas == resize_spec.place(480, 640).size == (800, 1067)
-    assert resize_spec.place(640, 480).canvas == (1067, 800)
-    assert resize_spec.place(200, 800).canvas == (333, 1333)
+    assert resize_spec.transform(480, 640).canvas == resize_spec.transform(480, 640).size == (800, 1067)
+    assert resize_spec.transform(640, 480).canvas == (1067, 800)
+    assert resize_spec.transform(200, 800).canvas == (333, 1333)
 
 
 @given(rows=sides, columns=sides, height=sides, width=sides, mode=st.sampled_from(MODES))
 def test_there_and_back(rows: int, columns: int, height: int, width: int, mode: str) -> None:
-    place = ResizeSpec((rows, columns), mode).place(height, width)  # type: ignore[arg-type]
+    transform = ResizeSpec((rows, columns), mode).transform(height, width)  # type: ignore[arg-type]
     if mode != "shortest_edge":
-        assert all(1 <= side <= limit for side, limit in zip(place.size, (rows, columns), strict=True))
+        assert all(1 <= side <= limit for side, limit in zip(transform.size, (rows, columns), strict=True))
     boxes = np.array(
         [[0, 0, width, height], [0.25 * width, 0.5 * height, 0.75 * width, 0.75 * height]], dtype=np.float32
     )
-    back = place.boxes_to_image(place.boxes_to_canvas(boxes))
+    back = transform.boxes_to_image(transform.boxes_to_canvas(boxes))
     np.testing.assert_allclose(back, boxes, atol=1e-3 * max(height, width))
     points = boxes.reshape(2, 2, 2)
     np.testing.assert_allclose(
-        place.points_to_image(place.points_to_canvas(points)), points, atol=1e-3 * max(height, width)
+        transform.points_to_image(transform.points_to_canvas(points)), points, atol=1e-3 * max(height, width)
     )
     if mode != "center_crop":
-        whole = place.boxes_to_canvas(boxes[:1])
-        np.testing.assert_allclose(whole, [[0, 0, place.size[1], place.size[0]]], rtol=1e-4)
+        whole = transform.boxes_to_canvas(boxes[:1])
+        np.testing.assert_allclose(whole, [[0, 0, transform.size[1], transform.size[0]]], rtol=1e-4)
 
 
 def test_boxes_come_back_clipped_points_do_not() -> None:
-    place = ResizeSpec((64, 64)).place(32, 64)
-    np.testing.assert_allclose(place.boxes_to_image(np.array([-4.0, 2, 80, 60])), [0, 2, 64, 32])
-    np.testing.assert_allclose(place.points_to_image(np.array([-4.0, 60])), [-4, 60])
-    assert place.boxes_to_image(np.zeros((0, 4))).shape == (0, 4)
+    transform = ResizeSpec((64, 64)).transform(32, 64)
+    np.testing.assert_allclose(transform.boxes_to_image(np.array([-4.0, 2, 80, 60])), [0, 2, 64, 32])
+    np.testing.assert_allclose(transform.points_to_image(np.array([-4.0, 60])), [-4, 60])
+    assert transform.boxes_to_image(np.zeros((0, 4))).shape == (0, 4)
 
 
 def test_plan_survives_json() -> None:

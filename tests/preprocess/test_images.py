@@ -128,7 +128,7 @@ def test_wrong_arrays_are_refused() -> None:
         read_image(np.zeros((0, 3), dtype=np.uint8))
     with pytest.raises(DataError, match="has 5 channels, and the model takes 3"):
         read_image(np.zeros((2, 3, 5), dtype=np.uint8))
-    with pytest.raises(DataError, match="is no image"):
+    with pytest.raises(DataError, match="is not an image"):
         read_image(object())
     assert read_image(np.zeros((2, 3, 5), dtype=np.uint8), channels=5).shape == (2, 3, 5)
 

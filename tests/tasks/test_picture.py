@@ -50,7 +50,7 @@ def test_an_array_file_of_many_channels(tmp_path: Path) -> None:
 
 
 def test_errors_tell_the_cure(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"does not know its image\. Give one"):
+    with pytest.raises(DataError, match=r"has no image\. Pass one"):
         open_picture(None)
     for name in ("broken.png", "broken.npy"):
         (tmp_path / name).write_bytes(b"no image")

@@ -233,7 +233,7 @@ def test_coco_results_have_an_entry_an_object(made: Callable[[], Prediction]) ->
     numbers = prediction.to_coco(1, np.array([7, 8, 9]))  # type: ignore[arg-type]
     assert [row["category_id"] for row in json.loads(json.dumps(numbers))] == (7 + prediction.class_ids).tolist()
     assert prediction[:0].to_coco(7) == []
-    with pytest.raises(ConfigError, match="one id a class: got 2 for 3 classes"):
+    with pytest.raises(ConfigError, match="one id for each class: got 2 for 3 classes"):
         prediction.to_coco(7, [1, 2])
 
 
@@ -346,7 +346,7 @@ def test_numbers_of_classes_in_pixels() -> None:
     ]
     only = segment().filter(classes="cat")
     assert only.masks.shape == (1, 60, 80) and np.array_equal(only.mask, MASK), "the map of class ids keeps all"
-    with pytest.raises(MissingFieldError, match=r"'scores' only where it was made with probabilities; 'share' has"):
+    with pytest.raises(MissingFieldError, match=r"'scores' only if it was made with probabilities; 'share' has"):
         segment().filter(min_score=0.5)
 
 

@@ -1,4 +1,4 @@
-"""Objects of tiles become objects of the image: hand-made cases with known answers."""
+"""Objects of tiles are merged into objects of the image: hand-made cases with known answers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import pytest
 
 from vertebra.errors import ConfigError
 from vertebra.preprocess.tiles import Tile, grid
-from vertebra.tasks.box_iou import components, iou, survivors
-from vertebra.tasks.tile_merge import Joined, Objects, join
+from vertebra.tasks.box_iou import connected_components, greedy_nms, iou
+from vertebra.tasks.tile_merge import MergedObjects, TileObjects, merge_tiles
 
 IMAGE = (100, 180)
-LEFT, RIGHT = Tile(0, 0, 100, 100, IMAGE), Tile(0, 80, 100, 100, IMAGE)  # both see x = 80 to 100
+LEFT, RIGHT = Tile(0, 0, 100, 100, IMAGE), Tile(0, 80, 100, 100, IMAGE)  # both cover x = 80 to 100
 WHOLE = Tile(0, 0, *IMAGE, IMAGE)
 TILES = [LEFT, RIGHT, WHOLE]
 
 
-def joined(*found: tuple[int, list[float], float] | tuple[int, list[float], float, int]) -> Joined:
+def merged(*objects: tuple[int, list[float], float] | tuple[int, list[float], float, int]) -> MergedObjects:
     """Objects given as (tile, box, score, class)."""
-    rows = [(*one, 0)[:4] for one in found]
-    return join(
-        Objects(
+    rows = [(*item, 0)[:4] for item in objects]
+    return merge_tiles(
+        TileObjects(
             np.array([row[1] for row in rows], dtype=np.float32).reshape(-1, 4),
             np.array([row[2] for row in rows], dtype=np.float32),
             np.array([row[3] for row in rows], dtype=np.int64),
@@ -31,58 +31,58 @@ def joined(*found: tuple[int, list[float], float] | tuple[int, list[float], floa
 
 
 def test_nothing() -> None:
-    assert len(joined().boxes) == 0
+    assert len(merged().boxes) == 0
 
 
-def test_an_object_seen_whole_in_two_tiles_is_kept_once() -> None:
-    got = joined((0, [84, 10, 96, 30], 0.8), (1, [84, 11, 96, 30], 0.9), (1, [84, 50, 96, 70], 0.5))
+def test_an_object_whole_in_two_tiles_is_kept_once() -> None:
+    got = merged((0, [84, 10, 96, 30], 0.8), (1, [84, 11, 96, 30], 0.9), (1, [84, 50, 96, 70], 0.5))
     assert got.boxes.tolist() == [[84, 11, 96, 30], [84, 50, 96, 70]]
     assert got.members.tolist() == [1, 2] and got.groups.tolist() == [0, 1]
 
 
 def test_two_halves_become_one_box() -> None:
-    got = joined((0, [50, 10, 100, 40], 0.6), (1, [80, 11, 150, 41], 0.7))
+    got = merged((0, [50, 10, 100, 40], 0.6), (1, [80, 11, 150, 41], 0.7))
     assert got.boxes.tolist() == [[50, 10, 150, 41]]
     assert got.scores == pytest.approx([0.7]) and got.members.tolist() == [0, 1]
 
 
 def test_halves_of_different_objects_stay_apart() -> None:
-    other_height = joined((0, [50, 10, 100, 30], 0.6), (1, [80, 40, 150, 60], 0.7))
-    other_class = joined((0, [50, 10, 100, 40], 0.6, 0), (1, [80, 10, 150, 40], 0.7, 1))
+    other_height = merged((0, [50, 10, 100, 30], 0.6), (1, [80, 40, 150, 60], 0.7))
+    other_class = merged((0, [50, 10, 100, 40], 0.6, 0), (1, [80, 10, 150, 40], 0.7, 1))
     assert len(other_height.boxes) == len(other_class.boxes) == 2
 
 
-def test_a_fragment_of_what_another_tile_sees_whole_goes() -> None:
-    got = joined((0, [40, 10, 92, 40], 0.6), (1, [80, 10, 92, 40], 0.99))
+def test_a_fragment_of_an_object_that_another_tile_contains_is_dropped() -> None:
+    got = merged((0, [40, 10, 92, 40], 0.6), (1, [80, 10, 92, 40], 0.99))
     assert got.boxes.tolist() == [[40, 10, 92, 40]]
-    sliver = joined((0, [40, 10, 82, 40], 0.6), (1, [80, 9, 86, 42], 0.99))
+    sliver = merged((0, [40, 10, 82, 40], 0.6), (1, [80, 9, 86, 42], 0.99))
     assert sliver.boxes.tolist() == [[40, 10, 82, 40]]
 
 
 def test_a_small_object_before_a_large_one_stays() -> None:
-    """The small one is whole in both tiles; boxes that only cover each other are not joined."""
-    got = joined(
+    """The small one is whole in both tiles; boxes that only cover each other are not merged."""
+    got = merged(
         (0, [20, 0, 100, 100], 0.9), (1, [80, 0, 170, 100], 0.8), (0, [84, 40, 96, 60], 0.7), (1, [84, 40, 96, 60], 0.6)
     )  # fmt: skip
     assert got.boxes.tolist() == [[20, 0, 170, 100], [84, 40, 96, 60]]
 
 
-def test_a_piece_that_no_other_tile_saw_stays() -> None:
-    assert joined((1, [80, 10, 92, 40], 0.5)).boxes.tolist() == [[80, 10, 92, 40]]
+def test_a_cut_object_without_a_match_stays() -> None:
+    assert merged((1, [80, 10, 92, 40], 0.5)).boxes.tolist() == [[80, 10, 92, 40]]
 
 
-def test_the_whole_image_counts_only_for_what_no_tile_sees_whole() -> None:
-    assert len(joined((2, [10, 10, 40, 40], 0.9)).boxes) == 0, "the first tile sees the place and nothing in it"
-    assert joined((2, [10, 10, 170, 40], 0.9)).boxes.tolist() == [[10, 10, 170, 40]]
+def test_the_whole_image_counts_only_for_objects_that_no_tile_contains() -> None:
+    assert len(merged((2, [10, 10, 40, 40], 0.9)).boxes) == 0, "the first tile covers the box and has no object there"
+    assert merged((2, [10, 10, 170, 40], 0.9)).boxes.tolist() == [[10, 10, 170, 40]]
 
 
-def test_joined_pieces_are_finer_than_the_whole_image() -> None:
-    got = joined((0, [50, 10, 100, 40], 0.6), (1, [80, 10, 150, 40], 0.7), (2, [47, 8, 152, 43], 0.95))
+def test_merged_pieces_are_finer_than_the_whole_image() -> None:
+    got = merged((0, [50, 10, 100, 40], 0.6), (1, [80, 10, 150, 40], 0.7), (2, [47, 8, 152, 43], 0.95))
     assert got.boxes.tolist() == [[50, 10, 150, 40]]
 
 
-def test_pieces_that_do_not_fit_give_way_to_the_whole_image() -> None:
-    got = joined((0, [40, 0, 100, 100], 0.9), (2, [30, 0, 175, 100], 0.5))
+def test_cut_objects_that_do_not_match_are_dropped_for_the_whole_image() -> None:
+    got = merged((0, [40, 0, 100, 100], 0.9), (2, [30, 0, 175, 100], 0.5))
     assert got.boxes.tolist() == [[30, 0, 175, 100]], "the right tile missed its piece"
 
 
@@ -91,12 +91,12 @@ def test_an_object_over_many_tiles_is_one() -> None:
     tiles = list(made)
     assert [tile.left for tile in tiles] == [0, 80, 160]
     boxes = np.array([[30, 20, 100, 60], [80, 20, 180, 60], [160, 20, 240, 60]], dtype=np.float32)
-    got = join(Objects(boxes, np.ones(3, np.float32), np.zeros(3, np.int64), np.arange(3)), tiles)
+    got = merge_tiles(TileObjects(boxes, np.ones(3, np.float32), np.zeros(3, np.int64), np.arange(3)), tiles)
     assert got.boxes.tolist() == [[30, 20, 240, 60]]
 
 
 def test_best_first() -> None:
-    got = joined((0, [1, 1, 9, 9], 0.2), (1, [120, 1, 130, 9], 0.9), (0, [30, 1, 39, 9], 0.5))
+    got = merged((0, [1, 1, 9, 9], 0.2), (1, [120, 1, 130, 9], 0.9), (0, [30, 1, 39, 9], 0.5))
     assert got.scores == pytest.approx([0.9, 0.5, 0.2]) and got.members.tolist() == [1, 2, 0]
 
 
@@ -112,14 +112,14 @@ def test_every_grid_covers_and_overlaps() -> None:
     for _ in range(300):
         side, overlap, height, width = int(draw.integers(8, 90)), draw.uniform(0.01, 0.8), *draw.integers(1, 400, 2)
         made = grid((int(height), int(width)), side, overlap)
-        seen = np.zeros((height, width), dtype=int)
+        covered = np.zeros((height, width), dtype=int)
         for tile in made:
-            tile.of(seen)[:] += 1
-        assert seen.min() >= 1 and len(made) == len(list(made))
-        for starts, own, length in ((made.tops, made.tile[0], height), (made.lefts, made.tile[1], width)):
+            tile.of(covered)[:] += 1
+        assert covered.min() >= 1 and len(made) == len(list(made))
+        for starts, side_px, length in ((made.tops, made.tile[0], height), (made.lefts, made.tile[1], width)):
             steps = np.diff(starts)
-            assert starts[-1] + own == length and (not len(steps) or steps.max() - steps.min() <= 1)
-            assert (own - steps >= overlap * side).all()
+            assert starts[-1] + side_px == length and (not len(steps) or steps.max() - steps.min() <= 1)
+            assert (side_px - steps >= overlap * side).all()
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(4, 0.2), (64.0, 0.2), (64, 0.0), (64, 0.9), (64, -1), (True, 0.2)])
@@ -135,13 +135,13 @@ def test_suppression_is_the_greedy_one() -> None:
     order = draw.permutation(120)
     matrix = iou(boxes[:, None], boxes[None]) > 0.3
     slow = np.zeros(120, dtype=bool)
-    for one in np.argsort(order):
-        slow[one] = not (matrix[one] & slow).any()
-    np.testing.assert_array_equal(survivors(order, np.argwhere(np.triu(matrix, 1))), slow)
+    for index in np.argsort(order):
+        slow[index] = not (matrix[index] & slow).any()
+    np.testing.assert_array_equal(greedy_nms(order, np.argwhere(np.triu(matrix, 1))), slow)
 
 
-def test_what_hangs_together() -> None:
-    assert components(7, np.array([[5, 2], [2, 6], [4, 3]])).tolist() == [0, 1, 2, 3, 3, 2, 2]
-    assert components(3, np.zeros((0, 2), dtype=int)).tolist() == [0, 1, 2]
+def test_connected_components() -> None:
+    assert connected_components(7, np.array([[5, 2], [2, 6], [4, 3]])).tolist() == [0, 1, 2, 3, 3, 2, 2]
+    assert connected_components(3, np.zeros((0, 2), dtype=int)).tolist() == [0, 1, 2]
     chain = np.stack([np.arange(99), np.arange(1, 100)], axis=1)
-    assert (components(100, chain[::-1]) == 0).all()
+    assert (connected_components(100, chain[::-1]) == 0).all()

@@ -27,9 +27,7 @@ from vertebra.training.run import model_of_config
 
 SIZE = (64, 64)
 POINTS = ("p0", "p1", "p2", "p3", "p4")  # eyes, nose, corners of the mouth
-TOLD = (
-    "branch 'keypoints': its images are not mirrored in training, for it is not known which points are left and right"
-)
+TOLD = "branch 'keypoints': its images are not mirrored in training, because the left-right pairs"
 
 
 def info(draw: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
@@ -89,7 +87,7 @@ def test_unknown_pairs_stay_unknown_from_data_to_export(
     again = Config.from_raw(yaml.safe_load((run / "config.yaml").read_text()))
     assert again.model.branches["keypoints"].label_fields["flip_pairs"] is None, "as a resumed run reads it"
     with pytest.raises(
-        ConfigError, match=r"'flip' is not for branch 'keypoints': it is not known .* or leave out 'flip'"
+        ConfigError, match=r"'flip' is not for branch 'keypoints': the left-right pairs .* or leave out 'flip'"
     ):
         list(model.predict(faces / "00.png", flip=True))
     assert len(list(model.predict(faces / "00.png"))) == 1
@@ -102,7 +100,7 @@ def test_unknown_pairs_stay_unknown_from_data_to_export(
 
 def test_a_cluster_is_not_asked_to_flip_what_must_not_be(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of_config(config(faces), "config")
-    monkeypatch.setattr(ModelSource, "face", model_info(model))
+    monkeypatch.setattr(ModelSource, "info", model_info(model))
     with pytest.raises(ConfigError, match="'flip' is not for branch 'keypoints'"):
         next(RayPredictor(ModelSource(faces / "none.onnx"), flip=True).stream([str(faces / "00.png")]))
 
@@ -163,7 +161,7 @@ def test_names_that_tell_left_and_right_need_no_pairs(faces: Path) -> None:
 
 
 def test_wrong_pairs_are_refused(faces: Path) -> None:
-    with pytest.raises(ConfigError, match="'flip_pairs' speaks of point 'p9', which is not in 'points'"):
+    with pytest.raises(ConfigError, match="'flip_pairs' has point 'p9', which is not in 'points'"):
         model_of_config(config(faces, flip_pairs=[["p0", "p9"]]), "config")
     with pytest.raises(ConfigError, match=r"model.branches.keypoints.flip_pairs.* must be .*, got true"):
         model_of_config(config(faces, flip_pairs=[[True, 1]]), "config")

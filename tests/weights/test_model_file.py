@@ -97,7 +97,7 @@ def test_headers_that_cannot_be_used(file: Path, tmp_path: Path) -> None:
         vertebra.load(rewritten(file, tmp_path / "a.safetensors", format_version=99))
     with pytest.raises(WeightsError, match="cannot be built here: .*'model.backbone' is missing"):
         vertebra.load(rewritten(file, tmp_path / "b.safetensors", model={"branches": {}}))
-    with pytest.raises(WeightsError, match="a preprocessing plan needs"):
+    with pytest.raises(WeightsError, match="a preprocessing specification needs"):
         vertebra.load(rewritten(file, tmp_path / "c.safetensors", preprocess={}))
 
 

@@ -22,7 +22,7 @@ class BranchTargets:
 
     Attributes:
         rows: (n,) int64, the images that are labeled for it, ascending; n is at least 1.
-        targets: the task's own ``Targets`` of these images, in canvas pixels.
+        targets: the task's ``Targets`` of these images, in canvas pixels.
     """
 
     rows: Tensor
@@ -37,8 +37,8 @@ class Batch:
         images: (N, C, H, W) uint8.
         sizes: (N, 2) int64, (height, width) of each image's valid pixels, at the canvas' top left.
         targets: by branch; only branches for which an image is labeled.
-        origins: file and transform of each image.
-        ground_truths: by branch, the annotations in image pixels, aligned with ``rows``; empty in training.
+        origins: the file and transform of each image.
+        ground_truths: by branch, the annotations in the images' own pixels, aligned with ``rows``; empty in training.
         skipped: images that could not be used.
     """
 
@@ -54,7 +54,7 @@ class Batch:
         return len(self.images)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch with its tensors on a device; ground truths stay in numpy."""
+        """The batch with its tensors on a device; ground truths are unchanged."""
         return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
@@ -70,7 +70,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch:
-    """Makes a batch of samples.
+    """Collates samples into a batch.
 
     Args:
         samples: at least one.
@@ -100,7 +100,7 @@ def stack_targets(annotations: Sequence[Any], labels: LabelSpec) -> Any:
 
 
 def _stack_images(images: Sequence[Tensor]) -> Tensor:
-    """Canvases as one batch; smaller ones are padded at the right and bottom."""
+    """Canvases as one batch; smaller ones are padded with fill at their right and bottom."""
     height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
     if all(image.shape[1:] == (height, width) for image in images):
         return torch.stack(list(images))

@@ -1,4 +1,4 @@
-"""Looks at a data set before a model does: what would hurt a training run."""
+"""Checks a data set before training."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
 from vertebra.tasks import get_task
 
-NEEDED = ("train", "val")  # a run cannot begin without these
+NEEDED = ("train", "val")  # splits that a run needs
 Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that would hurt.
+    """A problem of a data set.
 
     Attributes:
         kind: a short name: "unreadable", "labels", "outside", "note", "leak", "refused", "nothing", "advice".
-        severity: "error": these images cannot be used; "warning": a run can go on.
-        message: what it is, with the first names.
-        count: how many images, boxes or classes.
+        severity: "error": these images cannot be used; "warning": a run is possible.
+        message: a description with the first names.
+        count: number of images, boxes or classes.
     """
 
     kind: str
@@ -45,9 +45,9 @@ class SplitReport:
 
     Attributes:
         images: number of images.
-        classes: for each class, how many boxes it has; for classify and segment, in how many images it is.
-        findings: what would hurt.
-        counted: how many objects (for classify and segment, images) count in the metrics.
+        classes: for each class, its number of boxes; for classify and segment, its number of images.
+        findings: its problems.
+        counted: number of objects (for classify and segment, images) that count in the metrics.
     """
 
     images: int
@@ -58,12 +58,12 @@ class SplitReport:
 
 @dataclass
 class DataReport:
-    """What a data set is, and what is wrong with it.
+    """The format, content and problems of a data set.
 
     Attributes:
-        path, format, task: what was looked at.
+        path, format, task: the data set, its format and the task.
         splits: by name.
-        findings: what concerns several splits.
+        findings: problems of several splits.
     """
 
     path: str
@@ -75,8 +75,8 @@ class DataReport:
     @property
     def sound(self) -> bool:
         """Whether there is no error."""
-        every = [*self.findings, *(finding for split in self.splits.values() for finding in split.findings)]
-        return not any(finding.severity == "error" for finding in every)
+        findings = [*self.findings, *(finding for split in self.splits.values() for finding in split.findings)]
+        return not any(finding.severity == "error" for finding in findings)
 
     def text(self) -> str:
         """The report as lines of text."""
@@ -87,7 +87,7 @@ class DataReport:
             lines += [f"  {finding.severity}: {finding.message}" for finding in split.findings]
         lines += [f"{finding.severity}: {finding.message}" for finding in self.findings]
         if not any([self.findings, *(split.findings for split in self.splits.values())]):
-            lines.append("nothing found that would hurt")
+            lines.append("no problems")
         return "\n".join(lines)
 
 
@@ -104,15 +104,15 @@ def check_data(
 ) -> DataReport:
     """Opens a data set as a training run does, and reads every image and annotation.
 
-    What training would refuse, or be spoiled by, is an error of the report: train or val missing, a file that cannot be
-    read, a split with nothing to learn from or to measure by.
+    Problems that stop or spoil training are errors of the report: a missing train or val split, a file that cannot be read, a
+    split without usable annotations.
 
     Args:
         split: one split only; None for train, val, and test where there is one.
         path, task, format, classes, ignore_index, seed, multilabel: as `vertebra.data.open.open_data` takes them.
 
     Raises:
-        DataError: it is missing, empty, of unknown format or of no use for the task, or has no such ``split``.
+        DataError: it is missing, empty, of unknown format, without labels for the task, or without this ``split``.
         UnknownName: there is no such task or format.
     """
     if split is not None:
@@ -122,26 +122,28 @@ def check_data(
     report = DataReport(str(path), name, task)
     opened: dict[str, Index] = {}
     options: dict[str, Any] = {"format": name, "ignore_index": ignore_index, "seed": seed, "multilabel": multilabel}
-    for one in SPLITS if split is None else (split,):
+    for split_name in SPLITS if split is None else (split,):
         try:
-            opened[one] = open_data(path, task, one, classes=classes, **options)
+            opened[split_name] = open_data(path, task, split_name, classes=classes, **options)
         except NoSplit as error:
             if split is not None:
                 raise
-            if one in NEEDED:
-                report.findings.append(_refused(one, error))
+            if split_name in NEEDED:
+                report.findings.append(_refused(split_name, error))
         except DataError as error:
-            report.findings.append(_refused(one, error))
-        if one == "train" and one in opened and classes is None:
-            classes = opened[one].labels[task].classes  # the other splits are read by the classes of train
+            report.findings.append(_refused(split_name, error))
+        if split_name == "train" and split_name in opened and classes is None:
+            classes = opened[split_name].labels[task].classes  # the other splits use the classes of train
     images = sum(map(len, opened.values()))
-    for one, index in opened.items():
-        report.splits[one] = looked = _look(index, task)
-        severity: Severity = "error" if one in NEEDED or split is not None else "warning"  # a run needs no test split
+    for split_name, index in opened.items():
+        report.splits[split_name] = split_report = _check_split(index, task)
+        needed = split_name in NEEDED or split is not None  # a run needs no test split
+        severity: Severity = "error" if needed else "warning"
         if len(index):
-            looked.findings += _unusable(looked, index, task, one, opened.get("train", index), severity)
+            train = opened.get("train", index)
+            split_report.findings += _unusable(split_report, index, task, split_name, train, severity)
         else:
-            looked.findings.append(Finding("nothing", severity, empty_split(report.path, one, images), 0))
+            split_report.findings.append(Finding("nothing", severity, empty_split(report.path, split_name, images), 0))
     if opened:
         first = next(iter(opened.values()))
         advice = get_task(task).data.advice(first.labels[task], first.columns[task])
@@ -157,11 +159,11 @@ def _refused(split: str, error: DataError) -> Finding:
 def _unusable(
     report: SplitReport, index: Index, task: str, split: str, train: Index, severity: Severity
 ) -> list[Finding]:
-    """Why a split is of no use for training or for evaluation.
+    """Why a split cannot be used for training or for evaluation.
 
     Args:
-        train: whose labels a run would have.
-        severity: of what is found.
+        train: the split whose labels a run would use.
+        severity: of the findings.
     """
     use = "learn from" if split == "train" else "measure by"
     try:
@@ -178,12 +180,12 @@ def _unusable(
 
 
 def check(index: Index) -> list[Finding]:
-    """What would hurt in one split: every image is decoded and every annotation read."""
-    return [finding for task in index.columns for finding in _look(index, task).findings]
+    """The problems of one split: decodes every image and reads every annotation."""
+    return [finding for task in index.columns for finding in _check_split(index, task).findings]
 
 
 def leaks(indices: dict[str, Index]) -> list[Finding]:
-    """Images that are in two splits, byte for byte the same, under whatever name."""
+    """Images with identical bytes in two splits, under any name."""
     first: dict[bytes, tuple[str, str]] = {}
     leaks = []
     for split, index in indices.items():
@@ -197,7 +199,7 @@ def leaks(indices: dict[str, Index]) -> list[Finding]:
     return [_finding("leak", "warning", "image", "in two splits", leaks)] if leaks else []
 
 
-def _look(index: Index, task: str) -> SplitReport:
+def _check_split(index: Index, task: str) -> SplitReport:
     column, data = index.columns[task], get_task(task).data
     counted = 0
     unreadable: list[str] = []

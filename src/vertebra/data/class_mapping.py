@@ -1,4 +1,4 @@
-"""From a data set's own class ids to those of a branch, by name."""
+"""Maps a data set's class ids to those of a branch, by name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vertebra.tasks.base import LabelSpec
 
 @dataclass(frozen=True, eq=False)
 class ClassMapping:
-    """Turns annotations of a data set into those of a branch.
+    """Maps annotations of a data set to a branch's class ids.
 
     Attributes:
-        ids: (K,) int64, the branch's class id of each class of the data set, -1 for classes that it has not.
+        ids: (K,) int64, the branch's class id of each class of the data set, -1 for classes that it does not have.
         labels: the branch's labels.
         source_labels: the data set's labels.
     """
@@ -38,20 +38,20 @@ class ClassMapping:
 def class_mapping(
     source_labels: LabelSpec, labels: LabelSpec, branch: str, where: str, class_map: Mapping[str, str] | None = None
 ) -> tuple[ClassMapping, list[Note]]:
-    """How to turn a data set's classes into a branch's.
+    """The mapping from a data set's classes to a branch's.
 
     Args:
         source_labels: the data set's labels.
         labels: the branch's.
         branch: its name, for messages.
         where: the data set, for messages.
-        class_map: the branch's names of classes that the data set calls otherwise.
+        class_map: the branch's names of classes with other names in the data set.
 
     Returns:
-        The class_mapping, and a note about classes that the branch has not.
+        The mapping, and notes about classes that the branch does not have.
 
     Raises:
-        DataError: they are of different tasks, one is exclusive and the other is not, or they share no class or no point.
+        DataError: the tasks differ, only one of them is exclusive, or they have no class or no point in common.
     """
     if type(source_labels) is not type(labels):
         raise DataError(
@@ -66,13 +66,13 @@ def class_mapping(
     positions = {name: number for number, name in enumerate(labels.classes)}
     names = [(class_map or {}).get(name, name) for name in source_labels.classes]
     ids = np.array([positions.get(name, -1) for name in names], dtype=np.int64)
-    strange = [name for name, class_id in zip(source_labels.classes, ids.tolist(), strict=True) if class_id < 0]
-    if len(strange) == len(source_labels.classes):
+    unknown = [name for name, class_id in zip(source_labels.classes, ids.tolist(), strict=True) if class_id < 0]
+    if len(unknown) == len(source_labels.classes):
         raise DataError(
-            f"{where}: branch '{branch}' knows none of its classes ({', '.join(strange[:8])}). "
-            f"{suggest(strange[0], labels.classes)}"
+            f"{where}: branch '{branch}' knows none of its classes ({', '.join(unknown[:8])}). "
+            f"{suggest(unknown[0], labels.classes)}"
         )
-    notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", strange)] if strange else []
+    notes = [Note.of("class", f"of {where} that branch '{branch}' has not", "left out", unknown)] if unknown else []
     return ClassMapping(ids, labels, source_labels), [*notes, *_lacking(source_labels, labels, branch, where)]
 
 

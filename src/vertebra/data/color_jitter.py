@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 GRAY = (0.2989, 0.587, 0.114)
-# from RGB to luma and two chroma axes (NTSC), in which a turn of the hue is a rotation
+# from RGB to luma and two chroma axes (NTSC), where a hue shift is a rotation
 _TO_YIQ = np.array([GRAY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 
 
@@ -19,14 +19,14 @@ def color_map(
 ) -> Callable[[Tensor], Tensor]:
     """A random change of brightness, contrast, saturation and hue, in this order.
 
-    Brightness, contrast and saturation are those of torchvision's ``ColorJitter``; the hue turns in the chroma plane,
-    which keeps the luma. As all of them are linear, they are one matrix, and 8-bit rounding and clipping come once.
+    Brightness, contrast and saturation are those of torchvision's ``ColorJitter``; the hue is rotated in the chroma plane,
+    which keeps the luma. All of them are linear, so they are combined into one matrix, with one 8-bit rounding and clipping.
 
     Args:
-        image: (C, H, W) uint8; its mean gray is the middle of the contrast.
-        draw: gives four numbers, whatever the options.
-        brightness, contrast, saturation: largest change of each, as a part of 1; saturation is for three channels only.
-        hue: largest turn, as a part of a full turn; for three channels only.
+        image: (C, H, W) uint8; its mean gray is the fixed point of the contrast change.
+        draw: the random generator; four numbers are drawn for any options.
+        brightness, contrast, saturation: maximum change of each, as a part of 1; saturation is for three channels only.
+        hue: maximum rotation, as a part of a full turn; for three channels only.
 
     Returns:
         The change, from (C, H, W) uint8 to the same.
@@ -39,15 +39,15 @@ def color_map(
         weights = np.array(GRAY)
         factor = 1 + purer * saturation
         matrix = factor * matrix + (1 - factor) * weights[None, :]
-        matrix = hue_turn(turn * hue) @ matrix
+        matrix = hue_rotation(turn * hue) @ matrix
     light, hard = 1 + brighter * brightness, 1 + harder * contrast
     means = image.reshape(channels, -1).float().mean(dim=1).numpy()
     shift = (1 - hard) * light * float(weights @ means)
     return lambda pixels: apply_matrix(pixels, light * hard * matrix, shift)
 
 
-def hue_turn(part: float) -> np.ndarray:
-    """The (3, 3) matrix on RGB that turns the hue by a part of a full turn and keeps the luma."""
+def hue_rotation(part: float) -> np.ndarray:
+    """The (3, 3) matrix on RGB that rotates the hue by a part of a full turn and keeps the luma."""
     cosine, sine = math.cos(2 * math.pi * part), math.sin(2 * math.pi * part)
     rotation = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
     matrix: np.ndarray = np.linalg.inv(_TO_YIQ) @ rotation @ _TO_YIQ

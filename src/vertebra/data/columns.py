@@ -10,7 +10,7 @@ import numpy as np
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
-from vertebra.tasks.keypoints.data import seen_inside
+from vertebra.tasks.keypoints.data import clear_points_outside
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class ClassColumn:
         return ClassifyAnnotation(int(value) if self.values.ndim == 1 else value.astype(np.int64))
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """Nothing: a class has no position."""
+        """Always empty: a class has no position."""
         return {}
 
     def take(self, rows: np.ndarray) -> ClassColumn:
@@ -77,14 +77,14 @@ class BoxColumn:
         )
 
     def get(self, row: int, size: tuple[int, int]) -> DetectAnnotation:
-        """The boxes of an image, clipped to it; boxes outside the image are left out."""
+        """The boxes of an image, clipped to it; boxes outside are left out."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
         kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept])
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """Number of boxes that cross the border of an image of this size by more than a pixel."""
+        """Counts boxes that extend beyond an image of this size by more than a pixel."""
         boxes = self.boxes[self.offsets[row] : self.offsets[row + 1]]
         limit = np.array([size[1], size[0], size[1], size[0]]) + 1
         return {"box": int((boxes > limit).any(axis=1).sum())} if (boxes > limit).any() else {}
@@ -141,14 +141,14 @@ class PointColumn:
         )
 
     def get(self, row: int, size: tuple[int, int]) -> KeypointAnnotation:
-        """The objects of an image; boxes are clipped to it, points outside it count as not labeled."""
+        """The objects of an image; boxes are clipped to it, points outside become unlabeled."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
-        points = seen_inside(self.points[part], size)
+        points = clear_points_outside(self.points[part], size)
         return KeypointAnnotation(points, boxes, self.labels[part], self.crowd[part], self.areas[part], size)
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """Number of labeled points outside an image of this size by more than a pixel."""
+        """Counts labeled points outside an image of this size by more than a pixel."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         corners, limit = self.points[part, :, :2], np.array([size[1], size[0]]) + 1
         out = (self.points[part, :, 2] > 0) & ((corners < -1) | (corners > limit)).any(axis=-1)
@@ -169,7 +169,7 @@ class PointColumn:
 
 
 def offsets_of(rows: np.ndarray, count: int) -> np.ndarray:
-    """The start and end of each row's entries, for entries sorted by row.
+    """The offsets of each row's entries, for entries sorted by row.
 
     Args:
         rows: (B,) int64 row of each entry.
@@ -198,7 +198,7 @@ def take_ranges(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def join_ranges(parts: Sequence[np.ndarray], dtype: type[np.generic]) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays of different lengths, concatenated, and the offsets of each."""
+    """Arrays of different lengths concatenated, with the offsets of each."""
     lengths = np.array([len(part) for part in parts], dtype=np.int64)
     joined = np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype=dtype)
     return joined, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

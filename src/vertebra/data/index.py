@@ -1,4 +1,4 @@
-"""An opened data set: columns of numbers with one row per image."""
+"""The index of an opened data set: columns of numbers, one row for each image."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Column(Protocol):
     """The annotations of one task for all images of a data set.
 
     Attributes:
-        labeled: (n,) bool; False for an image that was not annotated for this task, which differs from an image without
-            objects.
+        labeled: (n,) bool; False for an image that is not annotated for this task, as opposed to an image annotated as
+            having no objects.
     """
 
     @property
@@ -46,14 +46,16 @@ class Column(Protocol):
 
 @dataclass(frozen=True)
 class Note:
-    """A warning with its count and first names, such as "2 boxes of zero area were dropped: a.xml, b.xml".
+    """A warning about a problem that was handled, with its count and the first few names.
+
+    Its text is "2 boxes of zero area were dropped: a.xml, b.xml".
 
     Attributes:
-        noun: the kind of annotation in the singular: "box".
+        noun: the item, in the singular: "box".
         which: the problem: "of zero area".
         done: the action: "dropped".
-        count: number of cases.
-        names: the first files or classes concerned.
+        count: number of items.
+        names: the first few files or classes.
         more: whether there are more names.
     """
 
@@ -66,7 +68,7 @@ class Note:
 
     @classmethod
     def of(cls, noun: str, which: str, done: str, names: Sequence[str], count: int | None = None) -> Note:
-        """A note about these names, one per case; each name is shown once."""
+        """A note about these names, one for each item; a name is listed once."""
         different = list(dict.fromkeys(names))
         number = len(names) if count is None else count
         return cls(noun, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN)
@@ -91,11 +93,11 @@ class Index:
 
     Attributes:
         root: folder that the image paths are relative to.
-        images: (n,) bytes (dtype ``S``), paths of the images in the encoding of the file system; compact, and shared by
-            worker processes.
+        images: (n,) bytes (dtype ``S``), paths of the images in the file system's encoding; compact, and shared by worker
+            processes.
         columns: the annotations of each task.
         labels: the label specification of each task.
-        notes: warnings of the reader.
+        notes: problems that were handled.
     """
 
     root: Path
@@ -117,7 +119,7 @@ class Index:
         return self.root == other.root and np.array_equal(self.images, other.images)
 
     def joined(self, other: Index) -> Index:
-        """The same images, also with the other index's annotations, which are for other tasks."""
+        """The same images with the annotations of both indices, which are of different tasks."""
         return replace(
             self,
             columns={**self.columns, **other.columns},
@@ -126,7 +128,7 @@ class Index:
         )
 
     def strata(self, task: str) -> np.ndarray:
-        """(n,) int64, 0 for images with annotations that count for a task and 1 for the others: each split needs both."""
+        """(n,) int64, 0 for images that count in a task's metrics and 1 for the others; every split needs both."""
         ids = np.arange(self.labels[task].class_count)
         empty: np.ndarray = ~get_task(task).data.measurable(self.columns[task], ids)
         return empty.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Loads batches, in this process or in workers, with a position that can be saved at any moment."""
+"""Loads batches, in this process or in workers, with an exact position for resuming."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from vertebra.data.batches import Batch, collate
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Sample, SampleKey
 from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, share, shortage
-from vertebra.data.workers import Failure, ends_told, failure, lost, prepare_worker
+from vertebra.data.workers import Failure, convert_worker_exits, failure, find_worker_error, prepare_worker
 from vertebra.processes import defined_in_script, without_script
 
 
 class Loader:
     """The batches of an epoch.
 
-    Iterating gives `Batch` objects; with ``chunks`` it gives lists of them, the micro batches of one step. A sample depends on
-    its key only, so the number of workers does not change it. ``state_dict`` counts the batches that the loop has received, not
-    those that workers have prepared in advance, so it is exact at any moment.
+    Iteration yields `Batch` objects; with ``chunks`` it yields lists of them, the micro batches of one step. Every sample is a
+    function of its key, so the batches do not depend on the number of workers. ``state_dict`` counts yielded batches, not those
+    that workers have prefetched, so it is exact at any time.
 
     Args:
         dataset: the samples.
-        sampler: the keys of each batch.
-        workers: number of loader processes; 0 loads in this process. If the shared memory has no room for all of them, fewer are
-            used, with a line on standard error.
+        sampler: draws the samples of each batch.
+        workers: loader processes; 0 loads in this one. Fewer are used, with a message on standard error, if shared memory has no
+            room for more.
         chunks: number of micro batches that each batch is divided into; None for no division.
-        pin_memory: page-locked batches for a GPU; None: if there is a GPU.
-        sharing: number of processes on this machine with a loader like this one.
+        pin_memory: page-locked batches for a GPU; None for page-locked batches if there is a GPU.
+        sharing: number of processes on this machine that have a loader like this one.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Loader:
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
-        self.batch_sampler = None  # Lightning reads this before the sampler
+        self.batch_sampler = None  # Lightning checks this before the sampler
         sampler.divide(chunks or 1)
         self._done = sampler.start
         self.workers, self.chunks, self.sharing = workers, chunks, sharing
@@ -55,19 +55,19 @@ class Loader:
         self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
-        """Number of batches in a whole epoch, also after a start in the middle of one."""
+        """Number of batches in a full epoch, also if this one was resumed in the middle."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches of the epoch that the sampler has when the first batch is requested.
+        """The batches of the sampler's epoch at the time of the first batch.
 
         Raises:
             DataError: too many images cannot be used.
             RunError: an image cannot be loaded for another reason, or a loader process has ended.
         """
         self._done = self.sampler.start
-        self._loader = self._loader or self._made()
-        with ends_told():
+        self._loader = self._loader or self._build()
+        with convert_worker_exits():
             with without_script() if self._loader.num_workers else nullcontext():
                 steps = iter(self._loader)
             yield from self._checked(steps)
@@ -86,13 +86,13 @@ class Loader:
         try:
             return next(steps, None)
         except (OSError, EOFError, RuntimeError) as error:
-            worker_error = lost(getattr(steps, "_workers", ()), error)
+            worker_error = find_worker_error(getattr(steps, "_workers", ()), error)
             if worker_error is None:
                 raise
             raise worker_error from error
 
-    def _made(self) -> DataLoader[Any]:
-        workers = self._fitting()
+    def _build(self) -> DataLoader[Any]:
+        workers = self._usable_workers()
         return DataLoader(
             _Guarded(self.dataset),
             batch_sampler=self.sampler,
@@ -104,7 +104,7 @@ class Loader:
             generator=torch.Generator(),
         )
 
-    def _fitting(self) -> int:
+    def _usable_workers(self) -> int:
         """The number of loader processes that can be used."""
         first = next(iter(self.sampler), None)
         if self.workers == 0 or first is None:
@@ -112,7 +112,7 @@ class Loader:
         if multiprocessing.get_context().get_start_method() != "fork":
             local_name = defined_in_script(self.dataset)
             if local_name is not None:
-                self._print(
+                self._print_on_first_rank(
                     f"images are loaded in the main process, because '{local_name}' is defined in the script itself; "
                     "put it in a module of its own, which loader processes can import"
                 )
@@ -123,23 +123,23 @@ class Loader:
         batch = batch_bytes(self.dataset, first)
         workers = room_for(self.workers, batch, free // self.sharing)
         if workers < self.workers:
-            self._print(shortage(workers, self.workers, batch, free // self.sharing))
+            self._print_on_first_rank(shortage(workers, self.workers, batch, free // self.sharing))
         return workers
 
-    def _print(self, line: str) -> None:
+    def _print_on_first_rank(self, line: str) -> None:
         if self.sampler.rank == 0:
             print(line, file=sys.stderr)
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the position to the start of an epoch."""
+        """Moves to the start of an epoch."""
         self.sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """The position after the last batch that the loop has received."""
+        """The state for resuming after the last yielded batch."""
         return self.sampler.state_dict(self._done)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The next iteration continues at the saved position."""
+        """Makes the next iteration continue at the saved position."""
         self.sampler.load_state_dict(state_dict)
         self._done = self.sampler.start
 
@@ -158,7 +158,7 @@ def build_loader(
 
 
 class _Guarded(Dataset[Any]):
-    """Returns errors as values, because an exception of a worker would arrive as a traceback."""
+    """Returns errors as values instead of raising them."""
 
     def __init__(self, dataset: MixedData) -> None:
         self.dataset = dataset
@@ -166,13 +166,13 @@ class _Guarded(Dataset[Any]):
     def __getitem__(self, key: SampleKey) -> Sample | Failure:
         try:
             return self.dataset[key]
-        except Exception as error:  # of any kind: see above
+        except Exception as error:  # of any kind, instead of a traceback from another process
             path = self.dataset.sources[key.source].index.path(key.row)
             return failure(error, f"{path} could not be loaded")
 
 
 class _Collate:
-    """Makes a batch of samples, or several micro batches."""
+    """Collates samples, optionally divided into micro batches."""
 
     def __init__(self, dataset: MixedData, chunks: int | None) -> None:
         self.labels = dataset.labels
@@ -189,7 +189,7 @@ class _Collate:
                 return self._collate(loaded)
             parts = [loaded[start :: self.chunks] for start in range(self.chunks)]
             return [self._collate(part) for part in parts if part]
-        except Exception as error:  # as above
+        except Exception as error:  # as in `_Guarded`
             return failure(error, "a batch could not be made")
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:

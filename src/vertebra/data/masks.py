@@ -1,4 +1,4 @@
-"""Masks that lie in files: index and palette images, read when they are needed."""
+"""Masks in files: index and palette images, read on demand."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vertebra.tasks.segment.annotation import SegmentAnnotation
 
 UNKNOWN = -1
 NOWHERE = -2
-HIGHEST = 65535  # the highest class number of a mask, what 16 bits hold
-BLOCK = 2**22  # pixels that are looked up at a time
-PLANES = 2**31  # pixels of all the masks of an image, where classes may overlap
+HIGHEST = 65535  # the highest class number of a mask, the maximum of 16 bits
+BLOCK = 2**22  # pixels that are mapped at a time
+PLANES = 2**31  # maximum pixels of all masks of an image with overlapping classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +27,11 @@ class MaskFileColumn:
     Attributes:
         root: folder that the files are relative to.
         files: (n,) bytes (dtype ``S``), paths; empty for an image without one.
-        ids: (V,) int32, V > 256: the class id of each value that a file may hold, the last entry for all above; the
-            ignore index for values to ignore, ``UNKNOWN`` for values of no class, ``NOWHERE`` for "none of the classes"
-            where classes may overlap.
+        ids: (V,) int32, V > 256: the class id of each mask value, the last entry for all above; the ignore index for values
+            to ignore, ``UNKNOWN`` for values without a class, ``NOWHERE`` for "none of the classes" of overlapping classes.
         class_count: number of classes K.
         multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
-        ignore_index: what pixels to ignore hold in the annotations.
+        ignore_index: the value of ignored pixels in the annotations.
     """
 
     root: Path
@@ -45,8 +44,8 @@ class MaskFileColumn:
     @property
     def labeled(self) -> np.ndarray:
         """(n,) bool: whether there is a mask file."""
-        there: np.ndarray = self.files != b""
-        return there
+        existing: np.ndarray = self.files != b""
+        return existing
 
     def path(self, row: int) -> Path:
         """An image's mask file."""
@@ -56,7 +55,7 @@ class MaskFileColumn:
         """The mask of an image.
 
         Raises:
-            DataError: the file is unreadable, of another size than the image, or has a value that no class has.
+            DataError: the file is unreadable, of another size than the image, or has a value without a class.
         """
         path = self.path(row)
         values = read_mask(path)
@@ -72,36 +71,34 @@ class MaskFileColumn:
             check_planes(self.class_count, size)
             mask = np.empty((self.class_count, *size), dtype=np.uint8)
         rows = max(1, BLOCK // max(1, size[1]))
-        for top in range(
-            0, size[0], rows
-        ):  # a few rows at a time: numpy makes 64-bit numbers of those that it looks up
-            ids = self._looked_up(values[top : top + rows])
+        for top in range(0, size[0], rows):  # a few rows at a time: numpy converts indices to 64 bits
+            ids = self._ids_of(values[top : top + rows])
             if (ids == UNKNOWN).any():
-                raise self._unknown(path, values)
+                raise self._unknown_values(path, values)
             part = ids if not self.multilabel else planes_of(ids, self.class_count, self.ignore_index)
             mask[..., top : top + rows, :] = part
         return SegmentAnnotation(mask)
 
-    def _looked_up(self, values: np.ndarray) -> np.ndarray:
+    def _ids_of(self, values: np.ndarray) -> np.ndarray:
         """The id of each value."""
         if values.dtype != np.uint8:
             values = np.minimum(values.astype(np.int64), len(self.ids) - 1)
         ids: np.ndarray = self.ids[values]
         return ids
 
-    def _unknown(self, path: Path, values: np.ndarray) -> DataError:
+    def _unknown_values(self, path: Path, values: np.ndarray) -> DataError:
         occurring = np.unique(values)
-        strange = occurring[self._looked_up(occurring) == UNKNOWN]
-        return DataError(f"{path}: {describe_values(strange)} of no class; {self._cure(int(strange[0]))}")
+        unknown = occurring[self._ids_of(occurring) == UNKNOWN]
+        return DataError(f"{path}: {describe_values(unknown)} of no class; {self._suggestion(int(unknown[0]))}")
 
-    def _cure(self, value: int) -> str:
+    def _suggestion(self, value: int) -> str:
         known = np.flatnonzero((self.ids >= 0) & (self.ids != self.ignore_index) | (self.ids == NOWHERE))
         if value > HIGHEST:
             return f"classes have {span(known)}, at most {HIGHEST}; save the mask with such numbers"
         return f"classes have {span(known)}; set ignore_index: {value}, or name its class"
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """Nothing: a mask has the image's size, or cannot be read."""
+        """Always empty: a mask of another size than the image cannot be read."""
         return {}
 
     def take(self, rows: np.ndarray) -> MaskFileColumn:
@@ -144,11 +141,11 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
     """The values that occur in masks, each with the first file that has it.
 
     Args:
-        most: of more files than this, so many are read, evenly spaced.
+        most: maximum number of files that are read, evenly spaced.
 
     Raises:
-        DataError: none of the masks can be read. A single one that cannot is passed over: it is counted and named when
-            its image is used.
+        DataError: none of the masks can be read. Single unreadable masks are skipped here; they are counted and named when
+            their image is used.
     """
     file_of: dict[int, Path] = {}
     damaged: list[DataError] = []
@@ -166,10 +163,10 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
 
 
 def _occurring(values: np.ndarray) -> np.ndarray:
-    """The values that a mask holds, ascending; of one with values that no class can have, only the highest."""
+    """The values of a mask, ascending; only the highest if it is above every class number."""
     if values.dtype != np.uint8:
         highest = values.max(keepdims=True).ravel()
-        return highest if highest[0] > HIGHEST else np.unique(values)  # there may be millions of others
+        return highest if highest[0] > HIGHEST else np.unique(values)  # there may be millions of them
     counts = np.zeros(256, dtype=np.int64)
     rows = max(1, BLOCK // max(1, values.shape[1]))
     for top in range(0, len(values), rows):
@@ -178,10 +175,10 @@ def _occurring(values: np.ndarray) -> np.ndarray:
 
 
 def check_planes(class_count: int, size: tuple[int, int]) -> None:
-    """Refuses masks that no memory holds: one for each class, each of the image's size.
+    """Refuses masks that are too large for memory: one for each class, each of the image's size.
 
     Raises:
-        DataError: they are too many for the image.
+        DataError: there are too many classes for the image's size.
     """
     if class_count * size[0] * size[1] > PLANES:
         raise DataError(
@@ -191,7 +188,7 @@ def check_planes(class_count: int, size: tuple[int, int]) -> None:
 
 
 def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:
-    """From class ids (H, W) to a mask for each class, (K, H, W) uint8 of 0 and 1; ignored pixels are so in all."""
+    """Converts class ids (H, W) to a mask for each class, (K, H, W) uint8 of 0 and 1; ignored pixels are ignored in all of them."""
     planes = np.empty((class_count, *ids.shape), dtype=np.uint8)
     np.equal(ids[None], np.arange(class_count)[:, None, None], out=planes.view(bool))
     planes[:, ids == ignore_index] = ignore_index
@@ -199,13 +196,13 @@ def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarra
 
 
 def describe_values(values: np.ndarray) -> str:
-    """Mask values in words: ``value 7`` or ``values 7, 9, 11 …``."""
+    """Mask values as text: ``value 7`` or ``values 7, 9, 11 …``."""
     shown = ", ".join(str(value) for value in values[:5].tolist()) + (" …" if len(values) > 5 else "")
     return f"value {shown}" if len(values) == 1 else f"values {shown}"
 
 
 def span(values: np.ndarray) -> str:
-    """Sorted numbers in few words: ``0 to 10``, or the numbers themselves where some are left out."""
+    """Sorted numbers as text: ``0 to 10``, or a list if there are gaps."""
     if len(values) > 2 and values[-1] - values[0] == len(values) - 1:
         return f"{values[0]} to {values[-1]}"
     return ", ".join(str(value) for value in values[:12].tolist()) + (" …" if len(values) > 12 else "")

@@ -1,4 +1,4 @@
-"""Opens a data set: finds out its format by looking, and reads one split of it."""
+"""Opens a data set: detects its format, and reads one split of it."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def open_data(
 ) -> Index:
     """Opens one split of a data set.
 
-    A data set without splits is divided by a seeded draw (80/10/10); one with a train and no val split gives a tenth of
-    train for val.
+    A data set without splits is divided at random with a seed (80/10/10); if there is a train but no val split, a tenth of
+    train becomes val.
 
     Args:
         path: its folder, or its annotation file.
         task: a task's name, as `vertebra.tasks.all_tasks` has it.
         split: "train", "val" or "test".
         format: a format's name, as `vertebra.data.readers.all_readers` has it; None to detect it.
-        classes: class names in order, None for the data set's own. What is of other classes is left out, with a note.
-        ignore_index: value of mask files whose pixels do not count.
-        seed: of the draw where the data set has no splits.
+        classes: class names in order, None for those of the data set. Annotations of other classes are left out, with a note.
+        ignore_index: value of ignored pixels in mask files.
+        seed: of the random division of a data set without splits.
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
 
     Raises:
-        DataError: the data set is missing, empty, of unknown format, of no use for the task, has no such split, or an
-            annotation is wrong; the message names the file and the cure.
+        DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
+            annotation is wrong; the message names the file and a fix.
     """
     folder = Path(path)
     check_split(split)
@@ -51,13 +51,13 @@ def open_data(
 
 
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:
-    """The format by which a data set is read.
+    """The format of a data set, given or detected.
 
     Args:
         path, task, format: as `open_data` takes them.
 
     Raises:
-        DataError: the data set is missing, empty, of unknown format or of no use for the task.
+        DataError: the data set is missing, empty, of unknown format or without labels for the task.
     """
     folder = Path(path)
     name = detect_format(folder) if format is None else format
@@ -78,10 +78,10 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
 
 
 def detect_format(path: str | Path) -> str:
-    """The format of a data set, by looking at its folder or file.
+    """Detects the format of a data set from its folder or file.
 
     Raises:
-        DataError: it is missing, empty, or of no format that is known here.
+        DataError: it is missing, empty, or of unknown format.
     """
     folder = Path(path)
     _exists(folder)

@@ -1,4 +1,4 @@
-"""From the data section of a config to data sets that the loaders read."""
+"""Opens the data sets of a config's data section for the loaders."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from vertebra.tasks.base import LabelSpec
 
 @dataclass
 class Opened:
-    """The data sets of one split, as they came from disk.
+    """The opened data sets of one split.
 
     Attributes:
-        sources: what the loaders read.
-        labels: what the labels mean by branch, from the first source that is for it.
+        sources: the data sets for the loaders.
+        labels: the label specification of each branch, from its first source.
         notes: counted, named warnings of the readers.
     """
 
@@ -50,7 +50,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 
     Args:
         split: "train", "val" or "test".
-        sources: other sources than the config's.
+        sources: replace the config's sources.
 
     Raises:
         DataError: a source is missing or wrong, or the split is empty.
@@ -58,13 +58,13 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
     opened = Opened()
     tasks = branch_tasks(config)
     for source in getattr(config.data, split) if sources is None else sources:
-        own: list[Source] = []
+        opened_sources: list[Source] = []
         for name in source.branches or list(config.model.branches):
             index = _open(source, name, tasks[name], config, split)
             opened.labels.setdefault(name, index.labels[tasks[name]])
             opened.notes += [f"{source.path}: {note}" for note in index.notes]
-            _add(own, index, name, tasks[name], source.ratio)
-        opened.sources += own
+            _add(opened_sources, index, name, tasks[name], source.ratio)
+        opened.sources += opened_sources
     if not opened.sources:
         raise ConfigError(f"data.{split}: no data set is given")
     opened.notes = list(dict.fromkeys(opened.notes))
@@ -74,7 +74,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
     """The index of a source for the task of one branch."""
     branch = config.model.branches[name]
-    _check_place(source.path)
+    _check_path(source.path)
     index = open_data(
         Path(source.path),
         task,
@@ -91,7 +91,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
 
 
 def _images(source: SourceConfig, task: str) -> int:
-    """How many images a data set has in all of its splits."""
+    """The number of images of a data set, over all splits."""
     count = 0
     for split in SPLITS:
         with contextlib.suppress(NoSplit):
@@ -99,11 +99,11 @@ def _images(source: SourceConfig, task: str) -> int:
     return count
 
 
-def _check_place(path: str) -> None:
-    """Checks that a path can be a data set. A missing one is reported when it is opened.
+def _check_path(path: str) -> None:
+    """Checks that a path can be a data set. A missing path is reported on opening.
 
     Raises:
-        DataError: the system cannot look it up, or it is a device, a pipe, or the root of all folders.
+        DataError: the path cannot be accessed, or is a device, a pipe, or the root folder.
     """
     try:
         mode = Path(path).stat().st_mode
@@ -118,18 +118,18 @@ def _check_place(path: str) -> None:
 
 
 def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:
-    """Adds the index of one branch: joined with that of another task on the same images, so that each image is loaded once."""
-    for place, other in enumerate(sources):
+    """Adds the index of one branch, merged with that of another task on the same images, so each image is loaded once."""
+    for row, other in enumerate(sources):
         if task not in other.index.columns and other.index.same_images(index):
-            sources[place] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)
+            sources[row] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)
             return
     sources.append(Source(index, {branch: task}, ratio))
 
 
 def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, looked_at: int = 32) -> tuple[int, int]:
-    """A canvas for a data set: the median shape of its images, its long side at most ``longest``, in multiples of 32.
+    """The canvas size for a data set: the median shape of its images, with a long side of at most ``longest``, in multiples of 32.
 
-    Where all branches are about the image as a whole it is 224x224, whatever the images.
+    It is 224x224 for any images if all branches describe the whole image.
     """
     if all_image_level(tasks):
         return (224, 224)
@@ -139,7 +139,7 @@ def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, 
             try:
                 shapes.append(image_size(index.path(int(row))))
             except DataError:
-                continue  # whatever cannot be read is counted and named when it is its turn
+                continue  # unreadable images are counted and named when they are loaded
     if not shapes:
         raise DataError(f"{indices[0].root}: none of its first images can be read")
     height, width = np.median(np.array(shapes, dtype=float), axis=0)

@@ -1,4 +1,4 @@
-"""Outlines: polygons as run lengths, filled as COCO fills them."""
+"""Converts polygons to run lengths, filled as in COCO."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from vertebra.data.run_lengths import decode_runs
 from vertebra.errors import DataError
 
-MARGIN = 64.0  # pixels beside the image where outlines are left as they are
-LONGEST = 2_000_000  # pixels around an outline; COCO's code keeps five points for each
+MARGIN = 64.0  # pixels around the image where outlines are not clipped
+LONGEST = 2_000_000  # maximum length of an outline in pixels; COCO's code stores five points for each
 
 
 def outline_runs(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """The pixels within any of some outlines, as COCO counts them.
+    """The run lengths of the union of some outlines, as in COCO.
 
-    COCO's code walks along each outline in fifths of a pixel, wherever it goes, so that a point far away asks for
-    gigabytes. Outlines are first cut to the image and a wide margin, within which nothing changes.
+    COCO's code samples each outline in fifths of a pixel, so a point far away needs gigabytes. Outlines are first clipped to
+    the image with a wide margin, which does not change the result.
 
     Args:
         outlines: x, y, x, y … in pixels, each at least three points.
@@ -27,7 +27,7 @@ def outline_runs(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.nd
         (R,) int64 run lengths.
 
     Raises:
-        DataError: an outline goes to and fro for longer than any object does.
+        DataError: an outline is longer than `LONGEST`.
     """
     from faster_coco_eval.core import mask as coco_mask
 
@@ -44,32 +44,32 @@ def outline_runs(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.nd
 
 
 def clip_outline(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An outline cut to a window around the image (Sutherland and Hodgman, "Reentrant Polygon Clipping", CACM 1974).
+    """An outline clipped to a window around the image (Sutherland and Hodgman, "Reentrant Polygon Clipping", CACM 1974).
 
-    The window reaches beyond the image by its own size and `MARGIN`; one that lies within is returned as it is.
+    The window extends beyond the image by the image's size and `MARGIN`; an outline inside it is returned unchanged.
 
     Args:
         outline: (2P,) float64 x, y, x, y …
         size: (height, width) of the image.
 
     Returns:
-        (2Q,) float64; empty where nothing of it lies within the window.
+        (2Q,) float64; empty if the outline is outside the window.
     """
     points = outline[: len(outline) // 2 * 2].reshape(-1, 2)
     for axis, side in ((0, size[1]), (1, size[0])):
         for limit, sign in ((-side - MARGIN, 1.0), (2 * side + MARGIN, -1.0)):
-            points = _cut(points, axis, limit, sign)
+            points = _clip(points, axis, limit, sign)
     return points.reshape(-1)
 
 
 def _length(outline: np.ndarray) -> float:
-    """The longer way of each edge, along x or y, in all."""
+    """The sum over edges of the larger of their extents along x and y."""
     points = outline[: len(outline) // 2 * 2].reshape(-1, 2)
     return float(np.abs(np.roll(points, -1, axis=0) - points).max(axis=1).sum())
 
 
-def _cut(points: np.ndarray, axis: int, limit: float, sign: float) -> np.ndarray:
-    """A polygon cut at one line: what lies beyond ``limit`` goes; ``sign`` is 1 for a lower limit and -1 for an upper."""
+def _clip(points: np.ndarray, axis: int, limit: float, sign: float) -> np.ndarray:
+    """A polygon clipped at one line, without the part beyond ``limit``; ``sign`` is 1 for a lower and -1 for an upper limit."""
     inside = sign * (points[:, axis] - limit) >= 0
     if inside.all():
         return points

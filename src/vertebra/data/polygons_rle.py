@@ -1,4 +1,4 @@
-"""Masks that lie in an annotation file as outlines or run lengths, drawn when they are needed."""
+"""Masks as polygons or run lengths in an annotation file, drawn on demand."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vertebra.tasks.segment.data import compact
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """The outlines and run lengths of all objects of a data set, one after the other.
+    """The outlines and run lengths of all objects of a data set, concatenated.
 
     Attributes:
         points: (P,) float32, x, y, x, y … of all outlines.
-        outlines: (L + 1,) int64, where each outline begins and ends in ``points``.
-        outlines_of: (B + 1,) int64, which outlines are each object's.
+        outlines: (L + 1,) int64, the offsets of each outline in ``points``.
+        outlines_of: (B + 1,) int64, the offsets of each object's outlines.
         runs: (R,) int64, uncompressed run lengths.
         runs_of: (B + 1,) int64.
         text: (T,) uint8, compressed run lengths.
@@ -54,13 +54,13 @@ class Shapes:
 
     @classmethod
     def joined(cls, parsed: Sequence[Segmentation]) -> Shapes:
-        """From entries that are parsed."""
-        points, outlines = join_ranges([part for one in parsed for part in one.outlines], np.float32)
-        runs, runs_of = join_ranges([one.runs for one in parsed], np.int64)
-        letters, text_of = join_ranges([one.text for one in parsed], np.uint8)
-        counts = np.array([len(one.outlines) for one in parsed], dtype=np.int64)
+        """From parsed entries."""
+        points, outlines = join_ranges([part for entry in parsed for part in entry.outlines], np.float32)
+        runs, runs_of = join_ranges([entry.runs for entry in parsed], np.int64)
+        letters, text_of = join_ranges([entry.text for entry in parsed], np.uint8)
+        counts = np.array([len(entry.outlines) for entry in parsed], dtype=np.int64)
         outlines_of = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        sizes = np.array([one.size for one in parsed], dtype=np.int32).reshape(-1, 2)
+        sizes = np.array([entry.size for entry in parsed], dtype=np.int32).reshape(-1, 2)
         return cls(points, outlines, outlines_of, runs, runs_of, letters, text_of, sizes)
 
     def region(self, number: int, size: tuple[int, int]) -> Region:
@@ -89,20 +89,20 @@ class Shapes:
 
 @dataclass(frozen=True, eq=False)
 class PolygonRLEColumn:
-    """The objects of each image as regions, drawn to one semantic mask.
+    """The objects of each image as regions, drawn into one semantic mask.
 
-    Larger objects are drawn first, so that smaller ones in front of them stay visible.
+    Larger objects are drawn first, so smaller ones in front of them stay visible.
 
     Attributes:
         offsets: (n + 1,) int64: the objects of image i are ``offsets[i]`` to ``offsets[i + 1]``.
-        objects: (B,) int64, the objects' numbers in ``shapes``.
+        objects: (B,) int64, the objects' indices in ``shapes``.
         labels: (B,) int64 class ids.
         labeled: (n,) bool.
-        shapes: outlines and run lengths, shared by all columns taken from this one.
+        shapes: outlines and run lengths, shared by all sub-columns.
         class_count: number of classes K.
         multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
-        background: the class id where there is no object, where classes are exclusive.
-        ignore_index: what pixels to ignore hold.
+        background: the class id of pixels without an object, for exclusive classes.
+        ignore_index: the value of ignored pixels.
     """
 
     offsets: np.ndarray
@@ -154,7 +154,7 @@ class PolygonRLEColumn:
         return SegmentAnnotation(compact(ids, self.ignore_index))
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """Nothing: a mask has the image's size, or cannot be read."""
+        """Always empty: a mask of another size than the image cannot be read."""
         return {}
 
     def take(self, rows: np.ndarray) -> PolygonRLEColumn:

@@ -1,4 +1,4 @@
-"""Run lengths: a mask as the lengths of runs of 0, 1, 0 … down its columns, as COCO writes them."""
+"""Run-length encoding of masks: the lengths of runs of 0, 1, 0 … down the columns, as in COCO."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from vertebra.errors import DataError
 
-LETTERS = 12  # of one number: 60 bits
+LETTERS = 12  # maximum letters of one number: 60 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class Region:
     """The pixels of an object on an image.
 
     Attributes:
-        runs: (R,) int64 lengths of runs, checked: none is negative, and they add up to the size.
+        runs: (R,) int64 lengths of runs, not negative, with the sum height * width.
         size: (height, width).
     """
 
@@ -36,10 +36,10 @@ class Region:
 
 
 def decode_runs(text: np.ndarray) -> np.ndarray:
-    """Run lengths from COCO's compressed form.
+    """Decodes COCO's compressed run lengths.
 
-    Each number is written in groups of five bits, lowest first, a sixth bit telling that more follow; from the fourth
-    number on it is the difference to the number two before.
+    Each number is written in groups of five bits, lowest first, with a sixth bit set if more groups follow; from the fourth
+    number on, the difference to the number two before is written.
 
     Args:
         text: (T,) uint8, the letters.
@@ -48,7 +48,7 @@ def decode_runs(text: np.ndarray) -> np.ndarray:
         (R,) int64.
 
     Raises:
-        DataError: letters outside the code, or a number that is cut off.
+        DataError: invalid letters, or a truncated number.
     """
     bits = text.astype(np.int64) - 48
     if (bits < 0).any() or (bits > 63).any() or (len(bits) and bits[-1] & 32):
@@ -67,13 +67,15 @@ def decode_runs(text: np.ndarray) -> np.ndarray:
 
 
 def check_runs(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The same run lengths, if they are a mask of this (height, width).
+    """Returns the run lengths if they form a mask of this (height, width).
 
     Raises:
-        DataError: one is negative, or they do not add up to the size.
+        DataError: one is negative, or their sum is not height * width.
     """
     pixels = size[0] * size[1]
-    wrong = runs[(runs < 0) | (runs > pixels)]  # first: a sum of such numbers may wrap around to the right one
+    wrong = runs[
+        (runs < 0) | (runs > pixels)
+    ]  # checked first, since a sum of such numbers may overflow to the correct one
     if len(wrong):
         raise DataError(
             f"a run length of {int(wrong[0])} pixels in a mask of {size[0]}x{size[1]}; write the mask again"

@@ -1,4 +1,4 @@
-"""Which images make up which batch."""
+"""Draws the images of each batch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from vertebra.errors import DataError, RunError
 class MixSampler(Sampler[list[SampleKey]]):
     """Draws batches from a mix of data sets.
 
-    In training, a source appears in each epoch ``ratio`` times its number of images, evenly over the epoch's batches,
-    shuffled by (seed, epoch). Every branch gets at least two labeled images a batch and process, where the batch is
-    large enough; where a branch's share is too small for that, its images come more often than its ratio says, and
-    others less often. The last, incomplete step is dropped; if there is not even one full step, it is the only one.
+    In training, each epoch has ``ratio`` times the number of images of a source, spread evenly over the epoch's batches and
+    shuffled by (seed, epoch). Every branch gets at least two labeled images in each batch of each process, if the batch is
+    large enough; if a branch's share is too small for that, its images are drawn more often than its ratio, and others less
+    often. The last, incomplete step is dropped, unless it is the only one.
 
-    In evaluation each labeled image comes once, in order. Processes get equally many batches; blank canvases fill up.
+    In evaluation each labeled image is drawn once, in order. All processes get the same number of batches, padded with blank
+    canvases.
 
     Args:
         dataset: the mix.
-        batch_size: images a step and process.
-        seed: of the draws.
-        rank: this process.
+        batch_size: images for each step and process.
+        seed: of the random draws.
+        rank: index of this process.
         world_size: number of processes.
         shuffle: True for training, False for evaluation.
 
@@ -62,7 +63,7 @@ class MixSampler(Sampler[list[SampleKey]]):
         self._shares: list[list[int]] | None = None
 
     def _shape(self) -> tuple[int, int]:
-        """Number of steps in an epoch, and of images a step and process."""
+        """Number of steps in an epoch, and of images for each step and process."""
         if not self.shuffle:
             whole = sum(len(group.rows) for group in self.groups)
             return math.ceil(math.ceil(whole / self.world_size) / self.batch_size), self.batch_size
@@ -71,7 +72,7 @@ class MixSampler(Sampler[list[SampleKey]]):
         return (steps, self.batch_size) if steps else (1, max(1, min(self.batch_size, total // self.world_size)))
 
     def __len__(self) -> int:
-        """Number of steps in an epoch, also where this one started in its middle."""
+        """Number of steps in a full epoch, also if this one was resumed in the middle."""
         return self.steps
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
@@ -80,27 +81,27 @@ class MixSampler(Sampler[list[SampleKey]]):
         return iter(batches[self.start :])
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the start of an epoch; nothing changes if the sampler is in it already."""
+        """Moves to the start of an epoch; does nothing if the sampler is already in it."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
     def divide(self, chunks: int) -> None:
-        """Tells that each batch will be divided into micro batches, each of which needs its labeled images."""
+        """Sets the number of micro batches of each batch, each of which needs labeled images of every branch."""
         self.chunks, self._shares = chunks, None
 
     def state_dict(self, step: int | None = None) -> dict[str, Any]:
-        """What is needed to go on from here.
+        """The state for resuming.
 
         Args:
-            step: how many batches of this epoch are done; by default those that were done when it started.
+            step: number of completed batches of this epoch; by default those before its start.
         """
         return {"epoch": self.epoch, "step": self.start if step is None else step, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken; at an epoch's end that is the start of the next one.
+        """Resumes at the position of `state_dict`; at the end of an epoch, at the start of the next one.
 
         Raises:
-            RunError: an epoch had another number of steps.
+            RunError: the number of steps in an epoch has changed.
         """
         if state["steps"] != self.steps:
             raise RunError(
@@ -126,21 +127,21 @@ class MixSampler(Sampler[list[SampleKey]]):
         used = [0] * len(self.groups)
         drawn = []
         for number, share in enumerate(self._shares):
-            mine = number % self.world_size == self.rank
-            tickets: list[SampleKey] = []
+            on_this_rank = number % self.world_size == self.rank
+            keys: list[SampleKey] = []
             for group, count in enumerate(share):
-                if mine:
+                if on_this_rank:
                     rows = streams[group][used[group] : used[group] + count]
-                    first = number * self.size + len(tickets)
+                    first = number * self.size + len(keys)
                     source = self.groups[group].source
-                    tickets += [SampleKey(source, row, self.epoch, first + offset) for offset, row in enumerate(rows)]
+                    keys += [SampleKey(source, row, self.epoch, first + offset) for offset, row in enumerate(rows)]
                 used[group] += count
-            if mine:
-                drawn.append(tickets)
+            if on_this_rank:
+                drawn.append(keys)
         return drawn
 
     def _stream(self, number: int, length: int) -> list[int]:
-        """The rows of a group in this epoch: shuffled, and shuffled anew each time all were drawn."""
+        """The rows of a group in this epoch: shuffled, and reshuffled each time all were drawn."""
         rows = self.groups[number].rows
         draw = np.random.default_rng([self.seed, self.epoch, number])
         rounds = [draw.permutation(rows) for _ in range(math.ceil(length / len(rows)))]
@@ -148,20 +149,20 @@ class MixSampler(Sampler[list[SampleKey]]):
 
 
 def batch_shares(groups: list[Group], counts: list[float], batches: int, size: int, least: int) -> list[list[int]]:
-    """How many images of each group each batch has.
+    """The number of images of each group in each batch.
 
-    Every batch adds to each group's credit its fair share of the batch, and each image drawn takes one off; the group
-    with the most credit comes next, so that every group is spread evenly.
+    Every batch adds each group's fair share to its credit, and each drawn image subtracts one; the group with the most credit
+    is drawn next, so every group is spread evenly.
 
     Args:
-        groups: images that are labeled for the same branches.
-        counts: how many images of each group an epoch should have.
+        groups: images with the same labeled branches.
+        counts: target number of images of each group in an epoch.
         batches: number of batches in the epoch.
-        size: images a batch.
-        least: labeled images that every branch gets first, while there is room.
+        size: images in a batch.
+        least: minimum labeled images of every branch, drawn first while the batch has room.
 
     Returns:
-        For each batch, a number for each group; they sum to ``size``.
+        For each batch, the number of each group; they sum to ``size``.
     """
     if len(groups) == 1:
         return [[size]] * batches

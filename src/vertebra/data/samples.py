@@ -59,7 +59,7 @@ class SampleKey(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Images of one source that are labeled for the same branches.
+    """Images of one source with the same labeled branches.
 
     Attributes:
         source: index of the source.
@@ -113,7 +113,7 @@ class Sample:
 
 
 class MixedData(Dataset[Sample]):
-    """Several data sets as one, for a model's branches.
+    """Several data sets combined for a model's branches.
 
     In training, an image that cannot be used (unreadable, or a mask of another size) is replaced by another image that is
     labeled for the same branches, always by the same one; in evaluation it is left out. Both are counted, see `notes`.
@@ -264,7 +264,9 @@ class MixedData(Dataset[Sample]):
         """An empty canvas without labels."""
         fill = torch.tensor(self.resize_spec.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
         image = fill.expand(-1, *self.resize_spec.size).clone()
-        origin = Origin(self.sources[key.source].index.path(key.row), self.resize_spec.place(*self.resize_spec.size))
+        origin = Origin(
+            self.sources[key.source].index.path(key.row), self.resize_spec.transform(*self.resize_spec.size)
+        )
         return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 
     def record(self, skipped: Sequence[Skip]) -> None:

@@ -1,4 +1,4 @@
-"""COCO's ``segmentation`` entries, checked before anything is drawn."""
+"""Parses and checks COCO's ``segmentation`` entries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LARGEST = 1_000_000  # pixels a side of an image that run lengths are for
+LARGEST = 1_000_000  # maximum side in pixels of an image with run lengths
 _NO_RUNS = np.zeros(0, dtype=np.int64)
 _NO_TEXT = np.zeros(0, dtype=np.uint8)
 
@@ -19,7 +19,7 @@ class Segmentation(NamedTuple):
         outlines: (2P,) float32 x, y, x, y … each, finite.
         runs: (R,) int64, uncompressed run lengths.
         text: (T,) uint8, compressed run lengths.
-        size: (height, width) that run lengths are for, 0 for outlines.
+        size: (height, width) of run lengths, 0 for outlines.
     """
 
     outlines: tuple[np.ndarray, ...] = ()
@@ -29,11 +29,11 @@ class Segmentation(NamedTuple):
 
 
 def parse_segmentation(entry: Any) -> Segmentation:
-    """An entry as numbers.
+    """Parses an entry.
 
     Raises:
-        ValueError: it is neither a list of outlines nor a mapping with ``size`` and ``counts``, or holds something that
-            is no number.
+        ValueError: it is neither a list of outlines nor a mapping with ``size`` and ``counts``, or has values that are not
+            numbers.
     """
     try:
         if isinstance(entry, Mapping):

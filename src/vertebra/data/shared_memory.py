@@ -1,6 +1,7 @@
-"""How many loader processes the shared memory has room for.
+"""The number of loader processes that fit into shared memory.
 
-Batches come from loader processes through ``/dev/shm``. Docker gives a container 64 MB of it, which a few batches of photos fill.
+Loader processes send batches through ``/dev/shm``. A Docker container has 64 MB of it by default, which a few batches
+of photos fill.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch.utils import _pytree as tree
 from vertebra.data.batches import Batch, collate
 from vertebra.data.samples import MixedData, SampleKey
 
-PLACE = Path("/dev/shm")
-AHEAD = 2  # batches that a process works on or has ready
+SHARED_MEMORY = Path("/dev/shm")
+PREFETCH = 2  # batches that a process is preparing or has ready
 IN_USE = 2  # batches that the main process holds: one in use, and the next
 
 
@@ -26,42 +27,41 @@ def free_bytes() -> int | None:
     """Free bytes of the shared memory; None where this system has no such limit."""
     if sys.platform != "linux":
         return None
-    return shutil.disk_usage(PLACE).free if PLACE.is_dir() and os.access(PLACE, os.W_OK) else 0
+    return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK) else 0
 
 
-def batch_bytes(dataset: MixedData, tickets: list[SampleKey]) -> int:
-    """About how many bytes a batch takes, from one of its images; 0 where that cannot be loaded: the loader reports that."""
+def batch_bytes(dataset: MixedData, keys: list[SampleKey]) -> int:
+    """The approximate bytes of a batch, from one of its images; 0 if that cannot be loaded, which the loader reports."""
     try:
-        batch = collate([dataset[tickets[0]]], dataset.labels)
-    except Exception:  # of whatever kind: the loader meets it again, and names the image
+        batch = collate([dataset[keys[0]]], dataset.labels)
+    except Exception:  # of any kind: the loader raises it again, with the image's name
         return 0
-    return sum(value.nbytes for value in _tensors(batch)) * len(tickets)
+    return sum(value.nbytes for value in _tensors(batch)) * len(keys)
 
 
 def room_for(workers: int, batch: int, free: int) -> int:
-    """How many of some loader processes have room.
+    """The number of loader processes that fit.
 
     Args:
-        workers: how many are wanted.
+        workers: the requested number.
         batch: bytes of a batch.
         free: bytes of the shared memory.
     """
-    return workers if batch == 0 else max(0, min(workers, (free // batch - IN_USE) // AHEAD))
+    return workers if batch == 0 else max(0, min(workers, (free // batch - IN_USE) // PREFETCH))
 
 
-def shortage(fitting: int, wanted: int, batch: int, free: int) -> str:
-    """The message where not all loader processes have room."""
-    how = f"{fitting} of {wanted} loader processes are used" if fitting else "images are loaded in the main process"
-    needed = _megabytes((AHEAD * wanted + IN_USE) * batch)
+def shortage(fitting: int, requested: int, batch: int, free: int) -> str:
+    """The message if not all loader processes fit."""
+    how = f"{fitting} of {requested} loader processes are used" if fitting else "images are loaded in the main process"
+    needed = _megabytes((PREFETCH * requested + IN_USE) * batch)
     return (
-        f"{how}, because {PLACE} has {_megabytes(free)} MB free and {wanted} with batches of {_megabytes(batch)} MB need "
-        f"{needed} MB; "
-        f"give a container more: docker run --shm-size={needed + 64}m"
+        f"{how}, because {SHARED_MEMORY} has {_megabytes(free)} MB free and {requested} with "
+        f"batches of {_megabytes(batch)} MB need {needed} MB; give a container more: docker run --shm-size={needed + 64}m"
     )
 
 
 def share(batch: Batch) -> Batch:
-    """A batch in shared memory. By itself that would be done when it is sent, in a thread whose errors are lost.
+    """Moves a batch to shared memory. Otherwise PyTorch does so when sending it, in a thread whose errors are lost.
 
     Raises:
         RuntimeError: there is no room.

@@ -1,4 +1,4 @@
-"""Which images are for training, validation and test: as the data set defines, or by a seeded draw."""
+"""Divides images into training, validation and test: as in the data set, or at random with a seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORDS = {
 
 
 class NoSplit(DataError):
-    """A data set has splits, but not the one that is wanted."""
+    """A data set has splits, but not the requested one."""
 
 
 def split_of(name: str) -> str | None:
@@ -42,16 +42,16 @@ def check_split(split: str) -> None:
 
 
 def source_split(available: Iterable[str], split: str, where: Path) -> tuple[str | None, dict[str, float] | None]:
-    """Where the images of a split come from.
+    """The source of a split's images.
 
     Args:
         available: the splits that the data set has.
-        split: the one that is wanted.
+        split: the requested split.
         where: the data set, for messages.
 
     Returns:
-        The data set's split to read (None: everything), and the shares by which it is divided (None: take it whole).
-        Without splits everything is divided 80/10/10; a train split without a val split is divided 90/10.
+        The data set's split to read (None for all images), and the shares into which it is divided (None for no division). A
+        data set without splits is divided 80/10/10; a train split without a val split 90/10.
 
     Raises:
         NoSplit: the data set has splits, but not this one.
@@ -69,14 +69,14 @@ def source_split(available: Iterable[str], split: str, where: Path) -> tuple[str
 
 
 def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: np.ndarray | None = None) -> np.ndarray:
-    """The rows of one split of a seeded draw; all splits together are each row once.
+    """The rows of one split of a random division; each row is in exactly one split.
 
     Args:
         count: number of rows.
         shares: the share of each split, in order; they sum to 1.
-        split: the wanted one.
-        seed: of the draw.
-        strata: (count,) int64; the shares hold for each stratum as nearly as whole rows allow. None for a single one.
+        split: the requested split.
+        seed: of the division.
+        strata: (count,) int64; the shares apply to each stratum, up to rounding. None for a single stratum.
 
     Returns:
         Row numbers, ascending.
@@ -86,14 +86,16 @@ def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: 
     order = np.argsort(groups, kind="stable")
     sizes = np.unique(groups, return_counts=True)[1]
     ranks = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes]) if count else np.zeros(0)
-    spread = shuffled[order[np.argsort(ranks, kind="stable")]]  # any run of neighbors has the strata in proportion
+    spread = shuffled[
+        order[np.argsort(ranks, kind="stable")]
+    ]  # any run of consecutive rows has the strata in proportion
     return np.sort(spread[_part(count, shares, split)])
 
 
 def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
-    """The rows of one split when rows that follow one another stay together: train first, then val, then test.
+    """The rows of one split of a division into consecutive runs: train first, then val, then test.
 
-    For frames of a video, of which neighbors are nearly the same image.
+    For video frames, since consecutive frames are nearly the same image.
 
     Returns:
         Row numbers, ascending.
@@ -102,7 +104,7 @@ def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
 
 
 def _part(count: int, shares: dict[str, float], split: str) -> slice:
-    """The slice of a split's rows when the splits follow one another."""
+    """The slice of a split's rows if the splits are consecutive."""
     sizes = split_sizes(count, shares)
     names = list(sizes)
     first = sum(sizes[name] for name in names[: names.index(split)])
@@ -110,8 +112,8 @@ def _part(count: int, shares: dict[str, float], split: str) -> slice:
 
 
 def split_sizes(count: int, shares: dict[str, float]) -> dict[str, int]:
-    """How many of ``count`` rows each split gets: its share, and at least one for val, then for test, while two are left to train
-    on."""
+    """The number of ``count`` rows in each split: its share, and at least one for val, then for test, while at least two are left
+    for training."""
     ranks = (np.arange(count) + 0.5) / max(count, 1)
     upper = np.cumsum(list(shares.values()))
     upper[-1] = 1.0
@@ -125,11 +127,11 @@ def split_sizes(count: int, shares: dict[str, float]) -> dict[str, int]:
 
 
 def empty_split(where: Path | str, split: str, images: int) -> str:
-    """The message about a split that has no image.
+    """The message about a split without images.
 
     Args:
         where: the data set.
-        split: the empty one.
+        split: the empty split.
         images: number of images in all of its splits.
     """
     needed = {"val": 3, "test": 4}.get(split, 1)

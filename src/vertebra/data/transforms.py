@@ -1,7 +1,7 @@
-"""From an image with its annotations to the canvas: without random changes for evaluation, with them for training.
+"""Transforms images with their annotations onto the canvas: without changes for evaluation, augmented for training.
 
-Each image is resampled once, by torchvision's ``transforms.v2``, from its crop window; each task transforms its annotations
-(`vertebra.tasks.data`). Colors are changed by one linear map per image.
+Each image is resampled once, by torchvision's ``transforms.v2``, from its crop window; each task transforms its own
+annotations (`vertebra.tasks.data`). Colors are changed by one linear map for each image.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class OnCanvas:
 
     Attributes:
         image: (C, height, width) uint8.
-        transform: from image to canvas coordinates.
-        annotations: by branch, of the tasks' annotation types; masks have the canvas' size.
+        transform: the position of the image.
+        annotations: by branch, as the tasks' annotation types, masks of the canvas' size.
     """
 
     image: Tensor
@@ -44,14 +44,14 @@ class OnCanvas:
 def to_canvas(
     image: np.ndarray, annotations: Mapping[str, Any], resize_spec: ResizeSpec, labels: Mapping[str, LabelSpec]
 ) -> OnCanvas:
-    """An image and its annotations on the canvas, as in prediction, without random changes.
+    """An image and its annotations on the canvas, as in prediction, without augmentation.
 
     Args:
         image: (H, W, C) uint8.
         annotations: by branch, in image pixels.
         labels: by branch, the label specification.
     """
-    transform = resize_spec.place(image.shape[0], image.shape[1])
+    transform = resize_spec.transform(image.shape[0], image.shape[1])
     on_canvas_annotations = {
         name: task_of(annotation).data.to_canvas(annotation, resize_spec, transform, labels.get(name))
         for name, annotation in annotations.items()
@@ -68,12 +68,12 @@ def augment_onto(
     augment: Augment,
     draw: np.random.Generator,
 ) -> OnCanvas:
-    """An image and its annotations on the canvas, with random changes; see `to_canvas` for the arguments.
+    """An augmented image and its annotations on the canvas; see `to_canvas` for the arguments.
 
-    An image is not mirrored if it has annotations of a branch whose labels do not allow it (points with unknown pairs).
+    An image is not mirrored if it has annotations of a branch whose labels forbid it (points with unknown pairs).
 
     Args:
-        draw: the source of all random draws.
+        draw: the random generator.
     """
     if augment.moves:
         size = (image.shape[0], image.shape[1])
@@ -81,7 +81,9 @@ def augment_onto(
         window = (crop_window if whole_image else zoom_window)(resize_spec, size, augment, draw)
         mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
         if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
-            mirror = flip  # a vertical flip becomes a rotation by 180 degrees, which keeps left and right
+            mirror = (
+                flip  # never mirrored: a vertical flip becomes a rotation by 180 degrees, which keeps left and right
+            )
         on_canvas = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
     else:
         on_canvas = to_canvas(image, annotations, resize_spec, labels)
@@ -94,7 +96,7 @@ def augment_onto(
 
 
 def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
-    """For each branch whose images must not be mirrored, the reason."""
+    """By branch, why images with its labels must not be mirrored; branches that allow mirroring are left out."""
     reasons = {name: spec.mirror_refusal for name, spec in labels.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
@@ -102,8 +104,8 @@ def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
 def zoom_window(
     resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
 ) -> CropWindow:
-    """The image scaled and stretched at random; a random part of it if it is larger than the canvas."""
-    transform = resize_spec.place(*size)
+    """A window for random zoom and stretch of the image; a random crop if it becomes larger than the canvas."""
+    transform = resize_spec.transform(*size)
     zoom = math.exp(draw.uniform(*np.log(augment.scale)))
     stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
     top, height, rows = _axis(size[0], resize_spec.size[0], transform.scale_y * zoom * stretch, draw.random())
@@ -122,10 +124,10 @@ def _axis(length: int, canvas: int, scale: float, position: float) -> tuple[int,
 def crop_window(
     resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
 ) -> CropWindow:
-    """A random part of the image, of random area and aspect ratio.
+    """A random crop of random area and aspect ratio.
 
-    Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv 1409.4842; differences: the aspect ratio
-    varies around that of the image, or of the canvas for "center_crop", so that non-square canvases are not distorted.
+    Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv 1409.4842; differences: the aspect ratio varies around that
+    of the image, or of the canvas for a center crop, so non-square canvases are not distorted.
     """
     height, width = size
     area = draw.uniform(*augment.crop_area)
@@ -137,7 +139,7 @@ def crop_window(
     rows = min(height, max(1, round(base_height * math.sqrt(area) * ratio)))
     columns = min(width, max(1, round(base_width * math.sqrt(area) / ratio)))
     top, left = int(draw.random() * (height - rows + 1)), int(draw.random() * (width - columns + 1))
-    return CropWindow(top, left, rows, columns, resize_spec.place(height, width).size)
+    return CropWindow(top, left, rows, columns, resize_spec.transform(height, width).size)
 
 
 def cut(
@@ -147,7 +149,7 @@ def cut(
     labels: Mapping[str, LabelSpec],
     window: CropWindow,
 ) -> OnCanvas:
-    """A window of an image and its annotations on the canvas, mirrored or not; see `to_canvas` for the other arguments."""
+    """A crop window of an image and its annotations on the canvas; see `to_canvas` for the other arguments."""
     pixels = F.resized_crop(
         torch.from_numpy(image).permute(2, 0, 1),
         window.top,
@@ -169,11 +171,11 @@ def cut(
 
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:
-    """A part (C, h, w) at the top left of a canvas (C, height, width)."""
+    """Puts an image (C, h, w) at the top left of a canvas (C, height, width)."""
     canvas = torch.empty((part.shape[0], *size), dtype=part.dtype)
     height, width = part.shape[1:]
     canvas[:, :height, :width] = part
-    beside = torch.tensor(fill, dtype=part.dtype)[:, None, None]
-    canvas[:, height:] = beside
-    canvas[:, :height, width:] = beside
+    fill_color = torch.tensor(fill, dtype=part.dtype)[:, None, None]
+    canvas[:, height:] = fill_color
+    canvas[:, :height, width:] = fill_color
     return canvas

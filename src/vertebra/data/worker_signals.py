@@ -1,4 +1,4 @@
-"""What signals do to loader processes."""
+"""Signal handling of loader processes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import threading
 
 
 def obey_parent_only(worker: int) -> None:
-    """Lets a loader process ignore Ctrl-C (SIGINT), and SIGTERM from anyone but its parent.
+    """Makes a loader process ignore Ctrl-C (SIGINT), and SIGTERM from any process but its parent.
 
-    A terminal or a scheduler sends them to all processes of a job, and the main process needs its loaders until it has saved.
-    The parent ends them itself with SIGTERM. Where the system does not tell the sender (macOS), SIGTERM ends the process.
+    A terminal or a scheduler sends them to all processes of a job, but the main process needs its loaders until it has saved.
+    The parent ends them with SIGTERM. On systems that do not report the sender (macOS), SIGTERM always ends the process.
 
     Args:
-        worker: its number.
+        worker: index of the process.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

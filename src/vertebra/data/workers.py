@@ -1,4 +1,4 @@
-"""Errors of loader processes, in one sentence."""
+"""Converts errors of loader processes into one-sentence errors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vertebra.errors import RunError, VertebraError
 
 _SIGNS = ("DataLoader worker (pid", "Pin memory thread exited", "Too many open files. Communication")
 _SHM = "/dev/shm is full: give a container more (docker run --shm-size=1g), or use fewer loader processes (train.workers=0: none)"
-PATIENCE = 5.0  # seconds until a process that ended is known to have ended
+PATIENCE = 5.0  # seconds to wait for the exit code of an ended process
 
 
 class Failure(NamedTuple):
-    """An error on its way out of a loader process; raised there, it would arrive wrapped in that process' traceback.
+    """An error sent from a loader process as a value; raised there, it would be wrapped in that process' traceback.
 
     Attributes:
-        error: what is raised in the main process.
+        error: the error to raise in the main process.
         details: the traceback.
     """
 
@@ -49,8 +49,8 @@ def failure(error: Exception, doing: str) -> Failure:
     """An error as one sentence.
 
     Args:
-        error: what was raised.
-        doing: what went wrong ("cat.jpg could not be loaded").
+        error: the error that was raised.
+        doing: the failed action ("cat.jpg could not be loaded").
     """
     if isinstance(error, VertebraError):
         return Failure(error)
@@ -62,8 +62,8 @@ def failure(error: Exception, doing: str) -> Failure:
 
 
 def prepare_worker(number: int) -> None:
-    """Called in each loader process first. What cannot be sent ends the process: the main one would wait for it for ever. So does a
-    main process that has ended already, which PyTorch notices only if it ends later."""
+    """Initializes a loader process. If a batch cannot be sent, the process exits, since the main process would wait for the batch
+    forever. It also exits if the main process has already ended, which PyTorch only detects later."""
     main = multiprocessing.parent_process()
     if main is not None and not main.is_alive():
         os._exit(1)
@@ -77,8 +77,8 @@ def _end(error: Exception, sent: Any) -> None:
 
 
 @contextmanager
-def ends_told() -> Iterator[None]:
-    """Tells in one sentence of a loader process that ended. PyTorch raises that in the main thread, wherever it is at that moment.
+def convert_worker_exits() -> Iterator[None]:
+    """Converts PyTorch's error about an ended loader process, which it raises anywhere in the main thread, into one sentence.
 
     Raises:
         RunError: a loader process ended.
@@ -92,12 +92,12 @@ def ends_told() -> Iterator[None]:
         raise RunError(_why(text)) from error
 
 
-def lost(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
-    """What to raise where the next batch did not come; None if no loader process is to blame.
+def find_worker_error(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
+    """The error for a batch that was not received; None if no loader process caused it.
 
     Args:
-        workers: all loader processes; the one that has just ended may not be known as such yet.
-        error: what was raised while the batch was waited for.
+        workers: all loader processes; the exit code of the ended one may not be available yet.
+        error: the error that was raised while waiting for the batch.
     """
     text = " ".join(str(error).split())
     if isinstance(error, VertebraError) or (isinstance(error, RuntimeError) and not text.startswith(_SIGNS)):
@@ -110,12 +110,12 @@ def lost(workers: Sequence[BaseProcess], error: Exception) -> RunError | None:
     code = next((worker.exitcode for worker in workers if worker.exitcode), None)
     if code is None:
         return None if isinstance(error, OSError | EOFError) else RunError(_why(text))
-    said = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else f"exited with exit code {code}"
-    return RunError(_why(f"DataLoader worker (pid) {said}"))
+    outcome = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else f"exited with exit code {code}"
+    return RunError(_why(f"DataLoader worker (pid) {outcome}"))
 
 
 def _why(text: str) -> str:
-    """One sentence for PyTorch's error about a process that ended."""
+    """One sentence for PyTorch's error about an ended process."""
     if "Bus error" in text:
         return f"a loader process was killed, most likely because {_SHM}"
     if "Too many open files" in text:

@@ -1,1 +1,1 @@
-"""The demo: scenes drawn on the spot, one backbone with three branches, and a page that shows what it learned."""
+"""The demo: synthetic scenes, one backbone with three branches, and a page with the results."""

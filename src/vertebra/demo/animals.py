@@ -15,7 +15,7 @@ class Shape:
 
     Attributes:
         outline: (P, 2) points of a polygon.
-        shade: brightness against the animal's own color; 1 is the color itself, 0 black, above 1 lighter.
+        shade: brightness relative to the animal's color; 1 is the color itself, 0 black, above 1 lighter.
     """
 
     outline: np.ndarray

@@ -17,14 +17,14 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class SceneCounts:
-    """How many scenes there are.
+    """The number of scenes.
 
     Attributes:
-        classes: training scenes that are labeled with their main animal only.
-        boxes: training scenes with boxes only.
-        masks: training scenes with masks only.
+        classes: training scenes labeled only with their main animal.
+        boxes: training scenes labeled only with boxes.
+        masks: training scenes labeled only with masks.
         val: scenes of the validation split, labeled for everything.
-        test: held-back scenes, labeled for everything.
+        test: held-out scenes, labeled for everything.
     """
 
     classes: int = 640
@@ -69,11 +69,11 @@ def _write_boxes(scene: Scene, root: Path, split: str, stem: str) -> None:
     for key, value in zip(("height", "width", "depth"), scene.image.shape, strict=True):
         ElementTree.SubElement(size, key).text = str(value)
     for box, label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
-        found = ElementTree.SubElement(tree, "object")
-        ElementTree.SubElement(found, "name").text = ANIMALS[label]
-        place = ElementTree.SubElement(found, "bndbox")
+        marked = ElementTree.SubElement(tree, "object")
+        ElementTree.SubElement(marked, "name").text = ANIMALS[label]
+        bounds = ElementTree.SubElement(marked, "bndbox")
         for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
-            ElementTree.SubElement(place, key).text = f"{value:g}"
+            ElementTree.SubElement(bounds, key).text = f"{value:g}"
     path = root / "Annotations" / f"{stem}.xml"
     path.parent.mkdir(parents=True, exist_ok=True)
     ElementTree.ElementTree(tree).write(path)

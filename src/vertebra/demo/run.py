@@ -1,4 +1,4 @@
-"""``vertebra demo``: from drawn scenes to a trained model of three branches and a page that shows it."""
+"""``vertebra demo``: from synthetic scenes to a trained model with three branches and a page with its results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vertebra.weights.model_file import load
 
 SHOWN = ("animal/accuracy", "boxes/map_50", "regions/mean_iou")
 MEANING = {
-    "animal/accuracy": "the scene's main animal is named rightly",
+    "animal/accuracy": "the scene's main animal is classified correctly",
     "boxes/map_50": "mean average precision of boxes at IoU 0.5",
     "regions/mean_iou": "mean intersection over union of the masks",
 }
@@ -38,7 +38,7 @@ def demo_config(root: Path, seed: int, epochs: int) -> dict[str, Any]:
     return {
         "data": {"train": [{"path": str(root / folder), "branches": [name]} for name, folder in sources.items()]},
         "model": {
-            "backbone": "test_resnet",  # timm's smallest ResNet: it learns from nothing within the demo's few minutes
+            "backbone": "test_resnet",  # timm's smallest ResNet: it trains from scratch within the demo's few minutes
             "branches": {
                 "animal": {"decoder": "linear", "classes": list(ANIMALS)},
                 "boxes": {"neck": "fpn", "decoder": "fcos", "classes": list(ANIMALS)},
@@ -61,10 +61,10 @@ def demo_config(root: Path, seed: int, epochs: int) -> dict[str, Any]:
 def run_demo(
     out: Path, *, seed: int = 0, counts: SceneCounts | None = None, epochs: int = 18, pictures: int = 6
 ) -> Path:
-    """Draws scenes, trains, evaluates on the held-back scenes, and writes ``index.html`` and ``metrics.json``.
+    """Draws scenes, trains, evaluates on the held-out scenes, and writes ``index.html`` and ``metrics.json``.
 
     Args:
-        out: the folder to make; a number is added to its name if it is taken.
+        out: the new folder; a number is appended to its name if it exists.
 
     Returns:
         The folder.
@@ -73,12 +73,12 @@ def run_demo(
     folder = free_folder(out)
     scenes = folder / "scenes"
     counts = counts or SceneCounts()
-    _say(f"drawing scenes into {scenes}")
+    _log(f"drawing scenes into {scenes}")
     write_scenes(scenes, counts, seed)
     run = train_raw(demo_config(scenes, seed, epochs), out=folder / "run").folder
     model = load(run)
     scores = evaluate(run, split="test", batch_size=24)
-    _say(model_summary_text(summarize_model(model)))
+    _log(model_summary_text(summarize_model(model)))
     timing = one_pass_beside_several(model)
     drawn = _pictures(model, scenes, folder / "pictures", pictures)
     seconds = time.perf_counter() - started
@@ -95,7 +95,7 @@ def run_demo(
 
 
 def _pictures(model: VisionModel, scenes: Path, folder: Path, most: int) -> list[Picture]:
-    """Pictures of held-back scenes, one a branch, kept as files too."""
+    """Pictures of held-out scenes, one for each branch, also saved as files."""
     files = sorted((scenes / "regions" / "images" / "test").glob("*.png"))
     chosen = files[:: len(files) // most + 1][:most] if len(files) > most else files
     folder.mkdir(parents=True)
@@ -128,29 +128,29 @@ def _write_index(
         for name in rows[0]
         if name.startswith("train/")
     }
-    table = [["metric", "value", "what it is"], *([name, f"{scores[name]:.3f}", MEANING[name]] for name in SHOWN)]
+    table = [["metric", "value", "meaning"], *([name, f"{scores[name]:.3f}", MEANING[name]] for name in SHOWN)]
     times = [
-        ["what runs", "milliseconds for one image"],
+        ["model", "milliseconds for one image"],
         [f"one model with {len(timing.single)} branches", f"{timing.together:.1f}"],
         *([f"model with branch {name} alone", f"{value:.1f}"] for name, value in timing.single.items()),
         ["the single models, one after the other", f"{sum(timing.single.values()):.1f}"],
     ]
     sections = [
         Section(
-            "What it learned",
-            f"Measured on {counts.test} held-back scenes that are labeled for everything. In training, {counts.classes} "
+            "Results",
+            f"Measured on {counts.test} held-out scenes that are labeled for everything. In training, {counts.classes} "
             f"scenes had only their class, {counts.boxes} only boxes, {counts.masks} only masks.",
             table=table,
         ),
-        Section("What it sees", pictures=pictures),
-        Section("What it is made of", svg=model_summary_svg(summarize_model(model))),
+        Section("Predictions", pictures=pictures),
+        Section("Architecture", svg=model_summary_svg(summarize_model(model))),
         Section(
             "One pass instead of three",
             f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as three models in a row "
             f"(median of {timing.repeats} passes, {torch.get_num_threads()} threads).",
             table=times,
         ),
-        Section("How the losses fell", svg=line_chart_svg(losses, "training losses by epoch")),
+        Section("Training losses", svg=line_chart_svg(losses, "training losses by epoch")),
     ]
     write_page(
         folder / "index.html", "One backbone, three tasks", f"Drawn, trained, measured and shown in {seconds:.0f} seconds.",
@@ -158,5 +158,5 @@ def _write_index(
     )  # fmt: skip
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr)

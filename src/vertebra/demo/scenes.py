@@ -1,4 +1,4 @@
-"""Scenes: animals on textured, cluttered grounds, of different size, color, overlap and light."""
+"""Synthetic scenes: animals on textured, cluttered backgrounds, with random size, color, overlap and light."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from vertebra.demo.animals import ANIMALS, DRAWERS, ellipse
 
-FINENESS = 2  # scenes are drawn this much larger and then shrunk, which smooths their edges
+SUPERSAMPLING = 2  # scenes are drawn this much larger and then downscaled, which smooths their edges
 
 
 @dataclass(frozen=True)
 class SceneStyle:
-    """How hard the scenes are.
+    """The difficulty of the scenes.
 
     Attributes:
         size: (height, width) in pixels.
         main_scale: size of the scene's main animal, as a part of the height.
         other_scale: size of the others, likewise.
-        most_others: how many others there are at most.
-        clutter: how many stones, blades and leaves there are on average.
-        contrast: least distance of an animal's color from the ground's, in 0..255 for each channel.
-        apart: least distance between the middles of the main animal and another, in sums of their half sizes; below 1
+        max_others: maximum number of other animals.
+        clutter: mean number of stones, blades and leaves.
+        contrast: minimum distance of an animal's color from the background's, in 0..255 for each channel.
+        apart: minimum distance between the centers of the main animal and another, in sums of their half sizes; below 1
             they overlap.
         noise: standard deviation of the sensor's noise, in 0..255.
     """
@@ -31,7 +31,7 @@ class SceneStyle:
     size: tuple[int, int] = (96, 128)
     main_scale: tuple[float, float] = (0.55, 0.85)
     other_scale: tuple[float, float] = (0.26, 0.4)
-    most_others: int = 2
+    max_others: int = 2
     clutter: float = 12.0
     contrast: float = 45.0
     apart: float = 0.75
@@ -40,12 +40,12 @@ class SceneStyle:
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn scene and the whole truth about it.
+    """A synthetic scene with all its labels.
 
     Attributes:
         image: (H, W, 3) uint8.
-        main: name of its main, largest animal.
-        boxes: (M, 4) xyxy in pixels, tight around what is visible of each animal.
+        main: name of its main animal, the largest.
+        boxes: (M, 4) xyxy in pixels, tight around the visible part of each animal.
         labels: (M,) indices into `ANIMALS`.
         mask: (H, W) uint8: 0 ground, 1 and up the animals in the order of `ANIMALS`.
     """
@@ -58,14 +58,14 @@ class Scene:
 
 
 def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle | None = None) -> Scene:
-    """Draws one scene; the same seed draws the same one.
+    """Draws one scene; the same seed gives the same scene.
 
     Args:
-        main: index of the main animal; drawn by lot where not given.
+        main: index of the main animal; random by default.
     """
     style = style or SceneStyle()
     draw = np.random.default_rng(seed)
-    height, width = (side * FINENESS for side in style.size)
+    height, width = (side * SUPERSAMPLING for side in style.size)
     ground_color = draw.uniform(50, 190, 3)
     picture = Image.fromarray(_ground(draw, height, width, ground_color))
     _clutter(draw, picture, style, ground_color)
@@ -75,7 +75,7 @@ def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle
         _draw_actor(draw, picture, ids, number, actor, _color(draw, ground_color, style.contrast))
     image = _light(draw, np.asarray(picture.resize(style.size[::-1], Image.Resampling.BOX), dtype=np.float32), style)
     numbers = np.asarray(ids.resize(style.size[::-1], Image.Resampling.NEAREST))
-    boxes, labels, mask = _truth(numbers, [actor.animal for actor in cast])
+    boxes, labels, mask = _labels(numbers, [actor.animal for actor in cast])
     return Scene(image, ANIMALS[cast[-1].animal], boxes, labels, mask)
 
 
@@ -89,11 +89,11 @@ class _Actor:
 
 
 def _cast(draw: np.random.Generator, style: SceneStyle, main: int | None) -> list[_Actor]:
-    """The animals, the main one last and so in front of the others."""
+    """The animals, the main one last and therefore in front."""
     drawn = int(draw.integers(len(ANIMALS)))
     front = _actor(draw, style, drawn if main is None else main, style.main_scale)
     cast = []
-    for _ in range(draw.integers(style.most_others + 1)):
+    for _ in range(draw.integers(style.max_others + 1)):
         for _ in range(20):
             other = _actor(draw, style, int(draw.integers(len(ANIMALS))), style.other_scale)
             if np.linalg.norm(other.middle - front.middle) >= style.apart * (other.half + front.half):
@@ -103,13 +103,13 @@ def _cast(draw: np.random.Generator, style: SceneStyle, main: int | None) -> lis
 
 
 def _actor(draw: np.random.Generator, style: SceneStyle, animal: int, scale: tuple[float, float]) -> _Actor:
-    height, width = (side * FINENESS for side in style.size)
+    height, width = (side * SUPERSAMPLING for side in style.size)
     half = 0.5 * draw.uniform(*scale) * height
     return _Actor(animal, draw.uniform((0.8 * half, 0.8 * half), (width - 0.8 * half, height - 0.8 * half)), half)
 
 
 def _ground(draw: np.random.Generator, height: int, width: int, color: np.ndarray) -> np.ndarray:
-    """A ground of one color with coarse and fine texture and a slope of light."""
+    """A background of one color with coarse and fine texture and a brightness gradient."""
     texture = np.zeros((height, width), dtype=np.float32)
     for cells, strength in ((3, 28), (8, 18), (24, 12), (64, 9)):
         coarse = draw.normal(size=(max(2, cells * height // width), cells)).astype(np.float32)
@@ -126,7 +126,7 @@ def _clutter(draw: np.random.Generator, picture: Image.Image, style: SceneStyle,
     width, height = picture.size
     for _ in range(draw.poisson(style.clutter)):
         at = draw.uniform(0, 1, 2) * (width, height)
-        own = np.clip(ground + draw.normal(0, 45, 3), 0, 255).astype(int)
+        item_color = np.clip(ground + draw.normal(0, 45, 3), 0, 255).astype(int)
         size = draw.uniform(0.02, 0.1) * height
         kind = draw.integers(3)
         if kind == 0:
@@ -136,11 +136,11 @@ def _clutter(draw: np.random.Generator, picture: Image.Image, style: SceneStyle,
             outline = np.array([at - (size * 0.12, 0), tip, at + (size * 0.12, 0)])
         else:
             outline = at + draw.normal(0, size * 0.7, (draw.integers(3, 6), 2))
-        pen.polygon([tuple(point) for point in outline.tolist()], fill=tuple(own.tolist()))
+        pen.polygon([tuple(point) for point in outline.tolist()], fill=tuple(item_color.tolist()))
 
 
 def _color(draw: np.random.Generator, ground: np.ndarray, contrast: float) -> np.ndarray:
-    """A color that stands out from the ground at least a little; it says nothing of the class."""
+    """A random color with a minimum contrast to the background; it is independent of the class."""
     while True:
         color = draw.uniform(20, 235, 3)
         if np.abs(color - ground).mean() >= contrast:
@@ -170,7 +170,7 @@ def _draw_actor(
 
 
 def _light(draw: np.random.Generator, values: np.ndarray, style: SceneStyle) -> np.ndarray:
-    """Brightness, a cast of color, light from one side, and the sensor's noise."""
+    """Brightness, a color cast, light from one side, and sensor noise."""
     height, width = style.size
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None] * draw.uniform(-0.25, 0.25)
     lit = values * draw.uniform(0.6, 1.25) * draw.uniform(0.88, 1.12, 3) * (1 + across)
@@ -178,8 +178,8 @@ def _light(draw: np.random.Generator, values: np.ndarray, style: SceneStyle) -> 
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def _truth(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, labels and mask of what is visible."""
+def _labels(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, labels and mask of the visible parts."""
     boxes, labels = [], []
     mask = np.zeros(numbers.shape, dtype=np.uint8)
     for number, animal in enumerate(animals, start=1):

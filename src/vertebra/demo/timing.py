@@ -1,4 +1,4 @@
-"""The time of one pass of a model with several branches, beside one model a branch."""
+"""Times one pass of a model with several branches against one model for each branch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Timing:
     Attributes:
         together: one pass of all branches.
         single: one pass of a model with this branch alone.
-        repeats: how many passes were timed.
+        repeats: number of timed passes.
     """
 
     together: float
@@ -31,12 +31,12 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """How many times faster one pass is than the single models one after the other."""
+        """Speedup of one pass over the single models in sequence."""
         return sum(self.single.values()) / self.together
 
 
 def single_model(model: VisionModel, name: str) -> VisionModel:
-    """A model with one of the branches alone, built as a user would build it; its weights do not matter here."""
+    """A model with one of the branches alone, built from the config; its weights do not affect the time."""
     config: dict[str, Any] = dict(model.config or {})
     config["branches"] = {name: config["branches"][name]}
     return build(
@@ -45,7 +45,7 @@ def single_model(model: VisionModel, name: str) -> VisionModel:
 
 
 def one_pass_beside_several(model: VisionModel, repeats: int = 20) -> Timing:
-    """Measures a model against its branches alone, in turns, so that a busy machine slows all of them alike."""
+    """Times a model and its single-branch models in turns, so other load on the machine affects all equally."""
     model = model.eval()
     images = torch.zeros(1, model.backbone.in_channels, *model.resize_spec.size, dtype=torch.uint8)  # type: ignore[call-overload]
     sizes = torch.tensor([model.resize_spec.size])

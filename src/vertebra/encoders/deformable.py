@@ -88,7 +88,7 @@ class DeformableEncoder(Encoder):
         shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
         inside = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
         codes = [
-            scaled_sine_position(seen, self.width, maps[0], centerd=True) + code
+            scaled_sine_position(seen, self.width, maps[0], centered=True) + code
             for seen, code in zip(inside, self.level_code.to(maps[0].dtype), strict=True)
         ]
         position = torch.cat(codes, dim=1)

@@ -11,7 +11,7 @@ from torch.utils import _pytree as tree
 
 from vertebra.cpus import limit_torch
 from vertebra.data.batches import Batch
-from vertebra.data.workers import ends_told
+from vertebra.data.workers import convert_worker_exits
 from vertebra.evaluation.loss_meter import LossMeter
 from vertebra.features import Frame
 from vertebra.inference.results import Result
@@ -106,7 +106,7 @@ class Evaluation:
         return scores
 
 
-@ends_told()
+@convert_worker_exits()
 def measure(info: ModelInfo, batches: Iterable[Batch], run: Run) -> dict[str, float]:
     """All metrics of a runtime's decoded outputs, over labeled batches.
 
@@ -121,7 +121,7 @@ def measure(info: ModelInfo, batches: Iterable[Batch], run: Run) -> dict[str, fl
     return evaluation.compute()
 
 
-@ends_told()
+@convert_worker_exits()
 def measure_predictions(info: ModelInfo, batches: Iterable[Batch], predict: Predict) -> dict[str, float]:
     """All metrics of predictions for image files, over labeled batches.
 
@@ -136,7 +136,7 @@ def measure_predictions(info: ModelInfo, batches: Iterable[Batch], predict: Pred
     return evaluation.compute()
 
 
-@ends_told()
+@convert_worker_exits()
 def evaluate_loader(
     model: VisionModel, batches: Iterable[Batch], device: torch.device, threads: int | None = None
 ) -> dict[str, float]:

@@ -79,7 +79,7 @@ def real_parity_inputs(info: ModelInfo, images: Iterable[Any]) -> list[ParityCas
     parity_inputs = []
     for number, image in enumerate(images, start=1):
         array = read_image(image, channels=info.channels)
-        size = info.resize_spec.place(array.shape[0], array.shape[1]).size
+        size = info.resize_spec.transform(array.shape[0], array.shape[1]).size
         canvas = np.ascontiguousarray(apply(info.resize_spec, array).transpose(2, 0, 1)[None])
         parity_inputs.append(ParityCase(f"{REAL} {number}", canvas, np.array([size], dtype=np.int64)))
     return parity_inputs

@@ -1,4 +1,4 @@
-"""Anchors: the boxes of fixed size and shape from which an anchor-based detector starts."""
+"""Anchors: boxes of fixed size and shape, the reference boxes of an anchor-based detector."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def anchor_shapes(base: float, octaves: Sequence[float], aspect_ratios: Sequence
 
 
 def octaves_for(strides: Sequence[int]) -> tuple[float, ...]:
-    """The octaves of anchor sizes that let these levels cover the sizes that objects have.
+    """The octaves of anchor sizes with which these levels cover common object sizes.
 
-    Three levels or more take three sizes, two thirds of an octave apart, so that those of neighboring levels
-    interleave: strides 8, 16, 32 with a scale of 4 give 20, 32, 40, 51, 64, 81, 102, 128 and 203 pixels. (RetinaNet's
-    own, 0, 1/3, 2/3, begin at 32 pixels, which misses small objects in the small images that are common in training on
-    one's own data.) Fewer levels must each cover more.
+    Three levels or more take three sizes, two thirds of an octave apart, so the sizes of neighboring levels interleave:
+    strides 8, 16, 32 with a scale of 4 give 20, 32, 40, 51, 64, 81, 102, 128 and 203 pixels. (RetinaNet's octaves, 0, 1/3,
+    2/3, begin at 32 pixels, which is too large for small objects in the small images of many custom data sets.) With fewer
+    levels, each covers more octaves.
     """
     span = math.log2(max(strides) / min(strides)) + 1
     if span >= 2.5:
@@ -59,15 +59,15 @@ def level_shapes(
 
 
 def sized_shapes(sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[float]) -> list[list[tuple[float, float]]]:
-    """(width, height) of the anchors of each level from given sizes, as torchvision has them: for each ratio all sizes, rounded
-    to whole pixels on both sides of the center.
+    """(width, height) of the anchors of each level from given sizes, as in torchvision: for each ratio all sizes, rounded to whole
+    pixels on both sides of the center.
 
     Args:
         sizes: for each level, sides of square anchors in pixels.
     """
     levels = []
-    for own in sizes:
-        shapes = [(size / math.sqrt(ratio), size * math.sqrt(ratio)) for ratio in aspect_ratios for size in own]
+    for level_sizes in sizes:
+        shapes = [(size / math.sqrt(ratio), size * math.sqrt(ratio)) for ratio in aspect_ratios for size in level_sizes]
         levels.append([(2.0 * round(width / 2), 2.0 * round(height / 2)) for width, height in shapes])
     return levels
 
@@ -80,22 +80,22 @@ def level_anchors(
     offset: float = 0.5,
     spacing: Spacing = "stride",
 ) -> Float[Tensor, "a 4"]:
-    """The anchors of several maps: finest map first, row by row, the anchors of a cell beside each other.
+    """The anchors of several maps: finest map first, row by row, the anchors of a cell adjacent.
 
     Args:
         maps: (N, channels, height, width) each; only their sizes are read.
         strides: pixels per cell of each.
         shapes: (width, height) of each level's anchors, see `level_shapes`.
-        offset: where in its cell an anchor's center lies; 0.5 is the middle.
+        offset: position of an anchor's center in its cell; 0.5 is the middle.
         spacing: see `vertebra.geometry.points.cell_steps`.
 
     Returns:
-        (A, 4) float32 xyxy in pixels; anchors may reach over the image's edges.
+        (A, 4) float32 xyxy in pixels; anchors may extend beyond the image.
     """
     anchors = []
-    for feature, step, own in zip(maps, cell_steps(maps, strides, spacing), shapes, strict=True):
+    for feature, step, level in zip(maps, cell_steps(maps, strides, spacing), shapes, strict=True):
         height, width = feature.shape[-2:]
-        sides = torch.tensor(own, dtype=torch.float32, device=feature.device)
+        sides = torch.tensor(level, dtype=torch.float32, device=feature.device)
         corners = torch.cat([-0.5 * sides, 0.5 * sides], dim=-1)
         points = cell_points(height, width, step, offset=offset, device=feature.device)
         anchors.append((points.repeat(1, 2)[:, None] + corners).reshape(-1, 4))
@@ -103,7 +103,7 @@ def level_anchors(
 
 
 def level_numbers(maps: Sequence[Float[Tensor, "n _ _ _"]], per_cell: int) -> Int[Tensor, " a"]:
-    """Which level each anchor is on: (A,) int64, in the order of `level_anchors`."""
+    """The level of each anchor: (A,) int64, in the order of `level_anchors`."""
     return torch.cat(
         [
             torch.full((feature.shape[-2] * feature.shape[-1] * per_cell,), number, device=feature.device)

@@ -1,4 +1,4 @@
-"""Boxes as numbers that a network can learn: relative to an anchor, or as distances from a point."""
+"""Box encodings for regression: relative to an anchor, or as distances from a point."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vertebra.geometry.boxes import from_center_size, to_center_size
 
 GREATEST_LOG_SCALE = math.log(1000 / 16)
 CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""What SSD and Faster R-CNN multiply coded boxes by, so that what is learned is about as large as logits are."""
+"""The factors of encoded boxes in SSD and Faster R-CNN, which bring the regression targets to unit scale."""
 
 
 def encode_deltas(boxes: Float[Tensor, "*#b 4"], anchors: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b 4"]:
-    """Where boxes stand relative to their anchors.
+    """Encodes boxes relative to their anchors.
 
     Girshick et al., Rich feature hierarchies for accurate object detection and semantic segmentation, CVPR 2014,
     arXiv 1311.2524, appendix C.
@@ -34,7 +34,7 @@ def encode_deltas(boxes: Float[Tensor, "*#b 4"], anchors: Float[Tensor, "*#b 4"]
 
 
 def decode_deltas(deltas: Float[Tensor, "*#b 4"], anchors: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b 4"]:
-    """The inverse of `encode_deltas`; growth is held under 62.5 times, so that nothing overflows.
+    """The inverse of `encode_deltas`; the growth is limited to 62.5 times, so nothing overflows.
 
     Args:
         deltas: (..., 4).
@@ -50,7 +50,7 @@ def decode_deltas(deltas: Float[Tensor, "*#b 4"], anchors: Float[Tensor, "*#b 4"
 
 
 def encode_distances(boxes: Float[Tensor, "*#b 4"], points: Float[Tensor, "*#b 2"]) -> Float[Tensor, "*b 4"]:
-    """How far a box's sides lie from a point.
+    """The distances of a box's sides from a point.
 
     Args:
         boxes: (..., 4) xyxy.

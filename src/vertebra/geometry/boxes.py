@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def box_area(boxes: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b"]:
-    """Area of each box in square pixels; inverted boxes have none.
+    """Area of each box in square pixels; 0 for inverted boxes.
 
     Args:
         boxes: (..., 4) xyxy.
@@ -20,7 +20,7 @@ def box_area(boxes: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b"]:
 
 
 def pairwise_intersection(first: Float[Tensor, "*#n a 4"], second: Float[Tensor, "*#n b 4"]) -> Float[Tensor, "*n a b"]:
-    """Area that each box of one set shares with each box of another.
+    """Area of the intersection of each box of one set with each box of another.
 
     Args:
         first: (..., A, 4) xyxy.
@@ -51,14 +51,14 @@ def pairwise_iou(first: Float[Tensor, "*#n a 4"], second: Float[Tensor, "*#n b 4
 
 
 def clip_boxes(boxes: Float[Tensor, "n k 4"], sizes: Num[Tensor, "n 2"]) -> Float[Tensor, "n k 4"]:
-    """Boxes cut off at the edges of their image.
+    """Boxes clipped to their image.
 
     Args:
         boxes: (N, K, 4) xyxy.
         sizes: (N, 2) (height, width) of each image in pixels.
 
     Returns:
-        (N, K, 4); a box that lies outside becomes empty.
+        (N, K, 4); a box outside the image becomes empty.
     """
     bounds = sizes.flip(-1).repeat(1, 2).to(boxes.dtype)
     return torch.minimum(boxes.clamp(min=0), bounds[:, None])

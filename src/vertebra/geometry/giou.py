@@ -1,4 +1,4 @@
-"""How well boxes fit each other, also where they do not touch."""
+"""Generalized IoU, which also measures boxes that do not overlap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pairwise_giou(first: Float[Tensor, "*#n a 4"], second: Float[Tensor, "*#n b 
         second: (..., B, 4) xyxy; leading dimensions broadcast.
 
     Returns:
-        (..., A, B) in -1..1; 1 where two boxes are the same, below 0 where they are far apart.
+        (..., A, B) in -1..1; 1 for equal boxes, below 0 for boxes that are far apart.
     """
     shared = pairwise_intersection(first, second)
     union = box_area(first)[..., :, None] + box_area(second)[..., None, :] - shared
@@ -31,7 +31,7 @@ def pairwise_giou(first: Float[Tensor, "*#n a 4"], second: Float[Tensor, "*#n b 
 
 
 def paired_iou(first: Float[Tensor, "*#b 4"], second: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b"]:
-    """IoU of boxes that stand at the same place of two sets; 0 where both are empty.
+    """IoU of boxes at the same index of two sets; 0 where both are empty.
 
     Args:
         first, second: (..., 4) xyxy.

@@ -1,7 +1,7 @@
 """Non-maximum suppression of a whole batch as one operator, `vertebra::nms_mask`.
 
 In eager mode it runs torchvision's kernel, in ONNX it becomes one batched ``NonMaxSuppression``, and
-`nms_mask_unrolled` gives the same answer with ordinary tensor operations where a target has no such operator.
+`nms_mask_unrolled` computes the same result with ordinary tensor operations for targets without such an operator.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from torch import Tensor
 
 from vertebra.geometry.boxes import pairwise_iou
 
-CANDIDATE_FACTOR = 4  # times as many candidates as are wanted are looked at first
-ROUNDS = 32  # of suppression, where a target has no loops
-MOST_PAIRS = 1 << 26  # of boxes that are compared in a recorded graph
-MIN_CANDIDATES = 1024  # candidates that a recorded graph looks at, if there are so many
-_unsettled: ContextVar[list[Tensor]] = ContextVar("unsettled suppression of the graph that is being recorded")
+CANDIDATE_FACTOR = 4  # number of candidates that are tried first, as a multiple of the requested boxes
+ROUNDS = 32  # rounds of suppression, for targets without loops
+MAX_PAIRS = 1 << 26  # pairs of boxes that are compared in a CUDA graph
+MIN_CANDIDATES = 1024  # minimum number of candidates in a CUDA graph, if there are as many
+_unsettled: ContextVar[list[Tensor]] = ContextVar("flags of incomplete suppression in the CUDA graph being captured")
 
 
 @torch.library.custom_op(
     "vertebra::nms_mask",
     mutates_args=(),
-    tags=(torch.Tag.cudagraph_unsafe,),  # graphs that torch.compile records go around it
+    tags=(torch.Tag.cudagraph_unsafe,),  # torch.compile leaves it out of CUDA graphs
     schema="(Tensor boxes, Tensor scores, Tensor labels, float iou, int most=0) -> Tensor",
 )
 def nms_mask(
     boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int = 0
 ) -> Bool[Tensor, "n k"]:
-    """Which boxes survive greedy non-maximum suppression, image by image and class by class.
+    """The boxes that greedy non-maximum suppression keeps, for each image and class.
 
-    The kernel sees one image at a time, and sets the classes apart by shifting them in float64. Boxes of float32 have
-    24 significant bits and float64 has 53, so the shift leaves a box where it was to within a billionth of a pixel;
-    the usual shift in float32 moves IoUs by some percent at hundreds of classes.
+    The kernel processes one image at a time, and separates the classes by shifting their boxes in float64. Boxes of float32
+    have 24 significant bits and float64 has 53, so the shift changes a box by less than a billionth of a pixel; the usual
+    shift in float32 changes IoUs by some percent at hundreds of classes.
 
     Args:
         boxes: (N, K, 4) xyxy.
         scores: (N, K); a box with a score of 0 or less is padding and never kept.
         labels: (N, K) int64 class ids; a box with a negative label is padding and never kept.
         iou: a box is dropped if a better one of its class, itself kept, overlaps it by more than this.
-        most: how many of the boxes that are kept the caller wants, the best ones; 0 for all. Whether a box is kept depends on
-            better ones alone, so that many candidates need not be looked at. Of boxes beyond these, some may be kept.
+        most: number of best kept boxes that the caller needs; 0 for all. Whether a box is kept depends only on better boxes,
+            so candidates beyond these can be skipped; some boxes beyond these may still be marked as kept.
 
     Returns:
         (N, K) bool, True for the boxes to keep.
     """
     if boxes.is_cuda and torch.cuda.is_current_stream_capturing():
         return _nms_mask_recorded(boxes, scores, labels, iou, most)
-    # Apple's GPUs know no float64; so few boxes are quickly moved.
+    # Apple's GPUs have no float64; moving the boxes to the CPU is cheap.
     device = torch.device("cpu") if boxes.device.type == "mps" else boxes.device
     valid = ((labels >= 0) & (scores > 0)).to(device)
     exact = boxes.to(device).double()
@@ -71,12 +71,12 @@ def nms_mask(
 
 
 def _best_kept(boxes: Float[Tensor, "k 4"], scores: Float[Tensor, " k"], iou: float, most: int) -> Int[Tensor, " kept"]:
-    """Places of the boxes that are kept, of boxes (K, 4) in the order of their scores: all of them, or at least ``most``."""
-    seen = len(boxes) if most == 0 else CANDIDATE_FACTOR * most
-    kept: Tensor = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
-    while len(kept) < most and seen < len(boxes):
-        seen *= CANDIDATE_FACTOR
-        kept = torchvision.ops.nms(boxes[:seen], scores[:seen], iou)
+    """Indices of the kept boxes, for boxes (K, 4) in the order of their scores: all of them, or at least ``most``."""
+    candidates = len(boxes) if most == 0 else CANDIDATE_FACTOR * most
+    kept: Tensor = torchvision.ops.nms(boxes[:candidates], scores[:candidates], iou)
+    while len(kept) < most and candidates < len(boxes):
+        candidates *= CANDIDATE_FACTOR
+        kept = torchvision.ops.nms(boxes[:candidates], scores[:candidates], iou)
     return kept
 
 
@@ -90,10 +90,10 @@ def nms_mask_unrolled(
 ) -> Bool[Tensor, "n k"]:
     """The same as `nms_mask` by matrix operations, for targets that lack a suppression operator and have no loops.
 
-    "Kept" is the one mask that agrees with the rule *a box is kept if no better box of its class, itself kept, overlaps
-    it too much*. Starting from all boxes, each round of applying the rule settles at least the best unsettled box of
-    each image. There are `ROUNDS` of them: it is the greedy answer wherever no chain of boxes, each dropped by the one before it,
-    is longer than that. Memory is (N, K, K).
+    The result is the only mask that satisfies the rule *a box is kept if no better box of its class, itself kept, overlaps it
+    too much*. Starting from all boxes, each round applies the rule and decides at least the best undecided box of each image.
+    After `ROUNDS` rounds the result is the greedy one if no chain of boxes, each dropped by the one before it, is longer than
+    that. Memory is (N, K, K).
 
     Args, Returns: as `nms_mask`; ``most`` changes nothing.
     """
@@ -107,37 +107,38 @@ def nms_mask_unrolled(
 def _nms_mask_recorded(
     boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int
 ) -> Bool[Tensor, "n k"]:
-    """`nms_mask` while a CUDA graph is recorded: in matrix form, with as many rounds and candidates as nearly always are enough. It
-    tells `captured_nms` whether they were.
+    """`nms_mask` during CUDA-graph capture: in matrix form, with a number of rounds and candidates that is nearly always enough. A
+    flag for `captured_nms` tells whether it was.
 
     Raises:
-        RuntimeError: so many pairs of boxes do not belong in a GPU's memory, or nobody asks whether the rounds were enough.
+        RuntimeError: there are too many pairs of boxes for a GPU's memory, or the capture is not inside `captured_nms`.
     """
-    told = _unsettled.get(None)
-    if told is None:
-        raise RuntimeError("suppression is recorded inside of captured_nms only")
+    flags = _unsettled.get(None)
+    if flags is None:
+        raise RuntimeError("suppression can be captured only inside captured_nms")
     count = scores.shape[1]
-    seen = count if most == 0 else min(count, max(MIN_CANDIDATES, CANDIDATE_FACTOR * most))
-    if len(scores) * seen**2 > MOST_PAIRS:
-        raise RuntimeError(f"suppression of {tuple(scores.shape)} boxes is not recorded")
+    candidates = count if most == 0 else min(count, max(MIN_CANDIDATES, CANDIDATE_FACTOR * most))
+    if len(scores) * candidates**2 > MAX_PAIRS:
+        raise RuntimeError(f"suppression of {tuple(scores.shape)} boxes cannot be captured")
     valid = (labels >= 0) & (scores > 0)
-    order = torch.where(valid, scores, 0.0).sort(dim=1, descending=True, stable=True).indices[:, :seen]
-    real, own = valid.gather(1, order), labels.gather(1, order)
-    places = boxes.double().gather(1, order[..., None].expand(-1, -1, 4))
-    overlap = (pairwise_iou(places, places) > iou) & (own[:, :, None] == own[:, None, :]) & real[:, :, None]
+    order = torch.where(valid, scores, 0.0).sort(dim=1, descending=True, stable=True).indices[:, :candidates]
+    real, sorted_labels = valid.gather(1, order), labels.gather(1, order)
+    sorted_boxes = boxes.double().gather(1, order[..., None].expand(-1, -1, 4))
+    overlap = (pairwise_iou(sorted_boxes, sorted_boxes) > iou) & real[:, :, None]
+    overlap &= sorted_labels[:, :, None] == sorted_labels[:, None, :]
     drops = overlap.triu(diagonal=1).half()
     keep = before = real
     for _ in range(ROUNDS):
         keep, before = real & (torch.matmul(keep.half()[:, None, :], drops)[:, 0] == 0), keep
-    short = (keep.sum(dim=1) < most) & (valid.sum(dim=1) > seen)
-    told.append((keep != before).any() | short.any())
+    short = (keep.sum(dim=1) < most) & (valid.sum(dim=1) > candidates)
+    flags.append((keep != before).any() | short.any())
     return torch.zeros_like(valid).scatter(1, order, keep)
 
 
 @contextmanager
 def captured_nms() -> Iterator[list[Tensor]]:
-    """While a CUDA graph is recorded: a flag () bool of each suppression in it, true after a run of the graph in which the answer
-    is not sure to be the greedy one, and must be computed without the graph."""
+    """During CUDA-graph capture: collects a flag () bool of each suppression in the graph. After a run of the graph, a true flag
+    means that the result may differ from greedy suppression and must be computed without the graph."""
     flags: list[Tensor] = []
     token = _unsettled.set(flags)
     try:
@@ -149,7 +150,7 @@ def captured_nms() -> Iterator[list[Tensor]]:
 def _drops(
     boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float
 ) -> tuple[Bool[Tensor, "n k k"], Bool[Tensor, "n k"]]:
-    """(N, K, K) bool, whether one box drops another if it is kept; and (N, K) bool, which are no padding."""
+    """(N, K, K) bool, whether one box drops another if it is kept; and (N, K) bool, which are not padding."""
     valid = (labels >= 0) & (scores > 0)
     order = torch.arange(scores.shape[1], device=scores.device)
     better = (scores[:, :, None] > scores[:, None, :]) | (
@@ -160,11 +161,11 @@ def _drops(
 
 
 def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
-    """What `torch.onnx.export(..., dynamo=True)` needs as ``custom_translation_table`` to write `nms_mask`.
+    """The ``custom_translation_table`` of `torch.onnx.export(..., dynamo=True)` for `nms_mask`.
 
-    The batch becomes one ``NonMaxSuppression``; ONNX asks for a score of each box in each class, so the scores are laid
-    out by class. How many classes there are is read from the labels when the graph runs. Padding, and each box in the
-    classes that are not its own, has the score -1 and stands below the threshold of 0.
+    The batch becomes one ``NonMaxSuppression``; ONNX needs a score of each box in each class, so the scores are laid out by
+    class. The number of classes is read from the labels when the graph runs. Padding, and each box in other classes than its
+    label, has the score -1, below the threshold of 0.
 
     Raises:
         ModuleNotFoundError: ``onnxscript`` is not installed (the extra ``export``).
@@ -181,8 +182,8 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
         marked = op.Where(positive, labels, op.Constant(value_int=-1))
         classes = op.Add(op.Max(op.ReduceMax(labels, keepdims=0), zero), one)
         class_ids = op.Unsqueeze(op.Range(zero, classes, one), op.Constant(value_ints=[0, 2]))
-        own = op.Equal(op.Unsqueeze(marked, op.Constant(value_ints=[1])), class_ids)
-        by_class = op.Where(own, op.Unsqueeze(scores, op.Constant(value_ints=[1])), op.Constant(value_float=-1.0))
+        in_class = op.Equal(op.Unsqueeze(marked, op.Constant(value_ints=[1])), class_ids)
+        by_class = op.Where(in_class, op.Unsqueeze(scores, op.Constant(value_ints=[1])), op.Constant(value_float=-1.0))
         shape = op.Shape(scores)
         chosen = op.NonMaxSuppression(
             op.Cast(boxes, to=1),
@@ -191,9 +192,9 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
             op.Constant(value_floats=[float(iou)]),
             op.Constant(value_floats=[0.0]),
         )
-        places = op.Gather(chosen, op.Constant(value_ints=[0, 2]), axis=1)
+        indices = op.Gather(chosen, op.Constant(value_ints=[0, 2]), axis=1)
         nothing = op.Expand(op.Constant(value_int=0), shape)
-        ones = op.Expand(op.Constant(value_int=1), op.Shape(places, start=0, end=1))
-        return op.Cast(op.ScatterND(nothing, places, ones), to=9)
+        ones = op.Expand(op.Constant(value_int=1), op.Shape(indices, start=0, end=1))
+        return op.Cast(op.ScatterND(nothing, indices, ones), to=9)
 
     return {torch.ops.vertebra.nms_mask.default: translate}

@@ -1,4 +1,4 @@
-"""The point in the image that each cell of a feature map stands for."""
+"""The point in the image of each cell of a feature map."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Spacing = Literal["stride", "canvas"]
 def cell_steps(
     maps: Sequence[Float[Tensor, "n _ _ _"]], strides: Sequence[int], spacing: Spacing
 ) -> list[tuple[int, int]]:
-    """How far apart the points of neighboring cells are, on each map.
+    """The distance between the points of neighboring cells, on each map.
 
     Args:
         maps: (N, channels, height, width) each, finest first; only their sizes are read.
         strides: pixels per cell of each.
-        spacing: "stride"; or "canvas", the canvas that the finest map covers divided by the map's cells and rounded down, as
-            torchvision has it: on a map whose last cells lie partly beyond the canvas that is less than the stride.
+        spacing: "stride"; or "canvas", as in torchvision: the canvas that the finest map covers divided by the map's cells,
+            rounded down, which is less than the stride on a map whose last cells extend beyond the canvas.
 
     Returns:
         (down, across) in pixels for each map.
@@ -29,7 +29,7 @@ def cell_steps(
     if spacing == "stride":
         return [(stride, stride) for stride in strides]
     height, width = (side * strides[0] for side in maps[0].shape[-2:])
-    return [(height // own.shape[-2], width // own.shape[-1]) for own in maps]
+    return [(height // feature.shape[-2], width // feature.shape[-1]) for feature in maps]
 
 
 def cell_points(
@@ -40,7 +40,7 @@ def cell_points(
     Args:
         height, width: cells of the map.
         stride: pixels per cell, or (down, across) where they differ.
-        offset: where in its cell the point lies: 0.5 is the middle, 0 the top-left corner.
+        offset: position of the point in its cell: 0.5 is the middle, 0 the top-left corner.
 
     Returns:
         (height * width, 2) float32 x, y in pixels.
@@ -71,7 +71,7 @@ def level_points(
     """
     points, levels = [], []
     for level, (feature, step) in enumerate(zip(maps, cell_steps(maps, strides, spacing), strict=True)):
-        found = cell_points(feature.shape[-2], feature.shape[-1], step, offset=offset, device=feature.device)
-        points.append(found)
-        levels.append(torch.full_like(found[:, 0], level, dtype=torch.int64))
+        level_points = cell_points(feature.shape[-2], feature.shape[-1], step, offset=offset, device=feature.device)
+        points.append(level_points)
+        levels.append(torch.full_like(level_points[:, 0], level, dtype=torch.int64))
     return torch.cat(points), torch.cat(levels)

@@ -1,4 +1,4 @@
-"""Rectangles that a part of the network looks at, and points told relative to them."""
+"""Regions of interest around boxes, and points relative to them."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ from torch import Tensor
 
 from vertebra.geometry.boxes import from_center_size, to_center_size
 
-LEAST_SIDE_PX = 1.0
+MIN_SIDE_PX = 1.0
 
 
 def areas_around(boxes: Float[Tensor, "*b 4"], margin: float, aspect: float) -> Float[Tensor, "*b 4"]:
-    """The smallest rectangles of one aspect that hold boxes and a margin around them.
+    """The smallest rectangles of one aspect ratio that contain boxes with a margin.
 
     Args:
-        boxes: (..., 4) xyxy in pixels; empty ones (padding) get a rectangle of a pixel or so.
+        boxes: (..., 4) xyxy in pixels; empty ones (padding) get a rectangle of about a pixel.
         margin: each side of a box is multiplied by this first.
         aspect: width / height of the rectangles.
 
     Returns:
-        (..., 4) float32 xyxy in pixels, with the boxes' centers; they may reach over the image's edges.
+        (..., 4) float32 xyxy in pixels, with the boxes' centers; they may extend beyond the image.
     """
     coded = to_center_size(boxes.float())
     center, size = coded[..., :2], coded[..., 2:]
-    width, height = (size * margin).clamp(min=LEAST_SIDE_PX).unbind(dim=-1)
+    width, height = (size * margin).clamp(min=MIN_SIDE_PX).unbind(dim=-1)
     width = torch.maximum(width, height * aspect)
     return from_center_size(torch.cat([center, width[..., None], width[..., None] / aspect], dim=-1))
 
 
 def jitter_boxes(boxes: Float[Tensor, "*b 4"], amount: float) -> Float[Tensor, "*b 4"]:
-    """Boxes moved and resized at random, as a detector's boxes miss the truth.
+    """Boxes shifted and resized at random, like a detector's errors.
 
     Args:
         boxes: (..., 4) xyxy.
-        amount: a box moves along each axis by up to this part of its side, and its sides become up to this part longer
-            or shorter.
+        amount: maximum shift along each axis, and maximum change of each side, as a part of the side.
 
     Returns:
         (..., 4)

@@ -50,8 +50,8 @@ class MultiView:
     def __init__(self, pipeline: Pipeline, chosen: Sequence[TTAView], tile: int | None, overlap: float) -> None:
         self.pipeline, self.chosen, self.tile, self.overlap = pipeline, tuple(chosen), tile, overlap
         info = pipeline.info
-        tasks = [get_task(task).tiles for name, (task, _) in info.branches.items() if name not in info.whole]
-        self._whole_too = bool(info.whole) or any(rule is not None and rule.whole_too for rule in tasks)
+        tasks = [get_task(task).tile_merger for name, (task, _) in info.branches.items() if name not in info.whole]
+        self._whole_too = bool(info.whole) or any(rule is not None and rule.adds_whole_image for rule in tasks)
 
     def compute(self, images: Iterable[object]) -> Iterator[Callable[[], list[Result]]]:
         """Runs the model on batches, once for each test-time augmentation. Each function that comes back makes the results of the
@@ -102,7 +102,7 @@ class MultiView:
         merge = TTAMerge(assembler, self.chosen, len(views))
         for number in range(len(self.chosen)):
             canvases = stack([view.canvases[number] for view in views], self.pipeline.info.resize_spec)
-            sizes = np.array([view.sights[number].own.size for view in views], dtype=np.int64)
+            sizes = np.array([view.sights[number].view.size for view in views], dtype=np.int64)
             yield partial(_finish, merge, views, number, self.pipeline.run(canvases, sizes))
 
 

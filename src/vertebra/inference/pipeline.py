@@ -144,7 +144,7 @@ class Pipeline(ABC):
 
     def _canvas(self, resize_spec: ResizeSpec, array: np.ndarray) -> tuple[ImageTransform, np.ndarray]:
         """An image on the canvas of a resize specification, with the transform."""
-        return resize_spec.place(array.shape[0], array.shape[1]), apply(resize_spec, array)
+        return resize_spec.transform(array.shape[0], array.shape[1]), apply(resize_spec, array)
 
     def _readable(self, images: Iterable[Read | Unreadable]) -> Iterator[Read]:
         """The images that could be read; the others are collected in ``skipped``, or raise."""

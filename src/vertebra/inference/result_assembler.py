@@ -11,7 +11,7 @@ from vertebra.inference.io.inputs import Image
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ImageTransform
-from vertebra.preprocess.tiles import Grid, Tile
+from vertebra.preprocess.tile_merger import Grid, Tile
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
 from vertebra.tasks.prediction import Prediction
@@ -71,7 +71,7 @@ class ResultAssembler:
         for name, fields in decoded.items():
             if name not in self.info.whole:
                 merger = self._merger(name, view.grid)
-                if not view.tile.whole or merger.whole_too:
+                if not view.tile.whole or merger.adds_whole_image:
                     merger.add(fields, view.transform, view.tile)
         if not view.last:
             return None
@@ -85,7 +85,7 @@ class ResultAssembler:
     def _merger(self, name: str, grid: Grid) -> TileMerger:
         if name not in self._mergers:
             task, labels = self.info.branches[name]
-            rule = get_task(task).tiles
+            rule = get_task(task).tile_merger
             assert rule is not None, "a task without a tile merger predicts one thing for the whole image"
             self._mergers[name] = rule(labels, grid, self.threshold)
         return self._mergers[name]

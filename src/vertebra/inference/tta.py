@@ -100,7 +100,7 @@ def render_views(
         place: where an image lies on the canvas of a plan, and the canvas.
     """
     placed = {scale: place(resize_spec.scaled(scale), array) for scale in dict.fromkeys(look.scale for look in chosen)}
-    plain = placed[1.0][0] if 1.0 in placed else resize_spec.place(array.shape[0], array.shape[1])
+    plain = placed[1.0][0] if 1.0 in placed else resize_spec.transform(array.shape[0], array.shape[1])
     sights, canvases = [], []
     for look in chosen:
         own, canvas = placed[look.scale]
@@ -155,4 +155,4 @@ class TTAMerge:
 
     def _merger(self, name: str) -> TTAMerger:
         task, labels = self.gather.info.branches[name]
-        return get_task(task).views(labels, name in self.gather.info.whole)
+        return get_task(task).tta_merger(labels, name in self.gather.info.whole)

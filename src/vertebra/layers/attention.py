@@ -21,7 +21,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Tokens (N, L, width); ``bias`` (N, 1, 1, L) is added to the attention's logits (large and negative hides)."""
+        """Tokens (N, L, width); ``bias`` (N, 1, 1, L) is added to the attention logits (large negative values mask)."""
         batch, length, width = tokens.shape
         split = self.qkv(tokens).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=bias)
@@ -38,7 +38,7 @@ class TransformerLayer(nn.Module):
         width: features of a token.
         heads: must divide the width.
         mlp_ratio: hidden width of the network, in widths.
-        dropout: of what either of the two adds, and inside the network.
+        dropout: on the output of each of the two, and inside the network.
     """
 
     def __init__(self, width: int, heads: int, *, mlp_ratio: float = 4.0, dropout: float = 0.0) -> None:

@@ -13,14 +13,14 @@ Norm = Literal["batch", "group", "none"]
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:
-    """A normalization layer by name; ``batch`` also stands a single value a channel, ``none`` is the identity."""
+    """A normalization layer by name; ``batch`` also works with a single value per channel, ``none`` is the identity."""
     if norm == "batch":
         return PooledBatchNorm(channels)
     return group_norm(channels) if norm == "group" else nn.Identity()
 
 
 class ConvNormAct(nn.Sequential):
-    """A convolution with "same" padding, then normalization, then ReLU. It has a bias only where nothing normalizes.
+    """A convolution with "same" padding, then normalization, then ReLU. It has a bias only without normalization.
 
     Args:
         kernel_size: odd.
@@ -51,7 +51,7 @@ class SeparableConvNormAct(nn.Sequential):
     Chollet, Xception, CVPR 2017, arXiv 1610.02357; as DeepLabV3+ uses it.
 
     Args:
-        inner_norm: False leaves out what stands between the two, as segmentation-models-pytorch does.
+        inner_norm: False leaves out BatchNorm and ReLU between the two, as segmentation-models-pytorch does.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Attention from one set of tokens to another, and a layer of queries that uses it."""
+"""Cross-attention, and a transformer decoder layer that uses it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vertebra.layers.positional_attention import FeedForward, PositionalAttentio
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries to cells; both know where they are, what is read does not.
+    """Multi-head attention of queries to cells, with positions added to queries and keys, not to values.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
 
@@ -30,23 +30,23 @@ class CrossAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, seen: Tensor | None = None
+        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, attn_mask: Tensor | None = None
     ) -> Tensor:
-        """What the queries read.
+        """Attends from the queries to the cells.
 
         Args:
             queries: (N, Q, width).
             position: of the queries, broadcast against them.
             cells: (N, S, width).
             cell_position: of the cells, broadcast against them.
-            seen: bool, broadcast against (N, heads, Q, S); False hides a cell.
+            attn_mask: bool, broadcast against (N, heads, Q, S); False masks a cell.
 
         Returns:
             (N, Q, width)
         """
-        asked = self._split(self.queries(queries + position))
+        queries_by_head = self._split(self.queries(queries + position))
         keys, values = self._split(self.keys(cells + cell_position)), self._split(self.values(cells))
-        mixed = F.scaled_dot_product_attention(asked, keys, values, attn_mask=seen)
+        mixed = F.scaled_dot_product_attention(queries_by_head, keys, values, attn_mask=attn_mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -57,16 +57,16 @@ class CrossAttention(nn.Module):
 
 
 class QueryLayer(nn.Module):
-    """Queries look at each other, then at the cells of a map, then think; each step is added to what came in and
-    normalized behind the sum.
+    """Self-attention of queries, cross-attention to the cells of a map, and a feed-forward network, each with a residual
+    connection followed by LayerNorm (post-norm).
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
 
     Args:
         width: features of a query and of a cell.
         heads: must divide the width.
-        hidden: features inside the last step's network.
-        dropout: of what each step adds, and inside the network.
+        hidden: features inside the feed-forward network.
+        dropout: on the output of each step, and inside the network.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float = 0.0) -> None:
@@ -79,10 +79,12 @@ class QueryLayer(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, seen: Tensor) -> Tensor:
+    def forward(
+        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, attn_mask: Tensor
+    ) -> Tensor:
         """Queries (N, Q, width) in and out; the rest as for `CrossAttention`."""
         queries = self.norm1(queries + self.dropout(self.attention(queries, position)))
-        read = self.reading(queries, position, cells, cell_position, seen)
+        read = self.reading(queries, position, cells, cell_position, attn_mask)
         queries = self.norm2(queries + self.dropout(read))
         out: Tensor = self.norm3(queries + self.dropout(self.mlp(queries)))
         return out

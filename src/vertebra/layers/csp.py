@@ -1,4 +1,4 @@
-"""Cross-stage partial blocks whose path is made of RepVGG blocks."""
+"""Cross-stage partial (CSP) blocks of RepVGG blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ConvNormSiLU(nn.Sequential):
 
 
 class RepVGGBlock(nn.Module):
-    """A 3x3 and a 1x1 convolution side by side, each normalized; SiLU of their sum.
+    """A 3x3 and a 1x1 convolution in parallel, each normalized; SiLU of their sum.
 
     Ding et al., RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021, arXiv 2101.03697 (without the identity path).
     """
@@ -44,13 +44,13 @@ class RepVGGBlock(nn.Module):
 
 
 class CSPRepLayer(nn.Module):
-    """Two narrow views of what comes in; one goes through RepVGG blocks, then they are added.
+    """Two 1x1 projections of the input; one passes through RepVGG blocks, then they are added.
 
     Wang et al., CSPNet, CVPR Workshops 2020, arXiv 1911.11929, in the form of RT-DETR's encoder.
 
     Args:
-        depth: how many RepVGG blocks.
-        expansion: width inside, in parts of ``out_channels``.
+        depth: number of RepVGG blocks.
+        expansion: inner width, as a multiple of ``out_channels``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, depth: int = 3, expansion: float = 1.0) -> None:

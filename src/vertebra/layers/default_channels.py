@@ -1,4 +1,4 @@
-"""Widths that fit what comes in."""
+"""Default widths of necks and heads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from vertebra.features import FeatureSpec
 
 
 def default_channels(spec: FeatureSpec, least: int = 64, most: int = 256) -> int:
-    """The width of necks and heads that fits a backbone: an eighth of its deepest level, in steps of 32.
+    """The default width of necks and heads for a backbone: an eighth of its deepest level, in steps of 32.
 
-    MobileNetV2 (320 channels) gets 64 and ResNet-50 (2048) the 256 of the papers, so that no part costs many times the
-    backbone under it.
+    MobileNetV2 (320 channels) gets 64 and ResNet-50 (2048) the 256 of the papers, so no part costs many times
+    as much as its backbone.
     """
     eighth = -(-spec.levels[-1].channels // 8)
     return max(least, min(most, -(-eighth // 32) * 32))

@@ -1,4 +1,4 @@
-"""Attention that reads maps at a few points of its own choice."""
+"""Deformable attention: samples maps at a few learned points."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Method = Literal["bilinear", "discrete"]
 
 
 class DeformableAttention(nn.Module):
-    """Each head of a query reads some points of each level around the query's place, and weighs them.
+    """Each head of a query samples some points of each level around the query's reference point, and weights them.
 
     Zhu et al., Deformable DETR: Deformable Transformers for End-to-End Object Detection, ICLR 2021, arXiv 2010.04159;
-    "discrete" reading as in Lv et al., RT-DETRv2, 2024, arXiv 2407.17140.
+    "discrete" sampling as in Lv et al., RT-DETRv2, 2024, arXiv 2407.17140.
 
     Args:
         width: features of a query and of a cell.
         heads: must divide the width.
-        levels: how many maps.
-        points: points that each head reads on each level, one number for all levels or one each.
-        method: how a map is read between its cells: "bilinear" (nothing beyond its edges), or "discrete": the cell whose
-            upper left corner is nearest, half a cell off the other way of reading, as published.
-        offset_scale: reach of the points around a box, in parts of the box.
+        levels: number of maps.
+        points: points that each head samples on each level, one number for all levels or one each.
+        method: interpolation between cells: "bilinear" (0 beyond the edges), or "discrete": the cell whose upper left corner is
+            nearest, half a cell off from the bilinear one, as published.
+        offset_scale: range of the points around a box, relative to the box.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class DeformableAttention(nn.Module):
         self.values = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
         self._start()
-        if method == "discrete":  # a rounded place has no gradient: such weights are first taught with "bilinear"
+        if method == "discrete":  # a rounded position has no gradient: such weights are first trained with "bilinear"
             self.offsets.requires_grad_(False)
 
     def _start(self) -> None:
-        """Heads look in different directions, points ever farther; all weigh the same."""
+        """Initializes the offsets: heads in different directions, points at increasing distances, equal weights."""
         for layer in (self.offsets, self.weights):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -74,14 +74,14 @@ class DeformableAttention(nn.Module):
         shapes: Sequence[tuple[int, int]],
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """What the queries read.
+        """Attends from the queries to the sampled points.
 
         Args:
             queries: (N, Q, width).
-            reference: (N, Q, 1 or levels, 2 or 4) places, or center and size of boxes, in parts of each level's map.
-            values: (N, S, width) the cells of all levels behind each other.
+            reference: (N, Q, 1 or levels, 2 or 4) points, or center and size of boxes, relative to each level's map.
+            values: (N, S, width) the cells of all levels, concatenated.
             shapes: (height, width) of each level.
-            hidden: (N, S) bool, cells that read as 0.
+            hidden: (N, S) bool, cells whose values are 0.
 
         Returns:
             (N, Q, width)
@@ -95,12 +95,12 @@ class DeformableAttention(nn.Module):
         weights = self.weights(queries).reshape(batch, count, self.heads, -1).softmax(dim=-1)
         sampled, first, cells = [], 0, 0
         for level, ((rows, columns), points) in enumerate(zip(shapes, self.points, strict=True)):
-            place = reference[:, :, min(level, reference.shape[2] - 1), None, None]
-            own = offsets[:, :, :, first : first + points]
+            center = reference[:, :, min(level, reference.shape[2] - 1), None, None]
+            level_offsets = offsets[:, :, :, first : first + points]
             if reference.shape[-1] == 4:
-                at = place[..., :2] + own * (self.offset_scale / points) * place[..., 2:]
+                at = center[..., :2] + level_offsets * (self.offset_scale / points) * center[..., 2:]
             else:
-                at = place + torch.stack([own[..., 0] / columns, own[..., 1] / rows], dim=-1)
+                at = center + torch.stack([level_offsets[..., 0] / columns, level_offsets[..., 1] / rows], dim=-1)
             maps = read[:, :, cells : cells + rows * columns].unflatten(2, (rows, columns))
             sampled.append(self._read(maps, at.transpose(1, 2).flatten(0, 1)))
             first, cells = first + points, cells + rows * columns

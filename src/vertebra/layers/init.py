@@ -1,4 +1,4 @@
-"""How convolutions start."""
+"""Initialization of convolutions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import nn
 
 
 def init_conv_(conv: nn.Conv2d, rectified: bool) -> None:
-    """Random weights that keep the size of the signal, and zero biases.
+    """Random weights that preserve the variance, and zero biases.
 
-    With ReLU behind it, the gradient's variance is kept on the way back (He et al., Delving Deep into Rectifiers, ICCV
-    2015, arXiv 1502.01852); groups count, so that a depthwise convolution does not start near zero. Without ReLU the
-    output's variance is kept on the way forth, so that a sum over several levels is not led by the widest of them.
+    With ReLU after it, the gradient's variance is preserved in the backward pass (He et al., Delving Deep into Rectifiers,
+    ICCV 2015, arXiv 1502.01852); the fan counts groups, so a depthwise convolution does not start near zero. Without ReLU the
+    output's variance is preserved in the forward pass, so the widest level does not dominate a sum over levels.
 
     Args:
         rectified: whether ReLU follows, possibly after a normalization.

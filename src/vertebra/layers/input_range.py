@@ -1,4 +1,4 @@
-"""The range of numbers that a model takes: 0..255, in uint8 or in floats."""
+"""Checks the range of a model's input: 0..255, in uint8 or in floats."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from vertebra.layers.tracing import is_tracing
 
 
 def check_pixel_range(images: Tensor) -> None:
-    """Refuses floats that are in 0..1 or normalized: a model takes 0..255 and would see black images, without a word.
+    """Refuses floats that are in 0..1 or normalized, which a model that takes 0..255 would silently treat as black images.
 
-    Nothing is checked of integers, or while a graph is recorded: there values are not known yet.
+    Integers are not checked, and nothing is checked while a graph is traced, where values are unknown.
 
     Args:
         images: a batch.

@@ -19,8 +19,8 @@ def group_norm(channels: int, groups: int = 32, least: int = 8) -> nn.GroupNorm:
 class PooledBatchNorm(nn.BatchNorm2d):
     """BatchNorm for maps that may have a single cell, as after global pooling: (N, C, 1, 1).
 
-    A batch of one then gives it a single value per channel, whose variance is zero; it normalizes that with its running
-    statistics, in training too, instead of failing, and leaves them as they are. Otherwise it is ordinary BatchNorm.
+    A batch of one then has a single value per channel, whose variance is zero; it is normalized with the running statistics,
+    also in training, instead of raising, and the statistics are not updated. Otherwise this is ordinary BatchNorm.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class RealNVP(nn.Module):
-    """A learned density over the plane: points are bent onto a standard normal distribution by steps that can be undone.
+    """A learned density over the plane: invertible steps map points to a standard normal distribution.
 
-    Each step keeps one coordinate and scales and moves the other one, by amounts that a small network reads off the kept
-    one. Dinh et al., Density Estimation Using Real NVP, ICLR 2017, arXiv 1605.08803.
+    Each step keeps one coordinate, and scales and shifts the other by amounts that a small network computes from the kept one.
+    Dinh et al., Density Estimation Using Real NVP, ICLR 2017, arXiv 1605.08803.
 
     Args:
-        steps: how many steps; they keep the two coordinates in turn.
+        steps: number of steps; they keep the two coordinates in turn.
         hidden: width of the small networks.
     """
 
@@ -54,7 +54,7 @@ class RealNVP(nn.Module):
 
 
 def _network(hidden: int, last: nn.Module) -> nn.Sequential:
-    """Two numbers to two; it starts near 0, so that the flow starts near the identity."""
+    """A network from two numbers to two; its output starts near 0, so the flow starts near the identity."""
     layers = nn.Sequential(
         nn.Linear(2, hidden), nn.LeakyReLU(), nn.Linear(hidden, hidden), nn.LeakyReLU(), nn.Linear(hidden, 2), last
     )

@@ -1,4 +1,4 @@
-"""Options that must lie within limits, checked when a part is built."""
+"""Range checks of options when a part is built."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from vertebra.errors import ConfigError
 
 
 def check_range(part: str, *, least: float, most: float | None = None, **options: float | None) -> None:
-    """Raises where an option is out of its limits.
+    """Raises if an option is out of its limits.
 
     Args:
         part: kind and name, for the message: "neck 'fpn'".
         least: smallest legal value.
-        most: largest legal value, or None where there is no end.
-        options: values by name; None (a default still to be chosen) passes.
+        most: largest legal value, or None for no limit.
+        options: values by name; None (a default that is resolved later) passes.
 
     Raises:
-        ConfigError: naming the part, the option, its limits and what was given.
+        ConfigError: with the part, the option, its limits and its value.
     """
     limits = f"{least} or more" if most is None else f"from {least} to {most}"
     for name, value in options.items():

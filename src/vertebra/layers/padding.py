@@ -1,4 +1,4 @@
-"""Which cells of a map show the image, and which only the canvas' padding."""
+"""Masks of the cells of a map that cover the image, not only the canvas' padding."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from vertebra.features import Frame
 
 
 def valid_cells(frame: Frame, maps: Tensor, stride: int) -> Tensor:
-    """Cells that see at least one of their image's own pixels.
+    """Cells that cover at least one pixel of their image.
 
     Args:
-        frame: its ``sizes`` (N, 2) tell the valid pixels of each image, at the canvas' top left.
+        frame: its ``sizes`` (N, 2) are the valid pixels of each image, at the canvas' top left.
         maps: (N, any, h, w), for its shape.
         stride: pixels in a cell of ``maps``.
 
@@ -27,23 +27,23 @@ def valid_cells(frame: Frame, maps: Tensor, stride: int) -> Tensor:
 
 
 def nearest_valid_cells(frame: Frame, maps: Tensor, stride: int) -> Tensor:
-    """Cells that show the image where its mask, of the canvas' size, is shrunk to the map by taking the nearest pixel.
+    """Cells that cover the image, by resizing its mask from the canvas to the map with nearest neighbor.
 
-    DETR and its successors were trained so. On canvases that are no multiple of the stride a cell that begins a little
-    beyond the image may count as well; otherwise this is `valid_cells`.
+    DETR and its successors were trained this way. On canvases that are not a multiple of the stride, a cell that begins just
+    outside the image may count too; otherwise this equals `valid_cells`.
 
     Args, Returns: as `valid_cells`.
     """
-    seen = []
+    inside = []
     for axis, length in enumerate(frame.canvas):
         cells = torch.arange(maps.shape[axis - 2], device=maps.device)
         pixel = (cells.float() * (length / maps.shape[axis - 2])).long()
-        seen.append((pixel < frame.sizes[:, axis, None]) & (cells * stride < length))
-    return seen[0][:, :, None] & seen[1][:, None, :]
+        inside.append((pixel < frame.sizes[:, axis, None]) & (cells * stride < length))
+    return inside[0][:, :, None] & inside[1][:, None, :]
 
 
 def valid_mean(maps: Tensor, stride: int, frame: Frame) -> Tensor:
-    """Mean of each channel over the cells that see the image, not over padding.
+    """Mean of each channel over the cells that cover the image, without padding.
 
     Args:
         maps: (N, C, h, w).

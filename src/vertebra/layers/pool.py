@@ -1,4 +1,4 @@
-"""Halving a map by pooling."""
+"""Max pooling that halves a map."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class HalvingMaxPool(nn.Module):
-    """2x2 max pooling that leaves ceil(h / 2) cells, as a level of twice the stride has.
+    """2x2 max pooling with ceil(h / 2) output cells, the size of a level with twice the stride.
 
-    A row and a column that never win are added, instead of torch's ``ceil_mode``, whose rule for the last window
-    freezes height and width in ``torch.export``.
+    A row and a column of -inf are added instead of torch's ``ceil_mode``, whose rule for the last window makes height and
+    width static in ``torch.export``.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

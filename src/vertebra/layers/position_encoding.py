@@ -1,4 +1,4 @@
-"""Where a patch is, as numbers that attention can use."""
+"""Sine and cosine position encodings for attention."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 def sine_position(height: int, width: int, channels: int, like: Tensor, temperature: float = 10000.0) -> Tensor:
-    """Two-dimensional sine and cosine encoding of a grid, made inside the graph for any size.
+    """Two-dimensional sine and cosine encoding of a grid, computed inside the graph for any size.
 
-    The first half of the channels tells the row, the second the column; each half is sines, then cosines, of
-    frequencies that fall from 1 towards 1 / temperature. Carion et al., End-to-End Object Detection with
-    Transformers, ECCV 2020, arXiv 2005.12872 (there sines and cosines are interleaved and positions scaled to 2 pi, as
-    `scaled_sine_position` has it).
+    The first half of the channels encodes the row, the second the column; each half is sines, then cosines, of frequencies
+    that fall from 1 towards 1 / temperature. Carion et al., End-to-End Object Detection with
+    Transformers, ECCV 2020, arXiv 2005.12872 (there sines and cosines are interleaved and positions scaled to 2 pi, as in
+    `scaled_sine_position`).
 
     Args:
         channels: a multiple of 4.
-        like: gives device and dtype.
+        like: a tensor with the device and dtype of the result.
 
     Returns:
         (height * width, channels), row by row.
@@ -34,20 +34,20 @@ def sine_position(height: int, width: int, channels: int, like: Tensor, temperat
 
 
 def scaled_sine_position(
-    inside: Tensor, channels: int, like: Tensor, temperature: float = 10000.0, *, centerd: bool = False
+    inside: Tensor, channels: int, like: Tensor, temperature: float = 10000.0, *, centered: bool = False
 ) -> Tensor:
-    """Two-dimensional sine and cosine encoding of where a cell is in its image, from 0 to 2 pi whatever the image's size.
+    """Two-dimensional sine and cosine encoding of a cell's position in its image, from 0 to 2 pi for any image size.
 
-    The first half of the channels tells the row, the second the column; in each half a sine and a cosine of each
-    frequency stand beside each other. Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv
+    The first half of the channels encodes the row, the second the column; in each half, the sine and cosine of each frequency
+    are adjacent. Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv
     2005.12872.
 
     Args:
-        inside: (N, h, w) bool, the cells that show the image and not the canvas' padding.
+        inside: (N, h, w) bool, the cells that cover the image, not only the canvas' padding.
         channels: a multiple of 4.
-        like: gives the dtype.
-        centerd: counts to a cell's middle, so that a place has one code on maps of any stride (Zhu et al., Deformable
-            DETR, ICLR 2021, arXiv 2010.04159), and not to its far edge.
+        like: a tensor with the dtype of the result.
+        centered: encodes a cell's center instead of its far edge, so a position has the same code on maps of any stride (Zhu
+            et al., Deformable DETR, ICLR 2021, arXiv 2010.04159).
 
     Returns:
         (N, h * w, channels), row by row.
@@ -57,8 +57,8 @@ def scaled_sine_position(
     frequencies = torch.exp(-steps * math.log(temperature))
     codes = []
     for axis in (1, 2):
-        place = inside.float().cumsum(axis)
-        whole = inside.float().sum(axis, keepdim=True)
-        angle = ((place - 0.5 if centerd else place) / (whole + 1e-6) * (2 * math.pi))[..., None] * frequencies
+        count = inside.float().cumsum(axis)
+        total = inside.float().sum(axis, keepdim=True)
+        angle = ((count - 0.5 if centered else count) / (total + 1e-6) * (2 * math.pi))[..., None] * frequencies
         codes.append(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2))
     return torch.cat(codes, dim=-1).flatten(1, 2).to(like.dtype)

@@ -1,15 +1,15 @@
-"""Self-attention that is told where its tokens are at every layer, normalized behind each step."""
+"""Self-attention with positions added in every layer, with post-norm."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HIDDEN = -1e4  # added to attention's logits: exp() of it is 0 in every precision, and it is no infinity
+HIDDEN = -1e4  # added to attention logits to mask: exp() of it is 0 in every precision, and it is finite
 
 
 class PositionalAttention(nn.Module):
-    """Multi-head self-attention whose queries and keys know positions; values do not.
+    """Multi-head self-attention with positions added to queries and keys, not to values.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, arXiv 2005.12872.
 
@@ -32,8 +32,8 @@ class PositionalAttention(nn.Module):
         """Tokens (N, L, width) and their positions, broadcast against them.
 
         Args:
-            bias: broadcast against (N, heads, L, L) and added to the attention's logits (large and negative hides); or
-                bool, and False hides.
+            bias: broadcast against (N, heads, L, L) and added to the attention logits (large negative values mask); or bool,
+                where False masks.
         """
         batch, length, width = tokens.shape
         shape = (self.heads, width // self.heads)
@@ -50,8 +50,8 @@ class FeedForward(nn.Sequential):
     Args:
         width: features in and out.
         hidden: features between.
-        activation: what stands between.
-        dropout: behind the activation.
+        activation: between the two layers.
+        dropout: after the activation.
     """
 
     def __init__(self, width: int, hidden: int, activation: nn.Module, dropout: float = 0.0) -> None:
@@ -59,7 +59,7 @@ class FeedForward(nn.Sequential):
 
 
 class PostNormLayer(nn.Module):
-    """Self-attention and a two-layer network, each added to what came in and normalized behind the sum.
+    """Self-attention and a two-layer network, each with a residual connection followed by LayerNorm (post-norm).
 
     Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762.
 
@@ -67,7 +67,7 @@ class PostNormLayer(nn.Module):
         width: features of a token.
         heads: must divide the width.
         hidden: features inside the network.
-        dropout: of what either of the two adds, and inside the network.
+        dropout: on the output of each of the two, and inside the network.
         activation: inside the network; GELU by default.
     """
 

@@ -1,9 +1,9 @@
-"""Going from coarse maps to finer ones, and to the canvas.
+"""Upsampling from coarse maps to finer ones, and to the canvas.
 
 A map at stride s has ceil(H / s) cells, so twice the cells of stride 2s can be one more than those of stride s.
-Resizing straight to the finer size would then stretch the map and move every cell off the pixels that it saw. Instead
-a map is scaled by the whole ratio of the strides, which keeps each cell over its pixels, and what hangs over at the
-right and bottom is cropped.
+Resizing directly to the finer size would then stretch the map and shift every cell away from its pixels. Instead a map is
+scaled by the integer ratio of the strides, which keeps each cell over its pixels, and the excess at the right and bottom is
+cropped.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 
 Mode = Literal["nearest", "bilinear"]
 Fit = Literal["stride", "size", "corners"]
-"""How a coarse map is laid over a finer grid: "stride" scales it by the whole ratio of the strides, so that each cell
-stays over its pixels; "size" stretches it to the finer size whatever the ratio, as torchvision does; "corners" scales it
-by the ratio with the centers of the corner cells on each other (``align_corners``), as segmentation-models-pytorch does.
-The last two are for weights that were trained so."""
+"""How a coarse map is resized to a finer grid: "stride" scales it by the integer ratio of the strides, so each cell stays
+over its pixels; "size" stretches it to the finer size for any ratio, as torchvision does; "corners" scales it by the ratio
+with aligned centers of the corner cells (``align_corners``), as segmentation-models-pytorch does. The last two are for
+weights that were trained this way."""
 
 
 def ceil_divided(length: int, by: int) -> int:
-    """A length divided, rounded up. The usual ``-(-length // by)`` would be wrong in an exported graph, where ``length`` is free:
+    """A length divided, rounded up. The usual ``-(-length // by)`` would be wrong in an exported graph with dynamic ``length``:
     ONNX rounds a negative quotient towards zero, not down."""
     return (length + by - 1) // by
 
@@ -40,15 +40,15 @@ def upsample(maps: Tensor, ratio: int, mode: Mode = "bilinear") -> Tensor:
 def crop(maps: Tensor, height: int, width: int) -> Tensor:
     """The top left (N, C, height, width) of maps (N, C, H, W) that are at least as large.
 
-    By padding with negative numbers: a slice would ask whether its end lies inside, which ``torch.export`` cannot prove
-    of ceil(H / s) cells, and so would freeze height and width.
+    Uses padding with negative numbers: a slice would check whether its end lies inside, which ``torch.export`` cannot prove
+    for ceil(H / s) cells, so height and width would become static.
 
     Raises:
-        ValueError: the maps are smaller (not checked inside a compiled or exported graph, where sizes are free).
+        ValueError: the maps are smaller (not checked inside a compiled or exported graph, where sizes are dynamic).
     """
     over_height, over_width = maps.shape[-2] - height, maps.shape[-1] - width
     if not torch.compiler.is_compiling() and min(over_height, over_width) < 0:
-        raise ValueError(f"maps of {tuple(maps.shape[-2:])} cells do not cover the ({height}, {width}) asked for")
+        raise ValueError(f"maps of {tuple(maps.shape[-2:])} cells do not cover ({height}, {width})")
     return F.pad(maps, (0, -over_width, 0, -over_height))
 
 

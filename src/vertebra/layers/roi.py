@@ -1,4 +1,4 @@
-"""Features of rectangles in the image, at a fixed number of cells."""
+"""RoIAlign: features of rectangles in the image, at a fixed number of cells."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SAMPLES = 2  # points along each side of a cell that are averaged
 def region_features(
     maps: Tensor, stride: int, areas: Tensor, size: tuple[int, int], *, half_pixel: bool = True
 ) -> Tensor:
-    """What a map shows inside rectangles, each divided into the same number of cells.
+    """The features of a map inside rectangles, each divided into the same number of cells.
 
-    He et al., Mask R-CNN (RoIAlign), ICCV 2017, arXiv 1703.06870; with the half-pixel shift of its later version, so
-    that cell centers are where the pixels are.
+    He et al., Mask R-CNN (RoIAlign), ICCV 2017, arXiv 1703.06870; with the half-pixel shift of its later version,
+    which aligns cell centers with pixels.
 
     Args:
         maps: (N, C, h, w).
         stride: pixels per cell of the map.
-        areas: (N, R, 4) xyxy in canvas pixels; what lies outside the map counts as 0.
-        size: (height, width) in cells of what comes out.
-        half_pixel: whether cell centers are where the pixels are; torchvision's detectors read half a cell beside.
+        areas: (N, R, 4) xyxy in canvas pixels; values outside the map count as 0.
+        size: (height, width) of the result in cells.
+        half_pixel: whether cell centers are aligned with pixels; torchvision's detectors are half a cell off.
 
     Returns:
         (N * R, C, height, width) float32, image by image.
@@ -39,7 +39,7 @@ def region_features(
 
 
 def list_areas(areas: Tensor) -> Tensor:
-    """Areas (N, R, 4) as one list (N * R, 5), each with the number of its image before it, float32."""
+    """Areas (N, R, 4) as one list (N * R, 5), each preceded by the index of its image, float32."""
     batch, count = areas.shape[:2]
     images = torch.arange(batch, device=areas.device, dtype=torch.float32)[:, None, None].expand(batch, count, 1)
     return torch.cat([images, areas.float()], dim=-1).reshape(-1, 5)
@@ -48,9 +48,9 @@ def list_areas(areas: Tensor) -> Tensor:
 def listed_features(
     maps: Tensor, stride: int, listed: Tensor, size: tuple[int, int], *, half_pixel: bool = True
 ) -> Tensor:
-    """`region_features` of areas in any order, as `list_areas` gives them: (R, C, height, width) for (R, 5)."""
-    found: Tensor = roi_align(maps.float(), listed, size, 1.0 / stride, SAMPLES, half_pixel)
-    return found
+    """`region_features` of listed areas in any order, see `list_areas`: (R, C, height, width) for (R, 5)."""
+    features: Tensor = roi_align(maps.float(), listed, size, 1.0 / stride, SAMPLES, half_pixel)
+    return features
 
 
 def summed_features(
@@ -62,16 +62,16 @@ def summed_features(
     *,
     half_pixel: bool = True,
 ) -> Tensor:
-    """`listed_features` of areas on a level each, as weighted sums over the cells of all levels in one list.
+    """`listed_features` of areas with a level each, as weighted sums over the cells of all levels in one list.
 
-    It says what torchvision's kernel says, on all cores of a CPU and with the channels of a cell side by side, where that kernel
-    runs on one, on maps that it lays out anew. It has no gradients.
+    The result equals that of torchvision's kernel, but runs on all CPU cores with channels-last cells, while the kernel runs on
+    one core and copies the maps. It has no gradients.
 
     Args:
         maps: levels (N, C, h, w).
         strides: pixels per cell of each.
         listed: (R, 5), see `list_areas`.
-        numbers: (R,) int64, the level of each.
+        numbers: (R,) int64, the level of each area.
         size, half_pixel: see `region_features`.
 
     Returns:
@@ -81,7 +81,7 @@ def summed_features(
     cells = torch.cat([level.float().permute(0, 2, 3, 1).reshape(-1, channels) for level in maps])
     shapes = [(level.shape[-2], level.shape[-1], len(level)) for level in maps]
     starts = [0, *itertools.accumulate(height * width * count for height, width, count in shapes)]
-    table = torch.tensor([[own[0], own[1], start] for own, start in zip(shapes, starts, strict=False)])
+    table = torch.tensor([[shape[0], shape[1], start] for shape, start in zip(shapes, starts, strict=False)])
     height, width, start = table[numbers].unbind(dim=1)
     corners = listed[:, 1:] / torch.tensor(strides, dtype=torch.float32)[numbers, None] - (0.5 if half_pixel else 0.0)
     least = None if half_pixel else 1.0
@@ -92,21 +92,21 @@ def summed_features(
     index = rows[:, :, None, :, None] + columns[:, None, :, None, :]
     weight = down[:, :, None, :, None] * across[:, None, :, None, :]
     count = (2 * SAMPLES) ** 2
-    found = F.embedding_bag(index.reshape(-1, count), cells, mode="sum", per_sample_weights=weight.reshape(-1, count))
-    return found.reshape(len(listed), *size, channels).permute(0, 3, 1, 2)
+    summed = F.embedding_bag(index.reshape(-1, count), cells, mode="sum", per_sample_weights=weight.reshape(-1, count))
+    return summed.reshape(len(listed), *size, channels).permute(0, 3, 1, 2)
 
 
 def _corners(low: Tensor, high: Tensor, count: int, cells: Tensor, least: float | None) -> tuple[Tensor, Tensor]:
-    """Along one side of areas: which cells are read, and with which weight.
+    """Along one axis of areas: the cells that are sampled, and their weights.
 
     Args:
         low, high: (R,) the ends of the areas, in cells of their map.
-        count: parts of an area.
+        count: number of parts of an area.
         cells: (R,) int64, cells of the map.
-        least: an area's least length.
+        least: minimum length of an area.
 
     Returns:
-        (R, count, 2 * SAMPLES) int64 and float32: for each point of a part, the cells before and behind it.
+        (R, count, 2 * SAMPLES) int64 and float32: for each point of a part, the cells before and after it.
     """
     length = high - low if least is None else (high - low).clamp(min=least)
     part_length = (length / count)[:, None, None]
@@ -124,16 +124,16 @@ def _corners(low: Tensor, high: Tensor, count: int, cells: Tensor, least: float 
 
 
 class FusedLevels(nn.Module):
-    """Several levels at one width, as their sum: over the whole canvas, or inside rectangles.
+    """The sum of several levels at one width: over the whole canvas, or inside rectangles.
 
-    Each level goes through a 1x1 convolution of its own. That all levels are added for every rectangle, whatever its
-    size, is after Liu et al., Path Aggregation Network for Instance Segmentation, CVPR 2018, arXiv 1803.01534,
-    section 3.2; it needs no choice between levels, and works on a backbone's raw maps too.
+    Each level has its own 1x1 convolution. All levels are added for every rectangle of any size, as in Liu et al., Path
+    Aggregation Network for Instance Segmentation, CVPR 2018, arXiv 1803.01534, section 3.2; this needs no assignment of levels,
+    and also works on a backbone's raw maps.
 
     Args:
-        in_spec: the features that come in.
-        indices: which levels are used, finest first.
-        width: channels that come out.
+        in_spec: the input features.
+        indices: the levels that are used, finest first.
+        width: output channels.
 
     Raises:
         IncompatiblePartsError: the strides of the levels are not multiples of each other.
@@ -158,12 +158,12 @@ class FusedLevels(nn.Module):
 
     def inside(self, maps: Sequence[Tensor], areas: Tensor, size: tuple[int, int]) -> Tensor:
         """Rectangles: (N * R, width, *size) for areas (N, R, 4); see `region_features`."""
-        total, *others = (
+        total, *rest = (
             region_features(level, stride, areas, size)
             for level, stride in zip(self._projected(maps), self.strides, strict=True)
         )
-        for found in others:
-            total = total + found
+        for features in rest:
+            total = total + features
         return total
 
     def _projected(self, maps: Sequence[Tensor]) -> list[Tensor]:

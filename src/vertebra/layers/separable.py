@@ -1,4 +1,4 @@
-"""What MobileNet's detectors are made of: convolutions with BatchNorm and ReLU up to 6."""
+"""The convolution block of MobileNet's detectors, with BatchNorm and ReLU6."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EPS, MOMENTUM = 1e-3, 0.03
 
 
 class ClippedConvNorm(nn.Sequential):
-    """A convolution with "same" padding, BatchNorm with the eps and momentum of the MobileNets, and ReLU up to 6.
+    """A convolution with "same" padding, BatchNorm with the eps and momentum of the MobileNets, and ReLU6.
 
     Sandler et al., MobileNetV2, CVPR 2018, arXiv 1801.04381.
 

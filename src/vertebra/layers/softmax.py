@@ -9,9 +9,9 @@ from torch import Tensor
 def channel_softmax(logits: Tensor) -> Tensor:
     """Probabilities (N, K, h, w) of logits (N, K, h, w).
 
-    PyTorch's softmax first copies maps that lie channels last, and then strides over them: it takes four times as long as one
-    over the last dimension, which is what channels are there. In an exported graph it is written out, since ONNX Runtime's takes
-    ten times as long over channels as these steps do.
+    For channels-last maps PyTorch's softmax makes a contiguous copy and takes four times as long as one over the last
+    dimension, so the channels are moved there. In an exported graph the softmax is written out, since ONNX Runtime's softmax
+    over channels takes ten times as long as these steps.
     """
     if torch.compiler.is_exporting():
         grown = (logits - logits.amax(dim=1, keepdim=True)).exp()

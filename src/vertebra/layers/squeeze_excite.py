@@ -1,4 +1,4 @@
-"""Weighting a map by what it shows as a whole, and each cell by what it shows itself."""
+"""Squeeze and excitation: weights the channels of a map by its mean, and each cell by its features."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class ConcurrentSqueezeExcite(nn.Module):
     """A map weighted channel by channel, by its mean over the image, plus the map weighted cell by cell.
 
     Roy et al., Concurrent Spatial and Channel Squeeze & Excitation in Fully Convolutional Networks, MICCAI 2018, arXiv
-    1803.02579 (the two added, as segmentation-models-pytorch has it). The canvas' padding is left out of the mean.
+    1803.02579 (the two added, as in segmentation-models-pytorch). The canvas' padding is left out of the mean.
 
     Args:
-        reduction: how many times fewer channels there are between the two layers that weigh the channels.
+        reduction: the channels are divided by this between the two layers of the channel weights.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:

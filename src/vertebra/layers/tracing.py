@@ -1,4 +1,4 @@
-"""Whether a graph is being made of what runs."""
+"""Detection of tracing: compilation, export, or CUDA-graph capture."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def is_tracing(values: Tensor) -> bool:
-    """Whether lengths must not depend on values here: a graph is compiled, exported, or recorded on a GPU.
+    """True under `torch.compile`, `torch.export` or CUDA-graph capture, where shapes must not depend on values.
 
     Args:
-        values: one of the tensors that are computed with.
+        values: any tensor of the computation.
     """
     return torch.compiler.is_compiling() or (values.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -1,4 +1,4 @@
-"""The part of an image that comes onto the canvas in training, and how it is turned."""
+"""The crop of an image that is put on the canvas in training, and how it is mirrored."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 
 @dataclass(frozen=True)
 class CropWindow:
-    """The part of an image that comes onto the canvas, how large it is there, and whether it is mirrored.
+    """A crop of an image, its size on the canvas, and whether it is mirrored.
 
     Attributes:
-        top, left, height, width: the part, in whole image pixels.
+        top, left, height, width: the crop, in whole image pixels.
         out: (height, width) on the canvas, at its top left.
-        mirror: left and right change places.
-        flip: top and bottom change places.
+        mirror: left and right are exchanged.
+        flip: top and bottom are exchanged.
     """
 
     top: int
@@ -42,12 +42,12 @@ class CropWindow:
     def points(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) of x, y from image to canvas pixels; they may lie outside."""
         scale_y, scale_x = self._scale
-        moved = (np.asarray(points, dtype=np.float64) - (self.left, self.top)) * (scale_x, scale_y)
+        on_canvas = (np.asarray(points, dtype=np.float64) - (self.left, self.top)) * (scale_x, scale_y)
         if self.mirror:
-            moved[..., 0] = self.out[1] - moved[..., 0]
+            on_canvas[..., 0] = self.out[1] - on_canvas[..., 0]
         if self.flip:
-            moved[..., 1] = self.out[0] - moved[..., 1]
-        return moved.astype(np.float32)
+            on_canvas[..., 1] = self.out[0] - on_canvas[..., 1]
+        return on_canvas.astype(np.float32)
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) xyxy from image to canvas pixels; not clipped."""

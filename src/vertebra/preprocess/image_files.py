@@ -1,14 +1,14 @@
-"""Opens image files: the only place that does, with an allow list of formats and a limit on what a file may unpack to.
+"""Opens image files, with an allow list of formats and limits on the decoded size; no other module opens images.
 
-Pillow opens far more than pictures: for PostScript it starts Ghostscript, whatever the file's name is. Here a file is an
-image of one of `FORMATS`, or it is refused.
+Pillow opens more than pictures: for PostScript it starts Ghostscript, whatever the file's name is. Here only images of
+`FORMATS` are accepted.
 
-A small file can describe a huge image. Before anything is decoded, the header must promise
+A small file can describe a huge image. Before decoding, the size in the header must meet these limits:
 
-- no more than `MAX_SIDE` pixels a side, and no more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` in all (Pillow's own limit,
-  which a program may raise);
-- an image that is decoded within `MEMORY` bytes, or a file with at least one byte for each `PIXELS_PER_BYTE` pixels, as
-  photographs and satellite images have.
+- at most `MAX_SIDE` pixels on each side, and at most twice ``PIL.Image.MAX_IMAGE_PIXELS`` in total (Pillow's limit, which
+  a program may raise);
+- at most `MEMORY` bytes when decoded, or a file with at least one byte for each `PIXELS_PER_BYTE` pixels, as photographs
+  and satellite images have.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ MAX_SIDE = 1_000_000
 MEMORY = 400_000_000
 PIXELS_PER_BYTE = 64
 
-# bytes for each pixel while an image is decoded and made an array of three channels, as measured: of formats that keep
-# more than the pixels, and else by Pillow's mode
+# measured peak bytes for each pixel while an image is decoded into an array of three channels: for formats with overhead, and
+# otherwise by Pillow's mode
 _BY_FORMAT = {"JPEG": 12, "MPO": 12, "AVIF": 14, "WEBP": 20, "JPEG2000": 24}
 _BY_MODE = {"1": 4, "L": 4, "P": 4, "F": 12, "I": 12}
 _COLOR = 8
 
 
 def open_image(source: str | Path | bytes, name: str = "") -> ImageFile.ImageFile:
-    """An image file with its header read and its pixels not yet; close it, best by ``with``.
+    """An image file whose header is read and whose pixels are not yet decoded; close it, preferably by ``with``.
 
     Args:
         source: a file, or the bytes of one.
-        name: what to call it in messages; empty for its file, or what it is.
+        name: its name in messages; empty for the path, or a description.
 
     Raises:
-        DataError: the header promises more pixels than the limits allow.
-        Exception: what Pillow raises on files that are missing, damaged, or of another format; see `unreadable`.
+        DataError: the header exceeds the limits.
+        Exception: raised by Pillow for files that are missing, damaged, or of another format; see `unreadable`.
     """
     picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
     try:
@@ -56,19 +56,17 @@ def open_image(source: str | Path | bytes, name: str = "") -> ImageFile.ImageFil
 
 
 def check_opened(picture: Image.Image, name: str) -> None:
-    """Refuses a picture that the caller opened, if decoding it would do more than that.
+    """Refuses a picture that the caller opened in a format that is not allowed.
 
     Raises:
-        DataError: it is of a format that is not in the allow list, and not decoded yet.
+        DataError: its format is not in the allow list, and it is not decoded yet.
     """
     if getattr(picture, "tile", None) and picture.format not in LOADED_FORMATS:
-        raise DataError(
-            f"{name}: {picture.format} is no format that is read here; call its load() first, or save it as PNG"
-        )
+        raise DataError(f"{name}: {picture.format} is not a supported format; call its load() first, or save it as PNG")
 
 
 def unreadable(name: str, error: Exception) -> DataError:
-    """What to tell of an image that Pillow cannot read."""
+    """The error for an image that Pillow cannot read."""
     if isinstance(error, DataError):
         return error
     if isinstance(error, FileNotFoundError):
@@ -88,19 +86,19 @@ def unreadable(name: str, error: Exception) -> DataError:
 
 
 def name_of(source: str | Path | bytes) -> str:
-    """What to call a file in a message."""
+    """The name of a file in messages."""
     return f"image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """The formats of the allow list that this Pillow reads."""
+    """The formats of the allow list that the installed Pillow reads."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _check(picture: Image.Image, file_bytes: int, name: str) -> None:
-    """Weighs an image by its header."""
+    """Checks the limits against an image's header."""
     width, height = picture.size
     pixels = width * height
     if not pixels:

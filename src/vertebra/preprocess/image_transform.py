@@ -1,4 +1,4 @@
-"""The geometry of preprocessing: how an image of any size comes onto the canvas, and how results come back."""
+"""The geometry of preprocessing: from an image of any size to the canvas, and from the canvas back to the image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILL = (124, 116, 104)
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """Where one image lies on the canvas: along each axis, ``canvas = scale * image + offset``.
+    """The position of one image on the canvas: along each axis, ``canvas = scale * image + offset``.
 
     Coordinates are those of pixel edges: the first pixel of an image reaches from 0 to 1.
 
@@ -25,7 +25,7 @@ class ImageTransform:
         canvas: (height, width) of the canvas in pixels.
         original: (height, width) of the image in pixels.
         scale_y, scale_x: canvas pixels per image pixel.
-        top, left: where the image's top left corner lies on the canvas, in pixels; negative where it is cropped.
+        top, left: the position of the image's top left corner on the canvas, in pixels; negative where it is cropped.
         size: (height, width) of the canvas' valid pixels, at its top left; beside them is fill.
     """
 
@@ -44,13 +44,13 @@ class ImageTransform:
 
     def points_to_canvas(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) of x, y from image to canvas pixels."""
-        moved: np.ndarray = np.asarray(points, dtype=np.float32) * self._scale + self._offset
-        return moved
+        on_canvas: np.ndarray = np.asarray(points, dtype=np.float32) * self._scale + self._offset
+        return on_canvas
 
     def points_to_image(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) of x, y from canvas to image pixels; they may lie outside the image."""
-        moved: np.ndarray = (np.asarray(points, dtype=np.float32) - self._offset) / self._scale
-        return moved
+        in_image: np.ndarray = (np.asarray(points, dtype=np.float32) - self._offset) / self._scale
+        return in_image
 
     def boxes_to_canvas(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) xyxy from image to canvas pixels; not clipped."""
@@ -76,17 +76,17 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class ResizeSpec:
-    """How images come onto the canvas; it is stored with the model, so that prediction does what training did.
+    """How images are resized onto the canvas; it is stored with the model, so prediction preprocesses as training did.
 
     Attributes:
-        size: (height, width) of the canvas in pixels; for "shortest_edge" the length of the shorter side, and what the
-            longer side may not exceed.
-        mode: "letterbox" keeps the aspect, the image at the canvas' top left and fill at its right or bottom;
-            "resize" stretches to the whole canvas; "center_crop" keeps the aspect, covers the canvas and cuts off what
-            juts out on both sides; "shortest_edge" keeps the aspect, and each image has a canvas of its own size, as the
-            models of other libraries that were trained so want it.
+        size: (height, width) of the canvas in pixels; for "shortest_edge" the length of the shorter side, and the maximum of
+            the longer side.
+        mode: "letterbox" keeps the aspect, with the image at the canvas' top left and fill at its right or bottom;
+            "resize" stretches to the whole canvas; "center_crop" keeps the aspect, covers the canvas and crops both ends of
+            the longer side; "shortest_edge" keeps the aspect, and each image has its own canvas size, as for models of
+            other libraries that were trained this way.
         fill: gray level of each channel beside the image.
-        crop: for "center_crop", how much of the shorter side the canvas shows: ImageNet models are commonly measured
+        crop: for "center_crop", the part of the shorter side that the canvas covers: ImageNet models are commonly measured
             with 0.875.
     """
 
@@ -100,21 +100,21 @@ class ResizeSpec:
         if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
             raise ConfigError(f"the canvas must be (height, width) in whole pixels, at least 1, got {self.size}")
         if self.mode not in MODES:
-            raise UnknownName("way onto the canvas", str(self.mode), MODES)
+            raise UnknownName("resize mode", str(self.mode), MODES)
         fill = tuple(self.fill)
         if not fill or any(
             isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 255 for level in fill
         ):
             raise ConfigError(f"fill must be gray levels of 0 to 255, one for each channel, got {self.fill}")
         if not 0 < self.crop <= 1 or (self.crop != 1 and self.mode != "center_crop"):
-            raise ConfigError(f"crop must be above 0 and at most 1, and 1 but for center_crop, got {self.crop}")
+            raise ConfigError(f"crop must be above 0 and at most 1, and 1 except for center_crop, got {self.crop}")
         object.__setattr__(self, "size", sides)
         object.__setattr__(self, "fill", fill)
 
-    def place(self, height: int, width: int) -> ImageTransform:
-        """Where an image of this size comes to lie."""
+    def transform(self, height: int, width: int) -> ImageTransform:
+        """The position of an image of this size on the canvas."""
         if height < 1 or width < 1:
-            raise ConfigError(f"an image of {height}x{width} pixels has no place on a canvas")
+            raise ConfigError(f"an image of {height}x{width} pixels cannot be put on a canvas")
         rows, columns = self.size
         if self.mode == "resize":
             return ImageTransform(self.size, (height, width), rows / height, columns / width, 0, 0, self.size)
@@ -134,13 +134,13 @@ class ResizeSpec:
         return ImageTransform(self.size, (height, width), resized[0] / height, resized[1] / width, top, left, size)
 
     def scaled(self, factor: float) -> ResizeSpec:
-        """The same on a canvas whose sides are longer or shorter by a factor, rounded to whole pixels."""
+        """The same with a canvas whose sides are multiplied by a factor, rounded to whole pixels."""
         if factor == 1:
             return self
         return replace(self, size=(max(1, round(self.size[0] * factor)), max(1, round(self.size[1] * factor))))
 
     def fill_for(self, channels: int) -> tuple[int, ...]:
-        """The fill of an image with this many channels; of the fill's mean where it has another number of them."""
+        """The fill of an image with this many channels; the mean of the fill where its number of channels differs."""
         if len(self.fill) == channels:
             return self.fill
         return (round(sum(self.fill) / len(self.fill)),) * channels
@@ -152,7 +152,7 @@ class ResizeSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ResizeSpec:
-        """The plan that `to_dict` wrote.
+        """The specification that `to_dict` wrote.
 
         Raises:
             ConfigError: a value is missing or wrong.
@@ -160,4 +160,6 @@ class ResizeSpec:
         try:
             return cls(tuple(values["size"]), values["mode"], tuple(values["fill"]), values.get("crop", 1.0))
         except (KeyError, TypeError) as error:
-            raise ConfigError(f"a preprocessing plan needs 'size', 'mode' and 'fill', got {dict(values)}") from error
+            raise ConfigError(
+                f"a preprocessing specification needs 'size', 'mode' and 'fill', got {dict(values)}"
+            ) from error

@@ -1,4 +1,4 @@
-"""The geometry of preprocessing as tensors, for graphs that hold it: `vertebra.preprocess` does the same with numpy and Pillow."""
+"""Preprocessing as tensor operations, for exported graphs; `vertebra.preprocess` does the same with numpy and Pillow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vertebra.preprocess.image_transform import ResizeSpec
 
 
 class ImageTransforms(NamedTuple):
-    """Where images of one size lie on the canvas; see `vertebra.preprocess.image_transform.ImageTransform`.
+    """The position of images of one size on the canvas; see `vertebra.preprocess.image_transform.ImageTransform`.
 
     Attributes:
         original: (2,) float32, height and width of the images.
@@ -25,7 +25,7 @@ class ImageTransforms(NamedTuple):
 
     @classmethod
     def of(cls, resize_spec: ResizeSpec, height: Tensor, width: Tensor) -> ImageTransforms:
-        """The same as `ResizeSpec.place`, in double precision as there.
+        """The same as `ResizeSpec.transform`, in double precision as there.
 
         Args:
             resize_spec: its canvas must be the same for all images ("shortest_edge" is not).
@@ -54,15 +54,15 @@ class ImageTransforms(NamedTuple):
 
 
 def to_canvas(pixels: Tensor, resize_spec: ResizeSpec, fill: Tensor) -> tuple[Tensor, Tensor, ImageTransforms]:
-    """Images of one size on their canvas, as `vertebra.preprocess.images.apply` puts them there, within one gray level.
+    """Images of one size on their canvas, equal to `vertebra.preprocess.images.apply` within one gray level.
 
     Args:
         pixels: (N, H, W, C) uint8.
-        resize_spec: how; its canvas must be the same for all images.
-        fill: (C, 1, 1) float32, the gray levels beside the images.
+        resize_spec: how to resize; its canvas must be the same for all images.
+        fill: (C, 1, 1) float32, the gray levels outside the images.
 
     Returns:
-        Canvases (N, C, height, width) uint8, their valid pixels (N, 2) int64, and where the images lie on them.
+        Canvases (N, C, height, width) uint8, their valid pixels (N, 2) int64, and the images' positions on them.
     """
     count, height, width, channels = pixels.shape
     rows, columns = resize_spec.size
@@ -78,21 +78,21 @@ def to_canvas(pixels: Tensor, resize_spec: ResizeSpec, fill: Tensor) -> tuple[Te
     return torch.where(inside, canvas, fill).to(torch.uint8), sizes, transforms
 
 
-def filter_matrix(length: int, places: int, original: Tensor, resized: Tensor, offset: Tensor) -> Tensor:
-    """The weights of one axis when an image is resized: bilinear, antialiased where it shrinks.
+def filter_matrix(length: int, out_length: int, original: Tensor, resized: Tensor, offset: Tensor) -> Tensor:
+    """The weights of a resize along one axis: bilinear, antialiased when shrinking.
 
     Args:
-        length: of the axis that is read, in pixels; those from ``original`` on are left out.
-        places: of the axis that is written.
-        original, resized: () what length becomes what length.
-        offset: () where the first pixel comes to lie among the places.
+        length: pixels of the input axis; those from ``original`` on are left out.
+        out_length: pixels of the output axis.
+        original, resized: () length of the image before and after the resize.
+        offset: () position of the first resized pixel on the output axis.
 
     Returns:
-        (places, length) float32; the rows of places that the image covers sum to 1.
+        (out_length, length) float32; the rows that the image covers sum to 1.
     """
     ratio = original / resized
     pixels = torch.arange(length, device=ratio.device)
-    middle = (torch.arange(places, device=ratio.device) - offset + 0.5) * ratio
+    middle = (torch.arange(out_length, device=ratio.device) - offset + 0.5) * ratio
     weights = (1 - ((pixels + 0.5)[None, :] - middle[:, None]).abs() / ratio.clamp(min=1)).clamp(min=0)
     weights = weights * (pixels < original)
     return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""Images of any kind as upright 8-bit arrays, and onto the canvas with Pillow: the resize rule of the whole project."""
+"""Reads images of any kind as upright 8-bit arrays, and resizes them onto the canvas with Pillow."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from vertebra.preprocess.number_range import array_to_bytes, stretched
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-PAPER = (255, 255, 255)
+BACKDROP = (255, 255, 255)
 ORIENTATION = 0x0112
-STRIP = 2**22  # pixels that are converted at a time
+STRIP = 2**22  # pixels converted at a time
 
 
 def read_image(source: ImageSource, channels: int = 3, name: str = "") -> np.ndarray:
     """Any image as an upright 8-bit array.
 
-    Rotation by the EXIF tag is applied. What is transparent is laid on white, as a page shows it. Gray images get equal
-    channels, and color becomes gray for one channel.
+    Rotation by the EXIF tag is applied. Transparent pixels are blended onto white. Gray images get equal channels, and color
+    becomes gray for one channel.
 
-    Of files with more than 8 bits (16-bit PNG and TIFF, floats), and of 16-bit arrays, values are stretched from the lowest
-    to the highest in the image, since files use any part of their range; floats within 0..1 are taken as that range. Arrays
-    and tensors of other number types are 0..1 or 0..255, see `vertebra.preprocess.number_range`.
+    For files with more than 8 bits (16-bit PNG and TIFF, floats), and for 16-bit arrays, values are stretched from the image's
+    minimum to its maximum, since files use any part of their range; floats within 0..1 keep that range. Arrays and tensors of
+    other dtypes must be 0..1 or 0..255, see `vertebra.preprocess.number_range`.
 
     Args:
         source: a file, the bytes of one, a Pillow image, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W).
-        channels: how many channels the model takes.
-        name: what to call it in messages; empty for its file, or what it is.
+        channels: number of channels of the model's input.
+        name: its name in messages; empty for the path, or a description.
 
     Returns:
         (H, W, channels) uint8, contiguous.
 
     Raises:
-        DataError: the file is missing, unreadable or cut off, of no format that is read here, too large, or has other
-            channels, or numbers are NaN, infinite or of an unknown range; the message names it.
+        DataError: the file is missing, unreadable, cut off, of an unsupported format or too large, it has other channels, or
+            values are NaN, infinite or of an unknown range; the message names it.
     """
     name = name or source_name(source)
     if isinstance(source, (str, Path, bytes)):
@@ -64,14 +64,14 @@ def read_image(source: ImageSource, channels: int = 3, name: str = "") -> np.nda
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of an upright image from its header, without decoding it.
 
-    Of a PNG file whose rotation tag stands behind its pixels, which is legal and not usual, the tag is not seen.
+    A rotation tag after the pixels of a PNG file, which is legal but unusual, is not read.
 
     Raises:
-        DataError: the file is missing or is no image.
+        DataError: the file is missing or is not an image.
     """
     try:
         with open_image(path) as picture:
-            exif = Image.Image.getexif(picture)  # that of PNG files decodes the image to look behind it
+            exif = Image.Image.getexif(picture)  # PngImageFile.getexif would decode the image to read tags after it
             turned = exif.get(ORIENTATION, 1) in (5, 6, 7, 8)
             return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except Exception as error:  # Pillow raises a dozen types on damaged files
@@ -87,7 +87,7 @@ def apply(resize_spec: ResizeSpec, image: np.ndarray) -> np.ndarray:
     Returns:
         (height, width, C) uint8 of the canvas' size.
     """
-    transform = resize_spec.place(image.shape[0], image.shape[1])
+    transform = resize_spec.transform(image.shape[0], image.shape[1])
     resized = resize(image, transform.resized)
     rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":
@@ -122,7 +122,7 @@ def stack(canvases: Sequence[np.ndarray], resize_spec: ResizeSpec) -> np.ndarray
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The one resize rule: bilinear, antialiased where it shrinks, rounded to 8 bit.
+    """Resizes an image: bilinear, antialiased when shrinking, rounded to 8 bit.
 
     Args:
         image: (H, W, C) uint8.
@@ -137,7 +137,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_labels(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask at another size: each pixel takes the value under its center (nearest neighbor).
+    """Resizes a mask: each pixel takes the value under its center (nearest neighbor).
 
     Args:
         mask: (..., H, W) of any type.
@@ -153,16 +153,16 @@ def resize_labels(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def apply_labels(resize_spec: ResizeSpec, mask: np.ndarray, fill: int) -> np.ndarray:
-    """A mask on its canvas, as `apply` puts the image there.
+    """A mask on its canvas, at the position that `apply` gives the image.
 
     Args:
         mask: (..., H, W) of any type.
-        fill: value beside the image.
+        fill: value outside the image.
 
     Returns:
         (..., height, width) of the canvas' size.
     """
-    transform = resize_spec.place(mask.shape[-2], mask.shape[-1])
+    transform = resize_spec.transform(mask.shape[-2], mask.shape[-1])
     resized = resize_labels(mask, transform.resized)
     rows, columns = transform.canvas
     if resize_spec.mode == "center_crop":
@@ -175,7 +175,7 @@ def apply_labels(resize_spec: ResizeSpec, mask: np.ndarray, fill: int) -> np.nda
 
 
 def source_name(source: ImageSource) -> str:
-    """What to call an image in a message: its file, or what it is."""
+    """The name of an image in messages: its path, or a description."""
     if isinstance(source, (str, Path, bytes)):
         return name_of(source)
     if isinstance(source, Image.Image):
@@ -185,7 +185,7 @@ def source_name(source: ImageSource) -> str:
 
 
 def layout_of(source: ImageSource) -> str:
-    """What kind of image something in memory is read as, such as ``an array (H, W, C)``; empty where it is none."""
+    """The kind of an image in memory, such as ``an array (H, W, C)``; empty for other objects."""
     if isinstance(source, bytes):
         return "the content of an image file"
     if isinstance(source, Image.Image):
@@ -225,18 +225,18 @@ def _picture_to_array(picture: Image.Image, channels: int, name: str) -> np.ndar
     rows = max(1, STRIP // picture.width)
     for top in range(0, picture.height, rows):
         part = picture
-        if rows < picture.height:  # in strips, so that a large image has no second and third copy
+        if rows < picture.height:  # in strips, to avoid further copies of a large image
             part = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        part = _on_paper(part) if clear else part
+        part = _on_white(part) if clear else part
         converted = part if part.mode == mode else part.convert(mode)
         pixels[top : top + rows] = np.asarray(converted).reshape(-1, picture.width, channels)
     return pixels
 
 
-def _on_paper(picture: Image.Image) -> Image.Image:
-    """The image without transparency, laid on white."""
+def _on_white(picture: Image.Image) -> Image.Image:
+    """The image blended onto white, without transparency."""
     layer = picture.convert("RGBA")
-    page = Image.new("RGBA", layer.size, (*PAPER, 255))
+    page = Image.new("RGBA", layer.size, (*BACKDROP, 255))
     page.alpha_composite(layer)
     return page.convert("RGB")
 
@@ -249,7 +249,7 @@ def _eight_bit(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """(H, W, C) uint8 with the number of channels that the model takes, as far as that has a meaning."""
+    """(H, W, C) uint8 with the number of channels of the model's input, if it can be converted."""
     count = array.shape[2]
     if count == channels:
         return np.ascontiguousarray(array)
@@ -266,11 +266,11 @@ def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:
 
 
 def _tensor_to_array(tensor: Any, name: str) -> np.ndarray:
-    """A tensor of any library that numpy can read."""
+    """A tensor of any library as an array."""
     plain = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
     array = np.asarray(plain)
     if array.dtype == object:
         raise DataError(
-            f"{name} is no image; give a file, bytes, a Pillow image, an array (H, W, C) or a tensor (C, H, W)"
+            f"{name} is not an image; give a file, bytes, a Pillow image, an array (H, W, C) or a tensor (C, H, W)"
         )
     return array

@@ -1,13 +1,13 @@
-"""What the numbers of an image mean: from any number type to 8 bit.
+"""Converts images of any dtype to 8 bit.
 
-| given | taken as |
+| input | read as |
 |---|---|
-| uint8 | as it is |
+| uint8 | unchanged |
 | bool | 0 and 255 |
-| floats within 0..1 | that range, times 255: what torchvision and scikit-image give |
-| whole numbers within 0..255 in another type | 8-bit values |
-| uint16 arrays; files of 16 or 32 bits, or floats beyond 0..1 | stretched from the lowest to the highest value |
-| other arrays of numbers (normalized ones, say) | refused |
+| floats within 0..1 | that range, times 255, as in torchvision and scikit-image |
+| integers within 0..255 in another dtype | 8-bit values |
+| uint16 arrays; files of 16 or 32 bits, or floats beyond 0..1 | stretched from the minimum to the maximum |
+| other arrays of numbers (normalized ones, for example) | refused |
 | NaN and infinity | refused |
 """
 
@@ -17,16 +17,16 @@ import numpy as np
 
 from vertebra.errors import DataError
 
-BLOCK = 2**22  # numbers that are computed at a time
-EXACT = 2**16  # integers up to it are exact in float32, and so are their differences
-FAR = 1e37  # differences of floats beyond it may overflow in float32
+BLOCK = 2**22  # numbers computed at a time
+EXACT = 2**16  # integers up to this are exact in float32, and so are their differences
+FAR = 1e37  # differences of larger floats may overflow in float32
 
 
 def array_to_bytes(array: np.ndarray, name: str) -> np.ndarray:
     """An array from memory as uint8 of the same shape.
 
     Raises:
-        DataError: it holds something else than numbers, NaN or infinity, or numbers of no known range.
+        DataError: it does not hold numbers, has NaN or infinity, or its range is unknown.
     """
     if array.dtype == np.uint8:
         return array
@@ -42,13 +42,13 @@ def array_to_bytes(array: np.ndarray, name: str) -> np.ndarray:
     if lowest >= 0 and highest <= 255 and (array.dtype.kind != "f" or _whole(array)):
         return array.astype(np.uint8)
     raise DataError(
-        f"{name}: it holds {array.dtype} from {lowest:g} to {highest:g}, which may mean anything; give 8-bit values "
+        f"{name}: it holds {array.dtype} from {lowest:g} to {highest:g}, an ambiguous range; give 8-bit values "
         "(uint8), or floats from 0 to 1 that are not normalized"
     )
 
 
 def stretched(array: np.ndarray, name: str) -> np.ndarray:
-    """Numbers as uint8, the lowest as 0 and the highest as 255; floats within 0..1 are taken as that range.
+    """Numbers as uint8, stretched from minimum 0 to maximum 255; floats within 0..1 keep that range.
 
     Raises:
         DataError: some are NaN or infinite.
@@ -69,7 +69,7 @@ def _limits(array: np.ndarray, name: str) -> tuple[float, float]:
 
 
 def _scaled(array: np.ndarray, lowest: float, highest: float) -> np.ndarray:
-    """``lowest`` to ``highest`` as 0 to 255, a few rows at a time, so that a large image has no copy in floats."""
+    """Maps ``lowest`` to ``highest`` onto 0 to 255, a few rows at a time, to avoid a float copy of a large image."""
     far = max(-lowest, highest) > (FAR if array.dtype.kind == "f" else EXACT)
     wide = far or array.dtype.itemsize > 4
     kind = np.float64 if wide else np.float32

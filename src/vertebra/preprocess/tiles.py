@@ -1,4 +1,4 @@
-"""Large images in overlapping parts, so that small things are seen at their own size."""
+"""Overlapping tiles of large images, which keep small objects at their original size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Tile(NamedTuple):
     """A part of an image, in whole image pixels.
 
     Attributes:
-        top, left, height, width: where it lies.
+        top, left, height, width: its position and size.
         image: (height, width) of the image.
     """
 
@@ -28,7 +28,7 @@ class Tile(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether it is all of the image."""
+        """Whether it covers the whole image."""
         return (self.height, self.width) == self.image
 
     @property
@@ -43,12 +43,12 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of one size that cover an image exactly: the same overlap, to the pixel, between neighbors along an axis.
+    """Tiles of one size that cover an image exactly, with equal overlaps (within rounding) along each axis.
 
     Attributes:
         image: (height, width) of the image in pixels.
-        tile: (height, width) of each tile; the image's own where that is smaller.
-        tops, lefts: where rows and columns of tiles begin.
+        tile: (height, width) of each tile; at most those of the image.
+        tops, lefts: the starts of rows and columns of tiles.
     """
 
     image: tuple[int, int]
@@ -68,15 +68,15 @@ class Grid:
 
 
 def grid(image: tuple[int, int], tile: int, overlap: float) -> Grid:
-    """The fewest tiles that cover an image and overlap by at least as much as is wanted.
+    """The smallest number of tiles that cover an image with a minimum overlap.
 
     Args:
         image: (height, width) in pixels.
         tile: length of a tile's sides in pixels.
-        overlap: least overlap of neighbors, as a part of the side.
+        overlap: minimum overlap of neighbors, as a part of the side.
 
     Raises:
-        ConfigError: there is no such grid.
+        ConfigError: the options are out of range.
     """
     check_tiles(tile, overlap)
     height, width = image
@@ -85,22 +85,22 @@ def grid(image: tuple[int, int], tile: int, overlap: float) -> Grid:
 
 
 def check_tiles(tile: int, overlap: float) -> None:
-    """Whether a grid can be made of these.
+    """Checks the options of a grid.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: an option is out of range.
     """
     if isinstance(tile, bool) or not isinstance(tile, int) or tile < 8:
         raise ConfigError(f"'tile' must be the side of a tile in whole pixels, 8 or more, got {tile}")
     if not 0 < overlap <= 0.8:
         raise ConfigError(
-            f"'overlap' must be above 0 and at most 0.8 of a tile, got {overlap}: what a seam cuts is put together where "
-            "both tiles see it"
+            f"'overlap' must be above 0 and at most 0.8 of a tile, got {overlap}: objects cut by a tile's edge are "
+            "merged in the overlap"
         )
 
 
 def _starts(length: int, tile: int, overlap: float) -> tuple[int, ...]:
-    """Where tiles begin along one axis."""
+    """The starts of tiles along one axis."""
     if length <= tile:
         return (0,)
     step = tile - math.ceil(tile * overlap)

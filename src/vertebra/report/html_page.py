@@ -1,4 +1,4 @@
-"""A page that shows a run: pictures, tables, curves; one HTML file that needs nothing from elsewhere."""
+"""A self-contained HTML page about a run: pictures, tables and curves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Section:
     """A part of the page: a heading with text, and a table, pictures or a drawing.
 
     Attributes:
-        svg: a finished SVG drawing, put in as it is.
+        svg: an SVG drawing, inserted unchanged.
     """
 
     heading: str
@@ -98,7 +98,7 @@ def line_chart_svg(series: Mapping[str, Sequence[tuple[float, float]]], label: s
 
     Args:
         series: points (x, y) by the curve's name.
-        label: what is drawn, for those who cannot see it.
+        label: description of the chart, for screen readers.
     """
     points = [point for curve in series.values() for point in curve]
     if not points:

@@ -1,4 +1,4 @@
-"""The anatomy of a model: which parts stand on which, as text and as a picture."""
+"""The summary of a model: its parts and their connections, as text and as a picture."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Block:
     Attributes:
         kind: "backbone", "neck", "encoder", "decoder" or "activation".
         name: its name in the catalog.
-        details: what it gives, in words.
-        parameters: how many numbers it has learned.
+        details: its output levels, as text.
+        parameters: number of its parameters.
     """
 
     kind: str
@@ -42,12 +42,12 @@ class ModelSummary:
     """A whole model.
 
     Attributes:
-        canvas: (height, width) in pixels, and how images come onto it.
-        backbone: what everything stands on.
-        shared: parts before the fork.
-        branches: one a task.
-        origin: where its weights came from at first, see `vertebra.model.VisionModel`.
-        provenance: how it was made, as its file says.
+        canvas: (height, width) in pixels, and the resize mode.
+        backbone: the backbone.
+        shared: parts shared by all branches.
+        branches: the branches.
+        origin: the source of its initial weights, see `vertebra.model.VisionModel`.
+        provenance: how it was made, from its file.
     """
 
     canvas: tuple[int, int, str]
@@ -59,9 +59,9 @@ class ModelSummary:
 
     @property
     def parameters(self) -> int:
-        """Of all parts together."""
-        own = sum(block.parameters for branch in self.branches for block in branch.blocks)
-        return self.backbone.parameters + sum(block.parameters for block in self.shared) + own
+        """Number of parameters of all parts."""
+        in_branches = sum(block.parameters for branch in self.branches for block in branch.blocks)
+        return self.backbone.parameters + sum(block.parameters for block in self.shared) + in_branches
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -69,7 +69,7 @@ class ModelSummary:
 
 
 def summarize_model(model: VisionModel) -> ModelSummary:
-    """Reads the anatomy off a model."""
+    """The summary of a model."""
     config: dict[str, Any] = model.config or {}
     shared_names = config.get("shared", {})
     backbone = model.backbone
@@ -112,12 +112,12 @@ def _count(part: Any) -> int:
 
 
 def millions(count: int) -> str:
-    """A number of parameters in words."""
+    """A number of parameters as text."""
     return f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
 
 
 def model_summary_text(anatomy: ModelSummary) -> str:
-    """The anatomy as a tree for a terminal."""
+    """The summary as a text tree."""
     height, width, mode = anatomy.canvas
     lines = [
         f"image -> canvas {height} x {width} ({mode})",
@@ -141,13 +141,15 @@ def model_summary_text(anatomy: ModelSummary) -> str:
 
 
 def _history(anatomy: ModelSummary) -> list[str]:
-    """Where the weights came from, and how the model was made, as far as its file says."""
+    """The source of the weights, and how the model was made, if its file has them."""
     origin, lines = anatomy.origin, []
     if origin:
         file, source = origin.get("weights"), origin.get("source")
-        told = f"{source} (file {file})" if source and file else source or file
+        described = f"{source} (file {file})" if source and file else source or file
         license = origin.get("license") or "not stated"
-        lines.append(f"weights: from {told}; license{' of the published ones' if source and file else ''}: {license}")
+        lines.append(
+            f"weights: from {described}; license{' of the published ones' if source and file else ''}: {license}"
+        )
     for name, value in anatomy.provenance.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         lines.append(f"{name}: {text if len(text) <= 200 else text[:199] + '…'}")
@@ -160,7 +162,7 @@ COLORS = {"image": "#e8e8e8", "backbone": "#bcd9f2", "neck": "#c9e7c4", "encoder
 
 
 def model_summary_svg(anatomy: ModelSummary) -> str:
-    """The anatomy as a picture: the spine at the left, a branch a row."""
+    """The summary as a picture: the shared parts at the left, one row for each branch."""
     rows = len(anatomy.branches)
     spine = [
         Block("image", "image", (f"{anatomy.canvas[0]} x {anatomy.canvas[1]}",)),
@@ -189,7 +191,7 @@ def model_summary_svg(anatomy: ModelSummary) -> str:
         pieces.append(_text(x + 4, y + 24, branch.name, 15, "bold") + _text(x + 4, y + 42, branch.task, 12))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        f'role="img" aria-label="anatomy of the model">{"".join(pieces)}</svg>'
+        f'role="img" aria-label="summary of the model">{"".join(pieces)}</svg>'
     )
 
 

@@ -1,7 +1,7 @@
-"""Tasks: their labels, target and prediction types, metrics and pictures; one folder a task.
+"""Tasks: their labels, target and prediction types, metrics and pictures; one folder for each task.
 
-A task of another package is found by an entry point of the group ``vertebra.tasks``: its name is the task's, its value
-a `Task`.
+Another package registers a task by an entry point of the group ``vertebra.tasks``: its name is the task's name, its value a
+`Task`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ ENTRY_POINTS = "vertebra.tasks"
 
 @cache
 def all_tasks() -> Mapping[str, Task]:
-    """All tasks by name: those of this package, then those of installed packages. The entry points are read once.
+    """All tasks by name: those of this package, then those of installed packages. Entry points are read once.
 
     Raises:
-        ConfigError: an entry point gives no `Task` of its name.
+        ConfigError: an entry point does not load a `Task` of its name.
     """
     tasks = dict(TASKS)
     for point in entry_points(group=ENTRY_POINTS):
@@ -44,7 +44,7 @@ def all_tasks() -> Mapping[str, Task]:
 
 
 def get_task(name: str) -> Task:
-    """The task of this name.
+    """The task with this name.
 
     Raises:
         UnknownName: with the nearest names.
@@ -56,7 +56,7 @@ def get_task(name: str) -> Task:
 
 
 def task_of(annotation: Any) -> Task:
-    """The task that an annotation is of.
+    """The task of an annotation.
 
     Raises:
         TypeError: no task has such annotations.
@@ -65,7 +65,7 @@ def task_of(annotation: Any) -> Task:
 
 
 def task_of_labels(labels: LabelSpec) -> Task:
-    """The task that a label specification is of.
+    """The task of a label specification.
 
     Raises:
         TypeError: no task has such labels.
@@ -74,13 +74,13 @@ def task_of_labels(labels: LabelSpec) -> Task:
 
 
 def all_image_level(names: Iterable[str]) -> bool:
-    """Whether all of these tasks are about the image as a whole; False where there are none."""
+    """Whether all of these tasks describe the whole image; False for no tasks."""
     tasks = [get_task(name) for name in names]
     return bool(tasks) and all(task.image_level for task in tasks)
 
 
 def _first(tasks: Mapping[str, Task], kind: str, value: Any) -> Task | None:
-    """The first task whose type of this kind the value has."""
+    """The first task whose class for ``kind`` the value is an instance of."""
     return next((task for task in tasks.values() if isinstance(value, getattr(task, kind))), None)
 
 

@@ -1,4 +1,4 @@
-"""The label specification that those of all tasks are based on."""
+"""The base class of all tasks' label specifications."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vertebra.errors import ConfigError
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """The meaning of a branch's labels. Class ids are the positions in ``classes``, from data to export; nothing shifts them.
+    """The meaning of a branch's labels. Class ids are the indices in ``classes``, unchanged from data to export.
 
     Attributes:
-        classes: the class names, in the data set's own order; at least one, all different.
-        needed: own fields without which there are no labels.
+        classes: the class names, in the data set's order; at least one, all different.
+        needed: required fields besides ``classes``.
     """
 
     needed: ClassVar[tuple[str, ...]] = ()
@@ -28,26 +28,26 @@ class LabelSpec:
             raise ConfigError("a branch needs at least one class; 'classes' is empty")
         repeated = sorted(name for name, count in Counter(self.classes).items() if count > 1)
         if repeated:
-            raise ConfigError(f"class names must differ, but these are twice in 'classes': {', '.join(repeated)}")
+            raise ConfigError(f"class names must differ, but these are repeated in 'classes': {', '.join(repeated)}")
 
     @classmethod
     def own_fields(cls) -> tuple[str, ...]:
-        """Further fields of the labels: set in a branch's config, or else taken from the data."""
+        """Further fields of the labels: taken from a branch's config, or else from the data."""
         return tuple(field.name for field in fields(cls) if field.name not in ("classes", "multilabel", "ignore_index"))
 
     @classmethod
     def option_types(cls) -> dict[str, Any]:
-        """The types of the fields as a config may give them."""
+        """The types that the fields may have in a config."""
         return get_type_hints(cls)
 
     @classmethod
     def implied(cls, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields that follow from those that are given, where a user has left them out."""
+        """Defaults of fields that can be derived from the branch's other fields."""
         return {}
 
     @property
     def mirror_refusal(self) -> str | None:
-        """Why images with such labels must not be mirrored, and the cure; None where they may."""
+        """Why images with such labels must not be mirrored, and how to allow it; None where mirroring is safe."""
         return None
 
     @property
@@ -57,14 +57,14 @@ class LabelSpec:
 
     @property
     def background_classes(self) -> tuple[str, ...]:
-        """Classes of what no object covers: black in mask files, and without objects in COCO results."""
+        """Background classes: black in mask files, and left out of COCO results."""
         return ()
 
     def fields_for(self, branch_fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What a branch on data with these labels takes from them.
+        """The fields that a branch takes from the labels of its data.
 
         Args:
-            branch_fields: the branch's fields by name, which stay as they are.
+            branch_fields: the branch's own fields by name; they are kept.
         """
         return {name: getattr(self, name) for name in self.own_fields() if name not in branch_fields}
 

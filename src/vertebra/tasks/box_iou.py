@@ -1,4 +1,4 @@
-"""How much boxes overlap, and which of many that overlap are kept (numpy only)."""
+"""Overlap of boxes, and suppression and grouping of boxes that overlap (numpy only)."""
 
 from __future__ import annotations
 
@@ -6,74 +6,75 @@ import numpy as np
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
-    """Areas (...,) of boxes (..., 4) xyxy; 0 for those that are inside out."""
+    """Areas (...,) of boxes (..., 4) xyxy; 0 for inverted boxes."""
     sides = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
     product: np.ndarray = sides[..., 0] * sides[..., 1]
     return product
 
 
-def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Areas (...,) that boxes (..., 4) and (..., 4) xyxy have in common."""
+def intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Areas (...,) of the intersections of boxes (..., 4) and (..., 4) xyxy."""
     low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
     return areas(np.concatenate([low, high], axis=-1))
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union (...,) of boxes (..., 4) and (..., 4) xyxy; 0 where both are empty."""
-    common = shared(first, second)
+    common = intersection(first, second)
     union = areas(first) + areas(second) - common
     ratio: np.ndarray = common / np.maximum(union, 1e-9)
     return ratio
 
 
-def survivors(order: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Greedy suppression: each, from the best on, is kept if none that was kept is paired with it.
+def greedy_nms(ranks: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Greedy suppression: from the best on, an element is kept if it is paired with no element kept before it.
 
-    Each round decides all that have no better undecided one beside them, so that rounds are few.
+    Each round decides all elements that have no better undecided partner, so few rounds are needed.
 
     Args:
-        order: (M,) of ranks, all different, 0 for the best.
-        pairs: (P, 2) indices of those of which only one may stay.
+        ranks: (M,) all different, 0 for the best.
+        pairs: (P, 2) indices of elements of which only one may be kept.
 
     Returns:
-        (M,) bool.
+        (M,) bool, True for the elements that are kept.
     """
-    better, worse = _by_rank(order, pairs)
-    kept = np.zeros(len(order), dtype=bool)
-    open_ = np.ones(len(order), dtype=bool)
-    while open_.any():
-        waiting = np.zeros(len(order), dtype=bool)
-        waiting[worse[open_[better]]] = True
-        chosen = open_ & ~waiting
+    better, worse = _by_rank(ranks, pairs)
+    kept = np.zeros(len(ranks), dtype=bool)
+    undecided = np.ones(len(ranks), dtype=bool)
+    while undecided.any():
+        has_better = np.zeros(len(ranks), dtype=bool)
+        has_better[worse[undecided[better]]] = True
+        chosen = undecided & ~has_better
         kept |= chosen
-        open_ &= waiting
-        open_[worse[chosen[better]]] = False
+        undecided &= has_better
+        undecided[worse[chosen[better]]] = False
     return kept
 
 
-def _by_rank(order: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _by_rank(ranks: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The better and the worse element of each pair."""
     first, second = pairs.reshape(-1, 2).T
-    prefetch = order[first] < order[second]
-    return np.where(prefetch, first, second), np.where(prefetch, second, first)
+    first_is_better = ranks[first] < ranks[second]
+    return np.where(first_is_better, first, second), np.where(first_is_better, second, first)
 
 
-def components(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Which of ``count`` nodes hang together.
+def connected_components(count: int, pairs: np.ndarray) -> np.ndarray:
+    """The connected component of each of ``count`` nodes.
 
     Args:
         pairs: (P, 2) indices of neighbors.
 
     Returns:
-        (count,) int64: for each the least index of those that it hangs together with.
+        (count,) int64, for each node the smallest index in its component.
     """
-    least = np.arange(count)
+    roots = np.arange(count)
     first, second = pairs.reshape(-1, 2).T
     while True:
-        lower = np.minimum(least[first], least[second])
-        found = least.copy()
-        np.minimum.at(found, first, lower)
-        np.minimum.at(found, second, lower)
-        found = found[found]
-        if np.array_equal(found, least):
-            return least
-        least = found
+        lower = np.minimum(roots[first], roots[second])
+        merged = roots.copy()
+        np.minimum.at(merged, first, lower)
+        np.minimum.at(merged, second, lower)
+        merged = merged[merged]
+        if np.array_equal(merged, roots):
+            return roots
+        roots = merged

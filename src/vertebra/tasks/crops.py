@@ -1,4 +1,4 @@
-"""From predictions on crops of an image to the prediction of the image."""
+"""The crops of an image, for merging the predictions on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Crops:
         size: (height, width) of the image in pixels.
         image: the image, for `draw`.
         threshold: objects below this score are left out.
-        one_object: whether a prediction on a crop is of the one object that fills it.
+        one_object: whether each crop has one object, which fills it.
     """
 
     boxes: np.ndarray
@@ -36,10 +36,10 @@ class Crops:
 
 
 def crop_of_object(predictions: Sequence[Any]) -> np.ndarray:
-    """For each object of all predictions, the number of the crop that it is in."""
+    """For each object of all predictions, the index of its crop."""
     return np.repeat(np.arange(len(predictions)), [len(prediction) for prediction in predictions])
 
 
 def concatenated(arrays: Sequence[np.ndarray], rest: tuple[int, ...] = ()) -> np.ndarray:
-    """Arrays (m, *rest) one after the other; there may be none."""
+    """Arrays (m, *rest) concatenated; the list may be empty."""
     return np.concatenate([np.zeros((0, *rest)), *arrays])

@@ -1,4 +1,4 @@
-"""Annotations of a task on their way from a data set to a batch."""
+"""Operations on a task's annotations, from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from vertebra.tasks.base import LabelSpec
 
 
 class TaskData(ABC):
-    """Operations on the annotations of one task; all in numpy but `stack` and `fake_targets`.
+    """Operations on the annotations of one task; all in numpy except `stack` and `fake_targets`.
 
     Attributes:
-        whole_image: whether an annotation is true of any part of the image, as a class is; such images may be cropped.
+        whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
     """
 
     whole_image: bool = False
 
     @abstractmethod
     def to_canvas(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
-        """The annotation in canvas pixels, as prediction places the image."""
+        """The annotation in canvas pixels, with the image on the canvas as in prediction."""
 
     @abstractmethod
     def cut(self, annotation: Any, window: CropWindow, resize_spec: ResizeSpec, labels: Any) -> Any:
-        """The annotation of a window of the image, in canvas pixels, turned as the window is."""
+        """The annotation of a crop window of the image, in canvas pixels, mirrored as the window is."""
 
     @abstractmethod
     def relabel(self, annotation: Any, ids: np.ndarray, source_labels: Any, labels: Any) -> Any:
         """The annotation in a branch's labels.
 
         Args:
-            ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that it has not.
+            ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that the branch does not have.
             source_labels: the data set's labels.
             labels: the branch's.
         """
 
     @abstractmethod
     def occurrences(self, annotation: Any, classes: int) -> np.ndarray:
-        """(classes,) how many objects each class has, or whether it is in the image."""
+        """(classes,) the number of objects of each class, or 1 for each class in the image."""
 
     @abstractmethod
     def counted(self, annotation: Any, labels: Any) -> int:
-        """How much of an annotation counts in the metrics: its objects that must be detected, or 1 for the image as a whole."""
+        """How many items of an annotation count in the metrics: its objects that must be detected, or 1 for the whole image."""
 
     def advice(self, labels: Any, column: Any) -> list[str]:
-        """What the user should add to the labels of a data set, in one sentence each.
+        """Suggestions for labels that the user should add to a data set, one sentence each.
 
         Args:
             labels: the data set's.
@@ -63,21 +63,21 @@ class TaskData(ABC):
 
     @abstractmethod
     def fake_labels(self, classes: Sequence[str], multilabel: bool) -> LabelSpec:
-        """Labels with these classes, for checks of parts; ``multilabel`` where the task knows both."""
+        """Labels with these classes, for checks of parts; ``multilabel`` for tasks that have both."""
 
     @abstractmethod
     def fake_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> Any:
         """Random ``Targets`` for a batch of full canvases of (height, width), for checks of parts."""
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
-        """(n,) bool, which images of a column can be learned from when classes are renamed by ``ids``."""
+        """(n,) bool, which images of a column can be used for training after mapping classes by ``ids``."""
         return np.asarray(column.labeled, dtype=bool)
 
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """(n,) bool, which images of a column have something that the task's metrics compare predictions with.
+        """(n,) bool, which images of a column have annotations that count in the task's metrics.
 
         Args:
             column: a data set's annotations.
-            ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that it has not.
+            ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that the branch does not have.
         """
         return np.asarray(column.labeled, dtype=bool)

@@ -1,4 +1,4 @@
-"""What the metrics of all tasks have in common."""
+"""The base class of all tasks' metrics."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vertebra.tasks.base import LabelSpec
 
 
 class TaskMetric(Metric):  # type: ignore[misc]
-    """Compares predictions with the truth, over any number of batches and processes.
+    """Compares predictions with annotations, over any number of batches and processes.
 
-    ``update`` takes predictions and annotations of the same images; ``compute`` gives plain numbers by name, gathered
-    over all processes; ``reset`` forgets all. A number that has no meaning (a class that does not occur) is left out.
+    ``update`` takes predictions and annotations of the same images; ``compute`` returns plain numbers by name, gathered
+    over all processes; ``reset`` clears them. An undefined number (of a class that does not occur) is left out.
 
     Args:
         labels: the classes.
 
     Attributes:
-        lower_is_better: the metrics that are better when they are smaller; a class's or point's own ``metric/NAME`` too.
+        lower_is_better: the metrics for which smaller is better; this includes ``metric/NAME`` of a class or point.
     """
 
     full_state_update = False
@@ -34,7 +34,7 @@ class TaskMetric(Metric):  # type: ignore[misc]
         self.classes = labels.classes
 
     def reset(self) -> None:
-        """Clears all states. The empty update lets a process without images take part when states are gathered."""
+        """Clears all states. The empty update lets a process without images take part in gathering."""
         super().reset()
         self.update([], [])
 
@@ -44,7 +44,7 @@ class TaskMetric(Metric):  # type: ignore[misc]
 
     @abstractmethod
     def names(self) -> list[str]:
-        """The names of all metrics that `compute` can give."""
+        """The names of all metrics that `compute` can return."""
 
     def directions(self) -> dict[str, bool]:
         """For each of `names`, whether smaller values are better."""
@@ -52,11 +52,11 @@ class TaskMetric(Metric):  # type: ignore[misc]
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """The metrics of all that was added, by name."""
+        """The metrics over all images added so far, by name."""
 
 
 def named(prefix: str, classes: Sequence[str], values: Sequence[float], known: Sequence[bool]) -> dict[str, float]:
-    """One entry ``prefix/class`` for each class whose value is known."""
+    """One entry ``prefix/class`` for each class with a known value."""
     return {f"{prefix}/{name}": float(value) for name, value, k in zip(classes, values, known, strict=True) if k}
 
 
@@ -66,5 +66,5 @@ def each(prefix: str, names: Sequence[str]) -> list[str]:
 
 
 def gathered(state: list[Tensor] | Tensor) -> Tensor:
-    """All rows of a state that grows, on the CPU: a list of pieces, or one tensor after processes were gathered."""
+    """All rows of a list state, on the CPU: a list of tensors, or one tensor after gathering over processes."""
     return (state if isinstance(state, Tensor) else torch.cat(state)).cpu()

@@ -1,4 +1,4 @@
-"""Colors of classes: distinct, kind to color-blind eyes, and the same for a class id everywhere and always."""
+"""Colors of classes: distinct, safe for color-blind readers, and fixed for each class id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Color = tuple[int, int, int]
 
 SIZE = 256
 
-# Okabe and Ito, Color Universal Design, 2008 (without black): an order that sets the first apart.
+# Okabe and Ito, Color Universal Design, 2008 (without black): in an order that keeps the first ones distinct.
 _FIRST: tuple[Color, ...] = (
     (86, 180, 233),
     (230, 159, 0),
@@ -21,7 +21,7 @@ _FIRST: tuple[Color, ...] = (
     (213, 94, 0),
 )
 
-# How people without the L or the M cone see linear RGB: Machado et al., A Physiologically-based Model for Simulation of
+# Linear RGB as seen without the L or the M cone: Machado et al., A Physiologically-based Model for Simulation of
 # Color Vision Deficiency, IEEE TVCG 2009, severity 1.
 _PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998))
 _DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
@@ -36,8 +36,8 @@ def color(class_id: int) -> Color:
 def palette() -> tuple[Color, ...]:
     """All 256 colors, in the order of class ids.
 
-    After the first seven, each color is the one of a grid that lies farthest from all before it, for the nearest of
-    three observers (normal sight, protanopia, deuteranopia). Very dark, very light and grayish colors are left out.
+    After the first seven, each color is the one of a grid with the largest distance from all colors before it, where distance
+    is the minimum over normal sight, protanopia and deuteranopia. Very dark, very light and grayish colors are left out.
     """
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, 17)] * 3, indexing="ij"), -1).reshape(-1, 3)
     lab = _oklab(_linear(grid))
@@ -54,7 +54,7 @@ def palette() -> tuple[Color, ...]:
 
 
 def text_color(background: Color) -> Color:
-    """Black or white, whichever is read better on a background (WCAG 2 contrast)."""
+    """Black or white, whichever has more contrast on a background (WCAG 2)."""
     luminance = float(_linear(np.asarray([background]))[0] @ (0.2126, 0.7152, 0.0722))
     on_white, on_black = 1.05 / (luminance + 0.05), (luminance + 0.05) / 0.05
     return (255, 255, 255) if on_white > on_black else (0, 0, 0)
@@ -84,12 +84,12 @@ def _oklab(linear: np.ndarray) -> np.ndarray:
 
 
 def _views(rgb: np.ndarray) -> np.ndarray:
-    """Oklab (3, M, 3) of 8-bit colors (M, 3), as each of the three observers sees them."""
+    """Oklab (3, M, 3) of 8-bit colors (M, 3), for normal sight, protanopia and deuteranopia."""
     linear = _linear(rgb)
-    seen = [linear, *(np.clip(linear @ np.asarray(matrix).T, 0, 1) for matrix in (_PROTANOPIA, _DEUTERANOPIA))]
-    return np.stack([_oklab(view) for view in seen])
+    linear_views = [linear, *(np.clip(linear @ np.asarray(matrix).T, 0, 1) for matrix in (_PROTANOPIA, _DEUTERANOPIA))]
+    return np.stack([_oklab(view) for view in linear_views])
 
 
 def _distance(views: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Distance (M,) of colors from one other color, for the observer who tells them apart least."""
+    """Distance (M,) of colors from one other color, the minimum over the three kinds of sight."""
     return np.asarray(np.linalg.norm(views - other, axis=-1).min(axis=0))

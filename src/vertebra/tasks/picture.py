@@ -1,4 +1,4 @@
-"""What all pictures of predictions share: opening the image, fonts that fit its size, text that fits its place."""
+"""Shared functions for pictures of predictions: opening the image, fonts for its size, fitting text."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ DIM: Color = (158, 164, 176)
 TRACK: Color = (52, 56, 66)
 
 _SHORTEST, _LONGEST = 320, 1600
-# Fonts with Hangul, Kanji and other scripts, as the common systems call them; the first that is installed is taken.
+# Fonts with Hangul, Kanji and other scripts on common systems; the first installed one is used.
 _WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NanumGothic.ttf", "AppleSDGothicNeo.ttc", "malgun.ttf", "DejaVuSans.ttf")
 
 
 def open_picture(image: ImageLike | None) -> Image.Image:
-    """The image as upright 8-bit RGB, read as the model's input is read.
+    """The image as upright 8-bit RGB, read like the model's input.
 
     Args:
-        image: a path, a Pillow image, or an array (H, W) or (H, W, C). Of more than three channels the first three
-            are shown, of two the first; floating point values are taken for 0 to 1, or for a range
-            as much wider as they are.
+        image: a path, a Pillow image, or an array (H, W) or (H, W, C). Of more than three channels the first three are shown,
+            of two the first; the range of floating point values is 0 to 1, extended to their minimum and maximum.
 
     Raises:
         DataError: there is no image, or it cannot be read.
     """
     if image is None:
-        raise DataError("this prediction does not know its image. Give one: prediction.draw(image)")
+        raise DataError("this prediction has no image. Pass one: prediction.draw(image)")
     if isinstance(image, (str, Path)) and Path(image).suffix.lower() == ".npy":
         try:
             image = np.asarray(np.load(image, allow_pickle=False))
@@ -63,7 +62,7 @@ def _three_channels(array: np.ndarray) -> np.ndarray:
 
 
 def enlarge(picture: Image.Image) -> Image.Image:
-    """A picture that is large enough to draw on: its short side at least about 320 pixels, unless it is very long."""
+    """The picture, enlarged to a short side of about 320 pixels if it is smaller, unless it is very long."""
     factor = min(_SHORTEST / min(picture.size), _LONGEST / max(picture.size))
     if factor <= 1:
         return picture
@@ -72,17 +71,17 @@ def enlarge(picture: Image.Image) -> Image.Image:
 
 
 def line_width(picture: Image.Image) -> int:
-    """Width in pixels of a line that is well seen on a picture of this size."""
+    """Width in pixels of a clearly visible line on a picture of this size."""
     return max(2, round(sum(picture.size) / 400))
 
 
 def text_size(picture: Image.Image) -> int:
-    """Height in pixels of text that is read well on a picture of this size."""
+    """Height in pixels of readable text on a picture of this size."""
     return min(max(12, round(sum(picture.size) / 75)), 64)
 
 
 def font_for(text: str, size: int) -> Font:
-    """A font that has the letters of a text."""
+    """A font with the letters of a text."""
     return _font(size, any(ord(letter) > 0x24F for letter in text))
 
 
@@ -102,7 +101,7 @@ def text_width(text: str, size: int) -> int:
 
 
 def fit_text(text: str, size: int, width: int) -> str:
-    """The text on one line, cut short with an ellipsis where it is wider than ``width`` pixels."""
+    """The text on one line, shortened with an ellipsis if it is wider than ``width`` pixels."""
     line = " ".join(text.split())
     if text_width(line, size) <= width:
         return line
@@ -146,32 +145,32 @@ def with_strip(picture: Image.Image, height: int) -> Image.Image:
     return whole
 
 
-def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Color]], most: int = 12) -> Image.Image:
+def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Color]], max_entries: int = 12) -> Image.Image:
     """The picture with a legend below it: a patch of each entry's color and its text.
 
     Args:
-        entries: what is shown; without any the picture stays as it is.
-        most: entries beyond so many are only counted.
+        entries: text and color of each; without entries the picture is unchanged.
+        max_entries: further entries are only counted.
     """
     if not entries:
         return picture
     size = text_size(picture)
     margin, row = max(4, size // 2), round(size * 1.6)
-    placed: list[tuple[int, int, str, Color | None]] = []
+    layout: list[tuple[int, int, str, Color | None]] = []
     left, line = margin, 0
-    for text, own in entries[:most]:
+    for text, color in entries[:max_entries]:
         text = fit_text(text, size, max(1, picture.width - 2 * margin - row))
         width = row + text_width(text, size) + margin
         if left > margin and left + width > picture.width:
             left, line = margin, line + 1
-        placed.append((left, line, text, own))
+        layout.append((left, line, text, color))
         left += width
-    rest = len(entries) - len(placed)
-    if rest:
-        placed.append((margin, line + 1, f"and {rest} more", None))
-    whole = with_strip(picture, (placed[-1][1] + 1) * row + margin)
+    hidden = len(entries) - len(layout)
+    if hidden:
+        layout.append((margin, line + 1, f"and {hidden} more", None))
+    whole = with_strip(picture, (layout[-1][1] + 1) * row + margin)
     draw = ImageDraw.Draw(whole)
-    for left, line, text, fill in placed:
+    for left, line, text, fill in layout:
         middle = picture.height + margin / 2 + row * (line + 0.5)
         if fill is not None:
             draw.rectangle((left, middle - size * 0.4, left + size * 0.8, middle + size * 0.4), fill=fill)

@@ -1,4 +1,4 @@
-"""The prediction of one image, alike for all tasks: a sequence of objects with named fields (numpy only)."""
+"""The prediction of one image, the same interface for all tasks: a sequence of objects with named fields (numpy only)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Prediction(ABC):
     """The objects of one image. What an object is depends on the task: a box, a pose, a class of the image, a class's pixels.
 
     ``len``, iteration and indexing go over the objects; an index is a number, a slice, a bool mask or an array of numbers,
-    and gives a prediction of the objects that it picks, of the same type. A task gives those of these fields that it has,
-    each with one row an object; another one is a `vertebra.errors.MissingFieldError`:
+    and returns a prediction of the selected objects, of the same type. A task has some of these fields, each with one row for
+    each object; the others raise `vertebra.errors.MissingFieldError`:
 
     - ``boxes`` (M, 4) float32, xyxy in the original image's pixels.
     - ``scores`` (M,) float32 in 0..1.
@@ -40,10 +40,10 @@ class Prediction(ABC):
     - ``points`` (M, K, 2) float32 of x, y in the original image's pixels.
 
     Attributes:
-        spec: the classes, and what else the task's labels mean.
-        image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
+        spec: the task's label specification, with the classes.
+        image: the predicted image (a path, an array or a Pillow image), for `draw`; None where it is unknown.
         task: the task's name.
-        thresholded: whether the score threshold of a predictor leaves objects out.
+        thresholded: whether the score threshold of a predictor removes objects.
         per_object: fields with a row for each object.
     """
 
@@ -51,7 +51,7 @@ class Prediction(ABC):
     thresholded: ClassVar[bool] = False
     per_object: ClassVar[tuple[str, ...]] = ()
 
-    if TYPE_CHECKING:  # at run time a name that a task does not define reaches `__getattr__`
+    if TYPE_CHECKING:  # at run time, fields that a task does not define reach `__getattr__`
 
         @property
         def spec(self) -> LabelSpec: ...
@@ -80,7 +80,7 @@ class Prediction(ABC):
         return len(self.class_ids)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool] | np.ndarray) -> Self:
-        """The objects that an index picks: a number, a slice, a bool mask (M,) or numbers (N,).
+        """The objects at an index: a number, a slice, a bool mask (M,) or numbers (N,).
 
         Raises:
             IndexError: there is no such object, or the mask has another length.
@@ -101,7 +101,7 @@ class Prediction(ABC):
         """Only the objects that meet all conditions.
 
         Args:
-            min_score: the least score, 0 to 1. Where `draw` hides doubtful objects (boxes and poses), it draws from this score on.
+            min_score: minimum score, 0 to 1. For boxes and poses this also becomes the score threshold of `draw`.
             classes: names or ids of classes, or one of them.
 
         Raises:
@@ -122,7 +122,7 @@ class Prediction(ABC):
         """The image with its objects.
 
         Args:
-            image: what to draw on; by default the image that was predicted on.
+            image: the picture to draw on; by default the predicted image.
 
         Raises:
             DataError: there is no image, it cannot be read, or masks are of another size.
@@ -137,7 +137,7 @@ class Prediction(ABC):
         return {"task": self.task, "objects": _as_rows(columns)}
 
     def to_coco(self, image_id: int | str, category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
-        """COCO results: one entry an object.
+        """COCO results: one entry for each object.
 
         Args:
             image_id: the image's id in the COCO file.
@@ -145,14 +145,14 @@ class Prediction(ABC):
 
         Raises:
             MissingFieldError: COCO has no results for this task.
-            ConfigError: the category ids are not one a class.
+            ConfigError: the number of category ids is not the number of classes.
         """
         columns = self._coco_columns()
         ids = self.class_ids.tolist()
         if category_ids is not None:
             if len(category_ids) != len(self.spec.classes):
                 raise ConfigError(
-                    f"'category_ids' must have one id a class: got {len(category_ids)} for {len(self.spec.classes)} classes"
+                    f"'category_ids' must have one id for each class: got {len(category_ids)} for {len(self.spec.classes)} classes"
                 )
             known = [None if category is None else int(category) for category in category_ids]
             ids = [known[class_id] for class_id in ids]
@@ -160,8 +160,8 @@ class Prediction(ABC):
         return rows if None not in ids else [row for row in rows if row["category_id"] is not None]
 
     def to_supervision(self) -> Any:
-        """The prediction as the package ``supervision`` has it, with class names in ``data["class_name"]`` where it keeps data:
-        ``Detections`` for boxes and masks, ``KeyPoints`` for poses, ``Classifications`` for classes of an image.
+        """The prediction as a type of the package ``supervision``: ``Detections`` for boxes and masks, ``KeyPoints`` for poses,
+        ``Classifications`` for classes of an image. The first two have class names in ``data["class_name"]``.
 
         Raises:
             ConfigError: the package is not installed.
@@ -175,7 +175,7 @@ class Prediction(ABC):
         return self._to_supervision(supervision)
 
     def __repr__(self) -> str:
-        """How many objects there are, and the best of the classes: ``3 boxes: dog 0.93, cat 0.71, …``."""
+        """The number of objects, and the best score of the best classes: ``3 boxes: dog 0.93, cat 0.71, …``."""
         counted = f"{len(self) or 'no'} {self._noun(len(self))}"
         best: dict[str, str] = {}
         for name, value in self._ranked():
@@ -188,14 +188,14 @@ class Prediction(ABC):
         return f"{counted}: {', '.join(named if len(named) == len(self) else [*named, '…'])}"
 
     def _take(self, rows: np.ndarray, **changes: Any) -> Self:
-        """The objects with these numbers (N,) int64, and other values of other fields."""
+        """The objects at these indices (N,) int64, with changed values of other fields."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
         return replace(self, **taken, **changes)
 
     def _missing(self, name: str) -> str:
         """The message of the error for a field that this prediction does not have."""
         known = {*dir(type(self)), *self.__dataclass_fields__}
-        return f"a {self.task} prediction has no '{name}'; it has: {', '.join(one for one in FIELDS if one in known)}"
+        return f"a {self.task} prediction has no '{name}'; it has: {', '.join(field for field in FIELDS if field in known)}"
 
     def _ranked(self) -> Iterator[tuple[str, str]]:
         """Class name and score, as text, of each object, best first."""
@@ -203,7 +203,7 @@ class Prediction(ABC):
             yield self.spec.classes[self.class_ids[row]], f"{self.scores[row]:.2f}"
 
     def _coco_columns(self) -> dict[str, list[Any]]:
-        """The fields of COCO results beside image and category: by key, a value for each object."""
+        """The fields of COCO results besides image and category: by key, a value for each object."""
         raise MissingFieldError(f"COCO has no results for a {self.task} prediction; use to_dict()")
 
     @abstractmethod
@@ -212,7 +212,7 @@ class Prediction(ABC):
 
     @abstractmethod
     def _columns(self) -> dict[str, list[Any]]:
-        """The fields of `to_dict` beside the class: by key, a value for each object."""
+        """The fields of `to_dict` besides the class: by key, a value for each object."""
 
     @abstractmethod
     def _draw(self, picture: Image.Image) -> Image.Image:
@@ -232,7 +232,7 @@ def coco_boxes(boxes: np.ndarray) -> list[list[float]]:
 
 
 def _as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """One dictionary an object out of lists by key."""
+    """One dictionary for each object, from lists by key."""
     keys = tuple(columns)
     return [dict(zip(keys, values)) for values in zip(*columns.values(), strict=True)]  # noqa: B905  # as many as keys
 
@@ -242,7 +242,7 @@ def _rows(index: Any, count: int) -> np.ndarray:
     if isinstance(index, slice):
         return np.arange(count)[index]
     if isinstance(index, str):
-        raise TypeError(f"objects are picked by number, slice or mask; for a class use filter(classes={index!r})")
+        raise TypeError(f"objects are selected by number, slice or mask; for a class use filter(classes={index!r})")
     array = np.asarray(index)
     if array.ndim == 0 and array.dtype != bool:
         array = np.array([operator.index(index)])
@@ -250,7 +250,7 @@ def _rows(index: Any, count: int) -> np.ndarray:
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "biu":
         raise TypeError(
-            f"objects are picked by number, slice, bool mask or numbers, not by {type(index).__name__} {index!r}"
+            f"objects are selected by number, slice, bool mask or numbers, not by {type(index).__name__} {index!r}"
         )
     if array.dtype == bool:
         if len(array) != count:
@@ -263,7 +263,7 @@ def _rows(index: Any, count: int) -> np.ndarray:
 
 
 def _class_ids(classes: ClassChoice, known: Sequence[str]) -> list[int]:
-    """The ids of classes that are named by name or id."""
+    """The ids of classes given by name or id."""
     listed = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
     ids = {name: number for number, name in enumerate(known)}
     chosen = []

@@ -1,6 +1,6 @@
-"""A task: its types, its predictions and metrics, and what the rest of the package asks about it.
+"""A task: its types, predictions and metrics, and all that the rest of the package needs to know about it.
 
-No other file asks for a task by its name. A task of another package is a `Task` behind an entry point of the group
+No other file checks a task's name. A task of another package is a `Task` behind an entry point of the group
 ``vertebra.tasks``.
 """
 
@@ -33,15 +33,15 @@ class TTAMerger(Protocol):
 
         Args:
             labels: the task's label specification.
-            whole: whether the branch predicts one thing for the whole image.
+            whole: whether the branch predicts one object or class set for the whole image.
         """
 
-    def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
+    def add(self, decoded: Sequence[np.ndarray], view_transform: ViewTransform) -> None:
         """Adds one view.
 
         Args:
             decoded: its decoded arrays, as ``Task.from_decoded`` takes them, in the pixels of its canvas.
-            sight: how the image lies on that canvas.
+            sight: the position of the image on that canvas.
         """
 
     def finish(self) -> list[np.ndarray]:
@@ -52,10 +52,10 @@ class TileMerger(Protocol):
     """Merges the predictions on the tiles of one image.
 
     Attributes:
-        whole_too: whether the whole image, made small, is added after the tiles.
+        adds_whole_image: whether the downscaled whole image is added after the tiles.
     """
 
-    whole_too: ClassVar[bool]
+    adds_whole_image: ClassVar[bool]
 
     def __init__(self, labels: Any, grid: Grid, threshold: float) -> None:
         """For one image.
@@ -71,8 +71,8 @@ class TileMerger(Protocol):
 
         Args:
             decoded: the tile's decoded arrays, as ``Task.from_decoded`` takes them.
-            transform: where the tile lies on the canvas.
-            tile: where it lies in the image.
+            transform: the position of the tile on the canvas.
+            tile: its position in the image.
         """
 
     def finish(self, image: ImageLike | None) -> Prediction:
@@ -86,28 +86,27 @@ class Task:
     Attributes:
         name: its name in configs ("detect").
         labels: the class of its label specification.
-        annotation: the class of the truth of one image.
+        annotation: the class of the annotation of one image.
         prediction: the class of the prediction of one image.
-        monitor: the metric that picks the best weights, unless the user names another.
-        from_decoded: one image's decoded arrays in their order, its placement on the canvas, the label
-            specification and the image (or None) to its prediction; numpy only.
-        similarity: two predictions of one image, the second by lower precision, to how far they agree, 0 to 1.
-        to_image: the task's decoded outputs as tensors, a
-            `vertebra.preprocess.image_transform_torch.ImageTransforms` and the images' (height, width), to the
-            same outputs in the images' own pixels.
-        metric: a label specification to a fresh metric (a ``torchmetrics.Metric``).
-        data: how its annotations are handled on the way to a batch.
-        views: how several views of one image, mirrored or at another scale, become one.
-        default_parts: neck and decoder, by kind, of a model that names only the task.
-        tiles: how predictions on tiles become one; None for a task that predicts one thing for the whole image.
-        class_map: like ``to_image``, but gives one map (N, H, W) of class ids; None for a task without pixels' classes.
+        monitor: the metric that selects the best weights, unless the user names another.
+        from_decoded: returns the prediction of one image from its decoded arrays in their order, its transform to the canvas,
+            the label specification and the image (or None); numpy only.
+        similarity: returns the similarity, 0 to 1, of two predictions of one image, the second by lower precision.
+        to_image: returns the task's decoded outputs in the images' own pixels, from these outputs as tensors, a
+            `vertebra.preprocess.image_transform_torch.ImageTransforms` and the images' (height, width).
+        metric: returns a new metric (a ``torchmetrics.Metric``) for a label specification.
+        data: the operations on its annotations, from a data set to a batch.
+        tta_merger: merges several views of one image, mirrored or at another scale (test-time augmentation).
+        default_parts: neck and decoder, by kind, of a model whose config names only the task.
+        tile_merger: merges the predictions on tiles; None for a task that predicts for the whole image only.
+        class_map: like ``to_image``, but returns one map (N, H, W) of class ids; None for a task without classes of pixels.
         has_boxes: whether predictions have ``boxes`` and ``scores`` of objects, which another branch or model can read.
         one_object: whether a decoder that reads no boxes predicts the one object that fills the image.
         coco_results: whether predictions have ``to_coco``, the entries of a COCO results file.
-        merge_crops: predictions on crops of an image to its prediction, see `vertebra.tasks.crops`; None for a task that cannot
-            run on crops.
-        mask_colors: label specification to the RGB color of each class in mask files; None for a task without masks of
-            class ids.
+        merge_crops: merges predictions on crops of an image, see `vertebra.tasks.crops`; None for a task that cannot run on
+            crops.
+        mask_colors: returns the RGB color of each class in mask files, for a label specification; None for a task without
+            masks of class ids.
     """
 
     name: str
@@ -120,9 +119,9 @@ class Task:
     to_image: Callable[[Any, Any, Any], Any]
     metric: Callable[[Any], TaskMetric]
     data: TaskData
-    views: type[TTAMerger]
+    tta_merger: type[TTAMerger]
     default_parts: Mapping[str, str]
-    tiles: type[TileMerger] | None = None
+    tile_merger: type[TileMerger] | None = None
     class_map: Callable[[Any, Any, Any], Any] | None = None
     has_boxes: bool = False
     one_object: bool = False
@@ -132,11 +131,11 @@ class Task:
 
     @property
     def image_level(self) -> bool:
-        """Whether annotations and predictions are of the image as a whole, as a class is; a crop of the image keeps them."""
+        """Whether annotations and predictions describe the whole image, as a class does; a crop of the image keeps them."""
         return self.data.whole_image
 
     def describes_whole_image(self, reads_boxes: bool) -> bool:
-        """Whether a branch of this task predicts one thing for the whole image.
+        """Whether a branch of this task predicts one object or class set for the whole image.
 
         Args:
             reads_boxes: whether its decoder reads the boxes of another branch.

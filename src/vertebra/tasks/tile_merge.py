@@ -1,10 +1,10 @@
-"""Objects that were found in the tiles of an image, as objects of the image (numpy only).
+"""Merges the objects detected in the tiles of an image into the objects of the image (numpy only).
 
-A tile sees three kinds of objects: whole ones; ones that its edge cuts; and, where tiles overlap, ones that another tile
-sees as well. Sliced inference commonly joins boxes that cover each other (Akyon et al., Slicing Aided Hyper Inference and
-Fine-tuning for Small Object Detection, ICIP 2022, arXiv 2202.06934); that also joins a small object to the large one
-before which it stands. Here boxes of different tiles are compared *where both tiles look*: each is first cut as the other
-one was. The two halves of an object then agree where the tiles overlap, however long each is, and neighbors do not.
+A tile has three kinds of objects: whole ones; ones that its edge cuts; and, where tiles overlap, ones that another tile
+shows too. Sliced inference commonly merges boxes that cover each other (Akyon et al., Slicing Aided Hyper Inference and
+Fine-tuning for Small Object Detection, ICIP 2022, arXiv 2202.06934); that also merges a small object with the large one
+behind it. Here boxes of different tiles are compared *inside the overlap of the tiles*: each is first clipped as the other
+was. The two halves of an object then match where the tiles overlap, however long each is, and neighbors do not.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vertebra.preprocess.tiles import Tile
-from vertebra.tasks.box_iou import areas, components, iou, shared, survivors
+from vertebra.tasks.box_iou import areas, connected_components, greedy_nms, intersection, iou
 
 MERGE_IOU = 0.5  # IoU from which two boxes are one object's, as in non-maximum suppression
 COVERED = 0.5  # part of a fragment that a longer box must cover
-EDGE_TOLERANCE = (
-    0.02  # a box that comes so near to a tile's edge, as a part of the tile's side, is taken to be cut there
-)
+EDGE_TOLERANCE = 0.02  # a box that comes this near to a tile's edge, as a part of the tile's side, counts as cut there
 
-UNCUT, COARSE, PIECE = 0, 1, 2  # best first: whole in a tile, whole in the image made small, cut by a tile's edge
+WHOLE, FULL_IMAGE, CUT = (
+    0,
+    1,
+    2,
+)  # best first: whole in a tile, whole in the downscaled full image, cut by a tile's edge
 
 
-class Objects(NamedTuple):
-    """What was found in all tiles of an image.
+class TileObjects(NamedTuple):
+    """The objects detected in all tiles of an image.
 
     Attributes:
         boxes: (M, 4) float32 xyxy in image pixels.
         scores: (M,)
         labels: (M,)
-        tiles: (M,) the number of the tile that each was found in.
+        tiles: (M,) the number of each object's tile.
     """
 
     boxes: np.ndarray
@@ -42,14 +44,14 @@ class Objects(NamedTuple):
     tiles: np.ndarray
 
 
-class Joined(NamedTuple):
-    """The objects of the image, best first, each made of one or more that tiles found.
+class MergedObjects(NamedTuple):
+    """The objects of the image, best first, each merged from one or more tile objects.
 
     Attributes:
         boxes: (G, 4) float32 xyxy in image pixels.
-        scores: (G,) the best of its members'.
+        scores: (G,) the best score of the members.
         labels: (G,)
-        members: (P,) which of those found.
+        members: (P,) indices of the tile objects that were used.
         groups: (P,) which of the G objects each member belongs to, in rising order.
     """
 
@@ -60,7 +62,7 @@ class Joined(NamedTuple):
     groups: np.ndarray
 
 
-class Found(Protocol):
+class TileDetections(Protocol):
     """The objects of one tile, as a prediction of boxes or of keypoints has them, in image pixels."""
 
     @property
@@ -71,71 +73,66 @@ class Found(Protocol):
     def class_ids(self) -> np.ndarray: ...
 
 
-def objects_of(found: Sequence[Found]) -> Objects:
-    """What was found in each tile, in the tiles' order, as one list."""
-    return Objects(
-        np.concatenate([own.boxes for own in found]),
-        np.concatenate([own.scores for own in found]),
-        np.concatenate([own.class_ids for own in found]),
-        np.repeat(np.arange(len(found)), [len(own.scores) for own in found]),
+def concat_tiles(predictions: Sequence[TileDetections]) -> TileObjects:
+    """The detections of all tiles as one list, in the tiles' order."""
+    return TileObjects(
+        np.concatenate([prediction.boxes for prediction in predictions]),
+        np.concatenate([prediction.scores for prediction in predictions]),
+        np.concatenate([prediction.class_ids for prediction in predictions]),
+        np.repeat(np.arange(len(predictions)), [len(prediction.scores) for prediction in predictions]),
     )
 
 
-def join(found: Objects, tiles: Sequence[Tile]) -> Joined:
-    """One object for each that the tiles saw.
+def merge_tiles(objects: TileObjects, tiles: Sequence[Tile]) -> MergedObjects:
+    """One object for each that the tiles show.
 
-    - Of whole objects that two tiles saw the better one is kept.
-    - A fragment is dropped if a tile that sees all of its place has a longer box there.
-    - A piece is dropped if a tile saw the object whole; other pieces that agree become one box around all of them.
-    - What the whole image shows, made small, counts only for objects that no tile sees whole. It gives way to pieces that
-      were joined, if the two agree; where they do not (the object is larger than a tile), the pieces give way.
+    - Of two whole objects that match, the better one is kept.
+    - A fragment is dropped if another tile contains its area and has a longer box there.
+    - A cut object is dropped if a tile shows the object whole; other cut objects that match become one box around them all.
+    - An object of the downscaled full image counts only if no tile contains it. It is dropped if it matches cut objects
+      that were merged; if it does not match them (the object is larger than a tile), they are dropped.
 
     Args:
-        found: in all tiles.
+        objects: of all tiles.
         tiles: by number; one of them may be the whole image.
     """
-    bounds = _limits(found, tiles)
-    whole = np.array([tile.whole for tile in tiles], dtype=bool)[found.tiles]
-    kind = np.where(np.isfinite(bounds).any(axis=1), PIECE, np.where(whole, COARSE, UNCUT))
-    same, fragments = _compared(found, tiles, bounds, kind)
-    lost = fragments | ((kind == COARSE) & _seen_whole(found.boxes, tiles))
-    same = same[~lost[same].any(axis=1)]
-    kept = (kind != PIECE) & ~lost & survivors(_ranks(found.scores, kind), same[(kind[same] != PIECE).all(axis=1)])
-    pieces = (kind == PIECE) & ~lost & ~_beside(same, kind == UNCUT)
-    roots = components(len(kind), same[pieces[same].all(axis=1)])
-    _settle(found, kind, roots, pieces, kept, same, tiles[0].image)
-    return _gathered(found, roots, np.flatnonzero(pieces | kept))
+    bounds = _cut_edges(objects, tiles)
+    full_image = np.array([tile.whole for tile in tiles], dtype=bool)[objects.tiles]
+    kind = np.where(np.isfinite(bounds).any(axis=1), CUT, np.where(full_image, FULL_IMAGE, WHOLE))
+    pairs, fragments = _match_across_tiles(objects, tiles, bounds, kind)
+    dropped = fragments | ((kind == FULL_IMAGE) & _inside_a_tile(objects.boxes, tiles))
+    pairs = pairs[~dropped[pairs].any(axis=1)]
+    uncut_pairs = pairs[(kind[pairs] != CUT).all(axis=1)]
+    kept = (kind != CUT) & ~dropped & greedy_nms(_ranks(objects.scores, kind), uncut_pairs)
+    cut = (kind == CUT) & ~dropped & ~_paired_with(pairs, kind == WHOLE)
+    roots = connected_components(len(kind), pairs[cut[pairs].all(axis=1)])
+    _resolve_full_image(objects, kind, roots, cut, kept, pairs, tiles[0].image)
+    return _merged_objects(objects, roots, np.flatnonzero(cut | kept))
 
 
-def _limits(found: Objects, tiles: Sequence[Tile]) -> np.ndarray:
+def _cut_edges(objects: TileObjects, tiles: Sequence[Tile]) -> np.ndarray:
     """(M, 4) where a tile's edge cuts an object, in image pixels; -inf, -inf, inf, inf for edges that do not."""
     windows = np.array([tile.box for tile in tiles], dtype=np.float64)
     height, width = tiles[0].image
-    inner = np.where(windows == np.array([0, 0, width, height]), np.nan, windows)[found.tiles]
-    near = EDGE_TOLERANCE * _sides(windows)[found.tiles]
-    nothing = np.array([-np.inf, -np.inf, np.inf, np.inf])
-    bounds: np.ndarray = np.where(np.abs(found.boxes - inner) <= near, inner, nothing)
+    inner_edges = np.where(windows == np.array([0, 0, width, height]), np.nan, windows)[objects.tiles]
+    tolerance = EDGE_TOLERANCE * _sides(windows)[objects.tiles]
+    uncut = np.array([-np.inf, -np.inf, np.inf, np.inf])
+    bounds: np.ndarray = np.where(np.abs(objects.boxes - inner_edges) <= tolerance, inner_edges, uncut)
     return bounds
 
 
-def _seen_whole(boxes: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
-    """(M,) which boxes some tile, other than the whole image, sees whole."""
+def _inside_a_tile(boxes: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
+    """(M,) which boxes lie wholly inside a tile other than the whole image, away from its inner edges."""
     height, width = tiles[0].image
-    seen = np.zeros(len(boxes), dtype=bool)
+    contained = np.zeros(len(boxes), dtype=bool)
     for tile in tiles:
         if not tile.whole:
             left, top, right, bottom = tile.box
-            low = np.array(
-                [left + EDGE_TOLERANCE * tile.width * (left > 0), top + EDGE_TOLERANCE * tile.height * (top > 0)]
-            )
-            high = np.array(
-                [
-                    right - EDGE_TOLERANCE * tile.width * (right < width),
-                    bottom - EDGE_TOLERANCE * tile.height * (bottom < height),
-                ]
-            )
-            seen |= (boxes[:, :2] >= low).all(axis=1) & (boxes[:, 2:] <= high).all(axis=1)
-    return seen
+            x_tolerance, y_tolerance = EDGE_TOLERANCE * tile.width, EDGE_TOLERANCE * tile.height
+            low = np.array([left + x_tolerance * (left > 0), top + y_tolerance * (top > 0)])
+            high = np.array([right - x_tolerance * (right < width), bottom - y_tolerance * (bottom < height)])
+            contained |= (boxes[:, :2] >= low).all(axis=1) & (boxes[:, 2:] <= high).all(axis=1)
+    return contained
 
 
 def _sides(windows: np.ndarray) -> np.ndarray:
@@ -150,106 +147,109 @@ def _ranks(scores: np.ndarray, kind: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _compared(
-    found: Objects, tiles: Sequence[Tile], bounds: np.ndarray, kind: np.ndarray
+def _match_across_tiles(
+    objects: TileObjects, tiles: Sequence[Tile], bounds: np.ndarray, kind: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(P, 2) pairs from different tiles that are one object, and (M,) which are fragments of longer boxes."""
     pairs = [np.zeros((0, 2), dtype=np.int64)]
     fragments = np.zeros(len(kind), dtype=bool)
     windows = np.array([tile.box for tile in tiles], dtype=np.float64)
-    coarse = np.array([tile.whole for tile in tiles], dtype=bool)
-    for own, others in _neighbors(found.tiles, windows):
-        a, b = (found.boxes[own, None], found.boxes[None, others])
-        alike = found.labels[own, None] == found.labels[None, others]
-        agree = iou(_cut(a, bounds[None, others]), _cut(b, bounds[own, None])) >= MERGE_IOU
-        first, second = np.nonzero(alike & agree)
-        pairs.append(np.stack([own[first], others[second]], axis=1))
-        for p, q, fit in ((own, others, alike), (others, own, alike.T)):
-            window, near = windows[found.tiles[q]], EDGE_TOLERANCE * _sides(windows)[found.tiles[q]]
-            longer = found.boxes[q] + near * np.array([-1, -1, 1, 1])
-            inside = (_cut(found.boxes[p, None], window[None]) == found.boxes[p, None]).all(axis=-1)
-            covered = shared(found.boxes[p, None], longer[None]) >= COVERED * areas(found.boxes[p])[:, None]
-            larger = areas(found.boxes[q])[None] > areas(found.boxes[p])[:, None]
-            found_by = fit & inside & covered & larger & ~coarse[found.tiles[q]][None]
-            fragments[p] |= found_by.any(axis=1) & (kind[p] == PIECE)
+    full_image = np.array([tile.whole for tile in tiles], dtype=bool)
+    boxes = objects.boxes
+    for first, second in _overlapping_tiles(objects.tiles, windows):
+        a, b = boxes[first, None], boxes[None, second]
+        same_label = objects.labels[first, None] == objects.labels[None, second]
+        overlap = iou(_clip(a, bounds[None, second]), _clip(b, bounds[first, None]))
+        rows, columns = np.nonzero(same_label & (overlap >= MERGE_IOU))
+        pairs.append(np.stack([first[rows], second[columns]], axis=1))
+        for p, q, labels_match in ((first, second, same_label), (second, first, same_label.T)):
+            window, tolerance = windows[objects.tiles[q]], EDGE_TOLERANCE * _sides(windows)[objects.tiles[q]]
+            longer = boxes[q] + tolerance * np.array([-1, -1, 1, 1])
+            inside = (_clip(boxes[p, None], window[None]) == boxes[p, None]).all(axis=-1)
+            covered = intersection(boxes[p, None], longer[None]) >= COVERED * areas(boxes[p])[:, None]
+            larger = areas(boxes[q])[None] > areas(boxes[p])[:, None]
+            fragment_of = labels_match & inside & covered & larger & ~full_image[objects.tiles[q]][None]
+            fragments[p] |= fragment_of.any(axis=1) & (kind[p] == CUT)
     return np.concatenate(pairs), fragments
 
 
-def _neighbors(owner: np.ndarray, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each tile the indices of its own objects, and of those of later tiles that share a part of the image with it."""
+def _overlapping_tiles(tile_ids: np.ndarray, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each tile the indices of its objects, and of those of later tiles that overlap it."""
     for number in range(len(windows)):
-        own = np.flatnonzero(owner == number)
-        if not len(own):
+        in_tile = np.flatnonzero(tile_ids == number)
+        if not len(in_tile):
             continue
-        touching = shared(windows[number], windows) > 0
-        touching[: number + 1] = False
-        others = np.flatnonzero(touching[owner])
-        if len(others):
-            yield own, others
+        overlaps = intersection(windows[number], windows) > 0
+        overlaps[: number + 1] = False
+        in_later_tiles = np.flatnonzero(overlaps[tile_ids])
+        if len(in_later_tiles):
+            yield in_tile, in_later_tiles
 
 
-def _cut(boxes: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Boxes (..., 4) cut at limits (..., 4)."""
+def _clip(boxes: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Boxes (..., 4) clipped to bounds (..., 4)."""
     low, high = np.maximum(boxes[..., :2], bounds[..., :2]), np.minimum(boxes[..., 2:], bounds[..., 2:])
-    cut: np.ndarray = np.concatenate([low, high], axis=-1)
-    return cut
+    clipped: np.ndarray = np.concatenate([low, high], axis=-1)
+    return clipped
 
 
-def _beside(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """(M,) which of them are paired with a chosen one."""
-    found = np.zeros(len(chosen), dtype=bool)
-    found[pairs[chosen[pairs[:, 0]], 1]] = True
-    found[pairs[chosen[pairs[:, 1]], 0]] = True
-    return found
+def _paired_with(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(M,) which objects are paired with a chosen one."""
+    paired = np.zeros(len(chosen), dtype=bool)
+    paired[pairs[chosen[pairs[:, 0]], 1]] = True
+    paired[pairs[chosen[pairs[:, 1]], 0]] = True
+    return paired
 
 
-def _settle(
-    found: Objects,
+def _resolve_full_image(
+    objects: TileObjects,
     kind: np.ndarray,
     roots: np.ndarray,
-    pieces: np.ndarray,
+    cut: np.ndarray,
     kept: np.ndarray,
     pairs: np.ndarray,
     size: tuple[int, int],
 ) -> None:
-    """Decides, in place, between what tiles show and what the whole image, made small, shows there.
+    """Drops, in place, either the objects of the downscaled full image or the tile objects that conflict with them.
 
-    The edges of its boxes are not known well, so those that lie near a tile's box count as equal.
+    The full image's box edges are imprecise, so edges near those of a tile object's box count as equal.
 
     Args:
-        kind: (M,) of each of those found.
-        roots: (M,) what each piece was joined with.
-        pieces, kept: (M,) bool; those that lose are taken out.
-        pairs: (P, 2) of one object.
+        kind: (M,) of each object.
+        roots: (M,) the group that each cut object was merged into.
+        cut, kept: (M,) bool; objects that are dropped become False.
+        pairs: (P, 2) matching objects.
         size: (height, width) of the image in pixels.
     """
-    near = EDGE_TOLERANCE * np.tile(size[::-1], 2)
-    fine = np.flatnonzero((kept & (kind == UNCUT)) | (pieces & (roots == np.arange(len(roots)))))
-    boxes = _around(found.boxes, roots, pieces)[fine]
-    for coarse in np.flatnonzero(kept & (kind == COARSE)):
-        own = found.boxes[coarse]
-        moved = np.where(np.abs(boxes - own) <= near, boxes, own)
-        if ((found.labels[fine] == found.labels[coarse]) & (iou(moved, boxes) >= MERGE_IOU)).any():
-            kept[coarse] = False
-    lost = pieces & _beside(pairs, kept & (kind == COARSE))
-    pieces &= ~np.isin(roots, roots[lost])
+    tolerance = EDGE_TOLERANCE * np.tile(size[::-1], 2)
+    tile_objects = np.flatnonzero((kept & (kind == WHOLE)) | (cut & (roots == np.arange(len(roots)))))
+    boxes = _enclosing_boxes(objects.boxes, roots, cut)[tile_objects]
+    for row in np.flatnonzero(kept & (kind == FULL_IMAGE)):
+        box = objects.boxes[row]
+        snapped = np.where(np.abs(boxes - box) <= tolerance, boxes, box)
+        if ((objects.labels[tile_objects] == objects.labels[row]) & (iou(snapped, boxes) >= MERGE_IOU)).any():
+            kept[row] = False
+    dropped = cut & _paired_with(pairs, kept & (kind == FULL_IMAGE))
+    cut &= ~np.isin(roots, roots[dropped])
 
 
-def _around(boxes: np.ndarray, roots: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """(M, 4) at each root the box around its members'."""
-    around: np.ndarray = boxes.copy()
-    np.minimum.at(around[:, :2], roots[members], boxes[members, :2])
-    np.maximum.at(around[:, 2:], roots[members], boxes[members, 2:])
-    return around
+def _enclosing_boxes(boxes: np.ndarray, roots: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """(M, 4) at each root the smallest box around its members' boxes."""
+    enclosing: np.ndarray = boxes.copy()
+    np.minimum.at(enclosing[:, :2], roots[members], boxes[members, :2])
+    np.maximum.at(enclosing[:, 2:], roots[members], boxes[members, 2:])
+    return enclosing
 
 
-def _gathered(found: Objects, roots: np.ndarray, members: np.ndarray) -> Joined:
-    own, groups = np.unique(roots[members], return_inverse=True)
-    boxes = _around(found.boxes, roots, members)[own]
-    scores = np.zeros(len(own), dtype=found.scores.dtype)
-    np.maximum.at(scores, groups, found.scores[members])
+def _merged_objects(objects: TileObjects, roots: np.ndarray, members: np.ndarray) -> MergedObjects:
+    """One object for each root, from the boxes, scores and labels of its members."""
+    group_roots, groups = np.unique(roots[members], return_inverse=True)
+    boxes = _enclosing_boxes(objects.boxes, roots, members)[group_roots]
+    scores = np.zeros(len(group_roots), dtype=objects.scores.dtype)
+    np.maximum.at(scores, groups, objects.scores[members])
     order = np.argsort(-scores, kind="stable")
-    place = np.empty(len(own), dtype=np.int64)
-    place[order] = np.arange(len(own))
-    by_group = np.argsort(place[groups], kind="stable")
-    return Joined(boxes[order], scores[order], found.labels[own][order], members[by_group], place[groups][by_group])
+    rank = np.empty(len(group_roots), dtype=np.int64)
+    rank[order] = np.arange(len(group_roots))
+    by_group = np.argsort(rank[groups], kind="stable")
+    labels = objects.labels[group_roots][order]
+    return MergedObjects(boxes[order], scores[order], labels, members[by_group], rank[groups][by_group])

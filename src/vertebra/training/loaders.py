@@ -79,7 +79,7 @@ class RunData(pl.LightningDataModule):
         if not self.augment.horizontal_flip:
             return []
         reasons = mirror_refusals(self.train_set.labels).items()
-        what = "its images are not mirrored in training, for"
+        what = "its images are not mirrored in training, because"
         return [f"branch '{name}': {what} {reason}. 'vertebra data check' proposes pairs" for name, reason in reasons]
 
     def _workers(self) -> tuple[int, int]:

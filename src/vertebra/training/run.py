@@ -16,7 +16,7 @@ from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, override
 from vertebra.cpus import limit_torch
 from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
-from vertebra.data.workers import ends_told
+from vertebra.data.workers import convert_worker_exits
 from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
 from vertebra.files import os_errors_told, replacing
 from vertebra.messages import is_first_process as _is_first_process
@@ -262,7 +262,7 @@ def _run(
     with run_folder_for(folder, config, record), warnings.catch_warnings():
         silence_lightning()
         try:
-            with ends_told():
+            with convert_worker_exits():
                 trainer.fit(
                     module, datamodule=data, ckpt_path=str(folder / LAST) if resumption else None, weights_only=True
                 )

@@ -130,7 +130,7 @@ def test_what_is_no_coco_is_named(coco: Make) -> None:
         json.dumps({**json.loads(content), "images": []}): "its list 'images' is empty",
         content.replace('"category_id": 7', '"category_id": 8'): "have category_id 8, which is not in its 'categories'",
         content.replace('"file_name"', '"name"'): "an entry lacks 'file_name'",
-        content.replace(".png", ".gif"): r"its images are not found \(the first is 0\.gif\); looked in",
+        content.replace(".png", ".gif"): r"its images are not found \(the first is 0\.gif\); searched in",
         content.replace("[1, 1, 4, 4]", '[1, 1, 4, "x"]'): "a 'bbox' holds something that is no number",
     }
     for text, message in cases.items():

@@ -88,7 +88,7 @@ def test_what_coco_leaves_out_is_made_up_and_told(tmp_path: Path, draw_image: Dr
 
 def test_a_damaged_skeleton_hurts_points_only(tmp_path: Path, draw_image: Draw) -> None:
     for skeleton, message in (
-        ([[0, 1]], r"speak of point -1.*\(in the file from 1\)"),
+        ([[0, 1]], r"has point -1.*\(in the file from 1\)"),
         ([[1]], "a 'skeleton' must be a list"),
     ):
         path = coco_file(tmp_path, draw_image, [{"keypoints": [3, 4, 2, 9, 8, 1]}], skeleton=skeleton)
@@ -236,8 +236,8 @@ def test_tables_that_ask_for_too_much(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("3,4", "3,1e300"), "row 4: 1e[+]300 is no place in an image; empty the cell"),
-        (lambda text: text.replace("3,4", "inf,4"), "row 4: inf is no place in an image"),
+        (lambda text: text.replace("3,4", "3,1e300"), "row 4: 1e[+]300 is not a position in an image; empty the cell"),
+        (lambda text: text.replace("3,4", "inf,4"), "row 4: inf is not a position in an image"),
         (lambda text: text.replace("coords,x,y", "coords,x,x"), "the row 'coords' must be x, y, x, y"),
         (lambda text: text.replace("bodyparts,", "bodyparts,more,"), "the row 'bodyparts' has 6 cells"),
         (lambda text: text.replace("a.png", '"' + "a" * 200_000), "damaged, no table of cells"),

@@ -59,11 +59,11 @@ def test_images_come_onto_the_canvas_as_pillow_brings_them(resize_spec: ResizeSp
     draw = np.random.default_rng(0)
     image = draw.integers(0, 256, (*size, 3), dtype=np.uint8)
     canvas, sizes, original, resized, offset = Placer(resize_spec, 3)(torch.from_numpy(image)[None])
-    place = resize_spec.place(*size)
+    transform = resize_spec.transform(*size)
     apart = np.abs(canvas[0].permute(1, 2, 0).numpy().astype(int) - apply(resize_spec, image))
     assert apart.max() <= 1
-    assert tuple(sizes[0].tolist()) == place.size and tuple(original.tolist()) == size
-    assert tuple(resized.tolist()) == place.resized and offset.tolist() == [place.top, place.left]
+    assert tuple(sizes[0].tolist()) == transform.size and tuple(original.tolist()) == size
+    assert tuple(resized.tolist()) == transform.resized and offset.tolist() == [transform.top, transform.left]
 
 
 def test_the_filter_is_the_resize_rule() -> None:
@@ -81,16 +81,21 @@ def test_the_filter_is_the_resize_rule() -> None:
 
 def test_points_and_boxes_go_back() -> None:
     resize_spec = ResizeSpec((96, 128), "center_crop")
-    place = resize_spec.place(200, 300)
+    transform = resize_spec.transform(200, 300)
     geometry = ImageTransforms(
-        *(torch.tensor(v, dtype=torch.float32) for v in (place.original, place.resized, (place.top, place.left)))
+        *(
+            torch.tensor(v, dtype=torch.float32)
+            for v in (transform.original, transform.resized, (transform.top, transform.left))
+        )
     )
     points = np.array([[3.0, 4.0], [100.0, 50.0]], dtype=np.float32)
     np.testing.assert_allclose(
-        geometry.points_to_image(torch.from_numpy(points)), place.points_to_image(points), atol=1e-4
+        geometry.points_to_image(torch.from_numpy(points)), transform.points_to_image(points), atol=1e-4
     )
     boxes = np.array([[-30.0, 4.0, 500.0, 50.0]], dtype=np.float32)
-    np.testing.assert_allclose(geometry.boxes_to_image(torch.from_numpy(boxes)), place.boxes_to_image(boxes), atol=1e-4)
+    np.testing.assert_allclose(
+        geometry.boxes_to_image(torch.from_numpy(boxes)), transform.boxes_to_image(boxes), atol=1e-4
+    )
 
 
 def predicted(model: Any, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:

@@ -89,8 +89,11 @@ def test_batches_are_several_images() -> None:
             b"abc",
             r"image of 3 bytes \(images\[1\], taken for the content of an image file\): not an image that can be read",
         ),
-        (None, r"NoneType \(images\[1\]\) is no image; give a file"),
-        ({"a": 1}, r"dict \(images\[1\]\) is no image; give a file, .* an array \(H, W, C\) or a tensor \(C, H, W\)"),
+        (None, r"NoneType \(images\[1\]\) is not an image; give a file"),
+        (
+            {"a": 1},
+            r"dict \(images\[1\]\) is not an image; give a file, .* an array \(H, W, C\) or a tensor \(C, H, W\)",
+        ),
         ("nowhere.png", r"nowhere\.png: no such image, video or folder \(images\[1\], taken for a path\)"),
         ("nowhere/*.png", r"this pattern matches nothing .* \(images\[1\], taken for a path\)"),
         (
@@ -120,4 +123,6 @@ def test_a_stream_of_images_names_them_too() -> None:
     model = Painted((40, 60), skip_unreadable=True)
     assert len(list(model.stream(iter([PIXELS, None, PIXELS])))) == 2
     (skipped,) = model.skipped
-    assert skipped.source == "NoneType (images[1])" and skipped.reason.startswith("NoneType (images[1]) is no image")
+    assert skipped.source == "NoneType (images[1])" and skipped.reason.startswith(
+        "NoneType (images[1]) is not an image"
+    )

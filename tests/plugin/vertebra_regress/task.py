@@ -20,7 +20,7 @@ class MeanViews:
     def __init__(self, labels: RegressLabels, whole: bool) -> None:
         self.values: list[np.ndarray] = []
 
-    def add(self, decoded: Sequence[np.ndarray], sight: Any) -> None:
+    def add(self, decoded: Sequence[np.ndarray], view_transform: Any) -> None:
         self.values.append(decoded[0])
 
     def finish(self) -> list[np.ndarray]:
@@ -73,6 +73,6 @@ REGRESS = Task(
     to_image=to_image,
     metric=RegressMetric,
     data=RegressData(),
-    views=MeanViews,
+    tta_merger=MeanViews,
     default_parts={"decoder": "regress_linear"},
 )

@@ -98,7 +98,7 @@ def test_reset_forgets(multilabel: bool) -> None:
 
 
 def test_wrong_labels_are_told() -> None:
-    with pytest.raises(DataError, match="label 2 is no class id: there are 2 classes"):
+    with pytest.raises(DataError, match="label 2 is not a class id: there are 2 classes"):
         _metric(np.eye(2, dtype=np.float32)[:1], np.asarray([2]))
     with pytest.raises(DataError, match=r"must be \(2,\) of 0 and 1"):
         _metric(np.eye(2, dtype=np.float32)[:1], np.asarray([[0, 3]]), multilabel=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.tasks.detect.draw import _tag_places
+from vertebra.tasks.detect.draw import _tag_corners
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
@@ -70,18 +70,22 @@ def test_lengths_must_fit() -> None:
 
 def test_from_decoded_goes_back_to_the_image() -> None:
     # 200 high, 400 wide, on 100 x 100: half size at the top left, fill below row 50
-    transform = ResizeSpec((100, 100)).place(200, 400)
+    transform = ResizeSpec((100, 100)).transform(200, 400)
     boxes = [[10, 5, 40, 60], [0, 12.5, 25, 25], [10, 60, 20, 70], [1, 1, 2, 2]]
     decoded = (np.asarray(boxes), np.asarray([0.9, 0.8, 0.7, 0]), np.asarray([1, 0, 1, -1]), np.asarray(3))
-    made = from_decoded(decoded, transform, LABELS, "a.jpg")
-    assert made.boxes.tolist() == [[40, 20, 160, 200], [0, 50, 100, 100]]
-    assert made.scores.tolist() == pytest.approx([0.9, 0.8])
-    assert (made.class_ids.tolist(), made.image, made.boxes.dtype) == ([1, 0], "a.jpg", np.float32)
+    canvas_boxes = from_decoded(decoded, transform, LABELS, "a.jpg")
+    assert canvas_boxes.boxes.tolist() == [[40, 20, 160, 200], [0, 50, 100, 100]]
+    assert canvas_boxes.scores.tolist() == pytest.approx([0.9, 0.8])
+    assert (canvas_boxes.class_ids.tolist(), canvas_boxes.image, canvas_boxes.boxes.dtype) == (
+        [1, 0],
+        "a.jpg",
+        np.float32,
+    )
 
 
 def test_from_decoded_of_nothing() -> None:
     decoded = (np.zeros((5, 4)), np.zeros(5), np.full(5, -1), np.asarray(0))
-    assert len(from_decoded(decoded, ResizeSpec((100, 100)).place(64, 64), LABELS)) == 0
+    assert len(from_decoded(decoded, ResizeSpec((100, 100)).transform(64, 64), LABELS)) == 0
 
 
 def test_boxes_are_drawn_where_they_are() -> None:
@@ -107,7 +111,7 @@ def test_anything_can_be_drawn(size: tuple[int, int]) -> None:
 
 def test_tags_stay_inside_and_apart() -> None:
     boxes = np.asarray([[0, 0, 50, 50], [0, 0, 50, 50], [80, 90, 100, 100]])
-    places = _tag_places(boxes, [(40, 10)] * 3, (100, 100))
+    places = _tag_corners(boxes, [(40, 10)] * 3, (100, 100))
     assert places == [(0, 0), (0, 50), (60, 80)]
 
 

@@ -67,7 +67,7 @@ def test_share_and_length_are_options() -> None:
     whole = measured([pair], length="image")
     assert whole["pck"] == 1 and whole["nme"] == pytest.approx(10 / 900) and whole["error"] == pytest.approx(10 / 3)
     assert measured([pair], length="image", share=0.01)["pck"] == pytest.approx(1 / 3)
-    with pytest.raises(ValueError, match="the annotation has no size"):
+    with pytest.raises(ValueError, match="but the annotation has none"):
         measured([(pair[0], replace(pair[1], size=(0, 0)))], length="image")
 
 

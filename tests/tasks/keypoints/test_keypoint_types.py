@@ -47,15 +47,15 @@ def test_lists_become_tuples() -> None:
     ("options", "message"),
     [
         ({"points": ()}, "'points' is empty"),
-        ({"sigmas": (0.1,)}, "one value a point: got 1 for 2"),
+        ({"sigmas": (0.1,)}, "one value for each point: got 1 for 2"),
         ({"sigmas": (0.1, 0.0)}, "'sigmas' must be above 0"),
-        ({"skeleton": ((0, 2),)}, "speak of point 2, but there are 2, counted from 0"),
-        ({"skeleton": ((-1, 0),)}, "speak of point -1, but there are 2"),
-        ({"flip_pairs": [[0, 3]]}, "speak of point 3"),
+        ({"skeleton": ((0, 2),)}, "has point 2, but there are 2 points, counted from 0"),
+        ({"skeleton": ((-1, 0),)}, "has point -1, but there are 2 points"),
+        ({"flip_pairs": [[0, 3]]}, "has point 3"),
         ({"flip_pairs": ((0, 1), (1, 0))}, "'flip_pairs' has point 'head' twice"),
-        ({"flip_pairs": (("head", "tial"),)}, "'flip_pairs' speaks of point 'tial', .* Did you mean 'tail'"),
-        ({"skeleton": (("haed", 1),)}, "'skeleton' speaks of point 'haed'"),
-        ({"points": ("head", "head")}, "these stand twice in 'points': head"),
+        ({"flip_pairs": (("head", "tial"),)}, "'flip_pairs' has point 'tial', .* Did you mean 'tail'"),
+        ({"skeleton": (("haed", 1),)}, "'skeleton' has point 'haed'"),
+        ({"points": ("head", "head")}, "these are repeated in 'points': head"),
     ],
 )
 def test_wrong_labels(options: dict[str, Any], message: str) -> None:
@@ -99,7 +99,7 @@ def test_unknown_pairs_differ_from_none_at_all() -> None:
 
 
 def test_from_decoded_goes_back_to_the_image() -> None:
-    transform = ResizeSpec((50, 50)).place(100, 80)  # half the size
+    transform = ResizeSpec((50, 50)).transform(100, 80)  # half the size
     decoded = (
         np.array([[[10, 10], [30, 20]], [[0, 0], [0, 0]]], dtype=np.float32),
         np.array([[0.9, 0.8], [0, 0]], dtype=np.float32),

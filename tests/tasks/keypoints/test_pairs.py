@@ -107,7 +107,7 @@ def test_a_proposal_is_a_line_for_the_config() -> None:
     text = propose_pairs(labels, objects(shape, noise=0.03))
     line = text.splitlines()[-1]
     given = {tuple(pair) for pair in yaml.safe_load(line)["flip_pairs"]}
-    assert given == pairs and "places of the points on 60 objects" in text
+    assert given == pairs and "positions of the points on 60 objects" in text
     assert KeypointLabels(labels.classes, labels.points, flip_pairs=tuple(given)).mirror_refusal is None
 
 

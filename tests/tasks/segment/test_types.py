@@ -88,7 +88,7 @@ def _decoded(count: int, canvas: tuple[int, int], seed: int = 0) -> np.ndarray:
 
 
 def test_from_decoded_is_the_bilinear_resize_of_the_valid_part() -> None:
-    transform = ResizeSpec((32, 48)).place(100, 90)  # valid: 32 x 29
+    transform = ResizeSpec((32, 48)).transform(100, 90)  # valid: 32 x 29
     decoded = _decoded(4, (32, 48))
     made = from_decoded((decoded,), transform, SegmentLabels(tuple("abcd")), "a.png", keep_probabilities=True)
     valid = torch.from_numpy(decoded[None, :, :32, : transform.size[1]].copy())
@@ -102,7 +102,7 @@ def test_from_decoded_is_the_bilinear_resize_of_the_valid_part() -> None:
 @pytest.mark.parametrize("original", [(50, 70), (20, 31), (32, 48), (1, 1)])
 def test_one_map_at_a_time_gives_the_same_mask(original: tuple[int, int]) -> None:
     labels = SegmentLabels(tuple(f"c{i}" for i in range(30)))
-    transform = ResizeSpec((32, 48)).place(*original)
+    transform = ResizeSpec((32, 48)).transform(*original)
     decoded = _decoded(30, (32, 48), seed=original[0])
     lean = from_decoded((decoded,), transform, labels)
     full = from_decoded((decoded,), transform, labels, keep_probabilities=True)
@@ -112,7 +112,7 @@ def test_one_map_at_a_time_gives_the_same_mask(original: tuple[int, int]) -> Non
 
 def test_from_decoded_of_overlapping_classes() -> None:
     decoded = np.stack([np.full((8, 8), value) for value in (0.2, 0.5, 0.9)])
-    transform = ResizeSpec((8, 8), "resize").place(16, 4)
+    transform = ResizeSpec((8, 8), "resize").transform(16, 4)
     for keep in (False, True):
         made = from_decoded((decoded,), transform, OVERLAPPING, keep_probabilities=keep)
         assert made.mask.shape == (3, 16, 4) and made.mask.dtype == bool
@@ -121,8 +121,8 @@ def test_from_decoded_of_overlapping_classes() -> None:
 
 
 def test_a_center_crop_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"center crop leaves out its rim; preprocess with letterbox or resize"):
-        from_decoded((_decoded(3, (8, 8)),), ResizeSpec((8, 8), "center_crop").place(8, 16), LABELS)
+    with pytest.raises(ConfigError, match=r"center crop removes its edges; preprocess with letterbox or resize"):
+        from_decoded((_decoded(3, (8, 8)),), ResizeSpec((8, 8), "center_crop").transform(8, 16), LABELS)
 
 
 def test_colors_lie_where_the_mask_is() -> None:

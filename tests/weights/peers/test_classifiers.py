@@ -66,7 +66,7 @@ def test_torchvision(name: str, size: tuple[int, int]) -> None:
     assert not report.leftover and not report.unread
     transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
     assert model.resize_spec.size == (transforms.crop_size[0],) * 2
-    assert model.resize_spec.place(500, 700).resized[0] == pytest.approx(transforms.resize_size[0], abs=1)
+    assert model.resize_spec.transform(500, 700).resized[0] == pytest.approx(transforms.resize_size[0], abs=1)
     torch.testing.assert_close(model.backbone.mean.flatten() / 255, torch.tensor(transforms.mean))
     compare(peer, model, size)
 

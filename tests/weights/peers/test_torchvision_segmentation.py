@@ -43,4 +43,4 @@ def test_classes_and_preprocessing() -> None:
     model, _ = assemble(BUILDERS["lraspp_mobilenet_v3_large"]("lraspp_mobilenet_v3_large", peer.state_dict()))
     classes = model.branch("segment").labels.classes
     assert len(classes) == 21 and classes[:2] == ("background", "aeroplane")
-    assert model.resize_spec.place(375, 500).canvas == (520, 693)
+    assert model.resize_spec.transform(375, 500).canvas == (520, 693)

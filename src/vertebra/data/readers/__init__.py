@@ -1,6 +1,6 @@
-"""Readers of data sets: one format a file.
+"""Readers of data sets, one module for each format.
 
-A reader of another package is found by an entry point of the group ``vertebra.readers``: its name is the format's, its
+Another package registers a reader by an entry point of the group ``vertebra.readers``: its name is the format's name, its
 value a `vertebra.data.readers.base.Reader`.
 """
 
@@ -19,18 +19,18 @@ from vertebra.data.readers.mask_folder import MaskFolderReader
 from vertebra.data.readers.voc import VocReader
 from vertebra.errors import ConfigError
 
-# in the order of detection: a folder with images and masks has sub-folders with images, as class folders have
+# in the order of detection: a folder with images and masks also looks like class folders
 READERS: tuple[Reader, ...] = (VocReader(), CocoReader(), DlcReader(), MaskFolderReader(), ImageFolderReader())
 ENTRY_POINTS = "vertebra.readers"
 
 
 @cache
 def all_readers() -> Mapping[str, Reader]:
-    """All readers by name, in the order of detection: those of installed packages first, since class folders of images are
-    easily found in a special format. The entry points are read once.
+    """All readers by name, in the order of detection: those of installed packages first, since their formats may also look like
+    class folders of images. Entry points are read once.
 
     Raises:
-        ConfigError: an entry point gives no `Reader` of its name.
+        ConfigError: an entry point does not load a `Reader` of its name.
     """
     installed: dict[str, Reader] = {}
     for point in entry_points(group=ENTRY_POINTS):

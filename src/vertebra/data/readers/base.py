@@ -1,4 +1,4 @@
-"""The contract of a reader: from a data set on disk to the index of one of its splits."""
+"""The interface of a reader: from a data set on disk to the index of one of its splits."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Reader(Protocol):
 
     @property
     def summary(self) -> str:
-        """What a data set of this format has, in a few words, for the message where no format fits."""
+        """A short description of the format, for the message about unknown formats."""
 
     def looks_like(self, path: Path) -> bool:
-        """Whether a data set is of this format; must be quick, and False for anything else.
+        """Whether a data set has this format; must be fast, and False for all other formats.
 
         Args:
             path: a folder that is not empty, or a file.
@@ -48,5 +48,5 @@ class Reader(Protocol):
             The images, with a column of annotations and the labels for ``task``.
 
         Raises:
-            DataError: there is no such split, or the data cannot be used; the message names the file and the cure.
+            DataError: there is no such split, or the data cannot be used; the message names the file and a fix.
         """

@@ -1,4 +1,4 @@
-"""What VOC and COCO share: boxes that are put right or left out, and classes of images from their boxes."""
+"""Shared by VOC and COCO: cleaning of boxes, and classes of images from their boxes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vertebra.errors import DataError
 from vertebra.tasks.classify.labels import ClassifyLabels
 
 TOLERANCE = 1.0
-FARTHEST = 1e9  # pixels that a coordinate may have where the size of the image is not known
+FARTHEST = 1e9  # maximum coordinate in pixels if the image's size is unknown
 
 
 def clean_boxes(
     rows: np.ndarray, boxes: np.ndarray, sizes: np.ndarray, name_of: Callable[[int], str]
 ) -> tuple[np.ndarray, np.ndarray, list[Note]]:
-    """Leaves out boxes without area and boxes outside their image, and clips those that reach out.
+    """Removes boxes without area and boxes outside their image, and clips the others to their image.
 
     Args:
         rows: (B,) int64, the image of each box.
         boxes: (B, 4) xyxy.
         sizes: (n, 2) (height, width) of each image in the annotations, 0 where it is missing.
-        name_of: the file to name for an image.
+        name_of: returns the file name of an image, for messages.
 
     Returns:
-        Which boxes to keep (B,), the boxes (B, 4) float32 with those that reach out clipped, and notes.
+        The boxes to keep (B,) bool, the clipped boxes (B, 4) float32, and notes.
     """
     notes: list[Note] = []
     kept = np.ones(len(boxes), dtype=bool)
@@ -41,7 +41,7 @@ def clean_boxes(
             kept[dropped] = False
 
     boxes = boxes.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, of boxes that are dropped at once
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity, in boxes that are dropped next
         width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     drop(~np.isfinite(boxes).all(axis=1), "with a side that is no number")
     drop((width < 0) | (height < 0), "with left and right or top and bottom in reverse")
@@ -60,10 +60,10 @@ def clean_boxes(
 def classes_of_boxes(
     boxes: BoxColumn, labels: ClassifyLabels, name_of: Callable[[int], str], where: Path
 ) -> ClassColumn:
-    """The classes of each image: those that its boxes have.
+    """The classes of each image, from its boxes.
 
     Args:
-        name_of: the file to name for an image.
+        name_of: returns the file name of an image, for messages.
 
     Raises:
         DataError: classes are exclusive, but an image has boxes of several.

@@ -1,4 +1,4 @@
-"""Class names of a data set against those that a user listed."""
+"""Matches class names of a data set with those of the user."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vertebra.tasks.base import LabelSpec
 
 
 def class_ids(names: Sequence[str], classes: Sequence[str], where: Path | str) -> np.ndarray:
-    """The id of each name in a list of classes, -1 for a name that is not in it.
+    """The id of each name in a list of classes, -1 for other names.
 
     Raises:
-        DataError: none of the names is.
+        DataError: none of the names is in the list.
     """
     ids = {name: position for position, name in enumerate(classes)}
     matched = np.array([ids.get(name, -1) for name in names], dtype=np.int64)
@@ -29,10 +29,10 @@ def class_ids(names: Sequence[str], classes: Sequence[str], where: Path | str) -
 
 
 def left_out(counts: Mapping[str, int], annotation: str) -> list[Note]:
-    """One note about annotations of classes that nobody asked for; none if there are none.
+    """One note about annotations of classes that are not listed; none if there are no such annotations.
 
     Args:
-        counts: how many annotations each such class has.
+        counts: the number of annotations of each such class.
         annotation: the noun for an annotation: "box", "image".
     """
     unlisted = {name: count for name, count in counts.items() if count}
@@ -43,7 +43,7 @@ def left_out(counts: Mapping[str, int], annotation: str) -> list[Note]:
 
 
 def without_images(labels: LabelSpec, used: np.ndarray) -> list[Note]:
-    """A note about classes that occur nowhere; none if all do.
+    """A note about classes without images; none if all classes occur.
 
     Args:
         used: (K,) bool or counts.
@@ -53,11 +53,11 @@ def without_images(labels: LabelSpec, used: np.ndarray) -> list[Note]:
 
 
 def shorten(names: Sequence[str], most: int = 8) -> str:
-    """Names in a row, the first few of them."""
+    """The first few names as text."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def bincount(ids: np.ndarray, count: int) -> np.ndarray:
-    """How often each of ``count`` class ids occurs; others are passed over."""
+    """The number of occurrences of each of ``count`` class ids; other ids are ignored."""
     counts: np.ndarray = np.bincount(ids[(ids >= 0) & (ids < count)], minlength=count)
     return counts

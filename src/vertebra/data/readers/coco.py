@@ -1,11 +1,11 @@
 """COCO JSON: boxes, outlines or run lengths as semantic masks, and keypoints.
 
 A file, or a folder with one for each split: ``annotations/instances_train.json``, ``train.json``, or
-``train/_annotations.coco.json``. Category ids become positions in the file's own order of categories, whatever numbers
-they are; names are kept.
+``train/_annotations.coco.json``. Category ids, which may be any numbers, become indices in the file's order of categories; names
+are kept.
 
-For task segment with exclusive classes, class 0 is "background": what no object covers. With ``multilabel: true`` there
-is none: each class has a mask of its own.
+For task segment with exclusive classes, class 0 is "background", the pixels without an object. With ``multilabel: true``
+there is no background: each class has its own mask.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BACKGROUND = "background"
 
 @dataclass
 class _Content:
-    """A COCO file as columns: its images that exist, and the annotations of these."""
+    """A COCO file as columns: its existing images and their annotations."""
 
     file: Path
     root: Path
@@ -58,8 +58,8 @@ class _Content:
     dropped: int = 0
 
     def keep(self, kept: np.ndarray) -> None:
-        """Only some of the annotations; ``kept`` is (A,) bool."""
-        self.objects = [one for one, stays in zip(self.objects, kept.tolist(), strict=True) if stays]
+        """Keeps some of the annotations; ``kept`` is (A,) bool."""
+        self.objects = [entry for entry, keep in zip(self.objects, kept.tolist(), strict=True) if keep]
         self.rows, self.categories = self.rows[kept], self.categories[kept]
 
 
@@ -71,7 +71,7 @@ class CocoReader:
     summary = "COCO JSON"
 
     def looks_like(self, path: Path) -> bool:
-        """Whether a file is COCO JSON, or a folder has such files."""
+        """Whether a file is COCO JSON, or a folder contains such files."""
         return looks_like(path)
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
@@ -110,7 +110,7 @@ class CocoReader:
 
 
 def _ignored(column: Column) -> int:
-    """How many objects are never learned: those that mark a crowd, and those without a labeled point."""
+    """The number of objects that are not used for training: crowds, and objects without a labeled point."""
     if isinstance(column, PointColumn):
         return int((column.crowd | ~(column.points[..., 2] > 0).any(axis=1)).sum())
     return int(column.crowd.sum()) if isinstance(column, BoxColumn) else 0
@@ -141,17 +141,19 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     row_of, first = _rows(names, exist(root, names), notes)
     entry_rows = rows_of_ids(image_ids, of_images)
     rows = np.where(entry_rows >= 0, row_of[entry_rows], -2)
-    stray = np.flatnonzero(rows == -2)
-    if len(stray):
-        strange = [f"image_id {str(of_images[i])[:60]}" for i in stray]
-        notes.append(Note.of("annotation", "of images that are not in the file", "dropped", strange))
+    unmatched = np.flatnonzero(rows == -2)
+    if len(unmatched):
+        unknown = [f"image_id {str(of_images[i])[:60]}" for i in unmatched]
+        notes.append(Note.of("annotation", "of images that are not in the file", "dropped", unknown))
     category_names, categories = _categories(raw, file, notes)
     entries = dict(
         zip(map(str, values_of(raw["categories"], "name", "categories", file)), raw["categories"], strict=True)
     )
     sizes = sizes_of([raw["images"][i] for i in first], [names[i] for i in first], notes)
     kept_names = [names[i] for i in first]
-    content = _Content(file, root, kept_names, sizes, objects, rows, categories, category_names, entries, len(stray))
+    content = _Content(
+        file, root, kept_names, sizes, objects, rows, categories, category_names, entries, len(unmatched)
+    )
     content.keep(rows >= 0)
     same = copies(content.objects, content.rows, content.categories)
     if same.any():
@@ -161,24 +163,26 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     return content
 
 
-def _rows(names: Sequence[str], there: np.ndarray, notes: list[Note]) -> tuple[np.ndarray, list[int]]:
-    """The row of each entry of 'images', -1 where there is no such file; entries of one file share a row.
+def _rows(names: Sequence[str], existing: np.ndarray, notes: list[Note]) -> tuple[np.ndarray, list[int]]:
+    """The row of each entry of 'images', -1 for missing files; entries of one file share a row.
 
     Returns:
-        (n,) int64 rows, and the entry that each row is of.
+        (n,) int64 rows, and the entry of each row.
     """
-    if not there.all():
-        lost = [name for name, exists in zip(names, there.tolist(), strict=True) if not exists]
-        notes.append(Note.of("image", "that the file names", "not found and left out", lost))
+    if not existing.all():
+        missing = [name for name, exists in zip(names, existing.tolist(), strict=True) if not exists]
+        notes.append(Note.of("image", "that the file names", "not found and left out", missing))
     entry_of: dict[str, int] = {}
     rows = np.full(len(names), -1, dtype=np.int64)
     row_of: dict[str, int] = {}
-    for entry in np.flatnonzero(there).tolist():
+    for entry in np.flatnonzero(existing).tolist():
         key = posixpath.normpath(names[entry])
         entry_of.setdefault(key, entry)
         rows[entry] = row_of.setdefault(key, len(row_of))
     again = [
-        names[entry] for entry in np.flatnonzero(there).tolist() if entry_of[posixpath.normpath(names[entry])] != entry
+        names[entry]
+        for entry in np.flatnonzero(existing).tolist()
+        if entry_of[posixpath.normpath(names[entry])] != entry
     ]
     if again:
         notes.append(Note.of("image", "that the file lists under several ids", "merged", again))
@@ -186,15 +190,15 @@ def _rows(names: Sequence[str], there: np.ndarray, notes: list[Note]) -> tuple[n
 
 
 def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
-    """The different names of the categories, and (A,) int64 for each annotation which of them it has."""
+    """The distinct names of the categories, and (A,) int64 the index of each annotation's category."""
     ids = ids_of(raw["categories"], "categories", file)
     names = [str(name) for name in values_of(raw["categories"], "name", "categories", file)]
-    wanted = values_of(raw["annotations"], "category_id", "annotations", file)
-    entry_rows = rows_of_ids(ids, wanted)
+    category_ids = values_of(raw["annotations"], "category_id", "annotations", file)
+    entry_rows = rows_of_ids(ids, category_ids)
     unknown = np.flatnonzero(entry_rows < 0)
     if len(unknown):
         raise DataError(
-            f"{file}: {len(unknown)} annotations have category_id {str(wanted[unknown[0]])[:60]}, which is not in its "
+            f"{file}: {len(unknown)} annotations have category_id {str(category_ids[unknown[0]])[:60]}, which is not in its "
             f"'categories' (there is: {', '.join(map(str, ids[:12]))}); add the category or remove them"
         )
     different = {name: position for position, name in enumerate(dict.fromkeys(names))}
@@ -215,13 +219,13 @@ def _classes(content: _Content, task: str, multilabel: bool) -> tuple[str, ...]:
 
 
 def _boxes(content: _Content, ids: np.ndarray, notes: list[Note]) -> BoxColumn:
-    raw_boxes = [one.get("bbox") for one in content.objects]
+    raw_boxes = [entry.get("bbox") for entry in content.objects]
     sound = np.array([isinstance(box, list) and len(box) == 4 for box in raw_boxes], dtype=bool)
     if not sound.all():
         names = [content.names[row] for row in content.rows[~sound]]
         notes.append(Note.of("annotation", "without a box of four numbers", "dropped", names))
-    boxes = _numbers(content, [one for one, good in zip(raw_boxes, sound.tolist(), strict=True) if good], sound)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, which is left out below
+    boxes = _numbers(content, [box for box, good in zip(raw_boxes, sound.tolist(), strict=True) if good], sound)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity, in boxes that are dropped below
         boxes[:, 2:] += boxes[:, :2]
     kept, cleaned, more = clean_boxes(content.rows[sound], boxes, content.sizes, content.names.__getitem__)
     notes += more
@@ -229,7 +233,7 @@ def _boxes(content: _Content, ids: np.ndarray, notes: list[Note]) -> BoxColumn:
     content.dropped += len(content.objects) - len(stays)
     labeled = np.ones(len(content.names), dtype=bool)
     files = [content.names[row] for row in content.rows.tolist()]
-    crowd = flags([one.get("iscrowd") for one in content.objects], "iscrowd", files, notes)
+    crowd = flags([entry.get("iscrowd") for entry in content.objects], "iscrowd", files, notes)
     return BoxColumn.of(content.rows[stays], cleaned[kept], ids[stays], crowd[stays], labeled)
 
 
@@ -286,13 +290,13 @@ def _segment(
             "classes, or set multilabel: true"
         )
     labels = SegmentLabels(classes, options.multilabel, 255 if len(classes) <= 255 else 65535)
-    drawn = np.array([bool(one.get("segmentation")) for one in content.objects], dtype=bool)
+    drawn = np.array([bool(entry.get("segmentation")) for entry in content.objects], dtype=bool)
     if not drawn.all():
         names = [content.names[row] for row in content.rows[~drawn]]
         notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names))
         content.dropped += len(names)
     content.keep(drawn)
-    shapes = Shapes.joined([_segmentation(one, content.file) for one in content.objects])
+    shapes = Shapes.joined([_segmentation(entry, content.file) for entry in content.objects])
     background = classes.index(BACKGROUND) if not options.multilabel else 0
     labeled = np.ones(len(content.names), dtype=bool)
     column = PolygonRLEColumn.of(
@@ -310,12 +314,12 @@ def _segment(
     return column, labels, used
 
 
-def _segmentation(one: Mapping[str, Any], file: Path) -> Segmentation:
+def _segmentation(entry: Mapping[str, Any], file: Path) -> Segmentation:
     try:
-        return parse_segmentation(one["segmentation"])
+        return parse_segmentation(entry["segmentation"])
     except ValueError as error:
         raise DataError(
-            f"{file}: a 'segmentation' is neither outlines nor run lengths, that of annotation {str(one.get('id'))[:60]} "
+            f"{file}: a 'segmentation' is neither outlines nor run lengths, that of annotation {str(entry.get('id'))[:60]} "
             f"({str(error)[:100]}); remove or correct it"
         ) from None
 

@@ -1,4 +1,4 @@
-"""The entries of a COCO file, checked: ids that are there once and are found, text that means numbers, copies."""
+"""Checks of a COCO file's entries: unique and matching ids, numbers as text, duplicates."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vertebra.data.readers.values import whole_number
 from vertebra.errors import DataError
 
 Entry = Mapping[str, Any]
-LARGEST = 1_000_000  # pixels a side of an image
+LARGEST = 1_000_000  # maximum side of an image in pixels
 
 
 def values_of(entries: Sequence[Any], key: str, kind: str, file: Path) -> list[Any]:
-    """What each entry of a list has under a key.
+    """The value of a key in each entry of a list.
 
     Args:
         kind: the list's name.
 
     Raises:
-        DataError: an entry is no JSON object, or lacks the key.
+        DataError: an entry is not a JSON object, or lacks the key.
     """
     try:
-        return [one[key] for one in entries]
+        return [entry[key] for entry in entries]
     except KeyError:
-        row = next(row for row, one in enumerate(entries) if key not in one)
+        row = next(row for row, entry in enumerate(entries) if key not in entry)
         raise DataError(
             f"{file}: an entry lacks '{key}' (number {row + 1} of '{kind}'); images, annotations and categories need "
             "their ids, images a 'file_name' and categories a 'name'"
@@ -45,7 +45,7 @@ def ids_of(entries: Sequence[Any], kind: str, file: Path) -> list[Hashable]:
         DataError: one occurs twice, or is neither a number nor text.
     """
     ids = values_of(entries, "id", kind, file)
-    wrong = [one for one in ids if not isinstance(one, (int, float, str))]
+    wrong = [entry_id for entry_id in ids if not isinstance(entry_id, (int, float, str))]
     if wrong:
         raise DataError(f"{file}: an id in '{kind}' is {str(wrong[0])[:60]}; ids are numbers or text")
     twice = [key for key, count in Counter(ids).items() if count > 1]
@@ -58,11 +58,11 @@ def ids_of(entries: Sequence[Any], kind: str, file: Path) -> list[Hashable]:
     return ids
 
 
-def rows_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
-    """The row of each id among the known ones: equal as it is, or else as text (7, 7.0 and "7" are one id).
+def rows_of_ids(known: Sequence[Hashable], ids: Sequence[Any]) -> np.ndarray:
+    """The row of each id among the known ones: by equality, or else as text (7, 7.0 and "7" are the same id).
 
     Returns:
-        (n,) int64, -1 for ids that are not among them.
+        (n,) int64, -1 for unknown ids.
     """
     exact = {key: row for row, key in enumerate(known)}
     texts = Counter(map(_text, known))
@@ -75,11 +75,11 @@ def rows_of_ids(known: Sequence[Hashable], wanted: Sequence[Any]) -> np.ndarray:
             return -1
         return by_text.get(_text(key), -1) if row is None else row
 
-    return np.fromiter(map(row_of, wanted), dtype=np.int64, count=len(wanted))
+    return np.fromiter(map(row_of, ids), dtype=np.int64, count=len(ids))
 
 
 def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -> np.ndarray:
-    """(n, 2) int64 (height, width) of images in the file, 0 where it is missing; with a note where it is no size."""
+    """(n, 2) int64 (height, width) of images in the file, 0 if missing; a note is added for invalid sizes."""
     sizes = np.zeros((len(images), 2), dtype=np.int64)
     wrong = []
     for row, one in enumerate(images):
@@ -97,7 +97,7 @@ def sizes_of(images: Sequence[Entry], names: Sequence[str], notes: list[Note]) -
 
 
 def copies(objects: Sequence[Entry], rows: np.ndarray, categories: np.ndarray) -> np.ndarray:
-    """Which annotations are copies of an earlier one, whatever their ids.
+    """The annotations that are copies of an earlier one, with any id.
 
     Args:
         objects: the annotations; ``rows`` (A,) and ``categories`` (A,) are their images and categories.

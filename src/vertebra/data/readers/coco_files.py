@@ -1,4 +1,4 @@
-"""Where a COCO data set keeps its annotation files and its images."""
+"""Finds the annotation files and images of a COCO data set."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PREFERRED = ("instances", "_annotations.coco")
 
 
 def looks_like(path: Path) -> bool:
-    """Whether a file is COCO JSON, or a folder has such files."""
+    """Whether a file is COCO JSON, or a folder contains such files."""
     return any(_is_coco(file) for file in _candidates(path))
 
 
 def split_files(path: Path) -> dict[str, Path]:
-    """The annotation file of each split of a folder; under "" the only file of a folder without splits.
+    """The annotation file of each split of a folder; the key is "" for the only file of a folder without splits.
 
     Raises:
         DataError: there is none, or several for one split.
@@ -37,8 +37,8 @@ def split_files(path: Path) -> dict[str, Path]:
     return {split: _one(files, path, split) for split, files in chosen.items()}
 
 
-def image_folder(file: Path, root: Path, names: Sequence[str], looked_at: int = 50) -> Path:
-    """The folder that the file names of a COCO file are relative to.
+def image_folder(file: Path, root: Path, names: Sequence[str], sample_size: int = 50) -> Path:
+    """The folder that image paths in a COCO file are relative to.
 
     Args:
         file: the annotation file.
@@ -57,12 +57,12 @@ def image_folder(file: Path, root: Path, names: Sequence[str], looked_at: int = 
         for base in (top, *inner):
             if split and base.is_dir():
                 folders += [folder for folder in folders_in(base) if split_of(folder.name) == split]
-    step = max(1, len(names) // looked_at)
-    sample = names[::step][:looked_at]
+    step = max(1, len(names) // sample_size)
+    sample = names[::step][:sample_size]
     counts = [int(exist(folder, sample).sum()) for folder in folders]
     if not max(counts):
-        looked = ", ".join(dict.fromkeys(str(folder) for folder in folders[:6]))
-        raise DataError(f"{file}: its images are not found (the first is {names[0]}); looked in {looked}")
+        tried = ", ".join(dict.fromkeys(str(folder) for folder in folders[:6]))
+        raise DataError(f"{file}: its images are not found (the first is {names[0]}); searched in {tried}")
     return folders[counts.index(max(counts))]
 
 
@@ -89,4 +89,4 @@ def _one(files: Sequence[Path], path: Path, split: str) -> Path:
         return preferred[0]
     listed = ", ".join(file.name for file in files)
     which = f" for split '{split}'" if split else ""
-    raise DataError(f"{path}: several COCO files{which} ({listed}); give the path of the one that is meant")
+    raise DataError(f"{path}: several COCO files{which} ({listed}); give the path of one of them")

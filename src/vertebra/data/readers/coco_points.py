@@ -20,7 +20,7 @@ Objects = Sequence[Mapping[str, Any]]
 
 
 def point_names(category: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of a category's points; none for a category without."""
+    """Names of a category's points; empty for a category without points."""
     names = category.get("keypoints")
     return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
@@ -28,11 +28,11 @@ def point_names(category: Mapping[str, Any]) -> tuple[str, ...]:
 def point_labels(
     categories: Mapping[str, Mapping[str, Any]], classes: Sequence[str], file: Path, notes: list[Note]
 ) -> KeypointLabels:
-    """The points that all classes have.
+    """The label specification of classes with the same points.
 
     Args:
-        categories: the file's, by name.
-        notes: is added to.
+        categories: the file's categories, by name.
+        notes: gets new notes.
 
     Raises:
         DataError: the classes' points differ, there are none, or the skeleton is damaged.
@@ -48,8 +48,8 @@ def point_labels(
     points = different.pop()
     skeleton: Any = next((category["skeleton"] for category in entries.values() if category.get("skeleton")), [])
     try:
-        joined = tuple((int(first) - 1, int(second) - 1) for first, second in skeleton)  # COCO counts from 1
-        return KeypointLabels(tuple(classes), points, joined, sides(points, notes))
+        skeleton_ids = tuple((int(first) - 1, int(second) - 1) for first, second in skeleton)  # COCO counts from 1
+        return KeypointLabels(tuple(classes), points, skeleton_ids, sides(points, notes))
     except ConfigError as error:
         raise DataError(f"{file}: {error} (in the file from 1)") from None
     except (TypeError, ValueError, OverflowError):
@@ -61,18 +61,17 @@ def point_column(
 ) -> PointColumn:
     """The objects with their points.
 
-    As in COCO's own evaluation, objects that mark a crowd, and those without a labeled point, are neither to be found nor
-    a mistake where they are. Where there is no ``bbox``, it is that around the points; where there is no ``area``, it is a
-    share of the box.
+    As in COCO's evaluation, crowds and objects without a labeled point are ignored. A missing ``bbox`` is computed around the
+    points; a missing ``area`` is a share of the box.
 
     Args:
         objects: the annotations; ``rows`` (A,) and ``ids`` (A,) are their images and classes.
         names: of the images.
-        count: how many points an object has.
-        notes: is added to.
+        count: number of points of an object.
+        notes: gets new notes.
 
     Raises:
-        DataError: ``keypoints`` of an object is no list of so many numbers.
+        DataError: ``keypoints`` of an object is not a list of the right number of numbers.
     """
     points = _column(objects, "keypoints", 3 * count, file).reshape(-1, count, 3)
     boxes = _column(objects, "bbox", 4, file)
@@ -83,28 +82,30 @@ def point_column(
     areas = _column(objects, "area", 1, file)[:, 0]
     areas = np.where(areas > 0, areas, box_area_shares(boxes))
     files = [names[row] for row in rows.tolist()]
-    crowd = flags([one.get("iscrowd") for one in objects], "iscrowd", files, notes)
+    crowd = flags([entry.get("iscrowd") for entry in objects], "iscrowd", files, notes)
     labeled = (points[..., 2] > 0).sum(axis=1)
-    _tell(crowd, labeled, [one.get("num_keypoints") for one in objects], files, notes)
+    _add_notes(crowd, labeled, [entry.get("num_keypoints") for entry in objects], files, notes)
     return PointColumn.of(rows, points, boxes, ids, crowd, areas, np.ones(len(names), dtype=bool))
 
 
-def _tell(crowd: np.ndarray, labeled: np.ndarray, said: Sequence[Any], names: Sequence[str], notes: list[Note]) -> None:
-    """Notes about objects without a labeled point, and about wrong counts."""
+def _add_notes(
+    crowd: np.ndarray, labeled: np.ndarray, counts: Sequence[Any], names: Sequence[str], notes: list[Note]
+) -> None:
+    """Adds notes about objects without a labeled point, and about wrong counts."""
     without = [name for name, bare in zip(names, (~crowd & (labeled == 0)).tolist(), strict=True) if bare]
     if without:
         notes.append(Note.of("object", "without a labeled point", "passed over", without))
-    counts = zip(names, said, labeled.tolist(), strict=True)
-    wrong = [name for name, told, counted in counts if told is not None and whole_number(told) != counted]
+    rows = zip(names, counts, labeled.tolist(), strict=True)
+    wrong = [name for name, count, counted in rows if count is not None and whole_number(count) != counted]
     if wrong:
         notes.append(Note.of("object", "with a num_keypoints that is wrong", "counted anew", wrong))
 
 
 def _column(objects: Objects, key: str, width: int, file: Path) -> np.ndarray:
-    """(A, width) float32 of an entry of all objects, 0 where it is missing."""
+    """(A, width) float32 of a key of all objects, 0 where it is missing."""
     values = np.zeros((len(objects), width), dtype=np.float32)
-    for row, one in enumerate(objects):
-        raw = one.get(key)
+    for row, entry in enumerate(objects):
+        raw = entry.get(key)
         if raw is None:
             continue
         try:
@@ -114,9 +115,9 @@ def _column(objects: Objects, key: str, width: int, file: Path) -> np.ndarray:
             numbers = np.zeros(0, dtype=np.float32)
         far = width > 1 and (np.abs(numbers) > FARTHEST).any()
         if numbers.shape != (width,) or not np.isfinite(numbers).all() or far:
-            wanted = f"a list of {width} numbers of pixels" if width > 1 else "a number"
+            expected = f"a list of {width} numbers of pixels" if width > 1 else "a number"
             raise DataError(
-                f"{file}: '{key}' of annotation {str(one.get('id'))[:60]} must be {wanted}, got {str(raw)[:60]}"
+                f"{file}: '{key}' of annotation {str(entry.get('id'))[:60]} must be {expected}, got {str(raw)[:60]}"
             )
         values[row] = numbers
     return values

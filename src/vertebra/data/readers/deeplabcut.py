@@ -1,13 +1,12 @@
-"""Tables of points as DeepLabCut writes them: ``CollectedData_NAME.csv``.
+"""DeepLabCut's tables of points: ``CollectedData_NAME.csv``.
 
-Three rows of header (``scorer``, ``bodyparts``, ``coords``), or four with ``individuals`` for several animals, then an image
-a row: its path, in one column or three, and x and y of each point; empty cells are points that are not labeled.
+Three rows of header (``scorer``, ``bodyparts``, ``coords``), or four with ``individuals`` for several animals, then one row
+for each image: its path, in one column or three, and x and y of each point; empty cells are unlabeled points.
 
-Such a table has no class names: its objects are of the class "animal", or of the only class that is asked for.
+Such a table has no class names: its objects have the class "animal", or the only class that the user lists.
 
-A folder is searched for such tables; all of them together are the data set. There are no given splits: frames that follow
-one another are nearly the same image, so each table is divided into runs of frames, 80 % for training, then 10 % for
-validation and 10 % for test, never at random.
+All such tables in a folder form the data set. The format has no splits: consecutive frames are nearly the same image, so each
+table is divided into runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
 CLASS = "animal"
-FARTHEST = 1e9  # pixels that a coordinate may have
-MOST_EMPTY = 8  # times as many points of all animals as there are columns
+FARTHEST = 1e9  # maximum coordinate in pixels
+MOST_EMPTY = 8  # maximum ratio of points of all animals to columns
 HEADERS = ("scorer", "individuals", "bodyparts", "coords")
 
 
@@ -46,21 +45,21 @@ class _Table:
 
 
 class DlcReader:
-    """Tables of points as DeepLabCut writes them."""
+    """DeepLabCut's tables of points."""
 
     name = "dlc"
     tasks = ("keypoints", "detect")
     summary = "DeepLabCut's tables (CollectedData_NAME.csv)"
 
     def looks_like(self, path: Path) -> bool:
-        """Whether a file is such a table, or a folder has one."""
+        """Whether a file is such a table, or a folder contains one."""
         return bool(_tables(path))
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split of a data set of points.
 
-        Each object's box is the extent of its labeled points, grown by a tenth of its longer side on each side; its area is a
-        share of that of the box, see `vertebra.data.readers.points`.
+        Each object's box is the extent of its labeled points, enlarged by a tenth of its longer side on each side; its area is
+        a share of the box's area, see `vertebra.data.readers.points`.
 
         Raises:
             DataError: a table is damaged, tables have different points, or images are not found.
@@ -79,13 +78,13 @@ class DlcReader:
         images: list[str] = []
         positions: list[np.ndarray] = []
         for table in tables:
-            names, kept = _found(table, root, notes)
+            names, kept = _existing_images(table, root, notes)
             chosen = divide_runs(len(names), SHARES, split)
             images += [names[row] for row in chosen]
             positions.append(table.positions[kept][chosen])
         animals = max(part.shape[1] for part in positions)
-        joined = (
-            np.concatenate([_wider(part, animals) for part in positions])
+        all_positions = (
+            np.concatenate([_pad_animals(part, animals) for part in positions])
             if images
             else np.zeros((0, 1, len(points), 2))
         )
@@ -95,8 +94,8 @@ class DlcReader:
                 f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
                 f"but here are several ({', '.join(classes)})"
             )
-        column, labels = _column(joined, points, tuple(classes), task, notes)
-        bare = np.flatnonzero(~np.isfinite(joined).all(axis=-1).any(axis=-1).any(axis=-1))
+        column, labels = _column(all_positions, points, tuple(classes), task, notes)
+        bare = np.flatnonzero(~np.isfinite(all_positions).all(axis=-1).any(axis=-1).any(axis=-1))
         if len(bare):
             names = [images[row] for row in bare.tolist()]
             notes.append(Note.of("image", "without a labeled point", "kept as images with nothing in them", names))
@@ -190,35 +189,35 @@ def _cells(row: list[str], first: int, count: int, file: Path, number: int) -> n
         raise DataError(f"{file}: row {number}: {error}") from None
     far = np.abs(cells) > FARTHEST
     if far.any():
-        raise DataError(f"{file}: row {number}: {cells[far][0]:g} is no place in an image; empty the cell")
+        raise DataError(f"{file}: row {number}: {cells[far][0]:g} is not a position in an image; empty the cell")
     return cells
 
 
-def _found(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
-    """The images of a table that exist, relative to the data set's folder, in their order; and (n,) bool which these are.
+def _existing_images(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
+    """The existing images of a table, relative to the data set's folder, in their order; and their rows.
 
-    Paths in a table are relative to the project's folder, which may be any above the table.
+    Paths in a table are relative to the project's folder, which may be any parent folder of the table.
     """
     names = [name.replace("\\", "/") for name in table.images]
     order = np.argsort(np.array(names), kind="stable")
     for base in (root, table.file.parent, *table.file.parents):
-        there = exist(base, names)
-        if there.any():
+        existing = exist(base, names)
+        if existing.any():
             break
     else:
         raise DataError(f"{table.file}: its images are not found (the first is {names[0]})")
-    if not there.all():
-        lost = [name for name, exists in zip(names, there.tolist(), strict=True) if not exists]
-        notes.append(Note.of("image", "that the table names", "not found and left out", lost))
-    rows = _once(table, order[there[order]], names, notes)
+    if not existing.all():
+        missing = [name for name, exists in zip(names, existing.tolist(), strict=True) if not exists]
+        notes.append(Note.of("image", "that the table names", "not found and left out", missing))
+    rows = _without_duplicates(table, order[existing[order]], names, notes)
     absolute = [(base / names[row]).resolve() for row in rows]
     inside = root.resolve()
-    listed = [one.relative_to(inside).as_posix() if one.is_relative_to(inside) else str(one) for one in absolute]
+    listed = [path.relative_to(inside).as_posix() if path.is_relative_to(inside) else str(path) for path in absolute]
     return listed, rows
 
 
-def _once(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) -> np.ndarray:
-    """The rows of a table, in the order of their images, without those that are copies of another.
+def _without_duplicates(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) -> np.ndarray:
+    """The rows of a table, in the order of their images, without duplicates.
 
     Raises:
         DataError: an image has two rows that differ.
@@ -237,7 +236,7 @@ def _once(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) 
     return np.array(kept, dtype=np.int64)
 
 
-def _wider(positions: np.ndarray, animals: int) -> np.ndarray:
-    """Points of as many animals, those that are missing not labeled."""
+def _pad_animals(positions: np.ndarray, animals: int) -> np.ndarray:
+    """Points padded to a number of animals; the added ones are unlabeled."""
     more = np.full((len(positions), animals - positions.shape[1], *positions.shape[2:]), np.nan)
     return np.concatenate([positions, more], axis=1)

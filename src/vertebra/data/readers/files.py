@@ -1,4 +1,4 @@
-"""Listing folders: images, sub-folders, and which of many files exist."""
+"""Lists folders: images, sub-folders, and the existing ones of many files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def images_below(path: Path) -> list[Path]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name is that of an image."""
+    """Whether a file name is an image's."""
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
@@ -48,7 +48,7 @@ def relative(paths: Sequence[Path], root: Path) -> list[str]:
 
 
 def exist(root: Path, names: Sequence[str]) -> np.ndarray:
-    """Which of many files exist, by listing each folder once.
+    """Checks which of many files exist, by listing each folder once.
 
     Args:
         names: paths relative to ``root``, with forward slashes.
@@ -83,7 +83,7 @@ def without_copies(items: Sequence[Item], of: str, notes: list[Note]) -> list[It
     """The entries of a list in their order, each once, with a note about the copies.
 
     Args:
-        of: what to call the list in the note.
+        of: name of the list in the note.
     """
     different = list(dict.fromkeys(items))
     if len(different) < len(items):

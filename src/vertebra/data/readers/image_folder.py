@@ -1,4 +1,4 @@
-"""Image folders: a folder's name is the class (``cat/1.jpg``), within ``train``, ``val`` and ``test`` where there are splits."""
+"""Image folders: a folder's name is the class (``cat/1.jpg``), inside ``train``, ``val`` and ``test`` if there are splits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _loose(folder: Path) -> list[Note]:
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
-    """The folders of the splits; none if the folder's own sub-folders are the classes."""
+    """The folders of the splits; empty if the sub-folders are the classes."""
     folders: dict[str, Path] = {}
     for folder in folders_in(path):
         split = split_of(folder.name)

@@ -1,4 +1,4 @@
-"""Finding which mask belongs to which image."""
+"""Pairs images with their masks."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def looks_like(path: Path) -> bool:
 
 
 def find_pairs(path: Path, notes: list[Note]) -> dict[str, Pairs]:
-    """The pairs (image, mask) of each split, relative to the folder; under "" those of a folder without splits.
+    """The pairs (image, mask) of each split, relative to the folder; the key is "" for a folder without splits.
 
     Args:
         path: the data set's folder, or one list file.
-        notes: gets what had to be left out.
+        notes: gets notes about files that are left out.
 
     Raises:
-        DataError: there are none, or a list names files that do not exist.
+        DataError: there are no pairs, or a list has files that do not exist.
     """
     if path.is_file():
         return {"": _read_list(path, path.parent, notes)}
@@ -79,11 +79,11 @@ def _read_list(file: Path, root: Path, notes: list[Note]) -> Pairs:
     _check_masks(pairs, file)
     for column, what in enumerate(("image", "mask")):
         names = [pair[column] for pair in pairs]
-        there = exist(root, names)
-        if not there.all():
-            first = names[int(there.argmin())]
+        existing = exist(root, names)
+        if not existing.all():
+            first = names[int(existing.argmin())]
             raise DataError(
-                f"{file}: {int((~there).sum())} of its {len(names)} {what}s do not exist, the first is {root / first}; "
+                f"{file}: {int((~existing).sum())} of its {len(names)} {what}s do not exist, the first is {root / first}; "
                 f"paths are relative to {root}"
             )
     return pairs
@@ -128,7 +128,7 @@ def _has_image(path: Path) -> bool:
 
 
 def _match(images: Path, masks: Path, root: Path, notes: list[Note]) -> Pairs:
-    """Images and masks of equal names, whatever their suffix; masks may have an ending such as ``_mask``."""
+    """Pairs images and masks of the same name with any suffix; masks may have an ending such as ``_mask``."""
     files = {file.relative_to(masks).with_suffix("").as_posix(): file for file in images_below(masks)}
     pairs, without = [], []
     for image in images_below(images):

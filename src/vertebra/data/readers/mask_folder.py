@@ -1,12 +1,12 @@
 """Mask folders: an index or palette PNG for each image.
 
-Pairs are found in list files (``train.txt`` with "image mask" a line), in parallel folders (``images`` and ``masks``,
-each with or without a folder for each split inside, or inside each split's folder), or in a split's folder with its
-masks' folder beside it (``train`` and ``trainannot``).
+Pairs are read from list files (``train.txt`` with "image mask" on each line), parallel folders (``images`` and ``masks``,
+each with or without a folder for each split inside, or inside each split's folder), or a split's folder with the folder of
+its masks beside it (``train`` and ``trainannot``).
 
-Classes are those asked for, else those of ``classes.txt`` (a name a line, in the order of the mask values), else the
-values that occur, each named by its number. Classes that are asked for are found by name if any of them is in
-``classes.txt``; else they are names for the mask values in their order.
+Classes are those listed by the user, else those of ``classes.txt`` (one name on each line, in the order of the mask values),
+else the values that occur, each named by its number. Listed classes are matched by name if any of them is in
+``classes.txt``; otherwise they name the mask values in their order.
 
 Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes,
 value v is class v, 0 included. With ``multilabel: true`` value 0 is none of the classes, and value v is class v - 1.
@@ -28,7 +28,7 @@ from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
 
-MOST_OVERLAPPING = 255  # so that 255 is free for pixels that do not count
+MAX_OVERLAPPING = 255  # keeps the value 255 free for ignored pixels
 CLASS_FILES = ("classes.txt", "labels.txt")
 
 MISSING = -1
@@ -59,43 +59,43 @@ class MaskFolderReader:
         if not chosen:
             raise DataError(f"{path}: no pair of image and mask in split '{split}'")
         rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
-        wanted = [chosen[row] for row in rows.tolist()]
+        split_pairs = [chosen[row] for row in rows.tolist()]
         listed = _listed(root)
         by_name = bool(set(listed or ()) & set(options.classes or ()))
         classes = listed if by_name else options.classes or listed
-        everything = [root / mask for part in pairs.values() for _, mask in part]
-        values = mask_values([root / mask for _, mask in wanted] if classes else everything)
+        all_masks = [root / mask for part in pairs.values() for _, mask in part]
+        values = mask_values([root / mask for _, mask in split_pairs] if classes else all_masks)
         _check_highest(values)
-        # whether 255 is a class or to be ignored is a matter of the whole data set, of which a split may lack a class
-        occurring = values | mask_values(everything) if classes and set(values) <= {0, 255} else values
+        # whether 255 is a class or ignored depends on the whole data set, since a split may lack a class
+        occurring = values | mask_values(all_masks) if classes and set(values) <= {0, 255} else values
         names, numbers, ignored = _meaning(occurring, classes, options, path)
         unlisted: list[int] = []
         if by_name:
-            names, numbers, unlisted = _asked(names, numbers, options, notes)
+            names, numbers, unlisted = _listed_classes(names, numbers, options, notes)
         elif listed and options.classes:
             renamed = [f"{old} to {new}" for old, new in zip(listed, options.classes, strict=False)]
             notes.append(
                 Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
             )
-        if options.multilabel and len(names) > MOST_OVERLAPPING:
+        if options.multilabel and len(names) > MAX_OVERLAPPING:
             raise DataError(
-                f"{path}: {len(names)} classes; at most {MOST_OVERLAPPING} may overlap. Set multilabel: false, or name fewer"
+                f"{path}: {len(names)} classes; at most {MAX_OVERLAPPING} may overlap. Set multilabel: false, or name fewer"
             )
         labels = SegmentLabels(names, options.multilabel, 255 if len(names) <= 255 else 65535)
         ids = _table(numbers, ignored, max(values, default=0), labels, unlisted)
         _check(values, ids, numbers)
-        masks = path_column([mask for _, mask in wanted])
+        masks = path_column([mask for _, mask in split_pairs])
         column = MaskFileColumn(root, masks, ids, len(names), options.multilabel, labels.ignore_index)
         empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
         if empty:
             notes.append(Note.of("class", "that no image has", "kept", empty))
-        return Index(root, path_column([image for image, _ in wanted]), {task: column}, {task: labels}, notes)
+        return Index(root, path_column([image for image, _ in split_pairs]), {task: column}, {task: labels}, notes)
 
 
 def _meaning(
     values: Collection[int], listed: tuple[str, ...] | None, options: ReadOptions, path: Path
 ) -> tuple[tuple[str, ...], list[int], int | None]:
-    """What mask values mean: the class names, the mask value of each class, and the value to ignore, if any."""
+    """The meaning of mask values: the class names, the mask value of each class, and the ignored value, if any."""
     if listed is not None and options.multilabel and listed[0] == "background" and len(listed) > 1:
         listed = listed[1:]
     fits = listed is None or len(listed) == (2 if not options.multilabel else 1)
@@ -115,37 +115,37 @@ def _meaning(
 
 
 def _number(name: str) -> int | None:
-    """The mask value that a class name is; None for other names, among them numbers that no mask holds (a barcode)."""
+    """The mask value of a class name that is a number; None for other names, including numbers too large for a mask (a barcode)."""
     short = name.isdecimal() and len(name) <= len(str(HIGHEST))
     return int(name) if short and int(name) <= HIGHEST else None
 
 
-def _asked(
+def _listed_classes(
     names: Sequence[str], numbers: Sequence[int], options: ReadOptions, notes: list[Note]
 ) -> tuple[tuple[str, ...], list[int], list[int]]:
-    """The classes that are asked for, the mask value of each (`MISSING` for a class that the data set has not), and the
-    values of its other classes.
+    """The listed classes, the mask value of each (`MISSING` for a class that the data set does not have), and the values of the
+    other classes.
 
     Args:
-        names, numbers: the data set's own classes and their values.
-        notes: gets what is left out.
+        names, numbers: the data set's classes and their values.
+        notes: gets notes about classes that are left out.
     """
-    asked = options.classes or ()
-    if options.multilabel and asked[0] == "background" and len(asked) > 1:
-        asked = asked[1:]
+    listed = options.classes or ()
+    if options.multilabel and listed[0] == "background" and len(listed) > 1:
+        listed = listed[1:]
     value_of = dict(zip(names, numbers, strict=True))
-    unlisted = [name for name in names if name not in asked]
+    unlisted = [name for name in names if name not in listed]
     if unlisted:
         notes.append(Note.of("class", "that is not listed", "left out of the masks", unlisted))
-    return asked, [value_of.get(name, MISSING) for name in asked], [value_of[name] for name in unlisted]
+    return listed, [value_of.get(name, MISSING) for name in listed], [value_of[name] for name in unlisted]
 
 
 def _table(
     numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels, unlisted: Sequence[int] = ()
 ) -> np.ndarray:
-    """The class id of each mask value: (V,) int32, as `MaskFileColumn` takes it; the last entry is for all above.
+    """The class id of each mask value: (V,) int32, see `MaskFileColumn`; the last entry is for all larger values.
 
-    Pixels of ``unlisted``, values of classes that nobody asked for, are ignored, or are of no class where classes may overlap.
+    Pixels of ``unlisted`` values, of classes that are not listed, are ignored, or have no class if classes may overlap.
     """
     ids = np.full(max(256, highest, *numbers, *unlisted) + 2, UNKNOWN, dtype=np.int32)
     if labels.multilabel:
@@ -169,11 +169,11 @@ def _check_highest(values: dict[int, Path]) -> None:
 
 
 def _check(values: dict[int, Path], ids: np.ndarray, numbers: Sequence[int]) -> None:
-    strange = [value for value in values if ids[value] == UNKNOWN]
-    if strange:
+    unknown = [value for value in values if ids[value] == UNKNOWN]
+    if unknown:
         raise DataError(
-            f"{values[strange[0]]}: {describe_values(np.array(strange))} of no class; classes have "
-            f"{span(np.array(numbers))}. Set ignore_index: {strange[0]}, or name its class"
+            f"{values[unknown[0]]}: {describe_values(np.array(unknown))} of no class; classes have "
+            f"{span(np.array(numbers))}. Set ignore_index: {unknown[0]}, or name its class"
         )
 
 

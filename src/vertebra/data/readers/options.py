@@ -1,4 +1,4 @@
-"""The options of all readers."""
+"""The options shared by all readers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read a data set.
+    """Options for reading a data set.
 
     Attributes:
-        classes: class names in order; None for the data set's own. Annotations of other classes are left out.
-        ignore_index: value of mask files whose pixels do not count; None for 255, unless masks hold only 0 and 255.
-        seed: of the draw where the data set has no splits.
-        multilabel: False: one class an image or pixel; True: classes may overlap.
+        classes: class names in order; None for those of the data set. Annotations of other classes are left out.
+        ignore_index: value of ignored pixels in mask files; None for 255, unless masks hold only 0 and 255.
+        seed: of the random division of a data set without splits.
+        multilabel: False: one class for each image or pixel; True: classes may overlap.
     """
 
     classes: tuple[str, ...] | None = None

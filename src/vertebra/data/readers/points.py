@@ -1,4 +1,4 @@
-"""What readers of points share: boxes and areas where a file gives none, and left and right."""
+"""Shared by readers of points: missing boxes and areas, and left-right pairs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from vertebra.data.index import Note
 from vertebra.tasks.keypoints.flip_pairs_by_name import Pairs, pairs_by_name
 
-MARGIN = 0.1  # a box around points is grown by this share of its longer side, on each side
+MARGIN = 0.1  # enlargement of a box around points on each side, as a share of its longer side
 AREA_SHARE = (
-    0.53  # of its box an object fills about so much: people in COCO do, and MMPose takes it where no area is given
+    0.53  # area of an object as a share of its box: the mean of people in COCO, also MMPose's default for missing areas
 )
-ALONE = 32.0  # side in pixels of the box around a single point, where no object of a data set has two
+ALONE = 32.0  # side in pixels of the box around a single point if all objects of a data set have one point
 
 
 def boxes_around(points: np.ndarray, margin: float = MARGIN) -> np.ndarray:
     """Boxes around the labeled points of objects.
 
-    An object with a single point, or several on one spot, gets a square of the median object's longer side around it.
+    An object with a single point, or several at one position, gets a square with the median object's longer side.
 
     Args:
         points: (M, K, 3) x, y, visibility.
-        margin: how much boxes are grown on each side, as a share of the longer side.
+        margin: enlargement of boxes on each side, as a share of the longer side.
 
     Returns:
         (M, 4) float32 xyxy; 0 for objects without a labeled point.
@@ -41,13 +41,13 @@ def boxes_around(points: np.ndarray, margin: float = MARGIN) -> np.ndarray:
 
 
 def box_area_shares(boxes: np.ndarray) -> np.ndarray:
-    """(M,) float32 areas of objects of which only the boxes (M, 4) are known."""
+    """(M,) float32 estimated areas of objects from their boxes (M, 4)."""
     areas: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * AREA_SHARE
     return areas.astype(np.float32)
 
 
 def sides(points: Sequence[str], notes: list[Note]) -> Pairs | None:
-    """The left-right pairs by the points' names, with a note of them; None where the names leave a point undecided."""
+    """The left-right pairs by the points' names, with a note; None if the names leave a point undecided."""
     pairs = pairs_by_name(points)
     if pairs is not None:
         names = [f"{points[left]} and {points[right]}" for left, right in pairs]

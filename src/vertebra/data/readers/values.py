@@ -20,7 +20,7 @@ DIGITS = 18  # of the longest whole number that is read; more do not fit in 64 b
 
 
 def flag(value: Any) -> bool | None:
-    """Whether a flag is set: 1, true, "1", "true", "yes"; None for a value that is neither yes nor no."""
+    """Whether a flag is set: 1, true, "1", "true", "yes"; None for other values."""
     if value is None or isinstance(value, (bool, int, float)):
         return None if value not in (None, 0, 1) else bool(value)
     word = value.strip().lower() if isinstance(value, str) else None
@@ -28,21 +28,21 @@ def flag(value: Any) -> bool | None:
 
 
 def flags(values: Sequence[Any], name: str, names: Sequence[str], notes: list[Note]) -> np.ndarray:
-    """Flags of objects as (n,) bool; what is neither yes nor no is no, with a note.
+    """Flags of objects as (n,) bool; other values count as no, with a note.
 
     Args:
-        name: of the flag.
-        names: of the objects' files.
+        name: name of the flag.
+        names: names of the objects' files.
     """
     read = [flag(value) for value in values]
-    wrong = [names[row] for row, one in enumerate(read) if one is None]
+    wrong = [names[row] for row, value in enumerate(read) if value is None]
     if wrong:
         notes.append(Note.of("object", f"whose '{name}' is neither 0 nor 1", "taken as 0", wrong))
-    return np.array([bool(one) for one in read], dtype=bool)
+    return np.array([bool(value) for value in read], dtype=bool)
 
 
 def whole_number(value: Any) -> int | None:
-    """A whole number, also as text or with zeros behind the point; None for anything else."""
+    """A whole number, also as text or as a float; None for other values."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if isinstance(value, str):

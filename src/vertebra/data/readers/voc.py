@@ -1,7 +1,7 @@
-"""Pascal VOC: an XML file an image in ``Annotations``, images in ``JPEGImages``, lists in ``ImageSets/Main``.
+"""Pascal VOC: one XML file for each image in ``Annotations``, images in ``JPEGImages``, lists in ``ImageSets/Main``.
 
-XML files beside their images, in one folder or in one for each split, are read too. Box coordinates are taken as they
-are, as edges in pixels: annotation tools write them so, though the original VOC counts pixels from 1.
+XML files beside their images, in one folder or in one for each split, are read too. Box coordinates are used unchanged, as
+edges in pixels: annotation tools write them this way, though the original VOC counts pixels from 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vertebra.errors import DataError
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.labels import DetectLabels
 
-LARGEST = 1_000_000  # pixels a side of an image
+LARGEST = 1_000_000  # maximum side of an image in pixels
 
 
 @dataclass
@@ -46,8 +46,8 @@ class _Layout:
     """The files of a data set.
 
     Attributes:
-        annotations: the XML files by split, under "" without splits.
-        images: by what they share with their XML file, see `_key`.
+        annotations: the XML files by split; the key is "" without splits.
+        images: by the key that they share with their XML file, see `_key`.
         without: names of images without an XML file, by split.
     """
 
@@ -64,7 +64,7 @@ class VocReader:
     summary = "Pascal VOC (Annotations and JPEGImages)"
 
     def looks_like(self, path: Path) -> bool:
-        """Whether a folder has VOC's XML files."""
+        """Whether a folder contains VOC's XML files."""
         if not path.is_dir():
             return False
         folders = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
@@ -74,22 +74,22 @@ class VocReader:
         """One split of a VOC data set; "difficult" objects are crowd. For task classify, the classes of an image's boxes.
 
         Raises:
-            DataError: there is no such split, no annotation, or one is not what VOC defines.
+            DataError: there is no such split, no annotation, or an annotation is not valid VOC.
         """
         layout = _classic(path) if (path / "Annotations").is_dir() else _flat(path)
         source, shares = source_split([name for name in layout.annotations if name], split, path)
-        wanted = (
+        split_files = (
             layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
         )
         notes = []
         without = layout.without.get(source or "", [])
         if without:
             notes.append(Note.of("image", "without an annotation file", "left out", without))
-        wanted = without_copies(wanted, f"the list of split '{split}'", notes)
-        objects = _parse(_with_image(wanted, layout, notes), notes)
+        split_files = without_copies(split_files, f"the list of split '{split}'", notes)
+        objects = _parse(_with_image(split_files, layout, notes), notes)
         if not objects.files:
             raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
-        classes = options.classes or _all_classes(layout, objects, wanted)
+        classes = options.classes or _all_classes(layout, objects, split_files)
         if not classes:
             raise DataError(f"{path}: its XML files mark no object at all")
         images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in objects.files])
@@ -127,7 +127,7 @@ def _boxes(objects: _Objects, classes: tuple[str, ...], path: Path) -> tuple[Box
 
 
 def _key(file: Path) -> str:
-    """What an XML file and its image share: the split's folder, if any, and the stem."""
+    """The key that an XML file and its image share: the split's folder, if any, and the stem."""
     return f"{file.parent.name}/{file.stem}" if split_of(file.parent.name) else file.stem
 
 
@@ -140,9 +140,9 @@ def _with_image(files: Sequence[Path], layout: _Layout, notes: list[Note]) -> li
     return [file for file in files if _key(file) in layout.images]
 
 
-def _all_classes(layout: _Layout, objects: _Objects, wanted: Sequence[Path]) -> tuple[str, ...]:
+def _all_classes(layout: _Layout, objects: _Objects, parsed: Sequence[Path]) -> tuple[str, ...]:
     """The names of all classes of all splits, sorted."""
-    rest = sorted({file for files in layout.annotations.values() for file in files} - set(wanted))
+    rest = sorted({file for files in layout.annotations.values() for file in files} - set(parsed))
     return tuple(sorted({*objects.names, *_parse(rest, []).names}))
 
 
@@ -155,7 +155,7 @@ def _parse(files: Sequence[Path], notes: list[Note]) -> _Objects:
             _parse_one(file, objects)
         except DataError:
             raise
-        except (ElementTree.ParseError, ValueError, LookupError):  # the last two for encodings that Python has not
+        except (ElementTree.ParseError, ValueError, LookupError):  # the last two for encodings unknown to Python
             damaged.append(file.name)
     if damaged:
         notes.append(Note.of("annotation file", "that cannot be read as XML", "left out with its image", damaged))
@@ -187,7 +187,7 @@ def _number(root: ElementTree.Element, tag: str) -> int:
 
 
 def _classic(path: Path) -> _Layout:
-    """``Annotations`` with ``JPEGImages`` or ``images``, and ``ImageSets/Main`` where it is there."""
+    """``Annotations`` with ``JPEGImages`` or ``images``, and ``ImageSets/Main`` if it exists."""
     annotations = {file.stem: file for file in sorted((path / "Annotations").glob("*.xml"))}
     folders = [path / name for name in ("JPEGImages", "images", "Images") if (path / name).is_dir()]
     if not folders:

@@ -213,7 +213,7 @@ def output_difference(name: str, expected: np.ndarray, got: np.ndarray) -> float
 
 def _check_canvas(resize_spec: ResizeSpec, image: np.ndarray, canvas: np.ndarray, size: list[int], name: str) -> None:
     apart = np.abs(canvas.astype(int) - apply(resize_spec, image)).max()
-    wanted = resize_spec.place(image.shape[0], image.shape[1]).size
+    wanted = resize_spec.transform(image.shape[0], image.shape[1]).size
     if apart > GRAY_LEVELS or tuple(size) != wanted:
         raise ExportError(
             f"{name}: the graph puts the image on {size} of the canvas, {apart} gray levels off; {wanted} and 1 would be right"

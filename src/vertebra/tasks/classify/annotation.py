@@ -1,4 +1,4 @@
-"""The truth of one image for the classify task."""
+"""The annotation of one image for the classify task."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class ClassifyAnnotation:
-    """What an image shows.
+    """The class, or the classes, of an image.
 
     Attributes:
-        label: the class id where classes are exclusive; else (K,) of 0 and 1, one for each class.
+        label: the class id where classes are exclusive; else (K,) of 0 and 1.
     """
 
     label: int | np.ndarray

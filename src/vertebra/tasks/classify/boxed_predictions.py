@@ -1,4 +1,4 @@
-"""The classes of each box of an image, as a classifier that looks into boxes predicts them (numpy only)."""
+"""Predictions of a classifier for each box of an image (numpy only)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from vertebra.tasks.picture import ImageLike
 
-APPLIES = 0.5  # the probability of a class that applies, where classes may overlap
+APPLIES = 0.5  # minimum probability of a class of a multi-label classifier
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BoxedPredictions(Prediction):
-    """The classes of each box of an image. Its objects are the boxes, each with its likeliest class, in the order of the boxes.
+    """The classes of each box of an image. Its objects are the boxes with their most probable class, in the order of the boxes.
 
     Attributes:
         boxes: (M, 4) float32, xyxy in the original image's pixels.
-        predictions: one for each box, of all classes.
+        predictions: one for each box, with all classes.
         spec: the classes.
-        image: what was predicted on, for `draw`; None where it is not known.
+        image: the predicted image, for `draw`; None where it is unknown.
     """
 
     task: ClassVar[str] = "classify"
@@ -43,12 +43,12 @@ class BoxedPredictions(Prediction):
 
     @cached_property
     def class_ids(self) -> np.ndarray:
-        """(M,) int64, the likeliest class of each box."""
+        """(M,) int64, the most probable class of each box."""
         return np.array([prediction.class_ids[0] for prediction in self.predictions], dtype=np.int64)
 
     @cached_property
     def scores(self) -> np.ndarray:
-        """(M,) float32, the probability of the likeliest class."""
+        """(M,) float32, the probability of the most probable class."""
         return np.array([prediction.scores[0] for prediction in self.predictions], dtype=np.float32)
 
     def _take(self, rows: np.ndarray, **changes: Any) -> Self:
@@ -59,7 +59,7 @@ class BoxedPredictions(Prediction):
         return "box" if count == 1 else "boxes"
 
     def _columns(self) -> dict[str, list[Any]]:
-        """``probabilities`` are those of all classes, by name."""
+        """``probabilities`` of all classes, by name."""
         probabilities = [prediction.to_dict()["probabilities"] for prediction in self.predictions]
         return {"score": self.scores.tolist(), "box": self.boxes.tolist(), "probabilities": probabilities}
 
@@ -67,7 +67,7 @@ class BoxedPredictions(Prediction):
         return {"bbox": coco_boxes(self.boxes), "score": self.scores.tolist()}
 
     def _draw(self, picture: Image.Image) -> Image.Image:
-        """The boxes, each with its likeliest class; with all classes that apply, where classes may overlap."""
+        """The boxes with their most probable class, or with all classes above `APPLIES` for multi-label classifiers."""
         captions = [self._caption(prediction) for prediction in self.predictions]
         names = list(dict.fromkeys(captions)) or ["-"]
         ids = np.array([names.index(caption) for caption in captions], dtype=np.int64)

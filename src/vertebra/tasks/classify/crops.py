@@ -1,4 +1,4 @@
-"""Classes of the crops of an image."""
+"""Merges the class predictions on the crops of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The truth of the classify task, from a data set to a batch."""
+"""Annotations of the classify task, from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vertebra.tasks.data import TaskData
 
 
 class ClassifyData(TaskData):
-    """Classes of whole images; where an image lies does not matter."""
+    """Classes of whole images; they do not depend on the image's position on the canvas."""
 
     whole_image = True
 
@@ -41,20 +41,20 @@ class ClassifyData(TaskData):
             return ClassifyAnnotation(int(ids[label]))
         known = ids >= 0
         mapped = np.zeros(labels.class_count, dtype=label.dtype)
-        np.maximum.at(mapped, ids[known], label[known])  # several classes may have become one
+        np.maximum.at(mapped, ids[known], label[known])  # several classes may map to one
         return ClassifyAnnotation(mapped)
 
     def occurrences(self, annotation: ClassifyAnnotation, classes: int) -> np.ndarray:
-        """1 for each class that the image is of."""
+        """1 for each class of the image."""
         label = annotation.label
         return np.asarray(label) if isinstance(label, np.ndarray) else np.bincount([label], minlength=classes)
 
     def counted(self, annotation: ClassifyAnnotation, labels: ClassifyLabels) -> int:
-        """The image."""
+        """1: the image."""
         return 1
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
-        """Of exclusive classes: images whose class the branch has."""
+        """For exclusive classes, the images whose class the branch has."""
         labeled = super().usable(annotation_labels, column, ids)
         if isinstance(annotation_labels, ClassifyLabels) and not annotation_labels.multilabel:
             labeled = labeled & (ids[column.values] >= 0)

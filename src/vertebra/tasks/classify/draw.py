@@ -1,4 +1,4 @@
-"""Pictures of classifications: the image with bars of its likeliest classes below."""
+"""Pictures of classifications: the image with bars of its most probable classes below."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHOWN_CLASSES = 3
 
 
 def draw_classification(prediction: ClassifyPrediction, picture: Image.Image) -> Image.Image:
-    """The picture with the likeliest classes in a strip below: name, bar, percentage.
+    """The picture with the most probable classes in a strip below: name, bar, percentage.
 
     Args:
-        prediction: what to show.
+        prediction: the classes to draw.
         picture: RGB, of any size; a small one is enlarged.
     """
     picture = enlarge(picture)

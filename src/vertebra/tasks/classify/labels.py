@@ -12,7 +12,7 @@ class ClassifyLabels(LabelSpec):
     """Classes of whole images.
 
     Attributes:
-        multilabel: False: each image is of exactly one class (softmax). True: any set of classes (sigmoid).
+        multilabel: False: each image has exactly one class (softmax). True: any set of classes (sigmoid).
     """
 
     multilabel: bool = False

@@ -22,10 +22,10 @@ def build_metric(labels: ClassifyLabels) -> TaskMetric:
 
 
 class ExclusiveMetric(TaskMetric):
-    """Metrics where each image is of one class.
+    """Metrics for exclusive classes.
 
-    ``accuracy`` (the likeliest class is right), ``top_5`` (the right one is among the five likeliest; only of more
-    than five classes), ``f1`` (mean over the classes that occur in truth or prediction), and ``class/NAME``, the
+    ``accuracy`` (the most probable class is correct), ``top_5`` (the correct class is among the five most probable; only for
+    more than five classes), ``f1`` (mean over the classes that occur in annotations or predictions), and ``class/NAME``, the
     accuracy on the images of each class.
     """
 
@@ -45,7 +45,7 @@ class ExclusiveMetric(TaskMetric):
         """Add the predictions of some images and their annotations, in the same order.
 
         Raises:
-            DataError: a label is no class id.
+            DataError: a label is not a class id.
         """
         if not predictions:
             return
@@ -53,7 +53,7 @@ class ExclusiveMetric(TaskMetric):
         ground_truth = np.asarray([int(annotation.label) for annotation in ground_truths], dtype=np.int64)
         wrong = ground_truth[(ground_truth < 0) | (ground_truth >= count)]
         if len(wrong):
-            raise DataError(f"label {wrong[0]} is no class id: there are {count} classes")
+            raise DataError(f"label {wrong[0]} is not a class id: there are {count} classes")
         probabilities = np.stack([prediction.probabilities for prediction in predictions])
         ranking = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
         answer = ranking[:, 0]
@@ -71,7 +71,7 @@ class ExclusiveMetric(TaskMetric):
         return ["accuracy", *top, "f1", *each("class", self.classes)]
 
     def compute(self) -> dict[str, float]:
-        """The metrics of all that was added; empty if that is nothing."""
+        """The metrics over all images added so far; empty without images."""
         right, predicted, true = (tally.cpu().double() for tally in (self.right, self.predicted, self.true))
         images = true.sum().item()
         if not images:
@@ -85,11 +85,11 @@ class ExclusiveMetric(TaskMetric):
 
 
 class MultiLabelMetric(TaskMetric):
-    """Metrics where an image may be of any set of classes.
+    """Metrics for multi-label classification.
 
-    ``f1`` at a threshold of 0.5 (mean over the classes that occur in truth or prediction), ``map`` (mean over the
-    classes that occur of the area under the precision-recall curve), ``accuracy`` (the share of right yes-or-no
-    answers, which is high wherever most answers are no), and ``f1/NAME`` and ``map/NAME`` of each class.
+    ``f1`` at a threshold of 0.5 (mean over the classes that occur in annotations or predictions), ``map`` (mean area under the
+    precision-recall curve over the classes that occur), ``accuracy`` (the share of correct decisions over all classes, high
+    where most classes are absent), and ``f1/NAME`` and ``map/NAME`` of each class.
     """
 
     scores: list[Tensor]
@@ -124,13 +124,13 @@ class MultiLabelMetric(TaskMetric):
         return ["accuracy", "f1", "map", *each("f1", self.classes), *each("map", self.classes)]
 
     def compute(self) -> dict[str, float]:
-        """The metrics of all that was added; empty if that is nothing."""
+        """The metrics over all images added so far; empty without images."""
         scores, ground_truth = gathered(self.scores), gathered(self.ground_truths).long()
         if not len(scores):
             return {}
         answer = (scores >= 0.5).long()
-        right, said, true = (answer * ground_truth).sum(0).double(), answer.sum(0), ground_truth.sum(0)
-        f1, occurs = 2 * right / (said + true), said + true > 0
+        right, predicted, true = (answer * ground_truth).sum(0).double(), answer.sum(0), ground_truth.sum(0)
+        f1, occurs = 2 * right / (predicted + true), predicted + true > 0
         precision = torch.zeros(len(self.classes), dtype=torch.float64)
         for k in true.nonzero().flatten().tolist():
             precision[k] = binary_average_precision(scores[:, k], ground_truth[:, k])

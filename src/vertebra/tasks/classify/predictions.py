@@ -22,9 +22,9 @@ def from_decoded(
 
     Args:
         decoded: one image's arrays of `ClassifyDecoded`, in its order: probabilities (K,).
-        transform: where the image lies on the canvas; of no consequence here, taken because every task takes it.
+        transform: unused; every task takes it.
         spec: the classes.
-        image: what was predicted on, for pictures.
+        image: the predicted image, for pictures.
     """
     (probabilities,) = decoded
     return ClassifyPrediction(np.asarray(probabilities, dtype=np.float32), spec, image)

@@ -1,4 +1,4 @@
-"""How far two answers about one image agree, where numbers differ by more than rounding."""
+"""Similarity of two predictions of one image, for comparisons across precisions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from vertebra.tasks.classify.types import ClassifyPrediction
 
 
 def similarity(expected: ClassifyPrediction, got: ClassifyPrediction) -> float:
-    """1 where the probabilities are the same, less the largest difference of one; 0 where there is none."""
-    apart = float(np.abs(expected.probabilities - got.probabilities).max())
-    return 1.0 - apart if np.isfinite(apart) else 0.0
+    """1 minus the largest difference of a probability; 0 where it is not finite."""
+    difference = float(np.abs(expected.probabilities - got.probabilities).max())
+    return 1.0 - difference if np.isfinite(difference) else 0.0

@@ -1,4 +1,4 @@
-"""Tensors of the classify task: what the loss is given and what decoding gives."""
+"""Tensors of the classify task: targets of the loss, and decoded outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class ClassifyTargets(NamedTuple):
-    """The truth for a batch of labeled images.
+    """The targets of a batch of labeled images.
 
     Attributes:
         labels: (N,) int64 class ids where classes are exclusive; else (N, K) float32 of 0 and 1.

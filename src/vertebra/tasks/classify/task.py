@@ -41,7 +41,7 @@ CLASSIFY = Task(
     to_image=_to_image,
     metric=_metric,
     data=ClassifyData(),
-    views=ClassifyTTA,
+    tta_merger=ClassifyTTA,
     default_parts={"decoder": "linear"},
     merge_crops=merge_crops,
 )

@@ -7,5 +7,5 @@ from vertebra.tasks.classify.targets import ClassifyDecoded
 
 
 def to_image(decoded: ClassifyDecoded, geometry: ImageTransforms, size: tuple[int, int]) -> ClassifyDecoded:
-    """As they are: probabilities lie nowhere."""
+    """The same: probabilities have no coordinates."""
     return decoded

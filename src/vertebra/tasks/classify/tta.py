@@ -1,4 +1,4 @@
-"""The classes of an image out of several looks at it (numpy only)."""
+"""Merges the class probabilities of several views of an image (test-time augmentation; numpy only)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class ClassifyTTA:
-    """The mean of the looks' probabilities.
+    """The mean of the views' probabilities.
 
     Args:
-        labels, whole: of no consequence here; taken because every task takes them.
+        labels, whole: unused; every task takes them.
     """
 
     def __init__(self, labels: ClassifyLabels, whole: bool) -> None:
         self.probabilities_of_views: list[np.ndarray] = []
 
-    def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
-        """What one look shows; see `vertebra.tasks.task.TTAMerger`."""
+    def add(self, decoded: Sequence[np.ndarray], view_transform: ViewTransform) -> None:
+        """Adds one view; see `vertebra.tasks.task.TTAMerger`."""
         (probabilities,) = decoded
         self.probabilities_of_views.append(np.asarray(probabilities, dtype=np.float32))
 
     def finish(self) -> list[np.ndarray]:
-        """The decoded arrays of all looks together: probabilities (K,)."""
+        """The merged arrays: probabilities (K,)."""
         return [np.mean(self.probabilities_of_views, axis=0)]

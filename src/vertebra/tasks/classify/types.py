@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
     from vertebra.tasks.picture import ImageLike
 
-MAX_LISTED = 5  # classes that a dictionary lists as objects, beside the probabilities of all
+MAX_LISTED = 5  # classes that `to_dict` lists as objects, besides the probabilities of all
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClassifyPrediction(Prediction):
-    """The classes of an image. Its objects are the classes, the likeliest first: ``prediction[0]`` is the best,
-    ``prediction[:5]`` the best five, ``prediction.filter(min_score=0.5)`` the ones that apply where classes may overlap.
+    """The classes of an image. Its objects are the classes, the most probable first: ``prediction[0]`` is the best,
+    ``prediction[:5]`` the best five, ``prediction.filter(min_score=0.5)`` the predicted classes of a multi-label classifier.
 
     Attributes:
-        probabilities: (K,) float32 of all classes in the order of their ids, whichever are picked; they sum to 1 where classes
-            are exclusive.
+        probabilities: (K,) float32 of all classes in the order of their ids, including those not in ``picked``; they sum to 1
+            for exclusive classes.
         spec: the classes.
-        image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
-        picked: (M,) ids of the classes that are the objects, the likeliest first; None for all.
+        image: the predicted image (a path, an array or a Pillow image), for `draw`; None where it is unknown.
+        picked: (M,) ids of the classes that are objects, the most probable first; None for all.
     """
 
     task: ClassVar[str] = "classify"
@@ -46,7 +46,7 @@ class ClassifyPrediction(Prediction):
 
     @cached_property
     def class_ids(self) -> np.ndarray:
-        """(M,) int64, the likeliest class first."""
+        """(M,) int64, the most probable class first."""
         if self.picked is not None:
             return self.picked
         order: np.ndarray = np.argsort(-self.probabilities, kind="stable").astype(np.int64)
@@ -59,12 +59,12 @@ class ClassifyPrediction(Prediction):
         return scores
 
     def top(self, k: int = 1) -> list[tuple[str, float]]:
-        """The ``k`` likeliest classes with their probabilities, best first; fewer where there are fewer classes."""
+        """The ``k`` most probable classes with their probabilities, best first; fewer if there are fewer classes."""
         best = self[:k]
         return list(zip(best.class_names, best.scores.tolist(), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``objects``, the five likeliest, each with ``class_name``, ``class_id`` and ``score``; and the
+        """JSON-ready: ``objects``, the five most probable, each with ``class_name``, ``class_id`` and ``score``; and the
         ``probabilities`` of all classes by name.
         """
         probabilities = dict(zip(self.spec.classes, self.probabilities.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The truth of one image for the detect task."""
+"""The annotation of one image for the detect task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class DetectAnnotation:
-    """The objects in an image; none (M = 0) is an image with nothing in it.
+    """The objects in an image; an image without objects has M = 0.
 
     Attributes:
         boxes: (M, 4) float32, xyxy in the original image's pixels.

@@ -12,18 +12,18 @@ import numpy as np
 from vertebra.tasks.metric import named
 
 KEYS = {"map": 0, "map_50": 1, "map_75": 2, "mar_100": 8, "map_small": 3, "map_medium": 4, "map_large": 5}
-"""Where COCO's summary has what we call so."""
+"""The index of each metric in COCO's summary."""
 
 
 def average_precision(
     predicted: np.ndarray, true: np.ndarray, counts: np.ndarray, classes: Sequence[str]
 ) -> dict[str, float]:
-    """Average precision and recall as pycocotools computes them; what has no object to be found is left out.
+    """Average precision and recall as pycocotools computes them; metrics without ground-truth objects are left out.
 
     Args:
         predicted: (F, 6) xyxy, score and label of the boxes of all images, one image after the other.
         true: (T, 6) xyxy, whether it is a crowd, and label.
-        counts: (images, 2) int64, how many rows of each are an image's.
+        counts: (images, 2) int64, the number of rows of each image in ``predicted`` and ``true``.
         classes: names of the classes.
     """
     from faster_coco_eval import COCO, COCOeval_faster
@@ -52,7 +52,7 @@ def average_precision(
 
 
 def _annotations(rows: np.ndarray, counts: np.ndarray, field: str) -> list[dict[str, Any]]:
-    """Rows as a COCO file has them; ids of images, classes and boxes from 1."""
+    """Rows as entries of a COCO file; ids of images, classes and boxes start at 1."""
     boxes = rows[:, :4].astype(np.float64)
     sides = boxes[:, 2:] - boxes[:, :2]
     values = rows[:, 4].tolist() if field == "score" else rows[:, 4].astype(np.int64).tolist()

@@ -1,4 +1,4 @@
-"""Boxes in the crops of an image."""
+"""Merges the boxes of the crops of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The truth of the detect task, from a data set to a batch."""
+"""Annotations of the detect task, from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ LARGE = 16.0
 
 
 class DetectData(TaskData):
-    """Boxes that move with their image."""
+    """Boxes, transformed with their image."""
 
     def to_canvas(
         self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels
     ) -> DetectAnnotation:
         """Boxes on the canvas, clipped to the image's valid pixels."""
-        boxes, kept = visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
+        boxes, kept = clip_to_visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def cut(
         self, annotation: DetectAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: DetectLabels
     ) -> DetectAnnotation:
-        """Boxes of the window, without those of which too little is left."""
+        """Boxes of the window, without those that are mostly cropped away."""
         whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
+        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def relabel(
         self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels
     ) -> DetectAnnotation:
-        """Boxes of the branch's classes under their new ids."""
+        """Boxes of the branch's classes with their new ids."""
         changed = ids[annotation.labels]
         kept = changed >= 0
         return DetectAnnotation(annotation.boxes[kept], changed[kept], annotation.crowd[kept])
 
     def occurrences(self, annotation: DetectAnnotation, classes: int) -> np.ndarray:
-        """How many boxes each class has."""
+        """The number of boxes of each class."""
         counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
         return counts
 
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """Images with a box of the branch's classes that is no crowd."""
+        """Images with a box of the branch's classes that is not a crowd."""
         return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
 
     def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
-        """Boxes that do not mark a crowd."""
+        """The number of boxes that do not mark a crowd."""
         return int((~annotation.crowd).sum())
 
     def stack(self, annotations: Sequence[DetectAnnotation], labels: DetectLabels) -> Any:
-        """Boxes padded to the most that an image has."""
+        """Boxes, padded to the largest number of boxes in an image."""
         import torch
 
         from vertebra.tasks.detect.targets import DetectTargets
@@ -77,7 +77,7 @@ class DetectData(TaskData):
         return DetectLabels(tuple(classes))
 
     def fake_targets(self, labels: DetectLabels, canvas: tuple[int, int], batch: int) -> Any:
-        """Two boxes of random classes in each image but the last, which has none if there are several."""
+        """Two boxes of random classes in each image, none in the last of several."""
         import torch
 
         from vertebra.tasks.detect.targets import DetectTargets
@@ -87,7 +87,7 @@ class DetectData(TaskData):
 
 
 def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
-    """(n,) bool, the labeled images of a column that have one of these objects, (B,) bool."""
+    """(n,) bool, the labeled images of a column that have at least one of these objects, (B,) bool."""
     rows = np.repeat(np.arange(len(column.labeled)), np.diff(column.offsets))
     has_objects = np.zeros(len(column.labeled), dtype=bool)
     has_objects[rows[objects]] = True
@@ -96,7 +96,7 @@ def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
 
 
 def fake_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, Any, Any]:
-    """Two boxes in each image but the last, which has none if there are several.
+    """Two boxes in each image, none in the last of several.
 
     Returns:
         Tensors: boxes (batch, 2, 4), random labels (batch, 2) and counts (batch,).
@@ -106,8 +106,8 @@ def fake_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, 
     height, width = canvas
     shares = ((0.1, 0.1, 0.6, 0.7), (0.3, 0.2, 0.9, 0.9))
     sides = (width, height, width, height)
-    made = torch.tensor([[share * side for share, side in zip(box, sides, strict=True)] for box in shares])
-    boxes = made.repeat(batch, 1, 1)
+    canvas_boxes = torch.tensor([[share * side for share, side in zip(box, sides, strict=True)] for box in shares])
+    boxes = canvas_boxes.repeat(batch, 1, 1)
     ids, counts = torch.randint(0, classes, (batch, 2)), torch.full((batch,), 2)
     if batch > 1:
         boxes[-1], ids[-1], counts[-1] = 0, -1, 0
@@ -120,16 +120,18 @@ def box_areas(boxes: np.ndarray) -> np.ndarray:
     return areas
 
 
-def visible(boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes clipped to the valid pixels, and which of them still show enough.
+def clip_to_visible(
+    boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips boxes to the valid pixels, and selects those that are still visible enough.
 
-    A box is left out when less than a pixel of it remains in a direction, or less than ``MIN_VISIBLE_FRACTION`` of its area while
-    its short side is under ``LARGE`` pixels.
+    A box is left out if less than a pixel of it remains along an axis, or if less than ``MIN_VISIBLE_FRACTION`` of its area
+    remains and its short side is under ``LARGE`` pixels.
 
     Args:
         boxes: (M, 4) xyxy in canvas pixels.
         size: (height, width) of the valid pixels.
-        whole: (M,) area of each whole box in canvas pixels; None where nothing is cut off.
+        whole: (M,) area of each whole box in canvas pixels; None where nothing is cropped.
 
     Returns:
         (M, 4) float32 and (M,) bool.

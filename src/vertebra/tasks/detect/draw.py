@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image.Image:
     """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.draw_threshold``.
 
-    The best stand on top. A tag is placed above its box, or where it hides no other tag and stays in the picture.
+    The best are drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
 
     Args:
-        prediction: what to show; boxes in the picture's pixels.
+        prediction: the boxes to draw, in the picture's pixels.
         picture: RGB, of any size; a small one is enlarged, and the boxes with it.
     """
     canvas = enlarge(picture).copy()
@@ -39,14 +39,14 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
         fit_text(prediction.spec.classes[label], size, canvas.width // 2) + f" {score:.2f}"
         for label, score in zip(labels, prediction.scores[shown], strict=True)
     ]
-    places = _tag_places(boxes, [tag_size(text, size) for text in texts], canvas.size)
-    for text, label, place in reversed(list(zip(texts, labels, places, strict=True))):
-        draw_tag(draw, place, text, size, color(int(label)))
+    tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
+    for text, label, corner in reversed(list(zip(texts, labels, tag_corners, strict=True))):
+        draw_tag(draw, corner, text, size, color(int(label)))
     return canvas
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, label: int, width: int) -> None:
-    """A box in its class's color, with a thin darker line on either side that sets it off from any ground."""
+    """A box in its class's color, with a thin darker line on either side, visible on any background."""
     red, green, blue = color(label)
     left, top, right, bottom = (int(side) for side in box)
     right, bottom = max(left, right - 1), max(top, bottom - 1)
@@ -55,28 +55,30 @@ def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, label: int, width: int
     draw.rectangle((left, top, right, bottom), outline=(red, green, blue), width=width)
 
 
-def _tag_places(boxes: np.ndarray, sizes: list[tuple[int, int]], canvas: tuple[int, int]) -> list[tuple[int, int]]:
-    """Top left corners of tags, best first: the first of a box's corners where no other tag stands yet.
+def _tag_corners(boxes: np.ndarray, sizes: list[tuple[int, int]], canvas: tuple[int, int]) -> list[tuple[int, int]]:
+    """Top left corners of tags, best first: the first of a box's corners that has no other tag yet.
 
     Args:
         boxes: (M, 4) xyxy, best first.
         sizes: width and height of each tag.
-        canvas: width and height of the picture, which tags do not leave.
+        canvas: width and height of the picture; tags stay inside.
     """
     taken = np.zeros((0, 4), dtype=int)
-    places: list[tuple[int, int]] = []
+    tag_corners: list[tuple[int, int]] = []
     for (left, top, right, bottom), (width, height) in zip(boxes.tolist(), sizes, strict=True):
-        corners = [(left, top - height), (left, top), (left, bottom), (right - width, top - height)]
-        corners += [(right - width, top), (left, bottom - height), (right - width, bottom)]
-        inside = [(max(0, min(x, canvas[0] - width)), max(0, min(y, canvas[1] - height))) for x, y in corners]
-        free = [place for place in inside if not _overlaps(taken, place, width, height)]
-        place = (free or inside)[0]
-        places.append(place)
-        taken = np.vstack([taken, [place[0], place[1], place[0] + width, place[1] + height]])
-    return places
+        candidates = [(left, top - height), (left, top), (left, bottom), (right - width, top - height)]
+        candidates += [(right - width, top), (left, bottom - height), (right - width, bottom)]
+        inside = [(max(0, min(x, canvas[0] - width)), max(0, min(y, canvas[1] - height))) for x, y in candidates]
+        free = [corner for corner in inside if not _overlaps(taken, corner, width, height)]
+        corner = (free or inside)[0]
+        tag_corners.append(corner)
+        taken = np.vstack([taken, [corner[0], corner[1], corner[0] + width, corner[1] + height]])
+    return tag_corners
 
 
-def _overlaps(taken: np.ndarray, place: tuple[int, int], width: int, height: int) -> bool:
-    left, top = place
-    apart = (taken[:, 0] >= left + width) | (taken[:, 2] <= left) | (taken[:, 1] >= top + height) | (taken[:, 3] <= top)
-    return bool((~apart).any())
+def _overlaps(taken: np.ndarray, corner: tuple[int, int], width: int, height: int) -> bool:
+    left, top = corner
+    separate = (
+        (taken[:, 0] >= left + width) | (taken[:, 2] <= left) | (taken[:, 1] >= top + height) | (taken[:, 3] <= top)
+    )
+    return bool((~separate).any())

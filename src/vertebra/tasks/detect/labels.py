@@ -9,4 +9,4 @@ from vertebra.tasks.base import LabelSpec
 
 @dataclass(frozen=True)
 class DetectLabels(LabelSpec):
-    """Classes of objects that are marked with boxes. There is no background class."""
+    """Classes of objects with boxes. There is no background class."""

@@ -25,28 +25,30 @@ class BoxMetric(TaskMetric):
 
     ``map`` (mean over classes and IoU 0.50 to 0.95), ``map_50``, ``map_75``, ``mar_100``, ``map_small`` / ``_medium`` /
     ``_large`` (by the area of the box: below 32 x 32, below 96 x 96, above) and ``map/NAME`` of each class. At most
-    the 100 best boxes of an image and class count. What lies in a crowd box of the same class is no mistake.
+    the 100 best boxes of an image and class count. Predictions inside a crowd box of the same class are ignored.
 
-    Images are held as flat rows, so that processes with different numbers of images can be gathered.
+    The objects of all images are stored as flat rows, so processes with different numbers of images can be gathered.
     """
 
-    found: list[Tensor]
+    predicted: list[Tensor]
     true: list[Tensor]
     counts: list[Tensor]
 
     def __init__(self, labels: DetectLabels) -> None:
         super().__init__(labels)
-        self.add_state("found", [], dist_reduce_fx="cat")  # (., 6) float32: box, score, label
+        self.add_state("predicted", [], dist_reduce_fx="cat")  # (., 6) float32: box, score, label
         self.add_state("true", [], dist_reduce_fx="cat")  # (., 6) float32: box, crowd, label
-        self.add_state("counts", [], dist_reduce_fx="cat")  # (images, 2) int64: rows of each image in found and true
+        self.add_state(
+            "counts", [], dist_reduce_fx="cat"
+        )  # (images, 2) int64: rows of each image in predicted and true
         self.reset()
 
     def update(self, predictions: Sequence[DetectPrediction], ground_truths: Sequence[DetectAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
-        found = [_rows(prediction.boxes, prediction.scores, prediction.class_ids) for prediction in predictions]
+        predicted = [_rows(prediction.boxes, prediction.scores, prediction.class_ids) for prediction in predictions]
         true = [_rows(annotation.boxes, annotation.crowd, annotation.labels) for annotation in ground_truths]
-        counts = [[len(f), len(t)] for f, t in zip(found, true, strict=True)]
-        self.found.append(torch.from_numpy(np.concatenate([*found, _NO_ROWS])).to(self.device))
+        counts = [[len(p), len(t)] for p, t in zip(predicted, true, strict=True)]
+        self.predicted.append(torch.from_numpy(np.concatenate([*predicted, _NO_ROWS])).to(self.device))
         self.true.append(torch.from_numpy(np.concatenate([*true, _NO_ROWS])).to(self.device))
         self.counts.append(torch.tensor(counts, dtype=torch.int64, device=self.device).reshape(-1, 2))
 
@@ -55,11 +57,11 @@ class BoxMetric(TaskMetric):
         return [*KEYS, *each("map", self.classes)]
 
     def compute(self) -> dict[str, float]:
-        """The metrics of all that was added; those without any object to find are left out."""
+        """The metrics over all images added so far; metrics without ground-truth objects are left out."""
         counts = gathered(self.counts).numpy()
         if not len(counts):
             return {}
-        return average_precision(gathered(self.found).numpy(), gathered(self.true).numpy(), counts, self.classes)
+        return average_precision(gathered(self.predicted).numpy(), gathered(self.true).numpy(), counts, self.classes)
 
 
 _NO_ROWS = np.zeros((0, 6), dtype=np.float32)

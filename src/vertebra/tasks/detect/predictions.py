@@ -20,14 +20,14 @@ def from_decoded(
 ) -> DetectPrediction:
     """The prediction of one image: boxes in the original image's pixels, clipped to it.
 
-    A box that lies wholly beside the image (on the padding of the canvas) is dropped.
+    A box that lies wholly outside the image (on the padding of the canvas) is dropped.
 
     Args:
         decoded: one image's arrays of `DetectDecoded`, in its order: boxes (D, 4) xyxy in canvas pixels, scores (D,),
             labels (D,) and count (), how many of the D are real.
-        transform: where the image lies on the canvas.
+        transform: the position of the image on the canvas.
         spec: the classes.
-        image: what was predicted on, for pictures.
+        image: the predicted image, for pictures.
     """
     canvas_boxes, scores, labels, real = decoded
     count = int(real)

@@ -1,4 +1,4 @@
-"""Tensors of the detect task: what the loss is given and what decoding gives."""
+"""Tensors of the detect task: targets of the loss, and decoded outputs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 class DetectTargets(NamedTuple):
-    """The truth for a batch of labeled images.
+    """The targets of a batch of labeled images.
 
     Attributes:
         boxes: (N, M, 4) float32, xyxy in canvas pixels, padded with 0.
         labels: (N, M) int64 class ids, padded with -1.
-        crowd: (N, M) bool, True for a box that marks a crowd or a region to ignore: it is no object to find, and what
-            is found in it is no mistake. Padded with False.
-        count: (N,) int64, how many of the M are real; 0 is an image with nothing in it.
+        crowd: (N, M) bool, True for a box that marks a crowd or a region to ignore: it is not a target, and predictions
+            inside it are not counted as errors. Padded with False.
+        count: (N,) int64, how many of the M are real; 0 for an image without objects.
     """
 
     boxes: Tensor

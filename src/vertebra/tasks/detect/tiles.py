@@ -1,4 +1,4 @@
-"""The boxes of a large image out of those of its tiles (numpy only)."""
+"""Merges the boxes of a large image's tiles (numpy only)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.tile_merge import join, objects_of
+from vertebra.tasks.tile_merge import concat_tiles, merge_tiles
 
 if TYPE_CHECKING:
     from vertebra.preprocess.image_transform import ImageTransform
@@ -20,28 +20,30 @@ if TYPE_CHECKING:
 
 
 class DetectTiles:
-    """Gathers the objects of an image's tiles; see `vertebra.tasks.tile_merge.join` for the rule.
+    """Merges the boxes of an image's tiles; see `vertebra.tasks.tile_merge.merge_tiles` for the rule.
 
     Args:
         spec: the classes.
-        grid: the tiles, which the whole image may follow.
-        threshold: objects below this score are left out, before anything is joined.
+        grid: the tiles; the whole image may be added after them.
+        threshold: objects below this score are left out before merging.
     """
 
-    whole_too: ClassVar[bool] = True
+    adds_whole_image: ClassVar[bool] = True
 
     def __init__(self, spec: DetectLabels, grid: Grid, threshold: float) -> None:
         self.spec, self.threshold = spec, threshold
         self.tiles: list[Tile] = []
-        self.found: list[DetectPrediction] = []
+        self.predictions: list[DetectPrediction] = []
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
-        """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
-        own = from_decoded(decoded, transform, self.spec).filter(min_score=self.threshold)
+        """Adds one tile; see `vertebra.tasks.task.TileMerger`."""
+        prediction = from_decoded(decoded, transform, self.spec).filter(min_score=self.threshold)
         self.tiles.append(tile)
-        self.found.append(replace(own, boxes=own.boxes + np.array(tile.box[:2] * 2, dtype=np.float32)))
+        self.predictions.append(
+            replace(prediction, boxes=prediction.boxes + np.array(tile.box[:2] * 2, dtype=np.float32))
+        )
 
     def finish(self, image: ImageLike | None) -> DetectPrediction:
         """The prediction of the image, best object first."""
-        joined = join(objects_of(self.found), self.tiles)
-        return DetectPrediction(joined.boxes, joined.scores, joined.labels, self.spec, image, self.threshold)
+        merged = merge_tiles(concat_tiles(self.predictions), self.tiles)
+        return DetectPrediction(merged.boxes, merged.scores, merged.labels, self.spec, image, self.threshold)

@@ -25,9 +25,9 @@ class DetectPrediction(Prediction):
         scores: (M,) float32 in 0..1.
         class_ids: (M,) int64.
         spec: the classes.
-        image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
-        draw_threshold: the least score of a box that `draw` shows. All boxes stay in the prediction, since metrics
-            need the doubtful ones too; `filter` with a score leaves them out and sets this.
+        image: the predicted image (a path, an array or a Pillow image), for `draw`; None where it is unknown.
+        draw_threshold: minimum score of a box that `draw` shows. The prediction keeps all boxes, since metrics also need
+            those with low scores; `filter` with a score leaves them out and sets this threshold.
     """
 
     task: ClassVar[str] = "detect"

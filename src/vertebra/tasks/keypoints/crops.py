@@ -1,4 +1,4 @@
-"""Points in the crops of an image."""
+"""Merges the points of the crops of an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vertebra.tasks.keypoints.types import KeypointPrediction
 def merge_crops(predictions: Sequence[KeypointPrediction], crops: Crops, labels: KeypointLabels) -> KeypointPrediction:
     """The points of all objects, best first; scores are multiplied by those of the boxes.
 
-    Where each crop shows one object, its box is that of the first model.
+    If each crop has one object, its box is that of the first model.
     """
     crop = crop_of_object(predictions)
     if crops.one_object:

@@ -1,4 +1,4 @@
-"""The truth of the keypoints task, from a data set to a batch."""
+"""Annotations of the keypoints task, from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import numpy as np
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import box_areas, fake_boxes, images_of, visible
+from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, images_of
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
 
 class KeypointData(TaskData):
-    """Points and boxes that move with their image; left and right points change places when it is mirrored."""
+    """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
     def to_canvas(
         self, annotation: KeypointAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: KeypointLabels
     ) -> KeypointAnnotation:
         """The objects on the canvas."""
         positions = transform.points_to_canvas(annotation.points[..., :2])
-        boxes, kept = visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
+        boxes, kept = clip_to_visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         scale = transform.scale_x * transform.scale_y
         return _moved(annotation, positions, boxes, scale, transform.size).take(kept)
 
     def cut(
         self, annotation: KeypointAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: KeypointLabels
     ) -> KeypointAnnotation:
-        """The objects of the window; points beyond it are not labeled, objects of which too little is left are left out."""
+        """The objects of the window; points outside become unlabeled, objects that are mostly cropped away are left out."""
         positions = window.points(annotation.points[..., :2])
         whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = visible(window.boxes(annotation.boxes), window.out, whole)
+        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
         on_canvas = _moved(annotation, positions, boxes, window.area_scale, window.out).take(kept)
-        if window.mirror != window.flip:  # both together are half a turn, in which left stays left
+        if window.mirror != window.flip:  # both together are a rotation by 180 degrees, which keeps left and right
             on_canvas = replace(on_canvas, points=on_canvas.points[:, labels.mirrored])
         return on_canvas
 
     def relabel(
         self, annotation: KeypointAnnotation, ids: np.ndarray, source_labels: KeypointLabels, labels: KeypointLabels
     ) -> KeypointAnnotation:
-        """Objects of the branch's classes, and its points by their names; what the data set lacks is not labeled."""
+        """Objects of the branch's classes, with its points matched by name; points that the data set lacks are unlabeled."""
         row_of = {name: row for row, name in enumerate(source_labels.points)}
         order = np.array([row_of.get(name, len(source_labels.points)) for name in labels.points], dtype=np.int64)
         none = np.zeros((len(annotation.points), 1, 3), dtype=np.float32)
@@ -52,27 +52,27 @@ class KeypointData(TaskData):
         return replace(annotation, points=points, labels=changed).take(changed >= 0)
 
     def occurrences(self, annotation: KeypointAnnotation, classes: int) -> np.ndarray:
-        """How many objects each class has."""
+        """The number of objects of each class."""
         counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
         return counts
 
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """Images with an object of the branch's classes that is no crowd and has a labeled point."""
-        seen = (column.points[..., 2] > 0).any(axis=1)
-        return images_of(column, ~column.crowd & seen & (ids[column.labels] >= 0))
+        """Images with an object of the branch's classes that is not a crowd and has a labeled point."""
+        labeled = (column.points[..., 2] > 0).any(axis=1)
+        return images_of(column, ~column.crowd & labeled & (ids[column.labels] >= 0))
 
     def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
-        """Objects with a labeled point that do not mark a crowd."""
+        """The number of objects with a labeled point that do not mark a crowd."""
         return int(annotation.known.sum())
 
     def advice(self, labels: KeypointLabels, column: Any) -> list[str]:
-        """Which points are left and right of one another, where that is not known."""
+        """Suggests the left-right pairs of points where they are not given."""
         from vertebra.tasks.keypoints.flip_pair_suggestions import propose_pairs
 
         return [] if labels.mirror_refusal is None else [propose_pairs(labels, column.points[~column.crowd])]
 
     def stack(self, annotations: Sequence[KeypointAnnotation], labels: KeypointLabels) -> Any:
-        """Objects that can be learned from (no crowds, at least one labeled point), padded to the most of an image."""
+        """Objects for training (no crowds, at least one labeled point), padded to the largest number in an image."""
         import torch
 
         from vertebra.tasks.keypoints.targets import KeypointTargets
@@ -93,7 +93,7 @@ class KeypointData(TaskData):
         return KeypointLabels(tuple(classes), points=tuple(f"p{index}" for index in range(4)))
 
     def fake_targets(self, labels: KeypointLabels, canvas: tuple[int, int], batch: int) -> Any:
-        """Two boxes in each image but the last, which has none if there are several, with random points inside."""
+        """Two boxes with random points in each image, none in the last of several."""
         import torch
 
         from vertebra.tasks.keypoints.targets import KeypointTargets
@@ -101,27 +101,27 @@ class KeypointData(TaskData):
         boxes, ids, counts = fake_boxes(labels.class_count, canvas, batch)
         parts = torch.rand(batch, 2, len(labels.points), 2)
         positions = boxes[..., None, :2] + parts * (boxes[..., 2:] - boxes[..., :2])[..., None, :]
-        seen = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
-        seen[..., 0, :] = 2
+        visibility = torch.randint(0, 3, (*parts.shape[:-1], 1)).float()
+        visibility[..., 0, :] = 2
         known = torch.arange(2)[:, None, None] < counts[:, None, None, None]
-        points = torch.where(known, torch.cat([positions, seen], dim=-1), 0.0)
+        points = torch.where(known, torch.cat([positions, visibility], dim=-1), 0.0)
         return KeypointTargets(points, boxes, ids, counts)
 
 
 def _moved(
     annotation: KeypointAnnotation, positions: np.ndarray, boxes: np.ndarray, area_scale: float, size: tuple[int, int]
 ) -> KeypointAnnotation:
-    """The objects elsewhere: points at ``places`` (M, K, 2), in an image of another (height, width)."""
+    """The objects with new ``positions`` (M, K, 2) of their points, in an image of another (height, width)."""
     points = np.concatenate([positions, annotation.points[..., 2:]], axis=-1)
     areas = (annotation.areas * area_scale).astype(np.float32)
     return KeypointAnnotation(
-        seen_inside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])
+        clear_points_outside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])
     )
 
 
-def seen_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Points (M, K, 3), with those outside of (height, width) pixels, and those not labeled, as 0, 0, 0."""
-    x, y, seen = points[..., 0], points[..., 1], points[..., 2]
-    kept = (seen > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
+def clear_points_outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Points (M, K, 3); those outside (height, width) pixels and unlabeled ones become 0, 0, 0."""
+    x, y, visibility = points[..., 0], points[..., 1], points[..., 2]
+    kept = (visibility > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
     inside: np.ndarray = np.where(kept[..., None], points, 0).astype(np.float32)
     return inside

@@ -1,4 +1,4 @@
-"""How far found points are from the true ones: in pixels, in lengths of the object, and how many are near enough."""
+"""Distances of predicted points from the annotated ones: in pixels, relative to the object's size, and PCK."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Literal
 import numpy as np
 
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
-from vertebra.tasks.keypoints.rows import FoundRows, TrueRows
+from vertebra.tasks.keypoints.rows import GroundTruthRows, PredictedRows
 from vertebra.tasks.metric import named
 
 Length = Literal["box", "image"]
 
 
 def lengths_of(annotation: KeypointAnnotation, length: Length) -> np.ndarray:
-    """What distances are measured by: the longer side of each object's box, or of the image.
+    """The unit of distances: the longer side of each object's box, or of the image.
 
     Returns:
         (M,) in pixels.
 
     Raises:
-        ValueError: the annotation does not know the image's size.
+        ValueError: the annotation has no image size.
     """
     if length == "image":
         if not max(annotation.size):
-            raise ValueError("the length of the image was asked for, but the annotation has no size")
+            raise ValueError("length 'image' needs the image's size, but the annotation has none")
         return np.full(len(annotation.labels), float(max(annotation.size)))
     sides: np.ndarray = (annotation.boxes[:, 2:] - annotation.boxes[:, :2]).max(axis=1, initial=0)
     return sides
 
 
 def distance_metrics(
-    predicted: Sequence[FoundRows], true: Sequence[TrueRows], points: Sequence[str], share: float
+    predicted: Sequence[PredictedRows], true: Sequence[GroundTruthRows], points: Sequence[str], share: float
 ) -> dict[str, float]:
     """``pck``, ``nme`` and ``error``, and each by point; see `vertebra.tasks.keypoints.metrics.PointMetric`.
 
     Args:
-        found, true: the objects of each image.
+        predicted, true: the objects of each image.
         points: names of the points.
-        share: of the length, within which a point is right.
+        share: maximum distance of a correct point, as a share of the length.
     """
-    pieces = [_compare(rows, real) for rows, real in zip(predicted, true, strict=True)]
+    pieces = [_compare(rows, ground_truth) for rows, ground_truth in zip(predicted, true, strict=True)]
     distance, known, length = (np.concatenate(part) for part in zip(*pieces, strict=True))
     right = known & (distance <= share * length[:, None])
     measured = known & np.isfinite(distance)
@@ -58,18 +58,18 @@ def distance_metrics(
     return metrics
 
 
-def _compare(predicted: FoundRows, true: TrueRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of one image's objects that are to be found: the distance (M, K) of each point, infinite if the object was not found;
-    which points are labeled (M, K); and the lengths (M,)."""
+def _compare(predicted: PredictedRows, true: GroundTruthRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For the counted objects of one image: the distance (M, K) of each point, infinite if the object has no match; which points
+    are labeled (M, K); and the lengths (M,)."""
     points, labels = true.points[true.counted], true.labels[true.counted]
     known = points[..., 2] > 0
     distance = np.full(known.shape, np.inf)
-    apart = np.linalg.norm(predicted.points[:, None] - points[None, ..., :2], axis=-1)
-    mean = (apart * known).sum(axis=-1) / known.sum(axis=-1)
+    distances = np.linalg.norm(predicted.points[:, None] - points[None, ..., :2], axis=-1)
+    mean = (distances * known).sum(axis=-1) / known.sum(axis=-1)
     mean[predicted.labels[:, None] != labels[None]] = np.inf
     for row in np.argsort(-predicted.scores, kind="stable"):
         if len(labels) and np.isfinite(mean[row].min()):
             nearest = int(mean[row].argmin())
-            distance[nearest] = apart[row, nearest]
+            distance[nearest] = distances[row, nearest]
             mean[:, nearest] = np.inf
     return distance, known, true.lengths[true.counted]

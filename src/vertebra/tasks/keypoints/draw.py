@@ -1,4 +1,4 @@
-"""Pictures of points: dots, joined by their skeleton, and a legend below."""
+"""Pictures of keypoints: dots, the skeleton's lines, and a legend below."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ LEGEND_ENTRIES = 24
 def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Image.Image:
     """The picture with the points of each object that is not below ``prediction.draw_threshold``, and a legend of their colors.
 
-    Each point has its own color, the same on all objects. Points below that score are left out, and so are the lines to them.
-    The best objects stand on top.
+    Each point has its own color, the same on all objects. Points below that score and the lines to them are left out. The best
+    objects are drawn on top.
 
     Args:
-        prediction: what to show; points in the picture's pixels.
+        prediction: the objects to draw, with points in the picture's pixels.
         picture: RGB, of any size; a small one is enlarged, and the points with it.
     """
     canvas = enlarge(picture).copy()
     draw = ImageDraw.Draw(canvas)
     factor = np.array([canvas.width / picture.width, canvas.height / picture.height])
     named: set[int] = set()
-    for place in range(len(prediction) - 1, -1, -1):
-        if prediction.scores[place] < prediction.draw_threshold:
+    for row in range(len(prediction) - 1, -1, -1):
+        if prediction.scores[row] < prediction.draw_threshold:
             continue
-        points = prediction.points[place] * factor
-        shown = prediction.point_scores[place] >= prediction.draw_threshold
+        points = prediction.points[row] * factor
+        shown = prediction.point_scores[row] >= prediction.draw_threshold
         width = _width(canvas, points[shown])
         for first, second in prediction.spec.skeleton:
             if shown[first] and shown[second]:
@@ -49,14 +49,14 @@ def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Imag
 
 
 def _width(canvas: Image.Image, points: np.ndarray) -> int:
-    """Width in pixels of an object's lines: thinner than on other objects where its points (M, 2) lie close together."""
+    """Width in pixels of an object's lines; thinner if its points (M, 2) lie close together."""
     width = line_width(canvas)
     extent = float(np.ptp(points, axis=0).max()) if len(points) > 1 else np.inf
     return int(min(width, max(1, extent / 40)))
 
 
 def _dot(draw: ImageDraw.ImageDraw, point: np.ndarray, fill: tuple[int, int, int], radius: float) -> None:
-    """A filled disc with a dark rim that sets it off from any ground."""
+    """A filled disc with a dark rim, visible on any background."""
     x, y = float(point[0]), float(point[1])
     for reach, inside in ((radius + 1, _dark(fill)), (radius, fill)):
         draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=inside)

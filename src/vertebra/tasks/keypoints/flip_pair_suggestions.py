@@ -1,4 +1,4 @@
-"""Proposes which points are left and right of one another, for a person to confirm."""
+"""Suggests the left-right pairs of points, for the user to confirm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SHOWN = 4
 
 
 def propose_pairs(labels: KeypointLabels, points: np.ndarray) -> str:
-    """What is known about left and right of points whose pairs are not known, with a line for the config where there is one.
+    """A sentence that suggests left-right pairs of points, with a line for the config if there are any.
 
-    Pairs are proposed from where the points lie on the objects, where that is beyond doubt and does not contradict the names; else
-    those that the names tell, with the points that they leave undecided.
+    Pairs are suggested by the positions of the points on the objects if these are unambiguous and do not contradict the names;
+    otherwise by the names, listing the points that they leave undecided.
 
     Args:
         labels: the points' names.
@@ -26,12 +26,12 @@ def propose_pairs(labels: KeypointLabels, points: np.ndarray) -> str:
     named = read_names(labels.points)
     by_position = pairs_by_position(points)
     if by_position is not None and _unordered(named.pairs) <= _unordered(by_position):
-        return _text(labels.points, by_position, f"the places of the points on {len(points)} objects propose", "")
+        return _text(labels.points, by_position, f"the positions of the points on {len(points)} objects suggest", "")
     if named.pairs:
         undecided = ", ".join(labels.points[point] for point in named.undecided)
         rest = f" The names leave undecided: {undecided}; add their pairs, or leave them out where they lie on the mid-line."
-        return _text(labels.points, named.pairs, "the names of the points propose", rest)
-    return f"images are not mirrored in training, for {labels.mirror_refusal}"
+        return _text(labels.points, named.pairs, "the names of the points suggest", rest)
+    return f"images are not mirrored in training, because {labels.mirror_refusal}"
 
 
 def _unordered(pairs: Pairs) -> set[frozenset[int]]:
@@ -43,7 +43,7 @@ def _text(points: Sequence[str], pairs: Pairs, what: str, rest: str) -> str:
     shown = ", ".join(listed[:SHOWN]) + (", …" if len(listed) > SHOWN else "")
     line = ", ".join(f"[{left}, {right}]" for left, right in pairs)
     return (
-        "images are not mirrored in training, for it is not known which points are left and right of one another; "
+        "images are not mirrored in training, because the left-right pairs of the points are unknown; "
         f"{what}: {shown}.{rest} If that is right, put this line into the config, beside the branch's decoder:\n"
         f"    flip_pairs: [{line}]"
     )

@@ -1,4 +1,4 @@
-"""Which points are left and right of one another, by their names."""
+"""Left-right pairs of points, by their names."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z
 
 @dataclass(frozen=True)
 class NamedPairs:
-    """What the names of points tell about left and right.
+    """The left-right pairs in the names of points.
 
     Attributes:
-        pairs: (left, right) ids of the pairs that the names tell.
-        undecided: ids of points of which the names do not tell whether they have a partner, and which.
+        pairs: (left, right) ids of the pairs that the names determine.
+        undecided: ids of points whose names do not determine whether they have a partner, or which.
     """
 
     pairs: Pairs
@@ -45,15 +45,12 @@ class NamedPairs:
 
     @property
     def complete(self) -> bool:
-        """Whether the names decide about every point: some are pairs, and all others lie on the mid-line."""
+        """Whether the names determine every point: some are pairs, and all others lie on the mid-line."""
         return bool(self.pairs) and not self.undecided
 
 
 def pairs_by_name(points: Sequence[str]) -> Pairs | None:
-    """Left-right pairs by the points' names, where the names decide about every point; else None.
-
-    See `read_names` for the names that are understood.
-    """
+    """Left-right pairs by the points' names, or None if the names leave a point undecided; see `read_names`."""
     names = read_names(points)
     return names.pairs if names.complete else None
 
@@ -62,9 +59,9 @@ def read_names(points: Sequence[str]) -> NamedPairs:
     """Reads left and right out of names: left_eye and right_eye, l_paw and r_paw, paw_L and paw_R, earL and earR, RShoulder and
     LShoulder, front_left_paw and front_right_paw, lt_ear and rt_ear, leftear and rightear, and the words of other languages.
 
-    A point without a word of side lies on the mid-line (nose, tail2), unless its name leaves that open: a number ("17"), a name
-    that says nothing ("kp_3"), or one of several that only a number or a letter tells apart (paw1, paw2). A point with a
-    word of side whose partner is missing is undecided too.
+    A point without a side in its name lies on the mid-line (nose, tail2), unless the name is ambiguous: a number ("17"), a
+    generic name ("kp_3"), or one of several that differ only by a number or a letter (paw1, paw2). A point with a side whose
+    partner is missing is undecided too.
     """
     tokens = [tuple(token.lower() for token in _TOKEN.findall(name)) for name in points]
     readings = [_readings(reading_tokens) for reading_tokens in tokens]
@@ -89,19 +86,19 @@ def read_names(points: Sequence[str]) -> NamedPairs:
 
 
 def _has_side(tokens: Reading) -> bool:
-    """Whether one of the words is a word of side by itself."""
+    """Whether one of the words is a side."""
     return any(token in _MARKS for token in tokens)
 
 
 def _names_a_side(tokens: Reading, used: set[str]) -> bool:
-    """Whether a name is of a side even if no other name is its partner: by a whole word, or by one glued to another, if that is
-    long or other names are so too (lear beside leye and reye)."""
+    """Whether a name has a side even if no other name is its partner: as a whole word, or glued to another word if it is long or
+    other names have it too (lear beside leye and reye)."""
     glued = (word for token in tokens for word, _, _ in _glued(token))
     return _has_side(tokens) or any(len(word) > 3 or not word.isascii() or word in used for word in glued)
 
 
 def _readings(tokens: Reading) -> dict[Reading, None]:
-    """How a name can be read as one of a side: by its words, or else by the beginning or the end of one."""
+    """The possible readings of a name with a side: as a whole word, or else as the beginning or the end of a word."""
     if _has_side(tokens):
         return {tuple(_MARKS.get(token, token) for token in tokens): None}
     readings: dict[Reading, None] = {}
@@ -113,9 +110,9 @@ def _readings(tokens: Reading) -> dict[Reading, None]:
 
 
 def _glued(token: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
-    """Readings of one word that begins or ends with a word of side: the language, the side, and the parts with "" for it.
+    """Readings of one word that begins or ends with a side: the language, the side, and the parts with "" in place of the side.
 
-    A single letter counts at the beginning only (leye, reye).
+    A single letter counts only at the beginning (leye, reye).
     """
     if token in NO_SIDE:
         return
@@ -128,9 +125,9 @@ def _glued(token: str) -> Iterator[tuple[str, str, tuple[str, str]]]:
 
 
 def _partner(point: int, readings: Sequence[dict[Reading, None]]) -> int | None:
-    """The only point whose name is this one's with the sides changed; None where there is none, or several."""
-    wanted = {tuple(_SWAP.get(token, token) for token in reading) for reading in readings[point]}
-    partners = [other for other, reading in enumerate(readings) if other != point and wanted & set(reading)]
+    """The only point whose name is this one's with the other side; None if there is none, or several."""
+    mirrored = {tuple(_SWAP.get(token, token) for token in reading) for reading in readings[point]}
+    partners = [other for other, reading in enumerate(readings) if other != point and mirrored & set(reading)]
     return partners[0] if len(partners) == 1 else None
 
 
@@ -140,7 +137,7 @@ def _numbered(tokens: Reading) -> bool:
 
 
 def _says_nothing(tokens: Reading, endings: Counter[Reading]) -> bool:
-    """Whether a name without a side leaves it open where its point lies."""
+    """Whether a name without a side is ambiguous about the position of its point."""
     stem = tokens[:-1] if _numbered(tokens) else tokens
     if all(token in GENERIC or token.isdigit() for token in stem):
         return True

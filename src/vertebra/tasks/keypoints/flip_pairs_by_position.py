@@ -1,4 +1,4 @@
-"""Which points are left and right of one another, by where they lie on many objects (numpy only)."""
+"""Left-right pairs of points, by their positions on many objects (numpy only)."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from vertebra.tasks.keypoints.flip_pairs_by_name import Pairs
 MIN_OBJECTS = 20
 MAX_OBJECTS = 1000
 MIN_POINTS = 4  # three points that happen to be nearly isosceles are common
-RESIDUAL = 0.06  # how far a mirrored point may be from its partner, as a share of the mean shape's radius
-UNIQUE = 3.0  # how many times worse any other mirror line must be
+RESIDUAL = 0.06  # maximum distance of a mirrored point from its partner, as a share of the mean shape's radius
+UNIQUE = 3.0  # minimum ratio of any other mirror line's residual to the best one's
 ANGLES = 180
 ITERATIONS = 8
 
 
 def pairs_by_position(points: np.ndarray) -> Pairs | None:
-    """Pairs of points that lie mirrored about the mid-line of the mean object; None unless that is beyond doubt.
+    """Pairs of points that are mirrored about the mid-line of the mean object; None if they are ambiguous.
 
-    The objects are laid over one another (moved, turned, scaled; never mirrored), and their median shape is mirrored at every line
-    through its center. The pairs are those of the line at which every point falls on a point, once and back. Two
-    halves of the objects must give the same pairs, and no other line may come near: four corners of a rectangle have two.
+    The objects are aligned (shifted, rotated, scaled; never mirrored), and their median shape is mirrored at every line through
+    its center. The pairs are those of the line that maps every point onto a point, in both directions. Two halves of the
+    objects must give the same pairs, and no other line may fit nearly as well: the corners of a rectangle have two such lines.
 
     Args:
-        points: (M, K, 3) x, y, visibility; points that are not labeled (0) are passed over.
+        points: (M, K, 3) x, y, visibility; unlabeled points (0) are ignored.
     """
     if points.shape[1] < MIN_POINTS:
         return None
-    seen = points[..., 2] > 0
-    enough = seen.sum(axis=1) >= max(MIN_POINTS, points.shape[1] / 2)
+    labeled = points[..., 2] > 0
+    enough = labeled.sum(axis=1) >= max(MIN_POINTS, points.shape[1] / 2)
     chosen = np.flatnonzero(enough)
     if len(chosen) < MIN_OBJECTS:
         return None
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, MAX_OBJECTS).astype(int))]
     positions = points[chosen, :, 0].astype(float) + 1j * points[chosen, :, 1]
-    orders = [_mirror_order(positions[half::2], seen[chosen][half::2]) for half in (0, 1)]
+    orders = [_mirror_order(positions[half::2], labeled[chosen][half::2]) for half in (0, 1)]
     if orders[0] is None or orders[0] != orders[1]:
         return None
     return tuple((point, partner) for point, partner in enumerate(orders[0]) if point < partner) or None
 
 
-def _mirror_order(positions: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | None:
+def _mirror_order(positions: np.ndarray, labeled: np.ndarray) -> tuple[int, ...] | None:
     """For each point its partner (itself on the mid-line), or None.
 
     Args:
-        places: (M, K) complex.
-        seen: (M, K) bool.
+        positions: (M, K) complex.
+        labeled: (M, K) bool.
     """
-    if (seen.sum(axis=0) < MIN_OBJECTS / 4).any():
+    if (labeled.sum(axis=0) < MIN_OBJECTS / 4).any():
         return None
-    shape = _median_shape(positions, seen)
+    shape = _median_shape(positions, labeled)
     if shape is None:
         return None
     scores = {order: _residual(shape, order) for order in _mirror_orders(shape)}
@@ -60,17 +60,17 @@ def _mirror_order(positions: np.ndarray, seen: np.ndarray) -> tuple[int, ...] | 
     return best if scores[best] < RESIDUAL and unique and _beyond_doubt(shape, best) else None
 
 
-def _median_shape(positions: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
-    """The median of all shapes laid over one another: (K,) complex, centered, of radius 1; None where a point is nowhere.
+def _median_shape(positions: np.ndarray, labeled: np.ndarray) -> np.ndarray | None:
+    """The median of all aligned shapes: (K,) complex, centered, of radius 1; None if a point is labeled on no object.
 
-    Gower, Generalized Procrustes Analysis, Psychometrika 1975; differences: medians, points that are missing, no mirroring.
+    Gower, Generalized Procrustes Analysis, Psychometrika 1975; differences: medians, missing points, no mirroring.
     """
-    first = int(seen.sum(axis=1).argmax())
-    shape, known = positions[first], seen[first].copy()
+    first = int(labeled.sum(axis=1).argmax())
+    shape, known = positions[first], labeled[first].copy()
     for _ in range(ITERATIONS):
-        both = seen & known
+        both = labeled & known
         laid = _laid_over(positions, shape, both)
-        laid[~seen | (both.sum(axis=1) < 2)[:, None]] = np.nan
+        laid[~labeled | (both.sum(axis=1) < 2)[:, None]] = np.nan
         known = np.isfinite(laid).any(axis=0)
         if not known.any():
             return None
@@ -84,7 +84,7 @@ def _median_shape(positions: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
 
 
 def _laid_over(positions: np.ndarray, shape: np.ndarray, both: np.ndarray) -> np.ndarray:
-    """Each object (M, K) moved, turned and scaled onto a shape (K,), by least squares over the points ``both`` (M, K) have."""
+    """Each object (M, K) shifted, rotated and scaled onto a shape (K,), by least squares over the points in ``both`` (M, K)."""
     count = np.maximum(both.sum(axis=1, keepdims=True), 1)
     centers = np.where(both, positions, 0).sum(axis=1, keepdims=True) / count
     targets = np.where(both, shape, 0).sum(axis=1, keepdims=True) / count
@@ -96,7 +96,7 @@ def _laid_over(positions: np.ndarray, shape: np.ndarray, both: np.ndarray) -> np
 
 
 def _mirror_orders(shape: np.ndarray) -> set[tuple[int, ...]]:
-    """For all lines through the center at which every point falls nearest to one point, and that one back: who falls on whom."""
+    """For all mirror lines through the center that pair the points mutually nearest: the partner of each point."""
     turns = np.exp(2j * np.pi * np.arange(ANGLES) / ANGLES)
     distances = np.abs(turns[:, None, None] * shape.conj()[None, :, None] - shape[None, None, :])
     nearest = distances.argmin(axis=2)
@@ -106,7 +106,7 @@ def _mirror_orders(shape: np.ndarray) -> set[tuple[int, ...]]:
 
 
 def _mirrored(shape: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-    """The shape mirrored at the line that suits the pairs best."""
+    """The shape mirrored at the line that fits the pairs best."""
     product = (shape[list(order)] * shape).sum()
     turned: np.ndarray = product / max(abs(product), 1e-12) * shape.conj()
     return turned
@@ -117,7 +117,7 @@ def _residual(shape: np.ndarray, order: tuple[int, ...]) -> float:
 
 
 def _beyond_doubt(shape: np.ndarray, order: tuple[int, ...]) -> bool:
-    """Whether every mirrored point is at least twice as near to its partner as to any other point."""
+    """Whether every mirrored point is at least twice as close to its partner as to any other point."""
     distances = np.abs(_mirrored(shape, order)[:, None] - shape[None])
     partner_distances = np.take_along_axis(distances, np.array(order)[:, None], axis=1)[:, 0]
     np.put_along_axis(distances, np.array(order)[:, None], np.inf, axis=1)

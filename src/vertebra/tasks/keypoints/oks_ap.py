@@ -9,32 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.tasks.keypoints.rows import FoundRows, TrueRows
+from vertebra.tasks.keypoints.rows import GroundTruthRows, PredictedRows
 from vertebra.tasks.metric import named
 
 KEYS = ("oks_map", "oks_map_50", "oks_map_75", "oks_map_medium", "oks_map_large", "oks_mar")
 
 
 def average_precision(
-    predicted: Sequence[FoundRows], true: Sequence[TrueRows], classes: Sequence[str], sigmas: Sequence[float]
+    predicted: Sequence[PredictedRows], true: Sequence[GroundTruthRows], classes: Sequence[str], sigmas: Sequence[float]
 ) -> dict[str, float]:
-    """Average precision and recall as pycocotools computes them; what has no object to be found is left out.
+    """Average precision and recall as pycocotools computes them; metrics without ground-truth objects are left out.
 
     Args:
-        found, true: the objects of each image.
+        predicted, true: the objects of each image.
         classes: names of the classes.
         sigmas: fall-off of each point.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    if not any(real.counted.any() for real in true):
+    if not any(ground_truth.counted.any() for ground_truth in true):
         return {}
     if not any(len(rows.scores) for rows in predicted):
-        predicted = [_nowhere(true[0]), *predicted[1:]]  # COCO refuses to compare with nothing at all
+        predicted = [_dummy_prediction(true[0]), *predicted[1:]]  # COCO does not accept an empty list of results
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO(_truth(true, classes))
+        coco = COCO(_coco_ground_truth(true, classes))
         evaluation = COCOeval_faster(
-            coco, coco.loadRes(_results(predicted)), "keypoints", kpt_oks_sigmas=np.array(sigmas, dtype=np.float64)
+            coco, coco.loadRes(_coco_results(predicted)), "keypoints", kpt_oks_sigmas=np.array(sigmas, dtype=np.float64)
         )
         evaluation.evaluate()
         evaluation.accumulate()
@@ -48,24 +48,24 @@ def average_precision(
     return metrics | named("oks_map", names, means.tolist(), known.any(axis=1).tolist())
 
 
-def _nowhere(real: TrueRows) -> FoundRows:
-    """One object of no use, far from everything."""
-    return FoundRows(np.full((1, real.points.shape[1], 2), -1e6), np.zeros(1), np.zeros(1, dtype=np.int64))
+def _dummy_prediction(ground_truth: GroundTruthRows) -> PredictedRows:
+    """One object far from all others, which matches nothing."""
+    return PredictedRows(np.full((1, ground_truth.points.shape[1], 2), -1e6), np.zeros(1), np.zeros(1, dtype=np.int64))
 
 
-def _truth(true: Sequence[TrueRows], classes: Sequence[str]) -> dict[str, Any]:
-    """The truth as a COCO file has it; ids of images and classes from 1."""
+def _coco_ground_truth(true: Sequence[GroundTruthRows], classes: Sequence[str]) -> dict[str, Any]:
+    """The annotations as a COCO file has them; ids of images and classes start at 1."""
     annotations: list[dict[str, Any]] = []
-    for image, real in enumerate(true, start=1):
-        for row, points in enumerate(real.points):
-            box = real.boxes[row]
+    for image, ground_truth in enumerate(true, start=1):
+        for row, points in enumerate(ground_truth.points):
+            box = ground_truth.boxes[row]
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": image,
-                    "category_id": int(real.labels[row]) + 1,
-                    "iscrowd": int(real.crowd[row]),
-                    "area": float(real.areas[row]),
+                    "category_id": int(ground_truth.labels[row]) + 1,
+                    "iscrowd": int(ground_truth.crowd[row]),
+                    "area": float(ground_truth.areas[row]),
                     "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
                     "keypoints": points.reshape(-1).tolist(),
                     "num_keypoints": int((points[:, 2] > 0).sum()),
@@ -78,8 +78,8 @@ def _truth(true: Sequence[TrueRows], classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _results(predicted: Sequence[FoundRows]) -> list[dict[str, Any]]:
-    """What was found, as COCO's list of results."""
+def _coco_results(predicted: Sequence[PredictedRows]) -> list[dict[str, Any]]:
+    """The predictions as COCO's list of results."""
     return [
         {
             "image_id": image,

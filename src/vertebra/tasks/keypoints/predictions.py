@@ -23,9 +23,9 @@ def from_decoded(
     Args:
         decoded: one image's arrays of `KeypointDecoded`, in its order: points (D, K, 2) and boxes (D, 4) in canvas pixels,
             scores and labels of the points and objects, and how many of the D are real.
-        transform: where the image lies on the canvas.
+        transform: the position of the image on the canvas.
         spec: the points and classes.
-        image: what was predicted on, for pictures.
+        image: the predicted image, for pictures.
     """
     points, point_scores, boxes, scores, labels, real = decoded
     count = int(real)

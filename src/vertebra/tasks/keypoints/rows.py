@@ -1,4 +1,4 @@
-"""Found and true objects as flat rows of numbers, as metrics hold and gather them."""
+"""Predicted and annotated objects as flat rows of numbers, which metrics store and gather."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vertebra.tasks.keypoints.types import KeypointPrediction
 
 
 @dataclass(frozen=True, eq=False)
-class FoundRows:
-    """The objects found in an image.
+class PredictedRows:
+    """The predicted objects of an image.
 
     Attributes:
         points: (F, K, 2) x, y in the image's pixels.
@@ -34,21 +34,21 @@ class FoundRows:
         return _rows(prediction.scores, prediction.class_ids, prediction.points)
 
     @classmethod
-    def unpack(cls, rows: np.ndarray, points: int) -> FoundRows:
-        """What was packed, in double precision."""
+    def unpack(cls, rows: np.ndarray, points: int) -> PredictedRows:
+        """The objects from packed rows, in double precision."""
         rows = rows.astype(np.float64)
         return cls(rows[:, 2:].reshape(len(rows), points, 2), rows[:, 0], rows[:, 1].astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
-class TrueRows:
-    """The true objects of an image.
+class GroundTruthRows:
+    """The annotated objects of an image.
 
     Attributes:
         points: (M, K, 3) x, y in the image's pixels and visibility.
         boxes: (M, 4) xyxy.
         labels, crowd, areas: (M,).
-        lengths: (M,) what distances are measured by, in pixels.
+        lengths: (M,) the unit of distances, in pixels.
     """
 
     points: np.ndarray
@@ -66,20 +66,21 @@ class TrueRows:
     @staticmethod
     def pack(annotation: KeypointAnnotation, lengths: np.ndarray) -> np.ndarray:
         """(M, width) float32."""
-        own = annotation
-        return _rows(own.crowd, own.labels, own.areas, lengths, own.boxes, own.points)
+        return _rows(
+            annotation.crowd, annotation.labels, annotation.areas, lengths, annotation.boxes, annotation.points
+        )
 
     @classmethod
-    def unpack(cls, rows: np.ndarray, points: int) -> TrueRows:
-        """What was packed, in double precision."""
+    def unpack(cls, rows: np.ndarray, points: int) -> GroundTruthRows:
+        """The objects from packed rows, in double precision."""
         rows = rows.astype(np.float64)
         crowd, labels, areas, lengths = rows[:, :4].T
-        places = rows[:, 8:].reshape(len(rows), points, 3)
-        return cls(places, rows[:, 4:8], labels.astype(np.int64), crowd > 0, areas, lengths)
+        keypoints = rows[:, 8:].reshape(len(rows), points, 3)
+        return cls(keypoints, rows[:, 4:8], labels.astype(np.int64), crowd > 0, areas, lengths)
 
     @property
     def counted(self) -> np.ndarray:
-        """(M,) bool, which objects are to be found: no crowds, and at least one labeled point."""
+        """(M,) bool, the objects that count: no crowds, and at least one labeled point."""
         counted: np.ndarray = ~self.crowd & (self.points[..., 2] > 0).any(axis=1)
         return counted
 

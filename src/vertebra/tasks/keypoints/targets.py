@@ -1,4 +1,4 @@
-"""Tensors of the keypoints task: what the loss is given and what decoding gives."""
+"""Tensors of the keypoints task: targets of the loss, and decoded outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class KeypointTargets(NamedTuple):
-    """The truth for a batch of labeled images.
+    """The targets of a batch of labeled images.
 
     Attributes:
         points: (N, M, K, 3) float32 of x, y in canvas pixels and visibility (0 not labeled, 1 hidden, 2 visible).

@@ -28,8 +28,8 @@ class KeypointPrediction(Prediction):
         scores: (M,) float32 in 0..1.
         class_ids: (M,) int64.
         spec: the points and classes.
-        image: what was predicted on, for `draw`; None where it is not known.
-        draw_threshold: the least score of an object, and of a point, that `draw` shows; see `DetectPrediction`.
+        image: the predicted image, for `draw`; None where it is unknown.
+        draw_threshold: minimum score of an object, and of a point, that `draw` shows; see `DetectPrediction`.
     """
 
     task: ClassVar[str] = "keypoints"

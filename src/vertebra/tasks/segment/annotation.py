@@ -1,4 +1,4 @@
-"""The truth of one image for the segment task."""
+"""The annotation of one image for the segment task."""
 
 from __future__ import annotations
 

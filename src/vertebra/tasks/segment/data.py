@@ -1,4 +1,4 @@
-"""The truth of the segment task, from a data set to a batch."""
+"""Annotations of the segment task, from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class SegmentData(TaskData):
-    """Masks that move with their image; beside it they hold the ignore index."""
+    """Masks, transformed with their image; outside the image they hold the ignore index."""
 
     def to_canvas(
         self, annotation: SegmentAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: SegmentLabels
@@ -43,7 +43,7 @@ class SegmentData(TaskData):
     def relabel(
         self, annotation: SegmentAnnotation, ids: np.ndarray, source_labels: SegmentLabels, labels: SegmentLabels
     ) -> SegmentAnnotation:
-        """The mask under the branch's ids; what it has no class for is ignored."""
+        """The mask with the branch's ids; pixels of classes that the branch does not have are ignored."""
         mask, ignore = annotation.mask, labels.ignore_index
         known = ids >= 0
         if mask.ndim == 2:
@@ -52,12 +52,12 @@ class SegmentData(TaskData):
             table[source_labels.ignore_index] = ignore
             return SegmentAnnotation(compact(table[mask], ignore))
         planes = np.zeros((labels.class_count, *mask.shape[1:]), dtype=mask.dtype)
-        np.maximum.at(planes, ids[known], mask[known])  # several classes may have become one
+        np.maximum.at(planes, ids[known], mask[known])  # several classes may map to one
         planes[planes == source_labels.ignore_index] = ignore
         return SegmentAnnotation(planes)
 
     def occurrences(self, annotation: SegmentAnnotation, classes: int) -> np.ndarray:
-        """1 for each class that has a pixel."""
+        """1 for each class with a pixel."""
         mask = annotation.mask
         if mask.ndim == 3:
             planes: np.ndarray = (mask == 1).any(axis=(1, 2)).astype(np.int64)
@@ -66,11 +66,11 @@ class SegmentData(TaskData):
         return occurring
 
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
-        """The image, unless all of its pixels are ignored."""
+        """1: the image, or 0 if all of its pixels are ignored."""
         return int((annotation.mask != labels.ignore_index).any())
 
     def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
-        """The masks, smaller ones filled up with the ignore index at their right and bottom."""
+        """The masks, padded with the ignore index at their right and bottom."""
         import torch
 
         from vertebra.tasks.segment.targets import SegmentTargets
@@ -88,7 +88,7 @@ class SegmentData(TaskData):
         return SegmentLabels(tuple(classes), multilabel)
 
     def fake_targets(self, labels: SegmentLabels, canvas: tuple[int, int], batch: int) -> Any:
-        """Random masks, whose upper eighth is to be ignored."""
+        """Random masks with an ignored upper eighth."""
         import torch
 
         from vertebra.tasks.segment.targets import SegmentTargets
@@ -103,6 +103,6 @@ class SegmentData(TaskData):
 
 
 def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:
-    """Class ids in one byte a pixel where they fit."""
+    """Class ids as uint8 if they fit, else as int32."""
     fits = 0 <= ignore_index <= 255 and (ids.size == 0 or int(ids.max()) <= 255)
     return ids.astype(np.uint8 if fits else np.int32)

@@ -21,13 +21,13 @@ BLACK: Color = (0, 0, 0)
 
 
 def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Image.Image:
-    """The picture under its classes' colors, with a legend of the classes that occur and their shares.
+    """The picture with its classes' colors overlaid, and a legend of the classes that occur and their shares.
 
-    A class that is called "background" is left unpainted and takes no color, so that the classes after it have the
-    colors that they have in a branch without it.
+    A class named "background" is not painted and takes no color, so the classes after it have the same colors as in a branch
+    without it.
 
     Args:
-        prediction: what to show.
+        prediction: the mask to draw.
         picture: RGB, of the mask's size; a small one is enlarged, and the mask with it.
 
     Raises:
@@ -51,7 +51,7 @@ def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Im
 
 
 def _shown_classes(prediction: SegmentPrediction) -> list[int]:
-    """Ids of the classes that occur, the background left out; the largest first, so that small ones stand on top."""
+    """Ids of the classes that occur, without the background; the largest first, so small ones are drawn on top."""
     share = prediction.share
     classes = prediction.spec.classes
     shown = [i for i in prediction.class_ids.tolist() if not is_background(classes[i])]
@@ -64,7 +64,7 @@ def class_color(labels: SegmentLabels, class_id: int) -> Color:
 
 
 def mask_colors(labels: SegmentLabels) -> list[Color]:
-    """The color of each class in mask files: that of pictures; black for a background, which overlapping classes do not have."""
+    """The color of each class in mask files, as in pictures; black for the background of exclusive classes."""
     background = labels.background_classes if not labels.multilabel else ()
     return [
         BLACK if name in background else class_color(labels, class_id) for class_id, name in enumerate(labels.classes)
@@ -78,7 +78,7 @@ def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _edge(region: np.ndarray, width: int) -> np.ndarray:
-    """The pixels of a region (H, W) within ``width`` pixels of what is not the region; the picture's rim is no edge."""
+    """The pixels of a region (H, W) within ``width`` pixels of its edge; the picture's border is not an edge."""
     inner = region
     for _ in range(width):
         padded = np.pad(inner, 1, mode="edge")

@@ -13,9 +13,9 @@ class SegmentLabels(LabelSpec):
     """Classes of pixels.
 
     Attributes:
-        multilabel: False: each pixel is of one class (softmax). True: each class has a mask of its own, so classes may
-            overlap and a pixel may be of none (sigmoid); this is also the form of one class against the rest.
-        ignore_index: mask value of pixels that count neither in the loss nor in the metrics.
+        multilabel: False: each pixel has one class (softmax). True: each class has its own mask, so classes may overlap and a
+            pixel may have none (sigmoid); also for a single foreground class.
+        ignore_index: mask value of pixels that are left out of the loss and the metrics.
     """
 
     multilabel: bool = False
@@ -30,10 +30,10 @@ class SegmentLabels(LabelSpec):
 
     @property
     def background_classes(self) -> tuple[str, ...]:
-        """Classes that are called "background"."""
+        """Classes named "background"."""
         return tuple(filter(is_background, self.classes))
 
 
 def is_background(name: str) -> bool:
-    """Whether a class is, by its name, what no object covers."""
+    """Whether a class is the background, by its name."""
     return name.strip("_ ").casefold() == "background"

@@ -21,11 +21,10 @@ def build_metric(labels: SegmentLabels) -> TaskMetric:
 
 
 class ExclusiveMetric(TaskMetric):
-    """Metrics where each pixel is of one class.
+    """Metrics for exclusive classes.
 
-    ``mean_iou`` and ``mean_dice`` (over the classes that occur in truth or prediction), ``pixel_accuracy``, and
-    ``iou/NAME`` of each class that occurs. All pixels of all images are counted together; those that the truth
-    ignores count nowhere.
+    ``mean_iou`` and ``mean_dice`` (over the classes that occur in annotations or predictions), ``pixel_accuracy``, and
+    ``iou/NAME`` of each class that occurs. All pixels of all images are counted together; ignored pixels are left out.
     """
 
     confusion: Tensor
@@ -41,7 +40,7 @@ class ExclusiveMetric(TaskMetric):
         """Add the predictions of some images and their annotations, in the same order.
 
         Raises:
-            DataError: a mask has another size than the prediction, or a value that no class has.
+            DataError: a mask has another size than the prediction, or a value without a class.
         """
         count = len(self.classes)
         for prediction, annotation in zip(predictions, ground_truths, strict=True):
@@ -62,17 +61,16 @@ class ExclusiveMetric(TaskMetric):
         return ["mean_iou", "mean_dice", "pixel_accuracy", *each("iou", self.classes)]
 
     def compute(self) -> dict[str, float]:
-        """The metrics of all that was added; empty if that is no pixel."""
+        """The metrics over all images added so far; empty without counted pixels."""
         confusion = self.confusion.cpu().double()
         right = confusion.diag()
         return _overlap_metrics(self.classes, right, confusion.sum(1), confusion.sum(0), right.sum(), confusion.sum())
 
 
 class OverlappingMetric(TaskMetric):
-    """Metrics where each class has a mask of its own.
+    """Metrics for overlapping classes, each with its own mask.
 
-    The same names as for exclusive classes; ``pixel_accuracy`` is the share of right yes-or-no answers over all
-    pixels and classes.
+    The same names as for exclusive classes; ``pixel_accuracy`` is the share of correct decisions over all pixels and classes.
     """
 
     right: Tensor
@@ -108,7 +106,7 @@ class OverlappingMetric(TaskMetric):
             self.counted += self._tally(counted)
 
     def _layers(self, mask: np.ndarray) -> np.ndarray:
-        """(K, H, W) of 0 and 1; a mask (H, W) of class ids is taken apart."""
+        """(K, H, W) of 0 and 1; a mask (H, W) of class ids is split by class."""
         if mask.ndim == 3:
             return mask
         layers = mask[None] == np.arange(len(self.classes))[:, None, None]
@@ -122,7 +120,7 @@ class OverlappingMetric(TaskMetric):
         return ["mean_iou", "mean_dice", "pixel_accuracy", *each("iou", self.classes)]
 
     def compute(self) -> dict[str, float]:
-        """The metrics of all that was added; empty if that is no pixel."""
+        """The metrics over all images added so far; empty without counted pixels."""
         right, true, predicted = (tally.cpu().double() for tally in (self.right, self.true, self.predicted))
         return _overlap_metrics(self.classes, right, true, predicted, self.agreed.sum(), self.counted.sum())
 
@@ -130,7 +128,7 @@ class OverlappingMetric(TaskMetric):
 def _overlap_metrics(
     classes: Sequence[str], right: Tensor, true: Tensor, predicted: Tensor, agreed: Tensor, counted: Tensor
 ) -> dict[str, float]:
-    """All metrics from pixel counts: of each class (K,), and of right answers among all."""
+    """All metrics from pixel counts: of each class (K,), and of correct pixels among all."""
     if not counted.item():
         return {}
     occurs = true + predicted > 0

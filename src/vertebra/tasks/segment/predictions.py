@@ -26,24 +26,24 @@ def from_decoded(
     threshold: float = 0.5,
     keep_probabilities: bool = False,
 ) -> SegmentPrediction:
-    """The prediction of one image: its probabilities are resized to the original size, then each pixel is decided.
+    """The prediction of one image: probabilities are resized to the original size before the class of each pixel is decided.
 
     Args:
-        decoded: one image's arrays of `SegmentDecoded`, in its order: probabilities (K, h, w) on the canvas; or of an exported
-            file with class maps, the classes (H, W) of the image's own pixels.
-        transform: where the image lies on the canvas.
+        decoded: one image's arrays of `SegmentDecoded`, in its order: probabilities (K, h, w) on the canvas; or, of an exported
+            file with class maps, the classes (H, W) in image pixels.
+        transform: the position of the image on the canvas.
         spec: the classes.
-        image: what was predicted on, for pictures.
-        threshold: the probability from which a pixel is of a class, where classes may overlap.
+        image: the predicted image, for pictures.
+        threshold: minimum probability of a class at a pixel, for overlapping classes.
         keep_probabilities: keep all K maps of the original size; they take 4 bytes a pixel and class.
 
     Raises:
-        ConfigError: the canvas shows only a part of the image (a center crop), so most pixels have no answer; or
-            probabilities are asked for, and there are none.
+        ConfigError: the canvas holds only a part of the image (a center crop); or ``keep_probabilities`` is set for a file
+            with class maps.
     """
     if decoded[0].ndim == 2:
         if keep_probabilities:
-            raise ConfigError("a file with class maps gives no probabilities; export one without --class-map")
+            raise ConfigError("a file with class maps has no probabilities; export one without --class-map")
         return SegmentPrediction(np.asarray(decoded[0]).astype(id_type(spec)), spec, None, image)
     if keep_probabilities:
         resized = image_probabilities(decoded, transform)
@@ -69,7 +69,7 @@ def decide(probabilities: np.ndarray, spec: SegmentLabels, threshold: float = 0.
 
 
 def id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:
-    """The number type of a mask of class ids."""
+    """The dtype of a mask of class ids."""
     return np.uint8 if spec.class_count <= 256 else np.uint16
 
 
@@ -77,7 +77,7 @@ def valid_maps(decoded: Sequence[np.ndarray], transform: ImageTransform) -> np.n
     """The probabilities (K, h, w) of the canvas' valid pixels."""
     if transform.resized != transform.size:
         raise ConfigError(
-            "segmentation needs the whole image on the canvas, but a center crop leaves out its rim; "
+            "segmentation needs the whole image on the canvas, but a center crop removes its edges; "
             "preprocess with letterbox or resize"
         )
     top, left = transform.top, transform.left
@@ -95,11 +95,11 @@ def resize_map(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _winners(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The likeliest class of each pixel (H, W), of maps (K, h, w) resized one after the other.
+    """The most probable class of each pixel (H, W), of maps (K, h, w) that are resized one by one.
 
-    One map of the original size is held at a time. The weights of a bilinear resize are positive and sum to one, so
-    the likeliest class of a pixel has at least a K-th of the least sum anywhere: a class that reaches this nowhere
-    wins nowhere, and is not resized.
+    One map of the original size is in memory at a time. The weights of a bilinear resize are positive and sum to one, so the
+    most probable class of a pixel has at least a K-th of the smallest sum of all pixels: a class that reaches this at no
+    pixel is never the most probable, and is not resized.
     """
     floor = float(probabilities.sum(axis=0).min()) / len(probabilities)
     best = np.full(size, -np.inf, dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Masks as COCO's compressed run lengths; numpy only.
+"""Masks as COCO's compressed run lengths (numpy only).
 
 COCO counts pixels down the columns, in runs of 0, 1, 0 and so on, and writes the counts as text: each in groups of five
-bits, the lowest first, a sixth bit telling that more follow, plus 48; from the fourth count on it is the difference to the
-count two before (``rleToString`` in pycocotools' maskApi.c).
+bits, the lowest first, with a sixth bit set if more groups follow, plus 48; from the fourth count on, the difference to the
+count two before is written (``rleToString`` in pycocotools' maskApi.c).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class RunLengths(TypedDict):
 def of_classes(mask: np.ndarray, class_ids: Iterable[int]) -> dict[int, RunLengths]:
     """The run lengths of each class.
 
-    The mask is gone through once, however many classes there are.
+    One pass over the mask, for any number of classes.
 
     Args:
-        mask: (H, W) of class ids, none of them empty.
+        mask: (H, W) of class ids, not empty.
         class_ids: the classes.
     """
     values, lengths = _runs(mask)
@@ -47,10 +47,10 @@ def compress(counts: np.ndarray) -> str:
     for size in range(1, 13):  # 12 groups hold all 60 bits that a count can have
         half = np.int64(1) << (5 * size - 1)
         groups[(values < -half) | (values >= half)] = size + 1
-    place = np.arange(int(groups.max(initial=1)))
-    letters = (values[:, None] >> (5 * place)) & 31
-    letters += 32 * (place < groups[:, None] - 1) + 48
-    text = letters[place < groups[:, None]].astype(np.uint8).tobytes()
+    group = np.arange(int(groups.max(initial=1)))
+    letters = (values[:, None] >> (5 * group)) & 31
+    letters += 32 * (group < groups[:, None] - 1) + 48
+    text = letters[group < groups[:, None]].astype(np.uint8).tobytes()
     return str(text, "ascii")
 
 
@@ -62,10 +62,10 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _written(mask: np.ndarray, inside: np.ndarray, lengths: np.ndarray) -> RunLengths:
-    """The run lengths of what is inside, by run."""
+    """The run lengths of a region; ``inside`` marks the runs of the region."""
     inside = inside != 0
     starts = np.concatenate([[0], np.flatnonzero(inside[1:] != inside[:-1]) + 1])
     counts = np.add.reduceat(lengths, starts).astype(np.int64)
-    if inside[0]:  # the first count is of pixels outside
+    if inside[0]:  # the first count is that of pixels outside
         counts = np.concatenate([[0], counts])
     return RunLengths(size=[int(side) for side in mask.shape], counts=compress(counts))

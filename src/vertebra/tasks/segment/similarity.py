@@ -1,4 +1,4 @@
-"""How far two answers about one image agree, where numbers differ by more than rounding."""
+"""Similarity of two predictions of one image, for comparisons across precisions."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from vertebra.tasks.segment.types import SegmentPrediction
 
 
 def similarity(expected: SegmentPrediction, got: SegmentPrediction) -> float:
-    """The share of pixels (and classes, where they may overlap) that are decided alike."""
+    """The share of pixels (and classes, if they may overlap) with the same decision."""
     return float((expected.mask == got.mask).mean())

@@ -1,4 +1,4 @@
-"""Tensors of the segment task: what the loss is given and what decoding gives."""
+"""Tensors of the segment task: targets of the loss, and decoded outputs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class SegmentTargets(NamedTuple):
-    """The truth for a batch of labeled images.
+    """The targets of a batch of labeled images.
 
     Attributes:
         masks: where classes are exclusive (N, H, W) int64 of class ids; else (N, K, H, W) uint8 of 0 and 1. Pixels to
-            ignore, and the canvas beside the image, hold the ignore index. (H, W) is the unpadded canvas.
+            ignore, and the canvas outside the image, hold the ignore index. (H, W) is the unpadded canvas.
     """
 
     masks: Tensor

@@ -1,4 +1,4 @@
-"""The mask of a large image out of the probabilities of its tiles (numpy and Pillow only)."""
+"""Merges the class probabilities of a large image's tiles into its mask (numpy and Pillow only)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class SegmentTiles:
-    """Blends the class probabilities of overlapping tiles, and decides each pixel once all tiles that see it are there.
+    """Blends the class probabilities of overlapping tiles, and decides each pixel when all its tiles are added.
 
-    A tile's weight falls to nothing towards its edges inside the image, where it knows least of what is around, and the
-    weights of all tiles at a pixel sum to one. So probabilities change smoothly from tile to tile, and no seam shows.
+    A tile's weight falls to 0 towards its edges inside the image, where it has the least context, and the weights of all tiles
+    at a pixel sum to one. So probabilities change smoothly from tile to tile, without visible seams.
 
-    Tiles come row by row. Only what coming tiles will still add to is kept: K maps of the overlap's height and the
-    image's width.
+    Tiles are added row by row. Only the part that later tiles overlap is kept: K maps of the overlap's height and the image's
+    width.
 
     Args:
         spec: the classes.
         grid: the tiles.
-        threshold: of no consequence here; taken because every task takes it.
+        threshold: unused; every task takes it.
     """
 
-    whole_too: ClassVar[bool] = False
+    adds_whole_image: ClassVar[bool] = False
 
     def __init__(self, spec: SegmentLabels, grid: Grid, threshold: float) -> None:
         self.spec = spec
@@ -44,14 +44,14 @@ class SegmentTiles:
         self.mask = np.zeros((*layers, height, width), dtype=id_type(spec) if not spec.multilabel else bool)
         self.beside = np.zeros(
             (spec.class_count, 0, 0), dtype=np.float32
-        )  # of the tiles at the left, from this one's left on
+        )  # sums of the tiles at the left, from this tile's left edge
         self.below = np.zeros(
             (spec.class_count, 0, width), dtype=np.float32
-        )  # of the rows above, from this one's top on
+        )  # sums of the rows above, from this row's top
         self.coming = self.below
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
-        """What a tile shows; see `vertebra.tasks.task.TileMerger`."""
+        """Adds one tile; see `vertebra.tasks.task.TileMerger`."""
         down, across = self.weights
         summed = image_probabilities(decoded, transform)
         summed *= down[tile.top][:, None] * across[tile.left]
@@ -74,13 +74,13 @@ class SegmentTiles:
 
 
 def _weights(starts: Sequence[int], side: int, length: int) -> dict[int, np.ndarray]:
-    """Along one axis, the weight (side,) of each tile's pixels by where it begins; at each pixel they sum to one."""
-    places = np.arange(side) + 0.5
+    """Along one axis, the weight (side,) of each tile's pixels by the tile's start; at each pixel the weights sum to one."""
+    positions = np.arange(side) + 0.5
     total = np.zeros(length, dtype=np.float32)
     weights = {}
     for start in starts:
-        from_left = places if start > 0 else np.full(side, np.inf)
-        from_right = side - places if start + side < length else np.full(side, np.inf)
+        from_left = positions if start > 0 else np.full(side, np.inf)
+        from_right = side - positions if start + side < length else np.full(side, np.inf)
         weights[start] = np.minimum(np.minimum(from_left, from_right), side).astype(np.float32)
         total[start : start + side] += weights[start]
-    return {start: own / total[start : start + side] for start, own in weights.items()}
+    return {start: weight / total[start : start + side] for start, weight in weights.items()}

@@ -12,7 +12,7 @@ UINT8_CLASSES = 256
 
 
 def to_image(decoded: SegmentDecoded, geometry: ImageTransforms, size: tuple[int, int]) -> SegmentDecoded:
-    """Probabilities (N, K, H, W) at the images' own size; the canvas must show the whole image.
+    """Probabilities (N, K, H, W) at the images' own size; the canvas must hold the whole image.
 
     Args:
         size: (H, W) of the images, as plain numbers.
@@ -22,9 +22,9 @@ def to_image(decoded: SegmentDecoded, geometry: ImageTransforms, size: tuple[int
 
 
 def class_map(decoded: SegmentDecoded, geometry: ImageTransforms, size: tuple[int, int]) -> Tensor:
-    """The likeliest class of each pixel, (N, H, W) at the images' own size: uint8 up to 256 classes, else int32.
+    """The most probable class of each pixel, (N, H, W) at the images' own size: uint8 up to 256 classes, else int32.
 
-    One class after the other is resized, so that no more than three maps of the images' size are there at once.
+    Classes are resized one by one, so at most three maps of the images' size are in memory.
 
     Args:
         size: (H, W) of the images, as plain numbers.
@@ -41,7 +41,7 @@ def class_map(decoded: SegmentDecoded, geometry: ImageTransforms, size: tuple[in
 
 
 def _matrices(decoded: SegmentDecoded, geometry: ImageTransforms, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What maps are multiplied with, from the left (H, h) and, turned, from the right (W, w)."""
+    """The resize matrices of maps: from the left (H, h) and, transposed, from the right (W, w)."""
     rows, columns = decoded.probabilities.shape[-2:]
     zero = torch.zeros((), device=geometry.original.device)
     down = filter_matrix(rows, size[0], geometry.resized[0], geometry.original[0], zero)

@@ -1,4 +1,4 @@
-"""The class probabilities of an image's pixels out of several looks at it (numpy and Pillow only)."""
+"""Merges the class probabilities of several views of an image (test-time augmentation; numpy and Pillow only)."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 
 class SegmentTTA:
-    """The mean of the looks' probabilities, each look's turned back and resized to the plain canvas. Only their sum is kept.
+    """The mean of the views' probabilities, mirrored back and resized to the plain canvas. Only their sum is kept.
 
     Args:
-        labels, whole: of no consequence here; taken because every task takes them.
+        labels, whole: unused; every task takes them.
     """
 
     def __init__(self, labels: SegmentLabels, whole: bool) -> None:
-        self.views = 0
+        self.view_count = 0
         self.total: np.ndarray = np.zeros((), dtype=np.float32)
 
-    def add(self, decoded: Sequence[np.ndarray], sight: ViewTransform) -> None:
-        """What one look shows; see `vertebra.tasks.task.TTAMerger`.
+    def add(self, decoded: Sequence[np.ndarray], view_transform: ViewTransform) -> None:
+        """Adds one view; see `vertebra.tasks.task.TTAMerger`.
 
         Raises:
-            ConfigError: the canvas shows only a part of the image.
+            ConfigError: the canvas holds only a part of the image.
         """
-        maps = valid_maps(decoded, sight.own)
-        if sight.mirrored:
+        maps = valid_maps(decoded, view_transform.view)
+        if view_transform.mirrored:
             maps = maps[:, :, ::-1]
-        self.total = self.total + np.stack([resize_map(layer, sight.plain.size) for layer in maps])
-        self.views += 1
+        self.total = self.total + np.stack([resize_map(layer, view_transform.plain.size) for layer in maps])
+        self.view_count += 1
 
     def finish(self) -> list[np.ndarray]:
-        """The decoded arrays of all looks together: probabilities (K, h, w) of the plain canvas' valid pixels."""
-        return [self.total / np.float32(self.views)]
+        """The merged arrays: probabilities (K, h, w) of the plain canvas' valid pixels."""
+        return [self.total / np.float32(self.view_count)]

@@ -26,12 +26,12 @@ class SegmentPrediction(Prediction):
     """The class of each pixel of an image. Its objects are the classes that occur, in the order of their ids.
 
     Attributes:
-        mask: where classes are exclusive (H, W) of class ids, else (K, H, W) bool; of the original image's size. It holds all
-            classes, whichever are picked.
+        mask: (H, W) of class ids for exclusive classes, else (K, H, W) bool; of the original image's size. It holds all
+            classes, including those not in ``picked``.
         spec: the classes.
-        probabilities: (K, H, W) float32 of the original image's size, where they were asked for.
-        image: what was predicted on (a path, an array or a Pillow image), for `draw`; None where it is not known.
-        picked: (M,) ids of the classes that are the objects; None for all that occur.
+        probabilities: (K, H, W) float32 of the original image's size; None if they were not kept.
+        image: the predicted image (a path, an array or a Pillow image), for `draw`; None where it is unknown.
+        picked: (M,) ids of the classes that are objects; None for all that occur.
     """
 
     task: ClassVar[str] = "segment"
@@ -63,7 +63,7 @@ class SegmentPrediction(Prediction):
 
     @property
     def masks(self) -> np.ndarray:
-        """(M, H, W) bool, the pixels of each class; a new array, of a byte a pixel and class."""
+        """(M, H, W) bool, the pixels of each class; a new array, one byte for each pixel and class."""
         masks = np.zeros((len(self), *self.size), dtype=bool)
         for row, class_id in enumerate(self.class_ids.tolist()):
             masks[row] = self.region(class_id)
@@ -71,7 +71,7 @@ class SegmentPrediction(Prediction):
 
     @cached_property
     def boxes(self) -> np.ndarray:
-        """(M, 4) float32, the smallest box around the pixels of each class: xyxy, the far edges of its last pixels."""
+        """(M, 4) float32, the smallest box around the pixels of each class: xyxy, up to the far edges of its last pixels."""
         boxes = np.zeros((len(self), 4), dtype=np.float32)
         for row, class_id in enumerate(self.class_ids.tolist()):
             region = self.region(class_id)
@@ -81,7 +81,7 @@ class SegmentPrediction(Prediction):
 
     @cached_property
     def scores(self) -> np.ndarray:
-        """(M,) float32, the mean probability of each class over its own pixels.
+        """(M,) float32, the mean probability of each class over its pixels.
 
         Raises:
             MissingFieldError: the prediction was made without probabilities.
@@ -129,7 +129,7 @@ class SegmentPrediction(Prediction):
 
     def _missing(self, name: str) -> str:
         if name == "scores":
-            return "a segment prediction has 'scores' only where it was made with probabilities; 'share' has each class's part"
+            return "a segment prediction has 'scores' only if it was made with probabilities; 'share' has each class's part"
         return super()._missing(name)
 
     def _noun(self, count: int) -> str:
@@ -145,7 +145,7 @@ class SegmentPrediction(Prediction):
         return {**scores, "share": shares, "mask": self.run_lengths}
 
     def _coco_columns(self) -> dict[str, list[Any]]:
-        """``segmentation`` as compressed run lengths; the score is 1 where there are no probabilities."""
+        """``segmentation`` as compressed run lengths; the score is 1 without probabilities."""
         scores = [1.0] * len(self) if self.probabilities is None else self.scores.tolist()
         return {"segmentation": self.run_lengths, "score": scores}
 

@@ -1,4 +1,4 @@
-"""Several looks at the class of an image."""
+"""Merging the classes of several views of an image."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vertebra.tasks.classify.tta import ClassifyTTA
 
 
 def test_the_mean_of_the_probabilities() -> None:
-    place = ResizeSpec((8, 8)).place(8, 8)
+    transform = ResizeSpec((8, 8)).transform(8, 8)
     merger = ClassifyTTA(ClassifyLabels(("a", "b", "c")), whole=True)
     for probabilities, mirrored in (([0.5, 0.25, 0.25], False), ([0.0, 0.75, 0.25], True)):
-        merger.add([np.array(probabilities, dtype=np.float32)], ViewTransform(place, place, mirrored))
+        merger.add([np.array(probabilities, dtype=np.float32)], ViewTransform(transform, transform, mirrored))
     (found,) = merger.finish()
     assert found.tolist() == [0.25, 0.5, 0.25] and found.dtype == np.float32

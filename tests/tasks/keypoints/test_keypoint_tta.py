@@ -1,4 +1,4 @@
-"""Several looks at the points of objects: decoded arrays in, decoded arrays out."""
+"""Merging the keypoints of several views of an image: decoded arrays in, decoded arrays out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.tta import KeypointTTA
 
-PLACE = ResizeSpec((100, 100)).place(100, 60)  # fill from column 60 on
+TRANSFORM = ResizeSpec((100, 100)).transform(100, 60)  # fill from column 60 on
 SPEC = KeypointLabels(("dog",), points=("nose", "left_ear", "right_ear"), flip_pairs=((1, 2),))
-PLAIN, MIRRORED = ViewTransform(PLACE, PLACE, mirrored=False), ViewTransform(PLACE, PLACE, mirrored=True)
+PLAIN, MIRRORED = (
+    ViewTransform(TRANSFORM, TRANSFORM, mirrored=False),
+    ViewTransform(TRANSFORM, TRANSFORM, mirrored=True),
+)
 
 
 def decoded(*rows: tuple[Any, Any, Any, float], length: int = 2) -> list[np.ndarray]:
@@ -28,7 +31,7 @@ def decoded(*rows: tuple[Any, Any, Any, float], length: int = 2) -> list[np.ndar
 
 
 def test_ears_change_places_and_points_weigh_by_their_scores() -> None:
-    """The mirrored look's left ear, at column 40 of 60, is the right one at 20; (3 * 24 + 1 * 20) / 4 = 23."""
+    """The mirrored view's left ear, at column 40 of 60, is the right one at 20; (3 * 24 + 1 * 20) / 4 = 23."""
     merger = KeypointTTA(SPEC, whole=False)
     box = [0, 0, 60, 60]
     merger.add(decoded(([[30, 9], [50, 5], [24, 5]], [1, 1, 0.75], box, 0.9)), PLAIN)
@@ -42,8 +45,8 @@ def test_ears_change_places_and_points_weigh_by_their_scores() -> None:
     assert not points[1].any() and not sure[1].any()
 
 
-def test_an_object_that_one_look_sees() -> None:
-    """Its score is halved; of its points is known what that look says."""
+def test_an_object_of_one_view() -> None:
+    """Its score is halved; its points are those of that view."""
     merger = KeypointTTA(SPEC, whole=False)
     first = ([[5, 5], [8, 2], [2, 2]], [0.9, 0.8, 0.7], [0, 0, 10, 10], 0.8)
     second = ([[35, 5], [38, 2], [32, 2]], [0.6, 0.6, 0.6], [30, 0, 40, 10], 0.6)
@@ -57,7 +60,7 @@ def test_an_object_that_one_look_sees() -> None:
 
 
 @pytest.mark.parametrize(("whole", "objects"), [(True, 1), (False, 2)])
-def test_the_one_object_of_an_image_is_the_same_in_all_looks(whole: bool, objects: int) -> None:
+def test_the_one_object_of_an_image_is_the_same_in_all_views(whole: bool, objects: int) -> None:
     merger = KeypointTTA(SPEC, whole=whole)
     merger.add(decoded(([[5, 5]] * 3, [1, 1, 1], [0, 0, 20, 20], 0.5)), PLAIN)
     merger.add(decoded(([[7, 5]] * 3, [1, 1, 1], [30, 30, 60, 60], 0.5)), PLAIN)

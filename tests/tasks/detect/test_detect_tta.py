@@ -1,4 +1,4 @@
-"""Several looks at the boxes of an image: decoded arrays in, decoded arrays out."""
+"""Merging the boxes of several views of an image: decoded arrays in, decoded arrays out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.tta import DetectTTA
 
-PLAN = ResizeSpec((100, 100))
-PLACE = PLAN.place(100, 60)  # fill from column 60 on
+RESIZE_SPEC = ResizeSpec((100, 100))
+TRANSFORM = RESIZE_SPEC.transform(100, 60)  # fill from column 60 on
 SPEC = DetectLabels(("a", "b"))
 
 
@@ -24,11 +24,11 @@ def decoded(*rows: tuple[list[float], float, int], length: int = 3) -> list[np.n
 def test_boxes_come_back_from_mirrored_and_larger_canvases() -> None:
     """What lies at columns 10 to 30 of 60 lies at 30 to 50 when mirrored, and at 60 to 100 on a canvas of twice the size."""
     merger = DetectTTA(SPEC, whole=False)
-    merger.add(decoded(([10, 20, 30, 90], 0.9, 1)), ViewTransform(PLACE, PLACE, mirrored=False))
-    merger.add(decoded(([30, 20, 50, 90], 0.6, 1)), ViewTransform(PLACE, PLACE, mirrored=True))
-    large = PLAN.scaled(2).place(100, 60)
-    merger.add(decoded(([20, 40, 60, 180], 0.3, 1)), ViewTransform(PLACE, large, mirrored=False))
-    merger.add(decoded(([60, 40, 100, 180], 0.6, 1)), ViewTransform(PLACE, large, mirrored=True))
+    merger.add(decoded(([10, 20, 30, 90], 0.9, 1)), ViewTransform(TRANSFORM, TRANSFORM, mirrored=False))
+    merger.add(decoded(([30, 20, 50, 90], 0.6, 1)), ViewTransform(TRANSFORM, TRANSFORM, mirrored=True))
+    large = RESIZE_SPEC.scaled(2).transform(100, 60)
+    merger.add(decoded(([20, 40, 60, 180], 0.3, 1)), ViewTransform(TRANSFORM, large, mirrored=False))
+    merger.add(decoded(([60, 40, 100, 180], 0.6, 1)), ViewTransform(TRANSFORM, large, mirrored=True))
     boxes, scores, labels, count = merger.finish()
     np.testing.assert_allclose(boxes, [[10, 20, 30, 90], [0] * 4, [0] * 4], atol=1e-5)
     np.testing.assert_allclose(scores, [0.6, 0, 0])
@@ -37,13 +37,14 @@ def test_boxes_come_back_from_mirrored_and_larger_canvases() -> None:
 
 
 def test_the_best_are_kept_and_sorted() -> None:
-    """Four objects, and room for three: the one that half the looks see falls behind, and the last one out."""
+    """Four objects for three rows: the object of half the views is ranked lower, and the last one is dropped."""
     merger = DetectTTA(SPEC, whole=False)
     places = [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [0, 50, 10, 60]]
     merger.add(
-        decoded((places[0], 0.9, 0), (places[1], 0.8, 0), (places[3], 0.2, 0)), ViewTransform(PLACE, PLACE, False)
+        decoded((places[0], 0.9, 0), (places[1], 0.8, 0), (places[3], 0.2, 0)),
+        ViewTransform(TRANSFORM, TRANSFORM, False),
     )
-    merger.add(decoded((places[1], 0.6, 0), (places[2], 0.5, 1)), ViewTransform(PLACE, PLACE, False))
+    merger.add(decoded((places[1], 0.6, 0), (places[2], 0.5, 1)), ViewTransform(TRANSFORM, TRANSFORM, False))
     boxes, scores, labels, count = merger.finish()
     assert boxes.tolist() == [places[1], places[0], places[2]]
     np.testing.assert_allclose(scores, [0.7, 0.45, 0.25])
@@ -53,6 +54,6 @@ def test_the_best_are_kept_and_sorted() -> None:
 def test_nothing_at_all() -> None:
     merger = DetectTTA(SPEC, whole=False)
     for mirrored in (False, True):
-        merger.add(decoded(), ViewTransform(PLACE, PLACE, mirrored))
+        merger.add(decoded(), ViewTransform(TRANSFORM, TRANSFORM, mirrored))
     boxes, scores, labels, count = merger.finish()
     assert boxes.shape == (3, 4) and not scores.any() and labels.tolist() == [-1] * 3 and count == 0
