@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
     for part in (UNet, DeepLabV3Plus):
         with pytest.raises(IncompatiblePartsError, match="simple_pyramid"):
             part(FLAT, SegmentLabels(CLASSES))
-    with pytest.raises(ConfigError, match="'channels' needs 3 numbers here, one a finer level, got 2"):
+    with pytest.raises(ConfigError, match="'channels' needs 3 numbers here, one for each finer level, got 2"):
         UNet(PYRAMID, SegmentLabels(CLASSES), channels=[8, 8])
     with pytest.raises(ConfigError, match="one exclusive class leaves nothing to decide"):
         Linear(PYRAMID, ClassifyLabels(("a",)))
@@ -129,7 +129,7 @@ def test_padding_is_not_looked_at() -> None:
 
 def test_the_auxiliary_head_learns_and_is_not_heard() -> None:
     decoder = DECODERS["unet"](PYRAMID, SegmentLabels(CLASSES), auxiliary=0.4)
-    assert decoder.auxiliary is not None and decoder.auxiliary.place == 2
+    assert decoder.auxiliary is not None and decoder.auxiliary.index == 2
     assert decoder.terms[-1] == "auxiliary" and decoder.in_levels == (0, 1, 2, 3)
     plain = DECODERS["fcn"](PYRAMID, SegmentLabels(CLASSES))
     assert plain.auxiliary is None and plain.in_levels == (3,)

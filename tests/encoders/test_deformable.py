@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vertebra.encoders.deformable import DeformableEncoder, places_on_levels
+from vertebra.encoders.deformable import DeformableEncoder, reference_points
 from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.testing import check_feature_part, fake_features
@@ -39,7 +39,7 @@ def test_works_on_the_deepest_levels_and_passes_finer_ones_through() -> None:
 
 def test_places_are_the_same_pixels_on_every_level() -> None:
     """97 pixels are 13 cells of 8 or 4 of 32, which cover 104 and 128 of them; 65 are 9 or 3, which cover 72 and 96."""
-    places = places_on_levels([(13, 9), (4, 3)], [8, 32], torch.device("cpu"))
+    places = reference_points([(13, 9), (4, 3)], [8, 32], torch.device("cpu"))
     assert places.shape == (1, 13 * 9 + 4 * 3, 2, 2)
     spans = torch.tensor([[72.0, 104], [96, 128]])
     torch.testing.assert_close(places[0, 9 * 2 + 1] * spans, torch.tensor([[12.0, 20]] * 2))

@@ -13,8 +13,8 @@ from vertebra import create_model
 from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.conv import ConvNormAct
-from vertebra.necks.bifpn import BiFPN, Meeting, Round, fuse, pool_like
-from vertebra.necks.pafpn import PAFPN, CrossStageMeeting, SummedMeeting
+from vertebra.necks.bifpn import BiFPN, BiFPNLayer, WeightedFusion, fuse, pool_like
+from vertebra.necks.pafpn import PAFPN, CSPFusion, SumFusion
 from vertebra.testing import check_feature_part, fake_features
 from vertebra.testing.contract import check_gradients
 
@@ -107,11 +107,11 @@ def test_pafpn_goes_down_and_back_up() -> None:
 
 def test_a_round_of_bifpn_goes_down_and_back_up() -> None:
     """1, 10 and 100: down 110 and 111; up 10 + 110 + 111 = 231 and 100 + 231 = 331."""
-    own = Round(4, [2, 2], "none")
+    own = BiFPNLayer(4, [2, 2], "none")
     own.down, own.up = nn.ModuleList([Sum(), Sum()]), nn.ModuleList([Sum(), Sum()])
     maps = [torch.full((1, 4, size, size), value) for size, value in ((5, 1.0), (3, 10.0), (2, 100.0))]
     assert [values.unique().tolist() for values in own(maps)] == [[111.0], [231.0], [331.0]]
-    counts = [len(meeting.weights) for meeting in Round(4, [2, 2, 2], "none").up]  # type: ignore[arg-type]
+    counts = [len(meeting.weights) for meeting in BiFPNLayer(4, [2, 2, 2], "none").up]  # type: ignore[arg-type]
     assert counts == [3, 3, 2]
 
 
@@ -125,7 +125,7 @@ def test_weights_of_the_fusion_by_hand() -> None:
 
 
 def test_weights_of_the_fusion_learn() -> None:
-    meeting = Meeting(4, 2, "group")
+    meeting = WeightedFusion(4, 2, "group")
     assert meeting.weights.tolist() == [1.0, 1.0]
     meeting([torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3)]).square().sum().backward()
     assert meeting.weights.grad is not None and (meeting.weights.grad != 0).all()
@@ -176,8 +176,8 @@ def test_a_detector_leaves_out_the_finest_level() -> None:
 
 def test_how_levels_meet() -> None:
     plain, blocks = PAFPN(PYRAMID, channels=16, blocks=0), PAFPN(PYRAMID, channels=16, blocks=2)
-    assert isinstance(plain.top_down[0], SummedMeeting)
-    assert isinstance(blocks.bottom_up[-1], CrossStageMeeting) and len(blocks.bottom_up[-1].blocks) == 2
+    assert isinstance(plain.top_down[0], SumFusion)
+    assert isinstance(blocks.bottom_up[-1], CSPFusion) and len(blocks.bottom_up[-1].blocks) == 2
     cost = [sum(value.numel() for value in PAFPN(PYRAMID, blocks=count).parameters()) for count in (0, 1)]
     assert cost[1] < cost[0]
 

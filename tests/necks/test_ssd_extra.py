@@ -71,8 +71,8 @@ def test_ssd_asks_for_levels() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": [16]}, "must name the width of 3 levels"),
-        ({"unpadded": [20]}, "growing strides beyond the others"),
+        ({"channels": [16]}, "must have one number for each of 3 extra levels"),
+        ({"unpadded": [20]}, "increasing strides, coarser than the other levels"),
         ({"unpadded": [300], "separable": True}, "cannot be 'separable'"),
         ({"extra_levels": -1}, "extra_levels"),
     ],

@@ -22,29 +22,29 @@ from vertebra.layers.positional_attention import FeedForward
 
 
 class DeformableEncoder(Encoder):
-    """Deformable encoder: every cell of the last few levels reads a few cells of all these levels, at places around its
-    own that it chooses, so that attention over fine maps stays cheap.
+    """Deformable DETR encoder: multi-scale self-attention in which each cell samples a few learned positions on every level,
+    so that attention over fine maps stays cheap.
 
-    The levels that it works on come out at one width; finer ones pass through. Cells that lie wholly on the canvas'
-    padding read as nothing.
+    The encoded levels get the same number of channels; finer levels pass through. Cells that lie wholly on the padding of
+    the canvas count as zero.
 
     Args:
-        levels: how many levels it works on, the deepest ones; fewer where there are not so many.
-        width: channels of these levels; None: what fits the backbone, at least 128 (256 for ResNet-50).
+        levels: how many of the deepest levels are encoded; all of them if there are fewer.
+        width: channels of these levels; None: derived from the backbone, at least 128 (256 for ResNet-50).
         depth: how many layers; the paper has 6.
-        heads: attention heads; must divide the width.
-        points: places that each head reads on each level.
-        hidden: features inside each layer's network; None: four times the width.
+        heads: attention heads; must divide ``width``.
+        points: sampling points of each head on each level.
+        hidden: hidden channels of each layer's MLP; None: four times ``width``.
         dropout: in each layer.
 
     Raises:
         IncompatiblePartsError: there is no level.
-        ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
+        ConfigError: an option is out of range, or ``width`` is not a multiple of 4 and of ``heads``.
     """
 
     paper: ClassVar[str] = (
         "Zhu et al., Deformable DETR: Deformable Transformers for End-to-End Object Detection, ICLR 2021, arXiv "
-        "2010.04159 (differences: no further level behind the backbone's last, half the layers and no dropout by default)"
+        "2010.04159 (differences: no extra level after the backbone's last, half the layers and no dropout by default)"
     )
 
     def __init__(
@@ -79,45 +79,45 @@ class DeformableEncoder(Encoder):
             DeformableLayer(self.width, heads, len(self.in_levels), points, hidden or 4 * self.width, dropout)
             for _ in range(depth)
         )
-        own = [Level(self.width, stride) for stride in self.strides]
-        self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *own])
+        encoded = [Level(self.width, stride) for stride in self.strides]
+        self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *encoded])
 
     def forward(self, features: Features) -> Features:
-        """The features with the cells of the last levels related to each other."""
+        """The features, with the last levels after deformable attention."""
         maps = [project(features.maps[level]) for level, project in zip(self.in_levels, self.project, strict=True)]
         shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
-        inside = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
+        valid = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
         codes = [
-            scaled_sine_position(seen, self.width, maps[0], centerd=True) + code
-            for seen, code in zip(inside, self.level_code.to(maps[0].dtype), strict=True)
+            scaled_sine_position(mask, self.width, maps[0], centerd=True) + code
+            for mask, code in zip(valid, self.level_code.to(maps[0].dtype), strict=True)
         ]
         position = torch.cat(codes, dim=1)
-        hidden = ~torch.cat([seen.flatten(1) for seen in inside], dim=1)
-        reference = places_on_levels(shapes, self.strides, position.device)
+        padding = ~torch.cat([mask.flatten(1) for mask in valid], dim=1)
+        reference = reference_points(shapes, self.strides, position.device)
         cells = torch.cat([level.flatten(2) for level in maps], dim=2).transpose(1, 2)
         for layer in self.layers:
-            cells = layer(cells, position, reference.expand(cells.shape[0], -1, -1, -1), shapes, hidden)
-        related = torch.split(cells.transpose(1, 2), [rows * columns for rows, columns in shapes], dim=2)
-        # contiguous: of a transposed map a convolution would ask how its strides divide, and so freeze the width
-        own = [
+            cells = layer(cells, position, reference.expand(cells.shape[0], -1, -1, -1), shapes, padding)
+        flat = torch.split(cells.transpose(1, 2), [rows * columns for rows, columns in shapes], dim=2)
+        # contiguous: for a transposed map, export would specialize the width to its strides
+        encoded = [
             level.reshape(level.shape[0], self.width, *shape).contiguous()
-            for level, shape in zip(related, shapes, strict=True)
+            for level, shape in zip(flat, shapes, strict=True)
         ]
-        return features.with_maps([*features.maps[: self.first], *own])
+        return features.with_maps([*features.maps[: self.first], *encoded])
 
 
 class DeformableLayer(nn.Module):
-    """Deformable attention and a two-layer network, each added to what came in and normalized behind the sum.
+    """A post-norm transformer layer: deformable attention and a two-layer MLP, each with a residual connection.
 
     Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
 
     Args:
-        width: features of a cell.
-        heads: must divide the width.
+        width: channels of a cell.
+        heads: must divide ``width``.
         levels: how many maps.
-        points: places that each head reads on each level.
-        hidden: features inside the network.
-        dropout: of what either of the two adds, and inside the network.
+        points: sampling points of each head on each level.
+        hidden: hidden channels of the MLP.
+        dropout: before each residual connection, and inside the MLP.
     """
 
     def __init__(self, width: int, heads: int, levels: int, points: int, hidden: int, dropout: float) -> None:
@@ -136,28 +136,28 @@ class DeformableLayer(nn.Module):
         shapes: Sequence[tuple[int, int]],
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """Cells (N, S, width) in and out; ``position`` is where they are, the rest as for `DeformableAttention`."""
+        """Cells (N, S, width) in and out; ``position`` is their position encoding, the rest as for `DeformableAttention`."""
         read = self.reading(cells + position, reference, cells, shapes, hidden)
         cells = self.norm1(cells + self.dropout(read))
         out: Tensor = self.norm2(cells + self.dropout(self.mlp(cells)))
         return out
 
 
-def places_on_levels(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
-    """The middle of every cell, told in parts of each level's map: all maps lie over the same pixels.
+def reference_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
+    """The center of each cell, as a fraction of each level's map; all maps cover the same pixels.
 
     Args:
         shapes: (height, width) of each level.
         strides: of each level.
 
     Returns:
-        (1, S, levels, 2) float32 x, y, all levels' cells behind each other.
+        (1, S, levels, 2) float32 x, y, the cells of all levels concatenated.
     """
     pixels = torch.cat(
         [cell_points(*shape, stride, device=device) for shape, stride in zip(shapes, strides, strict=True)]
     )
-    parts = [
+    fractions = [
         torch.stack([pixels[:, 0] / (columns * stride), pixels[:, 1] / (rows * stride)], dim=-1)
         for (rows, columns), stride in zip(shapes, strides, strict=True)
     ]
-    return torch.stack(parts, dim=1)[None]
+    return torch.stack(fractions, dim=1)[None]

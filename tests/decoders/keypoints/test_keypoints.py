@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vertebra.decoders.keypoints._keypoint_decoder import KeypointDecoder, Objects, reading_levels
+from vertebra.decoders.keypoints._keypoint_decoder import KeypointDecoder, Objects, default_levels
 from vertebra.decoders.keypoints.heatmap import Heatmap, HeatmapOutputs
 from vertebra.decoders.keypoints.keypoint_regression import KeypointRegression, KeypointRegressionOutputs
 from vertebra.decoders.keypoints.simcc import SimCC, SimCCOutputs
@@ -184,14 +184,14 @@ def test_the_largest_object_is_learned_for_a_whole_image() -> None:
 
 
 def test_which_levels_are_read() -> None:
-    assert reading_levels(PYRAMID, on_boxes=False) == (3,)
-    assert reading_levels(PYRAMID, on_boxes=True) == (0, 1, 2, 3)
+    assert default_levels(PYRAMID, on_boxes=False) == (3,)
+    assert default_levels(PYRAMID, on_boxes=True) == (0, 1, 2, 3)
     neck = FeatureSpec((Level(8, 2), Level(8, 4), Level(8, 8), Level(8, 16)))
-    assert reading_levels(neck, on_boxes=False) == (1, 3)
-    assert reading_levels(FLAT, on_boxes=True) == (1,)
+    assert default_levels(neck, on_boxes=False) == (1, 3)
+    assert default_levels(FLAT, on_boxes=True) == (1,)
     deep = FeatureSpec((Level(8, 2), Level(8, 4), Level(9, 32), Level(8, 64)))
-    assert (reading_levels(deep, False), reading_levels(deep, True)) == ((3,), (1, 2, 3))
-    assert reading_levels(FeatureSpec((Level(8, 64),)), True) == (0,)
+    assert (default_levels(deep, False), default_levels(deep, True)) == ((3,), (1, 2, 3))
+    assert default_levels(FeatureSpec((Level(8, 64),)), True) == (0,)
     with pytest.raises(IncompatiblePartsError, match="feature maps aligned"):
         Heatmap(FeatureSpec((), embedding=8), LABELS)
 
@@ -224,7 +224,7 @@ def test_options_out_of_range_are_refused(part: type[Any], options: dict[str, An
 
 
 def test_boxes_that_are_not_given_are_missed() -> None:
-    with pytest.raises(ValueError, match="must be given regions"):
+    with pytest.raises(ValueError, match="needs proposals"):
         Heatmap(PYRAMID, LABELS, on_boxes=True)(fake_features(PYRAMID, (64, 64)))
 
 

@@ -50,10 +50,10 @@ def test_what_does_not_fit_is_refused(part: Any) -> None:
         part(SPEC, LABELS, to_stride=16)
     with pytest.raises(IncompatiblePartsError, match="simple_pyramid"):
         part(FeatureSpec((Level(8, 16), Level(8, 16))), LABELS)
-    with pytest.raises(ConfigError, match="doubling from stride 4 on does not lead to 3"):
+    with pytest.raises(ConfigError, match="doubling the size from stride 4 never gives stride 3"):
         part(SPEC, LABELS, to_stride=3)
     with pytest.raises(
-        ConfigError, match="needs 4 numbers here, one a finer level and 2 for the strides beyond, got 2"
+        ConfigError, match="needs 4 numbers here, one for each finer level and 2 for the strides beyond, got 2"
     ):
         part(SPEC, LABELS, to_stride=1, channels=[8, 8])
     with pytest.raises(ConfigError, match="'to_stride' must be 1 or more, got 0"):

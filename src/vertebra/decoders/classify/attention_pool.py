@@ -1,4 +1,4 @@
-"""The classifier that chooses where to look."""
+"""The attention-pooling classifier."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ HIDDEN = -1e4
 
 
 class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
-    """Attention pooling: a learned query looks over the cells of the deepest level and takes what tells the class, instead
-    of the mean over all of them; then one logit a class, softmax or sigmoid.
+    """Attention-pooling classifier: a learned query attends to the cells of the deepest level, instead of averaging them; then
+    one logit per class, with softmax or sigmoid.
 
-    Difference from the papers: cells on the canvas' padding are hidden, and a sine encoding tells where a cell is.
+    Differences from the papers: cells on the padding of the canvas are masked out, and a sine encoding gives the position of
+    each cell.
 
     Args:
-        width: features of a cell inside; None: what fits the backbone, at least 128.
-        heads: attention heads; must divide the width.
-        mlp_ratio: hidden width of the network behind the attention, in widths.
+        width: channels of a token; None: derived from the backbone, at least 128.
+        heads: attention heads; must divide ``width``.
+        mlp_ratio: hidden channels of the MLP after the attention, as a multiple of ``width``.
         dropout: before the logits.
-        label_smoothing: how much of the truth is spread over all classes.
+        label_smoothing: fraction of the target probability that is spread over all classes.
 
     Raises:
         IncompatiblePartsError: there is no level.
@@ -93,21 +94,21 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> LinearOutputs:
         """One logit for each class and image."""
-        pooled = self._look(features)
+        pooled = self._attend(features)
         return LinearOutputs(self.classifier(self.dropout(pooled + self.mlp(pooled))))
 
-    def _look(self, features: Features) -> Tensor:
-        """(N, width): what the query takes from the cells that see the image."""
+    def _attend(self, features: Features) -> Tensor:
+        """(N, width): the attention-weighted values of the cells that cover the image."""
         maps = self.project(features.maps[-1])
         batch, _, height, width = maps.shape
         tokens = self.norm(maps.flatten(2).transpose(1, 2))
         keys = self.keys(tokens + sine_position(height, width, self.width, tokens))
-        inside = valid_cells(features.frame, maps, self.in_spec.levels[-1].stride).flatten(1)
-        bias = torch.where(inside, 0.0, HIDDEN).to(tokens.dtype)[:, None, None]
+        valid = valid_cells(features.frame, maps, self.in_spec.levels[-1].stride).flatten(1)
+        bias = torch.where(valid, 0.0, HIDDEN).to(tokens.dtype)[:, None, None]
         query = self.query.to(tokens.dtype).expand(batch, 1, self.width)
         query, keys, values = map(self._split, (query, keys, self.values(tokens)))
-        seen = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
-        out: Tensor = self.out(seen.transpose(1, 2).reshape(batch, self.width))
+        pooled = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
+        out: Tensor = self.out(pooled.transpose(1, 2).reshape(batch, self.width))
         return out
 
     def _split(self, tokens: Tensor) -> Tensor:
@@ -116,11 +117,11 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         return tokens.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
     def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
-        """Cross entropy: softmax for exclusive classes, sigmoid for others."""
+        """Cross entropy: softmax for exclusive classes, sigmoid otherwise."""
         outputs = self(features)
-        compare = cross_entropy if not self.labels.multilabel else binary_cross_entropy
+        loss_function = cross_entropy if not self.labels.multilabel else binary_cross_entropy
         smoothing = self.label_smoothing if self.training else 0.0
-        return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
+        return {"cross_entropy": loss_function(outputs.logits, targets.labels, smoothing)}, outputs
 
     def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
         """Softmax or sigmoid."""
