@@ -48,7 +48,7 @@ def test_without_a_network_the_answer_comes_at_once(
     before = time.monotonic()
     with pytest.raises(
         WeightsError,
-        match=rf"'resnet10t' cannot be had \(ConnectionError: {closed} cannot be reached, and they are not in its cache\)"
+        match=rf"'resnet10t' cannot be downloaded \(ConnectionError: {closed} cannot be reached, and they are not in its cache\)"
         r".*\(--pretrained FILE; in a config pretrained: FILE\).*\(--pretrained false; in a config pretrained: false\)",
     ):
         TimmBackbone("resnet10t", pretrained=True)
@@ -115,14 +115,14 @@ def test_threads_that_fetch_at_once_leave_things_as_they_were(closed: str) -> No
 def test_timms_weights_at_a_url_do_not_wait_for_ever(
     closed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("vertebra.backbones.hub.PATIENCE", 0.05)
+    monkeypatch.setattr("vertebra.backbones.hub.CONNECT_TIMEOUT", 0.05)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and answers none
         at_url = {"url": f"http://127.0.0.1:{server.getsockname()[1]}/a.pth", "hf_hub_id": None}
         ends = threading.Timer(3, server.shutdown, [socket.SHUT_RDWR])
         ends.start()
         begun = time.monotonic()
-        with pytest.raises(WeightsError, match="'test_resnet' cannot be had .TimeoutError"):
+        with pytest.raises(WeightsError, match="'test_resnet' cannot be downloaded .TimeoutError"):
             create("test_resnet", hub=True, pretrained_cfg_overlay=at_url)
         ends.cancel()
     assert time.monotonic() - begun < 2

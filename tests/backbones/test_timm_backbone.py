@@ -146,7 +146,7 @@ def test_hub_weights_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(
-        WeightsError, match=r"cannot be had \(OSError: no network\).*pretrained: FILE.*pretrained: false"
+        WeightsError, match=r"cannot be downloaded \(OSError: no network\).*pretrained: FILE.*pretrained: false"
     ):
         TimmBackbone("resnet18", pretrained=True)
     with pytest.raises(WeightsError, match="timm has no pretrained weights for 'mobilenetv2_035'"):
@@ -242,7 +242,9 @@ def test_a_module_of_any_origin_may_be_wrapped() -> None:
 
 def test_weights_for_other_channels_are_refused_in_one_line(tmp_path: Path) -> None:
     save_file(timm.create_model("resnet10t", in_chans=4).state_dict(), tmp_path / "four.safetensors")
-    with pytest.raises(WeightsError, match="only that of 3 can be fitted to 2; give weights for 2 or 3 channels"):
+    with pytest.raises(
+        WeightsError, match="only one of 3 channels can be adapted to 2; give weights for 2 or 3 channels"
+    ):
         TimmBackbone("resnet10t", in_channels=2, pretrained=str(tmp_path / "four.safetensors"))
 
 

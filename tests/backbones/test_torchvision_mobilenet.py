@@ -90,7 +90,7 @@ def test_it_is_built_by_name() -> None:
     ("out_indices", "message"),
     [
         (["13.middle"], "text such as '13.expansion'; got '13.middle'"),
-        (["1.expansion"], "block 1 .* has no expanding layer"),
+        (["1.expansion"], "block 1 .* has no expansion layer"),
         ([40], "out_indices .* go from 0 to 16"),
     ],
 )

@@ -42,7 +42,7 @@ def test_only_the_last_layers_begin_anew(trained: Path, classes: list[str], kept
             assert torch.equal(value, old[name]), name
     assert (len(lines) == 1) is kept
     if not kept:
-        assert lines[1] == "start: anew begin branches.detect.decoder.class_prediction"
+        assert lines[1] == "start: newly initialized: branches.detect.decoder.class_prediction"
 
 
 def test_another_backbone_is_refused(trained: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_run_starts_from_a_model(
         {"data": str(scenes / "boxes"), "model": finetune_config(trained), "train": options}, out=tmp_path / "run"
     )
     said = capsys.readouterr().err
-    assert "start: anew begin branches.detect.decoder.class_prediction" in said and str(trained) in said
+    assert "start: newly initialized: branches.detect.decoder.class_prediction" in said and str(trained) in said
     before, after = vertebra.load(trained), vertebra.load(run)
     torch.testing.assert_close(
         after.backbone.body.conv1[0].weight, before.backbone.body.conv1[0].weight, atol=1e-6, rtol=1e-6

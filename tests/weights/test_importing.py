@@ -99,7 +99,9 @@ def test_downloads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", offline)
-    with pytest.raises(WeightsError, match=r"weights of torchvision:resnet18 cannot be had .*no network.*--weights"):
+    with pytest.raises(
+        WeightsError, match=r"weights of torchvision:resnet18 cannot be downloaded .*no network.*--weights"
+    ):
         vertebra.import_model("torchvision:resnet18")
 
 
@@ -110,5 +112,5 @@ def test_a_folder_needs_its_config(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no safetensors file beside config.json"):
         vertebra.import_model(f"transformers:{tmp_path}")
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(ConfigError, match="transformers model type 'bert' is not known here"):
+    with pytest.raises(ConfigError, match="transformers model type 'bert' is not supported"):
         vertebra.import_model(f"transformers:{tmp_path}")

@@ -1,4 +1,4 @@
-"""The header of a model file, read with care: a damaged file ends in one line, at once and in little memory."""
+"""Reads the header of a model file; a damaged file fails fast, in little memory, with a one-line error."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vertebra.weights.checksums import header_is_sound
 FORMAT_VERSION = 1
 KEY = "vertebra"
 ENTRIES: Mapping[str, bool] = {"model": True, "preprocess": True, "origin": False, "provenance": False}
-"""The mappings of a header, and whether each must be there."""
+"""The mappings of a header, and whether each is required."""
 
 
 def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], list[str]]:
     """Header of a model file, and the names of its tensors.
 
     Args:
-        verify: compares the header with its checksum.
+        verify: checks the header against its checksum.
 
     Raises:
-        WeightsError: the file is cut off or damaged, is no model file, or was written by a newer version.
+        WeightsError: the file is truncated or damaged, is not a model file, or was written by a newer version.
     """
     try:
         refuse_checkpoint(path)
@@ -50,10 +50,10 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
 
 
 def refuse_checkpoint(path: Path) -> None:
-    """Says of a trainer's checkpoint where it can be given, as it is no model file.
+    """Refuses a trainer's checkpoint, which is not a model file, with a message about where it is accepted.
 
     Raises:
-        WeightsError: it is one.
+        WeightsError: the file is a checkpoint.
     """
     with path.open("rb") as file:
         start = file.read(4)

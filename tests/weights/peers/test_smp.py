@@ -159,7 +159,7 @@ def test_older_names_of_deeplabv3() -> None:
 @pytest.mark.parametrize(
     ("architecture", "config", "error", "message"),
     [
-        ("unet", {"encoder_name": "mit_b0"}, WeightsError, "encoder 'mit_b0' is not known here; known are resnet18"),
+        ("unet", {"encoder_name": "mit_b0"}, WeightsError, "encoder 'mit_b0' is not supported; supported are resnet18"),
         (
             "unet",
             {"encoder_name": "tu-swin_tiny_patch4_window7_224"},
@@ -167,11 +167,11 @@ def test_older_names_of_deeplabv3() -> None:
             "models those are that take images",
         ),
         ("unet", {"aux_params": {"classes": 4}}, ConfigError, "has a second head, for classification"),
-        ("unet", {"decoder_interpolation": "bicubic"}, ConfigError, "'bicubic' is not known here"),
-        ("unet", {"decoder_use_norm": "layernorm"}, ConfigError, "'layernorm' is not known here"),
-        ("unet", {"decoder_attention_type": "other"}, ConfigError, "'other' is not known here on this encoder"),
-        ("unet", {"magic": 1}, ConfigError, "the arguments magic are not known here"),
-        ("unet", {"activation": "tanh"}, ConfigError, "activation 'tanh' is not known here"),
+        ("unet", {"decoder_interpolation": "bicubic"}, ConfigError, "'bicubic' is not supported"),
+        ("unet", {"decoder_use_norm": "layernorm"}, ConfigError, "'layernorm' is not supported"),
+        ("unet", {"decoder_attention_type": "other"}, ConfigError, "'other' is not supported on this encoder"),
+        ("unet", {"magic": 1}, ConfigError, "the arguments magic are not supported"),
+        ("unet", {"activation": "tanh"}, ConfigError, "activation 'tanh' is not supported"),
         ("fpn", {"upsampling": 8}, ConfigError, "with upsampling 8 the masks are not of the image's size"),
         ("fpn", {"encoder_depth": 3}, ConfigError, "needs four features"),
         ("pspnet", {"encoder_depth": 4}, ConfigError, "upsampling 8 .* the logits are at stride 16"),

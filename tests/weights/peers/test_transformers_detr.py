@@ -225,11 +225,11 @@ def test_a_published_folder_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"activation_function": "gelu"}, "with activation_function=gelu is not known here, only relu"),
-        ({"auxiliary_loss": True}, "with auxiliary_loss=True is not known here"),
-        ({"position_embedding_type": "learned"}, "with position_embedding_type=learned is not known here"),
+        ({"activation_function": "gelu"}, "with activation_function=gelu is not supported, only relu"),
+        ({"auxiliary_loss": True}, "with auxiliary_loss=True is not supported"),
+        ({"position_embedding_type": "learned"}, "with position_embedding_type=learned is not supported"),
         ({"encoder_attention_heads": 8}, "encoder_attention_heads=8 and decoder_attention_heads=4: give one"),
-        ({"backbone_config": {"model_type": "swin"}}, "on a backbone 'swin' is not known here, only on a ResNet"),
+        ({"backbone_config": {"model_type": "swin"}}, "on a backbone 'swin' is not supported, only on a ResNet"),
         (
             {"backbone_config": {"model_type": "resnet", "embedding_size": 32}},
             "embedding_size are not those of a ResNet",

@@ -171,10 +171,10 @@ def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"activation_function": "relu"}, "with activation_function=relu is not known here, only silu"),
-        ({"normalize_before": True}, "with normalize_before=True is not known here"),
-        ({"encode_proj_layers": [1, 2]}, r"with encode_proj_layers=\[1, 2\] is not known here, only the last"),
-        ({"learn_initial_query": True}, "with learn_initial_query=True is not known here"),
+        ({"activation_function": "relu"}, "with activation_function=relu is not supported, only silu"),
+        ({"normalize_before": True}, "with normalize_before=True is not supported"),
+        ({"encode_proj_layers": [1, 2]}, r"with encode_proj_layers=\[1, 2\] is not supported, only the last"),
+        ({"learn_initial_query": True}, "with learn_initial_query=True is not supported"),
         ({"num_feature_levels": 4}, "more levels in the decoder than in the encoder"),
         ({"backbone_config": {"model_type": "resnet"}}, r"on its own ResNet only"),
         ({"backbone_config": {"embedding_size": 32}}, "embedding_size are not those of a ResNet-D"),
