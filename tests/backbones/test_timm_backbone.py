@@ -191,7 +191,7 @@ def test_weights_that_fit_nothing(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such weight file"):
         TimmBackbone("resnet10t", pretrained=str(tmp_path / "missing.safetensors"))
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "none.safetensors").read_bytes()[:20])
-    with pytest.raises(WeightsError, match="cut off or no safetensors file"):
+    with pytest.raises(WeightsError, match="truncated or not a safetensors file"):
         TimmBackbone("resnet10t", pretrained=str(tmp_path / "cut.safetensors"))
 
 

@@ -141,7 +141,7 @@ def test_tensors_that_claim_what_they_have_not(
     tmp_path: Path, numel: int, shape: tuple[int, ...], stride: tuple[int, ...]
 ) -> None:
     path = with_pickle(tmp_path / "a.pth", tensor_pickle(numel, shape, stride), **{"0": bytes(16)})
-    with pytest.raises(WeightsError, match=r"a\.pth: cut off or no weight file"):
+    with pytest.raises(WeightsError, match=r"a\.pth: truncated or not a weight file"):
         read_state_dict(path)
 
 
@@ -151,7 +151,7 @@ def test_a_flipped_bit_is_noticed_where_torch_wrote_checksums(tmp_path: Path) ->
     place = data.index(torch.arange(1000.0).numpy().tobytes()) + 2000
     data[place] ^= 1
     path.write_bytes(data)
-    with pytest.raises(WeightsError, match="'a/data/0' in it is not what was saved, its checksum differs"):
+    with pytest.raises(WeightsError, match="'a/data/0' in it is not what was saved: its checksum differs"):
         read_state_dict(path)
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
@@ -196,9 +196,9 @@ def wide_lists(path: Path) -> None:
         (lambda path: torch.save(torch.ones(2), path), "no tensors by name"),
         (lambda path: torch.save({"epoch": 3}, path), "no tensors by name"),
         (lambda path: torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path), "TorchScript"),
-        (lambda path: path.write_bytes(b""), "cut off or no weight file"),
-        (lambda path: path.write_text("hello"), "cut off or no weight file"),
-        (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)), "cut off or no weight file"),
+        (lambda path: path.write_bytes(b""), "truncated or not a weight file"),
+        (lambda path: path.write_text("hello"), "truncated or not a weight file"),
+        (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)), "truncated or not a weight file"),
         (lambda path: path.write_bytes((2**62).to_bytes(8, "little") + b"{"), "shorter than its header"),
         (lambda path: path.mkdir(), "a folder"),
     ],

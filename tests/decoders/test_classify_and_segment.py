@@ -34,7 +34,7 @@ CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
         for name in ("fcn", "unet", "unetplusplus", "fpn", "pspnet", "deeplabv3")
     ),
     ("fcn", {"depth": 2, "channels": 24}, FLAT, False),
-    ("attention_pool", {"heads": 4, "width": 32, "label_smoothing": 0.1}, FLAT, False),
+    ("attention_pool", {"heads": 4, "embed_dim": 32, "label_smoothing": 0.1}, FLAT, False),
     ("linear", {"hidden": [32, 16], "dropout": 0.5, "pool": "average", "label_smoothing": 0.1}, PYRAMID, False),
     ("linear", {}, FLAT, False),
     ("upsample", {"mode": "transpose", "channels": 16, "to_stride": 2}, FLAT, False),

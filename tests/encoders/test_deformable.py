@@ -15,9 +15,9 @@ from vertebra.testing import check_feature_part, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
 CASES: list[tuple[dict[str, Any], FeatureSpec]] = [
-    ({"levels": 4, "width": 16, "heads": 2, "depth": 1, "points": 2, "hidden": 20}, PYRAMID),
-    ({"levels": 1, "width": 16, "dropout": 0.1}, PYRAMID),
-    ({"width": 16}, FeatureSpec((Level(8, 5), Level(8, 15)))),
+    ({"levels": 4, "channels": 16, "heads": 2, "depth": 1, "points": 2, "hidden": 20}, PYRAMID),
+    ({"levels": 1, "channels": 16, "dropout": 0.1}, PYRAMID),
+    ({"channels": 16}, FeatureSpec((Level(8, 5), Level(8, 15)))),
 ]
 
 
@@ -27,14 +27,14 @@ def test_holds_the_contract(options: dict[str, Any], spec: FeatureSpec) -> None:
 
 
 def test_works_on_the_deepest_levels_and_passes_finer_ones_through() -> None:
-    encoder = DeformableEncoder(PYRAMID, width=16).eval()
+    encoder = DeformableEncoder(PYRAMID, channels=16).eval()
     assert encoder.in_levels == (1, 2, 3)
     assert encoder.out_spec.channels == (8, 16, 16, 16) and encoder.out_spec.strides == PYRAMID.strides
     features = fake_features(PYRAMID, (97, 65))
     assert encoder(features).maps[0] is features.maps[0]
     assert DeformableEncoder(PYRAMID, levels=9).in_levels == (0, 1, 2, 3)
-    assert DeformableEncoder(PYRAMID).width == 128
-    assert DeformableEncoder(FeatureSpec((Level(512, 8), Level(2048, 32)))).width == 256
+    assert DeformableEncoder(PYRAMID).channels == 128
+    assert DeformableEncoder(FeatureSpec((Level(512, 8), Level(2048, 32)))).channels == 256
 
 
 def test_places_are_the_same_pixels_on_every_level() -> None:
@@ -50,7 +50,7 @@ def test_cells_read_around_themselves() -> None:
     """What changes at the top left does not reach the far end; of the coarse level, whose cells are large, neither."""
     torch.manual_seed(0)
     spec = FeatureSpec((Level(8, 8), Level(8, 16)))
-    encoder = DeformableEncoder(spec, width=16, depth=1, heads=4).eval()
+    encoder = DeformableEncoder(spec, channels=16, depth=1, heads=4).eval()
     for project in encoder.project:
         project[1] = nn.Identity()  # the norm looks at the whole map
     before = fake_features(spec, (33 * 16 - 7, 20 * 16), batch=1)
@@ -65,7 +65,7 @@ def test_cells_read_around_themselves() -> None:
 
 def test_padding_is_not_read() -> None:
     torch.manual_seed(0)
-    encoder = DeformableEncoder(PYRAMID, width=16).eval()
+    encoder = DeformableEncoder(PYRAMID, channels=16).eval()
     for project in encoder.project:
         project[1] = nn.Identity()
     given = fake_features(PYRAMID, (96, 128), batch=1)
@@ -85,7 +85,7 @@ def test_padding_is_not_read() -> None:
 
 
 def test_half_precision_runs() -> None:
-    encoder = DeformableEncoder(PYRAMID, width=16).train()
+    encoder = DeformableEncoder(PYRAMID, channels=16).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         maps = encoder(fake_features(PYRAMID, (64, 64))).maps
         loss = torch.stack([values.float().pow(2).mean() for values in maps]).sum()
@@ -97,7 +97,7 @@ def test_half_precision_runs() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 30}, "encoder 'deformable': width 30 must be a multiple of 4 and of heads 8"),
+        ({"channels": 30}, "encoder 'deformable': channels 30 must be a multiple of 4 and of heads 8"),
         ({"points": 0}, "encoder 'deformable': 'points' must be 1 or more, got 0"),
         ({"dropout": 1.5}, "encoder 'deformable': 'dropout' must be from 0 to 1, got 1.5"),
     ],

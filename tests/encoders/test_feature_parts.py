@@ -41,7 +41,7 @@ CHOSEN: list[tuple[str, Build, dict[str, Any], FeatureSpec, int]] = [
     ("aspp full", ENCODERS["aspp"], {"separable": False, "rates": [1, 2], "channels": 16}, PYRAMID, 1),
     ("aspp without inner norms", ENCODERS["aspp"], {"inner_norm": False}, PYRAMID, 1),
     ("pyramid_pooling narrow", ENCODERS["pyramid_pooling"], {"grids": [1, 4], "channels": 16}, PYRAMID, 1),
-    ("transformer deep", ENCODERS["transformer"], {"depth": 3, "width": 24, "heads": 2, "dropout": 0.1}, PYRAMID, 1),
+    ("transformer deep", ENCODERS["transformer"], {"depth": 3, "channels": 24, "heads": 2, "dropout": 0.1}, PYRAMID, 1),
 ]
 CASES = [pytest.param(*case[1:], id=case[0]) for case in PLAIN + CHOSEN]
 each = pytest.mark.parametrize(("part", "options", "spec", "multiple"), CASES)

@@ -130,7 +130,7 @@ HUGE = 10**9
         (changed(preprocess=None), "entry of its header is damaged"),
         (changed(preprocess__size="x"), "cannot be built here"),
         (changed(format_version=[9] * 100), "this Vertebra reads format 1. Upgrade"),
-        (lambda header: header.pop("preprocess"), "has no 'preprocess', so it is no whole model file"),
+        (lambda header: header.pop("preprocess"), "has no 'preprocess', so it is not a complete model file"),
     ],
 )
 def test_headers_that_no_model_has(
@@ -181,7 +181,7 @@ def test_texts_that_are_no_header(file: Path, tmp_path: Path) -> None:
     raw = file.read_bytes()
     for length in (0, 5, len(raw), 2**63, 2**64 - 1):
         path.write_bytes(length.to_bytes(8, "little") + raw[8:])
-        with pytest.raises(WeightsError, match="cut off or no safetensors file"):
+        with pytest.raises(WeightsError, match="truncated or not a safetensors file"):
             vertebra.load(path)
 
 

@@ -74,7 +74,9 @@ def test_a_run_starts_from_a_model(
 def test_files_to_start_from_that_are_no_models(trained: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "last.ckpt"
     torch.save({"state_dict": {}}, checkpoint)
-    with pytest.raises(WeightsError, match=r"no Vertebra model; of a run take its folder.*--pretrained last\.ckpt"):
+    with pytest.raises(
+        WeightsError, match=r"not a Vertebra model; for a run, give its folder.*--pretrained last\.ckpt"
+    ):
         finetune_config(checkpoint)
     with safe_open(trained, framework="pt") as file:
         header = json.loads(file.metadata()["vertebra"])

@@ -84,7 +84,7 @@ def test_weights_of_another_model_end_in_one_line(tmp_path: Path) -> None:
 
 
 def test_wrong_sources() -> None:
-    with pytest.raises(ConfigError, match="'resnet18' is no source; write LIBRARY:NAME"):
+    with pytest.raises(ConfigError, match="'resnet18' is not a source; write LIBRARY:NAME"):
         vertebra.import_model("resnet18")
     with pytest.raises(UnknownName, match="unknown library 'tourchvision'. Did you mean 'torchvision'"):
         vertebra.import_model("tourchvision:resnet18")

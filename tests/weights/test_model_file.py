@@ -65,7 +65,7 @@ def test_a_file_that_is_cut_off(file: Path, tmp_path: Path) -> None:
     for length in (0, 5, 1000, file.stat().st_size - 10):
         cut = tmp_path / "cut.safetensors"
         cut.write_bytes(file.read_bytes()[:length])
-        with pytest.raises(WeightsError, match=r"cut\.safetensors: cut off or no safetensors file"):
+        with pytest.raises(WeightsError, match=r"cut\.safetensors: truncated or not a safetensors file"):
             vertebra.load(cut)
 
 
@@ -76,11 +76,11 @@ def test_files_that_are_no_model(tmp_path: Path, file: Path) -> None:
         vertebra.load(tmp_path)
     plain = tmp_path / "plain.safetensors"
     save_file({"weight": torch.zeros(1)}, plain)
-    with pytest.raises(WeightsError, match="no Vertebra model .*pretrained: plain.safetensors"):
+    with pytest.raises(WeightsError, match="not a Vertebra model .*pretrained: plain.safetensors"):
         vertebra.load(plain)
     text = tmp_path / "text.safetensors"
     text.write_text("hello")
-    with pytest.raises(WeightsError, match="cut off or no safetensors file"):
+    with pytest.raises(WeightsError, match="truncated or not a safetensors file"):
         vertebra.load(text)
 
 
@@ -93,7 +93,7 @@ def rewritten(file: Path, target: Path, **changes: object) -> Path:
 
 
 def test_headers_that_cannot_be_used(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="of format 99; this Vertebra reads format 1. Upgrade"):
+    with pytest.raises(WeightsError, match="has format 99, but this Vertebra reads format 1; upgrade"):
         vertebra.load(rewritten(file, tmp_path / "a.safetensors", format_version=99))
     with pytest.raises(WeightsError, match="cannot be built here: .*'model.backbone' is missing"):
         vertebra.load(rewritten(file, tmp_path / "b.safetensors", model={"branches": {}}))

@@ -152,7 +152,7 @@ class StagedBackbone(Backbone):
 
     @abstractmethod
     def run(self, images: Tensor) -> list[Tensor]:
-        """The asked-for maps of normalized images, and the embedding after them if it is asked for."""
+        """The required maps of normalized images, and the embedding after them if it is required."""
 
     @abstractmethod
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:

@@ -26,7 +26,7 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
         return module
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
-        tagged = [other for other in timm.list_pretrained() if other.split(".")[0] == name.split(".")[0]]
+        tagged = [tag for tag in timm.list_pretrained() if tag.split(".")[0] == name.split(".")[0]]
         raise WeightsError(
             f"timm has no pretrained weights for '{name}'"
             + (f"; it has {', '.join(tagged[:4])}" if tagged else "; choose another backbone, or pretrained: false")

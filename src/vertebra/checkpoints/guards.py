@@ -30,12 +30,12 @@ def check_length(path: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
     if 8 + length > path.stat().st_size:
         raise WeightsError(
-            f"{path}: cut off or no safetensors file (it is shorter than its header); copy or download it again"
+            f"{path}: truncated or not a safetensors file (it is shorter than its header); copy or download it again"
         )
     if length > HEADER_LIMIT:
         raise WeightsError(
             f"{path}: its header takes {length >> 20} MB, and that of weights less than {HEADER_LIMIT >> 20}; it is damaged "
-            "or no file of weights"
+            "or not a weight file"
         )
 
 
@@ -51,7 +51,7 @@ def check_zip(path: Path) -> None:
         members = file.infolist()
     if any(member.filename.endswith("/constants.pkl") for member in members):
         raise WeightsError(
-            f"{path}: a TorchScript program, which is no weight file; save module.state_dict() where it was made, and give that"
+            f"{path}: a TorchScript program, not a weight file; save module.state_dict() where it was made, and give that file"
         )
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise ValueError("a zip file with compressed parts, which torch.save does not write")
@@ -59,10 +59,10 @@ def check_zip(path: Path) -> None:
         raise ValueError("its parts are larger than the file")
     pickled = max((member.file_size for member in members if member.filename.endswith("data.pkl")), default=0)
     if pickled > PICKLE_LIMIT:
-        raise ValueError(f"beside its tensors it holds {pickled >> 20} MB")
+        raise ValueError(f"it holds {pickled >> 20} MB besides its tensors")
     changed = _changed_members(path, members)
     if changed:
-        raise ValueError(f"'{changed[0]}' in it is not what was saved, its checksum differs")
+        raise ValueError(f"'{changed[0]}' in it is not what was saved: its checksum differs")
 
 
 def _changed_members(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[str]:

@@ -105,7 +105,7 @@ def load_matching(module: nn.Module, state: Mapping[str, Tensor], *, source: str
         raise WeightsError(
             f"{source}: none of its {len(state)} tensors fits (the file has {', '.join(list(state)[:3])} …; the model has "
             f"{', '.join(list(expected)[:3])} …), and no prefix of the names can be removed so that half of them fit; "
-            "give weights of this very architecture"
+            "give weights of this architecture"
         )
     module.load_state_dict({**expected, **matching})
     return report

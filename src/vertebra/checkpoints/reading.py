@@ -56,7 +56,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from None
     except Exception as error:  # on invalid bytes the unpickler raises any kind of error
         raise WeightsError(
-            f"{path}: cut off or no weight file ({one_line(error)}); copy or download it again"
+            f"{path}: truncated or not a weight file ({one_line(error)}); copy or download it again"
         ) from None
     if not tensors:
         raise WeightsError(
@@ -86,7 +86,7 @@ def _refused(path: Path, reason: str) -> WeightsError:
     match = re.search(r"GLOBAL ([\w.]{1,80})|function <([^>]{1,80})|got <class '([\w.]{1,80})'>", reason)
     if match is None:
         return WeightsError(
-            f"{path}: cut off or no weight file (not what torch.save writes); copy or download it again"
+            f"{path}: truncated or not a weight file (not what torch.save writes); copy or download it again"
         )
     name = next(group for group in match.groups() if group)
     return WeightsError(

@@ -27,7 +27,7 @@ class ASPP(Encoder):
     an image's features do not depend on the size of its canvas.
 
     Args:
-        channels: channels inside; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        channels: output channels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
         rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32 (96, 192
             and 288 pixels at any stride).
         separable: depthwise separable 3x3 convolutions, as in DeepLabV3+.

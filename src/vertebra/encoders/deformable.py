@@ -30,16 +30,16 @@ class DeformableEncoder(Encoder):
 
     Args:
         levels: how many of the deepest levels are encoded; all of them if there are fewer.
-        width: channels of these levels; None: derived from the backbone, at least 128 (256 for ResNet-50).
+        channels: channels of these levels; None: derived from the backbone, at least 128 (256 for ResNet-50).
         depth: how many layers; the paper has 6.
-        heads: attention heads; must divide ``width``.
+        heads: attention heads; must divide ``channels``.
         points: sampling points of each head on each level.
-        hidden: hidden channels of each layer's MLP; None: four times ``width``.
+        hidden: hidden channels of each layer's MLP; None: four times ``channels``.
         dropout: in each layer.
 
     Raises:
         IncompatiblePartsError: there is no level.
-        ConfigError: an option is out of range, or ``width`` is not a multiple of 4 and of ``heads``.
+        ConfigError: an option is out of range, or ``channels`` is not a multiple of 4 and of ``heads``.
     """
 
     paper: ClassVar[str] = (
@@ -52,7 +52,7 @@ class DeformableEncoder(Encoder):
         in_spec: FeatureSpec,
         *,
         levels: int = 3,
-        width: int | None = None,
+        channels: int | None = None,
         depth: int = 3,
         heads: int = 8,
         points: int = 4,
@@ -61,25 +61,27 @@ class DeformableEncoder(Encoder):
     ) -> None:
         super().__init__(in_spec)
         part = "encoder 'deformable'"
-        check_range(part, least=1, levels=levels, width=width, depth=depth, heads=heads, points=points, hidden=hidden)
+        check_range(
+            part, least=1, levels=levels, channels=channels, depth=depth, heads=heads, points=points, hidden=hidden
+        )
         check_range(part, least=0, most=1, dropout=dropout)
-        self.width = width or default_channels(in_spec, least=128)
-        if self.width % heads or self.width % 4:
-            raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
+        self.channels = channels or default_channels(in_spec, least=128)
+        if self.channels % heads or self.channels % 4:
+            raise ConfigError(f"{part}: channels {self.channels} must be a multiple of 4 and of heads {heads}")
         total = len(in_spec.levels)
         self.first = max(0, total - levels)
         self.in_levels = tuple(range(self.first, total))
         self.strides = in_spec.strides[self.first :]
         self.project = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(in_spec.channels[level], self.width, 1), group_norm(self.width))
+            nn.Sequential(nn.Conv2d(in_spec.channels[level], self.channels, 1), group_norm(self.channels))
             for level in self.in_levels
         )
-        self.level_code = nn.Parameter(torch.randn(len(self.in_levels), self.width))
+        self.level_code = nn.Parameter(torch.randn(len(self.in_levels), self.channels))
         self.layers = nn.ModuleList(
-            DeformableLayer(self.width, heads, len(self.in_levels), points, hidden or 4 * self.width, dropout)
+            DeformableLayer(self.channels, heads, len(self.in_levels), points, hidden or 4 * self.channels, dropout)
             for _ in range(depth)
         )
-        encoded = [Level(self.width, stride) for stride in self.strides]
+        encoded = [Level(self.channels, stride) for stride in self.strides]
         self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *encoded])
 
     def forward(self, features: Features) -> Features:
@@ -88,7 +90,7 @@ class DeformableEncoder(Encoder):
         shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
         valid = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
         codes = [
-            scaled_sine_position(mask, self.width, maps[0], centerd=True) + code
+            scaled_sine_position(mask, self.channels, maps[0], centerd=True) + code
             for mask, code in zip(valid, self.level_code.to(maps[0].dtype), strict=True)
         ]
         position = torch.cat(codes, dim=1)
@@ -100,7 +102,7 @@ class DeformableEncoder(Encoder):
         flat = torch.split(cells.transpose(1, 2), [rows * columns for rows, columns in shapes], dim=2)
         # contiguous: for a transposed map, export would specialize the width to its strides
         encoded = [
-            level.reshape(level.shape[0], self.width, *shape).contiguous()
+            level.reshape(level.shape[0], self.channels, *shape).contiguous()
             for level, shape in zip(flat, shapes, strict=True)
         ]
         return features.with_maps([*features.maps[: self.first], *encoded])
@@ -112,20 +114,20 @@ class DeformableLayer(nn.Module):
     Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
 
     Args:
-        width: channels of a cell.
-        heads: must divide ``width``.
+        channels: channels of a cell.
+        heads: must divide ``channels``.
         levels: how many maps.
         points: sampling points of each head on each level.
         hidden: hidden channels of the MLP.
         dropout: before each residual connection, and inside the MLP.
     """
 
-    def __init__(self, width: int, heads: int, levels: int, points: int, hidden: int, dropout: float) -> None:
+    def __init__(self, channels: int, heads: int, levels: int, points: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.reading = DeformableAttention(width, heads, levels, points)
-        self.norm1 = nn.LayerNorm(width)
-        self.mlp = FeedForward(width, hidden, nn.ReLU(), dropout)
-        self.norm2 = nn.LayerNorm(width)
+        self.reading = DeformableAttention(channels, heads, levels, points)
+        self.norm1 = nn.LayerNorm(channels)
+        self.mlp = FeedForward(channels, hidden, nn.ReLU(), dropout)
+        self.norm2 = nn.LayerNorm(channels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -136,7 +138,7 @@ class DeformableLayer(nn.Module):
         shapes: Sequence[tuple[int, int]],
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """Cells (N, S, width) in and out; ``position`` is their position encoding, the rest as for `DeformableAttention`."""
+        """Cells (N, S, channels) in and out; ``position`` is their position encoding, the rest as for `DeformableAttention`."""
         read = self.reading(cells + position, reference, cells, shapes, hidden)
         cells = self.norm1(cells + self.dropout(read))
         out: Tensor = self.norm2(cells + self.dropout(self.mlp(cells)))

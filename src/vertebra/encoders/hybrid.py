@@ -31,17 +31,17 @@ class HybridEncoder(Encoder):
         keep_levels: indices of the output levels that are read; None for all. Unread levels keep their shape; their values are
             undefined.
         levels: how many of the deepest levels are encoded; all of them if there are fewer.
-        width: channels of these levels; None: derived from the backbone, at least 128 (256 for ResNet-50).
+        channels: channels of these levels; None: derived from the backbone, at least 128 (256 for ResNet-50).
         depth: attention layers on the deepest level.
-        heads: attention heads; must divide ``width``.
-        hidden: hidden channels of each attention layer's MLP; None: four times ``width``.
+        heads: attention heads; must divide ``channels``.
+        hidden: hidden channels of each attention layer's MLP; None: four times ``channels``.
         dropout: in each attention layer.
         blocks: RepVGG blocks in each fusion of two levels.
-        expansion: channels of these blocks, as a fraction of ``width``.
+        expansion: channels of these blocks, as a fraction of ``channels``.
 
     Raises:
         IncompatiblePartsError: there is no level, or strides do not divide each other.
-        ConfigError: an option is out of range, or ``width`` is not a multiple of 4 and of ``heads``.
+        ConfigError: an option is out of range, or ``channels`` is not a multiple of 4 and of ``heads``.
     """
 
     paper: ClassVar[str] = (
@@ -55,7 +55,7 @@ class HybridEncoder(Encoder):
         keep_levels: Collection[int] | None = None,
         *,
         levels: int = 3,
-        width: int | None = None,
+        channels: int | None = None,
         depth: int = 1,
         heads: int = 8,
         hidden: int | None = None,
@@ -65,26 +65,26 @@ class HybridEncoder(Encoder):
     ) -> None:
         super().__init__(in_spec)
         part = "encoder 'hybrid'"
-        check_range(part, least=1, levels=levels, width=width, heads=heads, hidden=hidden, blocks=blocks)
+        check_range(part, least=1, levels=levels, channels=channels, heads=heads, hidden=hidden, blocks=blocks)
         check_range(part, least=0, depth=depth)
         check_range(part, least=0, most=1, dropout=dropout)
         check_range(part, least=0.05, expansion=expansion)
-        self.width = width or default_channels(in_spec, least=128)
-        if self.width % heads or self.width % 4:
-            raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
+        self.channels = channels or default_channels(in_spec, least=128)
+        if self.channels % heads or self.channels % 4:
+            raise ConfigError(f"{part}: channels {self.channels} must be a multiple of 4 and of heads {heads}")
         total = len(in_spec.levels)
         self.first = max(0, total - levels)
         self.in_levels = tuple(range(self.first, total))
         self.strides = in_spec.strides[self.first :]
         self.ratios = [in_spec.ratio(level + 1, level) for level in self.in_levels[:-1]]
         self.project = nn.ModuleList(
-            ConvNormSiLU(in_spec.channels[level], self.width, activation=False) for level in self.in_levels
+            ConvNormSiLU(in_spec.channels[level], self.channels, activation=False) for level in self.in_levels
         )
         self.layers = nn.ModuleList(
-            PostNormLayer(self.width, heads, hidden or 4 * self.width, dropout) for _ in range(depth)
+            PostNormLayer(self.channels, heads, hidden or 4 * self.channels, dropout) for _ in range(depth)
         )
         self._add_fusion(blocks, expansion)
-        levels_out = [Level(self.width, stride) for stride in self.strides]
+        levels_out = [Level(self.channels, stride) for stride in self.strides]
         self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *levels_out])
         if keep_levels is not None:
             self._leave_out_unread(keep_levels)
@@ -93,13 +93,14 @@ class HybridEncoder(Encoder):
         """Adds the fusion modules for each pair of neighboring levels, finest pair first."""
 
         def fusion() -> CSPRepLayer:
-            return CSPRepLayer(2 * self.width, self.width, depth=blocks, expansion=expansion)
+            return CSPRepLayer(2 * self.channels, self.channels, depth=blocks, expansion=expansion)
 
-        self.lateral = nn.ModuleList(ConvNormSiLU(self.width, self.width) for _ in self.ratios)
+        self.lateral = nn.ModuleList(ConvNormSiLU(self.channels, self.channels) for _ in self.ratios)
         self.top_down = nn.ModuleList(fusion() for _ in self.ratios)
         # 3x3 kernels for ratio 2, larger kernels for larger ratios, so that no cell is skipped
         self.shrink = nn.ModuleList(
-            ConvNormSiLU(self.width, self.width, max(3, ratio // 2 * 2 + 1), stride=ratio) for ratio in self.ratios
+            ConvNormSiLU(self.channels, self.channels, max(3, ratio // 2 * 2 + 1), stride=ratio)
+            for ratio in self.ratios
         )
         self.bottom_up = nn.ModuleList(fusion() for _ in self.ratios)
 
@@ -117,16 +118,16 @@ class HybridEncoder(Encoder):
         return features.with_maps([*features.maps[: self.first], *fused])
 
     def _attend(self, deepest: Tensor, frame: Frame) -> Tensor:
-        """The deepest level (N, width, h, w) after self-attention."""
+        """The deepest level (N, channels, h, w) after self-attention."""
         batch, _, height, width = deepest.shape
         tokens = deepest.flatten(2).transpose(1, 2)
-        position = sine_position(height, width, self.width, tokens)
+        position = sine_position(height, width, self.channels, tokens)
         valid = valid_cells(frame, deepest, self.strides[-1]).flatten(1)
         bias = torch.where(valid, 0.0, HIDDEN).to(tokens.dtype)[:, None, None]
         for layer in self.layers:
             tokens = layer(tokens, position, bias)
         # contiguous: for a transposed map, export would specialize the width to its strides
-        return tokens.transpose(1, 2).reshape(batch, self.width, height, width).contiguous()
+        return tokens.transpose(1, 2).reshape(batch, self.channels, height, width).contiguous()
 
     def _fuse(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Fuses the levels top-down, then bottom-up."""

@@ -23,7 +23,7 @@ class PyramidPoolingEncoder(Encoder):
     averages.
 
     Args:
-        channels: channels inside; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        channels: output channels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
         grids: cells of each grid along one side; None: those of the paper, 1, 2, 3 and 6.
         dropout: after the last convolution.
 

@@ -25,15 +25,15 @@ class TransformerEncoder(Encoder):
     The result replaces the deepest level. Cells that lie wholly on the padding of the canvas are masked out.
 
     Args:
-        width: channels of a token; None: derived from the backbone, at least 128.
+        channels: channels of a token; None: derived from the backbone, at least 128.
         depth: how many layers.
-        heads: attention heads; must divide the width.
-        mlp_ratio: hidden channels of each layer's MLP, as a multiple of ``width``.
+        heads: attention heads; must divide ``channels``.
+        mlp_ratio: hidden channels of each layer's MLP, as a multiple of ``channels``.
         dropout: in each layer.
 
     Raises:
         IncompatiblePartsError: there is no level.
-        ConfigError: an option is out of range, or ``width`` is not a multiple of 4 and of ``heads``.
+        ConfigError: an option is out of range, or ``channels`` is not a multiple of 4 and of ``heads``.
     """
 
     paper: ClassVar[str] = (
@@ -45,38 +45,40 @@ class TransformerEncoder(Encoder):
         self,
         in_spec: FeatureSpec,
         *,
-        width: int | None = None,
+        channels: int | None = None,
         depth: int = 2,
         heads: int = 4,
         mlp_ratio: float = 2.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_spec)
-        check_range("encoder 'transformer'", least=1, width=width, depth=depth, heads=heads)
+        check_range("encoder 'transformer'", least=1, channels=channels, depth=depth, heads=heads)
         check_range("encoder 'transformer'", least=0, mlp_ratio=mlp_ratio)
         check_range("encoder 'transformer'", least=0, most=1, dropout=dropout)
         deepest = in_spec.levels[-1]
-        self.width = width or default_channels(in_spec, least=128)
-        if self.width % heads or self.width % 4:
-            raise ConfigError(f"encoder 'transformer': width {self.width} must be a multiple of 4 and of heads {heads}")
+        self.channels = channels or default_channels(in_spec, least=128)
+        if self.channels % heads or self.channels % 4:
+            raise ConfigError(
+                f"encoder 'transformer': channels {self.channels} must be a multiple of 4 and of heads {heads}"
+            )
         self.stride = deepest.stride
-        self.project = nn.Conv2d(deepest.channels, self.width, 1)
+        self.project = nn.Conv2d(deepest.channels, self.channels, 1)
         self.layers = nn.ModuleList(
-            TransformerLayer(self.width, heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(depth)
+            TransformerLayer(self.channels, heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(self.width)
-        self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(self.width, deepest.stride)])
+        self.norm = nn.LayerNorm(self.channels)
+        self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(self.channels, deepest.stride)])
 
     def forward(self, features: Features) -> Features:
         """The features, with the deepest level after self-attention."""
         deepest = self.project(features.maps[-1])
         batch, _, height, width = deepest.shape
         tokens = deepest.flatten(2).transpose(1, 2)
-        tokens = tokens + sine_position(height, width, self.width, tokens)
+        tokens = tokens + sine_position(height, width, self.channels, tokens)
         bias = self._padding_mask(features.frame, deepest, tokens)
         for layer in self.layers:
             tokens = layer(tokens, bias)
-        encoded = self.norm(tokens).transpose(1, 2).reshape(batch, self.width, height, width)
+        encoded = self.norm(tokens).transpose(1, 2).reshape(batch, self.channels, height, width)
         return features.with_maps([*features.maps[:-1], encoded])
 
     def _padding_mask(self, frame: Frame, maps: Tensor, like: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class BiFPN(Neck):
     Args:
         keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
             out; other unread levels keep their shape, and their values are undefined.
-        channels: channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        channels: output channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
         depth: how many layers; EfficientDet-D0 has 3.
         extra_levels: how many coarser levels are added before the fusion; EfficientDet has 2 (P6 and P7).
         extra: how they are made from the deepest level: "conv" by 3x3 convolutions of stride 2, "pool" by taking every second

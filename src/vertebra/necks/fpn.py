@@ -73,7 +73,7 @@ class FPN(Neck):
     Args:
         keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
             out; other unread levels keep their shape, and their values are undefined.
-        channels: channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        channels: output channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
         extra_levels: how many coarser levels are added; RetinaNet and FCOS were published with 2 (P6 and P7).
         extra: how they are made: "conv" by 3x3 convolutions of stride 2 from the pyramid's deepest level, as in RetinaNet;
             "conv_input" by such convolutions from the deepest input level; "pool" by taking every second cell, as in the FPN

@@ -28,7 +28,7 @@ class PAFPN(Neck):
     Args:
         keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
             out; other unread levels keep their shape, and their values are undefined.
-        channels: channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        channels: output channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
         blocks: bottlenecks of the cross-stage partial (CSP) block that fuses two concatenated levels, as in YOLOX and RTMDet.
             0: the levels are added and smoothed by a 3x3 convolution, as in the paper; with the same channels that costs more
             than one bottleneck.
@@ -115,7 +115,7 @@ class PAFPN(Neck):
 
 
 class CSPFusion(nn.Module):
-    """Fuses two maps by a cross-stage partial block: one half of the channels goes through bottlenecks, the other bypasses them.
+    """Fuses two maps by a cross-stage partial block: one projection of both goes through bottlenecks, the other bypasses them.
 
     Wang et al., CSPNet, CVPR Workshops 2020, arXiv 1911.11929, as in YOLOX: without shortcuts in the bottlenecks.
 

@@ -30,7 +30,7 @@ class SimplePyramid(Neck):
     Args:
         keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
             out; other unread levels keep their shape, and their values are undefined.
-        channels: channels of all levels; None: derived from the backbone.
+        channels: output channels of all levels; None: derived from the backbone.
         extra_levels: how many levels coarser than 2s are added.
 
     Raises:

@@ -82,7 +82,7 @@ def import_with_report(source: str, *, weights: str | Path | None = None) -> tup
     """Like `import_model`, with a report of the matches."""
     library, colon, name = source.partition(":")
     if not colon or not name:
-        raise ConfigError(f"'{source}' is no source; write LIBRARY:NAME, with one of {', '.join(LIBRARIES)}")
+        raise ConfigError(f"'{source}' is not a source; write LIBRARY:NAME, with one of {', '.join(LIBRARIES)}")
     if library not in LIBRARIES:
         raise UnknownName("library", library, LIBRARIES)
     path = None if weights is None else Path(weights)
@@ -94,7 +94,7 @@ def import_with_report(source: str, *, weights: str | Path | None = None) -> tup
             raise
         reason = f"without {error}" if isinstance(error, KeyError) else one_line(error)
         raise WeightsError(  # the name tables failed
-            f"{source}: the weights are not those of this model ({reason}); give the weights of this very architecture"
+            f"{source}: the weights are not those of this model ({reason}); give the weights of this architecture"
         ) from error
     model, report = assemble(imported.peer, source)
     model.origin = imported.origin
@@ -141,7 +141,7 @@ def assemble(peer: PeerModel, source: str = "the source") -> tuple[VisionModel, 
         raise WeightsError(
             f"{source}: its weights are not those of this model; "
             + "; ".join(report.lines())
-            + ". Give the weights of this very architecture"
+            + ". Give the weights of this architecture"
         )
     model.load_state_dict({**state, **{name: value for name, value in tensors.items() if name in state}})
     return model.eval(), report

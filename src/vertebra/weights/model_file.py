@@ -153,7 +153,7 @@ def _unbuildable(path: Path) -> Iterator[None]:
     except TooLarge as error:
         raise WeightsError(f"{path}: damaged: {error}; copy or download it again") from None
     except KeyError as error:
-        raise WeightsError(f"{path}: its header has no {error}, so it is no whole model file") from None
+        raise WeightsError(f"{path}: its header has no {error}, so it is not a complete model file") from None
     except VertebraError as error:
         raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error, 800)}") from error
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
@@ -168,7 +168,7 @@ def model_path(source: str | Path) -> Path:
         if path.is_dir():
             model_file = path / "model.safetensors"
             if not model_file.is_file():
-                raise RunError(f"{path} has no model.safetensors, so it is no finished run")
+                raise RunError(f"{path} has no model.safetensors, so it is not a finished run")
             return model_file
         if not path.is_file():
             raise RunError(f"{path}: no such run folder or model file")

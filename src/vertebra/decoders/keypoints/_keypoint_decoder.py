@@ -202,7 +202,7 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
 
 
 def _largest(targets: KeypointTargets) -> Tensor:
-    """(N, 1, K, 3) the points of each image's largest object; not labeled where there is none."""
+    """(N, 1, K, 3) the points of each image's largest object; not labeled if there is none."""
     if targets.boxes.shape[1] == 0:
         return targets.points.new_zeros(len(targets.count), 1, *targets.points.shape[2:])
     real = torch.arange(targets.boxes.shape[1], device=targets.count.device) < targets.count[:, None]

@@ -59,7 +59,7 @@ class SimCC(KeypointDecoder[SimCCOutputs]):
     terms: ClassVar[tuple[str, ...]] = ("x", "y")
     paper: ClassVar[str] = (
         "Li et al., SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation, ECCV 2022, arXiv "
-        "2107.03332 (differences: the area is cropped from the features at a fixed number of cells, whatever the image's "
+        "2107.03332 (differences: the area is cropped from the features at a fixed number of cells for any image "
         "size; decoding may average over bins)"
     )
 

@@ -55,12 +55,12 @@ class DecoderBlock(nn.Sequential):
         """
         if skips:
             coarse = upsample_like(coarse, skips[0], self.ratio, self.interpolation)
-            joined = torch.cat([coarse, *skips], dim=1)
+            merged = torch.cat([coarse, *skips], dim=1)
         else:
-            joined = upsample(coarse, self.ratio, self.interpolation)
+            merged = upsample(coarse, self.ratio, self.interpolation)
         if self.weigh_joined is not None:
-            joined = self.weigh_joined(joined, self.stride, frame)
-        maps: Tensor = self[1](self[0](joined))
+            merged = self.weigh_joined(merged, self.stride, frame)
+        maps: Tensor = self[1](self[0](merged))
         return maps if self.weigh is None else self.weigh(maps, self.stride, frame)  # type: ignore[no-any-return]
 
 

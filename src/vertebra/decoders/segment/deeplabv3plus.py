@@ -91,5 +91,5 @@ class DeepLabV3Plus(SegmentDecoder):
         detail = self.reduce(features.maps[self.fine])
         size = (detail.shape[-2], detail.shape[-1])
         upsampled = fit_to(self.deep(features.maps[-1]), size, self.ratio, self.fit)
-        joined: Tensor = self.join(torch.cat([upsampled, detail], dim=1))
-        return joined
+        fused: Tensor = self.join(torch.cat([upsampled, detail], dim=1))
+        return fused

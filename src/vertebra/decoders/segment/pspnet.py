@@ -73,5 +73,5 @@ class PSPNet(SegmentDecoder):
     def maps(self, features: Features) -> Tensor:
         """The deepest level, fused with its averages."""
         deepest = features.maps[-1]
-        joined: Tensor = self.join(torch.cat([deepest, *self.pooling(deepest, self.stride, features.frame)], dim=1))
-        return joined
+        fused: Tensor = self.join(torch.cat([deepest, *self.pooling(deepest, self.stride, features.frame)], dim=1))
+        return fused

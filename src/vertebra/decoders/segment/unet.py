@@ -28,7 +28,7 @@ class UNet(SegmentDecoder):
         interpolation: how a coarse map is upsampled.
         norm: normalization after each convolution.
         attention: "scse" weights channels and cells in each block (concurrent squeeze and excitation).
-        kernel_size: of the convolution that gives the logits.
+        kernel_size: of the classifier.
         dropout: before the logits.
         auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
         loss: the losses that are summed.

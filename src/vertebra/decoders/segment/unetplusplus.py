@@ -21,7 +21,7 @@ class UNetPlusPlus(SegmentDecoder):
     """UNet++ decoder: a U-Net with nested dense skip connections, which reduce the semantic gap between the fused maps.
 
     Each level has a row of nodes. A node concatenates all previous maps of its row with the upsampled node of the next
-    coarser row. The last node of the finest level gives the logits.
+    coarser row. The logits are computed from the last node of the finest level.
 
     Args:
         channels: channels of the last node at each finer level, deepest first; None: derived from the backbone and halved at
@@ -31,7 +31,7 @@ class UNetPlusPlus(SegmentDecoder):
         interpolation: how a coarse map is upsampled.
         norm: normalization after each convolution.
         attention: "scse" weights channels and cells in each node (concurrent squeeze and excitation).
-        kernel_size: of the convolution that gives the logits.
+        kernel_size: of the classifier.
         dropout: before the logits.
         auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
         loss: the losses that are summed.

@@ -123,9 +123,9 @@ def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
         (r"decoder\.conv\.", f"{DECODER}.join."),
     ]
     tensors = renamed(encoder.tensors, rules)
-    joined = tensors[f"{DECODER}.join.0.weight"]
+    weight = tensors[f"{DECODER}.join.0.weight"]
     # smp concatenates the averages first, then the level
-    tensors[f"{DECODER}.join.0.weight"] = torch.roll(joined, joined.shape[1] // 2, dims=1)
+    tensors[f"{DECODER}.join.0.weight"] = torch.roll(weight, weight.shape[1] // 2, dims=1)
     return peer_of(config, encoder.with_out_indices([-1]), {"decoder": decoder}, tensors)
 
 

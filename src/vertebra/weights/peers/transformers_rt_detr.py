@@ -160,7 +160,7 @@ def _backbone(options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _encoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str, Any]:
-    width, inner = (
+    channels, inner = (
         state["model.encoder.fpn_blocks.0.conv1.conv.weight"].shape[1] // 2,
         _fusion_channels(state, "fpn_blocks.0"),
     )
@@ -168,12 +168,12 @@ def _encoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str,
     return {
         "name": "hybrid",
         "levels": levels,
-        "width": width,
+        "channels": channels,
         "depth": options["encoder_layers"] if hidden else 0,
         "heads": options["encoder_attention_heads"],
         "hidden": hidden[0] if hidden else None,
         "blocks": sum(bool(re.fullmatch(rf".*{_PAN}0{_BLOCK}\d+\.conv1\.conv\.weight", name)) for name in state),
-        "expansion": inner / width,
+        "expansion": inner / channels,
     }
 
 
