@@ -1,4 +1,4 @@
-"""Published weights that cannot be fetched are told in seconds, and what is in the cache is used."""
+"""Downloads of published weights fail within seconds without a network, and cached weights are used."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ def test_names_are_told_with_the_nearest() -> None:
 
 
 def test_every_family_of_timm_is_in_the_table_or_refused_with_a_reason() -> None:
-    found = families()
-    assert sum(family.models for family in found) == len(timm_models())
-    for family in found:
+    all_families = families()
+    assert sum(family.models for family in all_families) == len(timm_models())
+    for family in all_families:
         assert family.kind in ("any", "multiple", "sized", "native", "refused"), f"{family.name}: not measured"
         assert (family.kind == "refused") == bool(family.refusal)
 
@@ -111,9 +111,9 @@ def test_a_plain_transformers_taps() -> None:
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         wide, narrow = joined.eval()(images).maps, plain.eval()(images).maps
-    for both, own in zip(wide, narrow, strict=True):
-        torch.testing.assert_close(both[:, :64], own)
-        assert torch.equal(both[:, 64:], both[:, 64:, :1, :1].expand_as(own))
+    for both, without_token in zip(wide, narrow, strict=True):
+        torch.testing.assert_close(both[:, :64], without_token)
+        assert torch.equal(both[:, 64:], both[:, 64:, :1, :1].expand_as(without_token))
     with pytest.raises(ConfigError, match="'resnet10t' has no class token"):
         TimmBackbone("resnet10t", class_token=True)
 

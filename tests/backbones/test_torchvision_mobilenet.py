@@ -55,8 +55,8 @@ def test_the_maps_are_torchvisions_own() -> None:
             body.features(normal),
         ]
         embedding = body.classifier(body.avgpool(expected[-1]).flatten(1))
-    for level, wanted in zip(features.maps, expected, strict=True):
-        torch.testing.assert_close(level, wanted)
+    for level, expected_level in zip(features.maps, expected, strict=True):
+        torch.testing.assert_close(level, expected_level)
     torch.testing.assert_close(features.embedding, embedding)
 
 

@@ -36,9 +36,9 @@ def test_what_torch_saves_is_read(tmp_path: Path, in_zip: bool) -> None:
         "both": [TENSORS, {"state": {0: {"step": torch.tensor(3.0)}}}],
         "args": argparse.Namespace(lr=0.1),
     }
-    found = read_state_dict(saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=in_zip))
-    assert set(found) == {"model.conv.weight", "both.0.conv.weight", "both.0.conv.bias", "both.1.state.0.step"}
-    assert torch.equal(found["both.0.conv.bias"], TENSORS["conv.bias"])
+    tensors = read_state_dict(saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=in_zip))
+    assert set(tensors) == {"model.conv.weight", "both.0.conv.weight", "both.0.conv.bias", "both.1.state.0.step"}
+    assert torch.equal(tensors["both.0.conv.bias"], TENSORS["conv.bias"])
 
 
 def test_the_content_decides_not_the_ending(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_the_content_decides_not_the_ending(tmp_path: Path) -> None:
 def test_parameters_and_loops_are_read(tmp_path: Path) -> None:
     content: dict[str, Any] = {"a": torch.nn.Parameter(torch.ones(2)), "sparse": torch.eye(2).to_sparse()}
     content["itself"] = content
-    found = read_state_dict(saved(tmp_path / "a.pth", content))
-    assert set(found) == {"a"} and type(found["a"]) is torch.Tensor and not found["a"].requires_grad
+    tensors = read_state_dict(saved(tmp_path / "a.pth", content))
+    assert set(tensors) == {"a"} and type(tensors["a"]) is torch.Tensor and not tensors["a"].requires_grad
 
 
 def test_allowing_namespaces_leaves_torch_as_it_was(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def tensor_pickle(numel: int, shape: tuple[int, ...], stride: tuple[int, ...]) -
 
 def test_a_file_made_by_hand_is_read(tmp_path: Path) -> None:
     values = struct.pack("<4f", 1, 2, 3, 4)
-    found = read_state_dict(with_pickle(tmp_path / "a.pth", tensor_pickle(4, (2, 2), (2, 1)), **{"0": values}))
-    assert found["weight"].tolist() == [[1, 2], [3, 4]]
+    tensors = read_state_dict(with_pickle(tmp_path / "a.pth", tensor_pickle(4, (2, 2), (2, 1)), **{"0": values}))
+    assert tensors["weight"].tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_tensors_that_claim_what_they_have_not(
 def test_a_flipped_bit_is_noticed_where_torch_wrote_checksums(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pth", {"weight": torch.arange(1000.0)})
     data = bytearray(path.read_bytes())
-    place = data.index(torch.arange(1000.0).numpy().tobytes()) + 2000
-    data[place] ^= 1
+    offset = data.index(torch.arange(1000.0).numpy().tobytes()) + 2000
+    data[offset] ^= 1
     path.write_bytes(data)
     with pytest.raises(WeightsError, match="'a/data/0' in it is not what was saved: its checksum differs"):
         read_state_dict(path)

@@ -1,4 +1,4 @@
-"""The prefix under which a checkpoint's names are those of a module is found by match, whatever it is called."""
+"""The prefix of a checkpoint's names is determined by matching them with a module, for any prefix."""
 
 from __future__ import annotations
 

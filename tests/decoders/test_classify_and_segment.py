@@ -48,7 +48,7 @@ CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
 def test_holds_the_contract(name: str, options: dict[str, Any], spec: FeatureSpec, multilabel: bool) -> None:
     part = DECODERS[name]
     labels = fake_labels(part.task, 3, multilabel)
-    check_decoder(lambda joint, own: part(joint, own, **options), spec, labels)
+    check_decoder(lambda in_spec, branch_labels: part(in_spec, branch_labels, **options), spec, labels)
 
 
 @pytest.mark.parametrize("part", SEGMENTERS)
@@ -90,9 +90,14 @@ def test_a_classifier_pools_over_the_image_and_not_over_padding() -> None:
 
 def test_a_classifier_reads_what_it_says() -> None:
     labels = ClassifyLabels(CLASSES)
-    own, pooled = Linear(PYRAMID, labels), Linear(PYRAMID, labels, pool="average")
-    assert (own.uses_embedding, own.uses_maps, pooled.uses_embedding, pooled.uses_maps) == (True, False, False, True)
-    assert own.classifier.in_features == 48 and pooled.classifier.in_features == 40
+    embedded, pooled = Linear(PYRAMID, labels), Linear(PYRAMID, labels, pool="average")
+    assert (embedded.uses_embedding, embedded.uses_maps, pooled.uses_embedding, pooled.uses_maps) == (
+        True,
+        False,
+        False,
+        True,
+    )
+    assert embedded.classifier.in_features == 48 and pooled.classifier.in_features == 40
     wide = Linear(PYRAMID, labels, hidden=[7, 5])
     assert [layer.out_features for layer in wide.layers if isinstance(layer, torch.nn.Linear)] == [7, 5]
 

@@ -39,11 +39,11 @@ def test_works_on_the_deepest_levels_and_passes_finer_ones_through() -> None:
 
 def test_places_are_the_same_pixels_on_every_level() -> None:
     """97 pixels are 13 cells of 8 or 4 of 32, which cover 104 and 128 of them; 65 are 9 or 3, which cover 72 and 96."""
-    places = reference_points([(13, 9), (4, 3)], [8, 32], torch.device("cpu"))
-    assert places.shape == (1, 13 * 9 + 4 * 3, 2, 2)
+    points = reference_points([(13, 9), (4, 3)], [8, 32], torch.device("cpu"))
+    assert points.shape == (1, 13 * 9 + 4 * 3, 2, 2)
     spans = torch.tensor([[72.0, 104], [96, 128]])
-    torch.testing.assert_close(places[0, 9 * 2 + 1] * spans, torch.tensor([[12.0, 20]] * 2))
-    torch.testing.assert_close(places[0, 13 * 9 + 3 + 2] * spans, torch.tensor([[80.0, 48]] * 2))
+    torch.testing.assert_close(points[0, 9 * 2 + 1] * spans, torch.tensor([[12.0, 20]] * 2))
+    torch.testing.assert_close(points[0, 13 * 9 + 3 + 2] * spans, torch.tensor([[80.0, 48]] * 2))
 
 
 def test_cells_read_around_themselves() -> None:
@@ -68,20 +68,20 @@ def test_padding_is_not_read() -> None:
     encoder = DeformableEncoder(PYRAMID, channels=16).eval()
     for project in encoder.project:
         project[1] = nn.Identity()
-    given = fake_features(PYRAMID, (96, 128), batch=1)
-    changed = [values.clone() for values in given.maps]
+    features = fake_features(PYRAMID, (96, 128), batch=1)
+    changed = [values.clone() for values in features.maps]
     for values, stride in zip(changed, PYRAMID.strides, strict=True):
         values[..., 64 // stride :, :] = 7.0
         values[..., 96 // stride :] = -7.0
     frame = Frame((96, 128), torch.tensor([[64, 96]]))
     with torch.no_grad():
-        left, right = (encoder(Features(tuple(maps), None, frame)).maps for maps in (given.maps, changed))
+        left, right = (encoder(Features(tuple(maps), None, frame)).maps for maps in (features.maps, changed))
         free = encoder(Features(tuple(changed), None, Frame((96, 128), torch.tensor([[96, 128]])))).maps
     for index in (1, 2, 3):
         stride = PYRAMID.strides[index]
-        own = (..., slice(64 // stride), slice(96 // stride))
-        torch.testing.assert_close(left[index][own], right[index][own])
-        assert not torch.allclose(left[index][own], free[index][own], atol=1e-3)
+        image_cells = (..., slice(64 // stride), slice(96 // stride))
+        torch.testing.assert_close(left[index][image_cells], right[index][image_cells])
+        assert not torch.allclose(left[index][image_cells], free[index][image_cells], atol=1e-3)
 
 
 def test_half_precision_runs() -> None:

@@ -57,9 +57,9 @@ def test_holds_the_contract(part: Build, options: dict[str, Any], spec: FeatureS
 def test_what_is_no_map_passes_through(part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int) -> None:
     built = part(spec, **options).eval()
     features = fake_features(spec, (97, 65), multiple=multiple)
-    given = built(features)
-    assert given.embedding is features.embedding
-    assert given.frame is features.frame
+    outputs = built(features)
+    assert outputs.embedding is features.embedding
+    assert outputs.frame is features.frame
     assert built.out_spec.embedding == spec.embedding
     strides = built.out_spec.strides
     assert list(strides) == sorted(strides)
@@ -123,8 +123,8 @@ def test_exports_with_free_batch_height_and_width(
     program = torch.export.export(
         model, inputs(2, (3.3, 2.6)), dynamic_shapes=({0: batch, 2: free[0], 3: free[1]}, {0: batch})
     )
-    for given in (inputs(3, (2, 4)), inputs(1, (2.4, 1.3))):
-        for left, right in zip(program.module()(*given), model(*given), strict=True):
+    for outputs in (inputs(3, (2, 4)), inputs(1, (2.4, 1.3))):
+        for left, right in zip(program.module()(*outputs), model(*outputs), strict=True):
             torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-4)
 
 

@@ -119,8 +119,8 @@ def test_positioned_attention_equals_torch() -> None:
         hidden[1, 3:] = True
         query = tokens + position
         expected = theirs(query, query, tokens, key_padding_mask=hidden, need_weights=False)[0]
-        found = ours(tokens, position, torch.where(hidden, -1e4, 0.0)[:, None, None])
-    torch.testing.assert_close(found, expected)
+        actual = ours(tokens, position, torch.where(hidden, -1e4, 0.0)[:, None, None])
+    torch.testing.assert_close(actual, expected)
 
 
 def test_what_does_not_fit_is_refused() -> None:

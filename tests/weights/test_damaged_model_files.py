@@ -39,16 +39,16 @@ def header_of(file: Path) -> dict[str, Any]:
 def test_a_flipped_bit_anywhere_is_noticed(file: Path, tmp_path: Path) -> None:
     raw, draw = file.read_bytes(), random.Random(13)
     start = 8 + int.from_bytes(raw[:8], "little")
-    places = [draw.randrange(start, len(raw)) for _ in range(15)] + [draw.randrange(start) for _ in range(45)]
+    offsets = [draw.randrange(start, len(raw)) for _ in range(15)] + [draw.randrange(start) for _ in range(45)]
     damaged = tmp_path / "damaged.safetensors"
-    for place in places:
+    for offset in offsets:
         data = bytearray(raw)
-        data[place] ^= 1 << draw.randrange(8)
+        data[offset] ^= 1 << draw.randrange(8)
         damaged.write_bytes(data)
         with pytest.raises(WeightsError) as caught:
             vertebra.load(damaged)
-        assert "\n" not in str(caught.value), place
-        if place >= start:
+        assert "\n" not in str(caught.value), offset
+        if offset >= start:
             assert "is not what was saved (its checksum differs)" in str(caught.value)
             with pytest.raises(WeightsError, match="its checksum differs"):
                 read(damaged)
@@ -99,11 +99,11 @@ def changed(**values: Any) -> Callable[[dict[str, Any]], None]:
 
     def change(header: dict[str, Any]) -> None:
         for path, value in values.items():
-            *way, last = path.split("__")
-            place = header
-            for key in way:
-                place = place[key]
-            place[last] = value
+            *keys, last = path.split("__")
+            container = header
+            for key in keys:
+                container = container[key]
+            container[last] = value
 
     return change
 
@@ -192,15 +192,15 @@ def test_seeded_damage_ends_in_one_line_or_loads(file: Path, tmp_path: Path) -> 
     path = tmp_path / "a.safetensors"
     refused = 0
     for _ in range(40):
-        other = copy.deepcopy(header)
-        place: Any = other
+        changed_header = copy.deepcopy(header)
+        container: Any = changed_header
         while True:
-            key = draw.choice(list(place)) if isinstance(place, dict) else draw.randrange(len(place))
-            if not isinstance(place[key], dict | list) or not place[key] or draw.random() < 0.2:
+            key = draw.choice(list(container)) if isinstance(container, dict) else draw.randrange(len(container))
+            if not isinstance(container[key], dict | list) or not container[key] or draw.random() < 0.2:
                 break
-            place = place[key]
-        place[key] = draw.choice([HUGE, -1, 0, None, "x", [], {}, True, 3.5, [1, 2]])
-        save_file(tensors, path, metadata={"vertebra": json.dumps(other)})
+            container = container[key]
+        container[key] = draw.choice([HUGE, -1, 0, None, "x", [], {}, True, 3.5, [1, 2]])
+        save_file(tensors, path, metadata={"vertebra": json.dumps(changed_header)})
         try:
             vertebra.load(path)
         except VertebraError as error:

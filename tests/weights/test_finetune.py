@@ -60,8 +60,8 @@ def test_a_run_starts_from_a_model(
     run = vertebra.train(
         {"data": str(scenes / "boxes"), "model": finetune_config(trained), "train": options}, out=tmp_path / "run"
     )
-    said = capsys.readouterr().err
-    assert "start: newly initialized: branches.detect.decoder.class_prediction" in said and str(trained) in said
+    stderr = capsys.readouterr().err
+    assert "start: newly initialized: branches.detect.decoder.class_prediction" in stderr and str(trained) in stderr
     before, after = vertebra.load(trained), vertebra.load(run)
     torch.testing.assert_close(
         after.backbone.body.conv1[0].weight, before.backbone.body.conv1[0].weight, atol=1e-6, rtol=1e-6

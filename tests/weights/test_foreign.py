@@ -37,9 +37,9 @@ def same_logits(theirs: torch.nn.Module, ours: torch.nn.Module, architecture: st
     assert not left and not [name for name in missing if "relative" not in name and "k_bias" not in name]
     images = torch.randn(1, 3, size, size, dtype=torch.float64)
     with torch.no_grad():
-        expected, given = theirs.double().eval()(images), ours.double().eval()(images)
+        expected, actual = theirs.double().eval()(images), ours.double().eval()(images)
     scale = float(expected.abs().max())
-    torch.testing.assert_close(given / scale, expected / scale, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual / scale, expected / scale, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -62,7 +62,7 @@ def test_an_architecture_without_a_table() -> None:
 def test_the_eps_of_the_body_is_counted_once() -> None:
     state = torchvision.models.mobilenet_v3_small(weights=None).state_dict()
     name = "features.0.1.running_var"
-    own, same = (to_timm("mobilenetv3_small_100", state, eps) for eps in (1e-5, 1e-3))
-    assert own is not None and same is not None
-    assert float(own["bn1.running_var"][0]) == pytest.approx(float(state[name][0]) + 1e-3 - 1e-5)
+    shifted, same = (to_timm("mobilenetv3_small_100", state, eps) for eps in (1e-5, 1e-3))
+    assert shifted is not None and same is not None
+    assert float(shifted["bn1.running_var"][0]) == pytest.approx(float(state[name][0]) + 1e-3 - 1e-5)
     assert float(same["bn1.running_var"][0]) == float(state[name][0])

@@ -130,21 +130,21 @@ def test_reading_draws_no_random_weights(tmp_path: Path) -> None:
     model = vertebra.create_model("resnet10t", neck="fpn", decoder="fcos", classes=["a", "b"], image_size=(32, 32))
     path = vertebra.save(model, tmp_path / "model.safetensors")
     before = torch.get_rng_state()
-    found = vertebra.load(path)
+    loaded = vertebra.load(path)
     assert torch.equal(torch.get_rng_state(), before)
     for name, value in model.state_dict().items():
-        assert torch.equal(found.state_dict()[name], value), name
+        assert torch.equal(loaded.state_dict()[name], value), name
 
 
 def test_how_a_model_was_made_stays_in_its_file(model: vertebra.VisionModel, tmp_path: Path) -> None:
     provenance = {"vertebra": "0.1", "data": {"fingerprint": "00ff", "images": 12}, "lr": 0.001, "size": (64, 96)}
     made = copy.deepcopy(model)
     made.provenance = provenance
-    found = vertebra.load(vertebra.save(made, tmp_path / "first.safetensors"))
-    assert found.provenance == {**provenance, "size": [64, 96]}
-    assert identity(found) == identity(model)
-    again = vertebra.load(vertebra.save(found, tmp_path / "again.safetensors"))
-    assert again.provenance == found.provenance
+    loaded = vertebra.load(vertebra.save(made, tmp_path / "first.safetensors"))
+    assert loaded.provenance == {**provenance, "size": [64, 96]}
+    assert identity(loaded) == identity(model)
+    again = vertebra.load(vertebra.save(loaded, tmp_path / "again.safetensors"))
+    assert again.provenance == loaded.provenance
     with pytest.raises(WeightsError, match="plain JSON values only: .*Path"):
         made.provenance = {"data": Path("x")}
         vertebra.save(made, tmp_path / "other.safetensors")

@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("part", [UNet, UNetPlusPlus])
     ],
 )
 def test_holds_the_contract(part: Any, options: dict[str, Any]) -> None:
-    check_decoder(lambda joint, labels: part(joint, labels, **options), SPEC, LABELS)
+    check_decoder(lambda in_spec, labels: part(in_spec, labels, **options), SPEC, LABELS)
 
 
 @BOTH
@@ -78,9 +78,9 @@ def test_the_nearest_node_is_joined_first() -> None:
     decoder = UNetPlusPlus(SPEC, LABELS).eval()
     seen: list[torch.Tensor] = []
     last: nn.Module = decoder.rows[1][1][0]  # type: ignore[index]
-    last.register_forward_hook(lambda module, given, found: seen.append(given[0]))
+    last.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     nodes: list[torch.Tensor] = []
-    decoder.rows[1][0].register_forward_hook(lambda module, given, found: nodes.append(found))  # type: ignore[index]
+    decoder.rows[1][0].register_forward_hook(lambda module, args, output: nodes.append(output))  # type: ignore[index]
     features = fake_features(SPEC, (64, 64))
     decoder(features)
     assert torch.equal(seen[0][:, -16:], features.maps[0]) and torch.equal(seen[0][:, -32:-16], nodes[0])

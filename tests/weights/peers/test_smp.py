@@ -77,10 +77,10 @@ def both(case: str) -> tuple[Any, VisionModel]:
     with (
         torch.no_grad()
     ):  # classes of equal weight, so that masks show several and what does not vary cannot hide errors
-        given = theirs(torch.randn(1, options.get("in_channels", 3), 96, 160))
-        given = given.logit() if theirs.config["activation"] == "sigmoid" else given
+        config = theirs(torch.randn(1, options.get("in_channels", 3), 96, 160))
+        config = config.logit() if theirs.config["activation"] == "sigmoid" else config
         head = theirs.segmentation_head.head[4] if name == "DPT" else theirs.segmentation_head[0]
-        head.bias -= given.mean(dim=(0, 2, 3))
+        head.bias -= config.mean(dim=(0, 2, 3))
     ours, report = assemble(BUILDERS[name.lower()](theirs.config, theirs.state_dict()))
     assert report.leftover == ()
     return theirs, ours
@@ -106,14 +106,14 @@ def test_equal_masks(case: str) -> None:
         normal = (images.float() - ours.backbone.mean) / ours.backbone.std
         padded = F.pad(normal, (0, -canvas[1] % multiple, 0, -canvas[0] % multiple))
         expected = theirs(padded)[..., : canvas[0], : canvas[1]]
-        found = logits_of(ours, images)
-        assert relative_difference(found.sigmoid() if activation == "sigmoid" else found, expected) < 1e-4
+        logits = logits_of(ours, images)
+        assert relative_difference(logits.sigmoid() if activation == "sigmoid" else logits, expected) < 1e-4
         probabilities = ours(images)["segment"].probabilities
         if classes == 1 or activation == "sigmoid":
-            wanted, masks = expected > (0.5 if activation else 0.0), probabilities > 0.5
+            expected_masks, masks = expected > (0.5 if activation else 0.0), probabilities > 0.5
         else:
-            wanted, masks = expected.argmax(1), probabilities.argmax(1)
-        assert torch.equal(masks, wanted) and len(wanted.unique()) > 1
+            expected_masks, masks = expected.argmax(1), probabilities.argmax(1)
+        assert torch.equal(masks, expected_masks) and len(expected_masks.unique()) > 1
 
 
 @torch.no_grad()
@@ -136,13 +136,13 @@ def test_classes() -> None:
     branch = BUILDERS["fpn"]({"encoder_name": "resnet18"}, state).model["branches"]["segment"]
     assert branch["classes"] == ["class_0"] and branch["multilabel"] is True
     state = smp.FPN("resnet18", encoder_weights=None, classes=2).state_dict()
-    given: dict[str, Any] = {"encoder_name": "resnet18", "class_names": ["sky", "ground"]}
-    branch = BUILDERS["fpn"](given, state).model["branches"]["segment"]
+    config: dict[str, Any] = {"encoder_name": "resnet18", "class_names": ["sky", "ground"]}
+    branch = BUILDERS["fpn"](config, state).model["branches"]["segment"]
     assert branch["classes"] == ["sky", "ground"] and branch["multilabel"] is False
-    branch = BUILDERS["fpn"]({**given, "activation": "sigmoid"}, state).model["branches"]["segment"]
+    branch = BUILDERS["fpn"]({**config, "activation": "sigmoid"}, state).model["branches"]["segment"]
     assert branch["multilabel"] is True
     with pytest.raises(ConfigError, match="has 2 classes, but 'class_names' has 1 names"):
-        BUILDERS["fpn"]({**given, "class_names": ["sky"]}, state)
+        BUILDERS["fpn"]({**config, "class_names": ["sky"]}, state)
 
 
 def test_older_names_of_deeplabv3() -> None:

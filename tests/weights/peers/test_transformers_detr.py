@@ -37,13 +37,13 @@ def peer_of(case: str) -> Any:
         options = {"backbone": "resnet26", "use_timm_backbone": True, "dilation": True}
     elif case.startswith("own"):
         kind = case.split()[1]
-        own = transformers.ResNetConfig(
+        theirs = transformers.ResNetConfig(
             layer_type=kind,
             depths=[2, 2, 2, 2] if kind == "basic" else [1, 1, 1, 1],
             hidden_sizes=[64, 128, 256, 512] if kind == "basic" else [256, 512, 1024, 2048],
             out_features=["stage4"],
         )
-        options = {"backbone_config": own, "use_timm_backbone": False}
+        options = {"backbone_config": theirs, "use_timm_backbone": False}
     torch.manual_seed(len(case))
     config = transformers.DetrConfig(
         **options,
@@ -114,23 +114,23 @@ def test_outputs_are_equal(case: str) -> None:
     with torch.no_grad():
         expected = theirs(**peer_inputs(images))
         outputs = ours.branch("detect").decoder(ours.backbone(images, SIZES))
-        found = ours(images, SIZES)["detect"]
+        decoded = ours(images, SIZES)["detect"]
         unmasked = theirs(peer_inputs(images)["pixel_values"])
     assert relative_difference(outputs.class_logits, expected.logits) < 1e-4
     assert relative_difference(outputs.boxes, from_center_size(expected.pred_boxes) * sides(SIZES)) < 1e-4
     # the queries do not say the same, and the mask tells
     assert float(expected.logits.std(dim=1).mean()) > 0.05 and float(expected.pred_boxes.std(dim=1).mean()) > 0.005
     assert relative_difference(unmasked.logits[1], expected.logits[1]) > 1e-2
-    wanted = transformers.DetrImageProcessor().post_process_object_detection(
+    detections = transformers.DetrImageProcessor().post_process_object_detection(
         expected, threshold=0.0, target_sizes=SIZES
     )
-    for number, own in enumerate(wanted):
-        order = own["scores"].argsort(descending=True)
-        assert int(found.count[number]) == 25
-        boxes = clip_boxes(own["boxes"][None], SIZES[number : number + 1])[0]
-        torch.testing.assert_close(found.scores[number], own["scores"][order], atol=1e-5, rtol=1e-4)
-        assert torch.equal(found.labels[number], own["labels"][order])
-        torch.testing.assert_close(found.boxes[number], boxes[order], atol=161 * 1e-4, rtol=0)
+    for number, image_detections in enumerate(detections):
+        order = image_detections["scores"].argsort(descending=True)
+        assert int(decoded.count[number]) == 25
+        boxes = clip_boxes(image_detections["boxes"][None], SIZES[number : number + 1])[0]
+        torch.testing.assert_close(decoded.scores[number], image_detections["scores"][order], atol=1e-5, rtol=1e-4)
+        assert torch.equal(decoded.labels[number], image_detections["labels"][order])
+        torch.testing.assert_close(decoded.boxes[number], boxes[order], atol=161 * 1e-4, rtol=0)
 
 
 def test_the_loss_is_equal() -> None:
@@ -214,10 +214,10 @@ def test_a_published_folder_comes_in(tmp_path: Path) -> None:
     )
     images = made_images()
     for folder in (tmp_path / "new", old):
-        found, report = import_with_report(f"transformers:{folder}")
+        decoded, report = import_with_report(f"transformers:{folder}")
         assert report.leftover == ()
         with torch.no_grad():
-            left, right = (model(images, SIZES)["detect"] for model in (found, ours))
+            left, right = (model(images, SIZES)["detect"] for model in (decoded, ours))
         torch.testing.assert_close(left.boxes, right.boxes)
         torch.testing.assert_close(left.scores, right.scores)
 

@@ -122,15 +122,15 @@ def test_final_boxes_are_equal(case: str) -> None:
         expected = transformers.RTDetrImageProcessor().post_process_object_detection(
             theirs(images.float() / 255), threshold=0.0, target_sizes=sizes
         )
-        found = ours(images, sizes)["detect"]
-    for number, wanted in enumerate(expected):
-        boxes = clip_boxes(wanted["boxes"][None], sizes[:1])[0]
-        seen = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=-1)
-        count = int(found.count[number])
-        assert count == int(seen.sum()) > 20
-        torch.testing.assert_close(found.scores[number, :count], wanted["scores"][seen], atol=1e-5, rtol=1e-4)
-        assert torch.equal(found.labels[number, :count], wanted["labels"][seen])
-        torch.testing.assert_close(found.boxes[number, :count], boxes[seen], atol=160 * 1e-4, rtol=0)
+        decoded = ours(images, sizes)["detect"]
+    for number, detections in enumerate(expected):
+        boxes = clip_boxes(detections["boxes"][None], sizes[:1])[0]
+        nonempty = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=-1)
+        count = int(decoded.count[number])
+        assert count == int(nonempty.sum()) > 20
+        torch.testing.assert_close(decoded.scores[number, :count], detections["scores"][nonempty], atol=1e-5, rtol=1e-4)
+        assert torch.equal(decoded.labels[number, :count], detections["labels"][nonempty])
+        torch.testing.assert_close(decoded.boxes[number, :count], boxes[nonempty], atol=160 * 1e-4, rtol=0)
 
 
 def test_the_composition_is_read_off() -> None:
@@ -161,10 +161,10 @@ def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
     """Files have other names than the modules inside, and leave out what is said twice."""
     theirs, ours, images = both(CASES[0])
     theirs.save_pretrained(tmp_path)
-    found, report = import_with_report(f"transformers:{tmp_path}")
+    decoded, report = import_with_report(f"transformers:{tmp_path}")
     assert report.leftover == ()
     with torch.no_grad():
-        for left, right in zip(raw(found, images), raw(ours, images), strict=True):
+        for left, right in zip(raw(decoded, images), raw(ours, images), strict=True):
             torch.testing.assert_close(left, right)
 
 
