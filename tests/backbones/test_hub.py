@@ -20,7 +20,7 @@ from vertebra.errors import WeightsError
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An address where nobody listens, as the hub's, and an empty cache."""
+    """An address without a server as that of the hub, and an empty cache."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -36,7 +36,7 @@ def test_a_host_that_listens_and_one_that_does_not(closed: str, monkeypatch: pyt
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         assert reachable(address)
         monkeypatch.setenv("https_proxy", address)
-        assert reachable("https://nobody.invalid")  # the proxy is what must be reached
+        assert reachable("https://nobody.invalid")  # only the proxy must be reachable
     assert not reachable("https://nobody.invalid")
     assert not reachable("nonsense")
 
@@ -89,7 +89,7 @@ def test_downloads_by_torch_do_not_wait_for_ever() -> None:
 
 
 def test_threads_that_fetch_at_once_leave_things_as_they_were(closed: str) -> None:
-    """The one that began first ends first: it would put back what was, and the other one what the first had set."""
+    """If the first thread ended first, it would restore the settings, and the second one those of the first."""
     before = socket.getdefaulttimeout()
     inside, done = threading.Event(), threading.Event()
 
@@ -117,7 +117,7 @@ def test_timms_weights_at_a_url_do_not_wait_for_ever(
 ) -> None:
     monkeypatch.setattr("vertebra.backbones.hub.CONNECT_TIMEOUT", 0.05)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and answers none
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts connections, but never responds
         at_url = {"url": f"http://127.0.0.1:{server.getsockname()[1]}/a.pth", "hf_hub_id": None}
         ends = threading.Timer(3, server.shutdown, [socket.SHUT_RDWR])
         ends.start()

@@ -1,4 +1,4 @@
-"""Backbones hold what they promise, whatever the architecture, the size and the weights."""
+"""Backbones match their specification for all architectures, sizes and weights."""
 
 from __future__ import annotations
 

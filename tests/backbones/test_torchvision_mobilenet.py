@@ -1,4 +1,4 @@
-"""torchvision's MobileNetV3 as a backbone: the same numbers as torchvision, from any tap."""
+"""torchvision's MobileNetV3 as a backbone: equal to torchvision's for all out_indices."""
 
 from __future__ import annotations
 

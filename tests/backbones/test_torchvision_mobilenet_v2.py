@@ -1,4 +1,4 @@
-"""torchvision's MobileNetV2 as a backbone: the same numbers as torchvision, dilation as smp has it."""
+"""torchvision's MobileNetV2 as a backbone: equal to torchvision's, with smp's dilation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weight files of any trainer are read; damaged and malicious ones end in one line, at once, and run nothing."""
+"""Weight files of any trainer load; damaged and malicious ones fail fast with a one-line error and execute nothing."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path, kind: str) -> None:
 
 
 def with_pickle(path: Path, content: bytes, **records: bytes) -> Path:
-    """A file as torch.save writes it, with this pickle."""
+    """A file in the format of torch.save, with this pickle."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a/data.pkl", content)
         file.writestr("a/version", "3\n")
@@ -105,7 +105,7 @@ def with_pickle(path: Path, content: bytes, **records: bytes) -> Path:
 
 
 def tensor_pickle(numel: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
-    """A pickle of one tensor with whatever claims on its storage "0"."""
+    """A pickle of one tensor with arbitrary claims about its storage "0"."""
 
     class Writer(pickle.Pickler):
         def persistent_id(self, value: Any) -> Any:
@@ -134,7 +134,7 @@ def test_a_file_made_by_hand_is_read(tmp_path: Path) -> None:
         (-4, (2, 2), (2, 1)),
         (4, (10**5, 10**5), (1, 1)),  # a shape larger than its storage
         (4, (10**6, 10**6), (0, 0)),  # no larger than its storage, and 4 TB when it is copied
-        (0, (10**9, 0), (1, 1)),  # nothing at all, by a length that others count with
+        (0, (10**9, 0), (1, 1)),  # empty, but with a huge length
     ],
 )
 def test_tensors_that_claim_what_they_have_not(
@@ -179,7 +179,7 @@ def overlapping(path: Path) -> None:
 
 
 def wide_lists(path: Path) -> None:
-    """Lists of lists that share their members: 2 ** 64 ways through them."""
+    """Lists of lists that share their members: 2 ** 64 paths through them."""
     inner: list[Any] = []
     for _ in range(64):
         inner = [inner, inner]

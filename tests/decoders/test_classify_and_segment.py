@@ -1,4 +1,4 @@
-"""The contract of all decoders, and the classifier's and the segmenters' own rules."""
+"""The contract of all decoders, and tests of the classification and segmentation decoders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32))
 FLAT = FeatureSpec((Level(32, 16),))
 CLASSES = ("a", "b", "c")
 SEGMENTERS = [part for part in DECODERS.values() if part.task == "segment"]
-WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # these look at the whole image from everywhere
+WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # decoders with image-wide context
 LOCAL = [part for name, part in DECODERS.items() if part.task == "segment" and name not in WHOLE_IMAGE]
 
 CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
@@ -66,7 +66,7 @@ def test_probabilities_have_the_canvas_size(part: type, multilabel: bool) -> Non
 
 @pytest.mark.parametrize("part", LOCAL)
 def test_every_pixel_comes_from_its_own_place(part: type) -> None:
-    """What changes at the top left of all maps changes the logits there, and not at the far end."""
+    """A change at the top left of all maps affects the logits there, but not at the far end."""
     torch.manual_seed(2)
     spec = FeatureSpec((Level(16, 4), Level(16, 8), Level(16, 16)))
     decoder = part(spec, SegmentLabels(CLASSES)).eval()
@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
 
 
 def test_padding_is_not_looked_at() -> None:
-    """The same image on a wider canvas gets the same logits from what looks at the whole image."""
+    """Decoders with image-wide context give the same logits for the same image on a wider canvas."""
     spec = FeatureSpec((Level(16, 8), Level(24, 16)))
     narrow = fake_features(spec, (64, 64), batch=1)
     maps = tuple(torch.cat([values, 9 * torch.randn_like(values)], dim=3) for values in narrow.maps)

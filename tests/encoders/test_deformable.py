@@ -1,4 +1,4 @@
-"""The deformable encoder: what it works on, where cells read, and what padding does."""
+"""The deformable encoder: input levels, reference points, and padding."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def test_places_are_the_same_pixels_on_every_level() -> None:
 
 
 def test_cells_read_around_themselves() -> None:
-    """What changes at the top left does not reach the far end; of the coarse level, whose cells are large, neither."""
+    """A change at the top left does not affect the far end, not even from the coarse level, whose cells are large."""
     torch.manual_seed(0)
     spec = FeatureSpec((Level(8, 8), Level(8, 16)))
     encoder = DeformableEncoder(spec, channels=16, depth=1, heads=4).eval()
     for project in encoder.project:
-        project[1] = nn.Identity()  # the norm looks at the whole map
+        project[1] = nn.Identity()  # the norm depends on the whole map
     before = fake_features(spec, (33 * 16 - 7, 20 * 16), batch=1)
     maps = [values.clone() for values in before.maps]
     maps[0][..., :3, :3] += 5.0

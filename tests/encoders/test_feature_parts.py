@@ -1,4 +1,4 @@
-"""The contract of necks and encoders, over both catalogs: what is added to them is tested here."""
+"""The contract of necks and encoders, tested for all parts of both catalogs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ each = pytest.mark.parametrize(("part", "options", "spec", "multiple"), CASES)
 
 @each
 def test_holds_the_contract(part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int) -> None:
-    """Real shapes as promised at even and odd sizes, a batch of one in training, gradients everywhere, one graph."""
+    """Shapes match the specification at even and odd sizes; a batch of one trains; all parameters get gradients; one graph."""
     check_feature_part(part(spec, **options), spec, multiple)
 
 
@@ -89,7 +89,7 @@ def test_saves_and_loads(part: Build, options: dict[str, Any], spec: FeatureSpec
 
 
 class OnImages(nn.Module):
-    """A part on maps that are cut out of the images, so that batch, height and width are those of one input."""
+    """A part on maps that are cropped from the images, so that batch, height and width come from one input."""
 
     def __init__(self, part: nn.Module, spec: FeatureSpec) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The hybrid encoder: what it works on, where cells end up, what padding does, and its blocks by hand."""
+"""The hybrid encoder: input levels, alignment, padding, and its blocks computed by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_works_on_the_deepest_levels_and_passes_finer_ones_through() -> None:
 
 
 def test_every_cell_comes_from_its_own_place() -> None:
-    """What changes at the top left of the fine levels does not reach the far end, whatever the size."""
+    """A change at the top left of the fine levels does not affect the far end, at any size."""
     torch.manual_seed(0)
     spec = FeatureSpec((Level(8, 8), Level(8, 16), Level(8, 32)))
     encoder = HybridEncoder(spec, channels=16, depth=0, blocks=1).eval()
@@ -62,7 +62,7 @@ def test_padding_is_hidden_from_attention() -> None:
     spec = FeatureSpec((Level(8, 32),))
     encoder = HybridEncoder(spec, channels=16).eval()
     maps = torch.randn(1, 8, 3, 4)
-    frame = Frame((96, 128), torch.tensor([[70, 60]]))  # three rows and two columns of cells see the image
+    frame = Frame((96, 128), torch.tensor([[70, 60]]))  # three rows and two columns of cells cover the image
     other = maps.clone()
     other[..., 2:] = 5.0
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_levels_that_nobody_reads_are_not_made() -> None:
     assert len(encoder.bottom_up) == len(encoder.shrink) == 1 and len(encoder.top_down) == 2
     maps = encoder(fake_features(PYRAMID, (97, 65))).maps
     assert [tuple(values.shape[1:]) for values in maps] == [(8, 25, 17), (16, 13, 9), (16, 7, 5), (16, 4, 3)]
-    assert len(HybridEncoder(PYRAMID, [0], channels=16).bottom_up) == 2  # nothing that it makes is read: left as it is
+    assert len(HybridEncoder(PYRAMID, [0], channels=16).bottom_up) == 2  # none of its levels is read: unchanged
 
 
 def test_a_neck_keeps_the_levels_that_the_encoder_reads() -> None:
@@ -87,7 +87,7 @@ def test_a_neck_keeps_the_levels_that_the_encoder_reads() -> None:
 
 
 def test_a_repvgg_block_by_hand() -> None:
-    """Both convolutions see ones: the 3x3 of halves adds up 4.5 in the middle, the 1x1 doubles."""
+    """The input of both convolutions is ones: the 3x3 of halves sums to 4.5 in the middle, the 1x1 doubles."""
     block = RepVGGBlock(1).eval()
     nn.init.constant_(block.wide[0].weight, 0.5)
     nn.init.constant_(block.narrow[0].weight, 2.0)

@@ -1,4 +1,4 @@
-"""The two pyramids that go down and back up: contract, arithmetic, alignment, and what is left out."""
+"""PAFPN and BiFPN: contract, arithmetic, alignment, and unread levels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_levels_come_out_at_one_width(part: Any) -> None:
 @both
 @pytest.mark.parametrize("canvas", [(33 * 32 - 7, 33 * 32 - 23), (1024, 1024)])
 def test_every_cell_comes_from_its_own_place(part: Any, canvas: tuple[int, int]) -> None:
-    """What changes at the bottom right of the coarsest map does not reach the top left of any, nor the other way round."""
+    """A change at one corner of the coarsest map does not affect the opposite corner of any map."""
     torch.manual_seed(0)
     neck = part(PYRAMID, channels=8, norm="none").eval()
     before = fake_features(PYRAMID, canvas, batch=1)
@@ -111,7 +111,7 @@ def test_a_round_of_bifpn_goes_down_and_back_up() -> None:
     layer.down, layer.up = nn.ModuleList([Sum(), Sum()]), nn.ModuleList([Sum(), Sum()])
     maps = [torch.full((1, 4, size, size), value) for size, value in ((5, 1.0), (3, 10.0), (2, 100.0))]
     assert [values.unique().tolist() for values in layer(maps)] == [[111.0], [231.0], [331.0]]
-    counts = [len(meeting.weights) for meeting in BiFPNLayer(4, [2, 2, 2], "none").up]  # type: ignore[arg-type]
+    counts = [len(fusion.weights) for fusion in BiFPNLayer(4, [2, 2, 2], "none").up]  # type: ignore[arg-type]
     assert counts == [3, 3, 2]
 
 
@@ -125,10 +125,10 @@ def test_weights_of_the_fusion_by_hand() -> None:
 
 
 def test_weights_of_the_fusion_learn() -> None:
-    meeting = WeightedFusion(4, 2, "group")
-    assert meeting.weights.tolist() == [1.0, 1.0]
-    meeting([torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3)]).square().sum().backward()
-    assert meeting.weights.grad is not None and (meeting.weights.grad != 0).all()
+    fusion = WeightedFusion(4, 2, "group")
+    assert fusion.weights.tolist() == [1.0, 1.0]
+    fusion([torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3)]).square().sum().backward()
+    assert fusion.weights.grad is not None and (fusion.weights.grad != 0).all()
 
 
 def test_pooling_keeps_the_largest_neighbor() -> None:
@@ -156,7 +156,7 @@ def test_levels_that_nobody_reads_are_left_out(part: Any, levels: list[int]) -> 
 
 
 def test_a_neck_that_keeps_some_levels_computes_them_alike() -> None:
-    """Where the finest level is read, only what nobody needs is left out."""
+    """If the finest level is read, only unused layers are left out."""
     for part in (PAFPN, BiFPN):
         one, other = (part(PYRAMID, levels, channels=8, extra_levels=2).eval() for levels in (None, [0, 2]))
         other.load_state_dict({name: one.state_dict()[name] for name in other.state_dict()})

@@ -1,4 +1,4 @@
-"""The further levels of SSD."""
+"""The extra levels of SSD."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A damaged model file is refused in one line, before it takes time or memory; a flipped bit is noticed."""
+"""Damaged model files: a one-line error, before they take time or memory; checksums detect a flipped bit."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_written(file: Path, tmp_path: Path) -> None:
 
 
 def changed(**values: Any) -> Callable[[dict[str, Any]], None]:
-    """Puts values into a header: ``model__backbone__name=...``."""
+    """Sets values in a header: ``model__backbone__name=...``."""
 
     def change(header: dict[str, Any]) -> None:
         for path, value in values.items():
@@ -186,7 +186,7 @@ def test_texts_that_are_no_header(file: Path, tmp_path: Path) -> None:
 
 
 def test_seeded_damage_ends_in_one_line_or_loads(file: Path, tmp_path: Path) -> None:
-    """Headers of which one value is another, without checksums, as an attacker could write them."""
+    """Headers with one changed value and without checksums, as an attacker could write them."""
     header, tensors, draw = header_of(file), load_file(file), random.Random(13)
     del header["checksums"]
     path = tmp_path / "a.safetensors"

@@ -1,4 +1,4 @@
-"""Training that starts from a trained model keeps all but what depends on other classes."""
+"""Fine-tuning keeps all weights of a trained model, except those that depend on changed classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchvision's key names become timm's: proved by equal logits of the whole model, head included."""
+"""Conversion of torchvision's parameter names to timm's, tested by equal logits of the whole model, with its head."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def same_logits(theirs: torch.nn.Module, ours: torch.nn.Module, architecture: st
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.uniform_(module.running_var, 0.001, 1.5)
-    state = to_timm(architecture, dict(sorted(theirs.state_dict().items())))  # as files order them
+    state = to_timm(architecture, dict(sorted(theirs.state_dict().items())))  # in the order of files
     assert state is not None
     missing, left = ours.load_state_dict(state, strict=False)
     assert not left and not [name for name in missing if "relative" not in name and "k_bias" not in name]

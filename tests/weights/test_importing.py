@@ -1,4 +1,4 @@
-"""What an import says, keeps and refuses."""
+"""Reports, origins and errors of imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model file is the whole model, and nothing else is taken for one."""
+"""Model files: they hold the whole model, and other files are refused."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_files_that_are_no_model(tmp_path: Path, file: Path) -> None:
 def rewritten(file: Path, target: Path, **changes: object) -> Path:
     with safe_open(file, framework="pt") as opened:
         header = json.loads(opened.metadata()["vertebra"])
-    del header["checksums"]  # as versions wrote it that had none
+    del header["checksums"]  # like a file of a version without checksums
     save_file(load_file(file), target, metadata={"vertebra": json.dumps({**header, **changes})})
     return target
 

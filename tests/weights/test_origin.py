@@ -58,7 +58,7 @@ def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_p
 
 
 def test_a_run_that_is_resumed_knows_them(weights: Path) -> None:
-    """It does not read the file anew that it started from, which may be gone."""
+    """A resumed run does not read the initial weights again, whose file may be gone."""
     model = vertebra.import_model("timm:resnet10t", weights=weights)
     checkpoint: dict[str, Any] = {}
     TrainingModule(model, TrainConfig(), pretrained=True).on_save_checkpoint(checkpoint)

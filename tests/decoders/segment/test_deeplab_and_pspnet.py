@@ -1,4 +1,4 @@
-"""DeepLabV3, DeepLabV3+ and PSPNet: the papers' compositions, options, refusals."""
+"""DeepLabV3, DeepLabV3+ and PSPNet: the papers' models, options, errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_holds_the_contract(part: Any, options: dict[str, Any]) -> None:
 
 
 def test_deeplabv3_on_aspp_is_the_paper() -> None:
-    """Behind the pooling one 1x1 convolution makes the logits, and nothing else."""
+    """After the pooling, only one 1x1 convolution makes the logits."""
     encoder = {"name": "aspp", "separable": False, "channels": 16}
     backbone = {"name": "resnet10t", "output_stride": 8}
     model = create_model(backbone, encoder=encoder, decoder="deeplabv3", classes=["a", "b"], image_size=64)

@@ -1,4 +1,4 @@
-"""Semantic FPN: sums at the finest level, its own pyramid, odd ratios, refusals."""
+"""Semantic FPN: sums at the finest level, built-in pyramid, odd ratios, errors."""
 
 from __future__ import annotations
 

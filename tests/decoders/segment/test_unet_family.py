@@ -1,4 +1,4 @@
-"""U-Net and UNet++: strides, widths, the nested nodes, and what is refused."""
+"""U-Net and UNet++: strides, channels, nested nodes, and errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_names_of_tensors_stay() -> None:
 
 
 def test_nodes_stand_in_rows() -> None:
-    """Level by level one node more; each joins all before it in its row with the one below that is as far along."""
+    """Each finer level has one more node; each node concatenates its row's earlier maps and one node of the coarser row."""
     decoder = UNetPlusPlus(SPEC, LABELS, channels=[48, 20])
     assert [len(row) for row in decoder.rows] == [1, 2]  # type: ignore[arg-type]
     convs = [[node[0][0] for node in row] for row in decoder.rows]  # type: ignore[union-attr]

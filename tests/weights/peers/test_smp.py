@@ -1,4 +1,4 @@
-"""segmentation-models-pytorch's models come in with equal logits and equal masks."""
+"""Imported models of segmentation-models-pytorch have equal logits and masks."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def logits_of(model: VisionModel, images: Tensor) -> Tensor:
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_equal_masks(case: str) -> None:
-    """At odd sizes smp sees the canvas that is padded with the mean color."""
+    """At odd sizes smp gets the canvas, padded with the mean color."""
     theirs, ours = both(case)
     classes, activation = theirs.config["classes"], theirs.config["activation"]
     multiple = ours.backbone.size_multiple
-    # where attention looks at the whole image, ours leaves out the padding, and so differs from smp where there is any
+    # attention over the whole image: ours masks the padding, so it differs from smp if there is any
     # smp's DPT takes multiples of 32 only
     for canvas in ((96, 160),) if "scse" in case or "dpt" in case else ((96, 160), (91, 130)):
         images = torch.randint(0, 256, (2, ours.backbone.in_channels, *canvas), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""torchvision's SSD300 and SSDLite320 come in with equal outputs and equal boxes."""
+"""Imported SSD300 and SSDLite320 of torchvision have equal outputs and boxes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(name: str) -> Any:
     for layer in peer.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.4, 1.0)
-    if hasattr(peer.backbone, "scale_weight"):  # VGG has no norms, and its images reach to 128
+    if hasattr(peer.backbone, "scale_weight"):  # VGG has no norms, and its input values are up to 128
         nn.init.uniform_(peer.backbone.scale_weight, 5, 30)
         peer.backbone.features[0].weight.data /= 100
     for layers, spread in ((peer.head.classification_head, 0.02), (peer.head.regression_head, 0.02)):
@@ -44,7 +44,7 @@ def build(name: str) -> Any:
 
 
 def raw(peer: Any, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits with the background last, and boxes that are not cut to the image."""
+    """Logits with the background last, and unclipped boxes."""
     images, _ = peer.transform(list(inputs))
     maps = list(peer.backbone(images.tensors).values())
     outputs = peer.head(maps)

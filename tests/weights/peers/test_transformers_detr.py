@@ -1,4 +1,4 @@
-"""transformers' DETR with random weights: the import says the same, with padded images too."""
+"""transformers' DETR with random weights: the import gives equal outputs, also for padded images."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def peer_of(case: str) -> Any:
 
 @torch.no_grad()
 def randomize_all(model: nn.Module) -> None:
-    """Random weights, statistics and biases everywhere, such that cells and queries differ and attention is keen."""
+    """Random weights, statistics and biases everywhere, scaled so that cells and queries differ and attention is peaked."""
     randomize(model)
     for name, layer in model.named_modules():
         if type(layer).__name__ == "DetrFrozenBatchNorm2d":
@@ -90,7 +90,7 @@ def both(case: str) -> tuple[Any, VisionModel]:
 
 
 def made_images() -> Tensor:
-    """(2, 3, 97, 161) uint8, with something on the padding too: only the masks tell what it is."""
+    """(2, 3, 97, 161) uint8, with content on the padding too, which only the masks mark."""
     coarse = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(1))
     return (F.interpolate(coarse, size=CANVAS, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
@@ -118,7 +118,7 @@ def test_outputs_are_equal(case: str) -> None:
         unmasked = theirs(peer_inputs(images)["pixel_values"])
     assert relative_difference(outputs.class_logits, expected.logits) < 1e-4
     assert relative_difference(outputs.boxes, from_center_size(expected.pred_boxes) * sides(SIZES)) < 1e-4
-    # the queries do not say the same, and the mask tells
+    # the queries differ, and the mask has an effect
     assert float(expected.logits.std(dim=1).mean()) > 0.05 and float(expected.pred_boxes.std(dim=1).mean()) > 0.005
     assert relative_difference(unmasked.logits[1], expected.logits[1]) > 1e-2
     detections = transformers.DetrImageProcessor().post_process_object_detection(
@@ -134,7 +134,7 @@ def test_outputs_are_equal(case: str) -> None:
 
 
 def test_the_loss_is_equal() -> None:
-    """With the layers before the last one, which the peer is asked for one by one: it changes when it is to teach them."""
+    """With the auxiliary outputs of earlier layers, computed one by one: the peer changes them if auxiliary_loss is on."""
     theirs, ours = both("timm")
     images, inputs = made_images(), peer_inputs(made_images())
     boxes = torch.tensor(
@@ -194,7 +194,7 @@ def test_the_composition_is_read_off() -> None:
 
 
 def test_a_published_folder_comes_in(tmp_path: Path) -> None:
-    """Files are in the names and with the configuration of version 4."""
+    """Files with the names and the configuration of version 4."""
     theirs, ours = both("timm")
     theirs.save_pretrained(tmp_path / "new")
     config = json.loads((tmp_path / "new" / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""transformers' RT-DETR and RT-DETRv2 with random weights: the import says the same."""
+"""transformers' RT-DETR and RT-DETRv2 with random weights: the import gives equal outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vertebra.weights.peers.transformers_rt_detr import rt_detr
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-CANVAS = (96, 160)  # the peer stands multiples of 32 only
+CANVAS = (96, 160)  # the peer accepts multiples of 32 only
 CASES = ["v1 basic", "v1 bottleneck", "v2 bilinear", "v2 discrete"]
 
 
@@ -70,7 +70,7 @@ def randomize_all(model: nn.Module) -> None:
 
 
 def made_images() -> Tensor:
-    """(2, 3, 96, 160) uint8, smooth and colored: what differs from place to place does not tie."""
+    """(2, 3, 96, 160) uint8, smooth and colored, so that no two cells tie."""
     coarse = torch.rand(2, 3, 6, 10, generator=torch.Generator().manual_seed(1))
     return (F.interpolate(coarse, size=CANVAS, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
@@ -108,7 +108,7 @@ def test_raw_outputs_are_equal(case: str) -> None:
 
 
 def assert_choice_is_clear(expected: Any) -> None:
-    """The peer blanks cells at the edge but may choose them, all alike; here it does not, and no two scores are as one."""
+    """The peer zeroes cells at the edge, but may select them, with tied scores; here it does not, and no scores tie."""
     scores = expected.enc_outputs_class.amax(dim=-1).sort(dim=1, descending=True).values[:, :31]
     assert float((scores[:, :-1] - scores[:, 1:]).min()) > 1e-6
     assert float(expected.init_reference_points.max()) < 1e6
@@ -145,7 +145,7 @@ def test_the_composition_is_read_off() -> None:
 
 
 def test_the_wider_stem_stays_without_effect_in_training() -> None:
-    """What was added to the stem is zero and gets no gradient."""
+    """The channels added to the stem are zero and get no gradient."""
     _, ours, images = both(CASES[0])
     ours.backbone.train()
     features = ours.backbone(images)
@@ -158,7 +158,7 @@ def test_the_wider_stem_stays_without_effect_in_training() -> None:
 
 
 def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
-    """Files have other names than the modules inside, and leave out what is said twice."""
+    """Files have other names than the modules, and lack duplicates of tied weights."""
     theirs, ours, images = both(CASES[0])
     theirs.save_pretrained(tmp_path)
     decoded, report = import_with_report(f"transformers:{tmp_path}")

@@ -1,4 +1,4 @@
-"""transformers' SegFormer comes in with equal logits and masks, at an odd size, from a folder."""
+"""An imported SegFormer of transformers has equal logits and masks, at an odd size, from a folder."""
 
 from __future__ import annotations
 

@@ -124,9 +124,9 @@ class Heatmap(KeypointDecoder[HeatmapOutputs]):
         maps = outputs.maps.float()
         height, width = maps.shape[-2:]
         if self.needs is None:
-            valid_cells = frame.sizes / self.cell_px
-            rows = torch.arange(height, device=maps.device) < valid_cells[:, :1]
-            columns = torch.arange(width, device=maps.device) < valid_cells[:, 1:]
+            image_cells = frame.sizes / self.cell_px
+            rows = torch.arange(height, device=maps.device) < image_cells[:, :1]
+            columns = torch.arange(width, device=maps.device) < image_cells[:, 1:]
             inside = rows[:, :, None] & columns[:, None, :]
             maps = torch.where(inside[:, None, None], maps, 0.0)
         peaks, heights = find_peaks(maps, self.sigma)

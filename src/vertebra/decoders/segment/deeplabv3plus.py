@@ -23,7 +23,7 @@ class DeepLabV3Plus(SegmentDecoder):
     """DeepLabV3+ decoder: refines the deepest level, usually from encoder 'aspp', with the detail of one fine level.
 
     Args:
-        channels: channels inside; None: derived from the backbone.
+        channels: channels of the decoder; None: derived from the backbone.
         low_level_channels: channels to which the fine level is reduced, so that the deep one dominates.
         depth: how many 3x3 convolutions follow the concatenation of both levels.
         deep_depth: how many 3x3 convolutions the deep level goes through before it.

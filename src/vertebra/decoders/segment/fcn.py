@@ -20,7 +20,7 @@ class FCN(SegmentDecoder):
     Use it with a dilated backbone (``output_stride: 8``).
 
     Args:
-        channels: channels inside; None: a quarter of the deepest level's, at least 64.
+        channels: channels of the decoder; None: a quarter of the deepest level's, at least 64.
         depth: how many 3x3 convolutions.
         dropout: before the logits.
         auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.

@@ -23,7 +23,7 @@ class SegFormer(SegmentDecoder):
     more linear layer fuses them. It is designed for transformer backbones with a large receptive field.
 
     Args:
-        channels: channels inside; None: derived from the backbone, at least 128.
+        channels: channels of the decoder; None: derived from the backbone, at least 128.
         finest_stride: levels finer than this are left out.
         stride: stride of the logits; finer levels are downsampled to it. None: that of the finest level.
         dropout: before the logits.

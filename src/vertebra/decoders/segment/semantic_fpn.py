@@ -26,7 +26,7 @@ class SemanticFPN(SegmentDecoder):
     and accurate on neck 'fpn'.
 
     Args:
-        channels: channels inside.
+        channels: channels of the decoder.
         finest_stride: levels finer than this are left out; also the stride of the logits.
         pyramid_channels: channels of a built-in feature pyramid (1x1 convolutions and top-down sums) for backbones without a
             neck; None: no such pyramid. Neck 'fpn' is a better one.

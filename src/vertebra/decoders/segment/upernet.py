@@ -27,7 +27,7 @@ class UPerNet(SegmentDecoder):
     Where several levels share a stride, the deepest one is used.
 
     Args:
-        channels: channels inside; None: derived from the backbone.
+        channels: channels of the decoder; None: derived from the backbone.
         finest_stride: levels finer than this are left out.
         level_norm: LayerNorm on each input level, for backbones whose levels differ in scale.
         dropout: before the logits.

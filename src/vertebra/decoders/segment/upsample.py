@@ -38,7 +38,7 @@ class Upsample(SegmentDecoder):
 
     Args:
         mode: "interpolate" or "transpose".
-        channels: channels inside; None: derived from the backbone.
+        channels: channels of the decoder; None: derived from the backbone.
         to_stride: stride of the logits, which are then interpolated to the canvas.
         dropout: before the logits.
         auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
