@@ -89,11 +89,11 @@ def test_it_is_built_by_name() -> None:
 @pytest.mark.parametrize(
     ("out_indices", "message"),
     [
-        (["13.middle"], "text such as '13.expansion'; got '13.middle'"),
+        (["13.middle"], "texts such as '13.expansion'; got '13.middle'"),
         (["1.expansion"], "block 1 .* has no expansion layer"),
         ([40], "out_indices .* go from 0 to 16"),
     ],
 )
-def test_wrong_taps(out_indices: list[int | str], message: str) -> None:
+def test_wrong_out_indices(out_indices: list[int | str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TorchvisionMobileNetV3(LARGE, out_indices=out_indices)
