@@ -1,4 +1,4 @@
-"""Published weights that cannot be fetched are told in seconds, and what is in the cache is used."""
+"""Downloads of published weights fail within seconds without a network, and cached weights are used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vertebra.errors import WeightsError
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An address where nobody listens, as the hub's, and an empty cache."""
+    """An address without a server as that of the hub, and an empty cache."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -36,7 +36,7 @@ def test_a_host_that_listens_and_one_that_does_not(closed: str, monkeypatch: pyt
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         assert reachable(address)
         monkeypatch.setenv("https_proxy", address)
-        assert reachable("https://nobody.invalid")  # the proxy is what must be reached
+        assert reachable("https://nobody.invalid")  # only the proxy must be reachable
     assert not reachable("https://nobody.invalid")
     assert not reachable("nonsense")
 
@@ -48,7 +48,7 @@ def test_without_a_network_the_answer_comes_at_once(
     before = time.monotonic()
     with pytest.raises(
         WeightsError,
-        match=rf"'resnet10t' cannot be had \(ConnectionError: {closed} cannot be reached, and they are not in its cache\)"
+        match=rf"'resnet10t' cannot be downloaded \(ConnectionError: {closed} cannot be reached, and they are not in its cache\)"
         r".*\(--pretrained FILE; in a config pretrained: FILE\).*\(--pretrained false; in a config pretrained: false\)",
     ):
         TimmBackbone("resnet10t", pretrained=True)
@@ -89,7 +89,7 @@ def test_downloads_by_torch_do_not_wait_for_ever() -> None:
 
 
 def test_threads_that_fetch_at_once_leave_things_as_they_were(closed: str) -> None:
-    """The one that began first ends first: it would put back what was, and the other one what the first had set."""
+    """If the first thread ended first, it would restore the settings, and the second one those of the first."""
     before = socket.getdefaulttimeout()
     inside, done = threading.Event(), threading.Event()
 
@@ -115,14 +115,14 @@ def test_threads_that_fetch_at_once_leave_things_as_they_were(closed: str) -> No
 def test_timms_weights_at_a_url_do_not_wait_for_ever(
     closed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("vertebra.backbones.hub.PATIENCE", 0.05)
+    monkeypatch.setattr("vertebra.backbones.hub.CONNECT_TIMEOUT", 0.05)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and answers none
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts connections, but never responds
         at_url = {"url": f"http://127.0.0.1:{server.getsockname()[1]}/a.pth", "hf_hub_id": None}
         ends = threading.Timer(3, server.shutdown, [socket.SHUT_RDWR])
         ends.start()
         begun = time.monotonic()
-        with pytest.raises(WeightsError, match="'test_resnet' cannot be had .TimeoutError"):
+        with pytest.raises(WeightsError, match="'test_resnet' cannot be downloaded .TimeoutError"):
             create("test_resnet", hub=True, pretrained_cfg_overlay=at_url)
         ends.cancel()
     assert time.monotonic() - begun < 2

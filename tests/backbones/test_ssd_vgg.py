@@ -1,4 +1,4 @@
-"""VGG-16 as SSD has it."""
+"""The VGG-16 of SSD."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones hold what they promise, whatever the architecture, the size and the weights."""
+"""Backbones match their specification for all architectures, sizes and weights."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_names_are_told_with_the_nearest() -> None:
 
 
 def test_every_family_of_timm_is_in_the_table_or_refused_with_a_reason() -> None:
-    found = families()
-    assert sum(family.models for family in found) == len(timm_models())
-    for family in found:
+    all_families = families()
+    assert sum(family.models for family in all_families) == len(timm_models())
+    for family in all_families:
         assert family.kind in ("any", "multiple", "sized", "native", "refused"), f"{family.name}: not measured"
         assert (family.kind == "refused") == bool(family.refusal)
 
@@ -111,9 +111,9 @@ def test_a_plain_transformers_taps() -> None:
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         wide, narrow = joined.eval()(images).maps, plain.eval()(images).maps
-    for both, own in zip(wide, narrow, strict=True):
-        torch.testing.assert_close(both[:, :64], own)
-        assert torch.equal(both[:, 64:], both[:, 64:, :1, :1].expand_as(own))
+    for both, without_token in zip(wide, narrow, strict=True):
+        torch.testing.assert_close(both[:, :64], without_token)
+        assert torch.equal(both[:, 64:], both[:, 64:, :1, :1].expand_as(without_token))
     with pytest.raises(ConfigError, match="'resnet10t' has no class token"):
         TimmBackbone("resnet10t", class_token=True)
 
@@ -146,7 +146,7 @@ def test_hub_weights_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(
-        WeightsError, match=r"cannot be had \(OSError: no network\).*pretrained: FILE.*pretrained: false"
+        WeightsError, match=r"cannot be downloaded \(OSError: no network\).*pretrained: FILE.*pretrained: false"
     ):
         TimmBackbone("resnet18", pretrained=True)
     with pytest.raises(WeightsError, match="timm has no pretrained weights for 'mobilenetv2_035'"):
@@ -186,12 +186,12 @@ def test_torchvision_weights_give_torchvision_outputs(peer: str, tmp_path: Path)
 
 def test_weights_that_fit_nothing(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2, 2)}, tmp_path / "none.safetensors")
-    with pytest.raises(WeightsError, match="none of its 1 tensors fits .*this very architecture"):
+    with pytest.raises(WeightsError, match="none of its 1 tensors fits .*this architecture"):
         TimmBackbone("resnet10t", pretrained=str(tmp_path / "none.safetensors"))
     with pytest.raises(WeightsError, match="no such weight file"):
         TimmBackbone("resnet10t", pretrained=str(tmp_path / "missing.safetensors"))
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "none.safetensors").read_bytes()[:20])
-    with pytest.raises(WeightsError, match="cut off or no safetensors file"):
+    with pytest.raises(WeightsError, match="truncated or not a safetensors file"):
         TimmBackbone("resnet10t", pretrained=str(tmp_path / "cut.safetensors"))
 
 
@@ -242,7 +242,9 @@ def test_a_module_of_any_origin_may_be_wrapped() -> None:
 
 def test_weights_for_other_channels_are_refused_in_one_line(tmp_path: Path) -> None:
     save_file(timm.create_model("resnet10t", in_chans=4).state_dict(), tmp_path / "four.safetensors")
-    with pytest.raises(WeightsError, match="only that of 3 can be fitted to 2; give weights for 2 or 3 channels"):
+    with pytest.raises(
+        WeightsError, match="only one of 3 channels can be adapted to 2; give weights for 2 or 3 channels"
+    ):
         TimmBackbone("resnet10t", in_channels=2, pretrained=str(tmp_path / "four.safetensors"))
 
 

@@ -1,4 +1,4 @@
-"""torchvision's MobileNetV3 as a backbone: the same numbers as torchvision, from any tap."""
+"""torchvision's MobileNetV3 as a backbone: equal to torchvision's for all out_indices."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_the_maps_are_torchvisions_own() -> None:
             body.features(normal),
         ]
         embedding = body.classifier(body.avgpool(expected[-1]).flatten(1))
-    for level, wanted in zip(features.maps, expected, strict=True):
-        torch.testing.assert_close(level, wanted)
+    for level, expected_level in zip(features.maps, expected, strict=True):
+        torch.testing.assert_close(level, expected_level)
     torch.testing.assert_close(features.embedding, embedding)
 
 
@@ -89,11 +89,11 @@ def test_it_is_built_by_name() -> None:
 @pytest.mark.parametrize(
     ("out_indices", "message"),
     [
-        (["13.middle"], "text such as '13.expansion'; got '13.middle'"),
-        (["1.expansion"], "block 1 .* has no expanding layer"),
+        (["13.middle"], "texts such as '13.expansion'; got '13.middle'"),
+        (["1.expansion"], "block 1 .* has no expansion layer"),
         ([40], "out_indices .* go from 0 to 16"),
     ],
 )
-def test_wrong_taps(out_indices: list[int | str], message: str) -> None:
+def test_wrong_out_indices(out_indices: list[int | str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TorchvisionMobileNetV3(LARGE, out_indices=out_indices)

@@ -1,4 +1,4 @@
-"""torchvision's MobileNetV2 as a backbone: the same numbers as torchvision, dilation as smp has it."""
+"""torchvision's MobileNetV2 as a backbone: equal to torchvision's, with smp's dilation."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def test_the_first_block_dilates_with_its_stage() -> None:
     body = TimmBackbone("resnet18", output_stride=8, dilate_first=True).body
     assert [body.layer4[number].conv1.dilation[0] for number in (0, 1)] == [4, 4]
     assert (body.layer3[0].conv1.padding, body.layer2[0].conv1.dilation) == ((2, 2), (1, 1))
-    with pytest.raises(ConfigError, match="backbone 'mobilenetv2_035' is no ResNet; leave out 'dilate_first'"):
+    with pytest.raises(ConfigError, match="backbone 'mobilenetv2_035' is not a ResNet; remove 'dilate_first'"):
         TimmBackbone("mobilenetv2_035", output_stride=8, dilate_first=True)

@@ -1,4 +1,4 @@
-"""Weight files of any trainer are read; damaged and malicious ones end in one line, at once, and run nothing."""
+"""Weight files of any trainer load; damaged and malicious ones fail fast with a one-line error and execute nothing."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_what_torch_saves_is_read(tmp_path: Path, in_zip: bool) -> None:
         "both": [TENSORS, {"state": {0: {"step": torch.tensor(3.0)}}}],
         "args": argparse.Namespace(lr=0.1),
     }
-    found = read_state_dict(saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=in_zip))
-    assert set(found) == {"model.conv.weight", "both.0.conv.weight", "both.0.conv.bias", "both.1.state.0.step"}
-    assert torch.equal(found["both.0.conv.bias"], TENSORS["conv.bias"])
+    tensors = read_state_dict(saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=in_zip))
+    assert set(tensors) == {"model.conv.weight", "both.0.conv.weight", "both.0.conv.bias", "both.1.state.0.step"}
+    assert torch.equal(tensors["both.0.conv.bias"], TENSORS["conv.bias"])
 
 
 def test_the_content_decides_not_the_ending(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_the_content_decides_not_the_ending(tmp_path: Path) -> None:
 def test_parameters_and_loops_are_read(tmp_path: Path) -> None:
     content: dict[str, Any] = {"a": torch.nn.Parameter(torch.ones(2)), "sparse": torch.eye(2).to_sparse()}
     content["itself"] = content
-    found = read_state_dict(saved(tmp_path / "a.pth", content))
-    assert set(found) == {"a"} and type(found["a"]) is torch.Tensor and not found["a"].requires_grad
+    tensors = read_state_dict(saved(tmp_path / "a.pth", content))
+    assert set(tensors) == {"a"} and type(tensors["a"]) is torch.Tensor and not tensors["a"].requires_grad
 
 
 def test_allowing_namespaces_leaves_torch_as_it_was(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path, kind: str) -> None:
 
 
 def with_pickle(path: Path, content: bytes, **records: bytes) -> Path:
-    """A file as torch.save writes it, with this pickle."""
+    """A file in the format of torch.save, with this pickle."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a/data.pkl", content)
         file.writestr("a/version", "3\n")
@@ -105,7 +105,7 @@ def with_pickle(path: Path, content: bytes, **records: bytes) -> Path:
 
 
 def tensor_pickle(numel: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
-    """A pickle of one tensor with whatever claims on its storage "0"."""
+    """A pickle of one tensor with arbitrary claims about its storage "0"."""
 
     class Writer(pickle.Pickler):
         def persistent_id(self, value: Any) -> Any:
@@ -123,8 +123,8 @@ def tensor_pickle(numel: int, shape: tuple[int, ...], stride: tuple[int, ...]) -
 
 def test_a_file_made_by_hand_is_read(tmp_path: Path) -> None:
     values = struct.pack("<4f", 1, 2, 3, 4)
-    found = read_state_dict(with_pickle(tmp_path / "a.pth", tensor_pickle(4, (2, 2), (2, 1)), **{"0": values}))
-    assert found["weight"].tolist() == [[1, 2], [3, 4]]
+    tensors = read_state_dict(with_pickle(tmp_path / "a.pth", tensor_pickle(4, (2, 2), (2, 1)), **{"0": values}))
+    assert tensors["weight"].tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(
@@ -134,24 +134,24 @@ def test_a_file_made_by_hand_is_read(tmp_path: Path) -> None:
         (-4, (2, 2), (2, 1)),
         (4, (10**5, 10**5), (1, 1)),  # a shape larger than its storage
         (4, (10**6, 10**6), (0, 0)),  # no larger than its storage, and 4 TB when it is copied
-        (0, (10**9, 0), (1, 1)),  # nothing at all, by a length that others count with
+        (0, (10**9, 0), (1, 1)),  # empty, but with a huge length
     ],
 )
 def test_tensors_that_claim_what_they_have_not(
     tmp_path: Path, numel: int, shape: tuple[int, ...], stride: tuple[int, ...]
 ) -> None:
     path = with_pickle(tmp_path / "a.pth", tensor_pickle(numel, shape, stride), **{"0": bytes(16)})
-    with pytest.raises(WeightsError, match=r"a\.pth: cut off or no weight file"):
+    with pytest.raises(WeightsError, match=r"a\.pth: truncated or not a weight file"):
         read_state_dict(path)
 
 
 def test_a_flipped_bit_is_noticed_where_torch_wrote_checksums(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pth", {"weight": torch.arange(1000.0)})
     data = bytearray(path.read_bytes())
-    place = data.index(torch.arange(1000.0).numpy().tobytes()) + 2000
-    data[place] ^= 1
+    offset = data.index(torch.arange(1000.0).numpy().tobytes()) + 2000
+    data[offset] ^= 1
     path.write_bytes(data)
-    with pytest.raises(WeightsError, match="'a/data/0' in it is not what was saved, its checksum differs"):
+    with pytest.raises(WeightsError, match="'a/data/0' in it is not what was saved: its checksum differs"):
         read_state_dict(path)
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
@@ -179,7 +179,7 @@ def overlapping(path: Path) -> None:
 
 
 def wide_lists(path: Path) -> None:
-    """Lists of lists that share their members: 2 ** 64 ways through them."""
+    """Lists of lists that share their members: 2 ** 64 paths through them."""
     inner: list[Any] = []
     for _ in range(64):
         inner = [inner, inner]
@@ -196,9 +196,9 @@ def wide_lists(path: Path) -> None:
         (lambda path: torch.save(torch.ones(2), path), "no tensors by name"),
         (lambda path: torch.save({"epoch": 3}, path), "no tensors by name"),
         (lambda path: torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path), "TorchScript"),
-        (lambda path: path.write_bytes(b""), "cut off or no weight file"),
-        (lambda path: path.write_text("hello"), "cut off or no weight file"),
-        (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)), "cut off or no weight file"),
+        (lambda path: path.write_bytes(b""), "truncated or not a weight file"),
+        (lambda path: path.write_text("hello"), "truncated or not a weight file"),
+        (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)), "truncated or not a weight file"),
         (lambda path: path.write_bytes((2**62).to_bytes(8, "little") + b"{"), "shorter than its header"),
         (lambda path: path.mkdir(), "a folder"),
     ],

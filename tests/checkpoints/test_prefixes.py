@@ -1,4 +1,4 @@
-"""The prefix under which a checkpoint's names are those of a module is found by match, whatever it is called."""
+"""The prefix of a checkpoint's names is determined by matching them with a module, for any prefix."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_prefix_under_which_most_fits(tmp_path: Path, content: Any, prefix: 
     module, report = loaded(tmp_path, content)
     for name, value in module.state_dict().items():
         assert torch.equal(value, STATE[name]), name
-    assert report.stripped.prefix == prefix and not report.stripped.others
+    assert report.stripped.prefix == prefix and not report.stripped.alternatives
     assert report.summary() == f"11 of 11 tensors matched{f' under {prefix!r}' if prefix else ''}"
 
 
@@ -86,9 +86,10 @@ def test_what_compiling_parts_leaves_inside_names(tmp_path: Path) -> None:
 def test_where_several_fit_the_report_says_which(tmp_path: Path, content: Any, taken: str) -> None:
     module, report = loaded(tmp_path, content)
     assert torch.equal(module.state_dict()["1.weight"], STATE["1.weight"])
-    assert report.stripped.prefix == taken and len(report.stripped.others) == 1
+    assert report.stripped.prefix == taken and len(report.stripped.alternatives) == 1
     assert (
-        report.summary() == f"11 of 11 tensors matched under '{taken}', '{report.stripped.others[0]}' would fit as well"
+        report.summary()
+        == f"11 of 11 tensors matched under '{taken}', '{report.stripped.alternatives[0]}' would fit as well"
     )
 
 
@@ -101,7 +102,8 @@ def test_averages_without_statistics_are_not_preferred(tmp_path: Path) -> None:
 
 def test_a_part_that_fits_by_chance_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(
-        WeightsError, match=r"none of its 1 tensors fits \(the file has x\.0\.0\.bias ….*no prefix taken off"
+        WeightsError,
+        match=r"none of its 1 tensors fits \(the file has x\.0\.0\.bias ….*no prefix of the names can be removed",
     ):
         loaded(tmp_path, {"x.0.0.bias": torch.ones(4)})
     whole_numbers = {name: value.to(torch.int32) for name, value in STATE.items()}

@@ -71,7 +71,7 @@ def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tm
         "--out", tmp_path / "run", "train.workers=0",
     )  # fmt: skip
     assert ended.code == 0, ended.err
-    assert "start: anew begin branches.classify.decoder.classifier" in ended.err
+    assert "start: newly initialized: branches.classify.decoder.classifier" in ended.err
     mixed = vertebra_command("train", "--from", model, "--data", scenes / "animals", "--backbone", "resnet18")
     assert mixed.code == 2 and "--from brings the whole model along" in mixed.err
 

@@ -1,4 +1,4 @@
-"""The contract of all decoders, and the classifier's and the segmenters' own rules."""
+"""The contract of all decoders, and tests of the classification and segmentation decoders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32))
 FLAT = FeatureSpec((Level(32, 16),))
 CLASSES = ("a", "b", "c")
 SEGMENTERS = [part for part in DECODERS.values() if part.task == "segment"]
-WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # these look at the whole image from everywhere
+WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # decoders with image-wide context
 LOCAL = [part for name, part in DECODERS.items() if part.task == "segment" and name not in WHOLE_IMAGE]
 
 CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
@@ -34,7 +34,7 @@ CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
         for name in ("fcn", "unet", "unetplusplus", "fpn", "pspnet", "deeplabv3")
     ),
     ("fcn", {"depth": 2, "channels": 24}, FLAT, False),
-    ("attention_pool", {"heads": 4, "width": 32, "label_smoothing": 0.1}, FLAT, False),
+    ("attention_pool", {"heads": 4, "embed_dim": 32, "label_smoothing": 0.1}, FLAT, False),
     ("linear", {"hidden": [32, 16], "dropout": 0.5, "pool": "average", "label_smoothing": 0.1}, PYRAMID, False),
     ("linear", {}, FLAT, False),
     ("upsample", {"mode": "transpose", "channels": 16, "to_stride": 2}, FLAT, False),
@@ -48,7 +48,7 @@ CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
 def test_holds_the_contract(name: str, options: dict[str, Any], spec: FeatureSpec, multilabel: bool) -> None:
     part = DECODERS[name]
     labels = fake_labels(part.task, 3, multilabel)
-    check_decoder(lambda joint, own: part(joint, own, **options), spec, labels)
+    check_decoder(lambda in_spec, branch_labels: part(in_spec, branch_labels, **options), spec, labels)
 
 
 @pytest.mark.parametrize("part", SEGMENTERS)
@@ -66,7 +66,7 @@ def test_probabilities_have_the_canvas_size(part: type, multilabel: bool) -> Non
 
 @pytest.mark.parametrize("part", LOCAL)
 def test_every_pixel_comes_from_its_own_place(part: type) -> None:
-    """What changes at the top left of all maps changes the logits there, and not at the far end."""
+    """A change at the top left of all maps affects the logits there, but not at the far end."""
     torch.manual_seed(2)
     spec = FeatureSpec((Level(16, 4), Level(16, 8), Level(16, 16)))
     decoder = part(spec, SegmentLabels(CLASSES)).eval()
@@ -90,9 +90,14 @@ def test_a_classifier_pools_over_the_image_and_not_over_padding() -> None:
 
 def test_a_classifier_reads_what_it_says() -> None:
     labels = ClassifyLabels(CLASSES)
-    own, pooled = Linear(PYRAMID, labels), Linear(PYRAMID, labels, pool="average")
-    assert (own.uses_embedding, own.uses_maps, pooled.uses_embedding, pooled.uses_maps) == (True, False, False, True)
-    assert own.classifier.in_features == 48 and pooled.classifier.in_features == 40
+    embedded, pooled = Linear(PYRAMID, labels), Linear(PYRAMID, labels, pool="average")
+    assert (embedded.uses_embedding, embedded.uses_maps, pooled.uses_embedding, pooled.uses_maps) == (
+        True,
+        False,
+        False,
+        True,
+    )
+    assert embedded.classifier.in_features == 48 and pooled.classifier.in_features == 40
     wide = Linear(PYRAMID, labels, hidden=[7, 5])
     assert [layer.out_features for layer in wide.layers if isinstance(layer, torch.nn.Linear)] == [7, 5]
 
@@ -103,7 +108,7 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
     for part in (UNet, DeepLabV3Plus):
         with pytest.raises(IncompatiblePartsError, match="simple_pyramid"):
             part(FLAT, SegmentLabels(CLASSES))
-    with pytest.raises(ConfigError, match="'channels' needs 3 numbers here, one a finer level, got 2"):
+    with pytest.raises(ConfigError, match="'channels' needs 3 numbers here, one for each finer level, got 2"):
         UNet(PYRAMID, SegmentLabels(CLASSES), channels=[8, 8])
     with pytest.raises(ConfigError, match="one exclusive class leaves nothing to decide"):
         Linear(PYRAMID, ClassifyLabels(("a",)))
@@ -113,7 +118,7 @@ def test_what_does_not_fit_is_refused_with_the_cure() -> None:
 
 
 def test_padding_is_not_looked_at() -> None:
-    """The same image on a wider canvas gets the same logits from what looks at the whole image."""
+    """Decoders with image-wide context give the same logits for the same image on a wider canvas."""
     spec = FeatureSpec((Level(16, 8), Level(24, 16)))
     narrow = fake_features(spec, (64, 64), batch=1)
     maps = tuple(torch.cat([values, 9 * torch.randn_like(values)], dim=3) for values in narrow.maps)
@@ -129,7 +134,7 @@ def test_padding_is_not_looked_at() -> None:
 
 def test_the_auxiliary_head_learns_and_is_not_heard() -> None:
     decoder = DECODERS["unet"](PYRAMID, SegmentLabels(CLASSES), auxiliary=0.4)
-    assert decoder.auxiliary is not None and decoder.auxiliary.place == 2
+    assert decoder.auxiliary is not None and decoder.auxiliary.index == 2
     assert decoder.terms[-1] == "auxiliary" and decoder.in_levels == (0, 1, 2, 3)
     plain = DECODERS["fcn"](PYRAMID, SegmentLabels(CLASSES))
     assert plain.auxiliary is None and plain.in_levels == (3,)

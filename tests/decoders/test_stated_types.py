@@ -1,4 +1,4 @@
-"""Every decoder states the types of its outputs, targets and decoded outputs, and they are those of its task."""
+"""All decoders declare the types of their outputs, targets and decoded outputs, which are those of their task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPES = {
 
 
 def stated(kind: type[AnyDecoder]) -> tuple[Any, ...]:
-    """What stands in ``Decoder[...]`` of a class or of its bases, type variables filled in."""
+    """The type arguments of ``Decoder[...]`` in a class or its bases, with type variables resolved."""
     for base in getattr(kind, "__orig_bases__", ()):
         origin = get_origin(base) or base
         if origin is Decoder:

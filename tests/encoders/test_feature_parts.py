@@ -1,4 +1,4 @@
-"""The contract of necks and encoders, over both catalogs: what is added to them is tested here."""
+"""The contract of necks and encoders, tested for all parts of both catalogs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHOSEN: list[tuple[str, Build, dict[str, Any], FeatureSpec, int]] = [
     ("aspp full", ENCODERS["aspp"], {"separable": False, "rates": [1, 2], "channels": 16}, PYRAMID, 1),
     ("aspp without inner norms", ENCODERS["aspp"], {"inner_norm": False}, PYRAMID, 1),
     ("pyramid_pooling narrow", ENCODERS["pyramid_pooling"], {"grids": [1, 4], "channels": 16}, PYRAMID, 1),
-    ("transformer deep", ENCODERS["transformer"], {"depth": 3, "width": 24, "heads": 2, "dropout": 0.1}, PYRAMID, 1),
+    ("transformer deep", ENCODERS["transformer"], {"depth": 3, "channels": 24, "heads": 2, "dropout": 0.1}, PYRAMID, 1),
 ]
 CASES = [pytest.param(*case[1:], id=case[0]) for case in PLAIN + CHOSEN]
 each = pytest.mark.parametrize(("part", "options", "spec", "multiple"), CASES)
@@ -49,7 +49,7 @@ each = pytest.mark.parametrize(("part", "options", "spec", "multiple"), CASES)
 
 @each
 def test_holds_the_contract(part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int) -> None:
-    """Real shapes as promised at even and odd sizes, a batch of one in training, gradients everywhere, one graph."""
+    """Shapes match the specification at even and odd sizes; a batch of one trains; all parameters get gradients; one graph."""
     check_feature_part(part(spec, **options), spec, multiple)
 
 
@@ -57,9 +57,9 @@ def test_holds_the_contract(part: Build, options: dict[str, Any], spec: FeatureS
 def test_what_is_no_map_passes_through(part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int) -> None:
     built = part(spec, **options).eval()
     features = fake_features(spec, (97, 65), multiple=multiple)
-    given = built(features)
-    assert given.embedding is features.embedding
-    assert given.frame is features.frame
+    outputs = built(features)
+    assert outputs.embedding is features.embedding
+    assert outputs.frame is features.frame
     assert built.out_spec.embedding == spec.embedding
     strides = built.out_spec.strides
     assert list(strides) == sorted(strides)
@@ -89,7 +89,7 @@ def test_saves_and_loads(part: Build, options: dict[str, Any], spec: FeatureSpec
 
 
 class OnImages(nn.Module):
-    """A part on maps that are cut out of the images, so that batch, height and width are those of one input."""
+    """A part on maps that are cropped from the images, so that batch, height and width come from one input."""
 
     def __init__(self, part: nn.Module, spec: FeatureSpec) -> None:
         super().__init__()
@@ -123,8 +123,8 @@ def test_exports_with_free_batch_height_and_width(
     program = torch.export.export(
         model, inputs(2, (3.3, 2.6)), dynamic_shapes=({0: batch, 2: free[0], 3: free[1]}, {0: batch})
     )
-    for given in (inputs(3, (2, 4)), inputs(1, (2.4, 1.3))):
-        for left, right in zip(program.module()(*given), model(*given), strict=True):
+    for outputs in (inputs(3, (2, 4)), inputs(1, (2.4, 1.3))):
+        for left, right in zip(program.module()(*outputs), model(*outputs), strict=True):
             torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""The hybrid encoder: what it works on, where cells end up, what padding does, and its blocks by hand."""
+"""The hybrid encoder: input levels, alignment, padding, and its blocks computed by hand."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vertebra.testing import check_feature_part, fake_features
 
 PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
 CASES: list[tuple[dict[str, Any], FeatureSpec]] = [
-    ({"levels": 4, "width": 16, "heads": 2, "expansion": 0.5, "blocks": 1, "hidden": 20, "depth": 2}, PYRAMID),
-    ({"levels": 1, "width": 16, "depth": 0}, PYRAMID),
-    ({"levels": 2, "width": 16, "dropout": 0.1}, FeatureSpec((Level(8, 4), Level(12, 32)))),
-    ({"width": 16}, FeatureSpec((Level(8, 5), Level(8, 15)))),
+    ({"levels": 4, "channels": 16, "heads": 2, "expansion": 0.5, "blocks": 1, "hidden": 20, "depth": 2}, PYRAMID),
+    ({"levels": 1, "channels": 16, "depth": 0}, PYRAMID),
+    ({"levels": 2, "channels": 16, "dropout": 0.1}, FeatureSpec((Level(8, 4), Level(12, 32)))),
+    ({"channels": 16}, FeatureSpec((Level(8, 5), Level(8, 15)))),
 ]
 
 
@@ -31,21 +31,21 @@ def test_holds_the_contract(options: dict[str, Any], spec: FeatureSpec) -> None:
 
 
 def test_works_on_the_deepest_levels_and_passes_finer_ones_through() -> None:
-    encoder = HybridEncoder(PYRAMID, width=16).eval()
+    encoder = HybridEncoder(PYRAMID, channels=16).eval()
     assert encoder.in_levels == (1, 2, 3)
     assert encoder.out_spec.channels == (8, 16, 16, 16) and encoder.out_spec.strides == PYRAMID.strides
     features = fake_features(PYRAMID, (97, 65))
     assert encoder(features).maps[0] is features.maps[0]
     assert HybridEncoder(PYRAMID, levels=9).in_levels == (0, 1, 2, 3)
-    assert HybridEncoder(PYRAMID).width == 128
-    assert HybridEncoder(FeatureSpec((Level(512, 8), Level(2048, 32)))).width == 256
+    assert HybridEncoder(PYRAMID).channels == 128
+    assert HybridEncoder(FeatureSpec((Level(512, 8), Level(2048, 32)))).channels == 256
 
 
 def test_every_cell_comes_from_its_own_place() -> None:
-    """What changes at the top left of the fine levels does not reach the far end, whatever the size."""
+    """A change at the top left of the fine levels does not affect the far end, at any size."""
     torch.manual_seed(0)
     spec = FeatureSpec((Level(8, 8), Level(8, 16), Level(8, 32)))
-    encoder = HybridEncoder(spec, width=16, depth=0, blocks=1).eval()
+    encoder = HybridEncoder(spec, channels=16, depth=0, blocks=1).eval()
     before = fake_features(spec, (33 * 32 - 7, 33 * 32 - 23), batch=1)
     maps = [values.clone() for values in before.maps]
     for values in maps:
@@ -60,9 +60,9 @@ def test_every_cell_comes_from_its_own_place() -> None:
 def test_padding_is_hidden_from_attention() -> None:
     torch.manual_seed(0)
     spec = FeatureSpec((Level(8, 32),))
-    encoder = HybridEncoder(spec, width=16).eval()
+    encoder = HybridEncoder(spec, channels=16).eval()
     maps = torch.randn(1, 8, 3, 4)
-    frame = Frame((96, 128), torch.tensor([[70, 60]]))  # three rows and two columns of cells see the image
+    frame = Frame((96, 128), torch.tensor([[70, 60]]))  # three rows and two columns of cells cover the image
     other = maps.clone()
     other[..., 2:] = 5.0
     with torch.no_grad():
@@ -73,11 +73,11 @@ def test_padding_is_hidden_from_attention() -> None:
 
 
 def test_levels_that_nobody_reads_are_not_made() -> None:
-    encoder = HybridEncoder(PYRAMID, [0, 2], width=16)
+    encoder = HybridEncoder(PYRAMID, [0, 2], channels=16)
     assert len(encoder.bottom_up) == len(encoder.shrink) == 1 and len(encoder.top_down) == 2
     maps = encoder(fake_features(PYRAMID, (97, 65))).maps
     assert [tuple(values.shape[1:]) for values in maps] == [(8, 25, 17), (16, 13, 9), (16, 7, 5), (16, 4, 3)]
-    assert len(HybridEncoder(PYRAMID, [0], width=16).bottom_up) == 2  # nothing that it makes is read: left as it is
+    assert len(HybridEncoder(PYRAMID, [0], channels=16).bottom_up) == 2  # none of its levels is read: unchanged
 
 
 def test_a_neck_keeps_the_levels_that_the_encoder_reads() -> None:
@@ -87,7 +87,7 @@ def test_a_neck_keeps_the_levels_that_the_encoder_reads() -> None:
 
 
 def test_a_repvgg_block_by_hand() -> None:
-    """Both convolutions see ones: the 3x3 of halves adds up 4.5 in the middle, the 1x1 doubles."""
+    """The input of both convolutions is ones: the 3x3 of halves sums to 4.5 in the middle, the 1x1 doubles."""
     block = RepVGGBlock(1).eval()
     nn.init.constant_(block.wide[0].weight, 0.5)
     nn.init.constant_(block.narrow[0].weight, 2.0)
@@ -119,13 +119,13 @@ def test_positioned_attention_equals_torch() -> None:
         hidden[1, 3:] = True
         query = tokens + position
         expected = theirs(query, query, tokens, key_padding_mask=hidden, need_weights=False)[0]
-        found = ours(tokens, position, torch.where(hidden, -1e4, 0.0)[:, None, None])
-    torch.testing.assert_close(found, expected)
+        actual = ours(tokens, position, torch.where(hidden, -1e4, 0.0)[:, None, None])
+    torch.testing.assert_close(actual, expected)
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="encoder 'hybrid': width 20 must be a multiple of 4 and of heads 8"):
-        HybridEncoder(PYRAMID, width=20)
+    with pytest.raises(ConfigError, match="encoder 'hybrid': channels 20 must be a multiple of 4 and of heads 8"):
+        HybridEncoder(PYRAMID, channels=20)
     with pytest.raises(ConfigError, match="encoder 'hybrid': 'levels' must be 1 or more, got 0"):
         HybridEncoder(PYRAMID, levels=0)
     with pytest.raises(IncompatiblePartsError, match=r"strides that divide each other \(here 8 and 12\)"):

@@ -1,4 +1,4 @@
-"""The two pyramids that go down and back up: contract, arithmetic, alignment, and what is left out."""
+"""PAFPN and BiFPN: contract, arithmetic, alignment, and unread levels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vertebra import create_model
 from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.layers.conv import ConvNormAct
-from vertebra.necks.bifpn import BiFPN, Meeting, Round, fuse, pool_like
-from vertebra.necks.pafpn import PAFPN, CrossStageMeeting, SummedMeeting
+from vertebra.necks.bifpn import BiFPN, BiFPNLayer, WeightedFusion, fuse, pool_like
+from vertebra.necks.pafpn import PAFPN, CSPFusion, SumFusion
 from vertebra.testing import check_feature_part, fake_features
 from vertebra.testing.contract import check_gradients
 
@@ -50,19 +50,19 @@ def test_levels_come_out_at_one_width(part: Any) -> None:
 @both
 @pytest.mark.parametrize("canvas", [(33 * 32 - 7, 33 * 32 - 23), (1024, 1024)])
 def test_every_cell_comes_from_its_own_place(part: Any, canvas: tuple[int, int]) -> None:
-    """What changes at the bottom right of the coarsest map does not reach the top left of any, nor the other way round."""
+    """A change at one corner of the coarsest map does not affect the opposite corner of any map."""
     torch.manual_seed(0)
     neck = part(PYRAMID, channels=8, norm="none").eval()
     before = fake_features(PYRAMID, canvas, batch=1)
-    for place in (0, -1):
+    for corner in (0, -1):
         maps = [values.clone() for values in before.maps]
         for values in maps:
-            values[..., place, place] += 10
+            values[..., corner, corner] += 10
         with torch.no_grad():
             pairs = zip(neck(before.with_maps(maps)).maps, neck(before).maps, strict=True)
             changes = [(after - old).abs().amax(dim=(0, 1)) for after, old in pairs]
         for change in changes:
-            near, far = (change, change.flip(0, 1))[:: 1 if place == 0 else -1]
+            near, far = (change, change.flip(0, 1))[:: 1 if corner == 0 else -1]
             assert float(near[:2, :2].max()) > 1e-4 and float(far[:4, :4].max()) == 0
 
 
@@ -78,7 +78,7 @@ def test_a_level_reaches_all_others(part: Any) -> None:
 
 
 class Sum(nn.Module):
-    """In the place of a meeting: what meets is added."""
+    """Replaces a fusion: adds its inputs."""
 
     def forward(self, *maps: Any) -> Tensor:
         parts: Sequence[Tensor] = maps[0] if isinstance(maps[0], list) else maps
@@ -86,7 +86,7 @@ class Sum(nn.Module):
 
 
 class EverySecond(nn.Module):
-    """In the place of a convolution of stride 2."""
+    """Replaces a convolution of stride 2."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps[..., ::2, ::2]
@@ -100,41 +100,41 @@ def test_pafpn_goes_down_and_back_up() -> None:
         stand_in: dict[str, type[nn.Module]] = {"lateral": nn.Identity, "shrink": EverySecond}
         setattr(neck, name, nn.ModuleList(stand_in.get(name, Sum)() for _ in getattr(neck, name)))
     maps = tuple(torch.full((1, 4, size, size), value) for size, value in ((5, 1.0), (3, 10.0), (2, 100.0)))
-    found = neck(Features(maps, None, Frame((40, 40), torch.tensor([[40, 40]]))))
-    assert [values.unique().tolist() for values in found.maps] == [[111.0], [221.0], [321.0]]
-    assert [values.shape[-1] for values in found.maps] == [5, 3, 2]
+    actual = neck(Features(maps, None, Frame((40, 40), torch.tensor([[40, 40]]))))
+    assert [values.unique().tolist() for values in actual.maps] == [[111.0], [221.0], [321.0]]
+    assert [values.shape[-1] for values in actual.maps] == [5, 3, 2]
 
 
 def test_a_round_of_bifpn_goes_down_and_back_up() -> None:
     """1, 10 and 100: down 110 and 111; up 10 + 110 + 111 = 231 and 100 + 231 = 331."""
-    own = Round(4, [2, 2], "none")
-    own.down, own.up = nn.ModuleList([Sum(), Sum()]), nn.ModuleList([Sum(), Sum()])
+    layer = BiFPNLayer(4, [2, 2], "none")
+    layer.down, layer.up = nn.ModuleList([Sum(), Sum()]), nn.ModuleList([Sum(), Sum()])
     maps = [torch.full((1, 4, size, size), value) for size, value in ((5, 1.0), (3, 10.0), (2, 100.0))]
-    assert [values.unique().tolist() for values in own(maps)] == [[111.0], [231.0], [331.0]]
-    counts = [len(meeting.weights) for meeting in Round(4, [2, 2, 2], "none").up]  # type: ignore[arg-type]
+    assert [values.unique().tolist() for values in layer(maps)] == [[111.0], [231.0], [331.0]]
+    counts = [len(fusion.weights) for fusion in BiFPNLayer(4, [2, 2, 2], "none").up]  # type: ignore[arg-type]
     assert counts == [3, 3, 2]
 
 
 def test_weights_of_the_fusion_by_hand() -> None:
     one, other = torch.full((1, 1, 2, 2), 8.0), torch.full((1, 1, 2, 2), 4.0)
     for weights, expected in (([1.0, 1.0], 6.0), ([3.0, 1.0], 7.0), ([1.0, -5.0], 8.0), ([0.0, 0.0], 0.0)):
-        found = fuse([one, other], torch.tensor(weights))
-        torch.testing.assert_close(found, torch.full_like(one, expected), rtol=2e-4, atol=0)
+        actual = fuse([one, other], torch.tensor(weights))
+        torch.testing.assert_close(actual, torch.full_like(one, expected), rtol=2e-4, atol=0)
     exact = fuse([one, other], torch.tensor([1.0, 0.5]), epsilon=0.5)
     torch.testing.assert_close(exact, torch.full_like(one, 5.0))
 
 
 def test_weights_of_the_fusion_learn() -> None:
-    meeting = Meeting(4, 2, "group")
-    assert meeting.weights.tolist() == [1.0, 1.0]
-    meeting([torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3)]).square().sum().backward()
-    assert meeting.weights.grad is not None and (meeting.weights.grad != 0).all()
+    fusion = WeightedFusion(4, 2, "group")
+    assert fusion.weights.tolist() == [1.0, 1.0]
+    fusion([torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3)]).square().sum().backward()
+    assert fusion.weights.grad is not None and (fusion.weights.grad != 0).all()
 
 
 def test_pooling_keeps_the_largest_neighbor() -> None:
     fine = torch.arange(25.0).reshape(1, 1, 5, 5)
-    found = pool_like(fine, torch.zeros(1, 1, 3, 3), 2)
-    assert found[0, 0].tolist() == [[6, 8, 9], [16, 18, 19], [21, 23, 24]]
+    actual = pool_like(fine, torch.zeros(1, 1, 3, 3), 2)
+    assert actual[0, 0].tolist() == [[6, 8, 9], [16, 18, 19], [21, 23, 24]]
 
 
 @both
@@ -156,7 +156,7 @@ def test_levels_that_nobody_reads_are_left_out(part: Any, levels: list[int]) -> 
 
 
 def test_a_neck_that_keeps_some_levels_computes_them_alike() -> None:
-    """Where the finest level is read, only what nobody needs is left out."""
+    """If the finest level is read, only unused layers are left out."""
     for part in (PAFPN, BiFPN):
         one, other = (part(PYRAMID, levels, channels=8, extra_levels=2).eval() for levels in (None, [0, 2]))
         other.load_state_dict({name: one.state_dict()[name] for name in other.state_dict()})
@@ -176,8 +176,8 @@ def test_a_detector_leaves_out_the_finest_level() -> None:
 
 def test_how_levels_meet() -> None:
     plain, blocks = PAFPN(PYRAMID, channels=16, blocks=0), PAFPN(PYRAMID, channels=16, blocks=2)
-    assert isinstance(plain.top_down[0], SummedMeeting)
-    assert isinstance(blocks.bottom_up[-1], CrossStageMeeting) and len(blocks.bottom_up[-1].blocks) == 2
+    assert isinstance(plain.top_down[0], SumFusion)
+    assert isinstance(blocks.bottom_up[-1], CSPFusion) and len(blocks.bottom_up[-1].blocks) == 2
     cost = [sum(value.numel() for value in PAFPN(PYRAMID, blocks=count).parameters()) for count in (0, 1)]
     assert cost[1] < cost[0]
 

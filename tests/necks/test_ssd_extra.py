@@ -1,4 +1,4 @@
-"""The further levels of SSD."""
+"""The extra levels of SSD."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_unpadded_levels_are_those_of_ssd300() -> None:
     neck = SSDExtra(spec, extra_levels=2, channels=[16, 8, 8, 8], norm="none", unpadded=[100, 300])
     maps = (torch.randn(1, 16, 38, 38), torch.randn(1, 32, 19, 19))
     frame = Frame((300, 300), torch.tensor([[300, 300]]))
-    assert [own.shape[-1] for own in neck(Features(maps, None, frame)).maps] == [38, 19, 10, 5, 3, 1]
+    assert [level.shape[-1] for level in neck(Features(maps, None, frame)).maps] == [38, 19, 10, 5, 3, 1]
     assert neck.out_spec.strides == (8, 16, 32, 64, 100, 300)
     small = Features((torch.randn(1, 16, 8, 8), torch.randn(1, 32, 4, 4)), None, Frame((64, 64), frame.sizes))
     with pytest.raises(ConfigError, match="the canvas is too small for the 'unpadded' levels"):
@@ -52,8 +52,8 @@ def test_unpadded_levels_are_those_of_ssd300() -> None:
 def test_the_finest_level_is_brought_to_one_length() -> None:
     neck = SSDExtra(SPEC, rescaled=True)
     maps = tuple(torch.randn(2, level.channels, 64 // level.stride, 64 // level.stride) for level in SPEC.levels)
-    given = Features(maps, None, Frame((64, 64), torch.full((2, 2), 64)))
-    out = neck(given).maps
+    features = Features(maps, None, Frame((64, 64), torch.full((2, 2), 64)))
+    out = neck(features).maps
     torch.testing.assert_close(out[0].norm(dim=1), torch.full((2, 8, 8), 20.0))
     assert torch.equal(out[1], maps[3])
 
@@ -71,8 +71,8 @@ def test_ssd_asks_for_levels() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": [16]}, "must name the width of 3 levels"),
-        ({"unpadded": [20]}, "growing strides beyond the others"),
+        ({"channels": [16]}, "must have one number for each of 3 extra levels"),
+        ({"unpadded": [20]}, "increasing strides, coarser than the other levels"),
         ({"unpadded": [300], "separable": True}, "cannot be 'separable'"),
         ({"extra_levels": -1}, "extra_levels"),
     ],

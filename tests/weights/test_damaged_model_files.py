@@ -1,4 +1,4 @@
-"""A damaged model file is refused in one line, before it takes time or memory; a flipped bit is noticed."""
+"""Damaged model files: a one-line error, before they take time or memory; checksums detect a flipped bit."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def header_of(file: Path) -> dict[str, Any]:
 def test_a_flipped_bit_anywhere_is_noticed(file: Path, tmp_path: Path) -> None:
     raw, draw = file.read_bytes(), random.Random(13)
     start = 8 + int.from_bytes(raw[:8], "little")
-    places = [draw.randrange(start, len(raw)) for _ in range(15)] + [draw.randrange(start) for _ in range(45)]
+    offsets = [draw.randrange(start, len(raw)) for _ in range(15)] + [draw.randrange(start) for _ in range(45)]
     damaged = tmp_path / "damaged.safetensors"
-    for place in places:
+    for offset in offsets:
         data = bytearray(raw)
-        data[place] ^= 1 << draw.randrange(8)
+        data[offset] ^= 1 << draw.randrange(8)
         damaged.write_bytes(data)
         with pytest.raises(WeightsError) as caught:
             vertebra.load(damaged)
-        assert "\n" not in str(caught.value), place
-        if place >= start:
+        assert "\n" not in str(caught.value), offset
+        if offset >= start:
             assert "is not what was saved (its checksum differs)" in str(caught.value)
             with pytest.raises(WeightsError, match="its checksum differs"):
                 read(damaged)
@@ -95,15 +95,15 @@ def test_a_file_that_cannot_be_written(file: Path, tmp_path: Path) -> None:
 
 
 def changed(**values: Any) -> Callable[[dict[str, Any]], None]:
-    """Puts values into a header: ``model__backbone__name=...``."""
+    """Sets values in a header: ``model__backbone__name=...``."""
 
     def change(header: dict[str, Any]) -> None:
         for path, value in values.items():
-            *way, last = path.split("__")
-            place = header
-            for key in way:
-                place = place[key]
-            place[last] = value
+            *keys, last = path.split("__")
+            container = header
+            for key in keys:
+                container = container[key]
+            container[last] = value
 
     return change
 
@@ -129,8 +129,8 @@ HUGE = 10**9
         (changed(origin=[1]), "entry of its header is damaged"),
         (changed(preprocess=None), "entry of its header is damaged"),
         (changed(preprocess__size="x"), "cannot be built here"),
-        (changed(format_version=[9] * 100), "this Vertebra reads format 1. Upgrade"),
-        (lambda header: header.pop("preprocess"), "has no 'preprocess', so it is no whole model file"),
+        (changed(format_version=[9] * 100), "this Vertebra reads format 1; upgrade"),
+        (lambda header: header.pop("preprocess"), "has no 'preprocess', so it is not a complete model file"),
     ],
 )
 def test_headers_that_no_model_has(
@@ -181,26 +181,26 @@ def test_texts_that_are_no_header(file: Path, tmp_path: Path) -> None:
     raw = file.read_bytes()
     for length in (0, 5, len(raw), 2**63, 2**64 - 1):
         path.write_bytes(length.to_bytes(8, "little") + raw[8:])
-        with pytest.raises(WeightsError, match="cut off or no safetensors file"):
+        with pytest.raises(WeightsError, match="truncated or not a safetensors file"):
             vertebra.load(path)
 
 
 def test_seeded_damage_ends_in_one_line_or_loads(file: Path, tmp_path: Path) -> None:
-    """Headers of which one value is another, without checksums, as an attacker could write them."""
+    """Headers with one changed value and without checksums, as an attacker could write them."""
     header, tensors, draw = header_of(file), load_file(file), random.Random(13)
     del header["checksums"]
     path = tmp_path / "a.safetensors"
     refused = 0
     for _ in range(40):
-        other = copy.deepcopy(header)
-        place: Any = other
+        changed_header = copy.deepcopy(header)
+        container: Any = changed_header
         while True:
-            key = draw.choice(list(place)) if isinstance(place, dict) else draw.randrange(len(place))
-            if not isinstance(place[key], dict | list) or not place[key] or draw.random() < 0.2:
+            key = draw.choice(list(container)) if isinstance(container, dict) else draw.randrange(len(container))
+            if not isinstance(container[key], dict | list) or not container[key] or draw.random() < 0.2:
                 break
-            place = place[key]
-        place[key] = draw.choice([HUGE, -1, 0, None, "x", [], {}, True, 3.5, [1, 2]])
-        save_file(tensors, path, metadata={"vertebra": json.dumps(other)})
+            container = container[key]
+        container[key] = draw.choice([HUGE, -1, 0, None, "x", [], {}, True, 3.5, [1, 2]])
+        save_file(tensors, path, metadata={"vertebra": json.dumps(changed_header)})
         try:
             vertebra.load(path)
         except VertebraError as error:

@@ -1,4 +1,4 @@
-"""Training that starts from a trained model keeps all but what depends on other classes."""
+"""Fine-tuning keeps all weights of a trained model, except those that depend on changed classes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_only_the_last_layers_begin_anew(trained: Path, classes: list[str], kept
             assert torch.equal(value, old[name]), name
     assert (len(lines) == 1) is kept
     if not kept:
-        assert lines[1] == "start: anew begin branches.detect.decoder.class_prediction"
+        assert lines[1] == "start: newly initialized: branches.detect.decoder.class_prediction"
 
 
 def test_another_backbone_is_refused(trained: Path) -> None:
@@ -60,8 +60,8 @@ def test_a_run_starts_from_a_model(
     run = vertebra.train(
         {"data": str(scenes / "boxes"), "model": finetune_config(trained), "train": options}, out=tmp_path / "run"
     )
-    said = capsys.readouterr().err
-    assert "start: anew begin branches.detect.decoder.class_prediction" in said and str(trained) in said
+    stderr = capsys.readouterr().err
+    assert "start: newly initialized: branches.detect.decoder.class_prediction" in stderr and str(trained) in stderr
     before, after = vertebra.load(trained), vertebra.load(run)
     torch.testing.assert_close(
         after.backbone.body.conv1[0].weight, before.backbone.body.conv1[0].weight, atol=1e-6, rtol=1e-6
@@ -74,7 +74,9 @@ def test_a_run_starts_from_a_model(
 def test_files_to_start_from_that_are_no_models(trained: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "last.ckpt"
     torch.save({"state_dict": {}}, checkpoint)
-    with pytest.raises(WeightsError, match=r"no Vertebra model; of a run take its folder.*--pretrained last\.ckpt"):
+    with pytest.raises(
+        WeightsError, match=r"not a Vertebra model; for a run, give its folder.*--pretrained last\.ckpt"
+    ):
         finetune_config(checkpoint)
     with safe_open(trained, framework="pt") as file:
         header = json.loads(file.metadata()["vertebra"])

@@ -1,4 +1,4 @@
-"""torchvision's key names become timm's: proved by equal logits of the whole model, head included."""
+"""Conversion of torchvision's parameter names to timm's, tested by equal logits of the whole model, with its head."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def same_logits(theirs: torch.nn.Module, ours: torch.nn.Module, architecture: st
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.uniform_(module.running_var, 0.001, 1.5)
-    state = to_timm(architecture, dict(sorted(theirs.state_dict().items())))  # as files order them
+    state = to_timm(architecture, dict(sorted(theirs.state_dict().items())))  # in the order of files
     assert state is not None
     missing, left = ours.load_state_dict(state, strict=False)
     assert not left and not [name for name in missing if "relative" not in name and "k_bias" not in name]
     images = torch.randn(1, 3, size, size, dtype=torch.float64)
     with torch.no_grad():
-        expected, given = theirs.double().eval()(images), ours.double().eval()(images)
+        expected, actual = theirs.double().eval()(images), ours.double().eval()(images)
     scale = float(expected.abs().max())
-    torch.testing.assert_close(given / scale, expected / scale, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual / scale, expected / scale, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -62,7 +62,7 @@ def test_an_architecture_without_a_table() -> None:
 def test_the_eps_of_the_body_is_counted_once() -> None:
     state = torchvision.models.mobilenet_v3_small(weights=None).state_dict()
     name = "features.0.1.running_var"
-    own, same = (to_timm("mobilenetv3_small_100", state, eps) for eps in (1e-5, 1e-3))
-    assert own is not None and same is not None
-    assert float(own["bn1.running_var"][0]) == pytest.approx(float(state[name][0]) + 1e-3 - 1e-5)
+    shifted, same = (to_timm("mobilenetv3_small_100", state, eps) for eps in (1e-5, 1e-3))
+    assert shifted is not None and same is not None
+    assert float(shifted["bn1.running_var"][0]) == pytest.approx(float(state[name][0]) + 1e-3 - 1e-5)
     assert float(same["bn1.running_var"][0]) == float(state[name][0])

@@ -1,4 +1,4 @@
-"""What an import says, keeps and refuses."""
+"""Reports, origins and errors of imports."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_weights_of_another_model_end_in_one_line(tmp_path: Path) -> None:
 
 
 def test_wrong_sources() -> None:
-    with pytest.raises(ConfigError, match="'resnet18' is no source; write LIBRARY:NAME"):
+    with pytest.raises(ConfigError, match="'resnet18' is not a source; write LIBRARY:NAME"):
         vertebra.import_model("resnet18")
     with pytest.raises(UnknownName, match="unknown library 'tourchvision'. Did you mean 'torchvision'"):
         vertebra.import_model("tourchvision:resnet18")
@@ -99,7 +99,9 @@ def test_downloads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", offline)
-    with pytest.raises(WeightsError, match=r"weights of torchvision:resnet18 cannot be had .*no network.*--weights"):
+    with pytest.raises(
+        WeightsError, match=r"weights of torchvision:resnet18 cannot be downloaded .*no network.*--weights"
+    ):
         vertebra.import_model("torchvision:resnet18")
 
 
@@ -110,5 +112,5 @@ def test_a_folder_needs_its_config(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no safetensors file beside config.json"):
         vertebra.import_model(f"transformers:{tmp_path}")
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(ConfigError, match="transformers model type 'bert' is not known here"):
+    with pytest.raises(ConfigError, match="transformers model type 'bert' is not supported"):
         vertebra.import_model(f"transformers:{tmp_path}")

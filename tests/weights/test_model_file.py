@@ -1,4 +1,4 @@
-"""The model file is the whole model, and nothing else is taken for one."""
+"""Model files: they hold the whole model, and other files are refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_cut_off(file: Path, tmp_path: Path) -> None:
     for length in (0, 5, 1000, file.stat().st_size - 10):
         cut = tmp_path / "cut.safetensors"
         cut.write_bytes(file.read_bytes()[:length])
-        with pytest.raises(WeightsError, match=r"cut\.safetensors: cut off or no safetensors file"):
+        with pytest.raises(WeightsError, match=r"cut\.safetensors: truncated or not a safetensors file"):
             vertebra.load(cut)
 
 
@@ -76,24 +76,24 @@ def test_files_that_are_no_model(tmp_path: Path, file: Path) -> None:
         vertebra.load(tmp_path)
     plain = tmp_path / "plain.safetensors"
     save_file({"weight": torch.zeros(1)}, plain)
-    with pytest.raises(WeightsError, match="no Vertebra model .*pretrained: plain.safetensors"):
+    with pytest.raises(WeightsError, match="not a Vertebra model .*pretrained: plain.safetensors"):
         vertebra.load(plain)
     text = tmp_path / "text.safetensors"
     text.write_text("hello")
-    with pytest.raises(WeightsError, match="cut off or no safetensors file"):
+    with pytest.raises(WeightsError, match="truncated or not a safetensors file"):
         vertebra.load(text)
 
 
 def rewritten(file: Path, target: Path, **changes: object) -> Path:
     with safe_open(file, framework="pt") as opened:
         header = json.loads(opened.metadata()["vertebra"])
-    del header["checksums"]  # as versions wrote it that had none
+    del header["checksums"]  # like a file of a version without checksums
     save_file(load_file(file), target, metadata={"vertebra": json.dumps({**header, **changes})})
     return target
 
 
 def test_headers_that_cannot_be_used(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="of format 99; this Vertebra reads format 1. Upgrade"):
+    with pytest.raises(WeightsError, match="has format 99, but this Vertebra reads format 1; upgrade"):
         vertebra.load(rewritten(file, tmp_path / "a.safetensors", format_version=99))
     with pytest.raises(WeightsError, match="cannot be built here: .*'model.backbone' is missing"):
         vertebra.load(rewritten(file, tmp_path / "b.safetensors", model={"branches": {}}))
@@ -130,21 +130,21 @@ def test_reading_draws_no_random_weights(tmp_path: Path) -> None:
     model = vertebra.create_model("resnet10t", neck="fpn", decoder="fcos", classes=["a", "b"], image_size=(32, 32))
     path = vertebra.save(model, tmp_path / "model.safetensors")
     before = torch.get_rng_state()
-    found = vertebra.load(path)
+    loaded = vertebra.load(path)
     assert torch.equal(torch.get_rng_state(), before)
     for name, value in model.state_dict().items():
-        assert torch.equal(found.state_dict()[name], value), name
+        assert torch.equal(loaded.state_dict()[name], value), name
 
 
 def test_how_a_model_was_made_stays_in_its_file(model: vertebra.VisionModel, tmp_path: Path) -> None:
     provenance = {"vertebra": "0.1", "data": {"fingerprint": "00ff", "images": 12}, "lr": 0.001, "size": (64, 96)}
     made = copy.deepcopy(model)
     made.provenance = provenance
-    found = vertebra.load(vertebra.save(made, tmp_path / "first.safetensors"))
-    assert found.provenance == {**provenance, "size": [64, 96]}
-    assert identity(found) == identity(model)
-    again = vertebra.load(vertebra.save(found, tmp_path / "again.safetensors"))
-    assert again.provenance == found.provenance
+    loaded = vertebra.load(vertebra.save(made, tmp_path / "first.safetensors"))
+    assert loaded.provenance == {**provenance, "size": [64, 96]}
+    assert identity(loaded) == identity(model)
+    again = vertebra.load(vertebra.save(loaded, tmp_path / "again.safetensors"))
+    assert again.provenance == loaded.provenance
     with pytest.raises(WeightsError, match="plain JSON values only: .*Path"):
         made.provenance = {"data": Path("x")}
         vertebra.save(made, tmp_path / "other.safetensors")

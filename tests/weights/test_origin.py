@@ -1,4 +1,4 @@
-"""Source and license of weights stay with a model through training and its files; places on this machine stay out of them."""
+"""Source and license of weights stay with a model through training and its files; local paths stay out of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECIPE = {"epochs": 1, "batch_size": 6, "image_size": [48, 64], "workers": 0, "p
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    path = tmp_path / "secret place" / "resnet10t.safetensors"
+    path = tmp_path / "secret folder" / "resnet10t.safetensors"
     path.parent.mkdir()
     save_file(timm.create_model("resnet10t", num_classes=2).state_dict(), path)
     return path
@@ -41,16 +41,16 @@ def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_p
     imported = vertebra.import_model("timm:resnet10t.c3_in1k", weights=weights)
     origin = {"source": "timm:resnet10t.c3_in1k", "license": "apache-2.0", "weights": "resnet10t.safetensors"}
     assert imported.origin == origin
-    path = vertebra.save(imported, tmp_path / "secret place" / "imported.safetensors")
+    path = vertebra.save(imported, tmp_path / "secret folder" / "imported.safetensors")
     raw: dict[str, Any] = {"data": str(scenes / "animals"), "model": finetune_config(path), "train": dict(RECIPE)}
     run = vertebra.train(raw, out=tmp_path / "run")
-    found = vertebra.load(run)
-    assert found.origin == origin
-    assert "secret place" not in header_of(run / "model.safetensors")
+    loaded = vertebra.load(run)
+    assert loaded.origin == origin
+    assert "secret folder" not in header_of(run / "model.safetensors")
     trained = TimmBackbone("resnet10t", pretrained=str(run / "last.ckpt"))  # a run's own checkpoint, with its average
     assert "84 of 84 tensors matched under 'state_dict.average.model.backbone.body.'" in trained.origin
-    torch.testing.assert_close(trained.body.state_dict(), found.backbone.body.state_dict(), rtol=0, atol=0)
-    text = model_summary_text(summarize_model(found))
+    torch.testing.assert_close(trained.body.state_dict(), loaded.backbone.body.state_dict(), rtol=0, atol=0)
+    text = model_summary_text(summarize_model(loaded))
     assert (
         "weights: from timm:resnet10t.c3_in1k (file resnet10t.safetensors); license of the published ones: apache-2.0"
         in text
@@ -58,7 +58,7 @@ def test_they_survive_training_from_an_import(weights: Path, scenes: Path, tmp_p
 
 
 def test_a_run_that_is_resumed_knows_them(weights: Path) -> None:
-    """It does not read the file anew that it started from, which may be gone."""
+    """A resumed run does not read the initial weights again, whose file may be gone."""
     model = vertebra.import_model("timm:resnet10t", weights=weights)
     checkpoint: dict[str, Any] = {}
     TrainingModule(model, TrainConfig(), pretrained=True).on_save_checkpoint(checkpoint)
@@ -83,9 +83,9 @@ def test_no_place_of_this_machine_is_in_a_file(weights: Path, tmp_path: Path) ->
     backbone = {"name": "resnet10t", "pretrained": str(weights), "args": {"pretrained_cfg": {"file": str(weights)}}}
     model = vertebra.create_model(backbone, decoder="linear", classes=["/m/01g317", "b"], image_size=64)
     assert model.origin == {"weights": "resnet10t.safetensors"}
-    assert "secret place" not in json.dumps(model.config) and "secret place" not in model.backbone.origin
+    assert "secret folder" not in json.dumps(model.config) and "secret folder" not in model.backbone.origin
     text = header_of(vertebra.save(model, tmp_path / "model.safetensors"))
-    assert "secret place" not in text and str(tmp_path) not in text
+    assert "secret folder" not in text and str(tmp_path) not in text
     assert vertebra.load(tmp_path / "model.safetensors").branch("classify").labels.classes == ("/m/01g317", "b")
     assert "weights: from resnet10t.safetensors; license: not stated" in model_summary_text(summarize_model(model))
 

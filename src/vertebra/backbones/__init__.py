@@ -1,4 +1,4 @@
-"""Backbones: every model of timm by name, a few that timm lacks, and any module by wrapping."""
+"""Backbones: all timm models by name, a few models that timm lacks, and a wrapper for any other module."""
 
 from vertebra.backbones.base import Backbone, StagedBackbone
 from vertebra.backbones.catalog import Family, families, family_of, timm_models
@@ -14,7 +14,7 @@ BACKBONES: dict[str, type[StagedBackbone]] = {
     "torchvision_mobilenet_v3_large": TorchvisionMobileNetV3,
     "torchvision_mobilenet_v3_small": TorchvisionMobileNetV3,
 }
-"""What timm lacks, by name; every other name is one of timm's models."""
+"""Models that timm lacks, by name; all other names are those of timm's models."""
 
 __all__ = [
     "BACKBONES",

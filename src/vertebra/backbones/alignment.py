@@ -1,7 +1,7 @@
-"""What each of timm's architecture families does with images of any size, as measured by ``scripts/survey_timm.py``.
+"""The input sizes at which each of timm's architecture families returns aligned maps, measured by ``scripts/survey_timm.py``.
 
-A backbone's maps are aligned when a map at stride s has ceil(H / s) cells over a canvas of height H. Some families are
-so at every size, most at multiples of their coarsest stride; some are built for one size; a few never are.
+A map at stride s is aligned if it has ceil(H / s) cells for a canvas of height H. Some families are aligned at all sizes,
+most at multiples of their coarsest stride, some at one size only, and a few never.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ MEASURED_ON = "timm 1.0.31"
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a family's maps lie over the image.
+    """The input sizes at which a family's maps are aligned with the image.
 
     Attributes:
-        kind: "any": exact at every size. "multiple": exact at multiples of the coarsest stride, to which the model pads.
-            "sized": built for one size, which may be chosen. "native": works at the size of its weights only. "refused":
-            never aligned; the family classifies, but gives no maps.
+        kind: "any": all sizes. "multiple": multiples of the coarsest stride, to which the model pads. "sized": one size, set
+            when the model is built. "native": the size of its weights only. "refused": none; the family can classify, but
+            returns no maps.
         reason: why it is refused.
-        arguments: constructor arguments that free the input size.
+        arguments: constructor arguments that allow other input sizes.
     """
 
     kind: Kind
@@ -36,7 +36,7 @@ _MULTIPLE = Alignment("multiple")
 _DYNAMIC = Alignment("multiple", arguments=(("dynamic_img_size", True),))
 _SIZED = Alignment("sized")
 _NATIVE = Alignment("native")
-_UNPADDED = "its convolutions are unpadded, so its maps are cut at the rim and shifted against the image"
+_UNPADDED = "its convolutions are unpadded, so its maps are cropped at the border and shifted against the image"
 
 ALIGNMENT: dict[str, Alignment] = {
     **dict.fromkeys(

@@ -1,4 +1,4 @@
-"""The contract of a backbone, and what backbones with stages share: normalizing, padding, freezing, required outputs."""
+"""The contract of a backbone, and a base class with normalization, padding, freezing and required outputs."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from vertebra.layers.option_range import check_range
 
 TORCHVISION_LICENSE = "BSD-3-Clause (torchvision)"
 MAX_CHANNELS = 4096  # of images
-LEAST_EPS = 1e-37  # changes no variance
+MIN_EPS = 1e-37  # too small to change a variance
 Norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
 
 class Backbone(nn.Module, ABC):
-    """What a model needs of its backbone. A module of another origin becomes one by `vertebra.as_backbone`.
+    """The interface of a backbone. `vertebra.as_backbone` wraps any other module.
 
     Attributes:
-        name: of the architecture.
+        name: name of the architecture.
         out_spec: the levels and the embedding that `forward` returns.
         in_channels: channels of the images.
-        size_multiple: the canvas is padded to a multiple of this.
-        fixed_size: the only canvas (height, width) that the backbone takes, or None.
+        size_multiple: the canvas is padded to a multiple of this number.
+        fixed_size: the only canvas (height, width) that the backbone accepts, or None.
         refusal: why it returns no maps, or None.
-        pretrained: whether its weights were trained before.
-        origin: where its weights came from, in words.
-        weights_from: the same as what stays in a model's file: ``source`` and ``license`` of published weights, or the name
-            of a file as ``weights``; empty for random ones.
+        pretrained: whether its weights are pretrained.
+        origin: where its weights came from, as text.
+        weights_from: the origin as stored in a model file: ``source`` and ``license`` of published weights, or the file name
+            as ``weights``; empty for random weights.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Backbone(nn.Module, ABC):
 
         Args:
             images: (N, C, H, W), uint8 or float in 0..255.
-            sizes: (N, 2) int64, the valid pixels of each; None where canvases are full.
+            sizes: (N, 2) int64, the (height, width) of each image on its canvas; None if the images fill their canvases.
         """
 
     def with_required_outputs(self, *, embedding: bool, maps: bool) -> Backbone:
-        """This backbone for one model; by default itself, with all of its outputs.
+        """This backbone with only the outputs that one model reads; by default itself, with all of its outputs.
 
         Args:
             embedding: whether the model reads the embedding.
@@ -70,20 +70,20 @@ class Backbone(nn.Module, ABC):
         return self
 
     def unused_parameters(self) -> set[str]:
-        """Names of the parameters on which no required output depends; by default none."""
+        """Names of the parameters on which no required output depends; none by default."""
         return set()
 
 
 class StagedBackbone(Backbone):
-    """A body of several stages: feature maps at several strides and an embedding from one pass.
+    """A backbone with several stages: returns feature maps at several strides and an embedding from one forward pass.
 
     A subclass sets ``body``, ``stages``, ``out_indices``, ``out_spec``, ``size_multiple`` and ``fixed_size``, calls
     `keep_normalization`, and runs the body in `run` and `run_stages`.
 
     Attributes:
-        freeze: how many stages do not learn, or "all".
-        frozen_norm: whether every BatchNorm stays as it is.
-        stages: all maps that the body could give; ``out_indices`` are the indices of those that it gives.
+        freeze: how many of the first stages are frozen, or "all".
+        frozen_norm: whether all BatchNorm layers are frozen.
+        stages: all maps that the body can return; ``out_indices`` are the indices of those that it returns.
     """
 
     mean: Tensor
@@ -103,23 +103,23 @@ class StagedBackbone(Backbone):
         )  # parameters of the body that any model needs; one set for all models on this body
 
     def keep_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """What is taken off the images and what they are divided by, of values in 0..1; repeated over the channels."""
-        for key, given in (("mean", mean), ("std", std)):
-            if not given or (key == "std" and min(given) <= 0):
-                raise ConfigError(f"backbone '{self.name}': '{key}' must be numbers, for std above 0, got {given}")
-            values = [given[channel % len(given)] for channel in range(self.in_channels)]
+        """Stores the normalization of images in 0..1; the numbers are repeated over the channels."""
+        for key, numbers in (("mean", mean), ("std", std)):
+            if not numbers or (key == "std" and min(numbers) <= 0):
+                raise ConfigError(f"backbone '{self.name}': '{key}' must be numbers, for std above 0, got {numbers}")
+            values = [numbers[channel % len(numbers)] for channel in range(self.in_channels)]
             self.register_buffer(key, 255.0 * torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
 
     def load_weights(self, pretrained: bool | str, published: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Gives the body its weights, in the body's own key names, and notes where they came from.
+        """Loads the weights of the body, with the body's parameter names, and stores their origin.
 
         Args:
-            pretrained: as given: true, false, or a file.
-            published: gets the published ones.
+            pretrained: true, false, or the path of a file.
+            published: downloads the published weights.
 
         Raises:
             ConfigError: the published weights are for 3 channels.
-            WeightsError: the weights cannot be had, or are not this body's.
+            WeightsError: the weights cannot be downloaded or read, or are not those of this body.
         """
         self.pretrained = pretrained is not False
         report = None
@@ -140,37 +140,36 @@ class StagedBackbone(Backbone):
         self.weights_from = weights_from(pretrained, published_by)
 
     def set_norm_eps(self, eps: float | None) -> None:
-        """Gives all BatchNorm and LayerNorm layers of the body this eps, unless it is None.
+        """Sets the eps of all BatchNorm and LayerNorm layers of the body, unless it is None.
 
-        For 0 it is the least number above, which changes no variance: torch refuses 0 in training, before 2.14 always.
+        0 becomes `MIN_EPS`: torch refuses 0 in training, and before 2.14 always.
         """
         if eps is None:
             return
         for layer in self.body.modules():
             if isinstance(layer, Norms):
-                layer.eps = max(eps, LEAST_EPS)
+                layer.eps = max(eps, MIN_EPS)
 
     @abstractmethod
     def run(self, images: Tensor) -> list[Tensor]:
-        """The asked-for maps of normalized images, and the embedding after them if it is asked for."""
+        """The required maps of normalized images, and the embedding after them if it is required."""
 
     @abstractmethod
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
-        """The map of stage ``last``, and whatever else depends on no more than stages up to it."""
+        """The map of stage ``last``, and possibly other tensors that depend only on the stages up to it."""
 
     def with_required_outputs(self, *, embedding: bool, maps: bool) -> StagedBackbone:
-        """This backbone for one model: it computes only the outputs that the model reads.
+        """This backbone with only the outputs that one model reads.
 
         Modules and weights are shared, so that several models can be built on one backbone, each with its own outputs.
-        Parameters that none of these models needs are frozen; those that a further model needs become trainable when that
-        model is built.
+        Parameters that none of these models needs are frozen; they become trainable when a model that needs them is built.
 
         Args:
             embedding: whether the model reads the embedding.
             maps: whether it reads the feature maps.
 
         Raises:
-            ConfigError: there are not so many stages to freeze.
+            ConfigError: ``freeze`` exceeds the number of stages.
         """
         backbone = copy.copy(self)
         backbone.compute_embedding, backbone.compute_maps = embedding, maps and bool(self.out_spec.levels)
@@ -186,7 +185,7 @@ class StagedBackbone(Backbone):
         return backbone
 
     def _set_trainable(self, frozen: set[str]) -> None:
-        """Freezes what no model needs; makes trainable what this model is the first to need, except ``frozen``."""
+        """Freezes parameters that no model needs; makes those trainable that this model needs first, except ``frozen``."""
         used = used_parameters(self.body, self.run, self._probe_images())
         added = used - self._required
         self._required |= used
@@ -197,7 +196,7 @@ class StagedBackbone(Backbone):
                 parameter.requires_grad_(True)
 
     def unused_parameters(self) -> set[str]:
-        """Names of the parameters on which no output depends that this backbone computes."""
+        """Names of the parameters on which none of the computed outputs depends."""
         used = used_parameters(self.body, self.run, self._probe_images())
         return {f"body.{name}" for name, _ in self.body.named_parameters() if name not in used}
 
@@ -224,7 +223,7 @@ class StagedBackbone(Backbone):
         return frozen | used_parameters(self.body, lambda images: self.run_stages(images, last), self._probe_images())
 
     def train(self, mode: bool = True) -> StagedBackbone:
-        """Training mode, but for frozen norms: their statistics stay."""
+        """Sets the training mode, except for frozen norms, whose statistics stay fixed."""
         super().train(mode)
         for layer in self._frozen_norms:
             layer.eval()
@@ -256,17 +255,17 @@ class StagedBackbone(Backbone):
 
 
 def choose_out_indices(stages: Sequence[Level], out_indices: Sequence[int] | None, name: str) -> list[int]:
-    """Which stages are taken, finest first: by default the last one at each stride from 2 on.
+    """Indices of the stages whose maps are returned, finest first: by default the last one at each stride from 2 on.
 
     Raises:
-        ConfigError: there is no such stage, or they do not go from fine to coarse.
+        ConfigError: there is no such stage, or the strides do not increase.
     """
     if out_indices is None:
         last = {stage.stride: index for index, stage in enumerate(stages)}
         chosen = [index for stride, index in last.items() if stride >= 2]
     else:
-        wrong = [index for index in out_indices if not -len(stages) <= index < len(stages)]
-        if wrong or not out_indices:
+        invalid = [index for index in out_indices if not -len(stages) <= index < len(stages)]
+        if invalid or not out_indices:
             raise ConfigError(
                 f"out_indices of backbone '{name}' go from 0 to {len(stages) - 1}, got {list(out_indices)}"
             )
@@ -277,14 +276,14 @@ def choose_out_indices(stages: Sequence[Level], out_indices: Sequence[int] | Non
 
 
 def weights_from(pretrained: bool | str, published: Mapping[str, str]) -> dict[str, str]:
-    """Where a backbone's weights came from, as it is kept in a model's file: without places on this machine."""
+    """The origin of a backbone's weights as stored in a model file, without local paths."""
     if isinstance(pretrained, str):
         return {"weights": Path(pretrained).name}
     return dict(published) if pretrained else {}
 
 
 def describe_origin(name: str, pretrained: bool | str, report: Any) -> str:
-    """Where a backbone's weights came from, for the start of a run."""
+    """The origin of a backbone's weights, for the log of a run."""
     if pretrained is True:
         return f"pretrained weights of '{name}'"
     if pretrained:

@@ -1,4 +1,4 @@
-"""Which backbones there are, told without building any."""
+"""The catalog of backbones, without building them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Family:
         name: timm's module.
         models: how many models it has.
         example: one of its models.
-        kind: how its maps lie over the image; see `Alignment`. "unknown": newer than the table.
-        refusal: why it gives no maps, or None.
+        kind: the input sizes at which its maps are aligned, see `Alignment`; "unknown" if the table lacks the family.
+        refusal: why it returns no maps, or None.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Family:
 
 
 def timm_models(pattern: str = "", *, pretrained: bool = False) -> list[str]:
-    """Names of timm's models without tags of weights, all or those that match a pattern such as ``"resnet*"``.
+    """Names of timm's models, without tags of weights: all, or those that match a pattern such as ``"resnet*"``.
 
     Args:
         pretrained: only those with published weights.
@@ -43,10 +43,10 @@ def timm_models(pattern: str = "", *, pretrained: bool = False) -> list[str]:
 
 
 def check_name(name: str) -> str:
-    """The name without a weights' tag, if timm has the model.
+    """The name without a tag of weights, if timm has the model.
 
     Raises:
-        UnknownName: with the nearest names.
+        UnknownName: timm has no such model; the message suggests similar names.
     """
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
@@ -61,17 +61,17 @@ def family_of(name: str) -> str:
 
 
 def alignment_of(name: str) -> Alignment | None:
-    """What the table says of a model's family; None for a family that it does not know."""
+    """The alignment of a model's family; None if the table lacks the family."""
     return ALIGNMENT.get(family_of(name))
 
 
 @lru_cache(maxsize=1)
 def families() -> tuple[Family, ...]:
     """All families, by name."""
-    found: dict[str, list[str]] = {}
+    by_family: dict[str, list[str]] = {}
     for name in timm_models():
-        found.setdefault(family_of(name), []).append(name)
-    return tuple(_family(name, sorted(models, key=len)) for name, models in sorted(found.items()))
+        by_family.setdefault(family_of(name), []).append(name)
+    return tuple(_family(name, sorted(models, key=len)) for name, models in sorted(by_family.items()))
 
 
 def _family(name: str, models: list[str]) -> Family:

@@ -1,4 +1,4 @@
-"""Dilation of whole stages."""
+"""Dilation of ResNet stages."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vertebra.errors import ConfigError
 
 
 def dilate_first(body: nn.Module, name: str) -> None:
-    """Lets the first block of each dilated stage of a ResNet dilate as those after it do.
+    """Gives the first block of each dilated stage of a ResNet the same dilation as the other blocks.
 
-    timm, like torchvision, gives the first block the rate of the stage before.
+    timm and torchvision give the first block the dilation of the previous stage.
 
     Raises:
-        ConfigError: it is no ResNet.
+        ConfigError: the body is not a ResNet.
     """
     stages: list[Any] = [getattr(body, f"layer{number}", None) for number in range(1, 5)]
     if None in stages:
-        raise ConfigError(f"backbone '{name}' is no ResNet; leave out 'dilate_first'")
+        raise ConfigError(f"backbone '{name}' is not a ResNet; remove 'dilate_first'")
     for stage in stages:
         convs = [layer for layer in stage.modules() if isinstance(layer, nn.Conv2d)]
         rate = max(conv.dilation[0] for conv in convs)

@@ -1,4 +1,4 @@
-"""Downloads of published weights that fail fast: without a network the answer comes in seconds, and the cache is still used."""
+"""Downloads of published weights that fail within seconds without a network, and still use the cache."""
 
 from __future__ import annotations
 
@@ -12,66 +12,68 @@ from urllib.parse import urlsplit
 from vertebra.checkpoints import one_line
 from vertebra.errors import WeightsError
 
-PATIENCE = 5.0  # seconds for a connection
+CONNECT_TIMEOUT = 5.0  # seconds
 PORTS = {"http": 80, "https": 443}
-_DOWNLOADING = RLock()  # what is set for a download is set for the whole process, so threads take turns
+_DOWNLOADING = RLock()  # the settings are process-wide, so only one thread may change them
 
 
 @contextlib.contextmanager
 def from_url() -> Iterator[None]:
-    """Within it torch's downloads do not wait for ever for a host that does not answer. One thread at a time is in it."""
+    """A context in which torch's downloads time out if a host does not answer. Only one thread at a time can enter it."""
     with _DOWNLOADING:
-        before = socket.getdefaulttimeout()
+        previous = socket.getdefaulttimeout()
         try:
-            socket.setdefaulttimeout(before or 4 * PATIENCE)
+            socket.setdefaulttimeout(previous or 4 * CONNECT_TIMEOUT)
             yield
         finally:
-            socket.setdefaulttimeout(before)
+            socket.setdefaulttimeout(previous)
 
 
 @contextlib.contextmanager
 def from_hub() -> Iterator[None]:
-    """Within it the Hugging Face hub's client does not retry for a minute where no host answers.
+    """A context in which the Hugging Face hub's client fails fast, instead of retrying for a minute without a network.
 
-    Its own offline mode is on for that time if the hub, or the proxy before it, cannot be reached: weights in its cache are
-    found, and others are an error at once. ``HF_HUB_OFFLINE=1`` spares the question. One thread at a time is in it.
+    If the hub, or the proxy to it, cannot be reached, the client's offline mode is on: cached weights load, and others fail at
+    once. ``HF_HUB_OFFLINE=1`` skips the connection test. Only one thread at a time can enter it.
 
     Raises:
-        ConnectionError: the weights are not in the cache, and the hub is not to be had.
+        ConnectionError: the weights are not in the cache, and the hub cannot be reached.
     """
     from huggingface_hub import constants
 
     with _DOWNLOADING:
-        before = constants.HF_HUB_OFFLINE
-        why = "HF_HUB_OFFLINE is set" if before else f"{constants.ENDPOINT} cannot be reached"
+        previous = constants.HF_HUB_OFFLINE
+        reason = "HF_HUB_OFFLINE is set" if previous else f"{constants.ENDPOINT} cannot be reached"
         try:
-            constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
+            constants.HF_HUB_OFFLINE = previous or not reachable(constants.ENDPOINT)
             yield
         except FileNotFoundError as error:
             if not constants.HF_HUB_OFFLINE:
                 raise
-            raise ConnectionError(f"{why}, and they are not in its cache") from error
+            raise ConnectionError(f"{reason}, and they are not in its cache") from error
         finally:
-            constants.HF_HUB_OFFLINE = before
+            constants.HF_HUB_OFFLINE = previous
 
 
 def reachable(address: str) -> bool:
-    """Whether the host of an address, or the proxy on the way to it, takes a connection."""
+    """True if the host of an address, or the proxy to it, accepts a connection."""
     target = urlsplit(address)
     if not urllib.request.proxy_bypass(target.hostname or ""):
         proxy = urllib.request.getproxies().get(target.scheme)
         target = urlsplit(proxy if "//" in proxy else f"http://{proxy}") if proxy else target
     try:
-        with socket.create_connection((target.hostname or "", target.port or PORTS[target.scheme]), timeout=PATIENCE):
+        with socket.create_connection(
+            (target.hostname or "", target.port or PORTS[target.scheme]), timeout=CONNECT_TIMEOUT
+        ):
             return True
     except (OSError, ValueError, LookupError):
         return False
 
 
 def unavailable(name: str, error: Exception) -> WeightsError:
-    """What is said where published weights of a backbone cannot be fetched."""
+    """The error for published weights of a backbone that cannot be downloaded."""
     return WeightsError(
-        f"the pretrained weights of '{name}' cannot be had ({type(error).__name__}: {one_line(error)}). Without a network, give "
-        "a file in timm's or torchvision's key names (--pretrained FILE; in a config pretrained: FILE), or start from random "
-        "weights (--pretrained false; in a config pretrained: false)"
+        f"the pretrained weights of '{name}' cannot be downloaded ({type(error).__name__}: {one_line(error)}). Without a "
+        "network, give a file with timm's or torchvision's parameter names (--pretrained FILE; in a config pretrained: FILE), "
+        "or start from random weights (--pretrained false; in a config pretrained: false)"
     )

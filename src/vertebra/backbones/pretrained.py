@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from: timm's hub, or a local file in timm's or torchvision's key names."""
+"""Weights of backbones: from timm's hub, or from a local file with timm's or torchvision's parameter names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vertebra.weights.foreign import to_timm
 
 
 def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
-    """The timm model, with its hub weights if asked for.
+    """A timm model, with its published weights if ``hub`` is true.
 
     Raises:
         WeightsError: there are no such weights, or the hub cannot be reached.
@@ -26,7 +26,7 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
         return module
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
-        tagged = [other for other in timm.list_pretrained() if other.split(".")[0] == name.split(".")[0]]
+        tagged = [tag for tag in timm.list_pretrained() if tag.split(".")[0] == name.split(".")[0]]
         raise WeightsError(
             f"timm has no pretrained weights for '{name}'"
             + (f"; it has {', '.join(tagged[:4])}" if tagged else "; choose another backbone, or pretrained: false")
@@ -37,12 +37,12 @@ def create(name: str, *, hub: bool, **arguments: Any) -> nn.Module:
         return loaded
     except TypeError:
         raise  # arguments that this architecture does not have
-    except Exception as error:  # whatever the hub's client raises (it has many kinds), the way out is the same
+    except Exception as error:  # the hub's client raises many kinds of errors
         raise unavailable(name, error) from error
 
 
 def published_by(body: nn.Module) -> dict[str, str]:
-    """Source and license of a timm model's published weights, as timm's own configuration names them."""
+    """Source and license of a timm model's published weights, from timm's configuration."""
     config: Any = getattr(body, "pretrained_cfg", {})
     name = ".".join(filter(None, (config.get("architecture"), config.get("tag"))))
     license = config.get("license")
@@ -52,27 +52,27 @@ def published_by(body: nn.Module) -> dict[str, str]:
 def load_local(
     body: nn.Module, name: str, path: str | Path, in_channels: int, norm_eps: float | None = None
 ) -> LoadReport:
-    """Loads a file in timm's or torchvision's key names, whichever fits better, from under whatever prefix they stand.
+    """Loads a file with timm's or torchvision's parameter names, whichever match better, under any prefix.
 
-    The first convolution is fitted to another number of channels the way timm does it.
+    The first convolution is adapted to another number of input channels, as in timm.
 
     Raises:
-        WeightsError: the file cannot be read, or too little in it fits.
+        WeightsError: the file cannot be read, or too few tensors match.
     """
 
     def convert(state: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
         return to_timm(name, state) if norm_eps is None else to_timm(name, state, norm_eps)
 
     try:
-        return load_file(body, path, convert=convert, adapt=lambda state: _fit_first(body, state, in_channels))
-    except (NotImplementedError, AssertionError):  # timm fits 3 channels to any number, and nothing else
+        return load_file(body, path, convert=convert, adapt=lambda state: _adapt_first_conv(body, state, in_channels))
+    except (NotImplementedError, AssertionError):  # timm can adapt only 3 channels
         raise WeightsError(
-            f"{path}: its first convolution has another number of channels, and only that of 3 can be fitted to "
+            f"{path}: its first convolution has another number of channels, and only one of 3 channels can be adapted to "
             f"{in_channels}; give weights for {in_channels} or 3 channels"
         ) from None
 
 
-def _fit_first(body: nn.Module, state: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:
+def _adapt_first_conv(body: nn.Module, state: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:
     config: Any = getattr(body, "pretrained_cfg", {})
     first = config.get("first_conv") or ()
     for conv in (first,) if isinstance(first, str) else first:

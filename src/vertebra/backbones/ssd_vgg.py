@@ -1,4 +1,4 @@
-"""VGG-16 as SSD has it: its first two fully connected layers made into convolutions."""
+"""The VGG-16 of SSD, with its first two fully connected layers as convolutions."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from vertebra.features import FeatureSpec, Level
 from vertebra.layers.init import init_conv_
 
 BLOCKS = (4, 9, 16, 23, 30, 35)
-"""Where in ``features`` each block ends: conv1_2, conv2_2, conv3_3, conv4_3, conv5_3 and fc7."""
+"""The end of each block in ``features``: conv1_2, conv2_2, conv3_3, conv4_3, conv5_3 and fc7."""
 WIDTH = 1024
 
 
 class SSDVGG16(StagedBackbone):
-    """VGG-16 without its classifier, whose layers fc6 and fc7 are convolutions: the body of SSD.
+    """VGG-16 of SSD: no classifier, and layers fc6 and fc7 as convolutions.
 
-    The last pooling keeps the size and fc6 dilates, so that the deepest map has stride 16. Pooling rounds up, so that no cell is
-    lost. For VGG as a classifier, or under other decoders, take timm's ``vgg16``.
+    The last pooling keeps the size and fc6 is dilated, so that the deepest map has stride 16. Pooling rounds sizes up, so that
+    no pixel is lost. To classify, or for other decoders, use timm's ``vgg16``.
 
     Args:
         name: "ssd_vgg16".
-        pretrained: true takes torchvision's ImageNet weights for this body (fc6 and fc7 start from random ones); a file's path
-            takes local ones in torchvision's key names; false starts from random weights.
+        pretrained: true for torchvision's ImageNet weights of this body (fc6 and fc7 are random); a path for a local file with
+            torchvision's parameter names; false for random weights.
         in_channels: channels of the images; 3 with pretrained weights.
-        freeze: the first this many blocks, or "all", do not learn.
-        out_indices: which maps: 0 to 4 are the blocks, each as it is before its pooling, and 5 is fc7. None: all at stride 2 or
-            more but the last block, which has fc7's stride.
-        mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: what the pretrained
-            weights were trained with, a mean of about 0.45 and 1/255.
-        size_multiple: what the canvas is padded to a multiple of.
-        image_size: not used; its maps are exact at any size.
+        freeze: how many of the first blocks are frozen, or "all".
+        out_indices: indices of the maps: 0 to 4 are the blocks, each before its pooling, and 5 is fc7. None: all at stride 2 or
+            more, except the last block, which has the stride of fc7.
+        mean, std: normalization of images in 0..1, one number for each channel; None: that of the pretrained
+            weights, a mean of about 0.45 and 1/255.
+        size_multiple: the canvas is padded to a multiple of this number.
+        image_size: ignored; the maps are aligned at any size.
 
     Raises:
         ConfigError: an option is out of range.
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights cannot be downloaded or read.
     """
 
     paper = (
@@ -70,18 +70,18 @@ class SSDVGG16(StagedBackbone):
         self.keep_normalization(mean or (0.48235, 0.45882, 0.40784), std or (1 / 255, 1 / 255, 1 / 255))
 
     def run(self, images: Tensor) -> list[Tensor]:
-        """The asked-for maps, and the embedding (the mean of fc7) after them if it is asked for."""
+        """The required maps, and the embedding (the mean of fc7) after them if it is required."""
         body: Any = self.body
-        found: list[Tensor] = []
+        outputs: list[Tensor] = []
         maps, start = images, 0
         for number in range(len(BLOCKS) if self.compute_embedding else max(self.out_indices) + 1):
             maps = body.features[start : BLOCKS[number]](maps)
             start = BLOCKS[number]
             if self.compute_maps and number in self.out_indices:
-                found.append(maps)
+                outputs.append(maps)
         if self.compute_embedding:
-            found.append(maps.mean(dim=(2, 3)))
-        return found
+            outputs.append(maps.mean(dim=(2, 3)))
+        return outputs
 
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
         """The map of one block."""
@@ -90,8 +90,8 @@ class SSDVGG16(StagedBackbone):
 
 
 def _body(in_channels: int) -> Any:
-    """A module whose ``features`` are torchvision's, then the last pooling, fc6 and fc7; none of it works in place, so that
-    maps stay as they were tapped."""
+    """A module whose ``features`` are torchvision's layers, then the last pooling, fc6 and fc7; no layer works in place, which
+    would change the returned maps."""
     body: Any = nn.Module()
     layers: list[nn.Module] = []
     for layer in torchvision.models.vgg16(weights=None).features[:-1]:

@@ -1,4 +1,4 @@
-"""Any of timm's models as a backbone: feature levels and embedding from one pass."""
+"""timm's models as backbones: feature levels and embedding from one forward pass."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ from vertebra.layers.option_range import check_range
 
 
 class TimmBackbone(StagedBackbone):
-    """A model of timm as a backbone: its feature maps at several strides, and its own embedding, from one pass.
+    """A timm model as a backbone: returns feature maps at several strides, and the model's embedding, from one forward pass.
 
     Args:
-        name: a timm model's name, with or without a weights' tag ("resnet50", "resnet50.a1_in1k").
-        pretrained: true takes timm's weights from its hub; a file's path takes local weights in timm's or torchvision's
-            key names; false starts from random weights.
-        in_channels: channels of the images; the first convolution of pretrained weights is fitted to them.
-        freeze: the first this many stages, as timm counts them (2 on a ResNet: stem and first stage), or "all", do not
-            learn; their BatchNorm statistics stay too.
-        output_stride: 8 or 16: dilation instead of further strides, where timm supports it.
-        dilate_first: with that, the first block of a dilated stage of a ResNet dilates as those after it do, as
-            segmentation-models-pytorch has it; by default as timm and torchvision have it.
-        norm_eps: eps of all BatchNorm and LayerNorm layers, for weights that were trained with another one than timm's
-            (files in torchvision's names bring theirs).
-        frozen_norm: BatchNorm layers stay as they are, statistics and all, while the rest learns.
-        mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: timm's own.
-        out_indices: which of timm's feature maps, by index; by default the last one at each stride from 2 on, and of a plain
-            vision transformer the last one.
-        final_norm: whether levels of a plain vision transformer are read through its final norm.
-        class_token: whether each map of a plain vision transformer has the class token beside each of its cells, as further
-            channels.
+        name: a timm model's name, with or without a tag of weights ("resnet50", "resnet50.a1_in1k").
+        pretrained: true for timm's weights from its hub; a path for a local file with timm's or torchvision's parameter names;
+            false for random weights.
+        in_channels: channels of the images; the first convolution of pretrained weights is adapted to them.
+        freeze: how many of the first stages, as timm numbers them (2 on a ResNet: stem and first stage), are frozen, with
+            their BatchNorm statistics, or "all".
+        output_stride: 8 or 16: dilation instead of further strides, if timm supports it.
+        dilate_first: with ``output_stride``, dilates the first block of a ResNet stage like the others, as in
+            segmentation-models-pytorch; by default as in timm and torchvision.
+        norm_eps: eps of all BatchNorm and LayerNorm layers, for weights trained with another eps than timm's (files with
+            torchvision's names need no such option).
+        frozen_norm: freezes all BatchNorm layers, with their statistics.
+        mean, std: normalization of images in 0..1, one number for each channel; None: timm's own.
+        out_indices: indices of timm's feature maps; by default the last one at each stride from 2 on, and the last one of a
+            plain vision transformer.
+        final_norm: applies the final norm of a plain vision transformer to its levels.
+        class_token: concatenates the class token of a plain vision transformer to each cell, as further channels.
         image_size: (height, width) of the canvas, for families that are built for one size.
-        size_multiple: what the canvas is padded to a multiple of; by default measured.
+        size_multiple: the canvas is padded to a multiple of this number; by default as measured for the family.
         args: further arguments of timm's own constructor.
 
     Raises:
         UnknownName: timm has no such model.
-        ConfigError: an option that this architecture does not have.
-        WeightsError: the weights cannot be had.
+        ConfigError: this architecture does not support an option.
+        WeightsError: the weights cannot be downloaded or read.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class TimmBackbone(StagedBackbone):
         levels = tuple(self.stages[index] for index in self.out_indices)
         if self.class_token:
             if not getattr(self.body, "num_prefix_tokens", 0):
-                raise ConfigError(f"backbone '{self.name}' has no class token; leave class_token out")
+                raise ConfigError(f"backbone '{self.name}' has no class token; remove class_token")
             levels = tuple(Level(2 * level.channels, level.stride) for level in levels)
         self.out_spec = FeatureSpec(levels, int(self.body.head_hidden_size))  # type: ignore[arg-type]
         coarsest = max(stage.stride for stage in self.stages)
@@ -132,17 +131,17 @@ class TimmBackbone(StagedBackbone):
         self.size_multiple = multiple or (1 if alignment.kind in ("any", "sized", "native", "refused") else coarsest)
         forward = inspect.signature(self.body.forward_intermediates).parameters  # type: ignore[arg-type]
         one_stride = len({stage.stride for stage in self.stages}) == 1
-        # a plain transformer's last block is meant to be read through its final norm
+        # the last block of a plain transformer is normally followed by the final norm
         self._norm = {"norm": self.final_norm} if "norm" in forward and one_stride else {}
         if self.class_token:
             self._norm["return_prefix_tokens"] = True
 
     def run(self, images: Tensor) -> list[Tensor]:
-        """The asked-for maps, and the embedding after them if it is asked for."""
+        """The required maps, and the embedding after them if it is required."""
         body: Any = self.body
         if not self.compute_maps:
             return [body.forward_head(body.forward_features(images), pre_logits=True)]
-        found = body.forward_intermediates(
+        outputs = body.forward_intermediates(
             images,
             indices=sorted(self.out_indices),
             intermediates_only=not self.compute_embedding,
@@ -150,8 +149,8 @@ class TimmBackbone(StagedBackbone):
             output_fmt="NCHW",
             **self._norm,
         )
-        last, maps = found if self.compute_embedding else (None, found)
-        maps = [_beside(*pair) for pair in maps] if self.class_token else list(maps)
+        last, maps = outputs if self.compute_embedding else (None, outputs)
+        maps = [_with_class_token(*pair) for pair in maps] if self.class_token else list(maps)
         return [*maps, body.forward_head(last, pre_logits=True)] if self.compute_embedding else maps
 
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
@@ -160,20 +159,20 @@ class TimmBackbone(StagedBackbone):
         return list(body.forward_intermediates(images, indices=[last], intermediates_only=True, output_fmt="NCHW"))
 
 
-def _beside(maps: Tensor, tokens: Tensor) -> Tensor:
-    """Maps (N, C, h, w) with the first token of (N, T, C) beside each cell: (N, 2C, h, w)."""
+def _with_class_token(maps: Tensor, tokens: Tensor) -> Tensor:
+    """Concatenates the first token of (N, T, C) to each cell of (N, C, h, w): (N, 2C, h, w)."""
     token = tokens[:, 0, :, None, None].expand(-1, -1, maps.shape[2], maps.shape[3])
     return torch.cat([maps, token], dim=1)
 
 
 def _alignment(name: str, size_multiple: int | None) -> Alignment:
-    known = alignment_of(name)
-    if known is not None:
-        return known
+    alignment = alignment_of(name)
+    if alignment is not None:
+        return alignment
     if size_multiple is None:
         raise ConfigError(
             f"backbone '{name}' is of family '{family_of(name)}', which this version of Vertebra does not know; "
-            "give size_multiple: what its input size must be a multiple of (1 for any size)"
+            "set size_multiple to the number that divides its input sizes (1 for any size)"
         )
     return Alignment("multiple")
 
@@ -191,18 +190,18 @@ def _create(name: str, hub: bool, arguments: dict[str, Any]) -> nn.Module:
 
 
 def _check_size(
-    name: str, alignment: Alignment, fixed: tuple[int, int] | None, asked: tuple[int, int] | None, coarsest: int
+    name: str, alignment: Alignment, fixed: tuple[int, int] | None, requested: tuple[int, int] | None, coarsest: int
 ) -> None:
-    if fixed is None or asked is None:
+    if fixed is None or requested is None:
         return
-    if alignment.kind == "sized" and any(side % coarsest for side in asked):
-        fit = tuple(math.ceil(side / coarsest) * coarsest for side in asked)
+    if alignment.kind == "sized" and any(side % coarsest for side in requested):
+        rounded = tuple(math.ceil(side / coarsest) * coarsest for side in requested)
         raise ConfigError(
-            f"backbone '{name}' is built for one size, a multiple of {coarsest}: got {asked[0]}x{asked[1]}; "
-            f"set image_size to {fit[0]}x{fit[1]}"
+            f"backbone '{name}' is built for one size, a multiple of {coarsest}: got {requested[0]}x{requested[1]}; "
+            f"set image_size to {rounded[0]}x{rounded[1]}"
         )
-    if any(want > have for want, have in zip(asked, fixed, strict=True)):
+    if any(side > limit for side, limit in zip(requested, fixed, strict=True)):
         raise ConfigError(
-            f"backbone '{name}' works at {fixed[0]}x{fixed[1]} only, got a canvas of {asked[0]}x{asked[1]}; "
+            f"backbone '{name}' works at {fixed[0]}x{fixed[1]} only, got a canvas of {requested[0]}x{requested[1]}; "
             f"set image_size to {fixed[0]}x{fixed[1]}"
         )

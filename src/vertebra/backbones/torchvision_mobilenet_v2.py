@@ -1,4 +1,4 @@
-"""MobileNetV2 as torchvision has it, for weights of models that read its last, widest map, which timm's does not give."""
+"""torchvision's MobileNetV2, for weights of models that read its last map, which timm's does not return."""
 
 from __future__ import annotations
 
@@ -12,32 +12,30 @@ from vertebra.backbones.torchvision_mobilenet import PREFIX, published, stages_o
 from vertebra.features import FeatureSpec
 
 HALVING = (2, 4, 7, 14)
-"""The blocks at which torchvision halves the map again, to the strides 4, 8, 16 and 32."""
+"""The blocks at which torchvision halves the map, to strides 4, 8, 16 and 32."""
 
 
 class TorchvisionMobileNetV2(StagedBackbone):
-    """torchvision's MobileNetV2 with the convolution to 1280 channels as its deepest map: the body of
-    segmentation-models-pytorch's ``mobilenet_v2``. For anything else take timm's ``mobilenetv2_100``.
+    """torchvision's MobileNetV2, with the convolution to 1280 channels as its deepest map: the encoder ``mobilenet_v2`` of
+    segmentation-models-pytorch. For anything else, use timm's ``mobilenetv2_100``.
 
     Args:
         name: "torchvision_mobilenet_v2".
-        pretrained: true takes torchvision's ImageNet weights; a file's path takes local ones in torchvision's key names;
-            false starts from random weights.
+        pretrained: true for torchvision's ImageNet weights; a path for a local file with torchvision's parameter names; false
+            for random weights.
         in_channels: channels of the images; 3 with pretrained weights.
-        freeze: the first this many blocks, or "all", do not learn; their BatchNorm statistics stay too.
-        frozen_norm: BatchNorm layers stay as they are, statistics and all, while the rest learns.
+        freeze: how many of the first blocks are frozen, with their BatchNorm statistics, or "all".
+        frozen_norm: freezes all BatchNorm layers, with their statistics.
         norm_eps: eps of all BatchNorm layers; None: torchvision's own 1e-5.
-        output_stride: 8 or 16: dilation instead of further strides, of every convolution from there on, as
-            segmentation-models-pytorch does it.
-        out_indices: which maps: the number of a block, the first convolution being 0. None: the last block at each stride
-            from 2 on.
-        mean, std: what is taken off images in 0..1 and what they are divided by, a number a channel; None: ImageNet's.
-        size_multiple: what the canvas is padded to a multiple of.
-        image_size: not used; its maps are exact at any size.
+        output_stride: 8 or 16: dilates all later convolutions instead of striding, as in segmentation-models-pytorch.
+        out_indices: indices of blocks, where 0 is the first convolution. None: the last block at each stride from 2 on.
+        mean, std: normalization of images in 0..1, one number for each channel; None: ImageNet's.
+        size_multiple: the canvas is padded to a multiple of this number.
+        image_size: ignored; the maps are aligned at any size.
 
     Raises:
         ConfigError: an option is out of range.
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights cannot be downloaded or read.
     """
 
     paper = "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, arXiv 1801.04381"
@@ -76,18 +74,18 @@ class TorchvisionMobileNetV2(StagedBackbone):
         self.keep_normalization(mean or (0.485, 0.456, 0.406), std or (0.229, 0.224, 0.225))
 
     def run(self, images: Tensor) -> list[Tensor]:
-        """The asked-for maps, and the embedding after them if it is asked for."""
+        """The required maps, and the embedding after them if it is required."""
         features: Any = self.body.features
         last = len(features) - 1 if self.compute_embedding else max(self.out_indices)
-        found = []
+        outputs = []
         maps = images
         for number in range(last + 1):
             maps = features[number](maps)
             if self.compute_maps and number in self.out_indices:
-                found.append(maps)
+                outputs.append(maps)
         if self.compute_embedding:
-            found.append(maps.mean(dim=(2, 3)))
-        return found
+            outputs.append(maps.mean(dim=(2, 3)))
+        return outputs
 
     def run_stages(self, images: Tensor, last: int) -> list[Tensor]:
         """The map of one block."""
@@ -96,7 +94,7 @@ class TorchvisionMobileNetV2(StagedBackbone):
 
 
 def _dilate(features: Any, output_stride: int) -> None:
-    """Dilates the convolutions behind ``output_stride`` by what they would have halved the map."""
+    """Replaces the strides after ``output_stride`` by dilation."""
     strides = {4 * 2**number: block for number, block in enumerate(HALVING)}
     for stride, first in strides.items():
         if stride <= output_stride:

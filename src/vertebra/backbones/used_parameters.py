@@ -1,4 +1,4 @@
-"""Which parameters an output of a module depends on, found by autograd on shapes alone."""
+"""The parameters on which an output of a module depends, computed by autograd on the meta device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 
 class _Call(nn.Module):
-    """A module whose forward is another of its methods."""
+    """A module whose forward calls ``run``."""
 
     def __init__(self, body: nn.Module, run: Callable[[Tensor], list[Tensor]]) -> None:
         super().__init__()
@@ -22,12 +22,12 @@ class _Call(nn.Module):
 
 
 def used_parameters(body: nn.Module, run: Callable[[Tensor], list[Tensor]], images: Tensor) -> set[str]:
-    """Names of the parameters of ``body`` that what ``run`` gives depends on.
+    """Names of the parameters of ``body`` on which the outputs of ``run`` depend.
 
-    It runs on the meta device, where tensors have shapes and no values, so nothing is computed.
+    It runs on the meta device, where tensors have no values, so that nothing is computed.
 
     Args:
-        run: calls ``body`` in some way.
+        run: a function that calls ``body`` or its submodules.
         images: on the meta device.
     """
     modes = {module: module.training for module in body.modules()}

@@ -1,4 +1,4 @@
-"""Any module as a backbone."""
+"""A wrapper that turns any module into a backbone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vertebra.features import Features, FeatureSpec, Frame
 
 
 class WrappedBackbone(Backbone):
-    """A module that gives feature maps, as a backbone; made by `as_backbone`."""
+    """A backbone around a module that returns feature maps; made by `as_backbone`."""
 
     mean: Tensor
     std: Tensor
@@ -39,8 +39,8 @@ class WrappedBackbone(Backbone):
         normal = (images.to(self.mean.dtype) - self.mean) / self.std
         if self.size_multiple > 1:
             normal = F.pad(normal, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
-        given = self.body(normal)
-        maps, embedding = given if self.out_spec.embedding is not None else (given, None)
+        outputs = self.body(normal)
+        maps, embedding = outputs if self.out_spec.embedding is not None else (outputs, None)
         return Features(tuple(maps), embedding, Frame((height, width), sizes))
 
 
@@ -52,14 +52,14 @@ def as_backbone(
     mean: Sequence[float] = (0.485, 0.456, 0.406),
     std: Sequence[float] = (0.229, 0.224, 0.225),
 ) -> WrappedBackbone:
-    """Wraps a module of any origin as a backbone.
+    """Wraps any module as a backbone.
 
     Args:
-        module: takes normalized images (N, C, H, W), and gives a list of maps (N, C, ceil(H / stride), ceil(W / stride)),
-            finest first; or (maps, embedding) where the spec has an embedding.
-        spec: what it promises.
-        size_multiple: its maps are exact when height and width are multiples of this.
-        mean: of the images it was trained on, in 0..1, a number a channel.
-        std: likewise.
+        module: takes normalized images (N, C, H, W) and returns a list of maps (N, C, ceil(H / stride), ceil(W / stride)),
+            finest first; or (maps, embedding) if the spec has an embedding.
+        spec: the levels and the embedding that it returns.
+        size_multiple: its maps have these sizes if height and width are multiples of this number.
+        mean: mean of the images it was trained on, in 0..1, one number for each channel.
+        std: their standard deviation.
     """
     return WrappedBackbone(module, spec, size_multiple, mean, std)

@@ -1,4 +1,4 @@
-"""Tensors from files of any trainer, and what of them fits a module."""
+"""Loads weight files of any trainer into a module."""
 
 from vertebra.checkpoints.guards import check_length, one_line
 from vertebra.checkpoints.loading import LoadReport, is_finite, load_file, load_matching

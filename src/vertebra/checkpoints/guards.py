@@ -1,4 +1,4 @@
-"""What is looked at before a file's content is read: sizes that it claims, and parts that no trainer writes."""
+"""Safety checks before a weight file is read: the sizes that it claims, and contents that no trainer writes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import Tensor
 from vertebra.errors import WeightsError
 
 HEADER_LIMIT = 16 << 20  # bytes; a safetensors header takes some kB, and 20,000 class names less than 1 MB
-PICKLE_LIMIT = 64 << 20  # bytes of a checkpoint's pickle beside its tensors, which stand in records of their own
-LOCAL_HEADER = 30  # bytes before the name of a part of a zip file
-CLAIM_SLACK = 4 << 20  # bytes that tensors may have beside those of their file: expanded and tied ones
+PICKLE_LIMIT = 64 << 20  # bytes of a checkpoint's pickle, whose tensors are in separate records
+LOCAL_HEADER = 30  # bytes before the name of a zip member
+CLAIM_SLACK = 4 << 20  # bytes that tensors may have beyond their file: expanded and tied ones
 
 
 def check_length(path: Path) -> None:
-    """Reads the length of a safetensors file's header before anything of that length is read.
+    """Checks the length of a safetensors file's header before the header is read.
 
     Raises:
         WeightsError: the file is shorter than its header, or the header is far larger than any model's.
@@ -30,28 +30,28 @@ def check_length(path: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
     if 8 + length > path.stat().st_size:
         raise WeightsError(
-            f"{path}: cut off or no safetensors file (it is shorter than its header); copy or download it again"
+            f"{path}: truncated or not a safetensors file (it is shorter than its header); copy or download it again"
         )
     if length > HEADER_LIMIT:
         raise WeightsError(
             f"{path}: its header takes {length >> 20} MB, and that of weights less than {HEADER_LIMIT >> 20}; it is damaged "
-            "or no file of weights"
+            "or not a weight file"
         )
 
 
 def check_zip(path: Path) -> None:
-    """Checks that a zip file is as ``torch.save`` writes it: nothing is compressed, larger than the file, or changed since.
+    """Checks that a zip file is one of ``torch.save``: nothing in it is compressed, larger than the file, or corrupted.
 
     Raises:
-        WeightsError: it is a program.
-        ValueError: it is something else.
-        zipfile.BadZipFile: it is cut off.
+        WeightsError: it is a TorchScript program.
+        ValueError: ``torch.save`` did not write it, or it is corrupted.
+        zipfile.BadZipFile: it is truncated.
     """
     with zipfile.ZipFile(path) as file:
         members = file.infolist()
     if any(member.filename.endswith("/constants.pkl") for member in members):
         raise WeightsError(
-            f"{path}: a TorchScript program, which is no weight file; save module.state_dict() where it was made, and give that"
+            f"{path}: a TorchScript program, not a weight file; save module.state_dict() where it was made, and give that file"
         )
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise ValueError("a zip file with compressed parts, which torch.save does not write")
@@ -59,14 +59,14 @@ def check_zip(path: Path) -> None:
         raise ValueError("its parts are larger than the file")
     pickled = max((member.file_size for member in members if member.filename.endswith("data.pkl")), default=0)
     if pickled > PICKLE_LIMIT:
-        raise ValueError(f"beside its tensors it holds {pickled >> 20} MB")
+        raise ValueError(f"it holds {pickled >> 20} MB besides its tensors")
     changed = _changed_members(path, members)
     if changed:
-        raise ValueError(f"'{changed[0]}' in it is not what was saved, its checksum differs")
+        raise ValueError(f"'{changed[0]}' in it is not what was saved: its checksum differs")
 
 
 def _changed_members(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[str]:
-    """Names of stored parts whose checksum differs; torch itself does not look. 0 stands where torch was told to write none."""
+    """Names of members whose checksum differs, which torch does not check. A checksum of 0 means that torch wrote none."""
     changed = []
     with (
         path.open("rb") as file,
@@ -82,17 +82,17 @@ def _changed_members(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[str
 
 
 def check_claims(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Checks that tensors are not far larger than their file: a few bytes can be read as a tensor of any shape.
+    """Checks that tensors are not far larger than their file: a few bytes can claim to be a tensor of any shape.
 
     Raises:
-        ValueError: they are.
+        ValueError: the tensors are too large.
     """
     claimed = sum(value.element_size() * prod(max(side, 1) for side in value.shape) for value in tensors.values())
     if claimed > 4 * path.stat().st_size + CLAIM_SLACK:
         raise ValueError(f"it claims {claimed >> 20} MB of tensors, more than it can hold")
 
 
-def one_line(error: BaseException, longest: int = 160) -> str:
+def one_line(error: BaseException, max_length: int = 160) -> str:
     """The first line of an error's text, not too long."""
     text = " ".join(str(error).strip().split("\n")[0].split()) or type(error).__name__
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"

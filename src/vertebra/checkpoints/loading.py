@@ -1,4 +1,4 @@
-"""What of a file came into a module."""
+"""Loads weight files into modules, with a report of the matches."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vertebra.errors import WeightsError
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What of a file came into a module.
+    """Which tensors of a file were loaded into a module.
 
     Attributes:
         matched: names that were loaded.
-        missing: names of the module that the file has not; they keep their initial values.
-        leftover: names of the file that the module has not.
-        mismatched_shapes: names that both have, but with different shapes; they keep their initial values.
+        missing: names of the module that the file lacks; they keep their initial values.
+        leftover: names of the file that the module lacks.
+        mismatched_shapes: names in both, with different shapes; they keep their initial values.
         broken: those of ``matched`` that hold NaN or infinity.
-        stripped: what was taken off the file's names; tensors that do not begin with that prefix were left out.
+        stripped: what was removed from the file's names; tensors without that prefix were ignored.
     """
 
     matched: tuple[str, ...]
@@ -34,31 +34,31 @@ class LoadReport:
     stripped: Stripped = NOTHING
 
     def summary(self) -> str:
-        """One line: how many of the module's tensors matched, under which prefix, and the first names of what did not."""
-        wanted = len(self.matched) + len(self.missing) + len(self.mismatched_shapes)
-        parts = [f"{len(self.matched)} of {wanted} tensors matched{self.stripped.words()}"]
-        for word, names in self._rest():
+        """One line: how many of the module's tensors matched, under which prefix, and the first names that did not."""
+        total = len(self.matched) + len(self.missing) + len(self.mismatched_shapes)
+        parts = [f"{len(self.matched)} of {total} tensors matched{self.stripped.description()}"]
+        for label, names in self._unmatched():
             if names:
-                parts.append(f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})")
-        if self.stripped.others:
-            parts.append(self.stripped.remark())
+                parts.append(f"{len(names)} {label} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})")
+        if self.stripped.alternatives:
+            parts.append(self.stripped.ambiguity())
         return ", ".join(parts)
 
     def details(self) -> str:
-        """Several lines: the counts, then every name that is missing, left over or of another shape."""
-        lines = [f"{len(self.matched)} matched{self.stripped.words()}"]
-        for word, names in self._rest():
-            lines.append(f"{len(names)} {word}" + (":" if names else ""))
+        """Several lines: the counts, then all names that are missing, left over or of another shape."""
+        lines = [f"{len(self.matched)} matched{self.stripped.description()}"]
+        for label, names in self._unmatched():
+            lines.append(f"{len(names)} {label}" + (":" if names else ""))
             lines.extend(f"  {name}" for name in names)
         return "\n".join(lines)
 
-    def _rest(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        rest = (
+    def _unmatched(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        groups = (
             ("missing", self.missing),
             ("left over", self.leftover),
             ("of another shape", self.mismatched_shapes),
         )
-        return (*rest, ("with NaN or infinity", self.broken)) if self.broken else rest
+        return (*groups, ("with NaN or infinity", self.broken)) if self.broken else groups
 
 
 def load_file(
@@ -68,14 +68,14 @@ def load_file(
     convert: Callable[[State], State | None] | None = None,
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
 ) -> LoadReport:
-    """Loads a weight file of any trainer into a module: the prefix under which most names and shapes fit is taken off.
+    """Loads a weight file of any trainer into a module, without the prefix under which most names and shapes match.
 
     Args:
-        convert: from another library's names to the module's, see `choose`.
-        adapt: what is done to the chosen tensors before they are loaded.
+        convert: renames another library's tensors to the module's names, see `choose`.
+        adapt: transforms the chosen tensors before they are loaded.
 
     Raises:
-        WeightsError: the file cannot be read, or too little in it fits.
+        WeightsError: the file cannot be read, or too few tensors match.
     """
     state = read_state_dict(path)
     choice = choose(state, module.state_dict(), convert)
@@ -84,36 +84,36 @@ def load_file(
 
 
 def load_matching(module: nn.Module, state: Mapping[str, Tensor], *, source: str | Path = "the weights") -> LoadReport:
-    """Loads every tensor whose name and shape fit, and reports the rest.
+    """Loads all tensors whose name and shape match, and reports the rest.
 
     Args:
-        source: where the tensors came from, for messages.
+        source: origin of the tensors, for messages.
 
     Raises:
-        WeightsError: nothing fits; counters and scalars do not count as a fit.
+        WeightsError: no tensor matches; counters and scalars do not count as a match.
     """
-    own = module.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and fits(value, own[name])}
+    expected = module.state_dict()
+    matching = {name: value for name, value in state.items() if name in expected and fits(value, expected[name])}
     report = LoadReport(
-        matched=tuple(fitting),
-        missing=tuple(name for name in own if name not in state),
-        leftover=tuple(name for name in state if name not in own),
-        mismatched_shapes=tuple(name for name in state if name in own and name not in fitting),
-        broken=tuple(name for name, value in fitting.items() if not is_finite(value)),
+        matched=tuple(matching),
+        missing=tuple(name for name in expected if name not in state),
+        leftover=tuple(name for name in state if name not in expected),
+        mismatched_shapes=tuple(name for name in state if name in expected and name not in matching),
+        broken=tuple(name for name, value in matching.items() if not is_finite(value)),
     )
-    if not any(own[name].ndim > 0 for name in fitting):
+    if not any(expected[name].ndim > 0 for name in matching):
         raise WeightsError(
-            f"{source}: none of its {len(state)} tensors fits (the file has {', '.join(list(state)[:3])} …; wanted are "
-            f"{', '.join(list(own)[:3])} …), and no prefix taken off the names makes half of the wanted ones fit; "
-            "give weights of this very architecture"
+            f"{source}: none of its {len(state)} tensors fits (the file has {', '.join(list(state)[:3])} …; the model has "
+            f"{', '.join(list(expected)[:3])} …), and no prefix of the names can be removed so that half of them fit; "
+            "give weights of this architecture"
         )
-    module.load_state_dict({**own, **fitting})
+    module.load_state_dict({**expected, **matching})
     return report
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether no number of a tensor is NaN or infinite. The sum shows it fast; it alone may overflow."""
+    """True if no value of a tensor is NaN or infinite. The sum is a fast test, which an overflow can fail."""
     if not value.is_floating_point():
         return True
-    value = value.float() if value.element_size() == 1 else value  # no sums of 8 bits
+    value = value.float() if value.element_size() == 1 else value  # 8-bit floats have no sum
     return bool(value.sum().isfinite()) or bool(value.isfinite().all())

@@ -1,6 +1,6 @@
-"""The prefix under which a checkpoint's names are those of a module: ``model.``, ``state_dict.module.encoder_q.`` and the like.
+"""Finds the prefix of a checkpoint's names, such as ``model.`` or ``state_dict.module.encoder_q.``, that a module lacks.
 
-No list of known prefixes is needed: the one under which most names and shapes fit is taken.
+It needs no list of known prefixes: it chooses the one under which most names and shapes match.
 """
 
 from __future__ import annotations
@@ -18,104 +18,109 @@ State = Mapping[str, Tensor]
 AVERAGED = {"ema", "averaged", "average", "swa", "teacher", "target"}
 LEARNER = {"student", "online", "momentum", "k", "current", "optimizer", "optimizers", "optim"}
 USUAL = {"state_dict", "model_state_dict", "model", "module"}
-ENOUGH = 0.5  # of the wanted tensors; names such as "conv1.weight" stand inside many other networks too
+MIN_MATCH_FRACTION = 0.5  # of the module's tensors; many networks share names such as "conv1.weight"
 WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""What ``torch.compile``, FSDP and activation checkpointing put into names, at parts inside a model too."""
-SHARE = 0.1  # of a file's tensors, that have a prefix which is tried with a table of names
+"""Added to names, also in the middle, by ``torch.compile``, FSDP and activation checkpointing."""
+MIN_PREFIX_FRACTION = 0.1  # of a file's tensors that must have a prefix before it is tried with `convert`
 
 
 @dataclass(frozen=True)
 class Stripped:
-    """What was taken off a checkpoint's names.
+    """What was removed from a checkpoint's names.
 
     Attributes:
-        prefix: their beginning; "" for nothing.
-        inside: what was taken out of the names behind the prefix.
-        others: prefixes under which as many tensors fit, and which were not taken.
+        prefix: the prefix; "" for none.
+        wrappers: names of wrapper modules that were removed after the prefix.
+        alternatives: other prefixes under which as many tensors match.
     """
 
     prefix: str = ""
-    inside: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
 
-    def words(self) -> str:
-        """To stand after "tensors matched"; "" for nothing."""
+    def description(self) -> str:
+        """A phrase that follows "tensors matched"; "" if nothing was removed."""
         under = f" under '{self.prefix}'" if self.prefix else ""
-        return under + (f" without {', '.join(map(repr, self.inside))}" if self.inside else "")
+        return under + (f" without {', '.join(map(repr, self.wrappers))}" if self.wrappers else "")
 
-    def remark(self) -> str:
-        """What else would fit; "" for nothing."""
-        more = ", …" if len(self.others) > 3 else ""
-        return f"{', '.join(map(repr, self.others[:3]))}{more} would fit as well" if self.others else ""
+    def ambiguity(self) -> str:
+        """The alternatives, in a phrase; "" if there are none."""
+        more = ", …" if len(self.alternatives) > 3 else ""
+        return f"{', '.join(map(repr, self.alternatives[:3]))}{more} would fit as well" if self.alternatives else ""
 
 
 NOTHING = Stripped()
 
 
 class Choice(NamedTuple):
-    """The tensors of a checkpoint that were chosen, under the names without what was taken off, and how many of them fit."""
+    """The chosen tensors of a checkpoint, under their stripped names, and how many of them match."""
 
     tensors: dict[str, Tensor]
     fitting: int
     stripped: Stripped = NOTHING
 
 
-def choose(state: State, own: State, convert: Callable[[State], State | None] | None = None) -> Choice:
-    """The tensors of a checkpoint that fit a module best.
+def choose(state: State, expected: State, convert: Callable[[State], State | None] | None = None) -> Choice:
+    """The tensors of a checkpoint under the prefix that matches a module best.
 
-    Where several prefixes fit as well, averaged weights (``ema``, ``teacher`` …) are taken before others, and those of a
-    ``student``, of ``encoder_k`` or of an optimizer after all others; then the shortest prefix.
+    If several prefixes match equally well, averaged weights (``ema``, ``teacher`` …) have priority, and those of a
+    ``student``, of ``encoder_k`` or of an optimizer come last; then the shortest prefix wins.
 
     Args:
         state: all tensors of the checkpoint.
-        own: those of the module.
-        convert: from another library's names to the module's; None where they are not that library's. It is tried too.
+        expected: the tensors of the module.
+        convert: renames another library's tensors to the module's names, or returns None for tensors of no such library; its
+            result is a further candidate.
     """
-    choice = _choose(state, own, convert)
-    inside = dict.fromkeys(found for name in state for found in WRAPPERS.findall(name))
-    if inside:
-        bare = _choose({WRAPPERS.sub("", name): value for name, value in state.items()}, own, convert)
+    choice = _choose(state, expected, convert)
+    wrappers = dict.fromkeys(wrapper for name in state for wrapper in WRAPPERS.findall(name))
+    if wrappers:
+        bare = _choose({WRAPPERS.sub("", name): value for name, value in state.items()}, expected, convert)
         if bare.fitting > choice.fitting:
-            return bare._replace(stripped=replace(bare.stripped, inside=tuple(inside)))
+            return bare._replace(stripped=replace(bare.stripped, wrappers=tuple(wrappers)))
     return choice
 
 
-def _choose(state: State, own: State, convert: Callable[[State], State | None] | None) -> Choice:
-    wanted = sum(value.ndim > 0 for value in own.values())
-    counts = _count(state, own)
+def _choose(state: State, expected: State, convert: Callable[[State], State | None] | None) -> Choice:
+    total = sum(value.ndim > 0 for value in expected.values())
+    counts = _count(state, expected)
     candidates = [(count, prefix, False) for prefix, count in counts.items()]
     converted: dict[str, State] = {}
     if convert is not None:
         for prefix in {"": 0, **_common(state)}:
-            found = _converted(strip(state, prefix), convert)
-            if found is not None:
-                converted[prefix] = found
-                candidates.append((_fitting(found, own), prefix, True))
-    allowed = [one for one in candidates if one[0] and (one[0] >= ENOUGH * wanted or _is_usual(one[1]))]
+            renamed = _converted(strip(state, prefix), convert)
+            if renamed is not None:
+                converted[prefix] = renamed
+                candidates.append((_fitting(renamed, expected), prefix, True))
+    allowed = [
+        (-count, by_convert, _rank(prefix), prefix.count("."), prefix)
+        for count, prefix, by_convert in candidates
+        if count and (count >= MIN_MATCH_FRACTION * total or _is_usual(prefix))
+    ]
     if not allowed:
         return Choice(dict(state), 0)
-    allowed.sort(key=lambda one: (-one[0], one[2], _rank(one[1]), one[1].count("."), one[1]))
-    count, prefix, by_table = allowed[0]
-    others = tuple(dict.fromkeys(other for found, other, _ in allowed if found == count and other != prefix))
-    tensors = converted[prefix] if by_table else strip(state, prefix)
-    return Choice(dict(tensors), count, Stripped(prefix, others=others))
+    allowed.sort()
+    negative_count, by_convert, *_, prefix = allowed[0]
+    ties = (candidate[-1] for candidate in allowed if candidate[0] == negative_count and candidate[-1] != prefix)
+    tensors = converted[prefix] if by_convert else strip(state, prefix)
+    return Choice(dict(tensors), -negative_count, Stripped(prefix, alternatives=tuple(dict.fromkeys(ties))))
 
 
 def choose_before(state: State, beginnings: Iterable[str]) -> Choice:
-    """The tensors under the prefix after which most names begin in one of these ways; where none does, all of them."""
+    """The tensors under the prefix after which most names continue with one of ``beginnings``; all of them if none does."""
     pattern = re.compile(rf"(?:^|(?<=\.))(?:{'|'.join(map(re.escape, beginnings))})")
-    counts = Counter(name[: found.start()] for name in state for found in pattern.finditer(name))
+    counts = Counter(name[: match.start()] for name in state for match in pattern.finditer(name))
     if not counts:
         return Choice(dict(state), 0)
     most = max(counts.values())
     best = sorted((_rank(prefix), prefix.count("."), prefix) for prefix, count in counts.items() if count == most)
     prefix = best[0][2]
-    return Choice(strip(state, prefix), most, Stripped(prefix, others=tuple(other for _, _, other in best[1:])))
+    return Choice(strip(state, prefix), most, Stripped(prefix, alternatives=tuple(other for _, _, other in best[1:])))
 
 
-def fits(value: Tensor, own: Tensor) -> bool:
-    """Whether a tensor can take another's place: it has the same shape, and both hold real numbers or neither does."""
-    return value.shape == own.shape and value.is_floating_point() == own.is_floating_point()
+def fits(value: Tensor, target: Tensor) -> bool:
+    """True if a tensor can be loaded into ``target``: same shape, and both or neither are floating point."""
+    return value.shape == target.shape and value.is_floating_point() == target.is_floating_point()
 
 
 def strip(state: State, prefix: str) -> dict[str, Tensor]:
@@ -123,36 +128,36 @@ def strip(state: State, prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
-def _count(state: State, own: State) -> Counter[str]:
-    """For each prefix, how many tensors fit under it. Counters and other single numbers do not count as a fit."""
+def _count(state: State, expected: State) -> Counter[str]:
+    """How many tensors match under each prefix; counters and other scalars do not count."""
     counts: Counter[str] = Counter({"": 0})
     for name, value in state.items():
-        at = 0
+        start = 0
         while value.ndim:
-            target = own.get(name[at:])
+            target = expected.get(name[start:])
             if target is not None and fits(value, target):
-                counts[name[:at]] += 1
-            at = name.find(".", at) + 1
-            if at == 0:
+                counts[name[:start]] += 1
+            start = name.find(".", start) + 1
+            if start == 0:
                 break
     return counts
 
 
-def _fitting(state: State, own: State) -> int:
-    return sum(value.ndim > 0 and name in own and fits(value, own[name]) for name, value in state.items())
+def _fitting(state: State, expected: State) -> int:
+    return sum(value.ndim > 0 and name in expected and fits(value, expected[name]) for name, value in state.items())
 
 
 def _common(state: State) -> dict[str, int]:
-    """Prefixes that at least a tenth of the tensors have."""
+    """Prefixes of at least a tenth of the tensors."""
     counts = Counter(name[: dot.end()] for name in state for dot in re.finditer(r"\.", name))
-    return {prefix: count for prefix, count in counts.items() if count >= max(2, SHARE * len(state))}
+    return {prefix: count for prefix, count in counts.items() if count >= max(2, MIN_PREFIX_FRACTION * len(state))}
 
 
 def _converted(state: State, convert: Callable[[State], State | None]) -> State | None:
     try:
         return convert(state)
     except (RuntimeError, ValueError, LookupError, StopIteration):
-        return None  # the names are that library's, the shapes are not: so it is another network
+        return None  # the library's names with other shapes: another network
 
 
 def _is_usual(prefix: str) -> bool:

@@ -1,4 +1,4 @@
-"""The contract of a decoder: three verbs, each with one meaning in training and in evaluation."""
+"""The contract of a decoder: `forward`, `loss` and `decode`, which do the same in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.base import LabelSpec
 
 OutputsT = TypeVar("OutputsT")
-"""A decoder's own NamedTuple of raw outputs: tensors, or NamedTuples of tensors."""
+"""A decoder's NamedTuple of raw outputs: tensors, or NamedTuples of tensors."""
 
 TargetsT = TypeVar("TargetsT")
 """The task's NamedTuple of targets (tasks/<task>/targets.py)."""
@@ -22,37 +22,37 @@ DecodedT = TypeVar("DecodedT", bound=tuple[Tensor, ...])
 """The task's NamedTuple of decoded outputs (tasks/<task>/targets.py)."""
 
 Outputs: TypeAlias = Any
-"""Raw outputs where branches of several tasks meet."""
+"""Raw outputs of a branch of any task."""
 
 Decoded: TypeAlias = tuple[Tensor, ...]
-"""Decoded outputs where branches of several tasks meet."""
+"""Decoded outputs of a branch of any task."""
 
 
 class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     """Turns features into the outputs of one task.
 
-    A decoder is built from the specification of the features that come in, the labels of its task and its own
-    keyword-only options. It only assembles: losses, matching, anchors and box coding are functions of their own packages.
-    A subclass states the types of its outputs, targets and decoded outputs: ``Decoder[MyOutputs, DetectTargets, DetectDecoded]``.
+    A decoder is built from the specification of its input features, the labels of its task and its keyword-only options. It
+    only assembles: losses, matching, anchors and box coding are functions in packages of their own. A subclass declares the
+    types of its outputs, targets and decoded outputs: ``Decoder[MyOutputs, DetectTargets, DetectDecoded]``.
 
-    A decoder that reads another branch's boxes (``boxes_from: boxes``) says so by ``needs = "boxes"``; one that works with and
-    without them has the option ``on_boxes: bool = False``, which the builder sets where the branch has ``boxes_from``. `forward`
-    is then given these boxes as ``proposals``, (N, R) padded with a count, in the branch's own class ids. `loss` is given
-    none: its targets hold the true boxes, which it jitters in training mode, and takes as they are otherwise. What
-    `decode` must know of the boxes stands in the outputs. Evaluation runs the whole model, so that metrics are those of
-    the boxes that the other branch found.
+    A decoder that reads another branch's boxes (``boxes_from: boxes``) sets ``needs = "boxes"``; one that works with and
+    without them has the option ``on_boxes: bool = False``, which the builder sets if the branch has ``boxes_from``. `forward`
+    then gets these boxes as ``proposals``, (N, R) padded with a count, in the class ids of this branch. `loss` gets none: it
+    reads the ground-truth boxes of its targets, jittered in training mode and unchanged otherwise. The outputs hold whatever
+    `decode` needs of the boxes. Evaluation runs the whole model, so that metrics are those of the other branch's predicted
+    boxes.
 
     Attributes:
         task: name of the task that this decoder serves.
-        terms: the names of all loss terms that `loss` gives, always the same ones.
-        paper: the paper or specification that it follows.
-        selects: whether raw outputs stand in the order of scores that are found inside, so that rounding may order them otherwise.
-        needs: "boxes" for a decoder that, as built, reads another branch's boxes; None otherwise.
-        neck_defaults: what a neck of its own branch is given where the user has said nothing of it.
+        terms: the names of all loss terms that `loss` returns, the same ones in each call.
+        paper: the paper or specification that it implements.
+        selects: whether raw outputs are ordered by scores inside the model, so that rounding errors can change their order.
+        needs: "boxes" if this decoder, as built, reads another branch's boxes; None otherwise.
+        neck_defaults: default options of a neck in the same branch, if the user sets none.
         in_levels: indices of the levels that this decoder, as built, reads; None for all.
         uses_embedding: whether this decoder, as built, reads `Features.embedding`.
         uses_maps: whether this decoder, as built, reads `Features.maps`.
-        postprocess: the options of decoding, a dataclass, which may be changed on a trained model; None without any.
+        postprocess: the options of decoding, a dataclass, which can be changed on a trained model; None if there are none.
     """
 
     task: ClassVar[str]
@@ -77,7 +77,7 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
 
     @abstractmethod
     def loss(self, features: Features, targets: TargetsT) -> tuple[dict[str, LossTerm], OutputsT]:
-        """Named loss terms as sums with counts, and the outputs, so that validation does not run a head twice."""
+        """Named loss terms as sums with counts, and the outputs, so that validation runs a head only once."""
 
     @abstractmethod
     def decode(self, outputs: OutputsT, frame: Frame) -> DecodedT:
@@ -85,4 +85,4 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
 
 
 AnyDecoder: TypeAlias = Decoder[Any, Any, Any]
-"""A decoder of whichever task."""
+"""A decoder of any task."""

@@ -1,4 +1,4 @@
-"""Encoders by name. An encoder compresses the levels or relates their patches; it takes features and gives features."""
+"""Encoders by name. An encoder compresses levels or adds context to them; it takes features and returns features."""
 
 from vertebra.encoders.aspp import ASPP
 from vertebra.encoders.base import Encoder

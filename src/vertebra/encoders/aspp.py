@@ -19,20 +19,21 @@ from vertebra.layers.padding import valid_cells
 
 
 class ASPP(Encoder):
-    """Atrous spatial pyramid pooling: sees the deepest level at several scales at once.
+    """Atrous spatial pyramid pooling: parallel convolutions of several dilations and a global average give the deepest level
+    context at several scales.
 
-    A 1x1 convolution, 3x3 convolutions of growing dilation and the mean over the whole image stand side by side; a
-    1x1 convolution joins them. It replaces the deepest level. The canvas' padding is left out of the mean, so that an
-    image's context does not depend on the canvas that it lies on.
+    The outputs of a 1x1 convolution, of the 3x3 convolutions and of the global average are concatenated and projected by a
+    1x1 convolution; the result replaces the deepest level. The padding of the canvas is excluded from the average, so that
+    an image's features do not depend on the size of its canvas.
 
     Args:
-        channels: width; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
-        rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32 (in
-            general 96, 192 and 288 pixels).
-        separable: depthwise-separable 3x3 convolutions, as in DeepLabV3+.
-        inner_norm: with those, normalization and ReLU between the depthwise and the pointwise one;
+        channels: output channels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        rates: dilations; None: those of the paper, 6, 12, 18 at stride 16 and 12, 24, 36 at stride 8, halved at 32 (96, 192
+            and 288 pixels at any stride).
+        separable: depthwise separable 3x3 convolutions, as in DeepLabV3+.
+        inner_norm: normalization and ReLU between the depthwise and the pointwise convolution, if they are separable;
             segmentation-models-pytorch has none there.
-        dropout: after the joining convolution.
+        dropout: after the last convolution.
 
     Raises:
         IncompatiblePartsError: there is no level.
@@ -71,16 +72,16 @@ class ASPP(Encoder):
         self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(width, deepest.stride)])
 
     def forward(self, features: Features) -> Features:
-        """The features with the deepest level seen at several scales."""
+        """The features, with multi-scale context in the deepest level."""
         deepest = features.maps[-1]
-        seen = [branch(deepest) for branch in self.branches]
-        seen.append(self._whole(deepest, features.frame).expand_as(seen[0]))
-        return features.with_maps([*features.maps[:-1], self.join(torch.cat(seen, dim=1))])
+        context = [branch(deepest) for branch in self.branches]
+        context.append(self._global(deepest, features.frame).expand_as(context[0]))
+        return features.with_maps([*features.maps[:-1], self.join(torch.cat(context, dim=1))])
 
-    def _whole(self, deepest: Tensor, frame: Frame) -> Tensor:
-        """(N, width, 1, 1) from the mean of the cells that see the image."""
-        shares = valid_cells(frame, deepest, self.stride).float()[:, None]
-        shares = shares / shares.sum(dim=(2, 3), keepdim=True).clamp(min=1.0)
-        mean = (deepest.float() * shares).sum(dim=(2, 3), keepdim=True).to(deepest.dtype)
-        whole: Tensor = self.pool_norm(self.pool(mean))
-        return whole.relu()
+    def _global(self, deepest: Tensor, frame: Frame) -> Tensor:
+        """(N, channels, 1, 1) from the mean of the cells that cover the image."""
+        weights = valid_cells(frame, deepest, self.stride).float()[:, None]
+        weights = weights / weights.sum(dim=(2, 3), keepdim=True).clamp(min=1.0)
+        mean = (deepest.float() * weights).sum(dim=(2, 3), keepdim=True).to(deepest.dtype)
+        pooled: Tensor = self.pool_norm(self.pool(mean))
+        return pooled.relu()

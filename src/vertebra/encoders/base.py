@@ -13,16 +13,16 @@ from vertebra.features import Features, FeatureSpec
 class Encoder(nn.Module, ABC):
     """Replaces or adds levels, and passes the others through at their index: takes features and returns features.
 
-    An encoder is built as ``Encoder(in_spec, **options)``, or as ``Encoder(in_spec, keep_levels, **options)`` where it
-    can leave out levels that are not read; see `vertebra.necks.base.Neck`. An encoder by another author need not derive from
-    this class: a module with `out_spec` and this `forward` is one; without ``in_levels`` it is taken to work on the deepest level.
+    An encoder is built as ``Encoder(in_spec, **options)``, or as ``Encoder(in_spec, keep_levels, **options)`` if it can
+    leave out unread levels; see `vertebra.necks.base.Neck`. An encoder need not derive from this class: any module with
+    `out_spec` and this `forward` is one; without ``in_levels`` it is assumed to read the deepest level.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
 
     Attributes:
-        paper: the paper that it follows.
-        in_levels: indices of the incoming levels that it works on; by default the deepest one.
+        paper: the paper that it implements.
+        in_levels: indices of the input levels that it reads; by default the deepest one.
         out_spec: what `forward` returns; the embedding passes through.
 
     Raises:
@@ -40,4 +40,4 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Features) -> Features:
-        """The features with other levels; embedding and frame are passed through."""
+        """The features with the new levels; embedding and frame pass through."""

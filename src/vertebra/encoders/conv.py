@@ -1,4 +1,4 @@
-"""The classic encoder."""
+"""The convolutional encoder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vertebra.layers.pool import HalvingMaxPool
 
 
 class ConvEncoder(Encoder):
-    """The classic encoder: blocks of convolution, normalization, ReLU and pooling that compress the deepest level.
+    """Convolutional encoder: blocks of convolution, normalization, ReLU and optional pooling that compress the deepest level.
 
-    Without pooling the deepest level is replaced by its compressed form. With pooling each block halves the size, so
-    the compressed form is a new, coarser level, and the deepest one passes through as the others do.
+    Without pooling, the compressed map replaces the deepest level. With pooling, each block halves the size, so that the
+    compressed map is a new, coarser level, and all input levels pass through.
 
     Args:
-        channels: width of the compressed level; None: what fits the backbone.
+        channels: channels of the compressed level; None: derived from the backbone.
         depth: how many blocks.
         pooling: whether each block ends with a 2x2 max pooling.
 
@@ -55,5 +55,5 @@ class ConvEncoder(Encoder):
     def forward(self, features: Features) -> Features:
         """The features with the deepest level compressed."""
         compressed = self.blocks(features.maps[-1])
-        passed = features.maps if self.pooling else features.maps[:-1]
-        return features.with_maps([*passed, compressed])
+        unchanged = features.maps if self.pooling else features.maps[:-1]
+        return features.with_maps([*unchanged, compressed])

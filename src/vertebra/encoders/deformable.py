@@ -22,29 +22,29 @@ from vertebra.layers.positional_attention import FeedForward
 
 
 class DeformableEncoder(Encoder):
-    """Deformable encoder: every cell of the last few levels reads a few cells of all these levels, at places around its
-    own that it chooses, so that attention over fine maps stays cheap.
+    """Deformable DETR encoder: multi-scale self-attention in which each cell samples a few learned positions on every level,
+    so that attention over fine maps stays cheap.
 
-    The levels that it works on come out at one width; finer ones pass through. Cells that lie wholly on the canvas'
-    padding read as nothing.
+    The encoded levels get the same number of channels; finer levels pass through. Cells that lie wholly on the padding of
+    the canvas count as zero.
 
     Args:
-        levels: how many levels it works on, the deepest ones; fewer where there are not so many.
-        width: channels of these levels; None: what fits the backbone, at least 128 (256 for ResNet-50).
+        levels: how many of the deepest levels are encoded; all of them if there are fewer.
+        channels: channels of these levels; None: derived from the backbone, at least 128 (256 for ResNet-50).
         depth: how many layers; the paper has 6.
-        heads: attention heads; must divide the width.
-        points: places that each head reads on each level.
-        hidden: features inside each layer's network; None: four times the width.
+        heads: attention heads; must divide ``channels``.
+        points: sampling points of each head on each level.
+        hidden: hidden channels of each layer's MLP; None: four times ``channels``.
         dropout: in each layer.
 
     Raises:
         IncompatiblePartsError: there is no level.
-        ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
+        ConfigError: an option is out of range, or ``channels`` is not a multiple of 4 and of ``heads``.
     """
 
     paper: ClassVar[str] = (
         "Zhu et al., Deformable DETR: Deformable Transformers for End-to-End Object Detection, ICLR 2021, arXiv "
-        "2010.04159 (differences: no further level behind the backbone's last, half the layers and no dropout by default)"
+        "2010.04159 (differences: no extra level after the backbone's last, half the layers and no dropout by default)"
     )
 
     def __init__(
@@ -52,7 +52,7 @@ class DeformableEncoder(Encoder):
         in_spec: FeatureSpec,
         *,
         levels: int = 3,
-        width: int | None = None,
+        channels: int | None = None,
         depth: int = 3,
         heads: int = 8,
         points: int = 4,
@@ -61,71 +61,73 @@ class DeformableEncoder(Encoder):
     ) -> None:
         super().__init__(in_spec)
         part = "encoder 'deformable'"
-        check_range(part, least=1, levels=levels, width=width, depth=depth, heads=heads, points=points, hidden=hidden)
+        check_range(
+            part, least=1, levels=levels, channels=channels, depth=depth, heads=heads, points=points, hidden=hidden
+        )
         check_range(part, least=0, most=1, dropout=dropout)
-        self.width = width or default_channels(in_spec, least=128)
-        if self.width % heads or self.width % 4:
-            raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
+        self.channels = channels or default_channels(in_spec, least=128)
+        if self.channels % heads or self.channels % 4:
+            raise ConfigError(f"{part}: channels {self.channels} must be a multiple of 4 and of heads {heads}")
         total = len(in_spec.levels)
         self.first = max(0, total - levels)
         self.in_levels = tuple(range(self.first, total))
         self.strides = in_spec.strides[self.first :]
         self.project = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(in_spec.channels[level], self.width, 1), group_norm(self.width))
+            nn.Sequential(nn.Conv2d(in_spec.channels[level], self.channels, 1), group_norm(self.channels))
             for level in self.in_levels
         )
-        self.level_code = nn.Parameter(torch.randn(len(self.in_levels), self.width))
+        self.level_code = nn.Parameter(torch.randn(len(self.in_levels), self.channels))
         self.layers = nn.ModuleList(
-            DeformableLayer(self.width, heads, len(self.in_levels), points, hidden or 4 * self.width, dropout)
+            DeformableLayer(self.channels, heads, len(self.in_levels), points, hidden or 4 * self.channels, dropout)
             for _ in range(depth)
         )
-        own = [Level(self.width, stride) for stride in self.strides]
-        self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *own])
+        encoded = [Level(self.channels, stride) for stride in self.strides]
+        self.out_spec = in_spec.with_levels([*in_spec.levels[: self.first], *encoded])
 
     def forward(self, features: Features) -> Features:
-        """The features with the cells of the last levels related to each other."""
+        """The features, with the last levels after deformable attention."""
         maps = [project(features.maps[level]) for level, project in zip(self.in_levels, self.project, strict=True)]
         shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
-        inside = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
+        valid = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
         codes = [
-            scaled_sine_position(seen, self.width, maps[0], centered=True) + code
-            for seen, code in zip(inside, self.level_code.to(maps[0].dtype), strict=True)
+            scaled_sine_position(mask, self.channels, maps[0], centered=True) + code
+            for mask, code in zip(valid, self.level_code.to(maps[0].dtype), strict=True)
         ]
         position = torch.cat(codes, dim=1)
-        hidden = ~torch.cat([seen.flatten(1) for seen in inside], dim=1)
-        reference = places_on_levels(shapes, self.strides, position.device)
+        padding = ~torch.cat([mask.flatten(1) for mask in valid], dim=1)
+        reference = reference_points(shapes, self.strides, position.device)
         cells = torch.cat([level.flatten(2) for level in maps], dim=2).transpose(1, 2)
         for layer in self.layers:
-            cells = layer(cells, position, reference.expand(cells.shape[0], -1, -1, -1), shapes, hidden)
-        related = torch.split(cells.transpose(1, 2), [rows * columns for rows, columns in shapes], dim=2)
-        # contiguous: of a transposed map a convolution would ask how its strides divide, and so freeze the width
-        own = [
-            level.reshape(level.shape[0], self.width, *shape).contiguous()
-            for level, shape in zip(related, shapes, strict=True)
+            cells = layer(cells, position, reference.expand(cells.shape[0], -1, -1, -1), shapes, padding)
+        flat = torch.split(cells.transpose(1, 2), [rows * columns for rows, columns in shapes], dim=2)
+        # contiguous: for a transposed map, export would specialize the width to its strides
+        encoded = [
+            level.reshape(level.shape[0], self.channels, *shape).contiguous()
+            for level, shape in zip(flat, shapes, strict=True)
         ]
-        return features.with_maps([*features.maps[: self.first], *own])
+        return features.with_maps([*features.maps[: self.first], *encoded])
 
 
 class DeformableLayer(nn.Module):
-    """Deformable attention and a two-layer network, each added to what came in and normalized behind the sum.
+    """A post-norm transformer layer: deformable attention and a two-layer MLP, each with a residual connection.
 
     Zhu et al., Deformable DETR, ICLR 2021, arXiv 2010.04159.
 
     Args:
-        width: features of a cell.
-        heads: must divide the width.
+        channels: channels of a cell.
+        heads: must divide ``channels``.
         levels: how many maps.
-        points: places that each head reads on each level.
-        hidden: features inside the network.
-        dropout: of what either of the two adds, and inside the network.
+        points: sampling points of each head on each level.
+        hidden: hidden channels of the MLP.
+        dropout: before each residual connection, and inside the MLP.
     """
 
-    def __init__(self, width: int, heads: int, levels: int, points: int, hidden: int, dropout: float) -> None:
+    def __init__(self, channels: int, heads: int, levels: int, points: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.reading = DeformableAttention(width, heads, levels, points)
-        self.norm1 = nn.LayerNorm(width)
-        self.mlp = FeedForward(width, hidden, nn.ReLU(), dropout)
-        self.norm2 = nn.LayerNorm(width)
+        self.reading = DeformableAttention(channels, heads, levels, points)
+        self.norm1 = nn.LayerNorm(channels)
+        self.mlp = FeedForward(channels, hidden, nn.ReLU(), dropout)
+        self.norm2 = nn.LayerNorm(channels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -136,28 +138,28 @@ class DeformableLayer(nn.Module):
         shapes: Sequence[tuple[int, int]],
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """Cells (N, S, width) in and out; ``position`` is where they are, the rest as for `DeformableAttention`."""
+        """Cells (N, S, channels) in and out; ``position`` is their position encoding, the rest as for `DeformableAttention`."""
         read = self.reading(cells + position, reference, cells, shapes, hidden)
         cells = self.norm1(cells + self.dropout(read))
         out: Tensor = self.norm2(cells + self.dropout(self.mlp(cells)))
         return out
 
 
-def places_on_levels(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
-    """The middle of every cell, told in parts of each level's map: all maps lie over the same pixels.
+def reference_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
+    """The center of each cell, as a fraction of each level's map; all maps cover the same pixels.
 
     Args:
         shapes: (height, width) of each level.
         strides: of each level.
 
     Returns:
-        (1, S, levels, 2) float32 x, y, all levels' cells behind each other.
+        (1, S, levels, 2) float32 x, y, the cells of all levels concatenated.
     """
     pixels = torch.cat(
         [cell_points(*shape, stride, device=device) for shape, stride in zip(shapes, strides, strict=True)]
     )
-    parts = [
+    fractions = [
         torch.stack([pixels[:, 0] / (columns * stride), pixels[:, 1] / (rows * stride)], dim=-1)
         for (rows, columns), stride in zip(shapes, strides, strict=True)
     ]
-    return torch.stack(parts, dim=1)[None]
+    return torch.stack(fractions, dim=1)[None]

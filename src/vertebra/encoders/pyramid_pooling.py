@@ -16,15 +16,16 @@ from vertebra.layers.pyramid_pooling import GRIDS, PyramidPooling
 
 
 class PyramidPoolingEncoder(Encoder):
-    """Pyramid pooling: every cell of the deepest level gets to know the means over grids of the whole image.
+    """Pyramid pooling module of PSPNet: adds averages over grids of the whole image to each cell of the deepest level.
 
-    Each mean goes through a 1x1 convolution and is laid over the level again; a 3x3 convolution joins them. It replaces
-    the deepest level. The canvas' padding is left out of the means.
+    Each grid of averages goes through a 1x1 convolution and is resized to the level; all are concatenated with it and
+    projected by a 3x3 convolution. The result replaces the deepest level. The padding of the canvas is excluded from the
+    averages.
 
     Args:
-        channels: width; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
-        grids: cells of each grid, along one side; None: those of the paper, 1, 2, 3 and 6.
-        dropout: after the joining convolution.
+        channels: output channels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        grids: cells of each grid along one side; None: those of the paper, 1, 2, 3 and 6.
+        dropout: after the last convolution.
 
     Raises:
         IncompatiblePartsError: there is no level.
@@ -48,13 +49,15 @@ class PyramidPoolingEncoder(Encoder):
         deepest = in_spec.levels[-1]
         self.stride = deepest.stride
         width = channels or default_channels(in_spec)
-        each = max(1, deepest.channels // len(sides))
-        self.pooling = PyramidPooling(deepest.channels, each, grids=sides)
-        self.join = nn.Sequential(ConvNormAct(deepest.channels + len(sides) * each, width), nn.Dropout(dropout))
+        grid_channels = max(1, deepest.channels // len(sides))
+        self.pooling = PyramidPooling(deepest.channels, grid_channels, grids=sides)
+        self.join = nn.Sequential(
+            ConvNormAct(deepest.channels + len(sides) * grid_channels, width), nn.Dropout(dropout)
+        )
         self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(width, deepest.stride)])
 
     def forward(self, features: Features) -> Features:
-        """The features with the deepest level seen together with the whole image."""
+        """The features, with image-wide context in the deepest level."""
         deepest = features.maps[-1]
-        seen = torch.cat([deepest, *self.pooling(deepest, self.stride, features.frame)], dim=1)
-        return features.with_maps([*features.maps[:-1], self.join(seen)])
+        context = torch.cat([deepest, *self.pooling(deepest, self.stride, features.frame)], dim=1)
+        return features.with_maps([*features.maps[:-1], self.join(context)])

@@ -1,4 +1,4 @@
-"""A transformer over the patches of the deepest level."""
+"""A transformer over the cells of the deepest level."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
 from vertebra.layers.position_encoding import sine_position
 
-HIDDEN = -1e4  # added to the logits of padding: exp() of it is 0 in every precision, and it is no infinity
+HIDDEN = -1e4  # added to the logits of padding: finite, and its exp() is 0 in every precision
 
 
 class TransformerEncoder(Encoder):
-    """Transformer encoder: learns how features and image patches relate, wherever in the image they are.
+    """Transformer encoder: self-attention over the cells of the deepest level gives each of them context from the whole image.
 
-    The cells of the deepest level are the patches; each attends to all others of its image. Cells that lie wholly on
-    the canvas' padding are attended to by nobody. It replaces the deepest level.
+    The result replaces the deepest level. Cells that lie wholly on the padding of the canvas are masked out.
 
     Args:
-        width: features of a patch inside; None: what fits the backbone, at least 128.
+        channels: channels of a token; None: derived from the backbone, at least 128.
         depth: how many layers.
-        heads: attention heads; must divide the width.
-        mlp_ratio: hidden width of each layer's network, in widths.
+        heads: attention heads; must divide ``channels``.
+        mlp_ratio: hidden channels of each layer's MLP, as a multiple of ``channels``.
         dropout: in each layer.
 
     Raises:
         IncompatiblePartsError: there is no level.
-        ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
+        ConfigError: an option is out of range, or ``channels`` is not a multiple of 4 and of ``heads``.
     """
 
     paper: ClassVar[str] = (
@@ -46,41 +45,43 @@ class TransformerEncoder(Encoder):
         self,
         in_spec: FeatureSpec,
         *,
-        width: int | None = None,
+        channels: int | None = None,
         depth: int = 2,
         heads: int = 4,
         mlp_ratio: float = 2.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_spec)
-        check_range("encoder 'transformer'", least=1, width=width, depth=depth, heads=heads)
+        check_range("encoder 'transformer'", least=1, channels=channels, depth=depth, heads=heads)
         check_range("encoder 'transformer'", least=0, mlp_ratio=mlp_ratio)
         check_range("encoder 'transformer'", least=0, most=1, dropout=dropout)
         deepest = in_spec.levels[-1]
-        self.width = width or default_channels(in_spec, least=128)
-        if self.width % heads or self.width % 4:
-            raise ConfigError(f"encoder 'transformer': width {self.width} must be a multiple of 4 and of heads {heads}")
+        self.channels = channels or default_channels(in_spec, least=128)
+        if self.channels % heads or self.channels % 4:
+            raise ConfigError(
+                f"encoder 'transformer': channels {self.channels} must be a multiple of 4 and of heads {heads}"
+            )
         self.stride = deepest.stride
-        self.project = nn.Conv2d(deepest.channels, self.width, 1)
+        self.project = nn.Conv2d(deepest.channels, self.channels, 1)
         self.layers = nn.ModuleList(
-            TransformerLayer(self.width, heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(depth)
+            TransformerLayer(self.channels, heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(self.width)
-        self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(self.width, deepest.stride)])
+        self.norm = nn.LayerNorm(self.channels)
+        self.out_spec = in_spec.with_levels([*in_spec.levels[:-1], Level(self.channels, deepest.stride)])
 
     def forward(self, features: Features) -> Features:
-        """The features with the deepest level's patches related to each other."""
+        """The features, with the deepest level after self-attention."""
         deepest = self.project(features.maps[-1])
         batch, _, height, width = deepest.shape
         tokens = deepest.flatten(2).transpose(1, 2)
-        tokens = tokens + sine_position(height, width, self.width, tokens)
-        bias = self._hide_padding(features.frame, deepest, tokens)
+        tokens = tokens + sine_position(height, width, self.channels, tokens)
+        bias = self._padding_mask(features.frame, deepest, tokens)
         for layer in self.layers:
             tokens = layer(tokens, bias)
-        related = self.norm(tokens).transpose(1, 2).reshape(batch, self.width, height, width)
-        return features.with_maps([*features.maps[:-1], related])
+        encoded = self.norm(tokens).transpose(1, 2).reshape(batch, self.channels, height, width)
+        return features.with_maps([*features.maps[:-1], encoded])
 
-    def _hide_padding(self, frame: Frame, maps: Tensor, like: Tensor) -> Tensor:
-        """(N, 1, 1, height * width) to add to attention's logits: 0, and a large negative number on padding."""
-        inside = valid_cells(frame, maps, self.stride).flatten(1)
-        return torch.where(inside, 0.0, HIDDEN).to(like.dtype)[:, None, None]
+    def _padding_mask(self, frame: Frame, maps: Tensor, like: Tensor) -> Tensor:
+        """(N, 1, 1, height * width), an additive attention mask: 0, and a large negative number on padding."""
+        valid = valid_cells(frame, maps, self.stride).flatten(1)
+        return torch.where(valid, 0.0, HIDDEN).to(like.dtype)[:, None, None]

@@ -11,7 +11,7 @@ from vertebra.inference.io.inputs import Image
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ImageTransform
-from vertebra.preprocess.tile_merger import Grid, Tile
+from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
 from vertebra.tasks.prediction import Prediction

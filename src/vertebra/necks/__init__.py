@@ -1,4 +1,4 @@
-"""Necks by name. A neck mixes the levels: it takes features and gives features."""
+"""Necks by name. A neck fuses feature levels: it takes features and returns features."""
 
 from vertebra.necks.base import Neck
 from vertebra.necks.bifpn import BiFPN

@@ -11,19 +11,19 @@ from vertebra.features import Features, FeatureSpec
 
 
 class Neck(nn.Module, ABC):
-    """Mixes the levels: takes features and returns features.
+    """Fuses feature levels: takes features and returns features.
 
-    A neck is built as ``Neck(in_spec, keep_levels, **options)``. ``keep_levels`` are the indices into its `out_spec` of the
-    levels that are read, in any order; None keeps all. The neck then neither computes nor holds what only other levels
-    need: coarser levels than the last one kept are left out of `out_spec`; other unread levels keep their shape, and their
-    values are undefined. Keyword-only arguments are its options. It must build on the meta device, too, where
-    the builder finds out which levels are read.
+    A neck is built as ``Neck(in_spec, keep_levels, **options)``; its keyword-only arguments are its options. ``keep_levels``
+    are the indices into its `out_spec` of the levels that are read, in any order; None keeps all. The neck then has no
+    layers that only other levels need: levels coarser than the last kept one are left out of `out_spec`; other unread
+    levels keep their shape, and their values are undefined. A neck must also build on the meta device, where the builder
+    determines which levels are read.
 
-    A neck by another author need not derive from this class: a module with `out_spec` and this `forward` is one, and may
-    leave ``keep_levels`` out of its arguments.
+    A neck need not derive from this class: any module with `out_spec` and this `forward` is one, and its constructor may
+    omit ``keep_levels``.
 
     Attributes:
-        paper: the paper that it follows.
+        paper: the paper that it implements.
         out_spec: what `forward` returns; the embedding passes through.
     """
 
@@ -32,4 +32,4 @@ class Neck(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Features) -> Features:
-        """The features with mixed levels; embedding and frame are passed through."""
+        """The features with fused levels; embedding and frame pass through."""

@@ -19,17 +19,17 @@ from vertebra.necks.base import Neck
 
 
 class CoarserLevels(nn.Module):
-    """Levels beyond the deepest one, each of half the size of the one before (P6, P7).
+    """Levels coarser than the deepest one, each of half the size of the previous one (P6, P7).
 
-    A map of h cells gets ceil(h / 2), which is what a level of twice the stride has over the same padded canvas: its
-    last row and column may lie partly, but never wholly, beyond that canvas.
+    A map of h cells becomes one of ceil(h / 2), as a level of twice the stride has over the same padded canvas: its last
+    row and column may lie partly, but never wholly, beyond that canvas.
 
     Args:
-        channels: width of all levels.
+        channels: channels of all levels.
         count: how many levels.
         kind: "conv" for 3x3 convolutions of stride 2, with ReLU before all but the first; "pool" for every second
             cell.
-        in_channels: of what the first of them stands on; None: ``channels``.
+        in_channels: channels of the input of the first one; None: ``channels``.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class CoarserLevels(nn.Module):
         self.convs: nn.ModuleList | None = None
         if kind == "conv":
             widths = [in_channels or channels, *[channels] * count]
-            convs = [nn.Conv2d(before, channels, 3, 2, 1) for before in widths[:count]]
+            convs = [nn.Conv2d(previous, channels, 3, 2, 1) for previous in widths[:count]]
             for conv in convs:
                 init_conv_(conv, rectified=False)
             self.convs = nn.ModuleList(convs)
@@ -55,30 +55,32 @@ class CoarserLevels(nn.Module):
         """From the deepest level (N, in_channels, h, w) to the coarser ones, finest first."""
         levels: list[Tensor] = []
         for number in range(self.count):
-            before = levels[-1] if levels else deepest
+            previous = levels[-1] if levels else deepest
             if self.convs is None:
-                levels.append(F.max_pool2d(before, 1, 2))
+                levels.append(F.max_pool2d(previous, 1, 2))
             else:
-                levels.append(self.convs[number](F.relu(before) if levels else before))
+                levels.append(self.convs[number](F.relu(previous) if levels else previous))
         return levels
 
 
 class FPN(Neck):
-    """Feature pyramid network: carries the meaning of the deep levels down to the fine ones, all at one width.
+    """Feature pyramid network: a top-down path adds the semantics of the deep levels to the fine ones; all levels get the
+    same number of channels.
 
-    Every level goes through a 1x1 convolution; from the deepest on, each is doubled in size and added to the next finer
-    one, and a 3x3 convolution smooths the sum. Of several levels with one stride the deepest is used.
+    Each level goes through a 1x1 convolution. From the deepest level on, each map is upsampled and added to the next finer
+    one, and a 3x3 convolution smooths the sum. Where several levels share a stride, the deepest one is used.
 
     Args:
-        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
-            keep their shape, and their values are undefined.
-        channels: width of all levels; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
+            out; other unread levels keep their shape, and their values are undefined.
+        channels: output channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
         extra_levels: how many coarser levels are added; RetinaNet and FCOS were published with 2 (P6 and P7).
-        extra: how: "conv" as RetinaNet has it, by convolutions from the pyramid's deepest level on; "conv_input", by
-            convolutions from the deepest level that comes in; "pool" as the FPN's own paper has it, every second cell.
+        extra: how they are made: "conv" by 3x3 convolutions of stride 2 from the pyramid's deepest level, as in RetinaNet;
+            "conv_input" by such convolutions from the deepest input level; "pool" by taking every second cell, as in the FPN
+            paper.
         finest_stride: levels finer than this are left out.
         norm: normalization after each convolution of the pyramid.
-        every_level: uses all levels, also several of one stride.
+        every_level: uses all levels, including several of the same stride.
 
     Raises:
         IncompatiblePartsError: fewer than two different strides, or strides that do not divide each other.
@@ -116,8 +118,8 @@ class FPN(Neck):
         )
         self.smooth = nn.ModuleList(ConvNormAct(width, width, 3, norm=kind, activation=False) for _ in self.used)
         self.from_input = extra == "conv_input"
-        below = in_spec.channels[self.used[-1]] if self.from_input else width
-        self.coarser = CoarserLevels(width, extra_levels, "pool" if extra == "pool" else "conv", below)
+        coarser_in_channels = in_spec.channels[self.used[-1]] if self.from_input else width
+        self.coarser = CoarserLevels(width, extra_levels, "pool" if extra == "pool" else "conv", coarser_in_channels)
         self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
         self.out_spec = in_spec.with_levels([Level(width, stride) for stride in [*strides, *coarser]])
@@ -125,7 +127,7 @@ class FPN(Neck):
             self._leave_out_unread(keep_levels)
 
     def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
-        """Leaves out what only makes levels that nobody reads."""
+        """Drops the layers that only unread levels need."""
         deepest = len(self.used) - 1
         read = {min(level, deepest) for level in keep_levels}
         self.finest = min(read)
@@ -138,12 +140,12 @@ class FPN(Neck):
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(keep_levels), deepest) + 1])
 
     def forward(self, features: Features) -> Features:
-        """The levels at one width, and the coarser ones."""
+        """The pyramid's levels and the coarser ones, all with the same channels."""
         inputs = [features.maps[index] for index in self.used]
         merged = [self.lateral[-1](inputs[-1])]
         for fine in range(len(inputs) - 2, -1, -1):
-            above = upsample_like(merged[0], inputs[fine], self.ratios[fine])
-            merged.insert(0, above if fine < self.finest else self.lateral[fine](inputs[fine]) + above)
+            upsampled = upsample_like(merged[0], inputs[fine], self.ratios[fine])
+            merged.insert(0, upsampled if fine < self.finest else self.lateral[fine](inputs[fine]) + upsampled)
         maps = [conv(level) for conv, level in zip(self.smooth, merged, strict=True)]
         return features.with_maps([*maps, *self.coarser(inputs[-1] if self.from_input else maps[-1])])
 

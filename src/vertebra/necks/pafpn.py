@@ -18,24 +18,24 @@ from vertebra.necks.fpn import CoarserLevels, deepest_of_each_stride
 
 
 class PAFPN(Neck):
-    """Path aggregation network: carries the meaning of the deep levels down to the fine ones, and then the exact places of
-    the fine ones back up to the deep ones, all at one width.
+    """Path aggregation network: a feature pyramid with a second, bottom-up path, which carries the exact positions of the
+    fine levels back to the deep ones.
 
-    Every level goes through a 1x1 convolution. From the deepest on, each is doubled in size and meets the next finer
-    one; then, from the finest on, each is halved by a convolution of stride 2 and meets the next coarser one. Of
-    several levels with one stride the deepest is used.
+    Each level goes through a 1x1 convolution. Top-down, each map is upsampled and fused with the next finer one;
+    bottom-up, each map is halved by a convolution of stride 2 and fused with the next coarser one. Where several levels
+    share a stride, the deepest one is used.
 
     Args:
-        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
-            keep their shape, and their values are undefined.
-        channels: width of all levels; None: what fits the backbone (64 for MobileNetV2, 256 for ResNet-50).
-        blocks: where two levels meet, they go side by side through a cross-stage partial block with this many
-            bottlenecks, as YOLOX and RTMDet have it. 0: they are added and smoothed by a 3x3 convolution, as the
-            network's own paper has it; at the same width that costs more than one bottleneck does.
-        extra_levels: how many coarser levels are added, from the deepest one that comes out.
-        extra: how: "conv" by 3x3 convolutions of stride 2, "pool" by every second cell.
+        keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
+            out; other unread levels keep their shape, and their values are undefined.
+        channels: output channels of all levels; None: derived from the backbone (64 for MobileNetV2, 256 for ResNet-50).
+        blocks: bottlenecks of the cross-stage partial (CSP) block that fuses two concatenated levels, as in YOLOX and RTMDet.
+            0: the levels are added and smoothed by a 3x3 convolution, as in the paper; with the same channels that costs more
+            than one bottleneck.
+        extra_levels: how many coarser levels are added after the deepest output level.
+        extra: how they are made: "conv" by 3x3 convolutions of stride 2, "pool" by taking every second cell.
         finest_stride: levels finer than this are left out.
-        norm: normalization after each convolution of the pyramid; "group" learns alike from any batch size.
+        norm: normalization after each convolution of the pyramid; "group" does not depend on the batch size.
 
     Raises:
         IncompatiblePartsError: fewer than two different strides, or strides that do not divide each other.
@@ -44,8 +44,8 @@ class PAFPN(Neck):
 
     paper: ClassVar[str] = (
         "Liu et al., Path Aggregation Network for Instance Segmentation, CVPR 2018, arXiv 1803.01534; blocks as in Ge "
-        "et al., YOLOX, 2021, arXiv 2107.08430 (differences: all levels are brought to one width first; ReLU; "
-        "normalized by groups unless told otherwise)"
+        "et al., YOLOX, 2021, arXiv 2107.08430 (differences: all levels are projected to the same channels "
+        "first; ReLU; group normalization by default)"
     )
 
     def __init__(
@@ -71,13 +71,13 @@ class PAFPN(Neck):
         self.lateral = nn.ModuleList(
             ConvNormAct(in_spec.channels[index], self.width, 1, norm=norm, activation=False) for index in self.used
         )
-        self.top_down = nn.ModuleList(_meeting(self.width, blocks, norm) for _ in self.ratios)
-        # 3x3 convolutions for strides that double; wider where one step is larger, so that no cell is passed over
+        self.top_down = nn.ModuleList(_fusion(self.width, blocks, norm) for _ in self.ratios)
+        # 3x3 kernels for ratio 2, larger kernels for larger ratios, so that no cell is skipped
         self.shrink = nn.ModuleList(
             ConvNormAct(self.width, self.width, max(3, ratio // 2 * 2 + 1), stride=ratio, norm=norm)
             for ratio in self.ratios
         )
-        self.bottom_up = nn.ModuleList(_meeting(self.width, blocks, norm) for _ in self.ratios)
+        self.bottom_up = nn.ModuleList(_fusion(self.width, blocks, norm) for _ in self.ratios)
         self.coarser = CoarserLevels(self.width, extra_levels, extra)
         self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
@@ -86,7 +86,7 @@ class PAFPN(Neck):
             self._leave_out_unread(keep_levels)
 
     def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
-        """Leaves out the levels that nobody reads: finer ones wholly, coarser ones on the way back up."""
+        """Drops the layers that only unread levels need: all of the finer ones, the bottom-up ones of the coarser ones."""
         deepest = len(self.used) - 1
         self.finest = min(deepest, *keep_levels)
         for index in range(self.finest):
@@ -98,66 +98,68 @@ class PAFPN(Neck):
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(*keep_levels, deepest) + 1])
 
     def forward(self, features: Features) -> Features:
-        """The levels at one width, and the coarser ones."""
+        """The pyramid's levels and the coarser ones, all with the same channels."""
         inputs = [features.maps[index] for index in self.used]
         unread = [level.new_zeros(level.shape[0], self.width, *level.shape[2:]) for level in inputs[: self.finest]]
         maps = [*unread, *(self.lateral[level](inputs[level]) for level in range(self.finest, len(inputs)))]
         for fine in range(len(maps) - 2, self.finest - 1, -1):
-            above = upsample_like(maps[fine + 1], maps[fine], self.ratios[fine])
-            maps[fine] = self.top_down[fine](above, maps[fine])
+            upsampled = upsample_like(maps[fine + 1], maps[fine], self.ratios[fine])
+            maps[fine] = self.top_down[fine](upsampled, maps[fine])
         for fine in range(self.finest, len(self.shrink)):
             coarse = maps[fine + 1]
-            below = crop(self.shrink[fine](maps[fine]), *coarse.shape[-2:])  # nothing to cut; no export can prove that
-            maps[fine + 1] = self.bottom_up[fine](below, coarse)
+            downsampled = crop(
+                self.shrink[fine](maps[fine]), *coarse.shape[-2:]
+            )  # a no-op: states for export that the sizes are equal
+            maps[fine + 1] = self.bottom_up[fine](downsampled, coarse)
         return features.with_maps([*maps, *self.coarser(maps[-1])])
 
 
-class CrossStageMeeting(nn.Module):
-    """Two maps side by side; one narrow view of them goes through bottlenecks, another one around them.
+class CSPFusion(nn.Module):
+    """Fuses two maps by a cross-stage partial block: one projection of both goes through bottlenecks, the other bypasses them.
 
-    Wang et al., CSPNet, CVPR Workshops 2020, arXiv 1911.11929, in YOLOX's form: no shortcuts inside.
+    Wang et al., CSPNet, CVPR Workshops 2020, arXiv 1911.11929, as in YOLOX: without shortcuts in the bottlenecks.
 
     Args:
-        width: channels of each of the two maps, and of what comes out.
-        blocks: how many bottlenecks, each a 1x1 and a 3x3 convolution at half the width.
+        channels: of each of the two maps, and of the output.
+        blocks: how many bottlenecks, each a 1x1 and a 3x3 convolution with half of the channels.
     """
 
-    def __init__(self, width: int, blocks: int, norm: Norm) -> None:
+    def __init__(self, channels: int, blocks: int, norm: Norm) -> None:
         super().__init__()
-        inner = max(1, width // 2)
-        self.path = ConvNormAct(2 * width, inner, 1, norm=norm)
-        self.bypass = ConvNormAct(2 * width, inner, 1, norm=norm)
+        inner = max(1, channels // 2)
+        self.path = ConvNormAct(2 * channels, inner, 1, norm=norm)
+        self.bypass = ConvNormAct(2 * channels, inner, 1, norm=norm)
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(ConvNormAct(inner, inner, 1, norm=norm), ConvNormAct(inner, inner, 3, norm=norm))
                 for _ in range(blocks)
             )
         )
-        self.join = ConvNormAct(2 * inner, width, 1, norm=norm)
+        self.join = ConvNormAct(2 * inner, channels, 1, norm=norm)
 
-    def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """Two maps (N, width, h, w) to one."""
-        both = torch.cat([one, other], dim=1)
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two maps (N, channels, h, w) to one."""
+        both = torch.cat([first, second], dim=1)
         out: Tensor = self.join(torch.cat([self.blocks(self.path(both)), self.bypass(both)], dim=1))
         return out
 
 
-class SummedMeeting(nn.Module):
+class SumFusion(nn.Module):
     """The sum of two maps, smoothed by a 3x3 convolution.
 
     Args:
-        width: channels of each of the two maps, and of what comes out.
+        channels: of each of the two maps, and of the output.
     """
 
-    def __init__(self, width: int, norm: Norm) -> None:
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
-        self.smooth = ConvNormAct(width, width, 3, norm=norm)
+        self.smooth = ConvNormAct(channels, channels, 3, norm=norm)
 
-    def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """Two maps (N, width, h, w) to one."""
-        out: Tensor = self.smooth(one + other)
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two maps (N, channels, h, w) to one."""
+        out: Tensor = self.smooth(first + second)
         return out
 
 
-def _meeting(width: int, blocks: int, norm: Norm) -> nn.Module:
-    return CrossStageMeeting(width, blocks, norm) if blocks else SummedMeeting(width, norm)
+def _fusion(channels: int, blocks: int, norm: Norm) -> nn.Module:
+    return CSPFusion(channels, blocks, norm) if blocks else SumFusion(channels, norm)

@@ -19,23 +19,22 @@ from vertebra.necks.fpn import CoarserLevels
 
 
 class SimplePyramid(Neck):
-    """Simple feature pyramid: makes finer and coarser levels out of the single level of a plain vision transformer.
+    """Simple feature pyramid of ViTDet: makes finer and coarser levels from the single-stride map of a plain vision transformer.
 
-    From the last level at stride s come s/4 and s/2 by transposed convolutions, s itself, and 2s by pooling; then each
-    goes through a 1x1 and a 3x3 convolution with LayerNorm. A stride that does not halve to a whole number (7, from 14)
-    ends the finer ones: stride 14 gives 7, 14 and 28.
+    The last level, at stride s, gives s/4 and s/2 by transposed convolutions, s itself, and 2s by pooling; each then goes
+    through a 1x1 and a 3x3 convolution with LayerNorm. Strides are whole numbers, so a stride of 14 gives 7, 14 and 28.
 
-    All maps are those of the canvas padded to a multiple of s, as a vision transformer gives them: h cells become
-    4h, 2h, h and ceil(h / 2).
+    All maps cover the canvas padded to a multiple of s, as a vision transformer returns them: h cells become 4h, 2h, h and
+    ceil(h / 2).
 
     Args:
-        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
-            keep their shape, and their values are undefined.
-        channels: width of all levels; None: what fits the backbone.
-        extra_levels: how many coarser levels than 2s are added.
+        keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
+            out; other unread levels keep their shape, and their values are undefined.
+        channels: output channels of all levels; None: derived from the backbone.
+        extra_levels: how many levels coarser than 2s are added.
 
     Raises:
-        IncompatiblePartsError: there are levels of several strides, or none.
+        IncompatiblePartsError: the levels have several strides, or there are none.
         ConfigError: an option is out of range.
     """
 
@@ -57,7 +56,7 @@ class SimplePyramid(Neck):
         check_range("neck 'simple_pyramid'", least=0, extra_levels=extra_levels)
         if len(set(in_spec.strides)) > 1:
             raise IncompatiblePartsError(
-                "levels of one single stride", "Use neck 'fpn', which mixes the levels that are there already."
+                "levels of one single stride", "Use neck 'fpn', which fuses levels of different strides."
             )
         level = in_spec.levels[-1]
         width = channels or default_channels(in_spec)
@@ -83,7 +82,7 @@ class SimplePyramid(Neck):
             self._leave_out_unread(keep_levels)
 
     def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
-        """Leaves out the levels that nobody reads, but keeps the deepest one of the four scales for the coarser ones."""
+        """Drops the unread levels, except the deepest scale, from which the coarser levels are made."""
         deepest = len(self.scales) - 1
         read = {min(level, deepest) for level in keep_levels}
         for index in range(len(self.scales)):
@@ -99,7 +98,7 @@ class SimplePyramid(Neck):
 
 
 class _Unread(nn.Module):
-    """Zeros of the right shape, in the place of a level that nobody reads."""
+    """Zeros in the shape of a level that nobody reads."""
 
     def __init__(self, level: Level, stride: int) -> None:
         super().__init__()
@@ -112,7 +111,7 @@ class _Unread(nn.Module):
 
 
 class _Scale:
-    """A change of scale and the channels that come out of it."""
+    """A change of scale, and its output channels."""
 
     def __init__(self, body: nn.Module, channels: int) -> None:
         self.body = body

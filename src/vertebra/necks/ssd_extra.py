@@ -1,4 +1,4 @@
-"""The further levels of SSD."""
+"""The extra levels of SSD."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ START_LENGTH = 20.0
 
 
 class SSDExtra(Neck):
-    """Lets the backbone's levels through and adds coarser ones by small convolutions of stride 2, each from the one before, so
-    that large objects are seen whole.
+    """Extra levels of SSD: passes the backbone's levels through and appends coarser ones for large objects, each made from the
+    previous one by a small convolution of stride 2.
 
-    Of several levels with one stride the deepest is let through. A further level halves the channels by a 1x1 convolution and
-    the size by a 3x3 one.
+    Where several levels share a stride, the deepest one passes through. An extra level halves the channels by a 1x1
+    convolution and the size by a 3x3 one.
 
     Args:
-        keep_levels: indices of the levels that are read; None for all. Coarser ones than the last of these are left out; others
-            keep their shape, and their values are undefined.
-        extra_levels: how many coarser levels of twice the stride of the one before are added.
-        channels: the width of each further level, those of ``unpadded`` too; None: half of the deepest level's, then a quarter,
-            between 64 and 512.
+        keep_levels: indices of the output levels that are read; None for all. Levels coarser than the last of these are left
+            out; other unread levels keep their shape, and their values are undefined.
+        extra_levels: how many coarser levels are added, each of twice the previous stride.
+        channels: channels of each extra level, including those of ``unpadded``; None: half of the deepest level's, then a
+            quarter, between 64 and 512.
         finest_stride: levels finer than this are left out.
-        separable: the 3x3 convolution sees each channel for itself and a 1x1 one follows, with BatchNorm (eps 1e-3) and ReLU up
-            to 6, as in SSDLite.
-        norm: normalization after each convolution where they are not separable; the paper has none.
-        unpadded: strides of still further levels, by 3x3 convolutions of stride 1 without padding, which take two cells off each
-            side's length: ``[100, 300]`` as in SSD300. Such levels fit one canvas only, here 300x300.
-        rescaled: the finest level is brought to length 1 in each cell, times a learned factor for each channel that starts at 20,
-            as the paper does with VGG's conv4_3. The further levels stand on what it was before.
+        separable: depthwise separable 3x3 convolutions, with BatchNorm (eps 1e-3) and ReLU6, as in SSDLite.
+        norm: normalization after each convolution if they are not separable; the paper has none.
+        unpadded: strides of further levels, made by 3x3 convolutions of stride 1 without padding, which reduce each side by two
+            cells: ``[100, 300]`` as in SSD300. Such levels fit one canvas size only, here 300x300.
+        rescaled: L2-normalizes the finest level over its channels and multiplies it by a learned factor per channel, which
+            starts at 20, as in the paper for VGG's conv4_3. The extra levels are made from the unscaled map.
 
     Raises:
         ConfigError: an option is out of range.
@@ -66,36 +65,39 @@ class SSDExtra(Neck):
         in_spec.require_levels()
         check_range("neck 'ssd_extra'", least=1, finest_stride=finest_stride)
         check_range("neck 'ssd_extra'", least=0, extra_levels=extra_levels)
-        last = {stride: index for index, stride in enumerate(in_spec.strides)}
-        self.used = [index for stride, index in last.items() if stride >= finest_stride] or [len(in_spec.levels) - 1]
+        deepest_of_stride = {stride: index for index, stride in enumerate(in_spec.strides)}
+        self.used = [index for stride, index in deepest_of_stride.items() if stride >= finest_stride] or [
+            len(in_spec.levels) - 1
+        ]
         deepest = in_spec.levels[self.used[-1]]
         strides = [deepest.stride * 2 ** (number + 1) for number in range(extra_levels)]
         self.unpadded = list(unpadded or [])
-        every = [deepest.stride, *strides, *self.unpadded]
-        if every != sorted(set(every)):
+        extra_strides = [deepest.stride, *strides, *self.unpadded]
+        if extra_strides != sorted(set(extra_strides)):
             raise ConfigError(
-                f"'unpadded' of neck 'ssd_extra' must be growing strides beyond the others, got {unpadded}"
+                f"'unpadded' of neck 'ssd_extra' must be increasing strides, coarser than the other levels, got {unpadded}"
             )
         strides += self.unpadded
         widths = channels if channels is not None else _widths(deepest.channels, len(strides))
         if len(widths) != len(strides) or min(widths, default=8) < 2:
             raise ConfigError(
-                f"'channels' of neck 'ssd_extra' must name the width of {len(strides)} levels, got {channels}"
+                f"'channels' of neck 'ssd_extra' must have one number for each of {len(strides)} extra levels, got {channels}"
             )
-        before = [deepest.channels, *widths]
+        in_channels = [deepest.channels, *widths]
         block = _separable if separable else _plain
         self.extra = nn.ModuleList(
-            block(before[number], widths[number], norm, padded=number < extra_levels) for number in range(len(widths))
+            block(in_channels[number], widths[number], norm, padded=number < extra_levels)
+            for number in range(len(widths))
         )
         finest = in_spec.levels[self.used[0]]
         self.factors = nn.Parameter(torch.full((finest.channels,), START_LENGTH)) if rescaled else None
-        further = [Level(width, stride) for width, stride in zip(widths, strides, strict=True)]
-        self.out_spec = in_spec.with_levels([*(in_spec.levels[index] for index in self.used), *further])
+        extra = [Level(width, stride) for width, stride in zip(widths, strides, strict=True)]
+        self.out_spec = in_spec.with_levels([*(in_spec.levels[index] for index in self.used), *extra])
         if keep_levels is not None:
             self._leave_out_unread(keep_levels)
 
     def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
-        """Leaves out the further levels beyond the coarsest that is read."""
+        """Drops the extra levels coarser than the coarsest one that is read."""
         kept = max(max(keep_levels), len(self.used) - 1) + 1
         self.extra = self.extra[: kept - len(self.used)]
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[:kept])
@@ -103,7 +105,7 @@ class SSDExtra(Neck):
             self.factors = None
 
     def forward(self, features: Features) -> Features:
-        """The levels that come in, and the further ones."""
+        """The input levels and the extra ones."""
         maps = [features.maps[index] for index in self.used]
         deepest = maps[-1]
         if self.factors is not None:
@@ -115,7 +117,7 @@ class SSDExtra(Neck):
 
 
 def _widths(channels: int, count: int) -> list[int]:
-    """Half, then a quarter of the channels, in eights and within bounds."""
+    """Half, then a quarter of the channels, as multiples of 8 between 64 and 512."""
     return [min(max(channels // (2 if number == 0 else 4) // 8 * 8, 64), 512) for number in range(count)]
 
 
@@ -138,7 +140,7 @@ def _separable(channels: int, width: int, norm: Norm, *, padded: bool) -> nn.Mod
 
 
 class _Unpadded(nn.Module):
-    """A 3x3 convolution without padding, and ReLU."""
+    """A 3x3 convolution without padding, followed by ReLU."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -148,5 +150,7 @@ class _Unpadded(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """(N, channels, h, w) to (N, width, h - 2, w - 2)."""
         if min(input.shape[-2:]) < 3:
-            raise ConfigError("the canvas is too small for the 'unpadded' levels of neck 'ssd_extra'; leave them out")
+            raise ConfigError(
+                "the canvas is too small for the 'unpadded' levels of neck 'ssd_extra'; remove 'unpadded'"
+            )
         return F.relu(self.conv(input))

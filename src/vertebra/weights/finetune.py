@@ -1,4 +1,4 @@
-"""Training that starts from a trained model: all of its weights but those that depend on its classes."""
+"""Fine-tuning: training that starts from the weights of a trained model, except those that depend on its classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vertebra.weights.model_file import model_path, read
 
 
 def finetune_config(source: str | Path) -> dict[str, Any]:
-    """The config of a model file, under ``model``, for training on other data: classes are left to the data."""
+    """The ``model`` section of a model file's config, without its classes, which the training data defines."""
     path = model_path(source)
     header, _ = read_header(path)
     model = _model_of(header, path)
@@ -31,49 +31,49 @@ def finetune_config(source: str | Path) -> dict[str, Any]:
 
 
 def init_from(model: VisionModel, config: ModelConfig) -> list[str]:
-    """Puts the weights of ``config.init_from`` into a freshly built model, where they fit.
+    """Loads the weights of ``config.init_from`` into a newly built model, where names and shapes match.
 
-    The layers that depend on a branch's classes are kept only if that branch has the same classes in the same order.
+    Layers that depend on a branch's classes are loaded only if the branch has the same classes in the same order.
 
     Returns:
-        What was kept and what starts anew, in words.
+        Lines for the log: which tensors were loaded, and which layers are newly initialized.
 
     Raises:
-        ConfigError: the model has another backbone, so that hardly anything would fit.
-        WeightsError: nothing fits.
+        ConfigError: the model file has another backbone.
+        WeightsError: no tensor matches.
     """
     path = model_path(str(config.init_from))
     header, tensors = read(path)
-    old = _model_of(header, path)
-    if old["backbone"]["name"] != config.backbone.name:
+    source = _model_of(header, path)
+    if source["backbone"]["name"] != config.backbone.name:
         raise ConfigError(
-            f"{path} has the backbone '{old['backbone']['name']}', and this model '{config.backbone.name}'; take the same one"
+            f"{path} has the backbone '{source['backbone']['name']}', and this model '{config.backbone.name}'; use the same one"
         )
-    own = model.state_dict()
+    state = model.state_dict()
     new_classes = [
         name
         for name, branch in config.branches.items()
-        if _classes(old, name) not in (None, list(branch.classes or []))
+        if _classes(source, name) not in (None, list(branch.classes or []))
     ]
-    anew = {name for branch in new_classes for name in _of_classes(config, branch)}
-    kept = {
+    reset = {name for branch in new_classes for name in _class_tensors(config, branch)}
+    loaded = {
         name: value
         for name, value in tensors.items()
-        if name in own and own[name].shape == value.shape and name not in anew
+        if name in state and state[name].shape == value.shape and name not in reset
     }
-    if not any(value.ndim for value in kept.values()):
+    if not any(value.ndim for value in loaded.values()):
         raise WeightsError(f"{path}: none of its {len(tensors)} tensors fits this model")
-    model.load_state_dict({**own, **kept})
+    model.load_state_dict({**state, **loaded})
     model.origin = dict(header.get("origin", {}))
-    fresh = sorted({name.rpartition(".")[0] for name in own if name not in kept and own[name].ndim})
-    lines = [f"start: {len(kept)} of {len(own)} tensors from {path}"]
-    if fresh:
-        lines.append(f"start: anew begin {', '.join(fresh[:6])}{' …' if len(fresh) > 6 else ''}")
+    new_layers = sorted({name.rpartition(".")[0] for name in state if name not in loaded and state[name].ndim})
+    lines = [f"start: {len(loaded)} of {len(state)} tensors from {path}"]
+    if new_layers:
+        lines.append(f"start: newly initialized: {', '.join(new_layers[:6])}{' …' if len(new_layers) > 6 else ''}")
     return lines
 
 
 def _model_of(header: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The config of a model file, checked and with everything written out.
+    """The config of a model file, validated, with all defaults filled in.
 
     Raises:
         WeightsError: the header describes no model.
@@ -84,15 +84,15 @@ def _model_of(header: Mapping[str, Any], path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: its header describes no model: {one_line(error, 800)}") from None
 
 
-def _classes(old: dict[str, Any], branch: str) -> list[str] | None:
-    found = old["branches"].get(branch)
-    return None if found is None else list(found["classes"] or [])
+def _classes(source: dict[str, Any], branch: str) -> list[str] | None:
+    config = source["branches"].get(branch)
+    return None if config is None else list(config["classes"] or [])
 
 
-def _of_classes(config: ModelConfig, branch: str) -> list[str]:
-    """Names of the tensors of a branch whose shape depends on how many classes it has."""
+def _class_tensors(config: ModelConfig, branch: str) -> list[str]:
+    """Names of the tensors whose shape depends on the number of classes of a branch."""
     more = config.model_copy(deep=True)
-    more.branches[branch].classes = [*(more.branches[branch].classes or []), "one more class of that name there is not"]
+    more.branches[branch].classes = [*(more.branches[branch].classes or []), "one more class, to compare the shapes"]
     with torch.device("meta"):
-        first, second = (build(each, pretrained=False).state_dict() for each in (config, more))
+        first, second = (build(variant, pretrained=False).state_dict() for variant in (config, more))
     return [name for name in first if first[name].shape != second[name].shape]

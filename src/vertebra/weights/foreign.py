@@ -1,6 +1,6 @@
-"""Tables of torchvision's key names, turned into timm's. Each is proved by equal outputs in the tests.
+"""Conversion of torchvision's parameter names to timm's. The tests check each table by equal outputs.
 
-ResNet, ResNeXt, Wide ResNet and today's DenseNet have the same names in both and need no table.
+ResNet, ResNeXt, Wide ResNet and current DenseNet files have the same names in both libraries and need no table.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ TIMM_NORM_EPS = 1e-5
 
 
 def to_timm(architecture: str, state: Mapping[str, Tensor], norm_eps: float = TIMM_NORM_EPS) -> State | None:
-    """A state dict with torchvision's key names under timm's, or None where no table knows this architecture.
+    """A state dict with torchvision's names, renamed to timm's; None for an architecture without a table.
 
-    Where torchvision trained with another eps in BatchNorm than timm's, the difference goes into the running variances,
-    so that the outputs are the same and nothing but tensors needs to be kept.
+    If torchvision trained with another BatchNorm eps than timm's, the difference is added to the running variances, which
+    makes the outputs equal without another option.
 
     Args:
-        architecture: the timm model's name without a weights' tag.
+        architecture: the timm model's name without a tag of weights.
         norm_eps: eps of the timm model's BatchNorm.
     """
     for pattern, convert, trained in _TABLES:
@@ -37,7 +37,7 @@ def _shift_variances(state: State, shift: float) -> State:
 
 
 def _rename(state: State, rules: Iterable[tuple[str, str]]) -> State:
-    """Each name by the first rule (a full match and what it becomes) that fits it."""
+    """Renames each tensor by the first rule, a pattern for the full name and its replacement, that matches."""
     compiled = [(re.compile(old), new) for old, new in rules]
 
     def renamed(name: str) -> str:
@@ -57,25 +57,25 @@ _PLAIN = (("conv", "bn1"),)
 _FUSED = (("conv_exp", "bn1"), ("conv_pwl", "bn2"))
 
 
-def _blocks(state: State, places: Mapping[str, str]) -> State:
-    """The blocks of inverted residuals: their convolutions in order get the names that timm has for such a block.
+def _blocks(state: State, prefixes: Mapping[str, str]) -> State:
+    """Renames the convolutions of inverted residual blocks, in order, to timm's names for such a block.
 
     Args:
-        places: from torchvision's prefix of a block to timm's.
+        prefixes: from torchvision's prefix of a block to timm's.
     """
-    steps: dict[str, dict[str, None]] = {prefix: {} for prefix in places}
+    steps: dict[str, dict[str, None]] = {prefix: {} for prefix in prefixes}
     parsed: dict[str, tuple[str, str, str]] = {}
     for name in state:
-        found = re.fullmatch(r"(features(?:\.\d+)+)\.(?:conv|block)\.(\d+(?:\.\d)?|\d+\.fc[12])\.(\w+)", name)
-        if found and found[1] in places:
-            parsed[name] = (found[1], found[2], found[3])
-            steps[found[1]].setdefault(found[2])
+        match = re.fullmatch(r"(features(?:\.\d+)+)\.(?:conv|block)\.(\d+(?:\.\d)?|\d+\.fc[12])\.(\w+)", name)
+        if match and match[1] in prefixes:
+            parsed[name] = (match[1], match[2], match[3])
+            steps[match[1]].setdefault(match[2])
     table = {prefix: _step_names(state, prefix, sorted(inner, key=_numbers)) for prefix, inner in steps.items()}
     renamed: State = {}
     for name, value in state.items():
         if name in parsed:
             prefix, step, leaf = parsed[name]
-            renamed[f"{places[prefix]}.{table[prefix][step]}.{leaf}"] = value
+            renamed[f"{prefixes[prefix]}.{table[prefix][step]}.{leaf}"] = value
         else:
             renamed[name] = value
     return renamed
@@ -86,7 +86,7 @@ def _numbers(step: str) -> list[int]:
 
 
 def _step_names(state: State, prefix: str, steps: list[str]) -> dict[str, str]:
-    """timm's name for each convolution, norm and squeeze-excitation layer of one block."""
+    """timm's name of each convolution, norm and squeeze-excitation layer of one block."""
     squeeze = {step: "se.conv_reduce" if step.endswith("fc1") else "se.conv_expand" for step in steps if "fc" in step}
     rest = [step for step in steps if step not in squeeze]
     convolutions, norms = rest[0::2], rest[1::2]
@@ -106,9 +106,9 @@ def _step_names(state: State, prefix: str, steps: list[str]) -> dict[str, str]:
 
 
 def _by_stage(repeats: tuple[int, ...]) -> dict[str, str]:
-    """torchvision counts MobileNet's blocks through from 1; timm counts them in each stage."""
-    places = [f"blocks.{stage}.{block}" for stage, count in enumerate(repeats) for block in range(count)]
-    return {f"features.{number}": place for number, place in enumerate(places, start=1)}
+    """torchvision numbers MobileNet's blocks consecutively from 1; timm numbers them within each stage."""
+    prefixes = [f"blocks.{stage}.{block}" for stage, count in enumerate(repeats) for block in range(count)]
+    return {f"features.{number}": prefix for number, prefix in enumerate(prefixes, start=1)}
 
 
 def _head_rules(last: int | str, conv: str, norm: str) -> list[tuple[str, str]]:
@@ -140,14 +140,14 @@ def _mobilenet_v3(state: State) -> State:
 
 def _efficientnet(state: State) -> State:
     """torchvision.models.efficientnet_* to timm efficientnet_b* and efficientnetv2_*."""
-    found = {match[0]: match for name in state if (match := re.match(r"features\.(\d+)\.(\d+)(?=\.block\.)", name))}
-    places = {prefix: f"blocks.{int(match[1]) - 1}.{match[2]}" for prefix, match in found.items()}
-    last = max((int(match[1]) for match in found.values()), default=0) + 1
-    return _rename(_blocks(state, places), _head_rules(last, "conv_head", "bn2"))
+    matches = {match[0]: match for name in state if (match := re.match(r"features\.(\d+)\.(\d+)(?=\.block\.)", name))}
+    prefixes = {prefix: f"blocks.{int(match[1]) - 1}.{match[2]}" for prefix, match in matches.items()}
+    last = max((int(match[1]) for match in matches.values()), default=0) + 1
+    return _rename(_blocks(state, prefixes), _head_rules(last, "conv_head", "bn2"))
 
 
 def _mnasnet(state: State) -> State:
-    """torchvision.models.mnasnet* to timm mnasnet_*: all layers are in one list there, and a block's in one of its own."""
+    """torchvision.models.mnasnet* to timm mnasnet_*: torchvision has the layers in one list, blocks in nested lists."""
     plain = {0: "conv_stem", 1: "bn1", 14: "conv_head", 15: "bn2"}
     first = {3: "conv_dw", 4: "bn1", 6: "conv_pw", 7: "bn2"}
     inner = {0: "conv_pw", 1: "bn1", 3: "conv_dw", 4: "bn2", 6: "conv_pwl", 7: "bn3"}
@@ -165,7 +165,7 @@ def _mnasnet(state: State) -> State:
 
 
 def _vgg(state: State) -> State:
-    """torchvision.models.vgg* to timm vgg*: the two fully connected layers are convolutions there."""
+    """torchvision.models.vgg* to timm vgg*: timm has the two fully connected layers as convolutions."""
     state = dict(state)
     for name, side in (("classifier.0.weight", 7), ("classifier.3.weight", 1)):
         if name in state and state[name].ndim == 2:
@@ -181,7 +181,7 @@ def _vgg(state: State) -> State:
 
 
 def _densenet(state: State) -> State:
-    """torchvision's published files still have a dot inside the names of a dense layer's norms and convolutions."""
+    """torchvision's published files have an extra dot in the names of a dense layer's norms and convolutions."""
     return _rename(state, [(r"(features\..*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)", r"\1\2")])
 
 
@@ -189,9 +189,9 @@ def _regnet(state: State) -> State:
     """torchvision.models.regnet_{x,y}_* to timm regnet{x,y}_*."""
     block = r"trunk_output\.block(\d)\.block\d-(\d+)"
 
-    def moved(name: str) -> str:
-        found = re.fullmatch(rf"{block}\.(.+)", name)
-        return f"s{found[1]}.b{int(found[2]) + 1}.{found[3]}" if found else name
+    def renamed(name: str) -> str:
+        match = re.fullmatch(rf"{block}\.(.+)", name)
+        return f"s{match[1]}.b{int(match[2]) + 1}.{match[3]}" if match else name
 
     inner = [
         (rf"(.+)\.{theirs}\.{index}\.(\w+)", rf"\1.{ours}.{kind}.\2")
@@ -205,11 +205,11 @@ def _regnet(state: State) -> State:
         (r"fc\.(\w+)", r"head.fc.\1"),
         *inner,
     ]
-    return _rename({moved(name): value for name, value in state.items()}, rules)
+    return _rename({renamed(name): value for name, value in state.items()}, rules)
 
 
 def _convnext(state: State) -> State:
-    """torchvision.models.convnext_* to timm convnext_*: stages and downsamplings alternate in one list there."""
+    """torchvision.models.convnext_* to timm convnext_*: torchvision alternates stages and downsamplings in one list."""
     inner = {"block.0": "conv_dw", "block.2": "norm", "block.3": "mlp.fc1", "block.5": "mlp.fc2"}
     rules = [
         (r"features\.0\.([01])\.(\w+)", r"stem.\1.\2"),
@@ -217,13 +217,13 @@ def _convnext(state: State) -> State:
         (r"classifier\.2\.(\w+)", r"head.fc.\1"),
     ]
     for stage in range(4):
-        body, before = 2 * stage + 1, 2 * stage
+        body, downsample = 2 * stage + 1, 2 * stage
         rules += [
             (rf"features\.{body}\.(\d+)\.{re.escape(theirs)}\.(\w+)", rf"stages.{stage}.blocks.\1.{ours}.\2")
             for theirs, ours in inner.items()
         ]
         rules.append((rf"features\.{body}\.(\d+)\.layer_scale", rf"stages.{stage}.blocks.\1.gamma"))
-        rules.append((rf"features\.{before}\.([01])\.(\w+)", rf"stages.{stage}.downsample.\1.\2"))
+        rules.append((rf"features\.{downsample}\.([01])\.(\w+)", rf"stages.{stage}.downsample.\1.\2"))
     flat = {name: value.flatten() if name.endswith(".layer_scale") else value for name, value in state.items()}
     return _rename(flat, rules)
 
@@ -232,11 +232,11 @@ def _convnext(state: State) -> State:
 
 
 def _swin(state: State) -> State:
-    """torchvision.models.swin_* and swin_v2_* to timm swin_* and swinv2_*: the merge of patches opens a stage in timm."""
+    """torchvision.models.swin_* and swin_v2_* to timm swin_* and swinv2_*: in timm, patch merging begins a stage."""
     kept: State = {}
     for name, value in state.items():
         if name.endswith(("relative_position_index", "relative_coords_table")):
-            continue  # follow from the window's size; not weights
+            continue  # derived from the window size; not weights
         if name.endswith("attn.qkv.bias") and name.replace("qkv.bias", "logit_scale") in state:
             query, _, values = value.chunk(3)  # V2 has no bias for keys
             kept[name.replace("qkv.bias", "q_bias")], kept[name.replace("qkv.bias", "v_bias")] = query, values
@@ -248,18 +248,18 @@ def _swin(state: State) -> State:
         (r"head\.(\w+)", r"head.fc.\1"),
     ]
     for stage in range(4):
-        body, before = 2 * stage + 1, 2 * stage
+        body, downsample = 2 * stage + 1, 2 * stage
         rules += [
             (rf"features\.{body}\.(\d+)\.mlp\.0\.(\w+)", rf"layers.{stage}.blocks.\1.mlp.fc1.\2"),
             (rf"features\.{body}\.(\d+)\.mlp\.3\.(\w+)", rf"layers.{stage}.blocks.\1.mlp.fc2.\2"),
             (rf"features\.{body}\.(\d+)\.(.+)", rf"layers.{stage}.blocks.\1.\2"),
-            (rf"features\.{before}\.(reduction|norm)\.(\w+)", rf"layers.{stage}.downsample.\1.\2"),
+            (rf"features\.{downsample}\.(reduction|norm)\.(\w+)", rf"layers.{stage}.downsample.\1.\2"),
         ]
     return _rename(kept, rules)
 
 
 def _vit(state: State) -> State:
-    """torchvision.models.vit_* to timm vit_*; its older files call the two layers of the MLP linear_1 and linear_2."""
+    """torchvision.models.vit_* to timm vit_*; older files name the two layers of the MLP linear_1 and linear_2."""
     block = r"encoder\.layers\.encoder_layer_(\d+)"
     return _rename(
         state,
@@ -292,4 +292,4 @@ _TABLES: tuple[tuple[str, Callable[[State], State], float], ...] = (
     (r"swin(v2)?_(tiny|small|base)_", _swin, TIMM_NORM_EPS),
     (r"vit_", _vit, TIMM_NORM_EPS),
 )
-"""Patterns of timm's names, the table for them, and the eps of BatchNorm in torchvision's models of that name."""
+"""Patterns of timm's architecture names, their conversion, and the BatchNorm eps of torchvision's model."""

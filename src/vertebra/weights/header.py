@@ -1,4 +1,4 @@
-"""The header of a model file, read with care: a damaged file ends in one line, at once and in little memory."""
+"""Reads the header of a model file; a damaged file fails fast, in little memory, with a one-line error."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vertebra.weights.checksums import header_is_sound
 FORMAT_VERSION = 1
 KEY = "vertebra"
 ENTRIES: Mapping[str, bool] = {"model": True, "preprocess": True, "origin": False, "provenance": False}
-"""The mappings of a header, and whether each must be there."""
+"""The mappings of a header, and whether each is required."""
 
 
 def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], list[str]]:
     """Header of a model file, and the names of its tensors.
 
     Args:
-        verify: compares the header with its checksum.
+        verify: checks the header against its checksum.
 
     Raises:
-        WeightsError: the file is cut off or damaged, is no model file, or was written by a newer version.
+        WeightsError: the file is truncated or damaged, is not a model file, or was written by a newer version.
     """
     try:
         refuse_checkpoint(path)
@@ -36,12 +36,12 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
             names = list(file.keys())
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{path}: cut off or no safetensors file ({one_line(error)}); copy or download it again"
+            f"{path}: truncated or not a safetensors file ({one_line(error)}); copy or download it again"
         ) from None
     if KEY not in metadata:
         raise WeightsError(
-            f"{path}: a safetensors file, but no Vertebra model (no '{KEY}' in its header); "
-            f"weights for a backbone are given with --pretrained {path.name} (in a config: pretrained: {path.name})"
+            f"{path}: a safetensors file, but not a Vertebra model (no '{KEY}' in its header); "
+            f"give weights of a backbone with --pretrained {path.name} (in a config: pretrained: {path.name})"
         )
     header = _parse(metadata[KEY], path)
     if verify and not header_is_sound(header, names):
@@ -50,16 +50,16 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
 
 
 def refuse_checkpoint(path: Path) -> None:
-    """Says of a trainer's checkpoint where it can be given, as it is no model file.
+    """Refuses a trainer's checkpoint, which is not a model file, with a message about where it is accepted.
 
     Raises:
-        WeightsError: it is one.
+        WeightsError: the file is a checkpoint.
     """
     with path.open("rb") as file:
         start = file.read(4)
     if start == b"PK\x03\x04" or start[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x05"):
         raise WeightsError(
-            f"{path}: a checkpoint that torch.save wrote, no Vertebra model; of a run take its folder, of another trainer give it "
+            f"{path}: a checkpoint of torch.save, not a Vertebra model; for a run, give its folder; give another trainer's file "
             f"as weights of a backbone (--pretrained {path.name}; in a config pretrained: {path.name}) or to vertebra import"
         )
 
@@ -74,12 +74,12 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         raise damaged
     if header["format_version"] != FORMAT_VERSION:
         raise WeightsError(
-            f"{path}: of format {str(header['format_version'])[:20]}; this Vertebra reads format {FORMAT_VERSION}. "
-            "Upgrade vertebra"
+            f"{path}: has format {str(header['format_version'])[:20]}, but this Vertebra reads format {FORMAT_VERSION}; "
+            "upgrade vertebra"
         )
     for name, needed in ENTRIES.items():
         if name not in header and needed:
-            raise WeightsError(f"{path}: its header has no '{name}', so it is no whole model file")
+            raise WeightsError(f"{path}: its header has no '{name}', so it is not a complete model file")
         if not isinstance(header.get(name, {}), dict):
             raise damaged
     return header

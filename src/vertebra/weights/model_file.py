@@ -1,7 +1,7 @@
-"""The model file: one safetensors file that is the whole model.
+"""The model file: one safetensors file that holds the whole model.
 
-Its header has one metadata key, ``vertebra``, with canonical JSON: the format's version, the model's config with its
-classes, and the preprocessing. Nothing in it is executed.
+Its header has one metadata key, ``vertebra``, with canonical JSON: the version of the format, the model's config with its
+classes, and the preprocessing. Loading it executes no code from the file.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from vertebra.weights.checksums import checksum, seal, tensor_checksums
 from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
 from vertebra.weights.skip_init import SkipInit, TooLarge
 
-AT_ONCE = 1 << 24  # bytes
+CHUNK_BYTES = 1 << 24
 
 
 def save(model: VisionModel, path: str | Path) -> Path:
-    """Writes the model file, whole or not at all.
+    """Writes the model file atomically.
 
     Raises:
-        WeightsError: the model was not built by `vertebra.create_model`, so that nothing names its parts.
-        RunError: the file exists, or the operating system refuses.
+        WeightsError: the model was not built by `vertebra.create_model`, so that its parts have no names.
+        RunError: the file exists or cannot be written.
     """
     path = Path(path)
     if path.exists():
@@ -50,12 +50,12 @@ def save(model: VisionModel, path: str | Path) -> Path:
 
 
 def write(model: VisionModel, path: Path) -> Path:
-    """Like `save`, but in the place of an older file; training keeps its best weights so.
+    """Like `save`, but replaces an existing file; training saves its best weights this way.
 
-    How the model was made (``model.provenance``) is kept in the file too; it is not part of the model's identity.
+    The file also stores how the model was made (``model.provenance``), which is not part of the model's identity.
 
     Raises:
-        WeightsError: as for `save`, or ``model.provenance`` has values that are not plain.
+        WeightsError: as for `save`, or ``model.provenance`` has values that are not plain JSON.
         RunError: the file cannot be written.
     """
     header = describe(model)
@@ -79,9 +79,9 @@ def describe(model: VisionModel) -> dict[str, Any]:
 
 
 def _config(model: VisionModel) -> dict[str, Any]:
-    """The config as the model is now: options of decoding may have been changed since it was built."""
+    """The current config of the model: options of decoding may have changed since it was built."""
     config = copy.deepcopy(dict(model.config or {}))
-    config.pop("init_from", None)  # how the weights began is the run's affair
+    config.pop("init_from", None)  # belongs to the training run
     objects = model_config(config).object_parts
     for name in model.branches:
         if f"branches.{name}.decoder" in objects:
@@ -99,18 +99,18 @@ def load(
     verify: bool = True,
     parts: Mapping[str, Any] | None = None,
 ) -> VisionModel:
-    """A model from a model file, or from the best weights of a run folder; in evaluation mode.
+    """Loads a model from a model file, or from the best weights of a run folder; in evaluation mode.
 
     Args:
         source: a ``.safetensors`` file that Vertebra wrote, or a run folder.
-        device: where the model is to be.
+        device: device of the model.
         parts: the objects that the model was built from; see `vertebra.object_parts.resolve_parts`.
-        verify: compares the file with the checksums in its header, and prints a line if a weight is no number. Files of
-            versions that wrote no checksums are read without.
+        verify: checks the file against the checksums in its header, and prints a line if a weight is NaN or infinite. Files
+            of older versions, which have no checksums, are read without the check.
 
     Raises:
         RunError: there is no such file or run.
-        WeightsError: the file is cut off or damaged, is no model file, or was written by a newer version.
+        WeightsError: the file is truncated or damaged, is not a model file, or was written by a newer version.
     """
     path = model_path(source)
     header, names = read_header(path, verify=verify)
@@ -124,7 +124,7 @@ def load(
 
 
 def load_weights(model: VisionModel, path: Path) -> None:
-    """Puts the weights of a model file into a model of the same parts.
+    """Loads the weights of a model file into a model with the same parts.
 
     Raises:
         WeightsError: the file is damaged, or its tensors are not those of the model.
@@ -134,7 +134,7 @@ def load_weights(model: VisionModel, path: Path) -> None:
 
 
 def _build(header: Mapping[str, Any], path: Path, parts: Mapping[str, Any] | None) -> VisionModel:
-    """The model of a header, its weights not read yet; it takes no more memory than the file can fill."""
+    """Builds the model of a header without its weights, in no more memory than the file justifies."""
     with _unbuildable(path):
         config = model_config(header["model"], f"{path}: model")
         resize_spec = ResizeSpec.from_dict(header["preprocess"])
@@ -147,38 +147,38 @@ def _build(header: Mapping[str, Any], path: Path, parts: Mapping[str, Any] | Non
 
 @contextmanager
 def _unbuildable(path: Path) -> Iterator[None]:
-    """Errors within it are those of a file whose model cannot be built."""
+    """Turns errors in its body into a `WeightsError` about a file whose model cannot be built."""
     try:
         yield
     except TooLarge as error:
         raise WeightsError(f"{path}: damaged: {error}; copy or download it again") from None
     except KeyError as error:
-        raise WeightsError(f"{path}: its header has no {error}, so it is no whole model file") from None
+        raise WeightsError(f"{path}: its header has no {error}, so it is not a complete model file") from None
     except VertebraError as error:
         raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error, 800)}") from error
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
-        # whatever a part raises for options that it cannot have been saved with
+        # raised by parts for invalid options
         raise WeightsError(f"{path}: the model in it cannot be built here: {one_line(error)}") from error
 
 
 def model_path(source: str | Path) -> Path:
-    """The model file that a user means with a file or a run folder."""
+    """The path of a model file, given the file or its run folder."""
     path = Path(source)
     try:
         if path.is_dir():
-            inside = path / "model.safetensors"
-            if not inside.is_file():
-                raise RunError(f"{path} has no model.safetensors, so it is no finished run")
-            return inside
+            model_file = path / "model.safetensors"
+            if not model_file.is_file():
+                raise RunError(f"{path} has no model.safetensors, so it is not a finished run")
+            return model_file
         if not path.is_file():
             raise RunError(f"{path}: no such run folder or model file")
-    except OSError as error:  # a name that is too long
+    except OSError as error:  # such as a name that is too long
         raise RunError(f"{path}: no such run folder or model file ({error.strerror or error})") from None
     return path
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a model file, compared with its checksums.
+    """Header and tensors of a model file, checked against its checksums.
 
     Raises:
         WeightsError: as for `load`.
@@ -199,7 +199,7 @@ def _check(path: Path, name: str, value: Tensor, sums: Mapping[str, int]) -> Non
 
 
 def warn_of_broken_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Prints a line if some weights are NaN or infinite: they were so when the file was written."""
+    """Prints a line if some weights are NaN or infinite."""
     broken = [name for name, value in tensors.items() if not is_finite(value)]
     if broken:
         names = ", ".join(broken[:3]) + (" …" if len(broken) > 3 else "")
@@ -207,70 +207,71 @@ def warn_of_broken_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _fill(model: VisionModel, names: list[str], path: Path, sums: Mapping[str, int]) -> None:
-    """Copies a file's tensors into the model's, each compared with its checksum.
+    """Copies a file's tensors into the model, each checked against its checksum.
 
-    The file is opened anew for every few of them, since all that was read of a mapped file counts as this process' memory
+    The file is reopened for each group of tensors: pages read from a memory-mapped file count as memory of this process
     until it is closed.
     """
-    own = model.state_dict()
-    first = {_place(value): name for name, value in reversed(own.items())}
-    given = set(names)
-    sources = {name: name if name in given else first[_place(value)] for name, value in own.items()}
-    missing = [name for name, source in sources.items() if source not in given]
-    leftover = sorted(given - set(own))
+    state = model.state_dict()
+    first_tied = {_storage_key(value): name for name, value in reversed(state.items())}
+    stored = set(names)
+    sources = {name: name if name in stored else first_tied[_storage_key(value)] for name, value in state.items()}
+    missing = [name for name, source in sources.items() if source not in stored]
+    leftover = sorted(stored - set(state))
     if missing or leftover:
         raise WeightsError(
             f"{path}: its tensors are not those of its model: {len(missing)} missing {missing[:3]}, "
             f"{len(leftover)} left over {leftover[:3]}"
         )
-    for group in _groups(own):
+    for group in _groups(state):
         with safe_open(path, framework="pt") as file, torch.no_grad():
             for name in group:
                 value = file.get_tensor(sources[name])
-                _check_kind(path, name, value, own[name])
+                _check_kind(path, name, value, state[name])
                 _check(path, sources[name], value, sums)
-                own[name].copy_(value)
+                state[name].copy_(value)
 
 
-def _check_kind(path: Path, name: str, value: Tensor, own: Tensor) -> None:
-    if value.shape != own.shape:
-        raise WeightsError(f"{path}: '{name}' has the shape {tuple(value.shape)}, its model's is {tuple(own.shape)}")
-    if value.is_floating_point() != own.is_floating_point() or value.is_complex():
-        raise WeightsError(f"{path}: '{name}' holds {value.dtype}, its model's is {own.dtype}; copy the file again")
+def _check_kind(path: Path, name: str, value: Tensor, target: Tensor) -> None:
+    if value.shape != target.shape:
+        raise WeightsError(f"{path}: '{name}' has the shape {tuple(value.shape)}, its model's is {tuple(target.shape)}")
+    if value.is_floating_point() != target.is_floating_point() or value.is_complex():
+        raise WeightsError(f"{path}: '{name}' holds {value.dtype}, its model's is {target.dtype}; copy the file again")
 
 
 def _groups(tensors: dict[str, Tensor]) -> Iterator[list[str]]:
-    """Names of tensors that together are not much larger than `AT_ONCE`."""
+    """Groups of tensor names, each of about `CHUNK_BYTES` of data."""
     group: list[str] = []
     size = 0
     for name, value in tensors.items():
         group.append(name)
         size += value.nbytes
-        if size >= AT_ONCE:
+        if size >= CHUNK_BYTES:
             yield group
             group, size = [], 0
     yield group
 
 
 def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors, tied ones once (under their first name)."""
+    """Contiguous tensors; tied ones only once, under their first name."""
     kept: dict[str, Tensor] = {}
     seen: set[tuple[Any, ...]] = set()
     for name, value in state.items():
-        place = _place(value)
-        if value.numel() and place in seen:
+        key = _storage_key(value)
+        if value.numel() and key in seen:
             continue
-        seen.add(place)
+        seen.add(key)
         kept[name] = value.detach().cpu().contiguous()
     return kept
 
 
-def _place(value: Tensor) -> tuple[Any, ...]:
+def _storage_key(value: Tensor) -> tuple[Any, ...]:
+    """Equal for tied tensors."""
     return (value.device, value.data_ptr(), value.shape, value.dtype) if value.numel() else (id(value),)
 
 
 def identity(model: VisionModel) -> str:
-    """SHA-256 over the header's JSON and the tensors: equal content has equal identity, whatever the file's bytes."""
+    """SHA-256 of the header's JSON and the tensors: equal content has equal identity, even in files with different bytes."""
     digest = hashlib.sha256(json.dumps(describe(model), sort_keys=True).encode())
     for name, value in sorted(_untied(model.state_dict()).items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

@@ -1,4 +1,4 @@
-"""Models whose weights will be read from a file are built without drawing random ones first, and no larger than the file."""
+"""Builds models whose weights are read from a file, without random initialization and within a memory limit."""
 
 from __future__ import annotations
 
@@ -9,34 +9,41 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-DRAWING = (nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
-MAKING = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange, torch.linspace}
-SLACK = 256 << 20  # bytes that a model may take beside what its file holds: tables, weights that are tied
-MOST = 50_000  # tensors that are made for a model; the largest known need some thousands
+RANDOM_INIT = (
+    nn.init.uniform_,
+    nn.init.normal_,
+    nn.init.kaiming_uniform_,
+    Tensor.uniform_,
+    Tensor.normal_,
+    Tensor.erfinv_,
+)
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange, torch.linspace}
+SLACK = 256 << 20  # bytes that a model may need beyond its file: tables, tied weights
+MAX_TENSORS = 50_000  # created while a model is built; the largest known models need some thousands
 
 
 class TooLarge(Exception):
-    """A header describes a model that its file cannot fill."""
+    """A header describes a larger model than its file can hold."""
 
 
 class SkipInit(TorchFunctionMode):
-    """Within it tensors keep what happened to be in memory, where code would fill them with random values.
+    """A context in which random initialization is skipped: tensors keep their uninitialized memory.
 
     Args:
-        available: bytes of the file; tensors that are made may take a few times as much. A header that was damaged could
-            ask for a million channels.
+        available: bytes of the file; the tensors of the model may take a few times as much. This bounds what a damaged
+            header, such as one with a million channels, can allocate.
     """
 
     def __init__(self, available: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left = 4 * available + SLACK
-        self.tensors_left = MOST
+        self.tensors_left = MAX_TENSORS
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in DRAWING:
+        if func in RANDOM_INIT:
             return args[0] if args else kwargs["tensor"]
-        if func in MAKING:
+        if func in FACTORIES:
             self._count(func, args, kwargs)
         return func(*args, **kwargs)
 

@@ -55,7 +55,7 @@ def test_discrete_reading_behind_the_hybrid_encoder_says_the_same_in_onnx_runtim
     torch.manual_seed(0)
     model = create_model(
         "resnet10t",
-        encoder={"name": "hybrid", "width": 32, "levels": 2, "blocks": 1},
+        encoder={"name": "hybrid", "channels": 32, "levels": 2, "blocks": 1},
         decoder={"name": "rt_detr", **SMALL, "layers": 1, "sampling": "discrete"},
         classes=["a", "b", "c"],
         image_size=(64, 96),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vertebra.decoders.keypoints._keypoint_decoder import KeypointDecoder, Objects, reading_levels
+from vertebra.decoders.keypoints._keypoint_decoder import KeypointDecoder, Objects, default_levels
 from vertebra.decoders.keypoints.heatmap import Heatmap, HeatmapOutputs
 from vertebra.decoders.keypoints.keypoint_regression import KeypointRegression, KeypointRegressionOutputs
 from vertebra.decoders.keypoints.simcc import SimCC, SimCCOutputs
@@ -35,7 +35,7 @@ SMALL: dict[type, dict[str, Any]] = {
 @pytest.mark.parametrize("spec", [PYRAMID, FLAT])
 @pytest.mark.parametrize("part", DECODERS)
 def test_holds_the_contract(part: type[Any], spec: FeatureSpec, on_boxes: bool) -> None:
-    check_decoder(lambda joint, own: part(joint, own, on_boxes=on_boxes), spec, fake_labels("keypoints"))
+    check_decoder(lambda in_spec, labels: part(in_spec, labels, on_boxes=on_boxes), spec, fake_labels("keypoints"))
 
 
 @pytest.mark.parametrize("part", DECODERS)
@@ -53,8 +53,8 @@ def test_only_training_is_random(part: type[Any]) -> None:
     features, targets = fake_features(PYRAMID, (64, 64)), fake_targets(LABELS, (64, 64))
 
     def areas() -> torch.Tensor:
-        found: torch.Tensor = decoder.loss(features, targets)[1].objects.areas
-        return found
+        sampled: torch.Tensor = decoder.loss(features, targets)[1].objects.areas
+        return sampled
 
     assert not torch.equal(areas(), areas())
     decoder.eval()
@@ -94,36 +94,36 @@ def test_unlabeled_points_and_padding_teach_nothing(part: type[Any], on_boxes: b
     decoder.decode(outputs, features.frame)
 
 
-def whole_outputs(part: type[Any], decoder: KeypointDecoder, places: torch.Tensor) -> tuple[Any, Frame]:
-    """Outputs that say these places (N, D, K, 2), in canvas pixels of a 64 x 96 canvas, as the truth would be told."""
+def whole_outputs(part: type[Any], decoder: KeypointDecoder, points: torch.Tensor) -> tuple[Any, Frame]:
+    """Outputs that encode these points (N, D, K, 2), in pixels of a 64 x 96 canvas, like the ground truth."""
     frame = Frame((64, 96), torch.tensor([[64, 96], [50, 40]]))
     features = Features(fake_features(PYRAMID, (64, 96)).maps, None, frame)
-    given = decoder(features)
-    unit = to_unit(places, given.objects.areas)
-    return outputs_at(decoder, given, unit), frame
+    outputs = decoder(features)
+    unit = to_unit(points, outputs.objects.areas)
+    return outputs_at(decoder, outputs, unit), frame
 
 
-def outputs_at(decoder: KeypointDecoder, given: Any, unit: torch.Tensor) -> Any:
-    if isinstance(given, HeatmapOutputs):
-        height, width = given.maps.shape[-2:]
-        return given._replace(maps=gaussian_maps(unit * torch.tensor([width, height]), height, width, 2.0))
-    if isinstance(given, SimCCOutputs):
-        x, y = (logits.shape[-1] for logits in given[:2])
-        return given._replace(
+def outputs_at(decoder: KeypointDecoder, outputs: Any, unit: torch.Tensor) -> Any:
+    if isinstance(outputs, HeatmapOutputs):
+        height, width = outputs.maps.shape[-2:]
+        return outputs._replace(maps=gaussian_maps(unit * torch.tensor([width, height]), height, width, 2.0))
+    if isinstance(outputs, SimCCOutputs):
+        x, y = (logits.shape[-1] for logits in outputs[:2])
+        return outputs._replace(
             x_logits=(gaussian_bins(unit[..., 0] * x, x, 3.0) + 1e-9).log(),
             y_logits=(gaussian_bins(unit[..., 1] * y, y, 3.0) + 1e-9).log(),
         )
-    assert isinstance(given, KeypointRegressionOutputs)
-    return given._replace(points=unit, sigmas=torch.full_like(unit, 0.1))
+    assert isinstance(outputs, KeypointRegressionOutputs)
+    return outputs._replace(points=unit, sigmas=torch.full_like(unit, 0.1))
 
 
 @pytest.mark.parametrize("part", DECODERS)
 def test_whole_images_are_decoded_in_canvas_pixels(part: type[Any]) -> None:
     decoder = part(PYRAMID, LABELS).eval()
-    places = torch.tensor([[[[30.3, 20.9], [70.0, 41.7]]], [[[11.2, 30.4], [28.0, 18.0]]]])
-    outputs, frame = whole_outputs(part, decoder, places)
+    points = torch.tensor([[[[30.3, 20.9], [70.0, 41.7]]], [[[11.2, 30.4], [28.0, 18.0]]]])
+    outputs, frame = whole_outputs(part, decoder, points)
     decoded = decoder.decode(outputs, frame)
-    torch.testing.assert_close(decoded.points, places, atol=0.1, rtol=0)
+    torch.testing.assert_close(decoded.points, points, atol=0.1, rtol=0)
     torch.testing.assert_close(decoded.boxes, torch.tensor([[[0.0, 0, 96, 64]], [[0, 0, 40, 50]]]))
     assert decoded.labels.tolist() == [[0], [0]] and decoded.count.tolist() == [1, 1]
     torch.testing.assert_close(decoded.scores, decoded.point_scores.mean(dim=2))
@@ -142,15 +142,15 @@ def test_boxes_are_decoded_where_they_lie_best_first(part: type[Any]) -> None:
         torch.tensor([[1, 0, -1], [1, -1, -1]]),
         torch.tensor([2, 1]),
     )
-    given = decoder(features, proposals)
+    outputs = decoder(features, proposals)
     # 12 x 24 grows to 18 x 36, then to 24 x 36 for the aspect of 8 to 12
-    torch.testing.assert_close(given.objects.areas[0, 0], torch.tensor([4.0, 2.0, 28.0, 38.0]))
-    places = torch.tensor([[12.5, 10.1], [20.0, 30.3]]) + torch.tensor([0.0, 35.0, 0.0])[:, None, None]
-    places = torch.stack([places, places])
-    decoded = decoder.decode(outputs_at(decoder, given, to_unit(places, given.objects.areas)), features.frame)
+    torch.testing.assert_close(outputs.objects.areas[0, 0], torch.tensor([4.0, 2.0, 28.0, 38.0]))
+    points = torch.tensor([[12.5, 10.1], [20.0, 30.3]]) + torch.tensor([0.0, 35.0, 0.0])[:, None, None]
+    points = torch.stack([points, points])
+    decoded = decoder.decode(outputs_at(decoder, outputs, to_unit(points, outputs.objects.areas)), features.frame)
     assert decoded.labels.tolist() == [[0, 1, -1], [1, -1, -1]] and decoded.count.tolist() == [2, 1]
-    torch.testing.assert_close(decoded.points[0, 1], places[0, 0], atol=0.1, rtol=0)
-    torch.testing.assert_close(decoded.points[0, 0], places[0, 1], atol=0.1, rtol=0)
+    torch.testing.assert_close(decoded.points[0, 1], points[0, 0], atol=0.1, rtol=0)
+    torch.testing.assert_close(decoded.points[0, 0], points[0, 1], atol=0.1, rtol=0)
     torch.testing.assert_close(decoded.boxes[0, :2], proposals.boxes[0, [1, 0]])
     expected = torch.tensor([0.9, 0.5]) * decoded.point_scores[0, :2].mean(dim=1)
     torch.testing.assert_close(decoded.scores[0, :2], expected)
@@ -160,8 +160,8 @@ def test_boxes_are_decoded_where_they_lie_best_first(part: type[Any]) -> None:
 
 def test_heat_on_the_padding_of_a_canvas_is_not_looked_at() -> None:
     decoder = Heatmap(PYRAMID, LABELS).eval()
-    places = torch.tensor([[[[30.0, 20], [70, 40]]], [[[12, 20], [80, 60]]]])
-    outputs, frame = whole_outputs(Heatmap, decoder, places)
+    points = torch.tensor([[[[30.0, 20], [70, 40]]], [[[12, 20], [80, 60]]]])
+    outputs, frame = whole_outputs(Heatmap, decoder, points)
     decoded = decoder.decode(outputs, frame)
     torch.testing.assert_close(decoded.points[1, 0, 0], torch.tensor([12.0, 20.0]), atol=0.1, rtol=0)
     x, y = decoded.points[1, 0, 1].tolist()
@@ -184,14 +184,14 @@ def test_the_largest_object_is_learned_for_a_whole_image() -> None:
 
 
 def test_which_levels_are_read() -> None:
-    assert reading_levels(PYRAMID, on_boxes=False) == (3,)
-    assert reading_levels(PYRAMID, on_boxes=True) == (0, 1, 2, 3)
+    assert default_levels(PYRAMID, on_boxes=False) == (3,)
+    assert default_levels(PYRAMID, on_boxes=True) == (0, 1, 2, 3)
     neck = FeatureSpec((Level(8, 2), Level(8, 4), Level(8, 8), Level(8, 16)))
-    assert reading_levels(neck, on_boxes=False) == (1, 3)
-    assert reading_levels(FLAT, on_boxes=True) == (1,)
+    assert default_levels(neck, on_boxes=False) == (1, 3)
+    assert default_levels(FLAT, on_boxes=True) == (1,)
     deep = FeatureSpec((Level(8, 2), Level(8, 4), Level(9, 32), Level(8, 64)))
-    assert (reading_levels(deep, False), reading_levels(deep, True)) == ((3,), (1, 2, 3))
-    assert reading_levels(FeatureSpec((Level(8, 64),)), True) == (0,)
+    assert (default_levels(deep, False), default_levels(deep, True)) == ((3,), (1, 2, 3))
+    assert default_levels(FeatureSpec((Level(8, 64),)), True) == (0,)
     with pytest.raises(IncompatiblePartsError, match="feature maps aligned"):
         Heatmap(FeatureSpec((), embedding=8), LABELS)
 
@@ -224,7 +224,7 @@ def test_options_out_of_range_are_refused(part: type[Any], options: dict[str, An
 
 
 def test_boxes_that_are_not_given_are_missed() -> None:
-    with pytest.raises(ValueError, match="must be given regions"):
+    with pytest.raises(ValueError, match="needs proposals"):
         Heatmap(PYRAMID, LABELS, on_boxes=True)(fake_features(PYRAMID, (64, 64)))
 
 

@@ -1,4 +1,4 @@
-"""Each keypoint decoder learns four made images by heart, to a pixel or so, in both ways."""
+"""Each keypoint decoder overfits four synthetic images, to about a pixel, with and without boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeepLabV3, DeepLabV3+ and PSPNet: the papers' compositions, options, refusals."""
+"""DeepLabV3, DeepLabV3+ and PSPNet: the papers' models, options, errors."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ LABELS = SegmentLabels(("a", "b", "c"))
     ],
 )
 def test_holds_the_contract(part: Any, options: dict[str, Any]) -> None:
-    check_decoder(lambda joint, labels: part(joint, labels, **options), SPEC, LABELS)
+    check_decoder(lambda in_spec, labels: part(in_spec, labels, **options), SPEC, LABELS)
 
 
 def test_deeplabv3_on_aspp_is_the_paper() -> None:
-    """Behind the pooling one 1x1 convolution makes the logits, and nothing else."""
+    """After the pooling, only one 1x1 convolution makes the logits."""
     encoder = {"name": "aspp", "separable": False, "channels": 16}
     backbone = {"name": "resnet10t", "output_stride": 8}
     model = create_model(backbone, encoder=encoder, decoder="deeplabv3", classes=["a", "b"], image_size=64)
@@ -96,8 +96,8 @@ def test_the_pooled_means_differ_with_the_image_and_not_with_padding() -> None:
     maps = torch.randn(1, 8, 8, 8)
     narrow = encoder(Features((maps,), None, Frame((64, 64), torch.tensor([[64, 64]])))).maps[0]
     wide = torch.cat([maps, torch.randn(1, 8, 8, 4)], dim=3)
-    found = encoder(Features((wide,), None, Frame((64, 96), torch.tensor([[64, 64]])))).maps[0]
-    torch.testing.assert_close(found[..., :7], narrow[..., :7])  # the 3x3 convolution reaches one cell over the edge
+    actual = encoder(Features((wide,), None, Frame((64, 96), torch.tensor([[64, 64]])))).maps[0]
+    torch.testing.assert_close(actual[..., :7], narrow[..., :7])  # the 3x3 convolution reaches one cell over the edge
     changed = maps.clone()
     changed[..., 0, 0] += 9
     other = encoder(Features((changed,), None, Frame((64, 64), torch.tensor([[64, 64]])))).maps[0]

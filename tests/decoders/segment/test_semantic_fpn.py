@@ -1,4 +1,4 @@
-"""Semantic FPN: sums at the finest level, its own pyramid, odd ratios, refusals."""
+"""Semantic FPN: sums at the finest level, built-in pyramid, odd ratios, errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LABELS = SegmentLabels(("a", "b", "c"))
     ],
 )
 def test_holds_the_contract(options: dict[str, Any]) -> None:
-    check_decoder(lambda joint, labels: SemanticFPN(joint, labels, **options), SPEC, LABELS)
+    check_decoder(lambda in_spec, labels: SemanticFPN(in_spec, labels, **options), SPEC, LABELS)
 
 
 def test_every_level_goes_up_and_is_added() -> None:
@@ -50,8 +50,8 @@ def test_a_pyramid_of_its_own() -> None:
     levels = list(features.maps[1:])
     fine, middle, deep = (conv(level) for conv, level in zip(decoder.pyramid, levels, strict=True))  # type: ignore[arg-type]
     middle = middle + upsample_like(deep, middle, 4)
-    found = decoder._pyramid(levels)
-    torch.testing.assert_close(found[0], fine + upsample_like(middle, fine, 2))
+    merged = decoder._pyramid(levels)
+    torch.testing.assert_close(merged[0], fine + upsample_like(middle, fine, 2))
     assert SemanticFPN(SPEC, LABELS).pyramid is None
 
 

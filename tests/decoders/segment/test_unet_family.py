@@ -1,4 +1,4 @@
-"""U-Net and UNet++: strides, widths, the nested nodes, and what is refused."""
+"""U-Net and UNet++: strides, channels, nested nodes, and errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("part", [UNet, UNetPlusPlus])
     ],
 )
 def test_holds_the_contract(part: Any, options: dict[str, Any]) -> None:
-    check_decoder(lambda joint, labels: part(joint, labels, **options), SPEC, LABELS)
+    check_decoder(lambda in_spec, labels: part(in_spec, labels, **options), SPEC, LABELS)
 
 
 @BOTH
@@ -50,10 +50,10 @@ def test_what_does_not_fit_is_refused(part: Any) -> None:
         part(SPEC, LABELS, to_stride=16)
     with pytest.raises(IncompatiblePartsError, match="simple_pyramid"):
         part(FeatureSpec((Level(8, 16), Level(8, 16))), LABELS)
-    with pytest.raises(ConfigError, match="doubling from stride 4 on does not lead to 3"):
+    with pytest.raises(ConfigError, match="doubling the size from stride 4 never gives stride 3"):
         part(SPEC, LABELS, to_stride=3)
     with pytest.raises(
-        ConfigError, match="needs 4 numbers here, one a finer level and 2 for the strides beyond, got 2"
+        ConfigError, match="needs 4 numbers here, one for each finer level and 2 for the strides beyond, got 2"
     ):
         part(SPEC, LABELS, to_stride=1, channels=[8, 8])
     with pytest.raises(ConfigError, match="'to_stride' must be 1 or more, got 0"):
@@ -66,7 +66,7 @@ def test_the_names_of_tensors_stay() -> None:
 
 
 def test_nodes_stand_in_rows() -> None:
-    """Level by level one node more; each joins all before it in its row with the one below that is as far along."""
+    """Each finer level has one more node; each node concatenates its row's earlier maps and one node of the coarser row."""
     decoder = UNetPlusPlus(SPEC, LABELS, channels=[48, 20])
     assert [len(row) for row in decoder.rows] == [1, 2]  # type: ignore[arg-type]
     convs = [[node[0][0] for node in row] for row in decoder.rows]  # type: ignore[union-attr]
@@ -78,9 +78,9 @@ def test_the_nearest_node_is_joined_first() -> None:
     decoder = UNetPlusPlus(SPEC, LABELS).eval()
     seen: list[torch.Tensor] = []
     last: nn.Module = decoder.rows[1][1][0]  # type: ignore[index]
-    last.register_forward_hook(lambda module, given, found: seen.append(given[0]))
+    last.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     nodes: list[torch.Tensor] = []
-    decoder.rows[1][0].register_forward_hook(lambda module, given, found: nodes.append(found))  # type: ignore[index]
+    decoder.rows[1][0].register_forward_hook(lambda module, args, output: nodes.append(output))  # type: ignore[index]
     features = fake_features(SPEC, (64, 64))
     decoder(features)
     assert torch.equal(seen[0][:, -16:], features.maps[0]) and torch.equal(seen[0][:, -32:-16], nodes[0])

@@ -1,4 +1,4 @@
-"""Random weights for a peer's model that let nothing cancel."""
+"""Random weights for a peer's model, so that no errors cancel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def randomize(module: nn.Module) -> nn.Module:
-    """Random norms (statistics too) and biases, of a size that keeps the signal sane; in evaluation mode."""
+    """Random norms (statistics too) and biases, small enough to keep activations bounded; in evaluation mode."""
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_var is not None:
             nn.init.uniform_(layer.running_var, 0.5, 1.5)

@@ -1,4 +1,4 @@
-"""Classifiers of timm and torchvision come in with equal logits, classes and preprocessing."""
+"""Imported classifiers of timm and torchvision have equal logits, classes and preprocessing."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_torchvision(name: str, size: tuple[int, int]) -> None:
 
 
 def test_torchvision_inception() -> None:
-    """Its weights come with a second classifier for training, and turn the preset's normalization into another one."""
+    """Its weights include an auxiliary classifier, and convert the preset's normalization inside the model."""
     peer = randomize(torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True))
     model, report = assemble(BUILDERS["inception_v3"]("inception_v3", peer.state_dict()))
     assert not report.leftover and not report.unread

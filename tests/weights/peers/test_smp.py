@@ -1,4 +1,4 @@
-"""segmentation-models-pytorch's models come in with equal logits and equal masks."""
+"""Imported models of segmentation-models-pytorch have equal logits and masks."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def both(case: str) -> tuple[Any, VisionModel]:
     with (
         torch.no_grad()
     ):  # classes of equal weight, so that masks show several and what does not vary cannot hide errors
-        given = theirs(torch.randn(1, options.get("in_channels", 3), 96, 160))
-        given = given.logit() if theirs.config["activation"] == "sigmoid" else given
+        config = theirs(torch.randn(1, options.get("in_channels", 3), 96, 160))
+        config = config.logit() if theirs.config["activation"] == "sigmoid" else config
         head = theirs.segmentation_head.head[4] if name == "DPT" else theirs.segmentation_head[0]
-        head.bias -= given.mean(dim=(0, 2, 3))
+        head.bias -= config.mean(dim=(0, 2, 3))
     ours, report = assemble(BUILDERS[name.lower()](theirs.config, theirs.state_dict()))
     assert report.leftover == ()
     return theirs, ours
@@ -95,25 +95,25 @@ def logits_of(model: VisionModel, images: Tensor) -> Tensor:
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_equal_masks(case: str) -> None:
-    """At odd sizes smp sees the canvas that is padded with the mean color."""
+    """At odd sizes smp gets the canvas, padded with the mean color."""
     theirs, ours = both(case)
     classes, activation = theirs.config["classes"], theirs.config["activation"]
     multiple = ours.backbone.size_multiple
-    # where attention looks at the whole image, ours leaves out the padding, and so differs from smp where there is any
+    # attention over the whole image: ours masks the padding, so it differs from smp if there is any
     # smp's DPT takes multiples of 32 only
     for canvas in ((96, 160),) if "scse" in case or "dpt" in case else ((96, 160), (91, 130)):
         images = torch.randint(0, 256, (2, ours.backbone.in_channels, *canvas), dtype=torch.uint8)
         normal = (images.float() - ours.backbone.mean) / ours.backbone.std
         padded = F.pad(normal, (0, -canvas[1] % multiple, 0, -canvas[0] % multiple))
         expected = theirs(padded)[..., : canvas[0], : canvas[1]]
-        found = logits_of(ours, images)
-        assert relative_difference(found.sigmoid() if activation == "sigmoid" else found, expected) < 1e-4
+        logits = logits_of(ours, images)
+        assert relative_difference(logits.sigmoid() if activation == "sigmoid" else logits, expected) < 1e-4
         probabilities = ours(images)["segment"].probabilities
         if classes == 1 or activation == "sigmoid":
-            wanted, masks = expected > (0.5 if activation else 0.0), probabilities > 0.5
+            expected_masks, masks = expected > (0.5 if activation else 0.0), probabilities > 0.5
         else:
-            wanted, masks = expected.argmax(1), probabilities.argmax(1)
-        assert torch.equal(masks, wanted) and len(wanted.unique()) > 1
+            expected_masks, masks = expected.argmax(1), probabilities.argmax(1)
+        assert torch.equal(masks, expected_masks) and len(expected_masks.unique()) > 1
 
 
 @torch.no_grad()
@@ -136,13 +136,13 @@ def test_classes() -> None:
     branch = BUILDERS["fpn"]({"encoder_name": "resnet18"}, state).model["branches"]["segment"]
     assert branch["classes"] == ["class_0"] and branch["multilabel"] is True
     state = smp.FPN("resnet18", encoder_weights=None, classes=2).state_dict()
-    given: dict[str, Any] = {"encoder_name": "resnet18", "class_names": ["sky", "ground"]}
-    branch = BUILDERS["fpn"](given, state).model["branches"]["segment"]
+    config: dict[str, Any] = {"encoder_name": "resnet18", "class_names": ["sky", "ground"]}
+    branch = BUILDERS["fpn"](config, state).model["branches"]["segment"]
     assert branch["classes"] == ["sky", "ground"] and branch["multilabel"] is False
-    branch = BUILDERS["fpn"]({**given, "activation": "sigmoid"}, state).model["branches"]["segment"]
+    branch = BUILDERS["fpn"]({**config, "activation": "sigmoid"}, state).model["branches"]["segment"]
     assert branch["multilabel"] is True
     with pytest.raises(ConfigError, match="has 2 classes, but 'class_names' has 1 names"):
-        BUILDERS["fpn"]({**given, "class_names": ["sky"]}, state)
+        BUILDERS["fpn"]({**config, "class_names": ["sky"]}, state)
 
 
 def test_older_names_of_deeplabv3() -> None:
@@ -159,7 +159,7 @@ def test_older_names_of_deeplabv3() -> None:
 @pytest.mark.parametrize(
     ("architecture", "config", "error", "message"),
     [
-        ("unet", {"encoder_name": "mit_b0"}, WeightsError, "encoder 'mit_b0' is not known here; known are resnet18"),
+        ("unet", {"encoder_name": "mit_b0"}, WeightsError, "encoder 'mit_b0' is not supported; supported are resnet18"),
         (
             "unet",
             {"encoder_name": "tu-swin_tiny_patch4_window7_224"},
@@ -167,11 +167,11 @@ def test_older_names_of_deeplabv3() -> None:
             "models those are that take images",
         ),
         ("unet", {"aux_params": {"classes": 4}}, ConfigError, "has a second head, for classification"),
-        ("unet", {"decoder_interpolation": "bicubic"}, ConfigError, "'bicubic' is not known here"),
-        ("unet", {"decoder_use_norm": "layernorm"}, ConfigError, "'layernorm' is not known here"),
-        ("unet", {"decoder_attention_type": "other"}, ConfigError, "'other' is not known here on this encoder"),
-        ("unet", {"magic": 1}, ConfigError, "the arguments magic are not known here"),
-        ("unet", {"activation": "tanh"}, ConfigError, "activation 'tanh' is not known here"),
+        ("unet", {"decoder_interpolation": "bicubic"}, ConfigError, "'bicubic' is not supported"),
+        ("unet", {"decoder_use_norm": "layernorm"}, ConfigError, "'layernorm' is not supported"),
+        ("unet", {"decoder_attention_type": "other"}, ConfigError, "'other' is not supported on this encoder"),
+        ("unet", {"magic": 1}, ConfigError, "the arguments magic are not supported"),
+        ("unet", {"activation": "tanh"}, ConfigError, "activation 'tanh' is not supported"),
         ("fpn", {"upsampling": 8}, ConfigError, "with upsampling 8 the masks are not of the image's size"),
         ("fpn", {"encoder_depth": 3}, ConfigError, "needs four features"),
         ("pspnet", {"encoder_depth": 4}, ConfigError, "upsampling 8 .* the logits are at stride 16"),

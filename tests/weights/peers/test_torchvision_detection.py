@@ -1,4 +1,4 @@
-"""torchvision's RetinaNet, FCOS and Faster R-CNN come in with equal outputs and equal boxes."""
+"""Imported RetinaNet, FCOS and Faster R-CNN of torchvision have equal outputs and boxes."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def build(name: str, **options: Any) -> Any:
     return peer
 
 
-def seen(peer: Any, images: Tensor, mean: Tensor, std: Tensor) -> list[Tensor]:
-    """What torchvision takes: images in 0..1, which it normalizes itself."""
+def peer_inputs(peer: Any, images: Tensor, mean: Tensor, std: Tensor) -> list[Tensor]:
+    """torchvision's input: images in 0..1, which it normalizes itself."""
     peer.transform.image_mean, peer.transform.image_std = mean.flatten().tolist(), std.flatten().tolist()
     return [image.float() for image in images]
 
@@ -64,17 +64,17 @@ def compare(name: str, peer: Any, raw: Any, state: dict[str, Tensor] | None = No
     assert not report.leftover
     torch.manual_seed(3)
     images = torch.randint(0, 256, (2, 3, *CANVAS), dtype=torch.uint8)
-    given = seen(peer, images, model.backbone.mean, model.backbone.std)
+    inputs = peer_inputs(peer, images, model.backbone.mean, model.backbone.std)
     branch = model.branch("detect")
     features = branch.prepare(model.features(images))
-    raw(peer, given, branch.decoder(features), branch.decoder, features)
-    expected = peer(given)
-    found = model(images)["detect"]
+    raw(peer, inputs, branch.decoder(features), branch.decoder, features)
+    expected = peer(inputs)
+    decoded = model(images)["detect"]
     for row, theirs in enumerate(expected):
         same_boxes(
-            found.boxes[row, : found.count[row]],
-            found.scores[row, : found.count[row]],
-            found.labels[row, : found.count[row]] + 1,
+            decoded.boxes[row, : decoded.count[row]],
+            decoded.scores[row, : decoded.count[row]],
+            decoded.labels[row, : decoded.count[row]] + 1,
             theirs,
         )
     return model
@@ -84,29 +84,29 @@ def same_boxes(boxes: Tensor, scores: Tensor, labels: Tensor, theirs: dict[str, 
     """The same boxes but for the order of equal scores. Boxes that were cut to nothing at the image's edge are kept by
     torchvision and dropped here, so that others may follow at the end."""
     solid = ((theirs["boxes"][:, 2:] - theirs["boxes"][:, :2]) > 0).all(dim=1)
-    wanted = {key: value[solid] for key, value in theirs.items()}
-    count = len(wanted["scores"])
+    expected = {key: value[solid] for key, value in theirs.items()}
+    count = len(expected["scores"])
     assert 3 < count <= len(scores)
     assert count == len(scores) or not solid.all()
     boxes, scores, labels = boxes[:count], scores[:count], labels[:count]
-    torch.testing.assert_close(scores, wanted["scores"], rtol=1e-4, atol=1e-5)
-    apart = (boxes[:, None] - wanted["boxes"][None]).abs().amax(dim=-1)
-    score = (scores[:, None] - wanted["scores"]).abs()
-    # of two boxes that overlap and score the same to the last digit, either may be the one that stays
-    tied = (score < 1e-6) & (torchvision.ops.box_iou(boxes, wanted["boxes"]) > 0.9)
-    close = ((apart < 2e-2) | tied) & (labels[:, None] == wanted["labels"]) & (score < 1e-3)
+    torch.testing.assert_close(scores, expected["scores"], rtol=1e-4, atol=1e-5)
+    apart = (boxes[:, None] - expected["boxes"][None]).abs().amax(dim=-1)
+    score = (scores[:, None] - expected["scores"]).abs()
+    # of two overlapping boxes with equal scores, NMS may keep either
+    tied = (score < 1e-6) & (torchvision.ops.box_iou(boxes, expected["boxes"]) > 0.9)
+    close = ((apart < 2e-2) | tied) & (labels[:, None] == expected["labels"]) & (score < 1e-3)
     assert close.any(dim=0).all() and close.any(dim=1).all()
 
 
-def dense(peer: Any, given: list[Tensor], outputs: Any, decoder: Any, features: Any) -> None:
-    """Logits of all anchors but for the class 0, centerness, and boxes that are not cut to the image."""
-    images, _ = peer.transform(given)
+def dense(peer: Any, inputs: list[Tensor], outputs: Any, decoder: Any, features: Any) -> None:
+    """Logits of all anchors without class 0, centerness, and unclipped boxes."""
+    images, _ = peer.transform(inputs)
     maps = list(peer.backbone(images.tensors).values())
     raw = peer.head(maps)
     anchors = torch.stack(peer.anchor_generator(images, maps))
     fcos = "bbox_ctrness" in raw
     coder = peer.box_coder.decode if fcos else peer.box_coder.decode_single
-    boxes = [coder(own, start) for own, start in zip(raw["bbox_regression"], anchors, strict=True)]
+    boxes = [coder(deltas, start) for deltas, start in zip(raw["bbox_regression"], anchors, strict=True)]
     assert relative_difference(outputs.boxes, torch.stack(boxes)) < 1e-4
     assert relative_difference(outputs.class_logits, raw["cls_logits"][..., 1:]) < 1e-4
     if fcos:
@@ -114,7 +114,7 @@ def dense(peer: Any, given: list[Tensor], outputs: Any, decoder: Any, features: 
 
 
 def tempered(name: str, peer: Any) -> Any:
-    """Heads whose scores and boxes are of the size of a trained model's."""
+    """Heads with scores and boxes in the range of a trained model's."""
     if name.startswith("fasterrcnn"):
         for layer, spread in ((peer.rpn.head.cls_logits, 0.01), (peer.rpn.head.bbox_pred, 0.002)):
             nn.init.normal_(layer.weight, 0, spread)
@@ -122,7 +122,7 @@ def tempered(name: str, peer: Any) -> Any:
     logits, boxes = peer.head.classification_head.cls_logits, peer.head.regression_head.bbox_reg
     nn.init.normal_(logits.weight, 0, 0.002)
     nn.init.normal_(logits.bias, -1.5, 0.5)
-    logits.bias.data.reshape(-1, CLASSES)[:, 0] = -50  # what torchvision keeps for a background never wins
+    logits.bias.data.reshape(-1, CLASSES)[:, 0] = -50  # torchvision's unused background never wins
     nn.init.normal_(boxes.weight, 0, 0.001)
     if name.startswith("fcos"):
         nn.init.uniform_(boxes.bias, 1, 3)
@@ -135,9 +135,9 @@ def test_dense_detectors(name: str) -> None:
     compare(name, tempered(name, build(name)), dense)
 
 
-def two_stage(peer: Any, given: list[Tensor], outputs: Any, decoder: Any, features: Any) -> None:
-    """The same at every anchor, the same proposals, and the same logits for them."""
-    images, _ = peer.transform(given)
+def two_stage(peer: Any, inputs: list[Tensor], outputs: Any, decoder: Any, features: Any) -> None:
+    """Equal outputs at each anchor, equal proposals, and equal logits for them."""
+    images, _ = peer.transform(inputs)
     maps = peer.backbone(images.tensors)
     proposed = decoder.network([features.maps[index] for index in decoder.indices])
     anchors = peer.rpn.anchor_generator(images, list(maps.values()))
@@ -149,11 +149,11 @@ def two_stage(peer: Any, given: list[Tensor], outputs: Any, decoder: Any, featur
     boxes = peer.roi_heads.box_roi_pool(maps, proposals, images.image_sizes)
     logits, _ = peer.roi_heads.box_predictor(peer.roi_heads.box_head(boxes))
     start = 0
-    for row, own in enumerate(proposals):
-        count = len(own)
+    for row, peer_proposals in enumerate(proposals):
+        count = len(peer_proposals)
         assert int((outputs.objectness[row] > 0).sum()) == count
-        apart = (outputs.proposals[row, :count, None] - own).abs().amax(dim=-1)
-        far, same = apart.min(dim=1)  # proposals whose scores are equal to the last digit come in any order
+        apart = (outputs.proposals[row, :count, None] - peer_proposals).abs().amax(dim=-1)
+        far, same = apart.min(dim=1)  # proposals with equal scores have any order
         assert far.max() < 1e-2 and apart.amin(dim=0).max() < 1e-2
         theirs = logits[start : start + count][same]
         assert (
@@ -169,7 +169,7 @@ def test_two_stage_detectors(name: str) -> None:
 
 
 def freeze(module: nn.Module) -> None:
-    """Frozen norms in the place of all norms, as in the models that torchvision published."""
+    """Replaces all norms by frozen ones, as in torchvision's published models."""
     for name, layer in module.named_children():
         if isinstance(layer, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(layer.num_features)
@@ -179,12 +179,12 @@ def freeze(module: nn.Module) -> None:
 
 
 def published_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names that the published files of the first versions have."""
+    """The names in the published files of the first versions."""
     older = {}
     for name, value in state.items():
         name = re.sub(r"(fpn\.(?:inner|layer)_blocks\.\d)\.0\.", r"\1.", name)
         name = name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
-        name = re.sub(r"(_head\.conv)\.(\d)\.0\.", lambda found: f"{found[1]}.{2 * int(found[2])}.", name)
+        name = re.sub(r"(_head\.conv)\.(\d)\.0\.", lambda match: f"{match[1]}.{2 * int(match[2])}.", name)
         older[name] = value
     assert len(older) == len(state) and older.keys() != state.keys()
     return older
@@ -199,7 +199,7 @@ def test_files_in_the_published_layout(name: str, eps: float) -> None:
     torch.manual_seed(0)
     peer = tempered(name, build(name))
     for layer in peer.backbone.body.modules():
-        if isinstance(layer, nn.BatchNorm2d):  # of the size of an eps, so that it tells
+        if isinstance(layer, nn.BatchNorm2d):  # about as small as an eps, so that the eps matters
             layer.weight.data *= 0.01
             layer.running_var *= 1e-4
     freeze(peer.backbone.body)

@@ -1,4 +1,4 @@
-"""torchvision's segmenters come in with equal logits and equal masks, at odd sizes."""
+"""Imported segmentation models of torchvision have equal logits and masks, at odd sizes."""
 
 from __future__ import annotations
 

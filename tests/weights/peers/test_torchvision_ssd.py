@@ -1,4 +1,4 @@
-"""torchvision's SSD300 and SSDLite320 come in with equal outputs and equal boxes."""
+"""Imported SSD300 and SSDLite320 of torchvision have equal outputs and boxes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(name: str) -> Any:
     for layer in peer.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.4, 1.0)
-    if hasattr(peer.backbone, "scale_weight"):  # VGG has no norms, and its images reach to 128
+    if hasattr(peer.backbone, "scale_weight"):  # VGG has no norms, and its input values are up to 128
         nn.init.uniform_(peer.backbone.scale_weight, 5, 30)
         peer.backbone.features[0].weight.data /= 100
     for layers, spread in ((peer.head.classification_head, 0.02), (peer.head.regression_head, 0.02)):
@@ -43,14 +43,14 @@ def build(name: str) -> Any:
     return peer
 
 
-def raw(peer: Any, given: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits with the background last, and boxes that are not cut to the image."""
-    images, _ = peer.transform(list(given))
+def raw(peer: Any, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits with the background last, and unclipped boxes."""
+    images, _ = peer.transform(list(inputs))
     maps = list(peer.backbone(images.tensors).values())
-    found = peer.head(maps)
+    outputs = peer.head(maps)
     anchors = peer.anchor_generator(images, maps)
-    boxes = [peer.box_coder.decode_single(*own) for own in zip(found["bbox_regression"], anchors, strict=True)]
-    return found["cls_logits"].roll(-1, dims=-1), torch.stack(boxes)
+    boxes = [peer.box_coder.decode_single(*pair) for pair in zip(outputs["bbox_regression"], anchors, strict=True)]
+    return outputs["cls_logits"].roll(-1, dims=-1), torch.stack(boxes)
 
 
 @torch.no_grad()
@@ -70,17 +70,17 @@ def test_equal_to_the_last_box(name: str, canvas: tuple[int, int]) -> None:
     model, report = assemble(BUILDERS[name](name, peer.state_dict()))
     assert not report.leftover
     images = torch.randint(0, 256, (2, 3, *canvas), dtype=torch.uint8)
-    given = images.float() / 255
+    inputs = images.float() / 255
     branch = model.branch("detect")
     outputs = branch.decoder(branch.prepare(model.features(images)))
-    logits, boxes = raw(peer, given)
+    logits, boxes = raw(peer, inputs)
     assert relative_difference(outputs.class_logits, logits) < 1e-4
     assert relative_difference(outputs.boxes, boxes) < 1e-4
-    found = model(images)["detect"]
-    for row, theirs in enumerate(peer(list(given))):
+    decoded = model(images)["detect"]
+    for row, theirs in enumerate(peer(list(inputs))):
         assert len(theirs["scores"]) > 20
-        count = found.count[row]
-        same_boxes(found.boxes[row, :count], found.scores[row, :count], found.labels[row, :count] + 1, theirs)
+        count = decoded.count[row]
+        same_boxes(decoded.boxes[row, :count], decoded.scores[row, :count], decoded.labels[row, :count] + 1, theirs)
 
 
 def test_a_tail_of_full_width_is_read_off_the_file() -> None:

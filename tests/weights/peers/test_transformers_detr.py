@@ -1,4 +1,4 @@
-"""transformers' DETR with random weights: the import says the same, with padded images too."""
+"""transformers' DETR with random weights: the import gives equal outputs, also for padded images."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def peer_of(case: str) -> Any:
         options = {"backbone": "resnet26", "use_timm_backbone": True, "dilation": True}
     elif case.startswith("own"):
         kind = case.split()[1]
-        own = transformers.ResNetConfig(
+        theirs = transformers.ResNetConfig(
             layer_type=kind,
             depths=[2, 2, 2, 2] if kind == "basic" else [1, 1, 1, 1],
             hidden_sizes=[64, 128, 256, 512] if kind == "basic" else [256, 512, 1024, 2048],
             out_features=["stage4"],
         )
-        options = {"backbone_config": own, "use_timm_backbone": False}
+        options = {"backbone_config": theirs, "use_timm_backbone": False}
     torch.manual_seed(len(case))
     config = transformers.DetrConfig(
         **options,
@@ -64,7 +64,7 @@ def peer_of(case: str) -> Any:
 
 @torch.no_grad()
 def randomize_all(model: nn.Module) -> None:
-    """Random weights, statistics and biases everywhere, such that cells and queries differ and attention is keen."""
+    """Random weights, statistics and biases everywhere, scaled so that cells and queries differ and attention is peaked."""
     randomize(model)
     for name, layer in model.named_modules():
         if type(layer).__name__ == "DetrFrozenBatchNorm2d":
@@ -90,7 +90,7 @@ def both(case: str) -> tuple[Any, VisionModel]:
 
 
 def made_images() -> Tensor:
-    """(2, 3, 97, 161) uint8, with something on the padding too: only the masks tell what it is."""
+    """(2, 3, 97, 161) uint8, with content on the padding too, which only the masks mark."""
     coarse = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(1))
     return (F.interpolate(coarse, size=CANVAS, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
@@ -114,27 +114,27 @@ def test_outputs_are_equal(case: str) -> None:
     with torch.no_grad():
         expected = theirs(**peer_inputs(images))
         outputs = ours.branch("detect").decoder(ours.backbone(images, SIZES))
-        found = ours(images, SIZES)["detect"]
+        decoded = ours(images, SIZES)["detect"]
         unmasked = theirs(peer_inputs(images)["pixel_values"])
     assert relative_difference(outputs.class_logits, expected.logits) < 1e-4
     assert relative_difference(outputs.boxes, from_center_size(expected.pred_boxes) * sides(SIZES)) < 1e-4
-    # the queries do not say the same, and the mask tells
+    # the queries differ, and the mask has an effect
     assert float(expected.logits.std(dim=1).mean()) > 0.05 and float(expected.pred_boxes.std(dim=1).mean()) > 0.005
     assert relative_difference(unmasked.logits[1], expected.logits[1]) > 1e-2
-    wanted = transformers.DetrImageProcessor().post_process_object_detection(
+    detections = transformers.DetrImageProcessor().post_process_object_detection(
         expected, threshold=0.0, target_sizes=SIZES
     )
-    for number, own in enumerate(wanted):
-        order = own["scores"].argsort(descending=True)
-        assert int(found.count[number]) == 25
-        boxes = clip_boxes(own["boxes"][None], SIZES[number : number + 1])[0]
-        torch.testing.assert_close(found.scores[number], own["scores"][order], atol=1e-5, rtol=1e-4)
-        assert torch.equal(found.labels[number], own["labels"][order])
-        torch.testing.assert_close(found.boxes[number], boxes[order], atol=161 * 1e-4, rtol=0)
+    for number, image_detections in enumerate(detections):
+        order = image_detections["scores"].argsort(descending=True)
+        assert int(decoded.count[number]) == 25
+        boxes = clip_boxes(image_detections["boxes"][None], SIZES[number : number + 1])[0]
+        torch.testing.assert_close(decoded.scores[number], image_detections["scores"][order], atol=1e-5, rtol=1e-4)
+        assert torch.equal(decoded.labels[number], image_detections["labels"][order])
+        torch.testing.assert_close(decoded.boxes[number], boxes[order], atol=161 * 1e-4, rtol=0)
 
 
 def test_the_loss_is_equal() -> None:
-    """With the layers before the last one, which the peer is asked for one by one: it changes when it is to teach them."""
+    """With the auxiliary outputs of earlier layers, computed one by one: the peer changes them if auxiliary_loss is on."""
     theirs, ours = both("timm")
     images, inputs = made_images(), peer_inputs(made_images())
     boxes = torch.tensor(
@@ -194,7 +194,7 @@ def test_the_composition_is_read_off() -> None:
 
 
 def test_a_published_folder_comes_in(tmp_path: Path) -> None:
-    """Files are in the names and with the configuration of version 4."""
+    """Files with the names and the configuration of version 4."""
     theirs, ours = both("timm")
     theirs.save_pretrained(tmp_path / "new")
     config = json.loads((tmp_path / "new" / "config.json").read_text())
@@ -214,10 +214,10 @@ def test_a_published_folder_comes_in(tmp_path: Path) -> None:
     )
     images = made_images()
     for folder in (tmp_path / "new", old):
-        found, report = import_with_report(f"transformers:{folder}")
+        decoded, report = import_with_report(f"transformers:{folder}")
         assert report.leftover == ()
         with torch.no_grad():
-            left, right = (model(images, SIZES)["detect"] for model in (found, ours))
+            left, right = (model(images, SIZES)["detect"] for model in (decoded, ours))
         torch.testing.assert_close(left.boxes, right.boxes)
         torch.testing.assert_close(left.scores, right.scores)
 
@@ -225,11 +225,11 @@ def test_a_published_folder_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"activation_function": "gelu"}, "with activation_function=gelu is not known here, only relu"),
-        ({"auxiliary_loss": True}, "with auxiliary_loss=True is not known here"),
-        ({"position_embedding_type": "learned"}, "with position_embedding_type=learned is not known here"),
+        ({"activation_function": "gelu"}, "with activation_function=gelu is not supported, only relu"),
+        ({"auxiliary_loss": True}, "with auxiliary_loss=True is not supported"),
+        ({"position_embedding_type": "learned"}, "with position_embedding_type=learned is not supported"),
         ({"encoder_attention_heads": 8}, "encoder_attention_heads=8 and decoder_attention_heads=4: give one"),
-        ({"backbone_config": {"model_type": "swin"}}, "on a backbone 'swin' is not known here, only on a ResNet"),
+        ({"backbone_config": {"model_type": "swin"}}, "on a backbone 'swin' is not supported, only on a ResNet"),
         (
             {"backbone_config": {"model_type": "resnet", "embedding_size": 32}},
             "embedding_size are not those of a ResNet",

@@ -1,4 +1,4 @@
-"""transformers' RT-DETR and RT-DETRv2 with random weights: the import says the same."""
+"""transformers' RT-DETR and RT-DETRv2 with random weights: the import gives equal outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vertebra.weights.peers.transformers_rt_detr import rt_detr
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-CANVAS = (96, 160)  # the peer stands multiples of 32 only
+CANVAS = (96, 160)  # the peer accepts multiples of 32 only
 CASES = ["v1 basic", "v1 bottleneck", "v2 bilinear", "v2 discrete"]
 
 
@@ -70,7 +70,7 @@ def randomize_all(model: nn.Module) -> None:
 
 
 def made_images() -> Tensor:
-    """(2, 3, 96, 160) uint8, smooth and colored: what differs from place to place does not tie."""
+    """(2, 3, 96, 160) uint8, smooth and colored, so that no two cells tie."""
     coarse = torch.rand(2, 3, 6, 10, generator=torch.Generator().manual_seed(1))
     return (F.interpolate(coarse, size=CANVAS, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
@@ -108,7 +108,7 @@ def test_raw_outputs_are_equal(case: str) -> None:
 
 
 def assert_choice_is_clear(expected: Any) -> None:
-    """The peer blanks cells at the edge but may choose them, all alike; here it does not, and no two scores are as one."""
+    """The peer zeroes cells at the edge, but may select them, with tied scores; here it does not, and no scores tie."""
     scores = expected.enc_outputs_class.amax(dim=-1).sort(dim=1, descending=True).values[:, :31]
     assert float((scores[:, :-1] - scores[:, 1:]).min()) > 1e-6
     assert float(expected.init_reference_points.max()) < 1e6
@@ -122,15 +122,15 @@ def test_final_boxes_are_equal(case: str) -> None:
         expected = transformers.RTDetrImageProcessor().post_process_object_detection(
             theirs(images.float() / 255), threshold=0.0, target_sizes=sizes
         )
-        found = ours(images, sizes)["detect"]
-    for number, wanted in enumerate(expected):
-        boxes = clip_boxes(wanted["boxes"][None], sizes[:1])[0]
-        seen = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=-1)
-        count = int(found.count[number])
-        assert count == int(seen.sum()) > 20
-        torch.testing.assert_close(found.scores[number, :count], wanted["scores"][seen], atol=1e-5, rtol=1e-4)
-        assert torch.equal(found.labels[number, :count], wanted["labels"][seen])
-        torch.testing.assert_close(found.boxes[number, :count], boxes[seen], atol=160 * 1e-4, rtol=0)
+        decoded = ours(images, sizes)["detect"]
+    for number, detections in enumerate(expected):
+        boxes = clip_boxes(detections["boxes"][None], sizes[:1])[0]
+        nonempty = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=-1)
+        count = int(decoded.count[number])
+        assert count == int(nonempty.sum()) > 20
+        torch.testing.assert_close(decoded.scores[number, :count], detections["scores"][nonempty], atol=1e-5, rtol=1e-4)
+        assert torch.equal(decoded.labels[number, :count], detections["labels"][nonempty])
+        torch.testing.assert_close(decoded.boxes[number, :count], boxes[nonempty], atol=160 * 1e-4, rtol=0)
 
 
 def test_the_composition_is_read_off() -> None:
@@ -145,7 +145,7 @@ def test_the_composition_is_read_off() -> None:
 
 
 def test_the_wider_stem_stays_without_effect_in_training() -> None:
-    """What was added to the stem is zero and gets no gradient."""
+    """The channels added to the stem are zero and get no gradient."""
     _, ours, images = both(CASES[0])
     ours.backbone.train()
     features = ours.backbone(images)
@@ -158,23 +158,23 @@ def test_the_wider_stem_stays_without_effect_in_training() -> None:
 
 
 def test_a_saved_folder_comes_in(tmp_path: Path) -> None:
-    """Files have other names than the modules inside, and leave out what is said twice."""
+    """Files have other names than the modules, and lack duplicates of tied weights."""
     theirs, ours, images = both(CASES[0])
     theirs.save_pretrained(tmp_path)
-    found, report = import_with_report(f"transformers:{tmp_path}")
+    decoded, report = import_with_report(f"transformers:{tmp_path}")
     assert report.leftover == ()
     with torch.no_grad():
-        for left, right in zip(raw(found, images), raw(ours, images), strict=True):
+        for left, right in zip(raw(decoded, images), raw(ours, images), strict=True):
             torch.testing.assert_close(left, right)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"activation_function": "relu"}, "with activation_function=relu is not known here, only silu"),
-        ({"normalize_before": True}, "with normalize_before=True is not known here"),
-        ({"encode_proj_layers": [1, 2]}, r"with encode_proj_layers=\[1, 2\] is not known here, only the last"),
-        ({"learn_initial_query": True}, "with learn_initial_query=True is not known here"),
+        ({"activation_function": "relu"}, "with activation_function=relu is not supported, only silu"),
+        ({"normalize_before": True}, "with normalize_before=True is not supported"),
+        ({"encode_proj_layers": [1, 2]}, r"with encode_proj_layers=\[1, 2\] is not supported, only the last"),
+        ({"learn_initial_query": True}, "with learn_initial_query=True is not supported"),
         ({"num_feature_levels": 4}, "more levels in the decoder than in the encoder"),
         ({"backbone_config": {"model_type": "resnet"}}, r"on its own ResNet only"),
         ({"backbone_config": {"embedding_size": 32}}, "embedding_size are not those of a ResNet-D"),

@@ -1,4 +1,4 @@
-"""transformers' SegFormer comes in with equal logits and masks, at an odd size, from a folder."""
+"""An imported SegFormer of transformers has equal logits and masks, at an odd size, from a folder."""
 
 from __future__ import annotations
 
@@ -81,5 +81,5 @@ def test_the_names_of_older_files(peer: torch.nn.Module, tmp_path: Path) -> None
 
 
 def test_a_form_that_was_never_published(peer: torch.nn.Module) -> None:
-    with pytest.raises(WeightsError, match=r"a SegFormer with patch_sizes \[5, 3, 3, 3\] has no equal here"):
+    with pytest.raises(WeightsError, match=r"a SegFormer with patch_sizes \[5, 3, 3, 3\] is not supported"):
         segformer({**peer.config.to_dict(), "patch_sizes": [5, 3, 3, 3]}, peer.state_dict())

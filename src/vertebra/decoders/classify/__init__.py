@@ -1,1 +1,1 @@
-"""Decoders of whole images."""
+"""Classification decoders."""

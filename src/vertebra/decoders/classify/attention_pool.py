@@ -1,4 +1,4 @@
-"""The classifier that chooses where to look."""
+"""The attention-pooling classifier."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ HIDDEN = -1e4
 
 
 class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
-    """Attention pooling: a learned query looks over the cells of the deepest level and takes what tells the class, instead
-    of the mean over all of them; then one logit a class, softmax or sigmoid.
+    """Attention-pooling classifier: a learned query attends to the cells of the deepest level, instead of averaging them; then
+    one logit per class, with softmax or sigmoid.
 
-    Difference from the papers: cells on the canvas' padding are hidden, and a sine encoding tells where a cell is.
+    Differences from the papers: cells on the padding of the canvas are masked out, and a sine encoding gives the position of
+    each cell.
 
     Args:
-        width: features of a cell inside; None: what fits the backbone, at least 128.
-        heads: attention heads; must divide the width.
-        mlp_ratio: hidden width of the network behind the attention, in widths.
+        embed_dim: channels of a token; None: derived from the backbone, at least 128.
+        heads: attention heads; must divide ``embed_dim``.
+        mlp_ratio: hidden channels of the MLP after the attention, as a multiple of ``embed_dim``.
         dropout: before the logits.
-        label_smoothing: how much of the truth is spread over all classes.
+        label_smoothing: fraction of the target probability that is spread over all classes.
 
     Raises:
         IncompatiblePartsError: there is no level.
@@ -55,7 +56,7 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         in_spec: FeatureSpec,
         labels: ClassifyLabels,
         *,
-        width: int | None = None,
+        embed_dim: int | None = None,
         heads: int = 8,
         mlp_ratio: float = 2.0,
         dropout: float = 0.2,
@@ -64,63 +65,66 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         super().__init__(in_spec, labels)
         in_spec.require_levels()
         check_range("decoder 'attention_pool'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
-        check_range("decoder 'attention_pool'", least=1, width=width, heads=heads)
+        check_range("decoder 'attention_pool'", least=1, embed_dim=embed_dim, heads=heads)
         check_range("decoder 'attention_pool'", least=0, mlp_ratio=mlp_ratio)
         if not labels.multilabel and labels.class_count < 2:
             raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set multilabel: true")
         self.in_levels = (len(in_spec.levels) - 1,)
-        self.width = width or default_channels(in_spec, least=128)
-        if self.width % heads or self.width % 4:
+        self.embed_dim = embed_dim or default_channels(in_spec, least=128)
+        if self.embed_dim % heads or self.embed_dim % 4:
             raise ConfigError(
-                f"decoder 'attention_pool': width {self.width} must be a multiple of 4 and of heads {heads}"
+                f"decoder 'attention_pool': embed_dim {self.embed_dim} must be a multiple of 4 and of heads {heads}"
             )
         self.heads = heads
         self.label_smoothing = label_smoothing
-        hidden = max(1, int(self.width * mlp_ratio))
-        self.project = nn.Conv2d(in_spec.levels[-1].channels, self.width, 1)
-        self.norm = nn.LayerNorm(self.width)
-        self.query = nn.Parameter(0.02 * torch.randn(1, 1, self.width))
-        self.keys = nn.Linear(self.width, self.width)
-        self.values = nn.Linear(self.width, self.width)
-        self.out = nn.Linear(self.width, self.width)
+        hidden = max(1, int(self.embed_dim * mlp_ratio))
+        self.project = nn.Conv2d(in_spec.levels[-1].channels, self.embed_dim, 1)
+        self.norm = nn.LayerNorm(self.embed_dim)
+        self.query = nn.Parameter(0.02 * torch.randn(1, 1, self.embed_dim))
+        self.keys = nn.Linear(self.embed_dim, self.embed_dim)
+        self.values = nn.Linear(self.embed_dim, self.embed_dim)
+        self.out = nn.Linear(self.embed_dim, self.embed_dim)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(self.width), nn.Linear(self.width, hidden), nn.GELU(), nn.Linear(hidden, self.width)
+            nn.LayerNorm(self.embed_dim),
+            nn.Linear(self.embed_dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, self.embed_dim),
         )
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.width, labels.class_count)
+        self.classifier = nn.Linear(self.embed_dim, labels.class_count)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> LinearOutputs:
         """One logit for each class and image."""
-        pooled = self._look(features)
+        pooled = self._attend(features)
         return LinearOutputs(self.classifier(self.dropout(pooled + self.mlp(pooled))))
 
-    def _look(self, features: Features) -> Tensor:
-        """(N, width): what the query takes from the cells that see the image."""
+    def _attend(self, features: Features) -> Tensor:
+        """(N, embed_dim): the attention-weighted values of the cells that cover the image."""
         maps = self.project(features.maps[-1])
         batch, _, height, width = maps.shape
         tokens = self.norm(maps.flatten(2).transpose(1, 2))
-        keys = self.keys(tokens + sine_position(height, width, self.width, tokens))
-        inside = valid_cells(features.frame, maps, self.in_spec.levels[-1].stride).flatten(1)
-        bias = torch.where(inside, 0.0, HIDDEN).to(tokens.dtype)[:, None, None]
-        query = self.query.to(tokens.dtype).expand(batch, 1, self.width)
+        keys = self.keys(tokens + sine_position(height, width, self.embed_dim, tokens))
+        valid = valid_cells(features.frame, maps, self.in_spec.levels[-1].stride).flatten(1)
+        bias = torch.where(valid, 0.0, HIDDEN).to(tokens.dtype)[:, None, None]
+        query = self.query.to(tokens.dtype).expand(batch, 1, self.embed_dim)
         query, keys, values = map(self._split, (query, keys, self.values(tokens)))
-        seen = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
-        out: Tensor = self.out(seen.transpose(1, 2).reshape(batch, self.width))
+        pooled = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
+        out: Tensor = self.out(pooled.transpose(1, 2).reshape(batch, self.embed_dim))
         return out
 
     def _split(self, tokens: Tensor) -> Tensor:
-        """(N, L, width) to (N, heads, L, width / heads)."""
-        batch, length, width = tokens.shape
-        return tokens.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        """(N, L, embed_dim) to (N, heads, L, embed_dim / heads)."""
+        batch, length, embed_dim = tokens.shape
+        return tokens.reshape(batch, length, self.heads, embed_dim // self.heads).transpose(1, 2)
 
     def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
-        """Cross entropy: softmax for exclusive classes, sigmoid for others."""
+        """Cross entropy: softmax for exclusive classes, sigmoid otherwise."""
         outputs = self(features)
-        compare = cross_entropy if not self.labels.multilabel else binary_cross_entropy
+        loss_function = cross_entropy if not self.labels.multilabel else binary_cross_entropy
         smoothing = self.label_smoothing if self.training else 0.0
-        return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
+        return {"cross_entropy": loss_function(outputs.logits, targets.labels, smoothing)}, outputs
 
     def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
         """Softmax or sigmoid."""

@@ -1,4 +1,4 @@
-"""The classifier."""
+"""The linear classifier."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class LinearOutputs(NamedTuple):
 
 
 class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
-    """Fully connected classifier: none, one or several hidden layers, then one logit a class; softmax or sigmoid.
+    """Linear classifier on pooled features, with optional hidden layers; one logit per class, with softmax or sigmoid.
 
     Args:
-        hidden: widths of hidden layers, each followed by ReLU and dropout.
-        dropout: of its input and of every hidden layer.
-        label_smoothing: how much of the truth is spread over all classes.
-        pool: "embedding" takes the backbone's own embedding, "average" the mean of the deepest level over the image's valid
-            cells; "auto" the embedding where there is one and no neck or encoder stands before this decoder.
+        hidden: features of each hidden layer; each is followed by ReLU and dropout.
+        dropout: of the input and of each hidden layer.
+        label_smoothing: fraction of the target probability that is spread over all classes.
+        pool: "embedding" reads the backbone's embedding, "average" averages the deepest level over the image's valid cells;
+            "auto" reads the embedding if there is one and the branch has no neck and no encoder.
     """
 
     task: ClassVar[str] = "classify"
@@ -60,7 +60,7 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         if self.uses_embedding:
             if in_spec.embedding is None:
                 raise IncompatiblePartsError(
-                    "the backbone's own embedding", "Set pool: average, or take neck and encoder away."
+                    "the backbone's own embedding", "Set pool: average, or remove neck and encoder."
                 )
             width = in_spec.embedding
         else:
@@ -89,11 +89,11 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         return valid_mean(features.maps[-1], self.in_spec.levels[-1].stride, features.frame)
 
     def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
-        """Cross entropy: softmax for exclusive classes, sigmoid for others."""
+        """Cross entropy: softmax for exclusive classes, sigmoid otherwise."""
         outputs = self(features)
-        compare = cross_entropy if not self.labels.multilabel else binary_cross_entropy
+        loss_function = cross_entropy if not self.labels.multilabel else binary_cross_entropy
         smoothing = self.label_smoothing if self.training else 0.0
-        return {"cross_entropy": compare(outputs.logits, targets.labels, smoothing)}, outputs
+        return {"cross_entropy": loss_function(outputs.logits, targets.labels, smoothing)}, outputs
 
     def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
         """Softmax or sigmoid."""

@@ -1,1 +1,1 @@
-"""Decoders of points. Files that begin with an underscore hold what several of them share."""
+"""Keypoint decoders. Files that begin with an underscore hold code that several of them share."""

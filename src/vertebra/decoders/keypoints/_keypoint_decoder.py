@@ -1,4 +1,4 @@
-"""What the keypoint decoders share: the objects whose points are sought, and the area that is looked at for each."""
+"""The base class of the keypoint decoders: the objects whose keypoints are predicted, and the area of each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.targets import KeypointDecoded, KeypointTargets
 
-FINEST = 4  # stride that is read unless levels are named
+FINEST = 4  # finest stride that is read by default
 
 
 class Objects(NamedTuple):
-    """The objects whose points are sought: another branch's boxes, or one that fills the image.
+    """The objects whose keypoints are predicted: another branch's boxes, or one object that fills the image.
 
     Attributes:
-        areas: (N, D, 4) float32 xyxy in canvas pixels: what is looked at; points are told relative to it.
+        areas: (N, D, 4) float32 xyxy in canvas pixels: the area that is read; points are relative to it.
         boxes: (N, D, 4) float32 xyxy in canvas pixels.
         scores: (N, D) in 0..1.
         labels: (N, D) int64 class ids.
@@ -48,37 +48,37 @@ class Objects(NamedTuple):
 
 
 class KeypointOutputs(Protocol):
-    """Raw outputs of a keypoint decoder: a NamedTuple that has the objects beside what finds their points."""
+    """Raw outputs of a keypoint decoder: a NamedTuple with the objects and whatever `locate` needs."""
 
     @property
     def objects(self) -> Objects:
-        """Whose points they are."""
+        """The objects that the points belong to."""
 
 
 KeypointOutputsT = TypeVar("KeypointOutputsT", bound=KeypointOutputs)
 
 
 class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded], Generic[KeypointOutputsT]):
-    """A decoder of points, in one of two ways with the same weights.
+    """A decoder of keypoints, with two modes that share the same weights.
 
-    It finds the points of one object that fills the image, or (``on_boxes``) those of each box of another branch, whose
-    features it cuts out with RoIAlign. In the first way the object's box is the whole image, its class the first one,
-    and of several true objects the largest is learned. In the second way the loss takes the true boxes, jittered in
-    training, and `forward` takes the other branch's.
+    It predicts the points of one object that fills the image, or (``on_boxes``) those of each box of another branch, whose
+    features are cropped with RoIAlign. Without ``on_boxes`` the object's box is the whole image, its class is the first one,
+    and of several ground-truth objects the largest is the target. With ``on_boxes`` the loss reads the ground-truth boxes,
+    jittered in training, and `forward` reads those of the other branch.
 
-    Subclasses say what they are called (``part``, for messages), how features become `outputs`, `compare` these to the
-    truth, and find the points in them (`locate`).
+    Subclasses define their name for messages (``part``), the raw `outputs`, the losses (`compare`) and the decoding of the
+    points (`locate`).
 
     Args:
-        on_boxes: which of the two ways; the builder sets it where the branch has ``boxes_from``.
-        levels: indices of the levels that are read; None: see `reading_levels`.
-        channels: width at which they are read; None fits the backbone.
-        region_size: (height, width) of an area in cells; its aspect is that of the areas around boxes.
-        margin: a box is enlarged by this factor, so that points at its rim are seen with what is around them.
+        on_boxes: reads another branch's boxes; the builder sets it if the branch has ``boxes_from``.
+        levels: indices of the levels that are read; None: see `default_levels`.
+        channels: channels to which they are projected; None: derived from the backbone.
+        region_size: (height, width) of an area in cells; areas around boxes have this aspect ratio.
+        margin: a box is enlarged by this factor, for context around points at its border.
         jitter: see `vertebra.geometry.rois.jitter_boxes`.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on, or the levels' strides do not fit each other.
+        IncompatiblePartsError: there is no level, or the levels' strides do not divide each other.
         ConfigError: an option is out of range.
     """
 
@@ -103,7 +103,7 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
         check_range(self.name, least=1, channels=channels, margin=margin, region_size=min(region_size))
         check_range(self.name, least=0, most=0.9, jitter=jitter)
         self.needs = "boxes" if on_boxes else None
-        self.in_levels = reading_levels(in_spec, on_boxes) if levels is None else self._checked(levels)
+        self.in_levels = default_levels(in_spec, on_boxes) if levels is None else self._checked(levels)
         self.width = default_channels(in_spec) if channels is None else channels
         self.region_size = (region_size[0], region_size[1])
         self.margin, self.jitter = margin, jitter
@@ -117,47 +117,47 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
 
     @abstractmethod
     def outputs(self, features: Features, objects: Objects) -> KeypointOutputsT:
-        """The raw outputs, with the objects (their areas may become other ones) under the name ``objects``."""
+        """The raw outputs, with the objects, whose areas may differ from the given ones, as ``objects``."""
 
     @abstractmethod
     def compare(self, outputs: KeypointOutputsT, ground_truth: Tensor, known: Tensor) -> dict[str, LossTerm]:
         """The loss terms.
 
         Args:
-            ground_truth: (N, D, K, 2) x, y in parts of the area.
+            ground_truth: (N, D, K, 2) x, y as fractions of the area.
             known: (N, D, K) bool, which points are labeled.
         """
 
     @abstractmethod
     def locate(self, outputs: KeypointOutputsT, frame: Frame) -> tuple[Tensor, Tensor]:
-        """(N, D, K, 2) x, y in parts of the area, and (N, D, K) scores in 0..1; float32."""
+        """(N, D, K, 2) x, y as fractions of the area, and (N, D, K) scores in 0..1; float32."""
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> KeypointOutputsT:
         """Raw outputs for the object of each image, or for each of ``proposals``."""
         if self.needs is None:
-            return self.outputs(features, self._whole(features.frame))
+            return self.outputs(features, self._whole_image(features.frame))
         if proposals is None:
-            raise ValueError("a decoder that reads boxes must be given regions")
+            raise ValueError("a decoder that reads boxes needs proposals")
         areas = self._areas(proposals.boxes)
         objects = Objects(areas, proposals.boxes.float(), proposals.scores.float(), proposals.labels, proposals.count)
         return self.outputs(features, objects)
 
     def loss(self, features: Features, targets: KeypointTargets) -> tuple[dict[str, LossTerm], KeypointOutputsT]:
-        """The decoder's terms over all labeled points, hidden ones too."""
+        """The decoder's loss terms over all labeled points, including occluded ones."""
         if self.needs is None:
             points = _largest(targets)
-            objects = self._whole(features.frame)
+            objects = self._whole_image(features.frame)
         else:
-            points, objects = self._true(targets)
+            points, objects = self._labeled_objects(targets)
         outputs = self.outputs(features, objects)
         known = (points[..., 2] > 0) & objects.real[..., None]
         return self.compare(outputs, to_unit(points[..., :2].float(), outputs.objects.areas), known), outputs
 
     def decode(self, outputs: KeypointOutputsT, frame: Frame) -> KeypointDecoded:
-        """Points in canvas pixels, best object first: its score is that of its box times the mean of its points'."""
+        """Points in canvas pixels, best object first: its score is the box score times the mean point score."""
         objects = outputs.objects
-        places, point_scores = self.locate(outputs, frame)
-        points = from_unit(places, objects.areas)
+        unit_points, point_scores = self.locate(outputs, frame)
+        points = from_unit(unit_points, objects.areas)
         ranked = torch.where(objects.real, objects.scores * point_scores.mean(dim=-1), -1.0)
         scores, order = ranked.topk(ranked.shape[1])
         real = scores >= 0
@@ -179,16 +179,16 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
     def _areas(self, boxes: Tensor) -> Tensor:
         return areas_around(boxes, self.margin, self.region_size[1] / self.region_size[0])
 
-    def _whole(self, frame: Frame) -> Objects:
-        """One object an image, as large as the image."""
+    def _whole_image(self, frame: Frame) -> Objects:
+        """One object per image, as large as the image."""
         height, width = frame.sizes.float().unbind(dim=1)
         zero = torch.zeros_like(height)
         box = torch.stack([zero, zero, width, height], dim=1)[:, None]
         label = torch.zeros_like(frame.sizes[:, :1])
         return Objects(box, box, torch.ones_like(height)[:, None], label, torch.ones_like(frame.sizes[:, 0]))
 
-    def _true(self, targets: KeypointTargets) -> tuple[Tensor, Objects]:
-        """The labeled objects with their points (N, D, K, 3); D is 1 at least, so that there is something to run."""
+    def _labeled_objects(self, targets: KeypointTargets) -> tuple[Tensor, Objects]:
+        """The labeled objects with their points (N, D, K, 3); D is at least 1, as the head cannot run on zero objects."""
         if targets.boxes.shape[1] == 0:
             targets = targets._replace(
                 points=F.pad(targets.points, (0, 0, 0, 0, 0, 1)),
@@ -196,13 +196,13 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
                 labels=F.pad(targets.labels, (0, 1), value=-1),
             )
         boxes = targets.boxes.float()
-        seen = jitter_boxes(boxes, self.jitter) if self.training else boxes
+        jittered = jitter_boxes(boxes, self.jitter) if self.training else boxes
         scores = torch.ones_like(boxes[..., 0])
-        return targets.points, Objects(self._areas(seen), boxes, scores, targets.labels, targets.count)
+        return targets.points, Objects(self._areas(jittered), boxes, scores, targets.labels, targets.count)
 
 
 def _largest(targets: KeypointTargets) -> Tensor:
-    """(N, 1, K, 3) the points of each image's largest object; not labeled where there is none."""
+    """(N, 1, K, 3) the points of each image's largest object; not labeled if there is none."""
     if targets.boxes.shape[1] == 0:
         return targets.points.new_zeros(len(targets.count), 1, *targets.points.shape[2:])
     real = torch.arange(targets.boxes.shape[1], device=targets.count.device) < targets.count[:, None]
@@ -211,21 +211,21 @@ def _largest(targets: KeypointTargets) -> Tensor:
     return torch.where((targets.count > 0)[:, None, None, None], points, 0.0)
 
 
-def reading_levels(in_spec: FeatureSpec, on_boxes: bool) -> tuple[int, ...]:
-    """Which levels are read unless they are named: all for boxes, which may be small. For a whole image the deepest one,
-    and with it the finest one of a neck, which knows what is in the deeper ones (all levels have one width then).
+def default_levels(in_spec: FeatureSpec, on_boxes: bool) -> tuple[int, ...]:
+    """The levels that are read by default: all for boxes, which may be small; for a whole image the deepest one, and after a
+    neck also the finest one, which a neck has fused with the deeper ones (all levels have the same channels then).
 
-    Of several levels of one stride the deepest; none finer than stride 4, where there are others. The deepest one is
-    always read, for there is what an encoder gives.
+    Where several levels share a stride, the deepest one is read; levels finer than stride 4 only if there are no others. The
+    deepest level, which an encoder replaces, is always read.
 
     Raises:
-        IncompatiblePartsError: there is no level at all.
+        IncompatiblePartsError: there is no level.
     """
     in_spec.require_levels()
     strides = in_spec.strides
-    single = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n + 1] != strides[n]]
-    used = [n for n in single if strides[n] >= FINEST] or single[-1:]
+    deepest = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n + 1] != strides[n]]
+    used = [n for n in deepest if strides[n] >= FINEST] or deepest[-1:]
     if on_boxes:
         return tuple(used)
-    mixed = len({in_spec.channels[n] for n in used}) == 1
-    return tuple(sorted({used[0], used[-1]})) if mixed else (used[-1],)
+    after_neck = len({in_spec.channels[n] for n in used}) == 1
+    return tuple(sorted({used[0], used[-1]})) if after_neck else (used[-1],)

@@ -21,8 +21,8 @@ class HeatmapOutputs(NamedTuple):
     """Raw outputs.
 
     Attributes:
-        maps: (N, D, K, h, w), one map for each point of each object, spread over the object's area.
-        objects: whose points they are.
+        maps: (N, D, K, h, w), one heatmap for each point of each object, over the object's area.
+        objects: the objects that the points belong to.
     """
 
     maps: Tensor
@@ -30,25 +30,25 @@ class HeatmapOutputs(NamedTuple):
 
 
 class Heatmap(KeypointDecoder[HeatmapOutputs]):
-    """Finds points as the peaks of heatmaps that transposed convolutions make of the features: for one object that fills
-    the image, or for each box of another branch.
+    """Keypoints as peaks of heatmaps, which transposed convolutions compute from the features: for one object that fills the
+    image, or for each box of another branch.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes and points.
-        on_boxes: read another branch's boxes; set by itself where the branch has ``boxes_from``.
+        on_boxes: reads another branch's boxes; set automatically if the branch has ``boxes_from``.
         levels: indices of the levels that are read; None: for a whole image the deepest, and with a neck the finest too; for
-            boxes all from stride 4.
-        channels: width of the transposed convolutions; None fits the backbone (64 to 256).
-        upsamples: how many transposed convolutions, each of which doubles the cells; None: up to stride 4 for a whole
+            boxes all levels from stride 4 on.
+        channels: channels of the transposed convolutions; None: derived from the backbone (64 to 256).
+        upsamples: how many transposed convolutions, each of which doubles the resolution; None: up to stride 4 for a whole
             image, 2 for boxes.
-        sigma: of the Gaussians that are learned, in cells of a heatmap.
-        region_size: (height, width) in cells of what is cut out of the features for a box.
+        sigma: standard deviation of the target Gaussians, in heatmap cells.
+        region_size: (height, width) in cells of the features that are cropped for a box.
         margin: a box is enlarged by this factor.
-        jitter: in training a true box is moved and resized by up to this part of its sides.
+        jitter: in training, a ground-truth box is shifted and resized by up to this fraction of its sides.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on, or the levels' strides do not fit each other.
+        IncompatiblePartsError: there is no level, or the levels' strides do not divide each other.
         ConfigError: an option is out of range.
     """
 
@@ -57,8 +57,8 @@ class Heatmap(KeypointDecoder[HeatmapOutputs]):
     paper: ClassVar[str] = (
         "Xiao et al., Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, arXiv 1804.06208 (differences: "
         "unbiased coordinates of Huang et al., CVPR 2020, arXiv 1911.07524; sub-pixel decoding of Zhang et al., DARK, "
-        "CVPR 2020, arXiv 1910.06278; group normalization; widths fit the backbone; the error is divided by that of a "
-        "blank map)"
+        "CVPR 2020, arXiv 1910.06278; group normalization; channels derived from the backbone; the loss is divided "
+        "by that of a blank map)"
     )
 
     def __init__(
@@ -100,12 +100,12 @@ class Heatmap(KeypointDecoder[HeatmapOutputs]):
     def outputs(self, features: Features, objects: Objects) -> HeatmapOutputs:
         """A heatmap for each point of each object."""
         if self.needs is None:
-            found = self.levels(features.maps)
+            fused = self.levels(features.maps)
         else:
-            found = self.levels.inside(features.maps, objects.areas, self.region_size)
-        maps = self.heat(self.upsample(found))
+            fused = self.levels.inside(features.maps, objects.areas, self.region_size)
+        maps = self.heat(self.upsample(fused))
         if self.needs is None:
-            # the maps reach over the padding of the canvas, and so does the area that they are spread over
+            # the maps also cover the padding of the canvas, so the area does too
             height, width = maps.shape[-2] * self.cell_px, maps.shape[-1] * self.cell_px
             corner = torch.zeros_like(objects.areas[..., 0])
             areas = torch.stack([corner, corner, corner + width, corner + height], dim=-1)
@@ -116,29 +116,29 @@ class Heatmap(KeypointDecoder[HeatmapOutputs]):
         """The squared error of the heatmaps of labeled points."""
         height, width = outputs.maps.shape[-2:]
         cells = torch.tensor([width, height], device=ground_truth.device)
-        wanted = gaussian_maps(ground_truth * cells, height, width, self.sigma)
-        return {"heatmap": heatmap_term(outputs.maps, wanted, known, self.sigma)}
+        target = gaussian_maps(ground_truth * cells, height, width, self.sigma)
+        return {"heatmap": heatmap_term(outputs.maps, target, known, self.sigma)}
 
     def locate(self, outputs: HeatmapOutputs, frame: Frame) -> tuple[Tensor, Tensor]:
-        """The peaks, where the image is, and their heights."""
+        """The peaks inside the image, and their heights."""
         maps = outputs.maps.float()
         height, width = maps.shape[-2:]
         if self.needs is None:
-            limits = frame.sizes / self.cell_px
-            rows = torch.arange(height, device=maps.device) < limits[:, :1]
-            columns = torch.arange(width, device=maps.device) < limits[:, 1:]
+            image_cells = frame.sizes / self.cell_px
+            rows = torch.arange(height, device=maps.device) < image_cells[:, :1]
+            columns = torch.arange(width, device=maps.device) < image_cells[:, 1:]
             inside = rows[:, :, None] & columns[:, None, :]
             maps = torch.where(inside[:, None, None], maps, 0.0)
-        places, heights = find_peaks(maps, self.sigma)
-        x, y = places.unbind(dim=-1)
+        peaks, heights = find_peaks(maps, self.sigma)
+        x, y = peaks.unbind(dim=-1)
         return torch.stack([x / width, y / height], dim=-1), heights.clamp(0, 1)
 
 
 class UpsampleConv(nn.Sequential):
-    """A transposed convolution that doubles the cells and leaves each over its pixels, group normalization and ReLU."""
+    """A transposed convolution that doubles the resolution and keeps the alignment, group normalization and ReLU."""
 
     def __init__(self, width: int) -> None:
         conv = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False)
-        # each cell that comes out sees 2 x 2 of those that come in
+        # each output cell depends on 2 x 2 input cells
         nn.init.normal_(conv.weight, std=(2 / (4 * width)) ** 0.5)
         super().__init__(conv, group_norm(width), nn.ReLU(inplace=True))

@@ -1,4 +1,4 @@
-"""Keypoints by regression of coordinates."""
+"""Keypoints by coordinate regression."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vertebra.losses.keypoints import residual_likelihood_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
-LEAST_SIGMA = 5e-3  # of an area: half a pixel of a hundred; without it a few errors of almost nothing lead the loss
+MIN_SIGMA = 5e-3  # fraction of an area; without it a few tiny errors dominate the loss
 
 
 class KeypointRegressionOutputs(NamedTuple):
     """Raw outputs.
 
     Attributes:
-        points: (N, D, K, 2) x, y in parts of the area.
-        sigmas: (N, D, K, 2) in 0..1, how far off each coordinate may be, in parts of the area.
-        objects: whose points they are.
+        points: (N, D, K, 2) x, y as fractions of the area.
+        sigmas: (N, D, K, 2) in 0..1, the uncertainty of each coordinate, as a fraction of the area.
+        objects: the objects that the points belong to.
     """
 
     points: Tensor
@@ -34,25 +34,27 @@ class KeypointRegressionOutputs(NamedTuple):
 
 
 class KeypointRegression(KeypointDecoder[KeypointRegressionOutputs]):
-    """Finds points as numbers, each with a width of doubt: for one object that fills the image, or for each box of another
-    branch. It learns by the likelihood of its errors, whose shape a normalizing flow learns along.
+    """Keypoints by coordinate regression, each with an uncertainty: for one object that fills the image, or for each box of
+    another branch.
+
+    The loss is residual log-likelihood estimation (RLE): a normalizing flow learns the distribution of the errors.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes and points.
-        on_boxes: read another branch's boxes; set by itself where the branch has ``boxes_from``.
+        on_boxes: reads another branch's boxes; set automatically if the branch has ``boxes_from``.
         levels: indices of the levels that are read; None: for a whole image the deepest, and with a neck the finest too; for
-            boxes all from stride 4.
-        channels: width of the convolutions; None fits the backbone (64 to 256).
-        depth: convolutions before the layers that see the whole area.
-        hidden: width of the hidden layer that sees the whole area.
-        flow_steps: steps of the normalizing flow; it is not run in prediction.
-        region_size: (height, width) in cells of what is cut out of the features for a box, or for the whole image.
+            boxes all levels from stride 4 on.
+        channels: channels of the convolutions; None: derived from the backbone (64 to 256).
+        depth: convolutions before the fully connected layers.
+        hidden: features of the fully connected hidden layer.
+        flow_steps: steps of the normalizing flow, which runs in training only.
+        region_size: (height, width) in cells of the features that are cropped for a box, or for the whole image.
         margin: a box is enlarged by this factor.
-        jitter: in training a true box is moved and resized by up to this part of its sides.
+        jitter: in training, a ground-truth box is shifted and resized by up to this fraction of its sides.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on, or the levels' strides do not fit each other.
+        IncompatiblePartsError: there is no level, or the levels' strides do not divide each other.
         ConfigError: an option is out of range.
     """
 
@@ -60,8 +62,8 @@ class KeypointRegression(KeypointDecoder[KeypointRegressionOutputs]):
     terms: ClassVar[tuple[str, ...]] = ("likelihood",)
     paper: ClassVar[str] = (
         "Li et al., Human Pose Regression with Residual Log-likelihood Estimation, ICCV 2021, arXiv 2107.11291 "
-        "(differences: the area is cut out of the features at a fixed number of cells, and a hidden layer sees all cells "
-        "in their places, where the paper takes their mean: a box's features do not tell where in the box they lie)"
+        "(differences: the area is cropped from the features at a fixed number of cells, and a fully connected layer reads "
+        "all of them, where the paper averages them: an average loses the position inside the box)"
     )
 
     def __init__(
@@ -101,18 +103,18 @@ class KeypointRegression(KeypointDecoder[KeypointRegressionOutputs]):
 
     def outputs(self, features: Features, objects: Objects) -> KeypointRegressionOutputs:
         """Coordinates and their sigmas; all points start in the middle of the area."""
-        found = self.body(self.levels.inside(features.maps, objects.areas, self.region_size))
-        numbers = self.numbers(self.whole(found)).float()
+        cropped = self.body(self.levels.inside(features.maps, objects.areas, self.region_size))
+        numbers = self.numbers(self.whole(cropped)).float()
         points, sigmas = numbers.reshape(objects.boxes.shape[0], -1, len(self.labels.points), 4).split(2, dim=-1)
         return KeypointRegressionOutputs(points + 0.5, sigmas.sigmoid(), objects)
 
     def compare(self, outputs: KeypointRegressionOutputs, ground_truth: Tensor, known: Tensor) -> dict[str, LossTerm]:
         """The negative log-likelihood of the labeled points."""
-        sigmas = outputs.sigmas + LEAST_SIGMA
+        sigmas = outputs.sigmas + MIN_SIGMA
         with torch.autocast(ground_truth.device.type, enabled=False):
             term = residual_likelihood_term(outputs.points, sigmas, ground_truth, known, self.flow.log_density)
         return {"likelihood": term}
 
     def locate(self, outputs: KeypointRegressionOutputs, frame: Frame) -> tuple[Tensor, Tensor]:
-        """The coordinates as they are; a point's score is 1 less the mean of its two sigmas."""
+        """The regressed coordinates; a point's score is 1 minus the mean of its two sigmas."""
         return outputs.points.float(), 1 - outputs.sigmas.float().mean(dim=-1)

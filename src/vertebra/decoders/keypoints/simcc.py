@@ -1,4 +1,4 @@
-"""Keypoints as bins along each axis."""
+"""Keypoints by coordinate classification."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SimCCOutputs(NamedTuple):
     Attributes:
         x_logits: (N, D, K, bins across an area's width).
         y_logits: (N, D, K, bins across its height).
-        objects: whose points they are.
+        objects: the objects that the points belong to.
     """
 
     x_logits: Tensor
@@ -32,26 +32,26 @@ class SimCCOutputs(NamedTuple):
 
 
 class SimCC(KeypointDecoder[SimCCOutputs]):
-    """Finds points by two classifications each, one over fine bins along the width and one along the height: for one
+    """Keypoints by coordinate classification (SimCC): each point is classified over fine bins along x and along y, for one
     object that fills the image, or for each box of another branch.
 
     Args:
-        in_spec: the features that come in.
+        in_spec: the input features.
         labels: the classes and points.
-        on_boxes: read another branch's boxes; set by itself where the branch has ``boxes_from``.
+        on_boxes: reads another branch's boxes; set automatically if the branch has ``boxes_from``.
         levels: indices of the levels that are read; None: for a whole image the deepest, and with a neck the finest too; for
-            boxes all from stride 4.
-        channels: width of the convolutions; None fits the backbone (64 to 256).
+            boxes all levels from stride 4 on.
+        channels: channels of the convolutions; None: derived from the backbone (64 to 256).
         depth: convolutions before the classifications.
-        split: bins in each cell of the area.
-        sigma: of the Gaussians over bins that are learned, in bins.
-        soft: the mean of the bins around the best one is the answer, instead of the best one itself.
-        region_size: (height, width) in cells of what is cut out of the features for a box, or for the whole image.
+        split: bins per cell of the area.
+        sigma: standard deviation of the target Gaussians, in bins.
+        soft: decodes the mean of the bins around the best one, instead of the best one itself.
+        region_size: (height, width) in cells of the features that are cropped for a box, or for the whole image.
         margin: a box is enlarged by this factor.
-        jitter: in training a true box is moved and resized by up to this part of its sides.
+        jitter: in training, a ground-truth box is shifted and resized by up to this fraction of its sides.
 
     Raises:
-        IncompatiblePartsError: there is no level to stand on, or the levels' strides do not fit each other.
+        IncompatiblePartsError: there is no level, or the levels' strides do not divide each other.
         ConfigError: an option is out of range.
     """
 
@@ -59,8 +59,8 @@ class SimCC(KeypointDecoder[SimCCOutputs]):
     terms: ClassVar[tuple[str, ...]] = ("x", "y")
     paper: ClassVar[str] = (
         "Li et al., SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation, ECCV 2022, arXiv "
-        "2107.03332 (differences: the area is cut out of the features at a fixed number of cells, whatever the image's "
-        "size; decoding may take a mean over bins)"
+        "2107.03332 (differences: the area is cropped from the features at a fixed number of cells for any image "
+        "size; decoding may average over bins)"
     )
 
     def __init__(
@@ -101,13 +101,13 @@ class SimCC(KeypointDecoder[SimCCOutputs]):
 
     def outputs(self, features: Features, objects: Objects) -> SimCCOutputs:
         """Logits of all bins."""
-        found = self.body(self.levels.inside(features.maps, objects.areas, self.region_size))
-        tokens = self.point_maps(found).flatten(2)
+        cropped = self.body(self.levels.inside(features.maps, objects.areas, self.region_size))
+        tokens = self.point_maps(cropped).flatten(2)
         tokens = tokens.reshape(objects.boxes.shape[0], -1, *tokens.shape[1:])
         return SimCCOutputs(self.x_bins(tokens), self.y_bins(tokens), objects)
 
     def compare(self, outputs: SimCCOutputs, ground_truth: Tensor, known: Tensor) -> dict[str, LossTerm]:
-        """How far the distributions over bins are from Gaussians around the labeled points."""
+        """The divergence of the distributions over bins from Gaussians at the labeled points."""
         terms = {}
         for axis, (name, logits) in enumerate((("x", outputs.x_logits), ("y", outputs.y_logits))):
             bins = logits.shape[-1]
@@ -115,10 +115,10 @@ class SimCC(KeypointDecoder[SimCCOutputs]):
         return terms
 
     def locate(self, outputs: SimCCOutputs, frame: Frame) -> tuple[Tensor, Tensor]:
-        """The coordinates that the distributions mean; a point's score is the geometric mean of its two."""
-        places, scores = [], []
+        """The coordinates decoded from the bins; a point's score is the geometric mean of its x and y scores."""
+        coordinates, scores = [], []
         for logits in (outputs.x_logits, outputs.y_logits):
-            place, score = find_coordinates(logits.float().softmax(dim=-1), self.sigma, self.soft)
-            places.append(place / logits.shape[-1])
+            coordinate, score = find_coordinates(logits.float().softmax(dim=-1), self.sigma, self.soft)
+            coordinates.append(coordinate / logits.shape[-1])
             scores.append(score)
-        return torch.stack(places, dim=-1), (scores[0] * scores[1]).sqrt()
+        return torch.stack(coordinates, dim=-1), (scores[0] * scores[1]).sqrt()

@@ -1,1 +1,1 @@
-"""Decoders of pixels. Files that begin with an underscore hold what several of them share."""
+"""Segmentation decoders. Files that begin with an underscore hold code that several of them share."""

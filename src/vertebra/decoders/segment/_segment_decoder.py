@@ -1,4 +1,4 @@
-"""What the segmentation decoders share: from logits of their own stride to the loss and to the canvas."""
+"""The base class of the segmentation decoders: loss and decoding from logits at the decoder's stride."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
 
 class SegmentOutputs(NamedTuple):
     """Attributes:
-    logits: (N, K, h, w) at the decoder's own stride.
+    logits: (N, K, h, w) at the decoder's stride.
     """
 
     logits: Tensor
 
 
 class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
-    """A decoder whose `maps` give one map of a certain width and stride; a convolution makes logits of it.
+    """A decoder whose `maps` returns one map, which a convolution turns into logits.
 
-    Subclasses set ``stride`` and ``in_levels``, call `finish` with the width of what `maps` gives, and, where they offer it,
-    `add_auxiliary`.
+    Subclasses set ``stride`` and ``in_levels``, call `finish` with the channels of that map, and optionally `add_auxiliary`.
 
     Args:
-        loss: which losses are summed.
-        fit: how logits are laid over the canvas; see `vertebra.layers.resample.Fit`.
+        loss: the losses that are summed.
+        fit: how logits are resized to the canvas; see `vertebra.layers.resample.Fit`.
     """
 
     task: ClassVar[str] = "segment"
@@ -55,7 +54,7 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
         loss.check(labels)
         self.losses = loss
         self.fit: Fit = fit
-        self.terms = loss.terms  # type: ignore[misc]  # what is chosen is an instance's own
+        self.terms = loss.terms  # type: ignore[misc]  # the chosen losses differ between instances
         self.auxiliary: AuxiliaryHead | None = None
 
     def finish(self, width: int, dropout: float, kernel_size: int = 1) -> None:
@@ -65,68 +64,70 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
         )
 
     def add_auxiliary(self, weight: float, level: int | None = None) -> None:
-        """Adds a small head of its own on one level, whose cross entropy helps the backbone to learn. Nothing if weight is 0.
+        """Adds an auxiliary head on one level, whose cross entropy improves the training of the backbone; none if weight is 0.
 
         Call it after ``in_levels`` is set.
 
         Args:
-            weight: factor of its loss; the papers have 0.4.
+            weight: factor of its loss; 0.4 in the papers.
             level: index of the level; None: the second deepest, or the only one.
         """
         check_range(f"decoder '{type(self).__name__.lower()}'", least=0, auxiliary=weight)
         if weight == 0:
             return
         count = len(self.in_spec.levels)
-        place = max(0, count - 2) if level is None else level
-        self.auxiliary = AuxiliaryHead(self.in_spec.levels[place], place, self.labels.class_count, weight)
+        index = max(0, count - 2) if level is None else level
+        self.auxiliary = AuxiliaryHead(self.in_spec.levels[index], index, self.labels.class_count, weight)
         self.terms = (*self.terms, "auxiliary")  # type: ignore[misc]
         if self.in_levels is not None:
-            self.in_levels = tuple(sorted({*self.in_levels, place}))
+            self.in_levels = tuple(sorted({*self.in_levels, index}))
 
     @abstractmethod
     def maps(self, features: Features) -> Tensor:
-        """The one map (N, width, h, w) that the logits are made of."""
+        """The map (N, channels, h, w) that the classifier turns into logits."""
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> SegmentOutputs:
-        """Logits at the decoder's own stride."""
+        """Logits at the decoder's stride."""
         return SegmentOutputs(self.classifier(self.maps(features)))
 
     def loss(self, features: Features, targets: SegmentTargets) -> tuple[dict[str, LossTerm], SegmentOutputs]:
-        """The chosen losses at the canvas' own size, and the auxiliary head's cross entropy where there is one."""
+        """The chosen losses at the canvas size, and the auxiliary head's cross entropy if there is one."""
         outputs = self(features)
         canvas = features.frame.canvas
         logits = fit_to(outputs.logits.float(), canvas, self.stride, self.fit)
         terms = self.losses(logits, targets.masks, self.labels)
         if self.auxiliary is not None:
-            side = fit_to(self.auxiliary(features).float(), canvas, self.auxiliary.stride, self.fit)
-            terms["auxiliary"] = self.losses.auxiliary(side, targets.masks, self.labels, self.auxiliary.weight)
+            auxiliary_logits = fit_to(self.auxiliary(features).float(), canvas, self.auxiliary.stride, self.fit)
+            terms["auxiliary"] = self.losses.auxiliary(
+                auxiliary_logits, targets.masks, self.labels, self.auxiliary.weight
+            )
         return terms, outputs
 
     def decode(self, outputs: SegmentOutputs, frame: Frame) -> SegmentDecoded:
-        """Probabilities at the canvas' own size: softmax for exclusive classes, sigmoid for others."""
+        """Probabilities at the canvas size: softmax for exclusive classes, sigmoid otherwise."""
         logits = fit_to(outputs.logits, frame.canvas, self.stride, self.fit)
         return SegmentDecoded(channel_softmax(logits) if not self.labels.multilabel else logits.sigmoid())
 
 
 class AuxiliaryHead(nn.Module):
-    """A small fully convolutional head on one level, only there to teach what lies below it.
+    """A small fully convolutional head on one level, for a deep supervision loss.
 
     Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, arXiv 1612.01105, section 3.3.
 
     Args:
-        level: what it stands on.
-        place: index of that level.
-        classes: how many.
+        level: the level that it reads.
+        index: index of that level.
+        classes: how many classes.
         weight: factor of its loss.
     """
 
-    def __init__(self, level: Level, place: int, classes: int, weight: float) -> None:
+    def __init__(self, level: Level, index: int, classes: int, weight: float) -> None:
         super().__init__()
-        self.place, self.stride, self.weight = place, level.stride, weight
+        self.index, self.stride, self.weight = index, level.stride, weight
         width = max(8, level.channels // 4)
         self.body = nn.Sequential(ConvNormAct(level.channels, width), nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1))
 
     def forward(self, features: Features) -> Tensor:
         """(N, classes, h, w)"""
-        logits: Tensor = self.body(features.maps[self.place])
+        logits: Tensor = self.body(features.maps[self.index])
         return logits

@@ -1,4 +1,4 @@
-"""What U-Net and UNet++ are made of: one step from a coarse map to a finer one."""
+"""The building blocks of U-Net and UNet++."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vertebra.layers.squeeze_excite import ConcurrentSqueezeExcite
 
 
 class DecoderBlock(nn.Sequential):
-    """A coarse map brought to a finer stride, joined with the maps there, and seen through two 3x3 convolutions.
+    """Upsamples a coarse map, concatenates the skip connections, and applies two 3x3 convolutions.
 
     Args:
         coarse: channels of the coarse map.
-        skips: channels of all maps that it is joined with, together; 0 for none.
-        channels: what it gives.
-        stride: of what it gives.
-        ratio: stride of the coarse map divided by that.
-        interpolation: how the coarse map is brought to the finer stride.
+        skips: total channels of the skip connections; 0 for none.
+        channels: output channels.
+        stride: output stride.
+        ratio: stride of the coarse map divided by the output stride.
+        interpolation: how the coarse map is upsampled.
         norm: normalization after each convolution.
-        attention: "scse" weights channels and cells, after the joining and at the end.
+        attention: "scse" weights channels and cells, after the concatenation and at the end.
     """
 
     def __init__(
@@ -51,27 +51,27 @@ class DecoderBlock(nn.Sequential):
         """From (N, coarse, h, w) to (N, channels, H, W).
 
         Args:
-            skips: maps (N, any, H, W) to join; with none, H and W are ``ratio`` times h and w.
+            skips: maps (N, any, H, W) to concatenate; without any, H and W are ``ratio`` times h and w.
         """
         if skips:
             coarse = upsample_like(coarse, skips[0], self.ratio, self.interpolation)
-            joined = torch.cat([coarse, *skips], dim=1)
+            merged = torch.cat([coarse, *skips], dim=1)
         else:
-            joined = upsample(coarse, self.ratio, self.interpolation)
+            merged = upsample(coarse, self.ratio, self.interpolation)
         if self.weigh_joined is not None:
-            joined = self.weigh_joined(joined, self.stride, frame)
-        maps: Tensor = self[1](self[0](joined))
+            merged = self.weigh_joined(merged, self.stride, frame)
+        maps: Tensor = self[1](self[0](merged))
         return maps if self.weigh is None else self.weigh(maps, self.stride, frame)  # type: ignore[no-any-return]
 
 
 def levels_to_join(in_spec: FeatureSpec, to_stride: int | None, option: str = "to_stride") -> list[int]:
-    """Indices of the levels that a decoder goes up by, finest first: of each stride the deepest, none finer than asked for.
+    """Indices of the levels that a decoder reads, finest first: the deepest level of each stride from ``to_stride`` on.
 
     Args:
-        option: name of the option that says ``to_stride``, for the message.
+        option: name of the option that sets ``to_stride``, for the message.
 
     Raises:
-        IncompatiblePartsError: they are of fewer than two strides.
+        IncompatiblePartsError: they have fewer than two strides.
     """
     strides = in_spec.strides
     last = [n for n in range(len(strides)) if n + 1 == len(strides) or strides[n] != strides[n + 1]]
@@ -86,10 +86,10 @@ def levels_to_join(in_spec: FeatureSpec, to_stride: int | None, option: str = "t
 
 
 def strides_beyond(decoder: str, finest: int, to_stride: int | None) -> list[int]:
-    """Strides that are still to be reached from the finest level, by doubling.
+    """Strides between the finest level and ``to_stride``, each half of the previous one.
 
     Raises:
-        ConfigError: doubling does not lead there.
+        ConfigError: halving ``finest`` never gives ``to_stride``.
     """
     strides: list[int] = []
     if to_stride is None or to_stride >= finest:
@@ -99,25 +99,29 @@ def strides_beyond(decoder: str, finest: int, to_stride: int | None) -> list[int
         stride //= 2
         strides.append(stride)
     if stride != to_stride:
-        raise ConfigError(f"decoder '{decoder}': doubling from stride {finest} on does not lead to {to_stride}")
+        raise ConfigError(f"decoder '{decoder}': doubling the size from stride {finest} never gives stride {to_stride}")
     return strides
 
 
-def step_widths(decoder: str, channels: Sequence[int] | None, steps: int, beyond: int, top: int) -> list[int]:
-    """Width at each step, deepest first: the given ones, or from ``top`` on halved, at least 32 (16 beyond the levels).
+def block_channels(decoder: str, channels: Sequence[int] | None, steps: int, beyond: int, top: int) -> list[int]:
+    """Channels of each block, deepest first: ``channels``, or ``top`` halved repeatedly, at least 32 (16 beyond the levels).
 
     Args:
-        steps: to how many finer levels it goes.
-        beyond: how many steps follow without a level.
+        steps: number of blocks with a skip connection.
+        beyond: number of blocks after them, without one.
 
     Raises:
-        ConfigError: another number of them is given.
+        ConfigError: ``channels`` has a different length.
     """
     if channels is None:
         return [max(32 if number < steps else 16, top // 2**number) for number in range(steps + beyond)]
     if len(channels) != steps + beyond:
-        what = "one a finer level" if not beyond else f"one a finer level and {beyond} for the strides beyond"
+        expected = (
+            "one for each finer level"
+            if not beyond
+            else f"one for each finer level and {beyond} for the strides beyond"
+        )
         raise ConfigError(
-            f"decoder '{decoder}': 'channels' needs {steps + beyond} numbers here, {what}, got {len(channels)}"
+            f"decoder '{decoder}': 'channels' needs {steps + beyond} numbers here, {expected}, got {len(channels)}"
         )
     return list(channels)

@@ -16,17 +16,17 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class DeepLabV3(SegmentDecoder):
-    """DeepLabV3 head: classifies each cell of the deepest level, as encoder 'aspp' gives it, and interpolates from there.
-    It wants a backbone of a small stride (``output_stride: 8``).
+    """DeepLabV3 head: classifies each cell of the deepest level, usually from encoder 'aspp', and upsamples the logits.
+    Use it with a dilated backbone (``output_stride: 8``).
 
-    The paper's model is encoder 'aspp' with ``separable: false``, and this.
+    The paper's model is encoder 'aspp' with ``separable: false``, followed by this decoder.
 
     Args:
-        depth: how many 3x3 convolutions stand before the logits; torchvision and segmentation-models-pytorch have one.
+        depth: how many 3x3 convolutions precede the logits; torchvision and segmentation-models-pytorch have one.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how the logits are laid over the canvas.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how the logits are resized to the canvas.
     """
 
     paper: ClassVar[str] = (

@@ -20,20 +20,20 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class DeepLabV3Plus(SegmentDecoder):
-    """DeepLabV3+ decoder: sharpens the deepest level (usually from encoder 'aspp') with one fine level's detail.
+    """DeepLabV3+ decoder: refines the deepest level, usually from encoder 'aspp', with the detail of one fine level.
 
     Args:
-        channels: width; None: what fits the backbone.
-        low_level_channels: to how many channels the fine level is reduced, so that it does not outweigh the deep one.
-        depth: how many 3x3 convolutions see both joined.
-        deep_depth: how many the deep level goes through before.
-        separable: depthwise-separable convolutions.
-        inner_norm: with those, normalization and ReLU between the depthwise and the pointwise one;
+        channels: channels of the decoder; None: derived from the backbone.
+        low_level_channels: channels to which the fine level is reduced, so that the deep one dominates.
+        depth: how many 3x3 convolutions follow the concatenation of both levels.
+        deep_depth: how many 3x3 convolutions the deep level goes through before it.
+        separable: depthwise separable convolutions.
+        inner_norm: normalization and ReLU between the depthwise and the pointwise convolution, if they are separable;
             segmentation-models-pytorch has none there.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how the deep level is laid over the fine one, and the logits over the canvas.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how the deep level is resized to the fine one, and the logits to the canvas.
     """
 
     paper: ClassVar[str] = (
@@ -69,7 +69,7 @@ class DeepLabV3Plus(SegmentDecoder):
                 "a level at stride 4 or 8",
                 "Add neck 'simple_pyramid'."
                 if len(set(in_spec.strides)) == 1
-                else "Take decoder 'unet', which needs none.",
+                else "Use decoder 'unet', which needs none.",
             )
         self.fine = fine[0]
         self.in_levels = (self.fine, len(in_spec.levels) - 1)
@@ -87,9 +87,9 @@ class DeepLabV3Plus(SegmentDecoder):
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """Deep meaning and fine detail at the fine level's size."""
+        """The deep and the fine level, fused at the fine level's size."""
         detail = self.reduce(features.maps[self.fine])
         size = (detail.shape[-2], detail.shape[-1])
-        meaning = fit_to(self.deep(features.maps[-1]), size, self.ratio, self.fit)
-        joined: Tensor = self.join(torch.cat([meaning, detail], dim=1))
-        return joined
+        upsampled = fit_to(self.deep(features.maps[-1]), size, self.ratio, self.fit)
+        fused: Tensor = self.join(torch.cat([upsampled, detail], dim=1))
+        return fused

@@ -19,26 +19,26 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class DPT(SegmentDecoder):
-    """Dense prediction transformer: brings several levels of a plain vision transformer to a pyramid of strides and fuses them
-    from the coarsest to the finest, doubling the size each time. It takes the levels of any other backbone as well.
+    """Dense prediction transformer: reassembles several levels of a vision transformer into a pyramid of strides and fuses them
+    from coarse to fine, doubling the resolution each time. It also works with the levels of any other backbone.
 
-    Levels of one and the same stride s become strides s/4, s/2, s, 2s … (a single level stays as it is); levels of
-    different strides keep theirs.
+    Levels of the same stride s become strides s/4, s/2, s, 2s … (a single level stays as it is); levels of different
+    strides keep theirs.
 
     Args:
-        channels: width of the fusion; None: what fits the backbone.
-        level_channels: width of each level before its stride is changed, finest first; None: its own channels.
-        readout: width to which each level is brought first, by one linear layer with GELU, so that a class token in its
-            channels (the backbone's ``class_token: concat``) is worked in; None for no such layer.
+        channels: channels of the fusion; None: derived from the backbone.
+        level_channels: channels of each level before its stride is changed, finest first; None: those of the level.
+        readout: output channels of a first linear layer with GELU on each level, which merges the class token in its channels
+            (the backbone's ``class_token: true``); None for no such layer.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how maps are doubled and the logits are laid over the canvas; "corners" as segmentation-models-pytorch does it.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how maps are upsampled and the logits resized to the canvas; "corners" as in segmentation-models-pytorch.
     """
 
     paper: ClassVar[str] = (
         "Ranftl et al., Vision Transformers for Dense Prediction, ICCV 2021, arXiv 2103.13413 (with normalization in the "
-        "fusion, as its segmentation models have it)"
+        "fusion, as in the paper's segmentation models)"
     )
 
     def __init__(
@@ -61,10 +61,10 @@ class DPT(SegmentDecoder):
         )
         self.used, self.strides = _pyramid(in_spec)
         self.in_levels = tuple(self.used)
-        own = [readout or in_spec.channels[index] for index in self.used]
-        if level_channels is not None and len(level_channels) != len(own):
+        in_channels = [readout or in_spec.channels[index] for index in self.used]
+        if level_channels is not None and len(level_channels) != len(in_channels):
             raise ConfigError(
-                f"decoder 'dpt': 'level_channels' needs {len(own)} numbers here, one a level, got {len(level_channels)}"
+                f"decoder 'dpt': 'level_channels' needs {len(in_channels)} numbers, one for each level, got {len(level_channels)}"
             )
         width = channels or default_channels(in_spec)
         self.readouts = nn.ModuleList(
@@ -74,8 +74,10 @@ class DPT(SegmentDecoder):
             for index in self.used
         )
         self.reassemble = nn.ModuleList(
-            _reassemble(before, level, width, in_spec.strides[index], stride)
-            for before, level, index, stride in zip(own, level_channels or own, self.used, self.strides, strict=True)
+            _reassemble(readout_channels, level, width, in_spec.strides[index], stride)
+            for readout_channels, level, index, stride in zip(
+                in_channels, level_channels or in_channels, self.used, self.strides, strict=True
+            )
         )
         self.fusions = nn.ModuleList(Fusion(width) for _ in self.used)  # coarsest first
         self.stride = self.strides[0] // 2 if self.strides[0] % 2 == 0 else self.strides[0]
@@ -84,7 +86,7 @@ class DPT(SegmentDecoder):
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """All levels, fused at half of the finest one's stride."""
+        """All levels, fused at half of the finest level's stride."""
         levels = [
             reassemble(readout(features.maps[index]))
             for index, readout, reassemble in zip(self.used, self.readouts, self.reassemble, strict=True)
@@ -96,19 +98,19 @@ class DPT(SegmentDecoder):
         fused: Tensor | None = None
         for number, fusion in zip(range(len(levels) - 1, -1, -1), self.fusions, strict=True):
             assert isinstance(fusion, Fusion)
-            joined = fusion(levels[number], fused)
+            merged = fusion(levels[number], fused)
             ratio = strides[number + 1] // strides[number]
-            fused = fusion.project(fit_to(joined, sizes[number], ratio, self.fit))
+            fused = fusion.project(fit_to(merged, sizes[number], ratio, self.fit))
         assert fused is not None
         maps: Tensor = self.head(fused)
         return maps
 
 
 class Fusion(nn.Module):
-    """One level joins what came from the coarser ones: residual blocks before and after the sum.
+    """Adds a level to the fused coarser ones, with a residual block before and after the sum.
 
     Args:
-        width: channels in and out.
+        width: input and output channels.
     """
 
     def __init__(self, width: int) -> None:
@@ -119,12 +121,12 @@ class Fusion(nn.Module):
     def forward(self, level: Tensor, coarser: Tensor | None) -> Tensor:
         """(N, width, h, w) in and out."""
         maps = self.before(level)
-        joined: Tensor = self.after(maps if coarser is None else maps + coarser)
-        return joined
+        merged: Tensor = self.after(maps if coarser is None else maps + coarser)
+        return merged
 
 
 class ResidualBlock(nn.Module):
-    """Twice ReLU, 3x3 convolution, BatchNorm, with a connection around them.
+    """Two times ReLU, 3x3 convolution and BatchNorm, with a residual connection.
 
     He et al., Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv 1603.05027.
     """
@@ -145,7 +147,7 @@ class ResidualBlock(nn.Module):
 
 
 def _pyramid(in_spec: FeatureSpec) -> tuple[list[int], list[int]]:
-    """Which levels are read, finest first, and the stride that each of them gets."""
+    """Indices of the levels that are read, finest first, and the stride to which each is resized."""
     strides = in_spec.strides
     if len(set(strides)) > 1:
         last = {stride: index for index, stride in enumerate(strides) if stride >= 4 or stride == strides[-1]}
@@ -163,11 +165,11 @@ def _pyramid(in_spec: FeatureSpec) -> tuple[list[int], list[int]]:
     return list(range(len(strides))), [int(first * 2**number) for number in range(len(strides))]
 
 
-def _reassemble(channels: int, width: int, out: int, stride: int, wanted: int) -> nn.Sequential:
-    """From a level's own channels and stride to the fusion's width at the wanted stride."""
+def _reassemble(channels: int, width: int, out: int, stride: int, target: int) -> nn.Sequential:
+    """From a level's channels and stride to the channels of the fusion at the target stride."""
     change: nn.Module = nn.Identity()
-    if stride > wanted:
-        change = nn.ConvTranspose2d(width, width, stride // wanted, stride // wanted)
-    elif stride < wanted:
-        change = nn.Conv2d(width, width, 3, wanted // stride, 1)
+    if stride > target:
+        change = nn.ConvTranspose2d(width, width, stride // target, stride // target)
+    elif stride < target:
+        change = nn.Conv2d(width, width, 3, target // stride, 1)
     return nn.Sequential(nn.Conv2d(channels, width, 1), change, nn.Conv2d(width, out, 3, padding=1, bias=False))

@@ -16,21 +16,21 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class FCN(SegmentDecoder):
-    """Fully convolutional head, the plainest: convolutions on the deepest level, and the logits are interpolated from there.
-    It wants a backbone of a small stride (``output_stride: 8``).
+    """Fully convolutional head, the simplest segmentation decoder: convolutions on the deepest level, then upsampled logits.
+    Use it with a dilated backbone (``output_stride: 8``).
 
     Args:
-        channels: width; None: a quarter of the deepest level's, at least 64.
+        channels: channels of the decoder; None: a quarter of the deepest level's, at least 64.
         depth: how many 3x3 convolutions.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how the logits are laid over the canvas; "size" as torchvision does it.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how the logits are resized to the canvas; "size" as in torchvision.
     """
 
     paper: ClassVar[str] = (
-        "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, arXiv 1411.4038 (in the form in "
-        "which torchvision has it: dilated backbone, no skips)"
+        "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015, arXiv 1411.4038 (as in "
+        "torchvision: dilated backbone, no skip connections)"
     )
 
     def __init__(
@@ -59,6 +59,6 @@ class FCN(SegmentDecoder):
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """The deepest level, seen through a few convolutions."""
+        """The deepest level after the convolutions."""
         maps: Tensor = self.body(features.maps[-1])
         return maps

@@ -19,17 +19,17 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class LRASPP(SegmentDecoder):
-    """Lite R-ASPP, the lightest: the deepest level, weighted by what the whole image shows, and one finer level each give
-    logits, which are added.
+    """Lite R-ASPP, the lightest segmentation decoder: logits of the deepest level, gated by a global average, are added to the
+    logits of one finer level.
 
-    The canvas' padding is left out of the mean over the image.
+    The padding of the canvas is excluded from the average.
 
     Args:
-        channels: width of the deep path; None: what fits the backbone, at least 128.
+        channels: channels of the deep path; None: derived from the backbone, at least 128.
         dropout: before the deep path's logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how the deep path is laid over the finer level, and the logits over the canvas; "size" as torchvision does it.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how the deep path is resized to the finer level, and the logits to the canvas; "size" as in torchvision.
     """
 
     paper: ClassVar[str] = "Howard et al., Searching for MobileNetV3, ICCV 2019, arXiv 1905.02244, section 6.4"

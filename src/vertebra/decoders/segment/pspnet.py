@@ -18,22 +18,22 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class PSPNet(SegmentDecoder):
-    """PSPNet decoder: each cell of the deepest level is classified together with means over grids of the whole image.
-    It wants a backbone of a small stride (``output_stride: 8``).
+    """PSPNet decoder: classifies each cell of the deepest level together with averages over grids of the whole image.
+    Use it with a dilated backbone (``output_stride: 8``).
 
-    The canvas' padding is left out of the means. Encoder 'pyramid_pooling' has the same for other decoders.
+    The padding of the canvas is excluded from the averages. Encoder 'pyramid_pooling' does the same for other decoders.
 
     Args:
-        channels: width of what the logits are made of; None: a quarter of the deepest level's, at least 64.
-        grids: cells of each grid, along one side; None: those of the paper, 1, 2, 3 and 6.
-        join_kernel_size: of the convolution that joins the level and the means.
+        channels: input channels of the classifier; None: a quarter of the deepest level's, at least 64.
+        grids: cells of each grid along one side; None: those of the paper, 1, 2, 3 and 6.
+        join_kernel_size: of the convolution that fuses the level and the averages.
         norm: normalization after each convolution.
-        normalize_whole: also after that of a grid of one cell.
-        kernel_size: of the convolution that gives the logits.
+        normalize_whole: also normalizes the grid of one cell.
+        kernel_size: of the classifier.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none. The paper has 0.4.
-        loss: which losses are summed.
-        fit: how the grids are laid over the level, and the logits over the canvas.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none. The paper has 0.4.
+        loss: the losses that are summed.
+        fit: how the grids are resized to the level, and the logits to the canvas.
     """
 
     paper: ClassVar[str] = "Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, arXiv 1612.01105"
@@ -62,16 +62,16 @@ class PSPNet(SegmentDecoder):
         self.in_levels = (len(in_spec.levels) - 1,)
         self.stride = deepest.stride
         width = channels or max(64, deepest.channels // 4)
-        each = max(1, deepest.channels // len(sides))
+        grid_channels = max(1, deepest.channels // len(sides))
         self.pooling = PyramidPooling(
-            deepest.channels, each, grids=sides, norm=norm, normalize_whole=normalize_whole, fit=fit
+            deepest.channels, grid_channels, grids=sides, norm=norm, normalize_whole=normalize_whole, fit=fit
         )
-        self.join = ConvNormAct(deepest.channels + len(sides) * each, width, join_kernel_size, norm=norm)
+        self.join = ConvNormAct(deepest.channels + len(sides) * grid_channels, width, join_kernel_size, norm=norm)
         self.finish(width, dropout, kernel_size)
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """The deepest level, joined with its means."""
+        """The deepest level, fused with its averages."""
         deepest = features.maps[-1]
-        joined: Tensor = self.join(torch.cat([deepest, *self.pooling(deepest, self.stride, features.frame)], dim=1))
-        return joined
+        fused: Tensor = self.join(torch.cat([deepest, *self.pooling(deepest, self.stride, features.frame)], dim=1))
+        return fused

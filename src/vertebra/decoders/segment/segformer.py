@@ -19,18 +19,18 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class SegFormer(SegmentDecoder):
-    """SegFormer's head: every level is brought to one width by one linear layer and to the finest level's size, and one more
-    linear layer mixes them all. It was made for transformers whose features already see far.
+    """SegFormer head: one linear layer per level projects to the same channels, all maps are resized to the finest one, and one
+    more linear layer fuses them. It is designed for transformer backbones with a large receptive field.
 
     Args:
-        channels: width; None: what fits the backbone, at least 128.
+        channels: channels of the decoder; None: derived from the backbone, at least 128.
         finest_stride: levels finer than this are left out.
-        stride: of the logits; levels that are finer are brought down to it. None: that of the finest level.
+        stride: stride of the logits; finer levels are downsampled to it. None: that of the finest level.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how levels are laid over the finest one ("corners" counts as "stride" there), and the logits over the canvas;
-            "size" as transformers does it.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how levels are resized to the finest one ("corners" counts as "stride" there), and the logits to the canvas;
+            "size" as in transformers.
     """
 
     paper: ClassVar[str] = (
@@ -76,7 +76,7 @@ class SegFormer(SegmentDecoder):
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """All levels, mixed at the logits' stride."""
+        """All levels, fused at the logits' stride."""
         base = features.maps[self.base]
         size = (base.shape[-2], base.shape[-1])
         inner: Fit = "size" if self.fit == "size" else "stride"
@@ -84,5 +84,5 @@ class SegFormer(SegmentDecoder):
             fit_to(project(features.maps[index]), size, ratio, "size" if index < self.base else inner)
             for index, project, ratio in zip(self.used, self.project, self.ratios, strict=True)
         ]
-        mixed: Tensor = self.fuse(torch.cat(levels[::-1], dim=1))
-        return mixed
+        fused: Tensor = self.fuse(torch.cat(levels[::-1], dim=1))
+        return fused

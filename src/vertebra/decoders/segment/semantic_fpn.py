@@ -22,25 +22,25 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class SemanticFPN(SegmentDecoder):
-    """Semantic FPN decoder, light and strong on neck 'fpn': every level goes up to the finest one by convolutions and
-    doublings, and there all are added.
+    """Semantic FPN decoder: convolutions and upsampling bring each level to the finest stride, where the maps are summed; light
+    and accurate on neck 'fpn'.
 
     Args:
-        channels: width.
-        finest_stride: levels finer than this are left out; here the logits are made.
-        pyramid_channels: width of a feature pyramid of its own, for backbones without a neck: 1x1 convolutions, and from
-            the deepest level on each is added to the next finer one; None: none, as neck 'fpn' makes a better one.
-        merge: "add" sums the levels, "concatenate" puts them side by side.
-        groups: of the group normalization; None: 32, or fewer where they would have less than four channels.
+        channels: channels of the decoder.
+        finest_stride: levels finer than this are left out; also the stride of the logits.
+        pyramid_channels: channels of a built-in feature pyramid (1x1 convolutions and top-down sums) for backbones without a
+            neck; None: no such pyramid. Neck 'fpn' is a better one.
+        merge: "add" sums the maps, "concatenate" concatenates their channels.
+        groups: groups of the group normalization; None: 32, or fewer, so that a group has at least four channels.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how coarse maps are laid over finer ones, and the logits over the canvas.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how coarse maps are resized to finer ones, and the logits to the canvas.
     """
 
     paper: ClassVar[str] = (
-        "Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019, arXiv 1901.02446 (the semantic branch; the pyramid "
-        "of its own has no 3x3 convolutions)"
+        "Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019, arXiv 1901.02446 (the semantic branch; the "
+        "built-in pyramid has no 3x3 convolutions)"
     )
 
     def __init__(
@@ -60,8 +60,8 @@ class SemanticFPN(SegmentDecoder):
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
         check_range("decoder 'fpn'", least=0, most=1, dropout=dropout)
-        limited = {"channels": channels, "finest_stride": finest_stride, "pyramid_channels": pyramid_channels}
-        check_range("decoder 'fpn'", least=1, groups=groups, **limited)
+        at_least_one = {"channels": channels, "finest_stride": finest_stride, "pyramid_channels": pyramid_channels}
+        check_range("decoder 'fpn'", least=1, groups=groups, **at_least_one)
         if groups is not None and channels % groups:
             raise ConfigError(f"decoder 'fpn': 'groups' must divide 'channels', got {groups} and {channels}")
         self.used = levels_to_join(in_spec, finest_stride, "finest_stride")
@@ -85,7 +85,7 @@ class SemanticFPN(SegmentDecoder):
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """All levels at the finest one's size, added or side by side, the deepest first."""
+        """All levels at the finest one's size, added or concatenated, the deepest first."""
         levels = [features.maps[index] for index in self.used]
         if self.pyramid is not None:
             levels = self._pyramid(levels)
@@ -94,7 +94,7 @@ class SemanticFPN(SegmentDecoder):
         return reduce(torch.add, up) if self.merge == "add" else torch.cat(up, dim=1)
 
     def _pyramid(self, levels: list[Tensor]) -> list[Tensor]:
-        """The levels at one width, each with the meaning of those below."""
+        """The levels of the built-in feature pyramid."""
         assert self.pyramid is not None
         merged = [conv(level) for conv, level in zip(self.pyramid, levels, strict=True)]
         for fine in range(len(merged) - 2, -1, -1):
@@ -103,10 +103,10 @@ class SemanticFPN(SegmentDecoder):
 
 
 class UpsampleBranch(nn.Module):
-    """3x3 convolutions with group normalization and ReLU, each followed by doubling, until a finer stride is reached.
+    """3x3 convolutions with group normalization and ReLU, each followed by upsampling, up to a finer stride.
 
     Args:
-        ratio: of the strides; a level that is at the finer one already gets one convolution.
+        ratio: of the two strides; 1 gives one convolution without upsampling.
     """
 
     def __init__(self, in_channels: int, channels: int, ratio: int, groups: int | None, fit: Fit) -> None:
@@ -123,19 +123,19 @@ class UpsampleBranch(nn.Module):
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """From (N, in_channels, h, w) to (N, channels, H, W) for a ``size`` of (H, W)."""
         maps = self.convs[0](maps)
-        left = 1
+        remaining = 1
         for ratio in self.ratios:
-            left *= ratio
+            remaining *= ratio
         for number, ratio in enumerate(self.ratios):
             if number:
                 maps = self.convs[number](maps)
-            left //= ratio
-            maps = fit_to(maps, (ceil_divided(size[0], left), ceil_divided(size[1], left)), ratio, self.fit)
+            remaining //= ratio
+            maps = fit_to(maps, (ceil_divided(size[0], remaining), ceil_divided(size[1], remaining)), ratio, self.fit)
         return maps
 
 
 def _doublings(ratio: int) -> list[int]:
-    """A ratio as twos, and what is odd of it at the end: 8 is 2, 2, 2 and 6 is 2, 3."""
+    """A ratio as factors of 2, with an odd factor at the end: 8 is 2, 2, 2 and 6 is 2, 3."""
     steps = []
     while ratio % 2 == 0:
         steps.append(2)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from vertebra.decoders.segment._segment_decoder import SegmentDecoder
-from vertebra.decoders.segment._unet_blocks import DecoderBlock, levels_to_join, step_widths, strides_beyond
+from vertebra.decoders.segment._unet_blocks import DecoderBlock, block_channels, levels_to_join, strides_beyond
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import Norm
 from vertebra.layers.default_channels import default_channels
@@ -18,20 +18,20 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class UNet(SegmentDecoder):
-    """U-Net decoder: goes up level by level and joins each finer level to what came from below.
+    """U-Net decoder: upsamples level by level and concatenates each finer level as a skip connection.
 
     Args:
-        channels: width at each finer level, deepest first; None: from twice what fits the backbone, halved at each level,
-            at least 32.
-        to_stride: the logits' stride: finer levels are left out, and beyond the finest one it goes on by doubling; None:
-            the finest level's.
-        interpolation: how a coarse map is brought to the finer level's size.
+        channels: channels at each finer level, deepest first; None: derived from the backbone and halved at each level, at
+            least 32.
+        to_stride: stride of the logits: finer levels are left out, and upsampling continues beyond the finest level if needed;
+            None: that of the finest level.
+        interpolation: how a coarse map is upsampled.
         norm: normalization after each convolution.
-        attention: "scse" weights channels and cells in each step (concurrent squeeze and excitation).
-        kernel_size: of the convolution that gives the logits.
+        attention: "scse" weights channels and cells in each block (concurrent squeeze and excitation).
+        kernel_size: of the classifier.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
     """
 
     paper: ClassVar[str] = (
@@ -63,9 +63,9 @@ class UNet(SegmentDecoder):
         finest = in_spec.strides[self.used[0]]
         beyond = strides_beyond("unet", finest, to_stride)
         finer = list(reversed(self.used[:-1]))
-        widths = step_widths("unet", channels, len(finer), len(beyond), 2 * default_channels(in_spec))
+        widths = block_channels("unet", channels, len(finer), len(beyond), 2 * default_channels(in_spec))
         coarse = self.used[-1]
-        before, stride = in_spec.channels[coarse], in_spec.strides[coarse]
+        in_channels, stride = in_spec.channels[coarse], in_spec.strides[coarse]
         self.blocks = nn.ModuleList()
         for number, width in enumerate(widths):
             level = finer[number] if number < len(finer) else None
@@ -73,16 +73,16 @@ class UNet(SegmentDecoder):
             ratio = 2 if level is None else in_spec.ratio(coarse, level)
             coarse, stride = coarse if level is None else level, stride // ratio
             options: Any = {"interpolation": interpolation, "norm": norm, "attention": attention}
-            self.blocks.append(DecoderBlock(before, skip, width, stride, ratio, **options))
-            before = width
+            self.blocks.append(DecoderBlock(in_channels, skip, width, stride, ratio, **options))
+            in_channels = width
         self.stride = stride
-        self.finish(before, dropout, kernel_size)
+        self.finish(in_channels, dropout, kernel_size)
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """The finest level, joined with all below it."""
-        joined = features.maps[self.used[-1]]
+        """The output of the last block."""
+        maps = features.maps[self.used[-1]]
         finer = [features.maps[index] for index in reversed(self.used[:-1])]
         for number, block in enumerate(self.blocks):
-            joined = block(joined, finer[number : number + 1], features.frame)
-        return joined
+            maps = block(maps, finer[number : number + 1], features.frame)
+        return maps

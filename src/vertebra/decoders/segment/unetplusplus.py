@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from vertebra.decoders.segment._segment_decoder import SegmentDecoder
-from vertebra.decoders.segment._unet_blocks import DecoderBlock, levels_to_join, step_widths, strides_beyond
+from vertebra.decoders.segment._unet_blocks import DecoderBlock, block_channels, levels_to_join, strides_beyond
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import Norm
 from vertebra.layers.default_channels import default_channels
@@ -18,23 +18,23 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class UNetPlusPlus(SegmentDecoder):
-    """UNet++ decoder: a U-Net whose levels go up not once but again and again, so that what is joined is already alike.
+    """UNet++ decoder: a U-Net with nested dense skip connections, which reduce the semantic gap between the fused maps.
 
-    At each level stands a row of nodes. The first joins the level with the one below; each further one joins all before it
-    in its row with the node below that is as far along. The last node of the finest level gives the logits.
+    Each level has a row of nodes. A node concatenates all previous maps of its row with the upsampled node of the next
+    coarser row. The logits are computed from the last node of the finest level.
 
     Args:
-        channels: width of the last node at each finer level, deepest first; None: from twice what fits the backbone,
-            halved at each level, at least 32. The nodes before have their level's own width.
-        to_stride: the logits' stride: finer levels are left out, and beyond the finest one it goes on by doubling; None:
-            the finest level's.
-        interpolation: how a coarse map is brought to the finer level's size.
+        channels: channels of the last node at each finer level, deepest first; None: derived from the backbone and halved at
+            each level, at least 32. The other nodes have the channels of their level.
+        to_stride: stride of the logits: finer levels are left out, and upsampling continues beyond the finest level if needed;
+            None: that of the finest level.
+        interpolation: how a coarse map is upsampled.
         norm: normalization after each convolution.
         attention: "scse" weights channels and cells in each node (concurrent squeeze and excitation).
-        kernel_size: of the convolution that gives the logits.
+        kernel_size: of the classifier.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
     """
 
     paper: ClassVar[str] = (
@@ -66,23 +66,24 @@ class UNetPlusPlus(SegmentDecoder):
         finest = in_spec.strides[self.used[0]]
         beyond = strides_beyond("unetplusplus", finest, to_stride)
         steps = len(self.used) - 1
-        widths = step_widths("unetplusplus", channels, steps, len(beyond), 2 * default_channels(in_spec))
+        widths = block_channels("unetplusplus", channels, steps, len(beyond), 2 * default_channels(in_spec))
         options: Any = {"interpolation": interpolation, "norm": norm, "attention": attention}
         self.rows = nn.ModuleList()
-        below = [in_spec.channels[deepest_first[0]]]
+        coarser_row = [in_spec.channels[deepest_first[0]]]
         for step in range(steps):
             coarse, level = deepest_first[step], deepest_first[step + 1]
-            own, stride, ratio = in_spec.channels[level], in_spec.strides[level], in_spec.ratio(coarse, level)
-            row = [own] * (step + 1) + [widths[step]]
+            skip_channels, stride, ratio = in_spec.channels[level], in_spec.strides[level], in_spec.ratio(coarse, level)
+            row_channels = [skip_channels] * (step + 1) + [widths[step]]
             self.rows.append(
                 nn.ModuleList(
-                    DecoderBlock(below[n - 1], n * own, row[n], stride, ratio, **options) for n in range(1, step + 2)
+                    DecoderBlock(coarser_row[n - 1], n * skip_channels, row_channels[n], stride, ratio, **options)
+                    for n in range(1, step + 2)
                 )
             )
-            below = row
+            coarser_row = row_channels
         self.blocks = nn.ModuleList(
-            DecoderBlock(before, 0, width, stride, **options)
-            for before, width, stride in zip(widths[steps - 1 :], widths[steps:], beyond, strict=False)
+            DecoderBlock(in_channels, 0, width, stride, **options)
+            for in_channels, width, stride in zip(widths[steps - 1 :], widths[steps:], beyond, strict=False)
         )
         self.stride = beyond[-1] if beyond else finest
         self.finish(widths[-1], dropout, kernel_size)
@@ -90,15 +91,15 @@ class UNetPlusPlus(SegmentDecoder):
 
     def maps(self, features: Features) -> Tensor:
         """The last node of the finest level."""
-        below = [features.maps[self.used[-1]]]
+        coarser_row = [features.maps[self.used[-1]]]
         rows: Any = self.rows
         for row, level in zip(rows, reversed(self.used[:-1]), strict=True):
             nodes = [features.maps[level]]
             for number, block in enumerate(row):
                 # the nearest node first, the level itself last
-                nodes.append(block(below[number], nodes[::-1], features.frame))
-            below = nodes
-        joined = below[-1]
+                nodes.append(block(coarser_row[number], nodes[::-1], features.frame))
+            coarser_row = nodes
+        maps = coarser_row[-1]
         for block in self.blocks:
-            joined = block(joined, [], features.frame)
-        return joined
+            maps = block(maps, [], features.frame)
+        return maps

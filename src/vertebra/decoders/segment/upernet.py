@@ -21,19 +21,19 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class UPerNet(SegmentDecoder):
-    """UPerNet: pyramid pooling on the deepest level, a feature pyramid down to the finest, and all of its levels together make
-    the logits. The usual choice on Swin, ConvNeXt and other strong backbones.
+    """UPerNet: pyramid pooling on the deepest level and a feature pyramid down to the finest, whose levels are all fused for the
+    logits. A common choice on Swin, ConvNeXt and other strong backbones.
 
-    Of several levels with one stride the deepest is used.
+    Where several levels share a stride, the deepest one is used.
 
     Args:
-        channels: width; None: what fits the backbone.
+        channels: channels of the decoder; None: derived from the backbone.
         finest_stride: levels finer than this are left out.
-        level_norm: LayerNorm over each level first, for backbones whose levels differ in scale.
+        level_norm: LayerNorm on each input level, for backbones whose levels differ in scale.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
-        fit: how levels are laid over finer ones ("corners" counts as "stride" there), and the logits over the canvas.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
+        fit: how levels are resized to finer ones ("corners" counts as "stride" there), and the logits to the canvas.
     """
 
     paper: ClassVar[str] = (
@@ -67,28 +67,28 @@ class UPerNet(SegmentDecoder):
         self.stride = self.strides[0]
         self.ratios = [in_spec.ratio(index, self.used[0]) for index in self.used]
         width = channels or default_channels(in_spec)
-        own = [in_spec.channels[index] for index in self.used]
-        self.norms = nn.ModuleList(LayerNorm2d(count) if level_norm else nn.Identity() for count in own)
-        self.pooling = PyramidPooling(own[-1], width)
-        self.join = ConvNormAct(own[-1] + len(GRIDS) * width, width)
-        self.lateral = nn.ModuleList(ConvNormAct(count, width, 1) for count in own[:-1])
-        self.smooth = nn.ModuleList(ConvNormAct(width, width) for _ in own[:-1])
-        self.fuse = ConvNormAct(len(own) * width, width)
+        in_channels = [in_spec.channels[index] for index in self.used]
+        self.norms = nn.ModuleList(LayerNorm2d(count) if level_norm else nn.Identity() for count in in_channels)
+        self.pooling = PyramidPooling(in_channels[-1], width)
+        self.join = ConvNormAct(in_channels[-1] + len(GRIDS) * width, width)
+        self.lateral = nn.ModuleList(ConvNormAct(count, width, 1) for count in in_channels[:-1])
+        self.smooth = nn.ModuleList(ConvNormAct(width, width) for _ in in_channels[:-1])
+        self.fuse = ConvNormAct(len(in_channels) * width, width)
         self.finish(width, dropout)
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """The pyramid's levels together, at the finest one's size."""
+        """The levels of the pyramid, fused at the finest one's size."""
         inner: Fit = "size" if self.fit == "size" else "stride"
         levels = [norm(features.maps[index]) for norm, index in zip(self.norms, self.used, strict=True)]
-        seen = self.pooling(levels[-1], self.strides[-1], features.frame)
-        merged: list[Tensor] = [self.join(torch.cat([levels[-1], *seen], dim=1))]
+        pooled = self.pooling(levels[-1], self.strides[-1], features.frame)
+        merged: list[Tensor] = [self.join(torch.cat([levels[-1], *pooled], dim=1))]
         for number in range(len(levels) - 2, -1, -1):
             lateral = self.lateral[number](levels[number])
             ratio = self.strides[number + 1] // self.strides[number]
             merged.insert(0, lateral + fit_to(merged[0], (lateral.shape[-2], lateral.shape[-1]), ratio, inner))
         smoothed = [*(conv(level) for conv, level in zip(self.smooth, merged[:-1], strict=True)), merged[-1]]
         size = (smoothed[0].shape[-2], smoothed[0].shape[-1])
-        together = [fit_to(level, size, ratio, inner) for level, ratio in zip(smoothed, self.ratios, strict=True)]
-        fused: Tensor = self.fuse(torch.cat(together, dim=1))
+        resized = [fit_to(level, size, ratio, inner) for level, ratio in zip(smoothed, self.ratios, strict=True)]
+        fused: Tensor = self.fuse(torch.cat(resized, dim=1))
         return fused

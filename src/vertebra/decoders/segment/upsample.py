@@ -1,4 +1,4 @@
-"""The classic segmentation decoder."""
+"""The upsampling decoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class UpBlock(nn.Module):
-    """Twice the size: by transposed convolution, or by interpolation; then convolution, normalization, ReLU."""
+    """Doubles the size by transposed convolution or interpolation, followed by convolution, normalization and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, mode: Literal["interpolate", "transpose"]) -> None:
         super().__init__()
@@ -31,18 +31,18 @@ class UpBlock(nn.Module):
 
 
 class Upsample(SegmentDecoder):
-    """Upsampling decoder, the classic: from the deepest level up, doubling by doubling, each with convolution and ReLU.
+    """Upsampling decoder: doubles the resolution of the deepest level step by step, each step with convolution and ReLU.
 
-    Noh et al. use transposed convolutions; interpolation followed by convolution avoids their checkerboard (Odena et al.,
+    Noh et al. use transposed convolutions; interpolation followed by convolution avoids checkerboard artifacts (Odena et al.,
     Deconvolution and Checkerboard Artifacts, Distill 2016).
 
     Args:
         mode: "interpolate" or "transpose".
-        channels: width; None: what fits the backbone.
-        to_stride: doubling ends at this stride; the logits are interpolated from there.
+        channels: channels of the decoder; None: derived from the backbone.
+        to_stride: stride of the logits, which are then interpolated to the canvas.
         dropout: before the logits.
-        auxiliary: weight of the loss of a small head of its own on the second deepest level; 0 for none.
-        loss: which losses are summed.
+        auxiliary: loss weight of an auxiliary head on the second deepest level; 0 for none.
+        loss: the losses that are summed.
     """
 
     paper: ClassVar[str] = (
@@ -77,6 +77,6 @@ class Upsample(SegmentDecoder):
         self.add_auxiliary(auxiliary)
 
     def maps(self, features: Features) -> Tensor:
-        """The deepest level, brought up."""
+        """The deepest level, upsampled."""
         maps: Tensor = self.body(features.maps[-1])
         return maps

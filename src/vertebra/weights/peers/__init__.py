@@ -1,1 +1,1 @@
-"""Models of other libraries in Vertebra's terms; one file a library and task."""
+"""Models of other libraries as Vertebra models; one file for each library and task."""

@@ -1,4 +1,4 @@
-"""What a peer's model is, in Vertebra's terms."""
+"""A model of another library, described as a Vertebra model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class PeerModel:
-    """A peer's model: the composition that equals it, and its tensors under our names.
+    """A peer's model: the config of the equivalent Vertebra model, and its tensors under Vertebra's names.
 
     Attributes:
-        model: what stands under ``model`` in a config, one branch named after its task, with the classes and every option
-            that makes the outputs equal.
-        resize_spec: how its images come onto the canvas.
-        tensors: by our names; what has no place keeps the peer's name, so that it is reported as left over.
-        dropped: regular expressions of the peer's names that are left out on purpose (anchors, counters).
-        license: of the published weights, as their source states it.
+        model: the ``model`` section of a config, with one branch named after its task, the classes, and all options that
+            make the outputs equal.
+        resize_spec: how its images are resized to the canvas.
+        tensors: by Vertebra's names; tensors without a counterpart keep the peer's name and are reported as left over.
+        dropped: regular expressions of the peer's names that are ignored on purpose (anchors, counters).
+        license: license of the published weights, as stated by their source.
     """
 
     model: dict[str, Any]
@@ -35,21 +35,21 @@ class PeerModel:
 
 
 TorchvisionBuilder = Callable[[str, State], PeerModel]
-"""From the name of a torchvision model and its state dict to the model in our terms."""
+"""From the name of a torchvision model and its state dict to a `PeerModel`."""
 
 FolderBuilder = Callable[[Mapping[str, Any], State], PeerModel]
-"""From the ``config.json`` of a published folder and its state dict to the model in our terms."""
+"""From the ``config.json`` of a published folder and its state dict to a `PeerModel`."""
 
 
 def renamed(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]) -> State:
-    """A state dict under other names: each name by the first rule that matches its beginning.
+    """A state dict with each name rewritten by the first rule that matches its beginning.
 
     Args:
-        rules: pairs of a regular expression, matched at the name's beginning, and what the match becomes (with ``\\1``
-            for its groups). A name that no rule matches stays as it is.
+        rules: pairs of a regular expression, matched at the beginning of a name, and the replacement of the match (with
+            ``\\1`` for its groups). A name that no rule matches is unchanged.
 
     Raises:
-        ValueError: two names became one.
+        ValueError: two tensors get the same name.
     """
     compiled = [(re.compile(old), new) for old, new in rules]
     result: State = {}

@@ -1,4 +1,4 @@
-"""segmentation-models-pytorch's models in Vertebra's terms."""
+"""segmentation-models-pytorch's models as Vertebra models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from vertebra.errors import ConfigError
 from vertebra.weights.peers.base import FolderBuilder, PeerModel, State, renamed
 from vertebra.weights.peers.smp_encoder import SmpEncoder
-from vertebra.weights.peers.smp_parts import DECODER, check_upsampling, encoder_of, norm_of, peer_of, width_of
+from vertebra.weights.peers.smp_parts import DECODER, channels_of, check_upsampling, encoder_of, norm_of, peer_of
 from vertebra.weights.peers.smp_transformer_heads import dpt, segformer, upernet
 
 STEP_OPTIONS = {
@@ -35,29 +35,31 @@ STEP = (
 
 
 def unet(config: Mapping[str, Any], state: State) -> PeerModel:
-    """Unet: goes on to stride 1 with a step that joins nothing."""
+    """Unet: its last block, to stride 1, has no skip connection."""
     encoder = encoder_of(config, state, STEP_OPTIONS)
     depth = len(encoder.out_indices)
-    widths = [width_of(state, f"decoder.blocks.{number}.conv1.0.weight") for number in range(depth)]
+    widths = [channels_of(state, f"decoder.blocks.{number}.conv1.0.weight") for number in range(depth)]
     decoder = {"name": "unet", "channels": widths, **_steps(config, encoder)}
     rules = [(rf"decoder\.blocks\.(\d)\.{old}", rf"{DECODER}.blocks.\1.{new}") for old, new in STEP]
     tensors = renamed(encoder.tensors, rules)
-    unused = rf"{re.escape(DECODER)}\.blocks\.{depth - 1}\.weigh_joined\..*"  # the last step joins nothing
+    unused = rf"{re.escape(DECODER)}\.blocks\.{depth - 1}\.weigh_joined\..*"  # the last block has no skip connection
     return peer_of(config, encoder.with_out_indices(range(depth)), {"decoder": decoder}, tensors, (unused,))
 
 
 def unetplusplus(config: Mapping[str, Any], state: State) -> PeerModel:
-    """UnetPlusPlus: smp's node ``x_d_l`` is the last but d of row l."""
+    """UnetPlusPlus: smp's node ``x_d_l`` is node ``l - d`` of row l."""
     encoder = encoder_of(config, state, STEP_OPTIONS)
     depth = len(encoder.out_indices)
     steps = depth - 1 - encoder.out_indices.count(None)
-    widths = [width_of(state, f"decoder.blocks.x_0_{number}.conv1.0.weight") for number in range(depth)]
+    widths = [channels_of(state, f"decoder.blocks.x_0_{number}.conv1.0.weight") for number in range(depth)]
     decoder = {"name": "unetplusplus", "channels": widths, **_steps(config, encoder)}
-    places = {f"x_{along}_{step}": f"rows.{step}.{step - along}" for step in range(steps) for along in range(step + 1)}
-    places.update({f"x_0_{step}": f"blocks.{step - steps}" for step in range(steps, depth)})
+    nodes = {
+        f"x_{offset}_{step}": f"rows.{step}.{step - offset}" for step in range(steps) for offset in range(step + 1)
+    }
+    nodes.update({f"x_0_{step}": f"blocks.{step - steps}" for step in range(steps, depth)})
     rules = [
-        (rf"decoder\.blocks\.{node}\.{old}", f"{DECODER}.{place}.{new}")
-        for node, place in places.items()
+        (rf"decoder\.blocks\.{node}\.{old}", f"{DECODER}.{target}.{new}")
+        for node, target in nodes.items()
         for old, new in STEP
     ]
     tensors = renamed(encoder.tensors, rules)
@@ -66,22 +68,22 @@ def unetplusplus(config: Mapping[str, Any], state: State) -> PeerModel:
 
 
 def fpn(config: Mapping[str, Any], state: State) -> PeerModel:
-    """FPN: with a pyramid of its own, on the four deepest features."""
-    own = {"decoder_pyramid_channels", "decoder_segmentation_channels", "decoder_merge_policy", "decoder_dropout"}
-    encoder = encoder_of(config, state, {*own, "decoder_interpolation"})
+    """FPN: with a built-in pyramid on the four deepest features."""
+    known = {"decoder_pyramid_channels", "decoder_segmentation_channels", "decoder_merge_policy", "decoder_dropout"}
+    encoder = encoder_of(config, state, {*known, "decoder_interpolation"})
     if len(encoder.out_indices) < 4 or encoder.out_indices[-4] is None:
         raise ConfigError("smp: an FPN needs four features of its encoder here; encoder_depth must be larger")
     if config.get("decoder_interpolation", "nearest") not in ("nearest", "nearest-exact"):
         raise ConfigError(
-            f"smp: an FPN with decoder_interpolation '{config['decoder_interpolation']}' is not known here"
+            f"smp: an FPN with decoder_interpolation '{config['decoder_interpolation']}' is not supported"
         )
     stride = encoder.strides[-4]
     check_upsampling(config, 4, stride)
     decoder = {
         "name": "fpn",
-        "channels": width_of(state, "decoder.seg_blocks.0.block.0.block.0.weight"),
+        "channels": channels_of(state, "decoder.seg_blocks.0.block.0.block.0.weight"),
         "finest_stride": stride,
-        "pyramid_channels": width_of(state, "decoder.p5.weight"),
+        "pyramid_channels": channels_of(state, "decoder.p5.weight"),
         "merge": "add" if config.get("decoder_merge_policy", "add") == "add" else "concatenate",
         "groups": 32,
         "dropout": float(config.get("decoder_dropout", 0.2)),
@@ -103,12 +105,12 @@ def fpn(config: Mapping[str, Any], state: State) -> PeerModel:
 def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
     """PSPNet."""
     config = {"encoder_depth": 3, **config}
-    own = {"psp_out_channels", "psp_dropout", "psp_use_batchnorm", "decoder_use_norm"}
-    encoder = encoder_of(config, state, own)
+    known = {"psp_out_channels", "psp_dropout", "psp_use_batchnorm", "decoder_use_norm"}
+    encoder = encoder_of(config, state, known)
     check_upsampling(config, 8, encoder.strides[-1])
     decoder = {
         "name": "pspnet",
-        "channels": width_of(state, "decoder.conv.0.weight"),
+        "channels": channels_of(state, "decoder.conv.0.weight"),
         "join_kernel_size": 1,
         "norm": norm_of(config, "psp_use_batchnorm"),
         "normalize_whole": False,
@@ -121,9 +123,9 @@ def pspnet(config: Mapping[str, Any], state: State) -> PeerModel:
         (r"decoder\.conv\.", f"{DECODER}.join."),
     ]
     tensors = renamed(encoder.tensors, rules)
-    joined = tensors[f"{DECODER}.join.0.weight"]
-    # smp has the means first, then the level
-    tensors[f"{DECODER}.join.0.weight"] = torch.roll(joined, joined.shape[1] // 2, dims=1)
+    weight = tensors[f"{DECODER}.join.0.weight"]
+    # smp concatenates the averages first, then the level
+    tensors[f"{DECODER}.join.0.weight"] = torch.roll(weight, weight.shape[1] // 2, dims=1)
     return peer_of(config, encoder.with_out_indices([-1]), {"decoder": decoder}, tensors)
 
 
@@ -154,8 +156,8 @@ def deeplabv3plus(config: Mapping[str, Any], state: State) -> PeerModel:
     check_upsampling(config, 4, 4)
     decoder = {
         "name": "deeplabv3plus",
-        "channels": width_of(state, "decoder.block2.1.weight"),
-        "low_level_channels": width_of(state, "decoder.block1.1.weight"),
+        "channels": channels_of(state, "decoder.block2.1.weight"),
+        "low_level_channels": channels_of(state, "decoder.block1.1.weight"),
         "depth": 1,
         "deep_depth": 1,
         "separable": True,
@@ -188,20 +190,19 @@ BUILDERS: dict[str, FolderBuilder] = {
     "segformer": segformer,
     "dpt": dpt,
 }
-"""From smp's constructor arguments, as its ``config.json`` has them, and a state dict to the model, by the class' name in
-small letters."""
+"""From smp's constructor arguments (its ``config.json``) and a state dict to the model, by lower-case class name."""
 
 
 def _steps(config: Mapping[str, Any], encoder: SmpEncoder) -> dict[str, Any]:
-    """What Unet and UnetPlusPlus have in common: the options of their steps, which lead to stride 1."""
+    """The block options that Unet and UnetPlusPlus share."""
     interpolation = config.get("decoder_interpolation", "nearest")
     if interpolation not in ("nearest", "nearest-exact", "bilinear"):
         raise ConfigError(
-            f"smp: decoder_interpolation '{interpolation}' is not known here; known are nearest and bilinear"
+            f"smp: decoder_interpolation '{interpolation}' is not supported; supported are nearest and bilinear"
         )
     attention = config.get("decoder_attention_type")
     if attention not in (None, "scse") or (attention and None in encoder.out_indices):
-        raise ConfigError(f"smp: decoder_attention_type '{attention}' is not known here on this encoder")
+        raise ConfigError(f"smp: decoder_attention_type '{attention}' is not supported on this encoder")
     return {
         "to_stride": 1,
         "interpolation": "bilinear" if interpolation == "bilinear" else "nearest",
@@ -212,7 +213,7 @@ def _steps(config: Mapping[str, Any], encoder: SmpEncoder) -> dict[str, Any]:
 
 
 def _aspp_rules(config: Mapping[str, Any], separable: bool) -> list[tuple[str, str]]:
-    """From the names inside smp's ASPP to those inside encoder 'aspp'."""
+    """Rules from the names in smp's ASPP to those in encoder 'aspp'."""
     if config.get("decoder_aspp_separable", separable):
         inner = [(r"convs\.([123])\.0\.([01])\.", r"branches.\1.\2.0."), (r"convs\.([123])\.1\.", r"branches.\1.1.1.")]
     else:
@@ -227,7 +228,7 @@ def _aspp_rules(config: Mapping[str, Any], separable: bool) -> list[tuple[str, s
 
 
 def _aspp(config: Mapping[str, Any], separable: bool) -> dict[str, Any]:
-    """Encoder 'aspp' as smp has it."""
+    """Encoder 'aspp' with smp's options."""
     return {
         "name": "aspp",
         "channels": int(config.get("decoder_channels", 256)),
@@ -239,4 +240,4 @@ def _aspp(config: Mapping[str, Any], separable: bool) -> dict[str, Any]:
 
 
 BEGINNINGS: tuple[str, ...] = ("encoder.", "decoder.", "segmentation_head.", "classification_head.")
-"""How the names of their tensors begin; what stands before that is another trainer's prefix."""
+"""Beginnings of their tensor names; anything before them is a trainer's prefix."""

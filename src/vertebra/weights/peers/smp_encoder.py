@@ -1,4 +1,4 @@
-"""segmentation-models-pytorch's encoders in Vertebra's terms: its own ResNets, and timm's models under ``tu-``."""
+"""segmentation-models-pytorch's encoders as backbones: its own ResNets, and timm's models as ``tu-NAME``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vertebra.backbones.catalog import alignment_of
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.weights.peers.base import State
 
-OWN = (
+SMP_RESNETS = (
     "resnet18",
     "resnet34",
     "resnet50",
@@ -26,9 +26,9 @@ OWN = (
     "resnext101_32x16d",
     "resnext101_32x32d",
 )
-"""smp's own encoders whose modules and names are those of timm's model of the same name."""
-MOBILE = {"mobilenet_v2": "torchvision_mobilenet_v2"}
-BLOCKS = (1, 3, 6, 13, 18)
+"""smp's own encoders that have the modules and names of timm's model of the same name."""
+MOBILENETS = {"mobilenet_v2": "torchvision_mobilenet_v2"}
+MOBILENET_BLOCKS = (1, 3, 6, 13, 18)
 """The blocks of MobileNetV2 whose maps smp reads."""
 SAME_AS_TU = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -39,10 +39,10 @@ class SmpEncoder:
     """An encoder of smp as a backbone.
 
     Attributes:
-        backbone: its config, without the levels.
-        out_indices: which map of the backbone each of smp's features at strides 2, 4 … is; None where smp has an empty one.
-        strides: of these features.
-        tensors: all of the model's tensors, the encoder's under our names.
+        backbone: its config, without ``out_indices``.
+        out_indices: index of the backbone's map for each of smp's features at strides 2, 4 …; None for an empty one.
+        strides: strides of these features.
+        tensors: all of the model's tensors, those of the encoder under Vertebra's names.
     """
 
     backbone: dict[str, Any]
@@ -51,10 +51,10 @@ class SmpEncoder:
     tensors: State
 
     def with_out_indices(self, features: Iterable[int]) -> dict[str, Any]:
-        """The backbone's config, giving those of these features that are not empty."""
+        """The backbone's config, with the non-empty ones of these features as ``out_indices``."""
         return {
             **self.backbone,
-            "out_indices": [tap for number in features if (tap := self.out_indices[number]) is not None],
+            "out_indices": [index for number in features if (index := self.out_indices[number]) is not None],
         }
 
 
@@ -64,11 +64,11 @@ def read_encoder(config: Mapping[str, Any], state: State, extra: Mapping[str, An
     Args:
         config: smp's constructor arguments.
         state: the whole model's tensors.
-        extra: arguments that are not the architecture's own; ``tu-`` encoders hand them to timm.
+        extra: other arguments; ``tu-`` encoders pass them to timm.
 
     Raises:
-        WeightsError: an encoder that is not known here.
-        ConfigError: arguments that are not known here.
+        WeightsError: the encoder is not supported.
+        ConfigError: an argument is not supported.
     """
     name = str(config.get("encoder_name", "resnet34"))
     depth = int(config.get("encoder_depth", 5))
@@ -81,26 +81,26 @@ def read_encoder(config: Mapping[str, Any], state: State, extra: Mapping[str, An
     if name.startswith("tu-"):
         return _universal(name.removeprefix("tu-"), backbone, state, dict(extra), depth)
     if extra:
-        raise ConfigError(f"smp: the arguments {', '.join(extra)} are not known here")
-    if name not in (*OWN, *MOBILE):
+        raise ConfigError(f"smp: the arguments {', '.join(extra)} are not supported")
+    if name not in (*SMP_RESNETS, *MOBILENETS):
         raise WeightsError(
-            f"smp: encoder '{name}' is not known here; known are {', '.join((*OWN, *MOBILE))}, and tu-NAME with timm's "
-            "models that take images of any size"
+            f"smp: encoder '{name}' is not supported; supported are {', '.join((*SMP_RESNETS, *MOBILENETS))}, and tu-NAME with "
+            "timm's models that take images of any size"
         )
-    backbone.update(name=MOBILE.get(name, name), mean=MEAN, std=STD, size_multiple=min(output_stride, 2**depth))
-    if output_stride != 32 and name in OWN:
+    backbone.update(name=MOBILENETS.get(name, name), mean=MEAN, std=STD, size_multiple=min(output_stride, 2**depth))
+    if output_stride != 32 and name in SMP_RESNETS:
         backbone["dilate_first"] = True
-    out_indices: list[int | None] = [*(BLOCKS if name in MOBILE else range(5))][:depth]
+    out_indices: list[int | None] = [*(MOBILENET_BLOCKS if name in MOBILENETS else range(5))][:depth]
     tensors = {re.sub(r"^encoder\.", "backbone.body.", key): value for key, value in state.items()}
     return SmpEncoder(backbone, out_indices, _strides(depth, output_stride), tensors)
 
 
 def _universal(name: str, backbone: dict[str, Any], state: State, args: dict[str, Any], depth: int) -> SmpEncoder:
-    """One of timm's models, which smp wraps as timm gives features only: its containers' names are flattened there."""
+    """One of timm's models; smp uses timm's features-only wrapper, which flattens the names of containers."""
     alignment = alignment_of(name)
     if alignment is None or alignment.kind not in ("any", "multiple") or alignment.arguments:
         raise WeightsError(
-            f"smp: encoder 'tu-{name}' is not known here; of timm's models those are that take images of any size"
+            f"smp: encoder 'tu-{name}' is not supported; of timm's models those are that take images of any size"
         )
     args = {key: value for key, value in args.items() if value is not None}
     with torch.device("meta"):
@@ -116,8 +116,8 @@ def _universal(name: str, backbone: dict[str, Any], state: State, args: dict[str
     tensors: State = {}
     for key, value in state.items():
         short = re.sub(r"^encoder\.(model\.){0,2}", "", key)
-        found = short if short in known else flat.get(short)
-        tensors[f"backbone.body.{found}" if found and key.startswith("encoder.") else key] = value
+        target = short if short in known else flat.get(short)
+        tensors[f"backbone.body.{target}" if target and key.startswith("encoder.") else key] = value
     output_stride = int(backbone.get("output_stride", 32))
     backbone = {"name": name, **backbone, **({"args": args} if args else {})}
     backbone["size_multiple"] = min(output_stride, 2**depth) if alignment.kind == "any" else 32

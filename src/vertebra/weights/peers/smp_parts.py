@@ -1,4 +1,4 @@
-"""What segmentation-models-pytorch's architectures share: the encoder, the classes, and how options are read."""
+"""Shared by segmentation-models-pytorch's architectures: the encoder, the classes, and parsing of options."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COMMON = {
 
 
 def encoder_of(config: Mapping[str, Any], state: State, options: set[str]) -> SmpEncoder:
-    """The encoder; arguments that are neither common nor the architecture's ``options`` are its own."""
+    """The encoder; it gets the arguments that are neither common nor among the architecture's ``options``."""
     if config.get("aux_params"):
         raise ConfigError(
-            "smp: a model with aux_params has a second head, for classification, which has no place here; give the model "
+            "smp: a model with aux_params has a second head, for classification, which is not supported; give the model "
             "without it (aux_params: null)"
         )
     known = COMMON | options
@@ -48,13 +48,13 @@ def peer_of(
 ) -> PeerModel:
     """The whole model, with its classes.
 
-    One class is smp's binary mode: one logit and a sigmoid. Several are exclusive, unless ``activation`` is a sigmoid.
+    One class is smp's binary mode, with one logit and a sigmoid. Several are exclusive, unless ``activation`` is "sigmoid".
     """
     tensors = renamed(tensors, [HEAD])
     count = len(tensors[f"{DECODER}.classifier.1.weight"])
     activation = config.get("activation")
     if activation not in (None, "identity", "sigmoid", "softmax", "softmax2d"):
-        raise ConfigError(f"smp: activation '{activation}' is not known here; known are sigmoid and softmax2d")
+        raise ConfigError(f"smp: activation '{activation}' is not supported; supported are sigmoid and softmax2d")
     names = list(config.get("class_names") or [f"class_{number}" for number in range(count)])
     if len(names) != count:
         raise ConfigError(f"smp: the model has {count} classes, but 'class_names' has {len(names)} names")
@@ -70,18 +70,18 @@ def norm_of(config: Mapping[str, Any], older: str) -> str:
     Args:
         older: the argument's name in earlier versions of smp.
     """
-    given = config.get(older)
-    given = config.get("decoder_use_norm", True) if given is None else given
+    norm = config.get(older)
+    norm = config.get("decoder_use_norm", True) if norm is None else norm
     kinds = {True: "batch", "batchnorm": "batch", False: "none", "identity": "none"}
-    if isinstance(given, Mapping) and set(given) == {"type"}:
-        given = given["type"]
-    if not isinstance(given, (bool, str)) or given not in kinds:
-        raise ConfigError(f"smp: decoder_use_norm '{given}' is not known here; known are batchnorm and identity")
-    return kinds[given]
+    if isinstance(norm, Mapping) and set(norm) == {"type"}:
+        norm = norm["type"]
+    if not isinstance(norm, (bool, str)) or norm not in kinds:
+        raise ConfigError(f"smp: decoder_use_norm '{norm}' is not supported; supported are batchnorm and identity")
+    return kinds[norm]
 
 
-def width_of(state: State, name: str) -> int:
-    """How many channels a convolution gives.
+def channels_of(state: State, name: str) -> int:
+    """Output channels of a convolution.
 
     Raises:
         WeightsError: there is no such tensor.
@@ -92,9 +92,9 @@ def width_of(state: State, name: str) -> int:
 
 
 def check_upsampling(config: Mapping[str, Any], default: int, stride: int) -> None:
-    """Raises where smp's masks are not of the image's size."""
-    given = int(config.get("upsampling", default))
-    if given != stride:
+    """Raises a `ConfigError` if smp's masks do not have the size of the image."""
+    upsampling = int(config.get("upsampling", default))
+    if upsampling != stride:
         raise ConfigError(
-            f"smp: with upsampling {given} the masks are not of the image's size; the logits are at stride {stride}"
+            f"smp: with upsampling {upsampling} the masks are not of the image's size; the logits are at stride {stride}"
         )

@@ -1,4 +1,4 @@
-"""segmentation-models-pytorch's UPerNet, Segformer and DPT in Vertebra's terms."""
+"""segmentation-models-pytorch's UPerNet, Segformer and DPT as Vertebra models."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 
 from vertebra.errors import ConfigError, WeightsError
 from vertebra.weights.peers.base import PeerModel, State, renamed
-from vertebra.weights.peers.smp_parts import DECODER, check_upsampling, encoder_of, norm_of, peer_of, width_of
+from vertebra.weights.peers.smp_parts import DECODER, channels_of, check_upsampling, encoder_of, norm_of, peer_of
 
 
 def upernet(config: Mapping[str, Any], state: State) -> PeerModel:
-    """UPerNet, with its LayerNorm over each level."""
+    """UPerNet, with LayerNorm on each level."""
     encoder = encoder_of(config, state, {"decoder_channels", "decoder_use_norm"})
     check_upsampling(config, 4, 4)
     if norm_of(config, "decoder_use_norm") != "batch":
-        raise ConfigError("smp: a UPerNet without BatchNorm (decoder_use_norm) has no equal here")
+        raise ConfigError("smp: a UPerNet without BatchNorm (decoder_use_norm) is not supported")
     decoder = {
         "name": "upernet",
-        "channels": width_of(state, "decoder.fusion_block.0.weight"),
+        "channels": channels_of(state, "decoder.fusion_block.0.weight"),
         "level_norm": True,
         "dropout": 0.0,
         "fit": "corners",
     }
-    last = len(encoder.out_indices) - 3  # of the lateral connections, which smp counts from the coarsest on
+    last = len(encoder.out_indices) - 3  # last lateral connection; smp numbers them from the coarsest on
     rules = [
         (r"decoder\.feature_norms\.", f"{DECODER}.norms."),
         (r"decoder\.psp\.blocks\.(\d)\.1\.", rf"{DECODER}.pooling.convs.\1."),
@@ -43,18 +43,18 @@ def upernet(config: Mapping[str, Any], state: State) -> PeerModel:
 
 
 def segformer(config: Mapping[str, Any], state: State) -> PeerModel:
-    """Segformer's head on smp's encoders; a level finer than the logits is brought down to them."""
+    """Segformer's head on smp's encoders; levels finer than the logits are downsampled to them."""
     encoder = encoder_of(config, state, {"decoder_segmentation_channels"})
     check_upsampling(config, 4, 4)
     decoder = {
         "name": "segformer",
-        "channels": width_of(state, "decoder.fuse_stage.0.weight"),
+        "channels": channels_of(state, "decoder.fuse_stage.0.weight"),
         "finest_stride": 1,
         "stride": 4,
         "dropout": 0.0,
         "fit": "corners",
     }
-    used = [number for number, tap in enumerate(encoder.out_indices) if tap is not None]
+    used = [number for number, index in enumerate(encoder.out_indices) if index is not None]
     rules = [
         (rf"decoder\.mlp_stage\.{len(used) - 1 - number}\.linear\.", f"{DECODER}.project.{number}.")
         for number in range(len(used))
@@ -81,7 +81,7 @@ KNOWN = {
 def dpt(config: Mapping[str, Any], state: State) -> PeerModel:
     """DPT on a plain vision transformer of timm."""
     if config.get("aux_params"):
-        raise ConfigError("smp: a model with aux_params has a second head, which has no place here; give it without")
+        raise ConfigError("smp: a model with aux_params has a second head, which is not supported; give it without")
     name = str(config.get("encoder_name", "tu-vit_base_patch16_224.augreg_in21k")).removeprefix("tu-")
     ignored = {*KNOWN, *DPT_OPTIONS, "dynamic_img_size"}
     args = {key: value for key, value in config.items() if key not in ignored and not key.startswith("_")}
@@ -93,22 +93,22 @@ def dpt(config: Mapping[str, Any], state: State) -> PeerModel:
     ]
     readout = config.get("decoder_readout", "cat")
     if readout not in ("cat", "ignore"):
-        raise WeightsError(f"smp: a DPT with decoder_readout '{readout}' has no equal here; cat and ignore have")
+        raise WeightsError(f"smp: a DPT with decoder_readout '{readout}' is not supported; cat and ignore are")
     token = readout == "cat" and getattr(body, "num_prefix_tokens", 0) > 0
     levels = range(len(out_indices))
     decoder = {
         "name": "dpt",
-        "channels": width_of(state, "decoder.fusion_blocks.0.project.weight"),
+        "channels": channels_of(state, "decoder.fusion_blocks.0.project.weight"),
         "level_channels": [
-            width_of(state, f"decoder.reassemble_blocks.{n}.project_to_out_channel.weight") for n in levels
+            channels_of(state, f"decoder.reassemble_blocks.{n}.project_to_out_channel.weight") for n in levels
         ],
-        "readout": width_of(state, "decoder.projection_blocks.0.project.0.weight") if readout == "cat" else None,
+        "readout": channels_of(state, "decoder.projection_blocks.0.project.0.weight") if readout == "cat" else None,
         "dropout": 0.1,
         "fit": "corners",
     }
     backbone: dict[str, Any] = {
         "name": name,
-        "out_indices": [int(tap) % blocks for tap in out_indices],
+        "out_indices": [int(index) % blocks for index in out_indices],
         "final_norm": False,
     }
     backbone.update(
@@ -132,9 +132,9 @@ def _dpt_rules() -> list[tuple[str, str]]:
         (r"segmentation_head\.head\.([01])\.", rf"{DECODER}.head.\1."),
         (r"segmentation_head\.head\.4\.", f"{DECODER}.classifier.1."),
     ]
-    for number, place in ((1, "before"), (2, "after")):
+    for number, position in ((1, "before"), (2, "after")):
         for step, layer in ((1, 1), (2, 3)):
             block = rf"{fusion}\.residual_conv_block{number}"
-            rules.append((rf"{block}\.conv_{step}\.", rf"{DECODER}.fusions.\1.{place}.body.{layer}.0."))
-            rules.append((rf"{block}\.batch_norm_{step}\.", rf"{DECODER}.fusions.\1.{place}.body.{layer}.1."))
+            rules.append((rf"{block}\.conv_{step}\.", rf"{DECODER}.fusions.\1.{position}.body.{layer}.0."))
+            rules.append((rf"{block}\.batch_norm_{step}\.", rf"{DECODER}.fusions.\1.{position}.body.{layer}.1."))
     return rules

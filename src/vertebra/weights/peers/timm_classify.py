@@ -1,4 +1,4 @@
-"""timm's classifiers in Vertebra's terms."""
+"""timm's classifiers as Vertebra models."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LABELS = {1000: "imagenet-1k", 11821: "imagenet-12k", 21841: "imagenet-22k", 218
 
 
 def classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
-    """A timm model with its own last layer.
+    """A timm model with its own classifier.
 
-    timm resizes most of its models' images bicubically; here the one resize rule is bilinear.
+    timm resizes images bicubically for most of its models; Vertebra always resizes bilinearly.
 
     Args:
-        name: with or without a weights' tag; the tag decides the preprocessing.
-        state: in timm's key names.
+        name: with or without a tag of weights; the tag determines the preprocessing.
+        state: with timm's parameter names.
 
     Raises:
         UnknownName: timm has no such model.
@@ -63,25 +63,25 @@ def classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
 def expected_tensors(name: str) -> dict[str, Tensor]:
     """Names and shapes of a timm model's tensors, without their values."""
     with torch.device("meta"):
-        found: dict[str, Tensor] = timm.create_model(name, pretrained=False).state_dict()
-    return found
+        state: dict[str, Tensor] = timm.create_model(name, pretrained=False).state_dict()
+    return state
 
 
 def classify_resize_spec(config: Mapping[str, Any]) -> ResizeSpec:
-    """The way onto the canvas of a timm configuration."""
+    """The resizing to the canvas in a timm configuration."""
     size = (int(config["input_size"][1]), int(config["input_size"][2]))
     mode = cast(Mode, MODES[config.get("crop_mode") or "center"])
     return ResizeSpec(size, mode, crop=float(config.get("crop_pct") or 1.0) if mode == "center_crop" else 1.0)
 
 
 def class_names(count: int) -> list[str]:
-    """ImageNet's class names where the count is one of its own, else ``class_0`` …; all different."""
+    """ImageNet's class names if the count is that of an ImageNet version, else ``class_0`` …; all are unique."""
     if count not in LABELS:
         return [f"class_{number}" for number in range(count)]
     info = timm.data.ImageNetInfo(LABELS[count])
     names = [info.index_to_description(number).split(",")[0] for number in range(count)]
-    often = Counter(names)
+    counts = Counter(names)
     return [
-        name if often[name] == 1 else f"{name} ({info.index_to_label_name(number)})"
+        name if counts[name] == 1 else f"{name} ({info.index_to_label_name(number)})"
         for number, name in enumerate(names)
     ]

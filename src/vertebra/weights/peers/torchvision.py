@@ -1,4 +1,4 @@
-"""All of torchvision's models that can come in, by name."""
+"""All supported torchvision models, by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vertebra.weights.peers.base import TorchvisionBuilder
 
 
 def builders() -> dict[str, TorchvisionBuilder]:
-    """From the name of a builder of torchvision to what makes a `PeerModel` of its weights."""
+    """By the name of torchvision's builder, the function that makes a `PeerModel` from its weights."""
     return {
         **torchvision_classify.BUILDERS,
         **torchvision_detection.BUILDERS,
@@ -34,6 +34,6 @@ def expected_tensors(name: str) -> dict[str, Tensor]:
     build: Any = torchvision.models.get_model_builder(name)
     parts = {"weights_backbone": None} if "weights_backbone" in inspect.signature(build).parameters else {}
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # on how Inception will draw its random weights
-        found: dict[str, Tensor] = build(weights=None, **parts).state_dict()
-    return found
+        warnings.simplefilter("ignore", FutureWarning)  # about Inception's random initialization
+        state: dict[str, Tensor] = build(weights=None, **parts).state_dict()
+    return state

@@ -1,4 +1,4 @@
-"""torchvision's classifiers in Vertebra's terms: on timm's model of the same architecture."""
+"""torchvision's classifiers as Vertebra models, on timm's backbone of the same architecture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vertebra.weights.foreign import to_timm
 from vertebra.weights.peers.base import PeerModel, TorchvisionBuilder
 from vertebra.weights.peers.timm_classify import classifier
 
-SAME = (
+SAME_NAME = (
     "resnet18",
     "resnet34",
     "resnet50",
@@ -51,7 +51,7 @@ SAME = (
     "efficientnet_b7",
     "inception_v3",
 )
-OTHER = {
+OTHER_NAME = {
     "mobilenet_v2": "mobilenetv2_100",
     "mobilenet_v3_large": "mobilenetv3_large_100",
     "mobilenet_v3_small": "mobilenetv3_small_100",
@@ -86,11 +86,11 @@ OTHER = {
         }.items()
     },
 }
-"""torchvision's name to timm's, where they differ. What timm lacks is not here: AlexNet, GoogLeNet, ShuffleNet,
-SqueezeNet, MNASNet of width 1.3; nor is MaxViT, whose padding differs between the two."""
+"""torchvision's name to timm's, if they differ. Not supported: AlexNet, GoogLeNet, ShuffleNet, SqueezeNet and MNASNet 1.3,
+which timm lacks, and MaxViT, whose padding differs between the two."""
 
 DROPPED = (r"backbone\.body\.AuxLogits\..*",)
-"""The second classifier of Inception, which is of use in its own training only."""
+"""The auxiliary classifier of Inception, which is used in training only."""
 
 
 def torchvision_classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
@@ -99,30 +99,30 @@ def torchvision_classifier(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     Raises:
         WeightsError: the weights are not those of this architecture.
     """
-    architecture = {**OTHER, **dict.fromkeys(SAME)}[name] or name
+    architecture = {**OTHER_NAME, **dict.fromkeys(SAME_NAME)}[name] or name
     renamed = to_timm(architecture, state)
     peer = classifier(architecture, dict(state) if renamed is None else renamed)
     weights = torchvision.models.get_model_weights(name).DEFAULT
     backbone: dict[str, Any] = {"name": architecture, **_normalization(architecture, weights.transforms())}
     model = {**peer.model, "backbone": backbone}
-    return PeerModel(model, _plan(weights.transforms()), peer.tensors, DROPPED, "BSD-3-Clause (torchvision)")
+    return PeerModel(model, _resize_spec(weights.transforms()), peer.tensors, DROPPED, "BSD-3-Clause (torchvision)")
 
 
-def _plan(transforms: Any) -> ResizeSpec:
+def _resize_spec(transforms: Any) -> ResizeSpec:
     """The preset's resize of the shorter side and its central crop."""
     crop, resize = transforms.crop_size[0], transforms.resize_size[0]
     return ResizeSpec((crop, crop), "center_crop", crop=min(1.0, crop / resize))
 
 
 def _normalization(architecture: str, transforms: Any) -> dict[str, Any]:
-    """The preset's mean and std, where timm has others for this architecture. Inception's published weights turn them into
-    other ones inside the model, which timm's are."""
+    """The preset's mean and std, if timm's differ for this architecture; none for Inception, whose published weights convert
+    them inside the model to timm's."""
     if architecture == "inception_v3":
         return {}
     config: Any = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    own = {"mean": tuple(transforms.mean), "std": tuple(transforms.std)}
-    theirs = None if config is None else {"mean": tuple(config.mean), "std": tuple(config.std)}
-    return {} if own == theirs else {key: list(value) for key, value in own.items()}
+    preset = {"mean": tuple(transforms.mean), "std": tuple(transforms.std)}
+    timm_values = None if config is None else {"mean": tuple(config.mean), "std": tuple(config.std)}
+    return {} if preset == timm_values else {key: list(value) for key, value in preset.items()}
 
 
-BUILDERS: dict[str, TorchvisionBuilder] = dict.fromkeys([*SAME, *OTHER], torchvision_classifier)
+BUILDERS: dict[str, TorchvisionBuilder] = dict.fromkeys([*SAME_NAME, *OTHER_NAME], torchvision_classifier)

@@ -1,4 +1,4 @@
-"""torchvision's RetinaNet, FCOS and Faster R-CNN in Vertebra's terms."""
+"""torchvision's RetinaNet, FCOS and Faster R-CNN as Vertebra models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RETINANET_SIZES = [[side, int(side * 2 ** (1 / 3)), int(side * 2 ** (2 / 3))] fo
 
 
 def class_names(count: int) -> list[str]:
-    """COCO's names where the count with the background is 91, else ``class_1`` …; ids without a name are ``unused_12`` …"""
+    """COCO's names if the count with the background is 91, else ``class_1`` …; ids without a name are ``unused_12`` …"""
     if count != 91:
         return [f"class_{number}" for number in range(1, count)]
     names = torchvision.models.detection.FCOS_ResNet50_FPN_Weights.DEFAULT.meta["categories"]
@@ -37,7 +37,7 @@ def class_names(count: int) -> list[str]:
 
 
 def retinanet(name: str, state: Mapping[str, Tensor]) -> PeerModel:
-    """``retinanet_resnet50_fpn`` and ``_v2``; the class 0, which torchvision keeps for a background, is left out."""
+    """``retinanet_resnet50_fpn`` and ``_v2``; class 0, torchvision's unused background, is left out."""
     newer = name.endswith("_v2")
     state = _newer_towers(renamed(state, OLDER[:2]), step=2)
     classes = len(state["head.classification_head.cls_logits.bias"]) // 9
@@ -56,12 +56,12 @@ def retinanet(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "depth": 4,
         "norm": "group" if newer else "none",
         "finest_stride": 8,
-        "anchor_sizes": [[float(side) for side in own] for own in RETINANET_SIZES],
+        "anchor_sizes": [[float(side) for side in sizes] for sizes in RETINANET_SIZES],
         "anchor_offset": 0.0,
         "anchor_spacing": "canvas",
         "min_anchors_per_object": 1,
         "box_loss": "giou" if newer else "l1",
-        "postprocess": _post(score_threshold=0.05, nms_iou=0.5, max_detections=300),
+        "postprocess": _postprocess(score_threshold=0.05, nms_iou=0.5, max_detections=300),
     }
     neck = _neck(finest_stride=8, extra_levels=2, extra="conv_input" if newer else "conv")
     eps = 0.0 if _frozen_norms(state) and not newer else 1e-5
@@ -69,7 +69,7 @@ def retinanet(name: str, state: Mapping[str, Tensor]) -> PeerModel:
 
 
 def fcos(name: str, state: Mapping[str, Tensor]) -> PeerModel:
-    """``fcos_resnet50_fpn``; the class 0, which torchvision keeps for a background, is left out."""
+    """``fcos_resnet50_fpn``; class 0, torchvision's unused background, is left out."""
     classes = len(state["head.classification_head.cls_logits.bias"])
     state = _fcos_towers(renamed(state, OLDER[:1]))
     tensors = renamed(
@@ -92,7 +92,7 @@ def fcos(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "point_offset": 0.0,
         "point_spacing": "canvas",
         "tower_bias": True,
-        "postprocess": _post(score_threshold=0.2, nms_iou=0.6, max_detections=100),
+        "postprocess": _postprocess(score_threshold=0.2, nms_iou=0.6, max_detections=100),
     }
     neck = _neck(finest_stride=8, extra_levels=2, extra="conv")
     return _peer(_resnet(1e-5, [2, 3, 4]), neck, decoder, classes, tensors)
@@ -121,7 +121,7 @@ def faster_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         ],
     )
     sides = [[32.0, 64.0, 128.0, 256.0, 512.0]] * 3 if mobile else [[32.0], [64.0], [128.0], [256.0], [512.0]]
-    small = 150 if name.endswith("320_fpn") else 1000
+    pre_nms_topk = 150 if name.endswith("320_fpn") else 1000
     decoder = {
         "name": "faster_rcnn",
         "channels": 256,
@@ -137,8 +137,8 @@ def faster_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "proposals": {
             "score_threshold": 0.05 if mobile else 0.0,
             "nms_iou": 0.7,
-            "pre_nms_topk_per_level": small,
-            "max_detections": small,
+            "pre_nms_topk_per_level": pre_nms_topk,
+            "max_detections": pre_nms_topk,
         },
         "postprocess": {"score_threshold": 0.05, "nms_iou": 0.5, "pre_nms_topk": 4000, "max_detections": 100},
     }
@@ -153,7 +153,7 @@ def faster_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
             "frozen_norm": True,
             "size_multiple": 32,
         }
-        resize_spec = ResizeSpec((320, 640), "shortest_edge") if small == 150 else SIZE
+        resize_spec = ResizeSpec((320, 640), "shortest_edge") if pre_nms_topk == 150 else SIZE
         return _peer(backbone, {**neck, "every_level": True}, decoder, classes, tensors, resize_spec)
     eps = 0.0 if _frozen_norms(state) and not newer else 1e-5
     return _peer(_resnet(eps, [1, 2, 3, 4], frozen=not newer), neck, decoder, classes, tensors)
@@ -179,16 +179,16 @@ def _neck(**options: Any) -> dict[str, Any]:
     return {"name": "fpn", "channels": 256, **options}
 
 
-def _post(**options: Any) -> dict[str, Any]:
+def _postprocess(**options: Any) -> dict[str, Any]:
     return {"pre_nms_topk": 5000, "pre_nms_topk_per_level": 1000, **options}
 
 
 def _frozen_norms(state: Mapping[str, Tensor]) -> bool:
-    """Whether the backbone's norms were frozen when the file was written: such norms have no counters.
+    """True if the backbone's norms were frozen when the file was written: frozen norms have no counters.
 
-    So it is in the published files of the first versions on ResNet-50, which torchvision runs with an eps of 0, and in what
-    was trained on from them. A file that was trained from a classifier's weights alone looks the same, but was run with an
-    eps of 1e-5: set ``norm_eps`` of the backbone for it.
+    This holds for the published files of the first versions on ResNet-50, which torchvision runs with an eps of 0, and for
+    models fine-tuned from them. A file trained from classification weights only is indistinguishable, but needs an eps of
+    1e-5: set ``norm_eps`` of the backbone for it.
     """
     return not any(name.startswith("backbone.body.") and name.endswith("num_batches_tracked") for name in state)
 
@@ -196,22 +196,22 @@ def _frozen_norms(state: Mapping[str, Tensor]) -> bool:
 def _towers(*, norm: bool) -> list[tuple[str, str]]:
     rules = []
     for theirs, ours in (("classification", "class_tower"), ("regression", "box_tower")):
-        place = rf"head\.{theirs}_head\.conv\.(\d)"
-        rules.append((rf"{place}\.0\.", rf"{DECODER}.head.{ours}.convs.\1."))
+        layer = rf"head\.{theirs}_head\.conv\.(\d)"
+        rules.append((rf"{layer}\.0\.", rf"{DECODER}.head.{ours}.convs.\1."))
         if norm:
-            rules.append((rf"{place}\.1\.", rf"{DECODER}.head.{ours}.norms.\1.0."))
+            rules.append((rf"{layer}\.1\.", rf"{DECODER}.head.{ours}.norms.\1.0."))
     return [*rules, (r"head\.classification_head\.cls_logits\.", f"{DECODER}.class_prediction.")]
 
 
 def _newer_towers(state: State, step: int) -> State:
-    """RetinaNet's older files number convolutions and activations through: 0, 2, 4, 6."""
-    place = "head.{}_head.conv."
-    if f"{place.format('regression')}0.weight" not in state:
+    """RetinaNet's older files number convolutions and activations consecutively: 0, 2, 4, 6."""
+    prefix = "head.{}_head.conv."
+    if f"{prefix.format('regression')}0.weight" not in state:
         return state
     changed: State = {}
     for name, value in state.items():
         for kind in ("classification", "regression"):
-            start = place.format(kind)
+            start = prefix.format(kind)
             if name.startswith(start):
                 number, leaf = name.removeprefix(start).split(".")
                 name = f"{start}{int(number) // step}.0.{leaf}"
@@ -220,7 +220,7 @@ def _newer_towers(state: State, step: int) -> State:
 
 
 def _fcos_towers(state: State) -> State:
-    """FCOS numbers convolution, norm and activation through: 0, 1, 3, 4 …"""
+    """FCOS numbers convolutions, norms and activations consecutively: 0, 1, 3, 4 …"""
     changed: State = {}
     for name, value in state.items():
         for kind in ("classification", "regression"):
@@ -237,13 +237,13 @@ def _without_background(state: State, layer: str, classes: int) -> State:
     changed = dict(state)
     for leaf in ("weight", "bias"):
         value = state[f"{layer}.{leaf}"]
-        each = value.reshape(-1, classes, *value.shape[1:])
-        changed[f"{layer}.{leaf}"] = each[:, 1:].reshape(-1, *value.shape[1:])
+        by_class = value.reshape(-1, classes, *value.shape[1:])
+        changed[f"{layer}.{leaf}"] = by_class[:, 1:].reshape(-1, *value.shape[1:])
     return changed
 
 
 def _background_last(state: State, classes: int) -> State:
-    """The classifier with the background behind the classes, and boxes of the classes alone."""
+    """The classifier with the background after the classes, and the box layer without the background."""
     changed = dict(state)
     for leaf in ("weight", "bias"):
         scores = state[f"roi_heads.box_predictor.cls_score.{leaf}"]

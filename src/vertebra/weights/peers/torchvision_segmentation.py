@@ -1,4 +1,4 @@
-"""torchvision's segmenters in Vertebra's terms."""
+"""torchvision's segmentation models as Vertebra models."""
 
 from __future__ import annotations
 
@@ -39,48 +39,48 @@ AUXILIARY = (
 
 
 def torchvision_segmenter(name: str, state: Mapping[str, Tensor]) -> PeerModel:
-    """A segmenter of torchvision: FCN and DeepLabV3 on a dilated ResNet, DeepLabV3 and LR-ASPP on MobileNetV3.
+    """A segmentation model of torchvision: FCN and DeepLabV3 on a dilated ResNet, DeepLabV3 and LR-ASPP on MobileNetV3.
 
     Args:
-        name: of torchvision's builder.
-        state: in torchvision's key names, with or without the auxiliary classifier.
+        name: name of torchvision's builder.
+        state: with torchvision's parameter names, with or without the auxiliary classifier.
     """
     kind, _, body = name.partition("_")
     rules = {"fcn": FCN, "deeplabv3": ASPP, "lraspp": LRASPP}[kind]
     mobile = body.startswith("mobilenet")
     # MobileNetV3's published files have "backbone.4.", its modules "backbone.features.4."
-    place = r"backbone\.(?:features\.)?(\d+)\." if mobile else r"backbone\."
-    inside = r"backbone.body.features.\1." if mobile else "backbone.body."
-    # timm's MobileNetV3 dilates from another block on
+    theirs = r"backbone\.(?:features\.)?(\d+)\." if mobile else r"backbone\."
+    ours = r"backbone.body.features.\1." if mobile else "backbone.body."
+    # not timm's MobileNetV3, which dilates from another block on
     out_indices = [4, 16] if mobile else [3, 4]
     backbone: dict[str, Any] = {"name": f"torchvision_{body}", "dilated": True, "out_indices": out_indices}
     if not mobile:
         backbone = {"name": body, "output_stride": 8, "out_indices": out_indices}
-    last = "classifier.low_classifier.bias" if kind == "lraspp" else "classifier.4.bias"
+    bias = "classifier.low_classifier.bias" if kind == "lraspp" else "classifier.4.bias"
     branch = {
         **_parts(kind, state),
-        "classes": class_names(len(state[last])),
+        "classes": class_names(len(state[bias])),
     }
-    tensors = renamed(state, [*rules, *AUXILIARY, (place, inside)])
+    tensors = renamed(state, [*rules, *AUXILIARY, (theirs, ours)])
     resize_spec = ResizeSpec((520, 100 * 520), "shortest_edge")
     return PeerModel({"backbone": backbone, "branches": {"segment": branch}}, resize_spec, tensors, license=LICENSE)
 
 
 def _parts(kind: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Encoder and decoder of a kind of model; widths are read off the weights."""
+    """Encoder and decoder of a kind of model; the weights determine their channels."""
     fit: dict[str, Any] = {"fit": "size", "auxiliary": 0.5 if "aux_classifier.0.weight" in state else 0.0}
     if kind == "lraspp":
-        width = len(state["classifier.cbr.0.weight"])
-        return {"decoder": {"name": "lraspp", "channels": width, "auxiliary": 0.0, "fit": "size"}}
+        channels = len(state["classifier.cbr.0.weight"])
+        return {"decoder": {"name": "lraspp", "channels": channels, "auxiliary": 0.0, "fit": "size"}}
     if kind == "fcn":
         return {"decoder": {"name": "fcn", "channels": len(state["classifier.0.weight"]), **fit}}
-    width = len(state["classifier.0.project.0.weight"])
-    encoder = {"name": "aspp", "channels": width, "rates": [12, 24, 36], "separable": False, "dropout": 0.5}
-    return {"encoder": encoder, "decoder": {"name": "fcn", "channels": width, "dropout": 0.0, **fit}}
+    channels = len(state["classifier.0.project.0.weight"])
+    encoder = {"name": "aspp", "channels": channels, "rates": [12, 24, 36], "separable": False, "dropout": 0.5}
+    return {"encoder": encoder, "decoder": {"name": "fcn", "channels": channels, "dropout": 0.0, **fit}}
 
 
 def class_names(count: int) -> list[str]:
-    """Pascal VOC's names where the count is theirs, else ``class_0`` …; the first one is the background."""
+    """Pascal VOC's names if the count is 21, else ``class_0`` …; the first one is the background."""
     if count != 21:
         return [f"class_{number}" for number in range(count)]
     names = torchvision.models.segmentation.FCN_ResNet50_Weights.DEFAULT.meta["categories"]

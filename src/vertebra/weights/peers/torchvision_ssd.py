@@ -1,4 +1,4 @@
-"""torchvision's SSD300 and SSDLite320 in Vertebra's terms."""
+"""torchvision's SSD300 and SSDLite320 as Vertebra models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SSD_CLASSES_BIAS, SSDLITE_CLASSES_BIAS = "module_list.0.bias", "module_list.0.1.
 def ssd300(name: str, state: Mapping[str, Tensor]) -> PeerModel:
     """``ssd300_vgg16``; torchvision's class 0 is the background."""
     classes = len(state[f"head.classification_head.{SSD_CLASSES_BIAS}"]) // 4
-    conv5_3 = [(rf"backbone\.extra\.0\.{place}\.", f"{BODY}.{23 + place}.") for place in (1, 3, 5)]
+    conv5_3 = [(rf"backbone\.extra\.0\.{index}\.", f"{BODY}.{23 + index}.") for index in (1, 3, 5)]
     tensors = renamed(
         _background_last(state, classes),
         [
@@ -30,9 +30,9 @@ def ssd300(name: str, state: Mapping[str, Tensor]) -> PeerModel:
             *conv5_3,
             (r"backbone\.extra\.0\.7\.1\.", f"{BODY}.31."),
             (r"backbone\.extra\.0\.7\.3\.", f"{BODY}.33."),
-            *[(rf"backbone\.extra\.{place}\.0\.", f"{NECK}.extra.{place - 1}.0.0.") for place in (1, 2, 3, 4)],
-            *[(rf"backbone\.extra\.{place}\.2\.", f"{NECK}.extra.{place - 1}.1.0.") for place in (1, 2)],
-            *[(rf"backbone\.extra\.{place}\.2\.", f"{NECK}.extra.{place - 1}.1.conv.") for place in (3, 4)],
+            *[(rf"backbone\.extra\.{index}\.0\.", f"{NECK}.extra.{index - 1}.0.0.") for index in (1, 2, 3, 4)],
+            *[(rf"backbone\.extra\.{index}\.2\.", f"{NECK}.extra.{index - 1}.1.0.") for index in (1, 2)],
+            *[(rf"backbone\.extra\.{index}\.2\.", f"{NECK}.extra.{index - 1}.1.conv.") for index in (3, 4)],
             (r"head\.classification_head\.module_list\.", f"{DECODER}.class_predictions."),
             (r"head\.regression_head\.module_list\.", f"{DECODER}.box_predictions."),
         ],
@@ -50,7 +50,7 @@ def ssd300(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "finest_stride": 8,
         "scales": SSD_SCALES,
         "min_boxes_per_object": 1,
-        "postprocess": _post(
+        "postprocess": _postprocess(
             classes, score_threshold=0.01, nms_iou=0.45, max_detections=200, pre_nms_topk_per_class=400
         ),
     }
@@ -68,7 +68,7 @@ def ssdlite320(name: str, state: Mapping[str, Tensor]) -> PeerModel:
             (r"backbone\.features\.0\.13\.", f"{BODY}.13.block.0."),
             (r"backbone\.features\.0\.", f"{BODY}."),
             (r"backbone\.features\.1\.0\.", f"{BODY}.13.block."),
-            *[(rf"backbone\.features\.1\.{place}\.", f"{BODY}.{13 + place}.") for place in (1, 2, 3)],
+            *[(rf"backbone\.features\.1\.{index}\.", f"{BODY}.{13 + index}.") for index in (1, 2, 3)],
             (r"backbone\.extra\.(\d)\.(\d)\.", rf"{NECK}.extra.\1.\2."),
             (r"head\.classification_head\.module_list\.", f"{DECODER}.class_predictions."),
             (r"head\.regression_head\.module_list\.", f"{DECODER}.box_predictions."),
@@ -90,7 +90,7 @@ def ssdlite320(name: str, state: Mapping[str, Tensor]) -> PeerModel:
         "aspect_ratios": [[2.0, 3.0]] * 6,
         "cell_spacing": "even",
         "min_boxes_per_object": 1,
-        "postprocess": _post(
+        "postprocess": _postprocess(
             classes, score_threshold=0.001, nms_iou=0.55, max_detections=300, pre_nms_topk_per_class=300
         ),
     }
@@ -109,26 +109,26 @@ def _peer(
     return PeerModel({"backbone": backbone, "branches": {"detect": branch}}, resize_spec, tensors, license=LICENSE)
 
 
-def _post(classes: int, *, pre_nms_topk_per_class: int, **options: Any) -> dict[str, Any]:
+def _postprocess(classes: int, *, pre_nms_topk_per_class: int, **options: Any) -> dict[str, Any]:
     pre_nms_topk = max((classes - 1) * pre_nms_topk_per_class, options["max_detections"])
     return {**options, "pre_nms_topk_per_class": pre_nms_topk_per_class, "pre_nms_topk": pre_nms_topk}
 
 
 def _background_last(state: Mapping[str, Tensor], classes: int) -> State:
-    """The class predictions of each default box with the background behind the classes."""
+    """The class predictions of each default box, with the background after the classes."""
     changed = dict(state)
     for name, value in state.items():
         if _is_class_prediction(name):
-            each = value.reshape(-1, classes, *value.shape[1:])
-            changed[name] = torch.cat([each[:, 1:], each[:, :1]], dim=1).reshape(value.shape)
+            by_class = value.reshape(-1, classes, *value.shape[1:])
+            changed[name] = torch.cat([by_class[:, 1:], by_class[:, :1]], dim=1).reshape(value.shape)
     return changed
 
 
 def _is_class_prediction(name: str) -> bool:
-    """Whether a tensor is of a last convolution: ``module_list.2.weight`` in SSD, ``module_list.2.1.weight`` in SSDLite."""
+    """True for tensors of the last convolution: ``module_list.2.weight`` in SSD, ``module_list.2.1.weight`` in SSDLite."""
     start = "head.classification_head.module_list."
-    place = name.removeprefix(start).split(".")
-    return name.startswith(start) and (len(place) == 2 or (len(place) == 3 and place[1] == "1"))
+    path = name.removeprefix(start).split(".")
+    return name.startswith(start) and (len(path) == 2 or (len(path) == 3 and path[1] == "1"))
 
 
 BUILDERS: dict[str, TorchvisionBuilder] = {

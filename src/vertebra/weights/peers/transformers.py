@@ -1,4 +1,4 @@
-"""All of transformers' models that can come in, by the ``model_type`` of their ``config.json``."""
+"""All supported models of transformers, by the ``model_type`` of their ``config.json``."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ BEGINNINGS: tuple[str, ...] = (
     "segformer.",
     "decode_head.",
 )
-"""How the names of their tensors begin; what stands before that is another trainer's prefix."""
+"""Beginnings of their tensor names; anything before them is a trainer's prefix."""

@@ -1,4 +1,4 @@
-"""transformers' DETR in Vertebra's terms."""
+"""transformers' DETR as a Vertebra model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vertebra.weights.peers.transformers_layers import joined_queries_and_keys, 
 
 FIXED: dict[str, Any] = {
     "activation_function": "relu",
-    "auxiliary_loss": False,  # with it, transformers hands the next layer what was normalized for the heads
+    "auxiliary_loss": False,  # with it, transformers passes the normalized output to the next layer
     "position_embedding_type": "sine",
     "scale_embedding": False,
 }
-"""What our parts have no option for, because all published models agree; also what transformers takes by default."""
+"""Options without a counterpart, since all published models agree on them; also the defaults of transformers."""
 
 RESNETS = {
     ("basic", (2, 2, 2, 2)): "resnet18",
@@ -37,10 +37,10 @@ def detr(config: Mapping[str, Any], state: State) -> PeerModel:
 
     Args:
         config: the model's ``config.json``, as version 4 or 5 of transformers wrote it.
-        state: its tensors, by the names of the files or by those inside transformers 5.
+        state: its tensors, with the names of published files or those of transformers 5.
 
     Raises:
-        ConfigError: a form that has never been published, such as another activation.
+        ConfigError: a variant that was never published, such as another activation.
     """
     _check(config, state)
     classes = state["class_labels_classifier.bias"].shape[0] - 1
@@ -66,29 +66,33 @@ def detr(config: Mapping[str, Any], state: State) -> PeerModel:
 def _check(config: Mapping[str, Any], state: State) -> None:
     for name, value in FIXED.items():
         if config.get(name, value) != value:
-            raise ConfigError(f"transformers' DETR with {name}={config[name]} is not known here, only {value}")
+            raise ConfigError(f"transformers' DETR with {name}={config[name]} is not supported, only {value}")
     for name in ("attention_heads", "ffn_dim"):
         first, second = (config.get(f"{side}_{name}") for side in ("encoder", "decoder"))
         if first != second:
             raise ConfigError(f"transformers' DETR with encoder_{name}={first} and decoder_{name}={second}: give one")
     if "class_labels_classifier.bias" not in state:
-        raise ConfigError("transformers' DETR is known here for object detection only (DetrForObjectDetection)")
+        raise ConfigError("transformers' DETR is supported for object detection only (DetrForObjectDetection)")
 
 
 def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of timm's ResNet; as in the peer, stem, first stage and all norms stay as they are."""
-    own = config.get("backbone_config") or {}
-    by_timm = own.get("model_type") == "timm_backbone" if own else config.get("use_timm_backbone", True)
+    """Options of timm's ResNet; as in the peer, stem, first stage and all norms are frozen."""
+    backbone_config = config.get("backbone_config") or {}
+    by_timm = (
+        backbone_config.get("model_type") == "timm_backbone"
+        if backbone_config
+        else config.get("use_timm_backbone", True)
+    )
     arguments: dict[str, Any] = {}
     stride = None
     if by_timm:
-        given = {**own, **(config.get("backbone_kwargs") or {})}
-        name = str(own.get("backbone") or config.get("backbone") or "resnet50")
-        stride = given.get("output_stride") or (16 if config.get("dilation") else None)
-        if max(given.get("out_indices") or [4]) not in (4, -1):
-            raise ConfigError("transformers' DETR is known here on its backbone's last map only")
+        options = {**backbone_config, **(config.get("backbone_kwargs") or {})}
+        name = str(backbone_config.get("backbone") or config.get("backbone") or "resnet50")
+        stride = options.get("output_stride") or (16 if config.get("dilation") else None)
+        if max(options.get("out_indices") or [4]) not in (4, -1):
+            raise ConfigError("transformers' DETR is supported on its backbone's last map only")
     else:
-        name, arguments = _own_resnet(own)
+        name, arguments = _transformers_resnet(backbone_config)
     backbone: dict[str, Any] = {
         "name": name,
         "in_channels": int(config.get("num_channels", 3)),
@@ -103,23 +107,25 @@ def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
     return backbone if stride in (None, 32) else {**backbone, "output_stride": int(stride)}
 
 
-def _own_resnet(own: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The timm model that equals transformers' own ResNet, and further arguments of it."""
-    if own.get("model_type", "resnet") != "resnet":
-        raise ConfigError(f"transformers' DETR on a backbone '{own['model_type']}' is not known here, only on a ResNet")
-    kind, depths = own.get("layer_type", "bottleneck"), tuple(own.get("depths", (3, 4, 6, 3)))
-    widths = [width * (4 if kind == "bottleneck" else 1) for width in (64, 128, 256, 512)]
-    strange = {
-        "embedding_size": own.get("embedding_size", 64) != 64,
-        "hidden_sizes": list(own.get("hidden_sizes", [256, 512, 1024, 2048])) != widths,
-        "hidden_act": own.get("hidden_act", "relu") != "relu",
-        "downsample_in_first_stage": bool(own.get("downsample_in_first_stage", False)),
-        "downsample_in_bottleneck": bool(own.get("downsample_in_bottleneck", False)),
+def _transformers_resnet(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The timm model equivalent to transformers' own ResNet, and its constructor arguments."""
+    if config.get("model_type", "resnet") != "resnet":
+        raise ConfigError(
+            f"transformers' DETR on a backbone '{config['model_type']}' is not supported, only on a ResNet"
+        )
+    kind, depths = config.get("layer_type", "bottleneck"), tuple(config.get("depths", (3, 4, 6, 3)))
+    hidden_sizes = [channels * (4 if kind == "bottleneck" else 1) for channels in (64, 128, 256, 512)]
+    unsupported = {
+        "embedding_size": config.get("embedding_size", 64) != 64,
+        "hidden_sizes": list(config.get("hidden_sizes", [256, 512, 1024, 2048])) != hidden_sizes,
+        "hidden_act": config.get("hidden_act", "relu") != "relu",
+        "downsample_in_first_stage": bool(config.get("downsample_in_first_stage", False)),
+        "downsample_in_bottleneck": bool(config.get("downsample_in_bottleneck", False)),
         "depths": len(depths) != 4,
     }
-    wrong = [name for name, other in strange.items() if other]
-    if wrong:
-        raise ConfigError(f"transformers' DETR: the backbone's {', '.join(wrong)} are not those of a ResNet")
+    names = [name for name, differs in unsupported.items() if differs]
+    if names:
+        raise ConfigError(f"transformers' DETR: the backbone's {', '.join(names)} are not those of a ResNet")
     known = RESNETS.get((kind, depths))
     if known is not None:
         return known, {}
@@ -143,12 +149,12 @@ def _decoder(config: Mapping[str, Any], state: State) -> dict[str, Any]:
 
 
 def _count(state: State, side: str) -> int:
-    """How many layers there are."""
-    return len({found[1] for name in state if (found := re.match(rf"model\.{side}\.layers\.(\d+)\.", name))})
+    """Number of layers."""
+    return len({match[1] for name in state if (match := re.match(rf"model\.{side}\.layers\.(\d+)\.", name))})
 
 
 def _resnet_rules() -> list[tuple[str, str]]:
-    """From transformers' own ResNet to timm's names."""
+    """Rules from the names of transformers' own ResNet to timm's."""
     ours = "backbone.body."
     rules = [
         (rf"{BACKBONE}embedder\.embedder\.convolution\.", f"{ours}conv1."),
@@ -158,7 +164,7 @@ def _resnet_rules() -> list[tuple[str, str]]:
 
 
 def _layer_rules(theirs: str, ours: str, norms: Mapping[str, str]) -> list[tuple[str, str]]:
-    """A layer of either transformer; names differ between files and transformers 5."""
+    """Rules for a layer of the encoder or decoder; names differ between published files and transformers 5."""
     return [
         (rf"{theirs}\.self_attn\.qk_proj\.", f"{ours}.attention.queries_keys."),
         (rf"{theirs}\.self_attn\.v_proj\.", f"{ours}.attention.values."),
@@ -169,7 +175,7 @@ def _layer_rules(theirs: str, ours: str, norms: Mapping[str, str]) -> list[tuple
         (rf"{theirs}\.encoder_attn\.(?:o|out)_proj\.", f"{ours}.reading.out."),
         (rf"{theirs}\.(?:mlp\.)?fc1\.", f"{ours}.mlp.0."),
         (rf"{theirs}\.(?:mlp\.)?fc2\.", f"{ours}.mlp.3."),
-        *((rf"{theirs}\.{norm}\.", f"{ours}.{own}.") for norm, own in norms.items()),
+        *((rf"{theirs}\.{norm}\.", f"{ours}.{our_norm}.") for norm, our_norm in norms.items()),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Class names as transformers' ``config.json`` has them."""
+"""Class names from transformers' ``config.json``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def class_names(options: Mapping[str, Any], count: int) -> list[str]:
-    """By class id; names that stand twice get their id behind them.
+    """Class names by class id; duplicate names get their id as a suffix.
 
     Args:
         options: the ``config.json``; its ``id2label`` may be absent.

@@ -1,4 +1,4 @@
-"""What several of transformers' models share in the names of their layers."""
+"""Renaming of layers that several of transformers' models share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vertebra.weights.peers.base import State
 
 
 def joined_queries_and_keys(state: State) -> State:
-    """In self-attention, queries' and keys' projections as one, under the name ``qk_proj``."""
+    """Concatenates the query and key projections of self-attention, under the name ``qk_proj``."""
     result = dict(state)
     for name in state:
         if ".self_attn.q_proj." in name:
@@ -18,23 +18,23 @@ def joined_queries_and_keys(state: State) -> State:
 
 
 def resnet_stage_rules(theirs: str, ours: str, shortcut: int = 0) -> list[tuple[str, str]]:
-    """From the four stages of transformers' own ResNet to timm's names.
+    """Rules from the names in the four stages of transformers' own ResNet to timm's.
 
     Args:
-        theirs: a regular expression of what stands before their names.
-        ours: what stands before ours.
-        shortcut: the place of the convolution in timm's shortcut: 1 where average pooling comes first.
+        theirs: regular expression of the prefix of their names.
+        ours: prefix of our names.
+        shortcut: index of the convolution in timm's shortcut: 1 if average pooling comes first.
     """
     rules = []
     for stage in range(4):
-        block, own = rf"{theirs}encoder\.stages\.{stage}\.layers\.(\d+)\.", rf"{ours}layer{stage + 1}.\1."
+        block, target = rf"{theirs}encoder\.stages\.{stage}\.layers\.(\d+)\.", rf"{ours}layer{stage + 1}.\1."
         rules += [
-            (rf"{block}shortcut\.(?:1\.)?convolution\.", f"{own}downsample.{shortcut}."),
-            (rf"{block}shortcut\.(?:1\.)?normalization\.", f"{own}downsample.{shortcut + 1}."),
+            (rf"{block}shortcut\.(?:1\.)?convolution\.", f"{target}downsample.{shortcut}."),
+            (rf"{block}shortcut\.(?:1\.)?normalization\.", f"{target}downsample.{shortcut + 1}."),
         ]
         for step in range(3):
             rules += [
-                (rf"{block}layer\.{step}\.convolution\.", f"{own}conv{step + 1}."),
-                (rf"{block}layer\.{step}\.normalization\.", f"{own}bn{step + 1}."),
+                (rf"{block}layer\.{step}\.convolution\.", f"{target}conv{step + 1}."),
+                (rf"{block}layer\.{step}\.normalization\.", f"{target}bn{step + 1}."),
             ]
     return rules

@@ -1,4 +1,4 @@
-"""transformers' RT-DETR and RT-DETRv2 in Vertebra's terms."""
+"""transformers' RT-DETR and RT-DETRv2 as Vertebra models."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "num_queries": 300,
     "positional_encoding_temperature": 10000,
 }
-"""What transformers takes where ``config.json`` says nothing."""
+"""Defaults of transformers for options that ``config.json`` lacks."""
 
 FIXED = {
     "activation_function": "silu",
@@ -50,7 +50,7 @@ FIXED = {
     "normalize_before": False,
     "positional_encoding_temperature": 10000,
 }
-"""What our parts have no option for, because all published models agree."""
+"""Options without a counterpart, since all published models agree on them."""
 
 BACKBONES = {
     ("basic", (2, 2, 2, 2)): "resnet18d",
@@ -68,10 +68,10 @@ def rt_detr(config: Mapping[str, Any], state: State) -> PeerModel:
 
     Args:
         config: the model's ``config.json``.
-        state: its tensors, by the names of the files or by those inside transformers 5.
+        state: its tensors, with the names of published files or those of transformers 5.
 
     Raises:
-        ConfigError: a form that has never been published, such as another activation.
+        ConfigError: a variant that was never published, such as another activation.
     """
     options = {**DEFAULTS, **config}
     _check(options)
@@ -94,7 +94,7 @@ def rt_detr(config: Mapping[str, Any], state: State) -> PeerModel:
     )
     table = f"{DECODER}.label_content.weight"
     if table in tensors:
-        tensors[table] = tensors[table][:classes]  # the last row stands for padding and is 0
+        tensors[table] = tensors[table][:classes]  # the last row is the padding entry, all zeros
     if widened:
         tensors = _widen_stem(tensors)
     return PeerModel(
@@ -109,38 +109,38 @@ def rt_detr(config: Mapping[str, Any], state: State) -> PeerModel:
 def _check(options: Mapping[str, Any]) -> None:
     for name, value in FIXED.items():
         if options[name] != value:
-            raise ConfigError(f"transformers' RT-DETR with {name}={options[name]} is not known here, only {value}")
+            raise ConfigError(f"transformers' RT-DETR with {name}={options[name]} is not supported, only {value}")
     strides, attended = list(options["feat_strides"]), list(options["encode_proj_layers"])
     if options["encoder_layers"] > 0 and attended != [len(strides) - 1]:
-        raise ConfigError(f"transformers' RT-DETR with encode_proj_layers={attended} is not known here, only the last")
+        raise ConfigError(f"transformers' RT-DETR with encode_proj_layers={attended} is not supported, only the last")
     if options.get("num_feature_levels", len(strides)) != len(strides):
-        raise ConfigError("transformers' RT-DETR with more levels in the decoder than in the encoder is not known here")
+        raise ConfigError("transformers' RT-DETR with more levels in the decoder than in the encoder is not supported")
 
 
 def _backbone(options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Options of timm's ResNet-D, and whether its stem is made two channels wider.
+    """Options of timm's ResNet-D, and whether its stem gets two extra channels.
 
-    The peer has a convolution on the first block's shortcut, basic blocks too; timm makes one only where widths differ.
-    Two more channels of zeros make them differ, and change nothing: no gradient ever reaches them.
+    The peer has a convolution on the first block's shortcut, even with basic blocks; timm has one only if channels differ.
+    Two extra channels of zeros make them differ without any effect: they get no gradient.
     """
-    own = options.get("backbone_config") or {}
-    if options.get("use_timm_backbone") or own.get("model_type", "rt_detr_resnet") != "rt_detr_resnet":
-        raise ConfigError("transformers' RT-DETR is known here on its own ResNet only (backbone_config rt_detr_resnet)")
-    kind, depths = own.get("layer_type", "bottleneck"), tuple(own.get("depths", (3, 4, 6, 3)))
+    backbone_config = options.get("backbone_config") or {}
+    if options.get("use_timm_backbone") or backbone_config.get("model_type", "rt_detr_resnet") != "rt_detr_resnet":
+        raise ConfigError("transformers' RT-DETR is supported on its own ResNet only (backbone_config rt_detr_resnet)")
+    kind, depths = backbone_config.get("layer_type", "bottleneck"), tuple(backbone_config.get("depths", (3, 4, 6, 3)))
     expansion = 4 if kind == "bottleneck" else 1
-    widths = [width * expansion for width in (64, 128, 256, 512)]
-    strange = {
-        "embedding_size": own.get("embedding_size", 64) != 64,
-        "hidden_sizes": list(own.get("hidden_sizes", [256, 512, 1024, 2048])) != widths,
-        "hidden_act": own.get("hidden_act", "relu") != "relu",
-        "downsample_in_first_stage": bool(own.get("downsample_in_first_stage", False)),
-        "downsample_in_bottleneck": bool(own.get("downsample_in_bottleneck", False)),
-        "num_channels": own.get("num_channels", 3) != 3,
+    hidden_sizes = [channels * expansion for channels in (64, 128, 256, 512)]
+    unsupported = {
+        "embedding_size": backbone_config.get("embedding_size", 64) != 64,
+        "hidden_sizes": list(backbone_config.get("hidden_sizes", [256, 512, 1024, 2048])) != hidden_sizes,
+        "hidden_act": backbone_config.get("hidden_act", "relu") != "relu",
+        "downsample_in_first_stage": bool(backbone_config.get("downsample_in_first_stage", False)),
+        "downsample_in_bottleneck": bool(backbone_config.get("downsample_in_bottleneck", False)),
+        "num_channels": backbone_config.get("num_channels", 3) != 3,
         "depths": len(depths) != 4,
     }
-    wrong = [name for name, other in strange.items() if other]
-    if wrong:
-        raise ConfigError(f"transformers' RT-DETR: the backbone's {', '.join(wrong)} are not those of a ResNet-D")
+    names = [name for name, differs in unsupported.items() if differs]
+    if names:
+        raise ConfigError(f"transformers' RT-DETR: the backbone's {', '.join(names)} are not those of a ResNet-D")
     arguments: dict[str, Any] = {}
     name = BACKBONES.get((kind, depths))
     if name is None:
@@ -160,31 +160,34 @@ def _backbone(options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _encoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str, Any]:
-    width, inner = state["model.encoder.fpn_blocks.0.conv1.conv.weight"].shape[1] // 2, _rows(state, "fpn_blocks.0")
+    channels, inner = (
+        state["model.encoder.fpn_blocks.0.conv1.conv.weight"].shape[1] // 2,
+        _fusion_channels(state, "fpn_blocks.0"),
+    )
     hidden = [value.shape[0] for name, value in state.items() if re.match(r"model\.encoder\..*fc1\.weight", name)]
     return {
         "name": "hybrid",
         "levels": levels,
-        "width": width,
+        "channels": channels,
         "depth": options["encoder_layers"] if hidden else 0,
         "heads": options["encoder_attention_heads"],
         "hidden": hidden[0] if hidden else None,
         "blocks": sum(bool(re.fullmatch(rf".*{_PAN}0{_BLOCK}\d+\.conv1\.conv\.weight", name)) for name in state),
-        "expansion": inner / width,
+        "expansion": inner / channels,
     }
 
 
 _PAN, _BLOCK = r"encoder\.pan_blocks\.", r"\.bottlenecks\."
 
 
-def _rows(state: State, block: str) -> int:
-    """Width inside a block where levels meet."""
+def _fusion_channels(state: State, block: str) -> int:
+    """Hidden channels of a fusion block."""
     return int(state[f"model.encoder.{block}.conv1.conv.weight"].shape[0])
 
 
 def _decoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str, Any]:
     heads = int(options["decoder_attention_heads"])
-    layers = 1 + max(int(found[1]) for name in state if (found := re.match(r"model\.decoder\.layers\.(\d+)\.", name)))
+    layers = 1 + max(int(match[1]) for name in state if (match := re.match(r"model\.decoder\.layers\.(\d+)\.", name)))
     samples = state["model.decoder.layers.0.encoder_attn.attention_weights.bias"].shape[0]
     hidden = next(value.shape[0] for name, value in state.items() if re.match(r"model\.decoder\..*fc1\.weight", name))
     queries = int(options["num_queries"])
@@ -204,7 +207,7 @@ def _decoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str,
 
 
 def _one_set_of_heads(state: State) -> State:
-    """Files may hold the decoder's heads under ``model.decoder`` or at the top, or both, tied."""
+    """Keeps one copy of the decoder's heads: files have them under ``model.decoder``, at the top level, or both, tied."""
     result = dict(state)
     for name in state:
         if re.match(r"(class|bbox)_embed\.", name) and f"model.decoder.{name}" not in state:
@@ -217,16 +220,16 @@ def _backbone_rules() -> list[tuple[str, str]]:
     rules = [
         (rf"{peer}embedder\.embedder\.2\.normalization\.", f"{ours}bn1."),
         *(
-            (rf"{peer}embedder\.embedder\.{number}\.{kind}\.", f"{ours}conv1.{3 * number + place}.")
+            (rf"{peer}embedder\.embedder\.{number}\.{kind}\.", f"{ours}conv1.{3 * number + index}.")
             for number in range(3)
-            for place, kind in enumerate(("convolution", "normalization"))
+            for index, kind in enumerate(("convolution", "normalization"))
         ),
     ]
     return [*rules, *resnet_stage_rules(peer, ours, shortcut=1)]
 
 
 def _encoder_rules(levels: int) -> list[tuple[str, str]]:
-    """The peer counts its way down from the deepest pair of levels; we count pairs from the finest."""
+    """The peer numbers top-down fusions from the deepest pair of levels, Vertebra from the finest."""
     rules: list[tuple[str, str]] = []
     peer = r"model\.encoder\."
     for number in range(levels - 1):
@@ -237,11 +240,11 @@ def _encoder_rules(levels: int) -> list[tuple[str, str]]:
             (f"fpn_blocks.{number}", f"top_down.{pair}"),
             (f"pan_blocks.{number}", f"bottom_up.{number}"),
         ):
-            block, own = peer + re.escape(theirs), f"{ENCODER}.{ours}"
+            block, target = peer + re.escape(theirs), f"{ENCODER}.{ours}"
             for kind, name in (("wide", "conv1"), ("narrow", "conv2")):
-                rules += _conv_norm(rf"{block}\.bottlenecks\.(\d+)\.{name}", rf"{own}.blocks.\1.{kind}")
+                rules += _conv_norm(rf"{block}\.bottlenecks\.(\d+)\.{name}", rf"{target}.blocks.\1.{kind}")
             for kind, name in (("path", "conv1"), ("bypass", "conv2"), ("join", "conv3")):
-                rules += _conv_norm(rf"{block}\.{name}", f"{own}.{kind}")
+                rules += _conv_norm(rf"{block}\.{name}", f"{target}.{kind}")
     return rules
 
 
@@ -250,7 +253,7 @@ def _conv_norm(theirs: str, ours: str) -> list[tuple[str, str]]:
 
 
 def _layer_rules(theirs: str, ours: str, last_norm: str) -> list[tuple[str, str]]:
-    """A transformer layer; names differ between files and transformers 5."""
+    """Rules for a transformer layer; names differ between published files and transformers 5."""
     return [
         (rf"{theirs}\.self_attn\.qk_proj\.", f"{ours}.attention.queries_keys."),
         (rf"{theirs}\.self_attn\.v_proj\.", f"{ours}.attention.values."),
@@ -296,7 +299,7 @@ _RULES = [
 
 
 def _widen_stem(tensors: State) -> State:
-    """One more channel after the stem's first two convolutions and two more after its third, all zeros."""
+    """Adds one zero channel after each of the stem's first two convolutions and two after its third."""
     stem = "backbone.body."
     convs = {f"{stem}conv1.0.weight": (1, 0), f"{stem}conv1.3.weight": (1, 1), f"{stem}conv1.6.weight": (2, 1)}
     convs |= {f"{stem}layer1.0.conv1.weight": (0, 2), f"{stem}layer1.0.downsample.1.weight": (0, 2)}

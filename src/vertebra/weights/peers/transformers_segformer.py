@@ -1,4 +1,4 @@
-"""transformers' SegFormer in Vertebra's terms: timm's PVT v2 with the mix transformer's widths is its backbone."""
+"""transformers' SegFormer as a Vertebra model, on timm's PVT v2 with the channels of the mix transformer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vertebra.weights.peers.base import PeerModel, State, renamed
 LICENSE = "of the published model; NVIDIA's SegFormer weights are for research and evaluation only"
 BODY = "backbone.body"
 DECODER = "branches.segment.decoder"
-# transformers wrote other names before its version 5; files of both kinds are about
+# transformers used other names before version 5; both kinds of files exist
 OLDER = (
     (r"segformer\.encoder\.patch_embeddings\.(\d)\.", r"segformer.stages.\1.patch_embeddings."),
     (r"segformer\.encoder\.block\.(\d)\.(\d+)\.layer_norm_1\.", r"segformer.stages.\1.blocks.\2.layernorm_before."),
@@ -71,10 +71,10 @@ def segformer(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> PeerMod
 
     Args:
         config: its ``config.json``.
-        state: in the key names of transformers, of version 4 or 5.
+        state: with the parameter names of transformers 4 or 5.
 
     Raises:
-        WeightsError: the configuration has a form that was never published.
+        WeightsError: the configuration is a variant that was never published.
     """
     _check(config)
     tensors = renamed(_joined(renamed(state, OLDER)), RULES)
@@ -101,7 +101,7 @@ def segformer(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> PeerMod
 
 
 def mix_transformer(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The backbone: timm's PVT v2 built with the mix transformer's numbers."""
+    """The backbone: timm's PVT v2 with the sizes of the mix transformer."""
     return {
         "name": "pvt_v2_b0",
         "norm_eps": 1e-5,
@@ -116,7 +116,7 @@ def mix_transformer(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(config: Mapping[str, Any]) -> None:
-    usual = {
+    supported = {
         "patch_sizes": [7, 3, 3, 3],
         "strides": [4, 2, 2, 2],
         "num_encoder_blocks": 4,
@@ -124,18 +124,18 @@ def _check(config: Mapping[str, Any]) -> None:
         "num_channels": 3,
         "reshape_last_stage": True,
     }
-    for key, value in usual.items():
+    for key, value in supported.items():
         if config.get(key, value) != value:
-            raise WeightsError(f"transformers: a SegFormer with {key} {config[key]} has no equal here; {value} has")
+            raise WeightsError(f"transformers: a SegFormer with {key} {config[key]} is not supported; only {value} is")
 
 
 def _joined(state: State) -> State:
-    """Keys and values as one layer, as timm has them."""
-    joined: State = {}
+    """Concatenates the key and value projections, as in timm."""
+    result: State = {}
     for name, value in state.items():
         if ".attention.k_proj." in name:
             values = state[name.replace(".k_proj.", ".v_proj.")]
-            joined[name.replace(".k_proj.", ".kv_proj.")] = torch.cat([value, values])
+            result[name.replace(".k_proj.", ".kv_proj.")] = torch.cat([value, values])
         elif ".attention.v_proj." not in name:
-            joined[name] = value
-    return joined
+            result[name] = value
+    return result
