@@ -135,7 +135,7 @@ def test_constants_are_given_again_in_their_order() -> None:
 
     with constants:
         first = work(1.0)
-    constants.again = iter(range(len(constants.kept)))
+    constants.replay = iter(range(len(constants.tensors)))
     known *= 2
     with constants:
         second = work(1.0)
@@ -150,10 +150,10 @@ def test_other_constants_in_a_second_run_are_refused() -> None:
     with constants:
         torch.tensor([1.0])
         torch.tensor([2.0])
-    constants.again = iter(range(2))
+    constants.replay = iter(range(2))
     with constants, pytest.raises(RuntimeError, match="other tensors of plain values"):
         torch.tensor([3.0])
-    constants.again = iter(range(2))
+    constants.replay = iter(range(2))
     with constants:
         torch.tensor([1.0])
     with pytest.raises(RuntimeError, match="other tensors of plain values"):
@@ -186,8 +186,8 @@ def test_the_recorded_suppression_tells_when_it_did_not_look_far_enough(
     most: int, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxes, scores, labels = fake_boxes(200)
-    monkeypatch.setattr(nms, "LEAST_SEEN", 0)
-    monkeypatch.setattr(nms, "LOOK_AT", 2)
+    monkeypatch.setattr(nms, "MIN_CANDIDATES", 0)
+    monkeypatch.setattr(nms, "CANDIDATE_FACTOR", 2)
     with nms.captured_nms() as flags:
         kept = nms._nms_mask_recorded(boxes, scores, labels, 0.1, most)
     assert [bool(flag) for flag in flags] == [not enough]
