@@ -157,7 +157,7 @@ def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, sc
     assert ours["animal"]["objects"][0]["class_name"] == theirs["animal"]["objects"][0]["class_name"]
     assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
     ended = vertebra_command("predict", file, image, "--json", "--precision", "bf16")
-    assert ended.code == 2 and "computes in the precision that it was exported in" in ended.err
+    assert ended.code == 2 and "runs in the precision that it was exported in" in ended.err
 
 
 def test_the_best_way_is_found_and_kept(

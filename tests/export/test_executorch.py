@@ -49,7 +49,7 @@ def test_the_same_predictions(model: VisionModel, tmp_path: Path, monkeypatch: p
     path = tmp_path / "model.pte"
     report = export_model(model, path)
     assert max(report["differences"].values()) < 1e-4 and not report["free_canvas"]
-    assert report["why_fixed"] == "ExecuTorch plans its memory ahead"
+    assert report["why_fixed"] == "ExecuTorch plans its memory in advance"
     with monkeypatch.context() as patch:
         verified = Mock(side_effect=verify_checksum)
         patch.setattr("vertebra.runtimes.model_files.exported_files.verify_checksum", verified)
