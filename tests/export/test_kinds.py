@@ -90,7 +90,7 @@ def test_an_onnx_file_in_openvino(model: VisionModel, pictures: list[np.ndarray]
 
 
 def test_names_and_options(model: VisionModel, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the name of such a file ends in \.xml"):
+    with pytest.raises(ConfigError, match=r"the suffix of such a file is \.xml"):
         export_model(model, tmp_path / "model.onnx", to="openvino")
     with pytest.raises(ConfigError, match=r"ends in \.onnx, \.xml, \.pt2"):
         export_model(model, tmp_path / "model.bin")

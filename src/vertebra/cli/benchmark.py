@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vertebra.data.batches import Batch
-    from vertebra.export.benchmark import Trial
+    from vertebra.export.benchmark import RuntimeBenchmark
     from vertebra.model import VisionModel
 
 
@@ -41,7 +41,7 @@ def benchmark(
 ) -> None:
     """Try the runtimes and precisions of this machine, and print how fast and how accurate they are."""
     from vertebra.errors import UnknownName
-    from vertebra.export.benchmark import best, candidates, tune
+    from vertebra.export.benchmark import benchmark_runtimes, candidate_configs, select_fastest
     from vertebra.export.calibration_images import calibration_images
     from vertebra.inference.devices import pick_device
     from vertebra.weights.model_file import load
@@ -50,19 +50,19 @@ def benchmark(
         raise UnknownName("measure of the best runtime", by, ("latency", "throughput"))
     model = load(source)
     trials = list(
-        tune(
+        benchmark_runtimes(
             source,
             labeled=_labeled(source, model, data, batch_size),
             images=calibration_images(source, model, images or data),
-            runtime_configs=candidates(pick_device(device).type, compile=compile, threads=threads),
-            most_labeled=most,
+            runtime_configs=candidate_configs(pick_device(device).type, compile=compile, threads=threads),
+            max_labeled=most,
             batch_size=batch_size,
             seconds=seconds,
             device=device,
-            tell=lambda line: print(line, file=sys.stderr),
+            progress=lambda line: print(line, file=sys.stderr),
         )
     )
-    chosen = best(trials, by=by, metric_loss=metric_loss)
+    chosen = select_fastest(trials, by=by, metric_loss=metric_loss)
     if as_json:
         print_json([{**asdict(trial), "best": trial is chosen} for trial in trials])
     else:
@@ -86,7 +86,7 @@ def _labeled(source: str, model: VisionModel, data: str | None, batch_size: int)
         return None
 
 
-def _save(source: str, chosen: Trial) -> None:
+def _save(source: str, chosen: RuntimeBenchmark) -> None:
     """Keeps the choice beside the model."""
     from vertebra.runtimes.runtime_config import save_choice
     from vertebra.weights.model_file import model_path
@@ -96,7 +96,7 @@ def _save(source: str, chosen: Trial) -> None:
     print(f"{path}: predict and eval take {chosen.runtime_config.name} from now on", file=sys.stderr)
 
 
-def _print(trials: list[Trial], chosen: Trial) -> None:
+def _print(trials: list[RuntimeBenchmark], chosen: RuntimeBenchmark) -> None:
     """The table."""
     from rich.console import Console
     from rich.table import Table

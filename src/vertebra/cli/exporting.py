@@ -71,7 +71,7 @@ def export(
         images=calibration_images(source, model, calibrate),
         labeled=None if data is None else _labeled(source, model, data),
         tolerances=ExportTolerances(tolerance, agreement, metric_loss),
-        tell=lambda line: print(line, file=sys.stderr),
+        progress=lambda line: print(line, file=sys.stderr),
     )
     print(*described(report), f"{out}: any batch size, {_size(report)}", sep="\n", file=sys.stderr)
 

@@ -96,7 +96,7 @@ def test_the_name_or_the_end_of_the_file_chooses_the_target(installed: None) -> 
         assert (
             find_target(Path(f"model{suffix}")).name == find_target(Path(f"MODEL{suffix.upper()}"), name).name == name
         )
-    with pytest.raises(ConfigError, match=r"the name of such a file ends in \.graph"):
+    with pytest.raises(ConfigError, match=r"the suffix of such a file is \.graph"):
         find_target(Path("model.onnx"), "graph")
     with pytest.raises(UnknownName, match="onx.*Did you mean 'onnx'"):
         find_target(Path("model.onnx"), "onx")
