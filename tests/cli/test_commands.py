@@ -73,7 +73,7 @@ def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tm
     assert ended.code == 0, ended.err
     assert "start: anew begin branches.classify.decoder.classifier" in ended.err
     mixed = vertebra_command("train", "--from", model, "--data", scenes / "animals", "--backbone", "resnet18")
-    assert mixed.code == 2 and "--from brings the whole model along" in mixed.err
+    assert mixed.code == 2 and "--from loads the whole model" in mixed.err
 
 
 def test_one_line_trains_evaluates_and_predicts(vertebra_command: Command, scenes: Path, tmp_path: Path) -> None:
@@ -262,12 +262,12 @@ BAD = {
     "a device that is not there": (("eval", "{finished}", "--device", "quantum"), "quantum"),
     "an image that is missing": (("predict", "{finished}", "none.jpg", "--json"), "none.jpg"),
     "an image that is none": (("predict", "{finished}", "{finished}/config.yaml", "--json"), "config.yaml"),
-    "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER, JSON lines with"),
+    "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER for pictures"),
     "no batch": (("predict", "{finished}", "{scenes}", "--json", "--batch-size", "0"), "--batch-size"),
     "no such precision": (("predict", "{finished}", "{scenes}", "--json", "--precision", "fp8"), "fp8"),
     "no such kind of file": (("export", "{finished}", "--out", "model.trt", "--to", "tensort"), "kind of file"),
     "an unknown part": (("parts", "retinane"), "Did you mean 'retinanet'"),
-    "nothing to describe": (("describe",), "say what to describe"),
+    "nothing to describe": (("describe",), "nothing to describe"),
     "a lone backbone": (("describe", "resnet18"), "--decoder"),
     "an empty folder": (("data", "check", "{empty}", "--task", "detect"), "empty"),
 }

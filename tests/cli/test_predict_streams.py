@@ -113,7 +113,7 @@ def test_cameras_that_cannot_be(predict: Command, clip: Path, tmp_path: Path, mo
     for arguments, said in (
         (("camera:0", *lines), "camera:0: cannot be opened"),
         (("rtsp://me:secret@door", *lines), "rtsp://door: cannot be opened"),
-        (("camera:0", clip, *lines), "camera:0: a live source stands alone"),
+        (("camera:0", clip, *lines), "camera:0: a live source must be the only one"),
         (("camera:0", "--json"), "--json prints a list at the end"),
         (
             ("camera:0", "--coco-results", tmp_path / "c.json", "--branch", "boxes"),
@@ -205,17 +205,17 @@ def test_coco_goes_on(predict: Command, tmp_path: Path) -> None:
 
 
 def test_coco_of_a_job_that_fails(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vertebra.cli.writing import Outputs
+    from vertebra.cli.writing import OutputWriter
     from vertebra.errors import DataError
 
-    write = Outputs.write
+    write = OutputWriter.write
 
-    def failing(self: Outputs, result: Any) -> None:
+    def failing(self: OutputWriter, result: Any) -> None:
         if result.path.name == "2.png":
             raise DataError("the disk is full")
         write(self, result)
 
-    monkeypatch.setattr(Outputs, "write", failing)
+    monkeypatch.setattr(OutputWriter, "write", failing)
     for number in (1, 2):
         Image.new("RGB", (64, 48)).save(tmp_path / f"{number}.png")
     path = tmp_path / "found.json"
@@ -231,14 +231,14 @@ def test_coco_that_cannot_be(predict: Command, clip: Path, tmp_path: Path) -> No
         ((clip, "--coco-results", path), "clip.mp4: COCO results are for images"),
         (
             (image, "--coco-results", path, "--branch", "animal"),
-            "unknown branch that detects, segments or finds keypoints 'animal'",
+            "unknown branch with COCO results 'animal'",
         ),
         (
             (image, "--coco-results", path, "--branch", "boxes", "--coco-gt", ground_truth),
             "a.png: not among the 1 images",
         ),
-        ((image, "--json", "--coco-gt", ground_truth), "--coco-gt goes with --coco-results"),
-        ((image, "--json", "--branch", "boxes"), "--branch goes with --coco-results"),
+        ((image, "--json", "--coco-gt", ground_truth), "--coco-gt needs --coco-results"),
+        ((image, "--json", "--branch", "boxes"), "--branch needs --coco-results"),
         ((image,), "--coco-results FILE, or --json"),
     ):
         ended = predict(*arguments)

@@ -16,7 +16,7 @@ from vertebra.decoders.base import Decoder
 from vertebra.decoders.classify.linear import LinearOutputs
 from vertebra.errors import ConfigError, DataError
 from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
-from vertebra.inference.cascade import Cascade, cut_out
+from vertebra.inference.cascade import Cascade, crop_box
 from vertebra.layers.padding import valid_mean
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
@@ -136,14 +136,14 @@ def painted(
 def test_a_crop_keeps_the_aspect_and_reaches_over_the_edge() -> None:
     image = np.arange(80 * 120 * 3, dtype=np.uint32).reshape(80, 120, 3).astype(np.uint8)
     resize_spec = ResizeSpec((32, 64))
-    crop, corner = cut_out(image, np.array([40.0, 20, 60, 50]), 1.0, resize_spec)
+    crop, corner = crop_box(image, np.array([40.0, 20, 60, 50]), 1.0, resize_spec)
     assert crop.shape == (30, 60, 3) and corner == (20, 20)
     np.testing.assert_array_equal(crop, image[20:50, 20:80])
-    crop, corner = cut_out(image, np.array([0.0, 0, 10, 10]), 2.0, resize_spec)
+    crop, corner = crop_box(image, np.array([0.0, 0, 10, 10]), 2.0, resize_spec)
     assert crop.shape == (20, 40, 3) and corner == (-15, -5)
     np.testing.assert_array_equal(crop[5:, 15:], image[:15, :25])
     assert (crop[:5] == resize_spec.fill).all() and (crop[:, :15] == resize_spec.fill).all()
-    crop, _ = cut_out(image, np.array([200.0, 200, 200, 200]), 1.25, resize_spec)
+    crop, _ = crop_box(image, np.array([200.0, 200, 200, 200]), 1.25, resize_spec)
     assert crop.shape == (1, 2, 3) and (crop == resize_spec.fill).all()
 
 

@@ -16,7 +16,7 @@ from tests.inference.painted import Painted, paint
 from vertebra.errors import ConfigError
 from vertebra.inference.predictor import Predictor, model_info
 from vertebra.inference.results import Result
-from vertebra.inference.tta import TTAView, check_scales, mirror, views
+from vertebra.inference.tta import TTAView, check_scales, mirror, make_views
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
@@ -126,8 +126,8 @@ def test_each_look_is_a_run_of_its_own_size() -> None:
 
 
 def test_which_looks() -> None:
-    assert views(False, [1]) == (TTAView(False, 1.0),)
-    assert views(True, (0.8, 1, 1.25)) == (
+    assert make_views(False, [1]) == (TTAView(False, 1.0),)
+    assert make_views(True, (0.8, 1, 1.25)) == (
         (False, 1.0),
         (True, 1.0),
         (False, 0.8),

@@ -12,7 +12,7 @@ from vertebra.strict_json import to_json
 
 
 def print_json(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> None:
-    """Prints a value on standard output. Numbers that are not finite are null; they are counted and named on standard error."""
+    """Prints a value on standard output. Non-finite numbers are null; they are counted and named on standard error."""
     text, lost = to_json(value, indent=indent, default=default)
     typer.echo(text)
     if lost:

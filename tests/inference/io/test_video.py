@@ -19,7 +19,7 @@ from tests.inference.clips import FPS, FakeCapture, number_of, turn, write_clip
 from tests.inference.painted import Painted
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.io import streams, video
-from vertebra.inference.io.inputs import FRAMES_AHEAD, as_source, expected, list_images
+from vertebra.inference.io.inputs import PREFETCHED_FRAMES, as_source, expected_count, list_images
 from vertebra.inference.io.pictures import AnnotatedVideos, fit, write_pictures
 from vertebra.inference.io.streams import Camera, is_address
 from vertebra.inference.io.video import Video, VideoFrame
@@ -109,7 +109,7 @@ def test_memory_is_bounded(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     most = 0
     for taken, _ in enumerate(model(batch_size=2).stream([path])):
         most = max(most, read - taken)
-    assert read == 120 and most <= FRAMES_AHEAD + 1 + 2 * 2 + 1 + 3 * 2
+    assert read == 120 and most <= PREFETCHED_FRAMES + 1 + 2 * 2 + 1 + 3 * 2
 
 
 def test_leaving_early_stops_reading(clip: Path) -> None:
@@ -182,8 +182,8 @@ def test_an_open_video_without_frames(clip: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_how_many_results_to_expect(clip: Path) -> None:
-    assert expected([clip.with_name("a.png"), Video(clip), Video(clip, frozenset({1, 2}))]) == 1 + 20 + 18
-    assert expected([Video(clip), Camera("camera:0")]) is None
+    assert expected_count([clip.with_name("a.png"), Video(clip), Video(clip, frozenset({1, 2}))]) == 1 + 20 + 18
+    assert expected_count([Video(clip), Camera("camera:0")]) is None
 
 
 def test_without_opencv(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
