@@ -133,7 +133,7 @@ def test_predictions_as_lines_go_on(vertebra_command: Command, finished: Path, s
     assert ended.code == 2 and "computed in is fp32 there and bf16 by torch now" in ended.err
     ended = vertebra_command("predict", finished, images(scenes), "--jsonl", lines, "--batch-size", 3)
     count = len(list(images(scenes).iterdir()))
-    assert f"1 of {count} images stand in" in ended.err
+    assert f"1 of {count} images are in" in ended.err
     assert len({json.loads(line)["image"] for line in lines.read_text().splitlines()}) == count
 
 

@@ -88,10 +88,10 @@ def test_damaged_videos(predict: Command, clip: Path, tmp_path: Path) -> None:
     damaged, lines = tmp_path / "damaged.mp4", tmp_path / "found.jsonl"
     damaged.write_bytes(b"nothing")
     ended = predict(damaged, "--jsonl", lines)
-    assert ended.code == 2 and "damaged.mp4: not a video that can be read" in ended.err
+    assert ended.code == 2 and "damaged.mp4: not a readable video" in ended.err
     ended = predict(tmp_path / "*.mp4", "--jsonl", lines)
     assert ended.code == 3 and "skipped:" in ended.err and "1 of 2 images were skipped" in ended.err
-    assert len(rows(lines)) == 13 and "not a video that can be read" in rows(lines)[-1]["error"]
+    assert len(rows(lines)) == 13 and "not a readable video" in rows(lines)[-1]["error"]
 
 
 def test_a_camera(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_coco_goes_on(predict: Command, tmp_path: Path) -> None:
     done = [{"image": str(tmp_path / f"{number}.png"), "objects": []} for number in (1, 2)]
     begin_part(predict, path, tmp_path / "3.png", *done, "--threshold", 1)
     ended = predict(tmp_path / "*.png", "--coco-results", path, "--branch", "boxes", "--threshold", 1)
-    assert ended.code == 0 and "2 of 3 images stand in" in ended.err and "3 images in" in ended.err
+    assert ended.code == 0 and "2 of 3 images are in" in ended.err and "3 images in" in ended.err
     assert json.loads(path.read_text()) == []
 
 

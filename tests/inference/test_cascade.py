@@ -179,9 +179,9 @@ def test_given_boxes_take_the_detectors_place() -> None:
     np.testing.assert_array_equal(result["color"].boxes, boxes[0])
     (empty,) = cascade.predict([image], boxes=[[]])
     assert len(empty["color"]) == 0
-    with pytest.raises(ConfigError, match="no detector; give the boxes"):
+    with pytest.raises(ConfigError, match="no detector; pass the boxes"):
         cascade.predict(image)
-    with pytest.raises(DataError, match="boxes for 2 images were given, but there are 1"):
+    with pytest.raises(DataError, match="there are boxes for 2 images, but 1 images"):
         cascade.predict(image, boxes=boxes * 2)
     with pytest.raises(DataError, match=r"must be \(M, 4\)"):
         cascade.predict(image, boxes=[[1, 2, 3, 4]])
@@ -238,7 +238,7 @@ def test_the_scores_of_both_models_count() -> None:
 
 def test_models_that_do_not_go_together_are_refused() -> None:
     color = model(Color, "color", COLORS, image_size=24)
-    with pytest.raises(ConfigError, match=r"say whose boxes are taken: boxes_from=... \(branches .*: none\)"):
+    with pytest.raises(ConfigError, match=r"choose the branch with the boxes: boxes_from=... \(branches .*: none\)"):
         Cascade(color, color)
     with pytest.raises(ConfigError, match="no branch 'boxen' with boxes; it has: boxes"):
         Cascade(detector(), color, boxes_from="boxen")

@@ -16,7 +16,7 @@ from tests.inference.painted import Painted, paint
 from vertebra.errors import ConfigError
 from vertebra.inference.predictor import Predictor, model_info
 from vertebra.inference.results import Result
-from vertebra.inference.tta import TTAView, check_scales, mirror, make_views
+from vertebra.inference.tta import TTAView, check_scales, make_views, mirror
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
@@ -160,7 +160,7 @@ def test_scales_that_are_none(scales: Any, message: str) -> None:
 
 @pytest.mark.parametrize("text", ["a,b", "", "1,,2", "0.8;1"])
 def test_a_text_that_names_no_scales(text: str) -> None:
-    with pytest.raises(ConfigError, match="numbers with commas between"):
+    with pytest.raises(ConfigError, match="numbers separated by commas"):
         check_scales(text)
 
 

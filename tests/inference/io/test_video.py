@@ -91,7 +91,7 @@ def test_images_and_videos_mixed(tmp_path: Path) -> None:
     assert [path.name for path in list_images(str(tmp_path / "*"))] == ["a.png", "b.mp4", "c.avi"]
     (tmp_path / "films").mkdir()
     first.rename(tmp_path / "films" / "b.mp4")
-    with pytest.raises(DataError, match="no image in this folder .*videos are named"):
+    with pytest.raises(DataError, match="no image in this folder .*pass videos by name"):
         list_images(tmp_path / "films")
 
 
@@ -163,7 +163,7 @@ def test_damaged_videos(clip: Path) -> None:
     (folder / "text.mp4").write_text("hello")
     matroska = write_clip(folder / "whole.mkv", 20).read_bytes()
     (folder / "cut.mkv").write_bytes(matroska[: len(matroska) // 2])
-    with pytest.raises(DataError, match=r"text\.mp4: not a video that can be read"):
+    with pytest.raises(DataError, match=r"text\.mp4: not a readable video"):
         model().predict([clip, folder / "text.mp4"])
     with pytest.raises(DataError, match=r"nowhere\.mp4: no such video file"):
         list(model().stream([folder / "nowhere.mp4"]))
@@ -264,7 +264,7 @@ def test_live_sources_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="camera:0: cannot be opened"):
         list(model().stream(["camera:0"]))
     camera(monkeypatch, FakeCapture(0, 0))
-    with pytest.raises(DataError, match="rtsp://10.0.0.1/door: gives no frame"):
+    with pytest.raises(DataError, match="rtsp://10.0.0.1/door: no frame can be read"):
         list(model().stream(["rtsp://10.0.0.1/door"]))
     broken = FakeCapture(5, 0)
     monkeypatch.setattr(broken, "retrieve", lambda: 1 / 0)

@@ -171,7 +171,7 @@ def test_the_command_goes_on_where_it_stopped(
     shutil.copy(tmp_path / "local.jsonl.job", tmp_path / "ray.jsonl.job")  # one engine goes on where the other stopped
     code, out, err = predict("--jsonl", str(lines), "--json", "--engine", "ray", "--workers", "2")
     assert code == 0, err
-    assert f"4 of {COUNT} images stand in" in err
+    assert f"4 of {COUNT} images are in" in err
     found = lines.read_text().splitlines()
     assert found[:4] == wanted[:4] and json.loads(out) == [json.loads(line) for line in found[4:]]
     for ours, theirs in zip(map(json.loads, found), map(json.loads, wanted), strict=True):
