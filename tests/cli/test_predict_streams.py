@@ -119,7 +119,7 @@ def test_cameras_that_cannot_be(predict: Command, clip: Path, tmp_path: Path, mo
             ("camera:0", "--coco-results", tmp_path / "c.json", "--branch", "boxes"),
             "camera:0: COCO results are for images",
         ),
-        (("camera:x", *lines), "a camera is given by its number"),
+        (("camera:x", *lines), "a camera is named by its number"),
     ):
         ended = predict(*arguments)
         assert ended.code == 2 and said in ended.err and "secret" not in ended.err

@@ -456,7 +456,7 @@ def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
         'offset="" size="1"',
         'offset="\u0661" size="1"',
     ):
-        with pytest.raises(InvalidFile, match=r"its weights lie at offset=.*, which is not a valid range"):
+        with pytest.raises(InvalidFile, match=r"its weights are at offset=.*, which is not a valid range"):
             read_graph(net(place), 16)
     declared = '<?xml version="1.0" encoding="{}"?>'
     bomb = net("", '<!DOCTYPE a [<!ENTITY b "bb">]>').decode()

@@ -247,5 +247,5 @@ def test_models_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ConfigError, match="'margin' must be 1 or more, got 0.5"):
         Cascade(detector(), color, margin=0.5)
     segmenter = vertebra.create_model("resnet10t", decoder="upsample", classes=["a", "b"], image_size=64)
-    with pytest.raises(ConfigError, match="branch 'segment' of the second model is for segment; a cascade gathers"):
+    with pytest.raises(ConfigError, match="branch 'segment' of the second model is for segment; a cascade supports"):
         Cascade(detector(), segmenter)

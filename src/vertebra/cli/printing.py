@@ -17,5 +17,5 @@ def print_json(value: Any, *, indent: int | None = None, default: Callable[[Any]
     typer.echo(text)
     if lost:
         names = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
-        what = "1 number is" if len(lost) == 1 else f"{len(lost)} numbers are"
-        print(f"{what} not finite and printed as null: {names}", file=sys.stderr)
+        subject = "1 number is" if len(lost) == 1 else f"{len(lost)} numbers are"
+        print(f"{subject} not finite and printed as null: {names}", file=sys.stderr)

@@ -35,7 +35,9 @@ def calibration_images(source: str | Path | None, model: VisionModel, data: str 
         files = [source.index.path(row) for source in dataset.sources for row in range(len(source.index))]
     except (ConfigError, DataError, RunError) as error:
         if data is None:
-            say(f"no real images to compare with, only synthetic ones ({error}); name some: --calibrate, or --images")
+            say(
+                f"no real images to compare with, only synthetic ones ({error}); give some with --calibrate or --images"
+            )
             return []
         files = [Path(image) for image in list_images(data) if not is_video(image)]
     order = np.random.default_rng(0).permutation(len(files))[:MAX_IMAGES]

@@ -10,7 +10,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def is_foreign(module: nn.Module) -> bool:
-    """Whether a module's class comes from elsewhere, or its ``forward`` was replaced."""
+    """Whether a module's class is from another package, or its ``forward`` was replaced."""
     return type(module).__module__.partition(".")[0] not in KNOWN or "forward" in vars(module)
 
 

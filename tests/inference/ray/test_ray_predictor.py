@@ -279,7 +279,7 @@ def test_nobody_answers(calls: list[Any], address: str) -> None:
         free.bind(("127.0.0.1", 0))
         address = address.format(port=free.getsockname()[1])
         with (
-            pytest.raises(ConfigError, match=f"no Ray cluster at '{address}': nothing answers there"),
+            pytest.raises(ConfigError, match=f"no Ray cluster at '{address}': no answer"),
             connected(address),
         ):
             pass

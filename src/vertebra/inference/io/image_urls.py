@@ -200,7 +200,7 @@ def _opener(redirects: int) -> request.OpenerDirector:
 
 
 def _check(address: str) -> None:
-    """Refuses addresses that are not of http or https, or hold a password, which would stand in logs."""
+    """Refuses addresses that are not http or https, or that contain a password, which logs would show."""
     try:
         parts = urlsplit(address)
         host, user = parts.hostname, parts.username

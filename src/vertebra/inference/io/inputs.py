@@ -210,7 +210,7 @@ def _list_path(name: str | Path, position: str) -> list[Any]:
         images = _files_among(path.rglob("*"), SUFFIXES)
         if not images:
             raise DataError(
-                f"{path}: no image in this folder ({_LOOKED_FOR}; pass videos by name or by a pattern){where}"
+                f"{path}: no image in this folder ({_KNOWN_SUFFIXES}; pass videos by name or by a pattern){where}"
             )
         return list(images)
     if path.exists():
@@ -231,7 +231,7 @@ def _matching(pattern: str, where: str) -> list[Path]:
     if not images:
         problem = f"matches {len(paths)} files or folders, but no image or video" if paths else "matches nothing"
         suffixes = ", ".join(sorted(SUFFIXES | VIDEO_SUFFIXES))
-        raise DataError(f"{pattern}: this pattern {problem} (looked for {suffixes}){where}")
+        raise DataError(f"{pattern}: this pattern {problem} (supported: {suffixes}){where}")
     return images
 
 
@@ -239,7 +239,7 @@ def _files_among(paths: Iterable[Path], suffixes: Container[str]) -> list[Path]:
     return sorted(path for path in paths if path.suffix.lower() in suffixes and path.is_file())
 
 
-_LOOKED_FOR = f"looked for {', '.join(sorted(SUFFIXES))}"
+_KNOWN_SUFFIXES = f"supported: {', '.join(sorted(SUFFIXES))}"
 
 
 def _is_image_url(address: str, ask: bool) -> bool:

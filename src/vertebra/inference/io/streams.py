@@ -33,7 +33,7 @@ class Camera:
     def __post_init__(self) -> None:
         number = self.address.removeprefix(_CAMERA)
         if number != self.address and not number.isdecimal():
-            raise DataError(f"{self.address}: a camera is given by its number, such as camera:0")
+            raise DataError(f"{self.address}: a camera is named by its number, such as camera:0")
 
     @property
     def name(self) -> str:

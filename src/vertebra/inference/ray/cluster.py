@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from vertebra.cpus import cpu_limit
 from vertebra.errors import ConfigError, install_command
 
-PATIENCE = 10.0  # seconds for a machine to answer
+CONNECT_TIMEOUT = 10.0  # seconds
 MAX_DEFAULT_CPUS = 4  # default maximum of a worker's CPUs: more speed up single images only slightly
 
 
@@ -106,14 +106,14 @@ def connected(address: str | None) -> Iterator[Any]:
 
 
 def _check_reachable(address: str) -> None:
-    """Checks quickly that the cluster answers: Ray itself waits for minutes for an unreachable machine."""
+    """Checks quickly that the cluster is reachable: Ray itself waits for minutes for an unreachable machine."""
     match = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+)\]?:(\d+)", address)
     if match is None:
         return
     try:
-        socket.create_connection((match[1], int(match[2])), timeout=PATIENCE).close()
+        socket.create_connection((match[1], int(match[2])), timeout=CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"no Ray cluster at '{address}': nothing answers there ({error})") from None
+        raise ConfigError(f"no Ray cluster at '{address}': no answer ({error})") from None
 
 
 def _first_sentence(error: BaseException) -> str:

@@ -29,7 +29,7 @@ BATCHES_PER_CHUNK = 8  # batches that a worker gets at a time, so that it can pr
 MAX_RETRIES = 3  # of a chunk whose worker died
 
 
-Answer = Result | Skipped | VertebraError
+WorkerOutput = Result | Skipped | VertebraError
 
 
 class RayPredictor:
@@ -98,14 +98,14 @@ class RayPredictor:
         pending = feed.next.remote()
         while pickled := ray.get(pending):
             pending = feed.next.remote()
-            for pickled_answer in pickled:
-                answer: Answer = pickle.loads(pickled_answer)
-                if isinstance(answer, VertebraError):
-                    raise answer
-                if isinstance(answer, Skipped):
-                    self.skipped.append(answer)
+            for pickled_output in pickled:
+                output: WorkerOutput = pickle.loads(pickled_output)
+                if isinstance(output, VertebraError):
+                    raise output
+                if isinstance(output, Skipped):
+                    self.skipped.append(output)
                 else:
-                    yield answer
+                    yield output
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,14 @@ class _Worker:
         self._predictor: Pipeline | None = None
 
     def __call__(self, table: Any) -> Iterator[Any]:
-        """Yields a table with one pickled answer for each file of a chunk."""
+        """Yields a table with one pickled output for each file of a chunk."""
         import pyarrow
 
         (chunk,) = table.column("files").to_pylist()
-        for answer in self._answers(pickle.loads(chunk)):
-            yield pyarrow.table({"answer": pyarrow.array([pickle.dumps(answer)], pyarrow.large_binary())})
+        for output in self._outputs(pickle.loads(chunk)):
+            yield pyarrow.table({"answer": pyarrow.array([pickle.dumps(output)], pyarrow.large_binary())})
 
-    def _answers(self, names: list[str]) -> Iterator[Answer]:
+    def _outputs(self, names: list[str]) -> Iterator[WorkerOutput]:
         """Results, skipped files and user errors. Errors are returned, because Ray would wrap raised ones, and try again."""
         try:
             self._change_folder(names)
@@ -204,7 +204,7 @@ class _ResultFeed:
         dataset = ray.data.from_items([{"files": chunk} for chunk in chunks], override_num_blocks=len(chunks))
         dataset.context.execution_options.preserve_order = True
         dataset.context.enable_progress_bars = False
-        answers = dataset.map_batches(
+        outputs = dataset.map_batches(
             _Worker,
             fn_constructor_args=(job, content),
             batch_size=1,
@@ -215,15 +215,15 @@ class _ResultFeed:
             ray_remote_args_fn=_retries,
         )
         self._batches: Iterator[Any] = iter(
-            answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+            outputs.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
         )
 
     def next(self) -> list[bytes]:
-        """The next answers; an empty list at the end."""
+        """The next pickled outputs; an empty list at the end."""
         for table in self._batches:
             if len(table):
-                answers: list[bytes] = table.column("answer").to_pylist()
-                return answers
+                outputs: list[bytes] = table.column("answer").to_pylist()
+                return outputs
         return []
 
 

@@ -59,6 +59,6 @@ def _check_range(offset: str | None, size: str | None, weights: int) -> None:
     if offset is None or size is None:
         return
     if not NUMBER.fullmatch(offset) or not NUMBER.fullmatch(size):
-        raise InvalidFile(f"its weights lie at offset={offset[:20]!r} size={size[:20]!r}, which is not a valid range")
+        raise InvalidFile(f"its weights are at offset={offset[:20]!r} size={size[:20]!r}, which is not a valid range")
     if max(len(offset), len(size)) > MAX_DIGITS or int(offset) + int(size) > weights:
         raise InvalidFile("its .bin file is shorter than it should be; copy both files of one export")
