@@ -160,7 +160,7 @@ def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, sc
     assert ended.code == 2 and "runs in the precision that it was exported in" in ended.err
 
 
-def test_the_best_way_is_found_and_kept(
+def test_the_best_runtime_is_chosen_and_stored(
     vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two runtimes; each further one would export a file of its own."""
@@ -168,10 +168,16 @@ def test_the_best_way_is_found_and_kept(
 
     from vertebra.export import benchmark
 
-    every = benchmark.candidates("cpu")
-    assert {way.name for way in every} >= {"torch fp32", "onnx fp32", "onnx int8", "openvino fp32", "openvino int8"}
-    two = [way for way in every if way.name in ("torch fp32", "onnx fp32")]
-    monkeypatch.setattr(benchmark, "candidates", lambda *given, **options: two)
+    configs = benchmark.candidate_configs("cpu")
+    assert {config.name for config in configs} >= {
+        "torch fp32",
+        "onnx fp32",
+        "onnx int8",
+        "openvino fp32",
+        "openvino int8",
+    }
+    two = [config for config in configs if config.name in ("torch fp32", "onnx fp32")]
+    monkeypatch.setattr(benchmark, "candidate_configs", lambda *arguments, **options: two)
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     told = vertebra_command("benchmark", run, "--seconds", 0, "--labeled", 2, "--batch-size", 2, "--save", "--json")
@@ -189,7 +195,7 @@ def test_the_best_way_is_found_and_kept(
     ended = vertebra_command("predict", run, image, "--json")
     assert ended.code == 0 and f"running in {chosen}" in ended.err
     ended = vertebra_command("predict", run, image, "--json", "--runtime", "onnx")
-    assert ended.code == 0 and "making" not in ended.err, "the file of benchmark is used again"
+    assert ended.code == 0 and "exporting" not in ended.err, "the file of benchmark is used again"
     file = shutil.copy(next((run / "exported").glob("*-fp32.onnx")), run / "model.onnx")
     scores = [
         json.loads(vertebra_command("eval", *source, "--split", "val", "--json").out)
