@@ -104,7 +104,7 @@ def test_the_name_or_the_end_of_the_file_chooses_the_target(installed: None) -> 
 
 def test_without_the_package_its_files_are_unknown() -> None:
     assert find_format("model.graph") is None and not is_exported("model.graph") and not is_exported("folder")
-    with pytest.raises(ConfigError, match=r"ends in \.onnx, \.xml, \.pt2, \.pte"):
+    with pytest.raises(ConfigError, match=r"is \.onnx, \.xml, \.pt2, \.pte"):
         find_target(Path("model.graph"))
     with pytest.raises(UnknownName, match="'graph'"):
         find_runtime("model.onnx", "graph")
