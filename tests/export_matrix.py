@@ -17,7 +17,7 @@ from vertebra.config_short_forms import task_of_decoder
 from vertebra.errors import ExportError, IncompatiblePartsError
 from vertebra.export.export_model import export_model
 from vertebra.export.options import Canvas
-from vertebra.export.parity import ROUNDING
+from vertebra.export.parity import UNTRAINED_HINT
 from vertebra.model import VisionModel
 from vertebra.parts import names
 from vertebra.testing.matrix import Combination
@@ -178,7 +178,7 @@ def outcome(build: Callable[[int], VisionModel], folder: Path, canvas: Canvas = 
     found = Outcome("none")
     for seed in range(SEEDS):
         found = _outcome(build(seed), folder / f"{seed}.onnx", canvas)
-        if ROUNDING not in found.reason:
+        if UNTRAINED_HINT not in found.reason:
             break
     return found
 

@@ -170,7 +170,7 @@ def test_the_verbs_of_a_trained_model(fitted: tuple[Model, Run], scenes: Path, t
         again.evaluate()
     with pytest.raises(ConfigError, match="this model comes from no run; name a data set"):
         classifier().evaluate()
-    with pytest.raises(ConfigError, match=r"call its own: model.evaluate\(data\)"):
+    with pytest.raises(ConfigError, match=r"for a model object call model.evaluate\(data\)"):
         vertebra.evaluate(model)
     with pytest.raises(DataError, match="split 'tset'"):
         model.evaluate(split="tset")

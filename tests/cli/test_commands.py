@@ -73,7 +73,7 @@ def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tm
     assert ended.code == 0, ended.err
     assert "start: newly initialized: branches.classify.decoder.classifier" in ended.err
     mixed = vertebra_command("train", "--from", model, "--data", scenes / "animals", "--backbone", "resnet18")
-    assert mixed.code == 2 and "--from brings the whole model along" in mixed.err
+    assert mixed.code == 2 and "--from loads the whole model" in mixed.err
 
 
 def test_one_line_trains_evaluates_and_predicts(vertebra_command: Command, scenes: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_predictions_as_lines_go_on(vertebra_command: Command, finished: Path, s
     assert ended.code == 2 and "computed in is fp32 there and bf16 by torch now" in ended.err
     ended = vertebra_command("predict", finished, images(scenes), "--jsonl", lines, "--batch-size", 3)
     count = len(list(images(scenes).iterdir()))
-    assert f"1 of {count} images stand in" in ended.err
+    assert f"1 of {count} images are in" in ended.err
     assert len({json.loads(line)["image"] for line in lines.read_text().splitlines()}) == count
 
 
@@ -157,10 +157,10 @@ def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, sc
     assert ours["animal"]["objects"][0]["class_name"] == theirs["animal"]["objects"][0]["class_name"]
     assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
     ended = vertebra_command("predict", file, image, "--json", "--precision", "bf16")
-    assert ended.code == 2 and "computes in the precision that it was exported in" in ended.err
+    assert ended.code == 2 and "runs in the precision that it was exported in" in ended.err
 
 
-def test_the_best_way_is_found_and_kept(
+def test_the_best_runtime_is_chosen_and_stored(
     vertebra_command: Command, finished: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two runtimes; each further one would export a file of its own."""
@@ -168,10 +168,16 @@ def test_the_best_way_is_found_and_kept(
 
     from vertebra.export import benchmark
 
-    every = benchmark.candidates("cpu")
-    assert {way.name for way in every} >= {"torch fp32", "onnx fp32", "onnx int8", "openvino fp32", "openvino int8"}
-    two = [way for way in every if way.name in ("torch fp32", "onnx fp32")]
-    monkeypatch.setattr(benchmark, "candidates", lambda *given, **options: two)
+    configs = benchmark.candidate_configs("cpu")
+    assert {config.name for config in configs} >= {
+        "torch fp32",
+        "onnx fp32",
+        "onnx int8",
+        "openvino fp32",
+        "openvino int8",
+    }
+    two = [config for config in configs if config.name in ("torch fp32", "onnx fp32")]
+    monkeypatch.setattr(benchmark, "candidate_configs", lambda *arguments, **options: two)
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     told = vertebra_command("benchmark", run, "--seconds", 0, "--labeled", 2, "--batch-size", 2, "--save", "--json")
@@ -189,7 +195,7 @@ def test_the_best_way_is_found_and_kept(
     ended = vertebra_command("predict", run, image, "--json")
     assert ended.code == 0 and f"running in {chosen}" in ended.err
     ended = vertebra_command("predict", run, image, "--json", "--runtime", "onnx")
-    assert ended.code == 0 and "making" not in ended.err, "the file of benchmark is used again"
+    assert ended.code == 0 and "exporting" not in ended.err, "the file of benchmark is used again"
     file = shutil.copy(next((run / "exported").glob("*-fp32.onnx")), run / "model.onnx")
     scores = [
         json.loads(vertebra_command("eval", *source, "--split", "val", "--json").out)
@@ -262,12 +268,12 @@ BAD = {
     "a device that is not there": (("eval", "{finished}", "--device", "quantum"), "quantum"),
     "an image that is missing": (("predict", "{finished}", "none.jpg", "--json"), "none.jpg"),
     "an image that is none": (("predict", "{finished}", "{finished}/config.yaml", "--json"), "config.yaml"),
-    "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER, JSON lines with"),
+    "no wish": (("predict", "{finished}", "{scenes}"), "--out FOLDER for pictures"),
     "no batch": (("predict", "{finished}", "{scenes}", "--json", "--batch-size", "0"), "--batch-size"),
     "no such precision": (("predict", "{finished}", "{scenes}", "--json", "--precision", "fp8"), "fp8"),
     "no such kind of file": (("export", "{finished}", "--out", "model.trt", "--to", "tensort"), "kind of file"),
     "an unknown part": (("parts", "retinane"), "Did you mean 'retinanet'"),
-    "nothing to describe": (("describe",), "say what to describe"),
+    "nothing to describe": (("describe",), "nothing to describe"),
     "a lone backbone": (("describe", "resnet18"), "--decoder"),
     "an empty folder": (("data", "check", "{empty}", "--task", "detect"), "empty"),
 }

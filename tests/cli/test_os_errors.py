@@ -152,14 +152,14 @@ def test_a_prepared_file_goes_to_the_cache(tmp_path: Path, finished: Path, monke
 
     monkeypatch.setattr("vertebra.export.export_model.export_model", export)
     monkeypatch.setenv("VERTEBRA_CACHE", str(cache))
-    path = runtime_cache.exported_file(model, "fp32")
+    path = runtime_cache.cached_export(model, "fp32")
     assert path.parent == cache / "exported" and path.name.endswith("-fp32.onnx") and made == [path]
-    assert runtime_cache.exported_file(model, "fp32") == path and made == [path], "made once"
+    assert runtime_cache.cached_export(model, "fp32") == path and made == [path], "made once"
     monkeypatch.setenv("VERTEBRA_CACHE", str(tmp_path / "exported" / "x"))
     with pytest.raises(RunError, match="exported is a file, and a folder is needed there; .* Set VERTEBRA_CACHE to a"):
-        runtime_cache.exported_file(model, "fp32")
+        runtime_cache.cached_export(model, "fp32")
     (tmp_path / "exported").unlink()
-    assert runtime_cache.exported_file(model, "fp32").parent == tmp_path / "exported", (
+    assert runtime_cache.cached_export(model, "fp32").parent == tmp_path / "exported", (
         "beside the model where that can be"
     )
 
@@ -171,7 +171,7 @@ def test_json_whose_file_is_gone_is_not_in_the_way(tmp_path: Path, finished: Pat
     stale = tmp_path / "exported" / f"model-{identity(model)}-fp32.onnx.json"
     stale.parent.mkdir()
     stale.write_text("stale")
-    path = runtime_cache.exported_file(model, "fp32")
+    path = runtime_cache.cached_export(model, "fp32")
     assert (
         path.with_name(f"{path.name}.json") == stale and path.is_file() and "producer" in json.loads(stale.read_text())
     )

@@ -313,7 +313,7 @@ def test_images_at_addresses(predict: Command, cam: Path, monkeypatch: pytest.Mo
         assert ended.code == 3 and f"{root}/tue/none.png: the server answers 404" in ended.err
         again = predict(*names, "--jsonl", "found.jsonl", "--out", "out", branches=("boxes",))
         server.shutdown()
-    assert again.code == 3 and "2 of 4 images stand in found.jsonl already" in again.err
+    assert again.code == 3 and "2 of 4 images are in found.jsonl already" in again.err
     rows = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
     objects = {row["image"]: len(row["boxes"]["objects"]) for row in rows if "boxes" in row}
     assert objects == {names[0]: 1, names[1]: 1, names[3]: 0}

@@ -88,10 +88,10 @@ def test_damaged_videos(predict: Command, clip: Path, tmp_path: Path) -> None:
     damaged, lines = tmp_path / "damaged.mp4", tmp_path / "found.jsonl"
     damaged.write_bytes(b"nothing")
     ended = predict(damaged, "--jsonl", lines)
-    assert ended.code == 2 and "damaged.mp4: not a video that can be read" in ended.err
+    assert ended.code == 2 and "damaged.mp4: not a readable video" in ended.err
     ended = predict(tmp_path / "*.mp4", "--jsonl", lines)
     assert ended.code == 3 and "skipped:" in ended.err and "1 of 2 images were skipped" in ended.err
-    assert len(rows(lines)) == 13 and "not a video that can be read" in rows(lines)[-1]["error"]
+    assert len(rows(lines)) == 13 and "not a readable video" in rows(lines)[-1]["error"]
 
 
 def test_a_camera(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,13 +113,13 @@ def test_cameras_that_cannot_be(predict: Command, clip: Path, tmp_path: Path, mo
     for arguments, said in (
         (("camera:0", *lines), "camera:0: cannot be opened"),
         (("rtsp://me:secret@door", *lines), "rtsp://door: cannot be opened"),
-        (("camera:0", clip, *lines), "camera:0: a live source stands alone"),
+        (("camera:0", clip, *lines), "camera:0: a live source must be the only one"),
         (("camera:0", "--json"), "--json prints a list at the end"),
         (
             ("camera:0", "--coco-results", tmp_path / "c.json", "--branch", "boxes"),
             "camera:0: COCO results are for images",
         ),
-        (("camera:x", *lines), "a camera is given by its number"),
+        (("camera:x", *lines), "a camera is named by its number"),
     ):
         ended = predict(*arguments)
         assert ended.code == 2 and said in ended.err and "secret" not in ended.err
@@ -200,22 +200,22 @@ def test_coco_goes_on(predict: Command, tmp_path: Path) -> None:
     done = [{"image": str(tmp_path / f"{number}.png"), "objects": []} for number in (1, 2)]
     begin_part(predict, path, tmp_path / "3.png", *done, "--threshold", 1)
     ended = predict(tmp_path / "*.png", "--coco-results", path, "--branch", "boxes", "--threshold", 1)
-    assert ended.code == 0 and "2 of 3 images stand in" in ended.err and "3 images in" in ended.err
+    assert ended.code == 0 and "2 of 3 images are in" in ended.err and "3 images in" in ended.err
     assert json.loads(path.read_text()) == []
 
 
 def test_coco_of_a_job_that_fails(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vertebra.cli.writing import Outputs
+    from vertebra.cli.writing import OutputWriter
     from vertebra.errors import DataError
 
-    write = Outputs.write
+    write = OutputWriter.write
 
-    def failing(self: Outputs, result: Any) -> None:
+    def failing(self: OutputWriter, result: Any) -> None:
         if result.path.name == "2.png":
             raise DataError("the disk is full")
         write(self, result)
 
-    monkeypatch.setattr(Outputs, "write", failing)
+    monkeypatch.setattr(OutputWriter, "write", failing)
     for number in (1, 2):
         Image.new("RGB", (64, 48)).save(tmp_path / f"{number}.png")
     path = tmp_path / "found.json"
@@ -231,14 +231,14 @@ def test_coco_that_cannot_be(predict: Command, clip: Path, tmp_path: Path) -> No
         ((clip, "--coco-results", path), "clip.mp4: COCO results are for images"),
         (
             (image, "--coco-results", path, "--branch", "animal"),
-            "unknown branch that detects, segments or finds keypoints 'animal'",
+            "unknown branch with COCO results 'animal'",
         ),
         (
             (image, "--coco-results", path, "--branch", "boxes", "--coco-gt", ground_truth),
             "a.png: not among the 1 images",
         ),
-        ((image, "--json", "--coco-gt", ground_truth), "--coco-gt goes with --coco-results"),
-        ((image, "--json", "--branch", "boxes"), "--branch goes with --coco-results"),
+        ((image, "--json", "--coco-gt", ground_truth), "--coco-gt needs --coco-results"),
+        ((image, "--json", "--branch", "boxes"), "--branch needs --coco-results"),
         ((image,), "--coco-results FILE, or --json"),
     ):
         ended = predict(*arguments)

@@ -68,7 +68,7 @@ def test_the_command_says_what_the_model_says(
     ("scales", "message"),
     [
         ("0", "'scales' must be numbers above 0 and at most 4, such as 0.8, 1 and 1.25, got 0.0"),
-        ("a,b", "'scales' must be numbers with commas between, such as 0.8,1,1.25, got 'a,b'"),
+        ("a,b", "'scales' must be numbers separated by commas, such as 0.8,1,1.25, got 'a,b'"),
         ("1,1", "'scales' has one twice: 1, 1"),
         ("80,100", "got 80.0"),
     ],

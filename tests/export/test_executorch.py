@@ -49,7 +49,7 @@ def test_the_same_predictions(model: VisionModel, tmp_path: Path, monkeypatch: p
     path = tmp_path / "model.pte"
     report = export_model(model, path)
     assert max(report["differences"].values()) < 1e-4 and not report["free_canvas"]
-    assert report["why_fixed"] == "ExecuTorch plans its memory ahead"
+    assert report["why_fixed"] == "ExecuTorch plans its memory in advance"
     with monkeypatch.context() as patch:
         verified = Mock(side_effect=verify_checksum)
         patch.setattr("vertebra.runtimes.model_files.exported_files.verify_checksum", verified)
@@ -119,7 +119,7 @@ def test_options_that_do_not_go_with_it(model: VisionModel, tmp_path: Path, monk
         with pytest.raises(ConfigError, match=r"a \.pte file"):
             export_model(model, tmp_path / "model.pte", **wrong)  # type: ignore[arg-type]
     own_canvases = vertebra.create_model("test_resnet", decoder="fcn", classes=["a", "b"], resize="shortest_edge")
-    with pytest.raises(ConfigError, match=r"a \.pte file has one canvas"):
+    with pytest.raises(ConfigError, match=r"a \.pte file has a fixed canvas"):
         export_model(own_canvases, tmp_path / "model.pte")
     monkeypatch.setattr(options.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install '.\[executorch\]'"):

@@ -26,7 +26,7 @@ from vertebra.errors import ConfigError, RunError, WeightsError
 from vertebra.export.evaluate import evaluate
 from vertebra.export.export_model import export_model
 from vertebra.export.file_metadata import OBJECT_THRESHOLD
-from vertebra.export.files import json_beside, parts, publish_export
+from vertebra.export.files import export_files, metadata_json_path, publish_export
 from vertebra.export.targets.torch_export import write_torch
 from vertebra.files import take_name
 from vertebra.inference.pipeline import Pipeline
@@ -125,7 +125,7 @@ def test_a_runtime_of_its_own_has_nothing_to_say_of_the_dimensions(file: Path) -
 def test_metadata_inside_and_beside(file: Path, openvino_file: Path, model: VisionModel, tmp_path: Path) -> None:
     for path in (file, openvino_file):
         inside = json.loads(read_metadata(path) or "")
-        assert inside == json.loads(json_beside(path).read_text())
+        assert inside == json.loads(metadata_json_path(path).read_text())
         assert inside["producer"] == {"name": "vertebra", "version": vertebra.__version__}
         assert inside["image"]["rotation"] == "apply the EXIF orientation of an image file first"
         assert (
@@ -190,7 +190,7 @@ def test_class_maps_are_what_the_model_says(file: Path, model: VisionModel, pict
     ):
         from_decoded([values[0]], None, opened.info.branches["regions"][1], keep_probabilities=True)  # type: ignore[arg-type]
     for options in ({"tile": 32}, {"flip": True}, {"scales": (1, 0.5)}):
-        with pytest.raises(ConfigError, match="gives class maps, and tiles"):
+        with pytest.raises(ConfigError, match="outputs class maps, but tiles"):
             opened.predictor(**options)
 
 
@@ -220,13 +220,13 @@ def test_class_maps_go_with_segmentation_of_pixels(model: VisionModel, tmp_path:
         return vertebra.create_model("test_resnet", image_size=(32, 32), **options)
 
     for other, options, said in (
-        (model, {"input": "canvas"}, "for .onnx and .xml files that take pixels"),
-        (made(decoder="linear", classes=["a", "b"]), {}, "of models that segment, and this one does not"),
+        (model, {"input": "canvas"}, "need an .onnx or .xml file with --input pixels"),
+        (made(decoder="linear", classes=["a", "b"]), {}, "need a segmentation branch, and this model has none"),
         (made(branches={"s": {"decoder": "upsample", "classes": ["a", "b"], "multilabel": True}}), {}, "may overlap"),
     ):
         with pytest.raises(ConfigError, match=said):
             export_model(other, tmp_path / "model.onnx", class_map=True, **options)
-    with pytest.raises(ConfigError, match="that take pixels"):
+    with pytest.raises(ConfigError, match="with --input pixels"):
         export_model(model, tmp_path / "model.pt2", class_map=True)
 
 
@@ -456,7 +456,7 @@ def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
         'offset="" size="1"',
         'offset="\u0661" size="1"',
     ):
-        with pytest.raises(InvalidFile, match=r"its weights lie at offset=.*, which is no place"):
+        with pytest.raises(InvalidFile, match=r"its weights are at offset=.*, which is not a valid range"):
             read_graph(net(place), 16)
     declared = '<?xml version="1.0" encoding="{}"?>'
     bomb = net("", '<!DOCTYPE a [<!ENTITY b "bb">]>').decode()
@@ -473,7 +473,7 @@ def test_a_file_made_meanwhile_is_not_replaced(model: VisionModel, tmp_path: Pat
     """Of two exports to one name, the second to finish says that it is taken."""
     path = tmp_path / "model.onnx"
     with pytest.raises(RunError, match=r"model\.onnx exists, and nothing is overwritten"):
-        export_model(model, path, input="canvas", canvas="fixed", tell=lambda _: path.write_text("theirs"))  # type: ignore[arg-type,return-value]
+        export_model(model, path, input="canvas", canvas="fixed", progress=lambda _: path.write_text("theirs"))  # type: ignore[arg-type,return-value]
     assert path.read_text() == "theirs" and list(tmp_path.iterdir()) == [path]
 
 
@@ -481,7 +481,7 @@ def test_a_file_made_meanwhile_is_not_replaced(model: VisionModel, tmp_path: Pat
 def test_files_of_two_exports_are_not_mixed(taken: str, tmp_path: Path) -> None:
     path, made = tmp_path / "model.xml", tmp_path / "made" / "new.xml"
     made.parent.mkdir()
-    for part in parts(made, OPENVINO):
+    for part in export_files(made, OPENVINO):
         part.write_text("ours")
     (tmp_path / taken).write_text("theirs")
     with pytest.raises(RunError, match=f"{taken} exists, and nothing is overwritten"):
@@ -502,7 +502,7 @@ def test_an_export_killed_between_two_names(tmp_path: Path, monkeypatch: pytest.
                 raise KeyboardInterrupt
             return take_name(part, target)
 
-        for part in parts(made, OPENVINO):
+        for part in export_files(made, OPENVINO):
             part.write_text("ours")
         monkeypatch.setattr("vertebra.export.files.take_name", take)
         with pytest.raises(KeyboardInterrupt) if names < 3 else nullcontext():

@@ -79,18 +79,18 @@ def test_an_onnx_file_in_openvino(model: VisionModel, pictures: list[np.ndarray]
     theirs = ExportedModel(tmp_path / "model.onnx").predict(pictures)
     for left, right in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(left["boxes"].scores, right["boxes"].scores, atol=1e-5)
-    with pytest.raises(ConfigError, match="computes in the precision that it was exported in"):
+    with pytest.raises(ConfigError, match="runs in the precision that it was exported in"):
         ExportedModel(tmp_path / "model.onnx", precision="bf16")
     with pytest.raises(ConfigError, match="is not int8"):
         ExportedModel(tmp_path / "model.onnx", precision="int8")
     with pytest.raises(ConfigError, match="TensorrtExecutionProvider"):
         ExportedModel(tmp_path / "model.onnx", runtime="tensorrt")
-    with pytest.raises(ConfigError, match=r"does not run in torch, which takes a file \.pt2"):
+    with pytest.raises(ConfigError, match=r"does not run in torch, which needs a \.pt2 file"):
         ExportedModel(tmp_path / "model.onnx", runtime="torch")
 
 
 def test_names_and_options(model: VisionModel, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the name of such a file ends in \.xml"):
+    with pytest.raises(ConfigError, match=r"the suffix of such a file is \.xml"):
         export_model(model, tmp_path / "model.onnx", to="openvino")
     with pytest.raises(ConfigError, match=r"ends in \.onnx, \.xml, \.pt2"):
         export_model(model, tmp_path / "model.bin")

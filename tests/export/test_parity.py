@@ -9,9 +9,9 @@ from torch import nn
 
 from vertebra import VisionModel, create_model
 from vertebra.errors import ExportError
-from vertebra.export.parity import Run, check, moved_by_rounding
+from vertebra.export.parity import Run, check, unstable_outputs
 from vertebra.export.parity_inputs import ParityCase, mirrored, parity_inputs
-from vertebra.export.passes.float_noise import other_rounding
+from vertebra.export.passes.float_noise import float_noise
 from vertebra.export.torch_export import output_names, raw_outputs
 
 TOLERANCE = 1e-4
@@ -64,14 +64,14 @@ def test_an_output_that_is_off_on_one_case_is_found() -> None:
 
 def test_a_case_that_rounding_decides_is_tried_from_the_other_side(untrained: VisionModel) -> None:
     case, run, names = noise(untrained), exact(untrained), output_names(untrained)
-    moved = moved_by_rounding(untrained, names, case, TOLERANCE)
+    moved = unstable_outputs(untrained, names, case, TOLERANCE)
     assert names.index("detect/boxes") in moved
     assert all(place < len(names) for place in moved), "raw outputs are what they are"
 
     def rounds_otherwise(images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
         if not np.array_equal(images, case.images):
             return list(run(images, sizes))
-        with other_rounding(untrained, 99):
+        with float_noise(untrained, 99):
             return list(run(images, sizes))
 
     assert check(untrained, rounds_otherwise, names, [case], TOLERANCE) == {f"{case.name}, mirrored": 0.0}
@@ -109,7 +109,7 @@ def test_a_model_that_rounding_decides_on_every_side_is_refused(untrained: Visio
     case, run = noise(untrained), exact(untrained)
 
     def rounds_otherwise(images: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-        with other_rounding(untrained, 99):
+        with float_noise(untrained, 99):
             return list(run(images, sizes))
 
     with pytest.raises(ExportError, match=r"PyTorch's own outputs differ as much by rounding: .* Train it first"):
@@ -125,7 +125,7 @@ class Endless(nn.Module):
 
 def test_zeros_and_infinities_are_not_moved() -> None:
     layer, values = Endless(), torch.tensor([0.0, -torch.inf, 1.0, -3.0])
-    with other_rounding(layer, 0):
+    with float_noise(layer, 0):
         moved = layer(values)
     assert moved[0] == 0 and moved[1] == -torch.inf
     assert (moved[2:] != values[2:]).all() and torch.allclose(moved[2:], values[2:], rtol=1e-5)
@@ -135,7 +135,7 @@ def test_layers_are_moved_by_no_more_than_rounding() -> None:
     model = made("linear")
     case = noise(model)
     expected = exact(model)(case.images, case.sizes)
-    with other_rounding(model, 0):
+    with float_noise(model, 0):
         moved = exact(model)(case.images, case.sizes)
     apart = [float(np.abs(left - right).max()) for left, right in zip(expected, moved, strict=True)]
     assert 0 < max(apart) < 1e-5

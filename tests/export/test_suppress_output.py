@@ -7,12 +7,12 @@ import warnings
 
 import pytest
 
-from vertebra.export.suppress_output import quiet
+from vertebra.export.suppress_output import suppress_output
 
 
 def test_only_within_and_only_below_errors(caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("an exporter")
-    with quiet():
+    with suppress_output():
         warnings.warn("advice", stacklevel=1)  # an error in these tests, if it came through
         log.warning("advice")
         log.error("wrong")

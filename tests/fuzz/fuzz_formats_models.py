@@ -19,7 +19,7 @@ from fuzz_runner import Format
 
 import vertebra
 from vertebra.export.file_metadata import file_metadata, output_types
-from vertebra.export.targets.executorch import Lowered
+from vertebra.export.targets.executorch import ExecuTorchProgram
 from vertebra.export.targets.onnx import describe_onnx
 from vertebra.export.targets.openvino import describe_openvino, to_openvino
 from vertebra.export.targets.torch_export import write_torch
@@ -80,7 +80,7 @@ def _write_torch(folder: Path) -> Path:
 
 def _write_executorch(folder: Path) -> Path:
     model, path = _model(), folder / "model.pte"
-    Lowered(model).write(path, _metadata(model))
+    ExecuTorchProgram(model).write(path, _metadata(model))
     return path
 
 

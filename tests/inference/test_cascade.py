@@ -16,7 +16,7 @@ from vertebra.decoders.base import Decoder
 from vertebra.decoders.classify.linear import LinearOutputs
 from vertebra.errors import ConfigError, DataError
 from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
-from vertebra.inference.cascade import Cascade, cut_out
+from vertebra.inference.cascade import Cascade, crop_box
 from vertebra.layers.padding import valid_mean
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
@@ -136,14 +136,14 @@ def painted(
 def test_a_crop_keeps_the_aspect_and_reaches_over_the_edge() -> None:
     image = np.arange(80 * 120 * 3, dtype=np.uint32).reshape(80, 120, 3).astype(np.uint8)
     resize_spec = ResizeSpec((32, 64))
-    crop, corner = cut_out(image, np.array([40.0, 20, 60, 50]), 1.0, resize_spec)
+    crop, corner = crop_box(image, np.array([40.0, 20, 60, 50]), 1.0, resize_spec)
     assert crop.shape == (30, 60, 3) and corner == (20, 20)
     np.testing.assert_array_equal(crop, image[20:50, 20:80])
-    crop, corner = cut_out(image, np.array([0.0, 0, 10, 10]), 2.0, resize_spec)
+    crop, corner = crop_box(image, np.array([0.0, 0, 10, 10]), 2.0, resize_spec)
     assert crop.shape == (20, 40, 3) and corner == (-15, -5)
     np.testing.assert_array_equal(crop[5:, 15:], image[:15, :25])
     assert (crop[:5] == resize_spec.fill).all() and (crop[:, :15] == resize_spec.fill).all()
-    crop, _ = cut_out(image, np.array([200.0, 200, 200, 200]), 1.25, resize_spec)
+    crop, _ = crop_box(image, np.array([200.0, 200, 200, 200]), 1.25, resize_spec)
     assert crop.shape == (1, 2, 3) and (crop == resize_spec.fill).all()
 
 
@@ -179,9 +179,9 @@ def test_given_boxes_take_the_detectors_place() -> None:
     np.testing.assert_array_equal(result["color"].boxes, boxes[0])
     (empty,) = cascade.predict([image], boxes=[[]])
     assert len(empty["color"]) == 0
-    with pytest.raises(ConfigError, match="no detector; give the boxes"):
+    with pytest.raises(ConfigError, match="no detector; pass the boxes"):
         cascade.predict(image)
-    with pytest.raises(DataError, match="boxes for 2 images were given, but there are 1"):
+    with pytest.raises(DataError, match="there are boxes for 2 images, but 1 images"):
         cascade.predict(image, boxes=boxes * 2)
     with pytest.raises(DataError, match=r"must be \(M, 4\)"):
         cascade.predict(image, boxes=[[1, 2, 3, 4]])
@@ -238,7 +238,7 @@ def test_the_scores_of_both_models_count() -> None:
 
 def test_models_that_do_not_go_together_are_refused() -> None:
     color = model(Color, "color", COLORS, image_size=24)
-    with pytest.raises(ConfigError, match=r"say whose boxes are taken: boxes_from=... \(branches .*: none\)"):
+    with pytest.raises(ConfigError, match=r"choose the branch with the boxes: boxes_from=... \(branches .*: none\)"):
         Cascade(color, color)
     with pytest.raises(ConfigError, match="no branch 'boxen' with boxes; it has: boxes"):
         Cascade(detector(), color, boxes_from="boxen")
@@ -247,5 +247,5 @@ def test_models_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ConfigError, match="'margin' must be 1 or more, got 0.5"):
         Cascade(detector(), color, margin=0.5)
     segmenter = vertebra.create_model("resnet10t", decoder="upsample", classes=["a", "b"], image_size=64)
-    with pytest.raises(ConfigError, match="branch 'segment' of the second model is for segment; a cascade gathers"):
+    with pytest.raises(ConfigError, match="branch 'segment' of the second model is for segment; a cascade supports"):
         Cascade(detector(), segmenter)

@@ -16,7 +16,7 @@ from tests.inference.painted import Painted, paint
 from vertebra.errors import ConfigError
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
-from vertebra.inference.tta import TTAView, check_scales, mirror, views
+from vertebra.inference.tta import TTAView, check_scales, make_views, mirror
 from vertebra.model_info import model_info
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.view_transform import ViewTransform
@@ -127,8 +127,8 @@ def test_each_look_is_a_run_of_its_own_size() -> None:
 
 
 def test_which_looks() -> None:
-    assert views(False, [1]) == (TTAView(False, 1.0),)
-    assert views(True, (0.8, 1, 1.25)) == (
+    assert make_views(False, [1]) == (TTAView(False, 1.0),)
+    assert make_views(True, (0.8, 1, 1.25)) == (
         (False, 1.0),
         (True, 1.0),
         (False, 0.8),
@@ -161,7 +161,7 @@ def test_scales_that_are_none(scales: Any, message: str) -> None:
 
 @pytest.mark.parametrize("text", ["a,b", "", "1,,2", "0.8;1"])
 def test_a_text_that_names_no_scales(text: str) -> None:
-    with pytest.raises(ConfigError, match="numbers with commas between"):
+    with pytest.raises(ConfigError, match="numbers separated by commas"):
         check_scales(text)
 
 

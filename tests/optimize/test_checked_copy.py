@@ -113,7 +113,7 @@ def test_a_model_whose_outputs_do_not_repeat(caplog: pytest.LogCaptureFixture) -
     model = model_of(Draws())
     fast = inference_copy(model, CPU)
     (message,) = warnings(caplog)
-    assert "two runs of the model on the same images differ" in message
+    assert "two runs on the same images differ" in message
     assert norms(fast) == norms(model) and not any(isinstance(module, PackedConv) for module in fast.modules())
 
 
@@ -136,7 +136,7 @@ def test_a_model_that_refuses_small_images(caplog: pytest.LogCaptureFixture) -> 
     model = model_of(Refuses(1000))
     assert norms(inference_copy(model, CPU)) == norms(model)
     (message,) = warnings(caplog)
-    assert "fails on images to compare on: too small" in message
+    assert "fails on the test images: too small" in message
 
 
 def test_half_precision_leaves_out_what_is_wrong_in_float32() -> None:

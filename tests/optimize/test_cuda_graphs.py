@@ -135,7 +135,7 @@ def test_constants_are_given_again_in_their_order() -> None:
 
     with constants:
         first = work(1.0)
-    constants.again = iter(range(len(constants.kept)))
+    constants.replay = iter(range(len(constants.tensors)))
     known *= 2
     with constants:
         second = work(1.0)
@@ -150,10 +150,10 @@ def test_other_constants_in_a_second_run_are_refused() -> None:
     with constants:
         torch.tensor([1.0])
         torch.tensor([2.0])
-    constants.again = iter(range(2))
+    constants.replay = iter(range(2))
     with constants, pytest.raises(RuntimeError, match="other tensors of plain values"):
         torch.tensor([3.0])
-    constants.again = iter(range(2))
+    constants.replay = iter(range(2))
     with constants:
         torch.tensor([1.0])
     with pytest.raises(RuntimeError, match="other tensors of plain values"):

@@ -15,10 +15,10 @@ from vertebra.runtimes.runtime_config import RuntimeConfig, choice_path, read_ch
     [
         (
             {"runtime": "torch", "precision": "int8"},
-            "torch does not run in int8 here; these do: onnx, openvino, tensorrt",
+            "torch does not support int8; these do: onnx, openvino, tensorrt",
         ),
-        ({"runtime": "onnx", "precision": "bf16"}, "onnx does not run in bf16"),
-        ({"runtime": "openvino", "compile": True}, "only torch compiles"),
+        ({"runtime": "onnx", "precision": "bf16"}, "onnx does not support bf16"),
+        ({"runtime": "openvino", "compile": True}, "works with torch only"),
     ],
 )
 def test_what_does_not_go_together(runtime_config: dict, message: str) -> None:

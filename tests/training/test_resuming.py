@@ -165,8 +165,8 @@ def test_options_of_the_command_line_are_compared_too(home: Path, capsys: pytest
         ({"task": "segment"}, "task"),
         ({"start": "elsewhere.safetensors"}, "model.init_from"),
         ({"ignore_index": 255}, "data.train.0.ignore_index"),
-        ({"out": "elsewhere"}, "a run goes on in its own folder"),
-        ({"arguments": ["farm.yaml"]}, "a run goes on with the config in its folder"),
+        ({"out": "elsewhere"}, "--resume continues in the run folder"),
+        ({"arguments": ["farm.yaml"]}, "--resume uses the config in the run folder"),
         ({"data": str(home / "nowhere")}, "no such folder or file"),
         ({"epochs": 1}, "train.epochs is 1, and the run is in epoch 2; give at least that"),
     ):

@@ -21,14 +21,14 @@ def check(
     path: str = typer.Argument(..., help="A data set: folder or annotation file."),
     task: str = typer.Option(..., help="classify, detect, segment or keypoints."),
     split: str | None = typer.Option(None, help="Check only this split."),
-    format_name: str | None = typer.Option(None, "--format", help="The format; by default it is detected."),
-    ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
+    format_name: str | None = typer.Option(None, "--format", help="The format; by default detected."),
+    ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
     seed: int = typer.Option(0, help="Seed of the random split, for a data set without splits."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Find what would harm a run: unreadable images, wrong boxes and masks, empty splits, the same image in two splits.
+    """Find problems before training: unreadable images, wrong boxes and masks, empty splits, the same image in two splits.
 
-    Exits with 1 if training would refuse the data or be spoiled by them, and with 0 if there are warnings at most.
+    Exits with 1 if there are errors, which training refuses or which make its results useless; with 0 if there are only warnings.
     """
     from vertebra.data.checks import check_data
 

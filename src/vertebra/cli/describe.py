@@ -11,9 +11,9 @@ def describe(
     source: str | None = typer.Argument(
         None, help="A run folder, a model or exported file, a config, or a backbone's name."
     ),
-    neck: str | None = typer.Option(None, help="Neck, where SOURCE is a backbone."),
-    encoder: str | None = typer.Option(None, help="Encoder, where SOURCE is a backbone."),
-    decoder: str | None = typer.Option(None, help="Decoder, where SOURCE is a backbone."),
+    neck: str | None = typer.Option(None, help="Neck, if SOURCE is a backbone."),
+    encoder: str | None = typer.Option(None, help="Encoder, if SOURCE is a backbone."),
+    decoder: str | None = typer.Option(None, help="Decoder, if SOURCE is a backbone."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Show the parts of a model, with their shapes and sizes."""
@@ -21,7 +21,9 @@ def describe(
     from vertebra.runtimes import is_exported
 
     if source is None:
-        raise ConfigError("say what to describe: a run folder, a model file, a config, or a backbone with --decoder")
+        raise ConfigError(
+            "nothing to describe: give a run folder, a model file, a config, or a backbone with --decoder"
+        )
     if is_exported(source):
         from vertebra.runtimes.model_files.summary import describe_file, summary_text
 
@@ -33,11 +35,11 @@ def describe(
         return
     from vertebra.report.model_summary import model_summary_text, summarize_model
 
-    anatomy = summarize_model(_model(source, neck, encoder, decoder))
+    model_summary = summarize_model(_model(source, neck, encoder, decoder))
     if as_json:
-        print_json(anatomy.to_dict(), indent=2)
+        print_json(model_summary.to_dict(), indent=2)
     else:
-        typer.echo(model_summary_text(anatomy))
+        typer.echo(model_summary_text(model_summary))
 
 
 def _model(source: str, neck: str | None, encoder: str | None, decoder: str | None):  # type: ignore[no-untyped-def]
@@ -56,5 +58,5 @@ def _model(source: str, neck: str | None, encoder: str | None, decoder: str | No
     if path.exists():
         return load(path)
     if decoder is None:
-        raise ConfigError(f"'{source}' is no file or folder; for the anatomy of parts give --decoder too")
+        raise ConfigError(f"'{source}' is not a file or folder; to describe a backbone give --decoder too")
     return create_model(source, neck=neck, encoder=encoder, decoder=decoder, classes=["a", "b"])

@@ -12,27 +12,34 @@ from vertebra.cli.printing import print_json
 def evaluate(
     source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
     split: str = typer.Option("test", help="train, val or test."),
-    data: str | None = typer.Option(None, help="A data set; by default that of the run."),
+    data: str | None = typer.Option(None, help="A data set; by default the run's."),
     branch: list[str] = typer.Option([], help="Evaluate only this branch; may be repeated. By default all."),
-    ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
+    ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
     class_map: list[str] = typer.Option(
         [], "--map", metavar="NAME=NAME", help="A class name of --data and the name in the model; may be repeated."
     ),
-    batch_size: int = typer.Option(8, min=1, help="Images at a time."),
+    batch_size: int = typer.Option(8, min=1, help="Batch size."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best available."),
     runtime: str | None = typer.Option(None, help="torch, onnx, openvino or tensorrt; by default torch."),
     precision: str | None = typer.Option(None, help="fp32, bf16, fp16 (GPU) or int8; by default fp32."),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all available CPUs."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
     """Evaluate a model on labeled images."""
     from vertebra.evaluation.measured_data import read_class_map
     from vertebra.export.evaluate import evaluate as measure
 
-    way: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
-    what: dict[str, Any] = {"split": split, "data": data, "branches": branch or None, "ignore_index": ignore_index}
-    names = read_class_map(class_map)
-    scores = measure(source, **way, **what, class_map=names, batch_size=batch_size, device=device)
+    runtime_options: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
+    data_options: dict[str, Any] = {
+        "split": split,
+        "data": data,
+        "branches": branch or None,
+        "ignore_index": ignore_index,
+    }
+    class_names = read_class_map(class_map)
+    scores = measure(
+        source, **runtime_options, **data_options, class_map=class_names, batch_size=batch_size, device=device
+    )
     if as_json:
         print_json(scores)
         return

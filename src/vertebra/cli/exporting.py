@@ -1,4 +1,4 @@
-"""``vertebra export``: a model as a file for another runtime, compared with the model."""
+"""``vertebra export``: exports a model to a file for another runtime, and compares it with the model."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def export(
         ..., "--out", help="The file to write: .onnx, .xml (OpenVINO), .pt2 (torch) or .pte (ExecuTorch)."
     ),
     to: str | None = typer.Option(
-        None, "--to", help="onnx, openvino, torch or executorch; by default chosen by the end of the file's name."
+        None, "--to", help="onnx, openvino, torch or executorch; by default chosen by the suffix of the file."
     ),
-    precision: str = typer.Option("fp32", help="fp32, fp16, or int8, which is calibrated with images."),
+    precision: str = typer.Option("fp32", help="fp32, fp16, or int8 (calibrated with images)."),
     calibrate: str | None = typer.Option(
-        None, help="Images or a data set to calibrate and compare with; by default the run's own training images."
+        None, help="Images or a data set to calibrate and compare with; by default the run's training images."
     ),
     data: str | None = typer.Option(
         None,
-        help="A labeled data set on which the file's metrics must be the model's; 'run' for the run's validation data.",
+        help="A labeled data set on which to compare the metrics of file and model; 'run' for the run's validation data.",
     ),
     input: str | None = typer.Option(
         None,
-        help="pixels: images of any size, preprocessed in the file; canvas: preprocessed before. By default pixels where possible.",
+        help="pixels: images of any size, preprocessed in the file; canvas: preprocessed images. By default pixels if possible.",
     ),
     canvas: str = typer.Option(
-        "auto", help="With --input canvas: free leaves its height and width free; auto: free where the model allows it."
+        "auto", help="With --input canvas: free leaves height and width free; fixed; auto: free if the model allows it."
     ),
     class_map: bool = typer.Option(
         False,
         "--class-map",
-        help="Of segmentation: give the class of each pixel in 8 bits, not the probabilities of all.",
+        help="For segmentation: output the class of each pixel in 8 bits instead of all probabilities.",
     ),
     tolerance: float = typer.Option(
-        1e-4, min=0.0, help="fp32: largest difference from PyTorch allowed, as a part of an output's largest value."
+        1e-4, min=0.0, help="fp32: largest allowed difference from PyTorch, relative to an output's largest value."
     ),
     agreement: float | None = typer.Option(
         None,
@@ -52,10 +52,10 @@ def export(
         help="fp16, int8: minimum agreement with PyTorch's predictions; by default 0.97 and 0.9.",
     ),
     metric_loss: float | None = typer.Option(
-        None, min=0.0, help="How far a main metric may fall with --data; 0.001, 0.005 for fp16, 0.01 for int8."
+        None, min=0.0, help="Largest allowed fall of a main metric with --data; 0.001, 0.005 for fp16, 0.01 for int8."
     ),
 ) -> None:
-    """Write a model as one file for another runtime, and compare the file with the model."""
+    """Export a model to one file for another runtime, and compare the file with the model."""
     from vertebra.export.calibration_images import calibration_images
     from vertebra.export.export_model import export_model
     from vertebra.export.job import ExportTolerances
@@ -71,9 +71,9 @@ def export(
         images=calibration_images(source, model, calibrate),
         labeled=None if data is None else _labeled(source, model, data),
         tolerances=ExportTolerances(tolerance, agreement, metric_loss),
-        tell=lambda line: print(line, file=sys.stderr),
+        progress=lambda line: print(line, file=sys.stderr),
     )
-    print(*described(report), f"{out}: any batch size, {_size(report)}", sep="\n", file=sys.stderr)
+    print(*report_lines(report), f"{out}: any batch size, {_size(report)}", sep="\n", file=sys.stderr)
 
 
 def _labeled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
@@ -81,7 +81,7 @@ def _labeled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
 
     Args:
         source: the run folder or model file.
-        model: what it holds.
+        model: the loaded model.
         data: a data set, or "run" for the run's own validation data.
     """
     from vertebra.model_info import model_info
@@ -92,14 +92,14 @@ def _labeled(source: str, model: VisionModel, data: str) -> Iterable[Batch]:
 
 
 def _size(report: Mapping[str, Any]) -> str:
-    """What sizes the file takes, and why not all."""
+    """The image sizes that the file accepts, and the reason for a fixed size."""
     canvas = "any canvas" if report["free_canvas"] else "the model's own canvas"
     size = "images of any size" if report["input"] == "pixels" else canvas
     return size + (f" ({report['why_fixed']})" if report["why_fixed"] else "")
 
 
-def described(report: Mapping[str, Any]) -> list[str]:
-    """A report in lines; all real images share one line."""
+def report_lines(report: Mapping[str, Any]) -> list[str]:
+    """The lines of a report; all real images share one line."""
     lines = []
     for key, words, worst in (
         ("differences", "same as PyTorch within {:.1e} of the largest value", max),

@@ -1,4 +1,4 @@
-"""``vertebra import``: a model of another library becomes a model file."""
+"""``vertebra import``: converts a model of another library to a model file."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _options(
 def main() -> None:
     """Entry point of the ``vertebra`` command."""
     let_threads_sleep()
-    # what Pillow says of large images: those that are too large are refused before they are decoded
+    # Pillow's warning about large images: images that are too large are refused before decoding
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
@@ -67,10 +67,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except (VertebraError, ModuleNotFoundError, OSError, MemoryError) as error:
-        told = explained(error)
-        if debug or told is None:
+        message = explained(error)
+        if debug or message is None:
             raise
-        print(f"vertebra: {told}", file=sys.stderr)
+        print(f"vertebra: {message}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
     except StoppedBySignal as stop:
         print(f"vertebra: {stop}", file=sys.stderr)
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _unwind_on_signals() -> None:
-    """Makes SIGTERM unwind the program as Ctrl-C does, so that files are closed; both print a line."""
+    """Makes SIGTERM raise an exception as Ctrl-C does, so that files are closed; both print a line."""
     process = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -93,7 +93,7 @@ def _unwind_on_signals() -> None:
 
 
 def explained(error: Exception) -> str | None:
-    """The message for the user; None for a fault of the program, whose traceback is needed."""
+    """The message for the user; None for a bug, whose traceback is needed."""
     if isinstance(error, ModuleNotFoundError):
         missing = missing_package(error)
         return None if missing is None else str(missing)
@@ -107,10 +107,10 @@ def explained(error: Exception) -> str | None:
 
 
 def _flush() -> None:
-    """Flushes standard output, so that a full disk behind it is an error; the interpreter itself would only print a warning."""
+    """Flushes standard output, so that a full disk raises an error; the interpreter itself would only print a warning."""
     try:
         with os_errors_told("standard output"):
             sys.stdout.flush()
     except (VertebraError, BrokenPipeError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # or it would be flushed once more
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # prevents a second flush at exit
         raise

@@ -1,4 +1,4 @@
-"""``vertebra parts``: the catalog of parts, from the code."""
+"""``vertebra parts``: the catalog of parts, read from the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = ("backbone", "neck", "encoder", "decoder")
 def parts(
     what: str | None = typer.Argument(None, help="A kind (backbone, neck, encoder, decoder) or the name of a part."),
     matrix: bool = typer.Option(
-        False, "--matrix", help="Build every combination; show which fit, and why others do not."
+        False, "--matrix", help="Build every combination; show which ones work, and why others do not."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
@@ -25,8 +25,8 @@ def parts(
         _matrix(as_json)
         return
     if what is None:
-        shown = {kind: _list(kind) for kind in KINDS}
-        _print(shown, as_json, _kinds_text)
+        catalog = {kind: _list(kind) for kind in KINDS}
+        _print(catalog, as_json, _kinds_text)
     elif what.rstrip("s") in KINDS:
         kind = what.rstrip("s")
         _print({kind: _list(kind)}, as_json, _kinds_text)
@@ -34,11 +34,11 @@ def parts(
         _print(_named(what), as_json, lambda parts: "\n\n".join(map(_one_text, parts)))
 
 
-def _print(shown: Any, as_json: bool, text: Any) -> None:
+def _print(value: Any, as_json: bool, text: Any) -> None:
     if as_json:
-        print_json(shown, indent=2, default=str)
+        print_json(value, indent=2, default=str)
     else:
-        typer.echo(text(shown))
+        typer.echo(text(value))
 
 
 def _list(kind: str) -> list[dict[str, Any]]:
@@ -46,11 +46,11 @@ def _list(kind: str) -> list[dict[str, Any]]:
         from vertebra.backbones import BACKBONES, families
         from vertebra.parts import describe_class
 
-        own = [
-            {"name": name, "task": None, "summary": describe_class(kind, name, found).summary}
-            for name, found in BACKBONES.items()
+        entries = [
+            {"name": name, "task": None, "summary": describe_class(kind, name, backbone).summary}
+            for name, backbone in BACKBONES.items()
         ]
-        return own + [
+        return entries + [
             {
                 "family": family.name,
                 "models": family.models,
@@ -62,12 +62,14 @@ def _list(kind: str) -> list[dict[str, Any]]:
         ]
     from vertebra.parts import describe, names
 
-    found = [describe(kind, name) for name in names(kind)]
-    return [{"name": part.name, "task": part.task, "summary": part.summary, "paper": part.paper} for part in found]
+    descriptions = [describe(kind, name) for name in names(kind)]
+    return [
+        {"name": part.name, "task": part.task, "summary": part.summary, "paper": part.paper} for part in descriptions
+    ]
 
 
 def _named(name: str) -> list[dict[str, Any]]:
-    """Every part of this name; a neck and a decoder may share one.
+    """All parts of this name; a neck and a decoder may have the same name.
 
     Raises:
         UnknownName: there is none.
@@ -75,14 +77,18 @@ def _named(name: str) -> list[dict[str, Any]]:
     from vertebra.errors import UnknownName
     from vertebra.parts import describe, list_backbones, names
 
-    listed = {kind: names(kind) for kind in KINDS[1:]}
-    found = [_as_dict(describe(kind, name)) for kind, known in listed.items() if name in known]
+    names_by_kind = {kind: names(kind) for kind in KINDS[1:]}
+    matches = [_as_dict(describe(kind, name)) for kind, kind_names in names_by_kind.items() if name in kind_names]
     backbones = list_backbones()
     if name in backbones:
-        found.append(_backbone(name))
-    if not found:
-        raise UnknownName("part", name, [*(one for known in listed.values() for one in known), *KINDS, *backbones])
-    return found
+        matches.append(_backbone(name))
+    if not matches:
+        raise UnknownName(
+            "part",
+            name,
+            [*(known for kind_names in names_by_kind.values() for known in kind_names), *KINDS, *backbones],
+        )
+    return matches
 
 
 def _as_dict(part: Any) -> dict[str, Any]:
@@ -118,9 +124,9 @@ def _backbone(name: str) -> dict[str, Any]:
 
     part: Any = BACKBONES.get(name, TimmBackbone)
     backbone = part(name)
-    shown = _as_dict(describe_class("backbone", name, part))
+    description = _as_dict(describe_class("backbone", name, part))
     return {
-        **shown,
+        **description,
         "levels": [{"channels": level.channels, "stride": level.stride} for level in backbone.out_spec.levels],
         "embedding": backbone.out_spec.embedding,
         "size_multiple": backbone.size_multiple,
@@ -128,9 +134,9 @@ def _backbone(name: str) -> dict[str, Any]:
     }
 
 
-def _kinds_text(shown: dict[str, list[dict[str, Any]]]) -> str:
+def _kinds_text(catalog: dict[str, list[dict[str, Any]]]) -> str:
     lines = []
-    for kind, entries in shown.items():
+    for kind, entries in catalog.items():
         lines.append(
             f"{kind}s" + (" (those of timm by family; any model name of it works)" if kind == "backbone" else "")
         )
@@ -171,7 +177,7 @@ def _matrix(as_json: bool) -> None:
         print_json([row._asdict() for row in table], indent=2)
         return
     for row in table:
-        chain = " -> ".join(name for name in (row.backbone, row.neck, row.encoder, row.decoder) if name)
-        typer.echo(f"{'ok  ' if not row.error else 'no  '}{chain}{'   ' + row.error if row.error else ''}")
+        parts = " -> ".join(name for name in (row.backbone, row.neck, row.encoder, row.decoder) if name)
+        typer.echo(f"{'ok  ' if not row.error else 'no  '}{parts}{'   ' + row.error if row.error else ''}")
     fit = sum(not row.error for row in table)
-    typer.echo(f"{fit} of {len(table)} combinations fit; the others say what they need.")
+    typer.echo(f"{fit} of {len(table)} combinations fit; the others list what they need.")

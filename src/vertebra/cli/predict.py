@@ -1,4 +1,4 @@
-"""``vertebra predict``: pictures and JSON of what a model sees."""
+"""``vertebra predict``: writes a model's predictions as pictures, masks, videos and JSON."""
 
 from __future__ import annotations
 
@@ -25,49 +25,51 @@ def predict(
         ..., help="Images, videos, folders of images, quoted patterns such as 'photos/**/*.jpg'; or camera:0, rtsp://…"
     ),
     out: str | None = typer.Option(
-        None, help="Folder for the pictures; one picture a branch and image, one video a branch and video."
+        None, help="Folder for pictures: one per branch and image, one video per branch and video."
     ),
     masks: str | None = typer.Option(
         None,
-        help="Folder for the masks of branches that segment: PNG files of class ids, named in classes.json beside them.",
+        help="Folder for the masks of segmentation branches: PNG files of class ids, with class names in classes.json.",
     ),
     jsonl: str | None = typer.Option(
-        None, help="File for JSON lines, written as they come; images and frames that stand in it already are left out."
+        None, help="File for JSON lines, written one by one; images and frames that it contains already are skipped."
     ),
     coco_results: str | None = typer.Option(
-        None, help="File for COCO results of a branch that detects, segments or finds keypoints."
+        None, help="File for resumable COCO results of a detection, segmentation or keypoint branch."
     ),
     coco_gt: str | None = typer.Option(
-        None, help="COCO file with the ids of images and categories; by default numbers in file names, and class ids."
+        None, help="COCO file with image and category ids; by default numbers in file names, and class ids."
     ),
-    branch: str | None = typer.Option(None, help="Whose objects go into the COCO results, where there are several."),
-    threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Boxes below this score are left out."),
-    batch_size: int = typer.Option(8, min=1, help="Images, or tiles, at a time."),
-    tile: int | None = typer.Option(None, help="Look at larger images in square tiles of this side, in image pixels."),
-    overlap: float = typer.Option(0.2, help="Least overlap of tiles, as a part of their side."),
-    flip: bool = typer.Option(False, "--flip", help="Look at images, or tiles, mirrored too, and merge what is found."),
-    scales: str = typer.Option("1", help="Look at several scales of the canvas, such as 0.8,1,1.25, and merge."),
-    device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best there is."),
+    branch: str | None = typer.Option(None, help="Branch for the COCO results, if there are several."),
+    threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Minimum score of objects."),
+    batch_size: int = typer.Option(8, min=1, help="Images, or tiles, in a batch."),
+    tile: int | None = typer.Option(None, help="Split larger images into square tiles of this side, in image pixels."),
+    overlap: float = typer.Option(0.2, help="Minimum overlap of tiles, as a fraction of their side."),
+    flip: bool = typer.Option(
+        False, "--flip", help="Also predict on mirrored images, or tiles, and merge the results."
+    ),
+    scales: str = typer.Option("1", help="Predict at several scales of the canvas, such as 0.8,1,1.25, and merge."),
+    device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best available."),
     runtime: str | None = typer.Option(
-        None, help="torch, onnx, openvino or tensorrt; by default as chosen by benchmark, else torch."
+        None, help="torch, onnx, openvino or tensorrt; by default the one stored by benchmark, else torch."
     ),
     precision: str | None = typer.Option(
-        None, help="fp32, bf16, fp16 (GPU) or int8: faster where the processor has it. By default fp32."
+        None, help="fp32, bf16, fp16 (GPU) or int8: faster on processors that support it. By default fp32."
     ),
     compile: bool = typer.Option(False, "--compile", help="Compile the model first, which takes half a minute."),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all CPUs that may be used."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON list, an object an image."),
+    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all available CPUs."),
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON list with an object for each image."),
     engine: str = typer.Option("local", help="local, or ray: the workers of a Ray cluster share the images."),
     address: str | None = typer.Option(
-        None, help="Of the Ray cluster: auto, host:port, ray://host:port; by default RAY_ADDRESS, else local."
+        None, help="Ray cluster: auto, host:port, ray://host:port; by default RAY_ADDRESS, else local."
     ),
-    workers: int | None = typer.Option(None, min=1, help="Workers on the Ray cluster; by default as many as fit."),
+    workers: int | None = typer.Option(None, min=1, help="Workers on the Ray cluster; by default as many as possible."),
 ) -> None:
-    """Predict on images of any size and draw what comes out.
+    """Predict on images of any size, and draw or write the results.
 
-    Exits with 0 if all is well, 3 if some images could not be read, and 2 if nothing could be done.
+    Exits with 0 on success, 3 if some images could not be read, and 2 if there are no results.
     """
-    from vertebra.cli.writing import Outputs, Wanted
+    from vertebra.cli.writing import OutputOptions, OutputWriter
     from vertebra.inference.io.image_urls import ImageUrl
     from vertebra.inference.io.inputs import as_source, list_images
     from vertebra.inference.io.streams import Camera
@@ -75,8 +77,8 @@ def predict(
     from vertebra.inference.tta import check_scales
 
     sources = [as_source(image) for image in list_images(images)]
-    wanted = Wanted(out, masks, jsonl, coco_results, coco_gt, branch, as_json)
-    wanted.check(sources)
+    output_options = OutputOptions(out, masks, jsonl, coco_results, coco_gt, branch, as_json)
+    output_options.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera | ImageUrl))
     options = {
         "batch_size": batch_size,
@@ -87,73 +89,77 @@ def predict(
         "flip": flip,
         "scales": check_scales(scales),
     }
-    where = _checked({"engine": engine, "address": address, "workers": workers})
-    way = {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads}
-    chosen = _choose(source, way, device)
-    predictor = _predictor(chosen.resolve_source, options, where)
-    beside = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
-    job = describe_job(source, chosen.files, chosen.computed_in, options, **beside) if jsonl or coco_results else {}
-    outputs = Outputs(wanted, images, sources, predictor.info, job)
+    engine_options = _checked_engine({"engine": engine, "address": address, "workers": workers})
+    runtime_options = {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads}
+    chosen = _open_options(source, runtime_options, device)
+    predictor = _predictor(chosen.source, options, engine_options)
+    output_kinds = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
+    job = (
+        describe_job(source, chosen.files, chosen.computed_in, options, **output_kinds) if jsonl or coco_results else {}
+    )
+    outputs = OutputWriter(output_options, images, sources, predictor.info, job)
     try:
         with outputs:
-            left = outputs.left()
-            _say(outputs.told_before(left))
+            remaining = outputs.remaining()
+            _print_messages(outputs.resume_notes(remaining))
             try:
-                with closing(predictor.stream(left)) as results:
-                    for result in _with_progress(results, left):
+                with closing(predictor.stream(remaining)) as results:
+                    for result in _with_progress(results, remaining):
                         outputs.write(result)
             finally:
                 outputs.fail(predictor.skipped)
     finally:
-        _say(outputs.told())
+        _print_messages(outputs.summary_lines())
     if as_json:
         print_json(outputs.listed())
     raise typer.Exit(outputs.exit_code)
 
 
 class _Chosen(NamedTuple):
-    """How a model is run: what is opened, the files that hold the model itself, and what it is computed in."""
+    """The source to open, the files that hold the model itself, and the precision and runtime as text."""
 
-    resolve_source: ModelSource
+    source: ModelSource
     files: list[Path]
     computed_in: str
 
 
-def _say(messages: Iterable[str]) -> None:
+def _print_messages(messages: Iterable[str]) -> None:
     for message in messages:
         print(message, file=sys.stderr)
 
 
-def _checked(where: dict[str, Any]) -> dict[str, Any]:
-    """The engine, and of a Ray cluster the address and workers, if they fit together."""
+def _checked_engine(engine_options: dict[str, Any]) -> dict[str, Any]:
+    """Checks the options of the engine: its name, and the address and workers of a Ray cluster."""
     from vertebra.errors import ConfigError, UnknownName
 
-    if where["engine"] not in ("local", "ray"):
-        raise UnknownName("engine", where["engine"], ("local", "ray"))
-    if where["engine"] == "local" and (where["address"] is not None or where["workers"] is not None):
+    if engine_options["engine"] not in ("local", "ray"):
+        raise UnknownName("engine", engine_options["engine"], ("local", "ray"))
+    if engine_options["engine"] == "local" and (
+        engine_options["address"] is not None or engine_options["workers"] is not None
+    ):
         raise ConfigError("--address and --workers are for a Ray cluster; add --engine ray, or leave them out")
-    return where
+    return engine_options
 
 
-def _predictor(resolve_source: ModelSource, options: dict[str, Any], where: dict[str, Any]) -> Pipeline | RayPredictor:
-    """What runs a model, or an exported file, for which torch is not loaded.
+def _predictor(source: ModelSource, options: dict[str, Any], engine_options: dict[str, Any]) -> Pipeline | RayPredictor:
+    """The predictor of a model, or of an exported file, for which torch is not imported.
 
     Args:
-        options: of any predictor.
-        where: see `_checked`.
+        options: of the predictor.
+        engine_options: see `_checked_engine`.
     """
-    if where["engine"] == "local":
-        return resolve_source.predictor(**options)
+    if engine_options["engine"] == "local":
+        return source.predictor(**options)
     from vertebra.inference.ray.predictor import RayPredictor
 
-    return RayPredictor(resolve_source, address=where["address"], workers=where["workers"], **options)
+    return RayPredictor(source, address=engine_options["address"], workers=engine_options["workers"], **options)
 
 
-def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
-    """The file that is run, and how.
+def _open_options(source: str, runtime_options: dict[str, Any], device: str | None) -> _Chosen:
+    """The file to open, and its options.
 
     Args:
-        way: what the user asked for: runtime, precision, compile, threads.
+        runtime_options: runtime, precision, compile and threads.
     """
     from vertebra.runtimes import is_exported
 
@@ -162,27 +168,29 @@ def _choose(source: str, way: dict[str, Any], device: str | None) -> _Chosen:
         from vertebra.inference.model_source import ModelSource
         from vertebra.runtimes import computed_in
 
-        if way["compile"]:
+        if runtime_options["compile"]:
             raise ConfigError("an exported file is compiled by its runtime; leave out --compile")
-        opened = ModelSource(Path(source), **way, device=device)
-        return _Chosen(opened, opened.files, computed_in(source, way["runtime"], way["precision"]))
+        opened = ModelSource(Path(source), **runtime_options, device=device)
+        return _Chosen(
+            opened, opened.files, computed_in(source, runtime_options["runtime"], runtime_options["precision"])
+        )
     from vertebra.export.runtime_cache import resolve_runtime, resolve_source
     from vertebra.weights.model_file import model_path
 
-    chosen = resolve_runtime(source, **way)
-    # in fp32, every runtime's file was compared with PyTorch, number by number
-    how = "fp32" if chosen.precision == "fp32" else f"{chosen.precision} by {chosen.runtime}"
-    return _Chosen(resolve_source(source, chosen, device=device), [model_path(source)], how)
+    chosen = resolve_runtime(source, **runtime_options)
+    # in fp32 the runtime does not matter: every file was compared with PyTorch, number by number
+    computed = "fp32" if chosen.precision == "fp32" else f"{chosen.precision} by {chosen.runtime}"
+    return _Chosen(resolve_source(source, chosen, device=device), [model_path(source)], computed)
 
 
 def _with_progress(results: Iterable[Result], sources: Iterable[Any]) -> Iterable[Result]:
-    """The same, with a bar where a person looks on; it has no end where one cannot be known."""
+    """The same results, with a progress bar in a terminal; without a total if it is unknown."""
     from rich.console import Console
     from rich.progress import track
 
-    from vertebra.inference.io.inputs import expected
+    from vertebra.inference.io.inputs import expected_count
 
     console = Console(stderr=True)
     if not console.is_terminal:
         return results
-    return track(results, total=expected(sources), description="predict", console=console)
+    return track(results, total=expected_count(sources), description="predict", console=console)

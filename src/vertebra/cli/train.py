@@ -1,4 +1,4 @@
-"""``vertebra train``: from a data set to a run folder."""
+"""``vertebra train``: trains a model on a data set, and writes a run folder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def train(
     backbone: str | None = typer.Option(None, help="A timm model's name."),
     neck: str | None = typer.Option(None, help="A neck's name."),
     encoder: str | None = typer.Option(None, help="An encoder's name."),
-    decoder: str | None = typer.Option(None, help="A decoder's name; by default that of the task."),
+    decoder: str | None = typer.Option(None, help="A decoder's name; by default the task's."),
     pretrained: str | None = typer.Option(None, help="true (timm's weights), false, or a weights file."),
     epochs: int | None = typer.Option(None, help="Number of passes over the data."),
-    batch_size: int | None = typer.Option(None, help="Images in a batch."),
+    batch_size: int | None = typer.Option(None, help="Batch size."),
     image_size: str | None = typer.Option(None, help="Canvas: 480x640 (height x width) or one number."),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
-    ignore_index: int | None = typer.Option(None, help="Mask value of pixels that do not count."),
-    seed: int | None = typer.Option(None, help="Seed of every random draw."),
+    ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
+    seed: int | None = typer.Option(None, help="Seed of all random numbers."),
     start: str | None = typer.Option(
         None, "--from", help="A model file or run folder to start from; new classes get new last layers."
     ),
@@ -34,7 +34,7 @@ def train(
     resume: str | None = typer.Option(
         None,
         help="A run folder to resume, exactly where it stopped. --epochs, --data (the same data elsewhere), train.workers, "
-        "train.devices and the like may be new.",
+        "train.devices and the like may change.",
     ),
 ) -> None:
     """Train a model: with a config, or with one line of options."""
@@ -57,7 +57,7 @@ def train(
         resume_run(resume, data=data, overrides=overrides, train=recipe, model={**model, "backbone": backbone_values})
         return
     if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
-        raise ConfigError("--from brings the whole model along; give it with --data, and no parts or config")
+        raise ConfigError("--from loads the whole model; give it with --data, and no parts or config")
     raw = _raw(
         config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
     )
@@ -65,7 +65,7 @@ def train(
         assign(raw, f"train.{name}", value)
     if ignore_index is not None:
         if not isinstance(raw.get("data"), str):
-            raise ConfigError("--ignore-index goes with --data; in a config it stands beside a source's path")
+            raise ConfigError("--ignore-index needs --data; in a config, set ignore_index beside a source's path")
         raw["data"] = {"path": raw["data"], "ignore_index": ignore_index}
     if pretrained is not None:
         assign(raw, "model.backbone.pretrained", pretrained)
@@ -73,18 +73,18 @@ def train(
 
 
 def _given(**values: Any) -> dict[str, Any]:
-    """The options that the user gave."""
+    """The options that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _check_alone(resume: str, config: str | None, out: str | None) -> None:
-    """Checks that nothing beside --resume would make it another run."""
+    """Checks that no other option conflicts with --resume."""
     from vertebra.errors import ConfigError
 
     if config is not None:
-        raise ConfigError(f"a run goes on with the config in its folder; leave '{config}' out, or --resume")
+        raise ConfigError(f"--resume uses the config in the run folder; leave '{config}' out, or --resume")
     if out is not None and Path(out).absolute() != Path(resume).absolute():
-        raise ConfigError(f"--out {out}: a run goes on in its own folder, {resume}; leave --out out, or --resume")
+        raise ConfigError(f"--out {out}: --resume continues in the run folder {resume}; leave --out out, or --resume")
 
 
 def _raw(

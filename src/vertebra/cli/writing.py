@@ -1,4 +1,4 @@
-"""Where the results of ``vertebra predict`` go: pictures, videos, masks, JSON lines, COCO results. Loaded when the command
+"""Writes the results of ``vertebra predict``: pictures, videos, masks, JSON lines, COCO results. Imported when the command
 runs."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from vertebra.errors import ConfigError, DataError
-from vertebra.inference.io.coco_results import CocoResults, check_free, coco_branch, coco_ids
+from vertebra.inference.io.coco_results import CocoResults, coco_branch, coco_ids, refuse_existing
 from vertebra.inference.io.json_lines import JsonLines
 from vertebra.inference.io.mask_files import MaskFolder
 from vertebra.inference.io.output_names import common_folder
@@ -22,9 +22,9 @@ from vertebra.inference.results import Result, Skipped
 from vertebra.model_info import ModelInfo
 
 
-class Wanted(NamedTuple):
-    """What a user asked for: a folder for pictures, one for masks, a file of JSON lines, a COCO file with its annotations and
-    branch, and whether a JSON list is printed."""
+class OutputOptions(NamedTuple):
+    """The outputs to write: a folder for pictures, a folder for masks, a file of JSON lines, a COCO results file with its
+    annotations and branch, and whether a JSON list is printed."""
 
     out: str | None
     masks: str | None
@@ -35,61 +35,65 @@ class Wanted(NamedTuple):
     as_json: bool
 
     def check(self, sources: Sequence[Any]) -> None:
-        """Whether it can be had of these sources.
+        """Checks that the outputs can be written for these sources.
 
         Args:
             sources: images, `Video` and `Camera`.
 
         Raises:
-            ConfigError: it cannot.
-            RunError: a file is in the way.
+            ConfigError: an output is not possible.
+            RunError: a file exists.
         """
         if not (self.out or self.masks or self.jsonl or self.coco_results or self.as_json):
             raise ConfigError(
-                "say what you want: masks with --masks FOLDER, pictures with --out FOLDER, JSON lines with --jsonl FILE, COCO "
-                "results with --coco-results FILE, or --json"
+                "no output is chosen: give --out FOLDER for pictures, --masks FOLDER, --jsonl FILE for JSON lines, "
+                "--coco-results FILE, or --json"
             )
-        live = next((source for source in sources if isinstance(source, Camera)), None)
-        if live is not None and len(sources) > 1:
-            raise ConfigError(f"{live.name}: a live source stands alone, since it has no end; start a command for each")
-        if live is not None and self.as_json:
-            raise ConfigError(f"{live.name}: --json prints a list at the end, and a live source has none; use --jsonl")
+        camera = next((source for source in sources if isinstance(source, Camera)), None)
+        if camera is not None and len(sources) > 1:
+            raise ConfigError(
+                f"{camera.name}: a live source must be the only one, since it has no end; start a command for each"
+            )
+        if camera is not None and self.as_json:
+            raise ConfigError(
+                f"{camera.name}: --json prints a list at the end, and a live source has none; use --jsonl"
+            )
         if self.coco_results is None:
-            for option, given in (("--coco-gt", self.coco_gt), ("--branch", self.branch)):
-                if given is not None:
-                    raise ConfigError(f"{option} goes with --coco-results FILE")
+            for option, value in (("--coco-gt", self.coco_gt), ("--branch", self.branch)):
+                if value is not None:
+                    raise ConfigError(f"{option} needs --coco-results FILE")
             return
-        check_free(Path(self.coco_results))
+        refuse_existing(Path(self.coco_results))
         for source in sources:
             if isinstance(source, Video | Camera):
                 name = source.name if isinstance(source, Camera) else source.path
                 raise ConfigError(f"{name}: COCO results are for images; write frames with --jsonl")
 
 
-class Outputs:
-    """Writes results wherever they are wanted, each at most once. A line is written after the pictures and masks that it names,
-    so that none is missing where a killed job goes on.
+class OutputWriter:
+    """Writes results to all chosen outputs, each result once. A JSON line is written after the pictures and masks that it names,
+    so that they exist if a killed job is resumed.
 
     Args:
-        wanted: what for.
-        images: what the user named.
-        sources: all that is looked at.
+        options: the outputs.
+        images: as the user named them.
+        sources: the images, videos and cameras to predict on.
         info: of the model.
-        job: what the results depend on.
+        job: see `vertebra.inference.jobs`.
 
     Attributes:
-        failures: what could not be read or drawn, by the name of the image or video.
+        failures: the errors of images and videos that could not be read or drawn, by name.
 
     Raises:
-        ConfigError, DataError, RunError: see the outputs themselves.
+        ConfigError, DataError, RunError: see the single outputs.
     """
 
     def __init__(
-        self, wanted: Wanted, images: Sequence[str], sources: Sequence[Any], info: ModelInfo, job: Job
+        self, options: OutputOptions, images: Sequence[str], sources: Sequence[Any], info: ModelInfo, job: Job
     ) -> None:
-        self.wanted, self.sources = wanted, sources
+        self.options, self.sources = options, sources
         self.failures: dict[str, str] = {}
-        self.shown: list[dict[str, Any]] = []
+        self.printed: list[dict[str, Any]] = []
         self.pictures = self.results = 0
         self.videos: AnnotatedVideos | None = None
         self.masks: MaskFolder | None = None
@@ -97,41 +101,41 @@ class Outputs:
         self.jsonl: JsonLines | None = None
         self.root = common_folder(images)
         with ExitStack() as opened:
-            if wanted.out is not None:
-                self.videos = opened.enter_context(AnnotatedVideos(Path(wanted.out), self.root))
-            if wanted.masks is not None:
-                self.masks = MaskFolder(Path(wanted.masks), info, self.root)
-            if wanted.coco_results is not None:
-                self.coco_results = opened.enter_context(self._coco(info, job, Path(wanted.coco_results)))
-            if wanted.jsonl is not None:
-                self.jsonl = opened.enter_context(JsonLines(Path(wanted.jsonl), job))
+            if options.out is not None:
+                self.videos = opened.enter_context(AnnotatedVideos(Path(options.out), self.root))
+            if options.masks is not None:
+                self.masks = MaskFolder(Path(options.masks), info, self.root)
+            if options.coco_results is not None:
+                self.coco_results = opened.enter_context(self._coco(info, job, Path(options.coco_results)))
+            if options.jsonl is not None:
+                self.jsonl = opened.enter_context(JsonLines(Path(options.jsonl), job))
             self._opened = opened.pop_all()
 
     def _coco(self, info: ModelInfo, job: Job, path: Path) -> CocoResults:
-        branch = coco_branch(info, self.wanted.branch)
+        branch = coco_branch(info, self.options.branch)
         _, labels = info.branches[branch]
-        coco_gt = None if self.wanted.coco_gt is None else Path(self.wanted.coco_gt)
+        coco_gt = None if self.options.coco_gt is None else Path(self.options.coco_gt)
         ids = coco_ids(self.sources, labels.classes, coco_gt, dispensable=labels.background_classes)
         file = None if coco_gt is None else f"{coco_gt.name} ({content_hash([coco_gt])})"
         return CocoResults(path, branch, ids, {**job, "annotations": file})
 
-    def left(self) -> list[Any]:
-        """What an earlier, killed job has not written yet; of videos, the frames that it has are passed over."""
-        kept = self._resumable()
-        left = []
+    def remaining(self) -> list[Any]:
+        """The sources without results from an earlier, killed job; frames of videos that have results are skipped."""
+        files = self._resumable()
+        remaining_sources = []
         for source in self.sources:
             if isinstance(source, Video):
                 frames = frozenset() if self.jsonl is None else self.jsonl.frames_of(str(source.path))
-                left.append(Video(source.path, frames))
-            elif not kept or not all(own.has(str(source)) for own in kept):
-                left.append(source)
-        return left
+                remaining_sources.append(Video(source.path, frames))
+            elif not files or not all(file.has(str(source)) for file in files):
+                remaining_sources.append(source)
+        return remaining_sources
 
     def _resumable(self) -> list[JsonLines]:
         return [
-            own
-            for own in (self.jsonl, None if self.coco_results is None else self.coco_results.part)
-            if own is not None
+            file
+            for file in (self.jsonl, None if self.coco_results is None else self.coco_results.part)
+            if file is not None
         ]
 
     def write(self, result: Result) -> None:
@@ -140,20 +144,20 @@ class Outputs:
         name, live = str(result.source), result.frame_info is not None and isinstance(result.source, str)
         jsonl = self.jsonl if self.jsonl is not None and (live or not self.jsonl.has(name, result.frame)) else None
         files = self._write_files(result)
-        if jsonl is not None or self.wanted.as_json:
+        if jsonl is not None or self.options.as_json:
             row = {**result.to_dict(), **files}
-            if self.wanted.as_json:
-                self.shown.append(row)
+            if self.options.as_json:
+                self.printed.append(row)
             if jsonl is not None:
                 jsonl.write(row)
         if self.coco_results is not None and not self.coco_results.part.has(name):
             self.coco_results.write(result)
 
     def _write_files(self, result: Result) -> dict[str, Any]:
-        """Draws and writes what has a file of its own.
+        """Writes the pictures, masks and video frames of a result.
 
         Returns:
-            ``pictures`` and ``masks``: the files by branch, where they were written.
+            ``pictures`` and ``masks``: the written files by branch.
         """
         files: dict[str, Any] = {}
         if self.masks is not None:
@@ -166,12 +170,12 @@ class Outputs:
             else:
                 files["pictures"] = _texts(write_pictures(result, self.videos.folder, self.root))
                 self.pictures += len(files["pictures"])
-        except DataError as error:  # the image is gone since the model saw it
+        except DataError as error:  # the image was removed after prediction
             self.failures[str(result.source)] = f"no picture: {error}"
         return files
 
     def fail(self, skipped: Sequence[Skipped]) -> None:
-        """Notes what could not be read, also in the JSON lines and the JSON list.
+        """Records unreadable sources, also in the JSON lines and the JSON list.
 
         Raises:
             RunError: the lines cannot be written.
@@ -181,13 +185,13 @@ class Outputs:
                 continue
             self.failures[source] = reason
             row = {"image": source, "error": reason}
-            self.shown.append(row)
+            self.printed.append(row)
             if self.jsonl is not None:
                 self.jsonl.write(row)
 
     @property
     def exit_code(self) -> int:
-        """0 if all is well, 3 if some images failed, 2 if nothing could be read."""
+        """0 on success, 3 if some images failed, 2 if none could be read."""
         if not self.failures:
             return 0
         return 3 if self.results or any(map(len, self._resumable())) else 2
@@ -196,44 +200,48 @@ class Outputs:
         """The JSON list, in the order of the sources."""
         names = [source.name if isinstance(source, Camera) else _name(source) for source in self.sources]
         order = {name: number for number, name in reversed(list(enumerate(names)))}
-        return sorted(self.shown, key=lambda row: order.get(row["image"], 0))
+        return sorted(self.printed, key=lambda row: order.get(row["image"], 0))
 
-    def told_before(self, left: Sequence[Any]) -> list[str]:
-        """What a user should know before the work begins, and what an earlier job has written, when that much is left."""
-        told = [note for own in self._resumable() for note in own.job.notes]
-        if len(left) < len(self.sources):
-            where = " and ".join(file for file in (self.wanted.jsonl, self.wanted.coco_results) if file is not None)
-            told.append(f"{len(self.sources) - len(left)} of {len(self.sources)} images stand in {where} already")
-        for source in left:
+    def resume_notes(self, remaining: Sequence[Any]) -> list[str]:
+        """Notes to print before prediction: notes of the job files, and the results of an earlier job.
+
+        Args:
+            remaining: the sources without results.
+        """
+        lines = [note for file in self._resumable() for note in file.job.notes]
+        if len(remaining) < len(self.sources):
+            where = " and ".join(file for file in (self.options.jsonl, self.options.coco_results) if file is not None)
+            lines.append(f"{len(self.sources) - len(remaining)} of {len(self.sources)} images are in {where} already")
+        for source in remaining:
             if isinstance(source, Video) and source.done:
-                told.append(f"{len(source.done)} frames of {source.path} stand in {self.wanted.jsonl} already")
-        return told
+                lines.append(f"{len(source.done)} frames of {source.path} are in {self.options.jsonl} already")
+        return lines
 
-    def told(self) -> list[str]:
-        """What failed, and what was written, in words."""
-        told = [f"skipped: {reason}" for reason in self.failures.values()]
+    def summary_lines(self) -> list[str]:
+        """The failures and the written files, as text."""
+        lines = [f"skipped: {reason}" for reason in self.failures.values()]
         if self.failures:
-            told.append(f"{len(self.failures)} of {len(self.sources)} images were skipped")
+            lines.append(f"{len(self.failures)} of {len(self.sources)} images were skipped")
         if self.videos is not None:
             if self.pictures or not self.videos.written:
-                told.append(f"{self.pictures} pictures in {self.wanted.out}")
-            told += [f"video {path}" for path in self.videos.written]
+                lines.append(f"{self.pictures} pictures in {self.options.out}")
+            lines += [f"video {path}" for path in self.videos.written]
         if self.masks is not None:
-            told.append(f"{self.masks.count} masks in {self.wanted.masks}")
+            lines.append(f"{self.masks.count} masks in {self.options.masks}")
         if self.jsonl is not None:
             frames = self.jsonl.frame_count
-            told.append(
-                f"{self.jsonl.image_count} images{f' and {frames} frames' if frames else ''} in {self.wanted.jsonl}"
+            lines.append(
+                f"{self.jsonl.image_count} images{f' and {frames} frames' if frames else ''} in {self.options.jsonl}"
             )
         if self.coco_results is not None:
             where = self.coco_results.path if self.coco_results.finished else self.coco_results.part.path
-            told.append(f"{len(self.coco_results.part)} images in {where}")
-        for own in self._resumable():
-            if own.not_finite:
-                told.append(f"{own.not_finite} numbers in {own.path} are not finite and written as null")
-        return told
+            lines.append(f"{len(self.coco_results.part)} images in {where}")
+        for file in self._resumable():
+            if file.not_finite:
+                lines.append(f"{file.not_finite} non-finite numbers in {file.path} are written as null")
+        return lines
 
-    def __enter__(self) -> Outputs:
+    def __enter__(self) -> OutputWriter:
         return self
 
     def __exit__(
@@ -247,5 +255,5 @@ def _name(source: Any) -> str:
 
 
 def _texts(files: Mapping[str, Any]) -> dict[str, Any]:
-    """Paths as text, also those in a mapping of their own."""
+    """Paths as text, also in nested mappings."""
     return {name: _texts(file) if isinstance(file, Mapping) else str(file) for name, file in files.items()}

@@ -1,4 +1,4 @@
-"""Which runtime and precision are best for a model on this machine: run, compared with the model, measured."""
+"""Benchmarks a model in all runtimes and precisions of this machine: speed, memory, agreement with PyTorch, and metrics."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from vertebra.evaluation.measure import Run, measure
 from vertebra.export.evaluate import run_in_torch
 from vertebra.export.parity import agreements
 from vertebra.export.parity_inputs import ParityCase, real_parity_inputs
-from vertebra.export.runtime_cache import exported_file, open_file_in
+from vertebra.export.runtime_cache import cached_export, open_cached_export
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo, model_info
 from vertebra.runtimes.runtime_config import RuntimeConfig
 from vertebra.tasks import get_task
 from vertebra.weights.model_file import load, model_path
 
-COMPARED = 8  # images on which the outputs are compared
-EXACT = RuntimeConfig()
+COMPARED_IMAGES = 8  # images on which the outputs are compared
+BASELINE = RuntimeConfig()
 
 
 @dataclass(frozen=True)
-class Trial:
+class RuntimeBenchmark:
     """The result of one runtime and precision.
 
     Attributes:
@@ -39,8 +39,8 @@ class Trial:
         throughput: images a second in batches.
         memory: peak bytes of its process.
         agreement: the mean agreement with PyTorch in fp32, of the branch that agrees least; 0 to 1.
-        metrics: each branch's main metric on the labeled images; empty without any.
-        failure: why it does not work here; the other values have no meaning then.
+        metrics: each branch's main metric on the labeled images; empty if there are none.
+        failure: the reason why it does not run here; the other values are meaningless then.
     """
 
     runtime_config: RuntimeConfig
@@ -52,8 +52,8 @@ class Trial:
     failure: str = ""
 
 
-def candidates(device: str, *, compile: bool = False, threads: int | None = None) -> list[RuntimeConfig]:
-    """What this machine may be able to run, PyTorch in fp32 first.
+def candidate_configs(device: str, *, compile: bool = False, threads: int | None = None) -> list[RuntimeConfig]:
+    """The runtimes and precisions that this machine may support, PyTorch in fp32 first.
 
     Args:
         device: "cpu" or "cuda" and the like.
@@ -61,51 +61,51 @@ def candidates(device: str, *, compile: bool = False, threads: int | None = None
         threads: of the CPU.
     """
     half = "bf16" if device == "cpu" else "fp16"
-    pairs = [("torch", "fp32"), ("torch", half)]
+    choices = [("torch", "fp32"), ("torch", half)]
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
-        pairs += [("onnx", "fp32"), ("onnx", "int8")]
+        choices += [("onnx", "fp32"), ("onnx", "int8")]
         if device != "cpu":
-            pairs += [("onnx", "fp16"), *_tensorrt()]
+            choices += [("onnx", "fp16"), *_tensorrt()]
         if device == "cpu" and importlib.util.find_spec("openvino"):
-            pairs += [("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]
-    runtime_configs = [RuntimeConfig(runtime, precision, threads=threads) for runtime, precision in pairs]
+            choices += [("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]
+    runtime_configs = [RuntimeConfig(runtime, precision, threads=threads) for runtime, precision in choices]
     return [*runtime_configs, *([RuntimeConfig("torch", "fp32", True, threads)] if compile else [])]
 
 
 def _tensorrt() -> list[tuple[str, str]]:
     import onnxruntime
 
-    there = "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
-    return [("tensorrt", "fp32"), ("tensorrt", "fp16")] if there else []
+    available = "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
+    return [("tensorrt", "fp32"), ("tensorrt", "fp16")] if available else []
 
 
-def tune(
+def benchmark_runtimes(
     source: str | Path,
     *,
     runtime_configs: Sequence[RuntimeConfig],
     images: Sequence[Any],
     labeled: Iterable[Batch] | None = None,
-    most_labeled: int = 200,
+    max_labeled: int = 200,
     batch_size: int = 8,
     seconds: float = 2.0,
     device: str | None = None,
-    tell: Callable[[str], None] = lambda line: None,
-) -> Iterator[Trial]:
-    """Tries one runtime and precision after the other.
+    progress: Callable[[str], None] = lambda line: None,
+) -> Iterator[RuntimeBenchmark]:
+    """Benchmarks each runtime and precision.
 
     Args:
         source: a run folder or a model file.
-        runtime_configs: what to try; see `candidates`.
-        images: real images, at least one, on which speed is measured and outputs are compared.
+        runtime_configs: to benchmark; see `candidate_configs`.
+        images: real images, at least one, to measure speed and compare outputs.
         labeled: batches on the model's canvas, for the metrics.
-        most_labeled: how many of these are used.
+        max_labeled: number of these images to use.
         batch_size: images at a time, for the throughput.
-        seconds: for how long each measurement is repeated.
-        device: where; None for the best there is.
-        tell: receives a line before each trial.
+        seconds: duration of each measurement.
+        device: None for the best available.
+        progress: called with a line before each benchmark.
 
     Yields:
-        A trial for each, also for one that fails here.
+        One result for each, including those that fail here.
 
     Raises:
         DataError: there is no image.
@@ -114,21 +114,30 @@ def tune(
         raise DataError("there is no image to measure with; give some with --images")
     model = load(source)
     info = model_info(model)
-    real = real_parity_inputs(info, images[: max(COMPARED, batch_size)])
-    canvases = _together(real, batch_size)
-    batches = None if labeled is None else _first(labeled, most_labeled)
-    expected = [run_in_torch(model, EXACT, device)(case.images, case.sizes) for case in real[:COMPARED]]
+    real = real_parity_inputs(info, images[: max(COMPARED_IMAGES, batch_size)])
+    canvases = _batch_of(real, batch_size)
+    batches = None if labeled is None else _first_batches(labeled, max_labeled)
+    expected = [run_in_torch(model, BASELINE, device)(case.images, case.sizes) for case in real[:COMPARED_IMAGES]]
     for runtime_config in runtime_configs:
-        tell(f"trying {runtime_config.name}")
+        progress(f"trying {runtime_config.name}")
         try:
-            yield _try(
-                source, model, info, runtime_config, real[:COMPARED], expected, canvases, batches, seconds, device
+            yield _benchmark(
+                source,
+                model,
+                info,
+                runtime_config,
+                real[:COMPARED_IMAGES],
+                expected,
+                canvases,
+                batches,
+                seconds,
+                device,
             )
         except (VertebraError, RuntimeError) as error:
-            yield Trial(runtime_config, failure=str(error).strip().splitlines()[0])
+            yield RuntimeBenchmark(runtime_config, failure=str(error).strip().splitlines()[0])
 
 
-def _try(
+def _benchmark(
     source: str | Path,
     model: VisionModel,
     info: ModelInfo,
@@ -139,65 +148,68 @@ def _try(
     batches: list[Batch] | None,
     seconds: float,
     device: str | None,
-) -> Trial:
+) -> RuntimeBenchmark:
     in_torch = runtime_config.runtime == "torch"
-    file = model_path(source) if in_torch else exported_file(source, runtime_config.file_precision)
+    file = model_path(source) if in_torch else cached_export(source, runtime_config.file_precision)
     speed = benchmark_in_subprocess(runtime_config, file, canvases, seconds=seconds, device=device)
     run: Run = (
         run_in_torch(model, runtime_config, device)
         if in_torch
-        else open_file_in(source, runtime_config, device=device).run
+        else open_cached_export(source, runtime_config, device=device).run
     )
-    shares = [
-        agreements(info, case, left, run(case.images, case.sizes)) for case, left in zip(real, expected, strict=True)
+    similarities = [
+        agreements(info, case, output, run(case.images, case.sizes))
+        for case, output in zip(real, expected, strict=True)
     ]
-    agreement = min(float(np.mean([share[name] for share in shares])) for name in info.branches)
-    metrics = {} if batches is None else _main(info, measure(info, batches, run))
-    return Trial(runtime_config, speed.latency, speed.throughput, speed.memory, agreement, metrics)
+    agreement = min(float(np.mean([values[name] for values in similarities])) for name in info.branches)
+    metrics = {} if batches is None else _main_metrics(info, measure(info, batches, run))
+    return RuntimeBenchmark(runtime_config, speed.latency, speed.throughput, speed.memory, agreement, metrics)
 
 
-def _main(info: ModelInfo, scores: Mapping[str, float]) -> dict[str, float]:
+def _main_metrics(info: ModelInfo, scores: Mapping[str, float]) -> dict[str, float]:
     """Each branch's main metric."""
     names = [f"{name}/{get_task(task).monitor}" for name, (task, _) in info.branches.items()]
     return {name: scores[name] for name in names if name in scores}
 
 
-def best(trials: Sequence[Trial], *, by: str = "latency", metric_loss: float = 0.01, agreement: float = 0.9) -> Trial:
-    """The fastest trial that is accurate enough: no metric falls by more than is allowed, or where there is no metric, its
+def select_fastest(
+    trials: Sequence[RuntimeBenchmark], *, by: str = "latency", metric_loss: float = 0.01, agreement: float = 0.9
+) -> RuntimeBenchmark:
+    """The fastest result that is accurate enough: no metric falls by more than ``metric_loss``, or, without metrics, its
     predictions agree with PyTorch's.
 
     Args:
-        trials: the first is PyTorch in fp32.
+        trials: the results; the first is PyTorch in fp32.
         by: "latency" or "throughput".
-        metric_loss: how far a branch's main metric may fall.
-        agreement: the least agreement with PyTorch in fp32, where there is no metric.
+        metric_loss: the largest allowed fall of a branch's main metric.
+        agreement: the minimum agreement with PyTorch in fp32, used if there is no metric.
     """
-    exact = trials[0]
-    fit = [
+    baseline = trials[0]
+    accurate = [
         trial
         for trial in trials
         if not trial.failure
         and (
-            all(exact.metrics[name] - value <= metric_loss for name, value in trial.metrics.items())
+            all(baseline.metrics[name] - value <= metric_loss for name, value in trial.metrics.items())
             if trial.metrics
             else trial.agreement >= agreement
         )
     ]
-    return min(fit or [exact], key=lambda trial: trial.latency if by == "latency" else -trial.throughput)
+    return min(accurate or [baseline], key=lambda trial: trial.latency if by == "latency" else -trial.throughput)
 
 
-def _together(real: Sequence[ParityCase], batch_size: int) -> Canvases:
-    """A batch of this many of the canvases, of one size; in turns where there are fewer."""
-    like = [case for case in real if case.images.shape == real[0].images.shape]
-    chosen = [like[row % len(like)] for row in range(batch_size)]
+def _batch_of(real: Sequence[ParityCase], batch_size: int) -> Canvases:
+    """A batch of canvases of one size; they are repeated if there are fewer than ``batch_size``."""
+    alike = [case for case in real if case.images.shape == real[0].images.shape]
+    chosen = [alike[index % len(alike)] for index in range(batch_size)]
     return np.concatenate([case.images for case in chosen]), np.concatenate([case.sizes for case in chosen])
 
 
-def _first(batches: Iterable[Batch], most: int) -> list[Batch]:
-    """Batches of about this many images."""
+def _first_batches(batches: Iterable[Batch], max_images: int) -> list[Batch]:
+    """The first batches, with about ``max_images`` images."""
     chosen: list[Batch] = []
-    for batch in islice(batches, most):
+    for batch in islice(batches, max_images):
         chosen.append(batch)
-        if sum(map(len, chosen)) >= most:
+        if sum(map(len, chosen)) >= max_images:
             break
     return chosen

@@ -1,4 +1,4 @@
-"""Real images for an export: what int8 is calibrated with, and what every file is compared on."""
+"""Real images for an export: for the calibration of int8, and for the comparison of every file with its model."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.training.labeled_data import open_chosen
 
-MAX_IMAGES = 128  # images; more change little
+MAX_IMAGES = 128  # more images change the calibration little
 
 
 def calibration_images(source: str | Path | None, model: VisionModel, data: str | Path | None = None) -> list[Path]:
     """At most 128 images, drawn with a fixed seed.
 
     Args:
-        source: the run folder or model file that the model is from; None for none.
-        model: what it holds.
-        data: a folder of images or a data set; None for the images that the run was trained on. If they are not known or not
-            there, that is printed.
+        source: the run folder or model file of the model, or None.
+        model: the loaded model.
+        data: a folder of images or a data set; None for the run's training images. If these are unknown or missing, a message
+            is printed.
 
     Raises:
         DataError: ``data`` has no image.
     """
     try:
-        opened = open_chosen(source, model_info(model), model.config, "train", DataChoice(data))[1]
-        files = [part.index.path(row) for part in opened.sources for row in range(len(part.index))]
+        dataset = open_chosen(source, model_info(model), model.config, "train", DataChoice(data))[1]
+        files = [source.index.path(row) for source in dataset.sources for row in range(len(source.index))]
     except (ConfigError, DataError, RunError) as error:
         if data is None:
-            say(f"no real images to compare with, only synthetic ones ({error}); name some: --calibrate, or --images")
+            say(
+                f"no real images to compare with, only synthetic ones ({error}); give some with --calibrate or --images"
+            )
             return []
         files = [Path(image) for image in list_images(data) if not is_video(image)]
     order = np.random.default_rng(0).permutation(len(files))[:MAX_IMAGES]

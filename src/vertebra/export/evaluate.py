@@ -1,4 +1,4 @@
-"""A model's metrics on labeled images, whatever runs it."""
+"""Metrics of a model on labeled images, in any runtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from vertebra.errors import ConfigError
 from vertebra.evaluation.measure import Run, evaluate_loader, measure, measure_predictions
-from vertebra.export.runtime_cache import open_file_in, resolve_runtime
+from vertebra.export.runtime_cache import open_cached_export, resolve_runtime
 from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.predictor import Predictor
@@ -47,24 +47,22 @@ def evaluate(
     Args:
         source: a run folder, or a model file or an exported one (then ``data`` must be given).
         split: "train", "val" or "test".
-        data: another data set than the run's own, for all branches.
+        data: a data set to use instead of the run's, for all branches.
         batch_size: images at a time.
-        branches: only these are measured; None for all.
-        ignore_index: mask value of pixels that do not count; None for what the run's config says.
-        class_map: from class names of ``data`` to those of the model, where they differ.
-        device: "cpu", "cuda" …; by default the best there is, for an exported file the CPU.
+        branches: the branches to evaluate; None for all.
+        ignore_index: mask value of ignored pixels; None for the value in the run's config.
+        class_map: from class names of ``data`` to class names of the model, where they differ.
+        device: "cpu", "cuda" …; by default the best available, for an exported file the CPU.
         runtime, precision, threads: see `vertebra.export.runtime_cache.resolve_runtime`, and for an exported file
             `vertebra.inference.exported_model.ExportedModel`.
         parts: the objects that the model was built from; see `vertebra.load`.
 
     Raises:
-        ConfigError: the user must say which data, the runtime is not there, or an unknown branch or class.
-        DataError: there is no such split, or the data cannot be used.
+        ConfigError: ``data`` is needed, the runtime is not installed, or a branch or class is unknown.
+        DataError: the split does not exist, or the data cannot be used.
     """
     if isinstance(source, VisionModel | ExportedModel):
-        raise ConfigError(
-            "evaluate takes a run folder or a file; to measure a model call its own: model.evaluate(data)"
-        )
+        raise ConfigError("evaluate takes a run folder or a file; for a model object call model.evaluate(data)")
     source = Path(source)
     options: dict[str, Any] = {
         "split": split,
@@ -79,7 +77,7 @@ def evaluate(
         return evaluate_file(file, **options)
     runtime_config = resolve_runtime(source, runtime, precision, False, threads)
     if runtime_config.runtime != "torch":
-        return evaluate_file(open_file_in(source, runtime_config, device=device), source, **options)
+        return evaluate_file(open_cached_export(source, runtime_config, device=device), source, **options)
     return evaluate_model(load(source, parts=parts), source, runtime_config=runtime_config, device=device, **options)
 
 
@@ -94,10 +92,10 @@ def evaluate_model(
     """Metrics of a model in PyTorch, keyed ``branch/metric``; losses as well in fp32.
 
     Args:
-        model: stays as it is.
-        source: the run folder or file that it is from, whose data are taken where no others are named; None for none.
-        runtime_config: what is computed in; None for fp32.
-        device: by default the best there is.
+        model: is not changed.
+        source: the run folder or file of the model, whose data are used unless ``data`` is given; or None.
+        runtime_config: precision, compilation and threads; None for fp32.
+        device: by default the best available.
         options: ``split``, ``data``, ``batch_size``, ``branches``, ``ignore_index`` and ``class_map``; see `evaluate`.
     """
     runtime_config = runtime_config or RuntimeConfig()
@@ -129,7 +127,7 @@ def evaluate_file(file: ExportedModel, source: str | Path | None = None, **optio
 
 
 def run_in_torch(model: VisionModel, runtime_config: RuntimeConfig, device: str | torch.device | None) -> Run:
-    """What runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
+    """A function that runs a model in PyTorch, from canvases (N, C, H, W) to decoded outputs."""
     if runtime_config.runtime != "torch":
         raise ConfigError(f"{runtime_config.name} is not PyTorch")
     precision: Any = runtime_config.precision

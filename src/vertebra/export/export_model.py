@@ -1,4 +1,4 @@
-"""A model as a file for another runtime: written, compared with the model, and only then given its name."""
+"""Exports a model to a file for another runtime: writes it, compares it with the model, and then moves it to its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from vertebra.data.batches import Batch
 from vertebra.errors import ExportError
 from vertebra.export.file_metadata import file_metadata, output_types
-from vertebra.export.files import json_beside, publish_export, refuse_existing, workshop
+from vertebra.export.files import metadata_json_path, publish_export, refuse_existing, temporary_folder
 from vertebra.export.job import ExportJob, ExportTolerances
 from vertebra.export.options import Canvas, Input, Precision, check_options, default_input, versions
 from vertebra.export.parity_inputs import real_parity_inputs
@@ -39,45 +39,47 @@ def export_model(
     images: Sequence[Any] = (),
     labeled: Iterable[Batch] | None = None,
     tolerances: ExportTolerances | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Writes the graph of `VisionModel.forward`, with preprocessing before it, as one file, for any batch size.
+    """Exports the graph of `VisionModel.forward`, with preprocessing before it, to one file, for any batch size.
 
-    Its input is ``pixels`` (N, H, W, C) uint8, images of any size, the same for all of a batch; its outputs, named
-    ``branch/field``, are in these images' pixels. With ``input="canvas"`` it takes ``images`` (N, C, height, width) uint8, which
-    lie on the canvas already, and ``sizes`` (N, 2) int64, their valid pixels, and gives outputs in the canvas' pixels; how images
-    come there is in the metadata, and `vertebra.load` reads it. BatchNorm is folded.
+    The input is ``pixels`` (N, H, W, C) uint8, images of any size, equal within a batch; the outputs, named ``branch/field``, are
+    in the images' pixels. With ``input="canvas"`` the inputs are ``images`` (N, C, height, width) uint8, preprocessed canvases,
+    and ``sizes`` (N, 2) int64, (height, width) of their valid pixels, and the outputs are in canvas pixels; the metadata describe
+    the preprocessing, and `vertebra.load` applies it. BatchNorm is folded.
 
-    The file's metadata lie beside it as JSON, under its name and ``.json``; Vertebra reads them from the file itself.
+    The metadata are also written beside the file as JSON, named ``<file>.json``; Vertebra reads them from the file itself.
 
-    The file is run in its runtime and compared with the model; it gets its name only if they agree (`vertebra.export.parity`).
+    The file is run in its runtime and compared with the model; it is moved to its name only if they agree
+    (`vertebra.export.parity`).
 
     Args:
-        model: stays as it is.
+        model: is not changed.
         path: the file to write: ``.onnx``, ``.xml`` (OpenVINO, with a ``.bin`` beside it), ``.pt2`` (torch) or ``.pte``
             (ExecuTorch).
         to: "onnx", "openvino", "torch" or "executorch", or a target of an installed package (`vertebra.export.targets`); by default
-            the one that writes files with such a name.
-        precision: "fp32", "fp16", or "int8", which needs ``images`` to find the range of each map.
-        input: "pixels" or "canvas"; by default pixels where that can be: not in a ``.pt2`` or ``.pte`` file, and not where each
-            image has a canvas of its own.
-        canvas: of a file that takes canvases: "free" leaves their height and width free; "fixed" is the model's own; "auto" is free
-            where the architecture allows it.
-        class_map: of a model that segments, give the class of each pixel, ``branch/class_map`` (N, H, W) uint8 (int32 beyond 256
-            classes), and not the probabilities of all classes, which take 4 bytes a pixel and class. The file must take pixels.
-        images: real images (as `vertebra.Model.predict` takes them) for the comparison, and for int8 to calibrate with: a hundred
-            or so like those of later.
-        labeled: batches on the model's canvas; the metrics of file and model are compared on them.
-        tolerances: limits other than the usual ones.
-        tell: receives a line when a step is done.
+            chosen by the file's suffix.
+        precision: "fp32", "fp16", or "int8", which needs ``images`` to calibrate the range of each map.
+        input: "pixels" or "canvas"; by default pixels where possible: not in a ``.pt2`` or ``.pte`` file, and not if each image
+            has its own canvas size.
+        canvas: of a file that takes canvases: "free" leaves their height and width free; "fixed" fixes the model's canvas; "auto"
+            is free if the architecture allows it.
+        class_map: for segmentation, output the class of each pixel, ``branch/class_map`` (N, H, W) uint8 (int32 beyond 256
+            classes), instead of the probabilities of all classes, which take 4 bytes per pixel and class. The file must take
+            pixels.
+        images: real images (as `vertebra.Model.predict` takes them) for the comparison and the calibration of int8: about a
+            hundred images like those to predict on.
+        labeled: batches on the model's canvas, on which the metrics of file and model are compared.
+        tolerances: of the comparison; None for the defaults.
+        progress: called with a line after each step.
 
     Returns:
-        The report: whether the canvas' size is free, and if not why; what was compared, with the worst of it; versions.
+        The report: whether the canvas size is free, and if not why; the compared cases with their largest differences; versions.
 
     Raises:
-        ConfigError: the libraries for it are not installed, or an option is wrong.
-        ExportError: the architecture cannot be exported so, or the file's outputs differ from the model's.
-        RunError: the file exists, or the operating system refuses.
+        ConfigError: a library is not installed, or an option is wrong.
+        ExportError: the architecture cannot be exported like this, or the file's outputs differ from the model's.
+        RunError: the file exists, or cannot be written.
     """
     path = Path(path)
     kind = find_target(path, to)
@@ -89,11 +91,11 @@ def export_model(
         copy.deepcopy(model).cpu().eval(),
         precision,
         tolerances or ExportTolerances(),
-        tell,
+        progress,
         real_parity_inputs(model_info(model), images),
     )
     target = kind()
-    with os_errors_told(path), workshop(path) as folder:
+    with os_errors_told(path), temporary_folder(path) as folder:
         file, report = _write(job, target, folder, "fixed" if input == "pixels" else canvas)
         report["metrics"] = {} if labeled is None else job.compare_metrics(target.open(file), labeled)
         report["input"] = input
@@ -102,14 +104,14 @@ def export_model(
             file, outputs, report["pixels"] = target.write_pixels(job, file, folder, class_maps=class_map)
         metadata = _metadata(job, target.open(file), outputs, report)
         text = json.dumps(json.loads(metadata), ensure_ascii=False, indent=2)
-        json_beside(file).write_text(text + "\n", encoding="utf-8")
+        metadata_json_path(file).write_text(text + "\n", encoding="utf-8")
         target.write_metadata(file, metadata)
         publish_export(file, path, target.format)
     return report
 
 
 def _write(job: ExportJob, target: ExportTarget, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:
-    """The file that takes canvases, with a free canvas if that is asked for and possible, and the report of its comparison."""
+    """Writes the file that takes canvases, with a free canvas if requested and possible; with the report of its comparison."""
     fixed = job.model.backbone.fixed_size
     why_fixed = target.format.fixed_canvas or (
         "" if fixed is None else f"the backbone is built for {fixed[0]}x{fixed[1]}"
@@ -138,7 +140,7 @@ def _metadata(job: ExportJob, session: Session, outputs: Mapping[str, str], repo
     """The metadata of a finished file.
 
     Args:
-        job: what was exported.
+        job: the export.
         session: the file.
         outputs: by name, the type of each of its outputs in order.
         report: of its comparison.
@@ -147,7 +149,7 @@ def _metadata(job: ExportJob, session: Session, outputs: Mapping[str, str], repo
     for name in outputs:
         fields.setdefault(name.rpartition("/")[0], []).append(name.rpartition("/")[2])
     shapes = list(session.outputs.values())[: len(outputs)]
-    described = {name: (kind, shape) for (name, kind), shape in zip(outputs.items(), shapes, strict=True)}
-    details = file_metadata(job.model, job.info, session.inputs, described)
+    typed_shapes = {name: (kind, shape) for (name, kind), shape in zip(outputs.items(), shapes, strict=True)}
+    details = file_metadata(job.model, job.info, session.inputs, typed_shapes)
     config = None if job.model.config is None else describe(job.model)["model"]
     return to_json(FileInfo(job.info, fields, report, config, details))

@@ -1,4 +1,4 @@
-"""Metadata of an exported file: its producer, inputs and outputs, and the thresholds and rules by which outputs are read."""
+"""Metadata of an exported file: its producer, inputs and outputs, and the rules and thresholds for decoding the outputs."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def file_metadata(
     Args:
         model: the exported model.
         info: of the model.
-        inputs: by name, the shape; dynamic dimensions are not numbers.
-        outputs: by name, the type and the shape.
+        inputs: shapes by name; dynamic dimensions are not numbers.
+        outputs: types and shapes by name.
     """
     return {
         "producer": {"name": PRODUCER, "version": __version__},
@@ -52,15 +52,15 @@ def file_metadata(
     }
 
 
-def input_shape(name: str, shape: Sequence[Any]) -> list[Any]:
+def input_shape(input_name: str, shape: Sequence[Any]) -> list[Any]:
     """The shape of an input with named dynamic dimensions."""
-    return [side if isinstance(side, int) else word for side, word in zip(shape, INPUTS[name][1], strict=True)]
+    return [side if isinstance(side, int) else name for side, name in zip(shape, INPUTS[input_name][1], strict=True)]
 
 
 def output_shape(shape: Sequence[Any]) -> list[Any]:
-    """The shape of an output with named dynamic dimensions: first the batch, last the height and width of the input."""
+    """The shape of an output with named dynamic dimensions: the batch first, the input's height and width last."""
     names = [BATCH, *[None] * (len(shape) - 3), HEIGHT, WIDTH] if len(shape) > 2 else [BATCH, WIDTH]
-    return [side if isinstance(side, int) else word for side, word in zip(shape, names, strict=False)]
+    return [side if isinstance(side, int) else name for side, name in zip(shape, names, strict=False)]
 
 
 def output_types(model: VisionModel) -> list[str]:
@@ -71,7 +71,7 @@ def output_types(model: VisionModel) -> list[str]:
 
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
-    """How the outputs of a branch are read: the largest one, or those above a threshold; and the post-processing in the graph."""
+    """How to decode the outputs of a branch: the largest score or all above a threshold; and the post-processing in the graph."""
     postprocess = model.branch(name).decoder.postprocess
     done = (
         {"postprocess": dataclasses.asdict(postprocess)}

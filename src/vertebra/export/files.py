@@ -13,38 +13,38 @@ from vertebra.files import os_errors_told, take_name
 from vertebra.runtimes.base import FileFormat
 
 
-def parts(path: Path, known: FileFormat) -> list[Path]:
-    """All files of an export, in the order in which they get their names: a file's separate weights before it, so that it is never
-    without them, and its metadata as JSON last, so that they are never without their file."""
-    return [*known.files(path), json_beside(path)]
+def export_files(path: Path, known: FileFormat) -> list[Path]:
+    """All files of an export, in the order in which they are published: separate weights first, so that the model file never
+    exists without them, and the metadata JSON last, so that it never exists without the model file."""
+    return [*known.files(path), metadata_json_path(path)]
 
 
-def json_beside(path: Path) -> Path:
-    """The JSON file beside an export, for what cannot read the metadata inside; nothing of Vertebra reads it."""
+def metadata_json_path(path: Path) -> Path:
+    """The JSON file beside an export, for tools that cannot read the metadata inside; Vertebra does not read it."""
     return path.with_name(f"{path.name}.json")
 
 
 def refuse_existing(path: Path, known: FileFormat) -> None:
-    """Nothing is overwritten.
+    """Refuses to overwrite files.
 
     Args:
-        path: of an export that is to be made.
+        path: of a new export.
         known: its format.
 
     Raises:
         RunError: one of the files exists.
     """
-    for part in parts(path, known):
+    for part in export_files(path, known):
         if part.exists():
-            raise _taken(part)
+            raise _name_taken(part)
 
 
-def _taken(path: Path) -> RunError:
+def _name_taken(path: Path) -> RunError:
     return RunError(f"{path} exists, and nothing is overwritten; choose another name")
 
 
 def publish_export(made: Path, path: Path, known: FileFormat) -> None:
-    """Gives all files of a finished export their names.
+    """Moves all files of a finished export to their names.
 
     Args:
         made: the finished file, on the same disk.
@@ -52,19 +52,19 @@ def publish_export(made: Path, path: Path, known: FileFormat) -> None:
         known: its format.
 
     Raises:
-        RunError: a name was taken meanwhile; what is there stays, and nothing of this export is left.
+        RunError: a name was taken meanwhile; the existing file stays, and nothing of this export remains.
     """
     published: list[Path] = []
-    for part, target in zip(parts(made, known), parts(path, known), strict=True):
+    for part, target in zip(export_files(made, known), export_files(path, known), strict=True):
         if not take_name(part, target):
             for earlier in published:
                 earlier.unlink()
-            raise _taken(target)
+            raise _name_taken(target)
         published.append(target)
 
 
 @contextmanager
-def workshop(path: Path) -> Iterator[Path]:
+def temporary_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside the target, on the same disk; it is removed afterwards."""
     with os_errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One export: the model, what it is exported as, and the comparisons that every file must pass."""
+"""One export: the model, its options, and the comparisons that every file must pass."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from vertebra.tasks import get_task
 TOLERANCE = 1e-4
 AGREEMENT = {"fp16": 0.97, "int8": 0.9}
 METRIC_LOSS = {"fp32": 0.001, "fp16": 0.005, "int8": 0.01}
-COMPARED = 8  # real images that are compared; all are calibrated with
+COMPARED_IMAGES = 8  # real images to compare on; all of them are used for calibration
 
 
 @dataclass(frozen=True)
 class ExportTolerances:
-    """How far a file may differ from its model; None for the usual limit of its precision.
+    """Limits for the differences between a file and its model; None for the default of the precision.
 
     Attributes:
-        tolerance: of fp32, the largest difference, relative to the largest value of an output.
-        agreement: of lower precision, the least agreement of its predictions with PyTorch's, 0 to 1.
-        metric_loss: how far a branch's main metric may fall.
+        tolerance: for fp32, the largest difference, relative to the largest value of an output.
+        agreement: for lower precision, the minimum agreement of predictions with PyTorch's, 0 to 1.
+        metric_loss: the largest allowed fall of a branch's main metric.
     """
 
     tolerance: float = TOLERANCE
@@ -44,38 +44,38 @@ class ExportTolerances:
 
 @dataclass
 class ExportJob:
-    """One export: what its steps have in common.
+    """One export: the state that its steps share.
 
     Attributes:
         model: a copy, on the CPU and in evaluation mode.
         precision: "fp32", "fp16" or "int8".
         tolerances: of the comparisons.
-        tell: receives a line when a step is done.
+        progress: called with a line after each step.
         real: real images on the canvas.
     """
 
     model: VisionModel
     precision: str
     tolerances: ExportTolerances = field(default_factory=ExportTolerances)
-    tell: Callable[[str], None] = lambda line: None
+    progress: Callable[[str], None] = lambda line: None
     real: Sequence[ParityCase] = ()
 
     @cached_property
     def info(self) -> ModelInfo:
-        """What must be known of the model to use the file without it."""
+        """The model's preprocessing, branches and classes."""
         return model_info(self.model)
 
     @cached_property
     def names(self) -> list[str]:
-        """Of the decoded outputs, ``branch/field``."""
+        """The names of the decoded outputs, ``branch/field``."""
         return output_names(self.model)
 
     def check_numbers(self, session: Session, *, free: bool) -> dict[str, float]:
-        """Compares all outputs of a file in fp32 with the model, number by number; see `vertebra.export.parity.check`.
+        """Compares all outputs of an fp32 file with the model, number by number; see `vertebra.export.parity.check`.
 
         Args:
             session: the file.
-            free: whether its canvas' size is free.
+            free: whether its canvas size is free.
 
         Returns:
             By case, the largest difference.
@@ -92,7 +92,7 @@ class ExportJob:
         Args: as of `check_numbers`.
 
         Returns:
-            What the export's report says of it.
+            The entries of the export's report.
 
         Raises:
             ExportError: the file differs by more than is allowed.
@@ -103,17 +103,17 @@ class ExportJob:
                 "differences": self.check_numbers(session, free=free),
             }
         check_free_dimensions(session, free)
-        asked = self.tolerances.agreement
-        least = AGREEMENT[self.precision] if asked is None else asked
+        requested = self.tolerances.agreement
+        min_agreement = AGREEMENT[self.precision] if requested is None else requested
         agreement: dict[str, float] = {}
         for case in self._inputs(free):
-            # int8 is calibrated for images; on noise it must run, with finite numbers in the right shapes
-            needed = least if case.name.startswith(REAL) or self.precision != "int8" else 0.0
-            agreement |= check_agreement(self.model, self.info, session.run, self.names, [case], needed)
-        return {"agreement_asked": least, "agreement": agreement}
+            # int8 is calibrated for images; on noise only finite numbers in the right shapes are required
+            required = min_agreement if case.name.startswith(REAL) or self.precision != "int8" else 0.0
+            agreement |= check_agreement(self.model, self.info, session.run, self.names, [case], required)
+        return {"agreement_asked": min_agreement, "agreement": agreement}
 
     def _inputs(self, free: bool) -> list[ParityCase]:
-        return [*self.real[:COMPARED], *parity_inputs(self.model, BATCH, free)]
+        return [*self.real[:COMPARED_IMAGES], *parity_inputs(self.model, BATCH, free)]
 
     def compare_metrics(self, session: Session, labeled: Iterable[Batch]) -> dict[str, list[float]]:
         """The main metric of each branch on labeled images, of the model and of a file that takes canvases.
@@ -121,12 +121,12 @@ class ExportJob:
         Raises:
             ExportError: one falls by more than is allowed.
         """
-        asked = self.tolerances.metric_loss
-        loss = METRIC_LOSS[self.precision] if asked is None else asked
-        main = [f"{name}/{get_task(task).monitor}" for name, (task, _) in self.info.branches.items()]
+        requested = self.tolerances.metric_loss
+        max_loss = METRIC_LOSS[self.precision] if requested is None else requested
+        main_metrics = [f"{name}/{get_task(task).monitor}" for name, (task, _) in self.info.branches.items()]
         before = measure(self.info, labeled, self._run)
         after = measure(self.info, labeled, lambda images, sizes: self._by_branch(session.run(images, sizes)))
-        return check_metrics(before, after, main, loss)
+        return check_metrics(before, after, main_metrics, max_loss)
 
     @torch.no_grad()
     def _run(self, images: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:
@@ -143,14 +143,14 @@ class ExportJob:
 
 
 def check_free_dimensions(session: Session, free: bool) -> None:
-    """What is promised to be free must not be a number in the file: it would run at one size only.
+    """Checks that free dimensions are not fixed in the file.
 
     Args:
         session: the file.
-        free: whether height and width are promised; a file that takes pixels always promises them.
+        free: whether height and width must be free; in a file that takes pixels they always must be.
 
     Raises:
-        ExportError: with the input or output that is frozen.
+        ExportError: a dimension is fixed; the message names the input or output.
     """
     for name, shape in [*session.inputs.items(), *session.outputs.items()]:
         # raw outputs may be anchors, the same for all images

@@ -1,4 +1,4 @@
-"""Which options of an export go together."""
+"""Checks the options of an export."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Input = Literal["pixels", "canvas"]
 
 
 def default_input(model: VisionModel, target: type[ExportTarget], canvas: str) -> Input:
-    """What a file takes where the user does not choose: pixels if it can."""
-    can = target.takes_pixels and model.resize_spec.mode != "shortest_edge" and canvas != "free"
-    return "pixels" if can else "canvas"
+    """The default input of a file: pixels if possible."""
+    possible = target.takes_pixels and model.resize_spec.mode != "shortest_edge" and canvas != "free"
+    return "pixels" if possible else "canvas"
 
 
 def check_options(
@@ -35,7 +35,7 @@ def check_options(
     *,
     class_map: bool = False,
 ) -> None:
-    """Whether a model can be exported so; see `vertebra.export_model` for the options.
+    """Checks that a model can be exported with these options; see `vertebra.export_model`.
 
     Raises:
         ConfigError: an option is wrong, or the libraries are not installed.
@@ -53,48 +53,48 @@ def check_options(
     if class_map:
         _check_class_map(model, input)
     if precision == "int8" and not images:
-        raise ConfigError("int8 must see real images, to know how large values become: give some with --calibrate")
+        raise ConfigError("int8 is calibrated with real images: give some with --calibrate")
     _check_installed(target)
 
 
 def _check_target(model: VisionModel, target: type[ExportTarget], precision: str, input: str) -> None:
-    """Whether a target has the precision and the input, and room for the model."""
+    """Checks that a target supports the precision, the input and the size of the model."""
     suffix = target.format.suffix
     if input == "pixels" and not target.takes_pixels:
         raise ConfigError(f"a {suffix} file takes canvases: export it with --input canvas")
     if target.format.fixed_canvas and model.resize_spec.mode == "shortest_edge":
         raise ConfigError(
-            f"a {suffix} file has one canvas, and of this model each image has its own (resize 'shortest_edge'); export to onnx"
+            f"a {suffix} file has a fixed canvas, but this model has another canvas for each image (resize 'shortest_edge'); "
+            "export to onnx"
         )
     if precision not in target.precisions:
-        able = [known.name for known in BUILT_IN if precision in known.precisions]
+        supporting = [known.name for known in BUILT_IN if precision in known.precisions]
         raise ConfigError(
-            f"a {suffix} file is {' or '.join(target.precisions)}; for {precision} export to {' or '.join(able)}"
+            f"a {suffix} file is {' or '.join(target.precisions)}; for {precision} export to {' or '.join(supporting)}"
         )
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     if target.max_weight_bytes is not None and size >= target.max_weight_bytes:
         raise ExportError(
-            f"the model has {size / 1e9:.1f} GB of weights, and for a {suffix} file it can have "
-            f"{target.max_weight_bytes / 1e9:.1f} GB at most"
+            f"the model has {size / 1e9:.1f} GB of weights; a {suffix} file can hold {target.max_weight_bytes / 1e9:.1f} GB"
         )
 
 
 def _check_class_map(model: VisionModel, input: str) -> None:
-    """Whether a model's file can give class maps."""
+    """Checks that a file of this model can output class maps."""
     maps = {
         name: branch for name, branch in model_info(model).branches.items() if get_task(branch[0]).class_map is not None
     }
     if not maps:
-        raise ConfigError("class maps are of models that segment, and this one does not; leave out --class-map")
+        raise ConfigError("class maps need a segmentation branch, and this model has none; leave out --class-map")
     for name, (_, labels) in maps.items():
         if getattr(labels, "multilabel", False):
             raise ConfigError(
-                f"the classes of branch '{name}' may overlap, so that a pixel has not one; leave out --class-map"
+                f"the classes of branch '{name}' may overlap, so a pixel can have several; leave out --class-map"
             )
     if input != "pixels":
         raise ConfigError(
-            "class maps are of the images' own pixels: they are for .onnx and .xml files that take pixels, of models whose images "
-            "all come onto one canvas"
+            "class maps are in the images' own pixels: they need an .onnx or .xml file with --input pixels, and a model with one "
+            "canvas for all images"
         )
 
 
@@ -105,5 +105,5 @@ def _check_installed(target: type[ExportTarget]) -> None:
 
 
 def versions(target: type[ExportTarget]) -> dict[str, str]:
-    """Of the libraries that make such a file."""
+    """Versions of the libraries that write files of a target."""
     return {name: version(name) for name in ("torch", *target.packages)}

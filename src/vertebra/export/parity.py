@@ -1,6 +1,6 @@
-"""The parity gate: an exported file gets its name only if it computes what the model computes in PyTorch.
+"""The parity check: an exported file is published only if its outputs agree with the model's in PyTorch.
 
-Which comparison a file must pass depends on its precision:
+The comparison depends on the precision:
 
 ==============  ====================  ==================================================  ==========================
 precision       function              compares                                            usual limit
@@ -11,9 +11,9 @@ int8            `check_agreement`     the same, on real images                  
 any             `check_metrics`       the main metrics on labeled images, if there are   0.001, 0.005, 0.01 lower
 ==============  ====================  ==================================================  ==========================
 
-Numbers cannot be equal to the bit: a runtime sums in another order. Where two scores differ by less than such a sum, the order
-decides which box is kept, and both results are valid. `check` calls such a difference inconclusive and compares the mirrored
-image instead; see `_check_case`.
+Outputs are not bitwise equal, because runtimes sum in another order. If two scores differ by less than rounding, the order decides
+which box is kept, and both results are valid. `check` treats such a case as inconclusive and compares the mirrored image instead;
+see `_check_case`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from torch.utils import _pytree as tree
 
 from vertebra.errors import ExportError, first_line
 from vertebra.export.parity_inputs import ParityCase, mirrored
-from vertebra.export.passes.float_noise import other_rounding
+from vertebra.export.passes.float_noise import float_noise
 from vertebra.export.torch_export import raw_outputs
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.tasks import get_task
 
-DRAWS = 8  # of noise, before a difference is taken for a fault
-ROUNDING = "many scores are nearly equal, as those of an untrained model are. Train it first"
+NOISE_SEEDS = 8  # noise samples before a difference counts as a fault
+UNTRAINED_HINT = "many scores are nearly equal, as those of an untrained model are. Train it first"
 Run = Callable[..., Sequence[np.ndarray]]
 """From canvases (N, C, H, W) uint8 and sizes (N, 2) int64 to all outputs in their order."""
 
@@ -43,17 +43,17 @@ Run = Callable[..., Sequence[np.ndarray]]
 def check(
     model: VisionModel, run: Run, names: Sequence[str], parity_inputs: Sequence[ParityCase], tolerance: float
 ) -> dict[str, float]:
-    """Compares a file of fp32 with its model, in eager PyTorch, on every case: number by number.
+    """Compares an fp32 file with its model in eager PyTorch, number by number, on every case.
 
     Args:
-        model: what was exported.
+        model: the exported model.
         run: runs the file.
         names: of the decoded outputs, ``branch/field``; raw outputs may follow them.
         parity_inputs: see `vertebra.export.parity_inputs.parity_inputs`.
-        tolerance: the largest difference allowed, relative to the largest value of an output.
+        tolerance: the largest allowed difference, relative to the largest value of an output.
 
     Returns:
-        By case, the largest difference. A case that was inconclusive has its mirrored one's name.
+        The largest difference by case. An inconclusive case is replaced by its mirrored one.
 
     Raises:
         ExportError: an output differs by more, or has another shape.
@@ -66,35 +66,35 @@ def _check_case(
 ) -> tuple[str, float]:
     """Compares one case.
 
-    A difference that is too large is inconclusive, and no fault, only if all of this holds: PyTorch's own output differs by more
-    than the tolerance too when noise of the size of rounding is added to its layers; the shape is right; the numbers are finite.
-    Then the mirrored image, where other scores are close, decides.
+    A difference over the tolerance is inconclusive, not a fault, if PyTorch's own output also differs by more than the tolerance
+    when noise of the size of rounding is added to its layers, the shape is right, and the numbers are finite. Then the mirrored
+    image decides, in which other scores are close.
 
     Returns:
-        The name of the case that was decisive, and its largest difference.
+        The name of the decisive case, and its largest difference.
     """
     for attempt in (case, *mirrored(case)):
         expected, outputs = _outputs_of_model(model, attempt), _outputs_of_file(run, attempt)
         worst, faults = _compare(names, attempt, expected[: len(outputs)], outputs, tolerance)
         if not faults:
             return attempt.name, worst
-        unstable = moved_by_rounding(model, names, attempt, tolerance)
-        for row, fault in faults.items():
-            broken = not np.isfinite(outputs[row]).all() or outputs[row].shape != expected[row].shape
-            if row not in unstable or broken:
+        unstable = unstable_outputs(model, names, attempt, tolerance)
+        for index, fault in faults.items():
+            broken = not np.isfinite(outputs[index]).all() or outputs[index].shape != expected[index].shape
+            if index not in unstable or broken:
                 raise fault
-    raise ExportError(f"{fault}. PyTorch's own outputs differ as much by rounding: {ROUNDING}")
+    raise ExportError(f"{fault}. PyTorch's own outputs differ as much by rounding: {UNTRAINED_HINT}")
 
 
-def moved_by_rounding(model: VisionModel, names: Sequence[str], case: ParityCase, tolerance: float) -> set[int]:
-    """The rows of those of PyTorch's own outputs that differ by more than is allowed when noise is added to its layers."""
-    expected, rows = _outputs_of_model(model, case), set[int]()
-    for seed in range(DRAWS):
-        with other_rounding(model, seed):
-            moved = _outputs_of_model(model, case)
-        if all(np.isfinite(value).all() for value in moved):
-            rows |= _compare(names, case, expected, moved, tolerance)[1].keys()
-    return rows
+def unstable_outputs(model: VisionModel, names: Sequence[str], case: ParityCase, tolerance: float) -> set[int]:
+    """The indices of PyTorch's outputs that differ by more than the tolerance when noise is added to its layers."""
+    expected, indices = _outputs_of_model(model, case), set[int]()
+    for seed in range(NOISE_SEEDS):
+        with float_noise(model, seed):
+            noisy = _outputs_of_model(model, case)
+        if all(np.isfinite(value).all() for value in noisy):
+            indices |= _compare(names, case, expected, noisy, tolerance)[1].keys()
+    return indices
 
 
 def _compare(
@@ -104,16 +104,16 @@ def _compare(
     outputs: list[np.ndarray],
     tolerance: float,
 ) -> tuple[float, dict[int, ExportError]]:
-    """The largest difference of all outputs that agree, and by row the errors of the others; boxes in ``outputs`` are brought into
-    the order of ``expected``."""
+    """The largest difference of the outputs that agree, and the errors of the other outputs by index; boxes in ``outputs`` are
+    reordered as in ``expected``."""
     labels = [*names, *(f"raw output {number}" for number in range(len(outputs) - len(names)))]
     reorder_ties(names, expected, outputs)
     worst, faults = 0.0, {}
-    for row, (name, left, right) in enumerate(zip(labels, expected, outputs, strict=True)):
+    for index, (name, left, right) in enumerate(zip(labels, expected, outputs, strict=True)):
         try:
             worst = max(worst, difference(f"{name} ({case.name})", left, right, tolerance))
         except ExportError as error:
-            faults[row] = error
+            faults[index] = error
     return worst, faults
 
 
@@ -123,39 +123,39 @@ def check_agreement(
     run: Run,
     names: Sequence[str],
     parity_inputs: Sequence[ParityCase],
-    least: float,
+    min_agreement: float,
 ) -> dict[str, float]:
-    """Compares a file of lower precision with its model by their predictions, with boxes in pairs.
+    """Compares a file of lower precision with its model by their predictions, with boxes matched in pairs.
 
     Args:
-        model: what was exported, in float32.
+        model: the exported model, in float32.
         info: of the model.
-        run, names, parity_inputs: as of `check`.
-        least: the agreement, of 0 to 1, that each branch must reach in the mean over a case's images; see each task's
+        run, names, parity_inputs: see `check`.
+        min_agreement: the minimum agreement of each branch, 0 to 1, in the mean over a case's images; see each task's
             ``similarity``.
 
     Returns:
-        By case, the agreement of the branch that agrees least.
+        The lowest agreement of all branches by case.
 
     Raises:
-        ExportError: a branch agrees less, or an output has another shape or numbers that are not finite.
+        ExportError: a branch agrees less, or an output has another shape or non-finite numbers.
     """
     agreement = {}
     for case in parity_inputs:
         outputs = _outputs_of_file(run, case)
         with torch.no_grad():
             expected = _arrays(model(torch.from_numpy(case.images), torch.from_numpy(case.sizes)))
-        for name, left, right in zip(names, expected, outputs, strict=True):
-            if left.shape != right.shape or not np.isfinite(right).all():
-                raise ExportError(f"'{name}' ({case.name}) has shape {right.shape}, or numbers that are not finite")
-        shares = agreements(info, case, _by_branch(names, expected), _by_branch(names, outputs))
-        branch = min(shares, key=lambda name: shares[name])
-        if not shares[branch] >= least:
+        for name, model_output, file_output in zip(names, expected, outputs, strict=True):
+            if model_output.shape != file_output.shape or not np.isfinite(file_output).all():
+                raise ExportError(f"'{name}' ({case.name}) has shape {file_output.shape}, or non-finite numbers")
+        similarities = agreements(info, case, _by_branch(names, expected), _by_branch(names, outputs))
+        branch = min(similarities, key=lambda name: similarities[name])
+        if not similarities[branch] >= min_agreement:
             raise ExportError(
-                f"'{branch}' of the exported file agrees with PyTorch by {shares[branch]:.3f} on {case.name}; "
-                f"{least:g} is asked for. Calibrate with more images like those of later, or export in fp32"
+                f"'{branch}' of the exported file agrees with PyTorch by {similarities[branch]:.3f} on {case.name}; "
+                f"{min_agreement:g} is required. Calibrate with more images like those to predict on, or export in fp32"
             )
-        agreement[case.name] = shares[branch]
+        agreement[case.name] = similarities[branch]
     return agreement
 
 
@@ -165,15 +165,15 @@ def agreements(
     expected: Mapping[str, Sequence[np.ndarray]],
     outputs: Mapping[str, Sequence[np.ndarray]],
 ) -> dict[str, float]:
-    """By branch, how far two predictions agree in the mean over the images of a case.
+    """The agreement of two predictions by branch, in the mean over the images of a case.
 
     Args:
         info: of the model.
         case: the input of both.
-        expected, outputs: by branch, the fields of its decoded outputs.
+        expected, outputs: the fields of the decoded outputs by branch.
     """
     canvas = (case.images.shape[2], case.images.shape[3])
-    shares = {}
+    similarities = {}
     for branch, (name, labels) in info.branches.items():
         task = get_task(name)
         values = []
@@ -184,33 +184,33 @@ def agreements(
                 for side in (expected, outputs)
             )
             values.append(task.similarity(left, right))
-        shares[branch] = float(np.mean(values))
-    return shares
+        similarities[branch] = float(np.mean(values))
+    return similarities
 
 
 def check_metrics(
-    model: Mapping[str, float], file: Mapping[str, float], main: Sequence[str], most: float
+    model: Mapping[str, float], file: Mapping[str, float], main_metrics: Sequence[str], max_loss: float
 ) -> dict[str, list[float]]:
     """Compares the metrics of a file with those of its model on the same images.
 
     Args:
         model, file: metrics by name.
-        main: the names of those that must not fall.
-        most: how far they may fall, absolutely.
+        main_metrics: the names of the metrics that must not fall.
+        max_loss: the largest allowed fall, absolute.
 
     Returns:
-        By name, the value of the model and of the file.
+        The values of the model and of the file by name.
 
     Raises:
-        ExportError: one fell further.
+        ExportError: a metric falls further.
     """
-    both = {name: [model[name], file[name]] for name in main if name in model and name in file}
-    for name, (before, after) in both.items():
-        if not before - after <= most:
+    metrics = {name: [model[name], file[name]] for name in main_metrics if name in model and name in file}
+    for name, (before, after) in metrics.items():
+        if not before - after <= max_loss:
             raise ExportError(
-                f"{name} is {after:.4f} with the exported file and {before:.4f} with the model; a loss of {most:g} is allowed"
+                f"{name} is {after:.4f} with the exported file and {before:.4f} with the model; a loss of {max_loss:g} is allowed"
             )
-    return both
+    return metrics
 
 
 def _outputs_of_model(model: VisionModel, case: ParityCase) -> list[np.ndarray]:
@@ -258,24 +258,24 @@ def difference(name: str, expected: np.ndarray, output: np.ndarray, tolerance: f
 
 
 def reorder_ties(names: Sequence[str], expected: Sequence[Any], outputs: list[Any], tie: float = 1e-6) -> None:
-    """Brings boxes whose scores differ by rounding only into PyTorch's order, in place.
+    """Reorders boxes whose scores differ only by rounding as in PyTorch's output, in place.
 
     Args:
-        names: of the outputs; those that share a branch with an output ``scores`` (N, D), and have D too, are reordered.
+        names: of the outputs; outputs of a branch with ``scores`` (N, D) that have the dimension D too are reordered.
         expected, outputs: of PyTorch and of the file.
-        tie: how close two scores must be to count as one.
+        tie: the largest difference of two scores that count as equal.
     """
     for branch in [name.removesuffix("/scores") for name in names if name.endswith("/scores")]:
         scores, boxes = names.index(f"{branch}/scores"), names.index(f"{branch}/boxes")
         if expected[scores].shape != outputs[scores].shape or expected[boxes].shape != outputs[boxes].shape:
             continue
         tied = np.abs(expected[scores][:, :, None] - outputs[scores][:, None]) <= tie
-        apart = np.abs(expected[boxes][:, :, None] - outputs[boxes][:, None]).max(axis=-1)
-        rows = np.arange(apart.shape[1])
-        moved = 1e-9 * np.abs(rows[:, None] - rows)  # padding, which is all alike, stays in its rows
-        order = np.where(tied, apart + moved, np.inf).argmin(axis=2)
+        distance = np.abs(expected[boxes][:, :, None] - outputs[boxes][:, None]).max(axis=-1)
+        rows = np.arange(distance.shape[1])
+        position_penalty = 1e-9 * np.abs(rows[:, None] - rows)  # keeps padding, which is all equal, in its rows
+        order = np.where(tied, distance + position_penalty, np.inf).argmin(axis=2)
         if (np.sort(order, axis=1) != rows).any():
             continue  # no order makes them equal
-        for number, name in enumerate(names):
-            if name.startswith(f"{branch}/") and outputs[number].shape[1:2] == order.shape[1:]:
-                outputs[number] = np.stack([values[row] for values, row in zip(outputs[number], order, strict=True)])
+        for index, name in enumerate(names):
+            if name.startswith(f"{branch}/") and outputs[index].shape[1:2] == order.shape[1:]:
+                outputs[index] = np.stack([values[row] for values, row in zip(outputs[index], order, strict=True)])

@@ -11,7 +11,7 @@ from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.images import apply, read_image
 
-REAL = "real image"  # the names of cases with real images begin with this
+REAL = "real image"  # prefix of the names of cases with real images
 
 
 class ParityCase(NamedTuple):
@@ -29,16 +29,16 @@ class ParityCase(NamedTuple):
 
 
 def parity_inputs(model: VisionModel, batch: int, free_size: bool) -> list[ParityCase]:
-    """Synthetic cases, each for a fault that an exported file can have.
+    """Synthetic cases, each for a typical fault of exported files.
 
-    - Another batch size than the file was made with, and images that fill a part of their canvas: a frozen batch, ignored sizes.
-    - A single image: a dimension of 1 that was dropped.
-    - An image of nearly one color: equal scores in another order. In one of exactly one color all scores would tie.
-    - Another canvas, of an odd size that no stride divides, where the size is free: a frozen height or width.
+    - Another batch size than at export, with images that fill a part of their canvas: detects a fixed batch and ignored sizes.
+    - A single image: detects a dropped dimension of 1.
+    - An image of nearly one color: detects equal scores in another order. With exactly one color all scores would tie.
+    - Another canvas with an odd size that no stride divides, if the size is free: detects a fixed height or width.
 
     Args:
-        model: what is exported.
-        batch: the batch size that the file was made with.
+        model: the exported model.
+        batch: the batch size of the example at export.
         free_size: whether the canvas' height and width are free.
     """
     generator = np.random.default_rng(0)
@@ -51,23 +51,21 @@ def parity_inputs(model: VisionModel, batch: int, free_size: bool) -> list[Parit
     def full(count: int, rows: int, columns: int) -> np.ndarray:
         return np.array([[rows, columns]] * count, dtype=np.int64)
 
-    part = full(batch + 1, height, width)
-    part[1:] -= [[height // 4, width // 3]]
-    parity_inputs = [
-        ParityCase(f"batch {batch + 1}, images that fill a part", noise(batch + 1, height, width), part),
+    sizes = full(batch + 1, height, width)
+    sizes[1:] -= [[height // 4, width // 3]]
+    cases = [
+        ParityCase(f"batch {batch + 1}, images that fill a part", noise(batch + 1, height, width), sizes),
         ParityCase("batch 1", noise(1, height, width), full(1, height, width)),
         ParityCase("batch 1, nearly one color", noise(1, height, width) // 32 + np.uint8(90), full(1, height, width)),
     ]
     if free_size:
         rows, columns = height + 33, max(width - 31, 33)
-        parity_inputs.append(
-            ParityCase(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns))
-        )
-    return parity_inputs
+        cases.append(ParityCase(f"batch 2, canvas {rows}x{columns}", noise(2, rows, columns), full(2, rows, columns)))
+    return cases
 
 
 def real_parity_inputs(info: ModelInfo, images: Iterable[Any]) -> list[ParityCase]:
-    """Real images on the model's canvas, each a case of one.
+    """Real images on the model's canvas, one case for each image.
 
     Args:
         info: of the model.
@@ -76,21 +74,21 @@ def real_parity_inputs(info: ModelInfo, images: Iterable[Any]) -> list[ParityCas
     Raises:
         DataError: one cannot be read.
     """
-    parity_inputs = []
+    cases = []
     for number, image in enumerate(images, start=1):
         array = read_image(image, channels=info.channels)
         size = info.resize_spec.transform(array.shape[0], array.shape[1]).size
         canvas = np.ascontiguousarray(apply(info.resize_spec, array).transpose(2, 0, 1)[None])
-        parity_inputs.append(ParityCase(f"{REAL} {number}", canvas, np.array([size], dtype=np.int64)))
-    return parity_inputs
+        cases.append(ParityCase(f"{REAL} {number}", canvas, np.array([size], dtype=np.int64)))
+    return cases
 
 
 def mirrored(case: ParityCase) -> list[ParityCase]:
-    """The same images from right to left, upside down, and both; pixels outside the valid ones stay."""
-    parity_inputs = []
+    """The same images flipped horizontally, vertically and both; pixels outside the valid ones do not change."""
+    cases = []
     for rows, columns in ((1, -1), (-1, 1), (-1, -1)):
         images = case.images.copy()
         for image, (height, width) in zip(images, case.sizes.tolist(), strict=True):
             image[:, :height, :width] = image[:, :height, :width][:, ::rows, ::columns].copy()
-        parity_inputs.append(case._replace(name=f"{case.name}, mirrored", images=images))
-    return parity_inputs
+        cases.append(case._replace(name=f"{case.name}, mirrored", images=images))
+    return cases

@@ -1,4 +1,4 @@
-"""A model in the runtime that a user asks for. The exported file that this needs is made once and cached."""
+"""Opens a model in a runtime. The exported file is made once and cached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = "exported"
 def resolve_runtime(
     source: str | Path, runtime: str | None, precision: str | None, compile: bool, threads: int | None
 ) -> RuntimeConfig:
-    """The runtime that a user asks for; by default the choice stored beside the model, else PyTorch in fp32.
+    """The runtime for these options; by default the choice stored beside the model, else PyTorch in fp32.
 
     Args:
         source: a run folder or a model file.
@@ -29,46 +29,48 @@ def resolve_runtime(
         compile, threads: as of `RuntimeConfig`.
     """
     if runtime is None and precision is None and not compile:
-        kept = read_choice(model_path(source))
-        if kept is not None:
-            print(f"running in {kept.name}, as chosen in {choice_path(model_path(source)).name}", file=sys.stderr)
-            return kept if threads is None else replace(kept, threads=threads)
-    chosen = runtime or ("onnx" if precision == "int8" else "torch")
-    return RuntimeConfig(chosen, precision or "fp32", compile, threads)
+        stored = read_choice(model_path(source))
+        if stored is not None:
+            print(f"running in {stored.name}, as chosen in {choice_path(model_path(source)).name}", file=sys.stderr)
+            return stored if threads is None else replace(stored, threads=threads)
+    default = runtime or ("onnx" if precision == "int8" else "torch")
+    return RuntimeConfig(default, precision or "fp32", compile, threads)
 
 
 def resolve_source(source: str | Path, runtime_config: RuntimeConfig, *, device: str | None = None) -> ModelSource:
-    """The file that a runtime needs, exported if it is not cached yet, and how it is opened.
+    """The file for a runtime, exported if it is not cached yet, and the options to open it with.
 
     Args:
         source: a run folder or a model file.
-        runtime_config: what runs it.
-        device: "cpu", "cuda" …; by default the best there is.
+        runtime_config: the runtime.
+        device: "cpu", "cuda" …; by default the best available.
 
     Raises:
-        ExportError: the model cannot be exported for it.
+        ExportError: the model cannot be exported for the runtime.
     """
     if runtime_config.runtime == "torch":
         return ModelSource(
             model_path(source), None, runtime_config.precision, runtime_config.compile, runtime_config.threads, device
         )
-    path = exported_file(source, runtime_config.file_precision)
+    path = cached_export(source, runtime_config.file_precision)
     return ModelSource(
         path, runtime_config.runtime, runtime_config.opening_precision, threads=runtime_config.threads, device=device
     )
 
 
-def open_file_in(source: str | Path, runtime_config: RuntimeConfig, *, device: str | None = None) -> ExportedModel:
+def open_cached_export(
+    source: str | Path, runtime_config: RuntimeConfig, *, device: str | None = None
+) -> ExportedModel:
     """The exported file of a model, opened in a runtime other than PyTorch."""
     return resolve_source(source, runtime_config, device=device).exported()
 
 
-def exported_file(source: str | Path, precision: str) -> Path:
-    """The ONNX file of a model, made and compared at the first call: in a folder ``exported`` beside the model, or, where that
+def cached_export(source: str | Path, precision: str) -> Path:
+    """The ONNX file of a model, exported and compared at the first call: in the folder ``exported`` beside the model, or, if that
     cannot be written, in the user's cache folder (see `cache_folder`).
 
     Raises:
-        ConfigError: int8 needs images, and the run's are not there.
+        ConfigError: int8 needs images, and the run's images are missing.
         ExportError: the model cannot be exported, or the file differs from it.
         RunError: neither folder can be written.
     """
@@ -78,21 +80,24 @@ def exported_file(source: str | Path, precision: str) -> Path:
     for folder in folders:
         if (folder / name).exists():
             return folder / name
-    path = _writable(folders) / name
-    from vertebra.export.calibration_images import calibration_images  # these load what training needs, for seconds
+    path = _first_writable(folders) / name
+    from vertebra.export.calibration_images import calibration_images  # slow: it imports the training modules
     from vertebra.export.export_model import export_model
-    from vertebra.export.files import json_beside
+    from vertebra.export.files import metadata_json_path
 
     model = load(source)
     images = calibration_images(source, model)
     if precision == "int8" and not images:
         raise ConfigError(
-            f"int8 must see real images, and those that {source} was trained on are not there; make the file yourself: "
+            f"int8 is calibrated with real images, and the training images of {source} are missing; make the file yourself: "
             f"vertebra export {source} --out model.onnx --precision int8 --calibrate IMAGES"
         )
-    print(f"making {path}: once for this model, compared with PyTorch; it takes a minute or so", file=sys.stderr)
+    print(
+        f"exporting {path} once for this model, and comparing it with PyTorch; this takes about a minute",
+        file=sys.stderr,
+    )
     with os_errors_told(path):
-        json_beside(path).unlink(missing_ok=True)  # left over from a file that is gone
+        metadata_json_path(path).unlink(missing_ok=True)  # of a file that was removed
     try:
         export_model(model, path, precision=precision, input="canvas", images=images)  # type: ignore[arg-type]
     except RunError:
@@ -104,20 +109,20 @@ def exported_file(source: str | Path, precision: str) -> Path:
 def cache_folder() -> Path:
     """The user's cache folder: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's cache folder
     (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
-    chosen = os.environ.get("VERTEBRA_CACHE")
-    if chosen:
-        return Path(chosen)
+    configured = os.environ.get("VERTEBRA_CACHE")
+    if configured:
+        return Path(configured)
     if sys.platform == "darwin":
-        usual = "~/Library/Caches"
+        default = "~/Library/Caches"
     elif os.name == "nt":
-        usual = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+        default = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     else:
-        usual = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(usual)) / "vertebra"  # noqa: PTH111  # Path's own raises where there is no home
+        default = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(default)) / "vertebra"  # noqa: PTH111  # Path's own raises where there is no home
 
 
-def _writable(folders: list[Path]) -> Path:
-    """The first folder that can be written; it is made."""
+def _first_writable(folders: list[Path]) -> Path:
+    """Creates and returns the first folder that can be written."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)

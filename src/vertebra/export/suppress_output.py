@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings, and no log lines below errors. Exceptions are raised as ever."""
+def suppress_output() -> Iterator[None]:
+    """Suppresses warnings and log messages below errors. Exceptions are raised as usual."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""The graph of a model for ``torch.export``: what every export target is written from."""
+"""The graph of a model for ``torch.export``, from which every export target is written."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.utils import _pytree as tree
 from vertebra.errors import ExportError
 from vertebra.model import VisionModel
 
-BATCH = 2  # of the example that a file is made with
-RAW = "raw/"  # what the names of raw outputs begin with
+BATCH = 2  # batch size of the example input
+RAW = "raw/"  # prefix of the names of raw outputs
 
 
 class Flat(nn.Module):
-    """The model with plain tensors as outputs: the decoded ones, and after them the raw ones if ``raw``.
+    """The model with plain tensors as outputs: the decoded ones, followed by the raw ones if ``raw``.
 
     Args:
-        model: what runs.
+        model: the model.
         raw: whether the decoders' raw outputs are returned too.
     """
 
@@ -35,12 +35,12 @@ class Flat(nn.Module):
 
 
 def raw_outputs(model: VisionModel, outputs: Mapping[str, Any]) -> list[Tensor]:
-    """The raw outputs that can be compared number by number: not those of a decoder that sorts them by its scores, nor of a branch
-    that reads another branch's boxes in their order.
+    """The raw outputs that can be compared number by number. Outputs whose order depends on scores are left out: those of
+    decoders that sort by score, and of branches that read another branch's boxes.
 
     Args:
-        model: whose outputs they are.
-        outputs: by branch, as of `VisionModel.run`.
+        model: the model.
+        outputs: by branch, from `VisionModel.run`.
     """
     branches = {name: model.branch(name) for name in outputs}
     comparable = [
@@ -69,34 +69,34 @@ def example(model: VisionModel, canvas: tuple[int, int], batch: int) -> tuple[Te
 
 
 def canvas_of_example(model: VisionModel, free: bool) -> tuple[int, int]:
-    """(height, width) of the canvas that a graph is made with: the model's.
+    """(height, width) of the canvas that the graph is traced with: the model's.
 
-    Where its size is to be free, a canvas on which the coarsest level has several cells, and several windows of a backbone with
-    window attention, because ``torch.export`` takes a size of 1 for fixed.
+    For a free canvas it is enlarged until the coarsest level has several cells, and several windows for a backbone with window
+    attention, because ``torch.export`` treats a size of 1 as fixed.
     """
     height, width = model.resize_spec.size
     if not free:
         return height, width
     strides = [level.stride for name in model.branches for level in model.branch(name).decoder.in_spec.levels]
-    deepest: int = max(level.stride for level in model.backbone.out_spec.levels)  # type: ignore[union-attr]
-    least = max(3 * max(strides, default=1), (_widest_window(model.backbone) + 1) * deepest)
-    return max(height, least), max(width, least)
+    coarsest: int = max(level.stride for level in model.backbone.out_spec.levels)  # type: ignore[union-attr]
+    min_side = max(3 * max(strides, default=1), (_widest_window(model.backbone) + 1) * coarsest)
+    return max(height, min_side), max(width, min_side)
 
 
 def _widest_window(model: nn.Module) -> int:
-    """Cells on the longer side of the largest window that attention stays within, as timm's backbones declare it; 0 without one."""
+    """The longer side, in cells, of the largest attention window, as timm's backbones declare it; 0 without one."""
     windows = [getattr(layer, "window_size", 0) for layer in model.modules()]
     sides = [side for size in windows for side in (size if isinstance(size, tuple | list) else (size,))]
     return max((side for side in sides if isinstance(side, int)), default=0)
 
 
 def export_error(error: BaseException, free: bool) -> ExportError:
-    """The error for a graph that torch cannot make."""
+    """The error for a model that torch cannot export."""
     return ExportError(f"torch cannot export this model{' with a free canvas' if free else ''}: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:
-    """The most specific line of an exporter's error: the first of its innermost cause."""
+    """The most specific line of an exporter's error: the first line of its innermost cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

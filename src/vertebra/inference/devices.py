@@ -1,4 +1,4 @@
-"""Where a model runs."""
+"""Selects the device that a model runs on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vertebra.errors import ConfigError
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The given device, or the best there is.
+    """The device of this name, or the best available.
 
     Raises:
         ConfigError: there is no such device.
@@ -20,7 +20,11 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
             raise ConfigError(f"no such device: '{device}'; choose cpu, cuda, cuda:1, mps …") from None
         try:
             torch.empty(0, device=chosen)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:  # each kind of device fails in its own way
+        except (
+            RuntimeError,
+            AssertionError,
+            NotImplementedError,
+        ) as error:  # each kind of device raises its own errors
             reason = str(error).strip().split("\n")[0].split(". ")[0]
             raise ConfigError(f"torch cannot use device '{device}' on this machine ({reason}); choose cpu") from None
         return chosen

@@ -20,25 +20,26 @@ from vertebra.runtimes.model_files.metadata import CLASS_MAP, from_json
 
 
 class ExportedModel:
-    """An exported file, opened; it predicts as the model does that it was made from.
+    """An opened exported file; its predictions equal those of the exported model.
 
     Args:
         path: the file.
-        runtime: "onnx", "openvino" or "tensorrt"; None for what the file was made for.
+        runtime: "onnx", "openvino" or "tensorrt"; None for the format's own runtime.
         threads: of the CPU; None for all cores.
-        precision: what is computed in, where the runtime chooses ("bf16" with OpenVINO); "int8" only checks that the file is int8.
+        precision: of the computation, for runtimes that can choose it ("bf16" with OpenVINO); "int8" only checks that the file is
+            int8.
         device: "cpu", or "cuda".
 
     Attributes:
-        info: how images come onto its canvas, its branches and their classes.
+        info: preprocessing, branches and classes.
         report: of the comparison with the model at export.
-        config: what the model was built from, or None.
+        config: of the model, or None.
         details: the producer, inputs, outputs and decoding; see `vertebra.runtimes.model_files.metadata.FileInfo`.
-        class_maps: the branches that give the class of each pixel, and no probabilities.
+        class_maps: the branches whose output is the class of each pixel instead of probabilities.
         takes_pixels: whether preprocessing is in the file, which then takes images of any size; else it takes canvases.
 
     Raises:
-        WeightsError: the file is missing, or is not one that Vertebra exported.
+        WeightsError: the file is missing, or was not exported by Vertebra.
         ConfigError: the runtime is not installed, does not run this file, or has no such precision or device.
     """
 
@@ -54,7 +55,7 @@ class ExportedModel:
         self.path = Path(path)
         info, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
-        _check_ends(self.session, self.outputs, info.resize_spec, path)
+        _check_shapes(self.session, self.outputs, info.resize_spec, path)
         self.info = info._replace(fixed=_why_fixed(self.path, self.session.inputs))
         self.takes_pixels = "pixels" in self.session.inputs
         self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
@@ -62,10 +63,10 @@ class ExportedModel:
             raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
 
     def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Decoded outputs by branch, each branch's fields in their order; see `vertebra.runtimes.base.Session.run`.
+        """Decoded outputs by branch, each branch's fields in order; see `vertebra.runtimes.base.Session.run`.
 
         Raises:
-            WeightsError: its runtime cannot compute it.
+            WeightsError: the runtime fails.
         """
         try:
             values = iter(self.session.run(*arrays))
@@ -77,20 +78,20 @@ class ExportedModel:
         return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
 
     def predictor(self, **options: Any) -> ExportedPredictor:
-        """What runs it on images of any size; see `ExportedPredictor`.
+        """A predictor on images of any size; see `ExportedPredictor`.
 
         Raises:
-            UnknownName: there is no such option; the message has the nearest right name.
+            UnknownName: there is no such option; the message has the most similar name.
         """
         check_keywords("predict", options, keyword_names(ExportedPredictor))
         return PixelPredictor(self, **options) if self.takes_pixels else ExportedPredictor(self, **options)
 
     def predict(self, images: Any, **options: Any) -> list[Result]:
-        """Predictions for images of any size, in their own pixels; see `ExportedPredictor`, which takes the options."""
+        """Predictions for images of any size, in their own pixels; the options are those of `ExportedPredictor`."""
         return self.predictor(**options).predict(images)
 
 
-def _check_ends(
+def _check_shapes(
     session: Session, outputs: Mapping[str, Sequence[str]], resize_spec: ResizeSpec, path: str | Path
 ) -> None:
     """Checks that inputs and outputs agree with the metadata.
@@ -103,7 +104,9 @@ def _check_ends(
     if (
         dimensions not in ({"pixels": 4}, {"images": 4, "sizes": 2})
         or sum(map(len, outputs.values())) != len(session.outputs)
-        or any(isinstance(side, int) and side != wanted for side, wanted in zip(canvas, resize_spec.size, strict=False))
+        or any(
+            isinstance(side, int) and side != expected for side, expected in zip(canvas, resize_spec.size, strict=False)
+        )
     ):
         raise WeightsError(
             f"{path}: has inputs {session.inputs} and {len(session.outputs)} outputs, unlike its metadata; "
@@ -112,7 +115,7 @@ def _check_ends(
 
 
 def _why_fixed(path: Path, inputs: Mapping[str, Sequence[int | None]]) -> str:
-    """Why a file takes canvases of one size, or nothing where it takes any; see `ModelInfo`.
+    """Why a file takes canvases of one size; empty if it takes any size; see `ModelInfo`.
 
     Args:
         path: of the file.
@@ -122,9 +125,13 @@ def _why_fixed(path: Path, inputs: Mapping[str, Sequence[int | None]]) -> str:
         return f"{path.name} puts images onto its canvas itself; export one with --input canvas"
     sides = inputs["images"][2:]
     if any(isinstance(side, int) for side in sides):
-        known = find_format(path)
-        cure = "" if known is not None and known.fixed_canvas else "; export one with --input canvas --canvas free"
-        return f"{path.name} was made for canvases of {'x'.join(map(str, sides))}{cure}"
+        file_format = find_format(path)
+        hint = (
+            ""
+            if file_format is not None and file_format.fixed_canvas
+            else "; export one with --input canvas --canvas free"
+        )
+        return f"{path.name} was made for canvases of {'x'.join(map(str, sides))}{hint}"
     return ""
 
 
@@ -133,16 +140,16 @@ class ExportedPredictor(Pipeline):
 
     Args:
         model: the file.
-        batch_size: images, or tiles, at a time.
-        threshold: objects below this score are left out.
-        skip_unreadable: leave unreadable files out and note them in ``skipped`` instead of raising.
-        tile: side in image pixels of the square tiles that larger images are looked at in; None: always the whole image.
-        overlap: least overlap of neighboring tiles, as a part of their side.
+        batch_size: images, or tiles, in a batch.
+        threshold: minimum score of objects.
+        skip_unreadable: skip unreadable files and list them in ``skipped`` instead of raising.
+        tile: side, in image pixels, of the square tiles that larger images are split into; None for no tiles.
+        overlap: minimum overlap of neighboring tiles, as a fraction of their side.
         flip: also run the model on the mirrored image, or tile, and merge the results.
-        scales: of the canvas; at each the image is looked at, if the file takes canvases of any size.
+        scales: of the canvas, for test-time augmentation; the file must take canvases of any size.
 
     Raises:
-        ConfigError: there are no such tiles or scales, or the model or the file cannot be used with them.
+        ConfigError: the tiles or scales are invalid, or the model or the file does not support them.
     """
 
     def __init__(
@@ -159,8 +166,8 @@ class ExportedPredictor(Pipeline):
     ) -> None:
         if model.class_maps and (tile is not None or flip or tuple(scales) != (1.0,)):
             raise ConfigError(
-                f"{model.path.name} gives class maps, and tiles and mirrored or scaled views are merged by probabilities: "
-                "leave them out, or export a file without --class-map"
+                f"{model.path.name} outputs class maps, but tiles, flip and scales need probabilities: leave them out, or export a "
+                "file without --class-map"
             )
         super().__init__(
             model.info,
@@ -180,9 +187,9 @@ class ExportedPredictor(Pipeline):
 
 
 class PixelPredictor(ExportedPredictor):
-    """Runs an exported file that takes images as they are, those of one size that follow each other together.
+    """Runs an exported file that takes images of any size; consecutive images of one size form a batch.
 
-    Args: as of `ExportedPredictor`.
+    Args: see `ExportedPredictor`.
     """
 
     def run(self, canvases: np.ndarray, sizes: np.ndarray) -> Mapping[str, Sequence[np.ndarray]]:

@@ -1,4 +1,5 @@
-"""What made a file of predictions, kept beside it, so that only the same model with the same options adds to it; without torch."""
+"""Manifests of prediction files: the model and options are stored beside a file, so that only the same job resumes it; without
+torch."""
 
 from __future__ import annotations
 
@@ -16,23 +17,23 @@ from vertebra.inference.io.streams import is_address
 
 SUFFIX = ".job"
 FORMAT_VERSION = 1
-NAME = "model name"  # for people: the same content under another name is the same model
+NAME = "model name"  # not compared: the same content under another name is the same model
 
 Job = Mapping[str, Any]
-"""What predictions depend on, by the name of the option: the model's content, thresholds, tiles and so on. JSON-ready."""
+"""The settings that predictions depend on, by name: the model's content, thresholds, tiles and so on. JSON-ready."""
 
 
 def describe_job(
-    name: str | Path, files: Sequence[Path], computed_in: str, options: Mapping[str, Any], **more: Any
+    name: str | Path, files: Sequence[Path], computed_in: str, options: Mapping[str, Any], **settings: Any
 ) -> dict[str, Any]:
     """The job of a model with options.
 
     Args:
-        name: of the model, for people.
-        files: that hold the model: its content is what counts, with its branches and preprocessing, not its name.
-        computed_in: precision, and the runtime where it makes a difference.
-        options: of the predictor; those that change no result are left out.
-        more: what else must be the same.
+        name: of the model, for messages.
+        files: of the model; they are compared by content, not by name.
+        computed_in: the precision, and the runtime if it affects the results.
+        options: of the predictor; those that do not affect the results are left out.
+        settings: further settings that must be the same.
     """
     tiled = options.get("tile") is not None
     return {
@@ -44,7 +45,7 @@ def describe_job(
         "overlap": options.get("overlap") if tiled else None,
         "flip": bool(options.get("flip", False)),
         "scales": list(options.get("scales", (1.0,))),
-        **more,
+        **settings,
     }
 
 
@@ -60,12 +61,12 @@ def content_hash(files: Sequence[Path]) -> str:
 
 @dataclass
 class ImageNames:
-    """Names of images in a file. A relative name starts at one folder, whatever folder the process is in; two names are of one
-    image where they lead to the same file name in the same folder.
+    """Names of images in a file. Relative names are relative to one folder, independent of the current folder; two names are the
+    same image if they resolve to the same file name in the same folder.
 
     Args:
-        folder: where relative names in the file start.
-        current: where relative names that come start.
+        folder: the base of relative names in the file.
+        current: the base of new relative names.
     """
 
     folder: Path
@@ -73,15 +74,15 @@ class ImageNames:
     _folders: dict[str, str] = field(default_factory=dict)
 
     def key_in_file(self, name: str) -> str:
-        """What tells an image from others, of a name in the file."""
+        """The unique key of a name in the file."""
         return self._key(name, self.folder)
 
     def key(self, name: str) -> str:
-        """What tells an image from others, of a name that comes."""
+        """The unique key of a new name."""
         return self._key(name, self.current)
 
     def spelled(self, name: str) -> str:
-        """A name that comes, as the file has it: as it is, but for a relative one that starts at another folder."""
+        """A new name as it is written to the file: unchanged, except for a relative one with another base folder."""
         if is_address(name) or Path(name).is_absolute() or self.folder == self.current:
             return name
         try:
@@ -98,21 +99,21 @@ class ImageNames:
         return os.path.normcase(os.path.join(self._folders[folder], last))  # noqa: PTH118
 
 
-class JobFile:
-    """The file ``<name>.job`` beside a file of predictions: what made them, and the folder where relative names start. It is
-    locked while the predictions are written.
+class JobManifest:
+    """The file ``<name>.job`` beside a file of predictions: their job, and the base folder of relative names. It is locked while
+    predictions are written.
 
     Args:
         path: of the predictions.
-        job: what is to be written now.
+        job: the current job.
 
     Attributes:
-        names: how images are named in the file.
-        notes: what a user should know, in sentences.
-        is_new: whether it was not there, or was empty.
+        names: the names of images in the file.
+        notes: messages for the user.
+        is_new: whether the file was missing or empty.
 
     Raises:
-        RunError: another process writes the file, or the operating system refuses.
+        RunError: another process writes the file, or it cannot be opened.
     """
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -124,10 +125,12 @@ class JobFile:
         self._content = self._lock.file.read()
         self.is_new = not self._content
         if not self._lock.locks:
-            self.notes.append(f"{path}: this file system has no locks; let no second process write this file")
+            self.notes.append(
+                f"{path}: this file system has no locks; make sure that no second process writes this file"
+            )
 
     def begin(self) -> None:
-        """Notes the job of a file that holds nothing yet."""
+        """Writes the job of an empty file."""
         from vertebra import __version__
 
         content = {
@@ -141,10 +144,10 @@ class JobFile:
             self._lock.file.write(json.dumps(content, indent=2).encode() + b"\n")
 
     def check(self) -> None:
-        """Whether a file with predictions is of the same job.
+        """Checks that existing predictions are of the same job.
 
         Raises:
-            RunError: it is another's, or nothing tells whose it is.
+            RunError: they are of another job, or their job is unknown.
         """
         known, folder = self._read()
         differing = [
@@ -161,17 +164,17 @@ class JobFile:
             self.names = ImageNames(folder, self.names.current)
         elif folder != self.names.current:
             self.notes.append(
-                f"{self.predictions} was begun in {folder}, which is not here; its relative names are taken from "
+                f"{self.predictions} was started in {folder}, which does not exist here; relative names are resolved from "
                 f"{self.names.current}"
             )
 
     def close(self) -> None:
-        """Lets others write."""
+        """Releases the lock."""
         self._lock.close()
 
     def remove(self) -> None:
-        """Removes it, when the predictions are gone."""
-        if os.name == "nt":  # which removes no open file
+        """Removes the manifest, after the predictions were removed."""
+        if os.name == "nt":  # Windows cannot remove open files
             self.close()
         self.path.unlink(missing_ok=True)
         self.close()
@@ -179,8 +182,7 @@ class JobFile:
     def _read(self) -> tuple[dict[str, Any], Path]:
         if self.is_new:
             raise RunError(
-                f"{self.predictions} holds predictions, but nothing tells which model and options made them "
-                f"({self.path.name} is missing); give a new file"
+                f"{self.predictions} has predictions of an unknown model and options ({self.path.name} is missing); give a new file"
             )
         try:
             content = json.loads(self._content)
@@ -188,7 +190,7 @@ class JobFile:
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{self.path}: damaged; give a new file for the predictions") from None
         if version != FORMAT_VERSION:
-            raise RunError(f"{self.path}: of format {version}; this Vertebra reads format {FORMAT_VERSION}")
+            raise RunError(f"{self.path}: has format {version}; this Vertebra reads format {FORMAT_VERSION}")
         return known, folder
 
 

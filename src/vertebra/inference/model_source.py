@@ -1,4 +1,4 @@
-"""A file that holds a model, and how it is opened for prediction, here or on another machine."""
+"""A model file and the options to open it for prediction, here or on another machine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vertebra.runtimes import find_format, find_runtime, is_exported
 
 @dataclass(frozen=True)
 class ModelSource:
-    """How a model file, or an exported file, is opened.
+    """A model file, or an exported file, and the options to open it.
 
     Attributes:
         path: the file.
-        runtime: of an exported file: "onnx", "openvino", "tensorrt" …; None for what it was made for.
-        precision: what is computed in; None for fp32, or for what an exported file was made in.
-        compile: of a model file, whether the model is compiled first.
+        runtime: of an exported file: "onnx", "openvino", "tensorrt" …; None for the format's own runtime.
+        precision: of the computation; None for fp32, or for the precision of an exported file.
+        compile: whether the model is compiled first; only for a model file.
         threads: of the CPU; None for all cores.
-        device: "cpu", "cuda" …; None for the best there is.
+        device: "cpu", "cuda" …; None for the best available.
     """
 
     path: Path
@@ -34,14 +34,14 @@ class ModelSource:
 
     @property
     def files(self) -> list[Path]:
-        """The file, and what must lie beside it."""
+        """The file, and the files that belong to it."""
         known = find_format(self.path)
-        beside = [] if known is None else [file for file in known.files(self.path) if file != self.path]
-        return [self.path, *(file for file in beside if file.is_file())]
+        companions = [] if known is None else [file for file in known.files(self.path) if file != self.path]
+        return [self.path, *(file for file in companions if file.is_file())]
 
     @property
     def gpu(self) -> bool | None:
-        """Whether it runs on a GPU; None: where there is one."""
+        """Whether it runs on a GPU; None: if one is available."""
         exported = is_exported(self.path)
         if exported and self.runtime is not None and find_runtime(self.path, self.runtime).gpu_only:
             return True
@@ -56,7 +56,7 @@ class ModelSource:
 
     @property
     def info(self) -> ModelInfo:
-        """What must be known of the model to use it; the file is read for it."""
+        """The model's preprocessing, branches and classes; reads the file."""
         if is_exported(self.path):
             return ExportedModel(self.path).info
         from vertebra.model_info import model_info
@@ -71,10 +71,10 @@ class ModelSource:
         )
 
     def predictor(self, **options: Any) -> Pipeline:
-        """What runs it on images.
+        """A predictor for this source.
 
         Args:
-            options: of any predictor; see `Pipeline`.
+            options: of the predictor; see `Pipeline`.
 
         Raises:
             WeightsError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Tiles and test-time augmentation: a layer over a pipeline; without torch."""
+"""Tiles and test-time augmentation on top of a pipeline; without torch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def multi_view(
     pipeline: Pipeline, *, tile: int | None, overlap: float, flip: bool, scales: Sequence[float]
 ) -> MultiView | None:
-    """The layer for these options; None where each image is computed once, as a whole.
+    """A `MultiView` for these options; None if each image is run once, as a whole.
 
     Raises:
-        ConfigError: there are no such tiles or scales, or the model cannot be used with them.
+        ConfigError: the tiles or scales are invalid, or the model does not support them.
     """
     if tile is not None:
         check_tiles(tile, overlap)
@@ -44,7 +44,7 @@ class MultiView:
         pipeline: reads images, puts them onto canvases and runs the model.
         chosen: the test-time augmentations of each tile or image; see `vertebra.inference.tta`.
         tile: side of the square tiles in image pixels, or None for the whole image.
-        overlap: least overlap of neighboring tiles, as a part of their side.
+        overlap: minimum overlap of neighboring tiles, as a fraction of their side.
     """
 
     def __init__(self, pipeline: Pipeline, chosen: Sequence[TTAView], tile: int | None, overlap: float) -> None:
@@ -54,8 +54,8 @@ class MultiView:
         self._whole_too = bool(info.whole) or any(rule is not None and rule.adds_whole_image for rule in tasks)
 
     def compute(self, images: Iterable[object]) -> Iterator[Callable[[], list[Result]]]:
-        """Runs the model on batches, once for each test-time augmentation. Each function that comes back makes the results of the
-        images that are complete."""
+        """Runs the model on batches, once for each test-time augmentation. Each yielded function returns the results of the images
+        that are complete."""
         assembler = ResultAssembler(self.pipeline.info, self.pipeline.threshold)
         views = self._whole_images(images) if self.tile is None else self._tiles(images)
         for batch in self.pipeline._batches(views):
@@ -67,7 +67,7 @@ class MultiView:
         return self.pipeline._readable(prefetch(self._whole_image, images, threads=2, most=most))
 
     def _tiles(self, images: Iterable[object]) -> Iterator[ModelInput]:
-        """The tiles of each image. Images are large here: one is in use, and one or two are read in advance."""
+        """The tiles of each image. Images are large here: one is in use, and one or two are prefetched."""
         pipeline = self.pipeline
         channels = pipeline.info.channels
         read = pipeline._readable(prefetch(lambda source: read_source(source, channels), images, threads=1, most=1))
@@ -75,7 +75,7 @@ class MultiView:
         return prefetch(lambda part: self._view(*part), parts, threads=2, most=2 * pipeline.batch_size)
 
     def _parts(self, image: Image, array: np.ndarray) -> Iterator[tuple[Image, np.ndarray, Grid, Tile, bool]]:
-        """The tiles of an image, row by row, and then the whole image where the model's tasks need it."""
+        """The tiles of an image, row by row, and then the whole image if the model's tasks need it."""
         assert self.tile is not None
         tiles = grid(image.size, self.tile, self.overlap)
         whole_too = self._whole_too and len(tiles) > 1

@@ -1,4 +1,4 @@
-"""Several looks at what a model sees at once, mirrored or at other scales, and what they say together; without torch."""
+"""Test-time augmentation: predictions on mirrored and rescaled inputs, merged; without torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
 from vertebra.tasks.task import TTAMerger
 
-MOST = 4  # times the canvas: what is meant as percent or as pixels is far above
+MAX_SCALE = 4  # of the canvas; values in percent or pixels by mistake are far above
 
 
 class TTAView(NamedTuple):
-    """One way of looking at an image or a tile: mirrored left to right or not, on a canvas larger or smaller than the plain one."""
+    """One augmentation of an image or tile: horizontal flip, and the scale of the canvas."""
 
     flip: bool
     scale: float
@@ -29,88 +29,90 @@ class TTAView(NamedTuple):
 PLAIN = TTAView(False, 1.0)
 
 
-def views(flip: bool, scales: Sequence[float]) -> tuple[TTAView, ...]:
-    """The looks at each view: at each scale, and with ``flip`` mirrored too. The plain one comes first, if it is among them.
+def make_views(flip: bool, scales: Sequence[float]) -> tuple[TTAView, ...]:
+    """The augmentations: each scale, and with ``flip`` each scale mirrored too. Scale 1 comes first if it is included.
 
     Raises:
-        ConfigError: there are no such scales.
+        ConfigError: the scales are invalid.
     """
-    given = list(scales) if isinstance(scales, Iterable) else []
-    for scale in given:
+    values = list(scales) if isinstance(scales, Iterable) else []
+    for scale in values:
         number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
-        if not number or not 0 < scale <= MOST:
+        if not number or not 0 < scale <= MAX_SCALE:
             raise ConfigError(
-                f"'scales' must be numbers above 0 and at most {MOST}, such as 0.8, 1 and 1.25, got {scale!r}"
+                f"'scales' must be numbers above 0 and at most {MAX_SCALE}, such as 0.8, 1 and 1.25, got {scale!r}"
             )
-    if not given:
-        raise ConfigError("'scales' must be a list of one number or more: 1 is the canvas as it is")
-    if len(set(given)) < len(given):
-        raise ConfigError(f"'scales' has one twice: {', '.join(f'{scale:g}' for scale in given)}")
+    if not values:
+        raise ConfigError("'scales' must be a list of one number or more; 1 is the model's canvas")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"'scales' has one twice: {', '.join(f'{scale:g}' for scale in values)}")
     return tuple(
         TTAView(mirrored, float(scale))
-        for scale in sorted(given, key=lambda scale: scale != 1)
+        for scale in sorted(values, key=lambda scale: scale != 1)
         for mirrored in ((False, True) if flip else (False,))
     )
 
 
 def check_scales(text: str) -> tuple[float, ...]:
-    """The scales that a command line names, such as ``0.8,1,1.25``.
+    """Parses scales of the command line, such as ``0.8,1,1.25``.
 
     Raises:
-        ConfigError: these are no numbers.
+        ConfigError: they are not numbers.
     """
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"'scales' must be numbers with commas between, such as 0.8,1,1.25, got '{text}'") from None
+        raise ConfigError(f"'scales' must be numbers separated by commas, such as 0.8,1,1.25, got '{text}'") from None
 
 
 def tta_views(info: ModelInfo, flip: bool, scales: Sequence[float]) -> tuple[TTAView, ...]:
-    """The looks at each view, with a model that can take them; see `views`.
+    """The augmentations of `make_views`, checked for a model.
 
     Raises:
-        ConfigError: there are no such scales, the model takes one size of canvas, or it must not see mirrored images.
+        ConfigError: the scales are invalid, the model has a fixed canvas size, or it does not support mirrored images.
     """
-    found = views(flip, scales)
+    chosen = make_views(flip, scales)
     for name, (_, labels) in info.branches.items():
         if flip and labels.mirror_refusal:
             raise ConfigError(
                 f"'flip' is not for branch '{name}': {labels.mirror_refusal}. Train it so, or leave out 'flip'"
             )
-    if info.fixed and any(look.scale != 1 for look in found):
+    if info.fixed and any(view.scale != 1 for view in chosen):
         raise ConfigError(
             f"'scales' needs a model that takes canvases of any size, but {info.fixed}. Leave out 'scales'; "
             "'flip' works with any size"
         )
-    return found
+    return chosen
 
 
 def render_views(
     array: np.ndarray,
     resize_spec: ResizeSpec,
     chosen: Sequence[TTAView],
-    place: Callable[[ResizeSpec, np.ndarray], tuple[ImageTransform, np.ndarray]],
+    to_canvas: Callable[[ResizeSpec, np.ndarray], tuple[ImageTransform, np.ndarray]],
 ) -> tuple[tuple[ViewTransform, ...], tuple[np.ndarray, ...]]:
-    """How an image lies on the canvas of each look, and the canvases. It is resized once for each scale.
+    """The transform and the canvas of each augmentation. The image is resized once per scale.
 
     Args:
         array: (H, W, C) uint8.
-        resize_spec: of the plain canvas.
-        chosen: the looks, those of one scale after the other.
-        place: where an image lies on the canvas of a plan, and the canvas.
+        resize_spec: of the canvas at scale 1.
+        chosen: the augmentations, grouped by scale.
+        to_canvas: returns the transform and the canvas of an image for a `ResizeSpec`.
     """
-    placed = {scale: place(resize_spec.scaled(scale), array) for scale in dict.fromkeys(look.scale for look in chosen)}
-    plain = placed[1.0][0] if 1.0 in placed else resize_spec.transform(array.shape[0], array.shape[1])
-    sights, canvases = [], []
-    for look in chosen:
-        own, canvas = placed[look.scale]
-        sights.append(ViewTransform(plain, own, look.flip))
-        canvases.append(mirror(canvas, own.size[1]) if look.flip else canvas)
-    return tuple(sights), tuple(canvases)
+    by_scale = {
+        scale: to_canvas(resize_spec.scaled(scale), array) for scale in dict.fromkeys(view.scale for view in chosen)
+    }
+    plain = by_scale[1.0][0] if 1.0 in by_scale else resize_spec.transform(array.shape[0], array.shape[1])
+    transforms, canvases = [], []
+    for view in chosen:
+        transform, canvas = by_scale[view.scale]
+        transforms.append(ViewTransform(plain, transform, view.flip))
+        canvases.append(mirror(canvas, transform.size[1]) if view.flip else canvas)
+    return tuple(transforms), tuple(canvases)
 
 
 def mirror(canvas: np.ndarray, width: int) -> np.ndarray:
-    """A canvas (height, width, C) whose first ``width`` columns are mirrored left to right; what is beside them stays."""
+    """A canvas (height, width, C) with its first ``width`` columns flipped horizontally; the other columns do not change."""
     if width == canvas.shape[1]:
         turned: np.ndarray = canvas[:, ::-1]
         return turned
@@ -120,29 +122,29 @@ def mirror(canvas: np.ndarray, width: int) -> np.ndarray:
 
 
 class TTAMerge:
-    """Makes one answer out of the looks at each view of a batch, and hands it on.
+    """Merges the outputs of all augmentations of each input of a batch.
 
     Args:
-        gather: takes each view's answer.
-        chosen: the looks. If there is none but the plain one, its answers are handed on as they are.
-        count: views in the batch.
+        assembler: receives the merged outputs of each input.
+        chosen: the augmentations. With the plain one only, outputs are passed on unchanged.
+        count: inputs in the batch.
     """
 
-    def __init__(self, gather: ResultAssembler, chosen: Sequence[TTAView], count: int) -> None:
-        self.gather, self.chosen = gather, chosen
+    def __init__(self, assembler: ResultAssembler, chosen: Sequence[TTAView], count: int) -> None:
+        self.assembler, self.chosen = assembler, chosen
         self._mergers: list[dict[str, TTAMerger]] = [{} for _ in range(count)]
 
     def __call__(self, row: int, view: ModelInput, number: int, decoded: Decoded) -> Result | None:
-        """The result of the image, if this was the last look at its last view.
+        """The result of the image after the last augmentation of its last tile; else None.
 
         Args:
-            row: of the view in the batch.
-            view: what is looked at.
-            number: of the look; looks come in their order.
-            decoded: its decoded arrays by branch.
+            row: of the input in the batch.
+            view: the input: an image or a tile.
+            number: of the augmentation; they come in order.
+            decoded: the decoded arrays by branch.
         """
         if tuple(self.chosen) == (PLAIN,):
-            return self.gather(view, decoded)
+            return self.assembler(view, decoded)
         mergers = self._mergers[row] or {name: self._merger(name) for name in decoded}
         self._mergers[row] = mergers
         for name, fields in decoded.items():
@@ -151,8 +153,8 @@ class TTAMerge:
             return None
         merged: Mapping[str, Sequence[np.ndarray]] = {name: merger.finish() for name, merger in mergers.items()}
         self._mergers[row] = {}
-        return self.gather(view, merged)
+        return self.assembler(view, merged)
 
     def _merger(self, name: str) -> TTAMerger:
-        task, labels = self.gather.info.branches[name]
-        return get_task(task).tta_merger(labels, name in self.gather.info.whole)
+        task, labels = self.assembler.info.branches[name]
+        return get_task(task).tta_merger(labels, name in self.assembler.info.whole)

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolutions before it: the same function with one step less."""
+"""Folds BatchNorm into the convolution before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from vertebra.layers.norm import PooledBatchNorm
-from vertebra.optimize.dataflow_trace import Watch, agreed, by_tensor, single_places, watched
+from vertebra.optimize.dataflow_trace import DataflowTrace, by_tensor, common_pairs, trace_runs, unique_parents
 from vertebra.optimize.foreign_modules import is_altered
 from vertebra.optimize.malloc_trim import malloc_trim
 
@@ -19,45 +19,45 @@ NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, PooledBatchNorm, BatchNormAct2d)
 
 
 def fold_batch_norm(model: nn.Module, *runs: Callable[[], Any], skip: Collection[nn.Module] = ()) -> int:
-    """Folds every BatchNorm that can be folded, in place. Weights of the convolutions become new tensors; what is shared with
-    another copy of the model stays as it is there.
+    """Folds every BatchNorm that can be folded, in place. The folded weights are new tensors; tensors shared with another copy of
+    the model do not change.
 
-    Where a result of a convolution goes is seen by running the model, so that it needs to know no architecture: a norm is
-    folded if it reads nothing but the results of one convolution, and nothing else reads those. A norm that stands in two places of
-    the model stays; so does one in training mode, one where something else reads its tensors or the convolution's weight, and one
-    that hooks run with, or whose convolution's result a hook gets.
+    The data flow is traced by running the model, so this works for any architecture. A norm is folded if its only input is the
+    output of one convolution and nothing else reads that output. A norm is not folded if the model contains it twice, if it is in
+    training mode, if another operation reads its tensors or the convolution's weight, or if a hook runs with it or receives the
+    convolution's output.
 
     Args:
         model: in evaluation mode.
-        runs: each runs the model once, on a batch of a count and a size of its own, and returns what it gave.
-        skip: modules that stay as they are.
+        runs: each runs the model once, with a different batch size and image size, and returns the model's outputs.
+        skip: modules that are not changed.
 
     Returns:
-        How many norms were folded.
+        The number of folded norms.
     """
-    places = single_places(model, skip)
-    seen = watched(NormWatch, model, runs)
+    parents = unique_parents(model, skip)
+    traces = trace_runs(NormTrace, model, runs)
     pairs = [
         (conv, norm)
-        for conv, norm in agreed(seen)
-        if norm in places
-        and conv in places
+        for conv, norm in common_pairs(traces)
+        if norm in parents
+        and conv in parents
         and not (norm.training or is_altered(norm) or conv._forward_hooks or "forward" in vars(conv))
-        and not any(norm in watch.read_elsewhere or conv in watch.exposed for watch in seen)
+        and not any(norm in trace.read_elsewhere or conv in trace.exposed for trace in traces)
     ]
     for conv, norm in pairs:
         _merge(conv, norm)
         malloc_trim(cast(Tensor, conv.weight).nbytes)
-        parent, name = places[norm]
+        parent, name = parents[norm]
         setattr(parent, name, nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity())
     return len(pairs)
 
 
 def _merge(conv: Any, norm: Any) -> None:
-    """Gives a convolution the weights that do what it and the norm did, worked out in float64."""
+    """Merges a norm into the weight and bias of a convolution, computed in float64."""
     transposed = isinstance(conv, nn.ConvTranspose2d)
-    given = [conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias]
-    bias, mean, var, scale, shift = (None if value is None else value.detach().double() for value in given)
+    tensors = [conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias]
+    bias, mean, var, scale, shift = (None if value is None else value.detach().double() for value in tensors)
     assert mean is not None and var is not None
     weight = conv.weight.detach()
     merged = fuse_conv_bn_weights(weight, bias, mean, var, norm.eps, scale, shift, transposed)  # type: ignore[arg-type]
@@ -66,11 +66,11 @@ def _merge(conv: Any, norm: Any) -> None:
     )
 
 
-class NormWatch(Watch):
-    """Notes which norms read the results of convolutions. Norms are recognized by their tensors.
+class NormTrace(DataflowTrace):
+    """Traces which norms read the outputs of convolutions. Norms are recognized by their tensors.
 
     Attributes:
-        read_elsewhere: norms whose tensors something else asked for as well.
+        read_elsewhere: norms whose tensors another operation reads too.
     """
 
     def __init__(self, root: nn.Module) -> None:
@@ -86,7 +86,7 @@ class NormWatch(Watch):
         }
 
     def reader(self, func: Any, args: Any) -> nn.Module | None:
-        """The norm that a call belongs to."""
+        """The norm that makes the call."""
         return self.norms.get(id(args[1])) if func is nn.functional.batch_norm and len(args) > 1 else None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

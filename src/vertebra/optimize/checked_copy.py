@@ -1,4 +1,4 @@
-"""An optimized copy of a model that is compared with the model before it is used: what changes outputs is left out."""
+"""An optimized copy of a model, compared with the model before use. Optimizations that change the outputs are left out."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from vertebra.optimize.probe_batches import ProbeBatch, canvas_batches, probe_ba
 LOGGER = logging.getLogger(__name__)
 Run = Callable[[], Any]
 Scope = Literal["all", "known", "none"]
-"""Where an optimization is applied: in all modules, in those that no foreign code runs, or nowhere."""
+"""The modules that an optimization changes: all, those that foreign code does not run, or none."""
 
 
 class Optimization(NamedTuple):
-    """A change of a model that does not change its outputs.
+    """A rewrite of a model that must not change its outputs.
 
     Attributes:
-        name: as the log writes it.
-        apply: changes a model in place, given runs of it and the modules to leave as they are; how many changes it made.
+        name: as logged.
+        apply: changes a model in place. Takes the model, functions that run it, and the modules to skip; returns the number of
+            changes.
     """
 
     name: str
@@ -46,8 +47,8 @@ class Trial(NamedTuple):
 
     Attributes:
         model: the copy; None if it failed.
-        changes: by optimization, how many changes were made.
-        problem: what is wrong with it; None if its outputs are the model's.
+        changes: the number of changes of each optimization.
+        problem: how it differs from the model; None if its outputs agree with the model's.
     """
 
     model: VisionModel | None
@@ -58,19 +59,19 @@ class Trial(NamedTuple):
 class CheckedCopy:
     """Makes the optimized copy of a model and compares it with the model.
 
-    The comparison runs on random and on natural images, one and two at a time, on two canvases, in float32. The raw outputs of
-    the decoders must agree within 1e-4 of their scale, or within ten times the change that rounding noise in the weights causes
-    where that is more, as behind a choice of the best queries. If they do not, the optimizations are tried one after the other,
-    and each that changes outputs is left out: where foreign code runs, if that is enough, else everywhere.
+    The comparison runs on random and on natural images, in batches of one and two, on two canvases, in float32. The raw outputs
+    of the decoders must agree within 1e-4 of their scale, or within ten times the effect of rounding noise in the weights where
+    that is larger (for example after a top-k selection of queries). If they do not agree, the optimizations are tried one by one,
+    and each one that changes the outputs is left out: only in modules that foreign code runs if that is enough, else everywhere.
 
     Args:
-        model: stays as it is.
-        device: where the copy is to run.
+        model: is not changed.
+        device: of the copy.
         optimizations: in the order in which they are applied.
-        reset: called with a copy after each run; drops what it has kept of the run.
+        reset: called with a copy after each run, to drop state that the run left in it.
 
     Attributes:
-        scopes: where each optimization is applied.
+        scopes: the scope of each optimization.
     """
 
     def __init__(
@@ -81,14 +82,14 @@ class CheckedCopy:
         reset: Callable[[nn.Module], object],
     ) -> None:
         self.optimizations = optimizations
-        self.scopes: dict[str, Scope] = {own.name: "all" for own in optimizations}
+        self.scopes: dict[str, Scope] = {optimization.name: "all" for optimization in optimizations}
         self._source = private_copy(model, device)
         self._reset = reset
         self._allowed: list[list[float]] | None = None
         self._batches, self._expected = self._reference(device)
 
     def make(self) -> VisionModel:
-        """The copy with all optimizations that leave the outputs as they are."""
+        """The copy with all optimizations that do not change the outputs."""
         if not self._batches:
             self.scopes = dict.fromkeys(self.scopes, "none")
             return private_copy(self._source)
@@ -101,65 +102,65 @@ class CheckedCopy:
         return trial.model
 
     def build(self, optimizations: Sequence[Optimization]) -> VisionModel:
-        """A copy that is not compared: with these optimizations, of which those that `make` has left out are left out again.
+        """A copy that is not compared with the model. Optimizations that `make` has left out are left out here too.
 
         Args:
-            optimizations: in the order in which they are applied; others than those of `make` are applied everywhere.
+            optimizations: in the order in which they are applied; those that `make` has not tested are applied everywhere.
         """
         return self._build(optimizations, self.scopes)[0]
 
     def _build(
         self, optimizations: Sequence[Optimization], scopes: Mapping[str, Scope]
     ) -> tuple[VisionModel, dict[str, int]]:
-        fast = private_copy(self._source)
-        runs = [partial(_run, fast, batch) for batch in self._batches[:2]]
+        optimized = private_copy(self._source)
+        runs = [partial(_run, optimized, batch) for batch in self._batches[:2]]
         changes = {}
         for name, apply in optimizations:
             scope = scopes.get(name, "all")
             if scope != "none":
-                skip = run_by_foreign_code(fast) if scope == "known" else ()
-                changes[name] = apply(fast, runs, skip)
-        return fast, changes
+                skip = run_by_foreign_code(optimized) if scope == "known" else ()
+                changes[name] = apply(optimized, runs, skip)
+        return optimized, changes
 
     def _try(self, scopes: dict[str, Scope]) -> Trial:
         try:
-            fast, changes = self._build(self.optimizations, scopes)
-            return Trial(fast, changes, self.problem(fast) if any(changes.values()) else None)
-        except Exception as error:  # foreign code fails in its own ways when its parts were replaced
+            optimized, changes = self._build(self.optimizations, scopes)
+            return Trial(optimized, changes, self.problem(optimized) if any(changes.values()) else None)
+        except Exception as error:  # foreign code may raise anything when its layers are replaced
             LOGGER.debug("an optimized copy failed", exc_info=True)
             return Trial(None, {}, f"the model fails: {type(error).__name__}: {error}")
 
     def _locate(self) -> Trial:
-        """Tries one optimization after the other, each on those before it that are right."""
+        """Tries the optimizations one by one, each on top of those that were accepted before."""
         names = list(self.scopes)
         if not self._repeats():
             LOGGER.warning(
-                "prediction runs without optimizations: two runs of the model on the same images differ, so that nothing can be "
-                "compared"
+                "prediction runs without optimizations: the model is not deterministic (two runs on the same images differ), so "
+                "an optimized copy cannot be checked"
             )
             names = []
         self.scopes = dict.fromkeys(self.scopes, "none")
-        best = self._try(self.scopes)
+        accepted = self._try(self.scopes)
         choices: list[Scope] = ["all", "known"] if run_by_foreign_code(self._source) else ["all"]
         for name in names:
             problem = ""
             for scope in choices:
                 trial = self._try({**self.scopes, name: scope})
                 if trial.problem is None:
-                    best, self.scopes[name] = trial, scope
+                    accepted, self.scopes[name] = trial, scope
                     break
                 problem = problem or trial.problem
             if problem:
                 where = f" in {self._foreign()}" if self.scopes[name] == "known" else ""
                 LOGGER.warning("prediction runs without %s%s: with it, %s", name, where, problem)
-        return best
+        return accepted
 
     def _foreign(self) -> str:
         names = sorted({type(module).__name__ for module in self._source.modules() if is_foreign(module)})
         return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
     def _reference(self, device: torch.device) -> tuple[list[ProbeBatch], list[list[Tensor]]]:
-        """Batches that the model takes, and its raw outputs."""
+        """Batches that the model accepts, and its raw outputs on them."""
         batches: list[ProbeBatch] = []
         expected = []
         failure: Exception | None = None
@@ -171,65 +172,67 @@ class CheckedCopy:
                 except Exception as error:  # foreign code may refuse a size or a number of images
                     failure = error
         if not batches:
-            LOGGER.warning(
-                "prediction runs without optimizations: the model fails on images to compare on: %s", failure
-            )
+            LOGGER.warning("prediction runs without optimizations: the model fails on the test images: %s", failure)
         return batches, expected
 
     def outputs(self, model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
-        """What is compared of a model, on one batch."""
+        """The outputs of a model that are compared, on one batch."""
         with full_float32(batch.images.device):
-            found = raw_outputs(model, batch)
+            outputs = raw_outputs(model, batch)
         self._reset(model)
-        return found
+        return outputs
 
-    def problem(self, fast: VisionModel) -> str | None:
-        """What is wrong with a copy; None if its outputs are the model's."""
-        apart = differences([self.outputs(fast, batch) for batch in self._batches], self._expected)
-        if all(own <= TOLERANCE for batch in apart for own in batch):
+    def problem(self, optimized: VisionModel) -> str | None:
+        """How a copy differs from the model; None if the outputs agree."""
+        errors = differences([self.outputs(optimized, batch) for batch in self._batches], self._expected)
+        if all(value <= TOLERANCE for batch in errors for value in batch):
             return None
         if self._allowed is None:
             self._allowed = self._noise()
-        pairs = zip(apart, self._allowed, strict=True)
-        worst = max((own for one in pairs for own, most in zip(*one, strict=True) if own > most), default=None)
+        pairs = zip(errors, self._allowed, strict=True)
+        worst = max(
+            (value for pair in pairs for value, limit in zip(*pair, strict=True) if value > limit), default=None
+        )
         return None if worst is None else f"raw outputs differ by {worst:.2g} of their scale"
 
     def _noise(self) -> list[list[float]]:
-        """The largest difference of each output that is taken for rounding."""
-        if not self._repeats():  # its differences are not those of rounding
+        """For each output, the largest difference that rounding can explain."""
+        if not self._repeats():  # differences of a nondeterministic model are not rounding
             return [[TOLERANCE] * len(batch) for batch in self._expected]
         noisy = private_copy(self._source)
         add_rounding_noise(noisy)
-        moved = differences([self.outputs(noisy, batch) for batch in self._batches], self._expected)
-        return [[max(TOLERANCE, NOISE_MARGIN * own) for own in batch] for batch in moved]
+        errors = differences([self.outputs(noisy, batch) for batch in self._batches], self._expected)
+        return [[max(TOLERANCE, NOISE_MARGIN * value) for value in batch] for batch in errors]
 
     def _repeats(self) -> bool:
-        """Whether the model gives the same outputs again."""
-        again = differences([self.outputs(self._source, batch) for batch in self._batches], self._expected)
-        return all(own <= TOLERANCE for batch in again for own in batch)
+        """Whether a second run of the model gives the same outputs."""
+        errors = differences([self.outputs(self._source, batch) for batch in self._batches], self._expected)
+        return all(value <= TOLERANCE for batch in errors for value in batch)
 
 
 def private_copy(model: VisionModel, device: torch.device | None = None) -> VisionModel:
-    """A copy in evaluation mode that shares its parameters with the model. Its buffers are its own, so that foreign code which
-    changes them when it runs leaves those of the model alone.
+    """A copy in evaluation mode that shares its parameters with the model. Buffers are copied, because foreign code may change
+    them when it runs.
 
     Args:
-        model: stays as it is.
-        device: where the copy is to be; parameters that are there are shared. None: where the model is.
+        model: is not changed.
+        device: of the copy; parameters that are on this device are shared. None: the model's device.
     """
     memo: dict[int, Any] = {id(value): value for value in model.parameters()}
     memo |= {id(value): value.detach().clone() for value in model.buffers()}
-    for module in model.modules():  # what hooks compute, as of weight normalization, cannot be copied with its gradient
+    for (
+        module
+    ) in model.modules():  # tensors that hooks compute (weight normalization) cannot be deep-copied with their gradient
         memo |= {id(value): value.detach() for value in vars(module).values() if isinstance(value, Tensor)}
-    own = copy.deepcopy(model, memo)
-    return (own if device is None else _moved(own, device)).eval()
+    copied = copy.deepcopy(model, memo)
+    return (copied if device is None else _to_device(copied, device)).eval()
 
 
 @torch.no_grad()
-def restore_buffers(fast: nn.Module, model: nn.Module) -> None:
-    """Gives buffers that runs of a copy have changed the model's values."""
+def restore_buffers(optimized: nn.Module, model: nn.Module) -> None:
+    """Resets the buffers of a copy to the model's values, since test runs may have changed them."""
     originals = dict(model.named_buffers())
-    for name, value in fast.named_buffers():
+    for name, value in optimized.named_buffers():
         if name in originals:
             value.copy_(originals[name])
 
@@ -238,15 +241,15 @@ def _run(model: VisionModel, batch: ProbeBatch) -> Any:
     return model(batch.images, batch.sizes)
 
 
-def _moved(model: VisionModel, device: torch.device) -> VisionModel:
-    """On the device; tensors that are there already stay shared."""
+def _to_device(model: VisionModel, device: torch.device) -> VisionModel:
+    """Moves a copy to a device; tensors that are on it already stay shared."""
     if all(value.device.type == device.type for value in (*model.parameters(), *model.buffers())):
         return model
     with torch.no_grad():
-        own = {id(value): nn.Parameter(value.to(device), requires_grad=False) for value in model.parameters()}
+        parameters = {id(value): nn.Parameter(value.to(device), requires_grad=False) for value in model.parameters()}
         for module in model.modules():
             for name, value in module._parameters.items():
-                module._parameters[name] = None if value is None else own[id(value)]
+                module._parameters[name] = None if value is None else parameters[id(value)]
             for name, buffer in module._buffers.items():
                 module._buffers[name] = None if buffer is None else buffer.to(device)
     return model

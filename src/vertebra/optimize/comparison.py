@@ -1,4 +1,4 @@
-"""How far the raw outputs of two versions of a model lie apart."""
+"""Numerical comparison of the raw outputs of two versions of a model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vertebra.model import VisionModel
 from vertebra.optimize.probe_batches import ProbeBatch
 
 TOLERANCE = 1e-4  # of a raw output's scale
-NOISE = 3e-7  # relative change of weights that stands for float32's rounding
-NOISE_MARGIN = 10.0  # how many times the change by such noise is taken for rounding
-MIN_SPREAD = 0.01  # the least scale of a tensor, as a part of its largest value
+NOISE = 3e-7  # relative noise in the weights that imitates float32 rounding
+NOISE_MARGIN = 10.0  # differences up to this multiple of the noise's effect count as rounding
+MIN_SPREAD = 0.01  # minimum scale of a tensor, as a fraction of its largest value
 
 
 def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
-    """What is compared of a model: the decoders' raw outputs in float32, before any decision of decoding; and the features that
-    reach those decoders which decide inside, by scores or by another branch's boxes.
+    """The tensors of a model that are compared: the decoders' raw outputs in float32, before decoding; and the input features of
+    decoders that select by scores, or by another branch's boxes, inside.
 
     Args:
         model: in evaluation mode.
@@ -30,7 +30,7 @@ def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
     features: list[Any] = []
     branches = [model.branch(name) for name in model.branches]
     deciding = [branch.decoder for branch in branches if branch.decoder.selects or branch.boxes_from is not None]
-    hooks = [decoder.register_forward_pre_hook(lambda _, given: features.append(given[0])) for decoder in deciding]
+    hooks = [decoder.register_forward_pre_hook(lambda _, args: features.append(args[0])) for decoder in deciding]
     device = batch.images.device.type
     try:
         with torch.no_grad(), torch.autocast(device, enabled=False):
@@ -38,7 +38,7 @@ def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-    maps = [[*own.maps, own.embedding] for own in features]
+    maps = [[*feature.maps, feature.embedding] for feature in features]
     return [
         value.clone()
         for value in tree.tree_leaves([outputs, maps])
@@ -46,42 +46,42 @@ def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
     ]
 
 
-def difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference of two tensors, relative to the scale of the second one: its largest distance from its mean, which a
-    constant offset does not hide, or a hundredth of its largest value where that is more. Infinite where shapes differ, or
-    values that are not finite."""
-    if ours.shape != theirs.shape:
+def difference(output: Tensor, expected: Tensor) -> float:
+    """The largest difference of two tensors, relative to the scale of the second one. The scale is its largest deviation from its
+    mean (so that a constant offset does not hide differences), and at least a hundredth of its largest value. Infinite where
+    shapes or non-finite values differ."""
+    if output.shape != expected.shape:
         return float("inf")
-    if not theirs.numel():
+    if not expected.numel():
         return 0.0
-    ours, theirs = ours.detach().double(), theirs.detach().double()
-    finite = theirs.isfinite()
-    if not torch.equal(ours.isfinite(), finite) or not torch.equal(
-        ours[~finite].nan_to_num(), theirs[~finite].nan_to_num()
+    output, expected = output.detach().double(), expected.detach().double()
+    finite = expected.isfinite()
+    if not torch.equal(output.isfinite(), finite) or not torch.equal(
+        output[~finite].nan_to_num(), expected[~finite].nan_to_num()
     ):
         return float("inf")
-    ours, theirs = ours[finite], theirs[finite]
-    if not theirs.numel():
+    output, expected = output[finite], expected[finite]
+    if not expected.numel():
         return 0.0
-    largest = float((ours - theirs).abs().max())
-    scale = max(float((theirs - theirs.mean()).abs().max()), MIN_SPREAD * float(theirs.abs().max()))
+    largest = float((output - expected).abs().max())
+    scale = max(float((expected - expected.mean()).abs().max()), MIN_SPREAD * float(expected.abs().max()))
     return largest / scale if scale else (0.0 if largest == 0.0 else float("inf"))
 
 
-def differences(ours: Sequence[Sequence[Tensor]], theirs: Sequence[Sequence[Tensor]]) -> list[list[float]]:
-    """Of each batch, the `difference` of each output; infinite for all where their numbers differ."""
+def differences(outputs: Sequence[Sequence[Tensor]], expected: Sequence[Sequence[Tensor]]) -> list[list[float]]:
+    """For each batch, the `difference` of each output; infinite for all outputs of a batch where their counts differ."""
     return [
-        [difference(left, right) for left, right in zip(one, other, strict=True)]
-        if len(one) == len(other)
-        else [float("inf")] * len(other)
-        for one, other in zip(ours, theirs, strict=True)
+        [difference(left, right) for left, right in zip(left_batch, right_batch, strict=True)]
+        if len(left_batch) == len(right_batch)
+        else [float("inf")] * len(right_batch)
+        for left_batch, right_batch in zip(outputs, expected, strict=True)
     ]
 
 
 @torch.no_grad()
 def add_rounding_noise(model: nn.Module) -> None:
-    """Replaces each float parameter by one that differs in the last digits of float32: how far the outputs move by that is how
-    far correct arithmetic in another order may move them."""
+    """Adds noise of the size of float32 rounding to each float parameter. The effect on the outputs estimates the effect of
+    another order of arithmetic."""
     draw = torch.Generator().manual_seed(0)
     changed: dict[int, nn.Parameter] = {}
     for module in model.modules():
@@ -95,8 +95,8 @@ def add_rounding_noise(model: nn.Module) -> None:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Without TF32 or bfloat16 inside of float32's products. The switches are the process': other threads compute as exactly in
-    the meantime."""
+    """Turns off TF32 and bfloat16 inside float32 products. The switches are global, so other threads compute in full float32
+    too meanwhile."""
     matmul, convolutions = (
         torch.get_float32_matmul_precision(),
         device.type == "cuda" and torch.backends.cudnn.allow_tf32,

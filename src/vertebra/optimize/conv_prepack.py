@@ -1,7 +1,7 @@
-"""Convolutions as a CPU runs them fastest: weights laid out once, and the activation behind in the same step.
+"""Prepacks convolutions for oneDNN on a CPU: weights are reordered once, and the activation is fused.
 
-PyTorch lays the weights out anew at every call, as oneDNN reads them, and passes over the maps once more for the activation;
-with one image a call that is a fifth of a ResNet-50's time. The operators are those that ``torch.compile`` uses on a CPU, and
+By default PyTorch reorders the weights for oneDNN in every call, and runs the activation as a separate pass over the maps. For
+single images that is a fifth of a ResNet-50's time. The operators used here are those that ``torch.compile`` uses on a CPU; they
 compute the same sums.
 """
 
@@ -14,49 +14,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.optimize.dataflow_trace import Watch, agreed, single_places, watched
+from vertebra.optimize.dataflow_trace import DataflowTrace, common_pairs, trace_runs, unique_parents
 from vertebra.optimize.foreign_modules import is_altered
 from vertebra.optimize.malloc_trim import malloc_trim
 
-Step = tuple[str, list[float], str]  # an activation, its numbers and its variant, as oneDNN's operators name them
+Step = tuple[str, list[float], str]  # activation, its parameters and its variant, as oneDNN's operators name them
 
 
 def pack_convolutions(model: nn.Module, *runs: Callable[[], Any], skip: Collection[nn.Module] = ()) -> int:
-    """Makes the convolutions of a model ready for a CPU, in place. The model is for prediction alone from then on: it is
-    not there to be trained, saved or exported.
+    """Prepacks the convolutions of a model for a CPU, in place. Afterwards the model can only predict; it cannot be trained,
+    saved or exported.
 
-    A convolution stays as it is where something else reads its weight, where it stands in two places of the model, and where hooks
-    run with it; an activation, where it reads anything else, and where hooks run with it.
+    A convolution is not packed if another operation reads its weight, if the model contains it twice, or if hooks run with it. An
+    activation is not fused if it has other inputs, or if hooks run with it.
 
     Args:
         model: in evaluation mode, on the CPU; shared with no other model.
-        runs: each runs the model once, on a batch of a count and a size of its own, and returns what it gave.
-        skip: modules that stay as they are.
+        runs: each runs the model once, with a different batch size and image size, and returns the model's outputs.
+        skip: modules that are not changed.
 
     Returns:
-        How many convolutions were packed; 0 where this PyTorch has no oneDNN.
+        The number of packed convolutions; 0 if this PyTorch has no oneDNN.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
-    seen = watched(_ActivationWatch, model, runs)
-    places = {module: place for module, place in single_places(model, skip).items() if not is_altered(module)}
-    packed = [conv for conv in seen[0].calls if conv in places and _fits(conv) and all(own.alone(conv) for own in seen)]
+    traces = trace_runs(_ActivationTrace, model, runs)
+    parents = {module: parent for module, parent in unique_parents(model, skip).items() if not is_altered(module)}
+    packed = [
+        conv
+        for conv in traces[0].calls
+        if conv in parents and _fits(conv) and all(trace.alone(conv) for trace in traces)
+    ]
     readers = (
-        {} if torch.ops.mkldnn._is_mkldnn_acl_supported() else dict(agreed(seen))
+        {} if torch.ops.mkldnn._is_mkldnn_acl_supported() else dict(common_pairs(traces))
     )  # Arm's library has no fused operators
     for conv in packed:
         reader = readers.get(conv)
-        own = reader if reader is not None and reader in places and step(reader) is not None else None
-        parent, name = places[conv]
-        setattr(parent, name, PackedConv(cast(nn.Conv2d, conv), own))
-        if own is not None:
-            parent, name = places[own]
+        activation = reader if reader is not None and reader in parents and step(reader) is not None else None
+        parent, name = parents[conv]
+        setattr(parent, name, PackedConv(cast(nn.Conv2d, conv), activation))
+        if activation is not None:
+            parent, name = parents[activation]
             setattr(parent, name, nn.Identity())
     return len(packed)
 
 
 def step(activation: nn.Module) -> Step | None:
-    """What an activation is to oneDNN; None for one that it does not have."""
+    """The oneDNN post-operation of an activation; None if oneDNN has none."""
     kind = type(activation)
     if kind is nn.ReLU6 or kind is nn.Hardtanh:
         return "hardtanh", [float(activation.min_val), float(activation.max_val)], ""  # type: ignore[arg-type]
@@ -69,16 +73,16 @@ def step(activation: nn.Module) -> Step | None:
 
 
 class PackedConv(nn.Module):
-    """A convolution and its activation by oneDNN, for maps of the first shape that comes, and later for another that comes twice in
-    a row.
+    """Convolution and activation prepacked for the first input shape; repacked when another shape occurs twice in a row, otherwise
+    falls back to `F.conv2d`.
 
-    How oneDNN lays weights out depends on the shape of the maps, and a layout for another one can be ten times slower than none:
-    maps of other shapes, such as those of the last images of a folder, are computed as they were before. The weight is kept in the
-    plain layout only where such maps come.
+    oneDNN's weight layout depends on the input shape, and a layout for another shape can be ten times slower than the plain one.
+    Inputs of another shape, such as the last batch of a folder, therefore use the plain layout, which is kept only if such inputs
+    occur.
 
     Args:
-        conv: what it does.
-        activation: what follows it, or None.
+        conv: the convolution.
+        activation: the activation after it, or None.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: nn.Module | None) -> None:
@@ -88,12 +92,14 @@ class PackedConv(nn.Module):
         conv.register_parameter("weight", None)
         self.step: Step = (None if activation is None else step(activation)) or ("none", [], "")
         self.geometry: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
-        self._packed: tuple[torch.Size, Tensor] | None = None  # set at once, so that threads may share the module
-        self._other: torch.Size | None = None  # the shape that came last, if it is not the packed one
+        self._packed: tuple[torch.Size, Tensor] | None = (
+            None  # set in one assignment, so that threads may share the module
+        )
+        self._other: torch.Size | None = None  # the last input shape, if it is not the packed one
         self.held = False
 
     def __getattr__(self, name: str) -> Any:
-        """What a convolution is asked for beside its maps, such as its stride."""
+        """Attributes of the convolution, such as its stride."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -113,7 +119,7 @@ class PackedConv(nn.Module):
         )
 
     def plus(self, maps: Tensor, other: Tensor, rectified: bool) -> Tensor:
-        """Maps to maps, and others of the result's shape added to them; see `vertebra.optimize.conv_add_fusion`."""
+        """The convolution's output plus maps of the same shape; see `vertebra.optimize.conv_add_fusion`."""
         weight = self._weight_for(maps)
         if weight is None or self.activation is not None or other.shape != self._result_shape(maps):
             total = self._run(maps, weight) + other
@@ -132,12 +138,12 @@ class PackedConv(nn.Module):
         )
 
     def hold(self) -> None:
-        """Forgets the shape that the weight is laid out for, and takes no other one until `release` is called."""
+        """Drops the packed weight, and packs no other one until `release` is called."""
         self._plain, self._packed, self._other = self._weight(), None, None
         self.held = True
 
     def release(self) -> None:
-        """Lays the weight out for the first shape that comes from now on."""
+        """Packs the weight at the next call again."""
         self.held = False
 
     def _result_shape(self, maps: Tensor) -> tuple[int, ...]:
@@ -150,7 +156,7 @@ class PackedConv(nn.Module):
         )
 
     def _weight_for(self, maps: Tensor) -> Tensor | None:
-        """The weight as it is laid out for these maps; None where it is for others."""
+        """The weight packed for the shape of these maps; None where it is packed for another shape."""
         packed = self._packed
         if self.held:
             return None
@@ -176,7 +182,7 @@ class PackedConv(nn.Module):
 
 
 def _fits(conv: Any) -> bool:
-    """Whether a module is a plain convolution in a type that this machine computes in."""
+    """Whether a module is a plain convolution in a data type that this machine supports."""
     if type(conv) is not nn.Conv2d or isinstance(conv.padding, str) or conv.padding_mode != "zeros":
         return False
     if conv.weight.dtype == torch.bfloat16:
@@ -184,8 +190,8 @@ def _fits(conv: Any) -> bool:
     return conv.weight.dtype == torch.float32
 
 
-class _ActivationWatch(Watch):
-    """Notes which activations read the results of convolutions, and how often each was called as a module on a batch."""
+class _ActivationTrace(DataflowTrace):
+    """Traces which activations read the outputs of convolutions, and counts how often each convolution is called as a module."""
 
     def __init__(self, root: nn.Module) -> None:
         super().__init__(root)
@@ -198,7 +204,7 @@ class _ActivationWatch(Watch):
         """The activation whose ``forward`` is running."""
         return self._inside
 
-    def __enter__(self) -> _ActivationWatch:
+    def __enter__(self) -> _ActivationTrace:
         for module in self._root.modules():
             if step(module) is not None:
                 self._hooks.append(module.register_forward_pre_hook(self._entered))
@@ -214,7 +220,7 @@ class _ActivationWatch(Watch):
             hook.remove()
 
     def alone(self, conv: nn.Module) -> bool:
-        """Whether all that was asked of a convolution is to be called on batches."""
+        """Whether a convolution is only called on batches, and nothing else reads its weight."""
         return conv not in self.exposed and self.modules_called.get(conv) == self.calls[conv]
 
     def _entered(self, module: nn.Module, args: Any) -> None:

@@ -1,8 +1,8 @@
-"""Wide dilated convolutions in bfloat16 as sums over groups of their channels.
+"""Splits wide dilated convolutions in bfloat16 into sums over groups of input channels.
 
-On processors with AMX, oneDNN has no good way for a dilated convolution of many channels: one of 2048, as in atrous spatial pyramid
-pooling, takes five times as long as four of 512 do together. Between these the sums are rounded to bfloat16, by which the result's
-error grows from 1.7 to 2.6 thousandths of its size.
+On processors with AMX, oneDNN is slow for dilated convolutions with many channels: one with 2048, as in atrous spatial pyramid
+pooling, takes five times as long as four with 512 together. The partial sums are rounded to bfloat16, which raises the error of
+the output from 1.7 to 2.6 thousandths of its size.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from vertebra.optimize.conv_prepack import PackedConv
 
-WIDE = 1024  # channels from which it pays
+WIDE = 1024  # minimum input channels of a convolution that is split
 GROUP = 512  # channels of one convolution
 
 
 def split_dilated(model: nn.Module) -> int:
-    """Takes the wide dilated convolutions of a model apart, in place; after `pack_convolutions`, of those that it has packed, and
-    before they are used.
+    """Splits the wide dilated convolutions of a model, in place. Call it after `pack_convolutions` and before the model runs: it
+    splits only convolutions that are packed.
 
     Returns:
-        How many there were; 0 on a processor without AMX.
+        The number of split convolutions; 0 on a processor without AMX.
     """
     if not torch.cpu._is_amx_tile_supported():
         return 0
@@ -39,17 +39,17 @@ def split_dilated(model: nn.Module) -> int:
 
 
 class SplitConv(nn.Module):
-    """A convolution as the sum of several, each of which reads some of the channels; and its activation.
+    """A convolution computed as the sum of several, each over a part of the input channels; and its activation.
 
     Args:
-        packed: what it does; in one group.
+        packed: the convolution, with one group.
     """
 
     def __init__(self, packed: PackedConv) -> None:
         super().__init__()
         weights = torch.split(packed.weight, GROUP, dim=1)
         self.channels = [weight.shape[1] for weight in weights]
-        self.parts = nn.ModuleList(_part(packed.conv, weight, first=place == 0) for place, weight in enumerate(weights))
+        self.parts = nn.ModuleList(_part(packed.conv, weight, first=index == 0) for index, weight in enumerate(weights))
         self.activation: nn.Module | None = packed.activation
         self.dtype = packed.weight.dtype
 
@@ -59,9 +59,9 @@ class SplitConv(nn.Module):
             group.contiguous(memory_format=torch.channels_last)
             for group in torch.split(maps.to(self.dtype), self.channels, dim=1)
         ]
-        first, *others = cast(list[PackedConv], list(self.parts))
+        first, *rest = cast(list[PackedConv], list(self.parts))
         total: Tensor = first(groups[0])
-        for part, group in zip(others, groups[1:], strict=True):
+        for part, group in zip(rest, groups[1:], strict=True):
             total = part.plus(group, total, rectified=False)
         return total if self.activation is None else self.activation(total)  # type: ignore[no-any-return]
 
@@ -73,7 +73,7 @@ def _is_wide(packed: PackedConv) -> bool:
 
 
 def _part(conv: nn.Conv2d, weight: Tensor, *, first: bool) -> PackedConv:
-    """A convolution like another, of some of its channels; the first has the bias."""
+    """The part of a convolution for some of its input channels; the first part has the bias."""
     with torch.device("meta"):
         part = nn.Conv2d(
             weight.shape[1],

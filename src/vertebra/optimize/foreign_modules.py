@@ -1,4 +1,4 @@
-"""Which modules are not this library's, nor PyTorch's or timm's: their code may do anything between two layers."""
+"""Finds foreign modules, which are not from this library, PyTorch or timm: their code may do anything between two layers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def is_foreign(module: nn.Module) -> bool:
-    """Whether a module's class comes from elsewhere, or its ``forward`` was replaced."""
+    """Whether a module's class is from another package, or its ``forward`` was replaced."""
     return type(module).__module__.partition(".")[0] not in KNOWN or "forward" in vars(module)
 
 
 def is_altered(module: nn.Module) -> bool:
-    """Whether hooks run with a module's ``forward``, or that was replaced."""
+    """Whether a module has hooks, or its ``forward`` was replaced."""
     return "forward" in vars(module) or any(getattr(module, name) for name in HOOKS)
 
 
 def modules_run_by(owner: nn.Module) -> set[nn.Module]:
-    """A module and the layers that its own code runs: its children, and theirs where a child is a container or has no code of its
-    own; not what another module runs."""
-    found = {owner}
+    """A module and the layers that its own code runs: its children, and the children of containers among them."""
+    modules = {owner}
     for child in owner.children():
-        found |= modules_run_by(child) if isinstance(child, CONTAINERS) else {child}
-    return found
+        modules |= modules_run_by(child) if isinstance(child, CONTAINERS) else {child}
+    return modules
 
 
 def run_by_foreign_code(root: nn.Module) -> set[nn.Module]:

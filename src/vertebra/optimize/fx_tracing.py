@@ -1,7 +1,7 @@
-"""The code of a module recorded as a graph, without touching anything that other threads use.
+"""Thread-safe tracing of a module with torch.fx.
 
-`torch.fx.symbolic_trace` replaces methods of `torch.nn.Module` while it records, so that a model which runs in another thread at
-that moment is recorded too, and fails. Here a copy of the module is recorded whose children do the recording themselves.
+`torch.fx.symbolic_trace` patches methods of `torch.nn.Module` while it traces. A model that runs in another thread meanwhile is
+traced too, and fails. Here a copy of the module is traced whose children record their own calls.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import fx, nn
 
 
 def trace(module: nn.Module) -> fx.GraphModule:
-    """A module as a graph. Modules of PyTorch's own are called in it as modules; what others do stands in the graph itself.
+    """Traces a module into a graph. PyTorch's own modules become calls of modules; the code of other modules is inlined.
 
     Args:
-        module: stays as it is; its parts are those of the result.
+        module: is not changed; the result shares its submodules.
 
     Raises:
-        Exception: the code cannot be recorded, because it looks at values, or takes any number of arguments.
+        Exception: the code cannot be traced, because it branches on values or takes any number of arguments.
     """
     root = _shallow(module)
     tracer = fx.Tracer()
@@ -34,23 +34,25 @@ def trace(module: nn.Module) -> fx.GraphModule:
 
 def _arguments(module: nn.Module, tracer: fx.Tracer) -> list[fx.Proxy]:
     parameters = inspect.signature(module.forward).parameters.values()
-    if any(own.kind not in (own.POSITIONAL_ONLY, own.POSITIONAL_OR_KEYWORD) for own in parameters):
-        raise TypeError("arguments of any number, or by name alone, are not recorded")
-    return [tracer.create_proxy("placeholder", own.name, (), {}) for own in parameters]
+    if any(
+        parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters
+    ):
+        raise TypeError("variadic and keyword-only arguments cannot be traced")
+    return [tracer.create_proxy("placeholder", parameter.name, (), {}) for parameter in parameters]
 
 
 def _recording(module: nn.Module, tracer: fx.Tracer) -> nn.Module:
-    """A copy of a module that calls its parts by writing that into the tracer's graph."""
-    made: dict[nn.Module, nn.Module] = {}
+    """A copy of a module whose submodules record their calls in the tracer's graph."""
+    copies: dict[nn.Module, nn.Module] = {}
 
-    def copied(own: nn.Module, path: str) -> nn.Module:
-        if own not in made:
-            made[own] = copy = _shallow(own)
-            if path and tracer.is_leaf_module(own, path):
+    def copied(original: nn.Module, path: str) -> nn.Module:
+        if original not in copies:
+            copies[original] = copy = _shallow(original)
+            if path and tracer.is_leaf_module(original, path):
                 copy.__dict__["forward"] = partial(_record, tracer, path)
-            for name, child in own._modules.items():  # also of a list of modules, which PyTorch counts among its own
+            for name, child in original._modules.items():  # also of a ModuleList, which the tracer takes for a leaf
                 copy._modules[name] = None if child is None else copied(child, f"{path}.{name}".lstrip("."))
-        return made[own]
+        return copies[original]
 
     return copied(module, "")
 
@@ -60,7 +62,7 @@ def _record(tracer: fx.Tracer, path: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def _shallow(module: nn.Module) -> nn.Module:
-    """A module with the same parts, which can be given others; what it writes into its lists and tables is not the original's."""
+    """A shallow copy of a module: it shares the submodules, and has its own attributes, lists and dicts."""
     copy: nn.Module = object.__new__(type(module))
     copy.__dict__.update(
         {name: value.copy() if isinstance(value, dict | list) else value for name, value in vars(module).items()}

@@ -1,4 +1,4 @@
-"""Prediction in half precision: the weights are stored so, and what needs float32 keeps it."""
+"""Prediction in half precision: weights in bf16 or fp16, and autocast for operations that need float32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def require_precision(precision: Precision, device: torch.device) -> None:
-    """Refuses a precision that there is not.
+    """Checks a precision.
 
     Raises:
         ConfigError: there is no such precision, or the device does not compute in it.
@@ -29,10 +29,10 @@ def require_precision(precision: Precision, device: torch.device) -> None:
 def cast_weights(model: nn.Module, precision: Precision, device: torch.device) -> int:
     """Stores the weights of convolutions and linear layers in half precision, in place, as new tensors.
 
-    `autocast_context` casts what they meet; weights that were cast at every call would cost more than they save.
+    `autocast_context` casts the inputs. Casting weights in every call would cost more time than half precision saves.
 
     Returns:
-        How many layers were cast.
+        The number of layers that were cast.
 
     Raises:
         ConfigError: there is no such precision, or the device does not compute in it.
@@ -50,8 +50,8 @@ def cast_weights(model: nn.Module, precision: Precision, device: torch.device) -
 
 
 def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which a model that `cast_weights` has changed runs. Nothing that it casts is kept: a recorded CUDA graph
-    would read it when it is gone."""
+    """The context in which a model runs after `cast_weights`. The autocast cache is off: a captured CUDA graph would read cached
+    tensors after they are freed."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, TYPES[precision], cache_enabled=False)

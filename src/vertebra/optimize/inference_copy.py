@@ -1,4 +1,4 @@
-"""A copy of a model for prediction alone: the same function, laid out and folded so that it runs as fast as it can."""
+"""Makes the inference copy of a model: the same function with folded, fused and prepacked layers."""
 
 from __future__ import annotations
 
@@ -18,59 +18,61 @@ from vertebra.optimize.malloc_trim import LARGE, malloc_trim
 
 
 def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:
-    """A copy in evaluation mode whose outputs equal the model's but for rounding (1e-5 of their size in float32), which
-    `vertebra.optimize.checked_copy.CheckedCopy` checks.
+    """A copy in evaluation mode whose outputs equal the model's up to rounding (1e-5 of their size in float32), as checked by
+    `vertebra.optimize.checked_copy.CheckedCopy`.
 
-    BatchNorm is folded into the convolutions before it, and weights of convolutions lie channels last. What neither changes is
-    shared with the model, which stays as it is unless ``keep`` is False; later changes of its weights do not reach all of the copy.
+    BatchNorm is folded into the convolutions before it, and convolution weights are channels last. All other tensors are shared
+    with the model, which is not changed unless ``keep`` is False. Later changes of the model's weights reach the copy only in
+    part.
 
     Args:
         model: any model.
-        device: where the copy is to run.
-        keep: False gives the model itself, changed, and so needs memory for two only until they were compared.
+        device: of the copy.
+        keep: False changes the model itself and returns it, to save memory: there are two sets of weights only until the copy
+            has been compared.
     """
-    fast = CheckedCopy(model, torch.device(device), ON_ANY_DEVICE, _hold_shapes).make()
-    return _finished(fast, model, keep)
+    optimized = CheckedCopy(model, torch.device(device), ON_ANY_DEVICE, _hold_shapes).make()
+    return _finished(optimized, model, keep)
 
 
 def inference_copy(
     model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True, keep: bool = True
 ) -> VisionModel:
-    """An `optimized_copy` that is there to be run and for nothing else: in a precision, and on a CPU with packed convolutions. In
-    half precision it has those optimizations that leave the outputs as they are in float32.
+    """An `optimized_copy` that can only predict: in a precision, and with prepacked convolutions on a CPU. In half precision it
+    has the optimizations that passed the comparison in float32.
 
     Args:
         model: any model.
-        device: where the copy is to run.
+        device: of the copy.
         precision: of its weights; run it in `vertebra.optimize.half_precision.autocast_context`.
-        pack: whether convolutions are packed on a CPU; not for what is to be compiled.
+        pack: whether convolutions are prepacked on a CPU; False for a model that will be compiled.
         keep: see `optimized_copy`.
 
     Raises:
         ConfigError: there is no such precision, or the device does not compute in it.
     """
     require_precision(precision, device)
-    packing = ON_CPU if pack and device.type == "cpu" else ()
-    checked = CheckedCopy(model, device, [*ON_ANY_DEVICE, *packing], _hold_shapes)
-    fast = checked.make()
+    cpu_optimizations = ON_CPU if pack and device.type == "cpu" else ()
+    checked = CheckedCopy(model, device, [*ON_ANY_DEVICE, *cpu_optimizations], _hold_shapes)
+    optimized = checked.make()
     if precision != "fp32":
-        del fast
+        del optimized
         with autocast_context(precision, device):
-            fast = checked.build([*ON_ANY_DEVICE, _cast_to(precision, device), *packing])
-    del checked  # and with it the weights of a model that is not kept
-    return _finished(fast, model, keep)
+            optimized = checked.build([*ON_ANY_DEVICE, _cast_to(precision, device), *cpu_optimizations])
+    del checked  # frees the weights of a model that is not kept
+    return _finished(optimized, model, keep)
 
 
 def _channels_last(model: nn.Module, runs: Sequence[Run], skip: Collection[nn.Module]) -> int:
-    """Convolutions' weights channels last, as new tensors: the model that they are shared with keeps its own. A weight that is
-    computed at each call stays as it is."""
+    """Stores convolution weights channels last, as new tensors; the original model keeps its own. Weights that are computed in
+    each call are not changed."""
     changed = 0
     for module in model.modules():
         weight = module._parameters.get("weight")
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and weight is not None and module not in skip:
-            laid_out = weight.detach().contiguous(memory_format=torch.channels_last)
-            module.weight = nn.Parameter(laid_out, requires_grad=False)
-            malloc_trim(laid_out.nbytes)
+            channels_last = weight.detach().contiguous(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(channels_last, requires_grad=False)
+            malloc_trim(channels_last.nbytes)
             changed += 1
     return changed
 
@@ -80,7 +82,7 @@ def _packed(model: nn.Module) -> list[PackedConv]:
 
 
 def _hold_shapes(model: nn.Module) -> None:
-    """Only the first run packs weights: that takes as long as the run itself."""
+    """Stops later runs from packing weights again, since packing takes as long as a run."""
     for conv in _packed(model):
         if not conv.held:
             conv.hold()
@@ -98,17 +100,17 @@ ON_CPU = (
 
 
 def _cast_to(precision: Precision, device: torch.device) -> Optimization:
-    """The weights in half precision, before those optimizations that depend on their type."""
+    """Casts the weights to half precision, before the optimizations that depend on their type."""
     return Optimization("half precision", lambda model, runs, skip: cast_weights(model, precision, device))
 
 
-def _finished(fast: VisionModel, model: VisionModel, keep: bool) -> VisionModel:
-    """The copy, or the model with the copy's parts."""
-    restore_buffers(fast, model)
-    for conv in _packed(fast):
+def _finished(optimized: VisionModel, model: VisionModel, keep: bool) -> VisionModel:
+    """The copy, or the model with the copy's modules."""
+    restore_buffers(optimized, model)
+    for conv in _packed(optimized):
         conv.release()
     if not keep:
-        model._modules = fast._modules
-        fast = model.eval()
-    malloc_trim(LARGE)  # the weights that were replaced, and the maps of the runs
-    return fast
+        model._modules = optimized._modules
+        optimized = model.eval()
+    malloc_trim(LARGE)  # frees the replaced weights, and the maps of the runs
+    return optimized

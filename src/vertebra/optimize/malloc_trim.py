@@ -1,4 +1,4 @@
-"""The C library's allocator."""
+"""Returns freed memory to the system."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ LARGE = 1 << 21  # bytes
 
 
 def malloc_trim(freed: int) -> None:
-    """Gives memory that was freed back to the system, where the C library is glibc; elsewhere nothing is done.
+    """Returns freed memory to the system, if the C library is glibc; elsewhere it does nothing.
 
-    Weights that are laid out anew one after the other leave holes between them, which glibc keeps: a ResNet-50 takes 100 MB
-    more so. It costs a millisecond.
+    Replacing weights one by one leaves holes in the heap, which glibc keeps: 100 MB for a ResNet-50. A call takes a millisecond.
 
     Args:
-        freed: bytes of what was freed just now; nothing is done below 2 MB.
+        freed: bytes that were just freed; below 2 MB the call does nothing.
     """
     if freed < LARGE or sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""Whether a model is as it was: noticed in a fraction of a millisecond, so that each call of ``predict`` can ask."""
+"""Detects whether a model has changed, in a fraction of a millisecond, so that each call of ``predict`` can check it."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # b
 
 
 class ModelState:
-    """What the outputs of a model in evaluation mode depend on, as it was at one moment.
+    """A snapshot of everything that the outputs of a model in evaluation mode depend on.
 
-    It notices other modules, parameters and buffers; values that were changed in place, by PyTorch's own count of such changes;
-    other attributes, and changes inside of those that are plain lists, tables or dataclasses; hooks that come and go. Changes
-    through ``parameter.data`` are not counted by PyTorch: on a CPU they are noticed where they reach the first, middle or last
-    element of a tensor. Training mode is no change: what predicts is always in evaluation mode. Neither are attributes of the
-    model itself, other than its parts, whose names begin with an underscore.
+    It detects replaced modules, parameters and buffers; values changed in place, by PyTorch's version counters; replaced
+    attributes, and changes inside attributes that are plain lists, dicts or dataclasses; added and removed hooks. PyTorch does
+    not count changes through ``parameter.data``: on a CPU they are detected if they change the first, middle or last element of a
+    tensor. Training mode is ignored, because prediction always runs in evaluation mode. Attributes of the model itself (not of
+    its submodules) whose names begin with an underscore are ignored too.
 
     Args:
-        model: no tensor of it was made in inference mode. It is not kept alive, but its parts are.
+        model: its tensors were not made in inference mode. The snapshot keeps its submodules alive, but not the model.
     """
 
     def __init__(self, model: nn.Module) -> None:
         modules = list(model.modules())
         self._modules = modules[1:]
         self._attributes = [vars(module) for module in self._modules]
-        self._attributes_then = [dict(own) for own in self._attributes]
+        self._attributes_then = [dict(table) for table in self._attributes]
         self._root_then = {
             name: value for name, value in vars(model).items() if not (name.startswith("_") or name == "training")
         }
         self._children = [module._modules for module in modules]
-        self._children_then = [dict(own) for own in self._children]
+        self._children_then = [dict(table) for table in self._children]
         self._hooks = [getattr(module, name) for module in modules for name in HOOKS]
-        self._hooks_then = [dict(own) for own in self._hooks]
-        self._tables = [own for module in modules for own in (module._parameters, module._buffers)]
+        self._hooks_then = [dict(table) for table in self._hooks]
+        self._tables = [table for module in modules for table in (module._parameters, module._buffers)]
         self._tensors = list(_values(self._tables))
         self._loose = [value for module in modules for value in vars(module).values() if isinstance(value, Tensor)]
         self._counts, self._addresses = self._versions()
         attributes = [*self._attributes_then, self._root_then]
-        values = [value for own in attributes for name, value in own.items() if name not in INTERNAL]
-        pairs = [(value, own) for value in values if (own := _snapshot(value)) is not None]
+        values = [value for table in attributes for name, value in table.items() if name not in INTERNAL]
+        pairs = [(value, copied) for value in values if (copied := _snapshot(value)) is not None]
         self._containers, self._containers_then = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         self._samples = [sample for value in self._tensors if value is not None for sample in _samples(value)]
         self._samples_then = [memory[index] for memory, index in self._samples]
 
     def holds(self, model: nn.Module) -> bool:
-        """Whether the model is still as it was.
+        """Whether the model is unchanged.
 
         Args:
-            model: the same as before.
+            model: the model of the snapshot.
         """
         try:
             return (
@@ -71,7 +71,7 @@ class ModelState:
                 and self._containers == self._containers_then
                 and [memory[index] for memory, index in self._samples] == self._samples_then
             )
-        except (RuntimeError, ValueError):  # two tensors or arrays were compared, so one took the place of the other
+        except (RuntimeError, ValueError):  # two tensors or arrays were compared, so one was replaced by the other
             return False
 
     def _same_tensors(self) -> bool:
@@ -79,7 +79,7 @@ class ModelState:
         return len(now) == len(self._tensors) and all(map(operator.is_, now, self._tensors))
 
     def _versions(self) -> tuple[list[int], list[int]]:
-        """How often each tensor was changed, and where it lies."""
+        """The version counter and the memory address of each tensor."""
         tensors = [value for value in chain(self._tensors, self._loose) if value is not None]
         return [value._version for value in tensors], [value.data_ptr() for value in tensors]
 
@@ -87,14 +87,14 @@ class ModelState:
         if self._attributes == self._attributes_then:
             return True
         return all(
-            own == then or {**own, "training": then["training"]} == then
-            for own, then in zip(self._attributes, self._attributes_then, strict=True)
+            now == then or {**now, "training": then["training"]} == then
+            for now, then in zip(self._attributes, self._attributes_then, strict=True)
         )
 
 
 def current_state(model: nn.Module, known: ModelState | None) -> ModelState | None:
-    """The known state, if the model is still as it was; else a new one; None for a model that was made in inference mode, whose
-    tensors do not count their changes."""
+    """The known state if the model is unchanged, else a new one; None for a model made in inference mode, whose tensors have no
+    version counters."""
     if known is not None and known.holds(model):
         return known
     if any(value.is_inference() for value in (*model.parameters(), *model.buffers())):
@@ -107,16 +107,16 @@ def _values(tables: Iterable[dict[str, Any]]) -> Iterator[Tensor | None]:
 
 
 def _snapshot(value: Any) -> Any | None:
-    """A copy of a container that tells when its content changes; None for what cannot change, or cannot be compared."""
+    """A copy of a container, to detect changes of its content; None for values that cannot change or cannot be compared."""
     if isinstance(value, ATOMS) or not (isinstance(value, list | dict | set | tuple) or _is_record(value)):
         return None
     if _is_plain(value):
-        own = copy.deepcopy(value)
+        copied = copy.deepcopy(value)
     elif isinstance(value, list | dict | set):
-        own = value.copy()
+        copied = value.copy()
     else:
         return None
-    return own if own is not value and own == value else None
+    return copied if copied is not value and copied == value else None
 
 
 def _is_record(value: Any) -> bool:
@@ -124,18 +124,18 @@ def _is_record(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value holds nothing but numbers, texts and the like."""
+    """Whether a value consists of numbers, strings and the like only."""
     if isinstance(value, ATOMS):
         return True
     if isinstance(value, dict):
-        return all(_is_plain(own) for own in value.values())
+        return all(_is_plain(item) for item in value.values())
     if isinstance(value, list | tuple | set | frozenset):
-        return all(_is_plain(own) for own in value)
+        return all(_is_plain(item) for item in value)
     return _is_record(value) and all(_is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
 
 
 def _samples(value: Tensor) -> list[tuple[memoryview, int]]:
-    """Where the first, the middle and the last element of a tensor in the CPU's memory lie."""
+    """The memory and index of the first, middle and last element of a tensor on the CPU."""
     dense = value.is_contiguous() or (value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last))
     if value.device.type != "cpu" or value.layout != torch.strided or not dense or not value.numel():
         return []

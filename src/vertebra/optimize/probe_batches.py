@@ -11,7 +11,7 @@ from torch import Tensor
 from vertebra.model import VisionModel
 from vertebra.optimize.foreign_modules import is_altered, is_foreign
 
-OCTAVES = (2, 4, 8, 16, 32)  # cells a side of the noise that a natural image is summed from
+OCTAVES = (2, 4, 8, 16, 32)  # cells per side of the noise maps that are summed to a natural image
 EDGES = 3  # rectangles in a natural image
 
 
@@ -28,12 +28,12 @@ class ProbeBatch(NamedTuple):
 
 
 def probe_batches(model: VisionModel, device: torch.device) -> list[ProbeBatch]:
-    """Batches of two images and of one, random and natural, on two canvases of which one has odd sides, or on the only one that the
-    backbone takes. A model in which foreign code runs gets both counts on both canvases.
+    """Batches of two images and of one, random and natural, on two canvases, one of them with odd sides; or on the one canvas that
+    the backbone accepts. For a model with foreign code, both batch sizes on both canvases.
 
     Args:
-        model: its backbone's strides and channels decide the canvases.
-        device: where the batches are to lie.
+        model: its backbone's strides and channels determine the canvases.
+        device: of the batches.
     """
     backbone: Any = model.backbone
     side = max(64, 2 * max((level.stride for level in backbone.out_spec.levels), default=32))
@@ -72,19 +72,19 @@ def _batch(
         for kind in kinds
     ]
     sizes = torch.tensor([canvas] * len(images))
-    sizes[1:] -= sizes[1:] // 4  # as of an image that fills a part of its canvas
+    sizes[1:] -= sizes[1:] // 4  # like an image that fills a part of its canvas
     return ProbeBatch(torch.stack(images).to(device), sizes.to(device))
 
 
 def natural_image(size: tuple[int, int], channels: int, draw: torch.Generator) -> Tensor:
-    """An image with the statistics of photographs: smooth noise whose amplitude falls with its frequency (Field, Relations between
+    """An image with the statistics of photographs: smooth noise whose amplitude decreases with frequency (Field, Relations between
     the statistics of natural images and the response properties of cortical cells, JOSA A 1987), channels that resemble each
     other, and a few edges.
 
     Args:
         size: (height, width).
         channels: of the image.
-        draw: where the random numbers come from.
+        draw: the random number generator.
 
     Returns:
         (channels, height, width) uint8.

@@ -1,4 +1,4 @@
-"""Exported files in the runtime that runs them; without torch, but for files that torch made.
+"""The runtimes of exported files; without torch, except for files of torch itself.
 
 A runtime of another package is an entry point ``vertebra.runtimes``: a class like `vertebra.runtimes.base.Runtime`.
 """
@@ -49,7 +49,7 @@ def find_runtime(path: str | Path, name: str | None = None) -> Runtime:
 
     Args:
         path: a file that `is_exported`.
-        name: of the runtime; None for the one that the file's format is made for.
+        name: of the runtime; None for the format's own runtime.
 
     Raises:
         ConfigError: there is no such runtime, or it does not open such files.
@@ -65,25 +65,25 @@ def find_runtime(path: str | Path, name: str | None = None) -> Runtime:
         raise UnknownName("runtime of a file", name, named)
     if suffix not in suffixes(named[name]):
         raise ConfigError(
-            f"{Path(path).name} does not run in {name}, which takes a file {suffixes(named[name])[0]}; export one for it"
+            f"{Path(path).name} does not run in {name}, which needs a {suffixes(named[name])[0]} file; export one for it"
         )
     return named[name]
 
 
 def suffixes(runtime: Runtime) -> list[str]:
-    """The ends of the names of the files that a runtime opens."""
+    """The file name suffixes that a runtime opens."""
     return [known.suffix for known in runtime.formats]
 
 
 def computed_in(path: str | Path, runtime: str | None = None, precision: str | None = None) -> str:
-    """What `open_file` computes in, and in which runtime: one text for all options that mean the same.
+    """The precision and the runtime that `open_file` uses, as text; equal for options that mean the same.
 
     Args:
         path, runtime, precision: as of `open_file`.
     """
     chosen = find_runtime(path, runtime)
-    other = precision != "fp32" and precision in chosen.precisions
-    return f"{precision if other else 'as exported'} by {chosen.name}"
+    chosen_by_user = precision != "fp32" and precision in chosen.precisions
+    return f"{precision if chosen_by_user else 'as exported'} by {chosen.name}"
 
 
 def read_metadata(path: str | Path) -> str | None:
@@ -97,7 +97,7 @@ def read_metadata(path: str | Path) -> str | None:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     if known is None:
-        raise WeightsError(f"{path}: no runtime opens files with such a name")
+        raise WeightsError(f"{path}: no runtime opens files with this suffix")
     return known.read_metadata(path)
 
 
@@ -113,9 +113,9 @@ def open_file(
 
     Args:
         path: a file that `is_exported`.
-        runtime: what runs it; None for what its format is made for.
+        runtime: that runs it; None for the format's own runtime.
         threads: of the CPU; None for all cores.
-        precision: what is computed in, where the runtime chooses: "bf16" with OpenVINO; None as the file is.
+        precision: of the computation, for runtimes that can choose it: "bf16" with OpenVINO; None for the file's own.
         device: "cpu", or "cuda" with ONNX Runtime for GPUs; None for the CPU.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a runtime of exported files must be, and what it opens; each other file of this folder is one runtime."""
+"""The interface of a runtime for exported files; each other file of this folder is one runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Session(Protocol):
     """An exported file, opened in its runtime. Any number of threads may run it at the same time.
 
     Attributes:
-        inputs, outputs: by name, the shape; a free dimension is no number.
+        inputs, outputs: by name, the shape; a free dimension is not a number.
     """
 
     inputs: dict[str, Shape]
@@ -34,11 +34,11 @@ class Session(Protocol):
 
 
 class SessionOptions(NamedTuple):
-    """How a file is opened.
+    """The options of an opened file.
 
     Attributes:
         threads: of the CPU; None for all that this process may use.
-        precision: what is computed in, where the runtime chooses; None for what the file was exported in.
+        precision: of the computation, for runtimes that can choose it; None for the precision of the file.
         device: "cpu", "cuda" …; None for the runtime's default.
     """
 
@@ -75,9 +75,9 @@ class Runtime(ABC):
     """A library that runs exported files.
 
     Attributes:
-        name: by which users choose it: "onnx".
-        formats: that it opens; the first one is made for it.
-        precisions: in which it can compute any file; empty where a file computes in what it was exported in.
+        name: the name that users pass: "onnx".
+        formats: the formats that it opens; the first one is its own.
+        precisions: the precisions in which it can run any file; empty if a file runs in the precision it was exported in.
         gpu_only: whether it runs on a GPU only.
         takes_threads: whether a number of CPU threads can be set.
     """
@@ -90,7 +90,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def open(self, path: Path, options: SessionOptions) -> Session:
-        """Opens a file that was verified.
+        """Opens a verified file.
 
         Raises:
             ConfigError: the library is not installed, or an option does not fit it.

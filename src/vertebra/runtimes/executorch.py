@@ -31,19 +31,19 @@ EXECUTORCH = FileFormat(
     ".pte",
     "ExecuTorch",
     lambda path: read_verified(path, _parse),
-    fixed_canvas="ExecuTorch plans its memory ahead",
+    fixed_canvas="ExecuTorch plans its memory in advance",
 )
 
 
 class ExecuTorchSession:
-    """A ``.pte`` file in ExecuTorch, on the CPU: what a phone would run. Threads take turns, as its memory is planned for one run.
+    """A ``.pte`` file in ExecuTorch, on the CPU. Threads take turns, because its memory is planned for one run.
 
     Args:
-        path: the file, validated: where ExecuTorch meets damage, it ends the whole process.
+        path: the validated file: ExecuTorch aborts the process on a damaged one.
 
     Attributes:
         inputs, outputs: by name, the shape; a free dimension is None.
-        most: images that its memory is planned for; larger batches are run in parts.
+        max_batch: images that its memory is planned for; larger batches are split.
 
     Raises:
         ConfigError: ExecuTorch is not installed.
@@ -62,18 +62,19 @@ class ExecuTorchSession:
         except Exception as error:  # ExecuTorch raises RuntimeError for everything
             raise WeightsError(f"{path}: ExecuTorch cannot open it ({first_line(error)})") from error
         self._turn = Lock()
-        about = self._forward.metadata
-        self.most: int = about.input_tensor_meta(0).sizes()[0]
+        metadata = self._forward.metadata
+        self.max_batch: int = metadata.input_tensor_meta(0).sizes()[0]
         self.inputs = {
-            name: _shape(about.input_tensor_meta(row)) for row, name in zip(range(2), ("images", "sizes"), strict=True)
+            name: _shape(metadata.input_tensor_meta(row))
+            for row, name in zip(range(2), ("images", "sizes"), strict=True)
         }
-        self.outputs = {str(row): _shape(about.output_tensor_meta(row)) for row in range(about.num_outputs())}
+        self.outputs = {str(row): _shape(metadata.output_tensor_meta(row)) for row in range(metadata.num_outputs())}
 
     def run(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """All outputs in their order; see `Session.run`.
 
         Raises:
-            ConfigError: the canvases have another size than the file's; ExecuTorch itself would take them, and be wrong.
+            ConfigError: the canvases have another size than the file's; ExecuTorch itself would accept them and compute nonsense.
         """
         for (name, shape), array in zip(self.inputs.items(), arrays, strict=True):
             if list(array.shape[1:]) != shape[1:]:
@@ -81,8 +82,8 @@ class ExecuTorchSession:
                     f"this .pte file takes '{name}' of shape (N, {', '.join(map(str, shape[1:]))}), not {array.shape}"
                 )
         parts = [
-            self._run([array[start : start + self.most] for array in arrays])
-            for start in range(0, len(arrays[0]), self.most)
+            self._run([array[start : start + self.max_batch] for array in arrays])
+            for start in range(0, len(arrays[0]), self.max_batch)
         ]
         return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
@@ -95,7 +96,7 @@ class ExecuTorchSession:
 
 
 class ExecuTorchRuntime(Runtime):
-    """ExecuTorch on the CPU in fp32, in threads of its own."""
+    """ExecuTorch on the CPU in fp32, with its own threads."""
 
     name = "executorch"
     formats = (EXECUTORCH,)
@@ -109,12 +110,11 @@ class ExecuTorchRuntime(Runtime):
             or options.threads is not None
         ):
             raise ConfigError(
-                "a .pte file runs on the CPU in fp32, in as many threads as ExecuTorch takes; leave out --device, --precision "
-                "and --threads"
+                "a .pte file runs on the CPU in fp32, with ExecuTorch's own threads; leave out --device, --precision and --threads"
             )
         return ExecuTorchSession(path)
 
 
-def _shape(about: Any) -> list[int | None]:
-    """A tensor's shape. The file keeps the largest; the first dimension, of the batch, is free."""
-    return [None, *about.sizes()[1:]]
+def _shape(tensor_metadata: Any) -> list[int | None]:
+    """A tensor's shape. The file stores the largest one; the first dimension, the batch, is free."""
+    return [None, *tensor_metadata.sizes()[1:]]

@@ -26,7 +26,7 @@ class OnnxSession:
     Args:
         path: the file.
         threads: of the CPU that it may use; None for all that this process may use.
-        provider: what computes: "cpu", "cuda", or "tensorrt", which compiles the graph at first, for minutes.
+        provider: the execution provider: "cpu", "cuda", or "tensorrt", which first compiles the graph for minutes.
 
     Attributes:
         inputs, outputs: by name, the shape; a free dimension is a name or None.
@@ -52,9 +52,9 @@ class OnnxSession:
         threads = cpu_limit() if threads is None else threads
         if threads is not None:
             options.intra_op_num_threads = threads
-        wanted = list(dict.fromkeys([PROVIDERS[provider], *([PROVIDERS["cuda"]] if provider == "tensorrt" else [])]))
+        providers = list(dict.fromkeys([PROVIDERS[provider], *([PROVIDERS["cuda"]] if provider == "tensorrt" else [])]))
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # each release of ONNX Runtime raises its own types
             raise WeightsError(f"{path}: ONNX Runtime cannot open it ({first_line(error)})") from error
         self.inputs = {value.name: list(value.shape) for value in self._session.get_inputs()}
@@ -67,7 +67,7 @@ class OnnxSession:
 
 
 class OnnxRuntime(Runtime):
-    """ONNX Runtime, on the CPU or a GPU of NVIDIA's."""
+    """ONNX Runtime, on the CPU or an NVIDIA GPU."""
 
     name = "onnx"
     formats = (ONNX,)
@@ -76,8 +76,8 @@ class OnnxRuntime(Runtime):
         """See `vertebra.runtimes.base.Runtime.open`."""
         if options.precision not in (None, "int8"):
             raise ConfigError(
-                f"an ONNX file computes in the precision that it was exported in; leave out --precision {options.precision}, "
-                "or take --runtime openvino"
+                f"an ONNX file runs in the precision that it was exported in; leave out --precision {options.precision}, "
+                "or use --runtime openvino"
             )
         devices = ("cpu", "cuda")
         if options.device not in (None, *devices):
@@ -86,7 +86,7 @@ class OnnxRuntime(Runtime):
 
 
 class TensorRtRuntime(Runtime):
-    """TensorRT by way of ONNX Runtime, on a GPU of NVIDIA's, in the precision of the file."""
+    """TensorRT through ONNX Runtime, on an NVIDIA GPU, in the precision of the file."""
 
     name = "tensorrt"
     formats = (ONNX,)

@@ -1,4 +1,4 @@
-"""The runtime OpenVINO, and its ``.xml`` files; without torch."""
+"""The OpenVINO runtime and its ``.xml`` files; without torch."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ OPENVINO = FileFormat(
 class OpenVinoSession:
     """An OpenVINO or ONNX file in OpenVINO, on the CPU.
 
-    Each thread that runs it at the same time has a request of its own, in whose memory inputs and outputs lie.
+    Concurrent threads use separate inference requests, each with its own input and output memory.
 
-    By itself, OpenVINO computes in bfloat16 where the processor has it; here it computes in ``precision``.
+    OpenVINO's default is bfloat16 on processors that support it; here it runs in ``precision``.
 
     Args:
-        path: a file ``.xml`` (its weights in ``.bin`` beside it) or ``.onnx``.
-        threads: that it may use; None for all that this process may use.
-        precision: "fp32", "bf16" or "fp16": what is computed in, where the file is not int8.
+        path: an ``.xml`` file (with its weights in ``.bin`` beside it) or an ``.onnx`` file.
+        threads: of the CPU; None for all that this process may use.
+        precision: "fp32", "bf16" or "fp16", of the computation where the file is not int8.
 
     Attributes:
         inputs, outputs: by name, the shape; a free dimension is None.
@@ -73,7 +73,7 @@ class OpenVinoSession:
         """All outputs in their order; see `Session.run`."""
         try:
             request = self._idle.pop()
-        except IndexError:  # all are at work in other threads
+        except IndexError:  # all are in use by other threads
             request = self._compiled.create_infer_request()
         outputs = request.infer(dict(zip(self.inputs, arrays, strict=True)))
         results = [np.array(value) for value in outputs.values()]  # the next run writes into the same memory
@@ -82,7 +82,7 @@ class OpenVinoSession:
 
 
 class OpenVinoRuntime(Runtime):
-    """OpenVINO on the CPU, which computes a file in the precision that is asked for."""
+    """OpenVINO on the CPU, in the requested precision."""
 
     name = "openvino"
     formats = (OPENVINO, ONNX)
@@ -91,7 +91,7 @@ class OpenVinoRuntime(Runtime):
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""
         if options.device not in (None, "cpu"):
-            raise ConfigError("with OpenVINO a file runs on the CPU here; leave out --device")
+            raise ConfigError("OpenVINO files run on the CPU only; leave out --device")
         precision = "fp32" if options.precision in (None, "int8") else str(options.precision)
         if precision not in HINTS:
             raise UnknownName("precision", precision, [*HINTS, "int8"])
@@ -101,9 +101,8 @@ class OpenVinoRuntime(Runtime):
 def _core() -> Any:
     """OpenVINO's core, one for the process.
 
-    Each `openvino.Core` that compiles sets another signal stack for its thread, and restores the former one when it is freed. When
-    two are freed in the order in which they were made, the second restores a stack that is gone, and the next signal with a handler
-    kills the process.
+    Each `openvino.Core` that compiles sets another signal stack for its thread, and restores the previous one when it is freed. If
+    two are freed in the order of their creation, the second restores a freed stack, and the next handled signal kills the process.
     """
     with _ONE_CORE:
         return _new_core()

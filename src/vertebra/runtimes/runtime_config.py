@@ -1,4 +1,4 @@
-"""In which runtime and precision a model runs; and the choice of a user, stored beside the model."""
+"""The runtime and precision of a model, and the user's choice, which is stored beside the model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """The runtime that runs a model, and its options.
+    """The runtime of a model and its options.
 
     Attributes:
         runtime: "torch", "onnx" (ONNX Runtime), "openvino" or "tensorrt" (by ONNX Runtime).
         precision: "fp32", "bf16", "fp16" or "int8".
-        compile: of torch alone, whether the model is compiled first.
+        compile: whether the model is compiled with ``torch.compile``; only for torch.
         threads: of the CPU; None for all cores.
 
     Raises:
@@ -46,26 +46,26 @@ class RuntimeConfig:
         if self.precision not in known:
             raise UnknownName("precision", self.precision, known)
         if self.precision not in PRECISIONS[self.runtime]:
-            able = [name for name, precisions in PRECISIONS.items() if self.precision in precisions]
-            raise ConfigError(f"{self.runtime} does not run in {self.precision} here; these do: {', '.join(able)}")
+            supporting = [name for name, precisions in PRECISIONS.items() if self.precision in precisions]
+            raise ConfigError(f"{self.runtime} does not support {self.precision}; these do: {', '.join(supporting)}")
         if self.compile and self.runtime != "torch":
-            raise ConfigError(f"only torch compiles; leave out --compile, or --runtime {self.runtime}")
+            raise ConfigError(f"--compile works with torch only; leave it out, or leave out --runtime {self.runtime}")
 
     @property
     def name(self) -> str:
-        """For people: "openvino bf16"."""
+        """The name to print: "openvino bf16"."""
         return f"{self.runtime} {self.precision}{' compiled' if self.compile else ''}"
 
     @property
     def file_precision(self) -> str:
-        """Of the exported file that it runs; fp32 where the runtime computes any file in the precision."""
+        """The precision of the exported file; fp32 if the runtime can run any file in the precision."""
         return "fp32" if self.opening_precision is not None else self.precision
 
     @property
     def opening_precision(self) -> str | None:
-        """What the exported file is opened in; None where it computes in what it was exported in."""
-        chosen = next((runtime for runtime in BUILT_IN if runtime.name == self.runtime), None)
-        return self.precision if chosen is not None and self.precision in chosen.precisions else None
+        """The precision in which the exported file is opened; None for the file's own precision."""
+        built_in = next((runtime for runtime in BUILT_IN if runtime.name == self.runtime), None)
+        return self.precision if built_in is not None and self.precision in built_in.precisions else None
 
 
 def choice_path(model_file: Path) -> Path:
@@ -74,12 +74,12 @@ def choice_path(model_file: Path) -> Path:
 
 
 def save_choice(model_file: Path, runtime_config: RuntimeConfig, figures: dict[str, Any]) -> Path:
-    """Stores the choice beside the model; it replaces an earlier one.
+    """Stores the choice beside the model, replacing an earlier one.
 
     Args:
         model_file: the model.
         runtime_config: the choice.
-        figures: what was measured, for people who read the file.
+        figures: the measurements, for people who read the file.
     """
     path = choice_path(model_file)
     content = {"model": identity(model_file), **asdict(runtime_config), "measured": figures}
@@ -89,7 +89,7 @@ def save_choice(model_file: Path, runtime_config: RuntimeConfig, figures: dict[s
 
 
 def read_choice(model_file: Path) -> RuntimeConfig | None:
-    """The stored choice; None where there is none, or where the model has changed since.
+    """The stored choice; None if there is none, or if the model has changed since.
 
     Raises:
         ConfigError: the file is damaged.

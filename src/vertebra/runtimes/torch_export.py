@@ -1,4 +1,4 @@
-"""The runtime PyTorch for graphs of ``torch.export``, and ``.pt2`` files."""
+"""The PyTorch runtime for graphs of ``torch.export``, and ``.pt2`` files."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ TORCH_EXPORT = FileFormat(".pt2", "torch.export", lambda path: read_metadata(pat
 
 
 class TorchSession:
-    """A ``.pt2`` file in PyTorch, on the CPU. It holds a graph of operators, and nothing in it is executed but these: it is read
-    and checked before PyTorch sees it (`vertebra.runtimes.model_files.pt2_archive`).
+    """A ``.pt2`` file in PyTorch, on the CPU. Only the operators of its graph are executed: the file is validated before PyTorch
+    reads it (`vertebra.runtimes.model_files.pt2_archive`).
 
     Args:
         path: the file.
-        threads: of the CPU that torch may use, for the whole process; None leaves that as it is.
+        threads: CPU threads of torch, for the whole process; None for no change.
 
     Attributes:
         inputs, outputs: by name, the shape; a free dimension is None.
 
     Raises:
-        WeightsError: the file is missing or damaged, or holds anything that an export of Vertebra does not.
+        WeightsError: the file is missing or damaged, or contains anything that Vertebra does not write.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -41,7 +41,7 @@ class TorchSession:
         import vertebra.geometry.nms  # noqa: F401 - the operator that graphs of detectors call
 
         archive = sanitized_copy(path)
-        limit_torch()  # before what is asked for, which stays
+        limit_torch()  # before an explicit number of threads, which overrides it
         if threads is not None:
             torch.set_num_threads(threads)
         logged: list[BaseException] = []
@@ -49,7 +49,7 @@ class TorchSession:
             with _OPENING, _logged_errors(logged):
                 program = torch.export.load(archive)
                 self._run: Any = program.module()
-        except Exception as error:  # torch raises what it meets
+        except Exception as error:  # torch may raise anything
             reason = first_line(logged[0] if logged else error)
             raise WeightsError(f"{path}: torch cannot open it ({reason})") from error
         values = {node.name: node.meta.get("val") for node in program.graph.nodes}
@@ -76,7 +76,7 @@ class TorchExportRuntime(Runtime):
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""
         if options.device not in (None, "cpu") or options.precision not in (None, "fp32"):
-            raise ConfigError("a .pt2 file runs on the CPU in fp32 here; leave out --device and --precision")
+            raise ConfigError("a .pt2 file runs on the CPU in fp32 only; leave out --device and --precision")
         return TorchSession(path, options.threads)
 
 

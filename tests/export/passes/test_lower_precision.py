@@ -119,12 +119,12 @@ def test_int8_is_calibrated_and_compared(model: VisionModel, pictures: list[np.n
         canvas="fixed",
         images=pictures,
         tolerances=ExportTolerances(agreement=0.3),
-        tell=told.append,
+        progress=told.append,
     )
     assert report["precision"] == "int8" and "calibrated with 6 images" in " ".join(told)
     assert len([name for name in report["agreement"] if name.startswith("real image")]) == 6
     assert ExportedModel(path, precision="int8").report == json.loads(json.dumps(report))
-    with pytest.raises(ExportError, match=r"agrees with PyTorch by 0\.\d+ on real image .*; 1 is asked for"):
+    with pytest.raises(ExportError, match=r"agrees with PyTorch by 0\.\d+ on real image .*; 1 is required"):
         export_model(
             model,
             tmp_path / "strict.onnx",

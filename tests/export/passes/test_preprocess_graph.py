@@ -14,7 +14,7 @@ import vertebra
 from vertebra.errors import ConfigError, ExportError
 from vertebra.export.export_model import export_model
 from vertebra.export.passes import preprocess_graph
-from vertebra.export.passes.preprocess_graph import Placer, color_blocks
+from vertebra.export.passes.preprocess_graph import ToCanvas, color_blocks
 from vertebra.inference.exported_model import ExportedModel, PixelPredictor
 from vertebra.model import VisionModel
 from vertebra.preprocess import image_transform_torch
@@ -58,7 +58,7 @@ def exported(model: VisionModel, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_images_come_onto_the_canvas_as_pillow_brings_them(resize_spec: ResizeSpec, size: tuple[int, int]) -> None:
     draw = np.random.default_rng(0)
     image = draw.integers(0, 256, (*size, 3), dtype=np.uint8)
-    canvas, sizes, original, resized, offset = Placer(resize_spec, 3)(torch.from_numpy(image)[None])
+    canvas, sizes, original, resized, offset = ToCanvas(resize_spec, 3)(torch.from_numpy(image)[None])
     transform = resize_spec.transform(*size)
     apart = np.abs(canvas[0].permute(1, 2, 0).numpy().astype(int) - apply(resize_spec, image))
     assert apart.max() <= 1
@@ -192,5 +192,5 @@ def test_what_cannot_be(model: VisionModel, tmp_path: Path) -> None:
         export_model(model, tmp_path / "model.pt2", input="pixels")
     with pytest.raises(ConfigError, match="takes images of any size"):
         export_model(model, tmp_path / "model.onnx", input="pixels", canvas="free")
-    with pytest.raises(ExportError, match="each image has a canvas of its own"):
-        Placer(ResizeSpec((64, 64), "shortest_edge"), 3)
+    with pytest.raises(ExportError, match="each image has its own canvas size"):
+        ToCanvas(ResizeSpec((64, 64), "shortest_edge"), 3)

@@ -96,7 +96,7 @@ def test_the_name_or_the_end_of_the_file_chooses_the_target(installed: None) -> 
         assert (
             find_target(Path(f"model{suffix}")).name == find_target(Path(f"MODEL{suffix.upper()}"), name).name == name
         )
-    with pytest.raises(ConfigError, match=r"the name of such a file ends in \.graph"):
+    with pytest.raises(ConfigError, match=r"the suffix of such a file is \.graph"):
         find_target(Path("model.onnx"), "graph")
     with pytest.raises(UnknownName, match="onx.*Did you mean 'onnx'"):
         find_target(Path("model.onnx"), "onx")
@@ -104,7 +104,7 @@ def test_the_name_or_the_end_of_the_file_chooses_the_target(installed: None) -> 
 
 def test_without_the_package_its_files_are_unknown() -> None:
     assert find_format("model.graph") is None and not is_exported("model.graph") and not is_exported("folder")
-    with pytest.raises(ConfigError, match=r"ends in \.onnx, \.xml, \.pt2, \.pte"):
+    with pytest.raises(ConfigError, match=r"is \.onnx, \.xml, \.pt2, \.pte"):
         find_target(Path("model.graph"))
     with pytest.raises(UnknownName, match="'graph'"):
         find_runtime("model.onnx", "graph")

@@ -152,11 +152,11 @@ def test_answers_that_are_refused(server: str, path: str, message: str) -> None:
 
 
 def test_limits(server: str) -> None:
-    assert len(download(f"{server}/long", most_bytes=5000)) == 5000
-    with pytest.raises(DataError, match="5000 bytes, and 4999 are the most; download it and pass the file"):
-        download(f"{server}/long", most_bytes=4999)
+    assert len(download(f"{server}/long", max_bytes=5000)) == 5000
+    with pytest.raises(DataError, match="5000 bytes, more than the limit of 4999; download it and pass the file"):
+        download(f"{server}/long", max_bytes=4999)
     with pytest.raises(DataError, match="more than 300 bytes"):
-        download(f"{server}/endless", most_bytes=300)
+        download(f"{server}/endless", max_bytes=300)
     for path in ("endless", "silent"):
         begun = time.monotonic()
         with pytest.raises(DataError, match=r"not downloaded within 0\.4 seconds|too slow|timed out"):

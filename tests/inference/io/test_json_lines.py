@@ -59,19 +59,19 @@ def test_frames_are_counted_by_their_video(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_stays(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("dear diary\n")
-    with pytest.raises(DataError, match=r"notes\.txt: line 1 is no prediction"):
+    with pytest.raises(DataError, match=r"notes\.txt: line 1 is not a prediction"):
         JsonLines(path, JOB)
     assert path.read_text() == "dear diary\n" and list(tmp_path.iterdir()) == [path]
     for line in ("[1]", '{"image": "a.mp4", "frame": "first"}', '"image"'):
         path.write_text(line + "\n")
-        with pytest.raises(DataError, match="line 1 is no prediction"):
+        with pytest.raises(DataError, match="line 1 is not a prediction"):
             JsonLines(path, JOB)
 
 
 def test_an_unfinished_line_of_somebody_else_stays(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("dear diary")
-    with pytest.raises(DataError, match=r"notes\.txt: line 1 is no prediction"):
+    with pytest.raises(DataError, match=r"notes\.txt: line 1 is not a prediction"):
         JsonLines(path, JOB)
     assert path.read_text() == "dear diary"
     path.write_text('{"im')  # cut off in writing
@@ -120,7 +120,7 @@ def test_what_nothing_is_known_of_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "found.jsonl"
     path.write_text('{"image": "a.jpg"}\n')
     with pytest.raises(
-        RunError, match=r"nothing tells which model and options made them \(found\.jsonl\.job is missing\)"
+        RunError, match=r"has predictions of an unknown model and options \(found\.jsonl\.job is missing\)"
     ):
         JsonLines(path, JOB)
     assert images(path) == ["a.jpg"] and list(tmp_path.iterdir()) == [path]
@@ -158,7 +158,7 @@ def test_a_job_that_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with JsonLines(new / "found.jsonl", JOB) as lines:
         assert lines.has("a.jpg")
         (note,) = lines.job.notes
-    assert note.endswith(f"was begun in {old}, which is not here; its relative names are taken from {new}")
+    assert note.endswith(f"was started in {old}, which does not exist here; relative names are resolved from {new}")
 
 
 def test_unreadable_images_are_tried_again(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, small_files: None) -> No
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is no ordinary file"):
+    with pytest.raises(RunError, match="is not a regular file"):
         JsonLines(tmp_path, JOB)
     (tmp_path / "taken").write_text("")
     with pytest.raises(RunError, match="taken is a file, and a folder is needed there"):

@@ -19,7 +19,7 @@ from tests.inference.clips import FPS, FakeCapture, number_of, turn, write_clip
 from tests.inference.painted import Painted
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.inference.io import streams, video
-from vertebra.inference.io.inputs import FRAMES_AHEAD, as_source, expected, list_images
+from vertebra.inference.io.inputs import PREFETCHED_FRAMES, as_source, expected_count, list_images
 from vertebra.inference.io.pictures import AnnotatedVideos, fit, write_pictures
 from vertebra.inference.io.streams import Camera, is_address
 from vertebra.inference.io.video import Video, VideoFrame
@@ -91,7 +91,7 @@ def test_images_and_videos_mixed(tmp_path: Path) -> None:
     assert [path.name for path in list_images(str(tmp_path / "*"))] == ["a.png", "b.mp4", "c.avi"]
     (tmp_path / "films").mkdir()
     first.rename(tmp_path / "films" / "b.mp4")
-    with pytest.raises(DataError, match="no image in this folder .*videos are named"):
+    with pytest.raises(DataError, match="no image in this folder .*pass videos by name"):
         list_images(tmp_path / "films")
 
 
@@ -109,7 +109,7 @@ def test_memory_is_bounded(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     most = 0
     for taken, _ in enumerate(model(batch_size=2).stream([path])):
         most = max(most, read - taken)
-    assert read == 120 and most <= FRAMES_AHEAD + 1 + 2 * 2 + 1 + 3 * 2
+    assert read == 120 and most <= PREFETCHED_FRAMES + 1 + 2 * 2 + 1 + 3 * 2
 
 
 def test_leaving_early_stops_reading(clip: Path) -> None:
@@ -163,7 +163,7 @@ def test_damaged_videos(clip: Path) -> None:
     (folder / "text.mp4").write_text("hello")
     matroska = write_clip(folder / "whole.mkv", 20).read_bytes()
     (folder / "cut.mkv").write_bytes(matroska[: len(matroska) // 2])
-    with pytest.raises(DataError, match=r"text\.mp4: not a video that can be read"):
+    with pytest.raises(DataError, match=r"text\.mp4: not a readable video"):
         model().predict([clip, folder / "text.mp4"])
     with pytest.raises(DataError, match=r"nowhere\.mp4: no such video file"):
         list(model().stream([folder / "nowhere.mp4"]))
@@ -182,8 +182,8 @@ def test_an_open_video_without_frames(clip: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_how_many_results_to_expect(clip: Path) -> None:
-    assert expected([clip.with_name("a.png"), Video(clip), Video(clip, frozenset({1, 2}))]) == 1 + 20 + 18
-    assert expected([Video(clip), Camera("camera:0")]) is None
+    assert expected_count([clip.with_name("a.png"), Video(clip), Video(clip, frozenset({1, 2}))]) == 1 + 20 + 18
+    assert expected_count([Video(clip), Camera("camera:0")]) is None
 
 
 def test_without_opencv(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,14 +264,14 @@ def test_live_sources_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="camera:0: cannot be opened"):
         list(model().stream(["camera:0"]))
     camera(monkeypatch, FakeCapture(0, 0))
-    with pytest.raises(DataError, match="rtsp://10.0.0.1/door: gives no frame"):
+    with pytest.raises(DataError, match="rtsp://10.0.0.1/door: no frame can be read"):
         list(model().stream(["rtsp://10.0.0.1/door"]))
     broken = FakeCapture(5, 0)
     monkeypatch.setattr(broken, "retrieve", lambda: 1 / 0)
     camera(monkeypatch, broken)
     with pytest.raises(ZeroDivisionError):
         list(model().stream(["camera:0"]))
-    with pytest.raises(DataError, match="camera:front: a camera is given by its number"):
+    with pytest.raises(DataError, match="camera:front: a camera is named by its number"):
         Camera("camera:front")
     with pytest.raises(ConfigError, match=r"camera:0: a live source has no end; .*stream\(\)"):
         model().predict("camera:0")

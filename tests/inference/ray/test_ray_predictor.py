@@ -22,7 +22,7 @@ from tests.inference.painted import Painted, paint  # noqa: E402
 from vertebra.cli.main import main  # noqa: E402
 from vertebra.errors import ConfigError, DataError, RunError, WeightsError  # noqa: E402
 from vertebra.inference.model_source import ModelSource  # noqa: E402
-from vertebra.inference.ray.cluster import Share, connected, share  # noqa: E402
+from vertebra.inference.ray.cluster import WorkerPlan, connected, plan_workers  # noqa: E402
 from vertebra.inference.ray.predictor import RayPredictor  # noqa: E402
 
 COUNT = 11
@@ -171,7 +171,7 @@ def test_the_command_goes_on_where_it_stopped(
     shutil.copy(tmp_path / "local.jsonl.job", tmp_path / "ray.jsonl.job")  # one engine goes on where the other stopped
     code, out, err = predict("--jsonl", str(lines), "--json", "--engine", "ray", "--workers", "2")
     assert code == 0, err
-    assert f"4 of {COUNT} images stand in" in err
+    assert f"4 of {COUNT} images are in" in err
     found = lines.read_text().splitlines()
     assert found[:4] == wanted[:4] and json.loads(out) == [json.loads(line) for line in found[4:]]
     for ours, theirs in zip(map(json.loads, found), map(json.loads, wanted), strict=True):
@@ -203,29 +203,29 @@ def test_a_damaged_file_is_one_line_with_a_cluster_too(
 @pytest.mark.parametrize(
     ("machines", "wishes", "wanted"),
     [
-        ([{"CPU": 8.0}, {"CPU": 8.0}], {}, Share(4, 4, 0)),
-        ([{"CPU": 6.0}], {}, Share(2, 3, 0)),
-        ([{"CPU": 2.0}, {"memory": 1.0}], {}, Share(1, 2, 0)),
-        ([{"CPU": 16.0}], {"workers": 1}, Share(1, 16, 0)),
-        ([{"CPU": 8.0}, {"CPU": 4.0}], {"workers": 3}, Share(3, 4, 0)),
-        ([{"CPU": 2.0}], {"workers": 4}, Share(4, 1, 0)),
-        ([{"CPU": 8.0}], {"threads": 3}, Share(2, 3, 0)),
-        ([{"CPU": 8.0}, {"CPU": 32.0, "GPU": 2.0}], {}, Share(2, 4, 1)),
-        ([{"CPU": 4.0, "GPU": 4.0}], {}, Share(4, 1, 1)),
-        ([{"CPU": 8.0, "GPU": 2.0}], {"gpu": False}, Share(2, 4, 0)),
+        ([{"CPU": 8.0}, {"CPU": 8.0}], {}, WorkerPlan(4, 4, 0)),
+        ([{"CPU": 6.0}], {}, WorkerPlan(2, 3, 0)),
+        ([{"CPU": 2.0}, {"memory": 1.0}], {}, WorkerPlan(1, 2, 0)),
+        ([{"CPU": 16.0}], {"workers": 1}, WorkerPlan(1, 16, 0)),
+        ([{"CPU": 8.0}, {"CPU": 4.0}], {"workers": 3}, WorkerPlan(3, 4, 0)),
+        ([{"CPU": 2.0}], {"workers": 4}, WorkerPlan(4, 1, 0)),
+        ([{"CPU": 8.0}], {"threads": 3}, WorkerPlan(2, 3, 0)),
+        ([{"CPU": 8.0}, {"CPU": 32.0, "GPU": 2.0}], {}, WorkerPlan(2, 4, 1)),
+        ([{"CPU": 4.0, "GPU": 4.0}], {}, WorkerPlan(4, 1, 1)),
+        ([{"CPU": 8.0, "GPU": 2.0}], {"gpu": False}, WorkerPlan(2, 4, 0)),
     ],
 )
-def test_how_the_work_is_shared(machines: list[dict[str, float]], wishes: dict[str, Any], wanted: Share) -> None:
-    assert share(machines, **{"workers": None, "threads": None, "gpu": None, **wishes}) == wanted
+def test_how_the_work_is_shared(machines: list[dict[str, float]], wishes: dict[str, Any], wanted: WorkerPlan) -> None:
+    assert plan_workers(machines, **{"workers": None, "threads": None, "gpu": None, **wishes}) == wanted
 
 
 def test_what_no_machine_has() -> None:
     with pytest.raises(ConfigError, match=r"needs 3 CPUs, but no machine .* \[2, 2\]"):
-        share([{"CPU": 2.0}, {"CPU": 2.0}], workers=None, threads=3, gpu=None)
+        plan_workers([{"CPU": 2.0}, {"CPU": 2.0}], workers=None, threads=3, gpu=None)
     with pytest.raises(ConfigError, match="no GPU"):
-        share([{"CPU": 2.0}], workers=None, threads=None, gpu=True)
+        plan_workers([{"CPU": 2.0}], workers=None, threads=None, gpu=True)
     with pytest.raises(ConfigError, match="needs 1 CPU"):
-        share([], workers=None, threads=None, gpu=None)
+        plan_workers([], workers=None, threads=None, gpu=None)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_nobody_answers(calls: list[Any], address: str) -> None:
         free.bind(("127.0.0.1", 0))
         address = address.format(port=free.getsockname()[1])
         with (
-            pytest.raises(ConfigError, match=f"no Ray cluster at '{address}': nothing answers there"),
+            pytest.raises(ConfigError, match=f"no Ray cluster at '{address}': no answer"),
             connected(address),
         ):
             pass

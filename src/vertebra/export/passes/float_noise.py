@@ -1,7 +1,7 @@
-"""Noise of the size of rounding in the layers of a model, to find outputs that rounding decides.
+"""Adds noise of the size of rounding to the layers of a model, to detect outputs that depend on rounding.
 
-Two runtimes add the same numbers in another order, and their sums differ in the last digits. Where a score lies that close to
-another, or to a threshold, these digits decide which box is kept. Such cases are inconclusive: both results are valid.
+Two runtimes add the same numbers in another order, so sums differ in the last digits. If a score is that close to another one or
+to a threshold, these digits decide which box is kept. Such cases are inconclusive: both results are valid.
 """
 
 from __future__ import annotations
@@ -12,33 +12,35 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-STEP = 2.0**-21  # of a map's usual size: what another order of summation changes, four steps of float32
+RELATIVE_NOISE = (
+    2.0**-21
+)  # relative to a map's mean magnitude: the effect of another summation order, four float32 steps
 
 
 @contextmanager
-def other_rounding(model: nn.Module, seed: int) -> Iterator[None]:
-    """Adds noise to the results of a model's innermost layers, as much as another order of summation would.
+def float_noise(model: nn.Module, seed: int) -> Iterator[None]:
+    """Adds noise to the outputs of a model's leaf modules, of the size of another summation order's effect.
 
-    Zeros, which come from ReLU or padding, and infinities stay.
+    Zeros, which come from ReLU or padding, and infinities are not changed.
 
     Parker, Monte Carlo Arithmetic: Exploiting Randomness in Floating-Point Arithmetic, UCLA CSD 970002, 1997 (difference: the
     noise is added to a layer's result, not to that of each operation).
 
     Args:
-        model: of float32.
+        model: in float32.
         seed: of the noise.
     """
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
 
-    def move(layer: nn.Module, inputs: object, output: object) -> object:
+    def add_noise(layer: nn.Module, inputs: object, output: object) -> object:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
-        moves = (output != 0) & output.isfinite()
-        usual = output[moves].abs().mean().nan_to_num()
-        noise = torch.empty_like(output).normal_(generator=draw)
-        return torch.where(moves, output + noise * (STEP * usual), output)
+        noisy = (output != 0) & output.isfinite()
+        scale = output[noisy].abs().mean().nan_to_num()
+        noise = torch.empty_like(output).normal_(generator=generator)
+        return torch.where(noisy, output + noise * (RELATIVE_NOISE * scale), output)
 
-    handles = [layer.register_forward_hook(move) for layer in model.modules() if not any(layer.children())]
+    handles = [layer.register_forward_hook(add_noise) for layer in model.modules() if not any(layer.children())]
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""An ONNX file of float32 as one whose network is float16; inputs, outputs and decoding stay as they are."""
+"""Converts the network of a float32 ONNX file to float16; inputs, outputs and decoding do not change."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from vertebra.export.passes.network_nodes import network_nodes
 
 FLOAT, FLOAT16 = 1, 10  # of onnx.TensorProto
-HALF = "_float16"  # what the name of a value in float16 ends in
+HALF = "_float16"  # suffix of the names of float16 values
 LARGEST = float(np.finfo(np.float16).max)
 
 
 def to_float16(source: Path, target: Path) -> None:
-    """Weights and maps of the network in float16, with casts where it is entered and left.
+    """Stores weights and maps of the network in float16, with casts at its inputs and outputs.
 
-    Converters that lower the whole graph pass box coordinates and indices through float16 too, where 2049 is no number.
+    Converters of the whole graph also convert box coordinates and indices, and float16 cannot represent 2049.
 
     Args:
         source: a file of float32.
@@ -33,24 +33,24 @@ def to_float16(source: Path, target: Path) -> None:
     read_outside = {name for node in graph.node if node.name not in network for name in node.input}
     read_outside |= {value.name for value in graph.output}
     nodes: list[Any] = []
-    halved: set[str] = set()
+    cast: set[str] = set()
     for node in graph.node:
         if node.name not in network:
             nodes.append(node)
             continue
-        for row, name in enumerate(node.input):
-            if not name or (node.op_type == "Resize" and row > 0):
+        for index, name in enumerate(node.input):
+            if not name or (node.op_type == "Resize" and index > 0):
                 continue
-            if name not in inside and name not in halved:
-                halved.add(name)
+            if name not in inside and name not in cast:
+                cast.add(name)
                 if name in weights:
                     graph.initializer.append(_half(weights[name]))
                 else:
                     nodes.append(onnx.helper.make_node("Cast", [name], [name + HALF], name + "_enters", to=FLOAT16))
-            node.input[row] = name + HALF
+            node.input[index] = name + HALF
         outputs = list(node.output)
-        for row, name in enumerate(outputs):
-            node.output[row] = name + HALF
+        for index, name in enumerate(outputs):
+            node.output[index] = name + HALF
         nodes.append(node)
         nodes += [
             onnx.helper.make_node("Cast", [name + HALF], [name], name + "_leaves", to=FLOAT)
@@ -59,13 +59,13 @@ def to_float16(source: Path, target: Path) -> None:
         ]
     _replace(graph.node, nodes)
     del graph.value_info[:]
-    read = {name for node in nodes for name in node.input}
-    _replace(graph.initializer, [value for value in graph.initializer if value.name in read])
+    used = {name for node in nodes for name in node.input}
+    _replace(graph.initializer, [value for value in graph.initializer if value.name in used])
     onnx.save(proto, str(target))
 
 
 def _half(weight: Any) -> Any:
-    """A weight in float16, under its name there; what is beyond float16 becomes its largest number."""
+    """A weight in float16, renamed; values beyond its range are clipped."""
     from onnx import numpy_helper
 
     values = numpy_helper.to_array(weight).clip(-LARGEST, LARGEST).astype(np.float16)

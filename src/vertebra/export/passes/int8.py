@@ -1,4 +1,4 @@
-"""An ONNX file of float32 as one whose network computes in 8-bit integers; decoding stays in float32."""
+"""Quantizes the network of a float32 ONNX file to int8; decoding stays in float32."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from vertebra.errors import ExportError
 from vertebra.export.passes.network_nodes import network_nodes
-from vertebra.export.suppress_output import quiet
+from vertebra.export.suppress_output import suppress_output
 
 QUANTIZED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Concat", "MaxPool", "Resize"})
 QUANTIZED |= {"AveragePool", "GlobalAveragePool"}
 
 
 def to_int8(source: Path, target: Path, canvases: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-    """The network's convolutions and linear layers, and the sums and pools between them, in 8-bit integers.
+    """Quantizes the network's convolutions and linear layers, and the sums and pools between them, to 8-bit integers.
 
-    Weights have a scale for each output channel; maps have one each, from the range that was seen (ONNX Runtime's static
-    quantization, `Nagel et al. 2021 <https://arxiv.org/abs/2106.08295>`_).
+    Weights have a scale per output channel; each map has one scale, from its calibrated range (ONNX Runtime's static quantization,
+    `Nagel et al. 2021 <https://arxiv.org/abs/2106.08295>`_).
 
     Args:
-        source: a file of float32.
+        source: a float32 file.
         target: the file to write.
-        canvases: images (1, C, height, width) uint8 and sizes (1, 2) int64 like those of later.
+        canvases: images (1, C, height, width) uint8 and sizes (1, 2) int64 for the calibration.
 
     Raises:
         ExportError: there is no image, or no layer.
@@ -34,17 +34,17 @@ def to_int8(source: Path, target: Path, canvases: Iterable[tuple[np.ndarray, np.
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     proto = onnx.load(str(source))
-    chosen = [node.name for node in network_nodes(proto.graph) if node.op_type in QUANTIZED]
-    if not chosen:
+    quantized = [node.name for node in network_nodes(proto.graph) if node.op_type in QUANTIZED]
+    if not quantized:
         raise ExportError("the model has no convolution or linear layer that could be quantized")
     reader = _reader(canvases)
-    with quiet():
+    with suppress_output():
         quantize_static(
             str(source),
             str(target),
             reader,
             quant_format=QuantFormat.QDQ,
-            nodes_to_quantize=chosen,
+            nodes_to_quantize=quantized,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -53,7 +53,7 @@ def to_int8(source: Path, target: Path, canvases: Iterable[tuple[np.ndarray, np.
 
 
 def _reader(canvases: Iterable[tuple[np.ndarray, np.ndarray]]) -> Any:
-    """ONNX Runtime's type for calibration data, over our canvases."""
+    """A reader of calibration data for ONNX Runtime, over the canvases."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # its annotations are not followed

@@ -1,6 +1,6 @@
-"""Which nodes of an ONNX graph are the network: its layers with weights, and what stands between them.
+"""Selects the nodes of an ONNX graph that form the network: layers with weights, and simple operations between them.
 
-Lower precision is for these alone. What reads boxes out of them, suppresses and sorts, needs float32.
+Only these are converted to lower precision. Box decoding, suppression and sorting need float32.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BETWEEN = frozenset(
 
 
 def network_nodes(graph: Any) -> list[Any]:
-    """The layers, and the nodes on a way from layers to a layer that is made of simple operations on their maps alone.
+    """The layers with weights, and the nodes between them that are simple operations on their maps only.
 
     Args:
         graph: an ``onnx.GraphProto`` whose nodes have names.
@@ -26,22 +26,22 @@ def network_nodes(graph: Any) -> list[Any]:
     constant = {value.name for value in graph.initializer}
     constant |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
     layers = [node for node in graph.node if node.op_type in LAYERS and any(name in constant for name in node.input)]
-    known = {node.name for node in layers}
+    candidates = {node.name for node in layers}
     maps = {name for node in layers for name in node.output}
-    for node in graph.node:  # in an order in which a node comes after what it reads
+    for node in graph.node:  # in topological order
         if node.op_type in BETWEEN and _reads_only(node, maps, constant):
-            known.add(node.name)
+            candidates.add(node.name)
             maps.update(node.output)
-    wanted = {name for node in layers for name in node.input}
+    read = {name for node in layers for name in node.input}
     kept = {node.name for node in layers}
     for node in reversed(graph.node):
-        if node.name in known and any(name in wanted for name in node.output):
+        if node.name in candidates and any(name in read for name in node.output):
             kept.add(node.name)
-            wanted.update(node.input)
+            read.update(node.input)
     return [node for node in graph.node if node.name in kept]
 
 
 def _reads_only(node: Any, maps: set[str], constant: set[str]) -> bool:
-    """Whether a node's maps are the network's; the sizes of a ``Resize`` may come from anywhere."""
+    """Whether all maps that a node reads belong to the network; the sizes of a ``Resize`` may come from anywhere."""
     inputs = list(node.input[:1] if node.op_type == "Resize" else node.input)
     return any(name in maps for name in inputs) and all(name in maps or name in constant or not name for name in inputs)

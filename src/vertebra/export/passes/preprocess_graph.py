@@ -1,6 +1,6 @@
-"""Preprocessing as a graph: from images of any size to canvases, and from the canvas' coordinates back to the image's.
+"""Preprocessing inside the exported graph: images of any size to canvases, and canvas coordinates back to image coordinates.
 
-The resize rule of `vertebra.preprocess` is written as two matrix products, because the ``Resize`` operators of runtimes differ, and
+Resizing as in `vertebra.preprocess` is written as two matrix products, because the ``Resize`` operators of runtimes differ, and
 some have no antialiasing. The result is within one gray level of Pillow's.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vertebra.errors import ExportError, first_line
 from vertebra.export.parity import Run, difference
-from vertebra.export.suppress_output import quiet
+from vertebra.export.suppress_output import suppress_output
 from vertebra.export.torch_export import RAW
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -25,22 +25,22 @@ from vertebra.preprocess.images import apply
 from vertebra.runtimes.model_files.metadata import CLASS_MAP
 from vertebra.tasks import get_task
 
-BACK = "_in_image"  # what the names of outputs end in, inside
+BACK = "_in_image"  # suffix of the names of outputs inside the graph
 TOLERANCE = 1e-4
 GRAY_LEVELS = 1
-OTHER_CLASSES = 0.001  # the share of pixels that rounding may give another class
-PLACED = ("images", "sizes", *ImageTransforms._fields)
+MAX_CLASS_DIFFERENCE = 0.001  # fraction of pixels whose class may differ by rounding
+CANVAS_OUTPUTS = ("images", "sizes", *ImageTransforms._fields)
 
 
-class Placer(nn.Module):
-    """Images of one size onto the canvas, as `vertebra.preprocess.images.apply` puts them there.
+class ToCanvas(nn.Module):
+    """Puts images of one size onto the canvas, as `vertebra.preprocess.images.apply` does.
 
     Args:
-        resize_spec: how; its canvas must be the same for all images.
+        resize_spec: its canvas must be the same for all images.
         channels: of the images.
 
     Raises:
-        ExportError: each image has a canvas of its own.
+        ExportError: each image has its own canvas size.
     """
 
     fill: Tensor
@@ -48,7 +48,7 @@ class Placer(nn.Module):
     def __init__(self, resize_spec: ResizeSpec, channels: int) -> None:
         super().__init__()
         if resize_spec.mode == "shortest_edge":
-            raise ExportError("each image has a canvas of its own (shortest_edge): export with --input canvas")
+            raise ExportError("each image has its own canvas size (shortest_edge): export with --input canvas")
         self.resize_spec = resize_spec
         fill = torch.tensor(resize_spec.fill_for(channels), dtype=torch.float32)
         self.register_buffer("fill", fill[:, None, None], persistent=False)
@@ -59,19 +59,19 @@ class Placer(nn.Module):
             pixels: (N, H, W, C) uint8, images of one size.
 
         Returns:
-            Canvases (N, C, height, width) uint8, their valid pixels (N, 2) int64, and the three of `ImageTransforms`.
+            Canvases (N, C, height, width) uint8, their valid pixels (N, 2) int64, and the fields of `ImageTransforms`.
         """
         canvases, sizes, transforms = to_canvas(pixels, self.resize_spec, self.fill)
         return canvases, sizes, *transforms
 
 
-class Returner(nn.Module):
-    """Decoded outputs of the branches into the images' own pixels.
+class ToImage(nn.Module):
+    """Transforms the decoded outputs of the branches to the images' own pixels.
 
     Args:
         info: of the model.
-        fields: by branch, the type of its decoded outputs.
-        class_maps: whether a branch that has a class for each pixel gives these, and no probabilities.
+        fields: the types of the decoded outputs by branch.
+        class_maps: whether segmentation branches output the class of each pixel instead of probabilities.
 
     Attributes:
         names: of the outputs, ``branch/field``.
@@ -91,14 +91,14 @@ class Returner(nn.Module):
     def forward(self, pixels: Tensor, original: Tensor, resized: Tensor, offset: Tensor, *values: Tensor) -> Any:
         """
         Args:
-            pixels: (N, H, W, C), of which only the shape counts.
+            pixels: (N, H, W, C); only the shape is used.
             original, resized, offset: of `ImageTransforms`.
             values: the fields of all branches in their order.
         """
         size = (pixels.shape[1], pixels.shape[2])
-        rest, outputs = iter(values), []
+        fields, outputs = iter(values), []
         for name, kind in self.fields.items():
-            decoded, geometry = kind(*(next(rest) for _ in kind._fields)), ImageTransforms(original, resized, offset)
+            decoded, geometry = kind(*(next(fields) for _ in kind._fields)), ImageTransforms(original, resized, offset)
             if name in self.maps:
                 outputs.append(self.maps[name](decoded, geometry, size))
             else:
@@ -106,7 +106,7 @@ class Returner(nn.Module):
         return tuple(value.clone() for value in outputs)  # an output must not be an input
 
 
-def wrap_in_pixels(
+def add_preprocessing(
     network: Path,
     target: Path,
     info: ModelInfo,
@@ -114,130 +114,135 @@ def wrap_in_pixels(
     names: Sequence[str],
     *,
     class_maps: bool = False,
-) -> tuple[Placer, Returner]:
-    """An ONNX file that takes ``pixels`` (N, H, W, C) uint8 and gives outputs in their pixels, around one that takes canvases.
+) -> tuple[ToCanvas, ToImage]:
+    """Wraps an ONNX file that takes canvases into one that takes ``pixels`` (N, H, W, C) uint8, with outputs in their pixels.
 
-    After the outputs it gives the canvases and sizes within, to be compared.
+    The canvases and sizes inside are additional outputs, for comparison.
 
     Args:
-        network: the file of the network, with its canvas fixed.
+        network: the file of the network, with a fixed canvas.
         target: the file to write.
         info: of the model.
-        decoded: by branch, its decoded outputs on an example of two canvases.
+        decoded: the decoded outputs by branch, on an example of two canvases.
         names: of the network's outputs.
-        class_maps: see `Returner`.
+        class_maps: see `ToImage`.
 
     Returns:
-        What is before and behind the network, as modules.
+        The modules before and after the network.
 
     Raises:
-        ExportError: each image has a canvas of its own, or torch cannot make the graph.
+        ExportError: each image has its own canvas size, or torch cannot make the graph.
     """
     import onnx
 
-    placer = Placer(info.resize_spec, info.channels)
-    returner = Returner(info, {name: type(fields) for name, fields in decoded.items()}, class_maps)
+    canvas_module = ToCanvas(info.resize_spec, info.channels)
+    image_module = ToImage(info, {name: type(fields) for name, fields in decoded.items()}, class_maps)
     height, width = info.resize_spec.size
     pixels = torch.zeros(2, height + 3, width + 5, info.channels, dtype=torch.uint8)
     with torch.no_grad():
-        placed = placer(pixels)
+        canvas_outputs = canvas_module(pixels)
     values = [value for fields in decoded.values() for value in fields]
     free: Any = torch.export.Dim.DYNAMIC
     shape = {0: free, 1: free, 2: free}
-    front = _graph(placer, (pixels,), (shape,), ["pixels"], PLACED)
+    front = _graph(canvas_module, (pixels,), (shape,), ["pixels"], CANVAS_OUTPUTS)
     inputs = ["pixels", *ImageTransforms._fields, *names]
-    own_shapes: tuple[Any, ...] = (shape, None, None, None, tuple({0: free} for _ in values))
+    back_shapes: tuple[Any, ...] = (shape, None, None, None, tuple({0: free} for _ in values))
     back = _graph(
-        returner, (pixels, *placed[2:], *values), own_shapes, inputs, [name + BACK for name in returner.names]
+        image_module,
+        (pixels, *canvas_outputs[2:], *values),
+        back_shapes,
+        inputs,
+        [name + BACK for name in image_module.names],
     )
-    onnx.save(_joined(front, onnx.load(str(network)), back, names, returner.names), str(target))
-    return placer, returner
+    onnx.save(_joined(front, onnx.load(str(network)), back, names, image_module.names), str(target))
+    return canvas_module, image_module
 
 
 def check_pixels(
-    ends: tuple[Placer, Returner], network: Run, whole: Run, images: Iterable[np.ndarray]
+    wrapper: tuple[ToCanvas, ToImage], network: Run, wrapped: Run, images: Iterable[np.ndarray]
 ) -> dict[str, float]:
     """Compares a file that takes pixels with the file of its network, which has been compared with the model.
 
     Args:
-        ends: what is before and behind the network.
+        wrapper: the modules before and after the network.
         network: from canvases and sizes to all outputs.
-        whole: from pixels to all outputs, and after them the canvases and sizes within.
+        wrapped: from pixels to all outputs, followed by the canvases and sizes inside.
         images: (H, W, C) uint8.
 
     Returns:
-        By size of the image, the largest difference, relative to the largest value of an output.
+        The largest difference by image size, relative to the largest value of an output.
 
     Raises:
-        ExportError: an image comes to lie elsewhere or with other pixels than Pillow gives it, or an output differs.
+        ExportError: the position or the pixels of an image on the canvas differ from Pillow's, or an output differs.
     """
-    placer, returner = ends
+    canvas_module, image_module = wrapper
     differences = {}
     for image in images:
         name = f"pixels {image.shape[0]}x{image.shape[1]}"
         pixels = np.stack([image, image[::-1]])
         try:
-            *got, canvases, sizes = whole(pixels)
+            *outputs, canvases, sizes = wrapped(pixels)
         except Exception as error:  # each runtime raises its own types
             raise ExportError(f"the exported file does not run on {name}: {first_line(error)}") from error
         for source, canvas, size in zip(pixels, canvases, sizes.tolist(), strict=True):
-            _check_canvas(placer.resize_spec, source, canvas.transpose(1, 2, 0), size, name)
-        transforms = ImageTransforms.of(placer.resize_spec, *(torch.tensor([side]) for side in image.shape[:2]))
+            _check_canvas(canvas_module.resize_spec, source, canvas.transpose(1, 2, 0), size, name)
+        transforms = ImageTransforms.of(canvas_module.resize_spec, *(torch.tensor([side]) for side in image.shape[:2]))
         values = map(torch.from_numpy, network(canvases, sizes))
-        expected = [value.numpy() for value in returner(torch.from_numpy(pixels), *transforms, *values)]
+        expected = [value.numpy() for value in image_module(torch.from_numpy(pixels), *transforms, *values)]
         differences[name] = max(
-            output_difference(f"{output} ({name})", left, right)
-            for output, left, right in zip(returner.names, expected, got, strict=True)
+            output_difference(f"{output} ({name})", expected_value, value)
+            for output, expected_value, value in zip(image_module.names, expected, outputs, strict=True)
         )
     return differences
 
 
-def output_difference(name: str, expected: np.ndarray, got: np.ndarray) -> float:
-    """How far one output is off: of numbers, relative to the largest; of class maps, the share of pixels of another class, since
-    rounding decides between two classes that are nearly as likely.
+def output_difference(name: str, expected: np.ndarray, output: np.ndarray) -> float:
+    """The difference of one output: relative to the largest value; for class maps, the fraction of pixels with another class, since
+    rounding decides between two classes of nearly equal probability.
 
     Raises:
-        ExportError: it is more than is allowed, or the shape or type is another.
+        ExportError: it exceeds the limit, or the shape or type differs.
     """
     if not name.partition(" ")[0].endswith(f"/{CLASS_MAP}"):
-        return difference(name, expected, got, TOLERANCE)
-    if expected.shape != got.shape or expected.dtype != got.dtype:
+        return difference(name, expected, output, TOLERANCE)
+    if expected.shape != output.shape or expected.dtype != output.dtype:
         raise ExportError(
-            f"'{name}' is {got.dtype} {got.shape} in the exported file and {expected.dtype} {expected.shape} in PyTorch"
+            f"'{name}' is {output.dtype} {output.shape} in the exported file and {expected.dtype} {expected.shape} in PyTorch"
         )
-    share = float((expected != got).mean())
-    if share > OTHER_CLASSES:
+    share = float((expected != output).mean())
+    if share > MAX_CLASS_DIFFERENCE:
         raise ExportError(f"'{name}' of the exported file has another class than PyTorch for {share:.1%} of its pixels")
     return share
 
 
 def _check_canvas(resize_spec: ResizeSpec, image: np.ndarray, canvas: np.ndarray, size: list[int], name: str) -> None:
-    apart = np.abs(canvas.astype(int) - apply(resize_spec, image)).max()
-    wanted = resize_spec.transform(image.shape[0], image.shape[1]).size
-    if apart > GRAY_LEVELS or tuple(size) != wanted:
+    worst = np.abs(canvas.astype(int) - apply(resize_spec, image)).max()
+    expected_size = resize_spec.transform(image.shape[0], image.shape[1]).size
+    if worst > GRAY_LEVELS or tuple(size) != expected_size:
         raise ExportError(
-            f"{name}: the graph puts the image on {size} of the canvas, {apart} gray levels off; {wanted} and 1 would be right"
+            f"{name}: the graph puts the image on {size} of the canvas, {worst} gray levels off; "
+            f"{expected_size} and 1 would be right"
         )
 
 
 def color_blocks(resize_spec: ResizeSpec, channels: int) -> list[np.ndarray]:
-    """Images smaller, larger, taller and wider than the canvas, of a few plain colors.
+    """Images smaller, larger, taller and wider than the canvas, with blocks of a few colors.
 
     Returns:
         (H, W, C) uint8.
     """
-    draw = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     height, width = resize_spec.size
     sizes = [(height // 2 + 5, width // 2 + 3), (2 * height + 7, width + 11), (height, width), (height - 5, 3 * width)]
     images = []
     for rows, columns in sizes:
-        colors = draw.integers(0, 256, (3, 4, channels), dtype=np.uint8)
+        colors = generator.integers(0, 256, (3, 4, channels), dtype=np.uint8)
         images.append(colors[np.arange(rows) * 3 // rows][:, np.arange(columns) * 4 // columns])
     return images
 
 
 def _graph(module: nn.Module, example: tuple[Tensor, ...], shapes: Any, inputs: Sequence[str], outputs: Any) -> Any:
-    with quiet():
+    with suppress_output():
         try:
             program = torch.onnx.export(
                 module.eval(),
@@ -255,12 +260,12 @@ def _graph(module: nn.Module, example: tuple[Tensor, ...], shapes: Any, inputs: 
 
 
 def _joined(front: Any, network: Any, back: Any, names: Sequence[str], final: Sequence[str]) -> Any:
-    """Three graphs as one: each with a prefix of its own, and what passes between them handed on by ``Identity``.
+    """Joins three graphs: each gets a name prefix, and ``Identity`` nodes connect them.
 
     Args:
         front, network, back: the graphs.
         names: of the network's outputs.
-        final: of the outputs of all.
+        final: the names of the final outputs.
     """
     from onnx import compose, helper
 
@@ -287,7 +292,7 @@ def _joined(front: Any, network: Any, back: Any, names: Sequence[str], final: Se
         *links(*((f"network/{name}", f"return/{name}") for name in names)),
         *parts[2].graph.node,
         *links(*((f"return/{name}{BACK}", name) for name in final)),
-        *links(*((f"place/{name}", f"{RAW}{name}") for name in PLACED[:2])),
+        *links(*((f"place/{name}", f"{RAW}{name}") for name in CANVAS_OUTPUTS[:2])),
     ]
     outputs = list(back.graph.output)
     for value, name in zip(outputs, final, strict=True):

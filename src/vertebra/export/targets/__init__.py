@@ -1,4 +1,4 @@
-"""Export targets: the kinds of files that a model can be exported to, one object in one file each.
+"""Export targets: the file formats that a model can be exported to, one class per file.
 
 A target of another package is an entry point ``vertebra.export_targets``: a class derived from `ExportTarget`. Its name is the
 ``to`` of `vertebra.export_model`. The runtime that opens its files is an entry point ``vertebra.runtimes``.
@@ -30,26 +30,26 @@ def find_target(path: Path, name: str | None = None) -> type[ExportTarget]:
     """The target of a file.
 
     Args:
-        path: of the file to write; the end of its name decides where no target is named.
+        path: of the file to write; its suffix selects the target if none is named.
         name: of the target, or None.
 
     Raises:
         ConfigError: there is no such target, or the file's name does not fit it.
     """
     targets: Sequence[type[ExportTarget]] = BUILT_IN
-    fitting = _fitting(targets, path, name)
-    if not fitting:  # only then: an installed package that fails to load must not break the others
+    matches = _matching(targets, path, name)
+    if not matches:  # only then: an installed package that fails to load must not break the others
         targets = list_targets()
-        fitting = _fitting(targets, path, name)
-    if fitting:
-        return fitting[0]
+        matches = _matching(targets, path, name)
+    if matches:
+        return matches[0]
     named = {target.name: target for target in targets}
     if name is not None and name not in named:
         raise UnknownName("kind of file", name, named)
     suffixes = [target.format.suffix for target in targets if name in (None, target.name)]
-    raise ConfigError(f"{path}: the name of such a file ends in {', '.join(suffixes)}")
+    raise ConfigError(f"{path}: the suffix of such a file is {', '.join(suffixes)}")
 
 
-def _fitting(targets: Sequence[type[ExportTarget]], path: Path, name: str | None) -> list[type[ExportTarget]]:
+def _matching(targets: Sequence[type[ExportTarget]], path: Path, name: str | None) -> list[type[ExportTarget]]:
     suffix = path.suffix.lower()
     return [target for target in targets if target.format.suffix == suffix and name in (None, target.name)]

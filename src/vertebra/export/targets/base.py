@@ -1,4 +1,4 @@
-"""What an export target must be."""
+"""The interface of an export target."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vertebra.runtimes.base import FileFormat, Runtime, Session, SessionOptions
 
 
 class PixelFile(NamedTuple):
-    """A file that takes images as they are, with its preprocessing inside.
+    """A file that takes images of any size, with preprocessing inside.
 
     Attributes:
         path: the file.
-        outputs: by name, the type of each of its outputs in order.
-        differences: by size of the image, the largest difference from the file that takes canvases.
+        outputs: the types of its outputs by name, in order.
+        differences: the largest difference from the file that takes canvases, by image size.
     """
 
     path: Path
@@ -27,20 +27,20 @@ class PixelFile(NamedTuple):
 
 
 class ExportTarget(ABC):
-    """One kind of exported file. An instance writes one file, and may keep between its steps what it needs again.
+    """One exported file format. An instance writes one file, and may keep state between its steps.
 
-    `vertebra.export.export_model` calls `write`, compares the file with the model, calls `write_pixels` if the user asks for a
-    file that takes pixels, and then `write_metadata`. Only then does the file get its name.
+    `vertebra.export.export_model` calls `write`, compares the file with the model, calls `write_pixels` for a file that takes
+    pixels, and then `write_metadata`. Only then is the file moved to its name.
 
     Attributes:
-        name: by which users choose it.
-        format: of its files; the end of a file's name chooses the target, too.
-        runtime: what opens its files, to compare them and later to predict.
-        packages: the packages without which it cannot write, besides torch.
+        name: the name that users pass.
+        format: of its files; the suffix of a file's name also selects the target.
+        runtime: that opens its files, for the comparison and for prediction.
+        packages: the packages that it needs, besides torch.
         extra: the optional group of ``pyproject.toml`` that installs them.
-        precisions: of "fp32", "fp16" and "int8", those that its files may have.
+        precisions: the supported ones of "fp32", "fp16" and "int8".
         takes_pixels: whether it can write files with preprocessing inside.
-        max_weight_bytes: the most that one file can hold; None where there is no limit.
+        max_weight_bytes: the largest size of the weights; None for no limit.
     """
 
     name: ClassVar[str]
@@ -58,15 +58,15 @@ class ExportTarget(ABC):
         and whose outputs are the decoded ones, in the order of ``job.names``.
 
         Args:
-            job: the model, and what it is exported as.
-            folder: for this file and any others that are needed on the way; it is removed afterwards.
+            job: the model and the options of the export.
+            folder: for this file and temporary ones; it is removed afterwards.
             free: whether the canvas' height and width are left free.
 
         Returns:
             The file, in ``folder``.
 
         Raises:
-            ExportError: the model cannot be written so.
+            ExportError: the model cannot be written in this format.
         """
 
     @abstractmethod
@@ -74,13 +74,13 @@ class ExportTarget(ABC):
         """Writes the metadata (JSON) into a file of `write` or `write_pixels`, for ``format.read_metadata`` to find."""
 
     def write_pixels(self, job: ExportJob, network: Path, folder: Path, *, class_maps: bool) -> PixelFile:
-        """Writes a file whose one input is ``pixels`` (N, H, W, C) uint8, images of any size. Called if ``takes_pixels``.
+        """Writes a file with the single input ``pixels`` (N, H, W, C) uint8, images of any size. Called if ``takes_pixels``.
 
         Args:
-            job: as of `write`.
-            network: the file that `write` gave, compared with the model.
-            folder: as of `write`.
-            class_maps: whether a branch that segments gives the class of each pixel, and no probabilities.
+            job: see `write`.
+            network: the file that `write` returned, compared with the model.
+            folder: see `write`.
+            class_maps: whether segmentation branches output the class of each pixel instead of probabilities.
 
         Raises:
             ExportError: the file differs from ``network``.

@@ -11,7 +11,7 @@ from torch import nn
 
 from vertebra.errors import ExportError
 from vertebra.export.job import ExportJob
-from vertebra.export.suppress_output import quiet
+from vertebra.export.suppress_output import suppress_output
 from vertebra.export.targets.base import ExportTarget
 from vertebra.export.torch_export import BATCH, Flat, example, reason
 from vertebra.geometry.nms import nms_mask_unrolled
@@ -22,7 +22,7 @@ from vertebra.runtimes.model_files.checksum import append_checksum
 from vertebra.runtimes.model_files.metadata import KEY
 
 MAX_BATCH = 8
-"""The largest batch of a file: ExecuTorch plans all of its memory ahead."""
+"""The largest batch of a file: ExecuTorch plans all of its memory in advance."""
 
 
 class ExecuTorchTarget(ExportTarget):
@@ -36,7 +36,7 @@ class ExecuTorchTarget(ExportTarget):
 
     def write(self, job: ExportJob, folder: Path, *, free: bool) -> Path:
         """See `ExportTarget.write`."""
-        self._lowered = Lowered(job.model)  # takes minutes; `write_metadata` needs it again
+        self._lowered = ExecuTorchProgram(job.model)  # takes minutes; `write_metadata` needs it again
         file = folder / f"model{self.format.suffix}"
         self._lowered.write(file)
         return file
@@ -46,16 +46,17 @@ class ExecuTorchTarget(ExportTarget):
         self._lowered.write(path, metadata)
 
 
-class Lowered:
-    """A model's graph for ExecuTorch: what XNNPACK has is computed by XNNPACK, the rest by ExecuTorch's own operators.
+class ExecuTorchProgram:
+    """A model's program for ExecuTorch: XNNPACK computes the operators that it supports, ExecuTorch's own operators the rest.
 
-    Suppression becomes a fixed number of rounds of matrix operations, since ExecuTorch has neither the operator nor loops.
+    Non-maximum suppression becomes a fixed number of rounds of matrix operations, since ExecuTorch has neither the operator nor
+    loops.
 
     Args:
-        model: in evaluation mode, on the CPU. Its canvas is fixed; batches are of 1 to `MAX_BATCH`.
+        model: in evaluation mode, on the CPU. Its canvas is fixed; the batch size is 1 to `MAX_BATCH`.
 
     Raises:
-        ExportError: torch or ExecuTorch cannot make it.
+        ExportError: torch or ExecuTorch cannot convert the model.
     """
 
     def __init__(self, model: VisionModel) -> None:
@@ -65,7 +66,7 @@ class Lowered:
         batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
         shapes = ({0: batch}, {0: batch})
         self._config: Any = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
-        with quiet():
+        with suppress_output():
             try:
                 program = torch.export.export(
                     Flat(_plain(optimized_copy(model))).eval(),
@@ -80,18 +81,18 @@ class Lowered:
                 raise ExportError(f"ExecuTorch cannot take this model: {reason(error)}") from error
 
     def write(self, path: Path, metadata: str = "") -> None:
-        """The file.
+        """Writes the file.
 
         Args:
             path: the file to write (``.pte``).
-            metadata: the file's metadata: the constant result of a method beside ``forward``.
+            metadata: stored as the constant result of a method beside ``forward``.
 
         Raises:
-            ExportError: an operator of the graph is none of ExecuTorch's.
+            ExportError: ExecuTorch does not support an operator of the graph.
         """
         from executorch.exir import EdgeProgramManager
 
-        with quiet():
+        with suppress_output():
             try:
                 program = EdgeProgramManager(
                     {"forward": copy.deepcopy(self._edge.exported_program())},  # emission changes it
@@ -105,7 +106,7 @@ class Lowered:
 
 
 def _plain(model: nn.Module) -> Any:
-    """The model with its weights laid out as ExecuTorch reads them: channels first."""
+    """The model with contiguous (channels-first) weights, as ExecuTorch needs them."""
     for module in model.modules():
         for name, value in module._parameters.items():
             if value is not None:

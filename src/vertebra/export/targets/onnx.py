@@ -44,7 +44,7 @@ def describe_onnx(path: Path, metadata: str) -> None:
     for node in proto.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    del proto.graph.value_info[:]  # they use the former names of dimensions
+    del proto.graph.value_info[:]  # they use the old names of dimensions
     for value in proto.graph.input:
         _name(value, input_shape(value.name, _sides(value)))
     for value in proto.graph.output:

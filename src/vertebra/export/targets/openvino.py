@@ -13,7 +13,8 @@ from vertebra.runtimes.openvino import OPENVINO, OpenVinoRuntime
 
 
 class OpenVinoTarget(ViaOnnx):
-    """An OpenVINO file. In fp16 it stores its weights in half precision; what it computes in is chosen when it is opened."""
+    """An OpenVINO file. With fp16 the weights are stored in half precision; the precision of the computation is chosen when the
+    file is opened."""
 
     name = "openvino"
     format = OPENVINO
@@ -39,7 +40,7 @@ def to_openvino(source: Path, target: Path, *, float16: bool) -> None:
     Args:
         source: an ONNX file.
         target: the file to write.
-        float16: whether weights are stored in half precision; what is computed in is an option of the runtime.
+        float16: whether weights are stored in half precision; the precision of the computation is an option of the runtime.
 
     Raises:
         ConfigError: OpenVINO is not installed.

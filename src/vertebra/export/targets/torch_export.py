@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from vertebra.export.job import ExportJob
-from vertebra.export.suppress_output import quiet
+from vertebra.export.suppress_output import suppress_output
 from vertebra.export.targets.base import ExportTarget
 from vertebra.export.torch_export import BATCH, Flat, canvas_of_example, dynamic_shapes, example, export_error
 from vertebra.model import VisionModel
@@ -35,7 +35,7 @@ class TorchExportTarget(ExportTarget):
 
 
 def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
-    """The graph as a ``.pt2`` file.
+    """Writes the graph as a ``.pt2`` file.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -43,15 +43,15 @@ def write_torch(model: VisionModel, path: Path, *, free: bool) -> None:
         free: whether the canvas' height and width are left free; the batch always is.
 
     Raises:
-        ExportError: torch cannot make it.
+        ExportError: torch cannot export the model.
     """
-    with quiet():
+    with suppress_output():
         try:
             program = torch.export.export(
                 Flat(optimized_copy(model)).eval(),
                 example(model, canvas_of_example(model, free), BATCH),
                 dynamic_shapes=dynamic_shapes(free),
             )
-        except Exception as error:  # torch.export raises what it meets
+        except Exception as error:  # torch.export may raise anything
             raise export_error(error, free) from error
         torch.export.save(program, path)  # it warns of constants that are views; the file is compared with the model

@@ -1,4 +1,4 @@
-"""Targets that are written by way of an ONNX file: the graph, lower precision, preprocessing inside."""
+"""Base class of targets that are written through an ONNX file: the graph, lower precision, preprocessing inside."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from vertebra.export.job import ExportJob, check_free_dimensions
 from vertebra.export.passes.fp16 import to_float16
 from vertebra.export.passes.int8 import to_int8
-from vertebra.export.passes.preprocess_graph import check_pixels, color_blocks, output_difference, wrap_in_pixels
-from vertebra.export.suppress_output import quiet
+from vertebra.export.passes.preprocess_graph import add_preprocessing, check_pixels, color_blocks, output_difference
+from vertebra.export.suppress_output import suppress_output
 from vertebra.export.targets.base import ExportTarget, PixelFile
 from vertebra.export.torch_export import (
     BATCH,
@@ -58,20 +58,20 @@ class ViaOnnx(ExportTarget):
         exact = folder / "exact.onnx"
         write_onnx(job.model, exact, job.names, free=free)
         worst = max(job.check_numbers(OnnxRuntime().open(exact, SessionOptions()), free=free).values())
-        job.tell(f"ONNX Runtime, fp32, raw and decoded outputs: within {worst:.1e} of PyTorch's largest value")
+        job.progress(f"ONNX Runtime, fp32, raw and decoded outputs: within {worst:.1e} of PyTorch's largest value")
         drop_raw_outputs(exact)
         self._network = self._lower(job, exact, folder / "lowered.onnx")
         return self.convert(self._network, folder / "model", job.precision)
 
-    def _lower(self, job: ExportJob, exact: Path, lowered: Path) -> Path:
-        """The ONNX file in the precision that is asked for."""
+    def _lower(self, job: ExportJob, exact: Path, target: Path) -> Path:
+        """The ONNX file in the requested precision."""
         if job.precision == "int8":
-            to_int8(exact, lowered, [(case.images, case.sizes) for case in job.real])
-            job.tell(f"int8: calibrated with {len(job.real)} images")
-            return lowered
+            to_int8(exact, target, [(case.images, case.sizes) for case in job.real])
+            job.progress(f"int8: calibrated with {len(job.real)} images")
+            return target
         if job.precision == "fp16" and self.halves_graph:
-            to_float16(exact, lowered)
-            return lowered
+            to_float16(exact, target)
+            return target
         return exact
 
     def write_pixels(self, job: ExportJob, network: Path, folder: Path, *, class_maps: bool) -> PixelFile:
@@ -80,24 +80,24 @@ class ViaOnnx(ExportTarget):
         with torch.no_grad():
             decoded = job.model(torch.zeros(2, job.info.channels, height, width), torch.tensor([[height, width]] * 2))
         inside = folder / "inside.onnx"
-        ends = wrap_in_pixels(self._network, inside, job.info, decoded, job.names, class_maps=class_maps)
+        wrapper = add_preprocessing(self._network, inside, job.info, decoded, job.names, class_maps=class_maps)
         probe = self.open(self.convert(inside, folder / "inside", job.precision))
         images = color_blocks(job.info.resize_spec, job.info.channels)
-        differences = check_pixels(ends, self.open(network).run, probe.run, images)
+        differences = check_pixels(wrapper, self.open(network).run, probe.run, images)
         drop_raw_outputs(inside)
         file = self.convert(inside, folder / "pixels", job.precision)
         session = self.open(file)
         check_free_dimensions(session, free=True)
         pixels = np.ascontiguousarray(images[0][None])
         values = session.run(pixels)
-        for name, expected, value in zip(ends[1].names, probe.run(pixels), values, strict=False):
+        for name, expected, value in zip(wrapper[1].names, probe.run(pixels), values, strict=False):
             output_difference(name, expected, value)  # removing the raw outputs must not change the others
-        outputs = {name: str(value.dtype) for name, value in zip(ends[1].names, values, strict=True)}
+        outputs = {name: str(value.dtype) for name, value in zip(wrapper[1].names, values, strict=True)}
         return PixelFile(file, outputs, differences)
 
 
 def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) -> None:
-    """The graph as an ONNX file, with the decoded outputs and after them the raw ones.
+    """Writes the graph as an ONNX file, with the decoded outputs followed by the raw ones.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -106,13 +106,13 @@ def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) 
         free: whether the canvas' height and width are left free; the batch always is.
 
     Raises:
-        ExportError: torch cannot make it.
+        ExportError: torch cannot export the model.
     """
     flat = Flat(optimized_copy(model), raw=True).eval()
     images, sizes = example(model, canvas_of_example(model, free), BATCH)
     with torch.no_grad():
         raw_count = len(flat(images, sizes)) - len(names)
-    with quiet():
+    with suppress_output():
         try:
             program = torch.onnx.export(
                 flat,
@@ -131,7 +131,7 @@ def write_onnx(model: VisionModel, path: Path, names: list[str], *, free: bool) 
 
 
 def drop_raw_outputs(path: Path) -> None:
-    """Removes the raw outputs, which are only there to be compared, from an ONNX file."""
+    """Removes the raw outputs, which are needed only for the comparison, from an ONNX file."""
     import onnx
 
     proto: Any = onnx.load(str(path))

@@ -1,4 +1,4 @@
-"""COCO results: what a branch finds in images, as COCO's own tools read it; without torch."""
+"""Writes the predictions of a branch as COCO results; without torch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ImageId = int | str
 
 
 class CocoIds(NamedTuple):
-    """The id of each image by its path, and the category id of each class, None for a class that is left out; None for the
-    class ids themselves."""
+    """Image ids by path, and the category id of each class (None for a class to leave out); ``categories`` is None if the class
+    ids themselves are used."""
 
     images: Mapping[str, ImageId]
     categories: Sequence[int | None] | None
@@ -33,21 +33,21 @@ def coco_branch(info: ModelInfo, branch: str | None) -> str:
 
     Args:
         info: of the model.
-        branch: what the user says; None for the only one there is.
+        branch: its name; None if the model has only one such branch.
 
     Raises:
-        ConfigError: there is no such branch, or several and none was chosen.
+        ConfigError: there is no such branch, or there are several and none is named.
     """
-    having = [name for name, (task, _) in info.branches.items() if get_task(task).coco_results]
-    if not having:
+    suitable = [name for name, (task, _) in info.branches.items() if get_task(task).coco_results]
+    if not suitable:
         tasks = " or ".join(name for name, task in all_tasks().items() if task.coco_results)
         raise ConfigError(f"COCO results are for branches of task {tasks}; this model has none")
     if branch is None:
-        if len(having) > 1:
-            raise ConfigError(f"say whose objects go into the COCO file: --branch {' or --branch '.join(having)}")
-        return having[0]
-    if branch not in having:
-        raise UnknownName("branch with COCO results", branch, having)
+        if len(suitable) > 1:
+            raise ConfigError(f"several branches have COCO results; choose --branch {' or --branch '.join(suitable)}")
+        return suitable[0]
+    if branch not in suitable:
+        raise UnknownName("branch with COCO results", branch, suitable)
     return branch
 
 
@@ -57,14 +57,14 @@ def coco_ids(
     """Ids for image files and classes.
 
     Args:
-        files: the images' files.
+        files: the image files.
         classes: of the branch.
-        annotations: a COCO file. An image is the one whose ``file_name`` its path ends in, a class the category of that
-            name. Without it, an image's id is the number that its name is, or else its name without suffix.
-        dispensable: classes that are left out where they are no category, as a background is.
+        annotations: a COCO file. Images are matched by their ``file_name``, which must be the end of the path; classes by
+            category name. Without it, an image's id is the number in its file name, or else the name without suffix.
+        dispensable: classes that may be missing in the annotations, such as a background.
 
     Raises:
-        DataError: the annotations are damaged, or an image or class is not in them; or two images have one id.
+        DataError: the annotations are damaged, an image or class is missing in them, or two images have the same id.
     """
     paths = [Path(file) for file in files]
     if annotations is None:
@@ -87,18 +87,18 @@ def coco_ids(
 
 
 class CocoResults:
-    """A COCO results file, written as results come: lines go into ``<file>.part``, one an image, with which a killed job
-    goes on; at the end the file is made from them.
+    """Resumable COCO results. Results are written to ``<file>.part``, one line per image, from which a killed job is resumed; at
+    the end the file is made from the lines.
 
     Args:
         path: the file; it must not exist.
-        branch: whose objects are written.
+        branch: the branch to write.
         ids: of images and classes.
-        job: what the results depend on; a ``.part`` of another job is refused.
+        job: see `vertebra.inference.jobs`; a ``.part`` of another job is refused.
 
     Attributes:
         part: the lines.
-        finished: whether the file was made.
+        finished: whether the file was written.
 
     Raises:
         RunError: the file exists, its ``.part`` is of another job, or another process writes it.
@@ -106,32 +106,32 @@ class CocoResults:
     """
 
     def __init__(self, path: Path, branch: str, ids: CocoIds, job: Job) -> None:
-        check_free(path)
+        refuse_existing(path)
         self.path, self.branch, self.ids = path, branch, ids
         self.part = JsonLines(path.with_name(f"{path.name}.part"), {**job, "branch": branch})
         self.finished = False
         if path.exists():  # another process finished it meanwhile
             self.part.remove()
-            check_free(path)
+            refuse_existing(path)
 
     def write(self, result: Result) -> None:
-        """Adds the objects of one image; there may be none."""
+        """Adds the objects of one image, even if there are none."""
         image = str(result.source)
         objects = result[self.branch].to_coco(self.ids.images[image], self.ids.categories)
         self.part.write({"image": image, "objects": objects})
 
     def finish(self) -> None:
-        """Makes the file."""
-        check_free(self.path)
+        """Writes the file from the lines."""
+        refuse_existing(self.path)
         names = self.part.job.names
-        wanted = {names.key(image) for image in self.ids.images}
-        rows = (row for row in self.part.rows() if names.key_in_file(row["image"]) in wanted)
-        with replacing(self.path) as made, made.open("w", encoding="utf-8") as file:
-            between = "["
-            for found in chain.from_iterable(row["objects"] for row in rows):
-                file.write(f"{between}\n{json.dumps(found)}")
-                between = ","
-            file.write("[]\n" if between == "[" else "\n]\n")
+        keys = {names.key(image) for image in self.ids.images}
+        rows = (row for row in self.part.rows() if names.key_in_file(row["image"]) in keys)
+        with replacing(self.path) as part, part.open("w", encoding="utf-8") as file:
+            separator = "["
+            for entry in chain.from_iterable(row["objects"] for row in rows):
+                file.write(f"{separator}\n{json.dumps(entry)}")
+                separator = ","
+            file.write("[]\n" if separator == "[" else "\n]\n")
         self.part.remove()
         self.finished = True
 
@@ -148,8 +148,8 @@ class CocoResults:
             self.part.close()
 
 
-def check_free(path: Path) -> None:
-    """Nothing is overwritten.
+def refuse_existing(path: Path) -> None:
+    """Refuses to overwrite a file.
 
     Raises:
         RunError: the file exists.
@@ -163,11 +163,11 @@ def _id_of(stem: str) -> ImageId:
 
 
 def _read(file: Path) -> tuple[dict[str, ImageId], dict[str, int]]:
-    """The ids of a COCO file: of images by file name, of categories by name."""
+    """The ids in a COCO file: images by file name, categories by name."""
     try:
         raw = json.loads(file.read_bytes())
-        images = {str(one["file_name"]): one["id"] for one in raw["images"]}
-        return images, {str(one["name"]): int(one["id"]) for one in raw["categories"]}
+        images = {str(entry["file_name"]): entry["id"] for entry in raw["images"]}
+        return images, {str(entry["name"]): int(entry["id"]) for entry in raw["categories"]}
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -178,11 +178,11 @@ def _read(file: Path) -> tuple[dict[str, ImageId], dict[str, int]]:
 
 def _known_image(path: Path, known: Mapping[str, ImageId], file: Path) -> ImageId:
     parts = path.absolute().parts
-    for start in range(len(parts)):
-        name = "/".join(parts[start:])
+    for index in range(len(parts)):
+        name = "/".join(parts[index:])
         if name in known:
             return known[name]
-    raise DataError(f"{path}: not among the {len(known)} images of {file}, by its name; leave it out, or add it there")
+    raise DataError(f"{path}: not among the {len(known)} images of {file}, by file name; leave it out, or add it there")
 
 
 def _known_class(name: str, known: Mapping[str, int], file: Path) -> int:

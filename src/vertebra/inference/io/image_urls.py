@@ -1,6 +1,6 @@
-"""Images at http and https addresses: downloaded with limits on bytes, time and redirects; without torch.
+"""Downloads images from http and https addresses, with limits on bytes, time and redirects; without torch.
 
-What comes is not trusted: it is opened like any file, by `vertebra.preprocess.image_files`, which knows a few formats only.
+The content is not trusted: `vertebra.preprocess.image_files` opens it like any file, and supports a few formats only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from vertebra.errors import DataError
 
-Answer = TypeVar("Answer")
+ResultT = TypeVar("ResultT")
 MAX_BYTES = 100_000_000
 MAX_SECONDS = 30.0
 MAX_REDIRECTS = 5
@@ -40,7 +40,7 @@ class ImageUrl:
 
     @property
     def name(self) -> str:
-        """The address without user name, password and fragment; what follows a ``?`` stays, since it may name the image."""
+        """The address without user name, password and fragment; the query stays, since it may name the image."""
         query = re.search(r"\?[^#]*", self.address)
         return _redacted(self.address) + (query.group() if query else "")
 
@@ -51,17 +51,17 @@ class ImageUrl:
         """The bytes of the file.
 
         Raises:
-            DataError: the address is wrong, does not answer in time, or answers with an error or with too much.
+            DataError: the address is wrong, the server does not answer in time or answers with an error, or the file is too large.
         """
         return download(self.address) if self.content is None else self.content
 
     def loaded(self) -> ImageUrl:
-        """The same with its content, for those who read it more than once."""
+        """The same image with its content, to read it more than once."""
         return replace(self, content=self.load())
 
 
 def url_suffix(address: str) -> str:
-    """What the name of the file at an address ends in, in lower case, such as ``.jpg``; empty where it ends in nothing."""
+    """The suffix of the file name in an address, in lower case, such as ``.jpg``; empty if there is none."""
     path = re.split("[?#]", address.partition("://")[2])[0].partition("/")[2]
     return PurePosixPath(path).suffix.lower()
 
@@ -70,104 +70,109 @@ def content_type(address: str) -> str:
     """The content type of an address, such as ``image/png``; the content is not read.
 
     Raises:
-        DataError: as `download`.
+        DataError: see `download`.
     """
     return _within(MAX_SECONDS, lambda: _request(address, 0)[0], _redacted(address))
 
 
 def download(
-    address: str, *, most_bytes: int = MAX_BYTES, seconds: float = MAX_SECONDS, redirects: int = MAX_REDIRECTS
+    address: str, *, max_bytes: int = MAX_BYTES, seconds: float = MAX_SECONDS, redirects: int = MAX_REDIRECTS
 ) -> bytes:
     """The bytes at an address.
 
     Args:
         address: ``http://...`` or ``https://...``; redirects lead to such addresses only.
-        most_bytes: more are refused.
-        seconds: for all of it, from the search for the server to the last byte.
-        redirects: how many are followed.
+        max_bytes: larger files are refused.
+        seconds: time limit for the whole download.
+        redirects: the number of redirects to follow.
 
     Raises:
-        DataError: the address is of another kind or wrong, does not answer in time, or answers with an error or with too much.
+        DataError: the address is wrong or not http(s), the server does not answer in time or answers with an error, or the file is
+            too large.
     """
-    return _within(seconds, lambda: _request(address, most_bytes, seconds, redirects)[1], _redacted(address))
+    return _within(seconds, lambda: _request(address, max_bytes, seconds, redirects)[1], _redacted(address))
 
 
 def _request(
-    address: str, most_bytes: int, seconds: float = MAX_SECONDS, redirects: int = MAX_REDIRECTS
+    address: str, max_bytes: int, seconds: float = MAX_SECONDS, redirects: int = MAX_REDIRECTS
 ) -> tuple[str, bytes]:
-    """The content type, and the content if ``most_bytes`` is not 0."""
-    shown, end = _redacted(address), monotonic() + seconds
+    """The content type, and the content if ``max_bytes`` is not 0."""
+    redacted, deadline = _redacted(address), monotonic() + seconds
     _check(address)
     try:
-        with _opener(redirects).open(request.Request(address), timeout=seconds) as answer:
-            kind = answer.headers.get_content_type()
-            if not most_bytes:
+        with _opener(redirects).open(request.Request(address), timeout=seconds) as response:
+            kind = response.headers.get_content_type()
+            if not max_bytes:
                 return kind, b""
-            _check_kind(kind, shown)
-            return kind, _read(answer, most_bytes, end, shown)
+            _check_kind(kind, redacted)
+            return kind, _read(response, max_bytes, deadline, redacted)
     except DataError:
         raise
     except HTTPError as error:
         error.close()
-        raise DataError(f"{shown}: {_refusal(error, redirects)}") from error
+        raise DataError(f"{redacted}: {_refusal(error, redirects)}") from error
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         detail = " ".join(str(reason).split()) or type(error).__name__
-        raise DataError(f"{shown}: cannot be downloaded ({detail[:200]}); check the address and the network") from error
+        raise DataError(
+            f"{redacted}: cannot be downloaded ({detail[:200]}); check the address and the network"
+        ) from error
 
 
-def _check_kind(kind: str, shown: str) -> None:
-    """Refuses content types of pages and streams before the download; everything else is opened."""
+def _check_kind(kind: str, redacted: str) -> None:
+    """Refuses the content types of pages and streams before the download; other types are accepted."""
     if kind.startswith("text/"):
-        raise DataError(f"{shown}: a page ({kind}) and no image; pass the address of the image file itself")
+        raise DataError(f"{redacted}: a page ({kind}) and no image; pass the address of the image file itself")
     if kind.startswith(("video/", "audio/", "multipart/")):
-        raise DataError(f"{shown}: a stream ({kind}) and no image; take its results one by one, with stream()")
+        raise DataError(f"{redacted}: a stream ({kind}) and no image; take its results one by one, with stream()")
 
 
-def _read(answer: Any, most_bytes: int, end: float, shown: str) -> bytes:
-    promised = answer.headers.get("Content-Length", "")
-    length = int(promised) if promised.isdecimal() else None
-    if length is not None and length > most_bytes:
-        raise DataError(f"{shown}: {length} bytes, and {most_bytes} are the most; download it and pass the file")
+def _read(response: Any, max_bytes: int, deadline: float, redacted: str) -> bytes:
+    declared = response.headers.get("Content-Length", "")
+    length = int(declared) if declared.isdecimal() else None
+    if length is not None and length > max_bytes:
+        raise DataError(
+            f"{redacted}: {length} bytes, more than the limit of {max_bytes}; download it and pass the file"
+        )
     content = bytearray()
-    while block := answer.read1(BLOCK):
+    while block := response.read1(BLOCK):
         content += block
-        if len(content) > most_bytes:
-            raise DataError(f"{shown}: more than {most_bytes} bytes; download it and pass the file")
-        if monotonic() > end:
+        if len(content) > max_bytes:
+            raise DataError(f"{redacted}: more than {max_bytes} bytes; download it and pass the file")
+        if monotonic() > deadline:
             raise TimeoutError("too slow")
     if length is not None and len(content) < length:
-        raise DataError(f"{shown}: the connection ended after {len(content)} of {length} bytes; try again")
+        raise DataError(f"{redacted}: the connection ended after {len(content)} of {length} bytes; try again")
     return bytes(content)
 
 
-def _within(seconds: float, work: Callable[[], Answer], shown: str) -> Answer:
-    """The result of ``work``, or an error after this time. It runs in a thread, since urllib limits each wait but not all of them
-    together; a thread that takes too long ends with its connection, or with the process."""
-    answers: list[Answer] = []
+def _within(seconds: float, task: Callable[[], ResultT], redacted: str) -> ResultT:
+    """The result of ``task``, or an error after the time limit. It runs in a thread, since urllib limits single waits but not the
+    total time; a thread over the limit ends with its connection, or with the process."""
+    results: list[ResultT] = []
     errors: list[Exception] = []
 
     def run() -> None:
         try:
-            answers.append(work())
-        except Exception as error:  # raised below, in the thread that asked
+            results.append(task())
+        except Exception as error:  # raised below, in the calling thread
             errors.append(error)
 
-    thread = Thread(target=run, name=f"download of {shown}", daemon=True)
+    thread = Thread(target=run, name=f"download of {redacted}", daemon=True)
     thread.start()
     thread.join(seconds)
     if errors:
         raise errors[0]
-    if not answers:
-        raise DataError(f"{shown}: not downloaded within {seconds:g} seconds; download it and pass the file")
-    return answers[0]
+    if not results:
+        raise DataError(f"{redacted}: not downloaded within {seconds:g} seconds; download it and pass the file")
+    return results[0]
 
 
 class _Redirects(request.HTTPRedirectHandler):
-    """Follows redirects to http and https, a few of them, and none from https to http."""
+    """Follows a limited number of redirects to http and https, and none from https to http."""
 
-    def __init__(self, most: int) -> None:
-        setattr(self, "max_redirections", most)  # noqa: B010  # an attribute of the class for type checkers
+    def __init__(self, max_redirects: int) -> None:
+        setattr(self, "max_redirections", max_redirects)  # noqa: B010  # an attribute of the class for type checkers
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         fp.close()  # urllib would read all of it
@@ -195,7 +200,7 @@ def _opener(redirects: int) -> request.OpenerDirector:
 
 
 def _check(address: str) -> None:
-    """Refuses addresses that are not of http or https, or hold a password, which would stand in logs."""
+    """Refuses addresses that are not http or https, or that contain a password, which logs would show."""
     try:
         parts = urlsplit(address)
         host, user = parts.hostname, parts.username

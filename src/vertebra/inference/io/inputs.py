@@ -1,4 +1,4 @@
-"""The inputs of prediction: from what `predict` takes to images and frames; without torch."""
+"""The inputs of prediction: turns the arguments of `predict` into images and frames; without torch."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from vertebra.inference.results import Result, Unreadable
 from vertebra.preprocess.images import SUFFIXES, layout_of, read_image, source_name
 
 Item = TypeVar("Item")
-FRAMES_AHEAD = 2
+PREFETCHED_FRAMES = 2
 STREAM_SUFFIXES = VIDEO_SUFFIXES | {".m3u8", ".mpd", ".mjpg", ".mjpeg", ".sdp"}
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryImage:
-    """An image that a program passes: a Pillow image, an array, a tensor, or the bytes of a file.
+    """An image in memory: a Pillow image, an array, a tensor, or the bytes of a file.
 
     Attributes:
-        pixels: what was passed.
-        position: which entry of a list it is, such as ``images[2]``; empty where it was passed alone.
+        pixels: the image object.
+        position: its position in the input list, such as ``images[2]``; empty if it was passed alone.
     """
 
     pixels: Any
@@ -39,7 +39,7 @@ class MemoryImage:
 
     @property
     def name(self) -> str:
-        """Its name in messages: what it is, which entry of the list, and what it was taken for."""
+        """Its name in messages: its type, its position in the list, and the interpreted layout."""
         kind, described = layout_of(self.pixels), source_name(self.pixels)
         where = ", taken for ".join(part for part in (self.position, kind) if part)
         return f"{described} ({where})" if self.position else described
@@ -52,13 +52,13 @@ SOURCES = (MemoryImage, ImageUrl, VideoFrame, Video, Camera, Unreadable)
 
 
 class Image(NamedTuple):
-    """An image that was read, without its pixels where a file has them.
+    """An image that was read, without pixels if they can be read from a file again.
 
     Attributes:
-        source: its file, or else its pixels (height, width, C) uint8: what predictions are drawn on.
+        source: its file, or else its pixels (height, width, C) uint8, on which predictions are drawn.
         size: (height, width) in pixels.
-        frame_info: of a frame, which one of what it is; else None.
-        address: where it was downloaded from, or None.
+        frame_info: the source, number and time of a video frame; else None.
+        address: the address it was downloaded from, or None.
     """
 
     source: Path | np.ndarray
@@ -73,10 +73,10 @@ class Image(NamedTuple):
 
 
 def read_source(source: Any, channels: int) -> tuple[Image, np.ndarray] | Unreadable:
-    """An image of any kind.
+    """Reads an image of any kind.
 
     Args:
-        source: a file, a `MemoryImage`, an `ImageUrl` or a `VideoFrame`; or an `Unreadable`, which stays so.
+        source: a file, a `MemoryImage`, an `ImageUrl` or a `VideoFrame`; an `Unreadable` is returned unchanged.
         channels: of the model.
 
     Returns:
@@ -105,11 +105,11 @@ def list_images(images: Any, position: str = "") -> list[Any]:
     """One entry for each image, video or live source.
 
     Args:
-        images: a file, the images in a folder and below it, or the images and videos that a pattern such as ``photos/**/*.jpg``
-            matches (``**`` stands for any folders), or an address such as ``https://...`` or ``camera:0``; a Pillow image, an
-            array (H, W) or (H, W, C), a tensor (H, W) or (C, H, W), the bytes of a file, or arrays (N, H, W, C) or tensors
-            (N, C, H, W) of several images; or a list of these. Videos in a folder are left out.
-        position: of these in a list, for messages.
+        images: a file, a folder (images in it and in its subfolders), a pattern such as ``photos/**/*.jpg`` (images and videos;
+            ``**`` matches any folders), or an address such as ``https://...`` or ``camera:0``; a Pillow image, an array (H, W) or
+            (H, W, C), a tensor (H, W) or (C, H, W), the bytes of a file, or arrays (N, H, W, C) or tensors (N, C, H, W) of
+            several images; or a list of these. Videos in a folder are left out.
+        position: of the entry in a list, for messages.
 
     Returns:
         Paths, addresses, and a `MemoryImage` for each image from memory.
@@ -118,15 +118,15 @@ def list_images(images: Any, position: str = "") -> list[Any]:
         DataError: a file or folder is missing, or a folder or pattern matches no image.
     """
     if isinstance(images, str | Path):
-        return _named(images, position)
+        return _list_path(images, position)
     if isinstance(images, SOURCES):
         return [images]
     if isinstance(images, list | tuple):
         positions = _positions(position, len(images))
-        return [image for entry, each in zip(images, positions, strict=True) for image in list_images(entry, each)]
+        return [image for entry, where in zip(images, positions, strict=True) for image in list_images(entry, where)]
     if getattr(images, "ndim", None) == 4:
         positions = _positions(position, len(images))
-        return [MemoryImage(image, each) for image, each in zip(images, positions, strict=True)]
+        return [MemoryImage(image, where) for image, where in zip(images, positions, strict=True)]
     return [MemoryImage(images, position)]
 
 
@@ -134,8 +134,8 @@ def finite_sources(images: Any) -> list[Any]:
     """The sources of a list of results; see `list_images` and `as_source`.
 
     Raises:
-        DataError: as `list_images`.
-        ConfigError: there is a camera or stream, which has no end.
+        DataError: see `list_images`.
+        ConfigError: a source is a camera or stream, which has no end.
     """
     sources = [as_source(image, ask=False) for image in list_images(images)]
     for source in sources:
@@ -146,15 +146,15 @@ def finite_sources(images: Any) -> list[Any]:
 
 def as_source(item: Any, position: str = "", *, ask: bool = True) -> Any:
     """The source of an entry: an `ImageUrl`, `Video` or `Camera` for an address or the name of a video, a `MemoryImage` for an
-    image from memory. Names of image files stay as they are.
+    image in memory. Names of image files are returned unchanged.
 
-    An http address with the suffix of an image is an image, one with the suffix of a video or playlist is a stream. For others the
-    server's content type decides.
+    An http address with an image suffix is an image; one with the suffix of a video or playlist is a stream. For other addresses
+    the server's content type decides.
 
     Args:
-        item: what a user passed.
-        position: of it, for messages.
-        ask: request the content type; False takes such an address for an image.
+        item: the user's input.
+        position: of the item, for messages.
+        ask: whether to request the content type; if False, such an address is an image.
     """
     if isinstance(item, str) and is_address(item):
         return ImageUrl(item) if _is_image_url(item, ask) else Camera(item)
@@ -169,36 +169,36 @@ def is_image(source: Any) -> bool:
 
 
 def runs(items: Iterable[Any]) -> Iterator[tuple[bool, Iterator[Any]]]:
-    """Images and frames in their order, in runs of what is live and what is not.
+    """Images and frames in their order, grouped into runs of live and other sources.
 
     Yields:
-        Whether a run is live, and its images, `VideoFrame`, or an `Unreadable` in place of a source that cannot be read.
+        Whether a run is live, and its images and frames (`VideoFrame`); an `Unreadable` replaces a source that cannot be read.
     """
-    for live, sources in groupby(_numbered(items), key=lambda source: isinstance(source, Camera)):
-        yield live, _unrolled(sources)
+    for live, sources in groupby(_as_sources(items), key=lambda source: isinstance(source, Camera)):
+        yield live, _expanded(sources)
 
 
-def expected(sources: Iterable[Any]) -> int | None:
-    """The number of results of readable sources (see `as_source`); None where a source has no end, or its file states no length."""
+def expected_count(sources: Iterable[Any]) -> int | None:
+    """The number of results of readable sources (see `as_source`); None if a source has no end, or its length is unknown."""
     counts = [
         None if isinstance(source, Camera) else source.count() if isinstance(source, Video) else 1 for source in sources
     ]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
-def _numbered(items: Iterable[Any]) -> Iterator[Any]:
+def _as_sources(items: Iterable[Any]) -> Iterator[Any]:
     for number, item in enumerate(items):
         yield as_source(item, f"images[{number}]")
 
 
 def _positions(position: str, count: int) -> list[str]:
-    """The positions of the entries of a list; empty for a single entry that was passed alone."""
+    """The positions of the entries of a list; empty for a single entry."""
     if count == 1 and not position:
         return [""]
     return [f"{position or 'images'}[{number}]" for number in range(count)]
 
 
-def _named(name: str | Path, position: str) -> list[Any]:
+def _list_path(name: str | Path, position: str) -> list[Any]:
     """The images of a file, folder, pattern or address."""
     path = Path(name)
     if path.suffix.lower() in SUFFIXES and path.is_file():
@@ -210,7 +210,7 @@ def _named(name: str | Path, position: str) -> list[Any]:
         images = _files_among(path.rglob("*"), SUFFIXES)
         if not images:
             raise DataError(
-                f"{path}: no image in this folder ({_LOOKED_FOR}; videos are named, or matched by a pattern){where}"
+                f"{path}: no image in this folder ({_KNOWN_SUFFIXES}; pass videos by name or by a pattern){where}"
             )
         return list(images)
     if path.exists():
@@ -225,13 +225,13 @@ def _named(name: str | Path, position: str) -> list[Any]:
 
 
 def _matching(pattern: str, where: str) -> list[Path]:
-    """The images and videos that a pattern matches, in order of their names."""
-    matched = [Path(name) for name in glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute ones
-    images = _files_among(matched, SUFFIXES | VIDEO_SUFFIXES)
+    """The images and videos that match a pattern, sorted by name."""
+    paths = [Path(name) for name in glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute ones
+    images = _files_among(paths, SUFFIXES | VIDEO_SUFFIXES)
     if not images:
-        what = f"matches {len(matched)} files or folders, but no image or video" if matched else "matches nothing"
+        problem = f"matches {len(paths)} files or folders, but no image or video" if paths else "matches nothing"
         suffixes = ", ".join(sorted(SUFFIXES | VIDEO_SUFFIXES))
-        raise DataError(f"{pattern}: this pattern {what} (looked for {suffixes}){where}")
+        raise DataError(f"{pattern}: this pattern {problem} (supported: {suffixes}){where}")
     return images
 
 
@@ -239,7 +239,7 @@ def _files_among(paths: Iterable[Path], suffixes: Container[str]) -> list[Path]:
     return sorted(path for path in paths if path.suffix.lower() in suffixes and path.is_file())
 
 
-_LOOKED_FOR = f"looked for {', '.join(sorted(SUFFIXES))}"
+_KNOWN_SUFFIXES = f"supported: {', '.join(sorted(SUFFIXES))}"
 
 
 def _is_image_url(address: str, ask: bool) -> bool:
@@ -252,11 +252,11 @@ def _is_image_url(address: str, ask: bool) -> bool:
         return True
     try:
         return content_type(address).startswith("image/")
-    except DataError:  # some cameras answer so that only OpenCV understands them
+    except DataError:  # some cameras send responses that only OpenCV understands
         return False
 
 
-def _unrolled(sources: Iterable[Any]) -> Iterator[Any]:
+def _expanded(sources: Iterable[Any]) -> Iterator[Any]:
     for source in sources:
         try:
             if isinstance(source, Camera):
@@ -270,10 +270,10 @@ def _unrolled(sources: Iterable[Any]) -> Iterator[Any]:
 
 
 def _in_thread(items: Generator[Item, None, None]) -> Iterator[Item]:
-    """The same items, made in a thread; a few are made ahead."""
+    """The same items, produced in a thread, with a few prefetched."""
     end: Any = object()
     with (
         closing(items),
-        closing(prefetch(lambda _: next(items, end), repeat(None), threads=1, most=FRAMES_AHEAD)) as made,
+        closing(prefetch(lambda _: next(items, end), repeat(None), threads=1, most=PREFETCHED_FRAMES)) as prefetched,
     ):
-        yield from takewhile(lambda item: item is not end, made)
+        yield from takewhile(lambda item: item is not end, prefetched)

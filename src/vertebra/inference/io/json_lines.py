@@ -1,4 +1,4 @@
-"""Results as JSON lines, written as they come, so that a job that was killed goes on where it stopped; without torch."""
+"""Writes results as JSON lines, one by one, so that a killed job can be resumed; without torch."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from typing import IO, Any, NamedTuple
 from vertebra.errors import DataError, RunError
 from vertebra.files import os_errors_told, replacing
 from vertebra.inference.io.streams import is_address
-from vertebra.inference.jobs import Job, JobFile
+from vertebra.inference.jobs import Job, JobManifest
 from vertebra.strict_json import to_json
 
-BEGINS = b'{"image": '  # every line that is written here
+LINE_PREFIX = b'{"image": '  # of every line that is written here
 
 
 class JsonLines:
-    """A file with an object a line, one for each image, or for each frame of a video.
+    """A file with one JSON object per line, for each image or video frame.
 
-    What a file holds already is kept, if the same job made it: see `vertebra.inference.jobs`. A last line that was cut off in
-    writing is taken away, and so are lines of images that could not be read, which are tried again.
+    Existing lines are kept if the same job wrote them: see `vertebra.inference.jobs`. An incomplete last line is removed, and so
+    are lines of unreadable images, which are tried again.
 
-    An image is known by the file that its name leads to: ``a.jpg`` and ``/photos/a.jpg`` are one where the process is in
-    ``/photos``. The file has the name that the user gave.
+    Images are identified by path: ``a.jpg`` and ``/photos/a.jpg`` are the same image if the process runs in ``/photos``. The
+    lines contain the name that the user passed.
 
     Args:
         path: the file; it need not exist.
-        job: what the results depend on.
+        job: see `vertebra.inference.jobs`.
 
     Attributes:
-        job: beside the file.
-        live: how many frames of live sources stand in it.
-        failed: how many images stand in it that could not be read.
-        not_finite: how many numbers of this job's lines were not finite, and are null there.
+        job: the manifest beside the file.
+        live: the number of frames of live sources in the file.
+        failed: the number of unreadable images in the file.
+        not_finite: the number of non-finite values in this job's lines, written as null.
 
     Raises:
-        DataError: the file holds something else.
-        RunError: another job made the file, another process writes it, or the operating system refuses.
+        DataError: the file has other content.
+        RunError: another job wrote the file, another process writes it, or it cannot be written.
     """
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -50,18 +50,18 @@ class JsonLines:
         with os_errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and not path.is_file():
-                raise RunError(f"{path} is no ordinary file, so no job could go on with it; choose another name")
-        self.job = JobFile(path, job)
+                raise RunError(f"{path} is not a regular file, so a job cannot be resumed from it; choose another name")
+        self.job = JobManifest(path, job)
         try:
-            found = self._found()
-            if any(entry.kept for entry in found):
+            entries = self._read_entries()
+            if any(entry.kept for entry in entries):
                 self.job.check()
             else:
                 self.job.begin()
-            for entry in found:
+            for entry in entries:
                 if entry.kept:
-                    self._note(entry.image, entry.frame, self.job.names.key_in_file(entry.image))
-            self._file = self._opened(found)
+                    self._record(entry.image, entry.frame, self.job.names.key_in_file(entry.image))
+            self._file = self._opened(entries)
         except BaseException:
             if self.job.is_new:
                 self.job.remove()
@@ -75,7 +75,7 @@ class JsonLines:
 
     @property
     def image_count(self) -> int:
-        """Number of images in the file that could be read."""
+        """Number of readable images in the file."""
         return len(self._done)
 
     @property
@@ -84,19 +84,19 @@ class JsonLines:
         return self.live + sum(map(len, self._frames.values()))
 
     def has(self, image: str, frame: int | None = None) -> bool:
-        """Whether an image, or a frame of a video, stands in the file."""
+        """Whether the file has an image, or a frame of a video."""
         key = self.job.names.key(image)
         return key in self._done if frame is None else frame in self._frames.get(key, ())
 
     def frames_of(self, video: str) -> frozenset[int]:
-        """The numbers of a video's frames that stand in the file."""
+        """The frame numbers of a video that are in the file."""
         return frozenset(self._frames.get(self.job.names.key(video), ()))
 
     def write(self, result: dict[str, Any]) -> None:
-        """Adds one line, at once: it is on the disk's way when this returns.
+        """Appends one line, unbuffered.
 
         Raises:
-            RunError: the disk is full, or refuses for another reason; the file then ends with the line before.
+            RunError: the line cannot be written, for example because the disk is full; the file then ends with the previous line.
         """
         name = str(result["image"])
         text, lost = to_json({**result, "image": self.job.names.spelled(name)})
@@ -113,20 +113,20 @@ class JsonLines:
         if _is_failure(result):
             self.failed += 1
         else:
-            self._note(name, result.get("frame"), self.job.names.key(name))
+            self._record(name, result.get("frame"), self.job.names.key(name))
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """What stands in the file, line by line."""
+        """The parsed lines of the file."""
         with self.path.open("rb") as lines:
             yield from map(json.loads, lines)
 
     def close(self) -> None:
-        """Lets others write the file."""
+        """Closes the file and releases its lock."""
         self._file.close()
         self.job.close()
 
     def remove(self) -> None:
-        """Removes the file, and what is beside it."""
+        """Removes the file and its manifest."""
         self._file.close()
         self.path.unlink()
         self.job.remove()
@@ -139,34 +139,34 @@ class JsonLines:
     ) -> None:
         self.close()
 
-    def _found(self) -> list[_Entry]:
-        """The whole lines in the file."""
-        found: list[_Entry] = []
+    def _read_entries(self) -> list[_Entry]:
+        """The complete lines of the file."""
+        entries: list[_Entry] = []
         if self.path.exists():
             with os_errors_told(self.path), self.path.open("rb") as lines:
                 for number, line in enumerate(lines, start=1):
                     if not line.endswith(b"\n"):
                         _check_cut_off(self.path, number, line)
                         break
-                    found.append(_parsed(self.path, number, line))
-        return found
+                    entries.append(_parsed(self.path, number, line))
+        return entries
 
-    def _opened(self, found: list[_Entry]) -> IO[bytes]:
-        """The file, open at its end, without what is not kept."""
-        whole = sum(entry.length for entry in found)
-        if not all(entry.kept for entry in found):
-            whole = sum(entry.length for entry in found if entry.kept)
-            with self.path.open("rb") as lines, replacing(self.path) as part, part.open("wb") as clean:
-                for entry in found:
+    def _opened(self, entries: list[_Entry]) -> IO[bytes]:
+        """Opens the file for appending, after removing lines that are not kept."""
+        length = sum(entry.length for entry in entries)
+        if not all(entry.kept for entry in entries):
+            length = sum(entry.length for entry in entries if entry.kept)
+            with self.path.open("rb") as lines, replacing(self.path) as part, part.open("wb") as rewritten:
+                for entry in entries:
                     line = lines.read(entry.length)
                     if entry.kept:
-                        clean.write(line)
+                        rewritten.write(line)
         with os_errors_told(self.path):
             file = self.path.open("ab", buffering=0)
-            file.truncate(whole)
+            file.truncate(length)
         return file
 
-    def _note(self, image: str, frame: int | None, key: str) -> None:
+    def _record(self, image: str, frame: int | None, key: str) -> None:
         if frame is None:
             self._done.add(key)
         elif is_address(image):
@@ -185,13 +185,13 @@ class _Entry(NamedTuple):
 
 
 def _is_failure(result: dict[str, Any]) -> bool:
-    """Whether a line tells why an image could not be read; a branch may be called "error" too."""
+    """Whether a line is the error of an unreadable image; a branch may be called "error" too."""
     return isinstance(result.get("error"), str)
 
 
 def _check_cut_off(path: Path, number: int, line: bytes) -> None:
-    """Whether the last line, which has no end, is what is left of one that was written here."""
-    begun = BEGINS[: len(line)]
+    """Checks that an incomplete last line is the beginning of a line that was written here."""
+    begun = LINE_PREFIX[: len(line)]
     if not line.startswith(begun):
         raise _foreign(path, number)
 
@@ -206,4 +206,4 @@ def _parsed(path: Path, number: int, line: bytes) -> _Entry:
 
 
 def _foreign(path: Path, number: int) -> DataError:
-    return DataError(f"{path}: line {number} is no prediction; give a new file, or one that this command has written")
+    return DataError(f"{path}: line {number} is not a prediction; give a new file, or one that this command wrote")

@@ -1,4 +1,4 @@
-"""Masks of segmentation as PNG files of class ids, with a legend beside them; without torch."""
+"""Writes segmentation masks as PNG files of class ids, with a legend file; without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.files import os_error_sentence, os_errors_told, replacing, save_under_free_name
-from vertebra.inference.io.output_names import place_of
+from vertebra.inference.io.output_names import output_location
 from vertebra.inference.io.pictures import encoded
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
@@ -24,21 +24,21 @@ BLACK: Color = (0, 0, 0)
 
 
 class MaskFolder:
-    """Writes the masks of a model's segmentation branches, and once the file ``classes.json``: the id, name and color of each
+    """Writes the masks of a model's segmentation branches, and the file ``classes.json`` with the id, name and color of each
     class, by branch.
 
-    A mask has the image's size, and each pixel the id of its class; its palette has the colors of pictures, black for a
-    background. It is ``<image>.png`` where one branch segments, else ``<image>_<branch>.png``, of a frame with its number after the
-    image's name. Where classes may overlap, each class that occurs has a file: ``<name>_<class id>.png``, 1 where it is. A name
-    that is taken gets a number.
+    A mask has the image's size; each pixel is a class id. Its palette has the colors of the pictures, with black for a background.
+    The file is ``<image>.png`` if there is one segmentation branch, else ``<image>_<branch>.png``; for a video frame, the frame
+    number follows the video's name. If classes may overlap, each class that occurs has its own file ``<name>_<class id>.png``,
+    which is 1 where the class is. A number is added to names that exist.
 
     Args:
-        folder: is made if need be.
+        folder: created if needed.
         info: of the model.
-        root: the folder of the images; the folders between it and an image are made in ``folder`` too.
+        root: the folder of the images; the subfolders between it and an image are repeated in ``folder``.
 
     Attributes:
-        count: of the masks that were written.
+        count: the number of written masks.
 
     Raises:
         ConfigError: no branch segments.
@@ -54,20 +54,20 @@ class MaskFolder:
             if colors_of is not None:
                 self.labels[name], self.colors[name] = labels, colors_of(labels)
         if not self.labels:
-            having = ", ".join(name for name, task in all_tasks().items() if task.mask_colors is not None)
-            raise ConfigError(f"--masks is for branches of task {having}; this model has: {', '.join(info.branches)}")
+            tasks = ", ".join(name for name, task in all_tasks().items() if task.mask_colors is not None)
+            raise ConfigError(f"--masks is for branches of task {tasks}; this model has: {', '.join(info.branches)}")
         self._legend = self._new_legend()
 
     def write(self, result: Result) -> dict[str, Any]:
         """Writes the masks of an image.
 
         Returns:
-            By branch the file; where classes may overlap, by branch and class name.
+            The files by branch; if classes may overlap, by branch and class name.
         """
         if self._legend is not None:
             self._write_legend(self._legend)
             self._legend = None
-        below, stem = place_of(result, self.root)
+        subfolder, stem = output_location(result, self.root)
         stem += "" if result.frame is None else f"_{result.frame:06d}"
         written: dict[str, Any] = {}
         for branch, labels in self.labels.items():
@@ -75,27 +75,29 @@ class MaskFolder:
             name = stem if len(self.labels) == 1 else f"{stem}_{branch}"
             mask: np.ndarray = result[branch].mask
             if mask.ndim == 2:
-                written[branch] = self._save(mask, colors[:256], below, name)
+                written[branch] = self._save(mask, colors[:256], subfolder, name)
                 continue
             written[branch] = {
                 labels.classes[class_id]: self._save(
-                    layer.astype(np.uint8), [BLACK, colors[class_id]], below, f"{name}_{class_id}"
+                    layer.astype(np.uint8), [BLACK, colors[class_id]], subfolder, f"{name}_{class_id}"
                 )
                 for class_id, layer in enumerate(mask)
                 if layer.any()
             }
         return written
 
-    def _save(self, mask: np.ndarray, colors: list[Color], below: Path, name: str) -> Path:
+    def _save(self, mask: np.ndarray, colors: list[Color], subfolder: Path, name: str) -> Path:
         picture = Image.fromarray(np.ascontiguousarray(mask))
         if mask.dtype == np.uint8:  # more than 256 classes have 16 bits, and no palette
             values = [value for color in colors for value in color]
-            picture.putpalette(values + [0] * (768 - len(values)))  # a short palette would make pixels of fewer bits
+            picture.putpalette(
+                values + [0] * (768 - len(values))
+            )  # Pillow would use fewer bits per pixel for a short palette
         self.count += 1
-        return save_under_free_name(self.folder / below, name, ".png", encoded(picture, "PNG"))
+        return save_under_free_name(self.folder / subfolder, name, ".png", encoded(picture, "PNG"))
 
     def _new_legend(self) -> dict[str, Any] | None:
-        """The legend by branch; None where the folder has it already."""
+        """The legend by branch; None if the folder has it already."""
         legend = {
             branch: [
                 {"id": class_id, "name": name, "color": list(color)}

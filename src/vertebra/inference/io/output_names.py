@@ -1,4 +1,4 @@
-"""Where the pictures and masks of an image go: into folders like those that the images lie in; without torch."""
+"""Folders and names of the pictures and masks of an image, which repeat the folders of the images; without torch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from vertebra.inference.io.streams import is_address
 from vertebra.inference.results import Result
 
-_LONGEST = 200  # bytes of a name, so that a branch's name and a number have room in the 255 of file systems
+_MAX_NAME_BYTES = 200  # bytes of a name, so that a branch's name and a number have room in the 255 of file systems
 
 
 def common_folder(images: Sequence[str | Path]) -> Path | None:
-    """The folder below which outputs repeat the folders of the inputs: the deepest one that all inputs have in common. For one
-    folder it is the folder, for ``photos/**/*.jpg`` it is ``photos``, for files the folder that all of them lie in or below.
+    """The deepest folder that contains all inputs; outputs repeat the subfolders below it. For a folder it is the folder itself,
+    for ``photos/**/*.jpg`` it is ``photos``, for files their deepest common folder.
 
     Args:
-        images: what the user named: files, folders, patterns, addresses.
+        images: files, folders, patterns and addresses, as the user named them.
 
     Returns:
-        An absolute path; None where the inputs have no folder in common, or are no files.
+        An absolute path; None if the inputs have no common folder, or are not files.
     """
     folders = [os.path.abspath(_folder_of(str(image))) for image in images if not is_address(str(image))]  # noqa: PTH100
     try:
@@ -31,22 +31,22 @@ def common_folder(images: Sequence[str | Path]) -> Path | None:
         return None
 
 
-def place_of(result: Result, root: Path | None) -> tuple[Path, str]:
-    """Where the outputs of an image go.
+def output_location(result: Result, root: Path | None) -> tuple[Path, str]:
+    """The subfolder and the name of the outputs of an image.
 
     Args:
         result: of the image, or of a frame of a video or camera.
         root: see `common_folder`.
 
     Returns:
-        The folder, below that of all outputs, and the stem of the name.
+        The subfolder, relative to the output folder, and the stem of the file name.
     """
     source = result.source
     if source is None:
         return Path(), "image"
     if isinstance(source, str):
         return Path(), _short(re.sub(r"[^\w.]+", "-", source).strip("-"))
-    folder = Path(os.path.abspath(source)).parent  # noqa: PTH100  # links stay as they are
+    folder = Path(os.path.abspath(source)).parent  # noqa: PTH100  # links are not resolved
     inside = root is not None and folder.is_relative_to(root)
     return folder.relative_to(root) if inside and root is not None else Path(), _short(source.stem)
 
@@ -57,9 +57,9 @@ def _folder_of(image: str) -> Path:
         return path
     if has_magic(image) and not path.exists():
         parts = path.parts
-        return Path(*parts[: next(place for place, part in enumerate(parts) if has_magic(part))])
+        return Path(*parts[: next(index for index, part in enumerate(parts) if has_magic(part))])
     return path.parent
 
 
 def _short(stem: str) -> str:
-    return os.fsdecode(os.fsencode(stem)[:_LONGEST]) if len(os.fsencode(stem)) > _LONGEST else stem
+    return os.fsdecode(os.fsencode(stem)[:_MAX_NAME_BYTES]) if len(os.fsencode(stem)) > _MAX_NAME_BYTES else stem

@@ -1,4 +1,4 @@
-"""Results as pictures and as annotated videos, under names that are free; videos without torch, by OpenCV."""
+"""Writes results as pictures and annotated videos, under unused names; videos with OpenCV, without torch."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from PIL import Image
 
 from vertebra.errors import RunError
 from vertebra.files import os_errors_told, publish, save_under_free_name, temporary_name
-from vertebra.inference.io.output_names import place_of
+from vertebra.inference.io.output_names import output_location
 from vertebra.inference.io.video import import_cv2, open_capture
 from vertebra.inference.results import Result
 
 DEFAULT_FPS = 25.0
-LONGEST_JPEG = 65_500  # pixels of a side that a JPEG file can have
+MAX_JPEG_SIDE = 65_500  # maximum side of a JPEG file in pixels
 
 
 def write_pictures(result: Result, folder: Path, root: Path | None = None) -> dict[str, Path]:
-    """Writes one picture a branch: ``<image>_<branch>.jpg``, or ``.png`` where a side is too long for a JPEG file. A name that is
-    taken gets a number.
+    """Writes one picture per branch: ``<image>_<branch>.jpg``, or ``.png`` if a side is too long for a JPEG file. A number is added
+    to names that exist.
 
     Args:
         result: of an image.
-        folder: is made if need be.
-        root: the folder of the images; the folders between it and the image are made in ``folder`` too.
+        folder: created if needed.
+        root: the folder of the images; the subfolders between it and the image are repeated in ``folder``.
 
     Returns:
-        The files, by branch.
+        The files by branch.
 
     Raises:
-        DataError: the image cannot be read any more.
+        DataError: the image cannot be read again.
         RunError: a file cannot be written.
     """
-    below, stem = place_of(result, root)
+    subfolder, stem = output_location(result, root)
     written = {}
     for branch, prediction in result.items():
         drawn = prediction.draw().convert("RGB")
-        if max(drawn.size) > LONGEST_JPEG:
+        if max(drawn.size) > MAX_JPEG_SIDE:
             suffix, content = ".png", encoded(drawn, "PNG")
         else:
             suffix, content = ".jpg", encoded(drawn, "JPEG", quality=92)
-        written[branch] = save_under_free_name(folder / below, f"{stem}_{branch}", suffix, content)
+        written[branch] = save_under_free_name(folder / subfolder, f"{stem}_{branch}", suffix, content)
     return written
 
 
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    """A picture as the content of a file. Pillow itself would not notice that a disk takes only a part of it.
+    """The encoded bytes of a picture. They are not written by Pillow, which would not detect a full disk.
 
     Args:
         kind: "PNG" or "JPEG".
@@ -63,8 +63,7 @@ def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 @dataclass
 class _Writing:
-    """A video that is being written: OpenCV's writer, the file until it is whole, the video's folder and the stem of its name, and
-    how many frames it has."""
+    """A video in progress: OpenCV's writer, the temporary file, the final folder and stem, and the number of frames."""
 
     writer: Any
     part: Path
@@ -74,16 +73,16 @@ class _Writing:
 
 
 class AnnotatedVideos:
-    """Writes what is drawn on frames as videos, one a branch and source: ``<video>_<branch>.mp4``, in the source's size and
-    frame rate. Results come source by source. Of a live source, a frame is shown until the next one that was looked at. A video
-    appears under its name when it is whole.
+    """Writes annotated frames as videos, one per branch and source: ``<video>_<branch>.mp4``, in the source's size and frame
+    rate. Results must come source by source. For a live source, a frame is repeated until the next predicted one. A video gets
+    its name when it is complete.
 
     Args:
-        folder: is made if need be.
+        folder: created if needed.
         root: see `write_pictures`.
 
     Attributes:
-        written: the files.
+        written: the finished files.
 
     Raises:
         ConfigError: OpenCV is not installed (at the first frame).
@@ -100,34 +99,34 @@ class AnnotatedVideos:
     def write(self, result: Result) -> None:
         """Adds a frame to each branch's video."""
         frame_info = result.frame_info
-        assert frame_info is not None, "an image has no place in a video"
+        assert frame_info is not None, "only frames can be added to a video"
         if frame_info.source != self._source:
             self.close()
             self._source, self._frame = frame_info.source, frame_info.frame - 1
-        times = 1 if isinstance(frame_info.source, Path) else frame_info.frame - self._frame
+        repeats = 1 if isinstance(frame_info.source, Path) else frame_info.frame - self._frame
         self._frame = frame_info.frame
         for branch, prediction in result.items():
             if branch not in self._writers:
                 self._writers[branch] = self._open(result, branch)
             pixels = fit(prediction.draw().convert("RGB"), even(result.size))[..., ::-1]
             writing = self._writers[branch]
-            for _ in range(times):
+            for _ in range(repeats):
                 writing.writer.write(np.ascontiguousarray(pixels))
-            writing.frames += times
+            writing.frames += repeats
 
     def close(self) -> None:
-        """Ends the videos that are being written; only then they can be played.
+        """Finishes the videos in progress; before that they cannot be played.
 
         Raises:
-            RunError: a video could not be written to its end.
+            RunError: a video is incomplete.
         """
         writers, self._writers, self._source = self._writers, {}, None
         for writing in writers.values():
             writing.writer.release()
-        cut = [self._finish(writing) for writing in writers.values()]
-        told = next((text for text in cut if text), None)
-        if told is not None:
-            raise RunError(told)
+        errors = [self._finish(writing) for writing in writers.values()]
+        message = next((text for text in errors if text), None)
+        if message is not None:
+            raise RunError(message)
 
     def __enter__(self) -> AnnotatedVideos:
         return self
@@ -138,25 +137,25 @@ class AnnotatedVideos:
         try:
             self.close()
         except RunError:
-            if kind is None:  # else the first error is the one to tell
+            if kind is None:  # else the first error is raised
                 raise
 
     def _finish(self, writing: _Writing) -> str | None:
-        """Gives a video its name, or tells why it has none: OpenCV itself is silent where the disk is full."""
-        wanted = writing.folder / f"{writing.stem}.mp4"
-        found = _frame_count(writing.part)
-        if found < writing.frames:
+        """Moves a video to its name, or returns an error message: OpenCV itself does not report a full disk."""
+        path = writing.folder / f"{writing.stem}.mp4"
+        frames = _frame_count(writing.part)
+        if frames < writing.frames:
             writing.part.unlink(missing_ok=True)
-            return f"{wanted}: could not be written ({found} of {writing.frames} frames were); is the disk full?"
-        with os_errors_told(wanted):
+            return f"{path}: could not be written ({frames} of {writing.frames} frames were); is the disk full?"
+        with os_errors_told(path):
             self.written.append(publish(writing.part, writing.folder, writing.stem, ".mp4"))
         return None
 
     def _open(self, result: Result, branch: str) -> _Writing:
         cv2 = import_cv2()
         assert result.frame_info is not None
-        below, stem = place_of(result, self.root)
-        folder = self.folder / below
+        subfolder, stem = output_location(result, self.root)
+        folder = self.folder / subfolder
         with os_errors_told(folder):
             folder.mkdir(parents=True, exist_ok=True)
         part = temporary_name(folder, ".mp4")
@@ -172,7 +171,7 @@ class AnnotatedVideos:
 
 
 def _frame_count(path: Path) -> int:
-    """How many frames a video has; 0 where it is none."""
+    """The number of frames of a video; 0 if it is not a video."""
     cv2 = import_cv2()
     capture = open_capture(str(path))
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
@@ -181,16 +180,16 @@ def _frame_count(path: Path) -> int:
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) rounded up to even numbers, which the codec wants."""
+    """(height, width) rounded up to even numbers, which the codec needs."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
 def fit(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """A drawn picture in its image's size again. A legend below the image comes to lie over the image's lower edge, so that
-    nothing moves from frame to frame where legends differ in height.
+    """Resizes a drawn picture to its image's size. A legend below the image is moved over the image's lower edge, so that frames
+    with legends of different heights stay aligned.
 
     Args:
-        picture: RGB, perhaps enlarged, perhaps with a legend below.
+        picture: RGB, possibly enlarged, possibly with a legend below.
         size: (height, width) in pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Work done ahead in threads, in order and with bounded memory."""
+"""Prefetching in threads, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ Done = TypeVar("Done")
 def prefetch(
     work: Callable[[Item], Done], items: Iterable[Item], *, threads: int, most: int
 ) -> Generator[Done, None, None]:
-    """What ``work`` gives for each item, in the items' order; the next ones are worked on while one is used.
+    """The results of ``work`` for each item, in order; later items are processed while a result is used.
 
-    An exception of ``work`` is raised where its result would have come. When the generator is closed, work that has begun is
-    waited for. That may be in any thread, in the middle of anything, since the garbage collector closes generators too: so threads
-    are not joined, for which Python takes a lock that the interrupted code may hold, and no thread waits for itself.
+    An exception of ``work`` is raised in place of its result. Closing the generator waits for running work. The garbage collector
+    may close it in any thread at any time; therefore threads are not joined (joining takes a lock that the interrupted code may
+    hold), and no thread waits for itself.
 
     Args:
-        threads: how many items are worked on at once.
-        most: how many items at most are taken before their results are.
+        work: called for each item, in a thread.
+        items: the inputs.
+        threads: the number of threads.
+        most: the largest number of items in progress.
     """
-    own: set[int] = set()
-    pool = ThreadPoolExecutor(threads, initializer=lambda: own.add(get_ident()))
+    worker_ids: set[int] = set()
+    pool = ThreadPoolExecutor(threads, initializer=lambda: worker_ids.add(get_ident()))
     waiting: deque[Future[Done]] = deque()
     try:
         for item in items:
@@ -37,5 +39,5 @@ def prefetch(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        if get_ident() not in own:
+        if get_ident() not in worker_ids:
             wait([future for future in waiting if not future.cancelled()])

@@ -1,4 +1,4 @@
-"""Cameras and network streams: always the newest frame, whatever the model's speed; without torch."""
+"""Cameras and network streams, of which always the latest frame is read; without torch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from vertebra.inference.io.video import Capture, FrameInfo, VideoFrame, frame_ra
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 _CAMERA = "camera:"
-_LOOK_S = 0.5  # a wait without an end cannot be interrupted on Windows
-_STOP_S = 5.0  # for a read that is under way; one that hangs ends with the process
+_WAIT_S = 0.5  # a wait without an end cannot be interrupted on Windows
+_JOIN_S = 5.0  # for the current read; a read that hangs ends with the process
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera of this machine, or a stream in the network.
+    """A camera of this machine, or a network stream.
 
     Args:
         address: ``camera:0`` for the first camera, or ``rtsp://...``, ``rtmp://...``, ``http://...``.
 
     Raises:
-        DataError: what follows ``camera:`` is no number.
+        DataError: ``camera:`` is not followed by a number.
     """
 
     address: str
@@ -33,49 +33,51 @@ class Camera:
     def __post_init__(self) -> None:
         number = self.address.removeprefix(_CAMERA)
         if number != self.address and not number.isdecimal():
-            raise DataError(f"{self.address}: a camera is given by its number, such as camera:0")
+            raise DataError(f"{self.address}: a camera is named by its number, such as camera:0")
 
     @property
     def name(self) -> str:
-        """The address without what may be secret: all before the last ``@``, and what follows a ``?`` or ``#``."""
+        """The address without possible secrets: everything before the last ``@``, and after a ``?`` or ``#``."""
         if self.address.startswith(_CAMERA):
             return self.address
         scheme, _, rest = self.address.partition("://")
         return f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"
 
     def frames(self) -> Iterator[VideoFrame]:
-        """The newest frame whenever one is asked for, until the source ends; frames in between are dropped, but counted.
+        """Yields the latest frame at each step, until the source ends; frames in between are dropped, but counted.
 
         Times are seconds since the source was opened.
 
         Raises:
-            DataError: the source cannot be opened, or gives no frame.
+            DataError: the source cannot be opened, or has no frame.
             ConfigError: OpenCV is not installed.
         """
         number = self.address.removeprefix(_CAMERA)
         capture = open_capture(int(number) if number != self.address else self.address)
         if not capture.isOpened():
             capture.release()
-            raise DataError(f"{self.name}: cannot be opened; is it connected, and used by no other program?")
-        newest, seen = _Newest(capture, self.name), False
+            raise DataError(
+                f"{self.name}: cannot be opened; check that it is connected, and that no other program uses it"
+            )
+        reader, any_frame = _LatestFrameReader(capture, self.name), False
         try:
-            while (frame := newest.take()) is not None:
-                seen = True
+            while (frame := reader.take()) is not None:
+                any_frame = True
                 yield frame
         finally:
-            newest.stop()
-        if not seen:
-            raise DataError(f"{self.name}: gives no frame")
+            reader.stop()
+        if not any_frame:
+            raise DataError(f"{self.name}: no frame can be read")
 
 
 def is_address(address: str) -> bool:
-    """Whether a text is an address: of a camera, a stream, or an image in the network."""
+    """Whether a string is the address of a camera, a stream or an image."""
     scheme, colon, _ = address.partition("://")
     return address.startswith(_CAMERA) or bool(colon and scheme.lower() in SCHEMES)
 
 
-class _Newest:
-    """Reads a capture in a thread and keeps its newest frame only. The capture belongs to the thread, which releases it."""
+class _LatestFrameReader:
+    """Reads a capture in a thread and keeps only its latest frame. The thread releases the capture."""
 
     def __init__(self, capture: Capture, name: str) -> None:
         self._capture, self._name = capture, name
@@ -87,10 +89,10 @@ class _Newest:
         self._thread.start()
 
     def take(self) -> VideoFrame | None:
-        """The newest frame that was not taken before; waits for it. None at the end."""
+        """Waits for the next frame that was not taken yet, and returns the latest one; None at the end."""
         with self._changed:
             while self._frame is None and not self._ended:
-                self._changed.wait(_LOOK_S)
+                self._changed.wait(_WAIT_S)
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
@@ -99,7 +101,7 @@ class _Newest:
     def stop(self) -> None:
         """Ends the thread."""
         self._stopped = True
-        self._thread.join(_STOP_S)
+        self._thread.join(_JOIN_S)
 
     def _read(self) -> None:
         try:
@@ -110,7 +112,7 @@ class _Newest:
                 if whole:
                     self._put(VideoFrame(FrameInfo(self._name, number, time, fps), rgb(pixels)))
                 number += 1
-        except Exception as error:  # raised where frames are taken
+        except Exception as error:  # raised in `take`
             self._error = error
         finally:
             self._capture.release()

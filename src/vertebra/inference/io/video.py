@@ -1,4 +1,4 @@
-"""Videos as frames, one after the other; without torch, and without OpenCV until a video is met."""
+"""Reads the frames of videos; without torch. OpenCV is imported at the first video."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vertebra.errors import ConfigError, DataError, install_command
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv"}
 )  # fmt: skip
-_MOST_FPS, _MOST_FRAMES = 1000, 1e9  # beyond them, a container does not know
+_MAX_FPS, _MAX_FRAMES = 1000, 1e9  # larger values mean that the container does not store them
 
 
 class FrameInfo(NamedTuple):
-    """Which frame of what an image is.
+    """The source, number and time of a frame.
 
     Attributes:
         source: the video's file, or the name of a camera or stream.
         frame: its number, from 0.
-        time: in seconds from the start; None where nothing tells it.
-        fps: frames a second of the source, or None.
+        time: in seconds from the start; None if unknown.
+        fps: frames per second of the source, or None.
     """
 
     source: Path | str
@@ -36,14 +36,14 @@ class FrameInfo(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
-    """A frame: which one it is, and its pixels, (H, W, 3) uint8 RGB."""
+    """A frame: its source and number, and its pixels (H, W, 3) uint8 RGB."""
 
     frame_info: FrameInfo
     pixels: np.ndarray
 
 
 class Capture(Protocol):
-    """What is used of an OpenCV capture."""
+    """The methods of an OpenCV capture that are used."""
 
     def isOpened(self) -> bool: ...
     def grab(self) -> bool: ...
@@ -58,17 +58,17 @@ class Video:
 
     Args:
         path: the file.
-        done: numbers of the frames that are passed over.
+        done: numbers of frames to skip.
     """
 
     path: Path
     done: frozenset[int] = frozenset()
 
     def frames(self) -> Generator[VideoFrame, None, None]:
-        """Its frames in their order, upright; one at a time is in memory. A video that was cut off ends where it was cut.
+        """Its frames in order, rotated upright; one at a time is in memory. A truncated video ends where it is cut off.
 
         Raises:
-            DataError: the file is missing, is no video, or has no frame that can be read.
+            DataError: the file is missing, is not a video, or has no readable frame.
             ConfigError: OpenCV is not installed.
         """
         cv2 = import_cv2()
@@ -78,8 +78,8 @@ class Video:
             while capture.grab():
                 if number not in self.done:
                     time = _seconds(capture.get(cv2.CAP_PROP_POS_MSEC), number, fps)
-                    whole, pixels = capture.retrieve()
-                    if whole:
+                    readable, pixels = capture.retrieve()
+                    if readable:
                         yield VideoFrame(FrameInfo(self.path, number, time, fps), rgb(pixels))
                 number += 1
         finally:
@@ -88,12 +88,12 @@ class Video:
             raise DataError(f"{self.path}: no frame of this video can be read; copy the file again")
 
     def count(self) -> int | None:
-        """How many frames the file says it has, those passed over left out. It may be wrong; None where it does not tell."""
+        """The number of frames stored in the file, without the skipped ones. It may be wrong; None if the file has none."""
         cv2 = import_cv2()
         capture = open_capture(str(self.path))
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
         capture.release()
-        return max(0, int(count) - len(self.done)) if 0 < count < _MOST_FRAMES else None
+        return max(0, int(count) - len(self.done)) if 0 < count < _MAX_FRAMES else None
 
     def _open(self) -> Capture:
         if not self.path.is_file():
@@ -101,18 +101,18 @@ class Video:
         capture = open_capture(str(self.path))
         if not capture.isOpened():
             raise DataError(
-                f"{self.path}: not a video that can be read, or damaged or cut off; copy the file again, or save it as MP4"
+                f"{self.path}: not a readable video, or damaged or truncated; copy the file again, or save it as MP4"
             )
         return capture
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file is one by its name."""
+    """Whether a file is a video, by its suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def import_cv2() -> Any:
-    """OpenCV.
+    """Imports OpenCV.
 
     Raises:
         ConfigError: it is not installed.
@@ -126,26 +126,26 @@ def import_cv2() -> Any:
 
 
 def open_capture(address: str | int) -> Capture:
-    """What reads a file, the stream at an address, or the camera of a number; it may not be open."""
+    """A capture of a file, a stream or a camera number; opening it may have failed."""
     capture: Capture = import_cv2().VideoCapture(address)
     return capture
 
 
 def frame_rate(capture: Capture) -> float | None:
-    """Frames a second, where the source tells it."""
+    """Frames per second, or None if unknown."""
     fps = capture.get(import_cv2().CAP_PROP_FPS)
-    return fps if 0 < fps < _MOST_FPS else None
+    return fps if 0 < fps < _MAX_FPS else None
 
 
 def rgb(pixels: np.ndarray) -> np.ndarray:
-    """What OpenCV read, (H, W, 3) BGR, as RGB."""
+    """Converts an OpenCV frame (H, W, 3) from BGR to RGB."""
     cv2 = import_cv2()
     turned: np.ndarray = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return turned
 
 
 def _seconds(milliseconds: float, number: int, fps: float | None) -> float | None:
-    """A frame's time: the container's, or else what follows from its number."""
+    """A frame's time: from the container, or else from its number and the frame rate."""
     if milliseconds > 0:
         return milliseconds / 1000
     if number == 0:

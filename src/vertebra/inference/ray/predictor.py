@@ -1,8 +1,8 @@
-"""Prediction on many machines: the workers of a Ray cluster share the images of a job, by Ray Data.
+"""Prediction on many machines: the workers of a Ray cluster share the images of a job, with Ray Data.
 
-The model's file goes to the workers through Ray's object store, so only the images must be where each worker can read them.
-One actor, the feed, runs the data set on the cluster and hands results on in the images' order, some at a time: so it goes
-by ``ray://`` too, through which Ray Data itself cannot be read.
+The model's files are sent to the workers through Ray's object store; the images must be readable on each machine. One actor, the
+feed, runs the Ray data set on the cluster and returns results in the order of the images, in small batches. This also works
+through ``ray://``, where Ray Data itself cannot be read.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from typing import Any
 from vertebra.errors import ConfigError, DataError, RunError, VertebraError, WeightsError, missing_package
 from vertebra.inference.model_source import ModelSource
 from vertebra.inference.pipeline import Pipeline
-from vertebra.inference.ray.cluster import Share, connected, share
+from vertebra.inference.ray.cluster import WorkerPlan, connected, plan_workers
 from vertebra.inference.results import Result, Skipped
 from vertebra.inference.tta import tta_views
 from vertebra.model_info import ModelInfo
 
-BATCHES = 8  # that a worker is given at a time, so that it can read ahead
-RETRIES = 3  # of images whose worker died
+BATCHES_PER_CHUNK = 8  # batches that a worker gets at a time, so that it can prefetch
+MAX_RETRIES = 3  # of a chunk whose worker died
 
 
-Answer = Result | Skipped | VertebraError
+WorkerOutput = Result | Skipped | VertebraError
 
 
 class RayPredictor:
     """Predicts like a `Pipeline`, on the workers of a Ray cluster.
 
-    A worker that dies is started again, and its images are given out again, three times at most.
+    A worker that dies is restarted, and its images are tried again, at most three times.
 
     Args:
         source: the model. Each worker opens it once.
         address: of the cluster; see `vertebra.inference.ray.cluster.connected`.
-        workers: how many; None for as many as fit, one a GPU where there are GPUs.
-        options: of any predictor; see `Pipeline`.
+        workers: the number of workers; None for as many as possible, one per GPU if there are GPUs.
+        options: of the predictor; see `Pipeline`.
 
     Attributes:
-        skipped: unreadable files, each with the reason, where they are left out.
+        skipped: unreadable files, each with the reason, if they are skipped.
     """
 
     def __init__(
@@ -55,67 +55,67 @@ class RayPredictor:
 
     @property
     def info(self) -> ModelInfo:
-        """What must be known of the model to use it; its file is read for it."""
+        """The model's preprocessing, branches and classes; reads its file."""
         return self.source.info
 
     def stream(self, images: Iterable[Any]) -> Generator[Result, None, None]:
-        """Predictions one after the other, in the order of the images, a bounded number of them in memory.
+        """Yields predictions in the order of the images, with a bounded number of them in memory.
 
         Args:
-            images: files, at places where the workers can read them.
+            images: files, at paths where the workers can read them.
 
         Raises:
-            ConfigError: Ray is not installed, there is no such cluster, or an image is no file.
-            RunError: a worker failed, or died again and again.
-            VertebraError: what a worker says of the model or an image.
+            ConfigError: Ray is not installed, there is no such cluster, or an image is not a file.
+            RunError: a worker failed, or died repeatedly.
+            VertebraError: an error of a worker about the model or an image.
         """
         names = [_name(image) for image in images]
         if not names:
             return
-        if self.options.get("flip"):  # refused here, where it may be, rather than by a worker
+        if self.options.get("flip"):  # checked here, before workers start
             tta_views(self.info, True, self.options.get("scales", (1.0,)))
         content = _read(self.source)
         with connected(self.address) as ray:
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             source = self.source
-            shares = share(machines, workers=self.workers, threads=source.threads, gpu=source.gpu)
-            threads = shares.cpus if source.takes_threads else None
+            plan = plan_workers(machines, workers=self.workers, threads=source.threads, gpu=source.gpu)
+            threads = plan.cpus if source.takes_threads else None
             job = Job(replace(source, threads=threads), self.options, Path.cwd())
-            chunks = _chunks(names, self.options.get("batch_size", 8), shares.workers)
+            chunks = _chunks(names, self.options.get("batch_size", 8), plan.workers)
             feed = None
             try:
-                # in a list, a reference goes on as it is; alone, Ray would send what it stands for
-                feed = ray.remote(_Feed).options(num_cpus=0).remote(chunks, job, [ray.put(content)], shares)
+                # in a list the reference is passed on; as an argument of its own, Ray would resolve it
+                feed = ray.remote(_ResultFeed).options(num_cpus=0).remote(chunks, job, [ray.put(content)], plan)
                 yield from self._results(ray, feed)
             except (ray.exceptions.RayError, ModuleNotFoundError) as error:
-                raise RunError(f"the work on the Ray cluster failed: {_reason(error)}") from error
+                raise RunError(f"the work on the Ray cluster failed: {_last_line(error)}") from error
             finally:
                 if feed is not None:
                     ray.kill(feed)
 
     def _results(self, ray: Any, feed: Any) -> Iterator[Result]:
-        """Asks for the next results while some are used."""
-        coming = feed.next.remote()
-        while pickled := ray.get(coming):
-            coming = feed.next.remote()
-            for one in pickled:
-                answer: Answer = pickle.loads(one)
-                if isinstance(answer, VertebraError):
-                    raise answer
-                if isinstance(answer, Skipped):
-                    self.skipped.append(answer)
+        """Requests the next results while the current ones are used."""
+        pending = feed.next.remote()
+        while pickled := ray.get(pending):
+            pending = feed.next.remote()
+            for pickled_output in pickled:
+                output: WorkerOutput = pickle.loads(pickled_output)
+                if isinstance(output, VertebraError):
+                    raise output
+                if isinstance(output, Skipped):
+                    self.skipped.append(output)
                 else:
-                    yield answer
+                    yield output
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker must know.
+    """The task of a worker.
 
     Attributes:
-        source: the model, as it lies on the machine that asks.
+        source: the model, on the calling machine.
         options: of the predictor.
-        folder: that the names of images start from.
+        folder: the base of relative image names.
     """
 
     source: ModelSource
@@ -124,10 +124,10 @@ class Job:
 
 
 class _Worker:
-    """In a process on the cluster: opens the model once, and answers one chunk of files after the other.
+    """A worker process on the cluster: opens the model once, and predicts on one chunk of files after the other.
 
     Args:
-        job: what to do.
+        job: the task.
         content: a reference to the content of the model's files by name, in a list.
     """
 
@@ -136,17 +136,17 @@ class _Worker:
         self._predictor: Pipeline | None = None
 
     def __call__(self, table: Any) -> Iterator[Any]:
-        """A table of one row an answer for a table of one chunk, pickled."""
+        """Yields a table with one pickled output for each file of a chunk."""
         import pyarrow
 
         (chunk,) = table.column("files").to_pylist()
-        for answer in self._answers(pickle.loads(chunk)):
-            yield pyarrow.table({"answer": pyarrow.array([pickle.dumps(answer)], pyarrow.large_binary())})
+        for output in self._outputs(pickle.loads(chunk)):
+            yield pyarrow.table({"answer": pyarrow.array([pickle.dumps(output)], pyarrow.large_binary())})
 
-    def _answers(self, names: list[str]) -> Iterator[Answer]:
-        """Errors that a user can put right are answers: Ray would wrap them in its own, and try again."""
+    def _outputs(self, names: list[str]) -> Iterator[WorkerOutput]:
+        """Results, skipped files and user errors. Errors are returned, because Ray would wrap raised ones, and try again."""
         try:
-            self._go_where_the_names_start(names)
+            self._change_folder(names)
             if self._predictor is None:
                 self._predictor = self._open()
             self._predictor.skipped.clear()
@@ -155,24 +155,24 @@ class _Worker:
         except VertebraError as error:
             yield error
         except ModuleNotFoundError as error:
-            told = missing_package(error)
-            if told is None:
+            missing = missing_package(error)
+            if missing is None:
                 raise
-            yield told
+            yield missing
 
-    def _go_where_the_names_start(self, names: list[str]) -> None:
+    def _change_folder(self, names: list[str]) -> None:
         if all(map(os.path.isabs, names)):
             return
         try:
             os.chdir(self._job.folder)
         except OSError:
             raise DataError(
-                f"a worker on machine {platform.node()} has no folder {self._job.folder}, from which the names of images "
-                "start; images must lie at the same place on each machine"
+                f"a worker on machine {platform.node()} has no folder {self._job.folder}, to which image names are relative; "
+                "images must have the same path on each machine"
             ) from None
 
     def _open(self) -> Pipeline:
-        """The model, from a copy of its files that is gone when it is open."""
+        """Opens the model from a temporary copy of its files."""
         import ray
 
         source = self._job.source
@@ -187,49 +187,49 @@ class _Worker:
                 raise
 
 
-class _Feed:
-    """On the cluster: runs the data set, and hands on what comes out of it.
+class _ResultFeed:
+    """An actor on the cluster that runs the Ray data set and returns its results.
 
     Args:
-        chunks: pickled lists of files, in their order.
-        job: what workers do.
+        chunks: pickled lists of files, in order.
+        job: the task of the workers.
         content: a reference to the content of the model's files by name, in a list.
-        shares: how many workers, and what each has.
+        plan: the number of workers and their resources.
     """
 
-    def __init__(self, chunks: list[bytes], job: Job, content: list[Any], shares: Share) -> None:
+    def __init__(self, chunks: list[bytes], job: Job, content: list[Any], plan: WorkerPlan) -> None:
         import ray.data
 
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         dataset = ray.data.from_items([{"files": chunk} for chunk in chunks], override_num_blocks=len(chunks))
         dataset.context.execution_options.preserve_order = True
         dataset.context.enable_progress_bars = False
-        answers = dataset.map_batches(
+        outputs = dataset.map_batches(
             _Worker,
             fn_constructor_args=(job, content),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=shares.workers),
-            num_cpus=shares.cpus,
-            num_gpus=shares.gpus or None,
+            compute=ray.data.ActorPoolStrategy(size=plan.workers),
+            num_cpus=plan.cpus,
+            num_gpus=plan.gpus or None,
             ray_remote_args_fn=_retries,
         )
         self._batches: Iterator[Any] = iter(
-            answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+            outputs.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
         )
 
     def next(self) -> list[bytes]:
-        """The next answers; none at the end."""
+        """The next pickled outputs; an empty list at the end."""
         for table in self._batches:
             if len(table):
-                answers: list[bytes] = table.column("answer").to_pylist()
-                return answers
+                outputs: list[bytes] = table.column("answer").to_pylist()
+                return outputs
         return []
 
 
 def _retries() -> dict[str, int]:
-    """Ray Data would try for ever, also where an image kills each worker that reads it."""
-    return {"max_task_retries": RETRIES}
+    """Limits retries: Ray Data would retry forever, even if an image kills each worker that reads it."""
+    return {"max_task_retries": MAX_RETRIES}
 
 
 def _name(image: Any) -> str:
@@ -247,16 +247,16 @@ def _read(source: ModelSource) -> dict[str, bytes]:
 
 
 def _chunks(names: Sequence[str], batch_size: int, workers: int) -> list[bytes]:
-    """Whole batches for each worker, several at a time where there are many, pickled: names need not be proper text."""
+    """Splits names into pickled chunks of whole batches. They are pickled because names need not be valid Unicode."""
     batches = -(-len(names) // (batch_size * workers))
-    size = batch_size * min(batches, BATCHES)
+    size = batch_size * min(batches, BATCHES_PER_CHUNK)
     return [pickle.dumps(names[start : start + size]) for start in range(0, len(names), size)]
 
 
-def _reason(error: BaseException) -> str:
-    """The last line of what Ray says, which a traceback stands before: the error itself."""
+def _last_line(error: BaseException) -> str:
+    """The last line of a Ray error, after its traceback: the error itself."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else type(error).__name__
     if "No module named" in last:
-        return f"its machines must have the Vertebra that this one has, with all that it needs ({last})"
+        return f"its machines need the same Vertebra as this one, with the same extras ({last})"
     return last

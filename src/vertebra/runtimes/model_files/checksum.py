@@ -57,12 +57,12 @@ def verify_checksum(path: Path, content: bytes) -> bool:
     Raises:
         WeightsError: the checksum does not match the file.
     """
-    own = TRAILERS[path.suffix.lower()]
-    length = len(own.around("")) + DIGITS
+    trailer = TRAILERS[path.suffix.lower()]
+    length = len(trailer.around("")) + DIGITS
     end = content[-length:]
-    if len(end) < length or not end.startswith(own.before) or not end.endswith(own.after):
+    if len(end) < length or not end.startswith(trailer.before) or not end.endswith(trailer.after):
         return False
-    if end != own.around(_digits(path, memoryview(content)[:-length])):
+    if end != trailer.around(_digits(path, memoryview(content)[:-length])):
         files = path.name if weights_beside(path) is None else f"{path.name} or its .bin file"
         raise WeightsError(
             f"{path}: {files} is damaged or was changed (its checksum does not match); copy or export it again. A tool that "

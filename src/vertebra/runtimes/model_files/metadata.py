@@ -1,4 +1,4 @@
-"""What an exported file says of itself, so that it can be used without the model; without torch."""
+"""The metadata of an exported file, with which it can be used without the model; without torch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from vertebra.tasks import get_task
 
 KEY = "vertebra"
 FORMAT_VERSION = 1
-LARGEST, THRESHOLD = "largest", "threshold"  # rules by which outputs are read
+LARGEST, THRESHOLD = "largest", "threshold"  # decoding rules of class scores
 CLASS_MAP = "class_map"  # the output with the class of each pixel
 DETAILS = ("producer", "origin", "image", "inputs", "outputs", "decoding")
 
 
 class FileInfo(NamedTuple):
-    """What a file says of itself.
+    """The metadata of a file.
 
     Attributes:
         info: of the model.
         outputs: by branch, the names of its decoded fields in their order.
         report: of the comparison with the model.
-        config: what the model was built from; None where it was built from objects.
+        config: of the model; None where it was built from objects.
         details: ``producer``, ``image``, ``inputs``, ``outputs``, ``decoding``, and the ``origin`` of an imported model.
     """
 
@@ -79,12 +79,14 @@ def from_json(text: str | None, name: str) -> FileInfo:
         if version > FORMAT_VERSION:
             raise WeightsError(f"{name}: written by a newer Vertebra (format {version}); update Vertebra")
         branches = {}
-        for branch, own in values["branches"].items():
-            fields = {key: _tuples(value) for key, value in own["labels"].items()}
-            branches[branch] = (own["task"], get_task(own["task"]).labels(**fields))
-        outputs = {branch: own["outputs"] for branch, own in values["branches"].items()}
+        for branch, entry in values["branches"].items():
+            fields = {key: _tuples(value) for key, value in entry["labels"].items()}
+            branches[branch] = (entry["task"], get_task(entry["task"]).labels(**fields))
+        outputs = {branch: entry["outputs"] for branch, entry in values["branches"].items()}
         whole = frozenset(
-            branch for branch, own in values["branches"].items() if own.get("whole", get_task(own["task"]).image_level)
+            branch
+            for branch, entry in values["branches"].items()
+            if entry.get("whole", get_task(entry["task"]).image_level)
         )
         info = ModelInfo(ResizeSpec.from_dict(values["preprocess"]), values["channels"], branches, whole)
         details = _checked_details(values)
@@ -101,15 +103,15 @@ def from_json(text: str | None, name: str) -> FileInfo:
 def _checked_details(values: Mapping[str, Any]) -> dict[str, Any]:
     """The details, if they have the form that `to_json` writes."""
     details = {key: dict(values[key]) for key in DETAILS if key in values}
-    for key, wanted in (("inputs", ("type", "shape")), ("outputs", ("type", "shape")), ("decoding", ())):
-        for own in details.get(key, {}).values():
+    for key, required in (("inputs", ("type", "shape")), ("outputs", ("type", "shape")), ("decoding", ())):
+        for entry in details.get(key, {}).values():
             if (
-                not isinstance(own, dict)
-                or any(name not in own for name in wanted)
-                or not isinstance(own.get("shape", []), list)
+                not isinstance(entry, dict)
+                or any(name not in entry for name in required)
+                or not isinstance(entry.get("shape", []), list)
             ):
                 raise TypeError(key)
-            float(own.get("threshold", 0.0))
+            float(entry.get("threshold", 0.0))
     if "producer" in details and not {"name", "version"} <= details["producer"].keys():
         raise TypeError("producer")
     return details

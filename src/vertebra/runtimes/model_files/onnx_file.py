@@ -80,42 +80,42 @@ def _decoded(text: bytes) -> str:
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """The number and value of each field of a message.
 
-    Whatever the runtimes could read in another way is refused: of keys and lengths they keep 32 bits, of numbers 64; groups end
-    where a key says so; field 0 ends a message.
+    Encodings that runtimes may interpret differently are refused: keys and lengths over 32 bits, numbers over 64 bits, groups, and
+    field 0.
     """
-    place, end = 0, len(message)
-    while place < end:
-        key, place = _varint(message, place, 32)
+    offset, end = 0, len(message)
+    while offset < end:
+        key, offset = _varint(message, offset, 32)
         field, wire = key >> 3, key & 7
         if field == 0:
             raise InvalidFile(DAMAGED)
         if wire == VARINT:
-            value, place = _varint(message, place, 64)
+            value, offset = _varint(message, offset, 64)
             yield field, value
             continue
         if wire == BYTES:
-            length, place = _varint(message, place, 32)
+            length, offset = _varint(message, offset, 32)
         elif wire in (EIGHT_BYTES, FOUR_BYTES):
             length = 8 if wire == EIGHT_BYTES else 4
         else:
             raise InvalidFile(DAMAGED)
-        if place + length > end:
+        if offset + length > end:
             raise InvalidFile(DAMAGED)
-        yield field, message[place : place + length]
-        place += length
+        yield field, message[offset : offset + length]
+        offset += length
 
 
-def _varint(message: memoryview, place: int, bits: int) -> tuple[int, int]:
-    """A variable-length integer (7 bits a byte, lowest first) of at most so many bits, and the position behind it."""
+def _varint(message: memoryview, offset: int, bits: int) -> tuple[int, int]:
+    """A variable-length integer (7 bits per byte, lowest first) of at most ``bits`` bits, and the offset after it."""
     number = 0
     for shift in range(0, bits, 7):
-        if place >= len(message):
+        if offset >= len(message):
             break
-        byte = message[place]
-        place += 1
+        byte = message[offset]
+        offset += 1
         number |= (byte & 127) << shift
         if byte < 128:
             if number >> bits:
                 break
-            return number, place
+            return number, offset
     raise InvalidFile(DAMAGED)

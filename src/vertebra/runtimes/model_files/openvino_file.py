@@ -15,7 +15,7 @@ from vertebra.runtimes.model_files.onnx_file import InvalidFile
 DECLARATIONS = ("<!DOCTYPE", "<!ENTITY")
 ENCODING = re.compile(r"""\s*<\?xml[^>]*\sencoding\s*=\s*["'](?!utf-8["'])""", re.IGNORECASE)
 NUMBER = re.compile("[0-9]+")
-MOST_DIGITS = 19  # of a place in a file
+MAX_DIGITS = 19  # of an offset or size in a file
 
 
 def read_graph(content: bytes, weights: int) -> str | None:
@@ -38,9 +38,9 @@ def read_graph(content: bytes, weights: int) -> str | None:
     if root.tag != "net":
         raise InvalidFile("it is not an OpenVINO file")
     for element in root.iter():
-        _check_place(element.get("offset"), element.get("size"), weights)
-    found = root.find(f"rt_info/{KEY}")
-    return None if found is None else found.get("value")
+        _check_range(element.get("offset"), element.get("size"), weights)
+    entry = root.find(f"rt_info/{KEY}")
+    return None if entry is None else entry.get("value")
 
 
 def _text(content: bytes) -> str:
@@ -54,11 +54,11 @@ def _text(content: bytes) -> str:
     return text
 
 
-def _check_place(offset: str | None, size: str | None, weights: int) -> None:
+def _check_range(offset: str | None, size: str | None, weights: int) -> None:
     """Checks that weights are within their file; what has no offset and size has no weights."""
     if offset is None or size is None:
         return
     if not NUMBER.fullmatch(offset) or not NUMBER.fullmatch(size):
-        raise InvalidFile(f"its weights lie at offset={offset[:20]!r} size={size[:20]!r}, which is no place")
-    if max(len(offset), len(size)) > MOST_DIGITS or int(offset) + int(size) > weights:
+        raise InvalidFile(f"its weights are at offset={offset[:20]!r} size={size[:20]!r}, which is not a valid range")
+    if max(len(offset), len(size)) > MAX_DIGITS or int(offset) + int(size) > weights:
         raise InvalidFile("its .bin file is shorter than it should be; copy both files of one export")

@@ -22,7 +22,7 @@ from vertebra.runtimes.model_files.pt2_program import LARGEST, UnsafeFile, sanit
 PROGRAM = "models/model.json"
 SAMPLES = "data/sample_inputs/model.pt"
 METADATA = f"extra/{KEY}"
-TABLES = {"weights": "weight", "constants": "tensor"}  # folders of tensors, and what the names in them begin with
+TABLES = {"weights": "weight", "constants": "tensor"}  # folders of tensors, and the prefix of the names in them
 PLAIN = frozenset(
     {"archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id", ".format_version"}
     | {".storage_alignment"}
@@ -68,7 +68,7 @@ def _members(path: Path, file: BinaryIO, only: str) -> dict[str, bytes]:
         OverflowError,
         OSError,
     ) as error:
-        # RuntimeError: encrypted, or compressed in a way that Python does not know; OSError: a place before the file's beginning
+        # RuntimeError: encrypted, or compressed in a way that Python does not know; OSError: an offset before the file's beginning
         raise WeightsError(f"{path}: damaged, or not a .pt2 file ({error}); export the model again") from None
 
 
@@ -80,8 +80,8 @@ def refusal(path: Path, error: UnsafeFile) -> WeightsError:
 def read_metadata(path: Path) -> str | None:
     """The metadata of a file, or None; of the other members only names and sizes are checked."""
     try:
-        told = _read(path, METADATA).get(METADATA)
-        return None if told is None else told.decode()
+        content = _read(path, METADATA).get(METADATA)
+        return None if content is None else content.decode()
     except UnicodeDecodeError:
         raise WeightsError(f"{path}: its metadata is damaged; export the model again") from None
 
@@ -137,10 +137,10 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _names(infos: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
     """The members by name within the one root folder."""
-    found: dict[str, zipfile.ZipInfo] = {}
+    members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         root, _, name = info.filename.partition("/")
-        if name in found or root != infos[0].filename.partition("/")[0]:
+        if name in members or root != infos[0].filename.partition("/")[0]:
             raise UnsafeFile(f"it contains '{info.filename}' outside its folder or twice")
         if name not in PLAIN | {PROGRAM, SAMPLES, METADATA} and not _is_table(name) and not TENSOR.fullmatch(name):
             raise UnsafeFile(f"it contains '{info.filename}', which exported models do not contain")
@@ -148,10 +148,10 @@ def _names(infos: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo
             raise UnsafeFile(f"'{info.filename}' in it is compressed")
         if (_is_table(name) or name == PROGRAM) and info.file_size > LARGEST_TEXT:
             raise UnsafeFile(f"'{info.filename}' in it is too large")
-        found[name] = info
+        members[name] = info
     if sum(info.file_size for info in infos) > size:
         raise UnsafeFile("its members overlap")
-    return found
+    return members
 
 
 def _is_table(name: str) -> bool:
@@ -177,7 +177,7 @@ def _check_samples(pickled: bytes) -> None:
 
     try:
         torch.load(io.BytesIO(pickled), weights_only=True)
-    except Exception:  # torch raises what it meets
+    except Exception:  # torch may raise anything
         raise UnsafeFile(f"'{SAMPLES}' in it is a pickle that could run code") from None
 
 
@@ -185,22 +185,27 @@ def _check_tensors(members: dict[str, bytes], folder: str, prefix: str) -> None:
     """Checks that each tensor of a table is stored as plain numbers and within its member."""
     try:
         table = json.loads(_member(members, _table(folder)))["config"]
-        for name, own in table.items():
-            if own["use_pickle"] or not re.fullmatch(rf"{prefix}_\d{{1,7}}", own["path_name"]):
+        for name, entry in table.items():
+            if entry["use_pickle"] or not re.fullmatch(rf"{prefix}_\d{{1,7}}", entry["path_name"]):
                 raise UnsafeFile(f"'{name}' in it is a pickle, which could run code")
             if re.fullmatch(r"[\w.]+", name) is None:
                 raise UnsafeFile("it contains a tensor with an invalid name")
-            _check_place(name, own["tensor_meta"], len(_member(members, f"data/{folder}/{own['path_name']}")))
+            _check_extent(name, entry["tensor_meta"], len(_member(members, f"data/{folder}/{entry['path_name']}")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise error if isinstance(error, UnsafeFile) else UnsafeFile(f"its table of {folder} is damaged") from error
 
 
-def _check_place(name: str, about: dict[str, Any], size: int) -> None:
-    shape, strides = ([_whole(side) for side in about[key]] for key in ("sizes", "strides"))
-    step = BYTES.get(about["dtype"])
-    if step is None or about["layout"] != STRIDED or about["device"]["type"] != "cpu" or len(shape) != len(strides):
+def _check_extent(name: str, metadata: dict[str, Any], size: int) -> None:
+    shape, strides = ([_whole(side) for side in metadata[key]] for key in ("sizes", "strides"))
+    step = BYTES.get(metadata["dtype"])
+    if (
+        step is None
+        or metadata["layout"] != STRIDED
+        or metadata["device"]["type"] != "cpu"
+        or len(shape) != len(strides)
+    ):
         raise UnsafeFile(f"the tensor '{name}' in it is not a plain tensor on the CPU")
-    last = _whole(about["storage_offset"]) + sum(
+    last = _whole(metadata["storage_offset"]) + sum(
         (side - 1) * stride for side, stride in zip(shape, strides, strict=True)
     )
     if 0 not in shape and (last + 1) * step > size:

@@ -125,12 +125,12 @@ def _values(program: Any) -> Iterator[tuple[str, Any, str]]:
         if isinstance(value, dict):
             node = str(value.get("target", node))
             argument = "arg" in value and "name" in value  # names an argument in the operator's schema, not a variable
-            for name, own in value.items():
+            for name, item in value.items():
                 if DOTTED.fullmatch(name) is None:
                     raise UnsafeFile(f"it contains an invalid name, {_short(name)}")
-                waiting.append(("argument" if argument and name == "name" else name, own, node))
+                waiting.append(("argument" if argument and name == "name" else name, item, node))
         elif isinstance(value, list):
-            waiting += [(key, own, node) for own in value]
+            waiting += [(key, item, node) for item in value]
         yield key, value, node
 
 
@@ -145,8 +145,8 @@ def _check(key: str, value: Any, node: str) -> None:
 
 
 def _is_operator(name: str) -> None:
-    found = OPERATOR.fullmatch(name)
-    if name not in PYTHON and (found is None or found[2] in FILES):
+    match = OPERATOR.fullmatch(name)
+    if name not in PYTHON and (match is None or match[2] in FILES):
         raise UnsafeFile(f"it calls {_short(name)}, which exported models do not contain")
 
 
@@ -192,7 +192,9 @@ def _is_tree(text: str) -> None:
             raise UnsafeFile(f"its inputs or outputs are of the type {_short(str(value))}")
         if key == "context" and value not in (None, "null"):
             keys = json.loads(value)
-            if not isinstance(keys, list) or not all(isinstance(own, str) and DOTTED.fullmatch(own) for own in keys):
+            if not isinstance(keys, list) or not all(
+                isinstance(key_name, str) and DOTTED.fullmatch(key_name) for key_name in keys
+            ):
                 raise UnsafeFile("its inputs or outputs are nested in an unknown way")
 
 
@@ -205,7 +207,7 @@ def _is_expression(text: str) -> None:
     except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last three where it is nested too deeply
         raise UnsafeFile(f"a symbolic size is invalid, {_short(text)}") from None
     nodes = list(ast.walk(tree))
-    nested = any(_is_power(own) for node in nodes if _is_power(node) for own in ast.walk(node) if own is not node)
+    nested = any(_is_power(inner) for node in nodes if _is_power(node) for inner in ast.walk(node) if inner is not node)
     if nested or not all(_is_arithmetic(node) for node in nodes):
         raise UnsafeFile(f"a symbolic size is not arithmetic, {_short(text)}")
 
@@ -238,8 +240,12 @@ def _is_small(exponent: list[ast.expr]) -> bool:
     """Whether an exponent is a small whole number; larger ones could take forever to evaluate."""
     for node in exponent:
         values = node.args if isinstance(node, ast.Call) and len(node.args) == 1 else [node]
-        own = values[0].operand if isinstance(values[0], ast.UnaryOp) else values[0]
-        return isinstance(own, ast.Constant) and isinstance(own.value, int) and abs(own.value) <= LARGEST_EXPONENT
+        operand = values[0].operand if isinstance(values[0], ast.UnaryOp) else values[0]
+        return (
+            isinstance(operand, ast.Constant)
+            and isinstance(operand.value, int)
+            and abs(operand.value) <= LARGEST_EXPONENT
+        )
     return False
 
 

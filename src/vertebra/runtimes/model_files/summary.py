@@ -9,7 +9,7 @@ from typing import Any
 from vertebra.runtimes import find_format, read_metadata
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, LARGEST, FileInfo, from_json
 
-MOST_CLASSES = 12  # that are printed
+MAX_CLASSES = 12  # that are printed
 KEPT = ("producer", "origin", "image", "inputs", "outputs")
 
 
@@ -51,24 +51,24 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         f"{summary['file']}: {summary['kind']}, {summary['precision']}, {summary['bytes'] / 1e6:.1f} MB{made}",
         f"canvas {resize_spec['size'][0]}x{resize_spec['size'][1]}, {resize_spec['mode']}",
     ]
-    for what in ("inputs", "outputs"):
-        for name, own in summary.get(what, {}).items():
-            lines.append(f"{what[:-1]:<6}  {name}: {own['type']} ({', '.join(map(str, own['shape']))})")
-    lines += [_branch_line(name, own) for name, own in summary["branches"].items()]
+    for section in ("inputs", "outputs"):
+        for name, entry in summary.get(section, {}).items():
+            lines.append(f"{section[:-1]:<6}  {name}: {entry['type']} ({', '.join(map(str, entry['shape']))})")
+    lines += [_branch_line(name, entry) for name, entry in summary["branches"].items()]
     if "origin" in summary:
         lines.append("origin  " + ", ".join(f"{key} {value}" for key, value in summary["origin"].items()))
     lines += _compared(summary["report"])
     return "\n".join(lines)
 
 
-def _branch_line(name: str, own: Mapping[str, Any]) -> str:
-    classes = own["classes"]
-    rest = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
-    rule = ", the largest" if own.get("rule") == LARGEST else ""
-    rule = f", scores from {own['threshold']:g} on" if "threshold" in own else rule
-    kind = ", the class of each pixel" if own["outputs"] == [CLASS_MAP] else ""
+def _branch_line(name: str, entry: Mapping[str, Any]) -> str:
+    classes = entry["classes"]
+    rest = f" and {len(classes) - MAX_CLASSES} more" if len(classes) > MAX_CLASSES else ""
+    rule = ", the largest" if entry.get("rule") == LARGEST else ""
+    rule = f", scores from {entry['threshold']:g} on" if "threshold" in entry else rule
+    kind = ", the class of each pixel" if entry["outputs"] == [CLASS_MAP] else ""
     return (
-        f"branch  {name}: {own['task']}{rule}{kind}; {len(classes)} classes: {', '.join(classes[:MOST_CLASSES])}{rest}"
+        f"branch  {name}: {entry['task']}{rule}{kind}; {len(classes)} classes: {', '.join(classes[:MAX_CLASSES])}{rest}"
     )
 
 
