@@ -47,13 +47,13 @@ def train(
     stray = [argument for argument in overrides if "=" not in argument]
     if stray:
         raise ConfigError(f"'{stray[0]}' is neither an option nor an override key=value")
-    recipe = _given(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
+    recipe = _without_none(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
     if resume is not None:
-        parts = _given(neck=neck, encoder=encoder, decoder=decoder)
-        model = {name: {"name": value} for name, value in parts.items()} | _given(task=task, init_from=start)
+        parts = _without_none(neck=neck, encoder=encoder, decoder=decoder)
+        model = {name: {"name": value} for name, value in parts.items()} | _without_none(task=task, init_from=start)
         _check_alone(resume, config, out)
         overrides += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]
-        backbone_values = _given(name=backbone, pretrained=pretrained)
+        backbone_values = _without_none(name=backbone, pretrained=pretrained)
         resume_run(resume, data=data, overrides=overrides, train=recipe, model={**model, "backbone": backbone_values})
         return
     if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
@@ -72,7 +72,7 @@ def train(
     train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=config or "options")
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _without_none(**values: Any) -> dict[str, Any]:
     """The options that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 

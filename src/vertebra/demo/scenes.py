@@ -85,7 +85,7 @@ class _Actor:
 
     animal: int
     middle: np.ndarray
-    half: float
+    half_size: float
 
 
 def _cast(draw: np.random.Generator, style: SceneStyle, main: int | None) -> list[_Actor]:
@@ -96,7 +96,7 @@ def _cast(draw: np.random.Generator, style: SceneStyle, main: int | None) -> lis
     for _ in range(draw.integers(style.max_others + 1)):
         for _ in range(20):
             other = _actor(draw, style, int(draw.integers(len(ANIMALS))), style.other_scale)
-            if np.linalg.norm(other.middle - front.middle) >= style.apart * (other.half + front.half):
+            if np.linalg.norm(other.middle - front.middle) >= style.apart * (other.half_size + front.half_size):
                 cast.append(other)
                 break
     return [*cast, front]
@@ -151,7 +151,7 @@ def _draw_actor(
     draw: np.random.Generator, picture: Image.Image, ids: Image.Image, number: int, actor: _Actor, color: np.ndarray
 ) -> None:
     """Draws an animal with a soft shadow into the picture, and its number into the ids."""
-    half = actor.half
+    half = actor.half_size
     turn, flip = draw.uniform(-0.45, 0.45), draw.choice([-1, 1])
     cosine, sine = np.cos(turn), np.sin(turn)
     matrix = half * np.array([[flip * cosine, flip * sine], [-sine, cosine]]) * draw.uniform(0.85, 1.15, (1, 2))

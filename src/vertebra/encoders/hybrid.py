@@ -92,17 +92,17 @@ class HybridEncoder(Encoder):
     def _add_fusion(self, blocks: int, expansion: float) -> None:
         """Adds the fusion modules for each pair of neighboring levels, finest pair first."""
 
-        def fusion() -> CSPRepLayer:
+        def csp_layer() -> CSPRepLayer:
             return CSPRepLayer(2 * self.channels, self.channels, depth=blocks, expansion=expansion)
 
         self.lateral = nn.ModuleList(ConvNormSiLU(self.channels, self.channels) for _ in self.ratios)
-        self.top_down = nn.ModuleList(fusion() for _ in self.ratios)
+        self.top_down = nn.ModuleList(csp_layer() for _ in self.ratios)
         # 3x3 kernels for ratio 2, larger kernels for larger ratios, so that no cell is skipped
         self.shrink = nn.ModuleList(
             ConvNormSiLU(self.channels, self.channels, max(3, ratio // 2 * 2 + 1), stride=ratio)
             for ratio in self.ratios
         )
-        self.bottom_up = nn.ModuleList(fusion() for _ in self.ratios)
+        self.bottom_up = nn.ModuleList(csp_layer() for _ in self.ratios)
 
     def _leave_out_unread(self, keep_levels: Collection[int]) -> None:
         """Drops the bottom-up modules that only unread levels need."""

@@ -45,7 +45,7 @@ class CoarserLevels(nn.Module):
                 init_conv_(conv, rectified=False)
             self.convs = nn.ModuleList(convs)
 
-    def keep(self, count: int) -> None:
+    def truncate(self, count: int) -> None:
         """Leaves out all but the first ``count`` levels."""
         self.count = max(0, min(count, self.count))
         if self.convs is not None:
@@ -136,7 +136,7 @@ class FPN(Neck):
                 self.smooth[index] = nn.Identity()
             if index < self.finest:
                 self.lateral[index] = nn.Identity()
-        self.coarser.keep(max(keep_levels) - deepest)
+        self.coarser.truncate(max(keep_levels) - deepest)
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(keep_levels), deepest) + 1])
 
     def forward(self, features: Features) -> Features:

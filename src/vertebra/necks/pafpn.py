@@ -71,13 +71,13 @@ class PAFPN(Neck):
         self.lateral = nn.ModuleList(
             ConvNormAct(in_spec.channels[index], self.width, 1, norm=norm, activation=False) for index in self.used
         )
-        self.top_down = nn.ModuleList(_fusion(self.width, blocks, norm) for _ in self.ratios)
+        self.top_down = nn.ModuleList(_fusion_block(self.width, blocks, norm) for _ in self.ratios)
         # 3x3 kernels for ratio 2, larger kernels for larger ratios, so that no cell is skipped
         self.shrink = nn.ModuleList(
             ConvNormAct(self.width, self.width, max(3, ratio // 2 * 2 + 1), stride=ratio, norm=norm)
             for ratio in self.ratios
         )
-        self.bottom_up = nn.ModuleList(_fusion(self.width, blocks, norm) for _ in self.ratios)
+        self.bottom_up = nn.ModuleList(_fusion_block(self.width, blocks, norm) for _ in self.ratios)
         self.coarser = CoarserLevels(self.width, extra_levels, extra)
         self.finest = 0
         coarser = [strides[-1] * 2 ** (number + 1) for number in range(extra_levels)]
@@ -94,7 +94,7 @@ class PAFPN(Neck):
             self.shrink[index] = self.bottom_up[index] = nn.Identity()
         last = min(deepest, max(keep_levels))
         self.shrink, self.bottom_up = self.shrink[:last], self.bottom_up[:last]
-        self.coarser.keep(max(keep_levels) - deepest)
+        self.coarser.truncate(max(keep_levels) - deepest)
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(*keep_levels, deepest) + 1])
 
     def forward(self, features: Features) -> Features:
@@ -161,5 +161,5 @@ class SumFusion(nn.Module):
         return out
 
 
-def _fusion(channels: int, blocks: int, norm: Norm) -> nn.Module:
+def _fusion_block(channels: int, blocks: int, norm: Norm) -> nn.Module:
     return CSPFusion(channels, blocks, norm) if blocks else SumFusion(channels, norm)

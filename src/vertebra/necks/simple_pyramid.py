@@ -88,7 +88,7 @@ class SimplePyramid(Neck):
         for index in range(len(self.scales)):
             if index not in read:
                 self.scales[index] = _Unread(self.out_spec.levels[index], self.stride)
-        self.coarser.keep(max(keep_levels) - deepest)
+        self.coarser.truncate(max(keep_levels) - deepest)
         self.out_spec = self.out_spec.with_levels(self.out_spec.levels[: max(max(keep_levels), deepest) + 1])
 
     def forward(self, features: Features) -> Features:

@@ -36,7 +36,7 @@ def array_to_bytes(array: np.ndarray, name: str) -> np.ndarray:
         raise DataError(f"{name}: an image array must hold numbers, got {array.dtype}")
     if array.dtype == np.uint16:
         return stretched(array, name)
-    lowest, highest = _limits(array, name)
+    lowest, highest = _min_and_max(array, name)
     if array.dtype.kind == "f" and lowest >= 0 and highest <= 1:
         return _scaled(array, 0.0, 1.0)
     if lowest >= 0 and highest <= 255 and (array.dtype.kind != "f" or _whole(array)):
@@ -53,13 +53,13 @@ def stretched(array: np.ndarray, name: str) -> np.ndarray:
     Raises:
         DataError: some are NaN or infinite.
     """
-    lowest, highest = _limits(array, name)
+    lowest, highest = _min_and_max(array, name)
     if array.dtype.kind == "f" and lowest >= 0 and highest <= 1:
         lowest, highest = 0.0, 1.0
     return _scaled(array, lowest, highest)
 
 
-def _limits(array: np.ndarray, name: str) -> tuple[float, float]:
+def _min_and_max(array: np.ndarray, name: str) -> tuple[float, float]:
     lowest, highest = float(array.min()), float(array.max())
     if not np.isfinite(lowest) or not np.isfinite(highest) or not np.isfinite(highest - lowest):
         count = array.size - int(np.isfinite(array).sum())

@@ -84,17 +84,17 @@ class TorchExportRuntime(Runtime):
 def _logged_errors(errors: list[BaseException]) -> Iterator[None]:
     """Moves the errors that ``torch.export`` logs with their traceback from its log to ``errors``."""
 
-    def keep(record: logging.LogRecord) -> bool:
+    def collect(record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
             errors.append(record.exc_info[1])
         return not record.exc_info
 
     log = logging.getLogger("torch.export")
-    log.addFilter(keep)
+    log.addFilter(collect)
     try:
         yield
     finally:
-        log.removeFilter(keep)
+        log.removeFilter(collect)
 
 
 def _shape(value: Any) -> list[int | None]:

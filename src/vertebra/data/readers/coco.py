@@ -57,7 +57,7 @@ class _Content:
     category_entries: dict[str, Mapping[str, Any]]
     dropped: int = 0
 
-    def keep(self, kept: np.ndarray) -> None:
+    def select(self, kept: np.ndarray) -> None:
         """Keeps some of the annotations; ``kept`` is (A,) bool."""
         self.objects = [entry for entry, keep in zip(self.objects, kept.tolist(), strict=True) if keep]
         self.rows, self.categories = self.rows[kept], self.categories[kept]
@@ -98,7 +98,7 @@ class CocoReader:
         unlisted = set(content.category_names) - set(classes)
         by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
         notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
-        content.keep(ids >= 0)
+        content.select(ids >= 0)
         total = content.dropped + len(content.objects)
         column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
         check_usable(total, content.dropped, _ignored(column), file, notes)
@@ -154,12 +154,12 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     content = _Content(
         file, root, kept_names, sizes, objects, rows, categories, category_names, entries, len(unmatched)
     )
-    content.keep(rows >= 0)
+    content.select(rows >= 0)
     same = copies(content.objects, content.rows, content.categories)
     if same.any():
         twice = [kept_names[row] for row in content.rows[same]]
         notes.append(Note.of("annotation", "copied from another", "left out", twice))
-        content.keep(~same)
+        content.select(~same)
     return content
 
 
@@ -295,7 +295,7 @@ def _segment(
         names = [content.names[row] for row in content.rows[~drawn]]
         notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names))
         content.dropped += len(names)
-    content.keep(drawn)
+    content.select(drawn)
     shapes = Shapes.joined([_segmentation(entry, content.file) for entry in content.objects])
     background = classes.index(BACKGROUND) if not options.multilabel else 0
     labeled = np.ones(len(content.names), dtype=bool)

@@ -44,7 +44,7 @@ def to_float16(source: Path, target: Path) -> None:
             if name not in inside and name not in cast:
                 cast.add(name)
                 if name in weights:
-                    graph.initializer.append(_half(weights[name]))
+                    graph.initializer.append(_to_float16(weights[name]))
                 else:
                     nodes.append(onnx.helper.make_node("Cast", [name], [name + HALF], name + "_enters", to=FLOAT16))
             node.input[index] = name + HALF
@@ -64,7 +64,7 @@ def to_float16(source: Path, target: Path) -> None:
     onnx.save(proto, str(target))
 
 
-def _half(weight: Any) -> Any:
+def _to_float16(weight: Any) -> Any:
     """A weight in float16, renamed; values beyond its range are clipped."""
     from onnx import numpy_helper
 

@@ -60,10 +60,10 @@ class ViaOnnx(ExportTarget):
         worst = max(job.check_numbers(OnnxRuntime().open(exact, SessionOptions()), free=free).values())
         job.progress(f"ONNX Runtime, fp32, raw and decoded outputs: within {worst:.1e} of PyTorch's largest value")
         drop_raw_outputs(exact)
-        self._network = self._lower(job, exact, folder / "lowered.onnx")
+        self._network = self._to_precision(job, exact, folder / "lowered.onnx")
         return self.convert(self._network, folder / "model", job.precision)
 
-    def _lower(self, job: ExportJob, exact: Path, target: Path) -> Path:
+    def _to_precision(self, job: ExportJob, exact: Path, target: Path) -> Path:
         """The ONNX file in the requested precision."""
         if job.precision == "int8":
             to_int8(exact, target, [(case.images, case.sizes) for case in job.real])

@@ -26,7 +26,7 @@ class KeypointData(TaskData):
         positions = transform.points_to_canvas(annotation.points[..., :2])
         boxes, kept = clip_to_visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         scale = transform.scale_x * transform.scale_y
-        return _moved(annotation, positions, boxes, scale, transform.size).take(kept)
+        return _with_positions(annotation, positions, boxes, scale, transform.size).take(kept)
 
     def cut(
         self, annotation: KeypointAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: KeypointLabels
@@ -35,7 +35,7 @@ class KeypointData(TaskData):
         positions = window.points(annotation.points[..., :2])
         whole = window.area_scale * box_areas(annotation.boxes)
         boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
-        on_canvas = _moved(annotation, positions, boxes, window.area_scale, window.out).take(kept)
+        on_canvas = _with_positions(annotation, positions, boxes, window.area_scale, window.out).take(kept)
         if window.mirror != window.flip:  # both together are a rotation by 180 degrees, which keeps left and right
             on_canvas = replace(on_canvas, points=on_canvas.points[:, labels.mirrored])
         return on_canvas
@@ -108,7 +108,7 @@ class KeypointData(TaskData):
         return KeypointTargets(points, boxes, ids, counts)
 
 
-def _moved(
+def _with_positions(
     annotation: KeypointAnnotation, positions: np.ndarray, boxes: np.ndarray, area_scale: float, size: tuple[int, int]
 ) -> KeypointAnnotation:
     """The objects with new ``positions`` (M, K, 2) of their points, in an image of another (height, width)."""
