@@ -288,3 +288,16 @@ def test_a_model_may_be_built_in_inference_mode() -> None:
         model = create_model("resnet10t", decoder="linear", classes=["a", "b"])
         decoded = model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert decoded["classify"].probabilities.shape == (1, 2)
+
+
+def test_a_neck_makes_all_levels_for_an_encoder_without_in_levels() -> None:
+    model = create_model(
+        "test_resnet", neck="fpn", encoder=Doubled, decoder="fcn", classes=["a", "b"], image_size=64
+    ).eval()
+    neck = model.branch("segment").neck
+    assert neck is not None
+    full = FPN(model.backbone.out_spec).eval()
+    full.load_state_dict(neck.state_dict())
+    features = model.backbone(torch.rand(1, 3, 64, 64))
+    for level, expected in zip(neck(features).maps, full(features).maps, strict=True):
+        assert torch.equal(level, expected)

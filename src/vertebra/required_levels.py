@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from vertebra.encoders.base import Encoder
 from vertebra.features import FeatureSpec
 from vertebra.model import Branch
 
@@ -38,8 +37,9 @@ def required_levels(
             continue
         if branch.encoder is not None:
             required[f"branches.{name}.encoder"] = sorted(levels)
-        if branch.neck is not None:
-            required[f"branches.{name}.neck"] = _through_encoder(branch.neck, branch.encoder, levels)
+        through = None if branch.neck is None else _through_encoder(branch.neck, branch.encoder, levels)
+        if through is not None:
+            required[f"branches.{name}.neck"] = through
     if shared_path is not None and len(shared) == 1:
         read = _read_by_all(list(branches.values()))
         if read:
@@ -47,14 +47,15 @@ def required_levels(
     return required
 
 
-def _through_encoder(neck: nn.Module, encoder: nn.Module | None, levels: Collection[int]) -> list[int]:
-    """The levels of a neck that an encoder, if there is one, and a decoder read."""
+def _through_encoder(neck: nn.Module, encoder: nn.Module | None, levels: Collection[int]) -> list[int] | None:
+    """The levels of a neck that an encoder, if there is one, and a decoder read; None if the encoder has no ``in_levels``."""
     if encoder is None:
         return sorted(levels)
     spec: FeatureSpec = neck.out_spec  # type: ignore[assignment]
-    deepest = (len(spec.levels) - 1,)
+    worked_on: Collection[int] | None = getattr(encoder, "in_levels", None)
+    if worked_on is None:
+        return None
     # an encoder changes its input levels and passes the other levels through at their index
-    worked_on = encoder.in_levels if isinstance(encoder, Encoder) else getattr(encoder, "in_levels", deepest)
     return sorted({level for level in levels if level < len(spec.levels)} | set(worked_on))
 
 

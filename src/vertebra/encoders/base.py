@@ -15,7 +15,7 @@ class Encoder(nn.Module, ABC):
 
     An encoder is built as ``Encoder(in_spec, **options)``, or as ``Encoder(in_spec, keep_levels, **options)`` if it can
     leave out unread levels; see `vertebra.necks.base.Neck`. An encoder need not derive from this class: any module with
-    `out_spec` and this `forward` is one; without ``in_levels`` it is assumed to read the deepest level.
+    `out_spec` and this `forward` is one; without ``in_levels`` it is assumed to read all levels.
 
     Args:
         in_spec: the input features.
