@@ -387,6 +387,12 @@ def test_a_file_that_gives_something_else_than_it_says(file: Path, tmp_path: Pat
 
     assert "no file that Vertebra exported" in _refused(_changed(file, tmp_path, foreign))
 
+    def older(proto: Any) -> None:
+        del proto.metadata_props[:]
+        proto.metadata_props.add(key=KEY, value='{"format_version": 1}')
+
+    assert "older Vertebra (format 1), but this one reads format 2" in _refused(_changed(file, tmp_path, older))
+
 
 def test_what_a_runtime_cannot_compute_is_told_in_one_line(file: Path) -> None:
     with pytest.raises(WeightsError, match=r"^[^\n]+ does not run on inputs \(1, 8, 8, 4\) \([^\n]+\)$"):

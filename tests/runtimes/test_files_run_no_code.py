@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import vertebra
 from vertebra.checkpoints import read_state_dict
 from vertebra.errors import VertebraError, WeightsError
+from vertebra.weights.header import FORMAT_VERSION
 
 
 class _Runs:
@@ -42,7 +43,7 @@ def test_a_model_file_names_parts_and_no_code(part: str, tmp_path: Path) -> None
         branch = {"decoder": {"name": part if where == "decoder" else "linear"}, "classes": ["a", "b"]}
         model = {"backbone": {"name": part if where == "backbone" else "test_resnet"}, "branches": {"classify": branch}}
         header = {
-            "format_version": 1,
+            "format_version": FORMAT_VERSION,
             "model": model,
             "preprocess": {"size": [32, 32], "mode": "resize", "fill": [0, 0, 0]},
         }

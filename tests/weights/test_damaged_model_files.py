@@ -129,7 +129,7 @@ HUGE = 10**9
         (changed(origin=[1]), "entry of its header is damaged"),
         (changed(preprocess=None), "entry of its header is damaged"),
         (changed(preprocess__size="x"), "cannot be built here"),
-        (changed(format_version=[9] * 100), "this Vertebra reads format 1; upgrade"),
+        (changed(format_version=[9] * 100), "this Vertebra reads format 2; upgrade"),
         (lambda header: header.pop("preprocess"), "has no 'preprocess', so it is not a complete model file"),
     ],
 )

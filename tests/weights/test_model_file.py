@@ -93,8 +93,10 @@ def rewritten(file: Path, target: Path, **changes: object) -> Path:
 
 
 def test_headers_that_cannot_be_used(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="has format 99, but this Vertebra reads format 1; upgrade"):
+    with pytest.raises(WeightsError, match="has format 99, but this Vertebra reads format 2; upgrade"):
         vertebra.load(rewritten(file, tmp_path / "a.safetensors", format_version=99))
+    with pytest.raises(WeightsError, match=r"older Vertebra \(format 1\), but this one reads format 2; train"):
+        vertebra.load(rewritten(file, tmp_path / "old.safetensors", format_version=1))
     with pytest.raises(WeightsError, match="cannot be built here: .*'model.backbone' is missing"):
         vertebra.load(rewritten(file, tmp_path / "b.safetensors", model={"branches": {}}))
     with pytest.raises(WeightsError, match="a preprocessing specification needs"):

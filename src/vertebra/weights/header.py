@@ -13,7 +13,7 @@ from vertebra.checkpoints import check_length, one_line
 from vertebra.errors import WeightsError
 from vertebra.weights.checksums import header_is_sound
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "vertebra"
 ENTRIES: Mapping[str, bool] = {"model": True, "preprocess": True, "origin": False, "provenance": False}
 """The mappings of a header, and whether each is required."""
@@ -26,7 +26,7 @@ def read_header(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], lis
         verify: checks the header against its checksum.
 
     Raises:
-        WeightsError: the file is truncated or damaged, is not a model file, or was written by a newer version.
+        WeightsError: the file is truncated or damaged, is not a model file, or was written by another version.
     """
     try:
         refuse_checkpoint(path)
@@ -72,10 +72,15 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         raise damaged from None
     if not isinstance(header, dict) or "format_version" not in header:
         raise damaged
-    if header["format_version"] != FORMAT_VERSION:
+    version = header["format_version"]
+    if isinstance(version, int) and version < FORMAT_VERSION:
         raise WeightsError(
-            f"{path}: has format {str(header['format_version'])[:20]}, but this Vertebra reads format {FORMAT_VERSION}; "
-            "upgrade vertebra"
+            f"{path}: written by an older Vertebra (format {version}), but this one reads format {FORMAT_VERSION}; train or "
+            "import the model again"
+        )
+    if version != FORMAT_VERSION:
+        raise WeightsError(
+            f"{path}: has format {str(version)[:20]}, but this Vertebra reads format {FORMAT_VERSION}; upgrade vertebra"
         )
     for name, needed in ENTRIES.items():
         if name not in header and needed:

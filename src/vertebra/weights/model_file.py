@@ -110,7 +110,7 @@ def load(
 
     Raises:
         RunError: there is no such file or run.
-        WeightsError: the file is truncated or damaged, is not a model file, or was written by a newer version.
+        WeightsError: the file is truncated or damaged, is not a model file, or was written by another version.
     """
     path = model_path(source)
     header, names = read_header(path, verify=verify)

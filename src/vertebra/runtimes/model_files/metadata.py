@@ -14,7 +14,7 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import get_task
 
 KEY = "vertebra"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST, THRESHOLD = "largest", "threshold"  # decoding rules of class scores
 CLASS_MAP = "class_map"  # the output with the class of each pixel
 DETAILS = ("producer", "origin", "image", "inputs", "outputs", "decoding")
@@ -71,13 +71,18 @@ def from_json(text: str | None, name: str) -> FileInfo:
         name: of the file, for messages.
 
     Raises:
-        WeightsError: the file is not one that Vertebra exported, or a newer Vertebra did.
+        WeightsError: the file is not one that Vertebra exported, or another version of Vertebra did.
     """
     try:
         values = json.loads(text or "")
         version = values["format_version"]
         if version > FORMAT_VERSION:
             raise WeightsError(f"{name}: written by a newer Vertebra (format {version}); update Vertebra")
+        if version < FORMAT_VERSION:
+            raise WeightsError(
+                f"{name}: written by an older Vertebra (format {version}), but this one reads format {FORMAT_VERSION}; export "
+                "the model again"
+            )
         branches = {}
         for branch, entry in values["branches"].items():
             fields = {key: _tuples(value) for key, value in entry["labels"].items()}
