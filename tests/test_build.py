@@ -301,3 +301,15 @@ def test_a_neck_makes_all_levels_for_an_encoder_without_in_levels() -> None:
     features = model.backbone(torch.rand(1, 3, 64, 64))
     for level, expected in zip(neck(features).maps, full(features).maps, strict=True):
         assert torch.equal(level, expected)
+
+
+def test_renamed_options_get_their_new_names() -> None:
+    with pytest.raises(
+        UnknownName, match="'exclusive'. It is now 'multilabel' .*exclusive: false is now multilabel: true"
+    ):
+        create_model("test_resnet", decoder="linear", classes=CLASSES, exclusive=False)
+    with pytest.raises(UnknownName, match="'taps'. It is now 'out_indices'"):
+        create_model({"name": "test_resnet", "taps": [1]}, decoder="linear", classes=CLASSES)
+    branches = {"segment": {"decoder": "fcn", "classes": CLASSES, "on": "boxes"}}
+    with pytest.raises(UnknownName, match="'on'. It is now 'boxes_from'"):
+        create_model("test_resnet", branches=branches)

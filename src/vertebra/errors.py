@@ -141,15 +141,37 @@ def shortened(text: str, length: int = 60) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
+RENAMED = {
+    "anchors_per_object": "min_anchors_per_object",
+    "best": "monitor",
+    "candidates": "pre_nms_topk",
+    "exclusive": "multilabel",
+    "hardest": "ohem_fraction",
+    "keep": "max_detections",
+    "on": "boxes_from",
+    "post": "postprocess",
+    "score_floor": "score_threshold",
+    "start_from": "init_from",
+    "taps": "out_indices",
+}
+"""Names of options in earlier versions, with their names now."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The names in ``known`` that are most similar to ``name``, best first."""
-    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+    """The names in ``known`` that are most similar to ``name``, best first; only the new name of a renamed option."""
+    known = list(known)
+    if RENAMED.get(name) in known:
+        return [RENAMED[name]]
+    return difflib.get_close_matches(name, known, n=count, cutoff=0.5)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """A sentence with the nearest names, or with all names if none is similar and they are few."""
     names = list(known)
     close = nearest(name, names)
+    if close == [RENAMED.get(name)]:
+        inverted = " (inverted: exclusive: false is now multilabel: true)" if name == "exclusive" else ""
+        return f"It is now '{close[0]}'{inverted}."
     if close:
         return "Did you mean " + " or ".join(f"'{candidate}'" for candidate in close) + "?"
     if names and len(names) <= 12:
