@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -210,8 +212,8 @@ def test_objects_are_told_when_the_model_is_built() -> None:
     (warning,) = caught
     text = str(warning.message)
     assert warning.filename == __file__
-    assert f"backbone {__name__}.Body, neck {__name__}.Mix, encoder" in text
-    assert 'vertebra.load(PATH, parts={"backbone": Body(...), "neck": Mix(...), ' in text
+    assert f"backbone vertebra.as_backbone({__name__}.Body), neck {__name__}.Mix, encoder" in text
+    assert 'vertebra.load(PATH, parts={"backbone": vertebra.as_backbone(Body(...), ...), "neck": Mix(...), ' in text
     assert "entry points (vertebra.necks, vertebra.encoders, vertebra.decoders)" in text
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -288,6 +290,25 @@ def test_parts_of_several_branches_have_the_names_of_their_branches(tmp_path: Pa
     plain = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=64)
     with pytest.raises(ConfigError, match="all parts of this model are built by name; leave 'neck' out"):
         vertebra.load(plain.save(tmp_path / "plain.safetensors"), parts={"neck": Mix})
+
+
+def test_hints_of_callables_and_of_one_object_in_two_branches(tmp_path: Path) -> None:
+    def build(neck: Any, branches: Sequence[str], shared: Any = None) -> Model:
+        config = {name: {"neck": neck, "decoder": "upsample", "classes": ["a", "b"]} for name in branches}
+        return vertebra.create_model("test_resnet", branches=config, shared=shared, image_size=64)
+
+    with pytest.warns(ObjectPartWarning, match=r'parts=\{"neck": the callable that you gave\}'):
+        build(lambda spec: Mix(spec), ["regions"])
+    with pytest.warns(ObjectPartWarning, match="give the same object for each key"):
+        build(
+            Mix(vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"]).backbone.out_spec),
+            ["x", "y"],
+        )
+    with pytest.warns(ObjectPartWarning, match=r'"shared.neck": Mix\(...\), "branches.shared.neck": Mix'):
+        model = build(Mix, ["shared", "regions"], {"neck": partial(Mix, channels=16)})
+    path = model.save(tmp_path / "model.safetensors")
+    parts = {"shared.neck": partial(Mix, channels=16), "branches.shared.neck": Mix, "regions.neck": Mix}
+    assert same_weights(vertebra.load(path, parts=parts), model)
 
 
 def test_a_class_of_an_entry_point_is_stored_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

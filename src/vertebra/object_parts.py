@@ -22,6 +22,7 @@ from vertebra.errors import ConfigError, ObjectPartWarning, UnknownName
 from vertebra.parts import registered
 
 SHORT_KINDS = ("neck", "encoder", "decoder")
+WRAPPER = "vertebra.as_backbone"
 
 
 def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
@@ -67,9 +68,9 @@ def _complete(branch: dict[str, Any], decoder: Any) -> None:
 
 
 def class_name(value: Any) -> str:
-    """The class of an object, or the name of a callable, with its module."""
+    """The class of an object, or the name of a callable, with its module; of a wrapped backbone with the wrapper's call."""
     if isinstance(value, WrappedBackbone):
-        return class_name(value.body)
+        return f"{WRAPPER}({class_name(value.body)})"
     if isinstance(value, functools.partial):
         return class_name(value.func)
     named = value if hasattr(value, "__qualname__") else type(value)
@@ -118,10 +119,19 @@ def warn_of_objects(config: ModelConfig, stacklevel: int) -> None:
 
 def _parts_argument(config: ModelConfig) -> str:
     """The argument ``parts`` for this model, as Python code."""
-    shown = ", ".join(
-        f'"{_key(path, config)}": {name.rpartition(".")[2]}(...)' for path, name in config.object_parts.items()
-    )
-    return f"parts={{{shown}}}"
+    parts = config.object_parts
+    shown = ", ".join(f'"{_key(path, config)}": {_constructor(name)}' for path, name in parts.items())
+    repeated = len({(path.rpartition(".")[2], name) for path, name in parts.items()}) < len(parts)
+    note = " (one object in several branches: give the same object for each key)" if repeated else ""
+    return f"parts={{{shown}}}{note}"
+
+
+def _constructor(name: str) -> str:
+    """The call that makes an object again, from its `class_name`."""
+    short = name.rpartition(".")[2]
+    if name.startswith(f"{WRAPPER}("):
+        return f"{WRAPPER}({short.removesuffix(')')}(...), ...)"
+    return "the callable that you gave" if short == "<lambda>" else f"{short}(...)"
 
 
 def _key(path: str, config: ModelConfig) -> str:
@@ -129,7 +139,8 @@ def _key(path: str, config: ModelConfig) -> str:
     if not path.startswith("branches."):
         return path
     _, branch, kind = path.split(".")
-    return kind if len(config.branches) == 1 else f"{branch}.{kind}"
+    key = kind if len(config.branches) == 1 else f"{branch}.{kind}"
+    return path if key in config.object_parts else key  # a branch may be called "shared"
 
 
 def resolve_parts(parts: Mapping[str, Any] | None, config: ModelConfig) -> dict[str, Any]:
@@ -145,8 +156,9 @@ def resolve_parts(parts: Mapping[str, Any] | None, config: ModelConfig) -> dict[
         ConfigError: one is missing, or is no object.
     """
     needed = config.object_parts
-    keys = {_key(path, config): path for path in needed} | {path: path for path in needed}
-    keys |= {path.removeprefix("branches."): path for path in needed}
+    keys = {path.removeprefix("branches."): path for path in needed}
+    keys |= {_key(path, config): path for path in needed}
+    keys |= {path: path for path in needed}  # last: the full path wins
     objects: dict[str, Any] = {}
     for key, value in (parts or {}).items():
         if key not in keys:
