@@ -55,6 +55,11 @@ class PartConfig(BaseModel):
         """Whether it was given as an object, which must be given again when the model is built."""
         return self.name.startswith("<") and self.name.endswith(">")
 
+    @property
+    def short_name(self) -> str:
+        """The name; of an object the name of its class or callable, without the module."""
+        return self.name[1:-1].rpartition(".")[2] if self.is_object else self.name
+
 
 class BranchConfig(_Strict):
     """One branch.

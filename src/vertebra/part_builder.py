@@ -115,10 +115,10 @@ def _branch(state: BuildState, name: str, config: BranchConfig, task: str) -> Br
         )
     if config.boxes_from is not None and decoder.needs != "boxes":
         cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'boxes_from' out"
-        raise ConfigError(f"branch '{name}': decoder '{config.decoder.name}' reads no boxes; {cure}")
+        raise ConfigError(f"branch '{name}': decoder '{config.decoder.short_name}' reads no boxes; {cure}")
     if decoder.needs == "boxes" and config.boxes_from is None:
         raise ConfigError(
-            f"branch '{name}': decoder '{config.decoder.name}' reads boxes; name the branch that has them: boxes_from: NAME"
+            f"branch '{name}': decoder '{config.decoder.short_name}' reads boxes; name the branch that has them: boxes_from: NAME"
         )
     return Branch(decoder, neck=neck, encoder=encoder, weight=config.weight, boxes_from=config.boxes_from)
 
@@ -209,7 +209,7 @@ def _part(state: BuildState, kind: str, config: PartConfig, path: str, labels: L
             options = check_options(kind_class, config.options, f"model.{path}")
             part = kind_class(*arguments, **options, **_level_argument(state, kind_class, path))
     except IncompatiblePartsError as error:
-        raise error.between(f"{kind} '{config.name}'", state.previous_part, state.spec.describe()) from None
+        raise error.between(f"{kind} '{config.short_name}'", state.previous_part, state.spec.describe()) from None
     except VertebraError:
         raise
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
@@ -217,7 +217,7 @@ def _part(state: BuildState, kind: str, config: PartConfig, path: str, labels: L
             raise  # a user's part: keep the traceback
         reason = shortened(str(error) or type(error).__name__, 160)
         raise ConfigError(
-            f"model.{path}: {kind} '{config.name}' cannot be built with {config.options}: {reason}"
+            f"model.{path}: {kind} '{config.short_name}' cannot be built with {config.options}: {reason}"
         ) from error
     if labels is None:
         spec = getattr(part, "out_spec", None)
@@ -226,7 +226,7 @@ def _part(state: BuildState, kind: str, config: PartConfig, path: str, labels: L
                 f"model.{path}: {type(part).__name__} has no out_spec; a {kind} sets it to the FeatureSpec of its output"
             )
         state.spec = state.specs.setdefault(path, spec)
-        state.previous_part = f"{kind} '{config.name}'"
+        state.previous_part = f"{kind} '{config.short_name}'"
     module: nn.Module = part
     return module
 
