@@ -19,7 +19,7 @@ def _data() -> None:
 @app.command("check")
 def check(
     path: str = typer.Argument(..., help="A data set: folder or annotation file."),
-    task: str = typer.Option(..., help="classify, detect, segment or keypoints."),
+    task: str = typer.Option(..., help="a task's name (classify, detect, segment, keypoints, or an installed one)."),
     split: str | None = typer.Option(None, help="Check only this split."),
     format_name: str | None = typer.Option(None, "--format", help="The format; by default detected."),
     ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),

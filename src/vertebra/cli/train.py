@@ -13,7 +13,9 @@ def train(
         None, metavar="[CONFIG] [KEY=VALUE]...", help="A YAML config, and overrides such as train.lr=0.001."
     ),
     data: str | None = typer.Option(None, help="A data set: folder or annotation file."),
-    task: str | None = typer.Option(None, help="classify, detect, segment or keypoints."),
+    task: str | None = typer.Option(
+        None, help="a task's name (classify, detect, segment, keypoints, or an installed one)."
+    ),
     backbone: str | None = typer.Option(None, help="A timm model's name."),
     neck: str | None = typer.Option(None, help="A neck's name."),
     encoder: str | None = typer.Option(None, help="An encoder's name."),
