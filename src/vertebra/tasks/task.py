@@ -41,7 +41,7 @@ class TTAMerger(Protocol):
 
         Args:
             decoded: its decoded arrays, as ``Task.from_decoded`` takes them, in the pixels of its canvas.
-            sight: the position of the image on that canvas.
+            view_transform: the position of the image on that canvas.
         """
 
     def finish(self) -> list[np.ndarray]:
