@@ -10,7 +10,7 @@ from vertebra.backbones import TimmBackbone
 from vertebra.config import TrainConfig
 from vertebra.model import VisionModel
 from vertebra.testing.synthetic import fake_targets
-from vertebra.training.run import make_trainer
+from vertebra.training.trainer import make_trainer
 
 NAME = "mobilenetv2_035"  # its last convolution, body.conv_head, is for the embedding only
 IMAGES = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -71,6 +71,10 @@ def test_what_a_user_has_frozen_stays_frozen() -> None:
     first.backbone.requires_grad_(False)
     second = build(first.backbone, "segment")
     assert not any(parameter.requires_grad for parameter in second.backbone.parameters())
+    backbone = TimmBackbone(NAME)
+    backbone.body.conv_stem.requires_grad_(False)
+    trained = {key for key, value in build(backbone, "segment").backbone.named_parameters() if value.requires_grad}
+    assert "body.conv_stem.weight" not in trained and "body.blocks.0.0.conv_dw.weight" in trained
 
 
 def test_frozen_norms_stay_when_unused_parameters_are_searched() -> None:
@@ -86,7 +90,7 @@ def test_parameters_that_another_model_needs_do_not_stop_distributed_training(
 ) -> None:
     chosen: list[str] = []
     monkeypatch.setattr(
-        "vertebra.training.run._trainer", lambda recipe, callbacks, name, precision: chosen.append(name)
+        "vertebra.training.trainer._trainer", lambda recipe, callbacks, name, precision: chosen.append(name)
     )
     model = build(NAME, "segment")
     if shared:

@@ -98,9 +98,9 @@ class StagedBackbone(Backbone):
         self.name, self.in_channels, self.freeze, self.frozen_norm = name, in_channels, freeze, frozen_norm
         self.compute_embedding, self.compute_maps = True, True
         self._frozen_norms: list[nn.Module] = []
-        self._required: set[str] = (
-            set()
-        )  # parameters of the body that any model needs; one set for all models on this body
+        # parameters of the body that any model needs, and those frozen since none does; one set for all models on this body
+        self._required: set[str] = set()
+        self._frozen_unused: set[str] = set()
 
     def keep_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Stores the normalization of images in 0..1; the numbers are repeated over the channels."""
@@ -163,6 +163,7 @@ class StagedBackbone(Backbone):
 
         Modules and weights are shared, so that several models can be built on one backbone, each with its own outputs.
         Parameters that none of these models needs are frozen; they become trainable when a model that needs them is built.
+        Parameters that were frozen before stay frozen.
 
         Args:
             embedding: whether the model reads the embedding.
@@ -185,14 +186,19 @@ class StagedBackbone(Backbone):
         return backbone
 
     def _set_trainable(self, frozen: set[str]) -> None:
-        """Freezes parameters that no model needs; makes those trainable that this model needs first, except ``frozen``."""
+        """Freezes ``frozen`` and what no model needs; of the latter, what this model needs becomes trainable again.
+
+        Parameters that a user has frozen stay frozen.
+        """
         used = used_parameters(self.body, self.run, self._probe_images())
-        added = used - self._required
         self._required |= used
         for name, parameter in self.body.named_parameters():
+            if name not in self._required and parameter.requires_grad:
+                self._frozen_unused.add(name)
             if name in frozen or name not in self._required:
                 parameter.requires_grad_(False)
-            elif name in added:
+            elif name in self._frozen_unused:
+                self._frozen_unused.remove(name)
                 parameter.requires_grad_(True)
 
     def unused_parameters(self) -> set[str]:
