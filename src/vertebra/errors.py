@@ -153,6 +153,7 @@ RENAMED = {
     "score_floor": "score_threshold",
     "start_from": "init_from",
     "taps": "out_indices",
+    "width": "embed_dim",
 }
 """Names of options in earlier versions, with their names now."""
 

@@ -21,7 +21,7 @@ from vertebra.testing.synthetic import fake_targets
 
 LABELS = DetectLabels(("a", "b"))
 SPEC = FeatureSpec((Level(16, 8), Level(24, 16), Level(32, 32)))
-SMALL: dict[str, Any] = {"width": 32, "heads": 4, "encoder_layers": 1, "layers": 2, "queries": 12}
+SMALL: dict[str, Any] = {"embed_dim": 32, "heads": 4, "encoder_layers": 1, "layers": 2, "queries": 12}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_padding_changes_nothing() -> None:
 def test_it_reads_the_deepest_level_only() -> None:
     decoder = DETR(SPEC, LABELS, **SMALL).eval()
     assert decoder.in_levels == (2,) and decoder.project.in_channels == 32
-    assert DETR(FeatureSpec((Level(512, 8), Level(2048, 32))), LABELS).width == 256
+    assert DETR(FeatureSpec((Level(512, 8), Level(2048, 32))), LABELS).embed_dim == 256
 
 
 def test_half_precision_learns() -> None:
@@ -172,7 +172,7 @@ def test_learns_two_images_by_heart() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 30}, "decoder 'detr': width 30 must be a multiple of 4 and of heads 8"),
+        ({"embed_dim": 30}, "decoder 'detr': embed_dim 30 must be a multiple of 4 and of heads 8"),
         ({"queries": 0}, "decoder 'detr': 'queries' must be 1 or more, got 0"),
         ({"encoder_layers": -1}, "decoder 'detr': 'encoder_layers' must be 0 or more, got -1"),
         ({"none_weight": 1.5}, "decoder 'detr': 'none_weight' must be from 0 to 1, got 1.5"),

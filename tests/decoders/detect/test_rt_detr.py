@@ -22,14 +22,14 @@ from vertebra.testing.synthetic import fake_targets
 
 LABELS = DetectLabels(("a", "b"))
 SPEC = FeatureSpec((Level(16, 8), Level(24, 16), Level(32, 32)))
-SMALL: dict[str, Any] = {"width": 32, "heads": 4, "layers": 2, "queries": 20, "denoising": 6}
+SMALL: dict[str, Any] = {"embed_dim": 32, "heads": 4, "layers": 2, "queries": 20, "denoising": 6}
 
 
 @pytest.mark.parametrize(
     ("options", "spec"),
     [
         ({**SMALL, "points": [4, 2, 1], "dropout": 0.1, "hidden": 24}, SPEC),
-        ({**SMALL, "sampling": "discrete", "learnt_queries": True, "denoising": 0, "layers": 1}, SPEC),
+        ({**SMALL, "sampling": "discrete", "learned_queries": True, "denoising": 0, "layers": 1}, SPEC),
         ({**SMALL, "finest_stride": 32, "queries": 3}, SPEC),
         (SMALL, FeatureSpec((Level(16, 16), Level(16, 16)))),
     ],
@@ -183,15 +183,15 @@ def test_learns_two_images_by_heart() -> None:
 
 
 def test_the_width_fits_the_features() -> None:
-    assert RTDETR(SPEC, LABELS).width == 128
-    assert RTDETR(FeatureSpec((Level(96, 8), Level(96, 16))), LABELS).width == 96
-    assert RTDETR(FeatureSpec((Level(512, 8), Level(2048, 16))), LABELS).width == 256
+    assert RTDETR(SPEC, LABELS).embed_dim == 128
+    assert RTDETR(FeatureSpec((Level(96, 8), Level(96, 16))), LABELS).embed_dim == 96
+    assert RTDETR(FeatureSpec((Level(512, 8), Level(2048, 16))), LABELS).embed_dim == 256
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 30}, "decoder 'rt_detr': width 30 must be a multiple of heads 8"),
+        ({"embed_dim": 30}, "decoder 'rt_detr': embed_dim 30 must be a multiple of heads 8"),
         ({"points": [4, 4]}, r"decoder 'rt_detr': 'points' needs 3 numbers of 1 or more, one per level, got \[4, 4\]"),
         ({"points": 0}, "'points' needs 3 numbers of 1 or more"),
         ({"queries": 0}, "decoder 'rt_detr': 'queries' must be 1 or more, got 0"),

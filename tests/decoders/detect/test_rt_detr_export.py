@@ -17,7 +17,7 @@ from vertebra.testing import check_export
 
 LABELS = DetectLabels(("a", "b"))
 SPEC = FeatureSpec((Level(16, 8), Level(24, 16), Level(32, 32)))
-SMALL: dict[str, Any] = {"width": 32, "heads": 4, "layers": 2, "queries": 20}
+SMALL: dict[str, Any] = {"embed_dim": 32, "heads": 4, "layers": 2, "queries": 20}
 
 
 class OnImages(nn.Module):

@@ -179,7 +179,7 @@ def test_the_composition_is_read_off() -> None:
     assert branch["classes"] == ["N/A 0", "cat", "N/A 2", "hen"]
     assert branch["decoder"] == {
         "name": "detr",
-        "width": 64,
+        "embed_dim": 64,
         "heads": 4,
         "encoder_layers": 2,
         "layers": 2,

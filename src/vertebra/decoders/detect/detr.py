@@ -49,19 +49,19 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
     Args:
         in_spec: the input features.
         labels: the classes.
-        width: features of a cell and of a query; None: from the backbone's channels, at least 128 (256 for ResNet-50).
-        heads: attention heads; must divide the width.
+        embed_dim: features of a cell and of a query; None: from the backbone's channels, at least 128 (256 for ResNet-50).
+        heads: attention heads; must divide embed_dim.
         encoder_layers: layers of the transformer encoder; the paper has 6.
         layers: layers of the transformer decoder; the paper has 6.
         queries: largest number of objects in an image.
-        hidden: hidden features of each feed-forward network; None: four times the width (the paper has eight).
+        hidden: hidden features of each feed-forward network; None: four times embed_dim (the paper has eight).
         dropout: in each layer; the paper has 0.1.
         none_weight: weight of queries without an object in the classification loss; others have 1.
         postprocess: options of decoding.
 
     Raises:
         IncompatiblePartsError: no level can be used.
-        ConfigError: an option is out of range, or the width is no multiple of 4 and of the heads.
+        ConfigError: an option is out of range, or embed_dim is no multiple of 4 and of the heads.
     """
 
     task: ClassVar[str] = "detect"
@@ -77,7 +77,7 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
         in_spec: FeatureSpec,
         labels: DetectLabels,
         *,
-        width: int | None = None,
+        embed_dim: int | None = None,
         heads: int = 8,
         encoder_layers: int = 1,
         layers: int = 3,
@@ -90,33 +90,33 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
         super().__init__(in_spec, labels)
         in_spec.require_levels()
         part = "decoder 'detr'"
-        check_range(part, least=1, width=width, heads=heads, layers=layers, queries=queries, hidden=hidden)
+        check_range(part, least=1, embed_dim=embed_dim, heads=heads, layers=layers, queries=queries, hidden=hidden)
         check_range(part, least=0, encoder_layers=encoder_layers)
         check_range(part, least=0, most=1, dropout=dropout, none_weight=none_weight)
-        self.width = width or default_channels(in_spec, least=128)
-        if self.width % heads or self.width % 4:
-            raise ConfigError(f"{part}: width {self.width} must be a multiple of 4 and of heads {heads}")
+        self.embed_dim = embed_dim or default_channels(in_spec, least=128)
+        if self.embed_dim % heads or self.embed_dim % 4:
+            raise ConfigError(f"{part}: embed_dim {self.embed_dim} must be a multiple of 4 and of heads {heads}")
         deepest = in_spec.levels[-1]
         self.in_levels = (len(in_spec.levels) - 1,)
         self.stride, self.none_weight, self.postprocess = deepest.stride, none_weight, postprocess
-        inner = hidden or 4 * self.width
-        self.project = nn.Conv2d(deepest.channels, self.width, 1)
+        inner = hidden or 4 * self.embed_dim
+        self.project = nn.Conv2d(deepest.channels, self.embed_dim, 1)
         self.cell_layers = nn.ModuleList(
-            PostNormLayer(self.width, heads, inner, dropout, nn.ReLU()) for _ in range(encoder_layers)
+            PostNormLayer(self.embed_dim, heads, inner, dropout, nn.ReLU()) for _ in range(encoder_layers)
         )
-        self.query_position = nn.Embedding(queries, self.width)
-        self.query_layers = nn.ModuleList(QueryLayer(self.width, heads, inner, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(self.width)
+        self.query_position = nn.Embedding(queries, self.embed_dim)
+        self.query_layers = nn.ModuleList(QueryLayer(self.embed_dim, heads, inner, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(self.embed_dim)
         for parameter in (*self.cell_layers.parameters(), *self.query_layers.parameters()):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
-        self.classify = nn.Linear(self.width, labels.class_count + 1)
+        self.classify = nn.Linear(self.embed_dim, labels.class_count + 1)
         self.box = nn.Sequential(
-            nn.Linear(self.width, self.width),
+            nn.Linear(self.embed_dim, self.embed_dim),
             nn.ReLU(),
-            nn.Linear(self.width, self.width),
+            nn.Linear(self.embed_dim, self.embed_dim),
             nn.ReLU(),
-            nn.Linear(self.width, 4),
+            nn.Linear(self.embed_dim, 4),
         )
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> DETROutputs:
@@ -148,10 +148,10 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
         return decode_exclusive_queries(outputs.class_logits, outputs.boxes, frame, self.postprocess)
 
     def _run(self, features: Features) -> list[Tensor]:
-        """(N, Q, width) queries after each layer."""
+        """(N, Q, embed_dim) queries after each layer."""
         deepest = self.project(features.maps[-1])
         inside = nearest_valid_cells(features.frame, deepest, self.stride)
-        position = scaled_sine_position(inside, self.width, deepest)
+        position = scaled_sine_position(inside, self.embed_dim, deepest)
         visible = inside.flatten(1)[:, None, None]
         cells = deepest.flatten(2).transpose(1, 2)
         for layer in self.cell_layers:

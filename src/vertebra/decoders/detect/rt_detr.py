@@ -73,16 +73,16 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
     Args:
         in_spec: the input features.
         labels: the classes.
-        width: features of a query; None: the encoder's channels, or 128 to 256.
-        heads: attention heads; must divide the width.
+        embed_dim: features of a query; None: the encoder's channels, or 128 to 256.
+        heads: attention heads; must divide embed_dim.
         layers: decoder layers; the paper has 6, and 3 for its small models.
         queries: number of queries.
-        hidden: hidden features of each feed-forward network; None: four times the width.
+        hidden: hidden features of each feed-forward network; None: four times embed_dim.
         points: points that each head reads on each level, one number for all levels or one each.
         sampling: "bilinear", or "discrete" (the nearest cell), for runtimes that cannot interpolate.
         offset_scale: initial distance of the points, in parts of the box.
         dropout: in each layer.
-        learnt_queries: queries start from learned content instead of their cells' features.
+        learned_queries: queries start from learned content instead of their cells' features.
         denoising: largest number of noisy copies of the ground truth; 0 for none.
         label_noise: half of this part of the copies' labels is replaced by random classes.
         box_noise: largest shift of the copies' sides, in parts of half the box.
@@ -108,7 +108,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
         in_spec: FeatureSpec,
         labels: DetectLabels,
         *,
-        width: int | None = None,
+        embed_dim: int | None = None,
         heads: int = 8,
         layers: int = 3,
         queries: int = 300,
@@ -117,7 +117,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
         sampling: Literal["bilinear", "discrete"] = "bilinear",
         offset_scale: float = 0.5,
         dropout: float = 0.0,
-        learnt_queries: bool = False,
+        learned_queries: bool = False,
         denoising: int = 100,
         label_noise: float = 0.5,
         box_noise: float = 1.0,
@@ -126,7 +126,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
     ) -> None:
         super().__init__(in_spec, labels)
         part = "decoder 'rt_detr'"
-        check_range(part, least=1, width=width, heads=heads, layers=layers, queries=queries, hidden=hidden)
+        check_range(part, least=1, embed_dim=embed_dim, heads=heads, layers=layers, queries=queries, hidden=hidden)
         check_range(part, least=0, denoising=denoising, box_noise=box_noise, offset_scale=offset_scale)
         check_range(part, least=0, most=1, dropout=dropout, label_noise=label_noise)
         self.used = used_levels(in_spec, finest_stride)
@@ -134,26 +134,26 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
         levels = [in_spec.levels[index] for index in self.used]
         self.strides = [level.stride for level in levels]
         same_channels = len({level.channels for level in levels}) == 1
-        self.width = width or (default_width(levels) if same_channels else max(128, default_width(levels)))
-        if self.width % heads:
-            raise ConfigError(f"{part}: width {self.width} must be a multiple of heads {heads}")
+        self.embed_dim = embed_dim or (default_width(levels) if same_channels else max(128, default_width(levels)))
+        if self.embed_dim % heads:
+            raise ConfigError(f"{part}: embed_dim {self.embed_dim} must be a multiple of heads {heads}")
         points_per_level = [points] * len(levels) if isinstance(points, int) else list(points)
         if len(points_per_level) != len(levels) or min(points_per_level) < 1:
             raise ConfigError(f"{part}: 'points' needs {len(levels)} numbers of 1 or more, one per level, got {points}")
         self.denoising, self.label_noise, self.box_noise = denoising, label_noise, box_noise
         self.postprocess = postprocess
-        self.project = nn.ModuleList(ConvNormSiLU(level.channels, self.width, activation=False) for level in levels)
-        self.selection = QuerySelection(self.width, labels.class_count, queries)
-        self.query_content = nn.Embedding(queries, self.width) if learnt_queries else None
-        self.label_content = nn.Embedding(labels.class_count, self.width) if denoising else None
+        self.project = nn.ModuleList(ConvNormSiLU(level.channels, self.embed_dim, activation=False) for level in levels)
+        self.selection = QuerySelection(self.embed_dim, labels.class_count, queries)
+        self.query_content = nn.Embedding(queries, self.embed_dim) if learned_queries else None
+        self.label_content = nn.Embedding(labels.class_count, self.embed_dim) if denoising else None
         for table in (self.query_content, self.label_content):
             if table is not None:
                 nn.init.xavier_uniform_(table.weight)
         refining = [
             RefiningLayer(
-                self.width,
+                self.embed_dim,
                 heads,
-                hidden or 4 * self.width,
+                hidden or 4 * self.embed_dim,
                 points=points_per_level,
                 method=sampling,
                 offset_scale=offset_scale,
@@ -161,7 +161,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
             )
             for _ in range(layers)
         ]
-        self.refinement = Refinement(refining, self.width, labels.class_count)
+        self.refinement = Refinement(refining, self.embed_dim, labels.class_count)
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> RTDETROutputs:
         """Scores and boxes of the last layer."""

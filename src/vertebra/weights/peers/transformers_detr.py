@@ -133,10 +133,10 @@ def _transformers_resnet(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]
 
 
 def _decoder(config: Mapping[str, Any], state: State) -> dict[str, Any]:
-    queries, width = state["model.query_position_embeddings.weight"].shape
+    queries, embed_dim = state["model.query_position_embeddings.weight"].shape
     return {
         "name": "detr",
-        "width": width,
+        "embed_dim": embed_dim,
         "heads": int(config.get("decoder_attention_heads", 8)),
         "encoder_layers": _count(state, "encoder"),
         "layers": _count(state, "decoder"),

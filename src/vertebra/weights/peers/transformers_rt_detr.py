@@ -193,7 +193,7 @@ def _decoder(options: Mapping[str, Any], state: State, levels: int) -> dict[str,
     queries = int(options["num_queries"])
     return {
         "name": "rt_detr",
-        "width": state["model.enc_output.0.bias"].shape[0],
+        "embed_dim": state["model.enc_output.0.bias"].shape[0],
         "heads": heads,
         "layers": layers,
         "queries": queries,
