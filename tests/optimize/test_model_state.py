@@ -193,6 +193,66 @@ def test_a_model_made_in_inference_mode_has_no_state() -> None:
     assert current_state(model, None) is None
 
 
+def scripted(model: VisionModel) -> None:
+    model.branch("detect").added = torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+
+
+def tensor_of_inference_mode(model: VisionModel) -> None:
+    with torch.inference_mode():
+        model.branch("detect").grid = torch.zeros(3)
+
+
+def complex_buffer(model: VisionModel) -> None:
+    norm_of(model).register_buffer("added", torch.zeros(2, dtype=torch.complex128))
+
+
+def sparse_attribute(model: VisionModel) -> None:
+    model.branch("detect").mask = torch.eye(3).to_sparse()
+
+
+def sparse_buffer(model: VisionModel) -> None:
+    norm_of(model).register_buffer("added", torch.eye(3).to_sparse())
+
+
+def dict_with_itself(model: VisionModel) -> None:
+    table: dict[str, Any] = {}
+    model.branch("detect").table = table
+    table["table"] = table
+
+
+UNUSUAL: list[Callable[[VisionModel], None]] = [
+    scripted, tensor_of_inference_mode, complex_buffer, sparse_attribute, sparse_buffer, dict_with_itself,
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("add", UNUSUAL, ids=lambda add: add.__name__)
+def test_unusual_attributes_of_modules(add: Callable[[VisionModel], None]) -> None:
+    model = made()
+    add(model)
+    state = current_state(model, None)
+    assert state is not None and current_state(model, state) is state
+    edit_in_place(model)
+    assert not state.holds(model)
+
+
+def test_a_tensor_of_inference_mode_that_changes() -> None:
+    model = made()
+    tensor_of_inference_mode(model)
+    state = ModelState(model)
+    with torch.inference_mode():
+        model.branch("detect").grid.add_(1)  # type: ignore[operator]
+    assert not state.holds(model)
+
+
+def test_a_model_that_cannot_be_observed_has_no_state() -> None:
+    model = made()
+    with torch.inference_mode():
+        model.branch("detect").grid = torch.zeros(3, dtype=torch.bfloat16)
+    assert current_state(model, None) is None
+    model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
+
+
 def test_predictions_keep_no_model_alive() -> None:
     model = made()
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))

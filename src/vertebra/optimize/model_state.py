@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 import operator
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -15,7 +16,14 @@ from torch import Tensor, nn
 ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
 INTERNAL = frozenset(vars(nn.Module()))  # attributes that PyTorch keeps of each module
-INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}  # by bytes of an element
+MAX_BYTES = 1 << 20  # of the arrays that are compared in each call
+
+LOGGER = logging.getLogger(__name__)
+
+
+class NotObservable(Exception):
+    """Changes of a model cannot be detected."""
 
 
 class ModelState:
@@ -28,7 +36,8 @@ class ModelState:
     its submodules) whose names begin with an underscore are ignored too.
 
     Args:
-        model: its tensors were not made in inference mode. The snapshot keeps its submodules alive, but not the model.
+        model: its parameters and buffers were not made in inference mode. The snapshot keeps its submodules alive, but not the
+            model.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,14 +48,24 @@ class ModelState:
         self._root_then = {
             name: value for name, value in vars(model).items() if not (name.startswith("_") or name == "training")
         }
-        self._children = [module._modules for module in modules]
+        self._children = [
+            module._modules for module in modules if isinstance(module._modules, dict)
+        ]  # not of TorchScript
         self._children_then = [dict(table) for table in self._children]
         self._hooks = [getattr(module, name) for module in modules for name in HOOKS]
         self._hooks_then = [dict(table) for table in self._hooks]
         self._tables = [table for module in modules for table in (module._parameters, module._buffers)]
         self._tensors = list(_values(self._tables))
-        self._loose = [value for module in modules for value in vars(module).values() if isinstance(value, Tensor)]
+        loose = [value for module in modules for value in vars(module).values() if isinstance(value, Tensor)]
+        tensors = [value for value in self._tensors if value is not None]
+        uncounted = [value for value in loose if value.is_inference()]
+        self._counted = [value for value in (*tensors, *loose) if not value.is_inference()]
+        self._addressed = [value for value in self._counted if _has_address(value)]
         self._counts, self._addresses = self._versions()
+        self._arrays = [value.numpy() for value in uncounted]
+        if sum(array.nbytes for array in self._arrays) > MAX_BYTES:
+            raise NotObservable
+        self._arrays_then = self._bytes()
         attributes = [*self._attributes_then, self._root_then]
         values = [value for table in attributes for name, value in table.items() if name not in INTERNAL]
         pairs = [(value, copied) for value in values if (copied := _snapshot(value)) is not None]
@@ -70,8 +89,11 @@ class ModelState:
                 and {name: value for name, value in vars(model).items() if name in self._root_then} == self._root_then
                 and self._containers == self._containers_then
                 and [memory[index] for memory, index in self._samples] == self._samples_then
+                and self._bytes() == self._arrays_then
             )
-        except (RuntimeError, ValueError):  # two tensors or arrays were compared, so one was replaced by the other
+        except (
+            Exception
+        ):  # two tensors or arrays were compared, so one was replaced by the other; or foreign code fails
             return False
 
     def _same_tensors(self) -> bool:
@@ -79,38 +101,45 @@ class ModelState:
         return len(now) == len(self._tensors) and all(map(operator.is_, now, self._tensors))
 
     def _versions(self) -> tuple[list[int], list[int]]:
-        """The version counter and the memory address of each tensor."""
-        tensors = [value for value in chain(self._tensors, self._loose) if value is not None]
-        return [value._version for value in tensors], [value.data_ptr() for value in tensors]
+        """The version counters and the memory addresses of the tensors."""
+        return [value._version for value in self._counted], [value.data_ptr() for value in self._addressed]
+
+    def _bytes(self) -> list[tuple[Any, ...]]:
+        """The content of the arrays."""
+        return [(array.shape, array.dtype, array.tobytes()) for array in self._arrays]
 
     def _same_attributes(self) -> bool:
         if self._attributes == self._attributes_then:
             return True
         return all(
-            now == then or {**now, "training": then["training"]} == then
+            now == then or {**now, "training": then.get("training")} == then
             for now, then in zip(self._attributes, self._attributes_then, strict=True)
         )
 
 
 def current_state(model: nn.Module, known: ModelState | None) -> ModelState | None:
-    """The known state if the model is unchanged, else a new one; None for a model made in inference mode, whose tensors have no
-    version counters."""
+    """The known state if the model is unchanged, else a new one; None if changes of the model cannot be detected, such as of one
+    made in inference mode, whose tensors have no version counters."""
     if known is not None and known.holds(model):
         return known
     if any(value.is_inference() for value in (*model.parameters(), *model.buffers())):
         return None
-    return ModelState(model)
+    try:
+        return ModelState(model)
+    except Exception:  # attributes of foreign modules may be of any kind
+        LOGGER.debug("changes of the model cannot be detected", exc_info=True)
+        return None
 
 
 def _values(tables: Iterable[dict[str, Any]]) -> Iterator[Tensor | None]:
-    return chain.from_iterable(map(dict.values, tables))
+    return chain.from_iterable(table.values() for table in tables)
 
 
 def _snapshot(value: Any) -> Any | None:
     """A copy of a container, to detect changes of its content; None for values that cannot change or cannot be compared."""
     if isinstance(value, ATOMS) or not (isinstance(value, list | dict | set | tuple) or _is_record(value)):
         return None
-    if _is_plain(value):
+    if _is_plain_at_any_depth(value):
         copied = copy.deepcopy(value)
     elif isinstance(value, list | dict | set):
         copied = value.copy()
@@ -121,6 +150,13 @@ def _snapshot(value: Any) -> Any | None:
 
 def _is_record(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _is_plain_at_any_depth(value: Any) -> bool:
+    try:
+        return _is_plain(value)
+    except RecursionError:  # it contains itself
+        return False
 
 
 def _is_plain(value: Any) -> bool:
@@ -139,7 +175,15 @@ def _samples(value: Tensor) -> list[tuple[memoryview, int]]:
     dense = value.is_contiguous() or (value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last))
     if value.device.type != "cpu" or value.layout != torch.strided or not dense or not value.numel():
         return []
-    count = value.numel()
-    flat = value.detach().as_strided((count,), (1,)).view(INTEGERS[value.element_size()])
-    memory = flat.numpy().data
+    flat = value.detach().as_strided((value.numel(),), (1,)).view(INTEGERS[value.element_size()])
+    memory, count = flat.numpy().data, flat.numel()
     return [(memory, index) for index in sorted({0, count // 2, count - 1})]
+
+
+def _has_address(value: Tensor) -> bool:
+    """Whether a tensor is one block of memory, unlike sparse ones."""
+    try:
+        value.data_ptr()
+    except RuntimeError:
+        return False
+    return True
