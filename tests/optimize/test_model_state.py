@@ -16,6 +16,7 @@ from torch import nn
 
 import vertebra
 from vertebra.model import VisionModel
+from vertebra.optimize import model_state
 from vertebra.optimize.model_state import ModelState, current_state
 
 
@@ -191,6 +192,17 @@ def test_a_model_made_in_inference_mode_has_no_state() -> None:
     with torch.inference_mode():
         model = made()
     assert current_state(model, None) is None
+
+
+def test_a_step_of_a_fused_optimizer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_state, "_samples", lambda value: [])  # as on a GPU
+    model = made()
+    state = ModelState(model)
+    value = conv_of(model).weight
+    value.sum().backward()
+    assert state.holds(model)
+    torch.optim.AdamW([value], fused=True).step()
+    assert not state.holds(model)
 
 
 def scripted(model: VisionModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import logging
 import operator
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
@@ -29,11 +32,11 @@ class NotObservable(Exception):
 class ModelState:
     """A snapshot of everything that the outputs of a model in evaluation mode depend on.
 
-    It detects replaced modules, parameters and buffers; values changed in place, by PyTorch's version counters; replaced
-    attributes, and changes inside attributes that are plain lists, dicts or dataclasses; added and removed hooks. PyTorch does
-    not count changes through ``parameter.data``: on a CPU they are detected if they change the first, middle or last element of a
-    tensor. Training mode is ignored, because prediction always runs in evaluation mode. Attributes of the model itself (not of
-    its submodules) whose names begin with an underscore are ignored too.
+    It detects replaced modules, parameters and buffers; values changed in place, by PyTorch's version counters, also by fused
+    optimizers; replaced attributes, and changes inside attributes that are plain lists, dicts or dataclasses; added and removed
+    hooks. PyTorch does not count changes through ``parameter.data``: on a CPU they are detected if they change the first, middle
+    or last element of a tensor. Training mode is ignored, because prediction always runs in evaluation mode. Attributes of the
+    model itself (not of its submodules) whose names begin with an underscore are ignored too.
 
     Args:
         model: its parameters and buffers were not made in inference mode. The snapshot keeps its submodules alive, but not the
@@ -41,6 +44,7 @@ class ModelState:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        count_fused_steps()
         modules = list(model.modules())
         self._modules = modules[1:]
         self._attributes = [vars(module) for module in self._modules]
@@ -129,6 +133,18 @@ def current_state(model: nn.Module, known: ModelState | None) -> ModelState | No
     except Exception:  # attributes of foreign modules may be of any kind
         LOGGER.debug("changes of the model cannot be detected", exc_info=True)
         return None
+
+
+@functools.cache
+def count_fused_steps() -> None:
+    """From now on steps of fused optimizers raise the version counters of the parameters, as those of all other optimizers do."""
+    register_optimizer_step_post_hook(_count_fused_step)
+
+
+def _count_fused_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    for group in optimizer.param_groups:
+        if group.get("fused"):
+            increment_version([value for value in group["params"] if value.grad is not None])
 
 
 def _values(tables: Iterable[dict[str, Any]]) -> Iterator[Tensor | None]:
