@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import vertebra
 from vertebra.model import VisionModel
 from vertebra.optimize import model_state
 from vertebra.optimize.model_state import ModelState, current_state
+
+
+@dataclasses.dataclass
+class Priors:
+    scales: Tensor
 
 
 def made() -> VisionModel:
@@ -143,11 +148,37 @@ def moved_type(model: VisionModel) -> None:
     model.double()
 
 
+def forward_of_the_model(model: VisionModel) -> None:
+    model.forward = lambda images, sizes=None: {}  # type: ignore[method-assign]
+
+
+def tensor_in_a_list(model: VisionModel) -> None:
+    model.branch("detect").decoder.anchors[0].add_(1)  # type: ignore[index, union-attr]
+
+
+def tensor_in_a_tuple_in_a_dict(model: VisionModel) -> None:
+    model.branch("detect").decoder.tables["a"][0].add_(1)  # type: ignore[index, union-attr]
+
+
+def tensor_in_a_dataclass(model: VisionModel) -> None:
+    model.branch("detect").decoder.priors.scales.add_(1)  # type: ignore[union-attr]
+
+
+def field_of_a_dataclass(model: VisionModel) -> None:
+    model.branch("detect").decoder.priors.scales = torch.ones(2)  # type: ignore[union-attr]
+
+
+def array_in_place(model: VisionModel) -> None:
+    model.branch("detect").decoder.array[1] = 5.0  # type: ignore[index, union-attr]
+
+
 CHANGES: list[Callable[[VisionModel], None]] = [
     edit_in_place, edit_a_view, load_a_state, replace_a_module, replace_a_layer, replace_a_parameter, replace_data,
     edit_through_data, replace_a_counter, step_of_training, statistics, postprocess_option, attribute,
     attribute_of_the_model, list_in_place, loose_tensor,
     replaced_loose_tensor, new_module, new_buffer, forward_of_an_instance, hook, hook_before, weight_norm, moved_type,
+    forward_of_the_model, tensor_in_a_list, tensor_in_a_tuple_in_a_dict, tensor_in_a_dataclass, field_of_a_dataclass,
+    array_in_place,
 ]  # fmt: skip
 
 
@@ -156,6 +187,8 @@ def test_a_change_is_noticed(change: Callable[[VisionModel], None]) -> None:
     model = made()
     decoder: Any = model.branch("detect").decoder
     decoder.widths, decoder.loose = [3, 4], torch.zeros(3)
+    decoder.anchors, decoder.tables = [torch.zeros(2)], {"a": (torch.zeros(2),)}
+    decoder.priors, decoder.array = Priors(torch.zeros(2)), np.array([1.0, np.nan])
     state = ModelState(model)
     assert state.holds(model)
     change(model)
@@ -261,6 +294,8 @@ def test_a_model_that_cannot_be_observed_has_no_state() -> None:
     model = made()
     with torch.inference_mode():
         model.branch("detect").grid = torch.zeros(3, dtype=torch.bfloat16)
+    assert current_state(model, None) is None
+    model.branch("detect").grid = np.zeros(1 << 20)
     assert current_state(model, None) is None
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
@@ -20,6 +21,7 @@ ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.d
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
 INTERNAL = frozenset(vars(nn.Module()))  # attributes that PyTorch keeps of each module
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}  # by bytes of an element
+LEVELS = 3  # of containers in which tensors and arrays are searched; a dataclass has two
 MAX_BYTES = 1 << 20  # of the arrays that are compared in each call
 
 LOGGER = logging.getLogger(__name__)
@@ -33,10 +35,10 @@ class ModelState:
     """A snapshot of everything that the outputs of a model in evaluation mode depend on.
 
     It detects replaced modules, parameters and buffers; values changed in place, by PyTorch's version counters, also by fused
-    optimizers; replaced attributes, and changes inside attributes that are plain lists, dicts or dataclasses; added and removed
-    hooks. PyTorch does not count changes through ``parameter.data``: on a CPU they are detected if they change the first, middle
-    or last element of a tensor. Training mode is ignored, because prediction always runs in evaluation mode. Attributes of the
-    model itself (not of its submodules) whose names begin with an underscore are ignored too.
+    optimizers; replaced attributes, and changes inside attributes that are lists, dicts, dataclasses, tensors or small NumPy
+    arrays; added and removed hooks. PyTorch does not count changes through ``parameter.data``: on a CPU they are detected if they
+    change the first, middle or last element of a tensor. Training mode is ignored, because prediction always runs in evaluation
+    mode. Attributes of the model itself (not of its submodules) whose names begin with an underscore are ignored too.
 
     Args:
         model: its parameters and buffers were not made in inference mode. The snapshot keeps its submodules alive, but not the
@@ -49,29 +51,30 @@ class ModelState:
         self._modules = modules[1:]
         self._attributes = [vars(module) for module in self._modules]
         self._attributes_then = [dict(table) for table in self._attributes]
-        self._root_then = {
-            name: value for name, value in vars(model).items() if not (name.startswith("_") or name == "training")
-        }
+        self._root_then = _root_attributes(model)
+        tables_of_children = [module._modules for module in modules]
         self._children = [
-            module._modules for module in modules if isinstance(module._modules, dict)
-        ]  # not of TorchScript
+            table for table in tables_of_children if isinstance(table, dict)
+        ]  # TorchScript has its own type
         self._children_then = [dict(table) for table in self._children]
         self._hooks = [getattr(module, name) for module in modules for name in HOOKS]
         self._hooks_then = [dict(table) for table in self._hooks]
         self._tables = [table for module in modules for table in (module._parameters, module._buffers)]
         self._tensors = list(_values(self._tables))
-        loose = [value for module in modules for value in vars(module).values() if isinstance(value, Tensor)]
+        attributes = [*self._attributes_then, self._root_then]
+        direct = [value for table in attributes for name, value in table.items() if name not in INTERNAL]
+        values = [content for value in direct for content in _contents(value, LEVELS)]
+        loose = [value for value in values if isinstance(value, Tensor)]
         tensors = [value for value in self._tensors if value is not None]
         uncounted = [value for value in loose if value.is_inference()]
         self._counted = [value for value in (*tensors, *loose) if not value.is_inference()]
         self._addressed = [value for value in self._counted if _has_address(value)]
         self._counts, self._addresses = self._versions()
-        self._arrays = [value.numpy() for value in uncounted]
+        self._arrays = [value for value in values if isinstance(value, np.ndarray)]
+        self._arrays += [value.numpy() for value in uncounted]
         if sum(array.nbytes for array in self._arrays) > MAX_BYTES:
             raise NotObservable
         self._arrays_then = self._bytes()
-        attributes = [*self._attributes_then, self._root_then]
-        values = [value for table in attributes for name, value in table.items() if name not in INTERNAL]
         pairs = [(value, copied) for value in values if (copied := _snapshot(value)) is not None]
         self._containers, self._containers_then = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         self._samples = [sample for value in self._tensors if value is not None for sample in _samples(value)]
@@ -90,14 +93,12 @@ class ModelState:
                 and self._versions() == (self._counts, self._addresses)
                 and self._hooks == self._hooks_then
                 and self._same_attributes()
-                and {name: value for name, value in vars(model).items() if name in self._root_then} == self._root_then
+                and _root_attributes(model) == self._root_then
                 and self._containers == self._containers_then
                 and [memory[index] for memory, index in self._samples] == self._samples_then
                 and self._bytes() == self._arrays_then
             )
-        except (
-            Exception
-        ):  # two tensors or arrays were compared, so one was replaced by the other; or foreign code fails
+        except Exception:  # such as of two tensors that are compared because one has replaced the other
             return False
 
     def _same_tensors(self) -> bool:
@@ -149,6 +150,26 @@ def _count_fused_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) 
 
 def _values(tables: Iterable[dict[str, Any]]) -> Iterator[Tensor | None]:
     return chain.from_iterable(table.values() for table in tables)
+
+
+def _root_attributes(model: nn.Module) -> dict[str, Any]:
+    """The attributes of the model itself that are compared."""
+    return {name: value for name, value in vars(model).items() if not (name.startswith("_") or name == "training")}
+
+
+def _contents(value: Any, levels: int) -> Iterator[Any]:
+    """A value and the values in it, if it is a list, a dict, a dataclass or the like."""
+    yield value
+    if levels and not _is_plain_at_any_depth(value):
+        inner: Iterable[Any] = ()
+        if isinstance(value, dict):
+            inner = value.values()
+        elif isinstance(value, list | tuple | set):
+            inner = value
+        elif _is_record(value) and hasattr(value, "__dict__"):
+            inner = [vars(value)]
+        for item in inner:
+            yield from _contents(item, levels - 1)
 
 
 def _snapshot(value: Any) -> Any | None:
