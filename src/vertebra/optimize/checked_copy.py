@@ -15,6 +15,7 @@ from vertebra.model import VisionModel
 from vertebra.optimize.comparison import (
     NOISE_MARGIN,
     TOLERANCE,
+    NothingToCompare,
     add_rounding_noise,
     differences,
     full_float32,
@@ -172,7 +173,8 @@ class CheckedCopy:
                 except Exception as error:  # foreign code may refuse a size or a number of images
                     failure = error
         if not batches:
-            LOGGER.warning("prediction runs without optimizations: the model fails on the test images: %s", failure)
+            cause = "" if isinstance(failure, NothingToCompare) else "the model fails on the test images: "
+            LOGGER.warning("prediction runs without optimizations: %s%s", cause, failure)
         return batches, expected
 
     def outputs(self, model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
