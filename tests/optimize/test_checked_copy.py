@@ -241,7 +241,7 @@ def test_batches_cover_counts_canvases_and_kinds() -> None:
     assert counts == [2, 1]
     batches = probe_batches(made("BranchOnBatch"), CPU)
     found = {(len(batch.images), tuple(batch.images.shape[2:])) for batch in batches}
-    assert found == {(2, (64, 64)), (1, (73, 69)), (1, (64, 64)), (2, (73, 69))}
+    assert found == {(2, (64, 64)), (1, (73, 69)), (1, (64, 64)), (2, (73, 69)), (8, (64, 64))}
     assert all(batch.images.dtype == torch.uint8 for batch in batches)
 
 

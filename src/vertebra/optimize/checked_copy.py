@@ -60,10 +60,11 @@ class Trial(NamedTuple):
 class CheckedCopy:
     """Makes the optimized copy of a model and compares it with the model.
 
-    The comparison runs on random and on natural images, in batches of one and two, on two canvases, in float32. The raw outputs
-    of the decoders must agree within 1e-4 of their scale, or within ten times the effect of rounding noise in the weights where
-    that is larger (for example after a top-k selection of queries). If they do not agree, the optimizations are tried one by one,
-    and each one that changes the outputs is left out: only in modules that foreign code runs if that is enough, else everywhere.
+    The comparison runs on random and on natural images, in batches of one and two (and of eight where foreign code runs), on two
+    canvases, in float32. The raw outputs of the decoders must agree within 1e-4 of their scale, or within ten times the effect of
+    rounding noise in the weights where that is larger (for example after a top-k selection of queries). If they do not agree, the
+    optimizations are tried one by one, and each one that changes the outputs is left out: only in modules that foreign code runs
+    if that is enough, else everywhere.
 
     Args:
         model: is not changed.
