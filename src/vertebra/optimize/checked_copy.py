@@ -246,7 +246,8 @@ def _run(model: VisionModel, batch: ProbeBatch) -> Any:
 
 def _to_device(model: VisionModel, device: torch.device) -> VisionModel:
     """Moves a copy to a device; tensors that are on it already stay shared."""
-    if all(value.device.type == device.type for value in (*model.parameters(), *model.buffers())):
+    device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
+    if all(value.device == device for value in (*model.parameters(), *model.buffers())):
         return model
     with torch.no_grad():
         parameters = {id(value): nn.Parameter(value.to(device), requires_grad=False) for value in model.parameters()}
