@@ -14,6 +14,7 @@ from torch import nn
 from vertebra import build
 from vertebra.config import Config, TrainConfig, model_config, read_raw
 from vertebra.errors import ConfigError, RunError
+from vertebra.inference.devices import pick_device
 from vertebra.inference.model_engines import ModelEngines
 from vertebra.keywords import check_keywords, keyword_names, strict_keywords
 from vertebra.model import Branch, VisionModel
@@ -295,7 +296,7 @@ def load_model(
 ) -> Model:
     """A model from a model file or a run folder; see `vertebra.load`."""
     path = Path(source)
-    return Model.of(model_file.load(path, device, verify=verify, parts=parts), path)
+    return Model.of(model_file.load(path, pick_device(device), verify=verify, parts=parts), path)
 
 
 def train(

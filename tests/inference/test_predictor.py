@@ -110,10 +110,14 @@ def test_patterns(folder: Path) -> None:
     assert names("c[1].png") == ["c[1].png"], "a file of that very name comes first"
 
 
-def test_devices() -> None:
-    assert pick_device("cpu") == torch.device("cpu")
+def test_devices(tmp_path: Path) -> None:
+    assert pick_device("cpu") == pick_device("cpu:0") == torch.device("cpu")
     with pytest.raises(ConfigError, match="no such device: 'quantum'"):
         pick_device("quantum")
     absent = "cuda" if not torch.cuda.is_available() else f"cuda:{torch.cuda.device_count()}"
     with pytest.raises(ConfigError, match=f"torch cannot use device '{absent}' .*choose cpu"):
         pick_device(absent)
+    model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=64)
+    file = model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match=f"torch cannot use device '{absent}' .*choose cpu"):
+        vertebra.load(file, device=absent)

@@ -254,7 +254,8 @@ def test_engines_are_kept_until_the_model_changes(monkeypatch: pytest.MonkeyPatc
     engines, model = ModelEngines(), made({"animal": BRANCHES["animal"]}, "test_resnet")
     built = together(lambda number: engines.engine(model, "cpu", ("fp32", "bf16")[number % 2], False))  # type: ignore[arg-type]
     assert len(set(map(id, built))) == 2 and len(engines) == 2
-    assert engines.engine(model, torch.device("cpu"), "fp32", False) is built[0] and len(engines) == 2
+    for device in (torch.device("cpu"), "cpu:0", torch.device("cpu", 0)):
+        assert engines.engine(model, device, "fp32", False) is built[0] and len(engines) == 2
     with torch.no_grad():
         next(model.parameters()).mul_(2.0)
     rebuilt = engines.engine(model, "cpu", "fp32", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -117,6 +118,50 @@ def test_a_model_whose_outputs_do_not_repeat(caplog: pytest.LogCaptureFixture) -
     assert norms(fast) == norms(model) and not any(isinstance(module, PackedConv) for module in fast.modules())
 
 
+class Wrapped:
+    """A container whose tensors are not listed."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@dataclasses.dataclass
+class WrappedInDataclass:
+    value: Any
+
+
+def wrap_outputs(model: VisionModel, outputs: type, decoded: type) -> VisionModel:
+    decoder: Any = model.branch("segment").decoder
+    forward, decode = type(decoder).forward, type(decoder).decode
+
+    class Wraps(type(decoder)):  # type: ignore[misc]
+        def forward(self, *args: Any) -> Any:
+            return outputs(forward(self, *args))
+
+        def decode(self, raw: Any, frame: Any) -> Any:
+            return decoded(decode(self, raw.value, frame))
+
+    decoder.__class__ = Wraps
+    return model
+
+
+@pytest.mark.parametrize(("outputs", "decoded"), [(WrappedInDataclass, Wrapped), (Wrapped, WrappedInDataclass)])
+def test_outputs_in_other_containers_are_compared(
+    outputs: type, decoded: type, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = wrap_outputs(made("AsksForTheNorm"), outputs, decoded)
+    assert norms(inference_copy(model, CPU)) == norms(model)
+    (message,) = warnings(caplog)
+    assert "without BatchNorm folding" in message and "outputs differ" in message
+
+
+def test_a_model_without_tensors_to_compare_is_not_optimized(caplog: pytest.LogCaptureFixture) -> None:
+    model = wrap_outputs(made("AsksForTheNorm"), Wrapped, Wrapped)
+    assert norms(inference_copy(model, CPU)) == norms(model)
+    (message,) = warnings(caplog)
+    assert "without optimizations: the outputs of branch 'segment' contain no tensors of floats" in message
+
+
 class Refuses(Body):
     """It takes no small images, or none at all."""
 
@@ -196,7 +241,7 @@ def test_batches_cover_counts_canvases_and_kinds() -> None:
     assert counts == [2, 1]
     batches = probe_batches(made("BranchOnBatch"), CPU)
     found = {(len(batch.images), tuple(batch.images.shape[2:])) for batch in batches}
-    assert found == {(2, (64, 64)), (1, (73, 69)), (1, (64, 64)), (2, (73, 69))}
+    assert found == {(2, (64, 64)), (1, (73, 69)), (1, (64, 64)), (2, (73, 69)), (8, (64, 64))}
     assert all(batch.images.dtype == torch.uint8 for batch in batches)
 
 

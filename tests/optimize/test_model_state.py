@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import vertebra
 from vertebra.model import VisionModel
+from vertebra.optimize import model_state
 from vertebra.optimize.model_state import ModelState, current_state
+
+
+@dataclasses.dataclass
+class Priors:
+    scales: Tensor
 
 
 def made() -> VisionModel:
@@ -142,11 +148,37 @@ def moved_type(model: VisionModel) -> None:
     model.double()
 
 
+def forward_of_the_model(model: VisionModel) -> None:
+    model.forward = lambda images, sizes=None: {}  # type: ignore[method-assign]
+
+
+def tensor_in_a_list(model: VisionModel) -> None:
+    model.branch("detect").decoder.anchors[0].add_(1)  # type: ignore[index, union-attr]
+
+
+def tensor_in_a_tuple_in_a_dict(model: VisionModel) -> None:
+    model.branch("detect").decoder.tables["a"][0].add_(1)  # type: ignore[index, union-attr]
+
+
+def tensor_in_a_dataclass(model: VisionModel) -> None:
+    model.branch("detect").decoder.priors.scales.add_(1)  # type: ignore[union-attr]
+
+
+def field_of_a_dataclass(model: VisionModel) -> None:
+    model.branch("detect").decoder.priors.scales = torch.ones(2)  # type: ignore[union-attr]
+
+
+def array_in_place(model: VisionModel) -> None:
+    model.branch("detect").decoder.array[1] = 5.0  # type: ignore[index, union-attr]
+
+
 CHANGES: list[Callable[[VisionModel], None]] = [
     edit_in_place, edit_a_view, load_a_state, replace_a_module, replace_a_layer, replace_a_parameter, replace_data,
     edit_through_data, replace_a_counter, step_of_training, statistics, postprocess_option, attribute,
     attribute_of_the_model, list_in_place, loose_tensor,
     replaced_loose_tensor, new_module, new_buffer, forward_of_an_instance, hook, hook_before, weight_norm, moved_type,
+    forward_of_the_model, tensor_in_a_list, tensor_in_a_tuple_in_a_dict, tensor_in_a_dataclass, field_of_a_dataclass,
+    array_in_place,
 ]  # fmt: skip
 
 
@@ -155,6 +187,8 @@ def test_a_change_is_noticed(change: Callable[[VisionModel], None]) -> None:
     model = made()
     decoder: Any = model.branch("detect").decoder
     decoder.widths, decoder.loose = [3, 4], torch.zeros(3)
+    decoder.anchors, decoder.tables = [torch.zeros(2)], {"a": (torch.zeros(2),)}
+    decoder.priors, decoder.array = Priors(torch.zeros(2)), np.array([1.0, np.nan])
     state = ModelState(model)
     assert state.holds(model)
     change(model)
@@ -191,6 +225,79 @@ def test_a_model_made_in_inference_mode_has_no_state() -> None:
     with torch.inference_mode():
         model = made()
     assert current_state(model, None) is None
+
+
+def test_a_step_of_a_fused_optimizer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_state, "_samples", lambda value: [])  # as on a GPU
+    model = made()
+    state = ModelState(model)
+    value = conv_of(model).weight
+    value.sum().backward()
+    assert state.holds(model)
+    torch.optim.AdamW([value], fused=True).step()
+    assert not state.holds(model)
+
+
+def scripted(model: VisionModel) -> None:
+    model.branch("detect").added = torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+
+
+def tensor_of_inference_mode(model: VisionModel) -> None:
+    with torch.inference_mode():
+        model.branch("detect").grid = torch.zeros(3)
+
+
+def complex_buffer(model: VisionModel) -> None:
+    norm_of(model).register_buffer("added", torch.zeros(2, dtype=torch.complex128))
+
+
+def sparse_attribute(model: VisionModel) -> None:
+    model.branch("detect").mask = torch.eye(3).to_sparse()
+
+
+def sparse_buffer(model: VisionModel) -> None:
+    norm_of(model).register_buffer("added", torch.eye(3).to_sparse())
+
+
+def dict_with_itself(model: VisionModel) -> None:
+    table: dict[str, Any] = {}
+    model.branch("detect").table = table
+    table["table"] = table
+
+
+UNUSUAL: list[Callable[[VisionModel], None]] = [
+    scripted, tensor_of_inference_mode, complex_buffer, sparse_attribute, sparse_buffer, dict_with_itself,
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("add", UNUSUAL, ids=lambda add: add.__name__)
+def test_unusual_attributes_of_modules(add: Callable[[VisionModel], None]) -> None:
+    model = made()
+    add(model)
+    state = current_state(model, None)
+    assert state is not None and current_state(model, state) is state
+    edit_in_place(model)
+    assert not state.holds(model)
+
+
+def test_a_tensor_of_inference_mode_that_changes() -> None:
+    model = made()
+    tensor_of_inference_mode(model)
+    state = ModelState(model)
+    with torch.inference_mode():
+        model.branch("detect").grid.add_(1)  # type: ignore[operator]
+    assert not state.holds(model)
+
+
+def test_a_model_that_cannot_be_observed_has_no_state() -> None:
+    model = made()
+    with torch.inference_mode():
+        model.branch("detect").grid = torch.zeros(3, dtype=torch.bfloat16)
+    assert current_state(model, None) is None
+    model.branch("detect").grid = np.zeros(1 << 20)
+    assert current_state(model, None) is None
+    model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
 
 
 def test_predictions_keep_no_model_alive() -> None:

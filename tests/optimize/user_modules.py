@@ -68,6 +68,14 @@ class BranchOnBatch(Body):
         return self.act(found if maps.shape[0] == 1 else self.norm(found))
 
 
+class BranchOnLargerBatches(Body):
+    """From four images on BatchNorm is skipped."""
+
+    def middle(self, maps: Tensor) -> Tensor:
+        convolved = self.conv(maps)
+        return self.act(self.norm(convolved) if maps.shape[0] < 4 else convolved)
+
+
 class BranchOnSize(Body):
     """Small maps skip the activation."""
 
@@ -274,8 +282,9 @@ def replaced_convolution(body: Body) -> Body:
 MODULES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        ScriptBetween, ScriptBeside, ScriptBeforeActivation, BranchOnBatch, BranchOnSize, BranchOnValues, UsedTwice,
-        SharedWeight, UncalledTwin, SharedStatistics, WeightNorm, OldWeightNorm, SpectralNorm, ReadsTheNorm, NormInTraining,
+        ScriptBetween, ScriptBeside, ScriptBeforeActivation, BranchOnBatch, BranchOnLargerBatches, BranchOnSize,
+        BranchOnValues, UsedTwice, SharedWeight, UncalledTwin, SharedStatistics, WeightNorm,
+        OldWeightNorm, SpectralNorm, ReadsTheNorm, NormInTraining,
         Counts, Residual, AsksForTheNorm, ViewsTheWeight, ReadsAnOption,
     )
 }  # fmt: skip

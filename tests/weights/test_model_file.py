@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import vertebra
-from vertebra.errors import RunError, WeightsError
+from vertebra.errors import ConfigError, RunError, WeightsError
 from vertebra.weights.model_file import identity
 
 
@@ -54,6 +57,65 @@ def test_the_header_is_one_entry_of_canonical_json(file: Path) -> None:
     header = json.loads(metadata["vertebra"])
     assert set(header) == {"checksums", "format_version", "model", "preprocess"}
     assert metadata["vertebra"] == json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def small() -> Any:
+    return vertebra.create_model("test_resnet", decoder="fcn", neck="fpn", classes=["a", "b"], image_size=64)
+
+
+def weight_norm(model: Any) -> None:
+    nn.utils.parametrizations.weight_norm(next(part for part in model.modules() if isinstance(part, nn.Conv2d)))
+
+
+def other_backbone(model: Any) -> None:
+    model.backbone = vertebra.create_model("test_vit", decoder="linear", classes=["a", "b"], image_size=64).backbone
+
+
+def other_classifier(model: Any) -> None:
+    decoder = model.branch("segment").decoder
+    decoder.classifier[1] = nn.Conv2d(64, 5, 1)
+
+
+def other_decoder(model: Any) -> None:
+    model.branch("segment").decoder = nn.Conv2d(3, 3, 1)
+
+
+def second_branch(model: Any) -> None:
+    model.branches["second"] = copy.deepcopy(model.branch("segment"))
+
+
+def optimized_in_place(model: Any) -> None:
+    vertebra.Predictor(model, keep=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (weight_norm, r"1 missing \(backbone.*\.weight\), 2 left over \(.*parametrizations"),
+        (other_backbone, r"missing .*left over"),
+        (other_classifier, r"has the shape \(5,"),
+        (other_decoder, r"missing .*left over"),
+        (second_branch, "it has the branches segment, second, and its config has segment"),
+        (optimized_in_place, "missing"),
+    ],
+)
+def test_a_changed_model_that_could_not_be_loaded_is_not_saved(
+    change: Callable[[Any], None], message: str, tmp_path: Path
+) -> None:
+    model = small()
+    change(model)
+    with pytest.raises(WeightsError, match=f"{message}.*build the changed model with .*create_model"):
+        model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match="this model cannot be trained: .*create_model"):
+        model.fit(tmp_path, epochs=1, out=tmp_path / "run")
+    assert not any(tmp_path.iterdir())
+
+
+def test_saving_draws_no_random_numbers(tmp_path: Path) -> None:
+    model = small()
+    before = torch.random.get_rng_state()
+    model.save(tmp_path / "model.safetensors")
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_nothing_is_overwritten(model: vertebra.VisionModel, file: Path) -> None:

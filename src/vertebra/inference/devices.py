@@ -8,7 +8,7 @@ from vertebra.errors import ConfigError
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """The device of this name, or the best available.
+    """The device of this name, or the best available; equal for names of the same device, such as "cuda" and "cuda:0".
 
     Raises:
         ConfigError: there is no such device.
@@ -19,7 +19,7 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
         except RuntimeError:
             raise ConfigError(f"no such device: '{device}'; choose cpu, cuda, cuda:1, mps …") from None
         try:
-            torch.empty(0, device=chosen)
+            return torch.empty(0, device=chosen).device
         except (
             RuntimeError,
             AssertionError,
@@ -27,9 +27,5 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
         ) as error:  # each kind of device raises its own errors
             reason = str(error).strip().split("\n")[0].split(". ")[0]
             raise ConfigError(f"torch cannot use device '{device}' on this machine ({reason}); choose cpu") from None
-        return chosen
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    default = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return torch.empty(0, device=default).device

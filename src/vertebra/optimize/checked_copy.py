@@ -15,6 +15,7 @@ from vertebra.model import VisionModel
 from vertebra.optimize.comparison import (
     NOISE_MARGIN,
     TOLERANCE,
+    NothingToCompare,
     add_rounding_noise,
     differences,
     full_float32,
@@ -59,10 +60,11 @@ class Trial(NamedTuple):
 class CheckedCopy:
     """Makes the optimized copy of a model and compares it with the model.
 
-    The comparison runs on random and on natural images, in batches of one and two, on two canvases, in float32. The raw outputs
-    of the decoders must agree within 1e-4 of their scale, or within ten times the effect of rounding noise in the weights where
-    that is larger (for example after a top-k selection of queries). If they do not agree, the optimizations are tried one by one,
-    and each one that changes the outputs is left out: only in modules that foreign code runs if that is enough, else everywhere.
+    The comparison runs on random and on natural images, in batches of one and two (and of eight where foreign code runs), on two
+    canvases, in float32. The raw outputs of the decoders must agree within 1e-4 of their scale, or within ten times the effect of
+    rounding noise in the weights where that is larger (for example after a top-k selection of queries). If they do not agree, the
+    optimizations are tried one by one, and each one that changes the outputs is left out: only in modules that foreign code runs
+    if that is enough, else everywhere.
 
     Args:
         model: is not changed.
@@ -172,7 +174,8 @@ class CheckedCopy:
                 except Exception as error:  # foreign code may refuse a size or a number of images
                     failure = error
         if not batches:
-            LOGGER.warning("prediction runs without optimizations: the model fails on the test images: %s", failure)
+            cause = "" if isinstance(failure, NothingToCompare) else "the model fails on the test images: "
+            LOGGER.warning("prediction runs without optimizations: %s%s", cause, failure)
         return batches, expected
 
     def outputs(self, model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
@@ -243,7 +246,8 @@ def _run(model: VisionModel, batch: ProbeBatch) -> Any:
 
 def _to_device(model: VisionModel, device: torch.device) -> VisionModel:
     """Moves a copy to a device; tensors that are on it already stay shared."""
-    if all(value.device.type == device.type for value in (*model.parameters(), *model.buffers())):
+    device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
+    if all(value.device == device for value in (*model.parameters(), *model.buffers())):
         return model
     with torch.no_grad():
         parameters = {id(value): nn.Parameter(value.to(device), requires_grad=False) for value in model.parameters()}

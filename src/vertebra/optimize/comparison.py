@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,13 +20,21 @@ NOISE_MARGIN = 10.0  # differences up to this multiple of the noise's effect cou
 MIN_SPREAD = 0.01  # minimum scale of a tensor, as a fraction of its largest value
 
 
+class NothingToCompare(Exception):
+    """Two versions of a model cannot be compared."""
+
+
 def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
     """The tensors of a model that are compared: the decoders' raw outputs in float32, before decoding; and the input features of
-    decoders that select by scores, or by another branch's boxes, inside.
+    decoders that select by scores, or by another branch's boxes, inside. Of a decoder whose raw outputs contain no tensors, the
+    decoded outputs are compared.
 
     Args:
         model: in evaluation mode.
         batch: on the model's device.
+
+    Raises:
+        NothingToCompare: a branch's outputs contain no tensors of floats.
     """
     features: list[Any] = []
     branches = [model.branch(name) for name in model.branches]
@@ -34,16 +43,28 @@ def raw_outputs(model: VisionModel, batch: ProbeBatch) -> list[Tensor]:
     device = batch.images.device.type
     try:
         with torch.no_grad(), torch.autocast(device, enabled=False):
-            outputs, _ = model.run(batch.images, batch.sizes)
+            outputs, decoded = model.run(batch.images, batch.sizes)
     finally:
         for hook in hooks:
             hook.remove()
     maps = [[*feature.maps, feature.embedding] for feature in features]
-    return [
-        value.clone()
-        for value in tree.tree_leaves([outputs, maps])
-        if isinstance(value, Tensor) and value.is_floating_point()
-    ]
+    compared = []
+    for name in model.branches:
+        tensors = [*_float_tensors(outputs[name])] or [*_float_tensors(decoded[name])]
+        if not tensors:
+            raise NothingToCompare(f"the outputs of branch '{name}' contain no tensors of floats")
+        compared += tensors
+    return [value.clone() for value in (*compared, *_float_tensors(maps))]
+
+
+def _float_tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors of floats in nested containers and dataclasses."""
+    for leaf in tree.tree_leaves(value):
+        if isinstance(leaf, Tensor):
+            if leaf.is_floating_point():
+                yield leaf
+        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            yield from _float_tensors([getattr(leaf, field.name) for field in dataclasses.fields(leaf)])
 
 
 def difference(output: Tensor, expected: Tensor) -> float:

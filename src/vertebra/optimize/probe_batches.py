@@ -12,6 +12,7 @@ from vertebra.model import VisionModel
 from vertebra.optimize.foreign_modules import is_altered, is_foreign
 
 OCTAVES = (2, 4, 8, 16, 32)  # cells per side of the noise maps that are summed to a natural image
+MAX_PIXELS = 256 * 256  # of each canvas in a batch of eight
 EDGES = 3  # rectangles in a natural image
 
 
@@ -29,7 +30,8 @@ class ProbeBatch(NamedTuple):
 
 def probe_batches(model: VisionModel, device: torch.device) -> list[ProbeBatch]:
     """Batches of two images and of one, random and natural, on two canvases, one of them with odd sides; or on the one canvas that
-    the backbone accepts. For a model with foreign code, both batch sizes on both canvases.
+    the backbone accepts. For a model with foreign code, which may depend on the number of images, both batch sizes on both
+    canvases, and a batch of eight unless the canvas is large.
 
     Args:
         model: its backbone's strides and channels determine the canvases.
@@ -48,7 +50,12 @@ def probe_batches(model: VisionModel, device: torch.device) -> list[ProbeBatch]:
         (first, ["random"]),
         (second, ["natural", "random"]),
     ]
-    if first == second or not any(is_foreign(module) or is_altered(module) for module in model.modules()):
+    if first == second:
+        plans = plans[:2]
+    if any(is_foreign(module) or is_altered(module) for module in model.modules()):
+        if first[0] * first[1] <= MAX_PIXELS:
+            plans.append((first, 4 * ["random", "natural"]))
+    else:
         plans = plans[:2]
     draw = torch.Generator().manual_seed(0)
     return [_batch(canvas, kinds, backbone.in_channels, draw, device) for canvas, kinds in plans]

@@ -49,7 +49,7 @@ from vertebra.training.selection import check_monitor, unmeasurable_notes
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.weights.finetune import init_from
-from vertebra.weights.model_file import describe, load_weights
+from vertebra.weights.model_file import describe, load_problem, load_weights
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
 
@@ -97,6 +97,9 @@ def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None 
     """
     if any(value.is_inference() for value in (*model.parameters(), *model.buffers())):
         raise ConfigError("this model was made in torch.inference_mode, where nothing can be trained; make it outside")
+    problem = load_problem(model)
+    if problem is not None:
+        raise ConfigError(f"this model cannot be trained: {problem}")
     train = _with_canvas(model, raw.get("train", {}))
     config = Config.from_raw({**raw, "model": describe(model)["model"], "train": train}, "config")
     return _train(with_absolute_paths(config), model, out)

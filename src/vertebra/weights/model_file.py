@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save as serialize
-from torch import Tensor
+from torch import Tensor, nn
 
 from vertebra.build import build
 from vertebra.checkpoints import is_finite, one_line
-from vertebra.config import model_config
+from vertebra.config import ModelConfig, model_config
 from vertebra.errors import RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
 from vertebra.model import VisionModel
@@ -40,12 +40,16 @@ def save(model: VisionModel, path: str | Path) -> Path:
     """Writes the model file atomically.
 
     Raises:
-        WeightsError: the model was not built by `vertebra.create_model`, so that its parts have no names.
+        WeightsError: the model was not built by `vertebra.create_model`, so that its parts have no names; or it was changed
+            since, so that the file could not be loaded.
         RunError: the file exists or cannot be written.
     """
     path = Path(path)
     if path.exists():
         raise RunError(f"{path} exists, and nothing is overwritten; choose another name")
+    problem = load_problem(model)
+    if problem is not None:
+        raise WeightsError(problem)
     return write(model, path)
 
 
@@ -78,15 +82,89 @@ def describe(model: VisionModel) -> dict[str, Any]:
     return {**header, "origin": model.origin} if model.origin else header
 
 
+def load_problem(model: VisionModel) -> str | None:
+    """Why a file of this model could not be loaded, as a message with the cure; None if it could.
+
+    The model of its config is built for that, as when the file is loaded, without initializing its weights.
+    """
+    if model.config is None:
+        return None  # `describe` reports it
+    state = model.state_dict()
+    objects: dict[str, Any] = {}
+    reason = _branch_problem(model)
+    try:
+        if reason is None:
+            config = model_config(_config(model))
+            objects = _parts_on_meta(model, config)
+            resize = model.resize_spec
+            with torch.random.fork_rng(devices=[]), SkipInit(sum(value.nbytes for value in state.values())):
+                built = build(config, image_size=resize.size, resize=resize.mode, pretrained=False, objects=objects)
+            reason = _difference(state, built.state_dict())
+    except Exception as error:  # parts raise anything for invalid options
+        if not objects:  # the copy of a foreign part may fail where a new one does not
+            reason = f"its config cannot be built: {one_line(error)}"
+    if reason is None:
+        return None
+    return (
+        f"the model was changed since it was built, and a file of it could not be loaded: {reason}; build the changed model "
+        "with vertebra.create_model, which takes parts as objects too, or keep the weights with torch.save(model.state_dict(), "
+        "PATH)"
+    )
+
+
+def _branch_problem(model: VisionModel) -> str | None:
+    names, stored = list(model.branches), list((model.config or {})["branches"])
+    if set(names) == set(stored):
+        return None
+    return f"it has the branches {', '.join(names)}, and its config has {', '.join(stored)}"
+
+
+def _difference(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str | None:
+    """How the tensors of a model differ from those of the model that its config builds."""
+    stored = {name for name, _ in _first_names(state)}
+    sources = _sources(built, stored)
+    missing = [name for name, source in sources.items() if source not in stored]
+    leftover = sorted(stored - set(built))
+    if missing or leftover:
+        parts = [(missing, "missing"), (leftover, "left over")]
+        listed = [f"{len(names)} {what} ({_listed(names)})" for names, what in parts if names]
+        return f"tensors of its config are not those of the model: {', '.join(listed)}"
+    for name, source in sources.items():
+        if state[source].shape != built[name].shape:
+            return f"'{name}' has the shape {tuple(state[source].shape)}, and {tuple(built[name].shape)} in its config"
+    return None
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+
+
+def _parts_on_meta(model: VisionModel, config: ModelConfig) -> dict[str, nn.Module]:
+    """Copies of the model's parts that are objects, without weights, by path."""
+    shared = [f"shared.{kind}" for kind in ("neck", "encoder") if getattr(config.shared, kind) is not None]
+    memo: dict[int, Any] = {
+        id(value): nn.Parameter(torch.empty_like(value, device="meta"), value.requires_grad)
+        for value in model.parameters()
+    }
+    memo |= {id(value): torch.empty_like(value, device="meta") for value in model.buffers()}
+    return {
+        path: copy.deepcopy(model.shared[shared.index(path)] if path in shared else model.get_submodule(path), memo)
+        for path in config.object_parts
+    }
+
+
 def _config(model: VisionModel) -> dict[str, Any]:
     """The current config of the model: options of decoding may have changed since it was built."""
     config = copy.deepcopy(dict(model.config or {}))
     config.pop("init_from", None)  # belongs to the training run
+    problem = _branch_problem(model)
+    if problem is not None:
+        raise WeightsError(f"{problem}; build the changed model with vertebra.create_model")
     objects = model_config(config).object_parts
     for name in model.branches:
         if f"branches.{name}.decoder" in objects:
             continue  # an object's options are not stored
-        postprocess = model.branch(name).decoder.postprocess
+        postprocess = getattr(model.branch(name).decoder, "postprocess", None)
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type):
             config["branches"][name]["decoder"]["postprocess"] = dataclasses.asdict(postprocess)
     return config
@@ -213,9 +291,8 @@ def _fill(model: VisionModel, names: list[str], path: Path, sums: Mapping[str, i
     until it is closed.
     """
     state = model.state_dict()
-    first_tied = {_storage_key(value): name for name, value in reversed(state.items())}
     stored = set(names)
-    sources = {name: name if name in stored else first_tied[_storage_key(value)] for name, value in state.items()}
+    sources = _sources(state, stored)
     missing = [name for name, source in sources.items() if source not in stored]
     leftover = sorted(stored - set(state))
     if missing or leftover:
@@ -230,6 +307,12 @@ def _fill(model: VisionModel, names: list[str], path: Path, sums: Mapping[str, i
                 _check_kind(path, name, value, state[name])
                 _check(path, sources[name], value, sums)
                 state[name].copy_(value)
+
+
+def _sources(state: Mapping[str, Tensor], stored: set[str]) -> dict[str, str]:
+    """The stored name of each tensor: the same, or the first name of a tied one."""
+    first_tied = {_storage_key(value): name for name, value in reversed(list(state.items()))}
+    return {name: name if name in stored else first_tied[_storage_key(value)] for name, value in state.items()}
 
 
 def _check_kind(path: Path, name: str, value: Tensor, target: Tensor) -> None:
@@ -252,17 +335,20 @@ def _groups(tensors: dict[str, Tensor]) -> Iterator[list[str]]:
     yield group
 
 
-def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _untied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous tensors; tied ones only once, under their first name."""
-    kept: dict[str, Tensor] = {}
+    return {name: value.detach().cpu().contiguous() for name, value in _first_names(state)}
+
+
+def _first_names(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors with their names; tied ones only once, under their first name."""
     seen: set[tuple[Any, ...]] = set()
     for name, value in state.items():
         key = _storage_key(value)
         if value.numel() and key in seen:
             continue
         seen.add(key)
-        kept[name] = value.detach().cpu().contiguous()
-    return kept
+        yield name, value
 
 
 def _storage_key(value: Tensor) -> tuple[Any, ...]:
