@@ -15,6 +15,7 @@ from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.io.inputs import finite_sources, read_source, runs
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result, Unreadable
+from vertebra.keywords import check_fraction
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import all_tasks, get_task
@@ -82,6 +83,7 @@ class Cascade:
     ) -> None:
         if margin < 1:
             raise ConfigError(f"'margin' must be 1 or more, got {margin}")
+        check_fraction("threshold", threshold)
         self.boxes_from = None if detector is None else _boxes_branch(detector, boxes_from)
         _check_second(detector, model)
         options: dict[str, Any] = {"device": device, "batch_size": batch_size}

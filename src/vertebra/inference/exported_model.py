@@ -12,7 +12,7 @@ import numpy as np
 from vertebra.errors import ConfigError, VertebraError, WeightsError, first_line
 from vertebra.inference.pipeline import Pipeline, Ready
 from vertebra.inference.results import Result
-from vertebra.keywords import check_keywords, keyword_names
+from vertebra.keywords import check_count, check_keywords, keyword_names
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.runtimes import find_format, open_file, read_metadata
 from vertebra.runtimes.base import Session
@@ -52,6 +52,8 @@ class ExportedModel:
         precision: str | None = None,
         device: str | None = None,
     ) -> None:
+        if threads is not None:
+            check_count("threads", threads)
         self.path = Path(path)
         info, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
