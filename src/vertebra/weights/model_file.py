@@ -24,7 +24,7 @@ from torch import Tensor
 from vertebra.build import build
 from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import model_config
-from vertebra.errors import RunError, VertebraError, WeightsError
+from vertebra.errors import ConfigError, RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
 from vertebra.model import VisionModel
 from vertebra.object_parts import resolve_parts
@@ -37,16 +37,32 @@ CHUNK_BYTES = 1 << 24
 
 
 def save(model: VisionModel, path: str | Path) -> Path:
-    """Writes the model file atomically.
+    """Writes the model file (``.safetensors``) atomically.
 
     Raises:
+        ConfigError: the file has another suffix.
         WeightsError: the model was not built by `vertebra.create_model`, so that its parts have no names.
         RunError: the file exists or cannot be written.
     """
     path = Path(path)
+    check_new_file(path)
+    return write(model, path)
+
+
+def check_new_file(path: Path) -> None:
+    """Checks the path of a model file to write.
+
+    Raises:
+        ConfigError: its suffix is not ``.safetensors``.
+        RunError: it exists.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise ConfigError(
+            f"{path}: the suffix of a model file is .safetensors; a file for another runtime, such as .onnx, is written by "
+            "Model.export or vertebra export"
+        )
     if path.exists():
         raise RunError(f"{path} exists, and nothing is overwritten; choose another name")
-    return write(model, path)
 
 
 def write(model: VisionModel, path: Path) -> Path:
