@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import vertebra
@@ -29,7 +30,9 @@ from vertebra import (
 )
 from vertebra.decoders.segment.upsample import Upsample
 from vertebra.demo.animals import ANIMALS
+from vertebra.export.parity_inputs import ParityCase, real_parity_inputs
 from vertebra.features import Features
+from vertebra.model_info import ModelInfo, model_info
 from vertebra.training.folder import RunFolder
 from vertebra.training.selection import Score
 
@@ -404,3 +407,27 @@ def test_parts_are_listed_by_kind_and_task() -> None:
         vertebra.list_parts(task="detct")
     with pytest.raises(ConfigError, match=r"vertebra.list_backbones\(pattern\)"):
         vertebra.list_parts("backbone")
+
+
+def test_export_takes_images_as_predict_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[list[ParityCase]] = []
+
+    def stop(info: ModelInfo, images: Any) -> None:
+        compared.append(real_parity_inputs(info, images))
+        raise RunError("far enough")
+
+    monkeypatch.setattr("vertebra.export.export_model.real_parity_inputs", stop)
+    model = classifier()
+    tensor = torch.from_numpy(PICTURE).permute(2, 0, 1)
+    for images in (PICTURE, tensor, Image.fromarray(PICTURE), [PICTURE], PICTURE[None], iter([PICTURE])):
+        with pytest.raises(RunError, match="far enough"):
+            model.export(tmp_path / "model.onnx", images=images)
+        (case,) = compared.pop()
+        np.testing.assert_array_equal(case.images, real_parity_inputs(model_info(model), [PICTURE])[0].images)
+
+
+def test_a_model_file_has_its_suffix(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.pt", "model"):
+        with pytest.raises(ConfigError, match=r"the suffix of a model file is \.safetensors; .* Model\.export"):
+            classifier().save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
