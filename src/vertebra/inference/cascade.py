@@ -113,7 +113,7 @@ class Cascade:
             for result in self._predict_crops([self._with_boxes(*pair) for pair in chunk])
         ]
 
-    def stream(self, images: Iterable[Any]) -> Iterator[Result]:
+    def stream(self, images: Any) -> Iterator[Result]:
         """Yields predictions one by one, for any number of images; see `predict`."""
         if self.first is None:
             raise ConfigError("this cascade has no detector; pass the boxes: predict(images, boxes=...)")

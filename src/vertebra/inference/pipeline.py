@@ -118,9 +118,12 @@ class Pipeline(ABC):
             return self._finish(batch, self.run(*self._stacked(batch)))
         return []
 
-    def stream(self, images: Iterable[Any]) -> Generator[Result, None, None]:
+    def stream(self, images: Any) -> Generator[Result, None, None]:
         """Predictions one by one, for any number of images and videos with bounded memory; see `predict`. A live source
         (``camera:0``, ``rtsp://...``) gives its newest frame each time, until it ends.
+
+        Args:
+            images: an iterable of files, videos, addresses or images in memory; or one entry, as `predict` takes it.
         """
         for live, run in runs(images):
             for part in ([image] for image in run) if live else [run]:

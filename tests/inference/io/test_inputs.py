@@ -126,3 +126,9 @@ def test_a_stream_of_images_names_them_too() -> None:
     assert skipped.source == "NoneType (images[1])" and skipped.reason.startswith(
         "NoneType (images[1]) is not an image"
     )
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"tuple in a list"}))
+def test_a_stream_of_one_entry(path: Path, kind: str) -> None:
+    (result,) = Painted((40, 60)).stream(KINDS[kind](path))
+    assert_found(result)
