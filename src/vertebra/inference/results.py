@@ -114,6 +114,10 @@ class Result:
         """Number of objects of the only branch."""
         return len(self._only())
 
+    def __bool__(self) -> bool:
+        """True, for any number of branches and objects."""
+        return True
+
     def __iter__(self) -> Iterator[Prediction]:
         """The objects of the only branch, one by one."""
         return iter(self._only())
