@@ -23,6 +23,7 @@ from vertebra import (
     Level,
     Model,
     ObjectPartWarning,
+    Result,
     Run,
     RunError,
     UnknownName,
@@ -200,6 +201,7 @@ def test_an_exported_file_has_the_verbs_of_its_kind(
         (lambda: file.fit("data", epochs=3), f"which cannot be trained{cure}"),
         (lambda: file.export("other.onnx"), f"which cannot be exported again{cure}"),
         (lambda: file.save("other.safetensors"), "which has no weights to save .* load the run folder"),
+        (lambda: file.save("other.safetensors", overwrite=True), "which has no weights to save"),
     ):
         with pytest.raises(ConfigError, match=rf"^model\{suffix} is a file for \S+, {what}"):
             use()
@@ -346,6 +348,20 @@ def test_wrong_names_of_options_get_the_nearest_right_ones(fitted: tuple[Model, 
         (lambda: model.export("x.onnx", precison="fp16"), r"export\(\): 'precison'. Did you mean 'precision'"),
         (lambda: vertebra.export_model(model, "x.onnx", precison="fp16"), r"'precison'. Did you mean 'precision'"),
         (lambda: vertebra.load(run, verfy=False), r"load\(\): 'verfy'. Did you mean 'verify'"),
+        (
+            lambda: vertebra.Predictor(model, treshold=1),
+            r"option of Predictor\(\): 'treshold'. Did you mean 'threshold'",
+        ),
+        (lambda: vertebra.Cascade(None, model, marign=2), r"option of Cascade\(\): 'marign'. Did you mean 'margin'"),
+        (lambda: vertebra.list_backbones(pretrain=True), r"list_backbones\(\): 'pretrain'. Did you mean 'pretrained'"),
+        (lambda: vertebra.list_parts(kin="neck"), r"list_parts\(\): 'kin'. Did you mean 'kind'"),
+        (lambda: vertebra.save(model, pth=data), r"option of save\(\): 'pth'. Did you mean 'path'"),
+        (lambda: model.save(pth=data), r"option of save\(\): 'pth'. Did you mean 'path'"),
+        (lambda: vertebra.as_backbone(modul=model), r"as_backbone\(\): 'modul'. Did you mean 'module'"),
+        (
+            lambda: Result({}, None, (1, 1)).filter(min_scores=0.5),
+            r"filter\(\): 'min_scores'. Did you mean 'min_score'",
+        ),
         (lambda: vertebra.import_model("timm:x", weight="y"), r"import_model\(\): 'weight'. Did you mean 'weights'"),
     ):
         with pytest.raises(UnknownName, match=message):

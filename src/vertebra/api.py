@@ -181,6 +181,7 @@ class Model(VisionModel):
             )
         return export_model(self, Path(path), images=images, **options)
 
+    @strict_keywords
     def save(self, path: Source) -> Path:
         """Writes the model file (``.safetensors``) atomically; see `vertebra.save`."""
         return model_file.save(self, Path(path))

@@ -58,7 +58,10 @@ def check_fraction(name: str, value: Any) -> None:
 
 
 def strict_keywords(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Decorates a function without ``**options``: an unknown keyword raises `UnknownName` instead of a `TypeError`."""
+    """Decorates a function without ``**options``, or the ``__init__`` of a class: an unknown keyword raises `UnknownName` instead
+    of a `TypeError`.
+    """
+    shown = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     parameters = inspect.signature(function).parameters.values()
     known = [
         parameter.name
@@ -69,7 +72,7 @@ def strict_keywords(function: Callable[Parameters, Returned]) -> Callable[Parame
 
     @wraps(function)
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-        check_keywords(function.__name__, kwargs, known)
+        check_keywords(shown, kwargs, known)
         return function(*args, **kwargs)
 
     return checked

@@ -15,7 +15,7 @@ from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.io.inputs import finite_sources, read_source, runs
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result, Unreadable
-from vertebra.keywords import check_fraction
+from vertebra.keywords import check_fraction, strict_keywords
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import all_tasks, get_task
@@ -70,6 +70,7 @@ class Cascade:
         ConfigError: a branch is missing or named twice, a task is not supported, or the margin is below 1.
     """
 
+    @strict_keywords
     def __init__(
         self,
         detector: VisionModel | None,

@@ -11,7 +11,7 @@ from torch import Tensor
 from vertebra.decoders.base import Decoded
 from vertebra.inference.engine import Engine
 from vertebra.inference.pipeline import Pipeline
-from vertebra.keywords import check_count
+from vertebra.keywords import check_count, strict_keywords
 from vertebra.model import VisionModel
 from vertebra.optimize.half_precision import Precision
 
@@ -42,6 +42,7 @@ class Predictor(Pipeline):
             threshold, threads, tiles or scales are not valid, or the model does not support the tiles or scales.
     """
 
+    @strict_keywords
     def __init__(
         self,
         model: VisionModel | Engine,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName, install_command, shortened
+from vertebra.keywords import check_fraction, strict_keywords
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,6 +98,7 @@ class Prediction(ABC):
         """The class name of each object."""
         return [self.spec.classes[class_id] for class_id in self.class_ids.tolist()]
 
+    @strict_keywords
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Self:
         """Only the objects that meet all conditions.
 
@@ -110,8 +112,7 @@ class Prediction(ABC):
         """
         kept = np.ones(len(self), dtype=bool)
         if min_score is not None:
-            if not 0 <= min_score <= 1:
-                raise ConfigError(f"'min_score' must be within 0 and 1, got {min_score}")
+            check_fraction("min_score", min_score)
             kept &= self.scores >= min_score
         if classes is not None:
             kept &= np.isin(self.class_ids, _class_ids(classes, self.spec.classes))

@@ -26,6 +26,7 @@ from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import model_config
 from vertebra.errors import ConfigError, RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
+from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
 from vertebra.object_parts import resolve_parts
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -36,6 +37,7 @@ from vertebra.weights.skip_init import SkipInit, TooLarge
 CHUNK_BYTES = 1 << 24
 
 
+@strict_keywords
 def save(model: VisionModel, path: str | Path) -> Path:
     """Writes the model file (``.safetensors``) atomically.
 
