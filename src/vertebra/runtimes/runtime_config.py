@@ -52,7 +52,7 @@ class RuntimeConfig:
         if self.threads is not None:
             check_count("threads", self.threads)
         if self.compile and self.runtime != "torch":
-            raise ConfigError(f"--compile works with torch only; leave it out, or leave out --runtime {self.runtime}")
+            raise ConfigError(f"compile works with torch only; leave it out, or leave out the runtime {self.runtime}")
 
     @property
     def name(self) -> str:
