@@ -213,6 +213,9 @@ def _positions(position: str, count: int) -> list[str]:
 
 def _list_path(name: str | Path, position: str) -> list[Any]:
     """The images of a file, folder, pattern or address."""
+    if isinstance(name, str) and not name.strip():
+        where = f" ({position})" if position else ""
+        raise DataError(f"the name of an image is empty{where}; for the images of the working directory give '.'")
     path = Path(name)
     if path.suffix.lower() in SUFFIXES and path.is_file():
         return [path]
