@@ -245,7 +245,7 @@ def _rows(index: Any, count: int) -> np.ndarray:
     if isinstance(index, str):
         raise TypeError(f"objects are selected by number, slice or mask; for a class use filter(classes={index!r})")
     array = np.asarray(index)
-    if array.ndim == 0 and array.dtype != bool:
+    if array.ndim == 0 and array.dtype != bool and hasattr(index, "__index__"):
         array = np.array([operator.index(index)])
     if array.size == 0 and array.ndim == 1 and array.dtype != bool:
         array = array.astype(np.int64)
@@ -260,12 +260,15 @@ def _rows(index: Any, count: int) -> np.ndarray:
     wrong = array[(array < -count) | (array >= count)]
     if len(wrong):
         raise IndexError(f"there is no object {wrong[0]}: there are {count}, counted from 0")
-    return np.where(array < 0, array.astype(np.int64) + count, array)
+    rows = array.astype(np.int64)  # an unsigned index, too
+    return np.where(rows < 0, rows + count, rows)
 
 
 def _class_ids(classes: ClassChoice, known: Sequence[str]) -> list[int]:
     """The ids of classes given by name or id."""
-    listed = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+    if isinstance(classes, np.ndarray):
+        classes = classes.tolist()
+    listed = list(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else [classes]
     ids = {name: number for number, name in enumerate(known)}
     chosen = []
     for entry in listed:
@@ -273,7 +276,7 @@ def _class_ids(classes: ClassChoice, known: Sequence[str]) -> list[int]:
             if entry not in ids:
                 raise UnknownName("class", entry, known)
             chosen.append(ids[entry])
-        elif isinstance(entry, int | np.integer) and 0 <= entry < len(known):
+        elif isinstance(entry, int | np.integer) and not isinstance(entry, bool) and 0 <= entry < len(known):
             chosen.append(int(entry))
         else:
             raise ConfigError(f"unknown class {entry!r}: a class is a name, or an id from 0 to {len(known) - 1}")
