@@ -100,7 +100,7 @@ class Model(VisionModel):
 
         Args:
             data: a data set; by default that of the model's run.
-            split: "train", "val" or "test".
+            split: "train", "val" or "test". By default "val", but "test" in `vertebra.evaluate` and ``vertebra eval``.
             batch_size: images at a time.
             branches: the branches to evaluate; None for all.
             ignore_index: mask value of pixels that do not count.
