@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import vertebra
@@ -24,6 +25,7 @@ from vertebra import (
     Level,
     Model,
     ObjectPartWarning,
+    Result,
     Run,
     RunError,
     UnknownName,
@@ -31,7 +33,9 @@ from vertebra import (
 )
 from vertebra.decoders.segment.upsample import Upsample
 from vertebra.demo.animals import ANIMALS
+from vertebra.export.parity_inputs import ParityCase, real_parity_inputs
 from vertebra.features import Features
+from vertebra.model_info import ModelInfo, model_info
 from vertebra.training.folder import RunFolder
 from vertebra.training.selection import Score
 
@@ -199,6 +203,7 @@ def test_an_exported_file_has_the_verbs_of_its_kind(
         (lambda: file.fit("data", epochs=3), f"which cannot be trained{cure}"),
         (lambda: file.export("other.onnx"), f"which cannot be exported again{cure}"),
         (lambda: file.save("other.safetensors"), "which has no weights to save .* load the run folder"),
+        (lambda: file.save("other.safetensors", overwrite=True), "which has no weights to save"),
     ):
         with pytest.raises(ConfigError, match=rf"^model\{suffix} is a file for \S+, {what}"):
             use()
@@ -364,6 +369,20 @@ def test_wrong_names_of_options_get_the_nearest_right_ones(fitted: tuple[Model, 
         (lambda: model.export("x.onnx", precison="fp16"), r"export\(\): 'precison'. Did you mean 'precision'"),
         (lambda: vertebra.export_model(model, "x.onnx", precison="fp16"), r"'precison'. Did you mean 'precision'"),
         (lambda: vertebra.load(run, verfy=False), r"load\(\): 'verfy'. Did you mean 'verify'"),
+        (
+            lambda: vertebra.Predictor(model, treshold=1),
+            r"option of Predictor\(\): 'treshold'. Did you mean 'threshold'",
+        ),
+        (lambda: vertebra.Cascade(None, model, marign=2), r"option of Cascade\(\): 'marign'. Did you mean 'margin'"),
+        (lambda: vertebra.list_backbones(pretrain=True), r"list_backbones\(\): 'pretrain'. Did you mean 'pretrained'"),
+        (lambda: vertebra.list_parts(kin="neck"), r"list_parts\(\): 'kin'. Did you mean 'kind'"),
+        (lambda: vertebra.save(model, pth=data), r"option of save\(\): 'pth'. Did you mean 'path'"),
+        (lambda: model.save(pth=data), r"option of save\(\): 'pth'. Did you mean 'path'"),
+        (lambda: vertebra.as_backbone(modul=model), r"as_backbone\(\): 'modul'. Did you mean 'module'"),
+        (
+            lambda: Result({}, None, (1, 1)).filter(min_scores=0.5),
+            r"filter\(\): 'min_scores'. Did you mean 'min_score'",
+        ),
         (lambda: vertebra.import_model("timm:x", weight="y"), r"import_model\(\): 'weight'. Did you mean 'weights'"),
     ):
         with pytest.raises(UnknownName, match=message):
@@ -425,3 +444,27 @@ def test_parts_are_listed_by_kind_and_task() -> None:
         vertebra.list_parts(task="detct")
     with pytest.raises(ConfigError, match=r"vertebra.list_backbones\(pattern\)"):
         vertebra.list_parts("backbone")
+
+
+def test_export_takes_images_as_predict_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[list[ParityCase]] = []
+
+    def stop(info: ModelInfo, images: Any) -> None:
+        compared.append(real_parity_inputs(info, images))
+        raise RunError("far enough")
+
+    monkeypatch.setattr("vertebra.export.export_model.real_parity_inputs", stop)
+    model = classifier()
+    tensor = torch.from_numpy(PICTURE).permute(2, 0, 1)
+    for images in (PICTURE, tensor, Image.fromarray(PICTURE), [PICTURE], PICTURE[None], iter([PICTURE])):
+        with pytest.raises(RunError, match="far enough"):
+            model.export(tmp_path / "model.onnx", images=images)
+        (case,) = compared.pop()
+        np.testing.assert_array_equal(case.images, real_parity_inputs(model_info(model), [PICTURE])[0].images)
+
+
+def test_a_model_file_has_its_suffix(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.pt", "model"):
+        with pytest.raises(ConfigError, match=r"the suffix of a model file is \.safetensors; .* Model\.export"):
+            classifier().save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

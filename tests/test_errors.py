@@ -22,3 +22,8 @@ from vertebra.errors import DataError, IncompatiblePartsError, UnknownName, Vert
 def test_errors_travel(error: VertebraError) -> None:
     there = pickle.loads(pickle.dumps(error))
     assert type(there) is type(error) and str(there) == str(error) and vars(there) == vars(error)
+
+
+def test_an_unknown_name_that_is_no_text() -> None:
+    error = UnknownName("precision", 32, ["fp32", "bf16"])
+    assert error.name == "32" and str(error).startswith("unknown precision '32'. ")

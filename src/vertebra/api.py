@@ -101,7 +101,7 @@ class Model(VisionModel):
 
         Args:
             data: a data set; by default that of the model's run.
-            split: "train", "val" or "test".
+            split: "train", "val" or "test". By default "val", but "test" in `vertebra.evaluate` and ``vertebra eval``.
             batch_size: images at a time.
             branches: the branches to evaluate; None for all.
             ignore_index: mask value of pixels that do not count.
@@ -147,15 +147,13 @@ class Model(VisionModel):
         """
         return self._engines.predictor(self, **options).predict(images)
 
-    def export(
-        self, path: Source, *, images: Source | Sequence[Any] | None = None, data: Source | None = None, **options: Any
-    ) -> dict[str, Any]:
+    def export(self, path: Source, *, images: Any = None, data: Source | None = None, **options: Any) -> dict[str, Any]:
         """Writes the model as one file for another runtime, after a comparison with the model.
 
         Args:
             path: the file: ``.onnx``, ``.xml`` (OpenVINO), ``.pt2`` (torch) or ``.pte`` (ExecuTorch).
-            images: real images for the comparison and for int8 calibration: a folder, a data set, or a list; by default
-                the training images of the model's run, if there is one.
+            images: real images for the comparison and for int8 calibration: a folder or a data set, or images in
+                memory or a list as `predict` takes them; by default the training images of the model's run, if there is one.
             data: a labeled data set: the file must have the model's metrics on its split "val".
             options: of `vertebra.export_model`: ``precision``, ``input``, ``canvas`` …
 
@@ -174,14 +172,17 @@ class Model(VisionModel):
 
         known = [name for name in keyword_names(export_model) if name != "labeled"]
         check_keywords("export", options, [*known, "data"])
-        if isinstance(images, str | os.PathLike) or (images is None and self.source is not None):
-            images = calibration_images(self.source, self, None if images is None else Path(images))
+        if images is None:
+            images = () if self.source is None else calibration_images(self.source, self)
+        elif isinstance(images, str | os.PathLike):
+            images = calibration_images(self.source, self, Path(images))
         if data is not None:
             options["labeled"] = labeled(
                 self.source, model_info(self), self.config, split="val", data=Path(data), batch_size=8
             )
-        return export_model(self, Path(path), images=images or (), **options)
+        return export_model(self, Path(path), images=images, **options)
 
+    @strict_keywords
     def save(self, path: Source) -> Path:
         """Writes the model file (``.safetensors``) atomically; see `vertebra.save`."""
         return model_file.save(self, Path(path))

@@ -57,9 +57,9 @@ class UnknownName(ConfigError):
         known: the names that exist.
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        self.name = name
-        shown = shortened(name)
+    def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
+        self.name = str(name)
+        shown = shortened(self.name)
         self.nearest = nearest(shown, known)
         super().__init__(f"unknown {what} '{shown}'. {suggest(shown, known)}")
 

@@ -1,13 +1,14 @@
-"""Checks of keyword arguments: an unknown name raises an error with the nearest right one, as for options in YAML."""
+"""Checks of keyword arguments: unknown names, with the nearest right one as for options in YAML, and wrong values."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
 from functools import wraps
+from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
-from vertebra.errors import UnknownName
+from vertebra.errors import ConfigError, UnknownName
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -36,8 +37,31 @@ def check_keywords(function: str, names: Iterable[str], known: Iterable[str]) ->
             raise UnknownName(f"option of {function}():", name, options)
 
 
+def check_count(name: str, value: Any) -> None:
+    """Checks that an option is a whole number of 1 or more.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+        raise ConfigError(f"'{name}' must be a whole number, 1 or more, got {value!r}")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Checks that an option is a number within 0 and 1.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise ConfigError(f"'{name}' must be within 0 and 1, got {value!r}")
+
+
 def strict_keywords(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Decorates a function without ``**options``: an unknown keyword raises `UnknownName` instead of a `TypeError`."""
+    """Decorates a function without ``**options``, or the ``__init__`` of a class: an unknown keyword raises `UnknownName` instead
+    of a `TypeError`.
+    """
+    shown = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     parameters = inspect.signature(function).parameters.values()
     known = [
         parameter.name
@@ -48,7 +72,7 @@ def strict_keywords(function: Callable[Parameters, Returned]) -> Callable[Parame
 
     @wraps(function)
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-        check_keywords(function.__name__, kwargs, known)
+        check_keywords(shown, kwargs, known)
         return function(*args, **kwargs)
 
     return checked

@@ -66,7 +66,7 @@ class RuntimeModel(ExportedModel):
         """Raises `ConfigError`: an exported file cannot be exported again."""
         self._refuse("cannot be exported again")
 
-    def save(self, path: Any = None) -> NoReturn:
+    def save(self, path: Any = None, **options: Any) -> NoReturn:
         """Raises `ConfigError`: an exported file is no model file."""
         self._refuse("has no weights to save as a model file; copy the file itself, or")
 

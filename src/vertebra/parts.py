@@ -20,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from pydantic import ConfigDict, create_model
 
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.keywords import strict_keywords
 from vertebra.validation import validate
 
 Kind = Literal["backbone", "neck", "encoder", "decoder"]
@@ -77,6 +78,7 @@ def find(kind: str, name: str) -> type[Any]:
     raise UnknownName(kind, name, names(kind))
 
 
+@strict_keywords
 def list_backbones(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """Names of backbones, sorted; none is built.
 
@@ -89,6 +91,7 @@ def list_backbones(pattern: str = "*", *, pretrained: bool = False) -> list[str]
     return sorted([*fnmatch.filter(BACKBONES, pattern), *timm_models(pattern, pretrained=pretrained)])
 
 
+@strict_keywords
 def list_parts(kind: str | None = None, task: str | None = None) -> list[Part]:
     """Necks, encoders and decoders with their options, those of installed packages too; for backbones see `list_backbones`.
 

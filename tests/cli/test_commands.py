@@ -52,6 +52,12 @@ def test_version_and_help(vertebra_command: Command) -> None:
         assert command in shown
 
 
+def test_the_help_of_eval_has_the_defaults(vertebra_command: Command) -> None:
+    shown = " ".join(vertebra_command("eval", "--help").out.split())
+    assert "by default the one stored by benchmark, else torch" in shown
+    assert "model.evaluate() in Python has val" in shown
+
+
 def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tmp_path: Path) -> None:
     import timm
     from safetensors.torch import save_file

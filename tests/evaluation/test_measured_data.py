@@ -117,7 +117,7 @@ def test_classes_of_masks_that_are_called_otherwise(roads: tuple[Path, Path], tm
         scores(run, data=german, class_map={"Autos": "car"})
     with pytest.raises(UnknownName, match=r"unknown class of the model 'cra'\. Did you mean 'car'"):
         scores(run, data=german, class_map={"Auto": "cra"})
-    with pytest.raises(ConfigError, match="another data set than the run's; name it with --data"):
+    with pytest.raises(ConfigError, match=r"another data set than the run's; name it: data=\.\.\. \(--data\)"):
         scores(run, class_map={"Auto": "car"})
 
 

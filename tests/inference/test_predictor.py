@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,3 +122,18 @@ def test_devices(tmp_path: Path) -> None:
     file = model.save(tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match=f"torch cannot use device '{absent}' .*choose cpu"):
         vertebra.load(file, device=absent)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"batch_size": value}, "'batch_size' must be a whole number") for value in (0, -1, "4", 2.5, True)),
+        *(({"threads": value}, "'threads' must be a whole number") for value in (0, "2")),
+        *(({"threshold": value}, "'threshold' must be within 0 and 1") for value in (-0.1, 2, "0.5", float("nan"))),
+    ],
+)
+def test_options_with_wrong_values(model: vertebra.VisionModel, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Predictor(model, **options)
+    with pytest.raises(ConfigError, match=message):
+        model.predict(np.zeros((8, 8, 3), np.uint8), **options)

@@ -87,3 +87,8 @@ def test_results_can_be_sent_and_copied() -> None:
     for result in (ONE, TWO):
         for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result), copy.copy(result)):
             assert other.to_dict() == result.to_dict() and other.path == result.path
+
+
+def test_a_result_is_true() -> None:
+    nothing = Result({"boxes": BOXES.filter(min_score=1.0)}, None, (48, 64))
+    assert len(nothing) == 0 and all([ONE, TWO, nothing, Result({}, None, (48, 64))])

@@ -158,7 +158,9 @@ def test_iteration_gives_the_objects_one_by_one(made: Callable[[], Prediction]) 
         (0.5, TypeError, "float"),
         (True, TypeError, "not by bool True"),
         ([[0]], TypeError, "not by list"),
-        (None, TypeError, "NoneType"),
+        (None, TypeError, "not by NoneType None"),
+        (..., TypeError, "not by ellipsis"),
+        (np.array([9], np.uint64), IndexError, "there is no object 9"),
     ],
 )
 def test_another_index_is_refused(
@@ -364,3 +366,23 @@ def test_numbers_of_coco_results() -> None:
     }  # fmt: skip
     assert [row["score"] for row in segment().to_coco(3)] == [1.0, 1.0]
     assert [row["score"] for row in layers().to_coco(3)] == [0.75, 0.625]
+
+
+def test_an_index_of_any_integer_type() -> None:
+    for kind in (np.uint64, np.uint8, np.int8):
+        assert detect()[np.array([1], kind)].to_dict() == detect()[1].to_dict() == detect()[kind(1)].to_dict()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        *(
+            ({"classes": value}, "unknown class .*: a class is a name, or an id from 0 to 2")
+            for value in (True, [True], 0.5, 3)
+        ),
+        *(({"min_score": value}, "'min_score' must be within 0 and 1") for value in ("0.5", True, float("nan"), 2)),
+    ],
+)
+def test_wrong_conditions_are_refused(conditions: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        detect().filter(**conditions)

@@ -216,7 +216,9 @@ def test_a_run_is_found_from_elsewhere_and_may_be_moved(
     shutil.move(tmp_path / "away" / "work" / "run", tmp_path / "alone")
     shutil.move(tmp_path / "away" / "work" / "data", tmp_path / "away" / "data")
     for use in (lambda: resume_run(tmp_path / "alone"), lambda: vertebra.evaluate("alone", split="val")):
-        with pytest.raises(ConfigError, match="the data of this run are not at .*; give their new path with --data"):
+        with pytest.raises(
+            ConfigError, match=r"the data of this run are not at .*; give their new path: data=\.\.\. \(--data\)"
+        ):
             use()
     assert vertebra.evaluate("alone", split="val", data="away/data") == scores
     capsys.readouterr()
@@ -247,7 +249,7 @@ def test_several_data_sets_move_together(tmp_path: Path) -> None:
         str(tmp_path / "farm" / "animals"),
         str(tmp_path / "farm/deep/boxes"),
     ]
-    with pytest.raises(ConfigError, match="this run has 2 data sets; --data is the folder of them all"):
+    with pytest.raises(ConfigError, match=r"this run has 2 data sets; 'data' \(--data\) is the folder of them all"):
         move(config, tmp_path)
     beside = locate(config, tmp_path / "runs" / "x", "/old/runs/x")
     assert [source.path for source in beside.data.val] == [source.path for source in moved.data.val]

@@ -306,7 +306,7 @@ def damage(state: Path, how: str, target: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("empty", "cut off or damaged; start a new run from the best weights so far with --from .*model.safetensors"),
+        ("empty", "cut off or damaged; start a new run from the best weights so far: --from .*model.safetensors"),
         ("cut off", "cut off or damaged"),
         ("a bit", "cut off or damaged"),
         ("huge", "cut off or damaged"),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vertebra.backbones.base import Backbone
 from vertebra.features import Features, FeatureSpec, Frame
+from vertebra.keywords import strict_keywords
 
 
 class WrappedBackbone(Backbone):
@@ -44,6 +45,7 @@ class WrappedBackbone(Backbone):
         return Features(tuple(maps), embedding, Frame((height, width), sizes))
 
 
+@strict_keywords
 def as_backbone(
     module: nn.Module,
     spec: FeatureSpec,

@@ -17,12 +17,10 @@ def import_model(
     out: Path = typer.Option(..., help="The model file to write, such as model.safetensors."),
 ) -> None:
     """Import a model of torchvision, timm, segmentation-models-pytorch or transformers, with equal outputs."""
-    from vertebra.errors import RunError
     from vertebra.weights.importing import import_with_report
-    from vertebra.weights.model_file import save
+    from vertebra.weights.model_file import check_new_file, save
 
-    if out.exists():
-        raise RunError(f"{out} exists, and nothing is overwritten; choose another name")
+    check_new_file(out)
     model, report = import_with_report(source, weights=weights)
     save(model, out)
     for line in report.lines():

@@ -42,7 +42,7 @@ def open_measured(run: Config, split: str, choice: DataChoice) -> Opened:
         if name not in run.model.branches:
             raise UnknownName("branch", name, run.model.branches)
     if choice.class_map and choice.path is None:
-        raise ConfigError("a class map is for another data set than the run's; name it with --data")
+        raise ConfigError("a class map is for another data set than the run's; name it: data=... (--data)")
     notes: list[str] = []
     sources = [_with_choice(source, choice) for source in _sources(run, split, choice, notes)]
     sources = [source for source in sources if source.branches != []]
@@ -75,7 +75,7 @@ def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> l
     value = ignored.pop() if len(ignored) == 1 else None
     if value is not None and choice.ignore_index is None:
         notes.append(
-            f"{choice.path}: mask value {value} is ignored, as in the run's config; change it with --ignore-index"
+            f"{choice.path}: mask value {value} is ignored, as in the run's config; change it: ignore_index=... (--ignore-index)"
         )
     return [SourceConfig(path=str(choice.path), ignore_index=value)]
 

@@ -111,7 +111,7 @@ def benchmark_runtimes(
         DataError: there is no image.
     """
     if not images:
-        raise DataError("there is no image to measure with; give some with --images")
+        raise DataError("there is no image to measure with; name a folder with some: images=... (--images)")
     model = load(source)
     info = model_info(model)
     real = real_parity_inputs(info, images[: max(COMPARED_IMAGES, batch_size)])

@@ -36,7 +36,7 @@ def calibration_images(source: str | Path | None, model: VisionModel, data: str 
     except (ConfigError, DataError, RunError) as error:
         if data is None:
             say(
-                f"no real images to compare with, only synthetic ones ({error}); give some with --calibrate or --images"
+                f"no real images to compare with, only synthetic ones ({error}); give some: images=... (--calibrate, or --images)"
             )
             return []
         files = [Path(image) for image in list_images(data) if not is_video(image)]

@@ -46,14 +46,15 @@ def evaluate(
 
     Args:
         source: a run folder, or a model file or an exported one (then ``data`` must be given).
-        split: "train", "val" or "test".
+        split: "train", "val" or "test". By default "test", but "val" in `vertebra.Model.evaluate`.
         data: a data set to use instead of the run's, for all branches.
         batch_size: images at a time.
         branches: the branches to evaluate; None for all.
         ignore_index: mask value of ignored pixels; None for the value in the run's config.
         class_map: from class names of ``data`` to class names of the model, where they differ.
         device: "cpu", "cuda" …; by default the best available, for an exported file the CPU.
-        runtime, precision, threads: see `vertebra.export.runtime_cache.resolve_runtime`, and for an exported file
+        runtime, precision, threads: by default those stored by ``vertebra benchmark --save``, else torch in fp32; see
+            `vertebra.export.runtime_cache.resolve_runtime`, and for an exported file
             `vertebra.inference.exported_model.ExportedModel`.
         parts: the objects that the model was built from; see `vertebra.load`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from vertebra.export.parity_inputs import real_parity_inputs
 from vertebra.export.targets import find_target
 from vertebra.export.targets.base import ExportTarget
 from vertebra.files import os_errors_told
+from vertebra.inference.io.inputs import finite_sources
 from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
@@ -36,7 +37,7 @@ def export_model(
     input: Input | None = None,
     canvas: Canvas = "auto",
     class_map: bool = False,
-    images: Sequence[Any] = (),
+    images: Any = (),
     labeled: Iterable[Batch] | None = None,
     tolerances: ExportTolerances | None = None,
     progress: Callable[[str], None] = lambda line: None,
@@ -82,6 +83,7 @@ def export_model(
         RunError: the file exists, or cannot be written.
     """
     path = Path(path)
+    images = finite_sources(list(images) if isinstance(images, Iterator) else images)
     kind = find_target(path, to)
     if input is None:
         input = default_input(model, kind, canvas)

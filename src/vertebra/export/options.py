@@ -49,11 +49,13 @@ def check_options(
         raise UnknownName("input of a file", input, get_args(Input))
     _check_target(model, target, precision, input)
     if input == "pixels" and canvas == "free":
-        raise ConfigError("a file that takes pixels takes images of any size; a free canvas is for --input canvas")
+        raise ConfigError(
+            "a file that takes pixels takes images of any size; a free canvas is for input='canvas' (--input canvas)"
+        )
     if class_map:
         _check_class_map(model, input)
     if precision == "int8" and not images:
-        raise ConfigError("int8 is calibrated with real images: give some with --calibrate")
+        raise ConfigError("int8 is calibrated with real images: images=... (--calibrate)")
     _check_installed(target)
 
 
@@ -61,7 +63,7 @@ def _check_target(model: VisionModel, target: type[ExportTarget], precision: str
     """Checks that a target supports the precision, the input and the size of the model."""
     suffix = target.format.suffix
     if input == "pixels" and not target.takes_pixels:
-        raise ConfigError(f"a {suffix} file takes canvases: export it with --input canvas")
+        raise ConfigError(f"a {suffix} file takes canvases: export it with input='canvas' (--input canvas)")
     if target.format.fixed_canvas and model.resize_spec.mode == "shortest_edge":
         raise ConfigError(
             f"a {suffix} file has a fixed canvas, but this model has another canvas for each image (resize 'shortest_edge'); "
@@ -85,16 +87,18 @@ def _check_class_map(model: VisionModel, input: str) -> None:
         name: branch for name, branch in model_info(model).branches.items() if get_task(branch[0]).class_map is not None
     }
     if not maps:
-        raise ConfigError("class maps need a segmentation branch, and this model has none; leave out --class-map")
+        raise ConfigError(
+            "class maps need a segmentation branch, and this model has none; leave out class_map (--class-map)"
+        )
     for name, (_, labels) in maps.items():
         if getattr(labels, "multilabel", False):
             raise ConfigError(
-                f"the classes of branch '{name}' may overlap, so a pixel can have several; leave out --class-map"
+                f"the classes of branch '{name}' may overlap, so a pixel can have several; leave out class_map (--class-map)"
             )
     if input != "pixels":
         raise ConfigError(
-            "class maps are in the images' own pixels: they need an .onnx or .xml file with --input pixels, and a model with one "
-            "canvas for all images"
+            "class maps are in the images' own pixels: they need an .onnx or .xml file with input='pixels' (--input pixels), and a "
+            "model with one canvas for all images"
         )
 
 

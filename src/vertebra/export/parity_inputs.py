@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vertebra.errors import DataError
+from vertebra.inference.io.inputs import finite_sources, is_image, read_source
+from vertebra.inference.results import Unreadable
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
-from vertebra.preprocess.images import apply, read_image
+from vertebra.preprocess.images import apply
 
 REAL = "real image"  # prefix of the names of cases with real images
 
@@ -69,14 +72,19 @@ def real_parity_inputs(info: ModelInfo, images: Iterable[Any]) -> list[ParityCas
 
     Args:
         info: of the model.
-        images: files, arrays and the like; see `vertebra.preprocess.images.read_image`.
+        images: files, arrays and the like; see `vertebra.inference.io.inputs.list_images`.
 
     Raises:
-        DataError: one cannot be read.
+        DataError: one cannot be read, or is a video.
     """
     cases = []
-    for number, image in enumerate(images, start=1):
-        array = read_image(image, channels=info.channels)
+    for number, source in enumerate(finite_sources(list(images)), start=1):
+        if not is_image(source):
+            raise DataError(f"{source.path}: a video, and images are needed here; save some of its frames as images")
+        read = read_source(source, info.channels)
+        if isinstance(read, Unreadable):
+            raise read.error
+        array = read[1]
         size = info.resize_spec.transform(array.shape[0], array.shape[1]).size
         canvas = np.ascontiguousarray(apply(info.resize_spec, array).transpose(2, 0, 1)[None])
         cases.append(ParityCase(f"{REAL} {number}", canvas, np.array([size], dtype=np.int64)))

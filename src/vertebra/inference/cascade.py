@@ -15,6 +15,7 @@ from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.io.inputs import finite_sources, read_source, runs
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result, Unreadable
+from vertebra.keywords import check_fraction, strict_keywords
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import all_tasks, get_task
@@ -69,6 +70,7 @@ class Cascade:
         ConfigError: a branch is missing or named twice, a task is not supported, or the margin is below 1.
     """
 
+    @strict_keywords
     def __init__(
         self,
         detector: VisionModel | None,
@@ -82,6 +84,7 @@ class Cascade:
     ) -> None:
         if margin < 1:
             raise ConfigError(f"'margin' must be 1 or more, got {margin}")
+        check_fraction("threshold", threshold)
         self.boxes_from = None if detector is None else _boxes_branch(detector, boxes_from)
         _check_second(detector, model)
         options: dict[str, Any] = {"device": device, "batch_size": batch_size}
@@ -111,7 +114,7 @@ class Cascade:
             for result in self._predict_crops([self._with_boxes(*pair) for pair in chunk])
         ]
 
-    def stream(self, images: Iterable[Any]) -> Iterator[Result]:
+    def stream(self, images: Any) -> Iterator[Result]:
         """Yields predictions one by one, for any number of images; see `predict`."""
         if self.first is None:
             raise ConfigError("this cascade has no detector; pass the boxes: predict(images, boxes=...)")

@@ -12,7 +12,7 @@ import numpy as np
 from vertebra.errors import ConfigError, VertebraError, WeightsError, first_line
 from vertebra.inference.pipeline import Pipeline, Ready
 from vertebra.inference.results import Result
-from vertebra.keywords import check_keywords, keyword_names
+from vertebra.keywords import check_count, check_keywords, keyword_names
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.runtimes import find_format, open_file, read_metadata
 from vertebra.runtimes.base import Session
@@ -52,6 +52,8 @@ class ExportedModel:
         precision: str | None = None,
         device: str | None = None,
     ) -> None:
+        if threads is not None:
+            check_count("threads", threads)
         self.path = Path(path)
         info, self.outputs, self.report, self.config, self.details = from_json(read_metadata(path), str(path))
         self.session = open_file(path, runtime=runtime, threads=threads, precision=precision, device=device)
@@ -60,7 +62,7 @@ class ExportedModel:
         self.takes_pixels = "pixels" in self.session.inputs
         self.class_maps = [name for name, fields in self.outputs.items() if fields == [CLASS_MAP]]
         if precision == "int8" and self.report.get("precision") != "int8":
-            raise ConfigError(f"{path} is not int8; make such a file: vertebra export RUN --precision int8")
+            raise ConfigError(f"{path} is not int8; make such a file: export with precision='int8' (--precision int8)")
 
     def run(self, *arrays: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Decoded outputs by branch, each branch's fields in order; see `vertebra.runtimes.base.Session.run`.
@@ -122,14 +124,14 @@ def _why_fixed(path: Path, inputs: Mapping[str, Sequence[int | None]]) -> str:
         inputs: of its session.
     """
     if "pixels" in inputs:
-        return f"{path.name} puts images onto its canvas itself; export one with --input canvas"
+        return f"{path.name} puts images onto its canvas itself; export one with input='canvas' (--input canvas)"
     sides = inputs["images"][2:]
     if any(isinstance(side, int) for side in sides):
         file_format = find_format(path)
         hint = (
             ""
             if file_format is not None and file_format.fixed_canvas
-            else "; export one with --input canvas --canvas free"
+            else "; export one with input='canvas', canvas='free' (--input canvas --canvas free)"
         )
         return f"{path.name} was made for canvases of {'x'.join(map(str, sides))}{hint}"
     return ""
@@ -167,7 +169,7 @@ class ExportedPredictor(Pipeline):
         if model.class_maps and (tile is not None or flip or tuple(scales) != (1.0,)):
             raise ConfigError(
                 f"{model.path.name} outputs class maps, but tiles, flip and scales need probabilities: leave them out, or export a "
-                "file without --class-map"
+                "file without class_map=True (--class-map)"
             )
         super().__init__(
             model.info,

@@ -13,6 +13,7 @@ import numpy as np
 from vertebra.inference.io.inputs import Image, finite_sources, is_image, read_source, runs
 from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.results import Result, Skipped, Unreadable
+from vertebra.keywords import check_count, check_fraction
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply, stack
@@ -56,7 +57,7 @@ class Pipeline(ABC):
         scales: factors of the canvas size; the model runs at each of them.
 
     Raises:
-        ConfigError: the tiles or scales are not valid, or the model does not support them.
+        ConfigError: the batch size, threshold, tiles or scales are not valid, or the model does not support them.
     """
 
     def __init__(
@@ -71,6 +72,9 @@ class Pipeline(ABC):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ) -> None:
+        check_count("batch_size", batch_size)
+        if threshold is not None:  # None leaves no object out
+            check_fraction("threshold", threshold)
         self.info = info
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
@@ -114,9 +118,12 @@ class Pipeline(ABC):
             return self._finish(batch, self.run(*self._stacked(batch)))
         return []
 
-    def stream(self, images: Iterable[Any]) -> Generator[Result, None, None]:
+    def stream(self, images: Any) -> Generator[Result, None, None]:
         """Predictions one by one, for any number of images and videos with bounded memory; see `predict`. A live source
         (``camera:0``, ``rtsp://...``) gives its newest frame each time, until it ends.
+
+        Args:
+            images: an iterable of files, videos, addresses or images in memory; or one entry, as `predict` takes it.
         """
         for live, run in runs(images):
             for part in ([image] for image in run) if live else [run]:

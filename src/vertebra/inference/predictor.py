@@ -11,6 +11,7 @@ from torch import Tensor
 from vertebra.decoders.base import Decoded
 from vertebra.inference.engine import Engine
 from vertebra.inference.pipeline import Pipeline
+from vertebra.keywords import check_count, strict_keywords
 from vertebra.model import VisionModel
 from vertebra.optimize.half_precision import Precision
 
@@ -37,10 +38,11 @@ class Predictor(Pipeline):
         scales: factors of the canvas size; the model runs at each of them, and the results are merged.
 
     Raises:
-        ConfigError: the device or precision does not exist, or the device does not support the precision; the tiles or scales
-            are not valid, or the model does not support them.
+        ConfigError: the device or precision does not exist, or the device does not support the precision; the batch size,
+            threshold, threads, tiles or scales are not valid, or the model does not support the tiles or scales.
     """
 
+    @strict_keywords
     def __init__(
         self,
         model: VisionModel | Engine,
@@ -58,6 +60,8 @@ class Predictor(Pipeline):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ) -> None:
+        if threads is not None:
+            check_count("threads", threads)
         engine = (
             model
             if isinstance(model, Engine)

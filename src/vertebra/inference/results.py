@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from vertebra.errors import DataError, MissingFieldError, UnknownName
 from vertebra.inference.io.video import FrameInfo
+from vertebra.keywords import strict_keywords
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,6 +115,10 @@ class Result:
         """Number of objects of the only branch."""
         return len(self._only())
 
+    def __bool__(self) -> bool:
+        """True, for any number of branches and objects."""
+        return True
+
     def __iter__(self) -> Iterator[Prediction]:
         """The objects of the only branch, one by one."""
         return iter(self._only())
@@ -148,6 +153,7 @@ class Result:
         """(M, K, 2) float32 of x, y in the image's pixels."""
         return self._only().points
 
+    @strict_keywords
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Prediction:
         """The prediction of the only branch with fewer objects; see `vertebra.tasks.prediction.Prediction.filter`."""
         return self._only().filter(min_score=min_score, classes=classes)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from vertebra.errors import DataError
+from vertebra.errors import DataError, first_line
 from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.number_range import array_to_bytes, stretched
@@ -267,10 +267,20 @@ def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:
 
 def _tensor_to_array(tensor: Any, name: str) -> np.ndarray:
     """A tensor of any library as an array."""
-    plain = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
-    array = np.asarray(plain)
+    if hasattr(tensor, "read"):
+        raise DataError(f"{name} is an open file; give its content: file.read()")
+    if "bfloat16" in str(getattr(tensor, "dtype", "")):
+        raise DataError(f"{name}: bfloat16 is not supported; convert it to float32")
+    try:
+        array = np.asarray(tensor.detach().cpu() if hasattr(tensor, "shape") and hasattr(tensor, "detach") else tensor)
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:  # ragged lists, meta and sparse tensors
+        raise DataError(
+            f"{name} cannot be converted to an array ({first_line(error)}); give an array or tensor"
+        ) from error
     if array.dtype == object:
         raise DataError(
             f"{name} is not an image; give a file, bytes, a Pillow image, an array (H, W, C) or a tensor (C, H, W)"
         )
+    if not hasattr(tensor, "shape") and array.ndim == 0:
+        raise DataError(f"{name} is a number, not an image; give the numbers of an image as an array: np.array(...)")
     return array

@@ -110,7 +110,7 @@ class ExecuTorchRuntime(Runtime):
             or options.threads is not None
         ):
             raise ConfigError(
-                "a .pte file runs on the CPU in fp32, with ExecuTorch's own threads; leave out --device, --precision and --threads"
+                "a .pte file runs on the CPU in fp32, with ExecuTorch's own threads; leave out device, precision and threads"
             )
         return ExecuTorchSession(path)
 

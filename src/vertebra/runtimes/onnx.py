@@ -76,8 +76,8 @@ class OnnxRuntime(Runtime):
         """See `vertebra.runtimes.base.Runtime.open`."""
         if options.precision not in (None, "int8"):
             raise ConfigError(
-                f"an ONNX file runs in the precision that it was exported in; leave out --precision {options.precision}, "
-                "or use --runtime openvino"
+                f"an ONNX file runs in the precision that it was exported in; leave out precision {options.precision}, "
+                "or use the runtime openvino"
             )
         devices = ("cpu", "cuda")
         if options.device not in (None, *devices):

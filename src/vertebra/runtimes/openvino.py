@@ -91,7 +91,7 @@ class OpenVinoRuntime(Runtime):
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""
         if options.device not in (None, "cpu"):
-            raise ConfigError("OpenVINO files run on the CPU only; leave out --device")
+            raise ConfigError("OpenVINO files run on the CPU only; leave out the device")
         precision = "fp32" if options.precision in (None, "int8") else str(options.precision)
         if precision not in HINTS:
             raise UnknownName("precision", precision, [*HINTS, "int8"])

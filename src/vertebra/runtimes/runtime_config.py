@@ -10,6 +10,7 @@ from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.files import replacing
+from vertebra.keywords import check_count
 from vertebra.runtimes import BUILT_IN
 
 PRECISIONS = {
@@ -48,8 +49,10 @@ class RuntimeConfig:
         if self.precision not in PRECISIONS[self.runtime]:
             supporting = [name for name, precisions in PRECISIONS.items() if self.precision in precisions]
             raise ConfigError(f"{self.runtime} does not support {self.precision}; these do: {', '.join(supporting)}")
+        if self.threads is not None:
+            check_count("threads", self.threads)
         if self.compile and self.runtime != "torch":
-            raise ConfigError(f"--compile works with torch only; leave it out, or leave out --runtime {self.runtime}")
+            raise ConfigError(f"compile works with torch only; leave it out, or leave out the runtime {self.runtime}")
 
     @property
     def name(self) -> str:

@@ -76,7 +76,7 @@ class TorchExportRuntime(Runtime):
     def open(self, path: Path, options: SessionOptions) -> Session:
         """See `vertebra.runtimes.base.Runtime.open`."""
         if options.device not in (None, "cpu") or options.precision not in (None, "fp32"):
-            raise ConfigError("a .pt2 file runs on the CPU in fp32 only; leave out --device and --precision")
+            raise ConfigError("a .pt2 file runs on the CPU in fp32 only; leave out device and precision")
         return TorchSession(path, options.threads)
 
 

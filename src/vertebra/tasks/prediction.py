@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName, install_command, shortened
+from vertebra.keywords import check_fraction, strict_keywords
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,6 +98,7 @@ class Prediction(ABC):
         """The class name of each object."""
         return [self.spec.classes[class_id] for class_id in self.class_ids.tolist()]
 
+    @strict_keywords
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Self:
         """Only the objects that meet all conditions.
 
@@ -110,8 +112,7 @@ class Prediction(ABC):
         """
         kept = np.ones(len(self), dtype=bool)
         if min_score is not None:
-            if not 0 <= min_score <= 1:
-                raise ConfigError(f"'min_score' must be within 0 and 1, got {min_score}")
+            check_fraction("min_score", min_score)
             kept &= self.scores >= min_score
         if classes is not None:
             kept &= np.isin(self.class_ids, _class_ids(classes, self.spec.classes))
@@ -244,7 +245,7 @@ def _rows(index: Any, count: int) -> np.ndarray:
     if isinstance(index, str):
         raise TypeError(f"objects are selected by number, slice or mask; for a class use filter(classes={index!r})")
     array = np.asarray(index)
-    if array.ndim == 0 and array.dtype != bool:
+    if array.ndim == 0 and array.dtype != bool and hasattr(index, "__index__"):
         array = np.array([operator.index(index)])
     if array.size == 0 and array.ndim == 1 and array.dtype != bool:
         array = array.astype(np.int64)
@@ -259,12 +260,15 @@ def _rows(index: Any, count: int) -> np.ndarray:
     wrong = array[(array < -count) | (array >= count)]
     if len(wrong):
         raise IndexError(f"there is no object {wrong[0]}: there are {count}, counted from 0")
-    return np.where(array < 0, array.astype(np.int64) + count, array)
+    rows = array.astype(np.int64)  # an unsigned index, too
+    return np.where(rows < 0, rows + count, rows)
 
 
 def _class_ids(classes: ClassChoice, known: Sequence[str]) -> list[int]:
     """The ids of classes given by name or id."""
-    listed = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+    if isinstance(classes, np.ndarray):
+        classes = classes.tolist()
+    listed = list(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else [classes]
     ids = {name: number for number, name in enumerate(known)}
     chosen = []
     for entry in listed:
@@ -272,7 +276,7 @@ def _class_ids(classes: ClassChoice, known: Sequence[str]) -> list[int]:
             if entry not in ids:
                 raise UnknownName("class", entry, known)
             chosen.append(ids[entry])
-        elif isinstance(entry, int | np.integer) and 0 <= entry < len(known):
+        elif isinstance(entry, int | np.integer) and not isinstance(entry, bool) and 0 <= entry < len(known):
             chosen.append(int(entry))
         else:
             raise ConfigError(f"unknown class {entry!r}: a class is a name, or an id from 0 to {len(known) - 1}")

@@ -55,7 +55,7 @@ def check_data_exists(sources: list[SourceConfig], folder: Path, recorded: str |
             tried = [str(candidate) for candidate in _candidates(source.path, folder, recorded)][1:]
             beside = f", nor at {tried[0]}" if tried and tried[0] != source.path else ""
             raise ConfigError(
-                f"{folder}: the data of this run are not at {source.path}{beside}; give their new path with --data"
+                f"{folder}: the data of this run are not at {source.path}{beside}; give their new path: data=... (--data)"
             )
 
 
@@ -79,10 +79,10 @@ def move(config: Config, data: str | Path) -> Config:
             hint = (
                 ""
                 if len(paths) == 1
-                else f" (this run has {len(paths)} data sets; --data is the folder of them all; or name one: "
+                else f" (this run has {len(paths)} data sets; 'data' (--data) is the folder of them all; or name one: "
                 "data.train.0.path=PATH)"
             )
-            raise ConfigError(f"--data {data}: no such folder or file: {target}{hint}")
+            raise ConfigError(f"data {data}: no such folder or file: {target}{hint}")
         source.path = target
     return relocated
 

@@ -35,15 +35,16 @@ def check_new_folder(path: Path) -> None:
     """
     blocking = file_in_the_way(path.parent)
     if blocking is not None:
-        raise RunError(f"{blocking} is a file, and a folder is needed there; choose another --out")
+        raise RunError(f"{blocking} is a file, and a folder is needed there; choose another folder: out=... (--out)")
     if _taken(path):
         if path.is_dir() and not any((path / name).exists() for name in (LAST, BEST)) and (path / CONFIG).exists():
             raise RunError(
                 f"{path} holds a run that has saved nothing yet; if it is no longer running, delete the folder, or choose "
-                "another --out"
+                "another one: out=... (--out)"
             )
         raise RunError(
-            f"{path} exists, and a run is never overwritten; choose another --out, or go on with --resume {path}"
+            f"{path} exists, and a run is never overwritten; choose another folder: out=... (--out), or go on with it: "
+            "vertebra.resume(...) (--resume)"
         )
 
 

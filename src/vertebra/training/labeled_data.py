@@ -71,7 +71,7 @@ def open_chosen(
         what = (
             "this model comes from no run" if source is None else f"{source} is a model file without its run's {CONFIG}"
         )
-        raise ConfigError(f"{what}; name a data set with --data")
+        raise ConfigError(f"{what}; name a data set: data=... (--data)")
     elif config is None:
         raise ConfigError("this model has no config; build it with vertebra.create_model, which names its parts")
     else:

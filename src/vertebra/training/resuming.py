@@ -105,7 +105,7 @@ def plan_resumption(
     if not (folder / LAST).exists():
         raise RunError(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
-            "with another --out"
+            "in another folder: out=... (--out)"
         )
     old = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
     raw = old.model_dump(mode="json")  # written out, so that every key exists
@@ -206,7 +206,7 @@ def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list
         ]
         raise RunError(
             f"{', '.join(fixed_words)} cannot change within a run; put it back, or start a new run from this one's weights "
-            f"(--from {folder})"
+            f"(--from {folder}, or vertebra.load(...).fit(...))"
         )
     if new.train.epochs < saved.epoch:
         raise RunError(f"train.epochs is {new.train.epochs}, and the run is in epoch {saved.epoch}; give at least that")
@@ -246,7 +246,10 @@ def check_data(resumption: Resumption, now: Mapping[str, Fingerprint], folder: P
     Raises:
         RunError: they are not.
     """
-    cure = f"give the same data (--data), or start a new run from this one's weights (--from {folder})"
+    cure = (
+        f"give the same data (data=..., or --data), or start a new run from this one's weights (--from {folder}, or "
+        "vertebra.load(...).fit(...))"
+    )
     for split, before in resumption.saved.data.items():
         check_same(split, before, now[split], cure, annotations=resumption.saved.version == __version__)
 

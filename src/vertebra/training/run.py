@@ -115,7 +115,7 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
     if mode == "shortest_edge":
         raise ConfigError(
             "this model gives each image a canvas of its own shape (resize 'shortest_edge'), and training needs one canvas for "
-            "a batch; save the model and train from its file: vertebra train --from FILE"
+            "a batch; save the model and train from its file: vertebra.load(FILE).fit(...), or vertebra train --from FILE"
         )
     image_size = train.get("image_size")
     if image_size is not None and canvas_size(image_size, ()) != size:
@@ -161,7 +161,7 @@ def _choose_folder(out: Path | None, branch: str) -> Path:
         return folder
     started = os.environ.get(FOLDER_VARIABLE)
     if out is None and started is None:
-        raise ConfigError("name the run folder (--out) where several processes are started from outside")
+        raise ConfigError("name the run folder (out=..., or --out) where several processes are started from outside")
     return Path(started) if out is None and started is not None else Path(str(out))
 
 

@@ -100,8 +100,8 @@ def _cure(path: Path) -> str:
     """How to continue without the file."""
     best = path.parent / "model.safetensors"
     if best.exists():
-        return f"start a new run from the best weights so far with --from {best}"
-    return "start the run again with another --out"
+        return f"start a new run from the best weights so far: --from {best}, or vertebra.load(...).fit(...)"
+    return "start the run again in another folder: out=... (--out)"
 
 
 def _check_tensors(path: Path, saved: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:

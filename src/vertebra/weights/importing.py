@@ -225,7 +225,7 @@ def _from_folder(library: str, name: str, weights: Path | None) -> _Import:
         ) from None
     files = [weights] if weights is not None else sorted(folder.glob("*.safetensors"))
     if not files:
-        raise WeightsError(f"{folder}: no safetensors file beside config.json; give it with --weights")
+        raise WeightsError(f"{folder}: no safetensors file beside config.json; give it: weights=... (--weights)")
     state: State = {}
     for path in files:
         state.update(read_state_dict(path))
@@ -277,5 +277,6 @@ def _downloaded(library: str, name: str, download: Callable[[], Any]) -> Any:
     except Exception as error:  # the clients raise many kinds of errors
         raise WeightsError(
             f"the weights of {library}:{name} cannot be downloaded ({type(error).__name__}: {one_line(error)}). Without a "
-            "network, download them elsewhere and give the file with --weights, or a folder with config.json and safetensors"
+            "network, download them elsewhere and give the file (weights=..., or --weights), or a folder with config.json and "
+            "safetensors"
         ) from error

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from vertebra.build import build
 from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import ModelConfig, model_config
-from vertebra.errors import RunError, VertebraError, WeightsError
+from vertebra.errors import ConfigError, RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
+from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
 from vertebra.object_parts import resolve_parts
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -36,21 +37,38 @@ from vertebra.weights.skip_init import SkipInit, TooLarge
 CHUNK_BYTES = 1 << 24
 
 
+@strict_keywords
 def save(model: VisionModel, path: str | Path) -> Path:
-    """Writes the model file atomically.
+    """Writes the model file (``.safetensors``) atomically.
 
     Raises:
+        ConfigError: the file has another suffix.
         WeightsError: the model was not built by `vertebra.create_model`, so that its parts have no names; or it was changed
             since, so that the file could not be loaded.
         RunError: the file exists or cannot be written.
     """
     path = Path(path)
-    if path.exists():
-        raise RunError(f"{path} exists, and nothing is overwritten; choose another name")
+    check_new_file(path)
     problem = load_problem(model)
     if problem is not None:
         raise WeightsError(problem)
     return write(model, path)
+
+
+def check_new_file(path: Path) -> None:
+    """Checks the path of a model file to write.
+
+    Raises:
+        ConfigError: its suffix is not ``.safetensors``.
+        RunError: it exists.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise ConfigError(
+            f"{path}: the suffix of a model file is .safetensors; a file for another runtime, such as .onnx, is written by "
+            "Model.export or vertebra export"
+        )
+    if path.exists():
+        raise RunError(f"{path} exists, and nothing is overwritten; choose another name")
 
 
 def write(model: VisionModel, path: Path) -> Path:

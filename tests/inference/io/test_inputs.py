@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,26 @@ def test_a_stream_of_images_names_them_too() -> None:
     assert skipped.source == "NoneType (images[1])" and skipped.reason.startswith(
         "NoneType (images[1]) is not an image"
     )
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"tuple in a list"}))
+def test_a_stream_of_one_entry(path: Path, kind: str) -> None:
+    (result,) = Painted((40, 60)).stream(KINDS[kind](path))
+    assert_found(result)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("", "the name of an image is empty; for the images of the working directory give '.'"),
+        (["", "a.png"], r"the name of an image is empty \(images\[0\]\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.bfloat16), "bfloat16 is not supported; convert it to float32"),
+        (torch.zeros(3, 4, 4, device="meta"), "cannot be converted to an array .*no data"),
+        (io.BytesIO(b"file"), r"BytesIO is an open file; give its content: file\.read\(\)"),
+        ([[0, 1], [2, 3]], r"int \(images\[0\]\[0\]\) is a number, not an image; .* np\.array"),
+    ],
+    ids=["empty", "empty in a list", "bfloat16", "meta", "open file", "numbers"],
+)
+def test_objects_that_cannot_be_read_say_what_would_be_right(image: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Painted((40, 60)).predict(image)

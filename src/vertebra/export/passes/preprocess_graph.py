@@ -48,7 +48,9 @@ class ToCanvas(nn.Module):
     def __init__(self, resize_spec: ResizeSpec, channels: int) -> None:
         super().__init__()
         if resize_spec.mode == "shortest_edge":
-            raise ExportError("each image has its own canvas size (shortest_edge): export with --input canvas")
+            raise ExportError(
+                "each image has its own canvas size (shortest_edge): export with input='canvas' (--input canvas)"
+            )
         self.resize_spec = resize_spec
         fill = torch.tensor(resize_spec.fill_for(channels), dtype=torch.float32)
         self.register_buffer("fill", fill[:, None, None], persistent=False)

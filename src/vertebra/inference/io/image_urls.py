@@ -124,7 +124,9 @@ def _check_kind(kind: str, redacted: str) -> None:
     if kind.startswith("text/"):
         raise DataError(f"{redacted}: a page ({kind}) and no image; pass the address of the image file itself")
     if kind.startswith(("video/", "audio/", "multipart/")):
-        raise DataError(f"{redacted}: a stream ({kind}) and no image; take its results one by one, with stream()")
+        raise DataError(
+            f"{redacted}: a stream ({kind}) and no image; take its results one by one: vertebra.Predictor(model).stream(...)"
+        )
 
 
 def _read(response: Any, max_bytes: int, deadline: float, redacted: str) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from PIL.Image import Image as PillowImage
 
 from vertebra.errors import ConfigError, DataError
 from vertebra.inference.io.image_urls import ImageUrl, content_type, url_suffix
@@ -140,7 +141,9 @@ def finite_sources(images: Any) -> list[Any]:
     sources = [as_source(image, ask=False) for image in list_images(images)]
     for source in sources:
         if isinstance(source, Camera):
-            raise ConfigError(f"{source.name}: a live source has no end; take its results one by one, with stream()")
+            raise ConfigError(
+                f"{source.name}: a live source has no end; take its results one by one: vertebra.Predictor(model).stream(...)"
+            )
     return sources
 
 
@@ -168,13 +171,18 @@ def is_image(source: Any) -> bool:
     return not isinstance(source, Video | Camera)
 
 
-def runs(items: Iterable[Any]) -> Iterator[tuple[bool, Iterator[Any]]]:
+def runs(items: Any) -> Iterator[tuple[bool, Iterator[Any]]]:
     """Images and frames in their order, grouped into runs of live and other sources.
+
+    Args:
+        items: the images and videos one by one; or a single entry, as in `list_images`.
 
     Yields:
         Whether a run is live, and its images and frames (`VideoFrame`); an `Unreadable` replaces a source that cannot be read.
     """
-    for live, sources in groupby(_as_sources(items), key=lambda source: isinstance(source, Camera)):
+    for live, sources in groupby(
+        _as_sources(list_images(items) if _is_single(items) else items), key=lambda source: isinstance(source, Camera)
+    ):
         yield live, _expanded(sources)
 
 
@@ -184,6 +192,11 @@ def expected_count(sources: Iterable[Any]) -> int | None:
         None if isinstance(source, Camera) else source.count() if isinstance(source, Video) else 1 for source in sources
     ]
     return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _is_single(images: Any) -> bool:
+    """Whether the images are one entry, which must not be iterated: a name, bytes, a picture, an array or a tensor."""
+    return isinstance(images, (str, Path, bytes, PillowImage, *SOURCES)) or getattr(images, "ndim", 1) != 1
 
 
 def _as_sources(items: Iterable[Any]) -> Iterator[Any]:
@@ -200,6 +213,9 @@ def _positions(position: str, count: int) -> list[str]:
 
 def _list_path(name: str | Path, position: str) -> list[Any]:
     """The images of a file, folder, pattern or address."""
+    if isinstance(name, str) and not name.strip():
+        where = f" ({position})" if position else ""
+        raise DataError(f"the name of an image is empty{where}; for the images of the working directory give '.'")
     path = Path(name)
     if path.suffix.lower() in SUFFIXES and path.is_file():
         return [path]

@@ -44,7 +44,7 @@ def plan_workers(
     gpus = [int(machine.get("GPU", 0)) for machine in machines]
     gpus_each = 1 if gpu or (gpu is None and any(gpus)) else 0
     if gpus_each and not any(gpus):
-        raise ConfigError("the Ray cluster has no GPU; leave out --device, or use --device cpu")
+        raise ConfigError("the Ray cluster has no GPU; leave out the device, or use the device cpu")
 
     def fit(worker_cpus: int) -> int:
         return sum(

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vertebra.errors import ConfigError, DataError, RunError, VertebraError, WeightsError, missing_package
+from vertebra.inference.io.inputs import list_images
 from vertebra.inference.model_source import ModelSource
 from vertebra.inference.pipeline import Pipeline
 from vertebra.inference.ray.cluster import WorkerPlan, connected, plan_workers
@@ -69,7 +70,7 @@ class RayPredictor:
             RunError: a worker failed, or died repeatedly.
             VertebraError: an error of a worker about the model or an image.
         """
-        names = [_name(image) for image in images]
+        names = [_name(image) for image in (list_images(images) if isinstance(images, str | Path) else images)]
         if not names:
             return
         if self.options.get("flip"):  # checked here, before workers start

@@ -43,7 +43,9 @@ def from_decoded(
     """
     if decoded[0].ndim == 2:
         if keep_probabilities:
-            raise ConfigError("a file with class maps has no probabilities; export one without --class-map")
+            raise ConfigError(
+                "a file with class maps has no probabilities; export one without class_map=True (--class-map)"
+            )
         return SegmentPrediction(np.asarray(decoded[0]).astype(id_type(spec)), spec, None, image)
     if keep_probabilities:
         resized = image_probabilities(decoded, transform)
