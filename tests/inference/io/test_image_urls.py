@@ -137,7 +137,7 @@ def test_one_that_cannot_be_read_is_left_out(server: str) -> None:
     [
         ("none.png", "the server answers 404 Not Found; check the address"),
         ("page.png", r"a page \(text/html\) and no image; pass the address of the image file"),
-        ("stream", r"a stream \(multipart/x-mixed-replace\) and no image; .*stream\(\)"),
+        ("stream", r"a stream \(multipart/x-mixed-replace\) and no image; .*Predictor\(model\)\.stream\("),
         ("postscript.png", "not an image that can be read; remove it, or save it as JPEG or PNG"),
         ("cut.png", r"the connection ended after 50 of \d+ bytes; try again"),
         ("to?n=7", "more than 5 redirects; pass the address where they end"),

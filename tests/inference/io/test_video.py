@@ -273,7 +273,7 @@ def test_live_sources_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         list(model().stream(["camera:0"]))
     with pytest.raises(DataError, match="camera:front: a camera is named by its number"):
         Camera("camera:front")
-    with pytest.raises(ConfigError, match=r"camera:0: a live source has no end; .*stream\(\)"):
+    with pytest.raises(ConfigError, match=r"camera:0: a live source has no end; .*Predictor\(model\)\.stream\("):
         model().predict("camera:0")
 
 
