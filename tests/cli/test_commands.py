@@ -217,7 +217,7 @@ def test_parts_are_listed(vertebra_command: Command) -> None:
     assert "fpn" in vertebra_command("parts", "necks").out
     one = vertebra_command("parts", "retinanet").out
     assert "paper: " in one and "options:" in one
-    assert "at least learn from each object" in one
+    assert "least number of anchors matched to each object" in one
     assert "stride 32" in vertebra_command("parts", "resnet10t").out
     assert "fc7" in vertebra_command("parts", "ssd_vgg16").out
     assert [part["kind"] for part in json.loads(vertebra_command("parts", "fpn", "--json").out)] == ["neck", "decoder"]

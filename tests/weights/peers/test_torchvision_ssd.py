@@ -96,4 +96,4 @@ def test_the_published_canvas_and_classes() -> None:
     assert (made.resize_spec.size, made.resize_spec.mode) == ((320, 320), "resize")
     branch = made.model["branches"]["detect"]
     assert branch["classes"][0] == "person" and len(branch["classes"]) == 90
-    assert branch["decoder"]["postprocess"]["candidates"] == 27000
+    assert branch["decoder"]["postprocess"]["pre_nms_topk"] == 27000
