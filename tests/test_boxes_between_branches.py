@@ -184,7 +184,7 @@ def test_is_evaluated_with_the_boxes_that_were_found() -> None:
     with torch.no_grad():
         decoded = model(images, sizes)["pose"]
     assert len(seen) == 1 and len(seen[0]) == int(decoded.count[0])
-    assert evaluation.losses.seen["pose"]
+    assert evaluation.losses.batches["pose"]
 
 
 def test_a_training_step_counts_the_same_in_both_modes() -> None:
