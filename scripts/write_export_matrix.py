@@ -44,7 +44,7 @@ DATA = Path(__file__).parents[1] / "docs" / "export_matrix.json"
 MARKS = {"free": "free", "fixed": "fixed", "none": "-", "refused": "x"}
 INTRODUCTION = """# What exports
 
-Written by `make matrix`; do not edit. Every decoder, behind the neck and encoder that it usually stands on, on one backbone of each
+Written by `make matrix`; do not edit. Every decoder, with its usual neck and encoder, on one backbone of each
 kind, exported to ONNX (torch {torch}, ONNX Runtime {onnxruntime}) and passed through the comparison that every export passes: raw
 and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where it is free, on another canvas of an odd size.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.runtimes import is_exported
 from vertebra.runtimes.runtime_config import RuntimeConfig
-from vertebra.training.labeled_data import labeled
+from vertebra.training.labeled_data import LabeledOptions, labeled
 from vertebra.weights.model_file import load
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @strict_keywords
@@ -65,7 +68,7 @@ def evaluate(
     if isinstance(source, VisionModel | ExportedModel):
         raise ConfigError("evaluate takes a run folder or a file; for a model object call model.evaluate(data)")
     source = Path(source)
-    options: dict[str, Any] = {
+    options: LabeledOptions = {
         "split": split,
         "data": data,
         "batch_size": batch_size,
@@ -88,7 +91,7 @@ def evaluate_model(
     *,
     runtime_config: RuntimeConfig | None = None,
     device: str | torch.device | None = None,
-    **options: Any,
+    **options: Unpack[LabeledOptions],
 ) -> dict[str, float]:
     """Metrics of a model in PyTorch, keyed ``branch/metric``; losses as well in fp32.
 
@@ -109,7 +112,9 @@ def evaluate_model(
     return scores
 
 
-def evaluate_file(file: ExportedModel, source: str | Path | None = None, **options: Any) -> dict[str, float]:
+def evaluate_file(
+    file: ExportedModel, source: str | Path | None = None, **options: Unpack[LabeledOptions]
+) -> dict[str, float]:
     """Metrics of an exported file, keyed ``branch/metric``.
 
     Args:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from vertebra.config import Config, read_raw
 from vertebra.data.loaders import Loader
@@ -20,13 +21,27 @@ from vertebra.training.record import recorded_folder
 from vertebra.training.selection import unlabeled_note
 
 
+class _RequiredOptions(TypedDict):
+    split: str
+    data: str | os.PathLike[str] | None
+    batch_size: int
+
+
+class LabeledOptions(_RequiredOptions, total=False):
+    """The options of `labeled`, for functions that pass them on; type checkers then refuse any other name."""
+
+    branches: Sequence[str] | None
+    ignore_index: int | None
+    class_map: Mapping[str, str] | None
+
+
 def labeled(
     source: str | Path | None,
     info: ModelInfo,
     config: Mapping[str, Any] | None,
     *,
     split: str,
-    data: str | Path | None,
+    data: str | os.PathLike[str] | None,
     batch_size: int,
     branches: Sequence[str] | None = None,
     ignore_index: int | None = None,
@@ -49,7 +64,7 @@ def labeled(
     """
     if split not in ("train", "val", "test"):
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
-    choice = DataChoice(data, branches, ignore_index, class_map)
+    choice = DataChoice(None if data is None else Path(data), branches, ignore_index, class_map)
     run, opened = open_chosen(source, info, config, split, choice)
     say(*opened.notes)
     loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
