@@ -27,6 +27,9 @@ from vertebra.data.workers import convert_worker_exits, failure
 from vertebra.errors import DataError, RunError
 from vertebra.preprocess.image_transform import ResizeSpec
 
+# the garbage collector closes the sockets that torch's loader processes leave when they are killed
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 Make = Callable[..., Path]
 MB = 1_000_000
 

@@ -92,7 +92,7 @@ def test_an_onnx_file_in_openvino(model: VisionModel, pictures: list[np.ndarray]
 def test_names_and_options(model: VisionModel, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"the suffix of such a file is \.xml"):
         export_model(model, tmp_path / "model.onnx", to="openvino")
-    with pytest.raises(ConfigError, match=r"ends in \.onnx, \.xml, \.pt2"):
+    with pytest.raises(ConfigError, match=r"is \.onnx, \.xml, \.pt2"):
         export_model(model, tmp_path / "model.bin")
     with pytest.raises(UnknownName, match="tensorflow"):
         export_model(model, tmp_path / "model.onnx", to="tensorflow")  # type: ignore[arg-type]

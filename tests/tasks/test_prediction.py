@@ -208,6 +208,17 @@ def test_only_doubtful_boxes_and_poses_are_left_out_by_a_predictor() -> None:
 
 
 @each
+def test_a_predictors_threshold_is_the_filter_of_tasks_that_have_one(made: Callable[[], Prediction]) -> None:
+    prediction = made()
+    kept = prediction.apply_threshold(0.5)
+    if not prediction.thresholded:
+        assert kept is prediction
+    else:
+        filtered = prediction.filter(min_score=0.5)
+        assert kept.to_dict() == filtered.to_dict() and kept.draw().tobytes() == filtered.draw().tobytes()
+
+
+@each
 def test_the_dictionary_is_json_with_common_keys(made: Callable[[], Prediction]) -> None:
     prediction = made()
     read = json.loads(json.dumps(prediction.to_dict()))

@@ -182,8 +182,6 @@ class Pipeline(ABC):
                 task, labels = self.info.branches[name]
                 values = [field[row] for field in fields]
                 prediction = get_task(task).from_decoded(values, transform, labels, image.source)
-                predictions[name] = (
-                    prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction
-                )
+                predictions[name] = prediction.apply_threshold(self.threshold)
             results.append(image.result(predictions))
         return results

@@ -93,4 +93,4 @@ class ResultAssembler:
     def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Prediction:
         task, labels = self.info.branches[name]
         prediction = get_task(task).from_decoded(decoded, view.transform, labels, view.image.source)
-        return prediction.filter(min_score=self.threshold) if prediction.thresholded else prediction
+        return prediction.apply_threshold(self.threshold)

@@ -98,6 +98,12 @@ class Prediction(ABC):
         """The class name of each object."""
         return [self.spec.classes[class_id] for class_id in self.class_ids.tolist()]
 
+    def apply_threshold(self, threshold: float) -> Self:
+        """The objects whose score reaches a predictor's threshold, 0 to 1; all of them where the task has no threshold."""
+        if not self.thresholded:
+            return self
+        return self._take(np.flatnonzero(self.scores >= threshold), draw_threshold=threshold)
+
     @strict_keywords
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Self:
         """Only the objects that meet all conditions.

@@ -1,4 +1,4 @@
-"""Annotations on the way from a data set to a batch."""
+"""Annotations from the data set to the batch."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class DetectTiles:
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """Adds one tile; see `vertebra.tasks.task.TileMerger`."""
-        prediction = from_decoded(decoded, transform, self.spec).filter(min_score=self.threshold)
+        prediction = from_decoded(decoded, transform, self.spec).apply_threshold(self.threshold)
         self.tiles.append(tile)
         self.predictions.append(
             replace(prediction, boxes=prediction.boxes + np.array(tile.box[:2] * 2, dtype=np.float32))

@@ -34,4 +34,4 @@ def merge_crops(predictions: Sequence[KeypointPrediction], crops: Crops, labels:
         spec=labels,
         image=crops.image,
     )
-    return merged.filter(min_score=crops.threshold)
+    return merged.apply_threshold(crops.threshold)

@@ -39,7 +39,7 @@ class KeypointTiles:
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
         """Adds one tile; see `vertebra.tasks.task.TileMerger`."""
-        prediction = from_decoded(decoded, transform, self.spec).filter(min_score=self.threshold)
+        prediction = from_decoded(decoded, transform, self.spec).apply_threshold(self.threshold)
         corner = np.array(tile.box[:2], dtype=np.float32)
         self.tiles.append(tile)
         self.predictions.append(
