@@ -67,7 +67,7 @@ def test_wrong_names_get_the_nearest_right_ones(parts: dict, message: str) -> No
         ({"decoder": {"name": "linear", "dropout": True}, "classes": CLASSES}, "dropout' must be a number"),
         ({"decoder": "linear", "classes": CLASSES, "task": "detect"}, "serves task 'classify', but .* 'detect'"),
         ({"decoder": "linear", "classes": CLASSES, "image_size": [1, 2, 3]}, "image_size must be"),
-        ({"decoder": "linear", "classes": CLASSES, "branches": {"a": {}}}, "stands beside 'branches'"),
+        ({"decoder": "linear", "classes": CLASSES, "branches": {"a": {}}}, "is set beside 'branches'"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:

@@ -58,7 +58,7 @@ def test_the_design_example_is_understood() -> None:
         (changed(lr=True), r"'train.lr' must be a number"),
         ({"model": FLAT["model"]}, r"'data' is missing"),
         ({"data": {"val": "x"}, "model": FLAT["model"]}, r"'train' is missing"),
-        ({"data": "d", "model": {"backbone": "r", "branches": {}, "neck": "fpn"}}, r"'neck' stands beside 'branches'"),
+        ({"data": "d", "model": {"backbone": "r", "branches": {}, "neck": "fpn"}}, r"'neck' is set beside 'branches'"),
         ({"data": "d", "model": {"backbone": "r", "neck": "fpn"}}, r"'decoder' is missing"),
         (
             {"data": {"train": [{"path": "a", "branches": ["boxen"]}]}, "model": FLAT["model"]},

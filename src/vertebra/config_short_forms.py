@@ -22,7 +22,7 @@ def expand_model(raw: Any, where: str) -> Any:
     if not flat:
         return values
     if "branches" in values:
-        raise ConfigError(f"{where}: '{next(iter(flat))}' stands beside 'branches'; put it inside a branch")
+        raise ConfigError(f"{where}: '{next(iter(flat))}' is set beside 'branches'; put it inside a branch")
     if "decoder" not in flat:
         raise ConfigError(f"{where}: 'decoder' is missing")
     task = flat.get("task") or task_of_decoder(flat["decoder"])

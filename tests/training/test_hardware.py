@@ -145,7 +145,7 @@ def test_parts_that_no_memory_holds_are_told(scenes: Path, tmp_path: Path) -> No
         ({"decoder": {"name": "linear", "dropout": float("nan")}}, "must be a finite number, got NaN"),
         ({"decoder": "linear", "backbone": {"name": "resnet10t", "in_channels": 0}}, "'in_channels' must be from 1 to 4096"),
         ({"decoder": "linear", "backbone": {"name": "resnet10t", "size_multiple": 10**9}}, "'size_multiple' must be from 1"),
-        ({"decoder": "linear", "branches": {}}, "stands beside 'branches'"),
+        ({"decoder": "linear", "branches": {}}, "is set beside 'branches'"),
         ({"branches": {}}, "model.branches: a model needs at least one branch"),
         ({"branches": {"a/b": {"decoder": "linear"}}}, "'a/b' cannot be a branch's name"),
         ({"branches": {"": {"decoder": "linear"}}}, "'' cannot be a branch's name"),
