@@ -20,6 +20,7 @@ LAYERS = [
     ["features", "files", "validation", "yaml_files"],
     ["checkpoints"],
     ["geometry", "preprocess"],
+    ["annotations"],
     ["tasks"],
     ["model_info"],
     ["layers"],

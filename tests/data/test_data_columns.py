@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.data.columns import BoxColumn, ClassColumn, take_ranges
-from vertebra.data.index import Index, Note, path_column
+from vertebra.annotations.notes import Note
+from vertebra.annotations.paths import path_column
+from vertebra.annotations.ranges import take_ranges
+from vertebra.data.index import Index
+from vertebra.tasks.classify.column import ClassColumn
+from vertebra.tasks.detect.column import BoxColumn
 from vertebra.tasks.detect.labels import DetectLabels
 
 

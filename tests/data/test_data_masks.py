@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vertebra.data.index import path_column
-from vertebra.data.masks import NOWHERE, UNKNOWN, MaskFileColumn, mask_values, read_mask
+from vertebra.annotations.mask_files import mask_values, read_mask
+from vertebra.annotations.paths import path_column
 from vertebra.errors import DataError
+from vertebra.tasks.segment.mask_column import NOWHERE, UNKNOWN, MaskFileColumn
 
 MASK = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8)
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from vertebra.data.outlines import clip_outline, outline_runs
-from vertebra.data.polygons_rle import PolygonRLEColumn, Shapes
-from vertebra.data.run_lengths import Region, check_runs, decode_runs
+from vertebra.annotations.outlines import clip_outline, outline_runs
+from vertebra.annotations.run_lengths import Region, check_runs, decode_runs
+from vertebra.annotations.shapes import Shapes
 from vertebra.errors import DataError
+from vertebra.tasks.segment.outline_column import PolygonRLEColumn
 
 SIZE = (37, 53)
 

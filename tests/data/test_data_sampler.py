@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vertebra.data.columns import ClassColumn
-from vertebra.data.index import Index, path_column
+from vertebra.annotations.paths import path_column
+from vertebra.data.index import Index
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, SampleKey, Source
 from vertebra.errors import DataError, RunError
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.tasks.classify.column import ClassColumn
 from vertebra.tasks.classify.labels import ClassifyLabels
 
 LABELS = ClassifyLabels(("a",))

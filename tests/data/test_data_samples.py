@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from vertebra.data.columns import BoxColumn, ClassColumn
-from vertebra.data.index import Index, path_column
+from vertebra.annotations.paths import path_column
+from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import MixedData, SampleKey, Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply, read_image
 from vertebra.recipe.augment import Augment
+from vertebra.tasks.classify.column import ClassColumn
 from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.detect.column import BoxColumn
 from vertebra.tasks.detect.labels import DetectLabels
 
 PLAN = ResizeSpec((24, 24))

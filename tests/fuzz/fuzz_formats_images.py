@@ -13,7 +13,7 @@ from fuzz_damage import spoil_bytes
 from fuzz_runner import Format
 from PIL import Image
 
-from vertebra.data.masks import read_mask
+from vertebra.annotations.mask_files import read_mask
 from vertebra.errors import DataError
 from vertebra.preprocess.images import image_size, read_image
 

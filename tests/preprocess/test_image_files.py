@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from vertebra.data.masks import read_mask
+from vertebra.annotations.mask_files import read_mask
 from vertebra.errors import DataError
 from vertebra.preprocess import image_files
 from vertebra.preprocess.image_files import FORMATS, open_image

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vertebra.annotations.notes import SHOWN, plural
+from vertebra.annotations.table import SPLITS
 from vertebra.data.class_mapping import class_mapping
-from vertebra.data.index import SHOWN, Index, plural
+from vertebra.data.index import Index
 from vertebra.data.open import choose_format, open_data
-from vertebra.data.splits import SPLITS, NoSplit, check_split, empty_split
+from vertebra.data.splits import NoSplit, check_split, empty_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
 from vertebra.tasks import get_task

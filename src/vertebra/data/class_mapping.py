@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.data.index import Note
+from vertebra.annotations.notes import Note
 from vertebra.errors import DataError, suggest
 from vertebra.tasks import task_of_labels
 from vertebra.tasks.base import LabelSpec

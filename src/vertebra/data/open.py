@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
 from vertebra.data.index import Index
 from vertebra.data.readers import all_readers
-from vertebra.data.readers.files import has_yolo_labels
-from vertebra.data.readers.options import ReadOptions
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
 
@@ -45,9 +45,15 @@ def open_data(
     """
     folder = Path(path)
     check_split(split)
-    reader = all_readers()[choose_format(folder, task, format)]
+    name = choose_format(folder, task, format)
     listed = None if classes is None else tuple(classes)
-    return reader.read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel))
+    index = all_readers()[name].read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel))
+    others = [] if format is not None else [other for other in readings(folder, task) if other != name]
+    if others:
+        index.notes.append(
+            Note.of("other reading", "of these files", f"left aside for {name}; choose with format", others)
+        )
+    return index
 
 
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:
@@ -60,25 +66,33 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
         DataError: the data set is missing, empty, of unknown format or without labels for the task.
     """
     folder = Path(path)
-    name = detect_format(folder) if format is None else format
-    readers = all_readers()
-    if name not in readers:
-        raise UnknownName("data format", name, readers)
     _exists(folder)
-    reader = readers[name]
-    if task not in reader.tasks:
-        fitting = [other for other, reader in readers.items() if task in reader.tasks]
-        if not fitting:
-            raise DataError(f"{folder}: no data format has labels for task '{task}'")
-        raise DataError(
-            f"{folder}: format '{name}' has no labels for task '{task}', only for {' and '.join(readers[name].tasks)}; "
-            f"for {task} use {' or '.join(fitting)}"
-        )
-    return name
+    readers = all_readers()
+    if format is not None and format not in readers:
+        raise UnknownName("data format", format, readers)
+    if format is None:
+        fitting = readings(folder, task)
+        if fitting:
+            return fitting[0]
+    name = detect_format(folder) if format is None else format
+    if task in readers[name].tasks:
+        return name
+    able = [other for other, reader in readers.items() if task in reader.tasks]
+    if not able:
+        raise DataError(f"{folder}: no data format has labels for task '{task}'")
+    raise DataError(
+        f"{folder}: format '{name}' has no labels for task '{task}', only for {' and '.join(readers[name].tasks)}; "
+        f"for {task} use {' or '.join(able)}"
+    )
+
+
+def readings(path: Path, task: str) -> list[str]:
+    """The formats with labels for a task that a data set may have, the most specific one first."""
+    return [name for name, reader in all_readers().items() if task in reader.tasks and reader.looks_like(path)]
 
 
 def detect_format(path: str | Path) -> str:
-    """Detects the format of a data set from its folder or file.
+    """Detects the format of a data set from its folder or file, for any task.
 
     Raises:
         DataError: it is missing, empty, or of unknown format.
@@ -88,8 +102,6 @@ def detect_format(path: str | Path) -> str:
     for name, reader in all_readers().items():
         if reader.looks_like(folder):
             return name
-    if has_yolo_labels(folder):
-        raise DataError(f"{folder}: these are YOLO text labels, which are not read here; convert them to COCO JSON")
     known = "; ".join(reader.summary for reader in all_readers().values())
     raise DataError(f"{folder}: of no known format. Known are: {known}")
 

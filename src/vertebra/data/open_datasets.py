@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vertebra.annotations.table import SPLITS
 from vertebra.config import Config, SourceConfig
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import Source
-from vertebra.data.splits import SPLITS, NoSplit, empty_split
+from vertebra.data.splits import NoSplit, empty_split
 from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vertebra.annotations.notes import Note
 from vertebra.data.class_mapping import ClassMapping, class_mapping
-from vertebra.data.index import Index, Note
+from vertebra.data.index import Index
 from vertebra.data.transforms import OnCanvas, augment_onto, to_canvas
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec

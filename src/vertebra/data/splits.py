@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vertebra.annotations.table import SPLITS
 from vertebra.errors import DataError
 
-SPLITS = ("train", "val", "test")
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 VAL_OF_TRAIN = 0.1
 _WORDS = {

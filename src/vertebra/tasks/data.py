@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.column import Column
 
 
 class TaskData(ABC):
@@ -18,9 +22,28 @@ class TaskData(ABC):
 
     Attributes:
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
+        made_from: kinds of annotations (`vertebra.annotations.table.KINDS`) that the task's labels can be made from; none for a
+            task whose data only its own readers read.
     """
 
     whole_image: bool = False
+    made_from: frozenset[str] = frozenset()
+
+    def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
+        """This task's part of the annotations of a data set.
+
+        Args:
+            annotations: of some images; at least one kind of `made_from` occurs.
+            options: the same for all formats.
+            notes: gets notes about what was dropped or derived.
+
+        Returns:
+            The annotations of all images, and their labels.
+
+        Raises:
+            DataError: they cannot be used for this task; the message names the file and a fix.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no 'read', which tasks with 'made_from' need")
 
     @abstractmethod
     def to_canvas(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
@@ -81,3 +104,11 @@ class TaskData(ABC):
             ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that the branch does not have.
         """
         return np.asarray(column.labeled, dtype=bool)
+
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n,) int64, groups of images that a random division spreads over all splits in proportion.
+
+        By default images that count in the metrics and the others; see `measurable` for the arguments.
+        """
+        empty: np.ndarray = ~self.measurable(column, ids)
+        return empty.astype(np.int64)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.data.masks import MaskFileColumn
 from vertebra.data.samples import Source
 from vertebra.errors import RunError
+from vertebra.tasks.segment.mask_column import MaskFileColumn
 
 SIZES = 256  # files whose size is read, evenly over a data set
 

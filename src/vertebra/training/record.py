@@ -16,8 +16,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 from vertebra import __version__
+from vertebra.annotations.notes import plural
 from vertebra.config import Config, PartConfig, TrainConfig
-from vertebra.data.index import plural
 from vertebra.data.sampler import MixSampler
 from vertebra.errors import RunError, shortened
 from vertebra.model import VisionModel

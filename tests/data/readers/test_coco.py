@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from vertebra.data.columns import BoxColumn
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.errors import DataError
+from vertebra.tasks.detect.column import BoxColumn
 
 Make = Callable[..., Path]
 SIZE = (24, 32)
@@ -89,7 +89,7 @@ def test_bad_boxes_are_dropped_and_named(coco: Make) -> None:
     root = split_file(coco, [one(11, 7, box) for box in bad])
     index = open_data(root, "detect", "train")
     assert [str(note) for note in index.notes][:5] == [
-        "2 annotations without a box of four numbers were dropped: 1.png",
+        "2 objects without a box or an outline were dropped: 1.png",
         "1 box with left and right or top and bottom in reverse was dropped: 1.png",
         "1 box of zero area was dropped: 1.png",
         "1 box outside of the image was dropped: 1.png",
@@ -249,7 +249,7 @@ def test_two_objects_in_one_box_are_no_copies(coco: Make) -> None:
         ({"iscrowd": 1}, "20 of its 20 annotations cannot be used.*20 mark a crowd"),
         ({"image_id": 99}, "20 of its 20 annotations.*20 annotations of images that are not in the file were dropped"),
         ({"bbox": [5, 5, 0, 0]}, "20 of its 20 annotations.*20 boxes of zero area were dropped"),
-        ({"bbox": None}, "20 of its 20 annotations.*without a box of four numbers were dropped"),
+        ({"bbox": None}, "20 of its 20 annotations.*without a box or an outline were dropped"),
     ],
 )
 def test_reading_ends_where_nearly_nothing_is_left(coco: Make, change: dict[str, Any], message: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vertebra.data.columns import ClassColumn
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.errors import DataError
+from vertebra.tasks.classify.column import ClassColumn
 
 Make = Callable[..., Path]
 
@@ -68,8 +68,8 @@ def test_a_class_without_images_and_images_without_a_class(class_folders: Make, 
     index = open_data(root, "classify", "train")
     assert len(index) == 2
     assert [str(note) for note in index.notes] == [
-        "1 class that no image has was kept: dog",
         "1 image beside the class folders was left out: loose.png",
+        "1 class that no image has was kept: dog",
     ]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from vertebra.data.index import Note
-from vertebra.data.readers.values import check_usable, flag, whole_number
+from vertebra.annotations.notes import Note
+from vertebra.annotations.values import check_usable, flag, whole_number
 from vertebra.errors import DataError
 
 

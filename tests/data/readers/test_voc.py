@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vertebra.data.columns import BoxColumn
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.errors import DataError
+from vertebra.tasks.detect.column import BoxColumn
 
 Make = Callable[..., Path]
 LISTS = {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
@@ -102,7 +102,7 @@ def test_listed_classes(voc: Make) -> None:
     index = open_data(voc(OBJECTS, LISTS), "detect", "train", classes=["dog", "owl"])
     assert boxes_of(index).labels.tolist() == [0]
     assert [str(note) for note in index.notes] == [
-        "1 box of classes that are not listed was left out: cat",
+        "1 object of classes that are not listed was left out: cat",
         "1 class that no image has was kept: owl",
     ]
 

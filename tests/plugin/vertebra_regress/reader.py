@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.data.index import Index, path_column
-from vertebra.data.readers.options import ReadOptions
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.paths import path_column
+from vertebra.data.index import Index
 from vertebra.data.splits import SHARES, divide
 from vertebra_regress.types import RegressAnnotation, RegressLabels
 

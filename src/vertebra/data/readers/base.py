@@ -1,19 +1,27 @@
-"""The interface of a reader: from a data set on disk to the index of one of its splits."""
+"""The interface of a reader, from a data set on disk to the index of one of its splits, and the base class of most readers."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
+import numpy as np
+
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
 from vertebra.data.index import Index
-from vertebra.data.readers.options import ReadOptions
+from vertebra.data.splits import divide, source_split
+from vertebra.errors import DataError
+from vertebra.tasks import all_tasks, get_task
 
 
 @runtime_checkable
 class Reader(Protocol):
     """Reads data sets of one format.
 
-    A reader of another package is an object with these members behind an entry point of the group ``vertebra.readers``.
+    A reader of another package is an object with these members behind an entry point of the group ``vertebra.readers``. Formats
+    whose annotations fit `Annotations` have less to do with `AnnotationReader`.
     """
 
     @property
@@ -50,3 +58,96 @@ class Reader(Protocol):
         Raises:
             DataError: there is no such split, or the data cannot be used; the message names the file and a fix.
         """
+
+
+class AnnotationReader(ABC):
+    """A `Reader` that loads all annotations of a format in the form that all formats share; each task derives its own from them.
+
+    Attributes:
+        name: the format's name in configs and on the command line.
+        summary: a short description of the format, for the message about unknown formats.
+        holds: the kinds of annotations that the format can hold, see `vertebra.annotations.table.KINDS`.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    holds: ClassVar[frozenset[str]]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose labels can be made from what the format holds."""
+        return tuple(name for name, task in all_tasks().items() if task.data.made_from & self.holds)
+
+    @abstractmethod
+    def looks_like(self, path: Path) -> bool:
+        """Whether a data set has this format; must be fast, and False for all other formats.
+
+        Args:
+            path: a folder that is not empty, or a file.
+        """
+
+    @abstractmethod
+    def splits(self, path: Path) -> tuple[str, ...]:
+        """The splits that the data set itself has; empty if it has none.
+
+        Raises:
+            DataError: the data set is damaged.
+        """
+
+    @abstractmethod
+    def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
+        """All annotations of one split.
+
+        Args:
+            path: a folder or a file that exists.
+            split: one of `splits`; None for the images of all splits, with ``Annotations.splits`` filled in.
+            options: the same for all readers.
+
+        Returns:
+            The images that exist, in the files' order, with the categories of all splits.
+
+        Raises:
+            DataError: the data cannot be used; the message names the file and a fix.
+        """
+
+    def divided(
+        self, annotations: Annotations, strata: np.ndarray, shares: dict[str, float], split: str, seed: int
+    ) -> np.ndarray:
+        """The rows of one split of a data set that is divided at random.
+
+        Args:
+            annotations: of all images to divide.
+            strata: (n,) int64, groups of images that every split needs.
+            shares, split, seed: as `vertebra.data.splits.divide` takes them.
+        """
+        return divide(len(annotations), shares, split, seed, strata)
+
+    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
+        """One split for one task; see `Reader.read`."""
+        source, shares = source_split(self.splits(path), split, path)
+        annotations = self.load(path, source, options)
+        index = index_of(annotations, task, options)
+        if shares is None:
+            return index
+        return index.take(self.divided(annotations, index.strata(task), shares, split, options.seed))
+
+
+def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:
+    """The images of a data set with the annotations of one task.
+
+    Raises:
+        DataError: the data set has no annotations that the task can use, or they are wrong.
+    """
+    data = get_task(task).data
+    kinds = annotations.kinds
+    if kinds and not kinds & data.made_from:
+        noted = f" ({'; '.join(map(str, annotations.notes))})" if annotations.notes else ""
+        raise DataError(
+            f"{annotations.where}: it has {' and '.join(sorted(kinds))}, but task '{task}' needs "
+            f"{' or '.join(sorted(data.made_from))}{noted}"
+        )
+    if not (annotations.categories or options.classes):
+        raise DataError(f"{annotations.where}: it marks no object and names no class")
+    notes = list(annotations.notes)
+    column, labels = data.read(annotations, options, notes)
+    return Index(annotations.root, annotations.images, {task: column}, {task: labels}, notes)

@@ -1,11 +1,8 @@
-"""COCO JSON: boxes, outlines or run lengths as semantic masks, and keypoints.
+"""COCO JSON: boxes, outlines or run lengths, and keypoints.
 
 A file, or a folder with one for each split: ``annotations/instances_train.json``, ``train.json``, or
 ``train/_annotations.coco.json``. Category ids, which may be any numbers, become indices in the file's order of categories; names
 are kept.
-
-For task segment with exclusive classes, class 0 is "background", the pixels without an object. With ``multilabel: true``
-there is no background: each class has its own mask.
 """
 
 from __future__ import annotations
@@ -14,106 +11,51 @@ import json
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vertebra.data.columns import BoxColumn, PointColumn, offsets_of
-from vertebra.data.index import Column, Index, Note, path_column
-from vertebra.data.polygons_rle import PolygonRLEColumn, Shapes
-from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
-from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
+from vertebra.annotations.join import joined
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.paths import path_column
+from vertebra.annotations.table import Annotations, Category
+from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.coco_entries import copies, ids_of, rows_of_ids, sizes_of, values_of
 from vertebra.data.readers.coco_files import image_folder, looks_like, split_files
-from vertebra.data.readers.coco_points import point_column, point_labels, point_names
+from vertebra.data.readers.coco_objects import coco_objects
 from vertebra.data.readers.files import exist
-from vertebra.data.readers.options import ReadOptions
-from vertebra.data.readers.values import check_usable, flags
-from vertebra.data.segmentations import Segmentation, parse_segmentation
-from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
-from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.segment.labels import SegmentLabels
-
-BACKGROUND = "background"
 
 
-@dataclass
-class _Content:
-    """A COCO file as columns: its existing images and their annotations."""
-
-    file: Path
-    root: Path
-    names: list[str]
-    sizes: np.ndarray
-    objects: list[dict[str, Any]]
-    rows: np.ndarray
-    categories: np.ndarray
-    category_names: list[str]
-    category_entries: dict[str, Mapping[str, Any]]
-    dropped: int = 0
-
-    def select(self, kept: np.ndarray) -> None:
-        """Keeps some of the annotations; ``kept`` is (A,) bool."""
-        self.objects = [entry for entry, keep in zip(self.objects, kept.tolist(), strict=True) if keep]
-        self.rows, self.categories = self.rows[kept], self.categories[kept]
-
-
-class CocoReader:
+class CocoReader(AnnotationReader):
     """COCO JSON."""
 
     name = "coco"
-    tasks = ("detect", "segment", "classify", "keypoints")
     summary = "COCO JSON"
+    holds = frozenset({"boxes", "outlines", "points"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file is COCO JSON, or a folder contains such files."""
         return looks_like(path)
 
-    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
-        """One split of a COCO data set.
+    def splits(self, path: Path) -> tuple[str, ...]:
+        """The splits that have a file."""
+        return () if path.is_file() else tuple(split for split in split_files(path) if split)
+
+    def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
+        """All that the file of a split holds.
 
         Raises:
-            DataError: there is no such split, the file is damaged or lacks what COCO defines, or its images are not found.
+            DataError: the file is damaged or lacks what COCO defines, or its images are not found.
         """
-        files = {} if path.is_file() else split_files(path)
-        single = path if path.is_file() else files.pop("", None)
-        source, shares = source_split(files, split, path)
-        file = files[source] if source else single
-        assert file is not None
-        notes: list[Note] = []
-        raw = _load(file)
-        content = _content(raw, file, path if path.is_dir() else path.parent, notes)
-        classes = options.classes or _classes(content, task, options.multilabel)
-        if not classes:
-            raise DataError(
-                f"{file}: no category has keypoints; its 'categories' need a list 'keypoints' of the points' names"
-            )
-        ids = class_ids(content.category_names, classes, file)[content.categories]
-        counts = bincount(content.categories, len(content.category_names))
-        unlisted = set(content.category_names) - set(classes)
-        by_name = dict(zip(content.category_names, counts.tolist(), strict=True))
-        notes += left_out({name: by_name[name] for name in by_name if name in unlisted}, "object")
-        content.select(ids >= 0)
-        total = content.dropped + len(content.objects)
-        column, labels, used = _COLUMNS[task](content, ids[ids >= 0], tuple(classes), options, notes)
-        check_usable(total, content.dropped, _ignored(column), file, notes)
-        notes += without_images(labels, used)
-        index = Index(content.root, path_column(content.names), {task: column}, {task: labels}, notes)
-        return (
-            index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
-        )
-
-
-def _ignored(column: Column) -> int:
-    """The number of objects that are not used for training: crowds, and objects without a labeled point."""
-    if isinstance(column, PointColumn):
-        return int((column.crowd | ~(column.points[..., 2] > 0).any(axis=1)).sum())
-    return int(column.crowd.sum()) if isinstance(column, BoxColumn) else 0
+        files = {"": path} if path.is_file() else split_files(path)
+        folder = path if path.is_dir() else path.parent
+        if split is None and "" not in files:
+            parts = {name: _annotations(file, folder) for name, file in files.items()}
+            return joined(parts, folder)
+        return _annotations(files[split or ""], folder)
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -132,11 +74,14 @@ def _load(file: Path) -> dict[str, Any]:
     return raw
 
 
-def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]) -> _Content:
+def _annotations(file: Path, folder: Path) -> Annotations:
+    """All that one file holds."""
+    raw = _load(file)
+    notes: list[Note] = []
     names = [str(name) for name in values_of(raw["images"], "file_name", "images", file)]
     image_ids = ids_of(raw["images"], "images", file)
-    objects = raw["annotations"]
-    of_images = values_of(objects, "image_id", "annotations", file)
+    entries = raw["annotations"]
+    of_images = values_of(entries, "image_id", "annotations", file)
     root = image_folder(file, folder, names)
     row_of, first = _rows(names, exist(root, names), notes)
     entry_rows = rows_of_ids(image_ids, of_images)
@@ -145,22 +90,31 @@ def _content(raw: Mapping[str, Any], file: Path, folder: Path, notes: list[Note]
     if len(unmatched):
         unknown = [f"image_id {str(of_images[i])[:60]}" for i in unmatched]
         notes.append(Note.of("annotation", "of images that are not in the file", "dropped", unknown))
-    category_names, categories = _categories(raw, file, notes)
-    entries = dict(
-        zip(map(str, values_of(raw["categories"], "name", "categories", file)), raw["categories"], strict=True)
-    )
-    sizes = sizes_of([raw["images"][i] for i in first], [names[i] for i in first], notes)
+    categories, numbers = _categories(raw, file, notes)
     kept_names = [names[i] for i in first]
-    content = _Content(
-        file, root, kept_names, sizes, objects, rows, categories, category_names, entries, len(unmatched)
-    )
-    content.select(rows >= 0)
-    same = copies(content.objects, content.rows, content.categories)
+    sizes = sizes_of([raw["images"][i] for i in first], kept_names, notes)
+    kept = np.flatnonzero(rows >= 0)
+    same = copies([entries[i] for i in kept.tolist()], rows[kept], numbers[kept])
     if same.any():
-        twice = [kept_names[row] for row in content.rows[same]]
+        twice = [kept_names[row] for row in rows[kept[same]]]
         notes.append(Note.of("annotation", "copied from another", "left out", twice))
-        content.select(~same)
-    return content
+    kept = kept[~same]
+    chosen = [entries[i] for i in kept.tolist()]
+    objects = coco_objects(chosen, rows[kept], numbers[kept], kept_names, file, notes)
+    return Annotations(
+        root=root,
+        images=path_column(kept_names),
+        categories=categories,
+        objects=objects,
+        labels=np.zeros((0, 2), dtype=np.int64),
+        masks=None,
+        annotated=np.ones(len(kept_names), dtype=bool),
+        sizes=sizes,
+        where=file,
+        image_ids=tuple(image_ids[i] for i in first),
+        notes=notes,
+        dropped=len(unmatched),
+    )
 
 
 def _rows(names: Sequence[str], existing: np.ndarray, notes: list[Note]) -> tuple[np.ndarray, list[int]]:
@@ -189,8 +143,8 @@ def _rows(names: Sequence[str], existing: np.ndarray, notes: list[Note]) -> tupl
     return rows, list(entry_of.values())
 
 
-def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
-    """The distinct names of the categories, and (A,) int64 the index of each annotation's category."""
+def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[tuple[Category, ...], np.ndarray]:
+    """The categories, those of one name together, and (A,) int64 the index of each annotation's category."""
     ids = ids_of(raw["categories"], "categories", file)
     names = [str(name) for name in values_of(raw["categories"], "name", "categories", file)]
     category_ids = values_of(raw["annotations"], "category_id", "annotations", file)
@@ -206,130 +160,20 @@ def _categories(raw: Mapping[str, Any], file: Path, notes: list[Note]) -> tuple[
         twice = [name for name, count in Counter(names).items() if count > 1]
         notes.append(Note.of("category name", "that several ids have", "merged", twice))
     positions = np.array([different[name] for name in names], dtype=np.int64)
-    return list(different), positions[entry_rows] if len(entry_rows) else np.zeros(0, dtype=np.int64)
+    entries: dict[str, Category] = {}
+    for name, entry in zip(names, raw["categories"], strict=True):
+        entries.setdefault(name, _category(name, entry, notes))
+    numbers = positions[entry_rows] if len(entry_rows) else np.zeros(0, dtype=np.int64)
+    return tuple(entries.values()), numbers
 
 
-def _classes(content: _Content, task: str, multilabel: bool) -> tuple[str, ...]:
-    names = content.category_names
-    if task == "keypoints":
-        return tuple(name for name in names if point_names(content.category_entries[name]))
-    if task == "segment" and not multilabel:
-        return (BACKGROUND, *(name for name in names if name != BACKGROUND))
-    return tuple(names)
-
-
-def _boxes(content: _Content, ids: np.ndarray, notes: list[Note]) -> BoxColumn:
-    raw_boxes = [entry.get("bbox") for entry in content.objects]
-    sound = np.array([isinstance(box, list) and len(box) == 4 for box in raw_boxes], dtype=bool)
-    if not sound.all():
-        names = [content.names[row] for row in content.rows[~sound]]
-        notes.append(Note.of("annotation", "without a box of four numbers", "dropped", names))
-    boxes = _numbers(content, [box for box, good in zip(raw_boxes, sound.tolist(), strict=True) if good], sound)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity, in boxes that are dropped below
-        boxes[:, 2:] += boxes[:, :2]
-    kept, cleaned, more = clean_boxes(content.rows[sound], boxes, content.sizes, content.names.__getitem__)
-    notes += more
-    stays = np.flatnonzero(sound)[kept]
-    content.dropped += len(content.objects) - len(stays)
-    labeled = np.ones(len(content.names), dtype=bool)
-    files = [content.names[row] for row in content.rows.tolist()]
-    crowd = flags([entry.get("iscrowd") for entry in content.objects], "iscrowd", files, notes)
-    return BoxColumn.of(content.rows[stays], cleaned[kept], ids[stays], crowd[stays], labeled)
-
-
-def _numbers(content: _Content, boxes: Sequence[Any], sound: np.ndarray) -> np.ndarray:
-    """(B, 4) float64 of boxes that are lists of four."""
+def _category(name: str, entry: Mapping[str, Any], notes: list[Note]) -> Category:
+    points = entry.get("keypoints")
+    skeleton: tuple[tuple[int, int], ...] = ()
     try:
-        return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        # COCO counts points from 1
+        skeleton = tuple((int(first) - 1, int(second) - 1) for first, second in entry.get("skeleton") or ())
     except (TypeError, ValueError, OverflowError):
-        wrong_row = next(wrong_row for wrong_row, box in enumerate(boxes) if not _are_numbers(box))
-        wrong = content.objects[np.flatnonzero(sound)[wrong_row]]
-        raise DataError(
-            f"{content.file}: a 'bbox' holds something that is no number, {str(wrong['bbox'])[:60]} of annotation "
-            f"{str(wrong.get('id'))[:60]}; write it as [x, y, width, height]"
-        ) from None
-
-
-def _are_numbers(box: Any) -> bool:
-    try:
-        return np.array(box, dtype=np.float64).shape == (4,)
-    except (TypeError, ValueError, OverflowError):
-        return False
-
-
-_Read = tuple[Column, LabelSpec, np.ndarray]
-
-
-def _detect(
-    content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
-) -> _Read:
-    column = _boxes(content, ids, notes)
-    return column, DetectLabels(classes), bincount(column.labels, len(classes))
-
-
-def _classify(
-    content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
-) -> _Read:
-    labels = ClassifyLabels(classes, options.multilabel)
-    count = len(content.names)
-    order = np.argsort(content.rows, kind="stable")
-    nothing = np.zeros((len(ids), 4), dtype=np.float32)
-    boxes = BoxColumn(
-        offsets_of(content.rows, count), nothing, ids[order], nothing[:, 0] > 0, np.ones(count, dtype=bool)
-    )
-    column = classes_of_boxes(boxes, labels, content.names.__getitem__, content.file)
-    return column, labels, bincount(ids, len(classes))
-
-
-def _segment(
-    content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
-) -> _Read:
-    if not options.multilabel and BACKGROUND not in classes:
-        raise DataError(
-            f"{content.file}: exclusive classes need one for what no object covers; put '{BACKGROUND}' first among the "
-            "classes, or set multilabel: true"
-        )
-    labels = SegmentLabels(classes, options.multilabel, 255 if len(classes) <= 255 else 65535)
-    drawn = np.array([bool(entry.get("segmentation")) for entry in content.objects], dtype=bool)
-    if not drawn.all():
-        names = [content.names[row] for row in content.rows[~drawn]]
-        notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names))
-        content.dropped += len(names)
-    content.select(drawn)
-    shapes = Shapes.joined([_segmentation(entry, content.file) for entry in content.objects])
-    background = classes.index(BACKGROUND) if not options.multilabel else 0
-    labeled = np.ones(len(content.names), dtype=bool)
-    column = PolygonRLEColumn.of(
-        content.rows,
-        ids[drawn],
-        labeled,
-        shapes,
-        len(classes),
-        multilabel=options.multilabel,
-        ignore_index=labels.ignore_index,
-        background=background,
-    )
-    used = bincount(ids[drawn], len(classes))
-    used[background] += int(not options.multilabel)
-    return column, labels, used
-
-
-def _segmentation(entry: Mapping[str, Any], file: Path) -> Segmentation:
-    try:
-        return parse_segmentation(entry["segmentation"])
-    except ValueError as error:
-        raise DataError(
-            f"{file}: a 'segmentation' is neither outlines nor run lengths, that of annotation {str(entry.get('id'))[:60]} "
-            f"({str(error)[:100]}); remove or correct it"
-        ) from None
-
-
-def _keypoints(
-    content: _Content, ids: np.ndarray, classes: tuple[str, ...], options: ReadOptions, notes: list[Note]
-) -> _Read:
-    labels = point_labels(content.category_entries, classes, content.file, notes)
-    column = point_column(content.objects, content.rows, ids, content.names, len(labels.points), content.file, notes)
-    return column, labels, bincount(column.labels, len(classes))
-
-
-_COLUMNS = {"detect": _detect, "classify": _classify, "segment": _segment, "keypoints": _keypoints}
+        notes.append(Note.of("skeleton", "that is no list of pairs of point numbers", "left out", [name]))
+    names = tuple(str(point) for point in points) if isinstance(points, list) else ()
+    return Category(name, entry["id"], str(entry.get("supercategory") or ""), names, skeleton)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.data.index import Note
-from vertebra.data.readers.values import whole_number
+from vertebra.annotations.notes import Note
+from vertebra.annotations.values import whole_number
 from vertebra.errors import DataError
 
 Entry = Mapping[str, Any]

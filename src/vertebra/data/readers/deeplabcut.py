@@ -12,21 +12,20 @@ table is divided into runs of frames, 80 % for training, then 10 % for validatio
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from vertebra.data.columns import BoxColumn, PointColumn
-from vertebra.data.index import Column, Index, Note, path_column
+from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations, Category
+from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import exist
-from vertebra.data.readers.options import ReadOptions
-from vertebra.data.readers.points import box_area_shares, boxes_around, sides
-from vertebra.data.splits import SHARES, check_split, divide_runs
+from vertebra.data.splits import divide_runs
 from vertebra.errors import DataError
-from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.keypoints.labels import KeypointLabels
 
 CLASS = "animal"
 FARTHEST = 1e9  # maximum coordinate in pixels
@@ -44,28 +43,36 @@ class _Table:
     positions: np.ndarray
 
 
-class DlcReader:
+class DlcReader(AnnotationReader):
     """DeepLabCut's tables of points."""
 
     name = "dlc"
-    tasks = ("keypoints", "detect")
     summary = "DeepLabCut's tables (CollectedData_NAME.csv)"
+    holds = frozenset({"points"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file is such a table, or a folder contains one."""
         return bool(_tables(path))
 
-    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
-        """One split of a data set of points.
+    def splits(self, path: Path) -> tuple[str, ...]:
+        """None; the frames of each table are divided into runs."""
+        return ()
 
-        Each object's box is the extent of its labeled points, enlarged by a tenth of its longer side on each side; its area is
-        a share of the box's area, see `vertebra.data.readers.points`.
+    def divided(
+        self, annotations: Annotations, strata: np.ndarray, shares: dict[str, float], split: str, seed: int
+    ) -> np.ndarray:
+        """A run of consecutive frames of each table, since neighboring frames are nearly the same image."""
+        assert annotations.groups is not None
+        tables = [np.flatnonzero(annotations.groups == table) for table in np.unique(annotations.groups)]
+        runs = [rows[divide_runs(len(rows), shares, split)] for rows in tables]
+        return np.concatenate([*runs, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+
+    def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
+        """The animals of all tables with their points.
 
         Raises:
             DataError: a table is damaged, tables have different points, or images are not found.
         """
-        check_split(split)
-        notes: list[Note] = []
         tables = [_read(file) for file in _tables(path)]
         points = tables[0].points
         for table in tables[1:]:
@@ -75,49 +82,40 @@ class DlcReader:
                     f"({', '.join(points)})"
                 )
         root = path if path.is_dir() else path.parent
-        images: list[str] = []
-        positions: list[np.ndarray] = []
-        for table in tables:
-            names, kept = _existing_images(table, root, notes)
-            chosen = divide_runs(len(names), SHARES, split)
-            images += [names[row] for row in chosen]
-            positions.append(table.positions[kept][chosen])
-        animals = max(part.shape[1] for part in positions)
-        all_positions = (
-            np.concatenate([_pad_animals(part, animals) for part in positions])
-            if images
-            else np.zeros((0, 1, len(points), 2))
-        )
-        classes = options.classes or (CLASS,)
-        if len(classes) > 1 and CLASS not in classes:
-            raise DataError(
-                f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
-                f"but here are several ({', '.join(classes)})"
-            )
-        column, labels = _column(all_positions, points, tuple(classes), task, notes)
-        bare = np.flatnonzero(~np.isfinite(all_positions).all(axis=-1).any(axis=-1).any(axis=-1))
+        builder = AnnotationBuilder(root, path)
+        builder.category(Category(_class_name(path, options), points=points))
+        groups: list[int] = []
+        for number, table in enumerate(tables):
+            names, kept = _existing_images(table, root, builder.notes)
+            groups += [number] * len(names)
+            for name, positions in zip(names, table.positions[kept], strict=True):
+                _add(builder.image(name), positions, _class_name(path, options), builder)
+        annotations = replace(builder.build(), groups=np.array(groups, dtype=np.int64))
+        bare = np.setdiff1d(np.arange(len(annotations)), annotations.objects.rows)
         if len(bare):
-            names = [images[row] for row in bare.tolist()]
-            notes.append(Note.of("image", "without a labeled point", "kept as images with nothing in them", names))
-        return Index(root, path_column(images), {task: column}, {task: labels}, notes)
+            names = [os.fsdecode(annotations.images[row]) for row in bare.tolist()]
+            which, done = "without a labeled point", "kept as images with nothing in them"
+            annotations.notes.append(Note.of("image", which, done, names))
+        return annotations
 
 
-def _column(
-    positions: np.ndarray, points: tuple[str, ...], classes: tuple[str, ...], task: str, notes: list[Note]
-) -> tuple[Column, LabelSpec]:
+def _class_name(path: Path, options: ReadOptions) -> str:
+    """The class of all animals."""
+    classes = options.classes or (CLASS,)
+    if len(classes) > 1 and CLASS not in classes:
+        raise DataError(
+            f"{path}: its animals have no names of classes; they are called '{CLASS}', or as the only class asked for, "
+            f"but here are several ({', '.join(classes)})"
+        )
+    return CLASS if CLASS in classes else classes[0]
+
+
+def _add(row: int, positions: np.ndarray, name: str, builder: AnnotationBuilder) -> None:
+    """Adds the animals of an image, (animals, K, 2), that have a labeled point."""
     known = np.isfinite(positions).all(axis=-1)
-    values = np.concatenate([np.nan_to_num(positions), 2.0 * known[..., None]], axis=-1)
-    values = np.where(known[..., None], values, 0).astype(np.float32)
-    rows, animals = np.nonzero(known.any(axis=-1))
-    objects = values[rows, animals]
-    boxes = boxes_around(objects)
-    ids = np.full(len(rows), classes.index(CLASS) if CLASS in classes else 0, dtype=np.int64)
-    crowd = np.zeros(len(rows), dtype=bool)
-    labeled = np.ones(len(positions), dtype=bool)
-    if task == "detect":
-        return BoxColumn.of(rows, boxes, ids, crowd, labeled), DetectLabels(classes)
-    column = PointColumn.of(rows, objects, boxes, ids, crowd, box_area_shares(boxes), labeled)
-    return column, KeypointLabels(classes, points, flip_pairs=sides(points, notes))
+    values = np.concatenate([np.where(known[..., None], positions, 0), 2.0 * known[..., None]], axis=-1)
+    for animal in np.flatnonzero(known.any(axis=1)):
+        builder.object(row, name, points=values[animal])
 
 
 def _tables(path: Path) -> list[Path]:
@@ -234,9 +232,3 @@ def _without_duplicates(table: _Table, rows: np.ndarray, names: list[str], notes
     if again:
         notes.append(Note.of("row", f"of {table.file.name}, a copy of another,", "left out", again))
     return np.array(kept, dtype=np.int64)
-
-
-def _pad_animals(positions: np.ndarray, animals: int) -> np.ndarray:
-    """Points padded to a number of animals; the added ones are unlabeled."""
-    more = np.full((len(positions), animals - positions.shape[1], *positions.shape[2:]), np.nan)
-    return np.concatenate([positions, more], axis=1)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vertebra.data.index import Note
+from vertebra.annotations.notes import Note
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from vertebra.data.columns import ClassColumn
-from vertebra.data.index import Index, Note, path_column
-from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
-from vertebra.data.readers.files import folders_in, has_yolo_labels, images_below, is_image, relative
-from vertebra.data.readers.options import ReadOptions
-from vertebra.data.splits import divide, source_split, split_of
+from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import class_ids, left_out
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import SPLITS, Annotations, Category
+from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.files import folders_in, has_yolo_labels, images_below, is_image
+from vertebra.data.splits import split_of
 from vertebra.errors import DataError
-from vertebra.tasks.classify.labels import ClassifyLabels
 
 
-class ImageFolderReader:
+class ImageFolderReader(AnnotationReader):
     """Class folders."""
 
     name = "image_folder"
-    tasks = ("classify",)
     summary = "class folders of images"
+    holds = frozenset({"labels"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a folder has class folders with images, and no YOLO labels."""
@@ -30,42 +29,39 @@ class ImageFolderReader:
         parts = _split_folders(path)
         return any(images_below(folder) for part in (parts.values() or [path]) for folder in folders_in(part))
 
-    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
-        """One split of an image folder.
+    def splits(self, path: Path) -> tuple[str, ...]:
+        """The folders named as splits."""
+        return tuple(_split_folders(path))
+
+    def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
+        """The images of the class folders; those of classes that are not listed are left out.
 
         Raises:
-            DataError: there is no such split, no class folder, or no image.
+            DataError: there is no class folder, or no image.
         """
         parts = _split_folders(path)
-        source, shares = source_split(parts, split, path)
-        split_folders = parts or {"": path}
-        names = sorted({folder.name for folder in split_folders.values() for folder in folders_in(folder)})
+        names = sorted({folder.name for part in parts.values() or [path] for folder in folders_in(part)})
         if not names:
             raise DataError(f"{path}: no class folders; put the images of each class in a folder of its name")
-        classes = options.classes or tuple(names)
-        to_id = dict(zip(names, class_ids(names, classes, path).tolist(), strict=True))
-        folders = folders_in(split_folders[source or ""])
-        files = {folder.name: images_below(folder) for folder in folders}
-        if not any(files.values()):
-            raise DataError(f"{split_folders[source or '']}: no image in its class folders {', '.join(files)}")
-        kept = [(file, to_id[name]) for name, inside in files.items() for file in inside if to_id[name] >= 0]
-        ids = np.array([class_id for _, class_id in kept], dtype=np.int64)
-        images = path_column(relative([file for file, _ in kept], path))
-        labels = ClassifyLabels(tuple(classes), options.multilabel)
-        notes = left_out({name: len(inside) for name, inside in files.items() if to_id[name] < 0}, "image")
-        notes += without_images(labels, bincount(ids, len(classes)))
-        notes += _loose(split_folders[source or ""])
-        index = Index(path, images, {task: _column(ids, labels)}, {task: labels}, notes)
-        return index if shares is None else index.take(divide(len(ids), shares, split, options.seed, ids))
-
-
-def _column(ids: np.ndarray, labels: ClassifyLabels) -> ClassColumn:
-    labeled = np.ones(len(ids), dtype=bool)
-    if not labels.multilabel:
-        return ClassColumn(ids, labeled)
-    values = np.zeros((len(ids), labels.class_count), dtype=np.uint8)
-    values[np.arange(len(ids)), ids] = 1
-    return ClassColumn(values, labeled)
+        listed = dict(zip(names, class_ids(names, options.classes or names, path).tolist(), strict=True))
+        builder = AnnotationBuilder(path, path)
+        for name in names:
+            builder.category(Category(name))
+        skipped: dict[str, int] = {}
+        for part, folder in parts.items() if parts and split is None else [(split or "", parts.get(split or "", path))]:
+            files = {inner.name: images_below(inner) for inner in folders_in(folder)}
+            if not any(files.values()):
+                raise DataError(f"{folder}: no image in its class folders {', '.join(files)}")
+            for name, images in files.items():
+                if listed[name] < 0:
+                    skipped[name] = skipped.get(name, 0) + len(images)
+                    continue
+                for image in images:
+                    code = SPLITS.index(part) if part else -1
+                    builder.label(builder.image(image.relative_to(path).as_posix(), split=code), name)
+            builder.notes += _loose(folder)
+        builder.notes[:0] = left_out(skipped, "image")
+        return builder.build()
 
 
 def _loose(folder: Path) -> list[Note]:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vertebra.data.index import Note
+from vertebra.annotations.notes import Note
+from vertebra.annotations.table import SPLITS
 from vertebra.data.readers.files import (
     exist,
     folders_in,
@@ -16,7 +17,7 @@ from vertebra.data.readers.files import (
     relative,
     without_copies,
 )
-from vertebra.data.splits import SPLITS, split_of
+from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")

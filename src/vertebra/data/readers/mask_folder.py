@@ -19,14 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.data.index import Index, Note, path_column
-from vertebra.data.masks import HIGHEST, NOWHERE, UNKNOWN, MaskFileColumn, describe_values, mask_values, span
+from vertebra.annotations.mask_files import HIGHEST, describe_values, mask_values, span
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.paths import path_column
+from vertebra.data.index import Index
 from vertebra.data.readers.files import lines_of
 from vertebra.data.readers.mask_files import find_pairs, looks_like
-from vertebra.data.readers.options import ReadOptions
 from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.mask_column import NOWHERE, UNKNOWN, MaskFileColumn
 
 MAX_OVERLAPPING = 255  # keeps the value 255 free for ignored pixels
 CLASS_FILES = ("classes.txt", "labels.txt")

@@ -6,39 +6,22 @@ edges in pixels: annotation tools write them this way, though the original VOC c
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
-from vertebra.data.columns import BoxColumn
-from vertebra.data.index import Column, Index, Note, path_column
-from vertebra.data.readers.boxes import classes_of_boxes, clean_boxes
-from vertebra.data.readers.classes import bincount, class_ids, left_out, without_images
+from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import SPLITS, Annotations, Category
+from vertebra.annotations.values import flag, whole_number
+from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import folders_in, is_image, lines_of, without_copies
-from vertebra.data.readers.options import ReadOptions
-from vertebra.data.readers.values import check_usable, flags, whole_number
-from vertebra.data.splits import divide, source_split, split_of
+from vertebra.data.splits import split_of
 from vertebra.errors import DataError
-from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.detect.labels import DetectLabels
 
 LARGEST = 1_000_000  # maximum side of an image in pixels
-
-
-@dataclass
-class _Objects:
-    """The objects of some XML files."""
-
-    files: list[Path] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    boxes: list[tuple[float, ...]] = field(default_factory=list)
-    difficult: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -56,12 +39,12 @@ class _Layout:
     without: dict[str, list[str]] = field(default_factory=dict)
 
 
-class VocReader:
+class VocReader(AnnotationReader):
     """Pascal VOC: XML files with boxes."""
 
     name = "voc"
-    tasks = ("detect", "classify")
     summary = "Pascal VOC (Annotations and JPEGImages)"
+    holds = frozenset({"boxes"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a folder contains VOC's XML files."""
@@ -70,60 +53,49 @@ class VocReader:
         folders = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
         return any(next(folder.glob("*.xml"), None) is not None for folder in folders if folder.is_dir())
 
-    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
-        """One split of a VOC data set; "difficult" objects are crowd. For task classify, the classes of an image's boxes.
+    def splits(self, path: Path) -> tuple[str, ...]:
+        """The splits that have a list or a folder."""
+        return tuple(name for name in _layout(path).annotations if name)
+
+    def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
+        """The boxes of all XML files of a split; "difficult" objects are crowd, and categories are sorted by name.
 
         Raises:
-            DataError: there is no such split, no annotation, or an annotation is not valid VOC.
+            DataError: there is no annotation, or an annotation is not valid VOC.
         """
-        layout = _classic(path) if (path / "Annotations").is_dir() else _flat(path)
-        source, shares = source_split([name for name in layout.annotations if name], split, path)
-        split_files = (
-            layout.annotations[source] if source else [file for files in layout.annotations.values() for file in files]
-        )
-        notes = []
-        without = layout.without.get(source or "", [])
-        if without:
-            notes.append(Note.of("image", "without an annotation file", "left out", without))
-        split_files = without_copies(split_files, f"the list of split '{split}'", notes)
-        objects = _parse(_with_image(split_files, layout, notes), notes)
-        if not objects.files:
-            raise DataError(f"{path}: no image with a readable XML file in split '{split}'")
-        classes = options.classes or _all_classes(layout, objects, split_files)
-        if not classes:
+        layout = _layout(path)
+        chosen = {name: files for name, files in layout.annotations.items() if split in (None, name) or not name}
+        builder = AnnotationBuilder(path, path)
+        parsed = {name: _parsed(name, files, layout, builder.notes) for name, files in chosen.items()}
+        used = {file for files in parsed.values() for file, _ in files}
+        others = sorted({file for files in layout.annotations.values() for file in files} - used)
+        roots = [root for files in parsed.values() for _, root in files] + [root for _, root in _parse(others, [])]
+        for name in sorted({_name_of(entry) for root in roots for entry in root.iter("object")} - {""}):
+            builder.category(Category(name))
+        for name, files in parsed.items():
+            for file, root in files:
+                _add(file, root, layout.images[_key(file)].relative_to(path).as_posix(), name, builder)
+        if not len(builder):
+            raise DataError(f"{path}: no image with a readable XML file in split '{split or 'train'}'")
+        annotations = builder.build()
+        if not annotations.categories:
             raise DataError(f"{path}: its XML files mark no object at all")
-        images = path_column([layout.images[_key(file)].relative_to(path).as_posix() for file in objects.files])
-        boxes, more = _boxes(objects, classes, path)
-        column: Column = boxes
-        names = [file.name for file in objects.files]
-        labels: ClassifyLabels | DetectLabels = DetectLabels(classes)
-        notes += more + without_images(labels, bincount(boxes.labels, len(classes)))
-        if task == "classify":
-            labels = ClassifyLabels(classes, options.multilabel)
-            column = classes_of_boxes(boxes, labels, names.__getitem__, path)
-        index = Index(path, images, {task: column}, {task: labels}, notes)
-        return (
-            index if shares is None else index.take(divide(len(index), shares, split, options.seed, index.strata(task)))
-        )
+        return annotations
 
 
-def _boxes(objects: _Objects, classes: tuple[str, ...], path: Path) -> tuple[BoxColumn, list[Note]]:
-    names = sorted(set(objects.names))
-    to_id = dict(zip(names, class_ids(names, classes, path).tolist(), strict=True))
-    labels = np.array([to_id[name] for name in objects.names], dtype=np.int64)
-    counts = Counter(objects.names)
-    notes = left_out({name: counts[name] for name in names if to_id[name] < 0}, "box")
-    rows = np.array(objects.rows, dtype=np.int64)
-    boxes = np.array(objects.boxes, dtype=np.float64).reshape(-1, 4)
-    sizes = np.array(objects.sizes, dtype=np.int64).reshape(-1, 2)
-    kept, boxes, more = clean_boxes(rows, boxes, sizes, lambda row: objects.files[row].name)
-    total, dropped = int((labels >= 0).sum()), int((~kept & (labels >= 0)).sum())
-    kept &= labels >= 0
-    files = [objects.files[row].name for row in objects.rows]
-    crowd = flags(objects.difficult, "difficult", files, notes)
-    check_usable(total, dropped, int(crowd[kept].sum()), path, [*notes, *more])
-    labeled = np.ones(len(objects.files), dtype=bool)
-    return BoxColumn.of(rows[kept], boxes[kept], labels[kept], crowd[kept], labeled), notes + more
+def _layout(path: Path) -> _Layout:
+    return _classic(path) if (path / "Annotations").is_dir() else _flat(path)
+
+
+def _parsed(
+    split: str, files: Sequence[Path], layout: _Layout, notes: list[Note]
+) -> list[tuple[Path, ElementTree.Element]]:
+    """The files of a split that have an image and can be read."""
+    without = layout.without.get(split, [])
+    if without:
+        notes.append(Note.of("image", "without an annotation file", "left out", without))
+    different = without_copies(files, f"the list of split '{split}'", notes)
+    return _parse(_with_image(different, layout, notes), notes)
 
 
 def _key(file: Path) -> str:
@@ -140,45 +112,41 @@ def _with_image(files: Sequence[Path], layout: _Layout, notes: list[Note]) -> li
     return [file for file in files if _key(file) in layout.images]
 
 
-def _all_classes(layout: _Layout, objects: _Objects, parsed: Sequence[Path]) -> tuple[str, ...]:
-    """The names of all classes of all splits, sorted."""
-    rest = sorted({file for files in layout.annotations.values() for file in files} - set(parsed))
-    return tuple(sorted({*objects.names, *_parse(rest, []).names}))
-
-
-def _parse(files: Sequence[Path], notes: list[Note]) -> _Objects:
-    """The objects of XML files; a damaged file is left out with a note."""
-    objects = _Objects()
-    damaged = []
+def _parse(files: Sequence[Path], notes: list[Note]) -> list[tuple[Path, ElementTree.Element]]:
+    """XML files with their content; a damaged file is left out with a note."""
+    parsed, damaged = [], []
     for file in files:
         try:
-            _parse_one(file, objects)
-        except DataError:
-            raise
+            parsed.append((file, ElementTree.parse(file).getroot()))
         except (ElementTree.ParseError, ValueError, LookupError):  # the last two for encodings unknown to Python
             damaged.append(file.name)
     if damaged:
         notes.append(Note.of("annotation file", "that cannot be read as XML", "left out with its image", damaged))
-    return objects
+    return parsed
 
 
-def _parse_one(file: Path, objects: _Objects) -> None:
-    root = ElementTree.parse(file).getroot()
-    row = len(objects.files)
-    objects.files.append(file)
-    objects.sizes.append((_number(root, "size/height"), _number(root, "size/width")))
-    for marked in root.iter("object"):
-        name = (marked.findtext("name") or "").strip()
+def _name_of(entry: ElementTree.Element) -> str:
+    return (entry.findtext("name") or "").strip()
+
+
+def _add(file: Path, root: ElementTree.Element, image: str, split: str, builder: AnnotationBuilder) -> None:
+    """Adds an image with its objects."""
+    size = (_number(root, "size/height"), _number(root, "size/width"))
+    code = SPLITS.index(split) if split else -1
+    row = builder.image(image, size=size, split=code, file=file.relative_to(builder.root).as_posix())
+    for entry in root.iter("object"):
+        name = _name_of(entry)
         if not name:
             raise DataError(f"{file}: an object has no <name>; add it or remove the object")
         try:
-            box = tuple(float(marked.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax"))
+            box = tuple(float(entry.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax"))
         except ValueError:
             raise DataError(f"{file}: object '{name}' has no <bndbox> with four numbers; add it or remove it") from None
-        objects.rows.append(row)
-        objects.names.append(name)
-        objects.boxes.append(box)
-        objects.difficult.append(marked.findtext("difficult") or "0")
+        difficult = flag(entry.findtext("difficult") or "0")
+        if difficult is None:
+            which = "whose 'difficult' is neither 0 nor 1"
+            builder.notes.append(Note.of("object", which, "taken as 0", [file.name]))
+        builder.object(row, name, box=box, crowd=bool(difficult))
 
 
 def _number(root: ElementTree.Element, tag: str) -> int:

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.from_annotations import read_classes
 from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 
 
@@ -19,6 +24,11 @@ class ClassifyData(TaskData):
     """Classes of whole images; they do not depend on the image's position on the canvas."""
 
     whole_image = True
+    made_from = frozenset({"labels", "boxes", "outlines"})
+
+    def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
+        """See `vertebra.tasks.classify.from_annotations.read_classes`."""
+        return read_classes(annotations, options, notes)
 
     def to_canvas(
         self, annotation: ClassifyAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: ClassifyLabels
@@ -83,3 +93,10 @@ class ClassifyData(TaskData):
         if not labels.multilabel:
             return ClassifyTargets(torch.randint(0, count, (batch,)))
         return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())
+
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """The class of each image, of images with a single one."""
+        if column.values.ndim > 1:
+            return super().strata(column, ids)
+        classes: np.ndarray = np.where(column.labeled, column.values, len(ids))
+        return classes

@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
+from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.from_annotations import read_boxes
 from vertebra.tasks.detect.labels import DetectLabels
 
 MIN_VISIBLE_FRACTION = 0.25
@@ -19,6 +25,12 @@ LARGE = 16.0
 
 class DetectData(TaskData):
     """Boxes, transformed with their image."""
+
+    made_from = frozenset({"boxes", "outlines", "points"})
+
+    def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
+        """See `vertebra.tasks.detect.from_annotations.read_boxes`."""
+        return read_boxes(annotations, options, notes)
 
     def to_canvas(
         self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels

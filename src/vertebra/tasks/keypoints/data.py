@@ -8,16 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
+from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, images_of
-from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.annotation import KeypointAnnotation, clear_points_outside
+from vertebra.tasks.keypoints.from_annotations import read_points
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
 
 class KeypointData(TaskData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
+
+    made_from = frozenset({"points"})
+
+    def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
+        """See `vertebra.tasks.keypoints.from_annotations.read_points`."""
+        return read_points(annotations, options, notes)
 
     def to_canvas(
         self, annotation: KeypointAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: KeypointLabels
@@ -117,11 +129,3 @@ def _with_positions(
     return KeypointAnnotation(
         clear_points_outside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])
     )
-
-
-def clear_points_outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Points (M, K, 3); those outside (height, width) pixels and unlabeled ones become 0, 0, 0."""
-    x, y, visibility = points[..., 0], points[..., 1], points[..., 2]
-    kept = (visibility > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
-    inside: np.ndarray = np.where(kept[..., None], points, 0).astype(np.float32)
-    return inside

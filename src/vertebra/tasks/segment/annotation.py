@@ -17,3 +17,9 @@ class SegmentAnnotation:
     """
 
     mask: np.ndarray
+
+
+def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:
+    """Class ids as uint8 if they fit, else as int32."""
+    fits = 0 <= ignore_index <= 255 and (ids.size == 0 or int(ids.max()) <= 255)
+    return ids.astype(np.uint8 if fits else np.int32)

@@ -7,16 +7,28 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply_labels, resize_labels
+from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
-from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
+from vertebra.tasks.segment.from_annotations import read_masks
 from vertebra.tasks.segment.labels import SegmentLabels
 
 
 class SegmentData(TaskData):
     """Masks, transformed with their image; outside the image they hold the ignore index."""
+
+    made_from = frozenset({"masks", "outlines"})
+
+    def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
+        """See `vertebra.tasks.segment.from_annotations.read_masks`."""
+        return read_masks(annotations, options, notes)
 
     def to_canvas(
         self, annotation: SegmentAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: SegmentLabels
@@ -100,9 +112,3 @@ class SegmentData(TaskData):
             masks = torch.randint(0, 2, (batch, count, height, width), dtype=torch.uint8)
         masks[..., : max(1, height // 8), :] = labels.ignore_index
         return SegmentTargets(masks)
-
-
-def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:
-    """Class ids as uint8 if they fit, else as int32."""
-    fits = 0 <= ignore_index <= 255 and (ids.size == 0 or int(ids.max()) <= 255)
-    return ids.astype(np.uint8 if fits else np.int32)

@@ -1,13 +1,8 @@
-"""Shared by readers of points: missing boxes and areas, and left-right pairs."""
+"""Boxes and areas of objects that have only points."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-
-from vertebra.data.index import Note
-from vertebra.tasks.keypoints.flip_pairs_by_name import Pairs, pairs_by_name
 
 MARGIN = 0.1  # enlargement of a box around points on each side, as a share of its longer side
 AREA_SHARE = (
@@ -44,12 +39,3 @@ def box_area_shares(boxes: np.ndarray) -> np.ndarray:
     """(M,) float32 estimated areas of objects from their boxes (M, 4)."""
     areas: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * AREA_SHARE
     return areas.astype(np.float32)
-
-
-def sides(points: Sequence[str], notes: list[Note]) -> Pairs | None:
-    """The left-right pairs by the points' names, with a note; None if the names leave a point undecided."""
-    pairs = pairs_by_name(points)
-    if pairs is not None:
-        names = [f"{points[left]} and {points[right]}" for left, right in pairs]
-        notes.append(Note.of("pair", "of left and right", "taken from the names of the points", names))
-    return pairs

@@ -28,6 +28,19 @@ class Region:
         """Number of pixels."""
         return int(self.runs[1::2].sum())
 
+    def bounds(self) -> tuple[float, float, float, float]:
+        """The smallest box around the pixels, xyxy as edges in pixels; nan for an empty region."""
+        ends = np.cumsum(self.runs)
+        starts, ends = (ends - self.runs)[1::2], ends[1::2]
+        filled = ends > starts
+        if not filled.any():
+            return (np.nan, np.nan, np.nan, np.nan)
+        starts, last, height = starts[filled], ends[filled] - 1, self.size[0]
+        one_column = starts // height == last // height
+        top = np.where(one_column, starts % height, 0).min()
+        bottom = np.where(one_column, last % height, height - 1).max() + 1
+        return (float((starts // height).min()), float(top), float((last // height).max() + 1), float(bottom))
+
     def mask(self) -> np.ndarray:
         """(H, W) bool."""
         values = np.arange(len(self.runs)) % 2 == 1

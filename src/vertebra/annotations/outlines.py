@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vertebra.data.run_lengths import decode_runs
+from vertebra.annotations.run_lengths import decode_runs
 from vertebra.errors import DataError
 
 MARGIN = 64.0  # pixels around the image where outlines are not clipped

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.data.index import Note
+from vertebra.annotations.notes import Note
 from vertebra.errors import DataError
 
 _YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})

@@ -1,17 +1,13 @@
-"""Shared by VOC and COCO: cleaning of boxes, and classes of images from their boxes."""
+"""Cleaning of boxes: those without area or outside of their image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vertebra.data.columns import BoxColumn, ClassColumn
-from vertebra.data.index import Note
-from vertebra.errors import DataError
-from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.annotations.notes import Note
 
 TOLERANCE = 1.0
 FARTHEST = 1e9  # maximum coordinate in pixels if the image's size is unknown
@@ -55,33 +51,3 @@ def clean_boxes(
         names = [name_of(row) for row in rows[reaching]]
         notes.append(Note.of("box", "reaching out of the image", "clipped", names))
     return kept, np.clip(boxes, 0, limit).astype(np.float32), notes
-
-
-def classes_of_boxes(
-    boxes: BoxColumn, labels: ClassifyLabels, name_of: Callable[[int], str], where: Path
-) -> ClassColumn:
-    """The classes of each image, from its boxes.
-
-    Args:
-        name_of: returns the file name of an image, for messages.
-
-    Raises:
-        DataError: classes are exclusive, but an image has boxes of several.
-    """
-    count = len(boxes.labeled)
-    owners = np.repeat(np.arange(count), np.diff(boxes.offsets))
-    if labels.multilabel:
-        values = np.zeros((count, labels.class_count), dtype=np.uint8)
-        values[owners, boxes.labels] = 1
-        return ClassColumn(values, boxes.labeled)
-    lowest = np.full(count, labels.class_count, dtype=np.int64)
-    highest = np.full(count, -1, dtype=np.int64)
-    np.minimum.at(lowest, owners, boxes.labels)
-    np.maximum.at(highest, owners, boxes.labels)
-    several = np.flatnonzero(highest > lowest)
-    if len(several):
-        raise DataError(
-            f"{where}: {len(several)} images have objects of several classes, the first is {name_of(int(several[0]))}; "
-            "set multilabel: true on the branch to learn the set of classes in an image"
-        )
-    return ClassColumn(np.maximum(highest, 0), boxes.labeled & (highest >= 0))

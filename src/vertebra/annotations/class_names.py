@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.data.index import Note
+from vertebra.annotations.notes import Note
 from vertebra.errors import DataError, suggest
-from vertebra.tasks.base import LabelSpec
 
 
 def class_ids(names: Sequence[str], classes: Sequence[str], where: Path | str) -> np.ndarray:
@@ -42,13 +41,13 @@ def left_out(counts: Mapping[str, int], annotation: str) -> list[Note]:
     return [Note.of(annotation, which, "left out", list(unlisted), sum(unlisted.values()))]
 
 
-def without_images(labels: LabelSpec, used: np.ndarray) -> list[Note]:
+def without_images(classes: Sequence[str], used: np.ndarray) -> list[Note]:
     """A note about classes without images; none if all classes occur.
 
     Args:
         used: (K,) bool or counts.
     """
-    empty = [name for name, count in zip(labels.classes, used.tolist(), strict=True) if not count]
+    empty = [name for name, count in zip(classes, used.tolist(), strict=True) if not count]
     return [Note.of("class", "that no image has", "kept", empty)] if empty else []
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+FARTHEST = 1e30  # maximum coordinate in pixels
 LARGEST = 1_000_000  # maximum side in pixels of an image with run lengths
 _NO_RUNS = np.zeros(0, dtype=np.int64)
 _NO_TEXT = np.zeros(0, dtype=np.uint8)
@@ -16,7 +17,7 @@ class Segmentation(NamedTuple):
     """One entry.
 
     Attributes:
-        outlines: (2P,) float32 x, y, x, y … each, finite.
+        outlines: (2P,) float64 x, y, x, y … each, finite.
         runs: (R,) int64, uncompressed run lengths.
         text: (T,) uint8, compressed run lengths.
         size: (height, width) of run lengths, 0 for outlines.
@@ -66,8 +67,7 @@ def _runs(entry: Mapping[str, Any]) -> Segmentation:
 
 
 def _outline(part: Any) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        outline = np.asarray(part, dtype=np.float64).astype(np.float32)
-    if outline.ndim != 1 or not np.isfinite(outline).all():
+    outline = np.asarray(part, dtype=np.float64)
+    if outline.ndim != 1 or not (np.abs(outline) <= FARTHEST).all():
         raise ValueError("an outline that is no list of finite numbers")
-    return outline
+    return outline[: len(outline) // 2 * 2]

@@ -1,0 +1,151 @@
+"""Outlines and run lengths of objects, concatenated."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vertebra.annotations.outlines import outline_runs
+from vertebra.annotations.ranges import join_ranges, take_ranges
+from vertebra.annotations.run_lengths import Region, check_runs, decode_runs
+from vertebra.annotations.segmentations import Segmentation, parse_segmentation
+from vertebra.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """The outlines and run lengths of all objects of a data set, concatenated.
+
+    Attributes:
+        points: (P,) float64, or float32 where memory counts: x, y, x, y … of all outlines.
+        outlines: (L + 1,) int64, the offsets of each outline in ``points``.
+        outlines_of: (B + 1,) int64, the offsets of each object's outlines.
+        runs: (R,) int64, uncompressed run lengths.
+        runs_of: (B + 1,) int64.
+        text: (T,) uint8, compressed run lengths.
+        text_of: (B + 1,) int64.
+        sizes: (B, 2) int32, (height, width) that run lengths are for, 0 for outlines.
+    """
+
+    points: np.ndarray
+    outlines: np.ndarray
+    outlines_of: np.ndarray
+    runs: np.ndarray
+    runs_of: np.ndarray
+    text: np.ndarray
+    text_of: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, segmentations: Sequence[Any]) -> Shapes:
+        """From COCO's ``segmentation`` entries: a list of outlines, or a mapping with ``size`` and ``counts``.
+
+        Raises:
+            ValueError: an entry is neither, see `parse_segmentation`.
+        """
+        return cls.joined([parse_segmentation(entry) for entry in segmentations])
+
+    @classmethod
+    def joined(cls, parsed: Sequence[Segmentation]) -> Shapes:
+        """From parsed entries."""
+        points, outlines = join_ranges([part for entry in parsed for part in entry.outlines], np.float64)
+        runs, runs_of = join_ranges([entry.runs for entry in parsed], np.int64)
+        letters, text_of = join_ranges([entry.text for entry in parsed], np.uint8)
+        counts = np.array([len(entry.outlines) for entry in parsed], dtype=np.int64)
+        outlines_of = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        sizes = np.array([entry.size for entry in parsed], dtype=np.int32).reshape(-1, 2)
+        return cls(points, outlines, outlines_of, runs, runs_of, letters, text_of, sizes)
+
+    @classmethod
+    def none(cls, count: int) -> Shapes:
+        """Of objects without outlines or run lengths."""
+        return cls.joined([Segmentation()] * count)
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[Shapes]) -> Shapes:
+        """The objects of several, one after the other."""
+        points, outlines = _joined([part.points for part in parts], [part.outlines for part in parts])
+        _, outlines_of = _joined([part.outlines[1:] for part in parts], [part.outlines_of for part in parts])
+        runs, runs_of = _joined([part.runs for part in parts], [part.runs_of for part in parts])
+        text, text_of = _joined([part.text for part in parts], [part.text_of for part in parts])
+        sizes = np.concatenate([part.sizes for part in parts])
+        return cls(points, outlines, outlines_of, runs, runs_of, text, text_of, sizes)
+
+    def __len__(self) -> int:
+        """Number of objects B."""
+        return len(self.sizes)
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """(B,) bool, whether an object has an outline or run lengths."""
+        filled: np.ndarray = (np.diff(self.outlines_of) > 0) | (np.diff(self.runs_of) > 0) | (np.diff(self.text_of) > 0)
+        return filled
+
+    def take(self, numbers: np.ndarray) -> Shapes:
+        """Some objects only; ``numbers`` is (m,) int64."""
+        outlines_of, picked = take_ranges(self.outlines_of, numbers)
+        outlines, points = take_ranges(self.outlines, picked)
+        runs_of, runs = take_ranges(self.runs_of, numbers)
+        text_of, letters = take_ranges(self.text_of, numbers)
+        return Shapes(
+            self.points[points],
+            outlines,
+            outlines_of,
+            self.runs[runs],
+            runs_of,
+            self.text[letters],
+            text_of,
+            self.sizes[numbers],
+        )
+
+    def compact(self) -> Shapes:
+        """With 32-bit coordinates, for the index of a training."""
+        return replace(self, points=self.points.astype(np.float32))
+
+    def bounds(self) -> np.ndarray:
+        """(B, 4) float64 xyxy, the smallest boxes around the objects; nan for an object without an outline or run lengths."""
+        boxes = np.full((len(self), 4), np.nan)
+        corners = self.points[: len(self.points) // 2 * 2].reshape(-1, 2).astype(np.float64)
+        starts, ends = self.outlines[self.outlines_of[:-1]] // 2, self.outlines[self.outlines_of[1:]] // 2
+        outlined = np.flatnonzero(ends > starts)
+        if len(outlined):
+            steps = np.stack([starts[outlined], ends[outlined]], axis=1).reshape(-1)
+            padded = np.concatenate([corners, corners[-1:]])  # reduceat needs an end inside of the array
+            boxes[outlined, :2] = np.minimum.reduceat(padded, steps)[::2]
+            boxes[outlined, 2:] = np.maximum.reduceat(padded, steps)[::2]
+        for number in np.flatnonzero((np.diff(self.runs_of) > 0) | (np.diff(self.text_of) > 0)).tolist():
+            boxes[number] = self.region(number, (int(self.sizes[number, 0]), int(self.sizes[number, 1]))).bounds()
+        return boxes
+
+    def region(self, number: int, size: tuple[int, int]) -> Region:
+        """One object on an image of this (height, width).
+
+        Raises:
+            DataError: its run lengths are for another size, or are damaged.
+        """
+        text = self.text[self.text_of[number] : self.text_of[number + 1]]
+        runs = self.runs[self.runs_of[number] : self.runs_of[number + 1]]
+        if len(text) or len(runs):
+            region_size = (int(self.sizes[number, 0]), int(self.sizes[number, 1]))
+            if region_size != size:
+                raise DataError(
+                    f"run lengths for {region_size[0]}x{region_size[1]}, but the image is {size[0]}x{size[1]} (height x width)"
+                )
+            return Region(check_runs(decode_runs(text) if len(text) else runs, size), size)
+        first, last = self.outlines_of[number], self.outlines_of[number + 1]
+        bounds = self.outlines[first : last + 1]
+        return Region(outline_runs([self.points[a:b] for a, b in itertools.pairwise(bounds)], size), size)
+
+    def draw(self, number: int, size: tuple[int, int]) -> np.ndarray:
+        """The mask of one object: (H, W) bool; raises as `region` does."""
+        return self.region(number, size).mask()
+
+
+def _joined(values: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Concatenated values, and their offsets."""
+    lengths = np.concatenate([np.diff(part) for part in offsets])
+    return np.concatenate(values), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,0 +1,66 @@
+"""The boxes of all images of a data set, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vertebra.annotations.ranges import offsets_of, take_ranges
+from vertebra.tasks.detect.annotation import DetectAnnotation
+
+
+@dataclass(frozen=True, eq=False)
+class BoxColumn:
+    """The boxes of all images, concatenated.
+
+    Attributes:
+        offsets: (n + 1,) int64: the boxes of image i are ``offsets[i]`` to ``offsets[i + 1]``.
+        boxes: (B, 4) float32, xyxy in image pixels.
+        labels: (B,) int64 class ids.
+        crowd: (B,) bool, for boxes that mark a crowd or a region to ignore.
+        labeled: (n,) bool.
+    """
+
+    offsets: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    labeled: np.ndarray
+
+    @classmethod
+    def of(
+        cls, rows: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, labeled: np.ndarray
+    ) -> BoxColumn:
+        """A column from boxes in any order.
+
+        Args:
+            rows: (B,) int64, the image of each box.
+            labeled: (n,) bool for all images.
+        """
+        order = np.argsort(rows, kind="stable")
+        return cls(
+            offsets_of(rows, len(labeled)),
+            np.ascontiguousarray(boxes[order], dtype=np.float32).reshape(-1, 4),
+            labels[order].astype(np.int64),
+            crowd[order].astype(bool),
+            labeled,
+        )
+
+    def get(self, row: int, size: tuple[int, int]) -> DetectAnnotation:
+        """The boxes of an image, clipped to it; boxes outside are left out."""
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        boxes = np.clip(self.boxes[part], 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
+        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept])
+
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """Counts boxes that extend beyond an image of this size by more than a pixel."""
+        boxes = self.boxes[self.offsets[row] : self.offsets[row + 1]]
+        limit = np.array([size[1], size[0], size[1], size[0]]) + 1
+        return {"box": int((boxes > limit).any(axis=1).sum())} if (boxes > limit).any() else {}
+
+    def take(self, rows: np.ndarray) -> BoxColumn:
+        """The column of some images only."""
+        offsets, picked = take_ranges(self.offsets, rows)
+        return BoxColumn(offsets, self.boxes[picked], self.labels[picked], self.crowd[picked], self.labeled[rows])

@@ -1,0 +1,53 @@
+"""Boxes from the annotations of a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vertebra.annotations.boxes import clean_boxes
+from vertebra.annotations.class_ids import listed_ids, object_boxes
+from vertebra.annotations.class_names import bincount, without_images
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
+from vertebra.annotations.values import check_usable
+from vertebra.tasks.detect.column import BoxColumn
+from vertebra.tasks.detect.labels import DetectLabels
+
+
+def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[BoxColumn, DetectLabels]:
+    """The boxes of all images; an object without one gets the box around its outline.
+
+    Raises:
+        DataError: no box can be used, or too few.
+    """
+    labels = DetectLabels(options.classes or annotations.category_names)
+    ids = listed_ids(annotations, annotations.objects.categories, labels.classes, "object", notes)
+    problems: list[Note] = []
+    boxes = object_boxes(annotations, "object", problems)
+    kept, boxes = _cleaned(annotations, boxes, ids >= 0, problems)
+    objects = annotations.objects
+    column = BoxColumn.of(objects.rows[kept], boxes[kept], ids[kept], objects.crowd[kept], annotations.annotated)
+    listed = int((ids >= 0).sum())
+    dropped = annotations.dropped + listed - len(column.labels)
+    total = annotations.dropped + listed
+    check_usable(total, dropped, int(column.crowd.sum()), annotations.where, [*annotations.notes, *problems])
+    notes += problems
+    notes += without_images(labels.classes, bincount(column.labels, labels.class_count))
+    return column, labels
+
+
+def _cleaned(
+    annotations: Annotations, boxes: np.ndarray, listed: np.ndarray, notes: list[Note]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the objects to keep, and all boxes, clipped to their images."""
+    rows = annotations.objects.rows
+    without = listed & np.isnan(boxes).all(axis=1)
+    if without.any():
+        notes.append(Note.of("object", "without a box or an outline", "dropped", annotations.names(rows[without])))
+    numbers = np.flatnonzero(listed & ~without)
+    good, cleaned, more = clean_boxes(rows[numbers], boxes[numbers], annotations.sizes, annotations.name)
+    notes += more
+    clipped = np.zeros(boxes.shape, dtype=np.float32)
+    clipped[numbers] = cleaned
+    return numbers[good], clipped

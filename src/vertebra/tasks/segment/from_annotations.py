@@ -1,0 +1,85 @@
+"""Masks from the annotations of a data set: its mask files, or else the outlines and run lengths of its objects."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vertebra.annotations.class_ids import listed_ids
+from vertebra.annotations.class_names import bincount, class_ids, without_images
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.shapes import Shapes
+from vertebra.annotations.table import IGNORED, Annotations, MaskFiles
+from vertebra.annotations.values import check_usable
+from vertebra.errors import DataError
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.mask_column import MaskFileColumn
+from vertebra.tasks.segment.outline_column import PolygonRLEColumn
+
+BACKGROUND = "background"
+
+
+def read_masks(
+    annotations: Annotations, options: ReadOptions, notes: list[Note]
+) -> tuple[MaskFileColumn | PolygonRLEColumn, SegmentLabels]:
+    """The masks of all images.
+
+    Raises:
+        DataError: classes are exclusive, and none is for the pixels that no object covers.
+    """
+    if annotations.masks is not None:
+        return _from_files(annotations, annotations.masks, options, notes)
+    return _from_shapes(annotations, options, notes)
+
+
+def _from_files(
+    annotations: Annotations, masks: MaskFiles, options: ReadOptions, notes: list[Note]
+) -> tuple[MaskFileColumn, SegmentLabels]:
+    names = annotations.category_names
+    labels = SegmentLabels(options.classes or names, options.multilabel, masks.ignore_index)
+    to_id = class_ids(names, labels.classes, annotations.where)
+    ids = masks.categories.copy()
+    known = ids >= 0
+    ids[known] = np.where(to_id[ids[known]] >= 0, to_id[ids[known]], masks.ignore_index)
+    ids[masks.categories == IGNORED] = masks.ignore_index
+    column = MaskFileColumn(masks.root, masks.files, ids, labels.class_count, options.multilabel, masks.ignore_index)
+    return column, labels
+
+
+def _from_shapes(
+    annotations: Annotations, options: ReadOptions, notes: list[Note]
+) -> tuple[PolygonRLEColumn, SegmentLabels]:
+    names = annotations.category_names
+    background = () if options.multilabel else (BACKGROUND,)
+    classes = options.classes or (*background, *(name for name in names if name not in background))
+    if not options.multilabel and BACKGROUND not in classes:
+        raise DataError(
+            f"{annotations.where}: exclusive classes need one for what no object covers; put '{BACKGROUND}' first among "
+            "the classes, or set multilabel: true"
+        )
+    labels = SegmentLabels(classes, options.multilabel, 255 if len(classes) <= 255 else 65535)
+    objects = annotations.objects
+    ids = listed_ids(annotations, objects.categories, classes, "object", notes)
+    bare = (ids >= 0) & ~objects.has_shape
+    if bare.any():
+        names_of_bare = annotations.names(objects.rows[bare])
+        notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names_of_bare))
+    drawn = np.flatnonzero((ids >= 0) & objects.has_shape)
+    total = annotations.dropped + int((ids >= 0).sum())
+    check_usable(total, total - len(drawn), 0, annotations.where, [*annotations.notes, *notes])
+    no_class = classes.index(BACKGROUND) if not options.multilabel else 0
+    shapes = objects.shapes or Shapes.joined([])
+    column = PolygonRLEColumn.of(
+        objects.rows[drawn],
+        ids[drawn],
+        annotations.annotated,
+        shapes.take(drawn).compact(),
+        len(classes),
+        multilabel=options.multilabel,
+        ignore_index=labels.ignore_index,
+        background=no_class,
+    )
+    used = bincount(ids[drawn], len(classes))
+    used[no_class] += int(not options.multilabel)
+    notes += without_images(classes, used)
+    return column, labels

@@ -1,0 +1,94 @@
+"""Masks drawn on demand from outlines and run lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vertebra.annotations.ranges import offsets_of, take_ranges
+from vertebra.annotations.shapes import Shapes
+from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
+from vertebra.tasks.segment.mask_column import check_planes
+
+
+@dataclass(frozen=True, eq=False)
+class PolygonRLEColumn:
+    """The objects of each image as regions, drawn into one semantic mask.
+
+    Larger objects are drawn first, so smaller ones in front of them stay visible.
+
+    Attributes:
+        offsets: (n + 1,) int64: the objects of image i are ``offsets[i]`` to ``offsets[i + 1]``.
+        objects: (B,) int64, the objects' indices in ``shapes``.
+        labels: (B,) int64 class ids.
+        labeled: (n,) bool.
+        shapes: outlines and run lengths, shared by all sub-columns.
+        class_count: number of classes K.
+        multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
+        background: the class id of pixels without an object, for exclusive classes.
+        ignore_index: the value of ignored pixels.
+    """
+
+    offsets: np.ndarray
+    objects: np.ndarray
+    labels: np.ndarray
+    labeled: np.ndarray
+    shapes: Shapes
+    class_count: int
+    multilabel: bool
+    ignore_index: int
+    background: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        labeled: np.ndarray,
+        shapes: Shapes,
+        class_count: int,
+        *,
+        multilabel: bool,
+        ignore_index: int,
+        background: int = 0,
+    ) -> PolygonRLEColumn:
+        """A column from objects in any order; ``rows`` (B,) int64 is the image of each of the shapes."""
+        order = np.argsort(rows, kind="stable")
+        offsets = offsets_of(rows, len(labeled))
+        return cls(offsets, order, labels[order], labeled, shapes, class_count, multilabel, ignore_index, background)
+
+    def get(self, row: int, size: tuple[int, int]) -> SegmentAnnotation:
+        """The semantic mask of an image.
+
+        Raises:
+            DataError: an object's run lengths are for another size, or are damaged.
+        """
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        regions = [self.shapes.region(int(number), size) for number in self.objects[part]]
+        labels = self.labels[part]
+        if self.multilabel:
+            check_planes(self.class_count, size)
+            planes = np.zeros((self.class_count, *size), dtype=np.uint8)
+            for label, region in zip(labels, regions, strict=True):
+                planes[label][region.mask()] = 1
+            return SegmentAnnotation(planes)
+        ids = np.full(size, self.background, dtype=np.int32)
+        for row in np.argsort([-region.area for region in regions], kind="stable"):
+            ids[regions[row].mask()] = labels[row]
+        return SegmentAnnotation(compact(ids, self.ignore_index))
+
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+        """Always empty: a mask of another size than the image cannot be read."""
+        return {}
+
+    def take(self, rows: np.ndarray) -> PolygonRLEColumn:
+        """The column of some images only."""
+        offsets, picked = take_ranges(self.offsets, rows)
+        return replace(
+            self,
+            offsets=offsets,
+            objects=self.objects[picked],
+            labels=self.labels[picked],
+            labeled=self.labeled[rows],
+        )
