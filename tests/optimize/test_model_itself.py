@@ -21,6 +21,7 @@ from vertebra.demo.animals import ANIMALS
 from vertebra.features import FeatureSpec, Level
 from vertebra.optimize.checked_copy import NotCopyable, private_copy
 from vertebra.optimize.conv_prepack import PackedConv
+from vertebra.optimize.inference_copy import inference_copy
 from vertebra.optimize.model_itself import device_of, evaluation_mode, user_hooks
 from vertebra.training.ema import MovingAverage
 
@@ -205,6 +206,16 @@ def test_a_predictor_that_may_change_the_model_keeps_its_hooks() -> None:
     predictor = vertebra.Predictor(model.train(), device="cpu", keep=False)
     predictor.predict(PICTURES[0])
     assert predictor.model is model and not packed(model) and len(recorder.modules) == 1
+
+
+def test_a_model_on_another_device_stays_there_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    model = model_of(Body())
+    model.register_forward_hook(Recorder().record)
+    with caplog.at_level(logging.WARNING):
+        assert inference_copy(model, torch.device("meta")) is model
+    assert device_of(model, torch.device("meta")).type == "cpu"
+    assert "prediction runs on cpu, where the model is, instead of meta; model.to() moves it" in caplog.text
+    assert device_of(inference_copy(model, torch.device("meta"), keep=False), torch.device("cpu")).type == "meta"
 
 
 def test_hooks_of_torch_are_not_the_users() -> None:
