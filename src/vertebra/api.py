@@ -16,7 +16,7 @@ from vertebra.config import Config, TrainConfig, model_config, read_raw
 from vertebra.errors import ConfigError, RunError
 from vertebra.inference.devices import pick_device
 from vertebra.inference.model_engines import ModelEngines
-from vertebra.keywords import check_keywords, keyword_names, strict_keywords
+from vertebra.keywords import check_keywords, check_path, keyword_names, strict_keywords
 from vertebra.model import Branch, VisionModel
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights import importing, model_file
@@ -71,6 +71,10 @@ class Model(VisionModel):
     def fit(self, data: Data, *, out: Source | None = None, **options: Any) -> Run:
         """Trains the model in place. Afterwards it has the best weights of the run and is in evaluation mode, on the same device.
 
+        If training fails or is stopped, the model has the weights of its last step, which is printed; its modules are in the modes
+        of before, on the same device. The best weights until then are in the run folder, if an epoch had ended:
+        ``vertebra.load(folder)``.
+
         Args:
             data: a data set, or the section ``data`` of a config.
             out: the new run folder; by default ``runs/<first branch>``, with a number if that exists.
@@ -92,7 +96,7 @@ class Model(VisionModel):
         batch_size: int = 8,
         branches: Sequence[str] | None = None,
         ignore_index: int | None = None,
-        class_map: Mapping[str, str] | None = None,
+        rename_classes: Mapping[str, str] | None = None,
         device: str | torch.device | None = None,
         precision: str = "fp32",
         threads: int | None = None,
@@ -105,7 +109,7 @@ class Model(VisionModel):
             batch_size: images at a time.
             branches: the branches to evaluate; None for all.
             ignore_index: mask value of pixels that do not count.
-            class_map: class names of ``data`` mapped to those of the model, where they differ.
+            rename_classes: class names of ``data`` mapped to those of the model, where they differ.
             device: "cpu", "cuda" …; by default the best one available.
             precision: "fp32", or "bf16" or "fp16" (GPU).
             threads: of the CPU; None for all cores.
@@ -127,7 +131,7 @@ class Model(VisionModel):
             batch_size=batch_size,
             branches=branches,
             ignore_index=ignore_index,
-            class_map=class_map,
+            rename_classes=rename_classes,
         )
 
     @torch.no_grad()
@@ -178,14 +182,14 @@ class Model(VisionModel):
             images = calibration_images(self.source, self, Path(images))
         if data is not None:
             options["labeled"] = labeled(
-                self.source, model_info(self), self.config, split="val", data=Path(data), batch_size=8
+                self.source, model_info(self), self.config, split="val", data=check_path("data", data), batch_size=8
             )
-        return export_model(self, Path(path), images=images, **options)
+        return export_model(self, path, images=images, **options)
 
     @strict_keywords
     def save(self, path: Source) -> Path:
         """Writes the model file (``.safetensors``) atomically; see `vertebra.save`."""
-        return model_file.save(self, Path(path))
+        return model_file.save(self, check_path("path", path))
 
     def summary(self) -> str:
         """The parts, their feature maps and their sizes, as text."""
@@ -203,7 +207,7 @@ class Run(os.PathLike[str]):
     """
 
     def __init__(self, folder: Source) -> None:
-        self.folder = Path(folder)
+        self.folder = check_path("folder", folder)
 
     @cached_property
     def model(self) -> Model:
@@ -296,7 +300,7 @@ def load_model(
     parts: Mapping[str, Any] | None = None,
 ) -> Model:
     """A model from a model file or a run folder; see `vertebra.load`."""
-    path = Path(source)
+    path = check_path("source", source)
     return Model.of(model_file.load(path, pick_device(device), verify=verify, parts=parts), path)
 
 
@@ -327,6 +331,8 @@ def train(
 
     check_keywords("train", options, ["config", "model", "data", "train", "out", *TrainConfig.model_fields])
     raw, where = _raw_config(config)
+    if not isinstance(train, Mapping | None):
+        raise ConfigError(f"'train' must be a mapping from options to values, got {type(train).__name__}")
     sections = {"data": data, "train": {**(train or {}), **options} or None}
     if not isinstance(model, VisionModel):
         sections["model"] = model
@@ -334,7 +340,7 @@ def train(
         if values is not None:
             old = raw.get(section)
             raw[section] = {**old, **values} if isinstance(old, dict) and isinstance(values, Mapping) else values
-    folder = None if out is None else Path(out)
+    folder = None if out is None else check_path("out", out)
     if not isinstance(model, VisionModel):
         return Run(train_raw(raw, out=folder, where=where).folder)
     if "model" in raw:
@@ -346,13 +352,20 @@ def _raw_config(config: Source | Mapping[str, Any] | None) -> tuple[dict[str, An
     """A config as plain values, and its name for messages."""
     if config is None or isinstance(config, Mapping):
         return dict(config or {}), "config"
-    return read_raw(Path(config)), str(config)
+    return read_raw(check_path("config", config)), str(config)
 
 
 def _run_of(train_model: Callable[..., Any], model: VisionModel, raw: dict[str, Any], out: Path | None) -> Run:
-    """Trains a model in place, and moves it back to its device."""
+    """Trains a model in place, and moves it back to its device; if that fails, its modules are in their modes of before, too."""
     device = next((value.device for value in model.parameters()), torch.device("cpu"))
-    finished = train_model(model, raw, out=out)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        finished = train_model(model, raw, out=out)
+    except BaseException:
+        model.to(device)
+        for module, mode in modes:
+            module.training = mode
+        raise
     run = Run(finished.folder)
     run.model = Model.of(model.to(device), finished.folder)
     return run
@@ -376,8 +389,8 @@ def resume(
     from vertebra.training.run import resume_run
 
     check_keywords("resume", options, ["data", "parts", *TrainConfig.model_fields])
-    data_path = None if data is None else Path(data)
-    finished = resume_run(Path(folder), data=data_path, parts=parts, train=options)
+    data_path = None if data is None else check_path("data", data)
+    finished = resume_run(check_path("folder", folder), data=data_path, parts=parts, train=options)
     run = Run(finished.folder)
     if model_config(finished.model.config or {}).object_parts:
         run.model = Model.of(finished.model, finished.folder)

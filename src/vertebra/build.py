@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, cast
 
 from torch import nn
@@ -60,14 +61,16 @@ def create_model(
         ObjectPartWarning: some parts were given as objects, which files of the model do not hold.
         IncompatiblePartsError: two parts that do not fit; the message names both and a remedy.
     """
-    raw: dict[str, Any] = {"backbone": backbone, "shared": dict(shared or {})}
+    raw: dict[str, Any] = {"backbone": backbone, "shared": _mapping("shared", shared or {})}
     if branches is not None:
-        raw["branches"] = {name: dict(branch) for name, branch in branches.items()}
+        raw["branches"] = {
+            name: _mapping(f"branches[{name!r}]", branch) for name, branch in _mapping("branches", branches).items()
+        }
     single = {"decoder": decoder, "neck": neck, "encoder": encoder, "classes": classes, "task": task}
     raw.update({name: value for name, value in single.items() if value is not None})
     if multilabel:
         raw["multilabel"] = True
-    raw.update(labels or {})
+    raw.update(_mapping("labels", labels or {}))
     raw = expand_model(raw, "model")
     _check_classes(raw)
     objects = take_objects(raw)
@@ -77,12 +80,21 @@ def create_model(
     return model
 
 
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    """A mapping as a dictionary."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"'{name}' must be a mapping from names to values, got {type(value).__name__}")
+    return dict(value)
+
+
 def _check_classes(raw: Mapping[str, Any]) -> None:
-    """Checks that classes are lists; a text is a sequence too."""
+    """Checks that classes are lists of names; a text is a sequence too."""
     for branch in raw.get("branches", {}).values():
         classes = branch.get("classes")
         if isinstance(classes, str):
             raise ConfigError(f"classes must be a list of names, got the text '{classes}'")
+        if isinstance(classes, Mapping) or not isinstance(classes, Iterable | None):
+            raise ConfigError(f"classes must be a list of names, got {type(classes).__name__}: classes=['cat', 'dog']")
         if classes is not None:
             branch["classes"] = list(classes)
 
@@ -191,8 +203,10 @@ def canvas_size(image_size: int | Sequence[int] | None, tasks: Any) -> tuple[int
     """(height, width) of the canvas, from ``image_size`` or the default for these tasks."""
     if image_size is None:
         return (224, 224) if all_image_level(tasks) else (512, 512)
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or any(isinstance(side, bool) or not 1 <= side <= MAX_SIDE for side in size):
+    size = tuple(image_size) if isinstance(image_size, Iterable) else (image_size, image_size)
+    if len(size) != 2 or any(
+        isinstance(side, bool) or not isinstance(side, Integral) or not 1 <= int(side) <= MAX_SIDE for side in size
+    ):
         raise ConfigError(
             f"image_size must be one number or (height, width), of 1 to {MAX_SIDE} pixels a side, got {image_size}"
         )

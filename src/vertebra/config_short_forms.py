@@ -26,6 +26,8 @@ def expand_model(raw: Any, where: str) -> Any:
     if "decoder" not in flat:
         raise ConfigError(f"{where}: 'decoder' is missing")
     task = flat.get("task") or task_of_decoder(flat["decoder"])
+    if not isinstance(task, str):
+        raise ConfigError(f"{where}: 'task' must be the name of a task, got {task!r}")
     values["branches"] = {task: {**flat, "task": task}}
     return values
 
@@ -44,6 +46,13 @@ def task_of_decoder(decoder: Any) -> str:
 
     name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
     if not isinstance(name, str):
+        if isinstance(decoder, Mapping):
+            raise ConfigError("the decoder has no 'name'; write {'name': NAME, ...}")
+        if not callable(decoder):
+            raise ConfigError(
+                "the decoder must be a name, a mapping with a name and options, a module, or a callable that returns one, got "
+                f"{type(decoder).__name__}"
+            )
         task = served_task(decoder)
         if task is None:
             name = getattr(decoder, "__qualname__", type(decoder).__qualname__)

@@ -145,6 +145,7 @@ RENAMED = {
     "anchors_per_object": "min_anchors_per_object",
     "best": "monitor",
     "candidates": "pre_nms_topk",
+    "class_map": "rename_classes",
     "exclusive": "multilabel",
     "hardest": "ohem_fraction",
     "keep": "max_detections",

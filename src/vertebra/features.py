@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vertebra.errors import IncompatiblePartsError
+from vertebra.errors import ConfigError, IncompatiblePartsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class FeatureSpec:
     embedding: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.levels, Sequence) or not all(isinstance(level, Level) for level in self.levels):
+            raise ConfigError(f"levels must be a tuple of Level(channels, stride), got {self.levels!r}")
         strides = self.strides
         if list(strides) != sorted(strides):
             raise ValueError(f"levels must be ordered finest first, got strides {strides}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from functools import wraps
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from vertebra.errors import ConfigError, UnknownName
@@ -55,6 +57,26 @@ def check_fraction(name: str, value: Any) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ConfigError(f"'{name}' must be within 0 and 1, got {value!r}")
+
+
+def check_path(name: str, value: Any) -> Path:
+    """A path from an argument.
+
+    Args:
+        name: of the argument, for the message.
+        value: what the caller gave.
+
+    Raises:
+        ConfigError: it is no path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"'{name}' must be a path, a str or a pathlib.Path, got {_shown(value)}")
+    return Path(value)
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: numbers and the like as they are, of other objects the type."""
+    return repr(value) if isinstance(value, bool | int | float | None) else type(value).__name__
 
 
 def strict_keywords(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:

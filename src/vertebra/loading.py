@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vertebra.errors import ConfigError
 from vertebra.inference.exported_model import ExportedModel
-from vertebra.keywords import strict_keywords
+from vertebra.keywords import check_path, strict_keywords
 from vertebra.runtimes import find_format, is_exported
 from vertebra.runtimes.model_files.summary import describe_file, summary_text
 
@@ -32,7 +31,7 @@ class RuntimeModel(ExportedModel):
         batch_size: int = 8,
         branches: Sequence[str] | None = None,
         ignore_index: int | None = None,
-        class_map: Mapping[str, str] | None = None,
+        rename_classes: Mapping[str, str] | None = None,
     ) -> dict[str, float]:
         """Metrics on labeled images, with keys ``branch/metric``. Reading the data needs torch.
 
@@ -51,7 +50,7 @@ class RuntimeModel(ExportedModel):
             batch_size=batch_size,
             branches=branches,
             ignore_index=ignore_index,
-            class_map=class_map,
+            rename_classes=rename_classes,
         )
 
     def summary(self) -> str:
@@ -109,11 +108,12 @@ def load(
         A `vertebra.Model` in evaluation mode, or a `vertebra.RuntimeModel` of an exported file.
 
     Raises:
-        ConfigError: ``verify`` or ``parts`` do not fit the file, or a part that was given as an object is missing.
+        ConfigError: ``source`` is no path, ``verify`` or ``parts`` do not fit the file, or a part that was given as an object is
+            missing.
         WeightsError: the file is missing, damaged, or not one of Vertebra's.
         RunError: the folder is not a run, or has no weights yet.
     """
-    path = Path(source)
+    path = check_path("source", source)
     if not is_exported(path):
         from vertebra.api import load_model
 

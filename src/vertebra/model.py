@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as tree
 
+from vertebra.errors import ConfigError
 from vertebra.features import Features, Frame, HasBoxes, Proposals
 from vertebra.layers.input_range import check_pixel_range
 from vertebra.losses.loss_term import LossTerm
@@ -18,6 +20,21 @@ from vertebra.tasks.base import LabelSpec
 if TYPE_CHECKING:
     from vertebra.backbones.base import Backbone
     from vertebra.decoders.base import AnyDecoder, Decoded, DecodedT, Decoder, Outputs, OutputsT
+
+
+def check_model(function: str, model: Any) -> None:
+    """Checks that an argument is a model.
+
+    Args:
+        function: whose argument it is, for the message.
+        model: what the caller gave.
+
+    Raises:
+        ConfigError: it is something else, such as the path of a model.
+    """
+    if not isinstance(model, VisionModel):
+        cure = f"; load it first: vertebra.load({str(model)!r})" if isinstance(model, str | os.PathLike) else ""
+        raise ConfigError(f"{function} takes a model of vertebra, got {type(model).__name__}{cure}")
 
 
 class Branch(nn.Module):

@@ -50,6 +50,21 @@ def model_info(model: VisionModel) -> ModelInfo:
     )
 
 
+def check_probabilities(info: ModelInfo, tile: int | None) -> None:
+    """Checks that predictions of a model can keep their probabilities.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    tasks = [task for task, _ in info.branches.values()]
+    if all(get_task(task).from_decoded_with_probabilities is None for task in tasks):
+        raise ConfigError(
+            f"probabilities: predictions of {', '.join(dict.fromkeys(tasks))} have all their scores; leave it out"
+        )
+    if tile is not None:
+        raise ConfigError("probabilities: tiles keep the classes of pixels only; leave 'tile' or 'probabilities' out")
+
+
 def check_tiling(info: ModelInfo) -> None:
     """Checks that a model can run on tiles.
 

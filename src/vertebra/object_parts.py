@@ -32,7 +32,7 @@ def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
         raw: the config with everything written out (`vertebra.config_short_forms.expand_model`); it is changed.
 
     Raises:
-        ConfigError: a decoder has no ``task``, and its branch has none.
+        ConfigError: a part is of a wrong type; a decoder has no ``task``, and its branch has none.
     """
     objects: dict[str, Any] = {}
 
@@ -41,6 +41,11 @@ def take_objects(raw: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, PartConfig):
             section[kind] = value.model_dump()
         elif value is not None and not isinstance(value, str | Mapping):
+            if not callable(value):
+                raise ConfigError(
+                    f"{path} must be a name, a mapping with a name and options, a module, or a callable that returns one, got "
+                    f"{type(value).__name__}"
+                )
             section[kind] = _by_name(kind, value)
             if section[kind] is None:
                 section[kind] = {"name": f"<{class_name(value)}>"}

@@ -85,7 +85,12 @@ def list_backbones(pattern: str = "*", *, pretrained: bool = False) -> list[str]
     Args:
         pattern: such as ``"resnet*"``; ``*`` matches any text.
         pretrained: only those with published weights.
+
+    Raises:
+        ConfigError: the pattern is no text.
     """
+    if not isinstance(pattern, str):
+        raise ConfigError(f"'pattern' must be a text such as 'resnet*', got {type(pattern).__name__}")
     from vertebra.backbones import BACKBONES, timm_models
 
     return sorted([*fnmatch.filter(BACKBONES, pattern), *timm_models(pattern, pretrained=pretrained)])

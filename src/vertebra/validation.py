@@ -42,7 +42,7 @@ def validate(model: type[Model], values: Mapping[str, Any], path: str) -> Model:
     try:
         text = json.dumps(dict(values), default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be written as YAML or JSON ({error})") from None
+        raise ConfigError(f"{path or 'config'}: cannot be written as YAML or JSON ({error})") from None
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:

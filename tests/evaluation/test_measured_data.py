@@ -18,7 +18,7 @@ from vertebra.cli.main import main
 from vertebra.config import Config
 from vertebra.data.open_datasets import open_split
 from vertebra.errors import ConfigError, DataError, UnknownName
-from vertebra.evaluation.measured_data import read_class_map
+from vertebra.evaluation.measured_data import read_renames
 from vertebra.training.run import complete
 from vertebra.weights.model_file import save
 
@@ -110,15 +110,15 @@ def test_classes_of_masks_are_found_by_name(roads: tuple[Path, Path], tmp_path: 
 def test_classes_of_masks_that_are_called_otherwise(roads: tuple[Path, Path], tmp_path: Path) -> None:
     _, run = roads
     german = write_masks(tmp_path / "german", ["Auto", "Himmel", "road"], [1, 2, 0, 7])
-    same(scores(run, data=german, class_map={"Auto": "car", "Himmel": "sky"}), scores(run))
+    same(scores(run, data=german, rename_classes={"Auto": "car", "Himmel": "sky"}), scores(run))
     numbered = write_masks(tmp_path / "numbered", [], [3, 4, 5, 7])
-    same(scores(run, data=numbered, class_map={"3": "sky", "4": "road", "5": "car"}), scores(run))
+    same(scores(run, data=numbered, rename_classes={"3": "sky", "4": "road", "5": "car"}), scores(run))
     with pytest.raises(UnknownName, match=r"unknown class of .*german 'Autos'\. Did you mean 'Auto'"):
-        scores(run, data=german, class_map={"Autos": "car"})
+        scores(run, data=german, rename_classes={"Autos": "car"})
     with pytest.raises(UnknownName, match=r"unknown class of the model 'cra'\. Did you mean 'car'"):
-        scores(run, data=german, class_map={"Auto": "cra"})
+        scores(run, data=german, rename_classes={"Auto": "cra"})
     with pytest.raises(ConfigError, match=r"another data set than the run's; name it: data=\.\.\. \(--data\)"):
-        scores(run, class_map={"Auto": "car"})
+        scores(run, rename_classes={"Auto": "car"})
 
 
 def write_coco(root: Path, names: list[str], of_box: Callable[[int], int]) -> Path:
@@ -149,9 +149,11 @@ def test_several_classes_become_one(tmp_path: Path) -> None:
     model = {"backbone": "resnet10t", "task": "detect", "decoder": "fcos", "neck": "fpn"}
     run = write_run(tmp_path / "run", {"data": str(animals), "model": model})
     own = vertebra.evaluate(run, split="val", device="cpu")
-    mapped = vertebra.evaluate(run, split="val", data=kinds, device="cpu", class_map={"dog": "animal", "cat": "animal"})
+    mapped = vertebra.evaluate(
+        run, split="val", data=kinds, device="cpu", rename_classes={"dog": "animal", "cat": "animal"}
+    )
     same(mapped, own)
-    some = vertebra.evaluate(run, split="val", data=kinds, device="cpu", class_map={"dog": "animal"})
+    some = vertebra.evaluate(run, split="val", data=kinds, device="cpu", rename_classes={"dog": "animal"})
     assert some["detect/loss"] != pytest.approx(own["detect/loss"]), "the cats are left out"
 
 
@@ -197,11 +199,11 @@ def test_the_command(
         return int(ended.value.code or 0), printed.out, printed.err
 
     words = ["eval", run, "--split", "val", "--json", "--device", "cpu", "--branch", "segment"]
-    maps = ["--map", "Auto=car", "--map", "Himmel=sky", "--ignore-index", 9]
+    maps = ["--rename-class", "Auto=car", "--rename-class", "Himmel=sky", "--ignore-index", 9]
     code, out, _ = call(*words, "--data", german, *maps)
     assert code == 0
     same(json.loads(out), scores(run, data=data))
-    assert call(*words, "--data", german, "--map", "Auto")[0] == 2
+    assert call(*words, "--data", german, "--rename-class", "Auto")[0] == 2
     code, out, err = call("data", "check", data, "--task", "segment")
     assert code == 1 and "error: train: " in out and "value 7 of no class" in out and not err
     assert call("data", "check", data, "--task", "segment", "--ignore-index", 7)[0] == 0
@@ -211,14 +213,14 @@ def test_the_command(
 
 
 def test_a_class_map_of_the_command_line() -> None:
-    assert read_class_map(["cat=animal", "dog=animal", "a b=c=d"]) == {"cat": "animal", "dog": "animal", "a b": "c=d"}
+    assert read_renames(["cat=animal", "dog=animal", "a b=c=d"]) == {"cat": "animal", "dog": "animal", "a b": "c=d"}
     for entries, message in (
         (["cat"], "must be NAME=NAME"),
         (["=cat"], "must be"),
         (["a=b", "a=c"], "becomes 'b' and 'c'"),
     ):
         with pytest.raises(ConfigError, match=message):
-            read_class_map(entries)
+            read_renames(entries)
 
 
 def test_metrics_that_cannot_be_measured_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,14 +10,16 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import vertebra
 from tests.daily_sample import WHOLE
 from tests.weights.peers.randomize import randomize
+from vertebra.encoders.conv import ConvEncoder
 from vertebra.errors import ConfigError, ExportError, WeightsError
 from vertebra.export import options
 from vertebra.export.export_model import export_model
-from vertebra.export.targets.executorch import MAX_BATCH
+from vertebra.export.targets.executorch import MAX_BATCH, pad_with_slices
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.model import VisionModel
 from vertebra.runtimes import open_file
@@ -124,3 +126,28 @@ def test_options_that_do_not_go_with_it(model: VisionModel, tmp_path: Path, monk
     monkeypatch.setattr(options.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install '.\[executorch\]'"):
         export_model(model, tmp_path / "model.pte")
+
+
+class MyEncoder(ConvEncoder):
+    """An encoder of a user's own."""
+
+
+@needs_executorch
+@pytest.mark.filterwarnings("ignore::vertebra.errors.ObjectPartWarning")
+@pytest.mark.parametrize("encoder", [None, MyEncoder])
+def test_a_canvas_that_the_strides_do_not_divide(encoder: object, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = vertebra.create_model(
+        "test_resnet", encoder=encoder, decoder="fcn", classes=["a", "b"], image_size=(48, 40)
+    )
+    report = export_model(randomize(model), tmp_path / "model.pte")  # type: ignore[arg-type]
+    assert max(report["differences"].values()) < 1e-4
+
+
+@pytest.mark.parametrize("pads", [(0, -2, 0, -3), (-1, 0, -2, -1), (2, -1, -1, 3), (-1, -1)])
+def test_padding_that_cuts_off_becomes_slices(pads: tuple[int, ...]) -> None:
+    maps = torch.randn(2, 3, 7, 9)
+    assert torch.equal(pad_with_slices(maps, pads, "constant", 0.5), F.pad(maps, pads, value=0.5))
+    assert torch.equal(pad_with_slices(maps, pads), F.pad(maps, pads))
+    assert pad_with_slices(maps, (1, 0, 0, 0)) is NotImplemented
+    assert pad_with_slices(maps, (1, 1), "reflect") is NotImplemented

@@ -190,7 +190,7 @@ def test_class_maps_are_what_the_model_says(file: Path, model: VisionModel, pict
     ):
         from_decoded([values[0]], None, opened.info.branches["regions"][1], keep_probabilities=True)  # type: ignore[arg-type]
     for options in ({"tile": 32}, {"flip": True}, {"scales": (1, 0.5)}):
-        with pytest.raises(ConfigError, match="outputs class maps, but tiles"):
+        with pytest.raises(ConfigError, match="outputs class maps, which tiles"):
             opened.predictor(**options)
 
 

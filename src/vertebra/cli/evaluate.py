@@ -15,8 +15,11 @@ def evaluate(
     data: str | None = typer.Option(None, help="A data set; by default the run's."),
     branch: list[str] = typer.Option([], help="Evaluate only this branch; may be repeated. By default all."),
     ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
-    class_map: list[str] = typer.Option(
-        [], "--map", metavar="NAME=NAME", help="A class name of --data and the name in the model; may be repeated."
+    rename_classes: list[str] = typer.Option(
+        [],
+        "--rename-class",
+        metavar="NAME=NAME",
+        help="A class name of --data and the name in the model; may be repeated.",
     ),
     batch_size: int = typer.Option(8, min=1, help="Batch size."),
     device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best available."),
@@ -30,7 +33,7 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
     """Evaluate a model on labeled images."""
-    from vertebra.evaluation.measured_data import read_class_map
+    from vertebra.evaluation.measured_data import read_renames
     from vertebra.export.evaluate import evaluate as measure
 
     runtime_options: dict[str, Any] = {"runtime": runtime, "precision": precision, "threads": threads}
@@ -40,9 +43,9 @@ def evaluate(
         "branches": branch or None,
         "ignore_index": ignore_index,
     }
-    class_names = read_class_map(class_map)
+    class_names = read_renames(rename_classes)
     scores = measure(
-        source, **runtime_options, **data_options, class_map=class_names, batch_size=batch_size, device=device
+        source, **runtime_options, **data_options, rename_classes=class_names, batch_size=batch_size, device=device
     )
     if as_json:
         print_json(scores)

@@ -36,7 +36,11 @@ class ClassMapping:
 
 
 def class_mapping(
-    source_labels: LabelSpec, labels: LabelSpec, branch: str, where: str, class_map: Mapping[str, str] | None = None
+    source_labels: LabelSpec,
+    labels: LabelSpec,
+    branch: str,
+    where: str,
+    rename_classes: Mapping[str, str] | None = None,
 ) -> tuple[ClassMapping, list[Note]]:
     """The mapping from a data set's classes to a branch's.
 
@@ -45,7 +49,7 @@ def class_mapping(
         labels: the branch's.
         branch: its name, for messages.
         where: the data set, for messages.
-        class_map: the branch's names of classes with other names in the data set.
+        rename_classes: the branch's names of classes with other names in the data set.
 
     Returns:
         The mapping, and notes about classes that the branch does not have.
@@ -64,7 +68,7 @@ def class_mapping(
             f"{words[labels.multilabel]} ones; open it with multilabel={labels.multilabel}"  # type: ignore[attr-defined]
         )
     positions = {name: number for number, name in enumerate(labels.classes)}
-    names = [(class_map or {}).get(name, name) for name in source_labels.classes]
+    names = [(rename_classes or {}).get(name, name) for name in source_labels.classes]
     ids = np.array([positions.get(name, -1) for name in names], dtype=np.int64)
     unknown = [name for name, class_id in zip(source_labels.classes, ids.tolist(), strict=True) if class_id < 0]
     if len(unknown) == len(source_labels.classes):

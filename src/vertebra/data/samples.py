@@ -34,13 +34,13 @@ class Source:
         index: its images and annotations.
         branches: the branches that it is labeled for, each with its task.
         ratio: how often an epoch uses each image: 1 once, 0.5 half of the images, 2 twice.
-        class_map: for classes with another name in the branches, from the data set's name to theirs.
+        rename_classes: for classes with another name in the branches, from the data set's name to theirs.
     """
 
     index: Index
     branches: Mapping[str, str]
     ratio: float = 1.0
-    class_map: Mapping[str, str] | None = None
+    rename_classes: Mapping[str, str] | None = None
 
 
 class SampleKey(NamedTuple):
@@ -166,7 +166,7 @@ class MixedData(Dataset[Sample]):
             raise DataError(f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {opened}")
         column = index.columns[task]
         mapping, notes = class_mapping(
-            index.labels[task], self.labels[branch], branch, str(index.root), source.class_map
+            index.labels[task], self.labels[branch], branch, str(index.root), source.rename_classes
         )
         labeled = get_task(task).data.usable(mapping.source_labels, column, mapping.ids)
         self._notes += notes

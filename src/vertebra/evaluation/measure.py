@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from vertebra.inference.results import Result
 from vertebra.model import VisionModel, decode_float32
 from vertebra.model_info import ModelInfo, model_info
 from vertebra.optimize.inference_copy import inference_copy
+from vertebra.optimize.model_itself import device_of, evaluation_mode
 from vertebra.tasks import get_task
 
 Run = Callable[[np.ndarray, np.ndarray], Mapping[str, Sequence[np.ndarray]]]
@@ -149,8 +151,12 @@ def evaluate_loader(
         limit_torch()
     else:
         torch.set_num_threads(threads)
-    model = inference_copy(model, device)
-    evaluation = Evaluation(model_info(model))
-    for batch in batches:
-        evaluation.update(batch.to(device), model)
+    runs = inference_copy(model, device)
+    evaluation = Evaluation(model_info(runs))
+    mode: AbstractContextManager[None] = nullcontext()
+    if runs is model:
+        device, mode = device_of(model, device), evaluation_mode(model)
+    with mode:
+        for batch in batches:
+            evaluation.update(batch.to(device), runs)
     return evaluation.compute()

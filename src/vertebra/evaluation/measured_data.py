@@ -19,13 +19,13 @@ class DataChoice:
         path: a data set for all branches; None: the run's data.
         branches: the branches to evaluate; None for all.
         ignore_index: mask value of pixels that do not count; None: that of the run's config.
-        class_map: from class names of the data set at ``path`` to those of the model; same names need no entry.
+        rename_classes: from class names of the data set at ``path`` to those of the model; same names need no entry.
     """
 
     path: str | Path | None = None
     branches: Sequence[str] | None = None
     ignore_index: int | None = None
-    class_map: Mapping[str, str] | None = None
+    rename_classes: Mapping[str, str] | None = None
 
 
 def open_measured(run: Config, split: str, choice: DataChoice) -> Opened:
@@ -35,22 +35,22 @@ def open_measured(run: Config, split: str, choice: DataChoice) -> Opened:
         run: the config, whose branches have the model's classes.
 
     Raises:
-        ConfigError: an unknown branch or class, or a class map for the run's data.
+        ConfigError: an unknown branch or class, or renamed classes of the run's data.
         DataError: the data cannot be used.
     """
     for name in choice.branches or ():
         if name not in run.model.branches:
             raise UnknownName("branch", name, run.model.branches)
-    if choice.class_map and choice.path is None:
-        raise ConfigError("a class map is for another data set than the run's; name it: data=... (--data)")
+    if choice.rename_classes and choice.path is None:
+        raise ConfigError("classes are renamed of another data set than the run's; name it: data=... (--data)")
     notes: list[str] = []
     sources = [_with_choice(source, choice) for source in _sources(run, split, choice, notes)]
     sources = [source for source in sources if source.branches != []]
     if not sources:
         raise ConfigError(f"data.{split}: no data set is labeled for branch '{', '.join(choice.branches or ())}'")
     opened = (
-        _open_mapped(run, split, sources, choice.class_map)
-        if choice.class_map
+        _open_renamed(run, split, sources, choice.rename_classes)
+        if choice.rename_classes
         else open_split(run, split, sources=sources)
     )
     opened.notes = [*notes, *opened.notes]
@@ -91,7 +91,9 @@ def _with_choice(source: SourceConfig, choice: DataChoice) -> SourceConfig:
     return source.model_copy(update=changes)
 
 
-def _open_mapped(run: Config, split: str, sources: Sequence[SourceConfig], class_map: Mapping[str, str]) -> Opened:
+def _open_renamed(
+    run: Config, split: str, sources: Sequence[SourceConfig], rename_classes: Mapping[str, str]
+) -> Opened:
     """Opens sources whose classes have other names than the model's.
 
     The readers get the classes that are mapped to the model's, by their names in the data.
@@ -101,7 +103,7 @@ def _open_mapped(run: Config, split: str, sources: Sequence[SourceConfig], class
         branch.classes = None
     data_labels = open_split(plain, split, sources=sources).labels
     model_classes = {name: list(run.model.branches[name].classes or []) for name in data_labels}
-    for old, new in class_map.items():
+    for old, new in rename_classes.items():
         if not any(old in labels.classes for labels in data_labels.values()):
             raise UnknownName(
                 f"class of {sources[0].path}", old, [name for labels in data_labels.values() for name in labels.classes]
@@ -111,30 +113,30 @@ def _open_mapped(run: Config, split: str, sources: Sequence[SourceConfig], class
                 "class of the model", new, [name for classes in model_classes.values() for name in classes]
             )
     for name, labels in data_labels.items():
-        fitting = [label for label in labels.classes if class_map.get(label, label) in model_classes[name]]
+        fitting = [label for label in labels.classes if rename_classes.get(label, label) in model_classes[name]]
         if not fitting:
             raise ConfigError(
-                f"branch '{name}': the class map has none of its classes ({', '.join(model_classes[name][:8])})"
+                f"branch '{name}': none of the renamed classes is one of its classes ({', '.join(model_classes[name][:8])})"
             )
         plain.model.branches[name].classes = fitting
     opened = open_split(plain, split, sources=sources)
-    opened.sources = [replace(source, class_map=class_map) for source in opened.sources]
+    opened.sources = [replace(source, rename_classes=rename_classes) for source in opened.sources]
     return opened
 
 
-def read_class_map(entries: Sequence[str]) -> dict[str, str]:
-    """A class map from the entries of a command line: ``cat=animal``, one for each class.
+def read_renames(entries: Sequence[str]) -> dict[str, str]:
+    """Renamed classes from the entries of a command line: ``cat=animal``, one for each class.
 
     Raises:
         ConfigError: an entry has another form, or a class occurs twice.
     """
-    class_map: dict[str, str] = {}
+    rename_classes: dict[str, str] = {}
     for entry in entries:
         old, sign, new = entry.partition("=")
         if not sign or not old or not new:
             raise ConfigError(
-                f"--map '{entry}' must be NAME=NAME: the data's class, then the model's, such as cat=animal"
+                f"--rename-class '{entry}' must be NAME=NAME: the data's class, then the model's, such as cat=animal"
             )
-        if class_map.setdefault(old, new) != new:
-            raise ConfigError(f"--map: class '{old}' becomes '{class_map[old]}' and '{new}'; choose one")
-    return class_map
+        if rename_classes.setdefault(old, new) != new:
+            raise ConfigError(f"--rename-class: class '{old}' becomes '{rename_classes[old]}' and '{new}'; choose one")
+    return rename_classes

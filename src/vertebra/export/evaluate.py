@@ -16,7 +16,7 @@ from vertebra.export.runtime_cache import open_cached_export, resolve_runtime
 from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.predictor import Predictor
-from vertebra.keywords import strict_keywords
+from vertebra.keywords import check_path, strict_keywords
 from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
@@ -38,7 +38,7 @@ def evaluate(
     batch_size: int = 8,
     branches: Sequence[str] | None = None,
     ignore_index: int | None = None,
-    class_map: Mapping[str, str] | None = None,
+    rename_classes: Mapping[str, str] | None = None,
     device: str | None = None,
     runtime: str | None = None,
     precision: str | None = None,
@@ -54,7 +54,7 @@ def evaluate(
         batch_size: images at a time.
         branches: the branches to evaluate; None for all.
         ignore_index: mask value of ignored pixels; None for the value in the run's config.
-        class_map: from class names of ``data`` to class names of the model, where they differ.
+        rename_classes: from class names of ``data`` to class names of the model, where they differ.
         device: "cpu", "cuda" …; by default the best available, for an exported file the CPU.
         runtime, precision, threads: by default those stored by ``vertebra benchmark --save``, else torch in fp32; see
             `vertebra.export.runtime_cache.resolve_runtime`, and for an exported file
@@ -67,14 +67,14 @@ def evaluate(
     """
     if isinstance(source, VisionModel | ExportedModel):
         raise ConfigError("evaluate takes a run folder or a file; for a model object call model.evaluate(data)")
-    source = Path(source)
+    source = check_path("source", source)
     options: LabeledOptions = {
         "split": split,
         "data": data,
         "batch_size": batch_size,
         "branches": branches,
         "ignore_index": ignore_index,
-        "class_map": class_map,
+        "rename_classes": rename_classes,
     }
     if is_exported(source):
         file = ExportedModel(source, runtime=runtime, precision=precision, threads=threads, device=device)
@@ -100,7 +100,7 @@ def evaluate_model(
         source: the run folder or file of the model, whose data are used unless ``data`` is given; or None.
         runtime_config: precision, compilation and threads; None for fp32.
         device: by default the best available.
-        options: ``split``, ``data``, ``batch_size``, ``branches``, ``ignore_index`` and ``class_map``; see `evaluate`.
+        options: ``split``, ``data``, ``batch_size``, ``branches``, ``ignore_index`` and ``rename_classes``; see `evaluate`.
     """
     runtime_config = runtime_config or RuntimeConfig()
     loader = labeled(source, model_info(model), model.config, **options)

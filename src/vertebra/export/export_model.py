@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vertebra.data.batches import Batch
-from vertebra.errors import ExportError
+from vertebra.errors import ExportError, shortened
 from vertebra.export.file_metadata import file_metadata, output_types
 from vertebra.export.files import metadata_json_path, publish_export, refuse_existing, temporary_folder
 from vertebra.export.job import ExportJob, ExportTolerances
@@ -19,8 +20,8 @@ from vertebra.export.targets import find_target
 from vertebra.export.targets.base import ExportTarget
 from vertebra.files import os_errors_told
 from vertebra.inference.io.inputs import finite_sources
-from vertebra.keywords import strict_keywords
-from vertebra.model import VisionModel
+from vertebra.keywords import check_path, strict_keywords
+from vertebra.model import VisionModel, check_model
 from vertebra.model_info import model_info
 from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import FileInfo, to_json
@@ -30,7 +31,7 @@ from vertebra.weights.model_file import describe
 @strict_keywords
 def export_model(
     model: VisionModel,
-    path: str | Path,
+    path: str | os.PathLike[str],
     *,
     to: str | None = None,
     precision: Precision = "fp32",
@@ -82,7 +83,8 @@ def export_model(
         ExportError: the architecture cannot be exported like this, or the file's outputs differ from the model's.
         RunError: the file exists, or cannot be written.
     """
-    path = Path(path)
+    check_model("export_model", model)
+    path = check_path("path", path)
     images = finite_sources(list(images) if isinstance(images, Iterator) else images)
     kind = find_target(path, to)
     if input is None:
@@ -90,7 +92,7 @@ def export_model(
     check_options(model, kind, precision, input, canvas, images, class_map=class_map)
     refuse_existing(path, kind.format)
     job = ExportJob(
-        copy.deepcopy(model).cpu().eval(),
+        _copied(model),
         precision,
         tolerances or ExportTolerances(),
         progress,
@@ -110,6 +112,19 @@ def export_model(
         target.write_metadata(file, metadata)
         publish_export(file, path, target.format)
     return report
+
+
+def _copied(model: VisionModel) -> VisionModel:
+    """A copy on the CPU in evaluation mode; export changes it.
+
+    Raises:
+        ExportError: a module of the model cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model).cpu().eval()
+    except Exception as error:  # foreign modules hold anything
+        reason = shortened(f"{type(error).__name__}: {error}", 200)
+        raise ExportError(f"export needs a copy of the model, which cannot be copied ({reason})") from error
 
 
 def _write(job: ExportJob, target: ExportTarget, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:

@@ -16,7 +16,7 @@ from vertebra.inference.io.inputs import finite_sources, read_source, runs
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result, Unreadable
 from vertebra.keywords import check_fraction, strict_keywords
-from vertebra.model import Branch, VisionModel
+from vertebra.model import Branch, VisionModel, check_model
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import all_tasks, get_task
 from vertebra.tasks.crops import Crops
@@ -82,6 +82,8 @@ class Cascade:
         device: str | torch.device | None = None,
         batch_size: int = 8,
     ) -> None:
+        for part in (model,) if detector is None else (detector, model):
+            check_model("Cascade", part)
         if margin < 1:
             raise ConfigError(f"'margin' must be 1 or more, got {margin}")
         check_fraction("threshold", threshold)

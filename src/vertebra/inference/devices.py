@@ -16,6 +16,8 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     if device is not None:
         try:
             chosen = torch.device(device)
+        except TypeError:
+            raise ConfigError(f"'device' must be a name such as cpu or cuda, got {type(device).__name__}") from None
         except RuntimeError:
             raise ConfigError(f"no such device: '{device}'; choose cpu, cuda, cuda:1, mps …") from None
         try:

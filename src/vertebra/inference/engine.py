@@ -18,12 +18,17 @@ from vertebra.model_info import model_info
 from vertebra.optimize.cuda_graphs import CudaGraphRunner, on_cpu
 from vertebra.optimize.half_precision import Precision, autocast_context
 from vertebra.optimize.inference_copy import inference_copy
+from vertebra.optimize.model_itself import device_of, evaluation_mode, user_hooks
 
 
 class Engine:
     """Runs a model on batches of canvases through an optimized copy with the same outputs; see `inference_copy`.
 
-    Threads may share it. They compute in parallel, except on a GPU and with a compiled model, where they take turns.
+    A model with hooks of its user, or that cannot be copied, runs itself: as it is, on its device, neither compiled nor captured
+    as a CUDA graph; its mode is the same afterwards.
+
+    Threads may share it. They compute in parallel, except on a GPU, with a compiled model and with a model that runs itself,
+    where they take turns.
 
     Args:
         model: a model, of which a copy runs if ``keep`` is true.
@@ -54,9 +59,12 @@ class Engine:
         self.precision = precision
         self.model = inference_copy(model, self.device, precision, pack=not compile, keep=keep)
         self.info = model_info(self.model)
+        self._itself = (keep and self.model is model) or bool(user_hooks(self.model))
         self._run: Callable[..., Mapping[str, Decoded]] = self.model
         self._turn: AbstractContextManager[Any] = nullcontext()
-        if compile:
+        if self._itself:
+            self.device = device_of(self.model, self.device)
+        elif compile:
             self._run = torch.compile(self.model, mode="reduce-overhead" if self.device.type == "cuda" else None)
             self._turn = Lock()  # a new shape is compiled at its first run
         elif self.device.type == "cuda":
@@ -70,7 +78,8 @@ class Engine:
             images: (N, C, H, W) uint8 canvases.
             sizes: (N, 2) int64, (height, width) of each one's valid pixels.
         """
-        with self._turn, autocast_context(self.precision, self.device):
+        mode = evaluation_mode(self.model) if self._itself else nullcontext()
+        with self._turn, mode, autocast_context(self.precision, self.device):
             if isinstance(self._run, CudaGraphRunner):
                 return self._run(images, sizes)
             decoded = self._run(images.to(self.device), sizes.to(self.device))

@@ -149,6 +149,8 @@ class ExportedPredictor(Pipeline):
         overlap: minimum overlap of neighboring tiles, as a fraction of their side.
         flip: also run the model on the mirrored image, or tile, and merge the results.
         scales: of the canvas, for test-time augmentation; the file must take canvases of any size.
+        probabilities: keep the probabilities of each class at each pixel, in the image's size, as ``probabilities`` of segmentation
+            predictions: (K, H, W) float32, 4 bytes for each pixel and class.
 
     Raises:
         ConfigError: the tiles or scales are invalid, or the model or the file does not support them.
@@ -165,11 +167,12 @@ class ExportedPredictor(Pipeline):
         overlap: float = 0.2,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
+        probabilities: bool = False,
     ) -> None:
-        if model.class_maps and (tile is not None or flip or tuple(scales) != (1.0,)):
+        if model.class_maps and (tile is not None or flip or probabilities or tuple(scales) != (1.0,)):
             raise ConfigError(
-                f"{model.path.name} outputs class maps, but tiles, flip and scales need probabilities: leave them out, or export a "
-                "file without class_map=True (--class-map)"
+                f"{model.path.name} outputs class maps, which tiles, flip, scales and probabilities cannot use: leave them out, or "
+                "export a file without class_map=True (--class-map)"
             )
         super().__init__(
             model.info,
@@ -180,6 +183,7 @@ class ExportedPredictor(Pipeline):
             overlap=overlap,
             flip=flip,
             scales=scales,
+            probabilities=probabilities,
         )
         self.model = model
 

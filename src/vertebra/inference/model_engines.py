@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from threading import Lock
 from typing import Any
 
@@ -70,6 +71,8 @@ class ModelEngines:
         inference mode, whose changes cannot be detected, gets a new engine each time.
         """
         options: Options = (device, precision, compile)
+        if not isinstance(device, Hashable):
+            pick_device(device)  # raises
         state, engines = self._kept
         if options in engines and state is not None and state.holds(model):
             return engines[options]

@@ -14,7 +14,7 @@ from vertebra.inference.io.inputs import Image, finite_sources, is_image, read_s
 from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.results import Result, Skipped, Unreadable
 from vertebra.keywords import check_count, check_fraction
-from vertebra.model_info import ModelInfo
+from vertebra.model_info import ModelInfo, check_probabilities
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply, stack
 from vertebra.tasks import get_task
@@ -55,9 +55,12 @@ class Pipeline(ABC):
         overlap: minimum overlap of neighboring tiles, as a fraction of their side.
         flip: also run the model on the mirrored image or tile; see `vertebra.inference.tta`.
         scales: factors of the canvas size; the model runs at each of them.
+        probabilities: keep the probabilities of each class at each pixel, in the image's size, as ``probabilities`` of segmentation
+            predictions: (K, H, W) float32, 4 bytes for each pixel and class.
 
     Raises:
-        ConfigError: the batch size, threshold, tiles or scales are not valid, or the model does not support them.
+        ConfigError: the batch size, threshold, tiles or scales are not valid, or the model does not support them or
+            ``probabilities``.
     """
 
     def __init__(
@@ -71,11 +74,14 @@ class Pipeline(ABC):
         overlap: float = 0.2,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
+        probabilities: bool = False,
     ) -> None:
         check_count("batch_size", batch_size)
         if threshold is not None:  # None leaves no object out
             check_fraction("threshold", threshold)
-        self.info = info
+        if probabilities:
+            check_probabilities(info, tile)
+        self.info, self.probabilities = info, probabilities
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
         self.multi_view: MultiView | None = None
@@ -181,7 +187,8 @@ class Pipeline(ABC):
             for name, fields in decoded.items():
                 task, labels = self.info.branches[name]
                 values = [field[row] for field in fields]
-                prediction = get_task(task).from_decoded(values, transform, labels, image.source)
+                predict_from = get_task(task).predict_from(self.probabilities)
+                prediction = predict_from(values, transform, labels, image.source)
                 predictions[name] = prediction.apply_threshold(self.threshold)
             results.append(image.result(predictions))
         return results

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from vertebra.decoders.base import Decoded
+from vertebra.errors import ConfigError
 from vertebra.inference.engine import Engine
+from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.pipeline import Pipeline
 from vertebra.keywords import check_count, strict_keywords
-from vertebra.model import VisionModel
+from vertebra.model import VisionModel, check_model
 from vertebra.optimize.half_precision import Precision
 
 
@@ -36,10 +38,13 @@ class Predictor(Pipeline):
         overlap: minimum overlap of neighboring tiles, as a fraction of their side.
         flip: also run the model on the mirrored image or tile, and merge the results.
         scales: factors of the canvas size; the model runs at each of them, and the results are merged.
+        probabilities: keep the probabilities of each class at each pixel, in the image's size, as ``probabilities`` of segmentation
+            predictions: (K, H, W) float32, 4 bytes for each pixel and class.
 
     Raises:
-        ConfigError: the device or precision does not exist, or the device does not support the precision; the batch size,
-            threshold, threads, tiles or scales are not valid, or the model does not support the tiles or scales.
+        ConfigError: ``model`` is no model; the device or precision does not exist, or the device does not support the precision;
+            the batch size, threshold, threads, tiles or scales are not valid, or the model does not support the tiles, scales or
+            probabilities.
     """
 
     @strict_keywords
@@ -59,9 +64,14 @@ class Predictor(Pipeline):
         overlap: float = 0.2,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
+        probabilities: bool = False,
     ) -> None:
         if threads is not None:
             check_count("threads", threads)
+        if isinstance(model, ExportedModel):
+            raise ConfigError(f"{model.path.name} is an exported file, which has its predictor: model.predictor(...)")
+        if not isinstance(model, Engine):
+            check_model("Predictor", model)
         engine = (
             model
             if isinstance(model, Engine)
@@ -76,6 +86,7 @@ class Predictor(Pipeline):
             overlap=overlap,
             flip=flip,
             scales=scales,
+            probabilities=probabilities,
         )
         if threads is not None:
             torch.set_num_threads(threads)

@@ -56,10 +56,11 @@ class ResultAssembler:
     Args:
         info: of the model.
         threshold: objects with a lower score are left out.
+        probabilities: whether predictions of whole images keep the probabilities of each class at each pixel.
     """
 
-    def __init__(self, info: ModelInfo, threshold: float) -> None:
-        self.info, self.threshold = info, threshold
+    def __init__(self, info: ModelInfo, threshold: float, probabilities: bool = False) -> None:
+        self.info, self.threshold, self.probabilities = info, threshold, probabilities
         self._mergers: dict[str, TileMerger] = {}
 
     def __call__(self, view: ModelInput, decoded: Decoded) -> Result | None:
@@ -92,5 +93,6 @@ class ResultAssembler:
 
     def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Prediction:
         task, labels = self.info.branches[name]
-        prediction = get_task(task).from_decoded(decoded, view.transform, labels, view.image.source)
+        predict_from = get_task(task).predict_from(self.probabilities)
+        prediction = predict_from(decoded, view.transform, labels, view.image.source)
         return prediction.apply_threshold(self.threshold)

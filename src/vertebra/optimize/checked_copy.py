@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vertebra.errors import shortened
 from vertebra.model import VisionModel
 from vertebra.optimize.comparison import (
     NOISE_MARGIN,
@@ -28,6 +29,10 @@ LOGGER = logging.getLogger(__name__)
 Run = Callable[[], Any]
 Scope = Literal["all", "known", "none"]
 """The modules that an optimization changes: all, those that foreign code does not run, or none."""
+
+
+class NotCopyable(Exception):
+    """A model cannot be copied."""
 
 
 class Optimization(NamedTuple):
@@ -74,6 +79,9 @@ class CheckedCopy:
 
     Attributes:
         scopes: the scope of each optimization.
+
+    Raises:
+        NotCopyable: a module of the model cannot be copied.
     """
 
     def __init__(
@@ -91,14 +99,19 @@ class CheckedCopy:
         self._batches, self._expected = self._reference(device)
 
     def make(self) -> VisionModel:
-        """The copy with all optimizations that do not change the outputs."""
+        """The copy with all optimizations that do not change the outputs.
+
+        Raises:
+            NotCopyable: a copy of the model cannot be copied or run again.
+        """
         if not self._batches:
             self.scopes = dict.fromkeys(self.scopes, "none")
             return private_copy(self._source)
         trial = self._try(self.scopes)
         if trial.model is None or trial.problem is not None:
             trial = self._locate()
-        assert trial.model is not None
+        if trial.model is None:
+            raise NotCopyable(trial.problem)
         applied = [f"{name} ({count})" for name, count in trial.changes.items() if count]
         LOGGER.info("the copy for prediction has: %s", ", ".join(applied) or "no optimization")
         return trial.model
@@ -220,6 +233,9 @@ def private_copy(model: VisionModel, device: torch.device | None = None) -> Visi
     Args:
         model: is not changed.
         device: of the copy; parameters that are on this device are shared. None: the model's device.
+
+    Raises:
+        NotCopyable: a module of the model cannot be copied.
     """
     memo: dict[int, Any] = {id(value): value for value in model.parameters()}
     memo |= {id(value): value.detach().clone() for value in model.buffers()}
@@ -227,7 +243,15 @@ def private_copy(model: VisionModel, device: torch.device | None = None) -> Visi
         module
     ) in model.modules():  # tensors that hooks compute (weight normalization) cannot be deep-copied with their gradient
         memo |= {id(value): value.detach() for value in vars(module).values() if isinstance(value, Tensor)}
-    copied = copy.deepcopy(model, memo)
+    try:
+        copied = copy.deepcopy(model, memo)
+    except Exception as error:  # foreign modules hold anything
+        LOGGER.debug("a model cannot be copied", exc_info=True)
+        raise NotCopyable(shortened(f"{type(error).__name__}: {error}", 200)) from error
+    copies = set(copied.modules())
+    shared = next((module for module in model.modules() if module in copies), None)
+    if shared is not None:  # a module may define its own copy, and return itself
+        raise NotCopyable(f"the copy of {type(shared).__name__} is the module itself")
     return (copied if device is None else _to_device(copied, device)).eval()
 
 

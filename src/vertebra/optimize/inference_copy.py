@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 
 import torch
@@ -9,12 +10,15 @@ from torch import nn
 
 from vertebra.model import VisionModel
 from vertebra.optimize.bn_folding import fold_batch_norm
-from vertebra.optimize.checked_copy import CheckedCopy, Optimization, Run, restore_buffers
+from vertebra.optimize.checked_copy import CheckedCopy, NotCopyable, Optimization, Run, restore_buffers
 from vertebra.optimize.conv_add_fusion import fuse_sums
 from vertebra.optimize.conv_prepack import PackedConv, pack_convolutions
 from vertebra.optimize.dilated_conv_split import split_dilated
 from vertebra.optimize.half_precision import Precision, autocast_context, cast_weights, require_precision
 from vertebra.optimize.malloc_trim import LARGE, malloc_trim
+from vertebra.optimize.model_itself import device_of, user_hooks
+
+LOGGER = logging.getLogger(__name__)
 
 
 def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:
@@ -41,6 +45,10 @@ def inference_copy(
     """An `optimized_copy` that can only predict: in a precision, and with prepacked convolutions on a CPU. In half precision it
     has the optimizations that passed the comparison in float32.
 
+    It is the model itself, unchanged, where the model has hooks of its user, which a copy would call with test images and on
+    other modules; and where the model cannot be copied. The log has the reason. The model then runs on its device, and needs
+    `vertebra.optimize.model_itself.evaluation_mode`; with ``keep=False`` it is moved to ``device`` and is in evaluation mode.
+
     Args:
         model: any model.
         device: of the copy.
@@ -52,6 +60,29 @@ def inference_copy(
         ConfigError: there is no such precision, or the device does not compute in it.
     """
     require_precision(precision, device)
+    hooked = user_hooks(model)
+    if hooked:
+        listed = ", ".join(hooked[:3]) + (" …" if len(hooked) > 3 else "")
+        return _model_itself(model, device, keep, f"it has hooks ({listed}), which must run on its own modules only")
+    try:
+        return _checked_copy(model, device, precision, pack, keep)
+    except NotCopyable as error:
+        return _model_itself(model, device, keep, f"it cannot be copied ({error})")
+
+
+def _model_itself(model: VisionModel, device: torch.device, keep: bool, reason: str) -> VisionModel:
+    LOGGER.warning("prediction runs with the model itself, without optimizations: %s", reason)
+    if not keep:
+        return model.to(device).eval()
+    current = device_of(model, device)
+    if current.type != device.type:
+        LOGGER.warning("prediction runs on %s, where the model is, instead of %s; model.to() moves it", current, device)
+    return model
+
+
+def _checked_copy(
+    model: VisionModel, device: torch.device, precision: Precision, pack: bool, keep: bool
+) -> VisionModel:
     cpu_optimizations = ON_CPU if pack and device.type == "cpu" else ()
     checked = CheckedCopy(model, device, [*ON_ANY_DEVICE, *cpu_optimizations], _hold_shapes)
     optimized = checked.make()

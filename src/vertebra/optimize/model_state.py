@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from vertebra.optimize.model_itself import GLOBAL_HOOKS
+
 ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
 INTERNAL = frozenset(vars(nn.Module()))  # attributes that PyTorch keeps of each module
@@ -36,9 +38,10 @@ class ModelState:
 
     It detects replaced modules, parameters and buffers; values changed in place, by PyTorch's version counters, also by fused
     optimizers; replaced attributes, and changes inside attributes that are lists, dicts, dataclasses, tensors or small NumPy
-    arrays; added and removed hooks. PyTorch does not count changes through ``parameter.data``: on a CPU they are detected if they
-    change the first, middle or last element of a tensor. Training mode is ignored, because prediction always runs in evaluation
-    mode. Attributes of the model itself (not of its submodules) whose names begin with an underscore are ignored too.
+    arrays; added and removed hooks, also those for all modules. PyTorch does not count changes through ``parameter.data``: on a
+    CPU they are detected if they change the first, middle or last element of a tensor. Training mode is ignored, because
+    prediction always runs in evaluation mode. Attributes of the model itself (not of its submodules) whose names begin with an
+    underscore are ignored too.
 
     Args:
         model: its parameters and buffers were not made in inference mode. The snapshot keeps its submodules alive, but not the
@@ -57,7 +60,7 @@ class ModelState:
             table for table in tables_of_children if isinstance(table, dict)
         ]  # TorchScript has its own type
         self._children_then = [dict(table) for table in self._children]
-        self._hooks = [getattr(module, name) for module in modules for name in HOOKS]
+        self._hooks = [*GLOBAL_HOOKS, *(getattr(module, name) for module in modules for name in HOOKS)]
         self._hooks_then = [dict(table) for table in self._hooks]
         self._tables = [table for module in modules for table in (module._parameters, module._buffers)]
         self._tensors = list(_values(self._tables))

@@ -99,6 +99,8 @@ class Task:
         tta_merger: merges several views of one image, mirrored or at another scale (test-time augmentation).
         default_parts: neck and decoder, by kind, of a model whose config names only the task.
         tile_merger: merges the predictions on tiles; None for a task that predicts for the whole image only.
+        from_decoded_with_probabilities: like ``from_decoded``, but the prediction also keeps its ``probabilities``, which take much
+            memory; None for a task whose predictions hold all scores anyway.
         class_map: like ``to_image``, but returns one map (N, H, W) of class ids; None for a task without classes of pixels.
         has_boxes: whether predictions have ``boxes`` and ``scores`` of objects, which another branch or model can read.
         one_object: whether a decoder that reads no boxes predicts the one object that fills the image.
@@ -122,6 +124,7 @@ class Task:
     tta_merger: type[TTAMerger]
     default_parts: Mapping[str, str]
     tile_merger: type[TileMerger] | None = None
+    from_decoded_with_probabilities: Callable[[Sequence[np.ndarray], Any, Any, Any], Prediction] | None = None
     class_map: Callable[[Any, Any, Any], Any] | None = None
     has_boxes: bool = False
     one_object: bool = False
@@ -133,6 +136,16 @@ class Task:
     def image_level(self) -> bool:
         """Whether annotations and predictions describe the whole image, as a class does; a crop of the image keeps them."""
         return self.data.whole_image
+
+    def predict_from(self, probabilities: bool) -> Callable[[Sequence[np.ndarray], Any, Any, Any], Prediction]:
+        """``from_decoded``, or the function that also keeps probabilities, where the task has it.
+
+        Args:
+            probabilities: whether they are kept.
+        """
+        if probabilities and self.from_decoded_with_probabilities is not None:
+            return self.from_decoded_with_probabilities
+        return self.from_decoded
 
     def describes_whole_image(self, reads_boxes: bool) -> bool:
         """Whether a branch of this task predicts one object or class set for the whole image.

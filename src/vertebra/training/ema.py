@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from vertebra.errors import ConfigError, shortened
+
 
 class MovingAverage(nn.Module):
     """An exponential moving average of a model's weights and buffers.
@@ -17,13 +19,22 @@ class MovingAverage(nn.Module):
     Args:
         model: the model to average; it is copied.
         decay: final decay.
+
+    Raises:
+        ConfigError: the model cannot be copied.
     """
 
     updates: torch.Tensor
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__()
-        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        try:
+            self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        except Exception as error:  # foreign modules hold anything
+            reason = shortened(f"{type(error).__name__}: {error}", 200)
+            raise ConfigError(
+                f"train.ema needs a copy of the model, which cannot be copied ({reason}); set ema: null"
+            ) from error
         self.decay = decay
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 

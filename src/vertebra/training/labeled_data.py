@@ -12,6 +12,7 @@ from vertebra.data.loaders import Loader
 from vertebra.data.open_datasets import Opened
 from vertebra.errors import ConfigError, DataError
 from vertebra.evaluation.measured_data import DataChoice, open_measured
+from vertebra.keywords import check_path
 from vertebra.messages import say
 from vertebra.model_info import ModelInfo
 from vertebra.training.data_paths import check_data_exists, locate
@@ -32,7 +33,7 @@ class LabeledOptions(_RequiredOptions, total=False):
 
     branches: Sequence[str] | None
     ignore_index: int | None
-    class_map: Mapping[str, str] | None
+    rename_classes: Mapping[str, str] | None
 
 
 def labeled(
@@ -45,7 +46,7 @@ def labeled(
     batch_size: int,
     branches: Sequence[str] | None = None,
     ignore_index: int | None = None,
-    class_map: Mapping[str, str] | None = None,
+    rename_classes: Mapping[str, str] | None = None,
 ) -> Loader:
     """The labeled images on which a model is measured, in order.
 
@@ -56,7 +57,7 @@ def labeled(
         split: "train", "val" or "test".
         data: a data set for all branches; None: the run's data.
         batch_size: images at a time.
-        branches, ignore_index, class_map: see `vertebra.evaluation.measured_data.DataChoice`.
+        branches, ignore_index, rename_classes: see `vertebra.evaluation.measured_data.DataChoice`.
 
     Raises:
         ConfigError: no data are given, or an unknown branch or class.
@@ -64,7 +65,7 @@ def labeled(
     """
     if split not in ("train", "val", "test"):
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
-    choice = DataChoice(None if data is None else Path(data), branches, ignore_index, class_map)
+    choice = DataChoice(None if data is None else check_path("data", data), branches, ignore_index, rename_classes)
     run, opened = open_chosen(source, info, config, split, choice)
     say(*opened.notes)
     loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))

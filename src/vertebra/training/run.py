@@ -24,6 +24,7 @@ from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
+from vertebra.optimize.model_state import count_fused_steps
 from vertebra.tasks import get_task
 from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.failures import as_user_error, check_single_images
@@ -88,7 +89,7 @@ def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None 
     """Trains an existing model in place; see `train_raw`.
 
     Args:
-        model: with its canvas, classes and weights.
+        model: with its canvas, classes and weights. If training fails, it has the weights of the last step, which is printed.
         raw: ``data`` and ``train`` of a config.
         out: as for `train_raw`.
 
@@ -102,7 +103,28 @@ def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None 
         raise ConfigError(f"this model cannot be trained: {problem}")
     train = _with_canvas(model, raw.get("train", {}))
     config = Config.from_raw({**raw, "model": describe(model)["model"], "train": train}, "config")
-    return _train(with_absolute_paths(config), model, out)
+    with _report_partial_training(model):
+        return _train(with_absolute_paths(config), model, out)
+
+
+@contextmanager
+def _report_partial_training(model: VisionModel) -> Iterator[None]:
+    """If its body fails, prints which weights the model has; without any training step, also restores the origin of its weights."""
+    count_fused_steps()
+    provenance_before, versions = model.provenance, _versions(model)
+    try:
+        yield
+    except BaseException:
+        if _versions(model) == versions:
+            model.provenance = provenance_before
+        else:
+            say("training did not end: the model has the weights of its last training step")
+        raise
+
+
+def _versions(model: VisionModel) -> list[int]:
+    """How often each parameter was changed in place."""
+    return [value._version for value in model.parameters()]
 
 
 def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from vertebra.build import build
 from vertebra.checkpoints import NOTHING, Choice, LoadReport, Stripped, choose, choose_before, one_line, read_state_dict
 from vertebra.config import model_config
 from vertebra.errors import ConfigError, UnknownName, VertebraError, WeightsError
+from vertebra.keywords import check_path
 from vertebra.model import VisionModel
 from vertebra.weights.peers.base import FolderBuilder, PeerModel, State
 
@@ -80,12 +81,12 @@ def import_model(source: str, *, weights: str | Path | None = None) -> VisionMod
 
 def import_with_report(source: str, *, weights: str | Path | None = None) -> tuple[VisionModel, ImportReport]:
     """Like `import_model`, with a report of the matches."""
-    library, colon, name = source.partition(":")
+    library, colon, name = str(source).partition(":")
     if not colon or not name:
         raise ConfigError(f"'{source}' is not a source; write LIBRARY:NAME, with one of {', '.join(LIBRARIES)}")
     if library not in LIBRARIES:
         raise UnknownName("library", library, LIBRARIES)
-    path = None if weights is None else Path(weights)
+    path = None if weights is None else check_path("weights", weights)
     load_peer = {"torchvision": _torchvision, "timm": _timm}.get(library)
     try:
         imported = load_peer(name, path) if load_peer is not None else _from_folder(library, name, path)

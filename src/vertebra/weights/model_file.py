@@ -26,8 +26,8 @@ from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import ModelConfig, model_config
 from vertebra.errors import ConfigError, RunError, VertebraError, WeightsError
 from vertebra.files import os_errors_told, replacing
-from vertebra.keywords import strict_keywords
-from vertebra.model import VisionModel
+from vertebra.keywords import check_path, strict_keywords
+from vertebra.model import VisionModel, check_model
 from vertebra.object_parts import resolve_parts
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.checksums import checksum, seal, tensor_checksums
@@ -42,12 +42,13 @@ def save(model: VisionModel, path: str | Path) -> Path:
     """Writes the model file (``.safetensors``) atomically.
 
     Raises:
-        ConfigError: the file has another suffix.
+        ConfigError: the file has another suffix, or ``model`` is no model.
         WeightsError: the model was not built by `vertebra.create_model`, so that its parts have no names; or it was changed
             since, so that the file could not be loaded.
         RunError: the file exists or cannot be written.
     """
-    path = Path(path)
+    check_model("save", model)
+    path = check_path("path", path)
     check_new_file(path)
     problem = load_problem(model)
     if problem is not None:

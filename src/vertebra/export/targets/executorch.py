@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vertebra.errors import ExportError
 from vertebra.export.job import ExportJob
@@ -50,7 +51,7 @@ class ExecuTorchProgram:
     """A model's program for ExecuTorch: XNNPACK computes the operators that it supports, ExecuTorch's own operators the rest.
 
     Non-maximum suppression becomes a fixed number of rounds of matrix operations, since ExecuTorch has neither the operator nor
-    loops.
+    loops; and negative padding becomes slices.
 
     Args:
         model: in evaluation mode, on the CPU. Its canvas is fixed; the batch size is 1 to `MAX_BATCH`.
@@ -73,7 +74,12 @@ class ExecuTorchProgram:
                     example(model, model.resize_spec.size, BATCH),
                     dynamic_shapes=shapes,
                 )
-                program = program.run_decompositions({torch.ops.vertebra.nms_mask.default: nms_mask_unrolled})
+                program = program.run_decompositions(
+                    {
+                        torch.ops.vertebra.nms_mask.default: nms_mask_unrolled,
+                        torch.ops.aten.pad.default: pad_with_slices,
+                    }
+                )
                 self._edge: Any = to_edge_transform_and_lower(
                     program, partitioner=[XnnpackPartitioner()], compile_config=self._config
                 )
@@ -103,6 +109,28 @@ class ExecuTorchProgram:
                 append_checksum(path)
             except Exception as error:  # each pass raises what it meets
                 raise ExportError(f"ExecuTorch cannot take this model: {reason(error)}") from error
+
+
+def pad_with_slices(maps: Tensor, pads: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    """Padding with negative numbers, which cut off cells, as slices: ExecuTorch's operator fails on negative numbers.
+
+    Args:
+        maps: any tensor.
+        pads: (before, after) of each axis, the last axis first, as for ``torch.nn.functional.pad``.
+        mode, value: as of that function.
+
+    Returns:
+        The tensor, or ``NotImplemented`` where nothing is cut off.
+    """
+    if mode != "constant" or min(pads) >= 0:
+        return NotImplemented
+    for number in range(len(pads) // 2):
+        before, after = (min(0, side) for side in pads[2 * number : 2 * number + 2])
+        axis = maps.dim() - 1 - number
+        if before or after:
+            maps = maps.narrow(axis, -before, maps.shape[axis] + before + after)
+    added = [max(0, side) for side in pads]
+    return torch.constant_pad_nd(maps, added, 0.0 if value is None else value) if any(added) else maps
 
 
 def _plain(model: nn.Module) -> Any:

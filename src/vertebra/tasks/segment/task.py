@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vertebra.tasks.segment.annotation import SegmentAnnotation
@@ -51,6 +52,7 @@ SEGMENT = Task(
     tta_merger=SegmentTTA,
     default_parts={"neck": "fpn", "decoder": "unet"},
     tile_merger=SegmentTiles,
+    from_decoded_with_probabilities=partial(from_decoded, keep_probabilities=True),
     class_map=_class_map,
     coco_results=True,
     mask_colors=mask_colors,
