@@ -32,7 +32,9 @@ def fake_hashes(count: int, scenes: int, noise: int, seed: int) -> np.ndarray:
 
 
 def brute_force(hashes: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
-    near = np.concatenate([bit_count(part[:, None] ^ hashes) for part in np.array_split(hashes, 1 + len(hashes) // 500)])
+    near = np.concatenate(
+        [bit_count(part[:, None] ^ hashes) for part in np.array_split(hashes, 1 + len(hashes) // 500)]
+    )
     return np.nonzero(np.triu(near <= distance, 1))
 
 

@@ -35,8 +35,10 @@ class BoxReading:
             return f"{self.verdict} (fits {self.fits[self.verdict]:.1%} of the boxes)"
         if not self.consistent:
             best = max(self.fits, key=self.fits.__getitem__)
-            return f"no convention fits; {best} fits {self.fits[best]:.1%} of the boxes" if any(self.fits.values()) else (
-                "no convention fits"
+            return (
+                f"no convention fits; {best} fits {self.fits[best]:.1%} of the boxes"
+                if any(self.fits.values())
+                else ("no convention fits")
             )
         return " or ".join(self.consistent)
 
@@ -52,7 +54,10 @@ def box_convention(boxes: np.ndarray, sizes: np.ndarray) -> BoxReading:
         boxes: (m, 4), as they are in the file; boxes with NaN or infinite numbers are left out.
         sizes: (m, 2), height and width in pixels of each box's image.
     """
-    boxes, sizes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4), np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+    boxes, sizes = (
+        np.asarray(boxes, dtype=np.float64).reshape(-1, 4),
+        np.asarray(sizes, dtype=np.float64).reshape(-1, 2),
+    )
     finite = np.isfinite(boxes).all(axis=1)
     boxes, sizes = boxes[finite], sizes[finite]
     if not len(boxes):

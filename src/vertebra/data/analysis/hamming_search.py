@@ -96,7 +96,7 @@ def bit_count(values: np.ndarray) -> np.ndarray:
     pairs = np.uint64(0x3333333333333333)
     values = (values & pairs) + ((values >> np.uint64(2)) & pairs)
     values = (values + (values >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return ((values * np.uint64(0x0101010101010101)) >> np.uint64(56)).astype(np.uint8)
+    return np.asarray((values * np.uint64(0x0101010101010101)) >> np.uint64(56), dtype=np.uint8)
 
 
 def _choose_equal_bands(hashes: np.ndarray, distance: int, codes: np.ndarray) -> int:

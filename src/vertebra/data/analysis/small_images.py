@@ -22,7 +22,7 @@ class SmallImage:
         pixels: (h, w, 3) uint8, upright; values of more than 8 bits are stretched from the image's minimum to its maximum.
         size: (height, width) in pixels of the upright image in the file.
         mode: Pillow's mode of the file.
-        channels: channels in the file; a palette counts as one.
+        channels: channels in the file; a palette counts as three, or four with transparency.
         bits: bits of one channel in the file.
     """
 
@@ -41,7 +41,7 @@ def read_small(path: str | Path) -> SmallImage:
     """
     try:
         with open_image(path) as picture:
-            mode, channels, bits = picture.mode, len(picture.getbands()), _bits(picture)
+            mode, channels, bits = picture.mode, _channels(picture), _bits(picture)
             width, height = picture.size
             scale = min(1.0, SIDE / max(width, height))
             target = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -69,6 +69,12 @@ def _resizable(picture: Image.Image) -> Image.Image:
         values.info.update(picture.info)
         return values
     return picture
+
+
+def _channels(picture: Image.Image) -> int:
+    if picture.mode in ("P", "PA"):
+        return 4 if "transparency" in picture.info or picture.mode == "PA" else 3
+    return len(picture.getbands())
 
 
 def _bits(picture: ImageFile.ImageFile) -> int:
