@@ -38,7 +38,7 @@ class Grouping:
 def group_by(
     paths: Sequence[str], rule: str, columns: Mapping[str, Sequence[object] | np.ndarray] | None = None
 ) -> Grouping:
-    r"""Groups images as the user says.
+    r"""Groups images by the user's rule.
 
     Args:
         paths: of the images, with ``/``, relative to the data set.
@@ -75,7 +75,7 @@ def group_by(
 
 
 def guess_groups(paths: Sequence[str], hashes: np.ndarray | None = None, valid: np.ndarray | None = None) -> Grouping:
-    """Groups images whose names, and looks, say that they belong together.
+    """Groups images that belong together by their names and their content.
 
     - Copies and crops of one image, by names such as ``img_0012_crop3`` or ``name_aug2`` of ``name``, and Roboflow's
       ``name_jpg.rf.<hash>.jpg``.

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from vertebra.data.analysis.connected import join, numbered
-from vertebra.data.analysis.hamming_search import bit_count, check_hashes, search
+from vertebra.data.analysis.hamming_search import Pairs, bit_count, check_hashes, search
 
 MAX_PAIRS = 2_000_000
 
@@ -103,7 +104,10 @@ def near_partners(hashes: np.ndarray, distance: int, between: np.ndarray) -> np.
     hashes = check_hashes(hashes, distance)
     sides = numbered(between)
     partners = np.full(len(hashes), -1, dtype=np.int64)
-    codes = sides.copy()  # -1 with a partner: two such hashes are not compared
+    for one, other in _neighbors_across(hashes, sides):
+        near = (partners[one] < 0) & (bit_count(hashes[one] ^ hashes[other]) <= distance)
+        partners[one[near]] = other[near]
+    codes = np.where(partners < 0, sides, -1)  # -1 with a partner: two such hashes are not compared
     for one, other in search(hashes, distance, codes):
         across = sides[one] != sides[other]
         one, other = one[across], other[across]
@@ -114,11 +118,26 @@ def near_partners(hashes: np.ndarray, distance: int, between: np.ndarray) -> np.
     return partners
 
 
-def _neighbors(hashes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs that are likely near: neighbors in the sorted order of the hashes, rotated by some bits."""
-    pairs = []
+def _orders(hashes: np.ndarray) -> Iterator[np.ndarray]:
+    """Sorted orders of the hashes, rotated by some bits: near hashes are likely close to each other in one of them."""
     for shift in range(0, 64, 8):
-        rotated = (hashes << np.uint64(shift)) | (hashes >> np.uint64((64 - shift) % 64))
-        order = np.argsort(rotated)
-        pairs += [(order[:-1], order[1:]), (order[:-2], order[2:])]
-    return pairs
+        yield np.argsort((hashes << np.uint64(shift)) | (hashes >> np.uint64((64 - shift) % 64)), kind="stable")
+
+
+def _neighbors(hashes: np.ndarray) -> Iterator[Pairs]:
+    """Pairs that are likely near."""
+    for order in _orders(hashes):
+        yield order[:-1], order[1:]
+        yield order[:-2], order[2:]
+
+
+def _neighbors_across(hashes: np.ndarray, sides: np.ndarray) -> Iterator[Pairs]:
+    """Each hash with the next and the previous one of another side, in sorted orders."""
+    for order in _orders(hashes):
+        ordered = sides[order]
+        changes = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1  # where runs of one side begin, but the first
+        if len(changes):
+            runs = np.searchsorted(changes, np.arange(len(order)), side="right")
+            first, last = int(changes[0]), int(changes[-1])
+            yield order[:last], order[changes[runs[:last]]]
+            yield order[first:], order[changes[runs[first:] - 1] - 1]

@@ -18,6 +18,8 @@ MAX_DISTANCE = 8
 MAX_EQUAL_BANDS = 3
 SAMPLED = 4  # choices of bands that are sorted to estimate the cost
 SMALL_BUCKET = 96  # hashes; larger buckets are compared in tiles
+MIN_MIXED = 2000  # hashes; fewer are compared as fast in any order of their bits
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are spread evenly
 TILE_ROWS = 64
 TILE = TILE_ROWS * 2048  # comparisons
 SORT_COST = 40.0  # of one hash, as a multiple of the cost of a comparison in a tile
@@ -68,6 +70,7 @@ def search(hashes: np.ndarray, distance: int, codes: np.ndarray, *, once: bool =
     Yields:
         (p,) int64 and (p,) int64, the rows of each pair, in any order; a block is bounded by the number of hashes and the tile.
     """
+    hashes = _mix_bits(hashes)
     equal = _choose_equal_bands(hashes, distance, codes)
     edges = _band_edges(distance + equal)
     for bands in combinations(range(distance + equal), equal):
@@ -97,6 +100,21 @@ def bit_count(values: np.ndarray) -> np.ndarray:
     values = (values & pairs) + ((values >> np.uint64(2)) & pairs)
     values = (values + (values >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return np.asarray((values * np.uint64(0x0101010101010101)) >> np.uint64(56), dtype=np.uint8)
+
+
+def _mix_bits(hashes: np.ndarray) -> np.ndarray:
+    """The hashes with their bits in another order, so that bits that hardly vary are spread evenly over the bands."""
+    if len(hashes) < MIN_MIXED:
+        return hashes
+    bits = np.arange(64, dtype=np.uint64)
+    one = np.uint64(1)
+    means = np.array([float(((hashes >> bit) & one).mean()) for bit in bits])
+    by_variance = np.argsort(np.abs(means - 0.5), kind="stable")
+    spread = by_variance[np.argsort(np.arange(64) * GOLDEN % 1)]
+    mixed = np.zeros_like(hashes)
+    for target, source in zip(bits, bits[spread], strict=True):
+        mixed |= ((hashes >> source) & one) << target
+    return mixed
 
 
 def _choose_equal_bands(hashes: np.ndarray, distance: int, codes: np.ndarray) -> int:
@@ -193,8 +211,11 @@ def _compare_large(
     """Compares inside one bucket in tiles, other than rows whose codes are equal."""
     values = hashes[rows]
     ends = np.searchsorted(sorted_codes, sorted_codes, side="right")
-    size, top = len(rows), 0
+    size, top, changed = len(rows), 0, False
     while top < size:
+        if changed and _one_code(codes, rows[top:], rows[top:]):
+            return
+        changed = False
         run = int(ends[top])  # rows of equal code from here on
         height = min(max(TILE_ROWS, TILE // max(size - run, 1)), max(TILE_ROWS, run - top), size - top)
         bottom = top + height
@@ -209,6 +230,7 @@ def _compare_large(
             one, other = rows[top + down], across[right]
             differ = (codes[one] != codes[other]) & (top + down < left + right)
             if differ.any():
+                changed = True
                 yield one[differ], other[differ]
         top = bottom
 

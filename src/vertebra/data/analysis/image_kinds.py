@@ -25,6 +25,7 @@ STATISTICS = np.dtype(
 GRAY_WEIGHTS = (77, 150, 29)  # of red, green and blue, in 1/256
 TILES = 6  # a side
 MIN_TILE = 8  # pixels
+ROUNDING = 20 * sum(weight**2 for weight in GRAY_WEIGHTS) / 256**2 / 12  # variance of the Laplacian of rounding errors
 FLAT = 2.0
 BLACK_BELOW, WHITE_ABOVE = 24.0, 235.0
 BLURRED_BELOW = 0.008  # measured: 0.020 to 4.1 for photographs; 0.001 to 0.006 when blurred by 1/80 of their side
@@ -60,7 +61,7 @@ def image_statistics(small: SmallImage) -> np.ndarray:
     Returns:
         A scalar array of `STATISTICS`; stack those of a set by ``np.array``.
     """
-    red, green, blue = (small.pixels[:, :, channel] for channel in range(3))
+    red, green, blue = (small.image[:, :, channel] for channel in range(3))
     weighted = sum(
         weight * channel.astype(np.uint16) for weight, channel in zip(GRAY_WEIGHTS, (red, green, blue), strict=True)
     )
@@ -114,7 +115,7 @@ def _sharpness(gray: np.ndarray, spread: float) -> float:
     down, across = (max(1, min(TILES, side // MIN_TILE)) for side in laplacian.shape)
     height, width = laplacian.shape[0] // down, laplacian.shape[1] // across
     tiles = laplacian[: down * height, : across * width].reshape(down, height, across, width)
-    return float(np.percentile(tiles.var(axis=(1, 3)), 90)) / spread**2
+    return max(float(np.percentile(tiles.var(axis=(1, 3)), 90)) - ROUNDING, 0.0) / spread**2
 
 
 def _blurred(statistics: np.ndarray) -> np.ndarray:
@@ -123,6 +124,8 @@ def _blurred(statistics: np.ndarray) -> np.ndarray:
     if known.sum() < MIN_IMAGES:
         return np.zeros(len(statistics), dtype=bool)
     middle = float(np.median(sharpness[known]))
+    if middle < BLURRED_BELOW:  # the set itself is soft
+        return np.zeros(len(statistics), dtype=bool)
     return np.asarray(known & (sharpness < BLURRED_BELOW) & (sharpness * BLURRED_RATIO < middle))
 
 

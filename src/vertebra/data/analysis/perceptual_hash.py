@@ -13,7 +13,7 @@ SIDE = 32  # pixels of a thumbnail
 BATCH = 4096
 MIN_SPREAD = 2.0  # standard deviation of a thumbnail of 0..255, below which an image is flat
 NEAR_DISTANCE = 6  # bits; see `perceptual_hashes`
-MIN_CORRELATION = 0.9  # of the thumbnails of near-duplicates; other photographs stay below 0.85
+MIN_CORRELATION = 0.85  # of the thumbnails of near-duplicates; other photographs stay below it
 
 
 def thumbnail(small: SmallImage) -> np.ndarray:
@@ -22,7 +22,7 @@ def thumbnail(small: SmallImage) -> np.ndarray:
     Returns:
         (32, 32) uint8.
     """
-    gray = Image.fromarray(small.pixels).convert("L")
+    gray = Image.fromarray(small.image).convert("L")
     return np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
@@ -32,7 +32,7 @@ def perceptual_hashes(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Two images are nearly the same where few bits differ. On 785 photographs and drawings, JPEG of quality 50, half the size, or
     10% more or less light change up to 7 bits (99 of 100: up to 4). Unrelated photographs differ in 32 bits on average, and in
     14 or more in 196,878 pairs. By that spread, 100,000 images have about 4 false pairs within 6 bits and 60 within 8, which
-    `correlations` tells apart.
+    `correlations` separates.
 
     Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010 (differences: the lowest frequencies by
     their radius instead of a square of them, and signs instead of a comparison with the median, so that no bit depends on

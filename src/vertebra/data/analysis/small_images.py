@@ -1,4 +1,4 @@
-"""An image decoded at reduced scale, with what its file says about itself."""
+"""An image decoded at reduced scale, with the facts of its file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class SmallImage:
     """An image, reduced so that its longer side has at most `SIDE` pixels; smaller images stay as they are.
 
     Attributes:
-        pixels: (h, w, 3) uint8, upright; values of more than 8 bits are stretched from the image's minimum to its maximum.
+        image: (h, w, 3) uint8, upright; values of more than 8 bits are stretched from the image's minimum to its maximum.
         size: (height, width) in pixels of the upright image in the file.
         mode: Pillow's mode of the file.
         channels: channels in the file; a palette counts as three, or four with transparency.
         bits: bits of one channel in the file.
     """
 
-    pixels: np.ndarray
+    image: np.ndarray
     size: tuple[int, int]
     mode: str
     channels: int

@@ -47,10 +47,9 @@ def stem_of(path: str) -> str:
 
 def _source(stem: str, existing: set[str]) -> str:
     """The name without words for what was done to the image, several of them if need be."""
-    source = stem
-    while match := DERIVED.search(source):
-        before = source[: match.start()]
-        if before not in existing and not any(character.isdigit() for character in before):
-            break
-        source = before
+    source = before = stem
+    while match := DERIVED.search(before):
+        before = before[: match.start()]
+        if any(character.isdigit() for character in before) or (before and before in existing):
+            source = before
     return source

@@ -11,7 +11,7 @@ from vertebra.data.analysis.label_units import LabelUnits, label_units
 from vertebra.data.analysis.stratify_units import fill_missing, stratify_singles, stratify_units
 from vertebra.errors import ConfigError
 
-SHARE_TOLERANCE = 0.1  # of a split's share; beyond this the report tells it
+SHARE_TOLERANCE = 0.1  # of a split's share; larger deviations are reported
 SHOWN = 5  # classes in a sentence
 
 
@@ -130,9 +130,7 @@ def _division(
     sizes = np.bincount(codes, units.sizes, minlength=len(names)).round().astype(np.int64)
     counts = units.counts_by(codes, len(names))
     occurs = counts.sum(axis=0) > 0
-    lacking = [
-        (int(split), int(label)) for label, split in zip(*np.nonzero((counts.T == 0) & occurs[:, None]), strict=True)
-    ]
+    lacking = [(split, label) for split, label in np.argwhere((counts == 0) & occurs).tolist()]
     noun = "group" if grouped else "image"
     notes = []
     for split, name in enumerate(names):
