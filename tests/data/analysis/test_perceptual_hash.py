@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from vertebra.data.analysis.hamming_pairs import near_pairs
 from vertebra.data.analysis.hamming_search import bit_count
 from vertebra.data.analysis.perceptual_hash import (
     MIN_CORRELATION,
@@ -74,6 +75,19 @@ def test_photographs(assets: Path, folder: str, pattern: str, step: int, tmp_pat
     if not files:
         pytest.skip(f"no {folder}")
     check_robust(files, tmp_path)
+
+
+def test_a_real_pair_across_splits(assets: Path) -> None:
+    files = sorted((assets / "detection" / "bccd" / "JPEGImages").glob("*.jpg"))
+    if not files:
+        pytest.skip("no BCCD")
+    thumbnails = np.stack([thumbnail(read_small(file)) for file in files])
+    pairs = near_pairs(perceptual_hashes(thumbnails)[0], NEAR_DISTANCE)
+    names = [(files[one].stem, files[other].stem) for one, other in zip(pairs.first, pairs.second, strict=True)]
+    assert names == [("BloodImage_00037", "BloodImage_00038")], (
+        "one field of view at two focal planes, in val and train"
+    )
+    assert correlations(thumbnails, pairs.first, pairs.second)[0] > MIN_CORRELATION
 
 
 def test_drawn_images(scenes: Path, tmp_path: Path) -> None:
