@@ -17,7 +17,7 @@ from vertebra.export.options import Canvas, Input, Precision, check_options, def
 from vertebra.export.parity_inputs import real_parity_inputs
 from vertebra.export.targets import find_target
 from vertebra.export.targets.base import ExportTarget
-from vertebra.files import os_errors_told
+from vertebra.files import os_errors_as_run_errors
 from vertebra.inference.io.inputs import finite_sources
 from vertebra.keywords import strict_keywords
 from vertebra.model import VisionModel
@@ -97,7 +97,7 @@ def export_model(
         real_parity_inputs(model_info(model), images),
     )
     target = kind()
-    with os_errors_told(path), temporary_folder(path) as folder:
+    with os_errors_as_run_errors(path), temporary_folder(path) as folder:
         file, report = _write(job, target, folder, "fixed" if input == "pixels" else canvas)
         report["metrics"] = {} if labeled is None else job.compare_metrics(target.open(file), labeled)
         report["input"] = input

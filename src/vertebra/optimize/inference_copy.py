@@ -17,26 +17,26 @@ from vertebra.optimize.half_precision import Precision, autocast_context, cast_w
 from vertebra.optimize.malloc_trim import LARGE, malloc_trim
 
 
-def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:
+def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, inplace: bool = False) -> VisionModel:
     """A copy in evaluation mode whose outputs equal the model's up to rounding (1e-5 of their size in float32), as checked by
     `vertebra.optimize.checked_copy.CheckedCopy`.
 
     BatchNorm is folded into the convolutions before it, and convolution weights are channels last. All other tensors are shared
-    with the model, which is not changed unless ``keep`` is False. Later changes of the model's weights reach the copy only in
+    with the model, which is not changed unless ``inplace`` is true. Later changes of the model's weights reach the copy only in
     part.
 
     Args:
         model: any model.
         device: of the copy.
-        keep: False changes the model itself and returns it, to save memory: there are two sets of weights only until the copy
+        inplace: change the model itself and return it, to save memory: there are two sets of weights only until the copy
             has been compared.
     """
     optimized = CheckedCopy(model, torch.device(device), ON_ANY_DEVICE, _hold_shapes).make()
-    return _finished(optimized, model, keep)
+    return _finished(optimized, model, inplace)
 
 
 def inference_copy(
-    model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True, keep: bool = True
+    model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True, inplace: bool = False
 ) -> VisionModel:
     """An `optimized_copy` that can only predict: in a precision, and with prepacked convolutions on a CPU. In half precision it
     has the optimizations that passed the comparison in float32.
@@ -46,7 +46,7 @@ def inference_copy(
         device: of the copy.
         precision: of its weights; run it in `vertebra.optimize.half_precision.autocast_context`.
         pack: whether convolutions are prepacked on a CPU; False for a model that will be compiled.
-        keep: see `optimized_copy`.
+        inplace: see `optimized_copy`.
 
     Raises:
         ConfigError: there is no such precision, or the device does not compute in it.
@@ -59,8 +59,8 @@ def inference_copy(
         del optimized
         with autocast_context(precision, device):
             optimized = checked.build([*ON_ANY_DEVICE, _cast_to(precision, device), *cpu_optimizations])
-    del checked  # frees the weights of a model that is not kept
-    return _finished(optimized, model, keep)
+    del checked  # frees the weights of a model that is changed in place
+    return _finished(optimized, model, inplace)
 
 
 def _channels_last(model: nn.Module, runs: Sequence[Run], skip: Collection[nn.Module]) -> int:
@@ -104,12 +104,12 @@ def _cast_to(precision: Precision, device: torch.device) -> Optimization:
     return Optimization("half precision", lambda model, runs, skip: cast_weights(model, precision, device))
 
 
-def _finished(optimized: VisionModel, model: VisionModel, keep: bool) -> VisionModel:
+def _finished(optimized: VisionModel, model: VisionModel, inplace: bool) -> VisionModel:
     """The copy, or the model with the copy's modules."""
     restore_buffers(optimized, model)
     for conv in _packed(optimized):
         conv.release()
-    if not keep:
+    if inplace:
         model._modules = optimized._modules
         optimized = model.eval()
     malloc_trim(LARGE)  # frees the replaced weights, and the maps of the runs

@@ -18,9 +18,9 @@ from vertebra.cpus import limit_torch
 from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.data.workers import convert_worker_exits
 from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
-from vertebra.files import os_errors_told, replacing
+from vertebra.files import os_errors_as_run_errors, replacing
+from vertebra.messages import emit
 from vertebra.messages import is_first_process as _is_first_process
-from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
@@ -144,7 +144,7 @@ def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finis
         model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
-        say(*init_from(model, config.model))
+        emit(*init_from(model, config.model))
     return _run(config, model, opened, val, folder, None)
 
 
@@ -239,10 +239,10 @@ def _run(
     origin = getattr(backbone, "origin", "") or f"the weights that {type(backbone).__name__} came with"
     if config.model.init_from is not None:
         origin = f"weights of {config.model.init_from}"
-    say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
+    emit(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
     data = RunData(model, recipe, opened.sources, val.sources)
     data.check_augment()
-    say(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
+    emit(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:
@@ -261,7 +261,7 @@ def _run(
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
     if resumption is not None:
         check_state(folder / LAST, module, RunFolder.STATE)
-    say(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
     with run_folder_for(folder, config, record), warnings.catch_warnings():
         silence_lightning()
         try:
@@ -283,10 +283,10 @@ def _run(
             if run_folder.out_of_patience
             else f"all {recipe.epochs} epochs are done"
         )
-        say(f"nothing left to train: {reason}")
+        emit(f"nothing left to train: {reason}")
         if run_folder.kept.epoch is None:
             run_folder.keep_newest(trainer, module)
-    say(*module.notes(), *data.notes())
+    emit(*module.notes(), *data.notes())
     if run_folder.kept.epoch is None:
         raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
     _take_best_weights(model, folder)
@@ -294,7 +294,7 @@ def _run(
         _write(folder / RECORD, json.dumps({**record, "kept": run_folder.kept.to_dict()}, indent=2) + "\n")
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
         write_report(folder, model, images, run_folder.kept)
-        say(f"{run_folder.kept.summary()}; run folder {folder}")
+        emit(f"{run_folder.kept.summary()}; run folder {folder}")
     return Finished(folder, model)
 
 
@@ -304,7 +304,7 @@ def _take_best_weights(model: VisionModel, folder: Path) -> None:
     if path.is_file():
         load_weights(model, path)
     else:  # this process runs on another machine
-        say(f"{path} is not on this machine, so the model here keeps its newest weights")
+        emit(f"{path} is not on this machine, so the model here keeps its newest weights")
     model.eval()
 
 
@@ -326,7 +326,7 @@ def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> I
     created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         if _is_first_process():
-            with os_errors_told(folder):
+            with os_errors_as_run_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             _write(folder / CONFIG, config.to_yaml())
             _write(folder / RECORD, json.dumps(record, indent=2) + "\n")
