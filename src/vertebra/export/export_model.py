@@ -98,18 +98,33 @@ def export_model(
     )
     target = kind()
     with os_errors_as_run_errors(path), temporary_folder(path) as folder:
-        file, report = _write(job, target, folder, "fixed" if input == "pixels" else canvas)
-        report["metrics"] = {} if labeled is None else job.compare_metrics(target.open(file), labeled)
-        report["input"] = input
-        outputs: Mapping[str, str] = dict(zip(job.names, output_types(job.model), strict=True))
-        if input == "pixels":
-            file, outputs, report["pixels"] = target.write_pixels(job, file, folder, class_maps=class_map)
-        metadata = _metadata(job, target.open(file), outputs, report)
-        text = json.dumps(json.loads(metadata), ensure_ascii=False, indent=2)
-        metadata_json_path(file).write_text(text + "\n", encoding="utf-8")
-        target.write_metadata(file, metadata)
+        file, report = _write_all(job, target, folder, input, canvas, class_map=class_map, labeled=labeled)
         publish_export(file, path, target.format)
     return report
+
+
+def _write_all(
+    job: ExportJob,
+    target: ExportTarget,
+    folder: Path,
+    input: Input,
+    canvas: Canvas,
+    *,
+    class_map: bool,
+    labeled: Iterable[Batch] | None,
+) -> tuple[Path, dict[str, Any]]:
+    """Writes and compares the file with its metadata in a temporary folder; see `export_model`."""
+    file, report = _write(job, target, folder, "fixed" if input == "pixels" else canvas)
+    report["metrics"] = {} if labeled is None else job.compare_metrics(target.open(file), labeled)
+    report["input"] = input
+    outputs: Mapping[str, str] = dict(zip(job.names, output_types(job.model), strict=True))
+    if input == "pixels":
+        file, outputs, report["pixels"] = target.write_pixels(job, file, folder, class_maps=class_map)
+    metadata = _metadata(job, target.open(file), outputs, report)
+    text = json.dumps(json.loads(metadata), ensure_ascii=False, indent=2)
+    metadata_json_path(file).write_text(text + "\n", encoding="utf-8")
+    target.write_metadata(file, metadata)
+    return file, report
 
 
 def _write(job: ExportJob, target: ExportTarget, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:

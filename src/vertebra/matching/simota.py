@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -55,27 +57,34 @@ def match_by_cost(
     if labels.shape[1] == 0:
         labels = F.pad(labels, (0, 1))
 
-    def match_image(
-        image_boxes: Float[Tensor, "m 4"],
-        objects: Bool[Tensor, " m"],
-        crowds: Bool[Tensor, " m"],
-        classes: Int[Tensor, " m"],
-        score: Float[Tensor, "a k"],
-        predicted_boxes: Float[Tensor, "a 4"],
-    ) -> tuple[Bool[Tensor, " a"], Bool[Tensor, " a"], Int[Tensor, " a"]]:
-        within, central = inside(image_boxes, points), near_center(image_boxes, points, radius * strides)
-        allowed = (within | central) & objects[:, None]
-        overlap = torch.where(allowed, pairwise_iou(image_boxes, predicted_boxes), 0.0)
-        cost = _class_cost(score, classes) - BOX_WEIGHT * (overlap + 1e-8).log()
-        cost = cost + OUTSIDE * ~(within & central)
-        chosen = _cheapest(torch.where(allowed, cost, float("inf")), overlap, max_locations)
-        lowest, index = torch.where(chosen, cost, float("inf")).min(dim=0)
-        positive = lowest < float("inf")
-        ignored = ~positive & (within & crowds[:, None]).any(dim=0)
-        return positive, ignored, torch.where(positive, index, 0)
-
+    match_image = partial(_match_image, points=points, radius=radius * strides, max_locations=max_locations)
     with torch.no_grad():
         return Match(*image_by_image(match_image, boxes, crowd, count, labels, scores.float(), predicted.float()))
+
+
+def _match_image(
+    boxes: Float[Tensor, "m 4"],
+    objects: Bool[Tensor, " m"],
+    crowd: Bool[Tensor, " m"],
+    labels: Int[Tensor, " m"],
+    scores: Float[Tensor, "a k"],
+    predicted: Float[Tensor, "a 4"],
+    *,
+    points: Float[Tensor, "a 2"],
+    radius: Float[Tensor, " a"],
+    max_locations: int,
+) -> tuple[Bool[Tensor, " a"], Bool[Tensor, " a"], Int[Tensor, " a"]]:
+    """The positive and the ignored locations of one image, and the object of each positive one; see `match_by_cost`."""
+    within, central = inside(boxes, points), near_center(boxes, points, radius)
+    allowed = (within | central) & objects[:, None]
+    overlap = torch.where(allowed, pairwise_iou(boxes, predicted), 0.0)
+    cost = _class_cost(scores, labels) - BOX_WEIGHT * (overlap + 1e-8).log()
+    cost = cost + OUTSIDE * ~(within & central)
+    chosen = _cheapest(torch.where(allowed, cost, float("inf")), overlap, max_locations)
+    lowest, index = torch.where(chosen, cost, float("inf")).min(dim=0)
+    positive = lowest < float("inf")
+    ignored = ~positive & (within & crowd[:, None]).any(dim=0)
+    return positive, ignored, torch.where(positive, index, 0)
 
 
 def _class_cost(scores: Float[Tensor, "a k"], classes: Int[Tensor, " m"]) -> Float[Tensor, "m a"]:
