@@ -93,7 +93,7 @@ def predicting(side: str, case: ParityCase, file: Path, device: str, precision: 
         import vertebra
         from vertebra.inference.predictor import Predictor
 
-        predictor = Predictor(vertebra.load(file), device=device, precision=precision, keep=False)
+        predictor = Predictor(vertebra.load(file), device=device, precision=precision, inplace=True)
         for _ in range(STEPS):
             predictor.run(images.permute(0, 2, 3, 1).contiguous().numpy(), np.array([case.size]))
 

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from vertebra.errors import RunError
-from vertebra.files import FileLock, os_error_sentence, os_errors_told, replacing, save_under_free_name, take_name
+from vertebra.files import (
+    FileLock,
+    os_error_sentence,
+    os_errors_as_run_errors,
+    replacing,
+    save_under_free_name,
+    take_name,
+)
 
 
 @pytest.fixture
@@ -46,16 +53,19 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     said = f"{tmp_path / 'taken'} is a file, and a folder is needed there; choose another place"
     for folder in (tmp_path / "taken", tmp_path / "taken" / "x" / "y"):
-        with pytest.raises(RunError, match=f"^{said}$"), os_errors_told(folder):
+        with pytest.raises(RunError, match=f"^{said}$"), os_errors_as_run_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-    with pytest.raises(RunError, match="the name is too long for the file system") as raised, os_errors_told(tmp_path):
+    with (
+        pytest.raises(RunError, match="the name is too long for the file system") as raised,
+        os_errors_as_run_errors(tmp_path),
+    ):
         (tmp_path / ("n" * 300)).mkdir()
     assert len(str(raised.value)) < 250, "the name is shortened"
 
 
 def test_what_is_no_fault_of_a_place_is_raised_as_it_is() -> None:
     for error in (BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError("cannot write mode F as PNG")):
-        with pytest.raises(type(error)) as raised, os_errors_told("a"):
+        with pytest.raises(type(error)) as raised, os_errors_as_run_errors("a"):
             raise error
         assert raised.value is error
 

@@ -57,6 +57,9 @@ REPLACED = {
     "IncompatiblePartsError": "JointError",
     "MIN_..., MAX_..., MERGE_IOU, EDGE_TOLERANCE, MIN_VISIBLE_FRACTION": "LEAST MOST SAME NEAR SEEN",
     "path, row, branch_targets, matches, detections": "place own found given placed moved others thing",
+    "emit, os_errors_as_run_errors": "say os_errors_told",
+    "minimum, maximum; max_boxes, max_locations, min_quality": "least most least_quality least_side least_assignment",
+    "ModelInput.transforms; DEFAULT_POSTPROCESS": "sights DEFAULT_POST",
 }
 OLD_NAMES = {name: term for term, names in REPLACED.items() for name in names.split()}
 
@@ -73,8 +76,6 @@ ALLOWED = {
         "backbones/torchvision_mobilenet.py",
         "dilated",
     ): "torchvision's option: the last stage's convolutions are dilated",
-    ("inference/", "keep"): "whether the caller's model stays unchanged, or is used up to save memory",
-    ("optimize/inference_copy.py", "keep"): "the same",
     ("inference/io", "pixels"): "the decoded array of an image or video frame",
     ("training/selection.py", "best"): "the best score so far, as checkpoints and run.json name it",
     ("export/", "agreement"): "of predictions with PyTorch's, as --agreement and the report of an export name it",

@@ -149,6 +149,7 @@ RENAMED = {
     "exclusive": "multilabel",
     "hardest": "ohem_fraction",
     "keep": "max_detections",
+    "least_quality": "min_quality",
     "on": "boxes_from",
     "post": "postprocess",
     "score_floor": "score_threshold",

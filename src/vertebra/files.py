@@ -70,7 +70,7 @@ def file_in_the_way(path: Path) -> Path | None:
 
 
 @contextmanager
-def os_errors_told(path: str | Path) -> Iterator[None]:
+def os_errors_as_run_errors(path: str | Path) -> Iterator[None]:
     """Turns an ``OSError`` into a `RunError` of one sentence.
 
     Args:
@@ -97,7 +97,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunError: an error of the operating system.
     """
-    with os_errors_told(path), _temporary(path.parent, path.suffix) as part:
+    with os_errors_as_run_errors(path), _temporary(path.parent, path.suffix) as part:
         yield part
         part.replace(path)
 
@@ -114,7 +114,7 @@ def save_under_free_name(folder: Path, stem: str, suffix: str, content: bytes) -
     Raises:
         RunError: an error of the operating system.
     """
-    with os_errors_told(folder / f"{stem}{suffix}"):
+    with os_errors_as_run_errors(folder / f"{stem}{suffix}"):
         folder.mkdir(parents=True, exist_ok=True)
         with _temporary(folder, suffix) as part:
             part.write_bytes(content)
@@ -169,7 +169,7 @@ class FileLock:
     def __init__(self, path: Path, used_for: Path) -> None:
         self.path, self.locks = path, True
         while True:
-            with os_errors_told(path):
+            with os_errors_as_run_errors(path):
                 self.file: IO[bytes] = path.open("a+b", buffering=0)
             try:
                 self.locks = _lock(self.file)

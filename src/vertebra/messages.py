@@ -12,7 +12,7 @@ def is_first_process() -> bool:
     return not getattr(rank_zero_only, "rank", 0)
 
 
-def say(*lines: str) -> None:
+def emit(*lines: str) -> None:
     """Prints to standard error, only once if there are several processes."""
     if is_first_process():
         for line in lines:

@@ -306,7 +306,7 @@ def test_waiting_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vertebra.training.run.write_report", lambda *given: None)
+    monkeypatch.setattr("vertebra.training.execution.write_report", lambda *given: None)
     rows = mirroring.compare(1, count=20, epochs=1)
     assert [row["name"] for row in rows] == list(mirroring.LABELS)
     assert report.table(rows, mirroring.COLUMNS).startswith("| flip_pairs | NME | PCK |")

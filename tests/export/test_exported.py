@@ -87,7 +87,7 @@ def test_looks(model: VisionModel, exported: Path, images: Path, views: dict[str
 
 
 def test_a_file_of_one_canvas_flips_only(images: Path, tmp_path: Path) -> None:
-    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(64, 64)).eval()
+    model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(64, 64)).eval()
     (expected,) = model.predict(images / "a.png", flip=True, device="cpu")
     for name, options, why in (
         ("fixed.onnx", {"input": "canvas", "canvas": "fixed"}, "fixed.onnx was made for canvases of 64x64"),
@@ -140,7 +140,7 @@ def test_what_is_not_installed_is_told(tmp_path: Path) -> None:
 
 
 def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:
-    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(64, 64))
+    model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(64, 64))
     model.backbone.fixed_size = (64, 64)  # type: ignore[assignment]  # as of a transformer that is built for one size
     report = export_model(model, tmp_path / "vit.onnx", input="canvas")
     assert not report["free_canvas"] and "64x64" in report["why_fixed"]
@@ -148,9 +148,9 @@ def test_a_fixed_canvas_says_why(tmp_path: Path) -> None:
         export_model(model, tmp_path / "free.onnx", canvas="free")
 
 
-def test_a_file_that_says_something_else_gets_no_name(
-    model: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_says_something_else_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    branches = {"animal": BRANCHES["animal"]}
+    model = vertebra.create_model("test_resnet", branches=branches, image_size=(64, 96), resize="letterbox").eval()
     whole = via_onnx.optimized_copy
 
     def wrong(given: VisionModel) -> VisionModel:
@@ -166,7 +166,7 @@ def test_a_file_that_says_something_else_gets_no_name(
 
 
 def test_the_model_stays_as_it_is_and_may_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32)).train()
+    model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(32, 32)).train()
     export_model(model, tmp_path / "small.onnx", input="canvas", canvas="fixed")
     assert model.training
     monkeypatch.setattr(via_onnx.ViaOnnx, "max_weight_bytes", 1000)

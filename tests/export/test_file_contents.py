@@ -475,8 +475,9 @@ def test_where_weights_lie_is_read_as_openvino_reads_it() -> None:
             read_graph(content, 16)
 
 
-def test_a_file_made_meanwhile_is_not_replaced(model: VisionModel, tmp_path: Path) -> None:
+def test_a_file_made_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     """Of two exports to one name, the second to finish says that it is taken."""
+    model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(32, 32)).eval()
     path = tmp_path / "model.onnx"
     with pytest.raises(RunError, match=r"model\.onnx exists, and nothing is overwritten"):
         export_model(model, path, input="canvas", canvas="fixed", progress=lambda _: path.write_text("theirs"))  # type: ignore[arg-type,return-value]

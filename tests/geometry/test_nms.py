@@ -81,9 +81,9 @@ def test_the_best_are_the_best_of_all(rows: list[tuple[int, ...]], iou: float) -
     """However few are wanted, and however many candidates it takes to find them."""
     boxes, scores, labels = as_batch(rows)
     every = torch.where(nms_mask(boxes, scores, labels, iou), scores, 0)
-    for most in (1, 2, 5):
-        few = torch.where(nms_mask(boxes, scores, labels, iou, most), scores, 0)
-        count = min(most, len(rows))
+    for max_boxes in (1, 2, 5):
+        few = torch.where(nms_mask(boxes, scores, labels, iou, max_boxes), scores, 0)
+        count = min(max_boxes, len(rows))
         assert torch.equal(few.topk(count).values, every.topk(count).values)
         assert torch.equal(few > 0, (few > 0) & (every > 0))
 

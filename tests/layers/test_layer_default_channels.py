@@ -19,16 +19,16 @@ def test_the_width_fits_the_deepest_level(deepest: int, width: int) -> None:
 
 def test_its_limits_can_be_moved() -> None:
     spec = FeatureSpec((Level(320, 32),))
-    assert default_channels(spec, least=128) == 128
-    assert default_channels(spec, least=16, most=32) == 32
+    assert default_channels(spec, minimum=128) == 128
+    assert default_channels(spec, minimum=16, maximum=32) == 32
 
 
 def test_limits_are_told_in_full() -> None:
-    check_range("neck 'x'", least=1, channels=None, depth=1)
-    check_range("neck 'x'", least=0, most=1, dropout=1.0)
+    check_range("neck 'x'", minimum=1, channels=None, depth=1)
+    check_range("neck 'x'", minimum=0, maximum=1, dropout=1.0)
     with pytest.raises(ConfigError, match="^neck 'x': 'depth' must be 1 or more, got 0$"):
-        check_range("neck 'x'", least=1, channels=3, depth=0)
+        check_range("neck 'x'", minimum=1, channels=3, depth=0)
     with pytest.raises(ConfigError, match="^neck 'x': 'dropout' must be from 0 to 1, got 1.5$"):
-        check_range("neck 'x'", least=0, most=1, dropout=1.5)
+        check_range("neck 'x'", minimum=0, maximum=1, dropout=1.5)
     with pytest.raises(ConfigError, match="got nan"):
-        check_range("neck 'x'", least=0, most=1, dropout=float("nan"))
+        check_range("neck 'x'", minimum=0, maximum=1, dropout=float("nan"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vertebra.matching.one_to_one import exclusive_query_cost, least_assignment, match_queries, query_cost
+from vertebra.matching.one_to_one import exclusive_query_cost, match_queries, min_cost_assignment, query_cost
 
 
 def test_the_sum_counts_and_not_each_object_by_itself() -> None:
@@ -31,7 +31,7 @@ def test_no_other_way_is_cheaper(shape: tuple[int, int]) -> None:
     rows, columns = shape
     for number in range(20):
         cost = random.normal(size=shape) if number % 2 else random.integers(0, 4, size=shape).astype(float)  # ties, too
-        found = least_assignment(cost)
+        found = min_cost_assignment(cost)
         assert len(set(found.tolist())) == rows
         sums = (sum(cost[row, way[row]] for row in range(rows)) for way in itertools.permutations(range(columns), rows))
         assert cost[np.arange(rows), found].sum() == pytest.approx(min(sums))
@@ -42,7 +42,7 @@ def test_as_cheap_as_scipy_at_the_size_of_a_crowd() -> None:
     random = np.random.default_rng(0)
     for shape in ((7, 100), (100, 100), (60, 300)):
         cost = random.normal(size=shape).round(1)
-        found, (rows, columns) = least_assignment(cost), optimize.linear_sum_assignment(cost)
+        found, (rows, columns) = min_cost_assignment(cost), optimize.linear_sum_assignment(cost)
         assert len(set(found.tolist())) == shape[0]
         assert cost[np.arange(shape[0]), found].sum() == pytest.approx(cost[rows, columns].sum())
 

@@ -25,7 +25,7 @@ def test_an_object_gets_as_many_as_its_overlaps_add_up_to() -> None:
     even = scores(0.5, 0.5, 0.5, 0.5)
     match = match_by_cost(even, BOXES, ROW, STRIDES, torch.tensor([[0]]), WIDE, NO_CROWD, ONE)
     assert match.positive.tolist() == [[True, True, False, False]]  # 1 + 3/4 + 1/3 is more than 2
-    fewer = match_by_cost(even, BOXES, ROW, STRIDES, torch.tensor([[0]]), WIDE, NO_CROWD, ONE, most=1)
+    fewer = match_by_cost(even, BOXES, ROW, STRIDES, torch.tensor([[0]]), WIDE, NO_CROWD, ONE, max_locations=1)
     assert fewer.positive.tolist() == [[True, False, False, False]]
 
 

@@ -42,7 +42,7 @@ def test_powers_of_score_and_overlap() -> None:
 
 
 def test_only_the_best_ones_answer() -> None:
-    found = align(HALF, FITS, OBJECT, [[0]], per_object=1)
+    found = align(HALF, FITS, OBJECT, [[0]], max_locations=1)
     assert found.match.positive.tolist() == [[True, False, False]]
     torch.testing.assert_close(found.quality, torch.tensor([[0.8, 0.0, 0.0]]))
 
@@ -50,8 +50,8 @@ def test_only_the_best_ones_answer() -> None:
 def test_the_score_is_that_of_the_objects_class() -> None:
     scores = torch.tensor([[[0.1, 0.9], [0.9, 0.1], [0.5, 0.5]]])
     same = FITS[:, :1].expand(1, 3, 4)
-    assert align(scores, same, OBJECT, [[0]], per_object=1).match.positive.tolist() == [[False, True, False]]
-    assert align(scores, same, OBJECT, [[1]], per_object=1).match.positive.tolist() == [[True, False, False]]
+    assert align(scores, same, OBJECT, [[0]], max_locations=1).match.positive.tolist() == [[False, True, False]]
+    assert align(scores, same, OBJECT, [[1]], max_locations=1).match.positive.tolist() == [[True, False, False]]
 
 
 def test_who_is_among_the_best_of_two_answers_for_the_larger_overlap() -> None:
@@ -83,7 +83,7 @@ def test_an_object_that_every_box_misses_is_learnt_all_the_same() -> None:
     scores = torch.tensor([[[0.3, 0.0], [0.6, 0.0], [0.9, 0.0]]])
     found = align(scores, elsewhere, OBJECT, [[0]])
     torch.testing.assert_close(found.quality, torch.tensor([[0.25, 0.5, 0.0]]))
-    assert align(scores, elsewhere, OBJECT, [[0]], least_quality=0.0).quality.sum() == 0
+    assert align(scores, elsewhere, OBJECT, [[0]], min_quality=0.0).quality.sum() == 0
 
 
 def test_scores_of_nothing_do_not_hide_an_object() -> None:

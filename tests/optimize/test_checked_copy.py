@@ -192,7 +192,7 @@ def test_half_precision_leaves_out_what_is_wrong_in_float32() -> None:
 
 def test_a_model_that_is_not_kept_is_checked_too() -> None:
     model, twin = made("AsksForTheNorm"), made("AsksForTheNorm")
-    assert inference_copy(model, CPU, keep=False) is model and norms(model) == 2 < norms(twin)
+    assert inference_copy(model, CPU, inplace=True) is model and norms(model) == 2 < norms(twin)
     images, sizes = probe_batches(twin, CPU)[0]
     with torch.inference_mode():
         for ours, theirs in zip(model(images, sizes)["segment"], twin(images, sizes)["segment"], strict=True):

@@ -181,18 +181,20 @@ def test_the_recorded_suppression_is_the_greedy_one() -> None:
     assert [bool(flag) for flag in flags] == [False]
 
 
-@pytest.mark.parametrize(("most", "enough"), [(10, True), (40, False)])
+@pytest.mark.parametrize(("max_boxes", "enough"), [(10, True), (40, False)])
 def test_the_recorded_suppression_tells_when_it_did_not_look_far_enough(
-    most: int, enough: bool, monkeypatch: pytest.MonkeyPatch
+    max_boxes: int, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxes, scores, labels = fake_boxes(200)
     monkeypatch.setattr(nms, "MIN_CANDIDATES", 0)
     monkeypatch.setattr(nms, "CANDIDATE_FACTOR", 2)
     with nms.captured_nms() as flags:
-        kept = nms._nms_mask_recorded(boxes, scores, labels, 0.1, most)
+        kept = nms._nms_mask_recorded(boxes, scores, labels, 0.1, max_boxes)
     assert [bool(flag) for flag in flags] == [not enough]
     if enough:
-        best = [torch.where(mask, scores, 0.0).topk(most) for mask in (kept, nms.nms_mask(boxes, scores, labels, 0.1))]
+        best = [
+            torch.where(mask, scores, 0.0).topk(max_boxes) for mask in (kept, nms.nms_mask(boxes, scores, labels, 0.1))
+        ]
         assert torch.equal(best[0].values, best[1].values) and torch.equal(best[0].indices, best[1].indices)
 
 

@@ -156,7 +156,7 @@ def test_work_is_done_ahead_in_order_and_within_bounds() -> None:
             raise ValueError("seven")
         return number * number
 
-    results = prefetch(work, items(), threads=2, most=4)
+    results = prefetch(work, items(), threads=2, max_pending=4)
     gate.set()
     assert [next(results) for _ in range(7)] == [number * number for number in range(7)]
     with pytest.raises(ValueError, match="seven"):
@@ -170,6 +170,6 @@ def test_a_model_that_is_not_kept_becomes_the_copy() -> None:
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         expected = model(images)["classify"].probabilities
-        fast = optimized_copy(model, keep=False)
+        fast = optimized_copy(model, inplace=True)
         assert fast is model and not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
         torch.testing.assert_close(fast(images)["classify"].probabilities, expected, rtol=1e-5, atol=1e-6)

@@ -203,7 +203,7 @@ def test_evaluation_leaves_a_model_with_hooks_in_its_mode(scenes: Any) -> None:
 def test_a_predictor_that_may_change_the_model_keeps_its_hooks() -> None:
     model, recorder = model_of(Body()), Recorder()
     watch_after(model.backbone.body.norm, recorder)
-    predictor = vertebra.Predictor(model.train(), device="cpu", keep=False)
+    predictor = vertebra.Predictor(model.train(), device="cpu", inplace=True)
     predictor.predict(PICTURES[0])
     assert predictor.model is model and not packed(model) and len(recorder.modules) == 1
 
@@ -215,7 +215,7 @@ def test_a_model_on_another_device_stays_there_and_the_log_says_so(caplog: pytes
         assert inference_copy(model, torch.device("meta")) is model
     assert device_of(model, torch.device("meta")).type == "cpu"
     assert "prediction runs on cpu, where the model is, instead of meta; model.to() moves it" in caplog.text
-    assert device_of(inference_copy(model, torch.device("meta"), keep=False), torch.device("cpu")).type == "meta"
+    assert device_of(inference_copy(model, torch.device("meta"), inplace=True), torch.device("cpu")).type == "meta"
 
 
 def test_hooks_of_torch_are_not_the_users() -> None:

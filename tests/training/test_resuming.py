@@ -18,7 +18,7 @@ from vertebra.cli.train import train as train_command
 from vertebra.config import Config
 from vertebra.errors import ConfigError, RunError, VertebraError
 from vertebra.recipe.lr_schedule import Cosine, lr_factor
-from vertebra.training import run
+from vertebra.training import execution
 from vertebra.training.data_paths import locate, move
 from vertebra.training.hardware import Hardware
 from vertebra.training.record import without_folders
@@ -47,7 +47,7 @@ RECIPE = {
 @pytest.fixture(autouse=True)
 def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a run takes longer than these runs."""
-    monkeypatch.setattr(run, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_report", lambda *given: None)
 
 
 @pytest.fixture(scope="module")

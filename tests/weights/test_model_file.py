@@ -85,7 +85,7 @@ def second_branch(model: Any) -> None:
 
 
 def optimized_in_place(model: Any) -> None:
-    vertebra.Predictor(model, keep=False)
+    vertebra.Predictor(model, inplace=True)
 
 
 @pytest.mark.parametrize(

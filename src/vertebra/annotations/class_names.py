@@ -51,9 +51,9 @@ def without_images(classes: Sequence[str], used: np.ndarray) -> list[Note]:
     return [Note.of("class", "that no image has", "kept", empty)] if empty else []
 
 
-def shorten(names: Sequence[str], most: int = 8) -> str:
+def shorten(names: Sequence[str], count: int = 8) -> str:
     """The first few names as text."""
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
 
 
 def bincount(ids: np.ndarray, count: int) -> np.ndarray:

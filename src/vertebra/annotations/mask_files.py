@@ -45,11 +45,11 @@ def read_mask(path: Path) -> np.ndarray:
     return values
 
 
-def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
+def mask_values(paths: Sequence[Path], max_files: int = 500) -> dict[int, Path]:
     """The values that occur in masks, each with the first file that has it.
 
     Args:
-        most: maximum number of files that are read, evenly spaced.
+        max_files: maximum number of files that are read, evenly spaced.
 
     Raises:
         DataError: none of the masks can be read. Single unreadable masks are skipped here; they are counted and named when
@@ -57,7 +57,7 @@ def mask_values(paths: Sequence[Path], most: int = 500) -> dict[int, Path]:
     """
     file_of: dict[int, Path] = {}
     damaged: list[DataError] = []
-    for row in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths)), dtype=int)):
+    for row in np.unique(np.linspace(0, len(paths) - 1, min(max_files, len(paths)), dtype=int)):
         try:
             values = read_mask(paths[row])
         except DataError as error:

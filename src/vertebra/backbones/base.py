@@ -94,7 +94,7 @@ class StagedBackbone(Backbone):
 
     def __init__(self, name: str, *, in_channels: int, freeze: int | Literal["all"], frozen_norm: bool) -> None:
         super().__init__()
-        check_range(f"backbone '{name}'", least=1, most=MAX_CHANNELS, in_channels=in_channels)
+        check_range(f"backbone '{name}'", minimum=1, maximum=MAX_CHANNELS, in_channels=in_channels)
         self.name, self.in_channels, self.freeze, self.frozen_norm = name, in_channels, freeze, frozen_norm
         self.compute_embedding, self.compute_maps = True, True
         self._frozen_norms: list[nn.Module] = []

@@ -71,8 +71,8 @@ class TimmBackbone(StagedBackbone):
         args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(name, in_channels=in_channels, freeze=freeze, frozen_norm=frozen_norm)
-        check_range(f"backbone '{name}'", least=1, most=4096, size_multiple=size_multiple)
-        check_range(f"backbone '{name}'", least=0, norm_eps=norm_eps)
+        check_range(f"backbone '{name}'", minimum=1, maximum=4096, size_multiple=size_multiple)
+        check_range(f"backbone '{name}'", minimum=0, norm_eps=norm_eps)
         architecture = check_name(name)
         alignment = _alignment(name, size_multiple)
         self.refusal = alignment.reason if alignment.kind == "refused" else None

@@ -112,10 +112,12 @@ def choose_before(state: State, beginnings: Iterable[str]) -> Choice:
     counts = Counter(name[: match.start()] for name in state for match in pattern.finditer(name))
     if not counts:
         return Choice(dict(state), 0)
-    most = max(counts.values())
-    best = sorted((_rank(prefix), prefix.count("."), prefix) for prefix, count in counts.items() if count == most)
+    highest = max(counts.values())
+    best = sorted((_rank(prefix), prefix.count("."), prefix) for prefix, count in counts.items() if count == highest)
     prefix = best[0][2]
-    return Choice(strip(state, prefix), most, Stripped(prefix, alternatives=tuple(other for _, _, other in best[1:])))
+    return Choice(
+        strip(state, prefix), highest, Stripped(prefix, alternatives=tuple(other for _, _, other in best[1:]))
+    )
 
 
 def fits(value: Tensor, target: Tensor) -> bool:

@@ -26,7 +26,7 @@ def benchmark(
     data: str | None = typer.Option(
         None, help="A labeled data set for the metrics; by default the run's validation data, if available."
     ),
-    most: int = typer.Option(200, "--labeled", min=1, help="Number of labeled images for the metrics."),
+    max_labeled: int = typer.Option(200, "--labeled", min=1, help="Number of labeled images for the metrics."),
     by: str = typer.Option("latency", help="Criterion for the best one: latency or throughput."),
     metric_loss: float = typer.Option(0.01, min=0.0, help="Largest allowed fall of a metric of the best one."),
     batch_size: int = typer.Option(8, min=1, help="Batch size, for the throughput."),
@@ -57,7 +57,7 @@ def benchmark(
             labeled=_labeled(source, model, data, batch_size),
             images=calibration_images(source, model, images or data),
             runtime_configs=candidate_configs(pick_device(device).type, compile=compile, threads=threads),
-            max_labeled=most,
+            max_labeled=max_labeled,
             batch_size=batch_size,
             seconds=seconds,
             device=device,

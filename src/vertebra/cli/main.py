@@ -17,7 +17,7 @@ import typer
 from vertebra.cli import benchmark, data, demo, describe, evaluate, exporting, importing, parts, predict, train
 from vertebra.cpus import let_threads_sleep
 from vertebra.errors import StoppedBySignal, VertebraError, missing_package
-from vertebra.files import os_error_sentence, os_errors_told
+from vertebra.files import os_error_sentence, os_errors_as_run_errors
 
 app = typer.Typer(
     name="vertebra",
@@ -109,7 +109,7 @@ def explained(error: Exception) -> str | None:
 def _flush() -> None:
     """Flushes standard output, so that a full disk raises an error; the interpreter itself would only print a warning."""
     try:
-        with os_errors_told("standard output"):
+        with os_errors_as_run_errors("standard output"):
             sys.stdout.flush()
     except (VertebraError, BrokenPipeError):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # prevents a second flush at exit

@@ -13,6 +13,7 @@ import typer
 from vertebra.cli.printing import print_json
 
 if TYPE_CHECKING:
+    from vertebra.cli.writing import OutputWriter
     from vertebra.inference.model_source import ModelSource
     from vertebra.inference.pipeline import Pipeline
     from vertebra.inference.ray.predictor import RayPredictor
@@ -98,6 +99,23 @@ def predict(
         describe_job(source, chosen.files, chosen.computed_in, options, **output_kinds) if jsonl or coco_results else {}
     )
     outputs = OutputWriter(output_options, images, sources, predictor.info, job)
+    _write_results(predictor, outputs)
+    if as_json:
+        print_json(outputs.listed())
+    raise typer.Exit(outputs.exit_code)
+
+
+class _Chosen(NamedTuple):
+    """The source to open, the files that hold the model itself, and the precision and runtime as text."""
+
+    source: ModelSource
+    files: list[Path]
+    computed_in: str
+
+
+def _write_results(predictor: Pipeline | RayPredictor, outputs: OutputWriter) -> None:
+    """Predicts on all images that the outputs do not contain yet, writes the results, and prints what was written, also after an
+    error."""
     try:
         with outputs:
             remaining = outputs.remaining()
@@ -110,17 +128,6 @@ def predict(
                 outputs.fail(predictor.skipped)
     finally:
         _print_messages(outputs.summary_lines())
-    if as_json:
-        print_json(outputs.listed())
-    raise typer.Exit(outputs.exit_code)
-
-
-class _Chosen(NamedTuple):
-    """The source to open, the files that hold the model itself, and the precision and runtime as text."""
-
-    source: ModelSource
-    files: list[Path]
-    computed_in: str
 
 
 def _print_messages(messages: Iterable[str]) -> None:

@@ -44,19 +44,16 @@ def train(
     from vertebra.training.run import resume_run, train_raw
     from vertebra.yaml_files import assign
 
-    overrides = list(arguments or [])
-    config = overrides.pop(0) if overrides and "=" not in overrides[0] else None
-    stray = [argument for argument in overrides if "=" not in argument]
-    if stray:
-        raise ConfigError(f"'{stray[0]}' is neither an option nor an override key=value")
+    config, overrides = _config_and_overrides(arguments or [])
     recipe = _without_none(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
     if resume is not None:
-        parts = _without_none(neck=neck, encoder=encoder, decoder=decoder)
-        model = {name: {"name": value} for name, value in parts.items()} | _without_none(task=task, init_from=start)
         _check_alone(resume, config, out)
         overrides += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]
-        backbone_values = _without_none(name=backbone, pretrained=pretrained)
-        resume_run(resume, data=data, overrides=overrides, train=recipe, model={**model, "backbone": backbone_values})
+        parts = {
+            name: {"name": value} for name, value in _without_none(neck=neck, encoder=encoder, decoder=decoder).items()
+        }
+        model = _without_none(task=task, init_from=start, backbone=_without_none(name=backbone, pretrained=pretrained))
+        resume_run(resume, data=data, overrides=overrides, train=recipe, model={**parts, **model})
         return
     if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
         raise ConfigError("--from loads the whole model; give it with --data, and no parts or config")
@@ -72,6 +69,22 @@ def train(
     if pretrained is not None:
         assign(raw, "model.backbone.pretrained", pretrained)
     train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=config or "options")
+
+
+def _config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The path of the config, or None, and the overrides ``key=value``.
+
+    Raises:
+        ConfigError: an argument is neither.
+    """
+    from vertebra.errors import ConfigError
+
+    config = arguments[0] if arguments and "=" not in arguments[0] else None
+    overrides = arguments if config is None else arguments[1:]
+    for argument in overrides:
+        if "=" not in argument:
+            raise ConfigError(f"'{argument}' is neither an option nor an override key=value")
+    return config, list(overrides)
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

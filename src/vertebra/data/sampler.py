@@ -148,7 +148,9 @@ class MixSampler(Sampler[list[SampleKey]]):
         return np.concatenate(rounds)[:length].tolist() if rounds else []
 
 
-def batch_shares(groups: list[Group], counts: list[float], batches: int, size: int, least: int) -> list[list[int]]:
+def batch_shares(
+    groups: list[Group], counts: list[float], batches: int, size: int, min_labeled: int
+) -> list[list[int]]:
     """The number of images of each group in each batch.
 
     Every batch adds each group's fair share to its credit, and each drawn image subtracts one; the group with the most credit
@@ -159,7 +161,7 @@ def batch_shares(groups: list[Group], counts: list[float], batches: int, size: i
         counts: target number of images of each group in an epoch.
         batches: number of batches in the epoch.
         size: images in a batch.
-        least: minimum labeled images of every branch, drawn first while the batch has room.
+        min_labeled: minimum labeled images of every branch, drawn first while the batch has room.
 
     Returns:
         For each batch, the number of each group; they sum to ``size``.
@@ -176,7 +178,7 @@ def batch_shares(groups: list[Group], counts: list[float], batches: int, size: i
         share = [0] * len(groups)
         turn = batch % len(members)
         for those in members[turn:] + members[:turn]:
-            while sum(share[number] for number in those) < least and sum(share) < size:
+            while sum(share[number] for number in those) < min_labeled and sum(share) < size:
                 _take(those, credit, share)
         while sum(share) < size:
             _take(range(len(groups)), credit, share)

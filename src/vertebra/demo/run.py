@@ -94,10 +94,10 @@ def run_demo(
     return folder
 
 
-def _pictures(model: VisionModel, scenes: Path, folder: Path, most: int) -> list[Picture]:
+def _pictures(model: VisionModel, scenes: Path, folder: Path, max_pictures: int) -> list[Picture]:
     """Pictures of held-out scenes, one for each branch, also saved as files."""
     files = sorted((scenes / "regions" / "images" / "test").glob("*.png"))
-    chosen = files[:: len(files) // most + 1][:most] if len(files) > most else files
+    chosen = files[:: len(files) // max_pictures + 1][:max_pictures] if len(files) > max_pictures else files
     folder.mkdir(parents=True)
     predictor = Predictor(model, threshold=0.4)
     return [picture for result in predictor.predict(chosen) for picture in _of_one(result, folder)]

@@ -55,8 +55,8 @@ class ASPP(Encoder):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(in_spec)
-        check_range("encoder 'aspp'", least=1, channels=channels, rates=None if not rates else min(rates))
-        check_range("encoder 'aspp'", least=0, most=1, dropout=dropout)
+        check_range("encoder 'aspp'", minimum=1, channels=channels, rates=None if not rates else min(rates))
+        check_range("encoder 'aspp'", minimum=0, maximum=1, dropout=dropout)
         if rates is not None and not rates:
             raise ConfigError("encoder 'aspp': 'rates' needs at least one dilation, got none")
         deepest = in_spec.levels[-1]

@@ -36,7 +36,7 @@ class ConvEncoder(Encoder):
         self, in_spec: FeatureSpec, *, channels: int | None = None, depth: int = 1, pooling: bool = True
     ) -> None:
         super().__init__(in_spec)
-        check_range("encoder 'conv'", least=1, channels=channels, depth=depth)
+        check_range("encoder 'conv'", minimum=1, channels=channels, depth=depth)
         deepest = in_spec.levels[-1]
         width = channels or default_channels(in_spec)
         layers: list[nn.Module] = []

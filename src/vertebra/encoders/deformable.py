@@ -62,10 +62,10 @@ class DeformableEncoder(Encoder):
         super().__init__(in_spec)
         part = "encoder 'deformable'"
         check_range(
-            part, least=1, levels=levels, channels=channels, depth=depth, heads=heads, points=points, hidden=hidden
+            part, minimum=1, levels=levels, channels=channels, depth=depth, heads=heads, points=points, hidden=hidden
         )
-        check_range(part, least=0, most=1, dropout=dropout)
-        self.channels = channels or default_channels(in_spec, least=128)
+        check_range(part, minimum=0, maximum=1, dropout=dropout)
+        self.channels = channels or default_channels(in_spec, minimum=128)
         if self.channels % heads or self.channels % 4:
             raise ConfigError(f"{part}: channels {self.channels} must be a multiple of 4 and of heads {heads}")
         total = len(in_spec.levels)

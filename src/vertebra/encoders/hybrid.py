@@ -65,11 +65,11 @@ class HybridEncoder(Encoder):
     ) -> None:
         super().__init__(in_spec)
         part = "encoder 'hybrid'"
-        check_range(part, least=1, levels=levels, channels=channels, heads=heads, hidden=hidden, blocks=blocks)
-        check_range(part, least=0, depth=depth)
-        check_range(part, least=0, most=1, dropout=dropout)
-        check_range(part, least=0.05, expansion=expansion)
-        self.channels = channels or default_channels(in_spec, least=128)
+        check_range(part, minimum=1, levels=levels, channels=channels, heads=heads, hidden=hidden, blocks=blocks)
+        check_range(part, minimum=0, depth=depth)
+        check_range(part, minimum=0, maximum=1, dropout=dropout)
+        check_range(part, minimum=0.05, expansion=expansion)
+        self.channels = channels or default_channels(in_spec, minimum=128)
         if self.channels % heads or self.channels % 4:
             raise ConfigError(f"{part}: channels {self.channels} must be a multiple of 4 and of heads {heads}")
         total = len(in_spec.levels)

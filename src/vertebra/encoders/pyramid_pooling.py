@@ -44,8 +44,8 @@ class PyramidPoolingEncoder(Encoder):
     ) -> None:
         super().__init__(in_spec)
         sides = GRIDS if grids is None else tuple(grids)
-        check_range("encoder 'pyramid_pooling'", least=1, channels=channels, grids=min(sides, default=0))
-        check_range("encoder 'pyramid_pooling'", least=0, most=1, dropout=dropout)
+        check_range("encoder 'pyramid_pooling'", minimum=1, channels=channels, grids=min(sides, default=0))
+        check_range("encoder 'pyramid_pooling'", minimum=0, maximum=1, dropout=dropout)
         deepest = in_spec.levels[-1]
         self.stride = deepest.stride
         width = channels or default_channels(in_spec)

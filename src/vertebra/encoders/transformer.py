@@ -52,11 +52,11 @@ class TransformerEncoder(Encoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(in_spec)
-        check_range("encoder 'transformer'", least=1, channels=channels, depth=depth, heads=heads)
-        check_range("encoder 'transformer'", least=0, mlp_ratio=mlp_ratio)
-        check_range("encoder 'transformer'", least=0, most=1, dropout=dropout)
+        check_range("encoder 'transformer'", minimum=1, channels=channels, depth=depth, heads=heads)
+        check_range("encoder 'transformer'", minimum=0, mlp_ratio=mlp_ratio)
+        check_range("encoder 'transformer'", minimum=0, maximum=1, dropout=dropout)
         deepest = in_spec.levels[-1]
-        self.channels = channels or default_channels(in_spec, least=128)
+        self.channels = channels or default_channels(in_spec, minimum=128)
         if self.channels % heads or self.channels % 4:
             raise ConfigError(
                 f"encoder 'transformer': channels {self.channels} must be a multiple of 4 and of heads {heads}"

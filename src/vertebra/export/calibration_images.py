@@ -10,7 +10,7 @@ from vertebra.errors import ConfigError, DataError, RunError
 from vertebra.evaluation.measured_data import DataChoice
 from vertebra.inference.io.inputs import list_images
 from vertebra.inference.io.video import is_video
-from vertebra.messages import say
+from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.training.labeled_data import open_chosen
@@ -35,7 +35,7 @@ def calibration_images(source: str | Path | None, model: VisionModel, data: str 
         files = [source.index.path(row) for source in dataset.sources for row in range(len(source.index))]
     except (ConfigError, DataError, RunError) as error:
         if data is None:
-            say(
+            emit(
                 f"no real images to compare with, only synthetic ones ({error}); give some: images=... (--calibrate, or --images)"
             )
             return []

@@ -17,7 +17,7 @@ from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.predictor import Predictor
 from vertebra.keywords import check_path, strict_keywords
-from vertebra.messages import say
+from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.runtimes import is_exported
@@ -108,7 +108,7 @@ def evaluate_model(
         scores = evaluate_loader(model, loader, pick_device(device), runtime_config.threads)
     else:
         scores = measure(model_info(model), loader, run_in_torch(model, runtime_config, device))
-    say(*loader.dataset.notes())
+    emit(*loader.dataset.notes())
     return scores
 
 
@@ -128,7 +128,7 @@ def evaluate_file(
         scores = measure_predictions(file.info, loader, predictor.predict)
     else:
         scores = measure(file.info, loader, file.run)
-    say(*loader.dataset.notes())
+    emit(*loader.dataset.notes())
     return scores
 
 

@@ -18,7 +18,7 @@ from vertebra.export.options import Canvas, Input, Precision, check_options, def
 from vertebra.export.parity_inputs import real_parity_inputs
 from vertebra.export.targets import find_target
 from vertebra.export.targets.base import ExportTarget
-from vertebra.files import os_errors_told
+from vertebra.files import os_errors_as_run_errors
 from vertebra.inference.io.inputs import finite_sources
 from vertebra.keywords import check_path, strict_keywords
 from vertebra.model import VisionModel, check_model
@@ -99,17 +99,8 @@ def export_model(
         real_parity_inputs(model_info(model), images),
     )
     target = kind()
-    with os_errors_told(path), temporary_folder(path) as folder:
-        file, report = _write(job, target, folder, "fixed" if input == "pixels" else canvas)
-        report["metrics"] = {} if labeled is None else job.compare_metrics(target.open(file), labeled)
-        report["input"] = input
-        outputs: Mapping[str, str] = dict(zip(job.names, output_types(job.model), strict=True))
-        if input == "pixels":
-            file, outputs, report["pixels"] = target.write_pixels(job, file, folder, class_maps=class_map)
-        metadata = _metadata(job, target.open(file), outputs, report)
-        text = json.dumps(json.loads(metadata), ensure_ascii=False, indent=2)
-        metadata_json_path(file).write_text(text + "\n", encoding="utf-8")
-        target.write_metadata(file, metadata)
+    with os_errors_as_run_errors(path), temporary_folder(path) as folder:
+        file, report = _write_all(job, target, folder, input, canvas, class_map=class_map, labeled=labeled)
         publish_export(file, path, target.format)
     return report
 
@@ -125,6 +116,30 @@ def _copied(model: VisionModel) -> VisionModel:
     except Exception as error:  # foreign modules hold anything
         reason = shortened(f"{type(error).__name__}: {error}", 200)
         raise ExportError(f"export needs a copy of the model, which cannot be copied ({reason})") from error
+
+
+def _write_all(
+    job: ExportJob,
+    target: ExportTarget,
+    folder: Path,
+    input: Input,
+    canvas: Canvas,
+    *,
+    class_map: bool,
+    labeled: Iterable[Batch] | None,
+) -> tuple[Path, dict[str, Any]]:
+    """Writes and compares the file with its metadata in a temporary folder; see `export_model`."""
+    file, report = _write(job, target, folder, "fixed" if input == "pixels" else canvas)
+    report["metrics"] = {} if labeled is None else job.compare_metrics(target.open(file), labeled)
+    report["input"] = input
+    outputs: Mapping[str, str] = dict(zip(job.names, output_types(job.model), strict=True))
+    if input == "pixels":
+        file, outputs, report["pixels"] = target.write_pixels(job, file, folder, class_maps=class_map)
+    metadata = _metadata(job, target.open(file), outputs, report)
+    text = json.dumps(json.loads(metadata), ensure_ascii=False, indent=2)
+    metadata_json_path(file).write_text(text + "\n", encoding="utf-8")
+    target.write_metadata(file, metadata)
+    return file, report
 
 
 def _write(job: ExportJob, target: ExportTarget, folder: Path, canvas: Canvas) -> tuple[Path, dict[str, Any]]:

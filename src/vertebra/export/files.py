@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vertebra.errors import RunError
-from vertebra.files import os_errors_told, take_name
+from vertebra.files import os_errors_as_run_errors, take_name
 from vertebra.runtimes.base import FileFormat
 
 
@@ -66,7 +66,7 @@ def publish_export(made: Path, path: Path, known: FileFormat) -> None:
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside the target, on the same disk; it is removed afterwards."""
-    with os_errors_told(path):
+    with os_errors_as_run_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from vertebra.errors import ConfigError, RunError
-from vertebra.files import os_error_sentence, os_errors_told
+from vertebra.files import os_error_sentence, os_errors_as_run_errors
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.model_source import ModelSource
 from vertebra.runtimes.runtime_config import RuntimeConfig, choice_path, identity, read_choice
@@ -96,7 +96,7 @@ def cached_export(source: str | Path, precision: str) -> Path:
         f"exporting {path} once for this model, and comparing it with PyTorch; this takes about a minute",
         file=sys.stderr,
     )
-    with os_errors_told(path):
+    with os_errors_as_run_errors(path):
         metadata_json_path(path).unlink(missing_ok=True)  # of a file that was removed
     try:
         export_model(model, path, precision=precision, input="canvas", images=images)  # type: ignore[arg-type]

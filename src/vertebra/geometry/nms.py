@@ -29,10 +29,14 @@ _unsettled: ContextVar[list[Tensor]] = ContextVar("flags of incomplete suppressi
     "vertebra::nms_mask",
     mutates_args=(),
     tags=(torch.Tag.cudagraph_unsafe,),  # torch.compile leaves it out of CUDA graphs
-    schema="(Tensor boxes, Tensor scores, Tensor labels, float iou, int most=0) -> Tensor",
+    schema="(Tensor boxes, Tensor scores, Tensor labels, float iou, int max_boxes=0) -> Tensor",
 )
 def nms_mask(
-    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int = 0
+    boxes: Float[Tensor, "n k 4"],
+    scores: Float[Tensor, "n k"],
+    labels: Int[Tensor, "n k"],
+    iou: float,
+    max_boxes: int = 0,
 ) -> Bool[Tensor, "n k"]:
     """The boxes that greedy non-maximum suppression keeps, for each image and class.
 
@@ -45,14 +49,14 @@ def nms_mask(
         scores: (N, K); a box with a score of 0 or less is padding and never kept.
         labels: (N, K) int64 class ids; a box with a negative label is padding and never kept.
         iou: a box is dropped if a better one of its class, itself kept, overlaps it by more than this.
-        most: number of best kept boxes that the caller needs; 0 for all. Whether a box is kept depends only on better boxes,
+        max_boxes: number of best kept boxes that the caller needs; 0 for all. Whether a box is kept depends only on better boxes,
             so candidates beyond these can be skipped; some boxes beyond these may still be marked as kept.
 
     Returns:
         (N, K) bool, True for the boxes to keep.
     """
     if boxes.is_cuda and torch.cuda.is_current_stream_capturing():
-        return _nms_mask_recorded(boxes, scores, labels, iou, most)
+        return _nms_mask_recorded(boxes, scores, labels, iou, max_boxes)
     # Apple's GPUs have no float64; moving the boxes to the CPU is cheap.
     device = torch.device("cpu") if boxes.device.type == "mps" else boxes.device
     valid = ((labels >= 0) & (scores > 0)).to(device)
@@ -65,28 +69,34 @@ def nms_mask(
         rows = valid[image].nonzero()[:, 0]
         best, order = scores[image].to(device)[rows].double().sort(descending=True, stable=True)
         rows = rows[order]
-        kept = _best_kept(exact[image, rows], best, iou, most)
+        kept = _best_kept(exact[image, rows], best, iou, max_boxes)
         keep[image, rows[kept]] = True
     return keep.to(boxes.device)
 
 
-def _best_kept(boxes: Float[Tensor, "k 4"], scores: Float[Tensor, " k"], iou: float, most: int) -> Int[Tensor, " kept"]:
-    """Indices of the kept boxes, for boxes (K, 4) in the order of their scores: all of them, or at least ``most``."""
-    candidates = len(boxes) if most == 0 else CANDIDATE_FACTOR * most
+def _best_kept(
+    boxes: Float[Tensor, "k 4"], scores: Float[Tensor, " k"], iou: float, max_boxes: int
+) -> Int[Tensor, " kept"]:
+    """Indices of the kept boxes, for boxes (K, 4) in the order of their scores: all of them, or at least ``max_boxes``."""
+    candidates = len(boxes) if max_boxes == 0 else CANDIDATE_FACTOR * max_boxes
     kept: Tensor = torchvision.ops.nms(boxes[:candidates], scores[:candidates], iou)
-    while len(kept) < most and candidates < len(boxes):
+    while len(kept) < max_boxes and candidates < len(boxes):
         candidates *= CANDIDATE_FACTOR
         kept = torchvision.ops.nms(boxes[:candidates], scores[:candidates], iou)
     return kept
 
 
 @nms_mask.register_fake
-def _(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, most: int = 0) -> Tensor:
+def _(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, max_boxes: int = 0) -> Tensor:
     return torch.empty_like(scores, dtype=torch.bool)
 
 
 def nms_mask_unrolled(
-    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int = 0
+    boxes: Float[Tensor, "n k 4"],
+    scores: Float[Tensor, "n k"],
+    labels: Int[Tensor, "n k"],
+    iou: float,
+    max_boxes: int = 0,
 ) -> Bool[Tensor, "n k"]:
     """The same as `nms_mask` by matrix operations, for targets that lack a suppression operator and have no loops.
 
@@ -95,7 +105,7 @@ def nms_mask_unrolled(
     After `ROUNDS` rounds the result is the greedy one if no chain of boxes, each dropped by the one before it, is longer than
     that. Memory is (N, K, K).
 
-    Args, Returns: as `nms_mask`; ``most`` changes nothing.
+    Args, Returns: as `nms_mask`; ``max_boxes`` changes nothing.
     """
     drops, valid = _drops(boxes, scores, labels, iou)
     keep = valid
@@ -105,7 +115,7 @@ def nms_mask_unrolled(
 
 
 def _nms_mask_recorded(
-    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, most: int
+    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, max_boxes: int
 ) -> Bool[Tensor, "n k"]:
     """`nms_mask` during CUDA-graph capture: in matrix form, with a number of rounds and candidates that is nearly always enough. A
     flag for `captured_nms` tells whether it was.
@@ -117,7 +127,7 @@ def _nms_mask_recorded(
     if flags is None:
         raise RuntimeError("suppression can be captured only inside captured_nms")
     count = scores.shape[1]
-    candidates = count if most == 0 else min(count, max(MIN_CANDIDATES, CANDIDATE_FACTOR * most))
+    candidates = count if max_boxes == 0 else min(count, max(MIN_CANDIDATES, CANDIDATE_FACTOR * max_boxes))
     if len(scores) * candidates**2 > MAX_PAIRS:
         raise RuntimeError(f"suppression of {tuple(scores.shape)} boxes cannot be captured")
     valid = (labels >= 0) & (scores > 0)
@@ -130,7 +140,7 @@ def _nms_mask_recorded(
     keep = before = real
     for _ in range(ROUNDS):
         keep, before = real & (torch.matmul(keep.half()[:, None, :], drops)[:, 0] == 0), keep
-    short = (keep.sum(dim=1) < most) & (valid.sum(dim=1) > candidates)
+    short = (keep.sum(dim=1) < max_boxes) & (valid.sum(dim=1) > candidates)
     flags.append((keep != before).any() | short.any())
     return torch.zeros_like(valid).scatter(1, order, keep)
 
@@ -173,7 +183,7 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
     from onnxscript import INT64
     from onnxscript import opset18 as op
 
-    def translate(boxes: Any, scores: Any, labels: Any, iou: float, most: int = 0) -> Any:
+    def translate(boxes: Any, scores: Any, labels: Any, iou: float, max_boxes: int = 0) -> Any:
         zero = op.Constant(value_int=0)
         one = op.Constant(value_int=1)
         labels = op.Cast(labels, to=INT64.dtype)
@@ -188,7 +198,7 @@ def onnx_translation_table() -> dict[Any, Callable[..., Any]]:
         chosen = op.NonMaxSuppression(
             op.Cast(boxes, to=1),
             by_class,
-            op.Constant(value_ints=[most]) if most else op.Gather(shape, op.Constant(value_ints=[1])),
+            op.Constant(value_ints=[max_boxes]) if max_boxes else op.Gather(shape, op.Constant(value_ints=[1])),
             op.Constant(value_floats=[float(iou)]),
             op.Constant(value_floats=[0.0]),
         )

@@ -31,10 +31,10 @@ class Engine:
     where they take turns.
 
     Args:
-        model: a model, of which a copy runs if ``keep`` is true.
+        model: a model, of which a copy runs unless ``inplace`` is true.
         device: "cpu", "cuda", "mps" …; by default the best one available.
         precision: "fp32", "bf16" or "fp16" (GPU only).
-        keep: keep the model unchanged and run a copy. False: the model itself is optimized, which saves the memory of a copy.
+        inplace: optimize and run the model itself, which saves the memory of a copy; by default it is not changed.
         compile: compile the model with ``torch.compile``.
 
     Attributes:
@@ -51,15 +51,15 @@ class Engine:
         *,
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
-        keep: bool = True,
+        inplace: bool = False,
         compile: bool = False,
     ) -> None:
         limit_torch()
         self.device = pick_device(device)
         self.precision = precision
-        self.model = inference_copy(model, self.device, precision, pack=not compile, keep=keep)
+        self.model = inference_copy(model, self.device, precision, pack=not compile, inplace=inplace)
         self.info = model_info(self.model)
-        self._itself = (keep and self.model is model) or bool(user_hooks(self.model))
+        self._itself = (not inplace and self.model is model) or bool(user_hooks(self.model))
         self._run: Callable[..., Mapping[str, Decoded]] = self.model
         self._turn: AbstractContextManager[Any] = nullcontext()
         if self._itself:

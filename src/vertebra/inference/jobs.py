@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.errors import DataError, RunError
-from vertebra.files import FileLock, os_errors_told
+from vertebra.files import FileLock, os_errors_as_run_errors
 from vertebra.inference.io.streams import is_address
 
 SUFFIX = ".job"
@@ -53,7 +53,7 @@ def content_hash(files: Sequence[Path]) -> str:
     """The first 12 hexadecimal digits of SHA-256 over the content of files."""
     digest = hashlib.sha256()
     for path in files:
-        with os_errors_told(path), path.open("rb") as file:
+        with os_errors_as_run_errors(path), path.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()[:12]
@@ -139,7 +139,7 @@ class JobManifest:
             "folder": str(self.names.folder),
             "job": self.job,
         }
-        with os_errors_told(self.path):
+        with os_errors_as_run_errors(self.path):
             self._lock.file.truncate(0)
             self._lock.file.write(json.dumps(content, indent=2).encode() + b"\n")
 

@@ -54,13 +54,13 @@ class ModelEngines:
         Args:
             model: always the same one.
             device, precision, compile: options of `Predictor` that choose the engine; None for their defaults.
-            options: the other options of `Predictor`, without ``keep``: the model stays unchanged.
+            options: the other options of `Predictor`, without ``inplace``: the model stays unchanged.
 
         Raises:
             UnknownName: there is no such option; the message has the nearest name.
         """
         if options:
-            check_keywords("predict", options, [name for name in keyword_names(Predictor) if name != "keep"])
+            check_keywords("predict", options, [name for name in keyword_names(Predictor) if name != "inplace"])
         return Predictor(self.engine(model, device, precision or "fp32", bool(compile)), **options)
 
     def engine(

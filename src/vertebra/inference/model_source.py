@@ -90,7 +90,7 @@ class ModelSource:
             load(self.path),
             device=self.device,
             precision=precision,
-            keep=False,
+            inplace=True,
             compile=self.compile,
             threads=self.threads,
             **options,

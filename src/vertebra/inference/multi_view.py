@@ -63,16 +63,18 @@ class MultiView:
 
     def _whole_images(self, images: Iterable[object]) -> Iterator[ModelInput]:
         """Each image as one tile."""
-        most = 2 * self.pipeline.batch_size
-        return self.pipeline._readable(prefetch(self._whole_image, images, threads=2, most=most))
+        max_pending = 2 * self.pipeline.batch_size
+        return self.pipeline._readable(prefetch(self._whole_image, images, threads=2, max_pending=max_pending))
 
     def _tiles(self, images: Iterable[object]) -> Iterator[ModelInput]:
         """The tiles of each image. Images are large here: one is in use, and one or two are prefetched."""
         pipeline = self.pipeline
         channels = pipeline.info.channels
-        read = pipeline._readable(prefetch(lambda source: read_source(source, channels), images, threads=1, most=1))
+        read = pipeline._readable(
+            prefetch(lambda source: read_source(source, channels), images, threads=1, max_pending=1)
+        )
         parts = (part for image, array in read for part in self._parts(image, array))
-        return prefetch(lambda part: self._view(*part), parts, threads=2, most=2 * pipeline.batch_size)
+        return prefetch(lambda part: self._view(*part), parts, threads=2, max_pending=2 * pipeline.batch_size)
 
     def _parts(self, image: Image, array: np.ndarray) -> Iterator[tuple[Image, np.ndarray, Grid, Tile, bool]]:
         """The tiles of an image, row by row, and then the whole image if the model's tasks need it."""
@@ -102,7 +104,7 @@ class MultiView:
         merge = TTAMerge(assembler, self.chosen, len(views))
         for number in range(len(self.chosen)):
             canvases = stack([view.canvases[number] for view in views], self.pipeline.info.resize_spec)
-            sizes = np.array([view.sights[number].view.size for view in views], dtype=np.int64)
+            sizes = np.array([view.transforms[number].view.size for view in views], dtype=np.int64)
             yield partial(_finish, merge, views, number, self.pipeline.run(canvases, sizes))
 
 

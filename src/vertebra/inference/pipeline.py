@@ -138,12 +138,12 @@ class Pipeline(ABC):
     def _stream(self, images: Iterable[Any]) -> Iterator[Result]:
         """Predictions for images and frames."""
         computed = self._compute(images) if self.multi_view is None else self.multi_view.compute(images)
-        for results in prefetch(lambda finish: finish(), computed, threads=1, most=1):
+        for results in prefetch(lambda finish: finish(), computed, threads=1, max_pending=1):
             yield from results
 
     def _compute(self, images: Iterable[Any]) -> Iterator[Callable[[], list[Result]]]:
         """Runs the model on batches of images. Each function that comes back makes the results of one batch."""
-        prepared = prefetch(self._prepare, images, threads=2, most=2 * self.batch_size)
+        prepared = prefetch(self._prepare, images, threads=2, max_pending=2 * self.batch_size)
         for batch in self._batches(self._readable(prepared)):
             yield partial(self._finish, batch, self.run(*self._stacked(batch)))
 

@@ -23,15 +23,15 @@ class Predictor(Pipeline):
     results while the model runs on other images. Threads may share a predictor.
 
     Args:
-        model: a model, of which a copy runs if ``keep`` is true; or an engine, which several predictors may share and which has
-            its own device, precision, ``keep`` and ``compile``.
+        model: a model, of which a copy runs unless ``inplace`` is true; or an engine, which several predictors may share and
+            which has its own device, precision, ``inplace`` and ``compile``.
         device: "cpu", "cuda", "mps" …; by default the best one available.
         batch_size: images or tiles per batch.
         threshold: objects with a lower score are left out.
         skip_unreadable: collect unreadable files in ``skipped`` instead of raising.
         precision: "fp32", "bf16" or "fp16" (GPU only). Half precision is faster on hardware that supports it; outputs differ
             slightly.
-        keep: keep the model unchanged and run a copy. False: the model itself is optimized, which saves the memory of a copy.
+        inplace: optimize and run the model itself, which saves the memory of a copy; by default it is not changed.
         compile: compile the model with ``torch.compile``: about 30 seconds at first and for each new shape, then often faster.
         threads: CPU threads of torch, for the whole process; None leaves the setting unchanged.
         tile: side in image pixels of the square tiles that larger images are cut into; None: always the whole image.
@@ -57,7 +57,7 @@ class Predictor(Pipeline):
         threshold: float = 0.3,
         skip_unreadable: bool = False,
         precision: Precision = "fp32",
-        keep: bool = True,
+        inplace: bool = False,
         compile: bool = False,
         threads: int | None = None,
         tile: int | None = None,
@@ -75,7 +75,7 @@ class Predictor(Pipeline):
         engine = (
             model
             if isinstance(model, Engine)
-            else Engine(model, device=device, precision=precision, keep=keep, compile=compile)
+            else Engine(model, device=device, precision=precision, inplace=inplace, compile=compile)
         )
         super().__init__(
             engine.info,

@@ -28,7 +28,7 @@ class ModelInput(NamedTuple):
         grid: all tiles of the image.
         tile: the tile of this input.
         last: whether this is the last input of the image.
-        sights: for each test-time augmentation, from tile to canvas coordinates.
+        transforms: for each test-time augmentation, from tile to canvas coordinates.
         canvases: for each test-time augmentation, (height, width, C) uint8.
     """
 
@@ -36,13 +36,13 @@ class ModelInput(NamedTuple):
     grid: Grid
     tile: Tile
     last: bool
-    sights: tuple[ViewTransform, ...]
+    transforms: tuple[ViewTransform, ...]
     canvases: tuple[np.ndarray, ...]
 
     @property
     def transform(self) -> ImageTransform:
         """From image to canvas coordinates, without test-time augmentation."""
-        return self.sights[0].plain
+        return self.transforms[0].plain
 
     @property
     def canvas(self) -> np.ndarray:

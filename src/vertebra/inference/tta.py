@@ -148,7 +148,7 @@ class TTAMerge:
         mergers = self._mergers[row] or {name: self._merger(name) for name in decoded}
         self._mergers[row] = mergers
         for name, fields in decoded.items():
-            mergers[name].add(fields, view.sights[number])
+            mergers[name].add(fields, view.transforms[number])
         if number + 1 < len(self.chosen):
             return None
         merged: Mapping[str, Sequence[np.ndarray]] = {name: merger.finish() for name, merger in mergers.items()}

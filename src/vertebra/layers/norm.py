@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def group_norm(channels: int, groups: int = 32, least: int = 8) -> nn.GroupNorm:
-    """GroupNorm with at most ``groups`` groups of at least ``least`` channels; the number always divides the channels.
+def group_norm(channels: int, groups: int = 32, min_channels: int = 8) -> nn.GroupNorm:
+    """GroupNorm with at most ``groups`` groups of at least ``min_channels`` channels; the number always divides the channels.
 
     Wu and He, Group Normalization, ECCV 2018, arXiv 1803.08494.
     """
-    most = max(1, min(groups, channels // least))
-    return nn.GroupNorm(max(count for count in range(1, most + 1) if channels % count == 0), channels)
+    max_groups = max(1, min(groups, channels // min_channels))
+    return nn.GroupNorm(max(count for count in range(1, max_groups + 1) if channels % count == 0), channels)
 
 
 class PooledBatchNorm(nn.BatchNorm2d):

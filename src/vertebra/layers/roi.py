@@ -84,9 +84,9 @@ def summed_features(
     table = torch.tensor([[shape[0], shape[1], start] for shape, start in zip(shapes, starts, strict=False)])
     height, width, start = table[numbers].unbind(dim=1)
     corners = listed[:, 1:] / torch.tensor(strides, dtype=torch.float32)[numbers, None] - (0.5 if half_pixel else 0.0)
-    least = None if half_pixel else 1.0
-    rows, down = _corners(corners[:, 1], corners[:, 3], size[0], height, least)
-    columns, across = _corners(corners[:, 0], corners[:, 2], size[1], width, least)
+    min_length = None if half_pixel else 1.0
+    rows, down = _corners(corners[:, 1], corners[:, 3], size[0], height, min_length)
+    columns, across = _corners(corners[:, 0], corners[:, 2], size[1], width, min_length)
     first = start + listed[:, 0].long() * height * width
     rows = first[:, None, None] + rows * width[:, None, None]
     index = rows[:, :, None, :, None] + columns[:, None, :, None, :]
@@ -96,29 +96,29 @@ def summed_features(
     return summed.reshape(len(listed), *size, channels).permute(0, 3, 1, 2)
 
 
-def _corners(low: Tensor, high: Tensor, count: int, cells: Tensor, least: float | None) -> tuple[Tensor, Tensor]:
+def _corners(low: Tensor, high: Tensor, count: int, cells: Tensor, min_length: float | None) -> tuple[Tensor, Tensor]:
     """Along one axis of areas: the cells that are sampled, and their weights.
 
     Args:
         low, high: (R,) the ends of the areas, in cells of their map.
         count: number of parts of an area.
         cells: (R,) int64, cells of the map.
-        least: minimum length of an area.
+        min_length: minimum length of an area.
 
     Returns:
         (R, count, 2 * SAMPLES) int64 and float32: for each point of a part, the cells before and after it.
     """
-    length = high - low if least is None else (high - low).clamp(min=least)
+    length = high - low if min_length is None else (high - low).clamp(min=min_length)
     part_length = (length / count)[:, None, None]
     parts, samples = torch.arange(count)[:, None] * part_length, (torch.arange(SAMPLES) + 0.5) * part_length / SAMPLES
     points = (low[:, None, None] + parts + samples).flatten(1)
-    most = cells[:, None]
-    inside = (points >= -1) & (points <= most)
-    points = torch.minimum(points.clamp(min=0), (most - 1).float())
+    size = cells[:, None]
+    inside = (points >= -1) & (points <= size)
+    points = torch.minimum(points.clamp(min=0), (size - 1).float())
     before = points.floor()
     share = points - before
     cell = before.long()
-    index = torch.stack([cell, torch.minimum(cell + 1, most - 1)], dim=-1)
+    index = torch.stack([cell, torch.minimum(cell + 1, size - 1)], dim=-1)
     weight = torch.stack([1 - share, share], dim=-1) * (inside / SAMPLES)[..., None]
     return index.reshape(-1, count, 2 * SAMPLES), weight.reshape(-1, count, 2 * SAMPLES)
 

@@ -96,10 +96,10 @@ def match_queries(cost: Tensor, count: Tensor) -> Tensor:
     matches = np.full(cost.shape[:2], -1, dtype=np.int64)
     for image_cost, real, target in zip(table, count.tolist(), matches, strict=True):
         if real <= len(image_cost):
-            queries = least_assignment(image_cost[:, :real].T)
+            queries = min_cost_assignment(image_cost[:, :real].T)
             target[queries] = np.arange(real)
         else:
-            target[:] = least_assignment(image_cost[:, :real])
+            target[:] = min_cost_assignment(image_cost[:, :real])
     return torch.from_numpy(matches).to(cost.device)
 
 
@@ -108,7 +108,7 @@ def _(cost: Tensor, count: Tensor) -> Tensor:
     return cost.new_empty(cost.shape[:2], dtype=torch.int64)
 
 
-def least_assignment(cost: np.ndarray) -> np.ndarray:
+def min_cost_assignment(cost: np.ndarray) -> np.ndarray:
     """A column for each row, all different, with the least sum; by shortest augmenting paths.
 
     Jonker and Volgenant, A Shortest Augmenting Path Algorithm for Dense and Sparse Linear Assignment Problems, Computing

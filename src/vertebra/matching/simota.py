@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -26,14 +28,14 @@ def match_by_cost(
     count: Int[Tensor, " n"],
     *,
     radius: float = 2.5,
-    most: int = 10,
+    max_locations: int = 10,
 ) -> Match:
     """Matches each object to the locations with the least cost; the better the predictions, the more of them (SimOTA).
 
     A location is a candidate for an object if it lies in the object's box or within ``radius`` strides of its center. Its
     cost is the cross-entropy of its scores, plus three times the negative logarithm of its box's IoU with the object,
     plus a very large number unless it lies both in the box and near the center. The number of an object's locations is
-    the sum of the ``most`` largest IoUs, rounded down, but at least one: with the IoUs 0.9, 0.7 and 0.6 it gets the two
+    the sum of the ``max_locations`` largest IoUs, rounded down, but at least one: with the IoUs 0.9, 0.7 and 0.6 it gets the two
     locations with the least cost. A location selected for several objects is matched to the one with the least cost.
 
     Ge et al., YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430, section 2.1. Differences: locations
@@ -50,32 +52,39 @@ def match_by_cost(
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         radius: see above.
-        most: largest number of locations of an object.
+        max_locations: largest number of locations of an object.
     """
     if labels.shape[1] == 0:
         labels = F.pad(labels, (0, 1))
 
-    def match_image(
-        image_boxes: Float[Tensor, "m 4"],
-        objects: Bool[Tensor, " m"],
-        crowds: Bool[Tensor, " m"],
-        classes: Int[Tensor, " m"],
-        score: Float[Tensor, "a k"],
-        predicted_boxes: Float[Tensor, "a 4"],
-    ) -> tuple[Bool[Tensor, " a"], Bool[Tensor, " a"], Int[Tensor, " a"]]:
-        within, central = inside(image_boxes, points), near_center(image_boxes, points, radius * strides)
-        allowed = (within | central) & objects[:, None]
-        overlap = torch.where(allowed, pairwise_iou(image_boxes, predicted_boxes), 0.0)
-        cost = _class_cost(score, classes) - BOX_WEIGHT * (overlap + 1e-8).log()
-        cost = cost + OUTSIDE * ~(within & central)
-        chosen = _cheapest(torch.where(allowed, cost, float("inf")), overlap, most)
-        least, index = torch.where(chosen, cost, float("inf")).min(dim=0)
-        positive = least < float("inf")
-        ignored = ~positive & (within & crowds[:, None]).any(dim=0)
-        return positive, ignored, torch.where(positive, index, 0)
-
+    match_image = partial(_match_image, points=points, radius=radius * strides, max_locations=max_locations)
     with torch.no_grad():
         return Match(*image_by_image(match_image, boxes, crowd, count, labels, scores.float(), predicted.float()))
+
+
+def _match_image(
+    boxes: Float[Tensor, "m 4"],
+    objects: Bool[Tensor, " m"],
+    crowd: Bool[Tensor, " m"],
+    labels: Int[Tensor, " m"],
+    scores: Float[Tensor, "a k"],
+    predicted: Float[Tensor, "a 4"],
+    *,
+    points: Float[Tensor, "a 2"],
+    radius: Float[Tensor, " a"],
+    max_locations: int,
+) -> tuple[Bool[Tensor, " a"], Bool[Tensor, " a"], Int[Tensor, " a"]]:
+    """The positive and the ignored locations of one image, and the object of each positive one; see `match_by_cost`."""
+    within, central = inside(boxes, points), near_center(boxes, points, radius)
+    allowed = (within | central) & objects[:, None]
+    overlap = torch.where(allowed, pairwise_iou(boxes, predicted), 0.0)
+    cost = _class_cost(scores, labels) - BOX_WEIGHT * (overlap + 1e-8).log()
+    cost = cost + OUTSIDE * ~(within & central)
+    chosen = _cheapest(torch.where(allowed, cost, float("inf")), overlap, max_locations)
+    lowest, index = torch.where(chosen, cost, float("inf")).min(dim=0)
+    positive = lowest < float("inf")
+    ignored = ~positive & (within & crowd[:, None]).any(dim=0)
+    return positive, ignored, torch.where(positive, index, 0)
 
 
 def _class_cost(scores: Float[Tensor, "a k"], classes: Int[Tensor, " m"]) -> Float[Tensor, "m a"]:
@@ -87,18 +96,18 @@ def _class_cost(scores: Float[Tensor, "a k"], classes: Int[Tensor, " m"]) -> Flo
     return -(no.sum(dim=-1) + (yes - no).t()[classes.clamp(min=0)])
 
 
-def _cheapest(cost: Float[Tensor, "m a"], overlap: Float[Tensor, "m a"], most: int) -> Bool[Tensor, "m a"]:
+def _cheapest(cost: Float[Tensor, "m a"], overlap: Float[Tensor, "m a"], max_locations: int) -> Bool[Tensor, "m a"]:
     """Marks for each object the locations with the least cost, as many as its IoUs add up to.
 
     Args:
         cost: (M, A), infinite where a location is no candidate for the object.
         overlap: (M, A) IoU, 0 there.
-        most: largest number per object.
+        max_locations: largest number per object.
 
     Returns:
         (M, A) bool.
     """
-    count = min(most, cost.shape[1])
+    count = min(max_locations, cost.shape[1])
     number = overlap.topk(count, dim=1).values.sum(dim=1).int().clamp(min=1)
     ranked = cost.topk(count, dim=1, largest=False)
     taken = (torch.arange(count, device=cost.device) < number[:, None]) & ranked.values.isfinite()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,6 @@ from vertebra.matching.location_tests import image_by_image, inside, near_center
 
 # lower bounds, so that neither factor alone makes the product 0
 MIN_SCORE, MIN_OVERLAP = 1e-6, 1e-3
-Rows = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Alignment(NamedTuple):
@@ -40,15 +40,15 @@ def match_by_alignment(
     crowd: Bool[Tensor, "n m"],
     count: Int[Tensor, " n"],
     *,
-    per_object: int = 13,
+    max_locations: int = 13,
     alpha: float = 1.0,
     beta: float = 6.0,
-    least_quality: float = 0.5,
+    min_quality: float = 0.5,
 ) -> Alignment:
     """Matches each object to the locations in it with the best class score and box together.
 
     For a location with the score s for the object's class and a box that overlaps the object with the IoU u, the
-    alignment is t = s^alpha * u^beta. The ``per_object`` best locations of each object are positive; one that is among
+    alignment is t = s^alpha * u^beta. The ``max_locations`` best locations of each object are positive; one that is among
     the best of several objects is matched to the object with the largest IoU. Its quality, the target score, is its t
     divided by the largest t of the object's locations, times the largest u of them: with two
     locations, (s, u) = (0.5, 0.8) and (0.5, 0.4), and beta = 1, the t are 0.4 and 0.2, and the qualities 0.8 and 0.4.
@@ -57,7 +57,7 @@ def match_by_alignment(
     smaller than a cell has locations, too.
 
     Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, arXiv 2108.07755. Differences: small objects,
-    as above; the best location of an object has a quality of at least ``least_quality``, so that an object that every
+    as above; the best location of an object has a quality of at least ``min_quality``, so that an object that every
     box still misses is learned, too; no warm-up with another matching, because the initial boxes have a sensible size.
     A location in a crowd box is ignored unless it is positive.
 
@@ -70,41 +70,59 @@ def match_by_alignment(
         boxes: (N, M, 4) xyxy, padded.
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
-        per_object: largest number of locations of an object.
+        max_locations: largest number of locations of an object.
         alpha, beta: the exponents of score and IoU.
-        least_quality: see above.
+        min_quality: see above.
     """
-
     if labels.shape[1] == 0:
         labels = F.pad(labels, (0, 1))
 
-    def match_image(
-        image_boxes: Float[Tensor, "m 4"],
-        objects: Bool[Tensor, " m"],
-        crowds: Bool[Tensor, " m"],
-        classes: Int[Tensor, " m"],
-        score: Float[Tensor, "a k"],
-        predicted_boxes: Float[Tensor, "a 4"],
-    ) -> Rows:
-        overlap = pairwise_iou(image_boxes, predicted_boxes)
-        class_score = score.t()[classes.clamp(min=0)].clamp(min=MIN_SCORE)
-        alignment = class_score**alpha * overlap.clamp(min=MIN_OVERLAP) ** beta
-        allowed = (inside(image_boxes, points) | near_center(image_boxes, points, 0.5 * strides)) & objects[:, None]
-        chosen = _best_of_each(torch.where(allowed, alignment, -1.0), per_object) & allowed
-        most, index = torch.where(chosen, overlap, -1.0).max(dim=0)
-        positive = most >= 0
-        assigned = chosen & (torch.arange(len(image_boxes), device=image_boxes.device)[:, None] == index)
-        aligned, fit = torch.where(assigned, alignment, 0.0), torch.where(assigned, overlap, 0.0)
-        share = aligned / aligned.amax(dim=1, keepdim=True).clamp(min=torch.finfo(aligned.dtype).tiny)
-        quality = (share * fit.amax(dim=1, keepdim=True).clamp(min=least_quality)).amax(dim=0)
-        ignored = ~positive & (inside(image_boxes, points) & crowds[:, None]).any(dim=0)
-        return positive, ignored, torch.where(positive, index, 0), quality
-
+    match_image = partial(
+        _match_image,
+        points=points,
+        strides=strides,
+        max_locations=max_locations,
+        alpha=alpha,
+        beta=beta,
+        min_quality=min_quality,
+    )
     with torch.no_grad():
         positive, ignored, target, quality = image_by_image(
             match_image, boxes, crowd, count, labels, scores.float(), predicted.float()
         )
     return Alignment(Match(positive, ignored, target), quality)
+
+
+def _match_image(
+    boxes: Float[Tensor, "m 4"],
+    objects: Bool[Tensor, " m"],
+    crowd: Bool[Tensor, " m"],
+    labels: Int[Tensor, " m"],
+    scores: Float[Tensor, "a k"],
+    predicted: Float[Tensor, "a 4"],
+    *,
+    points: Float[Tensor, "a 2"],
+    strides: Float[Tensor, " a"],
+    max_locations: int,
+    alpha: float,
+    beta: float,
+    min_quality: float,
+) -> tuple[Bool[Tensor, " a"], Bool[Tensor, " a"], Int[Tensor, " a"], Float[Tensor, " a"]]:
+    """The positive and the ignored locations of one image, the object of each positive one, and its quality."""
+    overlap = pairwise_iou(boxes, predicted)
+    class_score = scores.t()[labels.clamp(min=0)].clamp(min=MIN_SCORE)
+    alignment = class_score**alpha * overlap.clamp(min=MIN_OVERLAP) ** beta
+    within = inside(boxes, points)
+    allowed = (within | near_center(boxes, points, 0.5 * strides)) & objects[:, None]
+    chosen = _best_of_each(torch.where(allowed, alignment, -1.0), max_locations) & allowed
+    largest, index = torch.where(chosen, overlap, -1.0).max(dim=0)
+    positive = largest >= 0
+    assigned = chosen & (torch.arange(len(boxes), device=boxes.device)[:, None] == index)
+    aligned, fit = torch.where(assigned, alignment, 0.0), torch.where(assigned, overlap, 0.0)
+    share = aligned / aligned.amax(dim=1, keepdim=True).clamp(min=torch.finfo(aligned.dtype).tiny)
+    quality = (share * fit.amax(dim=1, keepdim=True).clamp(min=min_quality)).amax(dim=0)
+    ignored = ~positive & (within & crowd[:, None]).any(dim=0)
+    return positive, ignored, torch.where(positive, index, 0), quality
 
 
 def _best_of_each(values: Float[Tensor, "m a"], count: int) -> Bool[Tensor, "m a"]:

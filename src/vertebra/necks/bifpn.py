@@ -62,8 +62,8 @@ class BiFPN(Neck):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_range("neck 'bifpn'", least=1, channels=channels, depth=depth, finest_stride=finest_stride)
-        check_range("neck 'bifpn'", least=0, extra_levels=extra_levels)
+        check_range("neck 'bifpn'", minimum=1, channels=channels, depth=depth, finest_stride=finest_stride)
+        check_range("neck 'bifpn'", minimum=0, extra_levels=extra_levels)
         self.used = deepest_of_each_stride(in_spec, finest_stride)
         ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]
         self.width = channels or default_channels(in_spec)

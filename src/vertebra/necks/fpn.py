@@ -106,8 +106,8 @@ class FPN(Neck):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_range("neck 'fpn'", least=1, channels=channels, finest_stride=finest_stride)
-        check_range("neck 'fpn'", least=0, extra_levels=extra_levels)
+        check_range("neck 'fpn'", minimum=1, channels=channels, finest_stride=finest_stride)
+        check_range("neck 'fpn'", minimum=0, extra_levels=extra_levels)
         self.used = list(range(len(in_spec.levels))) if every_level else deepest_of_each_stride(in_spec, finest_stride)
         strides = [in_spec.strides[index] for index in self.used]
         self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]

@@ -62,8 +62,8 @@ class PAFPN(Neck):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_range("neck 'pafpn'", least=1, channels=channels, finest_stride=finest_stride)
-        check_range("neck 'pafpn'", least=0, blocks=blocks, extra_levels=extra_levels)
+        check_range("neck 'pafpn'", minimum=1, channels=channels, finest_stride=finest_stride)
+        check_range("neck 'pafpn'", minimum=0, blocks=blocks, extra_levels=extra_levels)
         self.used = deepest_of_each_stride(in_spec, finest_stride)
         strides = [in_spec.strides[index] for index in self.used]
         self.ratios = [in_spec.ratio(self.used[n + 1], self.used[n]) for n in range(len(self.used) - 1)]

@@ -52,8 +52,8 @@ class SimplePyramid(Neck):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_range("neck 'simple_pyramid'", least=1, channels=channels)
-        check_range("neck 'simple_pyramid'", least=0, extra_levels=extra_levels)
+        check_range("neck 'simple_pyramid'", minimum=1, channels=channels)
+        check_range("neck 'simple_pyramid'", minimum=0, extra_levels=extra_levels)
         if len(set(in_spec.strides)) > 1:
             raise IncompatiblePartsError(
                 "levels of one single stride", "Use neck 'fpn', which fuses levels of different strides."

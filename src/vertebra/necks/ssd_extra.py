@@ -63,8 +63,8 @@ class SSDExtra(Neck):
     ) -> None:
         super().__init__()
         in_spec.require_levels()
-        check_range("neck 'ssd_extra'", least=1, finest_stride=finest_stride)
-        check_range("neck 'ssd_extra'", least=0, extra_levels=extra_levels)
+        check_range("neck 'ssd_extra'", minimum=1, finest_stride=finest_stride)
+        check_range("neck 'ssd_extra'", minimum=0, extra_levels=extra_levels)
         deepest_of_stride = {stride: index for index, stride in enumerate(in_spec.strides)}
         self.used = [index for stride, index in deepest_of_stride.items() if stride >= finest_stride] or [
             len(in_spec.levels) - 1

@@ -21,40 +21,40 @@ from vertebra.optimize.model_itself import device_of, user_hooks
 LOGGER = logging.getLogger(__name__)
 
 
-def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, keep: bool = True) -> VisionModel:
+def optimized_copy(model: VisionModel, device: torch.device | str = "cpu", *, inplace: bool = False) -> VisionModel:
     """A copy in evaluation mode whose outputs equal the model's up to rounding (1e-5 of their size in float32), as checked by
     `vertebra.optimize.checked_copy.CheckedCopy`.
 
     BatchNorm is folded into the convolutions before it, and convolution weights are channels last. All other tensors are shared
-    with the model, which is not changed unless ``keep`` is False. Later changes of the model's weights reach the copy only in
+    with the model, which is not changed unless ``inplace`` is true. Later changes of the model's weights reach the copy only in
     part.
 
     Args:
         model: any model.
         device: of the copy.
-        keep: False changes the model itself and returns it, to save memory: there are two sets of weights only until the copy
+        inplace: change the model itself and return it, to save memory: there are two sets of weights only until the copy
             has been compared.
     """
     optimized = CheckedCopy(model, torch.device(device), ON_ANY_DEVICE, _hold_shapes).make()
-    return _finished(optimized, model, keep)
+    return _finished(optimized, model, inplace)
 
 
 def inference_copy(
-    model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True, keep: bool = True
+    model: VisionModel, device: torch.device, precision: Precision = "fp32", *, pack: bool = True, inplace: bool = False
 ) -> VisionModel:
     """An `optimized_copy` that can only predict: in a precision, and with prepacked convolutions on a CPU. In half precision it
     has the optimizations that passed the comparison in float32.
 
     It is the model itself, unchanged, where the model has hooks of its user, which a copy would call with test images and on
     other modules; and where the model cannot be copied. The log has the reason. The model then runs on its device, and needs
-    `vertebra.optimize.model_itself.evaluation_mode`; with ``keep=False`` it is moved to ``device`` and is in evaluation mode.
+    `vertebra.optimize.model_itself.evaluation_mode`; with ``inplace=True`` it is moved to ``device`` and is in evaluation mode.
 
     Args:
         model: any model.
         device: of the copy.
         precision: of its weights; run it in `vertebra.optimize.half_precision.autocast_context`.
         pack: whether convolutions are prepacked on a CPU; False for a model that will be compiled.
-        keep: see `optimized_copy`.
+        inplace: see `optimized_copy`.
 
     Raises:
         ConfigError: there is no such precision, or the device does not compute in it.
@@ -63,16 +63,16 @@ def inference_copy(
     hooked = user_hooks(model)
     if hooked:
         listed = ", ".join(hooked[:3]) + (" …" if len(hooked) > 3 else "")
-        return _model_itself(model, device, keep, f"it has hooks ({listed}), which must run on its own modules only")
+        return _model_itself(model, device, inplace, f"it has hooks ({listed}), which must run on its own modules only")
     try:
-        return _checked_copy(model, device, precision, pack, keep)
+        return _checked_copy(model, device, precision, pack, inplace)
     except NotCopyable as error:
-        return _model_itself(model, device, keep, f"it cannot be copied ({error})")
+        return _model_itself(model, device, inplace, f"it cannot be copied ({error})")
 
 
-def _model_itself(model: VisionModel, device: torch.device, keep: bool, reason: str) -> VisionModel:
+def _model_itself(model: VisionModel, device: torch.device, inplace: bool, reason: str) -> VisionModel:
     LOGGER.warning("prediction runs with the model itself, without optimizations: %s", reason)
-    if not keep:
+    if inplace:
         return model.to(device).eval()
     current = device_of(model, device)
     if current.type != device.type:
@@ -81,7 +81,7 @@ def _model_itself(model: VisionModel, device: torch.device, keep: bool, reason: 
 
 
 def _checked_copy(
-    model: VisionModel, device: torch.device, precision: Precision, pack: bool, keep: bool
+    model: VisionModel, device: torch.device, precision: Precision, pack: bool, inplace: bool
 ) -> VisionModel:
     cpu_optimizations = ON_CPU if pack and device.type == "cpu" else ()
     checked = CheckedCopy(model, device, [*ON_ANY_DEVICE, *cpu_optimizations], _hold_shapes)
@@ -90,8 +90,8 @@ def _checked_copy(
         del optimized
         with autocast_context(precision, device):
             optimized = checked.build([*ON_ANY_DEVICE, _cast_to(precision, device), *cpu_optimizations])
-    del checked  # frees the weights of a model that is not kept
-    return _finished(optimized, model, keep)
+    del checked  # frees the weights of a model that is changed in place
+    return _finished(optimized, model, inplace)
 
 
 def _channels_last(model: nn.Module, runs: Sequence[Run], skip: Collection[nn.Module]) -> int:
@@ -135,12 +135,12 @@ def _cast_to(precision: Precision, device: torch.device) -> Optimization:
     return Optimization("half precision", lambda model, runs, skip: cast_weights(model, precision, device))
 
 
-def _finished(optimized: VisionModel, model: VisionModel, keep: bool) -> VisionModel:
+def _finished(optimized: VisionModel, model: VisionModel, inplace: bool) -> VisionModel:
     """The copy, or the model with the copy's modules."""
     restore_buffers(optimized, model)
     for conv in _packed(optimized):
         conv.release()
-    if not keep:
+    if inplace:
         model._modules = optimized._modules
         optimized = model.eval()
     malloc_trim(LARGE)  # frees the replaced weights, and the maps of the runs

@@ -107,9 +107,11 @@ def _check(picture: Image.Image, file_bytes: int, name: str) -> None:
         raise DataError(f"{name}: {width}x{height} pixels (width x height); a side may have {MAX_SIDE}. Cut the image")
     if Image.MAX_IMAGE_PIXELS is None:
         return
-    most = 2 * Image.MAX_IMAGE_PIXELS
-    if pixels > most:
-        raise DataError(f"{name}: {width}x{height} pixels, more than {most} in all; cut the image into smaller ones")
+    max_pixels = 2 * Image.MAX_IMAGE_PIXELS
+    if pixels > max_pixels:
+        raise DataError(
+            f"{name}: {width}x{height} pixels, more than {max_pixels} in all; cut the image into smaller ones"
+        )
     needed = pixels * max(_BY_FORMAT.get(picture.format or "", 0), _BY_MODE.get(picture.mode, _COLOR))
     if needed > MEMORY and pixels > PIXELS_PER_BYTE * file_bytes:
         raise DataError(

@@ -1,7 +1,8 @@
 """Training: the run, its steps, and what it leaves in its folder.
 
-- `vertebra.training.run`: from a config to a run folder; `vertebra.training.trainer`: Lightning's trainer;
-  `vertebra.training.step`: one training step, with the learning rate, gradient clipping and the moving average of the weights.
+- `vertebra.training.run`: from a config, a model or a run folder to a run; `vertebra.training.execution`: its course, until the run
+  folder is complete; `vertebra.training.trainer`: Lightning's trainer; `vertebra.training.step`: one training step, with the
+  learning rate, gradient clipping and the moving average of the weights.
 - `vertebra.training.optimizers`: optimizers by name; `vertebra.training.parameter_groups`: learning rate and weight decay of each
   parameter; `vertebra.training.ema`: the moving average of the weights.
 - `vertebra.training.resuming`, `vertebra.training.saved_state`: the state of a run, saved and resumed.

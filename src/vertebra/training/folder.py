@@ -13,8 +13,8 @@ import torch
 
 from vertebra.errors import RunError, VertebraError
 from vertebra.evaluation.process_sums import sum_over_processes
-from vertebra.files import file_in_the_way, os_errors_told, replacing
-from vertebra.messages import say
+from vertebra.files import file_in_the_way, os_errors_as_run_errors, replacing
+from vertebra.messages import emit
 from vertebra.model_info import model_info
 from vertebra.training.selection import BestWeights, main_score, nonfinite_tensor
 from vertebra.training.step import TrainingModule
@@ -106,7 +106,7 @@ class RunFolder(pl.Callback):
         self._loss_sums = {name: (total, count) for name, (total, count) in state_dict["loss_sums"].items()}
         if self.kept.epoch is not None and not (self.path / BEST).is_file():
             self.kept = BestWeights()
-            say(
+            emit(
                 f"{self.path / BEST} is missing; the best weights are selected from the remaining epochs, if there are any"
             )
 
@@ -131,7 +131,7 @@ class RunFolder(pl.Callback):
         path = self.path / BEST
         if not path.exists() and nonfinite_tensor(module.best_model) is None:
             write(module.best_model, path)
-            say(f"{path} holds the weights after {trainer.global_step} steps, which were not evaluated")
+            emit(f"{path} holds the weights after {trainer.global_step} steps, which were not evaluated")
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         assert isinstance(module, TrainingModule)
@@ -192,7 +192,7 @@ class RunFolder(pl.Callback):
             count = "1 metric is" if len(nonfinite) == 1 else f"{len(nonfinite)} metrics are"
             note = "; ".join(filter(None, [f"{count} not finite: {', '.join(nonfinite[:3])}", note]))
         if note is not None and note != self._last_note:
-            say(f"epoch {epoch}: {note}")
+            emit(f"epoch {epoch}: {note}")
         self._last_note = note or ""
         if self.out_of_patience:
             trainer.should_stop = True
@@ -209,12 +209,12 @@ class RunFolder(pl.Callback):
         self.kept = BestWeights(epoch=int(self.rows[-1]["epoch"]))
         if trainer.is_global_zero:
             write(module.best_model, self.path / BEST)
-        say(f"{self.path / BEST} now holds the newest weights; those of the best epoch are lost")
+        emit(f"{self.path / BEST} now holds the newest weights; those of the best epoch are lost")
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the state to resume from, atomically."""
         partial = self.path / (LAST + ".partial")
-        with os_errors_told(self.path / LAST):
+        with os_errors_as_run_errors(self.path / LAST):
             try:
                 trainer.save_checkpoint(partial)
                 if trainer.is_global_zero:

@@ -13,7 +13,7 @@ from vertebra.data.open_datasets import Opened
 from vertebra.errors import ConfigError, DataError
 from vertebra.evaluation.measured_data import DataChoice, open_measured
 from vertebra.keywords import check_path
-from vertebra.messages import say
+from vertebra.messages import emit
 from vertebra.model_info import ModelInfo
 from vertebra.training.data_paths import check_data_exists, locate
 from vertebra.training.folder import CONFIG
@@ -67,10 +67,10 @@ def labeled(
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
     choice = DataChoice(None if data is None else check_path("data", data), branches, ignore_index, rename_classes)
     run, opened = open_chosen(source, info, config, split, choice)
-    say(*opened.notes)
+    emit(*opened.notes)
     loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
     measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
-    say(*(unlabeled_note(name) for name in measured if not loader.dataset.measurable(name)))
+    emit(*(unlabeled_note(name) for name in measured if not loader.dataset.measurable(name)))
     return loader
 
 

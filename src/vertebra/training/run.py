@@ -1,71 +1,35 @@
-"""Runs of training: start, resume, and finish with the run folder."""
+"""Runs of training: from a config or a model, and resumed from a run folder."""
 
 from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, override
-from vertebra.cpus import limit_torch
 from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
-from vertebra.data.workers import convert_worker_exits
-from vertebra.errors import ConfigError, RunError, RunStopped, StoppedBySignal
-from vertebra.files import os_errors_told, replacing
-from vertebra.messages import is_first_process as _is_first_process
-from vertebra.messages import say
+from vertebra.errors import ConfigError
+from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
 from vertebra.optimize.model_state import count_fused_steps
 from vertebra.tasks import get_task
 from vertebra.training.data_paths import with_absolute_paths
-from vertebra.training.failures import as_user_error, check_single_images
-from vertebra.training.fingerprint import fingerprint
-from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder, check_new_folder, free_folder
+from vertebra.training.execution import FOLDER_VARIABLE, Finished, run_training
+from vertebra.training.folder import check_new_folder, free_folder
 from vertebra.training.hardware import check_hardware, check_memory
-from vertebra.training.loaders import RunData
 from vertebra.training.optimizers import check_optimizer
-from vertebra.training.progress import ProgressDisplay
-from vertebra.training.record import (
-    RECORD,
-    next_record,
-    provenance,
-    resolved,
-    start_entry,
-    start_lines,
-    step_shape,
-)
-from vertebra.training.report import write_report
-from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences, plan_resumption
-from vertebra.training.saved_state import check_state
-from vertebra.training.selection import check_monitor, unmeasurable_notes
-from vertebra.training.step import TrainingModule
-from vertebra.training.trainer import make_trainer, silence_lightning
+from vertebra.training.resuming import plan_resumption
+from vertebra.training.selection import check_monitor
 from vertebra.weights.finetune import init_from
-from vertebra.weights.model_file import describe, load_problem, load_weights
-
-FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
-
-
-class Finished(NamedTuple):
-    """A run that has ended.
-
-    Attributes:
-        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``,
-            ``run.json`` and ``report.html``.
-        model: with the best weights, in evaluation mode.
-    """
-
-    folder: Path
-    model: VisionModel
+from vertebra.weights.model_file import describe, load_problem
 
 
 def train_raw(
@@ -118,7 +82,7 @@ def _report_partial_training(model: VisionModel) -> Iterator[None]:
         if _versions(model) == versions:
             model.provenance = provenance_before
         else:
-            say("training did not end: the model has the weights of its last training step")
+            emit("training did not end: the model has the weights of its last training step")
         raise
 
 
@@ -166,8 +130,8 @@ def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finis
         model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
-        say(*init_from(model, config.model))
-    return _run(config, model, opened, val, folder, None)
+        emit(*init_from(model, config.model))
+    return run_training(config, model, opened, val, folder, None)
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
@@ -177,7 +141,7 @@ def _choose_folder(out: Path | None, branch: str) -> Path:
         RunError: the folder is not empty.
         ConfigError: this is a further process of a run that was started by a launcher, without a folder.
     """
-    if _is_first_process():
+    if is_first_process():
         folder = free_folder(Path("runs") / branch) if out is None else out
         check_new_folder(folder)
         return folder
@@ -216,7 +180,7 @@ def resume_run(
     objects = resolve_parts(parts, config.model)
     size, resize = config.train.image_size, config.train.resize
     model = build(config.model, image_size=size, resize=resize, pretrained=False, objects=objects)
-    return _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
+    return run_training(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
 
 
 def complete(config: Config, opened: Opened) -> Config:
@@ -251,128 +215,3 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
             config = complete(config, open_split(config, "train"))
             break
     return build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
-
-
-def _run(
-    config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
-) -> Finished:
-    recipe = config.train
-    backbone: Any = model.backbone
-    origin = getattr(backbone, "origin", "") or f"the weights that {type(backbone).__name__} came with"
-    if config.model.init_from is not None:
-        origin = f"weights of {config.model.init_from}"
-    say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
-    data = RunData(model, recipe, opened.sources, val.sources)
-    data.check_augment()
-    say(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
-    run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
-    fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
-    if resumption is not None:
-        check_data(resumption, fingerprints, folder)
-    schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
-    trainer = make_trainer(
-        recipe, [run_folder, ResumableState(config, fingerprints, schedule_changed), ProgressDisplay()], model
-    )
-    limit_torch(sharing=trainer.num_devices)
-    steps, size = step_shape(data, recipe, trainer.world_size)
-    check_single_images(model, size // recipe.accumulate)
-    values = resolved(config, model, data, trainer)
-    changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
-    record = next_record(folder, fingerprints, start_entry(values, changes))
-    model.provenance = provenance(record)
-    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
-    if resumption is not None:
-        check_state(folder / LAST, module, RunFolder.STATE)
-    say(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
-    with run_folder_for(folder, config, record), warnings.catch_warnings():
-        silence_lightning()
-        try:
-            with convert_worker_exits():
-                trainer.fit(
-                    module, datamodule=data, ckpt_path=str(folder / LAST) if resumption else None, weights_only=True
-                )
-        except Interrupted:
-            if not _is_first_process():
-                raise SystemExit(128 + run_folder.stop.signal) from None  # the first process reports it
-            raise RunStopped(
-                f"stopped; everything is saved. Go on with: vertebra train --resume {folder}", run_folder.stop.signal
-            ) from None
-        except StoppedBySignal as stop:
-            raise RunStopped(f"stopped at once; {_saved(folder)}", stop.number) from None
-    if not module.losses:
-        reason = (
-            f"train.patience ({recipe.patience}) is used up"
-            if run_folder.out_of_patience
-            else f"all {recipe.epochs} epochs are done"
-        )
-        say(f"nothing left to train: {reason}")
-        if run_folder.kept.epoch is None:
-            run_folder.keep_newest(trainer, module)
-    say(*module.notes(), *data.notes())
-    if run_folder.kept.epoch is None:
-        raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
-    _take_best_weights(model, folder)
-    if trainer.is_global_zero:
-        _write(folder / RECORD, json.dumps({**record, "kept": run_folder.kept.to_dict()}, indent=2) + "\n")
-        images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
-        write_report(folder, model, images, run_folder.kept)
-        say(f"{run_folder.kept.summary()}; run folder {folder}")
-    return Finished(folder, model)
-
-
-def _take_best_weights(model: VisionModel, folder: Path) -> None:
-    """Loads the best weights of a run into the trained model, and sets it to evaluation mode."""
-    path = folder / BEST
-    if path.is_file():
-        load_weights(model, path)
-    else:  # this process runs on another machine
-        say(f"{path} is not on this machine, so the model here keeps its newest weights")
-    model.eval()
-
-
-def _saved(folder: Path) -> str:
-    """How to continue a run that did not save when it stopped."""
-    if (folder / LAST).exists():
-        return f"go on from the last save with: vertebra train --resume {folder}"
-    return "nothing was saved yet"
-
-
-@contextmanager
-def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> Iterator[None]:
-    """Makes the run folder with its config and record just before training; removes it if training ends before anything was
-    saved.
-
-    Raises:
-        VertebraError: instead of an error of the engine that a user can fix.
-    """
-    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        if _is_first_process():
-            with os_errors_told(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / CONFIG, config.to_yaml())
-            _write(folder / RECORD, json.dumps(record, indent=2) + "\n")
-            os.environ[FOLDER_VARIABLE] = str(folder)
-        yield
-    except BaseException as error:
-        if _is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
-            _remove_empty_run(folder, created)
-        user_error = as_user_error(error) if isinstance(error, Exception) else None
-        if user_error is None:
-            raise
-        raise user_error from error
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a small file atomically."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:
-    """Removes the files of a run that has saved nothing, and the folders that were made for it."""
-    for name in (CONFIG, RECORD, METRICS, f"{LAST}.partial"):
-        (folder / name).unlink(missing_ok=True)
-    for parent in created:
-        if parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()

@@ -18,7 +18,7 @@ from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
 from vertebra.evaluation.process_sums import has_processes, sum_over_processes
 from vertebra.losses.loss_term import LossTerm
-from vertebra.messages import say
+from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
@@ -201,7 +201,7 @@ class TrainingModule(pl.LightningModule):
 
     def _note_skipped(self, what: str, step: Sequence[Batch]) -> None:
         if not self.skipped_steps[what]:
-            say(f"step {self.global_step + 1}: {what} was not finite, so the step is not taken")
+            emit(f"step {self.global_step + 1}: {what} was not finite, so the step is not taken")
         self.skipped_steps[what] += 1
         if self.nonfinite_steps >= 10:
             files = ", ".join(str(origin.path) for micro in step for origin in micro.origins[:2])

@@ -25,7 +25,7 @@ from vertebra.build import build
 from vertebra.checkpoints import is_finite, one_line
 from vertebra.config import ModelConfig, model_config
 from vertebra.errors import ConfigError, RunError, VertebraError, WeightsError
-from vertebra.files import os_errors_told, replacing
+from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.keywords import check_path, strict_keywords
 from vertebra.model import VisionModel, check_model
 from vertebra.object_parts import resolve_parts
@@ -86,7 +86,7 @@ def write(model: VisionModel, path: Path) -> Path:
         header["provenance"] = model.provenance
     tensors = _untied(model.state_dict())
     text = seal(header, tensors)
-    with os_errors_told(path):
+    with os_errors_as_run_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_bytes(serialize(tensors, metadata={KEY: text}))

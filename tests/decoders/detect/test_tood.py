@@ -122,7 +122,7 @@ def test_a_best_location_is_asked_for_half_a_score() -> None:
     given = one_cell()[1]
     counts = []
     for least in (0.5, 0.0):
-        decoder = TOOD(ONE_CELL, LABELS, channels=8, bins=40, bin_width=1.0, least_quality=least)
+        decoder = TOOD(ONE_CELL, LABELS, channels=8, bins=40, bin_width=1.0, min_quality=least)
         nn.init.zeros_(decoder.box_prediction.weight)
         counts.append(decoder.loss(given, objects([-28.0, -28, 36, 36]))[0]["box"].count.item())
     assert counts == pytest.approx([0.5, 1 / 16], rel=1e-3)

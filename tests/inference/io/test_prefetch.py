@@ -20,7 +20,7 @@ def test_work_that_has_begun_is_waited_for() -> None:
             done.append(number)
         return number
 
-    made = prefetch(work, iter(range(9)), threads=1, most=3)
+    made = prefetch(work, iter(range(9)), threads=1, max_pending=3)
     assert next(made) == 0 and begun.wait(10)
     closing = Thread(target=made.close)
     closing.start()
@@ -43,7 +43,7 @@ def test_a_generator_closed_in_its_own_thread_does_not_wait_for_itself() -> None
             closed.set()
         return number
 
-    made.append(prefetch(work, iter(range(9)), threads=1, most=2))
+    made.append(prefetch(work, iter(range(9)), threads=1, max_pending=2))
     assert next(made[0]) == 0
     go_on.set()
     assert closed.wait(10)
@@ -55,7 +55,7 @@ def test_no_thread_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Thread, timeout: float | None = None) -> None:
         raise AssertionError("joined")
 
-    made = prefetch(abs, iter(range(9)), threads=2, most=3)
+    made = prefetch(abs, iter(range(9)), threads=2, max_pending=3)
     assert next(made) == 0
     with monkeypatch.context() as patch:
         patch.setattr(Thread, "join", refuse)

@@ -64,13 +64,13 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     ) -> None:
         super().__init__(in_spec, labels)
         in_spec.require_levels()
-        check_range("decoder 'attention_pool'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
-        check_range("decoder 'attention_pool'", least=1, embed_dim=embed_dim, heads=heads)
-        check_range("decoder 'attention_pool'", least=0, mlp_ratio=mlp_ratio)
+        check_range("decoder 'attention_pool'", minimum=0, maximum=1, dropout=dropout, label_smoothing=label_smoothing)
+        check_range("decoder 'attention_pool'", minimum=1, embed_dim=embed_dim, heads=heads)
+        check_range("decoder 'attention_pool'", minimum=0, mlp_ratio=mlp_ratio)
         if not labels.multilabel and labels.class_count < 2:
             raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set multilabel: true")
         self.in_levels = (len(in_spec.levels) - 1,)
-        self.embed_dim = embed_dim or default_channels(in_spec, least=128)
+        self.embed_dim = embed_dim or default_channels(in_spec, minimum=128)
         if self.embed_dim % heads or self.embed_dim % 4:
             raise ConfigError(
                 f"decoder 'attention_pool': embed_dim {self.embed_dim} must be a multiple of 4 and of heads {heads}"

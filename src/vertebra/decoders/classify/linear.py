@@ -51,8 +51,8 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         pool: Literal["auto", "embedding", "average"] = "auto",
     ) -> None:
         super().__init__(in_spec, labels)
-        check_range("decoder 'linear'", least=0, most=1, dropout=dropout, label_smoothing=label_smoothing)
-        check_range("decoder 'linear'", least=1, hidden=min(hidden or [1]))
+        check_range("decoder 'linear'", minimum=0, maximum=1, dropout=dropout, label_smoothing=label_smoothing)
+        check_range("decoder 'linear'", minimum=1, hidden=min(hidden or [1]))
         if not labels.multilabel and labels.class_count < 2:
             raise ConfigError("one exclusive class leaves nothing to decide; name two classes, or set multilabel: true")
         self.uses_embedding = pool == "embedding" or (pool == "auto" and in_spec.embedding is not None)

@@ -35,8 +35,8 @@ def used_levels(in_spec: FeatureSpec, finest_stride: int | None) -> list[int]:
         if index + 1 == len(in_spec.strides) or in_spec.strides[index + 1] != stride
     ]
 
-    def from_stride(least: int) -> list[int]:
-        return [index for index in deepest if in_spec.strides[index] >= least]
+    def from_stride(stride: int) -> list[int]:
+        return [index for index in deepest if in_spec.strides[index] >= stride]
 
     stride = finest_stride if finest_stride is not None else 8 if len(from_stride(8)) >= 2 else 4
     if not from_stride(stride):

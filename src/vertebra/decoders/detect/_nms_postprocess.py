@@ -55,7 +55,7 @@ class NMSPostprocess:
             )
 
 
-DEFAULT_POST = NMSPostprocess()
+DEFAULT_POSTPROCESS = NMSPostprocess()
 
 
 def decode_dense(
@@ -121,7 +121,7 @@ def decode_classes(probabilities: Tensor, boxes: Tensor, frame: Frame, postproce
 
 
 def nms_postprocess(
-    boxes: Tensor, scores: Tensor, labels: Tensor, frame: Frame, postprocess: NMSPostprocess, *, least_side: float = 0.0
+    boxes: Tensor, scores: Tensor, labels: Tensor, frame: Frame, postprocess: NMSPostprocess, *, min_side: float = 0.0
 ) -> DetectDecoded:
     """Clips candidates to their image, applies class-wise non-maximum suppression, and keeps the best.
 
@@ -131,7 +131,7 @@ def nms_postprocess(
         labels: (N, K) int64.
         frame: boxes are clipped to its ``sizes``.
         postprocess: the options.
-        least_side: a box whose width or height is not above this in pixels is dropped.
+        min_side: a box whose width or height is not above this in pixels is dropped.
 
     Returns:
         D = ``postprocess.max_detections`` boxes of each image.
@@ -141,7 +141,7 @@ def nms_postprocess(
         boxes = F.pad(boxes, (0, 0, 0, missing))
         scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
     boxes = clip_boxes(boxes, frame.sizes)
-    valid = ((boxes[..., 2:] - boxes[..., :2]) > least_side).all(dim=-1) & (scores > postprocess.score_threshold)
+    valid = ((boxes[..., 2:] - boxes[..., :2]) > min_side).all(dim=-1) & (scores > postprocess.score_threshold)
     kept = nms_mask(
         boxes,
         torch.where(valid, scores, 0.0),

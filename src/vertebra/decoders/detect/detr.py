@@ -90,10 +90,10 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
         super().__init__(in_spec, labels)
         in_spec.require_levels()
         part = "decoder 'detr'"
-        check_range(part, least=1, embed_dim=embed_dim, heads=heads, layers=layers, queries=queries, hidden=hidden)
-        check_range(part, least=0, encoder_layers=encoder_layers)
-        check_range(part, least=0, most=1, dropout=dropout, none_weight=none_weight)
-        self.embed_dim = embed_dim or default_channels(in_spec, least=128)
+        check_range(part, minimum=1, embed_dim=embed_dim, heads=heads, layers=layers, queries=queries, hidden=hidden)
+        check_range(part, minimum=0, encoder_layers=encoder_layers)
+        check_range(part, minimum=0, maximum=1, dropout=dropout, none_weight=none_weight)
+        self.embed_dim = embed_dim or default_channels(in_spec, minimum=128)
         if self.embed_dim % heads or self.embed_dim % 4:
             raise ConfigError(f"{part}: embed_dim {self.embed_dim} must be a multiple of 4 and of heads {heads}")
         deepest = in_spec.levels[-1]

@@ -29,7 +29,7 @@ from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 
 POSITIVE_SHARE = 0.25
 DEFAULT_PROPOSALS = ProposalPostprocess(max_detections=300)
-DEFAULT_POST = NMSPostprocess(score_threshold=0.05)
+DEFAULT_POSTPROCESS = NMSPostprocess(score_threshold=0.05)
 
 
 class FasterRCNNOutputs(NamedTuple):
@@ -114,14 +114,14 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         hidden: list[int] | None = None,
         samples: int = 256,
         proposals: ProposalPostprocess = DEFAULT_PROPOSALS,
-        postprocess: NMSPostprocess = DEFAULT_POST,
+        postprocess: NMSPostprocess = DEFAULT_POSTPROCESS,
     ) -> None:
         super().__init__(in_spec, labels)
         name = "decoder 'faster_rcnn'"
-        check_range(name, least=1, channels=channels, proposal_depth=proposal_depth, region_size=region_size)
-        check_range(name, least=1, region_levels=region_levels, samples=samples, aspect_ratios=len(aspect_ratios))
-        check_range(name, least=0, head_convs=head_convs)
-        check_range(name, least=1e-3, anchor_scale=anchor_scale)
+        check_range(name, minimum=1, channels=channels, proposal_depth=proposal_depth, region_size=region_size)
+        check_range(name, minimum=1, region_levels=region_levels, samples=samples, aspect_ratios=len(aspect_ratios))
+        check_range(name, minimum=0, head_convs=head_convs)
+        check_range(name, minimum=1e-3, anchor_scale=anchor_scale)
         self.indices = _levels(in_spec, finest_stride)
         self.in_levels = tuple(self.indices)
         levels = [in_spec.levels[index] for index in self.indices]
@@ -204,7 +204,7 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         rows = torch.where(best > 0, order, 0)
         labels = rows % classes
         boxes = outputs.boxes.flatten(1, 2).gather(1, rows[..., None].expand(-1, -1, 4))
-        return nms_postprocess(boxes, best, labels, frame, self.postprocess, least_side=1e-2)
+        return nms_postprocess(boxes, best, labels, frame, self.postprocess, min_side=1e-2)
 
     def _maps(self, features: Features) -> list[Tensor]:
         return [project(features.maps[index]) for project, index in zip(self.projections, self.indices, strict=True)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
-from vertebra.decoders.detect._nms_postprocess import DEFAULT_POST, NMSPostprocess, decode_dense
+from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import GREATEST_LOG_SCALE, decode_distances, encode_distances
@@ -92,7 +92,7 @@ class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
         point_offset: float = 0.5,
         point_spacing: Spacing = "stride",
         tower_bias: bool = False,
-        postprocess: NMSPostprocess = DEFAULT_POST,
+        postprocess: NMSPostprocess = DEFAULT_POSTPROCESS,
     ) -> None:
         super().__init__(in_spec, labels)
         if center_radius <= 0:

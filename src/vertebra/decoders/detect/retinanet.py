@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
-from vertebra.decoders.detect._nms_postprocess import DEFAULT_POST, NMSPostprocess, decode_dense
+from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.anchors import level_anchors, level_numbers, level_shapes, octaves_for, sized_shapes
@@ -93,7 +93,7 @@ class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
         aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         min_anchors_per_object: int = 9,
         box_loss: BoxLoss = "giou",
-        postprocess: NMSPostprocess = DEFAULT_POST,
+        postprocess: NMSPostprocess = DEFAULT_POSTPROCESS,
     ) -> None:
         super().__init__(in_spec, labels)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)

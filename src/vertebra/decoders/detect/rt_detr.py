@@ -126,9 +126,9 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
     ) -> None:
         super().__init__(in_spec, labels)
         part = "decoder 'rt_detr'"
-        check_range(part, least=1, embed_dim=embed_dim, heads=heads, layers=layers, queries=queries, hidden=hidden)
-        check_range(part, least=0, denoising=denoising, box_noise=box_noise, offset_scale=offset_scale)
-        check_range(part, least=0, most=1, dropout=dropout, label_noise=label_noise)
+        check_range(part, minimum=1, embed_dim=embed_dim, heads=heads, layers=layers, queries=queries, hidden=hidden)
+        check_range(part, minimum=0, denoising=denoising, box_noise=box_noise, offset_scale=offset_scale)
+        check_range(part, minimum=0, maximum=1, dropout=dropout, label_noise=label_noise)
         self.used = used_levels(in_spec, finest_stride)
         self.in_levels = tuple(self.used)
         levels = [in_spec.levels[index] for index in self.used]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detect._dense_head import DensePrediction, used_levels
-from vertebra.decoders.detect._nms_postprocess import DEFAULT_POST, NMSPostprocess, decode_classes
+from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_classes
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import CODE_WEIGHTS, decode_deltas
@@ -78,14 +78,14 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
         cell_spacing: Literal["stride", "even"] = "stride",
         min_boxes_per_object: int = 4,
         negatives: float = 3.0,
-        postprocess: NMSPostprocess = DEFAULT_POST,
+        postprocess: NMSPostprocess = DEFAULT_POSTPROCESS,
     ) -> None:
         super().__init__(in_spec, labels)
         self.indices = used_levels(in_spec, finest_stride)
         self.in_levels = tuple(self.indices)
         levels = [in_spec.levels[index] for index in self.indices]
         self.strides = [level.stride for level in levels]
-        check_range("decoder 'ssd'", least=0, min_boxes_per_object=min_boxes_per_object, negatives=negatives)
+        check_range("decoder 'ssd'", minimum=0, min_boxes_per_object=min_boxes_per_object, negatives=negatives)
         sizes = tuple(scales) if scales is not None else default_scales(len(levels))
         if len(sizes) != len(levels) + 1 or min(sizes) <= 0:
             raise ConfigError(f"'scales' must name {len(levels) + 1} parts of the canvas above 0, got {scales}")

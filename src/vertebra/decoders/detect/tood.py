@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
-from vertebra.decoders.detect._nms_postprocess import DEFAULT_POST, NMSPostprocess, decode_dense
+from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import decode_distances, encode_distances
 from vertebra.geometry.points import level_points
@@ -69,7 +69,7 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
         locations: largest number of locations matched to an object.
         alpha: exponent of the score in their alignment.
         beta: exponent of the IoU in their alignment.
-        least_quality: least target score of an object's best location; the paper has 0.
+        min_quality: minimum target score of an object's best location; the paper has 0.
         postprocess: options of decoding.
 
     Raises:
@@ -100,15 +100,15 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
         locations: int = 13,
         alpha: float = 1.0,
         beta: float = 6.0,
-        least_quality: float = 0.5,
-        postprocess: NMSPostprocess = DEFAULT_POST,
+        min_quality: float = 0.5,
+        postprocess: NMSPostprocess = DEFAULT_POSTPROCESS,
     ) -> None:
         super().__init__(in_spec, labels)
-        check_range("decoder 'tood'", least=2, bins=bins)
-        check_range("decoder 'tood'", least=1, locations=locations)
-        check_range("decoder 'tood'", least=0.05, bin_width=bin_width)
-        check_range("decoder 'tood'", least=0, alpha=alpha, beta=beta)
-        check_range("decoder 'tood'", least=0, most=1, least_quality=least_quality)
+        check_range("decoder 'tood'", minimum=2, bins=bins)
+        check_range("decoder 'tood'", minimum=1, locations=locations)
+        check_range("decoder 'tood'", minimum=0.05, bin_width=bin_width)
+        check_range("decoder 'tood'", minimum=0, alpha=alpha, beta=beta)
+        check_range("decoder 'tood'", minimum=0, maximum=1, min_quality=min_quality)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
         self.in_levels = tuple(self.head.indices)
         self.bins = bins
@@ -116,7 +116,7 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
         self.locations = locations
         self.alpha = alpha
         self.beta = beta
-        self.least_quality = least_quality
+        self.min_quality = min_quality
         self.postprocess = postprocess
         self.class_prediction = DensePrediction(self.head.width, 1, labels.class_count, bias=PRIOR_LOGIT)
         self.box_prediction = DensePrediction(self.head.width, 4, bins)
@@ -142,10 +142,10 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
             targets.boxes,
             targets.crowd,
             targets.count,
-            per_object=self.locations,
+            max_locations=self.locations,
             alpha=self.alpha,
             beta=self.beta,
-            least_quality=self.least_quality,
+            min_quality=self.min_quality,
         )
         labels, ground_truth = take(targets.labels, match), take(targets.boxes, match)
         score = quality_score_loss(outputs.class_logits, labels, quality, match.positive)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
-from vertebra.decoders.detect._nms_postprocess import DEFAULT_POST, NMSPostprocess, decode_dense
+from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import decode_deltas
 from vertebra.geometry.giou import paired_iou
@@ -86,12 +86,12 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
         center_radius: float = 2.5,
         locations: int = 10,
         l1: bool = True,
-        postprocess: NMSPostprocess = DEFAULT_POST,
+        postprocess: NMSPostprocess = DEFAULT_POSTPROCESS,
     ) -> None:
         super().__init__(in_spec, labels)
         # a smaller radius could leave an object without a location
-        check_range("decoder 'yolox'", least=0.5, center_radius=center_radius)
-        check_range("decoder 'yolox'", least=1, locations=locations)
+        check_range("decoder 'yolox'", minimum=0.5, center_radius=center_radius)
+        check_range("decoder 'yolox'", minimum=1, locations=locations)
         self.head = DenseHead(in_spec, channels=channels, depth=depth, norm=norm, finest_stride=finest_stride)
         self.in_levels = tuple(self.head.indices)
         self.center_radius = center_radius
@@ -146,7 +146,7 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
             targets.crowd,
             targets.count,
             radius=self.center_radius,
-            most=self.locations,
+            max_locations=self.locations,
         )
 
     def _predict(self, features: Features) -> tuple[YOLOXOutputs, Tensor, Tensor]:

@@ -100,8 +100,8 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
     ) -> None:
         super().__init__(in_spec, labels)
         self.name = f"decoder '{self.part}'"
-        check_range(self.name, least=1, channels=channels, margin=margin, region_size=min(region_size))
-        check_range(self.name, least=0, most=0.9, jitter=jitter)
+        check_range(self.name, minimum=1, channels=channels, margin=margin, region_size=min(region_size))
+        check_range(self.name, minimum=0, maximum=0.9, jitter=jitter)
         self.needs = "boxes" if on_boxes else None
         self.in_levels = default_levels(in_spec, on_boxes) if levels is None else self._checked(levels)
         self.width = default_channels(in_spec) if channels is None else channels

@@ -85,8 +85,8 @@ class Heatmap(KeypointDecoder[HeatmapOutputs]):
             margin=margin,
             jitter=jitter,
         )
-        check_range(self.name, least=0, most=6, upsamples=upsamples)
-        check_range(self.name, least=0.5, sigma=sigma)
+        check_range(self.name, minimum=0, maximum=6, upsamples=upsamples)
+        check_range(self.name, minimum=0.5, sigma=sigma)
         self.sigma = sigma
         stride = self.levels.strides[0]
         if upsamples is None:

@@ -91,8 +91,8 @@ class KeypointRegression(KeypointDecoder[KeypointRegressionOutputs]):
             margin=margin,
             jitter=jitter,
         )
-        check_range(self.name, least=0, depth=depth)
-        check_range(self.name, least=1, hidden=hidden, flow_steps=flow_steps)
+        check_range(self.name, minimum=0, depth=depth)
+        check_range(self.name, minimum=1, hidden=hidden, flow_steps=flow_steps)
         cells = self.region_size[0] * self.region_size[1]
         self.body = nn.Sequential(*(ConvNormAct(self.width, self.width, norm="group") for _ in range(depth)))
         self.whole = nn.Sequential(nn.Flatten(), nn.Linear(self.width * cells, hidden), nn.ReLU(inplace=True))

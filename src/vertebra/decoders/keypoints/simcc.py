@@ -89,9 +89,9 @@ class SimCC(KeypointDecoder[SimCCOutputs]):
             margin=margin,
             jitter=jitter,
         )
-        check_range(self.name, least=0, depth=depth)
-        check_range(self.name, least=1, split=split)
-        check_range(self.name, least=0.1, sigma=sigma)
+        check_range(self.name, minimum=0, depth=depth)
+        check_range(self.name, minimum=1, split=split)
+        check_range(self.name, minimum=0.1, sigma=sigma)
         self.sigma, self.soft = sigma, soft
         self.body = nn.Sequential(*(ConvNormAct(self.width, self.width, norm="group") for _ in range(depth)))
         self.point_maps = nn.Conv2d(self.width, len(labels.points), 1)

@@ -72,7 +72,7 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
             weight: factor of its loss; 0.4 in the papers.
             level: index of the level; None: the second deepest, or the only one.
         """
-        check_range(f"decoder '{type(self).__name__.lower()}'", least=0, auxiliary=weight)
+        check_range(f"decoder '{type(self).__name__.lower()}'", minimum=0, auxiliary=weight)
         if weight == 0:
             return
         count = len(self.in_spec.levels)

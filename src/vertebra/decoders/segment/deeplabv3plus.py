@@ -58,11 +58,11 @@ class DeepLabV3Plus(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'deeplabv3plus'", least=0, most=1, dropout=dropout)
+        check_range("decoder 'deeplabv3plus'", minimum=0, maximum=1, dropout=dropout)
         check_range(
-            "decoder 'deeplabv3plus'", least=1, channels=channels, low_level_channels=low_level_channels, depth=depth
+            "decoder 'deeplabv3plus'", minimum=1, channels=channels, low_level_channels=low_level_channels, depth=depth
         )
-        check_range("decoder 'deeplabv3plus'", least=0, deep_depth=deep_depth)
+        check_range("decoder 'deeplabv3plus'", minimum=0, deep_depth=deep_depth)
         fine = [index for index, stride in enumerate(in_spec.strides[:-1]) if stride in (4, 8)]
         if not fine or in_spec.strides[-1] <= in_spec.strides[fine[0]]:
             raise IncompatiblePartsError(
@@ -75,7 +75,7 @@ class DeepLabV3Plus(SegmentDecoder):
         self.in_levels = (self.fine, len(in_spec.levels) - 1)
         self.ratio = in_spec.ratio(len(in_spec.levels) - 1, self.fine)
         self.stride = in_spec.strides[self.fine]
-        width = channels or default_channels(in_spec, least=96)
+        width = channels or default_channels(in_spec, minimum=96)
         block = partial(SeparableConvNormAct, inner_norm=inner_norm) if separable else ConvNormAct
         deep = in_spec.levels[-1].channels
         self.deep = nn.Sequential(*(block(deep, deep) for _ in range(deep_depth)))

@@ -55,9 +55,9 @@ class DPT(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'dpt'", least=0, most=1, dropout=dropout)
+        check_range("decoder 'dpt'", minimum=0, maximum=1, dropout=dropout)
         check_range(
-            "decoder 'dpt'", least=1, channels=channels, readout=readout, level_channels=min(level_channels or [1])
+            "decoder 'dpt'", minimum=1, channels=channels, readout=readout, level_channels=min(level_channels or [1])
         )
         self.used, self.strides = _pyramid(in_spec)
         self.in_levels = tuple(self.used)

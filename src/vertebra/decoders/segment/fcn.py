@@ -46,8 +46,8 @@ class FCN(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'fcn'", least=0, most=1, dropout=dropout)
-        check_range("decoder 'fcn'", least=1, channels=channels, depth=depth)
+        check_range("decoder 'fcn'", minimum=0, maximum=1, dropout=dropout)
+        check_range("decoder 'fcn'", minimum=1, channels=channels, depth=depth)
         deepest = in_spec.levels[-1]
         self.in_levels = (len(in_spec.levels) - 1,)
         self.stride = deepest.stride

@@ -46,8 +46,8 @@ class LRASPP(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'lraspp'", least=0, most=1, dropout=dropout)
-        check_range("decoder 'lraspp'", least=1, channels=channels)
+        check_range("decoder 'lraspp'", minimum=0, maximum=1, dropout=dropout)
+        check_range("decoder 'lraspp'", minimum=1, channels=channels)
         deepest = len(in_spec.levels) - 1
         finer = [index for index, stride in enumerate(in_spec.strides) if stride < in_spec.strides[deepest]]
         if not finer:
@@ -56,7 +56,7 @@ class LRASPP(SegmentDecoder):
         self.in_levels = (self.low, deepest)
         self.ratio = in_spec.ratio(deepest, self.low)
         self.stride = in_spec.strides[self.low]
-        width = channels or default_channels(in_spec, least=128)
+        width = channels or default_channels(in_spec, minimum=128)
         high = in_spec.channels[deepest]
         self.deep = ConvNormAct(high, width, 1)
         self.weigh = nn.Sequential(nn.Conv2d(high, width, 1, bias=False), nn.Sigmoid())

@@ -55,9 +55,9 @@ class PSPNet(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'pspnet'", least=0, most=1, dropout=dropout)
+        check_range("decoder 'pspnet'", minimum=0, maximum=1, dropout=dropout)
         sides = GRIDS if grids is None else tuple(grids)
-        check_range("decoder 'pspnet'", least=1, channels=channels, grids=min(sides, default=0))
+        check_range("decoder 'pspnet'", minimum=1, channels=channels, grids=min(sides, default=0))
         deepest = in_spec.levels[-1]
         self.in_levels = (len(in_spec.levels) - 1,)
         self.stride = deepest.stride

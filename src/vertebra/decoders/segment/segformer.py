@@ -52,8 +52,8 @@ class SegFormer(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'segformer'", least=0, most=1, dropout=dropout)
-        check_range("decoder 'segformer'", least=1, channels=channels, finest_stride=finest_stride)
+        check_range("decoder 'segformer'", minimum=0, maximum=1, dropout=dropout)
+        check_range("decoder 'segformer'", minimum=1, channels=channels, finest_stride=finest_stride)
         last = {stride: index for index, stride in enumerate(in_spec.strides) if stride >= finest_stride}
         if not last:
             raise IncompatiblePartsError(
@@ -68,7 +68,7 @@ class SegFormer(SegmentDecoder):
             )
         self.base = self.in_levels[strides.index(self.stride)]
         self.ratios = [in_spec.ratio(index, self.base) if index > self.base else 1 for index in self.in_levels]
-        width = channels or default_channels(in_spec, least=128)
+        width = channels or default_channels(in_spec, minimum=128)
         self.project = nn.ModuleList(nn.Conv2d(in_spec.channels[index], width, 1) for index in self.in_levels)
         self.fuse = ConvNormAct(len(self.in_levels) * width, width, 1)
         self.finish(width, dropout)

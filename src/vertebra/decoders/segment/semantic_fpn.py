@@ -59,9 +59,9 @@ class SemanticFPN(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'fpn'", least=0, most=1, dropout=dropout)
+        check_range("decoder 'fpn'", minimum=0, maximum=1, dropout=dropout)
         at_least_one = {"channels": channels, "finest_stride": finest_stride, "pyramid_channels": pyramid_channels}
-        check_range("decoder 'fpn'", least=1, groups=groups, **at_least_one)
+        check_range("decoder 'fpn'", minimum=1, groups=groups, **at_least_one)
         if groups is not None and channels % groups:
             raise ConfigError(f"decoder 'fpn': 'groups' must divide 'channels', got {groups} and {channels}")
         self.used = levels_to_join(in_spec, finest_stride, "finest_stride")
@@ -117,7 +117,7 @@ class UpsampleBranch(nn.Module):
         for number in range(max(1, len(self.ratios))):
             conv = nn.Conv2d(in_channels if number == 0 else channels, channels, 3, padding=1, bias=False)
             init_conv_(conv, rectified=True)
-            norm = group_norm(channels, least=4) if groups is None else nn.GroupNorm(groups, channels)
+            norm = group_norm(channels, min_channels=4) if groups is None else nn.GroupNorm(groups, channels)
             self.convs.append(nn.Sequential(conv, norm, nn.ReLU(inplace=True)))
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:

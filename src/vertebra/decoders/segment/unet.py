@@ -56,8 +56,8 @@ class UNet(SegmentDecoder):
         loss: SegmentLoss = DEFAULT_LOSS,
     ) -> None:
         super().__init__(in_spec, labels, loss=loss)
-        check_range("decoder 'unet'", least=0, most=1, dropout=dropout)
-        check_range("decoder 'unet'", least=1, channels=min(channels or [1]), to_stride=to_stride)
+        check_range("decoder 'unet'", minimum=0, maximum=1, dropout=dropout)
+        check_range("decoder 'unet'", minimum=1, channels=min(channels or [1]), to_stride=to_stride)
         self.used = levels_to_join(in_spec, to_stride)
         self.in_levels = tuple(self.used)
         finest = in_spec.strides[self.used[0]]

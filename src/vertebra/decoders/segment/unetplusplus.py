@@ -58,8 +58,8 @@ class UNetPlusPlus(SegmentDecoder):
         loss: SegmentLoss = DEFAULT_LOSS,
     ) -> None:
         super().__init__(in_spec, labels, loss=loss)
-        check_range("decoder 'unetplusplus'", least=0, most=1, dropout=dropout)
-        check_range("decoder 'unetplusplus'", least=1, channels=min(channels or [1]), to_stride=to_stride)
+        check_range("decoder 'unetplusplus'", minimum=0, maximum=1, dropout=dropout)
+        check_range("decoder 'unetplusplus'", minimum=1, channels=min(channels or [1]), to_stride=to_stride)
         self.used = levels_to_join(in_spec, to_stride)
         self.in_levels = tuple(self.used)
         deepest_first = list(reversed(self.used))

@@ -54,8 +54,8 @@ class UPerNet(SegmentDecoder):
         fit: Fit = "stride",
     ) -> None:
         super().__init__(in_spec, labels, loss=loss, fit=fit)
-        check_range("decoder 'upernet'", least=0, most=1, dropout=dropout)
-        check_range("decoder 'upernet'", least=1, channels=channels, finest_stride=finest_stride)
+        check_range("decoder 'upernet'", minimum=0, maximum=1, dropout=dropout)
+        check_range("decoder 'upernet'", minimum=1, channels=channels, finest_stride=finest_stride)
         last = {stride: index for index, stride in enumerate(in_spec.strides) if stride >= finest_stride}
         self.used = list(last.values())
         if len(self.used) < 2:

@@ -62,8 +62,8 @@ class Upsample(SegmentDecoder):
         loss: SegmentLoss = DEFAULT_LOSS,
     ) -> None:
         super().__init__(in_spec, labels, loss=loss)
-        check_range("decoder 'upsample'", least=0, most=1, dropout=dropout)
-        check_range("decoder 'upsample'", least=1, channels=channels, to_stride=to_stride)
+        check_range("decoder 'upsample'", minimum=0, maximum=1, dropout=dropout)
+        check_range("decoder 'upsample'", minimum=1, channels=channels, to_stride=to_stride)
         deepest = in_spec.levels[-1]
         width = channels or default_channels(in_spec)
         self.in_levels = (len(in_spec.levels) - 1,)

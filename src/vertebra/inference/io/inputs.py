@@ -290,6 +290,8 @@ def _in_thread(items: Generator[Item, None, None]) -> Iterator[Item]:
     end: Any = object()
     with (
         closing(items),
-        closing(prefetch(lambda _: next(items, end), repeat(None), threads=1, most=PREFETCHED_FRAMES)) as prefetched,
+        closing(
+            prefetch(lambda _: next(items, end), repeat(None), threads=1, max_pending=PREFETCHED_FRAMES)
+        ) as prefetched,
     ):
         yield from takewhile(lambda item: item is not end, prefetched)

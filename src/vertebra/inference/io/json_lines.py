@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 from vertebra.errors import DataError, RunError
-from vertebra.files import os_errors_told, replacing
+from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.inference.io.streams import is_address
 from vertebra.inference.jobs import Job, JobManifest
 from vertebra.strict_json import to_json
@@ -47,7 +47,7 @@ class JsonLines:
         self.live = self.failed = self.not_finite = 0
         self._done: set[str] = set()
         self._frames: dict[str, set[int]] = {}
-        with os_errors_told(path):
+        with os_errors_as_run_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and not path.is_file():
                 raise RunError(f"{path} is not a regular file, so a job cannot be resumed from it; choose another name")
@@ -103,7 +103,7 @@ class JsonLines:
         self.not_finite += len(lost)
         line = text.encode() + b"\n"
         end = os.fstat(self._file.fileno()).st_size
-        with os_errors_told(self.path):
+        with os_errors_as_run_errors(self.path):
             try:
                 while line:
                     line = line[self._file.write(line) :]
@@ -143,7 +143,7 @@ class JsonLines:
         """The complete lines of the file."""
         entries: list[_Entry] = []
         if self.path.exists():
-            with os_errors_told(self.path), self.path.open("rb") as lines:
+            with os_errors_as_run_errors(self.path), self.path.open("rb") as lines:
                 for number, line in enumerate(lines, start=1):
                     if not line.endswith(b"\n"):
                         _check_cut_off(self.path, number, line)
@@ -161,7 +161,7 @@ class JsonLines:
                     line = lines.read(entry.length)
                     if entry.kept:
                         rewritten.write(line)
-        with os_errors_told(self.path):
+        with os_errors_as_run_errors(self.path):
             file = self.path.open("ab", buffering=0)
             file.truncate(length)
         return file

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vertebra.errors import ConfigError, DataError, RunError
-from vertebra.files import os_error_sentence, os_errors_told, replacing, save_under_free_name
+from vertebra.files import os_error_sentence, os_errors_as_run_errors, replacing, save_under_free_name
 from vertebra.inference.io.output_names import output_location
 from vertebra.inference.io.pictures import encoded
 from vertebra.inference.results import Result
@@ -106,7 +106,7 @@ class MaskFolder:
             for branch, labels in self.labels.items()
         }
         path = self.folder / LEGEND
-        with os_errors_told(path):
+        with os_errors_as_run_errors(path):
             if not path.exists():
                 return legend
         if _read(path) != legend:
@@ -117,7 +117,7 @@ class MaskFolder:
 
     def _write_legend(self, legend: dict[str, Any]) -> None:
         path = self.folder / LEGEND
-        with os_errors_told(path):
+        with os_errors_as_run_errors(path):
             self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(json.dumps(legend, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vertebra.errors import RunError
-from vertebra.files import os_errors_told, publish, save_under_free_name, temporary_name
+from vertebra.files import os_errors_as_run_errors, publish, save_under_free_name, temporary_name
 from vertebra.inference.io.output_names import output_location
 from vertebra.inference.io.video import import_cv2, open_capture
 from vertebra.inference.results import Result
@@ -147,7 +147,7 @@ class AnnotatedVideos:
         if frames < writing.frames:
             writing.part.unlink(missing_ok=True)
             return f"{path}: could not be written ({frames} of {writing.frames} frames were); is the disk full?"
-        with os_errors_told(path):
+        with os_errors_as_run_errors(path):
             self.written.append(publish(writing.part, writing.folder, writing.stem, ".mp4"))
         return None
 
@@ -156,7 +156,7 @@ class AnnotatedVideos:
         assert result.frame_info is not None
         subfolder, stem = output_location(result, self.root)
         folder = self.folder / subfolder
-        with os_errors_told(folder):
+        with os_errors_as_run_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         part = temporary_name(folder, ".mp4")
         height, width = even(result.size)

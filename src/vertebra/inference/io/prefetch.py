@@ -13,7 +13,7 @@ Done = TypeVar("Done")
 
 
 def prefetch(
-    work: Callable[[Item], Done], items: Iterable[Item], *, threads: int, most: int
+    work: Callable[[Item], Done], items: Iterable[Item], *, threads: int, max_pending: int
 ) -> Generator[Done, None, None]:
     """The results of ``work`` for each item, in order; later items are processed while a result is used.
 
@@ -25,7 +25,7 @@ def prefetch(
         work: called for each item, in a thread.
         items: the inputs.
         threads: the number of threads.
-        most: the largest number of items in progress.
+        max_pending: the largest number of items in progress.
     """
     worker_ids: set[int] = set()
     pool = ThreadPoolExecutor(threads, initializer=lambda: worker_ids.add(get_ident()))
@@ -33,7 +33,7 @@ def prefetch(
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > most:
+            if len(waiting) > max_pending:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -1,0 +1,239 @@
+"""Executes a run: prepares trainer, module and record, fits, and finishes with the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+
+from vertebra.config import Config
+from vertebra.cpus import limit_torch
+from vertebra.data.open_datasets import Opened
+from vertebra.data.workers import convert_worker_exits
+from vertebra.errors import RunError, RunStopped, StoppedBySignal
+from vertebra.files import os_errors_as_run_errors, replacing
+from vertebra.messages import emit, is_first_process
+from vertebra.model import VisionModel
+from vertebra.model_info import model_info
+from vertebra.training.failures import as_user_error, check_single_images
+from vertebra.training.fingerprint import fingerprint
+from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder
+from vertebra.training.loaders import RunData
+from vertebra.training.progress import ProgressDisplay
+from vertebra.training.record import (
+    RECORD,
+    next_record,
+    provenance,
+    resolved,
+    start_entry,
+    start_lines,
+    step_shape,
+)
+from vertebra.training.report import write_report
+from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
+from vertebra.training.saved_state import check_state
+from vertebra.training.selection import unmeasurable_notes
+from vertebra.training.step import TrainingModule
+from vertebra.training.trainer import make_trainer, silence_lightning
+from vertebra.weights.model_file import load_weights
+
+FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
+
+
+class Finished(NamedTuple):
+    """A run that has ended.
+
+    Attributes:
+        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``,
+            ``run.json`` and ``report.html``.
+        model: with the best weights, in evaluation mode.
+    """
+
+    folder: Path
+    model: VisionModel
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that a run needs before its first step.
+
+    Attributes:
+        folder: callback that saves into the run folder.
+        data: loaders of training and evaluation data.
+        module: model, loss and optimizer.
+        trainer: Lightning's trainer.
+        record: content of ``run.json``.
+    """
+
+    folder: RunFolder
+    data: RunData
+    module: TrainingModule
+    trainer: pl.Trainer
+    record: dict[str, Any]
+
+
+def run_training(
+    config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
+) -> Finished:
+    """Trains a built model, and writes the run folder.
+
+    Args:
+        config: complete: with classes, canvas and resize mode.
+        model: is trained in place.
+        opened: training data.
+        val: evaluation data.
+        folder: of the run.
+        resumption: None for a new run.
+
+    Raises:
+        VertebraError: data, options or folder do not fit, or the run stopped.
+    """
+    origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
+    emit(*opened.notes, *val.notes, *origin)
+    run = _prepare(config, model, opened, val, folder, resumption)
+    with run_folder_for(folder, config, run.record), warnings.catch_warnings():
+        silence_lightning()
+        _fit(run, str(folder / LAST) if resumption else None)
+    if not run.module.losses:
+        _report_nothing_left(run, config)
+    emit(*run.module.notes(), *run.data.notes())
+    if run.folder.kept.epoch is None:
+        raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
+    _take_best_weights(model, folder)
+    if run.trainer.is_global_zero:
+        _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
+        images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
+        write_report(folder, model, images, run.folder.kept)
+        emit(f"{run.folder.kept.summary()}; run folder {folder}")
+    return Finished(folder, model)
+
+
+def _origin(config: Config, model: VisionModel) -> str:
+    """Where the backbone's weights come from, in words."""
+    if config.model.init_from is not None:
+        return f"weights of {config.model.init_from}"
+    backbone: Any = model.backbone
+    return str(getattr(backbone, "origin", "")) or f"the weights that {type(backbone).__name__} came with"
+
+
+def _prepare(
+    config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
+) -> _Prepared:
+    """Checks data, options and saved state, prints what the run does, and builds its parts; see `run_training`."""
+    recipe = config.train
+    data = RunData(model, recipe, opened.sources, val.sources)
+    data.check_augment()
+    emit(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
+    run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
+    fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
+    if resumption is not None:
+        check_data(resumption, fingerprints, folder)
+    schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
+    state = ResumableState(config, fingerprints, schedule_changed)
+    trainer = make_trainer(recipe, [run_folder, state, ProgressDisplay()], model)
+    limit_torch(sharing=trainer.num_devices)
+    steps, size = step_shape(data, recipe, trainer.world_size)
+    check_single_images(model, size // recipe.accumulate)
+    values = resolved(config, model, data, trainer)
+    changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
+    record = next_record(folder, fingerprints, start_entry(values, changes))
+    model.provenance = provenance(record)
+    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
+    if resumption is not None:
+        check_state(folder / LAST, module, RunFolder.STATE)
+    emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    return _Prepared(run_folder, data, module, trainer, record)
+
+
+def _fit(run: _Prepared, checkpoint: str | None) -> None:
+    """Trains, from a checkpoint if there is one.
+
+    Raises:
+        RunStopped: a signal stopped the run.
+    """
+    folder, stop = run.folder.path, run.folder.stop
+    try:
+        with convert_worker_exits():
+            run.trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+    except Interrupted:
+        if not is_first_process():
+            raise SystemExit(128 + stop.signal) from None  # the first process reports it
+        message = f"stopped; everything is saved. Go on with: vertebra train --resume {folder}"
+        raise RunStopped(message, stop.signal) from None
+    except StoppedBySignal as signal:
+        raise RunStopped(f"stopped at once; {_saved(folder)}", signal.number) from None
+
+
+def _report_nothing_left(run: _Prepared, config: Config) -> None:
+    """Prints why a resumed run took no step, and keeps its weights if it has kept none."""
+    out_of_patience = f"train.patience ({config.train.patience}) is used up"
+    reason = out_of_patience if run.folder.out_of_patience else f"all {config.train.epochs} epochs are done"
+    emit(f"nothing left to train: {reason}")
+    if run.folder.kept.epoch is None:
+        run.folder.keep_newest(run.trainer, run.module)
+
+
+def _take_best_weights(model: VisionModel, folder: Path) -> None:
+    """Loads the best weights of a run into the trained model, and sets it to evaluation mode."""
+    path = folder / BEST
+    if path.is_file():
+        load_weights(model, path)
+    else:  # this process runs on another machine
+        emit(f"{path} is not on this machine, so the model here keeps its newest weights")
+    model.eval()
+
+
+def _saved(folder: Path) -> str:
+    """How to continue a run that did not save when it stopped."""
+    if (folder / LAST).exists():
+        return f"go on from the last save with: vertebra train --resume {folder}"
+    return "nothing was saved yet"
+
+
+@contextmanager
+def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> Iterator[None]:
+    """Makes the run folder with its config and record just before training; removes it if training ends before anything was
+    saved.
+
+    Raises:
+        VertebraError: instead of an error of the engine that a user can fix.
+    """
+    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        if is_first_process():
+            with os_errors_as_run_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / CONFIG, config.to_yaml())
+            _write(folder / RECORD, json.dumps(record, indent=2) + "\n")
+            os.environ[FOLDER_VARIABLE] = str(folder)
+        yield
+    except BaseException as error:
+        if is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
+            _remove_empty_run(folder, created)
+        user_error = as_user_error(error) if isinstance(error, Exception) else None
+        if user_error is None:
+            raise
+        raise user_error from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a small file atomically."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:
+    """Removes the files of a run that has saved nothing, and the folders that were made for it."""
+    for name in (CONFIG, RECORD, METRICS, f"{LAST}.partial"):
+        (folder / name).unlink(missing_ok=True)
+    for parent in created:
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
