@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vertebra.annotations.class_edits import ClassEdits
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.index import Index
 from vertebra.data.readers import all_readers
+from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
 
@@ -23,6 +25,7 @@ def open_data(
     ignore_index: int | None = None,
     seed: int = 0,
     multilabel: bool = False,
+    edits: ClassEdits | None = None,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -38,6 +41,7 @@ def open_data(
         ignore_index: value of ignored pixels in mask files.
         seed: of the random division of a data set without splits.
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
+        edits: changes of the data set's classes.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
@@ -47,7 +51,10 @@ def open_data(
     check_split(split)
     name = choose_format(folder, task, format)
     listed = None if classes is None else tuple(classes)
-    index = all_readers()[name].read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel))
+    reader = all_readers()[name]
+    if edits and not isinstance(reader, AnnotationReader):
+        raise DataError(f"{folder}: classes of format '{name}' cannot be merged, dropped or ignored; leave that out")
+    index = reader.read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits()))
     others = [] if format is not None else [other for other in readings(folder, task) if other != name]
     if others:
         index.notes.append(

@@ -105,6 +105,10 @@ class TaskData(ABC):
         """
         return np.asarray(column.labeled, dtype=bool)
 
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """(n, class_count) bool, the classes that each image has; None if that is known only from its pixels."""
+        return None
+
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) int64, groups of images that a random division spreads over all splits in proportion.
 

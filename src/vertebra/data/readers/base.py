@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -125,7 +126,9 @@ class AnnotationReader(ABC):
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
         source, shares = source_split(self.splits(path), split, path)
-        annotations = self.load(path, source, options)
+        annotations = self.load(path, source, replace(options, classes=None) if options.edits else options)
+        if options.edits:
+            annotations = options.edits.apply(annotations)
         index = index_of(annotations, task, options)
         if shares is None:
             return index

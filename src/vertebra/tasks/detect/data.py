@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -63,6 +64,10 @@ class DetectData(TaskData):
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """Images with a box of the branch's classes that is not a crowd."""
         return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the objects in each image, without crowds."""
+        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
 
     def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
         """The number of boxes that do not mark a crowd."""

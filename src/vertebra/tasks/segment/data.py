@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -19,6 +20,7 @@ from vertebra.tasks.data import TaskData
 from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
 from vertebra.tasks.segment.from_annotations import read_masks
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.outline_column import PolygonRLEColumn
 
 
 class SegmentData(TaskData):
@@ -76,6 +78,12 @@ class SegmentData(TaskData):
             return planes
         occurring: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
         return occurring
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the outlined objects of each image; None for masks in files."""
+        if not isinstance(column, PolygonRLEColumn):
+            return None
+        return classes_of_objects(column.offsets, column.labels, np.ones(len(column.labels), dtype=bool), class_count)
 
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
         """1: the image, or 0 if all of its pixels are ignored."""
