@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vertebra.annotations.paths import path_column
-from vertebra.data.balance import MOST, draw_rows, repeat_factors
+from vertebra.data.balance import MAX_FACTOR, draw_rows, repeat_factors
 from vertebra.data.index import Index
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
@@ -28,7 +28,7 @@ def test_the_factor_of_an_image_is_that_of_its_rarest_class() -> None:
     assert (factors[4:] == 1).all() and repeat_factors(np.zeros((3, 2), dtype=bool)).tolist() == [1, 1, 1]
     many = np.zeros((100_000, 2), dtype=bool)
     many[:, 0], many[0, 1] = True, True
-    assert repeat_factors(many)[0] == MOST
+    assert repeat_factors(many)[0] == MAX_FACTOR
 
 
 def test_drawn_rows_follow_their_factors() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST = 10.0  # an image is drawn at most this often for each time that an image of common classes is
+MAX_FACTOR = 10.0  # an image is drawn at most this often for each time that an image of common classes is
 
 
 def repeat_factors(presence: np.ndarray) -> np.ndarray:
@@ -12,7 +12,7 @@ def repeat_factors(presence: np.ndarray) -> np.ndarray:
 
     Gupta et al., LVIS, CVPR 2019, arXiv 1908.03195, section 5.3: an image's factor is that of its rarest class c, max(1,
     sqrt(t / f_c)), where f_c is the share of images with the class. Here t is the mean share of the classes that occur, so it
-    needs no tuning, and a factor is at most `MOST`.
+    needs no tuning, and a factor is at most `MAX_FACTOR`.
 
     Args:
         presence: (n, K) bool, which classes an image has.
@@ -25,7 +25,7 @@ def repeat_factors(presence: np.ndarray) -> np.ndarray:
     if not occurring.any():
         return np.ones(len(presence))
     factors = np.zeros(len(shares))
-    factors[occurring] = np.clip(np.sqrt(shares[occurring].mean() / shares[occurring]), 1.0, MOST)
+    factors[occurring] = np.clip(np.sqrt(shares[occurring].mean() / shares[occurring]), 1.0, MAX_FACTOR)
     rarest: np.ndarray = np.where(presence, factors, 1.0).max(axis=1, initial=1.0)
     return rarest
 
