@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,17 @@ from vertebra.data.class_mapping import ClassMapping, class_mapping
 from vertebra.data.index import Index, Note
 from vertebra.data.transforms import OnCanvas, augment_onto, to_canvas
 from vertebra.errors import DataError
+from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixels
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import read_image
+from vertebra.preprocess.number_range import RangeUse
+from vertebra.preprocess.raw_images import is_deep
 from vertebra.recipe.augment import Augment
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
 ATTEMPTS = 20
+RANGE_SAMPLES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +130,7 @@ class MixedData(Dataset[Sample]):
         augment: random changes, for training; None for evaluation, where samples have their ground truths.
         seed: of all random numbers.
         channels: of the images.
+        reduced_decoding: in training, decode JPEG files at 1/2, 1/4 or 1/8 where a crop is shown smaller than that.
 
     Raises:
         DataError: a source has no labels for a branch, or none of the branch's classes.
@@ -139,6 +145,7 @@ class MixedData(Dataset[Sample]):
         *,
         seed: int = 0,
         channels: int = 3,
+        reduced_decoding: bool = False,
     ) -> None:
         self.sources = list(sources)
         self.labels = dict(labels)
@@ -146,6 +153,7 @@ class MixedData(Dataset[Sample]):
         self.augment = augment
         self.seed = seed
         self.channels = channels
+        self.reduced_decoding = reduced_decoding and augment is not None
         self.skipped: dict[str, str] = {}
         self._notes: list[Note] = []
         self._relabel: dict[tuple[int, str], ClassMapping] = {}
@@ -241,7 +249,8 @@ class MixedData(Dataset[Sample]):
     def _load(self, key: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
         source = self.sources[key.source]
         path = source.index.path(row)
-        image = read_image(path, channels=self.channels)
+        read = DeferredImage if self.reduced_decoding else read_image
+        image = read(path, channels=self.channels, scale=self.resize_spec.scale)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
         for branch in self._branches(key.source, row):
@@ -255,9 +264,9 @@ class MixedData(Dataset[Sample]):
         kept = ground_truths if self.augment is None else {}
         return Sample(on_canvas.image, on_canvas.transform.size, on_canvas.annotations, kept, origin, skipped)
 
-    def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], key: SampleKey) -> OnCanvas:
+    def _to_canvas(self, image: ImageLike, ground_truths: Mapping[str, Any], key: SampleKey) -> OnCanvas:
         if self.augment is None:
-            return to_canvas(image, ground_truths, self.resize_spec, self.labels)
+            return to_canvas(as_pixels(image), ground_truths, self.resize_spec, self.labels)
         return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(key, 0))
 
     def _blank(self, key: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
@@ -280,6 +289,21 @@ class MixedData(Dataset[Sample]):
         if count > max(2, 0.1 * whole) or 2 * count > whole:
             first = next(iter(self.skipped.values()))
             raise DataError(f"{count} of {whole} images cannot be used, too many to go on; the first: {first}")
+
+    def range_notes(self) -> list[str]:
+        """Warnings about the range of images of more than 8 bits, from some images of each data set: those that use a small part of
+        it, or have numbers outside it, and 8-bit images beside others."""
+        use = RangeUse(self.resize_spec.scale)
+        for source in self.sources:
+            count = len(source.index)
+            for row in np.linspace(0, count - 1, min(RANGE_SAMPLES, count), dtype=int).tolist():
+                with contextlib.suppress(DataError):  # unreadable images are counted and named when they are loaded
+                    path = source.index.path(row)
+                    if is_deep(path):
+                        read_image(path, self.channels, scale=self.resize_spec.scale, use=use)
+                    else:
+                        use.add_image()
+        return [*use.warnings(), *use.notes()]
 
     def notes(self) -> list[str]:
         """Warnings about everything that was left out, with counts and names."""

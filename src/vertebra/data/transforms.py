@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from vertebra.data.color_jitter import color_map
 from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixels
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply
+from vertebra.preprocess.resample_torch import crop_resize
 from vertebra.recipe.augment import Augment
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
@@ -61,7 +62,7 @@ def to_canvas(
 
 
 def augment_onto(
-    image: np.ndarray,
+    image: ImageLike,
     annotations: Mapping[str, Any],
     resize_spec: ResizeSpec,
     labels: Mapping[str, LabelSpec],
@@ -86,7 +87,7 @@ def augment_onto(
             )
         on_canvas = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
     else:
-        on_canvas = to_canvas(image, annotations, resize_spec, labels)
+        on_canvas = to_canvas(as_pixels(image), annotations, resize_spec, labels)
     color_options = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
     if any(color_options):
         height, width = on_canvas.transform.size
@@ -143,22 +144,16 @@ def crop_window(
 
 
 def cut(
-    image: np.ndarray,
+    image: ImageLike,
     annotations: Mapping[str, Any],
     resize_spec: ResizeSpec,
     labels: Mapping[str, LabelSpec],
     window: CropWindow,
 ) -> OnCanvas:
     """A crop window of an image and its annotations on the canvas; see `to_canvas` for the other arguments."""
-    pixels = F.resized_crop(
-        torch.from_numpy(image).permute(2, 0, 1),
-        window.top,
-        window.left,
-        window.height,
-        window.width,
-        list(window.out),
-        InterpolationMode.BILINEAR,
-        antialias=True,
+    window, factor = image.window(window) if isinstance(image, DeferredImage) else (window, 1)
+    pixels = crop_resize(
+        image.reduced(factor) if isinstance(image, DeferredImage) else image, window.box(factor), window.out
     )
     pixels = F.horizontal_flip(pixels) if window.mirror else pixels
     pixels = F.vertical_flip(pixels) if window.flip else pixels

@@ -34,6 +34,12 @@ class CropWindow:
         top, left = round(-self.top * scale_y), round(-self.left * scale_x)
         return ImageTransform(resize_spec.size, original, scale_y, scale_x, top, left, self.out)
 
+    def box(self, factor: int = 1) -> tuple[int, int, int, int]:
+        """The crop (left, top, right, bottom) in pixels of the image at 1/``factor`` of its size, of which they are multiples."""
+        edges = (self.left, self.top, self.left + self.width, self.top + self.height)
+        left, top, right, bottom = (edge // factor for edge in edges)
+        return left, top, right, bottom
+
     @property
     def area_scale(self) -> float:
         """Canvas pixels per image pixel, as areas."""

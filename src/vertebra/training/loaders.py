@@ -31,7 +31,7 @@ class RunData(pl.LightningDataModule):
         super().__init__()
         self.recipe = recipe
         self.augment = Augment.from_options(recipe.augment.name, recipe.augment.options)
-        self.train_set = mixed(model_info(model), train, recipe.seed, self.augment)
+        self.train_set = mixed(model_info(model), train, recipe.seed, self.augment, recipe.reduced_decoding)
         self.val_set = mixed(model_info(model), val, recipe.seed, None)
 
     def check_augment(self) -> None:
@@ -92,10 +92,14 @@ class RunData(pl.LightningDataModule):
         return [*self.train_set.notes(), *self.val_set.notes()]
 
 
-def mixed(info: ModelInfo, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
+def mixed(
+    info: ModelInfo, sources: list[Source], seed: int, augment: Augment | None, reduced_decoding: bool = False
+) -> MixedData:
     """A mix of data sets for a model."""
     labels = {name: branch_labels for name, (_, branch_labels) in info.branches.items()}
-    return MixedData(sources, labels, info.resize_spec, augment, seed=seed, channels=info.channels)
+    return MixedData(
+        sources, labels, info.resize_spec, augment, seed=seed, channels=info.channels, reduced_decoding=reduced_decoding
+    )
 
 
 def evaluation_loader(info: ModelInfo, sources: list[Source], batch_size: int, workers: int) -> Loader:

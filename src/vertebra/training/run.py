@@ -24,6 +24,7 @@ from vertebra.messages import say
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
+from vertebra.preprocess.number_range import parse_scale
 from vertebra.tasks import get_task
 from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.failures import as_user_error, check_single_images
@@ -124,7 +125,10 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
         )
     if train.get("resize") not in (None, mode):
         raise ConfigError(f"resize: the model has '{mode}'; build it for another one: create_model(resize=...)")
-    return {**train, "image_size": list(size), "resize": mode}
+    scale = model.resize_spec.scale
+    if train.get("scale") is not None and parse_scale(train["scale"]) != scale:
+        raise ConfigError(f"scale: the model has {scale}; build it for another range: create_model(scale=...)")
+    return {**train, "image_size": list(size), "resize": mode, "scale": scale if scale == "auto" else list(scale)}
 
 
 def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finished:
@@ -141,7 +145,7 @@ def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finis
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     if model is None:
-        model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
+        model = _build(config)
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
         say(*init_from(model, config.model))
@@ -192,8 +196,7 @@ def resume_run(
     resumption = plan_resumption(folder, data=data, overrides=overrides, sections=sections)
     config = resumption.config
     objects = resolve_parts(parts, config.model)
-    size, resize = config.train.image_size, config.train.resize
-    model = build(config.model, image_size=size, resize=resize, pretrained=False, objects=objects)
+    model = _build(config, pretrained=False, objects=objects)
     return _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
 
 
@@ -228,7 +231,13 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
         if branch.classes is None or set(get_task(tasks[name]).labels.needed) - set(branch.label_fields):
             config = complete(config, open_split(config, "train"))
             break
-    return build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
+    return _build(config, pretrained=False)
+
+
+def _build(config: Config, **options: Any) -> VisionModel:
+    """The model of a config, with the preprocessing of its training options; see `vertebra.build.build` for others."""
+    train = config.train
+    return build(config.model, image_size=train.image_size, resize=train.resize, scale=train.scale, **options)
 
 
 def _run(
@@ -243,6 +252,7 @@ def _run(
     data = RunData(model, recipe, opened.sources, val.sources)
     data.check_augment()
     say(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
+    say(*data.train_set.range_notes())
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:

@@ -1,0 +1,131 @@
+"""An image of a training set, which is decoded when its crop is known: at a reduced scale where the crop is shown smaller."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vertebra.preprocess import jpeg
+from vertebra.preprocess.channels import to_channels
+from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.image_files import open_image, unreadable
+from vertebra.preprocess.images import ImageSource, read_image, source_name
+from vertebra.preprocess.number_range import Scale
+from vertebra.preprocess.raw_images import ORIENTATION, turned
+
+
+class DeferredImage:
+    """An image whose size is known and whose pixels are decoded later.
+
+    JPEG files are decoded at 1/2, 1/4 or 1/8 where that is enough for a crop; all other images are decoded here.
+
+    Args:
+        source: a file, its bytes, or any other image of `vertebra.preprocess.images.read_image`.
+        channels: number of channels of the model's input.
+        name: its name in messages; empty for the path, or a description.
+        scale: the range of numbers of more than 8 bits.
+
+    Attributes:
+        size: (height, width) in pixels, upright.
+        channels: number of channels.
+
+    Raises:
+        DataError: see `read_image`; also from `pixels` and `reduced`.
+    """
+
+    def __init__(self, source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto") -> None:
+        self.name, self.channels, self.scale = name or source_name(source), channels, scale
+        self._pixels: np.ndarray | None = None
+        self._content = _jpeg_content(source, self.name) if channels in (1, 3) else None
+        if self._content is None:
+            self._source: ImageSource = source
+            self.size = (self.pixels().shape[0], self.pixels().shape[1])
+        else:
+            self._source = self._content
+            self.size = self._read_header()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the whole image."""
+        return (*self.size, self.channels)
+
+    def pixels(self) -> np.ndarray:
+        """The whole image, (H, W, channels) uint8."""
+        if self._pixels is None:
+            self._pixels = read_image(self._source, self.channels, self.name, self.scale)
+        return self._pixels
+
+    def window(self, window: CropWindow) -> tuple[CropWindow, int]:
+        """A crop window whose edges are whole pixels of the reduced image that suffices for it, and the factor of that image.
+
+        Both sides are the same where the image is not reduced. Else the window becomes smaller by less than ``factor`` pixels
+        on each side, which is less than a pixel of the canvas.
+        """
+        factor = jpeg.reduction((window.height, window.width), window.out) if self._reducible else 1
+        if factor == 1:
+            return window, 1
+        top, left = -(-window.top // factor) * factor, -(-window.left // factor) * factor
+        bottom = (window.top + window.height) // factor * factor
+        right = (window.left + window.width) // factor * factor
+        return replace(window, top=top, left=left, height=bottom - top, width=right - left), factor
+
+    def reduced(self, factor: int) -> np.ndarray:
+        """The image at 1/1, 1/2, 1/4 or 1/8: each pixel covers a square of ``factor`` pixels from the top left.
+
+        Returns:
+            (ceil(H / factor), ceil(W / factor), channels) uint8.
+        """
+        if factor == 1 or self._content is None:
+            return self.pixels()
+        try:
+            with open_image(self._content, self.name) as picture:
+                pixels = jpeg.decode(self._content, picture, factor)
+        except Exception as error:  # Pillow raises a dozen types on damaged files
+            raise unreadable(self.name, error) from error
+        if pixels is None:  # as Pillow decodes it, or refuses it
+            whole = self.pixels()
+            picture = Image.fromarray(whole if self.channels == 3 else whole[:, :, 0])
+            return np.asarray(picture.reduce(factor)).reshape(-1, -(-self.size[1] // factor), self.channels)
+        return to_channels(turned(pixels, self._orientation), self.channels, self.name)
+
+    def _read_header(self) -> tuple[int, int]:
+        assert self._content is not None
+        try:
+            with open_image(self._content, self.name) as picture:
+                self._orientation = picture.getexif().get(ORIENTATION, 1)
+                height, width = picture.height, picture.width
+        except Exception as error:  # Pillow raises a dozen types on damaged files
+            raise unreadable(self.name, error) from error
+        return (width, height) if self._orientation in (5, 6, 7, 8) else (height, width)
+
+    @property
+    def _reducible(self) -> bool:
+        """Whether a reduced image begins at the upright image's top left corner."""
+        if self._content is None or self._pixels is not None:
+            return False
+        return self._orientation == 1 or not any(side % jpeg.REDUCTIONS[0] for side in self.size)
+
+
+ImageLike = np.ndarray | DeferredImage
+
+
+def as_pixels(image: ImageLike) -> np.ndarray:
+    """The pixels (H, W, C) uint8 of an image, decoded if necessary."""
+    return image if isinstance(image, np.ndarray) else image.pixels()
+
+
+def _jpeg_content(source: ImageSource, name: str) -> bytes | None:
+    """The bytes of a JPEG file; None for other images."""
+    if isinstance(source, bytes):
+        return source if source.startswith(jpeg.MAGIC) else None
+    if not isinstance(source, (str, Path)):
+        return None
+    try:
+        with Path(source).open("rb") as file:
+            head = file.read(len(jpeg.MAGIC))
+            return head + file.read() if head == jpeg.MAGIC else None
+    except OSError as error:
+        raise unreadable(name, error) from error
