@@ -21,7 +21,7 @@ from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixe
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import read_image
 from vertebra.preprocess.number_range import RangeUse
-from vertebra.preprocess.raw_images import is_deep
+from vertebra.preprocess.raw_files import is_deep
 from vertebra.recipe.augment import Augment
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec

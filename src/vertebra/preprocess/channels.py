@@ -18,10 +18,7 @@ def picture_to_channels(picture: Image.Image, channels: int, name: str) -> np.nd
         DataError: the model takes other channels than Pillow's modes have.
     """
     if channels not in (1, 3, 4):
-        count = len(picture.getbands())
-        raise DataError(
-            f"{name}: it has {count} {'channel' if count == 1 else 'channels'}, and the model takes {channels}"
-        )
+        raise _mismatch(name, len(picture.getbands()), channels, 1)
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     clear = channels != 4 and (picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info)
     pixels = np.empty((picture.height, picture.width, channels), dtype=np.uint8)
@@ -36,13 +33,14 @@ def picture_to_channels(picture: Image.Image, channels: int, name: str) -> np.nd
     return pixels
 
 
-def to_channels(array: np.ndarray, channels: int, name: str, *, transparent: bool = True) -> np.ndarray:
+def to_channels(array: np.ndarray, channels: int, name: str, *, transparent: bool = True, pages: int = 0) -> np.ndarray:
     """(H, W, C) uint8 with the number of channels of the model's input.
 
     One channel is repeated for three; color becomes gray for one.
 
     Args:
         transparent: whether the last of two or four channels is transparency, which is blended onto white for one and three.
+        pages: number of a file's pages that the channels are from; 0 for an array.
 
     Raises:
         DataError: the channels cannot be converted.
@@ -57,9 +55,20 @@ def to_channels(array: np.ndarray, channels: int, name: str, *, transparent: boo
         height, width = array.shape[:2]
         picture = Image.frombytes(mode, (width, height), np.ascontiguousarray(array).tobytes())
         return picture_to_channels(picture, channels, name)
-    raise DataError(
-        f"{name}: it has {count} channels, and the model takes {channels}; arrays are (H, W, C), and tensors (C, H, W)"
-    )
+    raise _mismatch(name, count, channels, pages)
+
+
+def _mismatch(name: str, count: int, channels: int, pages: int) -> DataError:
+    """The error of an image whose channels are not those of the model's input."""
+    text = f"it has {count} {'channel' if count == 1 else 'channels'}"
+    if pages > 1:
+        text = f"its {pages} pages have {count} channels in all"
+        remedy = "save each page as an image of its own, or build the model for the channels of all pages"
+    elif pages == 1:
+        remedy = "build the model for them, or save the image with other channels"
+    else:
+        return DataError(f"{name}: {text}, and the model takes {channels}; arrays are (H, W, C), and tensors (C, H, W)")
+    return DataError(f"{name}: {text}, and the model takes {channels}; {remedy} (model.backbone.in_channels={count})")
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

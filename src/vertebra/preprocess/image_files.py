@@ -46,6 +46,8 @@ def open_image(source: str | Path | bytes, name: str = "") -> ImageFile.ImageFil
         Exception: raised by Pillow for files that are missing, damaged, or of another format; see `unreadable`.
     """
     picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
+    if picture.format == "TIFF":
+        picture.filename = ""  # Pillow maps uncompressed files by name, with exchanged sides where they are turned
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         check_size(picture.size, picture.format or "", picture.mode, size, name or name_of(source))

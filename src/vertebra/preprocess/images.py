@@ -9,22 +9,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vertebra.errors import DataError, first_line
 from vertebra.preprocess import jpeg
+from vertebra.preprocess.arrays import tensor_to_array, with_channel_axis
 from vertebra.preprocess.channels import picture_to_channels, to_channels
 from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.number_range import RangeUse, Scale, stretched, to_bytes
-from vertebra.preprocess.raw_images import (
-    ORIENTATION,
-    RawImage,
-    raw_file,
-    raw_page,
-    raw_picture,
-    raw_size,
-    turned,
-    upright,
-)
+from vertebra.preprocess.raw_files import raw_file, raw_size
+from vertebra.preprocess.raw_images import ORIENTATION, RawImage, raw_page, raw_picture, turned, upright
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 
@@ -62,7 +54,7 @@ def read_image(
     if use is not None:
         use.add_image()
     if isinstance(source, (str, Path, bytes)):
-        found = _file_content(source, name)
+        found = _file_content(source, name, fast=channels in (1, 3))
     elif isinstance(source, Image.Image):
         picture = _loaded(source, name)
         found = raw_picture(picture) or picture
@@ -85,7 +77,7 @@ def read_picture(source: ImageSource) -> np.ndarray:
     """
     name = source_name(source)
     if isinstance(source, np.ndarray):
-        raw: RawImage | Image.Image = RawImage(_with_channel_axis(source, name))
+        raw: RawImage | Image.Image = RawImage(with_channel_axis(source, name))
     elif isinstance(source, (str, Path, bytes)):
         raw = _file_content(source, name)
     else:
@@ -96,6 +88,20 @@ def read_picture(source: ImageSource) -> np.ndarray:
     if raw.transparent and raw.pixels.dtype == np.uint8:
         return to_channels(array, 3, name)
     return np.ascontiguousarray(array[:, :, :3] if array.shape[2] >= 3 else array[:, :, :1].repeat(3, axis=2))
+
+
+def decoded_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of an upright image of any number of channels, which is decoded, so that damage is found.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    content = _file_content(path, str(path))
+    if isinstance(content, Image.Image):
+        return content.height, content.width
+    if content.pixels.dtype.kind == "f":
+        to_bytes(content.pixels, str(path), (0.0, 1.0))  # refuses NaN and infinity
+    return content.pixels.shape[0], content.pixels.shape[1]
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -238,11 +244,11 @@ def layout_of(source: ImageSource) -> str:
     return "a tensor (H, W)" if len(shape) == 2 else "a tensor (C, H, W)"
 
 
-def _file_content(source: str | Path | bytes, name: str) -> RawImage | Image.Image:
-    """The content of a file: numbers, or a Pillow image of 8 bits a channel."""
+def _file_content(source: str | Path | bytes, name: str, *, fast: bool = True) -> RawImage | Image.Image:
+    """The content of a file: numbers, or a Pillow image of 8 bits a channel, as which JPEG files come if not ``fast``."""
     try:
         head = _head(source)
-        if head.startswith(jpeg.MAGIC):
+        if fast and head.startswith(jpeg.MAGIC):
             pixels = _decode_jpeg(source, name)
             if pixels is not None:
                 return RawImage(pixels)
@@ -287,7 +293,8 @@ def _loaded(picture: Image.Image, name: str) -> Image.Image:
 def _raw_to_channels(raw: RawImage, channels: int, name: str, scale: Scale, use: RangeUse | None) -> np.ndarray:
     """The numbers of an image as (H, W, channels) uint8; transparency keeps the whole range of its type."""
     if not raw.transparent:
-        return to_channels(to_bytes(raw.pixels, name, scale, use=use), channels, name, transparent=False)
+        pixels = to_bytes(raw.pixels, name, scale, use=use)
+        return to_channels(pixels, channels, name, transparent=False, pages=raw.pages)
     colors, alpha = raw.pixels[:, :, :-1], raw.pixels[:, :, -1:]
     full: Scale = (0.0, float(np.iinfo(alpha.dtype).max)) if alpha.dtype.kind in "ui" else (0.0, 1.0)
     layers = [to_bytes(colors, name, scale, use=use), to_bytes(alpha, name, full)]
@@ -296,36 +303,8 @@ def _raw_to_channels(raw: RawImage, channels: int, name: str, scale: Scale, use:
 
 def _array_to_channels(source: Any, channels: int, name: str, scale: Scale, use: RangeUse | None) -> np.ndarray:
     """An array or tensor as (H, W, channels) uint8."""
-    array = source if isinstance(source, np.ndarray) else _tensor_to_array(source, name)
+    array = source if isinstance(source, np.ndarray) else tensor_to_array(source, name)
     if not isinstance(source, np.ndarray) and array.ndim == 3:
         array = np.moveaxis(array, 0, -1)
-    array = _with_channel_axis(array, name)
+    array = with_channel_axis(array, name)
     return to_channels(to_bytes(array, name, scale, in_memory=True, use=use), channels, name)
-
-
-def _with_channel_axis(array: np.ndarray, name: str) -> np.ndarray:
-    """An array (H, W) or (H, W, C) as (H, W, C)."""
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(f"{name}: an image array must be (H, W) or (H, W, C) and not empty, got shape {array.shape}")
-    return array[:, :, None] if array.ndim == 2 else array
-
-
-def _tensor_to_array(tensor: Any, name: str) -> np.ndarray:
-    """A tensor of any library as an array."""
-    if hasattr(tensor, "read"):
-        raise DataError(f"{name} is an open file; give its content: file.read()")
-    if "bfloat16" in str(getattr(tensor, "dtype", "")):
-        raise DataError(f"{name}: bfloat16 is not supported; convert it to float32")
-    try:
-        array = np.asarray(tensor.detach().cpu() if hasattr(tensor, "shape") and hasattr(tensor, "detach") else tensor)
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:  # ragged lists, meta and sparse tensors
-        raise DataError(
-            f"{name} cannot be converted to an array ({first_line(error)}); give an array or tensor"
-        ) from error
-    if array.dtype == object:
-        raise DataError(
-            f"{name} is not an image; give a file, bytes, a Pillow image, an array (H, W, C) or a tensor (C, H, W)"
-        )
-    if not hasattr(tensor, "shape") and array.ndim == 0:
-        raise DataError(f"{name} is a number, not an image; give the numbers of an image as an array: np.array(...)")
-    return array
