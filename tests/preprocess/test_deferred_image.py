@@ -65,7 +65,7 @@ def test_windows_lose_less_than_a_pixel_of_the_canvas() -> None:
         after, factor = image.window(before)
         assert 0 <= after.top - before.top < factor and 0 <= after.left - before.left < factor
         assert 0 <= before.top + before.height - after.top - after.height < factor
-        assert after.height >= factor * after.out[0] and after.width >= factor * after.out[1] or factor == 1
+        assert (after.height >= factor * after.out[0] and after.width >= factor * after.out[1]) or factor == 1
         assert not any(edge % factor for edge in (after.top, after.left, after.height, after.width))
         assert after.out == before.out
 

@@ -167,6 +167,8 @@ def cut(
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:
     """Puts an image (C, h, w) at the top left of a canvas (C, height, width)."""
+    if part.shape[1:] == size:
+        return part.contiguous()
     canvas = torch.empty((part.shape[0], *size), dtype=part.dtype)
     height, width = part.shape[1:]
     canvas[:, :height, :width] = part

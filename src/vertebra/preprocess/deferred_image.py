@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import local
 
 import numpy as np
 from PIL import Image
@@ -11,10 +12,12 @@ from PIL import Image
 from vertebra.preprocess import jpeg
 from vertebra.preprocess.channels import to_channels
 from vertebra.preprocess.crop_window import CropWindow
-from vertebra.preprocess.image_files import open_image, unreadable
+from vertebra.preprocess.image_files import unreadable
 from vertebra.preprocess.images import ImageSource, read_image, source_name
 from vertebra.preprocess.number_range import Scale
-from vertebra.preprocess.raw_images import ORIENTATION, turned
+from vertebra.preprocess.raw_images import turned
+
+KEPT = 50_000_000  # bytes of pixels that a thread keeps at most
 
 
 class DeferredImage:
@@ -38,14 +41,12 @@ class DeferredImage:
 
     def __init__(self, source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto") -> None:
         self.name, self.channels, self.scale = name or source_name(source), channels, scale
+        self._source, self._content, self._header = source, *self._read_header(source)
         self._pixels: np.ndarray | None = None
-        self._content = _jpeg_content(source, self.name) if channels in (1, 3) else None
-        if self._content is None:
-            self._source: ImageSource = source
+        if self._header is None:
             self.size = (self.pixels().shape[0], self.pixels().shape[1])
         else:
-            self._source = self._content
-            self.size = self._read_header()
+            self.size = self._header.upright_size
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,7 +56,8 @@ class DeferredImage:
     def pixels(self) -> np.ndarray:
         """The whole image, (H, W, channels) uint8."""
         if self._pixels is None:
-            self._pixels = read_image(self._source, self.channels, self.name, self.scale)
+            source = self._source if self._content is None else self._content
+            self._pixels = read_image(source, self.channels, self.name, self.scale)
         return self._pixels
 
     def window(self, window: CropWindow) -> tuple[CropWindow, int]:
@@ -75,38 +77,42 @@ class DeferredImage:
     def reduced(self, factor: int) -> np.ndarray:
         """The image at 1/1, 1/2, 1/4 or 1/8: each pixel covers a square of ``factor`` pixels from the top left.
 
+        The pixels of the next image that a thread decodes may take the place of these, so they are to be used at once.
+
         Returns:
             (ceil(H / factor), ceil(W / factor), channels) uint8.
         """
-        if factor == 1 or self._content is None:
-            return self.pixels()
-        try:
-            with open_image(self._content, self.name) as picture:
-                pixels = jpeg.decode(self._content, picture, factor)
-        except Exception as error:  # Pillow raises a dozen types on damaged files
-            raise unreadable(self.name, error) from error
+        if self._content is None or self._header is None or self._pixels is not None:
+            return self._shrunk(factor)
+        pixels = jpeg.decode(self._content, self._header, factor, _buffer(self._header, factor))
         if pixels is None:  # as Pillow decodes it, or refuses it
-            whole = self.pixels()
-            picture = Image.fromarray(whole if self.channels == 3 else whole[:, :, 0])
-            return np.asarray(picture.reduce(factor)).reshape(-1, -(-self.size[1] // factor), self.channels)
-        return to_channels(turned(pixels, self._orientation), self.channels, self.name)
+            return self._shrunk(factor)
+        return to_channels(turned(pixels, self._header.orientation), self.channels, self.name)
 
-    def _read_header(self) -> tuple[int, int]:
-        assert self._content is not None
+    def _shrunk(self, factor: int) -> np.ndarray:
+        """The whole image, reduced afterwards."""
+        whole = self.pixels()
+        if factor == 1:
+            return whole
+        picture = Image.fromarray(whole if self.channels == 3 else whole[:, :, 0])
+        return np.asarray(picture.reduce(factor)).reshape(-1, -(-self.size[1] // factor), self.channels)
+
+    def _read_header(self, source: ImageSource) -> tuple[bytes | None, jpeg.JpegHeader | None]:
+        """The content and the header of a JPEG file that can be decoded later."""
+        if not isinstance(source, (str, Path, bytes)) or self.channels not in (1, 3):
+            return None, None
         try:
-            with open_image(self._content, self.name) as picture:
-                self._orientation = picture.getexif().get(ORIENTATION, 1)
-                height, width = picture.height, picture.width
+            _, content = jpeg.file_head(source)
+            return content, None if content is None else jpeg.read_header(content, self.name)
         except Exception as error:  # Pillow raises a dozen types on damaged files
             raise unreadable(self.name, error) from error
-        return (width, height) if self._orientation in (5, 6, 7, 8) else (height, width)
 
     @property
     def _reducible(self) -> bool:
         """Whether a reduced image begins at the upright image's top left corner."""
-        if self._content is None or self._pixels is not None:
+        if self._header is None or self._pixels is not None:
             return False
-        return self._orientation == 1 or not any(side % jpeg.REDUCTIONS[0] for side in self.size)
+        return self._header.orientation == 1 or not any(side % jpeg.REDUCTIONS[0] for side in self.size)
 
 
 ImageLike = np.ndarray | DeferredImage
@@ -117,15 +123,16 @@ def as_pixels(image: ImageLike) -> np.ndarray:
     return image if isinstance(image, np.ndarray) else image.pixels()
 
 
-def _jpeg_content(source: ImageSource, name: str) -> bytes | None:
-    """The bytes of a JPEG file; None for other images."""
-    if isinstance(source, bytes):
-        return source if source.startswith(jpeg.MAGIC) else None
-    if not isinstance(source, (str, Path)):
-        return None
-    try:
-        with Path(source).open("rb") as file:
-            head = file.read(len(jpeg.MAGIC))
-            return head + file.read() if head == jpeg.MAGIC else None
-    except OSError as error:
-        raise unreadable(name, error) from error
+_BUFFERS = local()
+
+
+def _buffer(header: jpeg.JpegHeader, factor: int) -> np.ndarray:
+    """Bytes for the pixels of an image, the same for all images of a thread: fresh memory costs more than the pixels."""
+    height, width = (-(-side // factor) for side in header.size)
+    needed = height * width * header.channels
+    buffer: np.ndarray | None = getattr(_BUFFERS, "buffer", None)
+    if buffer is None or len(buffer) < needed:
+        buffer = np.empty(needed, dtype=np.uint8)
+        if needed <= KEPT:
+            _BUFFERS.buffer = buffer
+    return buffer

@@ -21,7 +21,6 @@ from vertebra.preprocess.raw_images import ORIENTATION, RawImage, raw_page, raw_
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-HEAD = 16  # bytes at the start of a file that tell its format
 
 
 def read_image(
@@ -113,7 +112,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         DataError: the file is missing or is not an image.
     """
     try:
-        size = raw_size(path, _head(path), str(path))
+        size = raw_size(path, jpeg.file_head(path)[0], str(path))
         if size is not None:
             return size
         with open_image(path) as picture:
@@ -247,11 +246,10 @@ def layout_of(source: ImageSource) -> str:
 def _file_content(source: str | Path | bytes, name: str, *, fast: bool = True) -> RawImage | Image.Image:
     """The content of a file: numbers, or a Pillow image of 8 bits a channel, as which JPEG files come if not ``fast``."""
     try:
-        head = _head(source)
-        if fast and head.startswith(jpeg.MAGIC):
-            pixels = _decode_jpeg(source, name)
-            if pixels is not None:
-                return RawImage(pixels)
+        head, content = jpeg.file_head(source)
+        pixels = _decode_jpeg(content, name) if fast and content is not None else None
+        if pixels is not None:
+            return RawImage(pixels)
         raw = raw_file(source, head, name)
         if raw is not None:
             return raw
@@ -265,20 +263,11 @@ def _file_content(source: str | Path | bytes, name: str, *, fast: bool = True) -
         raise unreadable(name, error) from error
 
 
-def _decode_jpeg(source: str | Path | bytes, name: str) -> np.ndarray | None:
+def _decode_jpeg(content: bytes, name: str) -> np.ndarray | None:
     """The upright pixels of a JPEG file (H, W, 1 or 3) uint8; None where Pillow has to decode it."""
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    with open_image(content, name) as picture:
-        pixels = jpeg.decode(content, picture)
-        return None if pixels is None else turned(pixels, picture.getexif().get(ORIENTATION, 1))
-
-
-def _head(source: str | Path | bytes) -> bytes:
-    """The first bytes of a file."""
-    if isinstance(source, bytes):
-        return source[:HEAD]
-    with Path(source).open("rb") as file:
-        return file.read(HEAD)
+    header = jpeg.read_header(content, name)
+    pixels = None if header is None else jpeg.decode(content, header)
+    return None if header is None or pixels is None else turned(pixels, header.orientation)
 
 
 def _loaded(picture: Image.Image, name: str) -> Image.Image:
