@@ -226,6 +226,12 @@ def test_loading_counts_images() -> None:
     assert all(row["images_a_second"] > 0 for row in rows)
 
 
+def test_loading_is_compared_with_torchvision() -> None:
+    rows = loading.beside_torchvision(8, 1, 75, None)
+    assert len(rows) == 5 and all(row["ratio"] > 0 and row["bytes"] > 0 for row in rows)
+    assert "reduced" in report.table(rows, loading.COLUMNS)
+
+
 def test_processes_that_fail_say_so() -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         startup.run(startup.python("raise SystemExit('no such thing')"), os.environ)
