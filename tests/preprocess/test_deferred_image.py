@@ -88,7 +88,7 @@ def test_an_image_that_is_not_reduced_is_that_of_prediction(tmp_path: Path) -> N
 def test_damaged_files_are_refused_when_they_are_decoded() -> None:
     content = square((480, 640), (0, 0, 320, 200))
     image = DeferredImage(content[: len(content) // 2])
-    for read in (image.pixels, lambda: image.reduced(4)):
+    for read in (image.decoded, lambda: image.reduced(4)):
         with pytest.raises(DataError, match="damaged or cut off"):
             read()
     with pytest.raises(DataError, match="no such image file"):

@@ -36,7 +36,7 @@ class DeferredImage:
         channels: number of channels.
 
     Raises:
-        DataError: see `read_image`; also from `pixels` and `reduced`.
+        DataError: see `read_image`; also from `decoded` and `reduced`.
     """
 
     def __init__(self, source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto") -> None:
@@ -44,7 +44,7 @@ class DeferredImage:
         self._source, self._content, self._header = source, *self._read_header(source)
         self._pixels: np.ndarray | None = None
         if self._header is None:
-            self.size = (self.pixels().shape[0], self.pixels().shape[1])
+            self.size = (self.decoded().shape[0], self.decoded().shape[1])
         else:
             self.size = self._header.upright_size
 
@@ -53,7 +53,7 @@ class DeferredImage:
         """(height, width, channels) of the whole image."""
         return (*self.size, self.channels)
 
-    def pixels(self) -> np.ndarray:
+    def decoded(self) -> np.ndarray:
         """The whole image, (H, W, channels) uint8."""
         if self._pixels is None:
             source = self._source if self._content is None else self._content
@@ -91,7 +91,7 @@ class DeferredImage:
 
     def _shrunk(self, factor: int) -> np.ndarray:
         """The whole image, reduced afterwards."""
-        whole = self.pixels()
+        whole = self.decoded()
         if factor == 1:
             return whole
         picture = Image.fromarray(whole if self.channels == 3 else whole[:, :, 0])
@@ -120,7 +120,7 @@ ImageLike = np.ndarray | DeferredImage
 
 def as_pixels(image: ImageLike) -> np.ndarray:
     """The pixels (H, W, C) uint8 of an image, decoded if necessary."""
-    return image if isinstance(image, np.ndarray) else image.pixels()
+    return image if isinstance(image, np.ndarray) else image.decoded()
 
 
 _BUFFERS = local()

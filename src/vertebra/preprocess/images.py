@@ -53,7 +53,7 @@ def read_image(
     if use is not None:
         use.add_image()
     if isinstance(source, (str, Path, bytes)):
-        found = _file_content(source, name, fast=channels in (1, 3))
+        found = _file_content(source, name, turbo=channels in (1, 3))
     elif isinstance(source, Image.Image):
         picture = _loaded(source, name)
         found = raw_picture(picture) or picture
@@ -83,8 +83,8 @@ def read_picture(source: ImageSource) -> np.ndarray:
         return read_image(source)
     if isinstance(raw, Image.Image):
         return picture_to_channels(raw, 3, name)
-    array = stretched(raw.pixels, name)
-    if raw.transparent and raw.pixels.dtype == np.uint8:
+    array = stretched(raw.values, name)
+    if raw.transparent and raw.values.dtype == np.uint8:
         return to_channels(array, 3, name)
     return np.ascontiguousarray(array[:, :, :3] if array.shape[2] >= 3 else array[:, :, :1].repeat(3, axis=2))
 
@@ -98,9 +98,9 @@ def decoded_size(path: str | Path) -> tuple[int, int]:
     content = _file_content(path, str(path))
     if isinstance(content, Image.Image):
         return content.height, content.width
-    if content.pixels.dtype.kind == "f":
-        to_bytes(content.pixels, str(path), (0.0, 1.0))  # refuses NaN and infinity
-    return content.pixels.shape[0], content.pixels.shape[1]
+    if content.values.dtype.kind == "f":
+        to_bytes(content.values, str(path), (0.0, 1.0))  # refuses NaN and infinity
+    return content.values.shape[0], content.values.shape[1]
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -243,11 +243,11 @@ def layout_of(source: ImageSource) -> str:
     return "a tensor (H, W)" if len(shape) == 2 else "a tensor (C, H, W)"
 
 
-def _file_content(source: str | Path | bytes, name: str, *, fast: bool = True) -> RawImage | Image.Image:
-    """The content of a file: numbers, or a Pillow image of 8 bits a channel, as which JPEG files come if not ``fast``."""
+def _file_content(source: str | Path | bytes, name: str, *, turbo: bool = True) -> RawImage | Image.Image:
+    """The content of a file: numbers, or a Pillow image of 8 bits a channel, as which JPEG files come if not ``turbo``."""
     try:
         head, content = jpeg.file_head(source)
-        pixels = _decode_jpeg(content, name) if fast and content is not None else None
+        pixels = _decode_jpeg(content, name) if turbo and content is not None else None
         if pixels is not None:
             return RawImage(pixels)
         raw = raw_file(source, head, name)
@@ -282,9 +282,9 @@ def _loaded(picture: Image.Image, name: str) -> Image.Image:
 def _raw_to_channels(raw: RawImage, channels: int, name: str, scale: Scale, use: RangeUse | None) -> np.ndarray:
     """The numbers of an image as (H, W, channels) uint8; transparency keeps the whole range of its type."""
     if not raw.transparent:
-        pixels = to_bytes(raw.pixels, name, scale, use=use)
+        pixels = to_bytes(raw.values, name, scale, use=use)
         return to_channels(pixels, channels, name, transparent=False, pages=raw.pages)
-    colors, alpha = raw.pixels[:, :, :-1], raw.pixels[:, :, -1:]
+    colors, alpha = raw.values[:, :, :-1], raw.values[:, :, -1:]
     full: Scale = (0.0, float(np.iinfo(alpha.dtype).max)) if alpha.dtype.kind in "ui" else (0.0, 1.0)
     layers = [to_bytes(colors, name, scale, use=use), to_bytes(alpha, name, full)]
     return to_channels(np.concatenate(layers, axis=2), channels, name)

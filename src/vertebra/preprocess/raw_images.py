@@ -39,12 +39,12 @@ class RawImage(NamedTuple):
     """An upright image as its file has it.
 
     Attributes:
-        pixels: (H, W, C) of any number type.
+        values: (H, W, C) of any number type.
         transparent: whether the last channel is transparency.
         pages: number of pages that the channels are from; 0 for an array.
     """
 
-    pixels: np.ndarray
+    values: np.ndarray
     transparent: bool = False
     pages: int = 1
 
@@ -89,7 +89,7 @@ def raw_page(picture: ImageFile.ImageFile, source: str | Path | bytes, name: str
         bits, sign, zero = tags(picture, BITS, FORMAT, PHOTOMETRIC)
         raw = raw_picture(upright(loaded(picture)))
         assert raw is not None
-        pixels = zero_is_black(_unsigned(raw.pixels, bits, sign), zero)
+        pixels = zero_is_black(_unsigned(raw.values, bits, sign), zero)
     else:
         return None
     if picture.format == "PNG" and transparency is not None and pixels.dtype == np.uint16:

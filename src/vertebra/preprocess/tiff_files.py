@@ -116,17 +116,17 @@ def _eight_bit_page(picture: Any) -> RawImage:
 
 def _joined(pages: list[RawImage], name: str) -> RawImage:
     """Pages as the bands of one image."""
-    sizes = {page.pixels.shape[:2] for page in pages}
+    sizes = {page.values.shape[:2] for page in pages}
     if len(sizes) > 1:
         raise DataError(f"{name}: its {len(pages)} pages have different sizes; save each one as an image of its own")
     if len(pages) == 1:
         return pages[0]
-    kinds = {page.pixels.dtype for page in pages}
+    kinds = {page.values.dtype for page in pages}
     if len(kinds) > 1:
         raise DataError(
             f"{name}: its {len(pages)} pages are of {' and '.join(sorted(map(str, kinds)))}; save them as one type"
         )
-    return RawImage(np.concatenate([page.pixels for page in pages], axis=2), pages=len(pages))
+    return RawImage(np.concatenate([page.values for page in pages], axis=2), pages=len(pages))
 
 
 def _read_tifffile(source: str | Path | bytes, name: str) -> RawImage:
