@@ -98,6 +98,16 @@ def test_damaged_files_are_refused_when_they_are_decoded() -> None:
     assert abs(int(with_tail.reduced(4)[10, 10, 0]) - 255) < 3
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crops_do_not_share_memory_with_the_next_image(channels: int) -> None:
+    for size in ((60, 80), (30, 40)):
+        window = CropWindow(0, 0, 60, 80, size)
+        first = DeferredImage(square((60, 80), (0, 0, 80, 60)), channels)
+        crop = crop_resize(first.reduced(1), window.box(), window.out)
+        DeferredImage(square((60, 80), (0, 0, 1, 1)), channels).reduced(1)
+        assert crop.min() > 250
+
+
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_crops_are_those_of_pillow(channels: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (67, 91, channels), dtype=np.uint8)

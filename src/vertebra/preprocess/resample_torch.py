@@ -24,5 +24,7 @@ def crop_resize(image: np.ndarray, box: tuple[int, int, int, int], size: tuple[i
     """
     left, top, right, bottom = box
     crop = torch.from_numpy(image)[top:bottom, left:right].permute(2, 0, 1)
+    if crop.shape[1:] == size:
+        return crop.clone()  # never a view of the image, whose memory may be used again
     resized: Tensor = F.resize(crop, list(size), antialias=True)
     return resized
