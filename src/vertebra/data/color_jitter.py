@@ -15,7 +15,15 @@ _TO_YIQ = np.array([GRAY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 
 
 def color_map(
-    image: Tensor, draw: np.random.Generator, brightness: float, contrast: float, saturation: float, hue: float
+    image: Tensor,
+    draw: np.random.Generator,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    *,
+    probability: float = 1.0,
+    shuffle: float = 0.0,
 ) -> Callable[[Tensor], Tensor]:
     """A random change of brightness, contrast, saturation and hue, in this order.
 
@@ -24,14 +32,17 @@ def color_map(
 
     Args:
         image: (C, H, W) uint8; its mean gray is the fixed point of the contrast change.
-        draw: the random generator; four numbers are drawn for any options.
+        draw: the random generator; four numbers are drawn for any options, and further ones for those after the hue.
         brightness, contrast, saturation: maximum change of each, as a part of 1; saturation is for three channels only.
         hue: maximum rotation, as a part of a full turn; for three channels only.
+        probability: of each of these changes.
+        shuffle: probability that the channels change places.
 
     Returns:
         The change, from (C, H, W) uint8 to the same.
     """
-    brighter, harder, purer, turn = draw.uniform(-1.0, 1.0, 4)
+    drawn = draw.uniform(-1.0, 1.0, 4)
+    brighter, harder, purer, turn = drawn if probability == 1 else drawn * (draw.random(4) < probability)
     channels = image.shape[0]
     matrix = np.eye(channels)
     weights = np.full(channels, 1 / channels)
@@ -43,6 +54,8 @@ def color_map(
     light, hard = 1 + brighter * brightness, 1 + harder * contrast
     means = image.reshape(channels, -1).float().mean(dim=1).numpy()
     shift = (1 - hard) * light * float(weights @ means)
+    if shuffle and draw.random() < shuffle:
+        matrix = matrix[draw.permutation(channels)]
     return lambda pixels: apply_matrix(pixels, light * hard * matrix, shift)
 
 

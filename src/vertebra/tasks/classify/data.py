@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.mixing import ClassifyMixing, probabilities
 from vertebra.tasks.data import TaskData
 
 
@@ -19,6 +20,7 @@ class ClassifyData(TaskData):
     """Classes of whole images; they do not depend on the image's position on the canvas."""
 
     whole_image = True
+    mixing = ClassifyMixing()
 
     def to_canvas(
         self, annotation: ClassifyAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: ClassifyLabels
@@ -27,7 +29,7 @@ class ClassifyData(TaskData):
         return annotation
 
     def cut(
-        self, annotation: ClassifyAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: ClassifyLabels
+        self, annotation: ClassifyAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: ClassifyLabels
     ) -> ClassifyAnnotation:
         """The same class."""
         return annotation
@@ -61,13 +63,15 @@ class ClassifyData(TaskData):
         return labeled
 
     def stack(self, annotations: Sequence[ClassifyAnnotation], labels: ClassifyLabels) -> Any:
-        """Class ids, or 0 and 1 for each class."""
+        """Class ids; probabilities of each class if an image is mixed of several, and where classes are not exclusive."""
         import torch
 
         from vertebra.tasks.classify.targets import ClassifyTargets
 
-        values = torch.from_numpy(np.stack([np.asarray(annotation.label) for annotation in annotations]))
-        return ClassifyTargets(values.long() if not labels.multilabel else values.float())
+        if labels.multilabel or any(isinstance(annotation.label, np.ndarray) for annotation in annotations):
+            rows = [probabilities(annotation, labels) for annotation in annotations]
+            return ClassifyTargets(torch.from_numpy(np.stack(rows)).float())
+        return ClassifyTargets(torch.tensor([int(annotation.label) for annotation in annotations]))
 
     def fake_labels(self, classes: Sequence[str], multilabel: bool) -> ClassifyLabels:
         """Labels with these classes."""

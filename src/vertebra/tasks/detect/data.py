@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
-
-MIN_VISIBLE_FRACTION = 0.25
-LARGE = 16.0
+from vertebra.tasks.detect.mixing import DetectMixing
+from vertebra.tasks.detect.tv_tensors import DetectTVTensors
+from vertebra.tasks.detect.visible_boxes import box_areas, clip_to_visible
 
 
 class DetectData(TaskData):
     """Boxes, transformed with their image."""
+
+    mixing = DetectMixing()
+    tv_tensors = DetectTVTensors()
 
     def to_canvas(
         self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels
@@ -28,12 +31,16 @@ class DetectData(TaskData):
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def cut(
-        self, annotation: DetectAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: DetectLabels
+        self, annotation: DetectAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: DetectLabels
     ) -> DetectAnnotation:
-        """Boxes of the window, without those that are mostly cropped away."""
-        whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
+        """The boxes around the mapped boxes, without those that are mostly cropped away."""
+        mapped = canvas_map.boxes(annotation.boxes)
+        boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+
+    def object_boxes(self, annotation: DetectAnnotation) -> np.ndarray:
+        """The boxes that do not mark a crowd."""
+        return annotation.boxes[~annotation.crowd]
 
     def relabel(
         self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels
@@ -112,34 +119,3 @@ def fake_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, 
     if batch > 1:
         boxes[-1], ids[-1], counts[-1] = 0, -1, 0
     return boxes, ids, counts
-
-
-def box_areas(boxes: np.ndarray) -> np.ndarray:
-    """(M,) areas of boxes (M, 4) xyxy."""
-    areas: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return areas
-
-
-def clip_to_visible(
-    boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clips boxes to the valid pixels, and selects those that are still visible enough.
-
-    A box is left out if less than a pixel of it remains along an axis, or if less than ``MIN_VISIBLE_FRACTION`` of its area
-    remains and its short side is under ``LARGE`` pixels.
-
-    Args:
-        boxes: (M, 4) xyxy in canvas pixels.
-        size: (height, width) of the valid pixels.
-        whole: (M,) area of each whole box in canvas pixels; None where nothing is cropped.
-
-    Returns:
-        (M, 4) float32 and (M,) bool.
-    """
-    limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
-    clipped = np.clip(boxes, 0, limit).astype(np.float32)
-    sides = clipped[:, 2:] - clipped[:, :2]
-    short = sides.min(axis=1, initial=np.inf)
-    if whole is None:
-        return clipped, short > 0
-    return clipped, (short >= 1) & ((sides.prod(axis=1) >= MIN_VISIBLE_FRACTION * whole) | (short >= LARGE))
