@@ -104,9 +104,7 @@ def random_map(
         window = turned_window(draw_window(resize_spec, size, augment, draw), turns)
     mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
     if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
-        mirror = (
-            flip  # never mirrored: a vertical flip becomes a rotation by 180 degrees, which keeps left and right
-        )
+        mirror = flip  # never mirrored: a vertical flip becomes a rotation by 180 degrees, which keeps left and right
     window = replace(window, mirror=mirror, flip=flip)
     if augment.rotate or augment.perspective:
         return random_warp(window, (height, width), augment, draw)

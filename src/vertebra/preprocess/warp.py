@@ -65,8 +65,8 @@ class Warp:
         low = np.where(seen, positions, np.inf).min(axis=-2)
         high = np.where(seen, positions, -np.inf).max(axis=-2)
         hull = np.concatenate([low, high], axis=-1)
-        hidden = ~seen.any(axis=(-2, -1))[..., None]
-        ordered: np.ndarray = np.where(hidden, 0.0, hull).astype(np.float32)
+        visible = seen.any(axis=-2)
+        ordered: np.ndarray = np.where(visible, hull, 0.0).astype(np.float32)
         return ordered
 
     def labels(self, mask: np.ndarray, canvas: tuple[int, int], fill: int) -> np.ndarray:
@@ -107,9 +107,7 @@ class Warp:
         ]
         return np.stack(layers, axis=-1)
 
-    def _sampled(
-        self, pixels: np.ndarray, block: int, inverse: np.ndarray, fill: int | tuple[int, ...]
-    ) -> np.ndarray:
+    def _sampled(self, pixels: np.ndarray, block: int, inverse: np.ndarray, fill: int | tuple[int, ...]) -> np.ndarray:
         picture = Image.fromarray(pixels)
         picture = picture.reduce(block) if block > 1 else picture
         flat = inverse.reshape(-1)
@@ -117,7 +115,7 @@ class Warp:
         method = Image.Transform.AFFINE if plain else Image.Transform.PERSPECTIVE
         data = tuple(flat[: 6 if plain else 8].tolist())
         size = (self.out[1], self.out[0])
-        return np.asarray(picture.transform(size, method, data, Image.Resampling.BILINEAR, fillcolor=fill))
+        return np.array(picture.transform(size, method, data, Image.Resampling.BILINEAR, fillcolor=fill))
 
     def _sources(self) -> tuple[np.ndarray, np.ndarray]:
         """The image's column and row under the center of each valid pixel of the canvas, (height, width) int64 each."""

@@ -10,7 +10,7 @@ from typing import Any
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.parts import check_options
 
-MAX_PERSPECTIVE = 0.2  # up to this, the corners of the image cannot fold over
+MAX_PERSPECTIVE = 0.15  # up to this, the whole canvas is in front of the camera
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,9 @@ def check_effect(
         if name in LOCATED_ONLY and not located:
             _refuse(name, "it is for images with boxes, masks or points", IMAGE_LEVEL_ONLY)
         if name == "iou_crop" and not boxes:
-            _refuse(name, "it is for images with boxes", ("scale", "stretch") if located else ("crop_area", "crop_ratio"))
+            _refuse(
+                name, "it is for images with boxes", ("scale", "stretch") if located else ("crop_area", "crop_ratio")
+            )
         if name in MIXING and name not in mixable:
             _refuse(name, f"it is for {MIXABLE[name]}", tuple(option for option in MIXING if option in mixable))
         if name in RGB_ONLY and channels != 3:
@@ -70,7 +72,9 @@ def check_effect(
             _refuse(name, "the images have one channel", ("brightness", "contrast"))
         switches = SWITCHES.get(name, ())
         if switches and not any(getattr(augment, switch) for switch in switches):
-            raise ConfigError(f"'train.augment.{name}' has no effect while {' and '.join(switches)} are 0: set {switches[0]}")
+            raise ConfigError(
+                f"'train.augment.{name}' has no effect while {' and '.join(switches)} are 0: set {switches[0]}"
+            )
 
 
 def _refuse(name: str, reason: str, instead: tuple[str, ...]) -> None:

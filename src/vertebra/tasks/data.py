@@ -20,11 +20,13 @@ class TaskData(ABC):
 
     Attributes:
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
+        has_boxes: whether objects have boxes, which `object_boxes` returns.
         mixing: how several images are made into one training image; None for a task that has no such operation.
         tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
     """
 
     whole_image: bool = False
+    has_boxes: bool = False
     mixing: Mixing | None = None
     tv_tensors: TVTensors | None = None
 
@@ -37,7 +39,7 @@ class TaskData(ABC):
         """The annotation of a part of the image, in canvas pixels, cropped, mirrored and turned as the image is."""
 
     def object_boxes(self, annotation: Any) -> np.ndarray:
-        """(M, 4) the boxes of the objects, for crops that keep objects; none for a task without boxes."""
+        """(M, 4) the boxes of the objects, for crops that keep objects; none if not ``has_boxes``."""
         return np.zeros((0, 4), dtype=np.float32)
 
     @abstractmethod

@@ -61,9 +61,7 @@ class Mixing:
         """
         raise NotImplementedError(f"{type(self).__name__} does not support cutmix")
 
-    def copy_paste(
-        self, first: Any, second: Any, draw: np.random.Generator, labels: Any
-    ) -> tuple[np.ndarray, Any]:
+    def copy_paste(self, first: Any, second: Any, draw: np.random.Generator, labels: Any) -> tuple[np.ndarray, Any]:
         """Pastes objects of the second image into the first one.
 
         Args:

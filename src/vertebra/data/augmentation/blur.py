@@ -15,6 +15,6 @@ def blurred(pixels: np.ndarray, sigma: float) -> np.ndarray:
     """
     blur = ImageFilter.GaussianBlur(sigma)
     if pixels.shape[2] == 3:
-        return np.asarray(Image.fromarray(pixels).filter(blur))
+        return np.array(Image.fromarray(pixels).filter(blur))
     layers = [Image.fromarray(np.ascontiguousarray(pixels[:, :, channel])) for channel in range(pixels.shape[2])]
-    return np.stack([np.asarray(layer.filter(blur)) for layer in layers], axis=-1)
+    return np.stack([np.array(layer.filter(blur)) for layer in layers], axis=-1)

@@ -18,7 +18,5 @@ def changed_colors(pixels: Tensor, augment: Augment, draw: np.random.Generator) 
     if not augment.channel_shuffle and not any(getattr(augment, name) for name in COLORS):
         return pixels
     limits = [getattr(augment, name) for name in COLORS]
-    change = color_map(
-        pixels, draw, *limits, probability=augment.color_probability, shuffle=augment.channel_shuffle
-    )
+    change = color_map(pixels, draw, *limits, probability=augment.color_probability, shuffle=augment.channel_shuffle)
     return change(pixels)

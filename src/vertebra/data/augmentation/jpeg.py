@@ -7,6 +7,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from vertebra.preprocess.image_files import open_image
+
 CHANNELS = (1, 3)
 
 
@@ -19,6 +21,5 @@ def compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
     """
     content = io.BytesIO()
     Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(content, "jpeg", quality=quality)
-    content.seek(0)
-    with Image.open(content, formats=["JPEG"]) as picture:
-        return np.asarray(picture).reshape(pixels.shape)
+    with open_image(content.getvalue(), "the compressed image") as picture:
+        return np.array(picture).reshape(pixels.shape)

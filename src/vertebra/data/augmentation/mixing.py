@@ -42,8 +42,11 @@ def _common(tasks: list[TaskData]) -> frozenset[str]:
 def chosen_operations(annotations: Mapping[str, Any], augment: Augment, draw: np.random.Generator) -> frozenset[str]:
     """The operations for one image. Of mix-up and cut-mix it is at most one."""
     defined = _common([task_of(annotation).data for annotation in annotations.values()])
-    chosen = {name for name, number in zip(MIXING, draw.random(len(MIXING)), strict=True)
-              if name in defined and number < getattr(augment, name)}
+    chosen = {
+        name
+        for name, number in zip(MIXING, draw.random(len(MIXING)), strict=True)
+        if name in defined and number < getattr(augment, name)
+    }
     if chosen >= {"mixup", "cutmix"}:
         chosen.remove("mixup" if draw.random() < 0.5 else "cutmix")
     return frozenset(chosen)

@@ -91,7 +91,9 @@ class UserTransform:
             entry = returned.get(name) if isinstance(returned, Mapping) else None
             missing = [key for key in tensors if not isinstance(entry, Mapping) or key not in entry]
             if missing:
-                raise ConfigError(f"{OPTION} must return the target with all of its entries; it lacks {', '.join(missing)}")
+                raise ConfigError(
+                    f"{OPTION} must return the target with all of its entries; it lacks {', '.join(missing)}"
+                )
         return image, returned
 
     def _checked(self, image: Any, channels: int) -> torch.Tensor:

@@ -20,6 +20,7 @@ from vertebra.tasks.detect.visible_boxes import box_areas, clip_to_visible
 class DetectData(TaskData):
     """Boxes, transformed with their image."""
 
+    has_boxes = True
     mixing = DetectMixing()
     tv_tensors = DetectTVTensors()
 
@@ -40,7 +41,8 @@ class DetectData(TaskData):
 
     def object_boxes(self, annotation: DetectAnnotation) -> np.ndarray:
         """The boxes that do not mark a crowd."""
-        return annotation.boxes[~annotation.crowd]
+        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
+        return boxes
 
     def relabel(
         self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels

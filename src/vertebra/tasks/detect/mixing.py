@@ -17,9 +17,7 @@ class DetectMixing(Mixing):
 
     operations = frozenset({"mosaic", "mixup", "cutmix"})
 
-    def mosaic(
-        self, tiles: Sequence[MosaicTile], canvas: tuple[int, int], labels: DetectLabels
-    ) -> DetectAnnotation:
+    def mosaic(self, tiles: Sequence[MosaicTile], canvas: tuple[int, int], labels: DetectLabels) -> DetectAnnotation:
         """The boxes of all tiles."""
         return _joined([_shifted(tile.annotation, tile.left, tile.top) for tile in tiles])
 

@@ -37,9 +37,7 @@ def boxes_with_rows(boxes: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:
     return {"boxes": wrapped, "labels": torch.arange(len(boxes))}
 
 
-def boxes_and_rows(
-    tensors: Mapping[str, Any], count: int, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def boxes_and_rows(tensors: Mapping[str, Any], count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The boxes that a transform returned, clipped and not empty, and the row of each.
 
     Args:

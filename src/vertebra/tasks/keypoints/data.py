@@ -23,6 +23,7 @@ from vertebra.tasks.keypoints.visible_points import clear_points_outside
 class KeypointData(TaskData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
+    has_boxes = True
     mixing = KeypointMixing()
     tv_tensors = KeypointTVTensors()
 
@@ -49,7 +50,8 @@ class KeypointData(TaskData):
 
     def object_boxes(self, annotation: KeypointAnnotation) -> np.ndarray:
         """The boxes that do not mark a crowd."""
-        return annotation.boxes[~annotation.crowd]
+        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
+        return boxes
 
     def relabel(
         self, annotation: KeypointAnnotation, ids: np.ndarray, source_labels: KeypointLabels, labels: KeypointLabels

@@ -21,9 +21,14 @@ class KeypointMixing(Mixing):
     ) -> KeypointAnnotation:
         """The objects of all tiles."""
         parts = [_shifted(tile.annotation, tile.left, tile.top) for tile in tiles]
-        names = ("points", "boxes", "labels", "crowd", "areas")
-        joined = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-        return KeypointAnnotation(*joined, size=canvas)
+        return KeypointAnnotation(
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.crowd for part in parts]),
+            np.concatenate([part.areas for part in parts]),
+            canvas,
+        )
 
 
 def _shifted(annotation: KeypointAnnotation, left: int, top: int) -> KeypointAnnotation:

@@ -15,9 +15,15 @@ from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.visible_points import clear_points_outside
 from vertebra.tasks.tv_tensors import TVTensors
 
+HALF = np.float32(0.5)
+
 
 class KeypointTVTensors(TVTensors):
-    """Points and boxes, with the row of each object in ``labels``. Three further points show scale and mirroring."""
+    """Points and boxes, with the row of each object in ``labels``. Three further points show scale and mirroring.
+
+    torchvision mirrors points as pixel numbers, whose centers are whole numbers, so half a pixel is subtracted for it. It
+    resizes and rotates them as positions between pixels, so these are off by up to half a pixel.
+    """
 
     def wrap(self, annotation: KeypointAnnotation, size: tuple[int, int]) -> dict[str, Any]:
         """``boxes`` (M, 4), ``labels`` (M,), ``points`` (M, K, 2), and ``axes`` (3, 2): the center and a pixel right and below."""
@@ -26,7 +32,7 @@ class KeypointTVTensors(TVTensors):
 
         center = torch.tensor([size[1] / 2, size[0] / 2])
         axes = torch.stack([center, center + torch.tensor([1.0, 0.0]), center + torch.tensor([0.0, 1.0])])
-        points = torch.from_numpy(annotation.points[..., :2].copy())
+        points = torch.from_numpy(annotation.points[..., :2] - HALF)
         return {
             **boxes_with_rows(annotation.boxes, size),
             "points": tv_tensors.KeyPoints(points, canvas_size=size),
@@ -45,7 +51,7 @@ class KeypointTVTensors(TVTensors):
                 f"outside the image too: {(*annotation.points.shape[:2], 2)}"
             )
         area_scale = float(np.linalg.det(axes[1:] - axes[0]))
-        points = np.concatenate([positions, annotation.points[..., 2:]], axis=-1)[rows]
+        points = np.concatenate([positions + HALF, annotation.points[..., 2:]], axis=-1)[rows]
         if area_scale < 0:
             if labels.mirror_refusal is not None:
                 raise ConfigError(f"the transform of 'train.augment' mirrors images, but {labels.mirror_refusal}")

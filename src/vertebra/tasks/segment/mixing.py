@@ -16,9 +16,7 @@ class SegmentMixing(Mixing):
 
     operations = frozenset({"mosaic", "cutmix", "copy_paste"})
 
-    def mosaic(
-        self, tiles: Sequence[MosaicTile], canvas: tuple[int, int], labels: SegmentLabels
-    ) -> SegmentAnnotation:
+    def mosaic(self, tiles: Sequence[MosaicTile], canvas: tuple[int, int], labels: SegmentLabels) -> SegmentAnnotation:
         """The masks of all tiles."""
         masks = [tile.annotation.mask for tile in tiles]
         mask = np.full((*masks[0].shape[:-2], *canvas), labels.ignore_index, dtype=np.result_type(*masks))
