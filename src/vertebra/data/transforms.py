@@ -7,7 +7,7 @@ each image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,11 +31,18 @@ from vertebra.recipe.augment import Augment
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
 
+Change = Callable[[np.ndarray], np.ndarray]
+"""A change of pixels (h, w, C) uint8 that moves none of them."""
+
 EMPTY = np.zeros((0, 4), dtype=np.float32)
 
 
 def to_canvas(
-    image: np.ndarray, annotations: Mapping[str, Any], resize_spec: ResizeSpec, labels: Mapping[str, LabelSpec]
+    image: np.ndarray,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    change: Change | None = None,
 ) -> OnCanvas:
     """An image and its annotations on the canvas, as in prediction, without augmentation.
 
@@ -43,14 +50,20 @@ def to_canvas(
         image: (H, W, C) uint8.
         annotations: by branch, in image pixels.
         labels: by branch, the label specification.
+        change: of the colors.
     """
     transform = resize_spec.transform(image.shape[0], image.shape[1])
     on_canvas_annotations = {
         name: task_of(annotation).data.to_canvas(annotation, resize_spec, transform, labels.get(name))
         for name, annotation in annotations.items()
     }
-    canvas = torch.from_numpy(np.ascontiguousarray(apply(resize_spec, image).transpose(2, 0, 1)))
-    return OnCanvas(canvas, transform, on_canvas_annotations)
+    pixels = apply(resize_spec, image)
+    if change is not None and transform.size == transform.canvas:
+        pixels = change(pixels)
+    elif change is not None:
+        height, width = transform.size
+        pixels[:height, :width] = change(np.ascontiguousarray(pixels[:height, :width]))
+    return OnCanvas(_tensor(pixels).contiguous(), transform, on_canvas_annotations)
 
 
 def augment_onto(
@@ -68,17 +81,14 @@ def augment_onto(
     Args:
         draw: the random generator.
     """
-    if augment.moves:
-        canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw)
-        on_canvas = cut(image, annotations, resize_spec, labels, canvas_map)
-    else:
-        on_canvas = to_canvas(image, annotations, resize_spec, labels)
-    height, width = on_canvas.transform.size
-    pixels = on_canvas.image[:, :height, :width]
-    changed = degraded(changed_colors(pixels, augment, draw), augment, draw)
-    if changed is not pixels:
-        on_canvas.image[:, :height, :width] = changed
-    return on_canvas
+    canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw) if augment.moves else None
+
+    def change(pixels: np.ndarray) -> np.ndarray:
+        return degraded(changed_colors(pixels, augment, draw), augment, draw)
+
+    if canvas_map is None:
+        return to_canvas(image, annotations, resize_spec, labels, change)
+    return cut(image, annotations, resize_spec, labels, canvas_map, change)
 
 
 def random_map(
@@ -123,33 +133,44 @@ def cut(
     resize_spec: ResizeSpec,
     labels: Mapping[str, LabelSpec],
     canvas_map: CropWindow | Warp,
+    change: Change | None = None,
 ) -> OnCanvas:
-    """A part of an image and its annotations on the canvas; see `to_canvas` for the other arguments."""
+    """A part of an image and its annotations on the canvas; see `to_canvas` for the other arguments.
+
+    Args:
+        canvas_map: the part, and how it is turned and mirrored.
+        change: of the colors.
+    """
     fill = resize_spec.fill_for(image.shape[2])
     if isinstance(canvas_map, Warp):
-        pixels = torch.from_numpy(canvas_map.pixels(image, fill)).permute(2, 0, 1)
+        pixels = canvas_map.pixels(image, fill)
     else:
-        pixels = _cropped(image, canvas_map)
+        pixels = _resized_crop(image, canvas_map)
+    changed = _tensor(pixels if change is None else change(pixels))
+    oriented = changed if isinstance(canvas_map, Warp) else _oriented(changed, canvas_map)
     on_canvas_annotations = {
         name: task_of(annotation).data.cut(annotation, canvas_map, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
     }
     transform = canvas_map.transform(resize_spec, (image.shape[0], image.shape[1]))
-    return OnCanvas(_fill(pixels, resize_spec.size, fill), transform, on_canvas_annotations)
+    return OnCanvas(_fill(oriented, resize_spec.size, fill), transform, on_canvas_annotations)
 
 
-def _cropped(image: np.ndarray, window: CropWindow) -> Tensor:
-    """The pixels (C, h, w) of a window."""
-    pixels = F.resized_crop(
-        torch.from_numpy(image).permute(2, 0, 1),
-        window.top,
-        window.left,
-        window.height,
-        window.width,
-        list(window.unturned),
-        InterpolationMode.BILINEAR,
-        antialias=True,
-    )
+def _tensor(pixels: np.ndarray) -> Tensor:
+    """(h, w, C) as a view (C, h, w)."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _resized_crop(image: np.ndarray, window: CropWindow) -> np.ndarray:
+    """The pixels (h, w, C) of a window, neither turned nor mirrored."""
+    part = image[window.top : window.top + window.height, window.left : window.left + window.width]
+    part = np.ascontiguousarray(part)  # torch resizes it in this order of bytes, and returns the same
+    pixels = F.resize(_tensor(part), list(window.unturned), InterpolationMode.BILINEAR, antialias=True)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def _oriented(pixels: Tensor, window: CropWindow) -> Tensor:
+    """Pixels (C, h, w), turned and mirrored as a window is."""
     pixels = torch.rot90(pixels, window.turns, (1, 2)) if window.turns else pixels
     pixels = F.horizontal_flip(pixels) if window.mirror else pixels
     return F.vertical_flip(pixels) if window.flip else pixels

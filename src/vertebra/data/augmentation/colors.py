@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
 from vertebra.data.color_jitter import color_map
 from vertebra.recipe.augment import COLORS, Augment
 
 
-def changed_colors(pixels: Tensor, augment: Augment, draw: np.random.Generator) -> Tensor:
-    """An image (C, h, w) uint8 with random brightness, contrast, saturation, hue and order of channels.
+def changed_colors(pixels: np.ndarray, augment: Augment, draw: np.random.Generator) -> np.ndarray:
+    """An image (h, w, C) uint8 with random brightness, contrast, saturation, hue and order of channels.
 
     With ``color_probability`` and ``channel_shuffle`` 0.5 it is the photometric distortion of Liu et al., SSD, ECCV 2016, arXiv
     1512.02325; differences: the hue is rotated in the chroma plane, and values are clipped once, at the end.

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
+
+STEPS = 2**16
 
 
 def noisy(pixels: np.ndarray, level: float, draw: np.random.Generator) -> np.ndarray:
     """An image with independent noise in each pixel and channel.
 
+    The noise is looked up in a table of whole gray levels, five times as fast as drawing floats; it is cut off at 4.3 standard
+    deviations.
+
     Args:
         pixels: (h, w, C) uint8.
         level: standard deviation in gray levels.
-        draw: seeds torch's generator, which is twice as fast as numpy's.
+        draw: the random generator.
     """
-    generator = torch.Generator().manual_seed(int(draw.integers(2**63)))
-    noise = torch.empty(pixels.shape).normal_(0.0, level, generator=generator)
-    noise += torch.from_numpy(np.ascontiguousarray(pixels))
-    return noise.round_().clamp_(0, 255).to(torch.uint8).numpy()
+    table = np.rint(quantiles() * level).astype(np.int16)
+    noise = table[draw.integers(0, STEPS, pixels.shape, dtype=np.uint16)]
+    noise += pixels
+    return noise.clip(0, 255, out=noise).astype(np.uint8)
+
+
+@cache
+def quantiles() -> np.ndarray:
+    """(STEPS,) float64, values of the normal distribution that are equally likely."""
+    return torch.special.ndtri((torch.arange(STEPS, dtype=torch.float64) + 0.5) / STEPS).numpy()
