@@ -15,7 +15,7 @@ from vertebra.data.augmentation.mixing import chosen_operations, mixable, mixed
 from vertebra.data.augmentation.mixup import mixup
 from vertebra.data.augmentation.mosaic import mosaic, quadrants
 from vertebra.data.on_canvas import OnCanvas
-from vertebra.data.transforms import to_canvas
+from vertebra.data.transforms import augment_onto, to_canvas
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import MIXING, Augment
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
@@ -100,7 +100,7 @@ def test_a_mosaic_has_the_objects_of_four_images(mode: Any, seed: int) -> None:
     assert check_seen(result) == 4 and result.annotations["boxes"].labels.tolist() == [0, 1, 2, 3]
     beside = (result.image.permute(1, 2, 0).numpy() == (124, 116, 104)).all(axis=2)
     np.testing.assert_array_equal(result.annotations["regions"].mask == 255, beside)
-    assert beside.any() == (mode == "letterbox")
+    assert not beside.any()
     assert result.annotations["pose"].size == (60, 80)
 
 
@@ -114,14 +114,21 @@ def test_the_parts_of_a_mosaic_fill_the_canvas() -> None:
         assert (covered == 1).all()
 
 
-def test_the_tiles_of_a_letterbox_mosaic_meet_in_the_middle() -> None:
-    augment = replace(STILL, mosaic_center=(0.5, 0.5))
-    wide = mosaic(
-        lambda number, tile: on_canvas(number, "boxes", resize_spec=tile, size=(24, 72)),
-        3, CANVAS, LABELS, augment, np.random.default_rng(0),
-    )  # fmt: skip
-    beside = (wide.image.permute(1, 2, 0).numpy() == (124, 116, 104)).all(axis=2).all(axis=1)
-    assert beside[:17].all() and not beside[17:43].any() and beside[43:].all(), "13 rows above and below the middle"
+def test_the_tiles_of_a_mosaic_meet_in_the_middle() -> None:
+    augment, names = replace(STILL, mosaic_center=(0.5, 0.5), scale=(0.5, 0.5)), ("boxes", "regions", "planes", "pose")
+
+    def render(number: int, resize_spec: ResizeSpec) -> OnCanvas:
+        image, annotations = picture(number)
+        held = {name: annotations[name] for name in names}
+        return augment_onto(image, held, resize_spec, LABELS, augment, np.random.default_rng(0))
+
+    result = mosaic(render, 3, CANVAS, LABELS, augment, np.random.default_rng(0))
+    beside = (result.image.permute(1, 2, 0).numpy() == (124, 116, 104)).all(axis=2)
+    shown = np.zeros((60, 80), dtype=bool)
+    shown[15:45, 20:60] = True
+    np.testing.assert_array_equal(beside, ~shown)
+    np.testing.assert_array_equal(result.annotations["regions"].mask == 255, beside)
+    assert check_seen(result, least=0.3) == 4
 
 
 def test_mixup_of_classes_has_their_weights() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from vertebra.preprocess.crop_window import CropWindow
@@ -40,6 +42,8 @@ def iou_window(
             break
     left, top, right, bottom = crop
     height, width = bottom - top, right - left
+    if resize_spec.mode == "center_crop":  # which would stretch the crop
+        resize_spec = replace(resize_spec, mode="letterbox", crop=1.0)
     out = resize_spec.transform(*((width, height) if turned else (height, width))).size
     return CropWindow(top, left, height, width, out)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from vertebra.data.on_canvas import OnCanvas, empty_canvas
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -28,8 +27,8 @@ def mosaic(
 ) -> OnCanvas:
     """Four images around a random point, each put on its part of the canvas as on a canvas of that size.
 
-    Bochkovskiy et al., YOLOv4, 2020, arXiv 2004.10934; differences: each image is scaled to its part, so that it is resampled
-    once and its objects are cropped only by the random zoom.
+    Bochkovskiy et al., YOLOv4, 2020, arXiv 2004.10934; differences: each image is resampled once, from a window that covers its
+    part (times ``scale``), so that little fill is left.
 
     Args:
         render: returns the image of a number, 0 to 3, augmented, on a canvas.
@@ -41,8 +40,9 @@ def mosaic(
     """
     tiles, transforms = [], []
     whole = empty_canvas(resize_spec, channels)
+    covering = replace(resize_spec, mode="center_crop") if resize_spec.mode == "letterbox" else resize_spec
     for number, (top, left, height, width) in enumerate(quadrants(resize_spec.size, augment, draw)):
-        tile = render(number, replace(resize_spec, size=(height, width)))
+        tile = render(number, replace(covering, size=(height, width)))
         rows, columns = tile.transform.size
         top += height - rows if number < 2 else 0  # next to the point where the images meet
         left += width - columns if number % 2 == 0 else 0
@@ -63,7 +63,7 @@ def mosaic(
         top=first.transform.top + top,
         left=first.transform.left + left,
     )
-    return OnCanvas(torch.as_tensor(whole), shifted, annotations)
+    return OnCanvas(whole, shifted, annotations)
 
 
 def quadrants(canvas: tuple[int, int], augment: Augment, draw: np.random.Generator) -> list[Quadrant]:
