@@ -43,7 +43,7 @@ Work = tuple[str, tuple[int, int], dict[str, Any], v2.Transform]
 def works() -> list[Work]:
     """By name: the size of the canvas, our options, and torchvision's transform."""
     iou = [v2.RandomIoUCrop(), v2.SanitizeBoundingBoxes()]
-    jitter = {name: 0.2 for name in ("brightness", "contrast", "saturation")}
+    jitter = dict.fromkeys(("brightness", "contrast", "saturation"), 0.2)
     return [
         ("photometric distortion", CANVAS, SSD, v2.RandomPhotometricDistort()),
         ("color jitter", CANVAS, {**jitter, "hue": 0.02}, v2.ColorJitter(0.2, 0.2, 0.2, 0.02)),
@@ -166,8 +166,8 @@ COLUMNS: Columns = {
     "ratio": lambda row: f"{row['ratio']:.1f}",
 }
 NOTES = (
-    "One thread, processor time, uint8 images of 480x640 in memory with 1 to 12 boxes, which move with the image. Ours includes a copy onto the "
-    "canvas. torchvision's Gaussian noise is for floats only, so it includes the conversion there and back.",
+    "One thread, processor time, uint8 images of 480x640 in memory with 1 to 12 boxes, which move with the image. Ours includes a "
+    "copy onto the canvas. torchvision's Gaussian noise is for floats only, so it includes the conversion there and back.",
 )
 
 

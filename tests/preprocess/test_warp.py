@@ -35,7 +35,7 @@ def test_a_rotation_is_counterclockwise() -> None:
 def test_no_rotation_leaves_the_image_as_it_is(channels: int) -> None:
     pixels = image(channels=channels)
     warp = Warp(np.eye(3), (40, 60), (40, 60))
-    np.testing.assert_array_equal(warp.pixels(pixels, (9,) * channels), pixels)
+    np.testing.assert_array_equal(warp.resample(pixels, (9,) * channels), pixels)
     np.testing.assert_array_equal(warp.labels(pixels[:, :, 0], (40, 60), 255), pixels[:, :, 0])
 
 
@@ -43,13 +43,13 @@ def test_a_quarter_turn_is_numpys() -> None:
     pixels = image()
     matrix = CropWindow(0, 0, 40, 60, (60, 40), turns=1).matrix
     warp = Warp(matrix, (40, 60), (60, 40))
-    np.testing.assert_array_equal(warp.pixels(pixels, (0, 0, 0)), np.rot90(pixels))
+    np.testing.assert_array_equal(warp.resample(pixels, (0, 0, 0)), np.rot90(pixels))
     np.testing.assert_array_equal(warp.labels(pixels[:, :, 0], (60, 40), 255), np.rot90(pixels[:, :, 0]))
 
 
 def test_outside_the_image_is_fill() -> None:
     warp = turned(45)
-    pixels, mask = warp.pixels(image(), (1, 2, 3)), warp.labels(image()[:, :, 0] // 4, (50, 70), 255)
+    pixels, mask = warp.resample(image(), (1, 2, 3)), warp.labels(image()[:, :, 0] // 4, (50, 70), 255)
     assert pixels[0, 0].tolist() == [1, 2, 3] and mask.shape == (50, 70)
     np.testing.assert_array_equal(mask[:40, :60] == 255, (pixels == (1, 2, 3)).all(axis=2))
     assert (mask[40:] == 255).all() and (mask[:, 60:] == 255).all()
@@ -80,7 +80,7 @@ def test_a_mirrored_map_is_known() -> None:
 def test_strong_reduction_averages() -> None:
     pixels = np.zeros((80, 80, 3), dtype=np.uint8)
     pixels[:, ::2] = 200  # stripes of one pixel
-    small = Warp(rotation(10, (10, 10)) @ np.diag([0.25, 0.25, 1.0]), (80, 80), (20, 20)).pixels(pixels, (0, 0, 0))
+    small = Warp(rotation(10, (10, 10)) @ np.diag([0.25, 0.25, 1.0]), (80, 80), (20, 20)).resample(pixels, (0, 0, 0))
     assert np.abs(small[6:14, 6:14].astype(int) - 100).max() <= 2
 
 

@@ -78,4 +78,5 @@ def apply_matrix(pixels: np.ndarray, matrix: np.ndarray, shift: float) -> np.nda
         lines = np.concatenate([matrix, np.full((3, 1), shift)], axis=1)
         return np.array(Image.fromarray(pixels).convert("RGB", tuple(lines.reshape(-1).tolist())))
     linear = pixels.reshape(-1, len(matrix)) @ matrix.T.astype(np.float32) + np.float32(shift)
-    return np.rint(linear).clip(0, 255).astype(np.uint8).reshape(pixels.shape)
+    changed: np.ndarray = np.rint(linear).clip(0, 255).astype(np.uint8).reshape(pixels.shape)
+    return changed

@@ -143,7 +143,7 @@ def cut(
     """
     fill = resize_spec.fill_for(image.shape[2])
     if isinstance(canvas_map, Warp):
-        pixels = canvas_map.pixels(image, fill)
+        pixels = canvas_map.resample(image, fill)
     else:
         pixels = _resized_crop(image, canvas_map)
     changed = _tensor(pixels if change is None else change(pixels))

@@ -86,7 +86,7 @@ class Warp:
         on_canvas[..., : self.out[0], : self.out[1]] = part
         return on_canvas
 
-    def pixels(self, image: np.ndarray, fill: tuple[int, ...]) -> np.ndarray:
+    def resample(self, image: np.ndarray, fill: tuple[int, ...]) -> np.ndarray:
         """The valid pixels of the canvas: bilinear; an image that shrinks to less than half is averaged over blocks first.
 
         Args:

@@ -24,10 +24,13 @@ def noisy(pixels: np.ndarray, level: float, draw: np.random.Generator) -> np.nda
     table = np.rint(quantiles() * level).astype(np.int16)
     noise = table[draw.integers(0, STEPS, pixels.shape, dtype=np.uint16)]
     noise += pixels
-    return noise.clip(0, 255, out=noise).astype(np.uint8)
+    changed: np.ndarray = noise.clip(0, 255, out=noise).astype(np.uint8)
+    return changed
 
 
 @cache
 def quantiles() -> np.ndarray:
     """(STEPS,) float64, values of the normal distribution that are equally likely."""
-    return torch.special.ndtri((torch.arange(STEPS, dtype=torch.float64) + 0.5) / STEPS).numpy()
+    steps = (torch.arange(STEPS, dtype=torch.float64) + 0.5) / STEPS
+    values: np.ndarray = torch.special.ndtri(steps).numpy()
+    return values
