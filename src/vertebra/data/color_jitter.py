@@ -69,7 +69,8 @@ def weighted_mean(image: np.ndarray, weights: np.ndarray) -> float:
     """The mean of (H, W, C) uint8, with the weight of each channel."""
     height, width, channels = image.shape
     rows = image.reshape(height, width * channels) @ np.tile(weights, width).astype(np.float32)
-    return float(rows.sum(dtype=np.float64)) / (height * width)
+    mean: float = rows.sum(dtype=np.float64).item() / (height * width)
+    return mean
 
 
 def apply_matrix(pixels: np.ndarray, matrix: np.ndarray, shift: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,13 +83,14 @@ def augment_onto(
         draw: the random generator.
     """
     canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw) if augment.moves else None
-
-    def change(pixels: np.ndarray) -> np.ndarray:
-        return degraded(changed_colors(pixels, augment, draw), augment, draw)
-
+    change = partial(_recolored, augment=augment, draw=draw) if augment.recolors else None
     if canvas_map is None:
         return to_canvas(image, annotations, resize_spec, labels, change)
     return cut(image, annotations, resize_spec, labels, canvas_map, change)
+
+
+def _recolored(pixels: np.ndarray, augment: Augment, draw: np.random.Generator) -> np.ndarray:
+    return degraded(changed_colors(pixels, augment, draw), augment, draw)
 
 
 def random_map(

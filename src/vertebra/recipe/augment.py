@@ -135,6 +135,11 @@ class Augment:
         return any(getattr(self, name) != getattr(still, name) for name in GEOMETRY)
 
     @property
+    def recolors(self) -> bool:
+        """Whether pixels change that do not move."""
+        return any(getattr(self, name) for name in PIXELS)
+
+    @property
     def mixes(self) -> frozenset[str]:
         """The operations on several images that are switched on."""
         return frozenset(name for name in MIXING if getattr(self, name))
@@ -149,6 +154,7 @@ GEOMETRY = (
     "crop_ratio",
 )  # fmt: skip
 COLORS = ("brightness", "contrast", "saturation", "hue")
+PIXELS = (*COLORS, "channel_shuffle", "blur", "noise", "jpeg")
 MIXING = ("mosaic", "mixup", "cutmix", "copy_paste")
 
 PRESETS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable
 from typing import Any
@@ -155,6 +156,14 @@ def changed(**values: Callable[[Any], Any]) -> Callable[..., Any]:
 def test_what_a_transform_must_return(transform: Callable[..., Any], name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         apply_transform(transform, name)
+
+
+def test_a_transform_is_sent_to_loader_processes() -> None:
+    sent = pickle.loads(pickle.dumps(UserTransform(v2.RandomHorizontalFlip(1.0))))
+    result = sent.onto(image(), {"boxes": annotations()["boxes"]}, CANVAS, LABELS, np.random.default_rng(0))
+    assert result.annotations["boxes"].boxes[0].tolist() == [35, 5, 55, 20]
+    with pytest.raises(ConfigError, match="cannot be sent to loader processes .*lambda.*; use functions of a module"):
+        pickle.dumps(UserTransform(lambda picture: picture))
 
 
 def test_points_whose_pairs_are_unknown_are_not_mirrored() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from torchvision import tv_tensors
 
 from vertebra.data.on_canvas import OnCanvas
 from vertebra.data.transforms import to_canvas
-from vertebra.errors import ConfigError
+from vertebra.errors import ConfigError, first_line
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
@@ -37,6 +38,21 @@ class UserTransform:
 
     def __init__(self, transform: Callable[..., Any]) -> None:
         self.transform = transform
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For loader processes.
+
+        Raises:
+            ConfigError: the transform cannot be sent to them.
+        """
+        try:
+            pickle.dumps(self.transform)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ConfigError(
+                f"{OPTION} cannot be sent to loader processes ({first_line(error)}); use functions of a module in place of lambdas "
+                "and local functions, or train.workers=0"
+            ) from error
+        return UserTransform, (self.transform,)
 
     def onto(
         self,
