@@ -10,7 +10,7 @@ import numpy as np
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
-from vertebra.tasks.keypoints.visible_points import clear_points_outside
+from vertebra.tasks.keypoints.data import clear_points_outside
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,6 @@ import numpy as np
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.mixing import Mixing
-from vertebra.tasks.tv_tensors import TVTensors
 
 
 class TaskData(ABC):
@@ -20,15 +18,11 @@ class TaskData(ABC):
 
     Attributes:
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
-        has_boxes: whether objects have boxes, which `object_boxes` returns.
-        mixing: how several images are made into one training image; None for a task that has no such operation.
-        tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
+        annotates_boxes: whether objects have boxes, which `object_boxes` returns.
     """
 
     whole_image: bool = False
-    has_boxes: bool = False
-    mixing: Mixing | None = None
-    tv_tensors: TVTensors | None = None
+    annotates_boxes: bool = False
 
     @abstractmethod
     def to_canvas(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
@@ -39,7 +33,7 @@ class TaskData(ABC):
         """The annotation of a part of the image, in canvas pixels, cropped, mirrored and turned as the image is."""
 
     def object_boxes(self, annotation: Any) -> np.ndarray:
-        """(M, 4) the boxes of the objects, for crops that keep objects; none if not ``has_boxes``."""
+        """(M, 4) the boxes of the objects, for crops that keep objects; none if not ``annotates_boxes``."""
         return np.zeros((0, 4), dtype=np.float32)
 
     @abstractmethod

@@ -69,7 +69,7 @@ class RunData(pl.LightningDataModule):
             self.augment,
             image_level=any(all_image_level([task]) for names in tasks for task in names),
             located=any(not all_image_level(names) for names in tasks),
-            boxes=any(get_task(name).data.has_boxes for names in tasks for name in names),
+            boxes=any(get_task(name).data.annotates_boxes for names in tasks for name in names),
             mixable=frozenset[str]().union(*(self._mixable(names) for names in tasks)),
             channels=self.train_set.channels,
         )

@@ -21,7 +21,7 @@ from vertebra.recipe.augment import MIXING, Augment
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.annotation import DetectAnnotation
-from vertebra.tasks.detect.visible_boxes import visible_beside
+from vertebra.tasks.detect.mixing import visible_beside
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.mixing import Mixing, Rectangle

@@ -23,7 +23,7 @@ def copy_paste(
         draw: chooses the objects.
     """
     ((name, annotation),) = first.annotations.items()
-    mixing = task_of(annotation).data.mixing
+    mixing = task_of(annotation).mixing
     assert mixing is not None
     region, pasted = mixing.copy_paste(annotation, second.annotations[name], draw, labels.get(name))
     image = torch.where(torch.from_numpy(region), second.image, first.image)

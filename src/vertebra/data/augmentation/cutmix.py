@@ -40,7 +40,7 @@ def cutmix(
     image[:, top:bottom, left:right] = second.image[:, top:bottom, left:right]
     annotations = {}
     for name, annotation in first.annotations.items():
-        mixing = task_of(annotation).data.mixing
+        mixing = task_of(annotation).mixing
         assert mixing is not None
         annotations[name] = mixing.cutmix(annotation, second.annotations[name], rectangle, share, labels.get(name))
     return OnCanvas(image, first.transform, annotations)

@@ -14,9 +14,8 @@ from vertebra.data.augmentation.mosaic import mosaic
 from vertebra.data.on_canvas import OnCanvas
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import MIXING, Augment
-from vertebra.tasks import get_task, task_of
+from vertebra.tasks import Task, get_task, task_of
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.data import TaskData
 
 SINGLE = frozenset({"copy_paste"})  # defined for images with one annotation only
 
@@ -29,10 +28,10 @@ class Render(Protocol):
 
 def mixable(tasks: list[str]) -> frozenset[str]:
     """The operations on several images that are defined for images labeled for all of these tasks."""
-    return _common([get_task(name).data for name in tasks])
+    return _common([get_task(name) for name in tasks])
 
 
-def _common(tasks: list[TaskData]) -> frozenset[str]:
+def _common(tasks: list[Task]) -> frozenset[str]:
     common = frozenset(MIXING) if len(tasks) == 1 else frozenset(MIXING) - SINGLE
     for task in tasks:
         common &= frozenset() if task.mixing is None else task.mixing.operations
@@ -41,7 +40,7 @@ def _common(tasks: list[TaskData]) -> frozenset[str]:
 
 def chosen_operations(annotations: Mapping[str, Any], augment: Augment, draw: np.random.Generator) -> frozenset[str]:
     """The operations for one image. Of mix-up and cut-mix it is at most one."""
-    defined = _common([task_of(annotation).data for annotation in annotations.values()])
+    defined = _common([task_of(annotation) for annotation in annotations.values()])
     chosen = {
         name
         for name, number in zip(MIXING, draw.random(len(MIXING)), strict=True)

@@ -31,8 +31,8 @@ def mixup(
         augment: with ``mixup_alpha`` and ``mixup_boxes_alpha``.
         draw: draws the weight.
     """
-    tasks = [task_of(annotation).data for annotation in first.annotations.values()]
-    alpha = augment.mixup_alpha if all(task.whole_image for task in tasks) else augment.mixup_boxes_alpha
+    tasks = [task_of(annotation) for annotation in first.annotations.values()]
+    alpha = augment.mixup_alpha if all(task.image_level for task in tasks) else augment.mixup_boxes_alpha
     share = float(draw.beta(alpha, alpha))
     image = torch.lerp(second.image.float(), first.image.float(), share).round_().to(torch.uint8)
     annotations = {}

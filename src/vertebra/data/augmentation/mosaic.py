@@ -52,7 +52,7 @@ def mosaic(
     annotations = {}
     for name, annotation in tiles[0][0].annotations.items():
         parts = [MosaicTile(tile.annotations[name], top, left, tile.transform.size) for tile, top, left in tiles]
-        mixing = task_of(annotation).data.mixing
+        mixing = task_of(annotation).mixing
         assert mixing is not None
         annotations[name] = mixing.mosaic(parts, resize_spec.size, labels.get(name))
     first, top, left = tiles[0]

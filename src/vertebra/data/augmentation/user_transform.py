@@ -75,7 +75,7 @@ class UserTransform:
             ConfigError: the transform returned something else than it should.
         """
         size = (image.shape[0], image.shape[1])
-        converters = {name: task_of(annotation).data.tv_tensors for name, annotation in annotations.items()}
+        converters = {name: task_of(annotation).tv_tensors for name, annotation in annotations.items()}
         wrapped = {
             name: converter.wrap(annotations[name], size)
             for name, converter in converters.items()

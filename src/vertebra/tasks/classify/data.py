@@ -12,7 +12,6 @@ from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
-from vertebra.tasks.classify.mixing import ClassifyMixing, probabilities
 from vertebra.tasks.data import TaskData
 
 
@@ -20,7 +19,6 @@ class ClassifyData(TaskData):
     """Classes of whole images; they do not depend on the image's position on the canvas."""
 
     whole_image = True
-    mixing = ClassifyMixing()
 
     def to_canvas(
         self, annotation: ClassifyAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: ClassifyLabels
@@ -87,3 +85,12 @@ class ClassifyData(TaskData):
         if not labels.multilabel:
             return ClassifyTargets(torch.randint(0, count, (batch,)))
         return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())
+
+
+def probabilities(annotation: ClassifyAnnotation, labels: ClassifyLabels) -> np.ndarray:
+    """(K,) float64, of each class."""
+    label = annotation.label
+    if isinstance(label, np.ndarray):
+        return label.astype(np.float64)
+    one_hot: np.ndarray = np.eye(labels.class_count)[label]
+    return one_hot

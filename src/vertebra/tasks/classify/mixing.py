@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.data import probabilities
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.mixing import Mixing, Rectangle
 
@@ -31,12 +32,3 @@ class ClassifyMixing(Mixing):
     ) -> ClassifyAnnotation:
         """The mean of both, weighted by their areas."""
         return self.mixup(first, second, share, labels)
-
-
-def probabilities(annotation: ClassifyAnnotation, labels: ClassifyLabels) -> np.ndarray:
-    """(K,) float64, of each class."""
-    label = annotation.label
-    if isinstance(label, np.ndarray):
-        return label.astype(np.float64)
-    one_hot: np.ndarray = np.eye(labels.class_count)[label]
-    return one_hot

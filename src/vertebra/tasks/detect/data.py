@@ -12,17 +12,15 @@ from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.mixing import DetectMixing
-from vertebra.tasks.detect.tv_tensors import DetectTVTensors
-from vertebra.tasks.detect.visible_boxes import box_areas, clip_to_visible
+
+MIN_VISIBLE_FRACTION = 0.25
+LARGE = 16.0
 
 
 class DetectData(TaskData):
     """Boxes, transformed with their image."""
 
-    has_boxes = True
-    mixing = DetectMixing()
-    tv_tensors = DetectTVTensors()
+    annotates_boxes = True
 
     def to_canvas(
         self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels
@@ -121,3 +119,34 @@ def fake_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, 
     if batch > 1:
         boxes[-1], ids[-1], counts[-1] = 0, -1, 0
     return boxes, ids, counts
+
+
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """(M,) areas of boxes (M, 4) xyxy."""
+    areas: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return areas
+
+
+def clip_to_visible(
+    boxes: np.ndarray, size: tuple[int, int], whole: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips boxes to the valid pixels, and selects those that are still visible enough.
+
+    A box is left out if less than a pixel of it remains along an axis, or if less than ``MIN_VISIBLE_FRACTION`` of its area
+    remains and its short side is under ``LARGE`` pixels.
+
+    Args:
+        boxes: (M, 4) xyxy in canvas pixels.
+        size: (height, width) of the valid pixels.
+        whole: (M,) area of each whole box in canvas pixels; None where nothing is cropped.
+
+    Returns:
+        (M, 4) float32 and (M,) bool.
+    """
+    limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
+    clipped = np.clip(boxes, 0, limit).astype(np.float32)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    short = sides.min(axis=1, initial=np.inf)
+    if whole is None:
+        return clipped, short > 0
+    return clipped, (short >= 1) & ((sides.prod(axis=1) >= MIN_VISIBLE_FRACTION * whole) | (short >= LARGE))

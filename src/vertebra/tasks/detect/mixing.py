@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.data import MIN_VISIBLE_FRACTION, box_areas, clip_to_visible
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.visible_boxes import box_areas, clip_to_visible, visible_beside
 from vertebra.tasks.mixing import Mixing, MosaicTile, Rectangle
 
 
@@ -57,3 +57,29 @@ def _joined(annotations: Sequence[DetectAnnotation]) -> DetectAnnotation:
         np.concatenate([each.labels for each in annotations]),
         np.concatenate([each.crowd for each in annotations]),
     )
+
+
+def visible_beside(boxes: np.ndarray, rectangle: Rectangle) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes around what a rectangle leaves of boxes, and those that are still visible enough.
+
+    A box becomes smaller only if the rectangle covers one of its sides wholly. It is left out if less than a pixel remains
+    along an axis, or less than ``MIN_VISIBLE_FRACTION`` of its area.
+
+    Args:
+        boxes: (M, 4) xyxy in canvas pixels.
+        rectangle: the covered part of the canvas.
+
+    Returns:
+        (M, 4) float32 and (M,) bool.
+    """
+    low, high = boxes[:, :2], boxes[:, 2:]
+    start, stop = np.array(rectangle[:2]), np.array(rectangle[2:])
+    covered = (start <= low) & (stop >= high)  # along each axis
+    across = covered[:, ::-1]  # along the other axis
+    rest_low = np.where(across & (start <= low), np.clip(stop, low, high), low)
+    rest_high = np.where(across & (stop >= high), np.clip(start, low, high), high)
+    sides = rest_high - rest_low
+    hidden = np.clip(np.minimum(high, stop) - np.maximum(low, start), 0, None).prod(axis=1)
+    areas = box_areas(boxes)
+    kept = (sides.min(axis=1, initial=np.inf) >= 1) & (areas - hidden >= MIN_VISIBLE_FRACTION * areas)
+    return np.concatenate([rest_low, rest_high], axis=1).astype(np.float32), kept

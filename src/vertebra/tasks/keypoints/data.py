@@ -11,21 +11,15 @@ import numpy as np
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import fake_boxes, images_of
-from vertebra.tasks.detect.visible_boxes import box_areas, clip_to_visible
+from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, images_of
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
-from vertebra.tasks.keypoints.mixing import KeypointMixing
-from vertebra.tasks.keypoints.tv_tensors import KeypointTVTensors
-from vertebra.tasks.keypoints.visible_points import clear_points_outside
 
 
 class KeypointData(TaskData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
-    has_boxes = True
-    mixing = KeypointMixing()
-    tv_tensors = KeypointTVTensors()
+    annotates_boxes = True
 
     def to_canvas(
         self, annotation: KeypointAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: KeypointLabels
@@ -34,7 +28,7 @@ class KeypointData(TaskData):
         positions = transform.points_to_canvas(annotation.points[..., :2])
         boxes, kept = clip_to_visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
         scale = transform.scale_x * transform.scale_y
-        return with_positions(annotation, positions, boxes, scale, transform.size).take(kept)
+        return _with_positions(annotation, positions, boxes, scale, transform.size).take(kept)
 
     def cut(
         self, annotation: KeypointAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: KeypointLabels
@@ -43,7 +37,7 @@ class KeypointData(TaskData):
         positions = canvas_map.points(annotation.points[..., :2])
         mapped = canvas_map.boxes(annotation.boxes)
         boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
-        on_canvas = with_positions(annotation, positions, boxes, canvas_map.area_scale, canvas_map.out).take(kept)
+        on_canvas = _with_positions(annotation, positions, boxes, canvas_map.area_scale, canvas_map.out).take(kept)
         if canvas_map.mirrored:
             on_canvas = replace(on_canvas, points=on_canvas.points[:, labels.mirrored])
         return on_canvas
@@ -121,7 +115,7 @@ class KeypointData(TaskData):
         return KeypointTargets(points, boxes, ids, counts)
 
 
-def with_positions(
+def _with_positions(
     annotation: KeypointAnnotation, positions: np.ndarray, boxes: np.ndarray, area_scale: float, size: tuple[int, int]
 ) -> KeypointAnnotation:
     """The objects with new ``positions`` (M, K, 2) of their points, in an image of another (height, width)."""
@@ -130,3 +124,11 @@ def with_positions(
     return KeypointAnnotation(
         clear_points_outside(points, size), boxes, annotation.labels, annotation.crowd, areas, (size[0], size[1])
     )
+
+
+def clear_points_outside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Points (M, K, 3); those outside (height, width) pixels and unlabeled ones become 0, 0, 0."""
+    x, y, visibility = points[..., 0], points[..., 1], points[..., 2]
+    kept = (visibility > 0) & (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
+    inside: np.ndarray = np.where(kept[..., None], points, 0).astype(np.float32)
+    return inside

@@ -11,8 +11,8 @@ import numpy as np
 from vertebra.errors import ConfigError
 from vertebra.tasks.detect.tv_tensors import boxes_and_rows, boxes_with_rows
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
+from vertebra.tasks.keypoints.data import clear_points_outside
 from vertebra.tasks.keypoints.labels import KeypointLabels
-from vertebra.tasks.keypoints.visible_points import clear_points_outside
 from vertebra.tasks.tv_tensors import TVTensors
 
 HALF = np.float32(0.5)

@@ -13,15 +13,10 @@ from vertebra.preprocess.images import apply_labels
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.labels import SegmentLabels
-from vertebra.tasks.segment.mixing import SegmentMixing
-from vertebra.tasks.segment.tv_tensors import SegmentTVTensors
 
 
 class SegmentData(TaskData):
     """Masks, transformed with their image; outside the image they hold the ignore index."""
-
-    mixing = SegmentMixing()
-    tv_tensors = SegmentTVTensors()
 
     def to_canvas(
         self, annotation: SegmentAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: SegmentLabels
