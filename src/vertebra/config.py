@@ -188,7 +188,9 @@ class TrainConfig(_Strict):
             `vertebra.preprocess.number_range`.
         reduced_decoding: decode JPEG files at 1/2, 1/4 or 1/8 of their size where augmentation shows them smaller than that.
         augment: a preset, "none", "light", "default" or "strong", by name or with options:
-            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`.
+            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`. From Python also
+            a transform, such as a ``Compose`` of ``torchvision.transforms.v2``; see
+            `vertebra.data.augmentation.user_transform`.
         optimizer: an optimizer of torch or timm, by name ("adamw", "sgd", "lion" …) or with options:
             ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
         lr: peak learning rate; default: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's default.
@@ -260,7 +262,10 @@ class TrainConfig(_Strict):
     def _check_augment(cls, value: PartConfig) -> PartConfig:
         from vertebra.recipe.augment import Augment
 
-        Augment.from_options(value.name, value.options)
+        if not value.is_object:
+            Augment.from_options(value.name, value.options)
+        elif value.options:
+            raise ValueError("a transform that was given as an object has no options")
         return value
 
     @field_validator("lr_schedule")

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # the package beside src and tests
 
 from benchmarks import __main__ as every  # noqa: E402
 from benchmarks import (  # noqa: E402
+    augmentation,
     inference,
     loading,
     memory,
@@ -218,6 +219,12 @@ def test_scores_are_those_of_coco() -> None:
     assert row["difference"]["ours"] <= 1e-5
     assert 0.05 < row["scores"]["ours"]["map"] < 0.9
     assert "pycocotools" in report.table(scoring.spread(row), scoring.COLUMNS)
+
+
+def test_augmentations_take_turns_with_torchvision() -> None:
+    rows = augmentation.compare(2, 1, names=("photometric distortion", "IoU crop, onto 300x300", "noise"))
+    assert [row["name"] for row in rows] == ["photometric distortion", "IoU crop, onto 300x300", "noise"]
+    assert all(row["ratio"] > 0 for row in rows)
 
 
 def test_loading_counts_images() -> None:

@@ -66,7 +66,7 @@ class DeferredImage:
         Both sides are the same where the image is not reduced. Else the window becomes smaller by less than ``factor`` pixels
         on each side, which is less than a pixel of the canvas.
         """
-        factor = jpeg.reduction((window.height, window.width), window.out) if self._reducible else 1
+        factor = jpeg.reduction((window.height, window.width), window.unturned) if self._reducible else 1
         if factor == 1:
             return window, 1
         top, left = -(-window.top // factor) * factor, -(-window.left // factor) * factor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 
@@ -18,17 +18,23 @@ class TaskData(ABC):
 
     Attributes:
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
+        annotates_boxes: whether objects have boxes, which `object_boxes` returns.
     """
 
     whole_image: bool = False
+    annotates_boxes: bool = False
 
     @abstractmethod
     def to_canvas(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:
         """The annotation in canvas pixels, with the image on the canvas as in prediction."""
 
     @abstractmethod
-    def cut(self, annotation: Any, window: CropWindow, resize_spec: ResizeSpec, labels: Any) -> Any:
-        """The annotation of a crop window of the image, in canvas pixels, mirrored as the window is."""
+    def cut(self, annotation: Any, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: Any) -> Any:
+        """The annotation of a part of the image, in canvas pixels, cropped, mirrored and turned as the image is."""
+
+    def object_boxes(self, annotation: Any) -> np.ndarray:
+        """(M, 4) the boxes of the objects, for crops that keep objects; none if not ``annotates_boxes``."""
+        return np.zeros((0, 4), dtype=np.float32)
 
     @abstractmethod
     def relabel(self, annotation: Any, ids: np.ndarray, source_labels: Any, labels: Any) -> Any:

@@ -49,6 +49,7 @@ from vertebra.training.saved_state import check_state
 from vertebra.training.selection import check_monitor, unmeasurable_notes
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
+from vertebra.training.user_transform import Transform, take_transform, transform_note
 from vertebra.weights.finetune import init_from
 from vertebra.weights.model_file import describe, load_problem, load_weights
 
@@ -82,7 +83,8 @@ def train_raw(
     Raises:
         VertebraError: something is wrong with the config, the data or the folder; the message names it.
     """
-    return _train(with_absolute_paths(Config.from_raw(override(dict(raw), overrides), where)), None, out)
+    raw, transform = take_transform(raw)
+    return _train(with_absolute_paths(Config.from_raw(override(raw, overrides), where)), None, out, transform)
 
 
 def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None = None) -> Finished:
@@ -101,9 +103,10 @@ def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None 
     problem = load_problem(model)
     if problem is not None:
         raise ConfigError(f"this model cannot be trained: {problem}")
+    raw, transform = take_transform(raw)
     train = _with_canvas(model, raw.get("train", {}))
     config = Config.from_raw({**raw, "model": describe(model)["model"], "train": train}, "config")
-    return _train(with_absolute_paths(config), model, out)
+    return _train(with_absolute_paths(config), model, out, transform)
 
 
 def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +134,7 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
     return {**train, "image_size": list(size), "resize": mode, "scale": scale if scale == "auto" else list(scale)}
 
 
-def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finished:
+def _train(config: Config, model: VisionModel | None, out: Path | None, transform: Transform | None) -> Finished:
     """Trains a model; None: the model of the config."""
     hardware = check_hardware(config.train)
     check_optimizer(config.train)
@@ -149,7 +152,7 @@ def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finis
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
         say(*init_from(model, config.model))
-    return _run(config, model, opened, val, folder, None)
+    return _run(config, model, opened, val, folder, None, transform)
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
@@ -193,11 +196,12 @@ def resume_run(
         VertebraError: the run cannot be resumed, an option must not change, or the data are missing or differ.
     """
     folder = Path(folder)
+    sections, transform = take_transform(sections)
     resumption = plan_resumption(folder, data=data, overrides=overrides, sections=sections)
     config = resumption.config
     objects = resolve_parts(parts, config.model)
     model = _build(config, pretrained=False, objects=objects)
-    return _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
+    return _run(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption, transform)
 
 
 def complete(config: Config, opened: Opened) -> Config:
@@ -241,7 +245,13 @@ def _build(config: Config, **options: Any) -> VisionModel:
 
 
 def _run(
-    config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
+    config: Config,
+    model: VisionModel,
+    opened: Opened,
+    val: Opened,
+    folder: Path,
+    resumption: Resumption | None,
+    transform: Transform | None,
 ) -> Finished:
     recipe = config.train
     backbone: Any = model.backbone
@@ -249,10 +259,14 @@ def _run(
     if config.model.init_from is not None:
         origin = f"weights of {config.model.init_from}"
     say(*opened.notes, *val.notes, *([] if resumption else [f"backbone: {origin}"]))
-    data = RunData(model, recipe, opened.sources, val.sources)
+    data = RunData(model, recipe, opened.sources, val.sources, transform)
     data.check_augment()
-    say(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
-    say(*data.train_set.range_notes())
+    say(
+        *transform_note(recipe),
+        *unmeasurable_notes(model_info(model), data.val_set, recipe.monitor),
+        *data.unmirrored(),
+        *data.train_set.range_notes(),
+    )
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:

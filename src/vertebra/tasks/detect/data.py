@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
@@ -20,6 +20,8 @@ LARGE = 16.0
 class DetectData(TaskData):
     """Boxes, transformed with their image."""
 
+    annotates_boxes = True
+
     def to_canvas(
         self, annotation: DetectAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: DetectLabels
     ) -> DetectAnnotation:
@@ -28,12 +30,17 @@ class DetectData(TaskData):
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def cut(
-        self, annotation: DetectAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: DetectLabels
+        self, annotation: DetectAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: DetectLabels
     ) -> DetectAnnotation:
-        """Boxes of the window, without those that are mostly cropped away."""
-        whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
+        """The boxes around the mapped boxes, without those that are mostly cropped away."""
+        mapped = canvas_map.boxes(annotation.boxes)
+        boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+
+    def object_boxes(self, annotation: DetectAnnotation) -> np.ndarray:
+        """The boxes that do not mark a crowd."""
+        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
+        return boxes
 
     def relabel(
         self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels
