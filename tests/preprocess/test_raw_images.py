@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,7 @@ def test_white_is_zero() -> None:
     np.testing.assert_array_equal(read_image(content, 1)[:, :, 0], to_8_bit(65535 - values))
 
 
+@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs is installed")
 def test_compressions_that_need_a_package_name_it() -> None:
     content = bytearray(tiff(numbers((6, 8, 5)), photometric="minisblack", planarconfig="contig"))
     at = content.index(struct.pack("<HHI", 259, 3, 1)) + 8
