@@ -108,8 +108,10 @@ def random_map(
     turns = 0
     if augment.quarter_turn and draw.random() < augment.quarter_turn:
         turns = int(draw.integers(1, 4))
-    boxes = np.concatenate([EMPTY, *(task.object_boxes(annotations[name]) for name, task in tasks.items())])
-    if augment.iou_crop and len(boxes) and draw.random() < augment.iou_crop:
+    boxes = EMPTY
+    if augment.iou_crop:
+        boxes = np.concatenate([EMPTY, *(task.object_boxes(annotations[name]) for name, task in tasks.items())])
+    if len(boxes) and draw.random() < augment.iou_crop:
         window = replace(iou_window(resize_spec, (height, width), boxes, turns % 2 == 1, draw), turns=turns)
     else:
         draw_window = crop_window if all(task.whole_image for task in tasks.values()) else zoom_window
