@@ -76,7 +76,8 @@ def _stretched(values: np.ndarray) -> np.ndarray:
     finite = np.isfinite(numbers)
     low, high = numbers.min(where=finite, initial=np.inf), numbers.max(where=finite, initial=-np.inf)
     shares = np.where(finite, (numbers - low) / (high - low) if high > low else 0.0, 0.0)
-    return np.rint(255 * shares).astype(np.uint8)
+    stretched: np.ndarray = np.rint(255 * shares).astype(np.uint8)
+    return stretched
 
 
 def _channels(picture: Image.Image) -> int:
