@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
-from vertebra.data.readers.files import folders_in, images_below, is_image, lines_of
+from vertebra.data.readers.files import folders_in, is_image, lines_of
 from vertebra.data.readers.image_names import resolve_images
 from vertebra.data.readers.yolo_config import YAML_SUFFIXES, YoloConfig, config_files, locate, read_config
 from vertebra.data.readers.yolo_labels import IMAGE_WORDS, LABEL_WORDS, NO_LABELS
@@ -49,18 +49,18 @@ class Layout:
         """Whether the labels are of a folder that the description does not speak of."""
         return bool(self.labels) and self.labels.lower() not in LABEL_WORDS
 
-    def images(self, split: str, notes: list[Note]) -> list[Path]:
+    def images(self, split: str, notes: list[Note]) -> list[str]:
         """The images of a split, in the order of its sources, each once.
 
         Raises:
             DataError: a list names no image that exists.
         """
-        images: list[Path] = []
+        images: list[str] = []
         for source in self.sources[split]:
-            images += images_below(source) if source.is_dir() else self._listed(source, notes)
+            images += _images_below(source) if source.is_dir() else self._listed(source, notes)
         return list(dict.fromkeys(images))
 
-    def _listed(self, file: Path, notes: list[Note]) -> list[Path]:
+    def _listed(self, file: Path, notes: list[Note]) -> list[str]:
         names = [line.strip() for line in lines_of(file)]
         names = [name[2:] if name.startswith("./") else name for name in names if name]
         if not names:
@@ -70,7 +70,16 @@ class Layout:
             folders += [parent for name in names[:1] for parent in Path(name).parents[:1] if parent.is_dir()]
         top = Path(os.path.commonpath([folder.absolute() for folder in folders]))
         resolved = resolve_images(names, folders, top, file, notes)
-        return [top / name for name in resolved if name]
+        return [f"{top}/{name}" for name in resolved if name]
+
+
+def _images_below(folder: Path) -> list[str]:
+    """All images in a folder and the folders below, by path."""
+    images: list[str] = []
+    for parent, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        images += [f"{parent}/{name}" for name in names if is_image(name)]
+    return sorted(images)
 
 
 def find_layout(path: Path) -> Layout | None:
