@@ -15,7 +15,9 @@ from vertebra.data.readers.base import Reader
 from vertebra.data.readers.coco import CocoReader
 from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
+from vertebra.data.readers.landmarks import LandmarkReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
+from vertebra.data.readers.table import TableReader
 from vertebra.data.readers.voc import VocReader
 from vertebra.data.readers.yolo import YoloReader
 from vertebra.errors import ConfigError
@@ -27,6 +29,8 @@ READERS: tuple[Reader, ...] = (
     DlcReader(),
     YoloReader(),
     MaskFolderReader(),
+    LandmarkReader(),
+    TableReader(),
     ImageFolderReader(),
 )
 ENTRY_POINTS = "vertebra.readers"
