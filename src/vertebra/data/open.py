@@ -25,7 +25,7 @@ def open_data(
     ignore_index: int | None = None,
     seed: int = 0,
     multilabel: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | int] | None = None,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -51,7 +51,9 @@ def open_data(
     check_split(split)
     name = choose_format(folder, task, TABLE if columns and format is None else format)
     listed = None if classes is None else tuple(classes)
-    options = ReadOptions(listed, ignore_index, seed, multilabel, tuple((columns or {}).items()))
+    options = ReadOptions(
+        listed, ignore_index, seed, multilabel, tuple((role, str(name)) for role, name in (columns or {}).items())
+    )
     index = all_readers()[name].read(folder, task, split, options)
     others = [] if format is not None else [other for other in readings(folder, task) if other != name]
     if others:

@@ -201,7 +201,10 @@ def test_columns_that_the_user_names(tables: Make) -> None:
     assert "1 column of t.csv was not read: kind" in notes_of(load(root))
     index = open_data(root, "classify", "train", columns={"label": "kind"})
     assert index.labels["classify"].classes == ("x", "y")
-    with pytest.raises(DataError, match="it has no column 'sort', which columns.label names; it has: pic, kind, label"):
+    (root / "t.csv").write_text("pic,kind,part\na.png,x,train\nb.png,y,train\nc.png,x,test\n")
+    test = open_data(root, "classify", "test", columns={"label": "kind", "split": "part"})
+    assert [test.path(row).name for row in range(len(test))] == ["c.png"]
+    with pytest.raises(DataError, match="it has no column 'sort', which columns.label names; it has: pic, kind, part"):
         load(root, columns=(("label", "sort"),))
     with pytest.raises(DataError, match="columns: 'lable' is no column that is read.*label"):
         load(root, columns=(("lable", "kind"),))
@@ -232,7 +235,7 @@ def test_parquet(tables: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="damaged, not a Parquet file"):
         load(root)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r"Parquet files need pyarrow: pip install 'vertebra\[parquet\]'"):
+    with pytest.raises(DataError, match=r"Parquet files need pyarrow: pip install '\.\[parquet\]'"):
         open_data(root / "t.parquet", "classify", "train")
 
 

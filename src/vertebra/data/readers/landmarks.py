@@ -16,7 +16,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import folders_in
+from vertebra.data.readers.files import file_names, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import PointColumns, find_points
 from vertebra.data.readers.table_boxes import as_edges, is_normalized, numeric_cells
@@ -31,7 +31,7 @@ from vertebra.data.readers.table_columns import (
     named_columns,
 )
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
-from vertebra.data.readers.table_images import ImageSearch, data_root
+from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
 from vertebra.data.readers.table_values import PARTITION, splits_of
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
@@ -100,6 +100,9 @@ class LandmarkReader(AnnotationReader):
                 raise DataError(
                     f"{source.table.file}: its images are those of {sources[number - 1].table.file.name}; name one of the tables"
                 )
+        unnamed = not_named(builder.root, [image for image, _ in rows])
+        if unnamed:
+            builder.notes.append(Note.of("image", "that no table names", "left out", unnamed))
         annotations = builder.build()
         if split is None or annotations.splits is None:
             return annotations
@@ -139,13 +142,14 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() in (*SUFFIXES, ".txt") else []
     folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [file for folder in folders for file in sorted(folder.iterdir()) if file.is_file()]
-    usable = [file for file in files if not file.name.startswith((".", "CollectedData"))]
-    return [
-        file
-        for file in usable
-        if file.suffix.lower() in SUFFIXES or (file.suffix.lower() == ".txt" and "landmark" in file.stem.lower())
-    ][:MOST_TABLES]
+    files = [folder / name for folder in folders for name in file_names(folder) if _may_be_table(name.lower())]
+    return files[:MOST_TABLES]
+
+
+def _may_be_table(name: str) -> bool:
+    if name.endswith(".txt"):
+        return "landmark" in name
+    return name.endswith(SUFFIXES) and not name.startswith("collecteddata")
 
 
 def _celeba(file: Path, head: bool) -> Table | None:

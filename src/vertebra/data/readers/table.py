@@ -19,7 +19,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import flag
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import folders_in
+from vertebra.data.readers.files import file_names, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import has_points
 from vertebra.data.readers.table_boxes import (
@@ -33,7 +33,7 @@ from vertebra.data.readers.table_boxes import (
 )
 from vertebra.data.readers.table_columns import Roles, find_roles
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
-from vertebra.data.readers.table_images import ImageSearch, data_root
+from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
 from vertebra.data.readers.table_names import class_names_of
 from vertebra.data.readers.table_values import Labels, labels_of, sorted_names, splits_of
 from vertebra.data.splits import split_of
@@ -70,7 +70,11 @@ class TableReader(AnnotationReader):
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that tables or a column name."""
-        sources = _sources(path, {})
+        return self.splits_with(path, ReadOptions())
+
+    def splits_with(self, path: Path, options: ReadOptions) -> tuple[str, ...]:
+        """The splits that tables, or the column that the user named, have."""
+        sources = _sources(path, dict(options.columns))
         names = {source.split for source in sources}
         names |= {name for source in sources for name in splits_of(source.table, source.roles, [])}
         return tuple(name for name in SPLITS if name in names)
@@ -97,6 +101,9 @@ class TableReader(AnnotationReader):
         for source, labels, _ in read:
             named = [None if label is None else tuple(shown[name] for name in label) for label in labels]
             _add(source, named, builder, rows)
+        unnamed = not_named(root, [image for image, _ in rows])
+        if unnamed:
+            builder.notes.append(Note.of("image", "that no table names", "left out", unnamed))
         annotations = builder.build()
         if split is None or annotations.splits is None:
             return annotations
@@ -135,9 +142,8 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() in SUFFIXES else []
     folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
-    usable = [file for file in files if file.is_file() and not any(word in normal_name(file.stem) for word in OTHERS)]
-    return [file for file in usable if not file.name.startswith(".")][:MOST_TABLES]
+    files = [folder / name for folder in folders for name in file_names(folder) if name.lower().endswith(SUFFIXES)]
+    return [file for file in files if not any(word in normal_name(file.stem) for word in OTHERS)][:MOST_TABLES]
 
 
 def _nothing(path: Path) -> str:
@@ -156,8 +162,8 @@ def _add(source: _Source, labels: Labels, builder: AnnotationBuilder, rows: dict
     """Adds the images and annotations of a table."""
     table, roles, notes = source.table, source.roles, builder.notes
     notes += table.notes
-    if roles.unused:
-        notes.append(Note.of("column", f"of {table.file.name}", "not read", roles.unused))
+    if roles.ignored:
+        notes.append(Note.of("column", f"of {table.file.name}", "not read", roles.ignored))
     names = [cell_text(cell).replace("\\", "/") for cell in table.columns[roles.image]]
     different = [name for name in dict.fromkeys(names) if name]
     paths = dict(zip(different, source.search.resolve(different, notes), strict=True))

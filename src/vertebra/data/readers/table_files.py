@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.annotations.notes import Note
-from vertebra.errors import DataError
+from vertebra.errors import DataError, install_command
 from vertebra.preprocess.images import SUFFIXES as IMAGE_SUFFIXES
 
 TEXT_SUFFIXES = (".csv", ".tsv")
@@ -212,7 +212,7 @@ def _parquet(file: Path, head: bool) -> Table:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise DataError(f"{file}: Parquet files need pyarrow: pip install 'vertebra[parquet]'") from None
+        raise DataError(f"{file}: Parquet files need pyarrow: {install_command('parquet')}") from None
     try:
         with parquet.ParquetFile(file) as opened:
             batches = opened.iter_batches(batch_size=HEAD_ROWS if head else 1 << 16)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
-from vertebra.data.readers.files import folders_in, is_image
+from vertebra.data.readers.files import file_names, folders_in, is_image
 from vertebra.data.readers.image_names import image_folders, resolve_images
 from vertebra.data.splits import split_of
 from vertebra.preprocess.images import SUFFIXES
@@ -20,6 +20,24 @@ def data_root(path: Path) -> Path:
         return path
     inside = any(_has_image(folder) for folder in ImageSearch(path.parent, path).folders)
     return path.parent if inside else path.parent.parent
+
+
+def not_named(root: Path, images: Sequence[str]) -> list[str]:
+    """The images beside those that tables name, in the same folders.
+
+    Args:
+        root: folder of the data set.
+        images: the named ones, relative to it.
+    """
+    named = set(images)
+    folders = dict.fromkeys(image.rpartition("/")[0] for image in images)
+    beside = [
+        f"{folder}/{name}" if folder else name
+        for folder in folders
+        for name in file_names(root / folder)
+        if is_image(name)
+    ]
+    return [image for image in beside if image not in named]
 
 
 class ImageSearch:
@@ -70,9 +88,9 @@ class ImageSearch:
         """The images' file names by their stems."""
         files: dict[str, str] = {}
         for folder in self.folders:
-            for entry in folder.iterdir():
-                if is_image(entry.name):
-                    files.setdefault(entry.stem, entry.name)
+            for name in file_names(folder):
+                if is_image(name):
+                    files.setdefault(name.rpartition(".")[0], name)
         return files
 
     @staticmethod
@@ -86,4 +104,4 @@ def _is_file(path: Path) -> bool:
 
 
 def _has_image(folder: Path) -> bool:
-    return any(is_image(entry.name) for entry in folder.iterdir())
+    return any(map(is_image, file_names(folder)))

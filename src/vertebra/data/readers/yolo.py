@@ -114,7 +114,7 @@ def _notes_of(layout: Layout) -> list[Note]:
     for noun, which, names in (
         ("entry", "of the description that does not exist", layout.missing),
         ("entry", "of the description that does not fit the rest", layout.config.remarks),
-        ("description", "in this folder", layout.others),
+        ("description", "in this folder", layout.further),
     ):
         if names:
             used = (

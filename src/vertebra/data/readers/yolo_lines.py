@@ -266,6 +266,14 @@ def _extremes(lines: Lines, meaning: Meaning) -> tuple[np.ndarray, np.ndarray, n
     boxes = lines.take(boxed).columns(1, 5)
     low[boxed], high[boxed] = boxes[:, :2].min(axis=1, initial=0), boxes.max(axis=1, initial=0)
     negative[boxed] = (boxes[:, 2:] < 0).any(axis=1)
+    pointed = np.flatnonzero(meaning.kinds == POINTS)
+    if len(pointed):
+        count, each = meaning.point_shape
+        points = lines.take(pointed).columns(5, 5 + count * each).reshape(len(pointed), count, each)
+        labeled = points[..., 2] > 0 if each == 3 else (points >= 0).all(axis=2)
+        shares = np.where(labeled[..., None], points[..., :2], 0).reshape(len(pointed), -1)
+        low[pointed] = np.minimum(low[pointed], shares.min(axis=1))
+        high[pointed] = np.maximum(high[pointed], shares.max(axis=1))
     outlined = np.flatnonzero(meaning.kinds == OUTLINE)
     if len(outlined):
         offsets, values = outlines_of(lines, meaning, outlined)
