@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
+from vertebra.cli.main import app
+from vertebra.config import SourceConfig
 from vertebra.data.open import open_data, readings
 from vertebra.data.readers.table import TableReader
-from vertebra.errors import DataError
+from vertebra.errors import ConfigError, DataError
 
 Make = Callable[..., Path]
 
@@ -309,3 +312,37 @@ def test_damaged_tables_give_notes_or_one_error(tables: Make, text: str, content
                 open_data(root / "t.csv", task, "train", format="table", multilabel=task == "classify")
             except DataError as error:
                 assert "t.csv" in str(error)
+
+
+def test_roboflow_tables_in_the_folders_of_splits(tables: Make) -> None:
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    line = "{}.jpg,32,24,{},4,6,30,22\n"
+    files = {
+        f"{split}/_annotations.csv": header + line.format(name, name)
+        for split, name in (("train", "a"), ("valid", "b"))
+    }
+    root = tables(files, (), "")
+    images = {"train": "a", "valid": "b"}
+    for split, name in images.items():
+        tables({}, (name,), split + "/{}.jpg")
+    assert TableReader().splits(root) == ("train", "val")
+    assert load(root, "val").category_names == ("a", "b") and load(root, "val").objects.categories.tolist() == [1]
+    assert readings(root, "detect") == ["table"]
+
+
+def test_columns_from_the_config_and_the_command_line(tables: Make) -> None:
+    rows = "".join(f"{name}.png,{'xy'[number % 2]},{number}\n" for number, name in enumerate("abcdefghijkl"))
+    root = tables({"t.csv": "pic,kind,label\n" + rows}, "abcdefghijkl")
+    source = SourceConfig(path=str(root), columns={"label": "kind"})
+    index = open_data(root, "classify", "train", columns=source.columns)
+    assert index.labels["classify"].classes == ("x", "y")
+    words = ["data", "check", str(root), "--task", "classify", "--column"]
+    result = CliRunner().invoke(app, [*words, "label=kind"])
+    assert result.exit_code == 0 and "(x 5, y 5)" in result.output
+    with pytest.raises(ConfigError, match="--column kind: write what is read and the column's name, as image=path"):
+        CliRunner().invoke(app, [*words, "kind"], catch_exceptions=False)
+
+
+def test_images_that_no_table_names_are_counted(tables: Make) -> None:
+    root = tables({"labels.csv": "image,label\na.png,x\nb.png,y\n"})
+    assert "2 images that no table names were left out: images/c.png, images/d.png" in notes_of(load(root))
