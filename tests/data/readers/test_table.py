@@ -188,6 +188,16 @@ def test_boxes_of_images_without_objects_and_bad_rows(tables: Make) -> None:
     assert "3 boxes of boxes.csv in columns without such names were read as xyxy" in listed
 
 
+@pytest.mark.parametrize(
+    "cell", ['"[1, 2]"', '"[1, 2, x, 4]"', "\"[[1, 2, 3, 'a']]\"", "[1e999,2,3,4]", "7", '"[{}, 2, 3, 4]"', "[true]"]
+)
+def test_cells_that_are_no_boxes(tables: Make, cell: str) -> None:
+    root = tables({"boxes.csv": f'image;bbox;label\na.png;{cell};x\nb.png;"[16, 12, 30, 20]";x\n'})
+    annotations = load(root)
+    assert annotations.objects.boxes.tolist() == [[16, 12, 30, 20]]
+    assert "1 row whose box is not four numbers was read without it: a.png" in notes_of(annotations)
+
+
 def test_an_ambiguous_convention_is_an_error(tables: Make) -> None:
     root = tables({"boxes.csv": 'image,bbox,label\na.png,"[2, 2, 6, 6]",x\nb.png,"[1, 3, 7, 8]",x\n'})
     with pytest.raises(

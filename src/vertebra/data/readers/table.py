@@ -236,7 +236,7 @@ def _add_boxes(
         boxes = boxes * np.concatenate([scale, scale], axis=1)
         which = f"of {table.file.name} in 0..1"
         notes.append(Note.of("box", which, "multiplied by the width and height of its image", [], len(boxes)))
-    edges = as_edges(boxes, convention_of(boxes, scale, table, roles, notes))
+    edges = as_edges(boxes, convention_of(boxes, scale, shares, table, roles, notes))
     crowd = [False] * len(table) if roles.crowd is None else [_is_set(cell) for cell in table.columns[roles.crowd]]
     names = labels_per_box(labels, numbers)
     seen: set[tuple[int, str, tuple[float, ...]]] = set()
