@@ -101,6 +101,7 @@ class _Search:
     def __init__(self, names: list[str], folders: Sequence[Path], root: Path) -> None:
         self.names = names
         self.paths = [""] * len(names)
+        self.left = list(range(len(names)))
         self.root = os.path.normpath(root.absolute())
         self.listings: dict[str, _Listing] = {}
         self.folders = self._ranked([os.path.normpath(folder.absolute()) for folder in folders])
@@ -168,10 +169,10 @@ class _Search:
     def _grouped(self, change: Callable[[str], str]) -> dict[str, list[tuple[int, str]]]:
         """The numbers and file names of the names without a file, by their folders."""
         groups: dict[str, list[tuple[int, str]]] = {}
-        for number, (name, path) in enumerate(zip(self.names, self.paths, strict=True)):
-            if not path:
-                parent, slash, file = change(name).rpartition("/")
-                groups.setdefault(parent or slash, []).append((number, file))
+        self.left = [number for number in self.left if not self.paths[number]]
+        for number in self.left:
+            parent, slash, file = change(self.names[number]).rpartition("/")
+            groups.setdefault(parent or slash, []).append((number, file))
         return groups
 
     def _below(self) -> dict[str, list[tuple[list[str], int, str]]]:
