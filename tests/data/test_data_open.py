@@ -33,10 +33,6 @@ def test_wrong_paths_are_named(tmp_path: Path) -> None:
     (tmp_path / "note.md").write_text("hello")
     with pytest.raises(DataError, match=r"of no known format\. Known are: Pascal VOC .*; class folders"):
         detect_format(tmp_path)
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 1 1")
-    with pytest.raises(DataError, match=r"YOLO text labels, .*convert them to COCO JSON"):
-        detect_format(tmp_path)
 
 
 def test_wrong_wishes_are_answered(class_folders: Make) -> None:

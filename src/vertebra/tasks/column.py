@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,4 +33,20 @@ class Column(Protocol):
 
     def take(self, rows: np.ndarray) -> Column:
         """The column of some images only."""
+        ...
+
+
+@runtime_checkable
+class FileColumn(Column, Protocol):
+    """A column whose annotations are read on demand from a file for each image.
+
+    Attributes:
+        files: (n,) bytes (dtype ``S``), their paths; empty for an image without one.
+    """
+
+    @property
+    def files(self) -> np.ndarray: ...
+
+    def path(self, row: int) -> Path:
+        """An image's annotation file."""
         ...

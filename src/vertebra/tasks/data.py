@@ -22,18 +22,18 @@ class TaskData(ABC):
 
     Attributes:
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
-        made_from: kinds of annotations (`vertebra.annotations.table.KINDS`) that the task's labels can be made from; none for a
+        source_kinds: kinds of annotations (`vertebra.annotations.table.KINDS`) that the task's labels can be made from; none for a
             task whose data only its own readers read.
     """
 
     whole_image: bool = False
-    made_from: frozenset[str] = frozenset()
+    source_kinds: frozenset[str] = frozenset()
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """This task's part of the annotations of a data set.
 
         Args:
-            annotations: of some images; at least one kind of `made_from` occurs.
+            annotations: of some images; at least one kind of `source_kinds` occurs.
             options: the same for all formats.
             notes: gets notes about what was dropped or derived.
 
@@ -43,7 +43,7 @@ class TaskData(ABC):
         Raises:
             DataError: they cannot be used for this task; the message names the file and a fix.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no 'read', which tasks with 'made_from' need")
+        raise NotImplementedError(f"{type(self).__name__} has no 'read', which tasks with 'source_kinds' need")
 
     @abstractmethod
     def to_canvas(self, annotation: Any, resize_spec: ResizeSpec, transform: ImageTransform, labels: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vertebra.data.samples import Source
 from vertebra.errors import RunError
-from vertebra.tasks.segment.mask_column import MaskFileColumn
+from vertebra.tasks.column import FileColumn
 
 SIZES = 256  # files whose size is read, evenly over a data set
 
@@ -33,7 +33,7 @@ def fingerprint(sources: Sequence[Source]) -> Fingerprint:
         for branch, task in sorted(source.branches.items()):
             column = source.index.columns[task]
             _feed(annotations, branch)
-            if isinstance(column, MaskFileColumn):
+            if isinstance(column, FileColumn):
                 _feed(annotations, column.files)
                 _feed(annotations, [_size(column.path(row)) for row in rows.tolist()])
             else:

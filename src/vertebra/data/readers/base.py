@@ -76,7 +76,7 @@ class AnnotationReader(ABC):
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks whose labels can be made from what the format holds."""
-        return tuple(name for name, task in all_tasks().items() if task.data.made_from & self.holds)
+        return tuple(name for name, task in all_tasks().items() if task.data.source_kinds & self.holds)
 
     @abstractmethod
     def looks_like(self, path: Path) -> bool:
@@ -140,11 +140,11 @@ def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index
     """
     data = get_task(task).data
     kinds = annotations.kinds
-    if kinds and not kinds & data.made_from:
+    if kinds and not kinds & data.source_kinds:
         noted = f" ({'; '.join(map(str, annotations.notes))})" if annotations.notes else ""
         raise DataError(
             f"{annotations.where}: it has {' and '.join(sorted(kinds))}, but task '{task}' needs "
-            f"{' or '.join(sorted(data.made_from))}{noted}"
+            f"{' or '.join(sorted(data.source_kinds))}{noted}"
         )
     if not (annotations.categories or options.classes):
         raise DataError(f"{annotations.where}: it marks no object and names no class")

@@ -23,13 +23,11 @@ from vertebra.annotations.mask_files import HIGHEST, describe_values, mask_value
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.paths import path_column
-from vertebra.data.index import Index
+from vertebra.annotations.table import IGNORED, NO_CLASS, SPLITS, UNKNOWN, Annotations, Category, MaskFiles, Objects
+from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import lines_of
 from vertebra.data.readers.mask_files import find_pairs, looks_like
-from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
-from vertebra.tasks.segment.labels import SegmentLabels
-from vertebra.tasks.segment.mask_column import NOWHERE, UNKNOWN, MaskFileColumn
 
 MAX_OVERLAPPING = 255  # keeps the value 255 free for ignored pixels
 CLASS_FILES = ("classes.txt", "labels.txt")
@@ -37,62 +35,91 @@ CLASS_FILES = ("classes.txt", "labels.txt")
 MISSING = -1
 
 
-class MaskFolderReader:
+class MaskFolderReader(AnnotationReader):
     """Images with masks."""
 
     name = "mask_folder"
-    tasks = ("segment",)
     summary = "masks (images and masks folders, or train.txt with 'image mask' lines)"
+    holds = frozenset({"masks"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a folder, or a list file, has images with masks."""
         return looks_like(path)
 
-    def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
-        """One split of a mask folder.
+    def splits(self, path: Path) -> tuple[str, ...]:
+        """The splits that have a list or a folder."""
+        return tuple(name for name in find_pairs(path, []) if name)
+
+    def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
+        """The mask files of a split, and the category of each mask value.
 
         Raises:
-            DataError: there is no such split, no pair of image and mask, or a mask has a value of no class.
+            DataError: there is no pair of image and mask, or a mask has a value of no class.
         """
         notes: list[Note] = []
         root = path if path.is_dir() else path.parent
         pairs = find_pairs(path, notes)
-        source, shares = source_split([name for name in pairs if name], split, path)
-        chosen = pairs[source] if source else [pair for part in pairs.values() for pair in part]
+        parts = pairs if split is None else {split: pairs[split]}
+        chosen = [pair for part in parts.values() for pair in part]
         if not chosen:
-            raise DataError(f"{path}: no pair of image and mask in split '{split}'")
-        rows = np.arange(len(chosen)) if shares is None else divide(len(chosen), shares, split, options.seed)
-        split_pairs = [chosen[row] for row in rows.tolist()]
-        listed = _listed(root)
-        by_name = bool(set(listed or ()) & set(options.classes or ()))
-        classes = listed if by_name else options.classes or listed
+            raise DataError(f"{path}: no pair of image and mask in split '{split or 'train'}'")
         all_masks = [root / mask for part in pairs.values() for _, mask in part]
-        values = mask_values([root / mask for _, mask in split_pairs] if classes else all_masks)
-        _check_highest(values)
-        # whether 255 is a class or ignored depends on the whole data set, since a split may lack a class
-        occurring = values | mask_values(all_masks) if classes and set(values) <= {0, 255} else values
-        names, numbers, ignored = _meaning(occurring, classes, options, path)
-        unlisted: list[int] = []
-        if by_name:
-            names, numbers, unlisted = _listed_classes(names, numbers, options, notes)
-        elif listed and options.classes:
-            renamed = [f"{old} to {new}" for old, new in zip(listed, options.classes, strict=False)]
-            notes.append(
-                Note.of("class", "of the data set", "renamed in the order of the classes that are asked for", renamed)
-            )
-        if options.multilabel and len(names) > MAX_OVERLAPPING:
-            raise DataError(
-                f"{path}: {len(names)} classes; at most {MAX_OVERLAPPING} may overlap. Set multilabel: false, or name fewer"
-            )
-        labels = SegmentLabels(names, options.multilabel, 255 if len(names) <= 255 else 65535)
-        ids = _table(numbers, ignored, max(values, default=0), labels, unlisted)
-        _check(values, ids, numbers)
-        masks = path_column([mask for _, mask in split_pairs])
-        column = MaskFileColumn(root, masks, ids, len(names), options.multilabel, labels.ignore_index)
-        empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
-        if empty:
-            notes.append(Note.of("class", "that no image has", "kept", empty))
-        return Index(root, path_column([image for image, _ in split_pairs]), {task: column}, {task: labels}, notes)
+        categories, table, ignore_index = _categories(
+            root, [root / mask for _, mask in chosen], all_masks, options, notes
+        )
+        count = len(chosen)
+        codes = [SPLITS.index(name) if name else -1 for name, part in parts.items() for _ in part]
+        return Annotations(
+            root=root,
+            images=path_column([image for image, _ in chosen]),
+            categories=tuple(Category(name) for name in categories),
+            objects=Objects.none(),
+            labels=np.zeros((0, 2), dtype=np.int64),
+            masks=MaskFiles(root, path_column([mask for _, mask in chosen]), table, ignore_index),
+            annotated=np.ones(count, dtype=bool),
+            sizes=np.zeros((count, 2), dtype=np.int64),
+            where=path,
+            splits=np.array(codes, dtype=np.int8) if any(parts) else None,
+            notes=notes,
+        )
+
+
+def _categories(
+    root: Path, masks: Sequence[Path], all_masks: Sequence[Path], options: ReadOptions, notes: list[Note]
+) -> tuple[tuple[str, ...], np.ndarray, int]:
+    """The class names, the number of the class of each mask value (see `MaskFiles`), and the ignored class number.
+
+    Args:
+        root: the data set's folder.
+        masks: of the split.
+        all_masks: of all splits; whether 255 is a class or ignored depends on all, since a split may lack a class.
+        options: the classes that are asked for, and whether they may overlap.
+        notes: gets notes about classes.
+    """
+    listed = _listed(root)
+    by_name = bool(set(listed or ()) & set(options.classes or ()))
+    classes = listed if by_name else options.classes or listed
+    values = mask_values(masks if classes else all_masks)
+    _check_highest(values)
+    occurring = values | mask_values(all_masks) if classes and set(values) <= {0, 255} else values
+    names, numbers, ignored = _meaning(occurring, classes, options, root)
+    unlisted: list[int] = []
+    if by_name:
+        names, numbers, unlisted = _listed_classes(names, numbers, options, notes)
+    elif listed and options.classes:
+        renamed = [f"{old} to {new}" for old, new in zip(listed, options.classes, strict=False)]
+        which = "renamed in the order of the classes that are asked for"
+        notes.append(Note.of("class", "of the data set", which, renamed))
+    if options.multilabel and len(names) > MAX_OVERLAPPING:
+        raise DataError(
+            f"{root}: {len(names)} classes; at most {MAX_OVERLAPPING} may overlap. Set multilabel: false, or name fewer"
+        )
+    table = _table(numbers, ignored, max(values, default=0), options.multilabel, unlisted)
+    _check(values, table, numbers)
+    empty = [name for name, number in zip(names, numbers, strict=True) if number not in values]
+    if empty:
+        notes.append(Note.of("class", "that no image has", "kept", empty))
+    return names, table, 255 if len(names) <= 255 else 65535
 
 
 def _meaning(
@@ -144,22 +171,22 @@ def _listed_classes(
 
 
 def _table(
-    numbers: Sequence[int], ignored: int | None, highest: int, labels: SegmentLabels, unlisted: Sequence[int] = ()
+    numbers: Sequence[int], ignored: int | None, highest: int, multilabel: bool, unlisted: Sequence[int] = ()
 ) -> np.ndarray:
-    """The class id of each mask value: (V,) int32, see `MaskFileColumn`; the last entry is for all larger values.
+    """The class of each mask value: (V,) int32, see `MaskFiles`; the last entry is for all larger values.
 
     Pixels of ``unlisted`` values, of classes that are not listed, are ignored, or have no class if classes may overlap.
     """
-    ids = np.full(max(256, highest, *numbers, *unlisted) + 2, UNKNOWN, dtype=np.int32)
-    if labels.multilabel:
-        ids[0] = NOWHERE
-    ids[list(unlisted)] = labels.ignore_index if not labels.multilabel else NOWHERE
+    table = np.full(max(256, highest, *numbers, *unlisted) + 2, UNKNOWN, dtype=np.int32)
+    if multilabel:
+        table[0] = NO_CLASS
+    table[list(unlisted)] = NO_CLASS if multilabel else IGNORED
     for class_id, number in enumerate(numbers):
         if number != MISSING:
-            ids[number] = class_id
-    if ignored is not None and 0 <= ignored < len(ids) - 1:
-        ids[ignored] = labels.ignore_index
-    return ids
+            table[number] = class_id
+    if ignored is not None and 0 <= ignored < len(table) - 1:
+        table[ignored] = IGNORED
+    return table
 
 
 def _check_highest(values: dict[int, Path]) -> None:

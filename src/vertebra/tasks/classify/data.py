@@ -24,7 +24,7 @@ class ClassifyData(TaskData):
     """Classes of whole images; they do not depend on the image's position on the canvas."""
 
     whole_image = True
-    made_from = frozenset({"labels", "boxes", "outlines"})
+    source_kinds = frozenset({"labels", "boxes", "outlines"})
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.classify.from_annotations.read_classes`."""

@@ -26,7 +26,7 @@ LARGE = 16.0
 class DetectData(TaskData):
     """Boxes, transformed with their image."""
 
-    made_from = frozenset({"boxes", "outlines", "points"})
+    source_kinds = frozenset({"boxes", "outlines", "points"})
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.detect.from_annotations.read_boxes`."""

@@ -25,7 +25,7 @@ from vertebra.tasks.keypoints.labels import KeypointLabels
 class KeypointData(TaskData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
-    made_from = frozenset({"points"})
+    source_kinds = frozenset({"points"})
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.keypoints.from_annotations.read_points`."""

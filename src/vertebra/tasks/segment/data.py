@@ -24,7 +24,7 @@ from vertebra.tasks.segment.labels import SegmentLabels
 class SegmentData(TaskData):
     """Masks, transformed with their image; outside the image they hold the ignore index."""
 
-    made_from = frozenset({"masks", "outlines"})
+    source_kinds = frozenset({"masks", "outlines"})
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.segment.from_annotations.read_masks`."""

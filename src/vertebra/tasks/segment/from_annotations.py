@@ -9,7 +9,7 @@ from vertebra.annotations.class_names import bincount, class_ids, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.shapes import Shapes
-from vertebra.annotations.table import IGNORED, Annotations, MaskFiles
+from vertebra.annotations.table import IGNORED, NO_CLASS, Annotations, MaskFiles
 from vertebra.annotations.values import check_usable
 from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -36,14 +36,21 @@ def _from_files(
     annotations: Annotations, masks: MaskFiles, options: ReadOptions, notes: list[Note]
 ) -> tuple[MaskFileColumn, SegmentLabels]:
     names = annotations.category_names
-    labels = SegmentLabels(options.classes or names, options.multilabel, masks.ignore_index)
+    labels = SegmentLabels(_listed(options) or names, options.multilabel, masks.ignore_index)
     to_id = class_ids(names, labels.classes, annotations.where)
     ids = masks.categories.copy()
     known = ids >= 0
-    ids[known] = np.where(to_id[ids[known]] >= 0, to_id[ids[known]], masks.ignore_index)
+    left_out = masks.ignore_index if not options.multilabel else NO_CLASS
+    ids[known] = np.where(to_id[ids[known]] >= 0, to_id[ids[known]], left_out)
     ids[masks.categories == IGNORED] = masks.ignore_index
     column = MaskFileColumn(masks.root, masks.files, ids, labels.class_count, options.multilabel, masks.ignore_index)
     return column, labels
+
+
+def _listed(options: ReadOptions) -> tuple[str, ...]:
+    """The listed classes; those that may overlap have no background."""
+    listed = options.classes or ()
+    return listed[1:] if options.multilabel and len(listed) > 1 and listed[0] == BACKGROUND else listed
 
 
 def _from_shapes(
