@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from vertebra.annotations.ranges import join_ranges, take_ranges
 from vertebra.annotations.run_lengths import Region, check_runs, decode_runs
 from vertebra.annotations.segmentations import Segmentation, parse_segmentation
 from vertebra.errors import DataError
+
+if TYPE_CHECKING:
+    from vertebra.annotations.annotated_sizes import SizeChange
+
+MAX_PIXELS = 2**28  # of run lengths that are brought to another size
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +139,11 @@ class Shapes:
             boxes[number] = self.region(number, (int(self.sizes[number, 0]), int(self.sizes[number, 1]))).bounds()
         return boxes
 
-    def region(self, number: int, size: tuple[int, int]) -> Region:
+    def region(self, number: int, size: tuple[int, int], change: SizeChange | None = None) -> Region:
         """One object on an image of this (height, width).
+
+        Args:
+            change: from the size that the object was drawn for to the image's.
 
         Raises:
             DataError: its run lengths are for another size, or are damaged.
@@ -144,14 +152,24 @@ class Shapes:
         runs = self.runs[self.runs_of[number] : self.runs_of[number + 1]]
         if len(text) or len(runs):
             region_size = (int(self.sizes[number, 0]), int(self.sizes[number, 1]))
+            drawn = check_runs(decode_runs(text) if len(text) else runs, region_size)
+            if change is not None and change.done and change.source == region_size:
+                if region_size[0] * region_size[1] > MAX_PIXELS:
+                    raise DataError(
+                        f"run lengths for {region_size[0]}x{region_size[1]} are too large to be brought over"
+                    )
+                return Region.of(change.mask(Region(drawn, region_size).mask()))
             if region_size != size:
                 raise DataError(
                     f"run lengths for {region_size[0]}x{region_size[1]}, but the image is {size[0]}x{size[1]} (height x width)"
                 )
-            return Region(check_runs(decode_runs(text) if len(text) else runs, size), size)
+            return Region(drawn, size)
         first, last = self.outlines_of[number], self.outlines_of[number + 1]
         bounds = self.outlines[first : last + 1]
-        return Region(outline_runs([self.points[a:b] for a, b in itertools.pairwise(bounds)], size), size)
+        outlines = [self.points[a:b] for a, b in itertools.pairwise(bounds)]
+        if change is not None and change.done:
+            outlines = [change.points(outline.reshape(-1, 2)).reshape(-1) for outline in outlines]
+        return Region(outline_runs(outlines, size), size)
 
     def draw(self, number: int, size: tuple[int, int]) -> np.ndarray:
         """The mask of one object: (H, W) bool; raises as `region` does."""

@@ -77,14 +77,14 @@ def resolve_images(
     search = _Search(list(names), folders, root)
     steps: list[tuple[str, str, Callable[[str], str], bool]] = [
         ("", "", str, False),
-        ("named with backslashes", "taken by its name with slashes", _slashes, False),
-        ("whose name is quoted as in a URL", "taken by the plain name", _plain, False),
-        ("whose name differs from the file's in case or in Unicode form", "taken nevertheless", _slashes, True),
-        ("whose name is quoted as in a URL", "taken by the plain name", _plain, True),
+        ("named with backslashes", "read with slashes", _slashes, False),
+        ("whose name is quoted as in a URL", "read without the quoting", _plain, False),
+        ("whose name differs from the file's in case or in Unicode form", "taken", _slashes, True),
+        ("whose name is quoted as in a URL", "read without the quoting", _plain, True),
     ]
     for which, done, change, folded in steps:
         search.note(which, done, search.match(change, folded), notes)
-    which, done = "named by a path that does not exist here", "taken by the end of its path"
+    which, done = "named by a path that does not exist here", "taken by the end of the path"
     search.note(which, done, search.match_ends(), notes)
     missing = [name for name, path in zip(names, search.paths, strict=True) if not path]
     if missing and len(missing) == len(names):
