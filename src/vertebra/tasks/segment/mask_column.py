@@ -56,11 +56,7 @@ class MaskFileColumn:
         """
         path = self.path(row)
         values = read_mask(path)
-        if values.shape != size:
-            raise DataError(
-                f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
-                f"(height x width); {_remedy(values.shape, size)}"
-            )
+        check_mask_size(path, values.shape, size)
         if not self.multilabel:
             kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
             mask = np.empty(size, dtype=kind)
@@ -120,11 +116,19 @@ def check_planes(class_count: int, size: tuple[int, int]) -> None:
         )
 
 
-def _remedy(mask: tuple[int, ...], size: tuple[int, int]) -> str:
-    """What to do about a mask (height, width) of another size than its image."""
-    if mask[::-1] == size:
-        return "the image may be turned by its EXIF orientation: turn the mask likewise"
-    return "make them equal"
+def check_mask_size(path: Path, mask: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Checks that a mask has the (height, width) of its image.
+
+    Raises:
+        DataError: it has not.
+    """
+    if mask == size:
+        return
+    turned = "the image may be turned by its EXIF orientation: turn the mask likewise"
+    raise DataError(
+        f"{path}: this mask is {mask[0]}x{mask[1]}, but its image is {size[0]}x{size[1]} (height x width); "
+        f"{turned if mask[::-1] == size else 'make them equal'}"
+    )
 
 
 def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:
