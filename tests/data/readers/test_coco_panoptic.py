@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vertebra.annotations.options import ReadOptions
 from vertebra.data.open import choose_format, open_data
 from vertebra.data.readers.coco_panoptic import CocoPanopticReader
-from vertebra.annotations.options import ReadOptions
 from vertebra.errors import DataError
 
 SIZE = (6, 8)
@@ -30,7 +30,9 @@ def colors(ids: np.ndarray) -> np.ndarray:
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 
-def write(root: Path, splits: dict[str, str], masks: str = "annotations/{stem}", count: int = 3, **changes: Any) -> Path:
+def write(
+    root: Path, splits: dict[str, str], masks: str = "annotations/{stem}", count: int = 3, **changes: Any
+) -> Path:
     """A data set; ``splits`` has the JSON and the image folder of each split."""
     for json_name, images in splits.items():
         file = root / json_name
@@ -47,7 +49,9 @@ def write(root: Path, splits: dict[str, str], masks: str = "annotations/{stem}",
                 {"id": IDS[1], "category_id": 1, "area": 12, "bbox": [0, 3, 4, 3], "iscrowd": 0},
                 {"id": IDS[2], "category_id": 1, "area": 6, "bbox": [6, 3, 2, 3], "iscrowd": 1},
             ]
-            content["annotations"].append({"image_id": 10 + number, "file_name": f"{number}.png", "segments_info": segments})
+            content["annotations"].append(
+                {"image_id": 10 + number, "file_name": f"{number}.png", "segments_info": segments}
+            )
         file.write_text(json.dumps({**content, **changes}))
     return root
 
@@ -100,7 +104,10 @@ def test_instances_are_preferred_and_the_other_reading_is_named(tmp_path: Path) 
     outline = [[0, 0, 4, 0, 4, 4]]
     for split in ("train", "val"):
         content = json.loads((root / f"annotations/panoptic_{split}2017.json").read_text())
-        objects = [{"id": i, "image_id": 10 + i, "category_id": 1, "bbox": [0, 0, 4, 4], "segmentation": outline} for i in range(3)]
+        objects = [
+            {"id": i, "image_id": 10 + i, "category_id": 1, "bbox": [0, 0, 4, 4], "segmentation": outline}
+            for i in range(3)
+        ]
         (root / f"annotations/instances_{split}2017.json").write_text(json.dumps({**content, "annotations": objects}))
     index = open_data(root, "segment", "train")
     assert index.labels["segment"].classes == ("background", "sky", "person")
@@ -132,7 +139,10 @@ def _entry(**changes: Any) -> list[dict[str, Any]]:
         (_entry(segments_info=3), "has no list 'segments_info'"),
         (_entry(segments_info=[3]), "has no list 'segments_info'"),
         (_entry() * 2, "1 images have several entries in 'annotations', the first is image_id 10"),
-        (_entry(segments_info=[{"id": 2**24, "category_id": 1}]), "the id of a segment is 16777216; ids are whole numbers"),
+        (
+            _entry(segments_info=[{"id": 2**24, "category_id": 1}]),
+            "the id of a segment is 16777216; ids are whole numbers",
+        ),
         (_entry(segments_info=[{"id": 7, "category_id": 1}] * 2), "two segments of 0.jpg have the id 7"),
         (_entry(segments_info=[{"id": 7, "category_id": 5}]), "category_id 5, which is not in its 'categories'"),
         ([{"image_id": 10, "segments_info": []}], "lacks 'file_name'"),
@@ -150,7 +160,9 @@ def test_pixels_of_no_segment_are_an_error(tmp_path: Path) -> None:
     root = write(tmp_path, {"annotations/panoptic_train.json": "images"}, annotations=_entry())
     column = open_data(root, "segment", "train").columns["segment"]
     row = column.labeled.tolist().index(True)
-    with pytest.raises(DataError, match=r"0\.png: 18 pixels have the id .* which is not in the image's 'segments_info'"):
+    with pytest.raises(
+        DataError, match=r"0\.png: 18 pixels have the id .* which is not in the image's 'segments_info'"
+    ):
         column.get(row, SIZE)
     with pytest.raises(DataError, match="this mask is 6x8, but its image is 8x6 .*EXIF"):
         column.get(row, SIZE[::-1])
