@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from vertebra.annotations.notes import Note, plural
-from vertebra.data.readers.files import folders_in
+from vertebra.data.readers.files import folders_in, listing
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
@@ -241,8 +241,8 @@ class _Listing:
         self.files: set[str] = set()
         self.folders: set[str] = set()
         try:
-            for entry in os.scandir(folder):
-                (self.folders if entry.is_dir() else self.files).add(entry.name)
+            listed = listing(folder)
+            self.folders, self.files = set(listed.folders), set(listed.files)
         except (OSError, ValueError):  # no folder of this name, or a name that no folder can have
             pass
 
