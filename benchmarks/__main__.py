@@ -26,6 +26,7 @@ BENCHMARKS = (
     "loading",
     "waiting",
     "mirroring",
+    "opening",
 )
 WITH_DATA = ("decoders", "precision")
 """Those that must be told which data set; they are run by themselves."""

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from vertebra.data.readers.base import Reader
 from vertebra.data.readers.coco import CocoReader
+from vertebra.data.readers.coco_panoptic import CocoPanopticReader
 from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.data.readers.landmarks import LandmarkReader
@@ -26,6 +27,7 @@ from vertebra.errors import ConfigError
 READERS: tuple[Reader, ...] = (
     VocReader(),
     CocoReader(),
+    CocoPanopticReader(),
     DlcReader(),
     YoloReader(),
     MaskFolderReader(),
