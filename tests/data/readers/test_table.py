@@ -353,6 +353,15 @@ def test_columns_from_the_config_and_the_command_line(tables: Make) -> None:
         CliRunner().invoke(app, [*words, "kind"], catch_exceptions=False)
 
 
+def test_a_damaged_table_beside_others_is_counted(tables: Make) -> None:
+    root = tables({"train.csv": "image,label\na.png,x\nb.png,y\n"})
+    (root / "val.csv").write_bytes(b"\x00\x01\x02" * 40)
+    assert "1 table that cannot be read was left out: val.csv" in notes_of(load(root))
+    (root / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"val\.csv: not a text file"):
+        load(root)
+
+
 def test_images_that_no_table_names_are_counted(tables: Make) -> None:
     root = tables({"labels.csv": "image,label\na.png,x\nb.png,y\n"})
     assert "2 images that no table names were left out: images/c.png, images/d.png" in notes_of(load(root))
