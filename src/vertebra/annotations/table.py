@@ -34,6 +34,7 @@ class Category:
         points: names of the points of its objects.
         skeleton: pairs of point numbers from 0, the lines to draw.
         color: (red, green, blue) of its pixels in color masks.
+        flip_pairs: pairs of point numbers from 0 that are exchanged when the image is mirrored; None if the files do not say.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Category:
     points: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
     color: tuple[int, int, int] | None = None
+    flip_pairs: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,12 +139,15 @@ class MaskFiles:
         categories: (V,) int32, V > 256: the category of each mask value, the last entry for all above; `IGNORED` for pixels
             to leave out, `NO_CLASS` for pixels of none of the classes, `UNKNOWN` for values that nobody named.
         ignore_index: the mask value of ignored pixels.
+        segments: the files are color images, in which R + 256 G + 65536 B is the id of one of the image's objects
+            (``Objects.ids``), and 0 is ignored; ``categories`` is empty then.
     """
 
     root: Path
     files: np.ndarray
     categories: np.ndarray
     ignore_index: int
+    segments: bool = False
 
 
 UNKNOWN, NO_CLASS, IGNORED = -1, -2, -3
@@ -215,7 +220,7 @@ class Annotations:
         occurring = {
             "labels": len(self.labels) > 0,
             "boxes": bool(self.objects.has_box.any()),
-            "outlines": bool(self.objects.has_shape.any()),
+            "outlines": self.objects.shapes is not None and self.objects.shapes.any_drawn,
             "points": bool(self.objects.has_points.any()),
             "masks": self.masks is not None,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vertebra.annotations.class_edits import ClassEdits
@@ -13,6 +13,8 @@ from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
+
+TABLE = "table"  # the format whose columns a user can name
 
 
 def open_data(
@@ -26,6 +28,7 @@ def open_data(
     seed: int = 0,
     multilabel: bool = False,
     edits: ClassEdits | None = None,
+    columns: Mapping[str, str | int] | None = None,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -42,6 +45,7 @@ def open_data(
         seed: of the random division of a data set without splits.
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
         edits: changes of the data set's classes.
+        columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not say so.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
@@ -49,12 +53,24 @@ def open_data(
     """
     folder = Path(path)
     check_split(split)
-    name = choose_format(folder, task, format)
+    name = choose_format(folder, task, TABLE if columns and format is None else format)
     listed = None if classes is None else tuple(classes)
     reader = all_readers()[name]
     if edits and not isinstance(reader, AnnotationReader):
         raise DataError(f"{folder}: classes of format '{name}' cannot be merged, dropped or ignored; leave that out")
-    index = reader.read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits()))
+    index = reader.read(
+        folder,
+        task,
+        split,
+        ReadOptions(
+            listed,
+            ignore_index,
+            seed,
+            multilabel,
+            edits or ClassEdits(),
+            tuple((role, str(name)) for role, name in (columns or {}).items()),
+        ),
+    )
     others = [] if format is not None else [other for other in readings(folder, task) if other != name]
     if others:
         index.notes.append(

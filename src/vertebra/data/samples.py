@@ -113,6 +113,7 @@ class Sample:
         ground_truths: by branch, the annotation in image pixels; empty in training.
         origin: its file and transform.
         skipped: images that could not be used and that this sample replaces.
+        adapted: how annotations were brought over from another size of the image, "scaled" or "turned"; else empty.
     """
 
     image: Tensor
@@ -121,6 +122,7 @@ class Sample:
     ground_truths: Mapping[str, Any]
     origin: Origin
     skipped: tuple[Skip, ...] = ()
+    adapted: str = ""
 
 
 class MixedData(Dataset[Sample]):
@@ -162,6 +164,7 @@ class MixedData(Dataset[Sample]):
         self.channels = channels
         self.reduced_decoding = reduced_decoding and augment is not None
         self.skipped: dict[str, str] = {}
+        self.adapted: dict[str, str] = {}
         self._notes: list[Note] = []
         self._relabel: dict[tuple[int, str], ClassMapping] = {}
         self._labeled: dict[tuple[int, str], np.ndarray] = {}
@@ -275,7 +278,7 @@ class MixedData(Dataset[Sample]):
         return np.random.default_rng([self.seed, key.epoch, key.position, purpose])
 
     def _load(self, key: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
-        image, ground_truths = self._read(key.source, row)
+        image, ground_truths, adapted = self._read(key.source, row)
         partners: list[Skip] = []
         if self.augment is None:
             on_canvas = to_canvas(as_pixels(image), ground_truths, self.resize_spec, self.labels)
@@ -284,23 +287,27 @@ class MixedData(Dataset[Sample]):
         origin = Origin(self.sources[key.source].index.path(row), on_canvas.transform)
         kept = ground_truths if self.augment is None else {}
         size, annotations = on_canvas.transform.size, on_canvas.annotations
-        return Sample(on_canvas.image, size, annotations, kept, origin, (*skipped, *partners))
+        return Sample(on_canvas.image, size, annotations, kept, origin, (*skipped, *partners), adapted)
 
-    def _read(self, number: int, row: int) -> tuple[ImageLike, dict[str, Any]]:
-        """An image, (H, W, C) uint8 or decoded later, and its annotations by branch, in image pixels."""
+    def _read(self, number: int, row: int) -> tuple[ImageLike, dict[str, Any], str]:
+        """An image, (H, W, C) uint8 or decoded later, its annotations by branch in image pixels, and how these were adapted, see
+        `Sample.adapted`."""
         source = self.sources[number]
         path = source.index.path(row)
         read = DeferredImage if self.reduced_decoding else read_image
         image = read(path, channels=self.channels, scale=self.resize_spec.scale)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
+        adapted = ""
         for branch in self._branches(number, row):
             try:
-                annotation = source.index.columns[source.branches[branch]].get(row, size)
+                column = source.index.columns[source.branches[branch]]
+                annotation = column.get(row, size)
+                adapted = column.adapted(row, size) or adapted
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
             ground_truths[branch] = self._relabel[number, branch](annotation)
-        return image, ground_truths
+        return image, ground_truths, adapted
 
     def _augmented(
         self, key: SampleKey, image: ImageLike, ground_truths: dict[str, Any], skipped: list[Skip]
@@ -329,7 +336,7 @@ class MixedData(Dataset[Sample]):
         rows = self._group_of[key.source, self._branches(key.source, key.row)].rows
         for row in rows[draw.integers(0, len(rows), ATTEMPTS)].tolist():
             try:
-                return self._read(key.source, row)
+                return self._read(key.source, row)[:2]
             except DataError as error:
                 skipped.append(Skip(str(self.sources[key.source].index.path(row)), str(error)))
         raise DataError(f"{skipped[-1].reason}; nor could any of {ATTEMPTS - 1} other images be mixed with it")
@@ -342,13 +349,18 @@ class MixedData(Dataset[Sample]):
         )
         return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 
-    def record(self, skipped: Sequence[Skip]) -> None:
-        """Counts images that could not be used; each counts once.
+    def record(self, skipped: Sequence[Skip], adapted: Mapping[str, str] | None = None) -> None:
+        """Counts images that could not be used, and those whose annotations were made for another size; each counts once.
+
+        Args:
+            skipped: images that could not be used.
+            adapted: how annotations were brought over, by the image's file.
 
         Raises:
             DataError: there are too many of them: more than a tenth of all images and more than two, or more than half.
         """
         self.skipped.update({skip.path: skip.reason for skip in skipped if skip.path not in self.skipped})
+        self.adapted.update(adapted or {})
         count, whole = len(self.skipped), len(self)
         if count > max(2, 0.1 * whole) or 2 * count > whole:
             first = next(iter(self.skipped.values()))
@@ -372,6 +384,10 @@ class MixedData(Dataset[Sample]):
     def notes(self) -> list[str]:
         """Warnings about everything that was left out, with counts and names."""
         lines = [str(note) for note in self._notes]
+        for change in sorted(set(self.adapted.values())):
+            names = [Path(path).name for path, each in self.adapted.items() if each == change]
+            which = "whose annotations were made for another size or orientation"
+            lines.append(str(Note.of("image", which, f"used with its annotations {change}", names)))
         if self.skipped:
             done = "left out" if self.augment is None else "replaced by others"
             note = Note.of("image", "that could not be used", done, [Path(path).name for path in self.skipped])

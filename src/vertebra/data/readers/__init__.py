@@ -13,14 +13,28 @@ from types import MappingProxyType
 
 from vertebra.data.readers.base import Reader
 from vertebra.data.readers.coco import CocoReader
+from vertebra.data.readers.coco_panoptic import CocoPanopticReader
 from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
+from vertebra.data.readers.landmarks import LandmarkReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
+from vertebra.data.readers.table import TableReader
 from vertebra.data.readers.voc import VocReader
+from vertebra.data.readers.yolo import YoloReader
 from vertebra.errors import ConfigError
 
 # in the order of detection: a folder with images and masks also looks like class folders
-READERS: tuple[Reader, ...] = (VocReader(), CocoReader(), DlcReader(), MaskFolderReader(), ImageFolderReader())
+READERS: tuple[Reader, ...] = (
+    VocReader(),
+    CocoReader(),
+    CocoPanopticReader(),
+    DlcReader(),
+    YoloReader(),
+    MaskFolderReader(),
+    LandmarkReader(),
+    TableReader(),
+    ImageFolderReader(),
+)
 ENTRY_POINTS = "vertebra.readers"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,12 +16,46 @@ from vertebra.annotations.notes import Note
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 
+SETTLED = 2_000_000_000  # nanoseconds without a change after which a folder's listing is kept
 Item = TypeVar("Item", bound=Hashable)
 
 
 def folders_in(path: Path) -> list[Path]:
     """Visible sub-folders, by name."""
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return [path / name for name in sorted(listing(path).folders) if not name.startswith(".")]
+
+
+def files_in(path: Path, suffix: str) -> list[Path]:
+    """The files in a folder whose names end so, without regard to case, by name."""
+    return [path / name for name in sorted(listing(path).files) if name.lower().endswith(suffix)]
+
+
+class Listing(NamedTuple):
+    """The names in a folder; ``files`` are all that are not folders."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def listing(path: str | Path) -> Listing:
+    """The names in a folder, which is read once until it changes: readers look into the same folders, some with a million files.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be read.
+    """
+    status = Path(path).stat()
+    fresh = time.time_ns() - status.st_mtime_ns < SETTLED  # may change again without another time
+    return (_list.__wrapped__ if fresh else _list)(str(path), status.st_mtime_ns, status.st_dev, status.st_ino)
+
+
+@lru_cache(maxsize=8)
+def _list(path: str, *version: int) -> Listing:
+    folders: list[str] = []
+    files: list[str] = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            (folders if entry.is_dir() else files).append(entry.name)
+    return Listing(tuple(folders), tuple(files))
 
 
 def images_below(path: Path) -> list[Path]:
@@ -40,6 +76,14 @@ def has_yolo_labels(path: Path) -> bool:
     """Whether a folder has YOLO's text labels."""
     labels = path / "labels"
     return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
+
+
+def file_names(path: Path) -> list[str]:
+    """Names of the visible files in a folder, in order; none if it cannot be read."""
+    try:
+        return sorted(name for name in listing(path).files if not name.startswith("."))
+    except (OSError, ValueError):  # no folder of this name, or a name that no folder can have
+        return []
 
 
 def relative(paths: Sequence[Path], root: Path) -> list[str]:

@@ -17,7 +17,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import flag, whole_number
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import folders_in, is_image, lines_of, without_copies
+from vertebra.data.readers.files import files_in, folders_in, is_image, lines_of, without_copies
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
@@ -51,7 +51,7 @@ class VocReader(AnnotationReader):
         if not path.is_dir():
             return False
         folders = [path / "Annotations", path, *(folder for folder in folders_in(path) if split_of(folder.name))]
-        return any(next(folder.glob("*.xml"), None) is not None for folder in folders if folder.is_dir())
+        return any(files_in(folder, ".xml") for folder in folders if folder.is_dir())
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that have a list or a folder."""
