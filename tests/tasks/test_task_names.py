@@ -18,6 +18,8 @@ ALLOWED = {
     **{f"tasks/{name}/": "the task itself" for name in TASKS},
     "decoders/": "a decoder serves one task",
     "losses/segmentation_loss.py": "the losses of the decoders of one task",
+    "data/readers/coco.py": "'keypoints' is a key of COCO's files",
+    "data/readers/coco_objects.py": "'keypoints' is a key of COCO's files",
     "weights/peers/": "a table is for a peer's model of one task",
 }
 
