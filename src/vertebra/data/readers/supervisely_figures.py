@@ -53,7 +53,7 @@ def figure_object(entry: Any, image: ToolImage, meta: SuperviselyMeta, problems:
     if text(entry.get("description")):
         one.attributes["description"] = text(entry["description"])
     if not _draw(one, kind, entry, exterior, image, meta, problems):
-        problems.drop(f"that is no {kind[:40]} with finite coordinates", image.name)
+        problems.drop(f"without finite coordinates of a {kind[:40]}", image.name)
         return None
     return one
 

@@ -221,7 +221,7 @@ def _add(
         names = known[one.name].points
         stray = [name for name in one.points if name not in names]
         if stray:
-            problems.drop(f"that is a point which '{one.name}' does not have", path)
+            problems.add("point", f"with a name that '{one.name}' does not have", "dropped", path)
         values = [one.points.get(name, (0.0, 0.0, 0.0)) for name in names]
         builder.object(
             row,

@@ -148,7 +148,7 @@ def _object(
         problems.add("region", f"drawn as {kind}, without an area,", "left out", image)
         return None
     if not kind or not _draw(one, kind, shape):
-        problems.drop("that is no shape with finite coordinates", image)
+        problems.drop("without finite coordinates of a known shape", image)
         return None
     return one
 
