@@ -34,7 +34,9 @@ def test_an_ellipse_that_is_not_turned_touches_its_box() -> None:
 
 def test_turns_are_clockwise_on_the_screen() -> None:
     quarter = np.pi / 2
-    np.testing.assert_allclose(box_outline((10, 20, 14, 22), quarter, (10, 20)), [10, 20, 10, 24, 8, 24, 8, 20], atol=1e-9)
+    np.testing.assert_allclose(
+        box_outline((10, 20, 14, 22), quarter, (10, 20)), [10, 20, 10, 24, 8, 24, 8, 20], atol=1e-9
+    )
     first = ellipse_outline((0, 0), (4, 1), quarter)[:2]
     np.testing.assert_allclose(first, [0, 4], atol=1e-9)
 

@@ -56,7 +56,9 @@ def test_classes_of_images(tmp_path: Path) -> None:
 
 
 def test_shares_of_the_image(tmp_path: Path) -> None:
-    write(tmp_path, [{"image": "a.png", "annotations": [box("dog", 0.5, 0.5, 0.25, 0.5), box("dog", 0.25, 0.5, 0.5, 1)]}])
+    write(
+        tmp_path, [{"image": "a.png", "annotations": [box("dog", 0.5, 0.5, 0.25, 0.5), box("dog", 0.25, 0.5, 0.5, 1)]}]
+    )
     read = load(tmp_path, "createml")
     assert read.objects.boxes.tolist() == [[12, 6, 20, 18], [0, 0, 16, 24]]
     assert notes(read) == ["2 boxes within 0..1 were taken as shares of the image's width and height: a.png"]

@@ -43,7 +43,9 @@ def write(folder: Path, *parts: str, meta: str = "", name: str = "annotations.xm
     folder.mkdir(parents=True, exist_ok=True)
     text = f'<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta><{root}><labels>{LABELS}</labels>'
     file = folder / name
-    file.write_text(f"{text}{meta}</{root}><dumped>2026</dumped></meta>{''.join(parts)}</annotations>", encoding="utf-8")
+    file.write_text(
+        f"{text}{meta}</{root}><dumped>2026</dumped></meta>{''.join(parts)}</annotations>", encoding="utf-8"
+    )
     return file
 
 
@@ -121,7 +123,11 @@ def test_polygons_and_masks_of_a_group_are_one_object(tmp_path: Path) -> None:
 
 def test_subsets_are_splits(tmp_path: Path) -> None:
     subsets = {"Train": ["a.png", "b.png"], "Validation": ["a.png"]}
-    entries = [image(name, box("cat" if subset == "Train" else "dog"), subset=subset) for subset in subsets for name in subsets[subset]]
+    entries = [
+        image(name, box("cat" if subset == "Train" else "dog"), subset=subset)
+        for subset in subsets
+        for name in subsets[subset]
+    ]
     for subset, files in subsets.items():
         for name in files:
             picture(tmp_path / "images" / subset / name)
@@ -202,9 +208,13 @@ def test_frames_by_their_order(tmp_path: Path) -> None:
         picture(tmp_path / "images" / name)
     read = load(tmp_path, "cvat")
     assert read.path(int(read.objects.rows[0])).name == "b.png"
-    assert notes(read) == ["1 video whose frames have other names than CVAT's was matched in the order of names: annotations.xml"]
+    assert notes(read) == [
+        "1 video whose frames have other names than CVAT's was matched in the order of names: annotations.xml"
+    ]
     picture(tmp_path / "images" / "d.png")
-    with pytest.raises(DataError, match=r"the images of its frames are not found; export of film\.mp4 with images, or write"):
+    with pytest.raises(
+        DataError, match=r"the images of its frames are not found; export of film\.mp4 with images, or write"
+    ):
         load(tmp_path, "cvat")
 
 

@@ -45,8 +45,16 @@ def choices(*labels: str) -> dict[str, Any]:
     return {"id": "c", "type": "choices", "from_name": "kind", "to_name": "image", "value": {"choices": list(labels)}}
 
 
-def annotation(*results: Any, number: int = 1, created: str = "2026-01-01T00:00:00Z", cancelled: bool = False) -> dict[str, Any]:
-    fields = {"id": number, "completed_by": 1, "result": list(results), "was_cancelled": cancelled, "ground_truth": False}
+def annotation(
+    *results: Any, number: int = 1, created: str = "2026-01-01T00:00:00Z", cancelled: bool = False
+) -> dict[str, Any]:
+    fields = {
+        "id": number,
+        "completed_by": 1,
+        "result": list(results),
+        "was_cancelled": cancelled,
+        "ground_truth": False,
+    }
     return fields | {"created_at": created, "updated_at": created, "lead_time": 2.5}
 
 
@@ -101,9 +109,10 @@ def test_the_brush(literal: bool) -> None:
 
 
 def test_the_last_annotation_that_is_not_cancelled(tmp_path: Path) -> None:
+    skipped = annotation(rectangle("no"), cancelled=True)
     write(
         tmp_path,
-        task("a.png", annotation(rectangle("new"), created="2026-02-02"), annotation(rectangle("old")), annotation(rectangle("no"), cancelled=True)),
+        task("a.png", annotation(rectangle("new"), created="2026-02-02"), annotation(rectangle("old")), skipped),
         task("b.png", annotation(cancelled=True), number=2),
         task("c.png", number=3),
         task("d.png", annotation(), number=4),
@@ -148,7 +157,12 @@ def test_points_belong_to_their_region(tmp_path: Path) -> None:
 
 def test_points_without_a_region(tmp_path: Path) -> None:
     spots = [result("keypointlabels", name, x=25, y=50, width=0.5) for name in ("nose", "tail", "nose")]
-    write(tmp_path, task("a.png", annotation(*spots[:2])), task("b.png", annotation(*spots), number=2), images=("a.png", "b.png"))
+    write(
+        tmp_path,
+        task("a.png", annotation(*spots[:2])),
+        task("b.png", annotation(*spots), number=2),
+        images=("a.png", "b.png"),
+    )
     read = load(tmp_path, "label_studio")
     assert names(read) == ["object"] and points(read, 0) == [[8, 12, 2]] * 2
     assert [note.split(":")[0] for note in notes(read)[-3:]] == [
@@ -181,18 +195,30 @@ def test_json_min(tmp_path: Path) -> None:
     shape = {"x": 25, "y": 50, "width": 12.5, "height": 25, "rotation": 0, "original_width": 32, "original_height": 24}
     entries = [
         minimal("a.png", 1, label=[shape | {"rectanglelabels": ["old"]}]),
-        minimal("a.png", 1, label=[shape | {"rectanglelabels": ["dog"]}, shape | {"rectanglelabels": ["cat"]}], choice="indoor"),
+        minimal(
+            "a.png",
+            1,
+            label=[shape | {"rectanglelabels": ["dog"]}, shape | {"rectanglelabels": ["cat"]}],
+            choice="indoor",
+        ),
         minimal("b.png", 2, kinds={"choices": ["outdoor", "wet"]}),
     ]
     write(tmp_path, *entries, images=("a.png", "b.png"))
     read = load(tmp_path, "label_studio")
     assert names(read) == ["dog", "cat"] and read.objects.boxes[1].tolist() == [8, 12, 12, 18]
-    assert [[row, read.category_names[number]] for row, number in read.labels.tolist()] == [[0, "indoor"], [1, "outdoor"], [1, "wet"]]
+    assert [[row, read.category_names[number]] for row, number in read.labels.tolist()] == [
+        [0, "indoor"],
+        [1, "outdoor"],
+        [1, "wet"],
+    ]
     assert any(note.startswith("1 annotation of a task with a later one was left out") for note in notes(read))
 
 
 def test_choices_are_classes_of_images(tmp_path: Path) -> None:
-    tasks = [task(f"{number}.png", annotation(choices("cat" if number % 2 else "dog")), number=number) for number in range(20)]
+    tasks = [
+        task(f"{number}.png", annotation(choices("cat" if number % 2 else "dog")), number=number)
+        for number in range(20)
+    ]
     write(tmp_path, *tasks, images=tuple(f"{number}.png" for number in range(20)))
     index = open_data(tmp_path, "classify", "train", format="label_studio")
     assert index.labels["classify"].classes == ("cat", "dog") and len(index) == 16

@@ -30,7 +30,15 @@ TRIANGLE = [[2.5, 3.25], [20, 4], [9, 18]]
 
 
 def shape(label: Any, spots: Any, kind: str | None = "polygon", **more: Any) -> dict[str, Any]:
-    fields = {"label": label, "points": spots, "group_id": None, "description": "", "shape_type": kind, "flags": {}, "mask": None}
+    fields = {
+        "label": label,
+        "points": spots,
+        "group_id": None,
+        "description": "",
+        "shape_type": kind,
+        "flags": {},
+        "mask": None,
+    }
     return fields | more
 
 
@@ -99,7 +107,16 @@ def test_a_group_is_one_object(tmp_path: Path) -> None:
     assert outline(read, 0) == [[2.5, 3.25, 20, 4, 9, 18], [20, 20, 24, 20, 24, 23]]
     assert read.objects.attributes is not None
     assert read.objects.attributes[0] == {"description": "its tail", "wet": True, "group_id": 1}
-    assert np.argwhere(mask(read, 3)).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [22, 30], [22, 31], [23, 30], [23, 31]]
+    assert np.argwhere(mask(read, 3)).tolist() == [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+        [1, 1],
+        [22, 30],
+        [22, 31],
+        [23, 30],
+        [23, 31],
+    ]
 
 
 def test_points_of_a_group_belong_to_its_object(tmp_path: Path) -> None:
@@ -135,7 +152,9 @@ def test_flags_of_images_are_classes(tmp_path: Path) -> None:
     assert index.labels["classify"].classes == ("cat", "dog") and len(index) == 16
 
 
-@pytest.mark.parametrize("path", ["..\\images\\a.png", "C:\\Users\\me\\images\\a.png", "/home/me/images/a.png", "../images/A.PNG"])
+@pytest.mark.parametrize(
+    "path", ["..\\images\\a.png", "C:\\Users\\me\\images\\a.png", "/home/me/images/a.png", "../images/A.PNG"]
+)
 def test_image_paths_of_other_computers(tmp_path: Path, path: str) -> None:
     file = write(tmp_path / "images", "a", [shape("cat", TRIANGLE)], path)
     (tmp_path / "labels").mkdir()

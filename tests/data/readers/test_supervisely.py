@@ -24,11 +24,18 @@ from tests.data.readers.tool_formats import (
 from vertebra.data.open import open_data
 from vertebra.errors import DataError
 
-NODES = {"n1": {"label": "nose", "loc": [1, 1], "color": "#fff"}, "n2": {"label": "tail", "loc": [2, 2], "color": "#fff"}}
+NODES = {
+    "n1": {"label": "nose", "loc": [1, 1], "color": "#fff"},
+    "n2": {"label": "tail", "loc": [2, 2], "color": "#fff"},
+}
 META = {
     "classes": [
         {"title": "dog", "shape": "any", "color": "#ff0000", "geometry_config": {}},
-        {"title": "mouse", "shape": "graph", "geometry_config": {"nodes": NODES, "edges": [{"src": "n2", "dst": "n1"}]}},
+        {
+            "title": "mouse",
+            "shape": "graph",
+            "geometry_config": {"nodes": NODES, "edges": [{"src": "n2", "dst": "n1"}]},
+        },
         {"title": "cat", "shape": "polygon", "color": "#00ff00"},
     ],
     "tags": [{"name": "indoor", "value_type": "none"}, {"name": "weather", "value_type": "oneof_string"}],

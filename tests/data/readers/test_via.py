@@ -99,7 +99,9 @@ def test_the_attribute_that_is_the_class(tmp_path: Path) -> None:
     write_json(file, entries({"a.png": [(RECT, {"species": "dog"})]}))
     assert names(load(tmp_path, "via")) == ["dog"]
     write_json(file, entries({"a.png": [(RECT, {"species": "dog", "age": "2"})]}))
-    with pytest.raises(DataError, match=r"several attributes \(age, species\), and none is called class, .*; rename the one"):
+    with pytest.raises(
+        DataError, match=r"several attributes \(age, species\), and none is called class, .*; rename the one"
+    ):
         load(tmp_path, "via")
 
 

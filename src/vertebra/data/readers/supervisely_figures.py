@@ -91,7 +91,10 @@ def _draw(
     outline = coordinates(exterior)
     if kind != "polygon" or outline is None or len(outline) < 6 or len(outline) % 2:
         return False
-    holes = [coordinates(hole) for hole in entry["points"].get("interior") or ()]
+    interior = entry["points"].get("interior") or []
+    if not isinstance(interior, list):
+        return False
+    holes = [coordinates(hole) for hole in interior]
     drawn = [hole for hole in holes if hole is not None and len(hole) >= 6 and len(hole) % 2 == 0]
     if len(drawn) < len(holes):
         return False
