@@ -1,4 +1,4 @@
-"""The files of labelling tools, damaged, all of their images opened and all of their annotations used."""
+"""The files of labeling tools, damaged, all of their images opened and all of their annotations used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes what labelling tools write, by their documentation and exporters, for the tests of their readers."""
+"""Writes what labeling tools write, by their documentation and exporters, for the tests of their readers."""
 
 from __future__ import annotations
 
@@ -117,3 +117,108 @@ def points(annotations: Annotations, number: int) -> list[list[float]]:
     """The points of an object."""
     first, last = annotations.objects.point_offsets[number : number + 2]
     return annotations.objects.points[first:last].tolist()
+
+
+Boxes = dict[str, list[tuple[str, tuple[float, float, float, float]]]]
+"""Objects (class, xyxy) by the name of their image."""
+
+
+def boxes_labelme(folder: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """A JSON file beside each image."""
+    for name, objects in boxes.items():
+        shapes = [
+            {"label": label, "points": [box[:2], box[2:]], "group_id": None, "shape_type": "rectangle", "flags": {}}
+            for label, box in objects
+        ]
+        fields = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": name, "imageData": None}
+        fields |= {"imageHeight": size[0], "imageWidth": size[1]}
+        write_json(folder / f"{Path(name).stem}.json", fields)
+
+
+def boxes_cvat(folder: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """``annotations.xml``, with two digits after the point."""
+    parts = []
+    for number, (name, objects) in enumerate(boxes.items()):
+        parts.append(f'<image id="{number}" name="{name}" width="{size[1]}" height="{size[0]}">')
+        for label, box in objects:
+            sides = " ".join(f'{key}="{side:.2f}"' for key, side in zip(("xtl", "ytl", "xbr", "ybr"), box, strict=True))
+            parts.append(f'<box label="{label}" source="manual" occluded="0" {sides} z_order="0"></box>')
+        parts.append("</image>")
+    text = f'<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta></meta>{"".join(parts)}'
+    (folder / "annotations.xml").write_text(f"{text}</annotations>")
+
+
+def boxes_label_studio(folder: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """A project's export as JSON."""
+    tasks = []
+    scale = np.array([size[1], size[0]]) / 100
+    for number, (name, objects) in enumerate(boxes.items()):
+        results = []
+        for index, (label, box) in enumerate(objects):
+            corner, sides = (np.array(box[:2]) / scale).tolist(), (np.subtract(box[2:], box[:2]) / scale).tolist()
+            value = {"x": corner[0], "y": corner[1], "width": sides[0], "height": sides[1], "rotation": 0}
+            region = {"id": f"r{index}", "type": "rectanglelabels", "from_name": "label", "to_name": "image"}
+            region |= {"original_width": size[1], "original_height": size[0], "image_rotation": 0}
+            results.append(region | {"value": value | {"rectanglelabels": [label]}})
+        annotation = {"id": number, "completed_by": 1, "result": results, "was_cancelled": False}
+        data = {"image": f"/data/upload/1/0a1b2c3d-{name}"}
+        tasks.append({"id": number, "annotations": [annotation], "predictions": [], "data": data})
+    write_json(folder / "project-1.json", tasks)
+
+
+def boxes_supervisely(folder: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """A project of one data set, to which the images are moved."""
+    labels = sorted({label for objects in boxes.values() for label, _ in objects})
+    write_json(
+        folder / "meta.json", {"classes": [{"title": label, "shape": "rectangle"} for label in labels], "tags": []}
+    )
+    (folder / "ds" / "img").mkdir(parents=True)
+    for name, objects in boxes.items():
+        figures = [
+            {
+                "classTitle": label,
+                "geometryType": "rectangle",
+                "points": {"exterior": [box[:2], box[2:]], "interior": []},
+            }
+            for label, box in objects
+        ]
+        content = {"description": "", "tags": [], "size": {"height": size[0], "width": size[1]}, "objects": figures}
+        write_json(folder / "ds" / "ann" / f"{name}.json", content)
+        (folder / name).rename(folder / "ds" / "img" / name)
+
+
+def boxes_via(folder: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """A project."""
+    entries = {}
+    for name, objects in boxes.items():
+        regions = [
+            {
+                "shape_attributes": {"name": "rect", "x": x, "y": y, "width": right - x, "height": bottom - y},
+                "region_attributes": {"class": label},
+            }
+            for label, (x, y, right, bottom) in objects
+        ]
+        entries[f"{name}1"] = {"filename": name, "size": 1, "regions": regions, "file_attributes": {}}
+    write_json(folder / "via.json", {"_via_settings": {}, "_via_img_metadata": entries, "_via_attributes": {}})
+
+
+def boxes_createml(folder: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """Roboflow's file of a split."""
+    entries = []
+    for name, objects in boxes.items():
+        marks = []
+        for label, (x, y, right, bottom) in objects:
+            sides = {"x": (x + right) / 2, "y": (y + bottom) / 2, "width": right - x, "height": bottom - y}
+            marks.append({"label": label, "coordinates": sides})
+        entries.append({"image": name, "annotations": marks})
+    write_json(folder / "_annotations.createml.json", entries)
+
+
+WRITERS = {
+    "labelme": boxes_labelme,
+    "cvat": boxes_cvat,
+    "label_studio": boxes_label_studio,
+    "supervisely": boxes_supervisely,
+    "via": boxes_via,
+    "createml": boxes_createml,
+}

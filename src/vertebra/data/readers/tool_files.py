@@ -1,4 +1,4 @@
-"""Finds and reads the files of labelling tools."""
+"""Finds and reads the files of labeling tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What labelling tools have in common: images with objects that are drawn as boxes, outlines, masks and named points."""
+"""What labeling tools have in common: images with objects that are drawn as boxes, outlines, masks and named points."""
 
 from __future__ import annotations
 
