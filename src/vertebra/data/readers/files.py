@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from functools import lru_cache
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,15 +27,25 @@ def folders_in(path: Path) -> list[Path]:
 
 
 def files_in(path: Path, suffix: str) -> list[Path]:
-    """The files in a folder whose names end so, without regard to case, by name."""
-    return [path / name for name in sorted(listing(path).files) if name.lower().endswith(suffix)]
+    """The files in a folder with a suffix (".xml"), without regard to case, by name."""
+    return [path / name for name in listing(path).by_suffix.get(suffix, ())]
 
 
-class Listing(NamedTuple):
+@dataclass(frozen=True)
+class Listing:
     """The names in a folder; ``files`` are all that are not folders."""
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
+
+    @cached_property
+    def by_suffix(self) -> Mapping[str, Sequence[str]]:
+        """The files by their suffix in lower case, each sorted by name."""
+        groups: dict[str, list[str]] = {}
+        for name in sorted(self.files):
+            _, dot, suffix = name.rpartition(".")
+            groups.setdefault((dot + suffix).lower(), []).append(name)
+        return groups
 
 
 def listing(path: str | Path) -> Listing:
