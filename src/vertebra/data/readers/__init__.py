@@ -17,10 +17,18 @@ from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
 from vertebra.data.readers.voc import VocReader
+from vertebra.data.readers.yolo import YoloReader
 from vertebra.errors import ConfigError
 
 # in the order of detection: a folder with images and masks also looks like class folders
-READERS: tuple[Reader, ...] = (VocReader(), CocoReader(), DlcReader(), MaskFolderReader(), ImageFolderReader())
+READERS: tuple[Reader, ...] = (
+    VocReader(),
+    CocoReader(),
+    DlcReader(),
+    YoloReader(),
+    MaskFolderReader(),
+    ImageFolderReader(),
+)
 ENTRY_POINTS = "vertebra.readers"
 
 
