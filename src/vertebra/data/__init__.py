@@ -5,5 +5,6 @@
 - `vertebra.data.transforms`: an image and its annotations onto the canvas, with random augmentation, whose options are those of
   `vertebra.recipe.augment`.
 - `vertebra.data.samples`, `vertebra.data.sampler`, `vertebra.data.batches`, `vertebra.data.loaders`: from samples to batches.
+- `vertebra.data.analysis`: near-duplicates, groups, stratified division, odd images: arrays in, arrays out.
 - `vertebra.data.checks`: what ``vertebra data check`` reports.
 """
