@@ -86,6 +86,14 @@ class AnnotationReader(ABC):
             path: a folder that is not empty, or a file.
         """
 
+    def kinds_in(self, path: Path) -> frozenset[str]:
+        """The kinds of annotations that a data set of this format has, as far as its folders show; must be fast."""
+        return self.holds
+
+    def refusal(self, path: Path) -> str:
+        """Why a data set that nearly has this format is not read, and what would be, for the message; "" for others."""
+        return ""
+
     @abstractmethod
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that the data set itself has; empty if it has none.
@@ -110,6 +118,14 @@ class AnnotationReader(ABC):
             DataError: the data cannot be used; the message names the file and a fix.
         """
 
+    def splits_for(self, path: Path, kinds: frozenset[str]) -> tuple[str, ...]:
+        """The splits of the images with annotations of some kinds, where they differ by kind; else `splits`."""
+        return self.splits(path)
+
+    def load_for(self, path: Path, split: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
+        """The annotations of some kinds only, where the data set keeps kinds apart; else `load`."""
+        return self.load(path, split, options)
+
     def divided(
         self, annotations: Annotations, strata: np.ndarray, shares: dict[str, float], split: str, seed: int
     ) -> np.ndarray:
@@ -124,8 +140,9 @@ class AnnotationReader(ABC):
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
-        source, shares = source_split(self.splits(path), split, path)
-        annotations = self.load(path, source, options)
+        kinds = get_task(task).data.source_kinds
+        source, shares = source_split(self.splits_for(path, kinds), split, path)
+        annotations = self.load_for(path, source, options, kinds)
         index = index_of(annotations, task, options)
         if shares is None:
             return index
