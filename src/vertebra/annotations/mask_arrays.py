@@ -14,7 +14,19 @@ from vertebra.errors import DataError, install_command
 ARRAY_SUFFIXES = (".npy", ".mat")
 MAX_PIXELS = 178_956_970  # of a mask, as for images
 DEEPEST = 4  # structures within structures of a .mat file
-NAMES = ("mask", "label", "labels", "labelmap", "segmentation", "segmap", "groundtruth", "gt", "gtcls", "anno", "annotation")
+NAMES = (
+    "mask",
+    "label",
+    "labels",
+    "labelmap",
+    "segmentation",
+    "segmap",
+    "groundtruth",
+    "gt",
+    "gtcls",
+    "anno",
+    "annotation",
+)
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -27,7 +39,9 @@ def read_array(path: Path) -> np.ndarray:
         raise DataError(f"{path}: no such mask file")
     array = _npy(path) if path.suffix.lower() == ".npy" else _mat(path)
     if array.ndim not in (2, 3) or not array.size or array.dtype.kind not in "buif":
-        raise DataError(f"{path}: a mask is an array (height, width) of numbers, this one is {array.shape}, {array.dtype}")
+        raise DataError(
+            f"{path}: a mask is an array (height, width) of numbers, this one is {array.shape}, {array.dtype}"
+        )
     return array
 
 
@@ -38,7 +52,9 @@ def _npy(path: Path) -> np.ndarray:
             raise ValueError(f"more than {MAX_PIXELS} numbers, or no array")
         return np.array(mapped)
     except (ValueError, OSError, EOFError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
-        raise DataError(f"{path}: damaged, or no array of numpy ({_line(error)}); save it again with numpy.save") from None
+        raise DataError(
+            f"{path}: damaged, or no array of numpy ({_line(error)}); save it again with numpy.save"
+        ) from None
 
 
 def _mat(path: Path) -> np.ndarray:

@@ -142,6 +142,8 @@ class MaskFiles:
         codes: (C,) int32 of masks that are color pictures: colors, ascending, see `vertebra.annotations.mask_files.color_codes`;
             then ``categories`` is (C + 1,), by the position of the color, the last entry for other colors. None for numbers.
         turns: (n,) uint8, the EXIF orientation by which each mask is turned to be upright as its image; None if all are.
+        segments: the files are color images, in which R + 256 G + 65536 B is the id of one of the image's objects
+            (``Objects.ids``), and 0 is ignored; ``categories`` is empty then.
     """
 
     root: Path
@@ -150,6 +152,7 @@ class MaskFiles:
     ignore_index: int
     codes: np.ndarray | None = None
     turns: np.ndarray | None = None
+    segments: bool = False
 
     def take(self, rows: np.ndarray) -> MaskFiles:
         """The files of some images only; ``rows`` is (m,) int64."""
@@ -226,7 +229,7 @@ class Annotations:
         occurring = {
             "labels": len(self.labels) > 0,
             "boxes": bool(self.objects.has_box.any()),
-            "outlines": bool(self.objects.has_shape.any()),
+            "outlines": self.objects.shapes is not None and self.objects.shapes.any_drawn,
             "points": bool(self.objects.has_points.any()),
             "masks": self.masks is not None,
         }

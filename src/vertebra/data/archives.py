@@ -118,7 +118,9 @@ def _unpack(path: Path, folder: Path) -> None:
                     f"bomb; at most {RATIO} times its size, {MOST_BYTES >> 40} TB and {MOST_FILES} files are unpacked"
                 )
             if total > limit:
-                raise DataError(f"{path}: its files need more than the {limit >> 20} MB that are free in {folder.parent}")
+                raise DataError(
+                    f"{path}: its files need more than the {limit >> 20} MB that are free in {folder.parent}"
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             with member.open() as source, target.open("wb") as file:
                 _copy(source, file, member, path)
@@ -145,7 +147,9 @@ def _zip_members(path: Path) -> Iterator[Member]:
                 raise DataError(f"{path}: encrypted; unpack it with its password")
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
-                raise DataError(f"{path}: {info.filename} is a link or a device, which is not unpacked; pack the files themselves")
+                raise DataError(
+                    f"{path}: {info.filename} is a link or a device, which is not unpacked; pack the files themselves"
+                )
             yield Member(_zip_name(info), info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
 
 
@@ -165,7 +169,9 @@ def _tar_members(path: Path) -> Iterator[Member]:
             if info.isdir():
                 continue
             if not info.isreg():
-                raise DataError(f"{path}: {info.name} is a link or a device, which is not unpacked; pack the files themselves")
+                raise DataError(
+                    f"{path}: {info.name} is a link or a device, which is not unpacked; pack the files themselves"
+                )
             yield Member(info.name, info.size, lambda info=info: _tar_content(archive, info, path))  # type: ignore[misc]
 
 
@@ -186,7 +192,9 @@ def _target(name: str, folder: Path, path: Path) -> Path | None:
     if not parts or parts[0] in _JUNK or parts[-1] in _JUNK or parts[-1].startswith("._"):
         return None
     if parts[0].startswith("/") or ".." in parts or "\0" in name or (len(parts[0]) > 1 and parts[0][1] == ":"):
-        raise DataError(f"{path}: {name!r} leads out of the folder that it is unpacked into; pack it again with plain names")
+        raise DataError(
+            f"{path}: {name!r} leads out of the folder that it is unpacked into; pack it again with plain names"
+        )
     return folder.joinpath(*parts)
 
 
@@ -196,9 +204,19 @@ def _damage_told(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise DataError(f"{path}: damaged or cut off, no archive that can be read ({reason}); copy the file again") from None
+        raise DataError(
+            f"{path}: damaged or cut off, no archive that can be read ({reason}); copy the file again"
+        ) from None
     except OSError as error:
         if error.errno is None:  # of a damaged gzip or xz stream
             raise DataError(f"{path}: damaged or cut off ({error}); copy the file again") from None

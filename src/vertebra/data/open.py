@@ -106,7 +106,9 @@ def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet
         chosen = deeper[0] if format is None and deeper else format if format in deeper else None
         if chosen is not None:
             name = inner.relative_to(folder).as_posix()
-            return DataSet(inner, chosen, [*notes, Note.of("folder", "that is alone in the data set's", "entered", [name])])
+            return DataSet(
+                inner, chosen, [*notes, Note.of("folder", "that is alone in the data set's", "entered", [name])]
+            )
     if format is not None or fits:
         return DataSet(folder, format or fits[0], notes)
     raise _unknown(folder, task, able)

@@ -59,7 +59,9 @@ def class_colors(root: Path) -> tuple[Category, ...] | None:
         if max(color) > 255:
             raise DataError(f"{file}: class '{name}' has the color {color}; each of red, green and blue is 0 to 255")
         if name in categories or color in color_of:
-            other = f"class '{name}' is there twice" if name in categories else f"'{color_of[color]}' and '{name}' share"
+            other = (
+                f"class '{name}' is there twice" if name in categories else f"'{color_of[color]}' and '{name}' share"
+            )
             raise DataError(f"{file}: {other}{'' if name in categories else f' the color {color}'}; keep one of them")
         categories[name] = Category(name, color=color)
         color_of[color] = name
@@ -75,7 +77,10 @@ def _table(file: Path, lines: list[str]) -> list[Entry]:
     except csv.Error as error:
         raise DataError(f"{file}: damaged, no table of cells ({error}); copy the file again") from None
     header = [folded_word(cell) for cell in rows[0]] if rows else []
-    columns = [_column(header, words, rank) for rank, words in enumerate((("name", "clas", "label"), ("r", "red"), ("g", "green"), ("b", "blue")))]
+    columns = [
+        _column(header, words, rank)
+        for rank, words in enumerate((("name", "clas", "label"), ("r", "red"), ("g", "green"), ("b", "blue")))
+    ]
     has_header = bool(rows) and not any(cell.strip().isdecimal() for cell in rows[0])
     entries = []
     for row in rows[1:] if has_header else rows:

@@ -20,7 +20,9 @@ from vertebra.data.readers.files import any_below, folded_word, folders_in, has_
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
-IMAGE_WORDS = frozenset(map(folded_word, ("images", "imgs", "img_dir", "JPEGImages", "photos", "pictures", "data", "frames")))
+IMAGE_WORDS = frozenset(
+    map(folded_word, ("images", "imgs", "img_dir", "JPEGImages", "photos", "pictures", "data", "frames"))
+)
 OTHER_WORDS = frozenset(
     map(
         folded_word,
@@ -118,7 +120,9 @@ def _entered(path: Path, parts: Mapping[str, Path]) -> list[Note]:
     """Notes about doubled folders of splits, and about folders beside them."""
     doubled = [folder.relative_to(path).as_posix() for folder in parts.values() if folder.parent != path]
     used = {folder.relative_to(path).parts[0] for folder in parts.values()}
-    others = [folder.name for folder in folders_in(path) if folder.name not in used and _has_image(folder)] if parts else []
+    others = (
+        [folder.name for folder in folders_in(path) if folder.name not in used and _has_image(folder)] if parts else []
+    )
     notes = []
     if doubled:
         notes.append(Note.of("folder", "of a split, alone in one of the same split,", "taken for the split", doubled))

@@ -63,17 +63,26 @@ def has_colors_of(sample: MaskSample, named: Sequence[Category]) -> bool:
 def _unnamed(root: Path, sample: MaskSample, options: ReadOptions, notes: list[Note]) -> tuple[Category, ...]:
     """A class for each color, called by it, darkest first."""
     if options.ignore_index is not None:
-        raise DataError(f"{root}: masks of colors have no value {options.ignore_index} to ignore; name the class 'void'")
+        raise DataError(
+            f"{root}: masks of colors have no value {options.ignore_index} to ignore; name the class 'void'"
+        )
     colors = sorted(sample.colors)
     if len(colors) > FEW:
-        loss = "they look saved with loss; save them as PNG" if sample.lossy else "if they were saved with loss, save them as PNG"
+        loss = (
+            "they look saved with loss; save them as PNG"
+            if sample.lossy
+            else "if they were saved with loss, save them as PNG"
+        )
         raise DataError(
             f"{sample.color_file[colors[-1]]}: masks are color pictures of {len(colors)} colors, which nobody named. Write the "
             f"color of each class into {root / 'class_dict.csv'}: name,r,g,b; {loss}"
         )
     names = [f"#{code:06x}" for code in colors]
     notes.append(Note.of("color", "that no file names", "taken as a class called by it", names))
-    return tuple(Category(name, color=(code >> 16, code >> 8 & 255, code & 255)) for name, code in zip(names, colors, strict=True))
+    return tuple(
+        Category(name, color=(code >> 16, code >> 8 & 255, code & 255))
+        for name, code in zip(names, colors, strict=True)
+    )
 
 
 def _passed_over(

@@ -79,7 +79,9 @@ def meaning_of_numbers(
     soft = _softened(root, classes, whole, options, notes)
     if soft is not None:
         return soft
-    names, numbers, ignored = _meaning(whole if set(sample.pixels) <= {0, 255} else sample, classes, options, root, notes)
+    names, numbers, ignored = _meaning(
+        whole if set(sample.pixels) <= {0, 255} else sample, classes, options, root, notes
+    )
     unlisted: list[int] = []
     if by_name:
         names, numbers, unlisted = _listed_classes(names, numbers, options, notes)

@@ -115,7 +115,10 @@ def object_annotations(path: Path, objects: MaskObjects, split: str | None, opti
     annotations = builder.build()
     if damaged and not len(annotations.objects):
         raise damaged[0]
-    for which, files in (("that cannot be read", [str(e).partition(":")[0].rpartition("/")[2] for e in damaged]), ("without a pixel", empty)):
+    for which, files in (
+        ("that cannot be read", [str(e).partition(":")[0].rpartition("/")[2] for e in damaged]),
+        ("without a pixel", empty),
+    ):
         if files:
             annotations.notes.append(Note.of("mask", which, "dropped" if "read" in which else "left out", files))
     if objects.classes:
@@ -164,7 +167,9 @@ def _by_class_folder(images: Path, masks: Path) -> Masks:
     by_class = {folder.name: {mask.stem: mask for mask in masks_below(folder)} for folder in folders}
     if any(len(set(of_class) & set(files)) < min(1, len(of_class)) for of_class in by_class.values()):
         return []
-    if sum(len(set(of_class) & set(files)) for of_class in by_class.values()) < SHARED * sum(map(len, by_class.values())):
+    if sum(len(set(of_class) & set(files)) for of_class in by_class.values()) < SHARED * sum(
+        map(len, by_class.values())
+    ):
         return []
     return [
         (image, [(name, of_class[stem]) for name, of_class in by_class.items() if stem in of_class])

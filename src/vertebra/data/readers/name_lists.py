@@ -27,9 +27,7 @@ class FileNames:
         counts = Counter(folded.values())
         self._files = dict(files)
         self._folded = {folded[key]: file for key, file in files.items() if counts[folded[key]] == 1}
-        self._stems = {
-            stem: file for key, file in files.items() if stems[stem := _folded(key.rpartition("/")[2])] == 1
-        }
+        self._stems = {stem: file for key, file in files.items() if stems[stem := _folded(key.rpartition("/")[2])] == 1}
 
     def match(self, name: str) -> Path | None:
         """The file of a name: whole, then without its ending, without its first folders, and by its last part alone."""

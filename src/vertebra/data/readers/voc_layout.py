@@ -150,7 +150,9 @@ def _images_of(part: Part) -> list[tuple[Path, Path]]:
         if images:
             return [(image, folder) for image in images]
     searched = ", ".join(str(folder) for folder in part.images)
-    raise DataError(f"{part.folder}: there are XML files, but no images in {searched}; put them in JPEGImages or images")
+    raise DataError(
+        f"{part.folder}: there are XML files, but no images in {searched}; put them in JPEGImages or images"
+    )
 
 
 def _image_folders(path: Path, annotations: Path, split: str) -> tuple[Path, ...]:
