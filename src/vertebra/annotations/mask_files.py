@@ -61,7 +61,8 @@ def mask_pixels(path: Path, *, colored: bool = False) -> np.ndarray:
     if values.dtype.kind == "f" and path.suffix.lower() in ARRAY_SUFFIXES:
         whole = np.where(np.isfinite(values), values, -1)
         if (whole == np.floor(whole)).all() and whole.min(initial=0) >= 0 and whole.max(initial=0) < 2**31:
-            return whole.astype(np.uint32)
+            numbers: np.ndarray = whole.astype(np.uint32)
+            return numbers
     if values.dtype.kind not in "ui" or (values.dtype.kind == "i" and values.size and values.min() < 0):
         raise DataError(f"{path}: masks hold whole numbers from 0, this one is {values.dtype}")
     return values
@@ -70,7 +71,8 @@ def mask_pixels(path: Path, *, colored: bool = False) -> np.ndarray:
 def color_codes(pixels: np.ndarray) -> np.ndarray:
     """Colors as numbers, red * 65536 + green * 256 + blue: (H, W) int32 from (H, W, 3), or from (H, W) of gray values."""
     if pixels.ndim == 2:
-        return np.minimum(pixels, 255).astype(np.int32) * 0x010101
+        gray: np.ndarray = np.minimum(pixels, 255).astype(np.int32) * 0x010101
+        return gray
     wide = pixels.astype(np.int32)
     codes: np.ndarray = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
     return codes
@@ -78,7 +80,7 @@ def color_codes(pixels: np.ndarray) -> np.ndarray:
 
 def _positions(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The position of each value in ascending codes; their number for other values."""
-    positions = np.searchsorted(codes, values).clip(max=len(codes) - 1)
+    positions: np.ndarray = np.searchsorted(codes, values).clip(max=len(codes) - 1)
     positions[codes[positions] != values] = len(codes)
     return positions
 
@@ -87,7 +89,10 @@ def _picture(path: Path, colored: bool) -> np.ndarray:
     try:
         with open_image(path) as picture:
             picture.load()
-            return np.asarray(picture.convert("RGB") if colored and picture.mode in ("P", "PA") else picture)
+            pixels: np.ndarray = np.asarray(
+                picture.convert("RGB") if colored and picture.mode in ("P", "PA") else picture
+            )
+            return pixels
     except DataError:
         raise
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from vertebra.data.index import Index
 from vertebra.data.readers import Reader, all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import folders_in
-from vertebra.data.splits import check_split
+from vertebra.data.splits import check_split, split_of
 from vertebra.errors import DataError, UnknownName
 from vertebra.tasks import get_task
 
@@ -168,7 +168,7 @@ def _lone_folders(path: Path) -> list[Path]:
         inner = [folder for folder in folders_in(path) if not folder.name.lower().startswith(_ASIDE_NAMES)]
         files = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
         content = [f for f in files if f.suffix.lower() not in _ASIDE and not f.name.lower().startswith(_ASIDE_NAMES)]
-        if len(inner) != 1 or content:
+        if len(inner) != 1 or content or split_of(inner[0].name):
             break
         path = inner[0]
         folders.append(path)

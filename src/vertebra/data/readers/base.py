@@ -10,8 +10,9 @@ import numpy as np
 
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
+from vertebra.data.division import divide_annotations
 from vertebra.data.index import Index
-from vertebra.data.splits import divide, source_split
+from vertebra.data.splits import source_split
 from vertebra.errors import DataError
 from vertebra.tasks import all_tasks, get_task
 
@@ -132,11 +133,11 @@ class AnnotationReader(ABC):
         """The rows of one split of a data set that is divided at random.
 
         Args:
-            annotations: of all images to divide.
+            annotations: of all images to divide; gets a note if there are so few that shares alone leave classes out.
             strata: (n,) int64, groups of images that every split needs.
             shares, split, seed: as `vertebra.data.splits.divide` takes them.
         """
-        return divide(len(annotations), shares, split, seed, strata)
+        return divide_annotations(annotations, strata, shares, split, seed)
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
@@ -146,7 +147,10 @@ class AnnotationReader(ABC):
         index = index_of(annotations, task, options)
         if shares is None:
             return index
-        return index.take(self.divided(annotations, index.strata(task), shares, split, options.seed))
+        noted = len(annotations.notes)
+        rows = self.divided(annotations, index.strata(task), shares, split, options.seed)
+        index.notes.extend(annotations.notes[noted:])
+        return index.take(rows)
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:

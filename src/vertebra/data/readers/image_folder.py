@@ -59,7 +59,7 @@ class ImageFolderReader(AnnotationReader):
             return ""
         table = next((file.name for file in sorted(path.iterdir()) if file.suffix.lower() in TABLES), "")
         beside = f"; the classes may be in {table}" if table else ""
-        if words <= IMAGE_WORDS | OTHER_WORDS and words & IMAGE_WORDS or words <= OTHER_WORDS and len(words) > 1:
+        if (words <= IMAGE_WORDS | OTHER_WORDS and words & IMAGE_WORDS) or (words <= OTHER_WORDS and len(words) > 1):
             return f"its folders {shorten(names)} are no classes{_meant(folders)}{beside}"
         if not _split_folders(path) and all(split_of(name) for name in names):
             return f"its folders {shorten(names)} are splits, and their images lie in no folders of classes{beside}"
@@ -144,7 +144,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
         if split is None or not inner:
             continue
         doubled = len(inner) == 1 and (inner[0].name == folder.name or split_of(inner[0].name) == split)
-        doubled = doubled or len(inner) == 1 and folded_word(inner[0].name) in IMAGE_WORDS
+        doubled = doubled or (len(inner) == 1 and folded_word(inner[0].name) in IMAGE_WORDS)
         entered = inner[0] if doubled and folders_in(inner[0]) and not _direct_image(folder) else folder
         folders.setdefault(split, entered)
     return folders

@@ -75,10 +75,10 @@ def _meaning(
     notes: list[Note],
     names: tuple[str, ...] | None,
 ) -> Meaning:
-    """The classes of the masks: by color, where they are color pictures or palettes of the colors that a file names; else by number."""
+    """The classes of the masks: by color for color pictures, and for palettes of the colors that a file names; else by number."""
     colors, listed = class_colors(root), class_names(root)
     sample = sample_masks(all_masks, palettes=colors is not None)
-    if sample.colored or colors is not None and has_colors_of(sample, colors):
+    if sample.colored or (colors is not None and has_colors_of(sample, colors)):
         return meaning_of_colors(root, colors, sample, options, notes)
     in_order = listed or (names if colors is None else tuple(category.name for category in colors))
     return meaning_of_numbers(root, in_order, masks, sample, options, notes)

@@ -4,8 +4,8 @@ Classes are those listed by the user, else those of ``classes.txt`` (one name on
 else the values that occur, each named by its number. Listed classes are matched by name if any of them is in
 ``classes.txt``; otherwise they name the mask values in their order.
 
-Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes, value v is class v, 0 included. With ``multilabel: true`` value
-0 is none of the classes, and value v is class v - 1.
+Masks of 0 and 255 are binary: 255 is class 1. With exclusive classes, value v is class v, 0 included. With ``multilabel: true``
+value 0 is none of the classes, and value v is class v - 1.
 """
 
 from __future__ import annotations
@@ -125,14 +125,14 @@ def _softened(
     needed = 1 if options.multilabel else 2
     if found is not None and len(names) == needed and options.ignore_index is None:
         pixels, files = found
-        which = "of masks that is neither 0 nor 255, at soft or lossy borders,"
+        which = "other than 0 and 255, at soft or lossy borders of masks,"
         done = "taken as 0 below 128, else as 255"
         notes.append(Note.of("pixel", which, done, [file.name for file in files], pixels))
         table = np.full(257, 0 if not options.multilabel else NO_CLASS, dtype=np.int32)
         table[128:256] = len(names) - 1
         table[256] = UNKNOWN
         return Meaning(tuple(Category(name) for name in names), table)
-    if stray and sample.lossy or found is not None and classes:
+    if (stray and sample.lossy) or (found is not None and classes):
         first = sample.file_of[stray[0]]
         raise DataError(
             f"{first}: {describe_values(np.array(stray))}; these look like masks saved with loss (as JPEG, or resized with "

@@ -5,8 +5,8 @@ Read are, in a folder of masks beside the images,
 - ``image_01.png``, ``image_02.png`` … and ``image/NAME.png``: a mask for each object;
 - ``image_CLASS.png`` and ``CLASS/image.png``: a mask for each class;
 
-and a folder for each image with ``images`` and ``masks`` inside. Objects of one class may overlap. The masks are read when the data set is
-opened, and kept as run lengths.
+and a folder for each image with ``images`` and ``masks`` inside. Objects of one class may overlap. The masks are read when the data
+set is opened, and kept as run lengths.
 """
 
 from __future__ import annotations

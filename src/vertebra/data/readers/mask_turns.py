@@ -21,8 +21,8 @@ _TURNED_SUFFIXES = (".jpg", ".jpeg")
 def mask_turns(root: Path, images: Sequence[str], masks: Sequence[str], notes: list[Note]) -> np.ndarray | None:
     """The EXIF orientation by which each mask is to be turned, (n,) uint8, 1 for none; None if all are upright.
 
-    A mask is turned if its image is turned sideways, and the mask has the size of the image as it is stored. All images are examined
-    only if one of `LOOKED_AT`, evenly spaced, is turned.
+    A mask is turned if its image is turned sideways, and the mask has the size of the image as it is stored. All images are
+    examined only if one of `LOOKED_AT`, evenly spaced, is turned.
 
     Args:
         root: folder that the paths are relative to.

@@ -1,7 +1,7 @@
 """Pascal VOC: an XML file with the boxes of each image, and masks in ``SegmentationClass``; see `voc_layout` for the folders.
 
-Boxes are divided by the lists in ``ImageSets/Main``, masks by those in ``ImageSets/Segmentation``. Box coordinates are used unchanged,
-as edges in pixels: annotation tools write them this way, though the original VOC counts pixels from 1.
+Boxes are divided by the lists in ``ImageSets/Main``, masks by those in ``ImageSets/Segmentation``. Box coordinates are used
+unchanged, as edges in pixels: annotation tools write them this way, though the original VOC counts pixels from 1.
 """
 
 from __future__ import annotations

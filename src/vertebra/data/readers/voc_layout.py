@@ -6,7 +6,7 @@ have a folder for each split, or lie in each split's folder. Names of folders ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -134,7 +134,9 @@ def _listed(path: Path, layout: Layout) -> Layout:
         return layout
     names = FileNames({_key(file, path): file for file in layout.files[""]})
     listed = read_lists(lists, names)
-    files, without, notes = {}, {}, {}
+    files: dict[str, list[Path]] = {}
+    without: dict[str, list[str]] = {}
+    notes: dict[str, list[Note]] = {}
     for split, part in listed.items():
         notes[split] = []
         files[split] = without_copies(part.files, f"the list of split '{split}'", notes[split])

@@ -12,8 +12,8 @@ from vertebra.data.readers.files import any_below, folders_called, images_below,
 from vertebra.data.readers.mask_annotations import mask_annotations
 from vertebra.data.readers.mask_files import Pairs, is_mask, masks_below
 from vertebra.data.readers.name_lists import FileNames
-from vertebra.data.readers.voc_layout import IMAGE_FOLDERS, find_parts, read_lists, xml_below
 from vertebra.data.readers.split_lists import list_files
+from vertebra.data.readers.voc_layout import IMAGE_FOLDERS, find_parts, read_lists, xml_below
 from vertebra.data.readers.voc_xml import parse_files
 from vertebra.errors import DataError
 

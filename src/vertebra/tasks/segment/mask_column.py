@@ -116,11 +116,9 @@ class MaskFileColumn:
 
 def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
     """A mask turned as a photo of an EXIF orientation is."""
-    if orientation in (6, 8):
-        return np.rot90(values, 1 if orientation == 8 else 3)
-    if orientation in (5, 7):
-        return values.T if orientation == 5 else np.rot90(values, 2).T
-    return values
+    quarters = {6: 3, 7: 2, 8: 1}.get(orientation, 0)
+    turned: np.ndarray = np.rot90(values, quarters)
+    return turned.T if orientation in (5, 7) else turned
 
 
 def check_planes(class_count: int, size: tuple[int, int]) -> None:
