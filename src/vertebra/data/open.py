@@ -21,7 +21,7 @@ CLASS_FOLDERS = "image_folder"
 ALONE = "that is alone in the data set's"
 DEEPEST = 4  # folders that are entered because they are the only one
 _ASIDE = frozenset({".md", ".pdf", ".html", ".rst", ".zip", ".bib"})
-_ASIDE_NAMES = ("readme", "license", "licence", "__macosx")
+_ASIDE_NAMES = ("readme", "licen", "__macosx")
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,15 @@ Item = TypeVar("Item", bound=Hashable)
 def folders_in(path: Path) -> list[Path]:
     """Visible sub-folders, by name."""
     with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
     return [path / name for name in sorted(names)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def files_in(path: Path, suffix: str) -> list[Path]:
