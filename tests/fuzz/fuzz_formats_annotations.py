@@ -206,11 +206,11 @@ def _write_object_masks(folder: Path) -> Path:
     for number in range(IMAGES):
         _image(folder / "images" / f"{number}.png", number)
         for item in range(3):
-            mask = folder / "masks" / f"{number}_{item}.npy"
+            mask = folder / "masks" / f"{number}_{item}.png"
             mask.parent.mkdir(exist_ok=True)
             values = np.zeros(SIZE, dtype=np.uint8)
             values[2 + item : 9 + item, 3 : 9 + number] = 1
-            np.save(mask, values)
+            Image.fromarray(values).save(mask)
     return folder
 
 
