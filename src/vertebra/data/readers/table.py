@@ -70,9 +70,9 @@ class TableReader(AnnotationReader):
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that tables or a column name."""
-        return self.splits_with(path, ReadOptions())
+        return self.splits_for(path, self.holds, ReadOptions())
 
-    def splits_with(self, path: Path, options: ReadOptions) -> tuple[str, ...]:
+    def splits_for(self, path: Path, kinds: frozenset[str], options: ReadOptions) -> tuple[str, ...]:
         """The splits that tables, or the column that the user named, have."""
         sources = _sources(path, dict(options.columns))
         names = {source.split for source in sources}

@@ -76,7 +76,16 @@ def _from_files(
     ids[masks.categories == IGNORED] = masks.ignore_index
     if not options.multilabel:
         ids[masks.categories == NO_CLASS] = masks.ignore_index  # each pixel needs a class
-    column = MaskFileColumn(masks.root, masks.files, ids, labels.class_count, options.multilabel, masks.ignore_index)
+    column = MaskFileColumn(
+        masks.root,
+        masks.files,
+        ids,
+        labels.class_count,
+        options.multilabel,
+        masks.ignore_index,
+        masks.codes,
+        masks.turns,
+    )
     return column, labels
 
 
