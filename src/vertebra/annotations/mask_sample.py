@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from vertebra.annotations.mask_files import BLOCK, HIGHEST, color_codes, mask_pixels
 from vertebra.errors import DataError
 
-MOST_FILES = 500
+MAX_FILES = 500
 MOST_COLORS = 4096
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 DARK, BRIGHT = 31, 224  # values up to and from here may be 0 and 255 after lossy saving
@@ -45,13 +45,13 @@ class MaskSample:
     lossy: bool = False
 
 
-def sample_masks(paths: Sequence[Path], *, palettes: bool = False, most: int = MOST_FILES) -> MaskSample:
+def sample_masks(paths: Sequence[Path], *, palettes: bool = False, max_files: int = MAX_FILES) -> MaskSample:
     """What masks hold.
 
     Args:
         paths: of all masks.
         palettes: whether the colors of palettes matter.
-        most: maximum number of files that are read, evenly spaced.
+        max_files: maximum number of files that are read, evenly spaced.
 
     Raises:
         DataError: none of the masks can be read. Single unreadable masks are skipped here; they are counted and named when
@@ -59,7 +59,7 @@ def sample_masks(paths: Sequence[Path], *, palettes: bool = False, most: int = M
     """
     sample = MaskSample()
     damaged: list[DataError] = []
-    for row in np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths)), dtype=int)):
+    for row in np.unique(np.linspace(0, len(paths) - 1, min(max_files, len(paths)), dtype=int)):
         path = paths[row]
         try:
             pixels = mask_pixels(path)
@@ -86,12 +86,12 @@ def sample_masks(paths: Sequence[Path], *, palettes: bool = False, most: int = M
     return sample
 
 
-def soft_pixels(sample: MaskSample, most: int = 20) -> tuple[int, list[Path]] | None:
+def soft_pixels(sample: MaskSample, max_files: int = 20) -> tuple[int, list[Path]] | None:
     """The pixels of binary masks, of 0 and 255, that are neither since they were saved with loss or have soft edges.
 
     Args:
         sample: of masks that are no color pictures.
-        most: number of files in which the borders are examined.
+        max_files: number of files in which the borders are examined.
 
     Returns:
         Their number and the first files with such pixels; None if the masks are not binary: too few pixels are nearly 0 or 255,
@@ -109,7 +109,7 @@ def soft_pixels(sample: MaskSample, most: int = 20) -> tuple[int, list[Path]] | 
     if not sample.lossy and bright <= between:
         return None
     files = [sample.file_of[value] for value in sorted(stray)]
-    rows = np.unique(np.linspace(0, len(sample.files) - 1, min(most, len(sample.files)), dtype=int))
+    rows = np.unique(np.linspace(0, len(sample.files) - 1, min(max_files, len(sample.files)), dtype=int))
     inner = strays = 0
     for row in rows:
         values = mask_pixels(sample.files[row])

@@ -9,7 +9,7 @@ from vertebra.annotations.table import Annotations
 from vertebra.data.analysis.stratify import divide_stratified
 from vertebra.data.splits import divide
 
-SMALL = 2000  # images; a larger set lacks a class in a split only if the class is very rare
+TINY, SMALL = 10, 2000  # images; a smaller set needs them for training, a larger one lacks a class in a split only if the class is very rare
 MOST_COUNTS = 4_000_000  # images times classes
 
 
@@ -31,7 +31,7 @@ def divide_annotations(
     """
     count = len(annotations)
     rows = {name: divide(count, shares, name, seed, strata) for name in shares}
-    if count > SMALL or count < len(shares) or count * len(annotations.categories) > MOST_COUNTS:
+    if not TINY <= count <= SMALL or count * len(annotations.categories) > MOST_COUNTS:
         return rows[split]
     counts = _class_counts(annotations)
     enough = (counts > 0).sum(axis=0) >= len(shares)

@@ -32,7 +32,7 @@ class DataSet:
     Attributes:
         path: its folder or file, after archives are unpacked and lone folders are entered.
         format: the name of its format.
-        notes: about the path.
+        notes: about the path, and formats that it could be read in instead.
     """
 
     path: Path
@@ -94,10 +94,6 @@ def open_data(
     )
     index = reader.read(data_set.path, task, split, options)
     index.notes[:0] = data_set.notes
-    others = [] if format is not None else [name for name in readings(data_set.path, task) if name != data_set.format]
-    if others:
-        which, done = "of these files", f"left aside for {data_set.format}; choose with format"
-        index.notes.append(Note.of("other reading", which, done, others))
     return index
 
 
@@ -125,9 +121,12 @@ def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet
     entered = _entered(folder, task, format) if not fits or set(outer) == {CLASS_FOLDERS} else None
     if entered is not None:
         name = entered.path.relative_to(folder).as_posix()
-        return DataSet(entered.path, entered.format, [*notes, Note.of("folder", ALONE, "entered", [name])])
-    if format is not None or fits:
-        return DataSet(folder, format or fits[0], notes)
+        entered_note = Note.of("folder", ALONE, "entered", [name])
+        return DataSet(entered.path, entered.format, [*notes, entered_note, *entered.notes])
+    if format is not None:
+        return DataSet(folder, format, notes)
+    if fits:
+        return DataSet(folder, fits[0], [*notes, *_other_readings(fits)])
     raise _unknown(folder, task, able)
 
 
@@ -200,10 +199,16 @@ def _entered(folder: Path, task: str, format: str | None) -> DataSet | None:
         chosen = next(iter(fits), None) if format is None else format
         if chosen is None or chosen not in fits:
             continue
-        entered = DataSet(inner, chosen)
+        entered = DataSet(inner, chosen, _other_readings(fits) if format is None else [])
         if chosen != CLASS_FOLDERS:
             break
     return entered
+
+
+def _other_readings(fits: Sequence[str]) -> list[Note]:
+    """A note about the formats that a data set could be read in instead of the first one; none without any."""
+    which, done = "of these files", f"left aside for {fits[0]}; choose with format"
+    return [Note.of("other reading", which, done, list(fits[1:]))] if fits[1:] else []
 
 
 def _without_labels(folder: Path, task: str, format: str, able: Sequence[str]) -> DataError:

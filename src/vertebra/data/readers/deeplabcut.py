@@ -28,7 +28,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.deeplabcut_tables import CLASS, Table, is_table, read_table
-from vertebra.data.readers.files import exist
+from vertebra.data.readers.files import exist, files_below
 from vertebra.data.splits import divide_runs
 from vertebra.errors import ConfigError, DataError
 from vertebra.yaml_files import read_raw
@@ -98,7 +98,7 @@ class DlcReader(AnnotationReader):
         left = (
             []
             if any(map(_is_copy, files))
-            else [file.name for file in root.rglob("CollectedData*.csv") if _is_copy(file)]
+            else [file.name for file in _named_tables(root) if file.suffix.lower() == ".csv" and _is_copy(file)]
         )
         if left:
             builder.notes.append(Note.of("table", f"in {COPIES}, made of the others,", "left aside", left))
@@ -138,11 +138,15 @@ def _tables(path: Path) -> list[Path]:
         if path.name.lower() == CONFIG:
             return _tables(path.parent) if _is_project(path) else []
         return [path] if path.suffix.lower() in (".csv", ".h5") and is_table(path) else []
-    named = sorted(file for suffix in ("csv", "h5") for file in path.rglob(f"CollectedData*.{suffix}"))
-    tables = [file for file in named if is_table(file)]
+    tables = [file for file in _named_tables(path) if is_table(file)]
     first = [file for file in tables if not _is_copy(file)] or tables
     csv_files = {file.with_suffix("") for file in first if file.suffix.lower() == ".csv"}
     return [file for file in first if file.suffix.lower() == ".csv" or file.with_suffix("") not in csv_files]
+
+
+def _named_tables(path: Path) -> list[Path]:
+    """The files named as DeepLabCut names its tables, in a folder and those below."""
+    return files_below(path, lambda name: name.startswith("CollectedData") and name.endswith((".csv", ".h5")))
 
 
 def _is_copy(file: Path) -> bool:

@@ -7,7 +7,7 @@ import re
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -69,7 +69,7 @@ def listing(path: str | Path) -> Listing:
     return (_list.__wrapped__ if fresh else _list)(str(path), status.st_mtime_ns, status.st_dev, status.st_ino)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=256)
 def _list(path: str, *version: int) -> Listing:
     folders: list[str] = []
     files: list[str] = []
@@ -77,6 +77,23 @@ def _list(path: str, *version: int) -> Listing:
         for entry in entries:
             (folders if _is_folder(entry) else files).append(entry.name)
     return Listing(tuple(folders), tuple(files))
+
+
+def walk(path: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """A folder and all below it, as `os.walk` has them, from listings that are kept; ``inner`` may be changed to leave folders out.
+
+    Links to folders are named, but not followed; a folder that cannot be read is empty.
+    """
+    try:
+        content = listing(path)
+    except OSError:
+        return
+    inner, names = list(content.folders), list(content.files)
+    yield str(path), inner, names
+    for name in inner:
+        below = Path(path, name)
+        if not below.is_symlink():
+            yield from walk(below)
 
 
 def folded_word(name: str) -> str:
@@ -109,7 +126,7 @@ def images_below(path: Path) -> list[Path]:
 def files_below(path: Path, wanted: Callable[[str], bool]) -> list[Path]:
     """The files in a folder and the folders below whose names are wanted, by path; hidden folders are passed over."""
     files = []
-    for folder, inner, names in os.walk(path):
+    for folder, inner, names in walk(path):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         files += [Path(folder, name) for name in names if wanted(name)]
     return sorted(files)
@@ -117,12 +134,13 @@ def files_below(path: Path, wanted: Callable[[str], bool]) -> list[Path]:
 
 def any_below(path: Path, wanted: Callable[[str], bool]) -> bool:
     """Whether a folder or one below it has a file whose name is wanted."""
-    return any(wanted(name) for _, _, names in os.walk(path) for name in names)
+    return any(wanted(name) for _, _, names in walk(path) for name in names)
 
 
 def is_image(name: str) -> bool:
     """Whether a file name is an image's."""
-    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+    stem, dot, suffix = name.rpartition(".")
+    return bool(stem) and (dot + suffix).lower() in SUFFIXES and not name.startswith(".")
 
 
 def has_yolo_labels(path: Path) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from vertebra.annotations.notes import Note, plural
-from vertebra.data.readers.files import folders_in, listing
+from vertebra.data.readers.files import folders_in, listing, walk
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
@@ -277,7 +277,7 @@ def _by_folded(names: set[str]) -> dict[str, str]:
 
 def _folders_below(folder: str) -> Iterator[str]:
     """All folders below one, without those of masks and labels."""
-    for path, inner, _ in os.walk(folder):
+    for path, inner, _ in walk(folder):
         visible = [name for name in inner if not name.startswith(".")]
         inner[:] = sorted(name for name in visible if not any(word in name.lower() for word in _OF_ANNOTATIONS))
         yield path

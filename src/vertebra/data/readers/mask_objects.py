@@ -155,7 +155,7 @@ def _image_folders_in(path: Path) -> Masks:
         if len(files) == 1 and files[0].stem == images[0].stem and len(masks) < 2:
             return []
         masks.append((images[0], [("", file) for file in files]))
-    return masks if len(masks) > 1 else []
+    return masks if len(masks) > 1 and any(files for _, files in masks) else []
 
 
 def _by_class_folder(images: Path, masks: Path) -> Masks:

@@ -5,7 +5,6 @@ Data sets named as splits are the splits, or else the images' tags that are call
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import is_image
+from vertebra.data.readers.files import is_image, walk
 from vertebra.data.readers.supervisely_figures import SuperviselyMeta, figure_object, tags_of
 from vertebra.data.readers.tool_files import edges, read_all, read_json, root_of, split_in
 from vertebra.data.readers.tool_objects import (
@@ -94,7 +93,7 @@ def _meta_file(path: Path) -> Path | None:
 def _datasets(path: Path) -> list[Path]:
     """The folders with images and annotations, also those within data sets."""
     folders = []
-    for folder, inner, _ in os.walk(path):
+    for folder, inner, _ in walk(path):
         if {"img", "ann"} <= set(inner):
             folders.append(Path(folder))
         inner[:] = sorted(name for name in inner if not name.startswith(".") and name not in ("img", "ann"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.annotations.notes import Note
+from vertebra.data.readers.files import walk
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
@@ -123,7 +124,7 @@ def split_in(path: str, *, last: bool = False) -> str:
 
 def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
     """A folder and those below it that are not hidden, with the names of their files."""
-    for folder, inner, names in os.walk(path):
+    for folder, inner, names in walk(path):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         yield folder, names
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
-from vertebra.data.readers.files import file_names, folders_in, is_image, lines_of
+from vertebra.data.readers.files import file_names, folders_in, is_image, lines_of, walk
 from vertebra.data.readers.image_names import resolve_images
 from vertebra.data.readers.yolo_config import YAML_SUFFIXES, YoloConfig, config_files, locate, read_config
 from vertebra.data.readers.yolo_labels import IMAGE_WORDS, LABEL_WORDS, NO_LABELS
@@ -76,7 +76,7 @@ class Layout:
 def _images_below(folder: Path) -> list[str]:
     """All images in a folder and the folders below, by path."""
     images: list[str] = []
-    for parent, inner, names in os.walk(folder):
+    for parent, inner, names in walk(folder):
         inner[:] = [name for name in inner if not name.startswith(".")]
         images += [f"{parent}/{name}" for name in names if is_image(name)]
     return sorted(images)
@@ -113,7 +113,7 @@ def further_labels(layout: Layout) -> list[str]:
 def has_yolo_lines(folder: Path, below: bool = False) -> bool:
     """Whether the first text files of a folder hold YOLO's lines: a whole number, then four numbers or more."""
     checked = 0
-    for parent, inner, entries in os.walk(folder):
+    for parent, inner, entries in walk(folder):
         if not below:
             inner.clear()
         for name in sorted(entries):
