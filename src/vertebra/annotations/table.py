@@ -34,6 +34,7 @@ class Category:
         points: names of the points of its objects.
         skeleton: pairs of point numbers from 0, the lines to draw.
         color: (red, green, blue) of its pixels in color masks.
+        flip_pairs: pairs of point numbers from 0 that are exchanged when the image is mirrored; None if the files do not say.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Category:
     points: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
     color: tuple[int, int, int] | None = None
+    flip_pairs: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,14 +13,34 @@ from types import MappingProxyType
 
 from vertebra.data.readers.base import Reader
 from vertebra.data.readers.coco import CocoReader
+from vertebra.data.readers.createml import CreateMlReader
+from vertebra.data.readers.cvat import CvatReader
 from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
+from vertebra.data.readers.label_studio import LabelStudioReader
+from vertebra.data.readers.labelme import LabelMeReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
+from vertebra.data.readers.supervisely import SuperviselyReader
+from vertebra.data.readers.via import ViaReader
 from vertebra.data.readers.voc import VocReader
+from vertebra.data.readers.yolo import YoloReader
 from vertebra.errors import ConfigError
 
 # in the order of detection: a folder with images and masks also looks like class folders
-READERS: tuple[Reader, ...] = (VocReader(), CocoReader(), DlcReader(), MaskFolderReader(), ImageFolderReader())
+READERS: tuple[Reader, ...] = (
+    SuperviselyReader(),
+    CvatReader(),
+    LabelStudioReader(),
+    LabelMeReader(),
+    ViaReader(),
+    CreateMlReader(),
+    VocReader(),
+    CocoReader(),
+    DlcReader(),
+    YoloReader(),
+    MaskFolderReader(),
+    ImageFolderReader(),
+)
 ENTRY_POINTS = "vertebra.readers"
 
 

@@ -59,8 +59,10 @@ def _labels(annotations: Annotations, classes: Sequence[str], notes: list[Note])
             f"{listed or 'none'}; name the classes that do: classes: [...]"
         )
     points = different.pop()
+    written = next((category.flip_pairs for category in categories if category.flip_pairs is not None), None)
+    pairs = named_pairs(points, notes) if written is None else written
     try:
-        return KeypointLabels(tuple(classes), points, _skeleton(categories), named_pairs(points, notes))
+        return KeypointLabels(tuple(classes), points, _skeleton(categories), pairs)
     except ConfigError as error:
         raise DataError(f"{annotations.where}: {error} (in the file from 1)") from None
 
