@@ -151,6 +151,7 @@ class SourceConfig(_Strict):
         split: one of its splits; default: the split that lists the source.
         format: a name of `vertebra.data.readers.all_readers`; default: detected.
         ignore_index: mask value in the files of pixels that count neither in the loss nor in the metrics.
+        columns: columns of a table by what is read from them: ``{image: path, label: species}``.
     """
 
     path: str
@@ -159,6 +160,7 @@ class SourceConfig(_Strict):
     split: str | None = Field(default=None, min_length=1)
     format: str | None = Field(default=None, min_length=1)
     ignore_index: int | None = Field(default=None, ge=0, lt=2**32)
+    columns: dict[str, str | int] | None = Field(default=None, min_length=1)
 
     @field_validator("path")
     @classmethod

@@ -14,9 +14,11 @@ class ReadOptions:
         ignore_index: value of ignored pixels in mask files; None for 255, unless masks hold only 0 and 255.
         seed: of the random division of a data set without splits.
         multilabel: False: one class for each image or pixel; True: classes may overlap.
+        columns: pairs of what is read ("image", "label", "xmin" …) and the name of a table's column for it.
     """
 
     classes: tuple[str, ...] | None = None
     ignore_index: int | None = None
     seed: int = 0
     multilabel: bool = False
+    columns: tuple[tuple[str, str], ...] = ()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import typer
 
 from vertebra.cli.printing import print_json
+from vertebra.errors import ConfigError, shortened
 
 app = typer.Typer(help="Check or convert a data set.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,6 +20,14 @@ def _data() -> None:
     """Check or convert a data set."""
 
 
+def _pair(text: str) -> tuple[str, str]:
+    """What is read, and the column's name, from "image=path"."""
+    role, _, column = text.partition("=")
+    if not role or not column:
+        raise ConfigError(f"--column {shortened(text)}: write what is read and the column's name, as image=path")
+    return role, column
+
+
 @app.command("check")
 def check(
     path: str = typer.Argument(..., help="A data set: folder or annotation file."),
@@ -25,6 +35,9 @@ def check(
     split: str | None = typer.Option(None, help="Check only this split."),
     format_name: str | None = typer.Option(None, "--format", help="The format; by default detected."),
     ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
+    column: list[str] = typer.Option(
+        [], help="A column of a table: image=path, label=species; may be given several times."
+    ),
     seed: int = typer.Option(0, help="Seed of the random split, for a data set without splits."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
@@ -34,7 +47,15 @@ def check(
     """
     from vertebra.data.checks import check_data
 
-    report = check_data(path, task, split=split, format=format_name, ignore_index=ignore_index, seed=seed)
+    columns = dict(_pair(text) for text in column)
+    options: dict[str, Any] = {
+        "split": split,
+        "format": format_name,
+        "ignore_index": ignore_index,
+        "seed": seed,
+        "columns": columns,
+    }
+    report = check_data(path, task, **options)
     if as_json:
         print_json(dataclasses.asdict(report), default=str)
     else:

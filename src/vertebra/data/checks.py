@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from vertebra.annotations.notes import SHOWN, plural
 from vertebra.annotations.table import SPLITS
 from vertebra.data.class_mapping import class_mapping
 from vertebra.data.index import Index
-from vertebra.data.open import choose_format, open_data
+from vertebra.data.open import TABLE, choose_format, open_data
 from vertebra.data.splits import NoSplit, check_split, empty_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
@@ -103,6 +103,7 @@ def check_data(
     ignore_index: int | None = None,
     seed: int = 0,
     multilabel: bool = False,
+    columns: Mapping[str, str | int] | None = None,
 ) -> DataReport:
     """Opens a data set as a training run does, and reads every image and annotation.
 
@@ -111,7 +112,7 @@ def check_data(
 
     Args:
         split: one split only; None for train, val, and test where there is one.
-        path, task, format, classes, ignore_index, seed, multilabel: as `vertebra.data.open.open_data` takes them.
+        path, task, format, classes, ignore_index, seed, multilabel, columns: as `vertebra.data.open.open_data` takes them.
 
     Raises:
         DataError: it is missing, empty, of unknown format, without labels for the task, or without this ``split``.
@@ -120,10 +121,11 @@ def check_data(
     if split is not None:
         check_split(split)
     get_task(task)
-    name = choose_format(path, task, format)
+    name = choose_format(path, task, TABLE if columns and format is None else format)
     report = DataReport(str(path), name, task)
     opened: dict[str, Index] = {}
     options: dict[str, Any] = {"format": name, "ignore_index": ignore_index, "seed": seed, "multilabel": multilabel}
+    options["columns"] = columns
     for split_name in SPLITS if split is None else (split,):
         try:
             opened[split_name] = open_data(path, task, split_name, classes=classes, **options)

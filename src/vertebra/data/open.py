@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
@@ -11,6 +11,8 @@ from vertebra.data.index import Index
 from vertebra.data.readers import all_readers
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
+
+TABLE = "table"  # the format whose columns a user can name
 
 
 def open_data(
@@ -23,6 +25,7 @@ def open_data(
     ignore_index: int | None = None,
     seed: int = 0,
     multilabel: bool = False,
+    columns: Mapping[str, str | int] | None = None,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -38,6 +41,7 @@ def open_data(
         ignore_index: value of ignored pixels in mask files.
         seed: of the random division of a data set without splits.
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
+        columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not say so.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
@@ -45,9 +49,12 @@ def open_data(
     """
     folder = Path(path)
     check_split(split)
-    name = choose_format(folder, task, format)
+    name = choose_format(folder, task, TABLE if columns and format is None else format)
     listed = None if classes is None else tuple(classes)
-    index = all_readers()[name].read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel))
+    options = ReadOptions(
+        listed, ignore_index, seed, multilabel, tuple((role, str(name)) for role, name in (columns or {}).items())
+    )
+    index = all_readers()[name].read(folder, task, split, options)
     others = [] if format is not None else [other for other in readings(folder, task) if other != name]
     if others:
         index.notes.append(

@@ -85,6 +85,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         ignore_index=source.ignore_index,
         seed=config.train.seed,
         multilabel=branch.multilabel,
+        columns=source.columns,
     )
     if not len(index):
         raise DataError(empty_split(source.path, source.split or split, _images(source, task)))
@@ -96,7 +97,7 @@ def _images(source: SourceConfig, task: str) -> int:
     count = 0
     for split in SPLITS:
         with contextlib.suppress(NoSplit):
-            count += len(open_data(Path(source.path), task, split, format=source.format))
+            count += len(open_data(Path(source.path), task, split, format=source.format, columns=source.columns))
     return count
 
 

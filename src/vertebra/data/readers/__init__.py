@@ -19,8 +19,10 @@ from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.data.readers.label_studio import LabelStudioReader
 from vertebra.data.readers.labelme import LabelMeReader
+from vertebra.data.readers.landmarks import LandmarkReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
 from vertebra.data.readers.supervisely import SuperviselyReader
+from vertebra.data.readers.table import TableReader
 from vertebra.data.readers.via import ViaReader
 from vertebra.data.readers.voc import VocReader
 from vertebra.data.readers.yolo import YoloReader
@@ -39,6 +41,8 @@ READERS: tuple[Reader, ...] = (
     DlcReader(),
     YoloReader(),
     MaskFolderReader(),
+    LandmarkReader(),
+    TableReader(),
     ImageFolderReader(),
 )
 ENTRY_POINTS = "vertebra.readers"

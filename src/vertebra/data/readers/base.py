@@ -94,6 +94,10 @@ class AnnotationReader(ABC):
             DataError: the data set is damaged.
         """
 
+    def splits_with(self, path: Path, options: ReadOptions) -> tuple[str, ...]:
+        """The splits if the data set is read with some options, for formats whose splits depend on them."""
+        return self.splits(path)
+
     @abstractmethod
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
         """All annotations of one split.
@@ -124,7 +128,7 @@ class AnnotationReader(ABC):
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
-        source, shares = source_split(self.splits(path), split, path)
+        source, shares = source_split(self.splits_with(path, options), split, path)
         annotations = self.load(path, source, options)
         index = index_of(annotations, task, options)
         if shares is None:

@@ -42,6 +42,15 @@ def has_yolo_labels(path: Path) -> bool:
     return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
 
 
+def file_names(path: Path) -> list[str]:
+    """Names of the visible files in a folder, in order; none if it cannot be read."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
+    except OSError:
+        return []
+
+
 def relative(paths: Sequence[Path], root: Path) -> list[str]:
     """Paths relative to a folder, with forward slashes."""
     return [path.relative_to(root).as_posix() for path in paths]
