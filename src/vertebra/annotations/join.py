@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vertebra.annotations.paths import path_column
 from vertebra.annotations.shapes import Shapes
-from vertebra.annotations.table import SPLITS, Annotations, Category, Objects
+from vertebra.annotations.table import SPLITS, Annotations, Category, MaskFiles, Objects
 
 
 def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
@@ -19,7 +20,7 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
     Categories of one name become one.
 
     Args:
-        parts: by split; none has mask files.
+        parts: by split; all or none have mask files, of one kind.
         where: the data set, for messages.
     """
     each = list(parts.values())
@@ -46,7 +47,7 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
         categories=tuple(categories.values()),
         objects=joined_objects([part.objects for part in each], starts, renumbered),
         labels=np.concatenate(labels),
-        masks=None,
+        masks=_masks([part.masks for part in each], root),
         annotated=np.concatenate([part.annotated for part in each]),
         sizes=np.concatenate([part.sizes for part in each]),
         where=where,
@@ -56,6 +57,18 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
         notes=list(dict.fromkeys(note for part in each for note in part.notes)),
         dropped=sum(part.dropped for part in each),
     )
+
+
+def _masks(parts: Sequence[MaskFiles | None], root: Path) -> MaskFiles | None:
+    masks = [part for part in parts if part is not None]
+    if not masks:
+        return None
+    files = [
+        (part.root / os.fsdecode(name)).relative_to(root).as_posix() if name else ""
+        for part in masks
+        for name in part.files
+    ]
+    return replace(masks[0], root=root, files=path_column(files))
 
 
 def joined_objects(parts: Sequence[Objects], starts: Sequence[int], renumbered: Sequence[np.ndarray]) -> Objects:

@@ -45,6 +45,30 @@ def read_mask(path: Path) -> np.ndarray:
     return values
 
 
+def read_segment_ids(path: Path) -> np.ndarray:
+    """The ids in a file of segments: (H, W) int32, R + 256 G + 65536 B.
+
+    Raises:
+        DataError: the file is missing, unreadable, or no color picture.
+    """
+    try:
+        with open_image(path) as picture:
+            picture.load()
+            values = np.asarray(picture)
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of segments") from None
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: damaged or no image ({reason}); save it again as PNG") from error
+    if values.ndim != 3 or values.shape[2] < 3 or values.dtype != np.uint8:
+        raise DataError(f"{path}: not a color picture; the ids of segments are R + 256 G + 65536 B")
+    red, green, blue = (values[:, :, channel].astype(np.int32) for channel in range(3))
+    ids: np.ndarray = red + 256 * green + 65536 * blue
+    return ids
+
+
 def mask_values(paths: Sequence[Path], max_files: int = 500) -> dict[int, Path]:
     """The values that occur in masks, each with the first file that has it.
 

@@ -139,12 +139,15 @@ class MaskFiles:
         categories: (V,) int32, V > 256: the category of each mask value, the last entry for all above; `IGNORED` for pixels
             to leave out, `NO_CLASS` for pixels of none of the classes, `UNKNOWN` for values that nobody named.
         ignore_index: the mask value of ignored pixels.
+        segments: the files are color images, in which R + 256 G + 65536 B is the id of one of the image's objects
+            (``Objects.ids``), and 0 is ignored; ``categories`` is empty then.
     """
 
     root: Path
     files: np.ndarray
     categories: np.ndarray
     ignore_index: int
+    segments: bool = False
 
 
 UNKNOWN, NO_CLASS, IGNORED = -1, -2, -3
@@ -217,7 +220,7 @@ class Annotations:
         occurring = {
             "labels": len(self.labels) > 0,
             "boxes": bool(self.objects.has_box.any()),
-            "outlines": bool(self.objects.has_shape.any()),
+            "outlines": self.objects.shapes is not None and self.objects.shapes.any_drawn,
             "points": bool(self.objects.has_points.any()),
             "masks": self.masks is not None,
         }

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from vertebra.data.readers.base import Reader
 from vertebra.data.readers.coco import CocoReader
+from vertebra.data.readers.coco_panoptic import CocoPanopticReader
 from vertebra.data.readers.createml import CreateMlReader
 from vertebra.data.readers.cvat import CvatReader
 from vertebra.data.readers.deeplabcut import DlcReader
@@ -38,6 +39,7 @@ READERS: tuple[Reader, ...] = (
     CreateMlReader(),
     VocReader(),
     CocoReader(),
+    CocoPanopticReader(),
     DlcReader(),
     YoloReader(),
     MaskFolderReader(),

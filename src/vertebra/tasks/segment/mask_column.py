@@ -56,11 +56,7 @@ class MaskFileColumn:
         """
         path = self.path(row)
         values = read_mask(path)
-        if values.shape != size:
-            raise DataError(
-                f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
-                "(height x width); make them equal"
-            )
+        check_mask_size(path, values.shape, size)
         if not self.multilabel:
             kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
             mask = np.empty(size, dtype=kind)
@@ -98,6 +94,10 @@ class MaskFileColumn:
         """Always empty: a mask of another size than the image cannot be read."""
         return {}
 
+    def adapted(self, row: int, size: tuple[int, int]) -> str:
+        """Always empty: a mask of another size than the image cannot be read."""
+        return ""
+
     def take(self, rows: np.ndarray) -> MaskFileColumn:
         """The column of some images only."""
         return replace(self, files=self.files[rows])
@@ -114,6 +114,21 @@ def check_planes(class_count: int, size: tuple[int, int]) -> None:
             f"{class_count} classes that may overlap need a mask each of {size[0]}x{size[1]} pixels, which is too much; "
             "name fewer classes, set multilabel: false, or cut the images"
         )
+
+
+def check_mask_size(path: Path, mask: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Checks that a mask has the (height, width) of its image.
+
+    Raises:
+        DataError: it has not.
+    """
+    if mask == size:
+        return
+    turned = "the image may be turned by its EXIF orientation: turn the mask likewise"
+    raise DataError(
+        f"{path}: this mask is {mask[0]}x{mask[1]}, but its image is {size[0]}x{size[1]} (height x width); "
+        f"{turned if mask[::-1] == size else 'make them equal'}"
+    )
 
 
 def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:
