@@ -31,7 +31,9 @@ def test_centers_and_sides(tmp_path: Path) -> None:
     ])  # fmt: skip
     read = load(tmp_path, "createml")
     assert read.objects.boxes.tolist() == [[8, 6, 12, 11], [19, 9, 21, 11]] and names(read) == ["dog", "cat"]
-    assert len(read) == 2 and read.annotated.all() and not notes(read) and not read.sizes.any() and read.name(0) == "a.png"
+    assert (
+        len(read) == 2 and read.annotated.all() and not notes(read) and not read.sizes.any() and read.name(0) == "a.png"
+    )
 
 
 def test_roboflows_folders(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def image_names(
     """
     codes = np.zeros(len(annotations)) if annotations.splits is None or not by_split else annotations.splits
     paths = [os.fsdecode(path) for path in annotations.images]
-    names = [_shortened(path, folders) for path in paths]
+    names = _without_common([_shortened(path, folders) for path in paths])
     keys: dict[tuple[float, str], str] = {}
     renamed: list[str] = []
     for row, (path, name, code) in enumerate(zip(paths, names, codes.tolist(), strict=True)):
@@ -59,6 +59,16 @@ def image_names(
     if renamed:
         which = "whose name another has, or which cannot be written,"
         notes.append(Note.of("image", which, "renamed", renamed))
+    return names
+
+
+def _without_common(names: list[str]) -> list[str]:
+    """Names without a first folder that is called "images" or alike, if all have the same."""
+    while names:
+        first = {name.partition("/")[0] if "/" in name else "" for name in names}
+        if len(first) > 1 or next(iter(first)).lower() not in IMAGE_FOLDERS:
+            break
+        names = [name.partition("/")[2] for name in names]
     return names
 
 

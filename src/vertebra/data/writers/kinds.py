@@ -11,13 +11,13 @@ import numpy as np
 from vertebra.annotations.class_ids import object_boxes
 from vertebra.annotations.drawing import patch_runs
 from vertebra.annotations.join import joined_objects
-from vertebra.annotations.mask_files import read_mask
+from vertebra.annotations.mask_files import read_mask, read_segment_ids
 from vertebra.annotations.notes import Note
 from vertebra.annotations.segmentations import Segmentation
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import IGNORED, UNKNOWN, Annotations, MaskFiles, Objects
 from vertebra.annotations.tracing import mask_outlines
-from vertebra.data.writers.base import Progress
+from vertebra.data.writers.base import Progress, objects_of
 from vertebra.errors import DataError
 
 
@@ -72,14 +72,17 @@ def masks_as_objects(annotations: Annotations, notes: list[Note], progress: Prog
     masks = annotations.masks
     if masks is None:
         return annotations
+    if masks.segments:
+        return _segments_as_objects(annotations, masks, notes, progress)
     rows: list[int] = []
     numbers: list[int] = []
     shapes: list[Segmentation] = []
     odd: dict[int, list[str]] = {IGNORED: [], UNKNOWN: []}
+    none = np.zeros(0, dtype=np.int64)
     for row in progress(range(len(annotations)), "masks"):
         if not masks.files[row]:
             continue
-        ids = category_map(masks, row)
+        ids = category_map(annotations, masks, row, none)
         for number in np.unique(ids).tolist():
             if number >= 0:
                 rows.append(row)
@@ -104,6 +107,28 @@ def masks_as_objects(annotations: Annotations, notes: list[Note], progress: Prog
     return replace(annotations, objects=objects, masks=None)
 
 
+def _segments_as_objects(
+    annotations: Annotations, masks: MaskFiles, notes: list[Note], progress: Progress
+) -> Annotations:
+    """Annotations whose objects have the run lengths of their segments."""
+    objects = annotations.objects
+    shapes = [Segmentation()] * len(objects)
+    ignored: list[str] = []
+    numbers_of = objects_of(annotations)
+    for row in progress(range(len(annotations)), "masks"):
+        if not masks.files[row]:
+            continue
+        ids = read_segment_ids(masks.root / os.fsdecode(masks.files[row]))
+        known = [(objects.ids or ())[number] for number in numbers_of[row].tolist()]
+        for number, key in zip(numbers_of[row].tolist(), known, strict=True):
+            shapes[number] = patch_runs([(ids == key, 0, 0)], (ids.shape[0], ids.shape[1]))
+        if not np.isin(ids, known).all():
+            ignored.append(annotations.name(row))
+    if ignored:
+        notes.append(Note.of("mask", "with pixels of no segment", "written without these", ignored))
+    return replace(annotations, objects=replace(objects, shapes=Shapes.joined(shapes)), masks=None)
+
+
 def _note_masks(count: int, odd: dict[int, list[str]], notes: list[Note]) -> None:
     notes.append(Note.of("mask", "of an image", "written as one object for each class in it", [], count))
     for number, which in ((IGNORED, "with ignored pixels"), (UNKNOWN, "with pixels of no class")):
@@ -111,11 +136,26 @@ def _note_masks(count: int, odd: dict[int, list[str]], notes: list[Note]) -> Non
             notes.append(Note.of("mask", which, "written without these", odd[number]))
 
 
-def category_map(masks: MaskFiles, row: int) -> np.ndarray:
-    """(H, W) int32, the category of each pixel of a mask file; see `MaskFiles` for negative numbers."""
-    values = read_mask(masks.root / os.fsdecode(masks.files[row]))
-    ids: np.ndarray = masks.categories[np.minimum(values, len(masks.categories) - 1)]
-    return ids
+def category_map(annotations: Annotations, masks: MaskFiles, row: int, numbers: np.ndarray) -> np.ndarray:
+    """(H, W) int32, the category of each pixel of an image; see `MaskFiles` for negative numbers.
+
+    Args:
+        annotations: have the objects of segments.
+        masks: the mask files.
+        row: of the image.
+        numbers: of the image's objects.
+    """
+    file = masks.root / os.fsdecode(masks.files[row])
+    if masks.segments:
+        ids, objects = read_segment_ids(file), annotations.objects
+        known = np.array([(objects.ids or ())[number] for number in numbers.tolist()], dtype=np.int64)
+        order = np.argsort(known)
+        if not len(known):
+            return np.full(ids.shape, IGNORED, dtype=np.int32)
+        chosen = order[np.minimum(np.searchsorted(known[order], ids), len(known) - 1)]
+        return np.where(known[chosen] == ids, objects.categories[numbers][chosen], IGNORED).astype(np.int32)
+    categories: np.ndarray = masks.categories[np.minimum(read_mask(file), len(masks.categories) - 1)]
+    return categories
 
 
 def outlines_of(shapes: Shapes, number: int) -> list[np.ndarray]:

@@ -60,7 +60,7 @@ class MasksWriter(Writer):
                 *annotations.category_names,
             )
         _check_classes(classes)
-        bare = np.zeros(len(annotations), dtype=bool)
+        bare, numbers = np.zeros(len(annotations), dtype=bool), objects_of(annotations)
         drawing = _Drawing(annotations, classes, notes) if annotations.masks is None else None
         copy_images(annotations, [f"images/{name}" for name in names], target)
         for row in target.progress(range(len(annotations)), "masks"):
@@ -73,7 +73,7 @@ class MasksWriter(Writer):
             elif annotations.masks is not None:
                 bare[row] = not annotations.masks.files[row]
                 if not bare[row]:
-                    _bring(annotations.masks, row, str(stem), len(classes))
+                    _bring(annotations, annotations.masks, row, numbers[row], str(stem))
         if bare.any():
             which = "that nobody annotated"
             notes.append(Note.of("image", which, "written without a mask", annotations.names(np.flatnonzero(bare))))
@@ -95,19 +95,20 @@ def _check_classes(classes: tuple[str, ...]) -> None:
         )
 
 
-def _bring(masks: MaskFiles, row: int, stem: str, count: int) -> None:
+def _bring(annotations: Annotations, masks: MaskFiles, row: int, numbers: np.ndarray, stem: str) -> None:
     """Writes the mask of an image: a copy if its values are the classes, else a new one."""
     source = masks.root / os.fsdecode(masks.files[row])
     suffix = source.suffix.lower()
-    table = masks.categories
-    same = (table[:count] == np.arange(count)).all() and (
-        count > IGNORED_VALUE or table[IGNORED_VALUE] in (IGNORED, UNKNOWN)
+    table, count = masks.categories, len(annotations.categories)
+    same = (
+        not masks.segments
+        and (table[:count] == np.arange(count)).all()
+        and (count > IGNORED_VALUE or table[IGNORED_VALUE] in (IGNORED, UNKNOWN))
     )
-    others = np.delete(table, np.r_[:count, IGNORED_VALUE])
-    if same and (others == UNKNOWN).all() and suffix in _LOSSLESS:
+    if same and (np.delete(table, np.r_[:count, IGNORED_VALUE]) == UNKNOWN).all() and suffix in _LOSSLESS:
         shutil.copyfile(source, f"{stem}{suffix}")
         return
-    ids = category_map(masks, row)
+    ids = category_map(annotations, masks, row, numbers)
     if (ids == UNKNOWN).any() or (ids == NO_CLASS).any():
         raise DataError(f"{source}: it has pixels of no class; name all classes, or set the value of ignored pixels")
     _save(np.where(ids == IGNORED, IGNORED_VALUE, ids), Path(f"{stem}.png"))

@@ -84,7 +84,11 @@ class TarWriter(Writer):
             "classes": [dataclasses.asdict(category) for category in annotations.categories],
             "masks": None
             if masks is None
-            else {"ignore_index": masks.ignore_index, "classes": masks.categories.tolist()},
+            else {
+                "ignore_index": masks.ignore_index,
+                "classes": masks.categories.tolist(),
+                "segments": masks.segments,
+            },
             "shards": shards,
         }
         _write(target.folder / "dataset.json", dataset)
