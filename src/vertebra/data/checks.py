@@ -21,6 +21,7 @@ from vertebra.preprocess.images import read_image
 from vertebra.tasks import get_task
 
 NEEDED = ("train", "val")  # splits that a run needs
+TOLD_IGNORED = 0.005  # least share of ignored pixels that is reported
 Severity = Literal["error", "warning"]
 
 
@@ -29,7 +30,7 @@ class Finding:
     """A problem of a data set.
 
     Attributes:
-        kind: a short name: "unreadable", "labels", "size", "outside", "note", "leak", "refused", "nothing", "advice".
+        kind: a short name: "unreadable", "labels", "size", "outside", "ignored", "note", "leak", "refused", "nothing", "advice".
         severity: "error": these images cannot be used; "warning": a run is possible.
         message: a description with the first names.
         count: number of images, boxes or classes.
@@ -206,6 +207,7 @@ def leaks(indices: dict[str, Index]) -> list[Finding]:
 def _check_split(index: Index, task: str) -> SplitReport:
     column, data = index.columns[task], get_task(task).data
     counted = 0
+    ignored, pixels = 0, 0
     unreadable: list[str] = []
     wrong: list[str] = []
     outside: dict[str, list[str]] = {}
@@ -230,6 +232,9 @@ def _check_split(index: Index, task: str) -> SplitReport:
             adapted.setdefault(change, []).append(path.name)
         counts += data.occurrences(annotation, len(counts))
         counted += data.counted(annotation, index.labels[task])
+        ignored, pixels = (
+            a + b for a, b in zip((ignored, pixels), data.ignored(annotation, index.labels[task]), strict=True)
+        )
         for what, number in column.count_out_of_bounds(row, (size[0], size[1])).items():
             outside.setdefault(what, []).extend([path.name] * number)
     findings = []
@@ -242,6 +247,9 @@ def _check_split(index: Index, task: str) -> SplitReport:
         findings.append(_finding("size", "warning", "image", which, names))
     for what, names in outside.items():
         findings.append(_finding("outside", "warning", what, "reaching out of the image as it is decoded", names))
+    if ignored >= max(1, TOLD_IGNORED * pixels):
+        share = f"{ignored / pixels:.1%} of the pixels of its masks are ignored: no model learns them, and no metric counts them"
+        findings.append(Finding("ignored", "warning", share, ignored))
     findings += [Finding("note", "warning", str(note), note.count) for note in index.notes]
     classes = dict(zip(index.labels[task].classes, counts.tolist(), strict=True))
     return SplitReport(len(index), classes, findings, counted)

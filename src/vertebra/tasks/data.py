@@ -71,6 +71,10 @@ class TaskData(ABC):
     def counted(self, annotation: Any, labels: Any) -> int:
         """How many items of an annotation count in the metrics: its objects that must be detected, or 1 for the whole image."""
 
+    def ignored(self, annotation: Any, labels: Any) -> tuple[int, int]:
+        """How many pixels of an image are ignored, and how many it has; zeros for tasks that ignore no pixels."""
+        return 0, 0
+
     def advice(self, labels: Any, column: Any) -> list[str]:
         """Suggestions for labels that the user should add to a data set, one sentence each.
 

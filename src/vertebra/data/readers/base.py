@@ -10,8 +10,9 @@ import numpy as np
 
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
+from vertebra.data.division import divide_annotations
 from vertebra.data.index import Index
-from vertebra.data.splits import divide, source_split
+from vertebra.data.splits import source_split
 from vertebra.errors import DataError
 from vertebra.tasks import all_tasks, get_task
 
@@ -86,6 +87,14 @@ class AnnotationReader(ABC):
             path: a folder that is not empty, or a file.
         """
 
+    def kinds_in(self, path: Path) -> frozenset[str]:
+        """The kinds of annotations that a data set of this format has, as far as its folders show; must be fast."""
+        return self.holds
+
+    def refusal(self, path: Path) -> str:
+        """Why a data set that nearly has this format is not read, and what would be, for the message; "" for others."""
+        return ""
+
     @abstractmethod
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that the data set itself has; empty if it has none.
@@ -114,26 +123,38 @@ class AnnotationReader(ABC):
             DataError: the data cannot be used; the message names the file and a fix.
         """
 
+    def splits_for(self, path: Path, kinds: frozenset[str], options: ReadOptions) -> tuple[str, ...]:
+        """The splits of the images with annotations of some kinds, where they differ by kind; else `splits_with`."""
+        return self.splits_with(path, options)
+
+    def load_for(self, path: Path, split: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
+        """The annotations of some kinds only, where the data set keeps kinds apart; else `load`."""
+        return self.load(path, split, options)
+
     def divided(
         self, annotations: Annotations, strata: np.ndarray, shares: dict[str, float], split: str, seed: int
     ) -> np.ndarray:
         """The rows of one split of a data set that is divided at random.
 
         Args:
-            annotations: of all images to divide.
+            annotations: of all images to divide; gets a note if there are so few that shares alone leave classes out.
             strata: (n,) int64, groups of images that every split needs.
             shares, split, seed: as `vertebra.data.splits.divide` takes them.
         """
-        return divide(len(annotations), shares, split, seed, strata)
+        return divide_annotations(annotations, strata, shares, split, seed)
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
-        source, shares = source_split(self.splits_with(path, options), split, path)
-        annotations = self.load(path, source, options)
+        kinds = get_task(task).data.source_kinds
+        source, shares = source_split(self.splits_for(path, kinds, options), split, path)
+        annotations = self.load_for(path, source, options, kinds)
         index = index_of(annotations, task, options)
         if shares is None:
             return index
-        return index.take(self.divided(annotations, index.strata(task), shares, split, options.seed))
+        noted = len(annotations.notes)
+        rows = self.divided(annotations, index.strata(task), shares, split, options.seed)
+        index.notes.extend(annotations.notes[noted:])
+        return index.take(rows)
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:

@@ -81,6 +81,11 @@ class SegmentData(TaskData):
         """1: the image, or 0 if all of its pixels are ignored."""
         return int((annotation.mask != labels.ignore_index).any())
 
+    def ignored(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> tuple[int, int]:
+        """The pixels with the ignore index; of overlapping masks those of the first, since all ignore the same."""
+        mask = annotation.mask if annotation.mask.ndim == 2 else annotation.mask[0]
+        return int((mask == labels.ignore_index).sum()), mask.size
+
     def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
         """The masks, padded with the ignore index at their right and bottom."""
         import torch

@@ -74,7 +74,16 @@ def _from_files(
     left_out = masks.ignore_index if not options.multilabel else NO_CLASS
     ids[known] = np.where(to_id[ids[known]] >= 0, to_id[ids[known]], left_out)
     ids[masks.categories == IGNORED] = masks.ignore_index
-    column = MaskFileColumn(masks.root, masks.files, ids, labels.class_count, options.multilabel, masks.ignore_index)
+    column = MaskFileColumn(
+        masks.root,
+        masks.files,
+        ids,
+        labels.class_count,
+        options.multilabel,
+        masks.ignore_index,
+        masks.codes,
+        masks.turns,
+    )
     return column, labels
 
 
