@@ -100,11 +100,8 @@ def _bring(annotations: Annotations, masks: MaskFiles, row: int, numbers: np.nda
     source = masks.root / os.fsdecode(masks.files[row])
     suffix = source.suffix.lower()
     table, count = masks.categories, len(annotations.categories)
-    same = (
-        not masks.segments
-        and (table[:count] == np.arange(count)).all()
-        and (count > IGNORED_VALUE or table[IGNORED_VALUE] in (IGNORED, UNKNOWN))
-    )
+    plain = not masks.segments and masks.codes is None and (masks.turns is None or masks.turns[row] <= 1)
+    same = plain and (table[:count] == np.arange(count)).all() and table[IGNORED_VALUE] in (IGNORED, UNKNOWN)
     if same and (np.delete(table, np.r_[:count, IGNORED_VALUE]) == UNKNOWN).all() and suffix in _LOSSLESS:
         shutil.copyfile(source, f"{stem}{suffix}")
         return
