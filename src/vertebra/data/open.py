@@ -17,6 +17,8 @@ from vertebra.data.splits import check_split, split_of
 from vertebra.errors import DataError, UnknownName
 from vertebra.tasks import get_task
 
+CLASS_FOLDERS = "image_folder"
+ALONE = "that is alone in the data set's"
 DEEPEST = 4  # folders that are entered because they are the only one
 _ASIDE = frozenset({".md", ".pdf", ".html", ".rst", ".zip", ".bib"})
 _ASIDE_NAMES = ("readme", "license", "licence", "__macosx")
@@ -109,14 +111,10 @@ def find_data(path: str | Path, task: str | None, format: str | None = None) -> 
         raise _without_labels(folder, task, format, able)
     outer = readings(folder, task)
     fits = outer if format is None else [format] * readers[format].looks_like(folder)
-    for inner in _lone_folders(folder) if not fits or set(outer) == {"image_folder"} else ():
-        deeper = readings(inner, task)
-        chosen = deeper[0] if format is None and deeper else format if format in deeper else None
-        if chosen is not None:
-            name = inner.relative_to(folder).as_posix()
-            return DataSet(
-                inner, chosen, [*notes, Note.of("folder", "that is alone in the data set's", "entered", [name])]
-            )
+    entered = _entered(folder, task, format) if not fits or set(outer) == {CLASS_FOLDERS} else None
+    if entered is not None:
+        name = entered.path.relative_to(folder).as_posix()
+        return DataSet(entered.path, entered.format, [*notes, Note.of("folder", ALONE, "entered", [name])])
     if format is not None or fits:
         return DataSet(folder, format or fits[0], notes)
     raise _unknown(folder, task, able)
@@ -180,6 +178,20 @@ def _lone_folders(path: Path) -> list[Path]:
     return folders
 
 
+def _entered(folder: Path, task: str | None, format: str | None) -> DataSet | None:
+    """The data set in a folder that is alone in its folder; of class folders the deepest, since a class alone is no data set."""
+    entered: DataSet | None = None
+    for inner in _lone_folders(folder):
+        fits = readings(inner, task)
+        chosen = next(iter(fits), None) if format is None else format
+        if chosen is None or chosen not in fits:
+            continue
+        entered = DataSet(inner, chosen)
+        if chosen != CLASS_FOLDERS:
+            break
+    return entered
+
+
 def _without_labels(folder: Path, task: str | None, format: str, able: Sequence[str]) -> DataError:
     return DataError(
         f"{folder}: format '{format}' has no labels for task '{task}', only for "
@@ -197,7 +209,10 @@ def _unknown(folder: Path, task: str | None, able: Sequence[str]) -> DataError:
     other = next((name for name, reader in readers.items() if reader.looks_like(folder)), None)
     if other is not None:
         text = f"format '{other}' has no labels for task '{task}', only for {' and '.join(_tasks_in(other, folder))}"
-        return DataError(f"{folder}: {text}; for {task} these formats were looked for, and none is there: {searched}")
+        reasons = _refusals(folder, able)
+        return DataError(
+            f"{folder}: {text}{reasons}; for {task} these formats were looked for, and none is there: {searched}"
+        )
     return DataError(
         f"{folder}: of no known format{_refusals(folder, able)}. Known are, with labels for task '{task}': {searched}"
     )

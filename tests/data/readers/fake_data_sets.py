@@ -107,6 +107,7 @@ def data_sets(draw: Any, form: Format) -> Annotations:
     points_need_it = kinds == ["points"]  # YOLO says what points are in the file that names the splits
     with_splits = "splits" in form.kinds and (points_need_it or draw(st.booleans()))
     codes = sorted(draw(st.integers(0, 2)) for _ in names) if with_splits else [-1] * len(names)
+    drawn: set[Any] = set()
     for number, (name, code) in enumerate(zip(names, codes, strict=True)):
         size = (draw(st.integers(8, 40)), draw(st.integers(8, 40)))
         image_id = draw(st.sampled_from((number, 1000 - number))) if "image id" in form.keeps else None
@@ -116,7 +117,7 @@ def data_sets(draw: Any, form: Format) -> Annotations:
         ):
             builder.label(row, label)
         for index in range(draw(st.integers(0, 3)) if kinds else 0):
-            _draw_object(draw, builder, form, kinds, row, size, classes, 10 * number + index)
+            _draw_object(draw, builder, form, kinds, row, size, classes, 10 * number + index, drawn)
     return builder.build()
 
 
@@ -129,6 +130,7 @@ def _draw_object(
     size: tuple[int, int],
     classes: list[str],
     number: int,
+    drawn: set[Any],
 ) -> None:
     kind = draw(st.sampled_from(kinds))
     box = draw(boxes(size)) if kind in ("box", "points") or (form.reader != "yolo" and draw(st.booleans())) else None
@@ -142,9 +144,14 @@ def _draw_object(
         values = [(draw(sides(size[1])), draw(sides(size[0])), draw(visible)) for _ in POINT_NAMES]
         values[0] = (*values[0][:2], 2.0)
         points = np.array([(x, y, v) if v else (0.0, 0.0, 0.0) for x, y, v in values])
+    name = draw(st.sampled_from(classes))
+    content = (row, name, box, repr(shape))
+    if content in drawn and points is None:
+        return  # readers leave out copies
+    drawn.add(content)
     builder.object(
         row,
-        draw(st.sampled_from(classes)),
+        name,
         box=box,
         shape=shape,
         points=points,
