@@ -71,7 +71,7 @@ def sides(limit: int) -> st.SearchStrategy[float]:
 def boxes(draw: Any, size: tuple[int, int]) -> tuple[float, ...]:
     xs = sorted(draw(st.lists(sides(size[1]), min_size=2, max_size=2, unique=True)))
     ys = sorted(draw(st.lists(sides(size[0]), min_size=2, max_size=2, unique=True)))
-    if xs[1] - xs[0] < 1e-3 or ys[1] - ys[0] < 1e-3:  # no box to speak of
+    if xs[1] - xs[0] < 1e-3 or ys[1] - ys[0] < 1e-3 or max(*xs, *ys) < 2:  # no box, or one that may be in shares
         return (0.0, 0.0, float(size[1]), float(size[0]))
     return (xs[0], ys[0], xs[1], ys[1])
 

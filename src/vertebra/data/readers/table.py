@@ -191,7 +191,7 @@ def _add(source: _Source, labels: Labels, builder: AnnotationBuilder, rows: dict
 def _slashed(names: list[str], search: ImageSearch) -> list[str]:
     """Names with slashes for backslashes, unless these are part of the first such name."""
     first = next((name for name in names if "\\" in name), "")
-    return names if not first or search.are_images([first]) else [name.replace("\\", "/") for name in names]
+    return names if not first or search.has(first) else [name.replace("\\", "/") for name in names]
 
 
 def _add_labels(source: _Source, labels: Labels, of_rows: np.ndarray, builder: AnnotationBuilder) -> None:
