@@ -42,8 +42,8 @@ class Format:
     Attributes:
         reader: name of its reader.
         writer: name of its writer, or of a function of `fake_writers`.
-        kinds: of objects that are drawn: "box", "outline", "parts", "runs", "points"; and "labels", "splits", "bare" (images that
-            nobody annotated).
+        kinds: of objects that are drawn: "box", "outline", "parts", "runs", "points"; and "labels" or "one label" of
+            an image, and "splits".
         keeps: of an object: "id", "area", "crowd", "attributes", "hidden"; of a data set: "image id", "class id", "class order",
             "all classes".
         exact: whether coordinates are the same in all 64 bits; else within 1e-9 pixels.
@@ -95,7 +95,8 @@ def runs(draw: Any, size: tuple[int, int]) -> Segmentation:
 def data_sets(draw: Any, form: Format) -> Annotations:
     """A data set without images on disk; its root is relative."""
     builder = AnnotationBuilder(Path("images"), Path("made"))
-    classes = draw(st.lists(st.sampled_from(CLASSES), min_size=1, max_size=3, unique=True))
+    names_of_classes = CLASSES[:-1] if "one label" in form.kinds else CLASSES  # a folder "7" may be a part of many
+    classes = draw(st.lists(st.sampled_from(names_of_classes), min_size=1, max_size=3, unique=True))
     kinds = sorted(form.kinds & {"box", "outline", "parts", "runs", "points"})
     if "points" in kinds and form.reader == "yolo":
         kinds = ["points"] if draw(st.booleans()) else [kind for kind in kinds if kind != "points"]
@@ -112,13 +113,16 @@ def data_sets(draw: Any, form: Format) -> Annotations:
         size = (draw(st.integers(8, 40)), draw(st.integers(8, 40)))
         image_id = draw(st.sampled_from((number, 1000 - number))) if "image id" in form.keeps else None
         row = builder.image(name, size=size, id=image_id, split=code)
-        for label in (
-            draw(st.lists(st.sampled_from(classes), max_size=2, unique=True)) if "labels" in form.kinds else ()
-        ):
+        for label in draw(_labels(form, classes)):
             builder.label(row, label)
         for index in range(draw(st.integers(0, 3)) if kinds else 0):
             _draw_object(draw, builder, form, kinds, row, size, classes, 10 * number + index, drawn)
     return builder.build()
+
+
+def _labels(form: Format, classes: list[str]) -> st.SearchStrategy[list[str]]:
+    least, most = (1, 1) if "one label" in form.kinds else (0, 2 if "labels" in form.kinds else 0)
+    return st.lists(st.sampled_from(classes), min_size=least, max_size=most, unique=True)
 
 
 def _draw_object(
