@@ -45,7 +45,7 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
         root=root,
         images=path_column(images),
         categories=tuple(categories.values()),
-        objects=_objects([part.objects for part in each], starts, renumbered),
+        objects=joined_objects([part.objects for part in each], starts, renumbered),
         labels=np.concatenate(labels),
         masks=_masks([part.masks for part in each], root),
         annotated=np.concatenate([part.annotated for part in each]),
@@ -71,7 +71,14 @@ def _masks(parts: Sequence[MaskFiles | None], root: Path) -> MaskFiles | None:
     return replace(masks[0], root=root, files=path_column(files))
 
 
-def _objects(parts: Sequence[Objects], starts: Sequence[int], renumbered: Sequence[np.ndarray]) -> Objects:
+def joined_objects(parts: Sequence[Objects], starts: Sequence[int], renumbered: Sequence[np.ndarray]) -> Objects:
+    """The objects of several parts.
+
+    Args:
+        parts: at least one.
+        starts: the row of each part's first image.
+        renumbered: of each part, the new number of each category.
+    """
     counts = np.concatenate([np.diff(part.point_offsets) for part in parts])
     has_ids = any(part.ids is not None for part in parts)
     has_attributes = any(part.attributes is not None for part in parts)

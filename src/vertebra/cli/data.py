@@ -1,8 +1,10 @@
-"""``vertebra data``: checks a data set before training."""
+"""``vertebra data``: checks a data set before training, and converts data sets to other formats."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -10,12 +12,12 @@ import typer
 from vertebra.cli.printing import print_json
 from vertebra.errors import ConfigError, shortened
 
-app = typer.Typer(help="Check a data set.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Check or convert a data set.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def _data() -> None:
-    """Check a data set."""
+    """Check or convert a data set."""
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -60,3 +62,47 @@ def check(
         typer.echo(report.text())
     if not report.sound:
         raise typer.Exit(1)
+
+
+@app.command("convert")
+def convert(
+    path: str = typer.Argument(..., help="A data set: folder or annotation file."),
+    out: str = typer.Argument(..., help="Folder of the new data set; it must not exist, or be empty."),
+    to: str = typer.Option(..., help="The new format: coco, yolo, voc, masks, csv, labelme or tar."),
+    format_name: str | None = typer.Option(None, "--format", help="The format of the data set; by default detected."),
+    split: str | None = typer.Option(None, help="Convert only this split."),
+    classes: str | None = typer.Option(None, help="Only these classes, separated by commas, in this order."),
+    images: str = typer.Option("copy", help="copy, link (hard links), or none (annotations alone)."),
+    shard_size: float = typer.Option(512.0, min=0.001, help="Largest size of a tar shard in MB."),
+) -> None:
+    """Write a data set in another format, with counted notes about what this cannot hold.
+
+    Ids, areas, coordinates and order stay as they are where the new format has them. Images keep their names and are never encoded
+    again.
+    """
+    from vertebra.data.convert import convert_data
+
+    listed = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
+    notes = convert_data(
+        path,
+        to,
+        out,
+        format=format_name,
+        split=split,
+        classes=listed,
+        images=images,
+        shard_size=shard_size,
+        progress=_progress,
+    )
+    for note in notes:
+        print(note, file=sys.stderr)
+    typer.echo(f"{to} data set in {out}")
+
+
+def _progress(rows: Sequence[int], text: str) -> Iterable[int]:
+    """The same rows, with a progress bar in a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(rows, description=text, console=console) if console.is_terminal else rows

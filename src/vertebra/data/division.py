@@ -9,7 +9,10 @@ from vertebra.annotations.table import Annotations
 from vertebra.data.analysis.stratify import divide_stratified
 from vertebra.data.splits import divide
 
-TINY, SMALL = 10, 2000  # images; a smaller set needs them for training, a larger one lacks a class in a split only if the class is very rare
+TINY, SMALL = (
+    10,
+    2000,
+)  # images; a smaller set needs them for training, a larger one lacks a class in a split only if the class is very rare
 MOST_COUNTS = 4_000_000  # images times classes
 
 

@@ -97,11 +97,12 @@ def open_data(
     return index
 
 
-def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet:
+def find_data(path: str | Path, task: str | None, format: str | None = None) -> DataSet:
     """The files of a data set and their format; an archive is unpacked, and a folder that is alone in its folder is entered.
 
     Args:
-        path, task, format: as `open_data` takes them.
+        path, format: as `open_data` takes them.
+        task: as `open_data` takes it; None for any.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format or without labels for the task.
@@ -111,7 +112,7 @@ def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet
         raise UnknownName("data format", format, readers)
     folder, notes = _unpacked(Path(path))
     _exists(folder)
-    able = [name for name, reader in readers.items() if task in reader.tasks]
+    able = [name for name, reader in readers.items() if task is None or task in reader.tasks]
     if not able:
         raise DataError(f"{folder}: no data format has labels for task '{task}'")
     if format is not None and format not in able:
@@ -142,9 +143,9 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
     return find_data(path, task, format).format
 
 
-def readings(path: Path, task: str) -> list[str]:
-    """The formats with labels for a task that a data set may have, the most specific one first."""
-    return [name for name, reader in all_readers().items() if task in reader.tasks and _fits(reader, path, task)]
+def readings(path: Path, task: str | None) -> list[str]:
+    """The formats with labels for a task (None for any) that a data set may have, the most specific one first."""
+    return [name for name, reader in all_readers().items() if _fits(reader, path, task)]
 
 
 def detect_format(path: str | Path) -> str:
@@ -153,21 +154,18 @@ def detect_format(path: str | Path) -> str:
     Raises:
         DataError: it is missing, empty, or of unknown format.
     """
-    folder, _ = _unpacked(Path(path))
-    _exists(folder)
-    for inner in (folder, *_lone_folders(folder)):
-        for name, reader in all_readers().items():
-            if reader.looks_like(inner):
-                return name
-    known = "; ".join(reader.summary for reader in all_readers().values())
-    raise DataError(f"{folder}: of no known format{_refusals(folder, list(all_readers()))}. Known are: {known}")
+    return find_data(path, None).format
 
 
-def _fits(reader: Reader, path: Path, task: str) -> bool:
+def _fits(reader: Reader, path: Path, task: str | None) -> bool:
     """Whether a data set has a format, and annotations for a task."""
-    if not reader.looks_like(path):
+    if (task is not None and task not in reader.tasks) or not reader.looks_like(path):
         return False
-    return not isinstance(reader, AnnotationReader) or bool(get_task(task).data.source_kinds & reader.kinds_in(path))
+    return (
+        task is None
+        or not isinstance(reader, AnnotationReader)
+        or bool(get_task(task).data.source_kinds & reader.kinds_in(path))
+    )
 
 
 def _unpacked(path: Path) -> tuple[Path, list[Note]]:
@@ -191,7 +189,7 @@ def _lone_folders(path: Path) -> list[Path]:
     return folders
 
 
-def _entered(folder: Path, task: str, format: str | None) -> DataSet | None:
+def _entered(folder: Path, task: str | None, format: str | None) -> DataSet | None:
     """The data set in a folder that is alone in its folder; of class folders the deepest, since a class alone is no data set."""
     entered: DataSet | None = None
     for inner in _lone_folders(folder):
@@ -211,16 +209,19 @@ def _other_readings(fits: Sequence[str]) -> list[Note]:
     return [Note.of("other reading", which, done, list(fits[1:]))] if fits[1:] else []
 
 
-def _without_labels(folder: Path, task: str, format: str, able: Sequence[str]) -> DataError:
+def _without_labels(folder: Path, task: str | None, format: str, able: Sequence[str]) -> DataError:
     return DataError(
         f"{folder}: format '{format}' has no labels for task '{task}', only for "
         f"{' and '.join(all_readers()[format].tasks)}; for {task} use {' or '.join(able)}"
     )
 
 
-def _unknown(folder: Path, task: str, able: Sequence[str]) -> DataError:
+def _unknown(folder: Path, task: str | None, able: Sequence[str]) -> DataError:
     """The error for a data set in which no annotations for a task are found."""
     readers = all_readers()
+    if task is None:
+        known = "; ".join(reader.summary for reader in readers.values())
+        return DataError(f"{folder}: of no known format{_refusals(folder, able)}. Known are: {known}")
     searched = "; ".join(f"{name}: {readers[name].summary}" for name in able)
     other = next((name for name, reader in readers.items() if reader.looks_like(folder)), None)
     if other is not None:
