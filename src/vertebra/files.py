@@ -1,4 +1,4 @@
-"""Atomic writes, file locks, and errors of the operating system as one sentence."""
+"""Atomic writes, file locks, the cache folder, and errors of the operating system as one sentence."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ _LOCKED_BYTE = (
 )  # Windows' locks also block reading the locked bytes: this one is after the end of any locked file
 _MAX_NAME = 120
 _PARTIAL = ".partial-"
+
+
+def cache_folder() -> Path:
+    """The user's cache folder: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's cache folder
+    (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
+    configured = os.environ.get("VERTEBRA_CACHE")
+    if configured:
+        return Path(configured)
+    if sys.platform == "darwin":
+        default = "~/Library/Caches"
+    elif os.name == "nt":
+        default = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    else:
+        default = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(default)) / "vertebra"  # noqa: PTH111  # Path's own raises where there is no home
 
 
 def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:

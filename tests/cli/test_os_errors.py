@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import vertebra
+from vertebra import files
 from vertebra.cli.main import explained, main
 from vertebra.errors import RunError
 from vertebra.export import runtime_cache
@@ -181,12 +182,12 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("VERTEBRA_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert runtime_cache.cache_folder() == tmp_path / "vertebra"
+    assert files.cache_folder() == tmp_path / "vertebra"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert runtime_cache.cache_folder() == Path("/home/me/.cache/vertebra")
+    assert files.cache_folder() == Path("/home/me/.cache/vertebra")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert runtime_cache.cache_folder() == Path("/home/me/Library/Caches/vertebra")
+    assert files.cache_folder() == Path("/home/me/Library/Caches/vertebra")
 
 
 def test_a_damaged_legend_is_not_overwritten(command: Command, finished: Path, scenes: Path, tmp_path: Path) -> None:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vertebra.annotations.notes import Note
+from vertebra.annotations.notes import Note, plural
+from vertebra.errors import DataError
 
 TOLERANCE = 1.0
 FARTHEST = 1e9  # maximum coordinate in pixels if the image's size is unknown
+
+
+def check_pixels(positions: np.ndarray, noun: str, where: Path | str) -> None:
+    """Checks that boxes, points or outlines are in pixels.
+
+    Args:
+        positions: of all of them, nan for missing ones.
+        noun: what they are, in the singular.
+
+    Raises:
+        DataError: all are from 0 to 1, and are not whole numbers.
+    """
+    low, high = np.nanmin(positions, initial=0), np.nanmax(positions, initial=0)
+    if low >= 0 and 0 < high <= 1 and (np.mod(positions[~np.isnan(positions)], 1) != 0).any():
+        raise DataError(
+            f"{where}: all {plural(noun)} are from 0 to 1; these look like shares of the image. Multiply x by its width and y by "
+            "its height: they are expected in pixels"
+        )
 
 
 def clean_boxes(

@@ -45,7 +45,12 @@ def object_boxes(annotations: Annotations, noun: str, notes: list[Note]) -> np.n
     """
     objects = annotations.objects
     missing = ~objects.has_box
-    outlined, pointed = missing & objects.has_shape, missing & ~objects.has_shape & objects.has_points
+    numbers = np.flatnonzero(missing)
+    if not len(numbers):
+        return objects.boxes
+    outlined, pointed = np.zeros_like(missing), np.zeros_like(missing)
+    outlined[numbers] = objects.take(numbers).has_shape
+    pointed[numbers] = ~outlined[numbers] & objects.has_points[numbers]
     if not (outlined | pointed).any():
         return objects.boxes
     boxes: np.ndarray = objects.boxes.copy()

@@ -23,6 +23,15 @@ class Region:
     runs: np.ndarray
     size: tuple[int, int]
 
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Region:
+        """From a mask (H, W) bool."""
+        flat = mask.ravel(order="F")
+        bounds = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
+        runs = np.diff(bounds)
+        height, width = mask.shape
+        return cls(np.concatenate([[0], runs]) if flat.size and flat[0] else runs, (height, width))
+
     @property
     def area(self) -> int:
         """Number of pixels."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
 from vertebra.annotations.outlines import outline_runs
 from vertebra.annotations.ranges import join_ranges, take_ranges
 from vertebra.annotations.run_lengths import Region, check_runs, decode_runs
 from vertebra.annotations.segmentations import Segmentation, parse_segmentation
 from vertebra.errors import DataError
+
+if TYPE_CHECKING:
+    from vertebra.annotations.annotated_sizes import SizeChange
+
+MAX_PIXELS = 2**28  # of run lengths that are brought to another size
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,7 @@ class Shapes:
         text: (T,) uint8, compressed run lengths.
         text_of: (B + 1,) int64.
         sizes: (B, 2) int32, (height, width) that run lengths are for, 0 for outlines.
+        notes: what was left out or repaired in reading them.
     """
 
     points: np.ndarray
@@ -39,6 +46,7 @@ class Shapes:
     text: np.ndarray
     text_of: np.ndarray
     sizes: np.ndarray
+    notes: tuple[Note, ...] = field(default_factory=tuple)
 
     @classmethod
     def of(cls, segmentations: Sequence[Any]) -> Shapes:
@@ -73,7 +81,8 @@ class Shapes:
         runs, runs_of = _joined([part.runs for part in parts], [part.runs_of for part in parts])
         text, text_of = _joined([part.text for part in parts], [part.text_of for part in parts])
         sizes = np.concatenate([part.sizes for part in parts])
-        return cls(points, outlines, outlines_of, runs, runs_of, text, text_of, sizes)
+        notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+        return cls(points, outlines, outlines_of, runs, runs_of, text, text_of, sizes, notes)
 
     def __len__(self) -> int:
         """Number of objects B."""
@@ -85,8 +94,15 @@ class Shapes:
         filled: np.ndarray = (np.diff(self.outlines_of) > 0) | (np.diff(self.runs_of) > 0) | (np.diff(self.text_of) > 0)
         return filled
 
+    @property
+    def any_drawn(self) -> bool:
+        """Whether any object has an outline or run lengths; for shapes that are not read yet, whether any seems to."""
+        return bool(self.drawn.any())
+
     def take(self, numbers: np.ndarray) -> Shapes:
         """Some objects only; ``numbers`` is (m,) int64."""
+        if np.array_equal(numbers, np.arange(len(self))):
+            return self
         outlines_of, picked = take_ranges(self.outlines_of, numbers)
         outlines, points = take_ranges(self.outlines, picked)
         runs_of, runs = take_ranges(self.runs_of, numbers)
@@ -100,11 +116,13 @@ class Shapes:
             self.text[letters],
             text_of,
             self.sizes[numbers],
+            self.notes,
         )
 
     def compact(self) -> Shapes:
         """With 32-bit coordinates, for the index of a training."""
-        return replace(self, points=self.points.astype(np.float32))
+        values = {name: getattr(self, name) for name in _FIELDS}
+        return Shapes(**{**values, "points": self.points.astype(np.float32)})
 
     def bounds(self) -> np.ndarray:
         """(B, 4) float64 xyxy, the smallest boxes around the objects; nan for an object without an outline or run lengths."""
@@ -121,8 +139,11 @@ class Shapes:
             boxes[number] = self.region(number, (int(self.sizes[number, 0]), int(self.sizes[number, 1]))).bounds()
         return boxes
 
-    def region(self, number: int, size: tuple[int, int]) -> Region:
+    def region(self, number: int, size: tuple[int, int], change: SizeChange | None = None) -> Region:
         """One object on an image of this (height, width).
+
+        Args:
+            change: from the size that the object was drawn for to the image's.
 
         Raises:
             DataError: its run lengths are for another size, or are damaged.
@@ -131,18 +152,66 @@ class Shapes:
         runs = self.runs[self.runs_of[number] : self.runs_of[number + 1]]
         if len(text) or len(runs):
             region_size = (int(self.sizes[number, 0]), int(self.sizes[number, 1]))
+            drawn = check_runs(decode_runs(text) if len(text) else runs, region_size)
+            if change is not None and change.done and change.source == region_size:
+                if region_size[0] * region_size[1] > MAX_PIXELS:
+                    raise DataError(
+                        f"run lengths for {region_size[0]}x{region_size[1]} are too large to be brought over"
+                    )
+                return Region.of(change.mask(Region(drawn, region_size).mask()))
             if region_size != size:
                 raise DataError(
                     f"run lengths for {region_size[0]}x{region_size[1]}, but the image is {size[0]}x{size[1]} (height x width)"
                 )
-            return Region(check_runs(decode_runs(text) if len(text) else runs, size), size)
+            return Region(drawn, size)
         first, last = self.outlines_of[number], self.outlines_of[number + 1]
         bounds = self.outlines[first : last + 1]
-        return Region(outline_runs([self.points[a:b] for a, b in itertools.pairwise(bounds)], size), size)
+        outlines = [self.points[a:b] for a, b in itertools.pairwise(bounds)]
+        if change is not None and change.done:
+            outlines = [change.points(outline.reshape(-1, 2)).reshape(-1) for outline in outlines]
+        return Region(outline_runs(outlines, size), size)
 
     def draw(self, number: int, size: tuple[int, int]) -> np.ndarray:
         """The mask of one object: (H, W) bool; raises as `region` does."""
         return self.region(number, size).mask()
+
+
+class DeferredShapes(Shapes):
+    """Shapes that are read from their file when first used, for tasks that do not need them.
+
+    Args:
+        read: returns the shapes of some objects, by their numbers (m,) int64 in the file.
+        numbers: (B,) int64, the objects.
+    """
+
+    def __init__(self, read: Callable[[np.ndarray], Shapes], numbers: np.ndarray) -> None:
+        object.__setattr__(self, "_read", read)
+        object.__setattr__(self, "_numbers", numbers)
+
+    def __getattr__(self, name: str) -> Any:
+        """A field of the shapes, which are read at the first use."""
+        if name not in _FIELDS:
+            raise AttributeError(name)
+        shapes = self._read(self._numbers)
+        for each in _FIELDS:
+            object.__setattr__(self, each, getattr(shapes, each))
+        return getattr(shapes, name)
+
+    def __len__(self) -> int:
+        """Number of objects B."""
+        return len(self._numbers)
+
+    @property
+    def any_drawn(self) -> bool:
+        """True: an object that has shapes seems to have one."""
+        return True
+
+    def take(self, numbers: np.ndarray) -> Shapes:
+        """Some objects only; they are not read yet."""
+        return super().take(numbers) if "sizes" in self.__dict__ else DeferredShapes(self._read, self._numbers[numbers])
+
+
+_FIELDS = tuple(each.name for each in fields(Shapes))
 
 
 def _joined(values: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -217,7 +217,7 @@ class Annotations:
         occurring = {
             "labels": len(self.labels) > 0,
             "boxes": bool(self.objects.has_box.any()),
-            "outlines": bool(self.objects.has_shape.any()),
+            "outlines": self.objects.shapes is not None and self.objects.shapes.any_drawn,
             "points": bool(self.objects.has_points.any()),
             "masks": self.masks is not None,
         }

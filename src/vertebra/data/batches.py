@@ -40,6 +40,7 @@ class Batch:
         origins: the file and transform of each image.
         ground_truths: by branch, the annotations in the images' own pixels, aligned with ``rows``; empty in training.
         skipped: images that could not be used.
+        adapted: how annotations were brought over from another size of the image, by the image's file.
     """
 
     images: Tensor
@@ -48,6 +49,7 @@ class Batch:
     origins: list[Origin]
     ground_truths: dict[str, list[Any]] = field(default_factory=dict)
     skipped: tuple[Skip, ...] = ()
+    adapted: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -91,6 +93,7 @@ def collate(samples: Sequence[Sample], labels: Mapping[str, LabelSpec]) -> Batch
         origins=[sample.origin for sample in samples],
         ground_truths=ground_truths,
         skipped=tuple(skip for sample in samples for skip in sample.skipped),
+        adapted={str(sample.origin.path): sample.adapted for sample in samples if sample.adapted},
     )
 
 

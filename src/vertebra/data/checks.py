@@ -29,7 +29,7 @@ class Finding:
     """A problem of a data set.
 
     Attributes:
-        kind: a short name: "unreadable", "labels", "outside", "note", "leak", "refused", "nothing", "advice".
+        kind: a short name: "unreadable", "labels", "size", "outside", "note", "leak", "refused", "nothing", "advice".
         severity: "error": these images cannot be used; "warning": a run is possible.
         message: a description with the first names.
         count: number of images, boxes or classes.
@@ -207,6 +207,7 @@ def _check_split(index: Index, task: str) -> SplitReport:
     unreadable: list[str] = []
     wrong: list[str] = []
     outside: dict[str, list[str]] = {}
+    adapted: dict[str, list[str]] = {}
     counts = np.zeros(index.labels[task].class_count, dtype=np.int64)
     for row in range(len(index)):
         path = index.path(row)
@@ -222,6 +223,9 @@ def _check_split(index: Index, task: str) -> SplitReport:
         except DataError as error:
             wrong.append(f"{path.name}: {_without(str(error), index.root)}")
             continue
+        change = column.adapted(row, (size[0], size[1]))
+        if change:
+            adapted.setdefault(change, []).append(path.name)
         counts += data.occurrences(annotation, len(counts))
         counted += data.counted(annotation, index.labels[task])
         for what, number in column.count_out_of_bounds(row, (size[0], size[1])).items():
@@ -231,6 +235,9 @@ def _check_split(index: Index, task: str) -> SplitReport:
         findings.append(_finding("unreadable", "error", "image", "cannot be read", unreadable))
     if wrong:
         findings.append(_finding("labels", "error", "annotation", "at odds with its image or the classes", wrong))
+    for change, names in adapted.items():
+        which = f"annotated for another size or orientation: annotations are {change} in training and evaluation"
+        findings.append(_finding("size", "warning", "image", which, names))
     for what, names in outside.items():
         findings.append(_finding("outside", "warning", what, "reaching out of the image as it is decoded", names))
     findings += [Finding("note", "warning", str(note), note.count) for note in index.notes]

@@ -77,7 +77,8 @@ class Loader:
             if isinstance(step, Failure):
                 step.rethrow()
             batches: Sequence[Batch] = [step] if isinstance(step, Batch) else step
-            self.dataset.record([skip for batch in batches for skip in batch.skipped])
+            adapted = {path: change for batch in batches for path, change in batch.adapted.items()}
+            self.dataset.record([skip for batch in batches for skip in batch.skipped], adapted)
             self._done += 1
             yield step
 

@@ -103,6 +103,7 @@ class Sample:
         ground_truths: by branch, the annotation in image pixels; empty in training.
         origin: its file and transform.
         skipped: images that could not be used and that this sample replaces.
+        adapted: how annotations were brought over from another size of the image, "scaled" or "turned"; else empty.
     """
 
     image: Tensor
@@ -111,6 +112,7 @@ class Sample:
     ground_truths: Mapping[str, Any]
     origin: Origin
     skipped: tuple[Skip, ...] = ()
+    adapted: str = ""
 
 
 class MixedData(Dataset[Sample]):
@@ -148,6 +150,7 @@ class MixedData(Dataset[Sample]):
         self.seed = seed
         self.channels = channels
         self.skipped: dict[str, str] = {}
+        self.adapted: dict[str, str] = {}
         self._notes: list[Note] = []
         self._relabel: dict[tuple[int, str], ClassMapping] = {}
         self._labeled: dict[tuple[int, str], np.ndarray] = {}
@@ -245,16 +248,20 @@ class MixedData(Dataset[Sample]):
         image = read_image(path, channels=self.channels)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
+        adapted = ""
         for branch in self._branches(key.source, row):
             try:
-                annotation = source.index.columns[source.branches[branch]].get(row, size)
+                column = source.index.columns[source.branches[branch]]
+                annotation = column.get(row, size)
+                adapted = column.adapted(row, size) or adapted
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
             ground_truths[branch] = self._relabel[key.source, branch](annotation)
         on_canvas = self._to_canvas(image, ground_truths, key)
         origin = Origin(path, on_canvas.transform)
         kept = ground_truths if self.augment is None else {}
-        return Sample(on_canvas.image, on_canvas.transform.size, on_canvas.annotations, kept, origin, skipped)
+        size = on_canvas.transform.size
+        return Sample(on_canvas.image, size, on_canvas.annotations, kept, origin, skipped, adapted)
 
     def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], key: SampleKey) -> OnCanvas:
         if self.augment is None:
@@ -270,13 +277,18 @@ class MixedData(Dataset[Sample]):
         )
         return Sample(image, self.resize_spec.size, {}, {}, origin, skipped)
 
-    def record(self, skipped: Sequence[Skip]) -> None:
-        """Counts images that could not be used; each counts once.
+    def record(self, skipped: Sequence[Skip], adapted: Mapping[str, str] | None = None) -> None:
+        """Counts images that could not be used, and those whose annotations were made for another size; each counts once.
+
+        Args:
+            skipped: images that could not be used.
+            adapted: how annotations were brought over, by the image's file.
 
         Raises:
             DataError: there are too many of them: more than a tenth of all images and more than two, or more than half.
         """
         self.skipped.update({skip.path: skip.reason for skip in skipped if skip.path not in self.skipped})
+        self.adapted.update(adapted or {})
         count, whole = len(self.skipped), len(self)
         if count > max(2, 0.1 * whole) or 2 * count > whole:
             first = next(iter(self.skipped.values()))
@@ -285,6 +297,10 @@ class MixedData(Dataset[Sample]):
     def notes(self) -> list[str]:
         """Warnings about everything that was left out, with counts and names."""
         lines = [str(note) for note in self._notes]
+        for change in sorted(set(self.adapted.values())):
+            names = [Path(path).name for path, each in self.adapted.items() if each == change]
+            which = "whose annotations were made for another size or orientation"
+            lines.append(str(Note.of("image", which, f"used with its annotations {change}", names)))
         if self.skipped:
             done = "left out" if self.augment is None else "replaced by others"
             note = Note.of("image", "that could not be used", done, [Path(path).name for path in self.skipped])

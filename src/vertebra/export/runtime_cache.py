@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from vertebra.errors import ConfigError, RunError
-from vertebra.files import os_error_sentence, os_errors_as_run_errors
+from vertebra.files import cache_folder, os_error_sentence, os_errors_as_run_errors
 from vertebra.inference.exported_model import ExportedModel
 from vertebra.inference.model_source import ModelSource
 from vertebra.runtimes.runtime_config import RuntimeConfig, choice_path, identity, read_choice
@@ -67,7 +66,7 @@ def open_cached_export(
 
 def cached_export(source: str | Path, precision: str) -> Path:
     """The ONNX file of a model, exported and compared at the first call: in the folder ``exported`` beside the model, or, if that
-    cannot be written, in the user's cache folder (see `cache_folder`).
+    cannot be written, in the user's cache folder (see `vertebra.files.cache_folder`).
 
     Raises:
         ConfigError: int8 needs images, and the run's images are missing.
@@ -104,21 +103,6 @@ def cached_export(source: str | Path, precision: str) -> Path:
         if not path.exists():  # else another process has made it meanwhile
             raise
     return path
-
-
-def cache_folder() -> Path:
-    """The user's cache folder: ``VERTEBRA_CACHE`` if that is set, else ``vertebra`` in the platform's cache folder
-    (``XDG_CACHE_HOME``, ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``)."""
-    configured = os.environ.get("VERTEBRA_CACHE")
-    if configured:
-        return Path(configured)
-    if sys.platform == "darwin":
-        default = "~/Library/Caches"
-    elif os.name == "nt":
-        default = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    else:
-        default = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(default)) / "vertebra"  # noqa: PTH111  # Path's own raises where there is no home
 
 
 def _first_writable(folders: list[Path]) -> Path:

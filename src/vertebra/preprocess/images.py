@@ -71,11 +71,28 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """
     try:
         with open_image(path) as picture:
-            exif = Image.Image.getexif(picture)  # PngImageFile.getexif would decode the image to read tags after it
-            turned = exif.get(ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = _orientation(picture) in (5, 6, 7, 8)
             return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise unreadable(str(path), error) from error
+
+
+def exif_orientation(path: str | Path) -> int:
+    """The EXIF orientation of an image from its header, 1 if it has none.
+
+    Raises:
+        DataError: the file is missing or is not an image.
+    """
+    try:
+        with open_image(path) as picture:
+            return int(_orientation(picture))
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        raise unreadable(str(path), error) from error
+
+
+def _orientation(picture: Image.Image) -> Any:
+    exif = Image.Image.getexif(picture)  # PngImageFile.getexif would decode the image to read tags after it
+    return exif.get(ORIENTATION, 1)
 
 
 def apply(resize_spec: ResizeSpec, image: np.ndarray) -> np.ndarray:

@@ -31,6 +31,15 @@ class Column(Protocol):
         """Counts annotations outside the image, by kind, when it is decoded at this (height, width)."""
         ...
 
+    def adapted(self, row: int, size: tuple[int, int]) -> str:
+        """How the annotations of an image of this (height, width) are brought over from the size they were made for: "scaled",
+        "turned", or empty.
+
+        Raises:
+            DataError: they cannot be brought over.
+        """
+        ...
+
     def take(self, rows: np.ndarray) -> Column:
         """The column of some images only."""
         ...

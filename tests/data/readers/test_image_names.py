@@ -83,7 +83,7 @@ def test_images_in_several_folders(tmp_path: Path) -> None:
     paths, notes = _resolved(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg")
     assert paths == ["images/0.jpg", "day1/1.jpg", "day2/deep/2.jpg", ""]
     assert notes == [
-        "2 images named by a path that does not exist here were taken by the end of its path: 1.jpg, 2.jpg",
+        "2 images named by a path that does not exist here were taken by the end of the path: 1.jpg, 2.jpg",
         "1 image that the file names was not found and left out: 3.jpg",
     ]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vertebra.data.readers.files import exist, folders_in
+from vertebra.data.readers.files import files_in, folders_in
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"info"', b'"licenses"')
-_IMAGE_FOLDERS = ("images", "imgs", "JPEGImages", "img", "data")
 _PREFERRED = ("instances", "_annotations.coco")
 
 
@@ -37,40 +36,28 @@ def split_files(path: Path) -> dict[str, Path]:
     return {split: _one(files, path, split) for split, files in chosen.items()}
 
 
-def image_folder(file: Path, root: Path, names: Sequence[str], sample_size: int = 50) -> Path:
-    """The folder that image paths in a COCO file are relative to.
+def tops_of(file: Path, folder: Path) -> list[Path]:
+    """The folders that hold an annotation file and its images.
 
     Args:
         file: the annotation file.
-        root: the data set's folder.
-        names: the images' file names.
-
-    Raises:
-        DataError: none of the first images is found in any likely folder.
+        folder: the data set that it was found in, or its own folder.
     """
-    split = split_of(file.stem) or split_of(file.parent.name) or ""
-    tops = list(dict.fromkeys([file.parent, root, file.parent.parent]))
-    folders = list(tops)
-    for top in tops:
-        inner = [top / name for name in _IMAGE_FOLDERS]
-        folders += [folder for folder in [*inner, top / file.stem] if folder.is_dir()]
-        for base in (top, *inner):
-            if split and base.is_dir():
-                folders += [folder for folder in folders_in(base) if split_of(folder.name) == split]
-    step = max(1, len(names) // sample_size)
-    sample = names[::step][:sample_size]
-    counts = [int(exist(folder, sample).sum()) for folder in folders]
-    if not max(counts):
-        tried = ", ".join(dict.fromkeys(str(folder) for folder in folders[:6]))
-        raise DataError(f"{file}: its images are not found (the first is {names[0]}); searched in {tried}")
-    return folders[counts.index(max(counts))]
+    tops = [file.parent, folder]
+    if file.parent.name.lower().startswith("annotation"):
+        tops.append(file.parent.parent)
+    return list(dict.fromkeys(tops))
 
 
 def _candidates(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" else []
-    inner = [folder for folder in folders_in(path) if folder.name == "annotations" or split_of(folder.name)]
-    return [file for folder in (path, *inner) for file in sorted(folder.glob("*.json"))]
+    inner = [
+        folder
+        for folder in folders_in(path)
+        if folder.name.lower() in ("annotations", "annotation") or split_of(folder.name)
+    ]
+    return [file for folder in (path, *inner) for file in files_in(folder, ".json")]
 
 
 def _is_coco(file: Path) -> bool:
@@ -78,7 +65,7 @@ def _is_coco(file: Path) -> bool:
         return False
     with file.open("rb") as opened:
         start = opened.read(65536)
-    return start.lstrip().startswith(b"{") and any(key in start for key in _KEYS)
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and any(key in start for key in _KEYS)
 
 
 def _one(files: Sequence[Path], path: Path, split: str) -> Path:

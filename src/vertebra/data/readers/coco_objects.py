@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,20 @@ import numpy as np
 
 from vertebra.annotations.boxes import FARTHEST
 from vertebra.annotations.notes import Note
-from vertebra.annotations.ranges import join_ranges
-from vertebra.annotations.segmentations import Segmentation, parse_segmentation
-from vertebra.annotations.shapes import Shapes
+from vertebra.annotations.shapes import DeferredShapes, Shapes
 from vertebra.annotations.table import Objects
 from vertebra.annotations.values import flags, whole_number
+from vertebra.data.readers.coco_json import AnnotationEntry, is_segmented
+from vertebra.data.readers.coco_segmentations import read_shapes
 from vertebra.errors import DataError
 
-Entries = Sequence[Mapping[str, Any]]
+Entries = Sequence[AnnotationEntry]
 
 
 def coco_objects(
     entries: Entries, rows: np.ndarray, categories: np.ndarray, names: Sequence[str], file: Path, notes: list[Note]
 ) -> Objects:
-    """The objects of annotations.
+    """The objects of annotations; their shapes are read when first used.
 
     Args:
         entries: A annotations.
@@ -34,21 +35,21 @@ def coco_objects(
         notes: gets new notes.
 
     Raises:
-        DataError: an annotation has a box, a segmentation or points that are not of COCO's form.
+        DataError: an annotation has a box or points that are not of COCO's form.
     """
     owners = [names[row] for row in rows.tolist()]
     points, offsets = _points(entries, owners, notes)
-    attributes = tuple(entry.get("attributes") for entry in entries)
+    attributes = tuple(entry.attributes for entry in entries)
     has_attributes = any(isinstance(value, Mapping) and value for value in attributes)
-    ids = tuple(entry.get("id") for entry in entries)
+    ids = tuple(entry.id for entry in entries)
     return Objects(
         rows=rows,
         categories=categories,
         boxes=_boxes(entries, file),
-        shapes=_shapes(entries, file),
+        shapes=_shapes(entries, owners, file),
         points=points,
         point_offsets=offsets,
-        crowd=flags([entry.get("iscrowd") for entry in entries], "iscrowd", owners, notes),
+        crowd=_crowd(entries, owners, notes),
         areas=_areas(entries, owners, notes),
         ids=ids if any(key is not None for key in ids) else None,
         attributes=tuple(value if isinstance(value, Mapping) else {} for value in attributes)
@@ -57,19 +58,28 @@ def coco_objects(
     )
 
 
+def _crowd(entries: Entries, owners: Sequence[str], notes: list[Note]) -> np.ndarray:
+    values = [entry.iscrowd for entry in entries]
+    try:
+        plain = set(values) <= {0, 1, None}
+    except TypeError:  # a list or an object
+        plain = False
+    return np.array(values, dtype=bool) if plain else flags(values, "iscrowd", owners, notes)
+
+
 def _boxes(entries: Entries, file: Path) -> np.ndarray:
     """(A, 4) float64 xyxy, nan for entries without a box of four values."""
-    raw = [entry.get("bbox") for entry in entries]
+    raw = [entry.bbox for entry in entries]
     sound = np.array([isinstance(box, list) and len(box) == 4 for box in raw], dtype=bool)
     boxes = np.full((len(raw), 4), np.nan)
-    lists = [box for box, good in zip(raw, sound.tolist(), strict=True) if good]
+    lists = raw if sound.all() else [box for box, good in zip(raw, sound.tolist(), strict=True) if good]
     try:
-        numbers = np.array(lists, dtype=np.float64).reshape(-1, 4)
+        numbers = np.fromiter(chain.from_iterable(lists), dtype=np.float64, count=4 * len(lists)).reshape(-1, 4)
     except (TypeError, ValueError, OverflowError):
         wrong = next(number for number, box in enumerate(raw) if sound[number] and not _are_numbers(box))
         raise DataError(
             f"{file}: a 'bbox' holds something that is no number, {str(raw[wrong])[:60]} of annotation "
-            f"{str(entries[wrong].get('id'))[:60]}; write it as [x, y, width, height]"
+            f"{str(entries[wrong].id)[:60]}; write it as [x, y, width, height]"
         ) from None
     with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity, in boxes that are dropped later
         numbers[:, 2:] += numbers[:, :2]
@@ -79,17 +89,19 @@ def _boxes(entries: Entries, file: Path) -> np.ndarray:
 
 def _are_numbers(box: Any) -> bool:
     try:
-        return np.array(box, dtype=np.float64).shape == (4,)
+        return len(np.fromiter(box, dtype=np.float64)) == 4
     except (TypeError, ValueError, OverflowError):
         return False
 
 
 def _areas(entries: Entries, owners: Sequence[str], notes: list[Note]) -> np.ndarray:
     """(A,) float64, nan where there is none."""
-    values = [entry.get("area") for entry in entries]
-    numbers = np.array([_number(value) for value in values], dtype=np.float64)
-    checked = zip(owners, values, np.isfinite(numbers).tolist(), strict=True)
-    wrong = [name for name, value, finite in checked if value is not None and not finite]
+    values = [entry.area for entry in entries]
+    try:
+        numbers = np.fromiter([np.nan if value is None else value for value in values], np.float64, len(values))
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.array([_number(value) for value in values], dtype=np.float64)
+    wrong = [owners[i] for i in np.flatnonzero(~np.isfinite(numbers)).tolist() if values[i] is not None]
     if wrong:
         notes.append(Note.of("object", "with an area that is no number", "taken as without one", wrong))
     return numbers
@@ -102,41 +114,40 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _shapes(entries: Entries, file: Path) -> Shapes | None:
-    raw = [entry.get("segmentation") for entry in entries]
-    if not any(raw):
+def _shapes(entries: Entries, owners: Sequence[str], file: Path) -> Shapes | None:
+    raw = [entry.segmentation for entry in entries]
+    if not any(map(is_segmented, raw)):
         return None
-    return Shapes.joined(
-        [_segmentation(entry, file) if entry.get("segmentation") else Segmentation() for entry in entries]
-    )
+    ids = [entry.id for entry in entries]
 
+    def read(numbers: np.ndarray) -> Shapes:
+        chosen = numbers.tolist()
+        return read_shapes([raw[i] for i in chosen], [ids[i] for i in chosen], [owners[i] for i in chosen], file)
 
-def _segmentation(entry: Mapping[str, Any], file: Path) -> Segmentation:
-    try:
-        return parse_segmentation(entry["segmentation"])
-    except ValueError as error:
-        raise DataError(
-            f"{file}: a 'segmentation' is neither outlines nor run lengths, that of annotation {str(entry.get('id'))[:60]} "
-            f"({str(error)[:100]}); remove or correct it"
-        ) from None
+    return DeferredShapes(read, np.arange(len(raw)))
 
 
 def _points(entries: Entries, owners: Sequence[str], notes: list[Note]) -> tuple[np.ndarray, np.ndarray]:
     """(P, 3) float64 points of all objects, and (A + 1,) their offsets."""
-    parts = [_numbers_of(entry.get("keypoints")) for entry in entries]
-    damaged = [name for name, part in zip(owners, parts, strict=True) if part is None]
+    pointed = [i for i, one in enumerate(entries) if one.keypoints is not None or one.num_keypoints is not None]
+    parts = [_numbers_of(entries[i].keypoints) for i in pointed]
+    damaged = [owners[i] for i, part in zip(pointed, parts, strict=True) if part is None]
     if damaged:
         which = "whose keypoints are not x, y and visibility of each point, in pixels,"
         notes.append(Note.of("object", which, "taken as without points", damaged))
     known = [np.zeros(0) if part is None else part for part in parts]
-    counts = [entry.get("num_keypoints") for entry in entries]
-    labeled = [int((part[2::3] > 0).sum()) for part in known]
-    checked = zip(owners, counts, labeled, strict=True)
-    wrong = [name for name, count, counted in checked if count is not None and whole_number(count) != counted]
+    counts = [(entries[i].num_keypoints, int((part[2::3] > 0).sum())) for i, part in zip(pointed, known, strict=True)]
+    wrong = [
+        owners[i]
+        for i, (count, labeled) in zip(pointed, counts, strict=True)
+        if count is not None and whole_number(count) != labeled
+    ]
     if wrong:
         notes.append(Note.of("object", "with a num_keypoints that is wrong", "counted anew", wrong))
-    values, offsets = join_ranges(known, np.float64)
-    return values.reshape(-1, 3), offsets // 3
+    lengths = np.zeros(len(entries), dtype=np.int64)
+    lengths[pointed] = [len(part) // 3 for part in known]
+    values = np.concatenate([np.zeros(0), *known]).reshape(-1, 3)
+    return values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _numbers_of(raw: Any) -> np.ndarray | None:

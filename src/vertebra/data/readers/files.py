@@ -19,7 +19,16 @@ Item = TypeVar("Item", bound=Hashable)
 
 def folders_in(path: Path) -> list[Path]:
     """Visible sub-folders, by name."""
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    with os.scandir(path) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    return [path / name for name in sorted(names)]
+
+
+def files_in(path: Path, suffix: str) -> list[Path]:
+    """The files in a folder whose names end so, without regard to case, by name."""
+    with os.scandir(path) as entries:
+        names = [entry.name for entry in entries if entry.name.lower().endswith(suffix) and entry.is_file()]
+    return [path / name for name in sorted(names)]
 
 
 def images_below(path: Path) -> list[Path]:

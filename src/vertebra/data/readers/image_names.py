@@ -77,14 +77,14 @@ def resolve_images(
     search = _Search(list(names), folders, root)
     steps: list[tuple[str, str, Callable[[str], str], bool]] = [
         ("", "", str, False),
-        ("named with backslashes", "taken by its name with slashes", _slashes, False),
-        ("whose name is quoted as in a URL", "taken by the plain name", _plain, False),
-        ("whose name differs from the file's in case or in Unicode form", "taken nevertheless", _slashes, True),
-        ("whose name is quoted as in a URL", "taken by the plain name", _plain, True),
+        ("named with backslashes", "read with slashes", _slashes, False),
+        ("whose name is quoted as in a URL", "read without the quoting", _plain, False),
+        ("whose name differs from the file's in case or in Unicode form", "taken", _slashes, True),
+        ("whose name is quoted as in a URL", "read without the quoting", _plain, True),
     ]
     for which, done, change, folded in steps:
         search.note(which, done, search.match(change, folded), notes)
-    which, done = "named by a path that does not exist here", "taken by the end of its path"
+    which, done = "named by a path that does not exist here", "taken by the end of the path"
     search.note(which, done, search.match_ends(), notes)
     missing = [name for name, path in zip(names, search.paths, strict=True) if not path]
     if missing and len(missing) == len(names):
@@ -101,6 +101,7 @@ class _Search:
     def __init__(self, names: list[str], folders: Sequence[Path], root: Path) -> None:
         self.names = names
         self.paths = [""] * len(names)
+        self.left = list(range(len(names)))
         self.root = os.path.normpath(root.absolute())
         self.listings: dict[str, _Listing] = {}
         self.folders = self._ranked([os.path.normpath(folder.absolute()) for folder in folders])
@@ -168,10 +169,10 @@ class _Search:
     def _grouped(self, change: Callable[[str], str]) -> dict[str, list[tuple[int, str]]]:
         """The numbers and file names of the names without a file, by their folders."""
         groups: dict[str, list[tuple[int, str]]] = {}
-        for number, (name, path) in enumerate(zip(self.names, self.paths, strict=True)):
-            if not path:
-                parent, slash, file = change(name).rpartition("/")
-                groups.setdefault(parent or slash, []).append((number, file))
+        self.left = [number for number in self.left if not self.paths[number]]
+        for number in self.left:
+            parent, slash, file = change(self.names[number]).rpartition("/")
+            groups.setdefault(parent or slash, []).append((number, file))
         return groups
 
     def _below(self) -> dict[str, list[tuple[list[str], int, str]]]:

@@ -34,6 +34,10 @@ class ClassColumn:
         """Always empty: a class has no position."""
         return {}
 
+    def adapted(self, row: int, size: tuple[int, int]) -> str:
+        """Always empty: a class holds for any size."""
+        return ""
+
     def take(self, rows: np.ndarray) -> ClassColumn:
         """The column of some images only."""
         return ClassColumn(self.values[rows], self.labeled[rows])

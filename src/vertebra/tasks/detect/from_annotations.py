@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.annotations.boxes import clean_boxes
+from vertebra.annotations.annotated_sizes import AnnotatedSizes
+from vertebra.annotations.boxes import check_pixels, clean_boxes
 from vertebra.annotations.class_ids import listed_ids, object_boxes
 from vertebra.annotations.class_names import bincount, without_images
 from vertebra.annotations.notes import Note
@@ -25,9 +26,17 @@ def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]
     ids = listed_ids(annotations, annotations.objects.categories, labels.classes, "object", notes)
     problems: list[Note] = []
     boxes = object_boxes(annotations, "object", problems)
+    check_pixels(boxes[ids >= 0], "box", annotations.where)
     kept, boxes = _cleaned(annotations, boxes, ids >= 0, problems)
     objects = annotations.objects
-    column = BoxColumn.of(objects.rows[kept], boxes[kept], ids[kept], objects.crowd[kept], annotations.annotated)
+    column = BoxColumn.of(
+        objects.rows[kept],
+        boxes[kept],
+        ids[kept],
+        objects.crowd[kept],
+        annotations.annotated,
+        AnnotatedSizes.of(annotations),
+    )
     listed = int((ids >= 0).sum())
     dropped = annotations.dropped + listed - len(column.labels)
     total = annotations.dropped + listed

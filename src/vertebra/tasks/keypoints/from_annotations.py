@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vertebra.annotations.boxes import FARTHEST
+from vertebra.annotations.annotated_sizes import AnnotatedSizes
+from vertebra.annotations.boxes import FARTHEST, check_pixels
 from vertebra.annotations.class_ids import listed_ids, object_boxes
 from vertebra.annotations.class_names import bincount, without_images
 from vertebra.annotations.notes import Note
@@ -76,6 +77,7 @@ def _column(
 ) -> PointColumn:
     objects = annotations.objects.take(numbers)
     points = _dense(annotations, numbers, count)
+    check_pixels(points[points[..., 2] > 0][:, :2], "point", annotations.where)
     boxes = object_boxes(annotations, "object", [])[numbers]
     far = (np.abs(boxes) > FARTHEST).any(axis=1)
     if far.any():
@@ -90,7 +92,8 @@ def _column(
     if bare.any():
         names = annotations.names(objects.rows[bare])
         notes.append(Note.of("object", "without a labeled point", "passed over", names))
-    return PointColumn.of(objects.rows, points, boxes, ids, objects.crowd, areas, annotations.annotated)
+    sizes = AnnotatedSizes.of(annotations)
+    return PointColumn.of(objects.rows, points, boxes, ids, objects.crowd, areas, annotations.annotated, sizes)
 
 
 def _dense(annotations: Annotations, numbers: np.ndarray, count: int) -> np.ndarray:

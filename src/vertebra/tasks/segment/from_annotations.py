@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from vertebra.annotations.annotated_sizes import AnnotatedSizes
+from vertebra.annotations.boxes import check_pixels
 from vertebra.annotations.class_ids import listed_ids
 from vertebra.annotations.class_names import bincount, class_ids, without_images
 from vertebra.annotations.notes import Note
@@ -68,6 +70,9 @@ def _from_shapes(
     objects = annotations.objects
     ids = listed_ids(annotations, objects.categories, classes, "object", notes)
     bare = (ids >= 0) & ~objects.has_shape
+    if objects.shapes is not None:
+        notes += objects.shapes.notes
+        check_pixels(objects.shapes.points, "outline", annotations.where)
     if bare.any():
         names_of_bare = annotations.names(objects.rows[bare])
         notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names_of_bare))
@@ -85,6 +90,7 @@ def _from_shapes(
         multilabel=options.multilabel,
         ignore_index=labels.ignore_index,
         background=no_class,
+        annotated=AnnotatedSizes.of(annotations),
     )
     used = bincount(ids[drawn], len(classes))
     used[no_class] += int(not options.multilabel)

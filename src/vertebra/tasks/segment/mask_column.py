@@ -59,7 +59,7 @@ class MaskFileColumn:
         if values.shape != size:
             raise DataError(
                 f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
-                "(height x width); make them equal"
+                f"(height x width); {_remedy(values.shape, size)}"
             )
         if not self.multilabel:
             kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
@@ -98,6 +98,10 @@ class MaskFileColumn:
         """Always empty: a mask of another size than the image cannot be read."""
         return {}
 
+    def adapted(self, row: int, size: tuple[int, int]) -> str:
+        """Always empty: a mask of another size than the image cannot be read."""
+        return ""
+
     def take(self, rows: np.ndarray) -> MaskFileColumn:
         """The column of some images only."""
         return replace(self, files=self.files[rows])
@@ -114,6 +118,13 @@ def check_planes(class_count: int, size: tuple[int, int]) -> None:
             f"{class_count} classes that may overlap need a mask each of {size[0]}x{size[1]} pixels, which is too much; "
             "name fewer classes, set multilabel: false, or cut the images"
         )
+
+
+def _remedy(mask: tuple[int, ...], size: tuple[int, int]) -> str:
+    """What to do about a mask (height, width) of another size than its image."""
+    if mask[::-1] == size:
+        return "the image may be turned by its EXIF orientation: turn the mask likewise"
+    return "make them equal"
 
 
 def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vertebra.annotations.annotated_sizes import AnnotatedSizes, size_change
 from vertebra.annotations.ranges import offsets_of, take_ranges
 from vertebra.annotations.shapes import Shapes
 from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
@@ -28,6 +29,7 @@ class PolygonRLEColumn:
         multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
         background: the class id of pixels without an object, for exclusive classes.
         ignore_index: the value of ignored pixels.
+        annotated: the sizes that outlines and run lengths were made for; None if they are not known.
     """
 
     offsets: np.ndarray
@@ -39,6 +41,7 @@ class PolygonRLEColumn:
     multilabel: bool
     ignore_index: int
     background: int = 0
+    annotated: AnnotatedSizes | None = None
 
     @classmethod
     def of(
@@ -52,20 +55,25 @@ class PolygonRLEColumn:
         multilabel: bool,
         ignore_index: int,
         background: int = 0,
+        annotated: AnnotatedSizes | None = None,
     ) -> PolygonRLEColumn:
         """A column from objects in any order; ``rows`` (B,) int64 is the image of each of the shapes."""
         order = np.argsort(rows, kind="stable")
         offsets = offsets_of(rows, len(labeled))
-        return cls(offsets, order, labels[order], labeled, shapes, class_count, multilabel, ignore_index, background)
+        return cls(
+            offsets, order, labels[order], labeled, shapes, class_count, multilabel, ignore_index, background, annotated
+        )
 
     def get(self, row: int, size: tuple[int, int]) -> SegmentAnnotation:
         """The semantic mask of an image.
 
         Raises:
-            DataError: an object's run lengths are for another size, or are damaged.
+            DataError: an object's run lengths are for another size, or are damaged; or all were made for another size of the
+                image, and cannot be brought over.
         """
         part = slice(self.offsets[row], self.offsets[row + 1])
-        regions = [self.shapes.region(int(number), size) for number in self.objects[part]]
+        change = size_change(self.annotated, row, size)
+        regions = [self.shapes.region(int(number), size, change) for number in self.objects[part]]
         labels = self.labels[part]
         if self.multilabel:
             check_planes(self.class_count, size)
@@ -79,8 +87,12 @@ class PolygonRLEColumn:
         return SegmentAnnotation(compact(ids, self.ignore_index))
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
-        """Always empty: a mask of another size than the image cannot be read."""
+        """Always empty: what is outside of the image is not drawn."""
         return {}
+
+    def adapted(self, row: int, size: tuple[int, int]) -> str:
+        """How annotations are brought to the image's size."""
+        return size_change(self.annotated, row, size).done
 
     def take(self, rows: np.ndarray) -> PolygonRLEColumn:
         """The column of some images only."""
@@ -91,4 +103,5 @@ class PolygonRLEColumn:
             objects=self.objects[picked],
             labels=self.labels[picked],
             labeled=self.labeled[rows],
+            annotated=None if self.annotated is None else self.annotated.take(rows),
         )

@@ -1,0 +1,109 @@
+"""Decodes a COCO file: the entries of its lists, with segmentations as the file's own bytes.
+
+Valid JSON is decoded by `msgspec` into compact records. Whatever that refuses (NaN, very large numbers, another encoding, entries
+of other types) goes through Python's `json`, which reads more and names what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from vertebra.errors import DataError
+
+_BOM = b"\xef\xbb\xbf"
+_ABSENT = msgspec.UNSET
+_NONE = msgspec.Raw(b"null")
+LISTS = ("images", "annotations", "categories")
+
+
+class ImageEntry(msgspec.Struct, gc=False):
+    """An entry of 'images'; absent values are `msgspec.UNSET`."""
+
+    id: Any = _ABSENT
+    file_name: Any = _ABSENT
+    height: Any = None
+    width: Any = None
+
+
+class AnnotationEntry(msgspec.Struct, gc=False):
+    """An entry of 'annotations'; its segmentation is JSON that is not decoded yet, or a decoded value."""
+
+    id: Any = None
+    image_id: Any = _ABSENT
+    category_id: Any = _ABSENT
+    bbox: Any = None
+    area: Any = None
+    iscrowd: Any = None
+    keypoints: Any = None
+    num_keypoints: Any = None
+    attributes: Any = None
+    segmentation: msgspec.Raw = _NONE
+
+
+class CocoFile(NamedTuple):
+    """The lists of a COCO file."""
+
+    images: Sequence[ImageEntry]
+    annotations: Sequence[AnnotationEntry]
+    categories: Sequence[Mapping[str, Any]]
+
+
+class _File(msgspec.Struct, gc=False):
+    images: list[ImageEntry]
+    annotations: list[AnnotationEntry]
+    categories: list[dict[str, Any]]
+
+
+_decoder = msgspec.json.Decoder(_File)
+
+
+def decode_coco(data: bytes, file: Path) -> CocoFile:
+    """The lists of a COCO file.
+
+    Args:
+        data: its bytes.
+        file: for messages.
+
+    Raises:
+        DataError: it is damaged or lacks a list, or a list of images or categories is empty.
+    """
+    try:
+        decoded = _decoder.decode(data[len(_BOM) :] if data.startswith(_BOM) else data)
+        content = CocoFile(decoded.images, decoded.annotations, decoded.categories)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = _decode_slowly(data, file)
+    if not content.images or not content.categories:
+        raise DataError(f"{file}: its list '{'categories' if content.images else 'images'}' is empty")
+    return content
+
+
+def is_segmented(segmentation: Any) -> bool:
+    """Whether a segmentation is given and not empty."""
+    if isinstance(segmentation, msgspec.Raw):
+        return bytes(memoryview(segmentation)[:5]).strip() not in (b"null", b"[]", b"{}", b'""', b"0", b"false")
+    return bool(segmentation)
+
+
+def _decode_slowly(data: bytes, file: Path) -> CocoFile:
+    try:
+        raw = json.loads(data)
+    except RecursionError:
+        raise DataError(f"{file}: damaged, lists within lists without end; copy the file again") from None
+    except ValueError as error:
+        raise DataError(f"{file}: damaged or cut off, not JSON ({error}); copy the file again") from None
+    if not isinstance(raw, dict) or any(not isinstance(raw.get(key), list) for key in LISTS):
+        raise DataError(f"{file}: not a COCO file; it needs lists 'images', 'annotations' and 'categories'")
+    for key in LISTS:
+        if any(not isinstance(entry, dict) for entry in raw[key]):
+            raise DataError(f"{file}: an entry of '{key}' is no object in braces; write the file again")
+    images = [_filled(ImageEntry, entry) for entry in raw["images"]]
+    return CocoFile(images, [_filled(AnnotationEntry, entry) for entry in raw["annotations"]], raw["categories"])
+
+
+def _filled(kind: type[Any], entry: Mapping[str, Any]) -> Any:
+    return kind(**{key: entry[key] for key in kind.__struct_fields__ if key in entry})
