@@ -106,7 +106,8 @@ class TaskData(ABC):
         return np.asarray(column.labeled, dtype=bool)
 
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """(n,) int64, groups of images that a random division spreads over all splits in proportion.
+        """What a random division spreads over all splits in proportion: (n,) int64, a class number for each image, -1 for none; or
+        (n, K), how often each of K classes occurs in it.
 
         By default images that count in the metrics and the others; see `measurable` for the arguments.
         """

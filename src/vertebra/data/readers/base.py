@@ -10,7 +10,9 @@ import numpy as np
 
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
+from vertebra.data.drawing_groups import division_note, drawing_groups
 from vertebra.data.index import Index
+from vertebra.data.lists import listed_rows
 from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
 from vertebra.tasks import all_tasks, get_task
@@ -67,11 +69,13 @@ class AnnotationReader(ABC):
         name: the format's name in configs and on the command line.
         summary: a short description of the format, for the message about unknown formats.
         holds: the kinds of annotations that the format can hold, see `vertebra.annotations.table.KINDS`.
+        division: how `divided` divides, for the note about it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     holds: ClassVar[frozenset[str]]
+    division: ClassVar[str] = "divided at random with seed {seed}"
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -117,10 +121,11 @@ class AnnotationReader(ABC):
 
         Args:
             annotations: of all images to divide.
-            strata: (n,) int64, groups of images that every split needs.
+            strata: (n,) class numbers or (n, K) counts, which every split needs in proportion.
             shares, split, seed: as `vertebra.data.splits.divide` takes them.
         """
-        return divide(len(annotations), shares, split, seed, strata)
+        groups, keys = drawing_groups(annotations), annotations.images
+        return divide(len(annotations), shares, split, seed, strata, groups=groups, keys=keys)
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
@@ -129,7 +134,23 @@ class AnnotationReader(ABC):
         index = index_of(annotations, task, options)
         if shares is None:
             return index
-        return index.take(self.divided(annotations, index.strata(task), shares, split, options.seed))
+        rows = self.divided(annotations, index.strata(task), shares, split, options.seed)
+        index.notes.append(division_note(annotations, self.division, split, len(rows), options.seed))
+        return index.take(rows)
+
+    def read_listed(self, path: Path, task: str, file: Path, options: ReadOptions) -> Index:
+        """The images that a list file names, of all splits of the data set, for one task.
+
+        Args:
+            path, task, options: as for `read`.
+            file: see `vertebra.data.lists.read_list`.
+
+        Raises:
+            DataError: the list names an image that the data set does not have, or none.
+        """
+        annotations = self.load(path, None, options)
+        rows = listed_rows(file, annotations.root, annotations.images, path)
+        return index_of(annotations.take(rows), task, options)
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:

@@ -95,8 +95,9 @@ class ClassifyData(TaskData):
         return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())
 
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """The class of each image, of images with a single one."""
+        """The class of each image, -1 for none; for overlapping classes (n, K) of 0 and 1."""
         if column.values.ndim > 1:
-            return super().strata(column, ids)
-        classes: np.ndarray = np.where(column.labeled, column.values, len(ids))
+            values: np.ndarray = column.values
+            return values
+        classes: np.ndarray = np.where(column.labeled, column.values, -1)
         return classes

@@ -13,6 +13,7 @@ from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
@@ -63,6 +64,10 @@ class DetectData(TaskData):
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """Images with a box of the branch's classes that is not a crowd."""
         return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
+
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n, K + 1), the boxes of each class, and 1 for an image without any."""
+        return class_counts(column, ~column.crowd & (ids[column.labels] >= 0), len(ids))
 
     def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
         """The number of boxes that do not mark a crowd."""

@@ -14,6 +14,7 @@ from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, images_of
@@ -72,6 +73,11 @@ class KeypointData(TaskData):
         """Images with an object of the branch's classes that is not a crowd and has a labeled point."""
         labeled = (column.points[..., 2] > 0).any(axis=1)
         return images_of(column, ~column.crowd & labeled & (ids[column.labels] >= 0))
+
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n, K + 1), the objects of each class with a labeled point, and 1 for an image without any."""
+        labeled = (column.points[..., 2] > 0).any(axis=1)
+        return class_counts(column, ~column.crowd & labeled & (ids[column.labels] >= 0), len(ids))
 
     def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
         """The number of objects with a labeled point that do not mark a crowd."""

@@ -14,11 +14,13 @@ from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply_labels, resize_labels
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
 from vertebra.tasks.segment.from_annotations import read_masks
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.outline_column import PolygonRLEColumn
 
 
 class SegmentData(TaskData):
@@ -76,6 +78,13 @@ class SegmentData(TaskData):
             return planes
         occurring: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
         return occurring
+
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n, K + 1), the outlines of each class, and 1 for an image without any. Mask files are not read for this: their images are
+        of one kind."""
+        if isinstance(column, PolygonRLEColumn):
+            return class_counts(column, ids[column.labels] >= 0, len(ids))
+        return super().strata(column, ids)
 
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
         """1: the image, or 0 if all of its pixels are ignored."""
