@@ -50,6 +50,8 @@ def division_note(annotations: Annotations, division: str, split: str, count: in
         count: number of its images.
     """
     at_random = "{seed}" in division
-    together = ", groups of frames and copies kept together" if at_random and drawing_groups(annotations) is not None else ""
+    together = (
+        ", groups of frames and copies kept together" if at_random and drawing_groups(annotations) is not None else ""
+    )
     names = (f"{count} for {split}",)
     return Note("image", "without a given split", division.format(seed=seed) + together, len(annotations), names)

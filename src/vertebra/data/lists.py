@@ -23,7 +23,7 @@ def list_file(listed: str | Path, split: str) -> Path:
     if path.is_dir():
         path = path / f"{split}.txt"
         if not path.is_file():
-            raise DataError(f"{path}: no such list; 'list' names a list file, or a folder with {split}.txt")
+            raise DataError(f"{path}: no such list; 'lists' names a list file, or a folder with {split}.txt")
     elif not path.is_file():
         raise DataError(f"{path}: no such list file")
     return path

@@ -8,7 +8,9 @@ from pathlib import Path
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.index import Index
+from vertebra.data.lists import list_file
 from vertebra.data.readers import all_readers
+from vertebra.data.readers.base import AnnotationReader, Reader
 from vertebra.data.splits import check_split
 from vertebra.errors import DataError, UnknownName
 
@@ -23,6 +25,7 @@ def open_data(
     ignore_index: int | None = None,
     seed: int = 0,
     multilabel: bool = False,
+    lists: str | Path | None = None,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -38,6 +41,8 @@ def open_data(
         ignore_index: value of ignored pixels in mask files.
         seed: of the random division of a data set without splits.
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
+        lists: a list file with the images of the split, or a folder with ``train.txt``, ``val.txt`` and ``test.txt``, as
+            ``vertebra data split`` writes them; they replace the data set's splits.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
@@ -46,14 +51,25 @@ def open_data(
     folder = Path(path)
     check_split(split)
     name = choose_format(folder, task, format)
-    listed = None if classes is None else tuple(classes)
-    index = all_readers()[name].read(folder, task, split, ReadOptions(listed, ignore_index, seed, multilabel))
+    options = ReadOptions(None if classes is None else tuple(classes), ignore_index, seed, multilabel)
+    index = _read(all_readers()[name], folder, task, split, options, lists)
     others = [] if format is not None else [other for other in readings(folder, task) if other != name]
     if others:
         index.notes.append(
             Note.of("other reading", "of these files", f"left aside for {name}; choose with format", others)
         )
     return index
+
+
+def _read(reader: Reader, path: Path, task: str, split: str, options: ReadOptions, lists: str | Path | None) -> Index:
+    if lists is None:
+        return reader.read(path, task, split, options)
+    file = list_file(lists, split)
+    if not isinstance(reader, AnnotationReader):
+        raise DataError(
+            f"{path}: data sets of format '{reader.name}' are not read by lists; leave out 'lists' ({file})"
+        )
+    return reader.read_listed(path, task, file, options)
 
 
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:

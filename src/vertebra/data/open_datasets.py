@@ -85,6 +85,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         ignore_index=source.ignore_index,
         seed=config.train.seed,
         multilabel=branch.multilabel,
+        lists=source.lists,
     )
     if not len(index):
         raise DataError(empty_split(source.path, source.split or split, _images(source, task)))

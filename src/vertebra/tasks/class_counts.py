@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 MAX_COUNTS = 200_000_000  # numbers of 2 bytes of images times classes
+MAX_CLASSES = 10_000
 
 
 def class_counts(column: Any, objects: np.ndarray, classes: int) -> np.ndarray:
@@ -17,13 +18,13 @@ def class_counts(column: Any, objects: np.ndarray, classes: int) -> np.ndarray:
         objects: (B,) bool, those that count.
 
     Returns:
-        (n, K + 1) uint16; (n,) int64 of 0 with objects and 1 without where the former takes too much memory.
+        (n, K + 1) uint16; (n,) int64 of 0 with objects and 1 without where the former takes too much memory or time.
     """
     count = len(column.labeled)
     rows = np.repeat(np.arange(count), np.diff(column.offsets))[objects]
-    bare = np.bincount(rows, minlength=count) == 0
-    if count * classes > MAX_COUNTS:
-        return bare.astype(np.int64)
+    bare: np.ndarray = np.bincount(rows, minlength=count) == 0
+    if count * classes > MAX_COUNTS or classes > MAX_CLASSES:
+        return np.asarray(bare, dtype=np.int64)
     cells, occurrences = np.unique(rows * (classes + 1) + column.labels[objects], return_counts=True)
     counts = np.zeros((count, classes + 1), dtype=np.uint16)
     counts.reshape(-1)[cells] = np.minimum(occurrences, np.iinfo(np.uint16).max)

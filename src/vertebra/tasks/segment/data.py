@@ -80,8 +80,7 @@ class SegmentData(TaskData):
         return occurring
 
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """(n, K + 1), the outlines of each class, and 1 for an image without any. Mask files are not read for this: their images are
-        of one kind."""
+        """(n, K + 1), the outlines of each class, and 1 for an image without any. Mask files are not read for this."""
         if isinstance(column, PolygonRLEColumn):
             return class_counts(column, ids[column.labels] >= 0, len(ids))
         return super().strata(column, ids)
