@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vertebra.config import Config
-from vertebra.data.checks import check, check_data
+from vertebra.data.check.run import check_data
 from vertebra.data.open import open_data
 from vertebra.data.open_datasets import open_split
 from vertebra.errors import DataError

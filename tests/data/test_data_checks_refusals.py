@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vertebra.data.checks import DataReport, check_data
+from vertebra.data.check.report import DataReport
+from vertebra.data.check.run import check_data
 from vertebra.errors import DataError, UnknownName
 
 Make = Callable[..., Path]

@@ -15,6 +15,7 @@ from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
+from vertebra.tasks.prediction import Prediction
 
 
 class TaskData(ABC):
@@ -24,10 +25,12 @@ class TaskData(ABC):
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
         source_kinds: kinds of annotations (`vertebra.annotations.table.KINDS`) that the task's labels can be made from; none for a
             task whose data only its own readers read.
+        direct_kinds: those of them that mean this task where no task is named.
     """
 
     whole_image: bool = False
     source_kinds: frozenset[str] = frozenset()
+    direct_kinds: frozenset[str] = frozenset()
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """This task's part of the annotations of a data set.
@@ -91,6 +94,14 @@ class TaskData(ABC):
     @abstractmethod
     def fake_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> Any:
         """Random ``Targets`` for a batch of full canvases of (height, width), for checks of parts."""
+
+    def pixel_counts(self, annotation: Any, labels: Any) -> np.ndarray | None:
+        """(K + 1,) int64, the pixels of each class in an image, and last the ignored ones; None for a task without such classes."""
+        return None
+
+    def ground_truth(self, annotation: Any, labels: Any) -> Prediction | None:
+        """An annotation as a prediction without scores, to draw it; None for a task that does not have this."""
+        return None
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column can be used for training after mapping classes by ``ids``."""

@@ -25,6 +25,7 @@ class ClassifyData(TaskData):
 
     whole_image = True
     source_kinds = frozenset({"labels", "boxes", "outlines"})
+    direct_kinds = frozenset({"labels"})
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.classify.from_annotations.read_classes`."""

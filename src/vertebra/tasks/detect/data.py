@@ -28,6 +28,7 @@ class DetectData(TaskData):
     """Boxes, transformed with their image."""
 
     source_kinds = frozenset({"boxes", "outlines", "points"})
+    direct_kinds = frozenset({"boxes", "outlines"})
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.detect.from_annotations.read_boxes`."""

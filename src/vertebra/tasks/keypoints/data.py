@@ -27,6 +27,7 @@ class KeypointData(TaskData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
     source_kinds = frozenset({"points"})
+    direct_kinds = source_kinds
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.keypoints.from_annotations.read_points`."""

@@ -27,6 +27,7 @@ class SegmentData(TaskData):
     """Masks, transformed with their image; outside the image they hold the ignore index."""
 
     source_kinds = frozenset({"masks", "outlines"})
+    direct_kinds = source_kinds
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.segment.from_annotations.read_masks`."""
@@ -88,6 +89,15 @@ class SegmentData(TaskData):
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
         """1: the image, or 0 if all of its pixels are ignored."""
         return int((annotation.mask != labels.ignore_index).any())
+
+    def pixel_counts(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> np.ndarray:
+        """See `vertebra.tasks.data.TaskData`."""
+        mask, ignored = annotation.mask, labels.ignore_index
+        if mask.ndim == 3:
+            planes = [int((plane == 1).sum()) for plane in mask]
+            return np.array([*planes, int((mask == ignored).any(axis=0).sum())], dtype=np.int64)
+        counts = np.bincount(mask.reshape(-1), minlength=max(labels.class_count, ignored) + 1)
+        return np.append(counts[: labels.class_count], counts[ignored])
 
     def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
         """The masks, padded with the ignore index at their right and bottom."""
