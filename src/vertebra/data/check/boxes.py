@@ -86,6 +86,8 @@ def twin_objects(annotations: Annotations) -> np.ndarray:
         bare = np.flatnonzero(~objects.has_box & objects.has_shape)
         boxes[bare] = objects.shapes.take(bare).bounds()
     solid = np.flatnonzero(((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1) & ~objects.crowd)
+    if len(solid) < 2:
+        return np.zeros(0, dtype=np.int64)
     keys = objects.rows[solid] * (len(annotations.categories) + 1) + objects.categories[solid]
     order = np.argsort(keys, kind="stable")
     solid, keys = solid[order], keys[order]

@@ -92,7 +92,7 @@ def groups(scan: Scan, rule: str | None) -> Iterator[Finding]:
         guess_groups(scan.names, scan.hashes, scan.comparable) if rule is None else group_by(scan.names, rule)
     )
     sides = numbered(scan.splits)
-    codes = grouping.codes
+    codes = np.where(grouping.cut, len(sides) + np.arange(len(sides)), grouping.codes)  # a cut video is no group
     lowest = np.full(int(codes.max(initial=-1)) + 1, len(sides), dtype=np.int64)
     highest = np.full(len(lowest), -1, dtype=np.int64)
     np.minimum.at(lowest, codes, sides)

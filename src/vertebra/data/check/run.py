@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,8 +62,8 @@ def check_data(
     report.add(opened.findings)
     if task is not None and format is None:
         report.add(_other_readings(Path(path), task, opened.format))
-    for part in parts:
-        report.add(_split_findings(part, report, opened, split))
+    found = [finding for part in parts for finding in _split_findings(part, report, opened, split)]
+    report.add(_of_all_splits(found))
     report.add(_class_findings(report, opened))
     whole = Scan.of(parts)
     codes = duplicates.exact_groups(whole)
@@ -165,6 +166,19 @@ def _split_findings(part: ScannedSplit, report: DataReport, opened: OpenedData, 
     for task, index in one.indices.items():
         if task in train.indices:
             yield from splits.unusable(report.splits[one.name], index, task, one.name, train.indices[task], severe)
+
+
+def _of_all_splits(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Findings of splits; what is the same in several, as the notes on the files they are drawn from, once for all."""
+    copies = Counter((finding.kind, finding.message) for finding in findings if finding.kind == "note")
+    shown: set[tuple[str, str]] = set()
+    for finding in findings:
+        key = (finding.kind, finding.message)
+        if copies[key] < 2:
+            yield finding
+        elif key not in shown:
+            shown.add(key)
+            yield replace(finding, split="")
 
 
 def _notes(opened: OpenedSplit) -> Iterator[Finding]:
