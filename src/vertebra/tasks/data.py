@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
-from vertebra.tasks.prediction import Prediction
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class TaskData(ABC):
@@ -99,9 +101,13 @@ class TaskData(ABC):
         """(K + 1,) int64, the pixels of each class in an image, and last the ignored ones; None for a task without such classes."""
         return None
 
-    def ground_truth(self, annotation: Any, labels: Any) -> Prediction | None:
-        """An annotation as a prediction without scores, to draw it; None for a task that does not have this."""
-        return None
+    def draw(self, annotation: Any, labels: Any, picture: Image.Image) -> Image.Image:
+        """A picture with an annotation in its pixels; by default the picture as it is.
+
+        Args:
+            picture: RGB.
+        """
+        return picture
 
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column can be used for training after mapping classes by ``ids``."""

@@ -95,7 +95,9 @@ def guess_groups(paths: Sequence[str], hashes: np.ndarray | None = None, valid: 
     rules, codes = [], []
     copies = numbered(np.array(sources)) if paths else np.zeros(0, dtype=np.int64)
     derived = [source.rpartition("/")[2] != stem_of(path) for source, path in zip(sources, paths, strict=True)]
-    several = (np.bincount(copies) > 1) & (np.bincount(copies, derived) > 0)  # equal names in several folders are no reason
+    several = (np.bincount(copies) > 1) & (
+        np.bincount(copies, derived) > 0
+    )  # equal names in several folders are no reason
     if several.any():
         names = [sources[row].rpartition("/")[2] for row in _firsts(copies)[several].tolist()]
         images = int(several[copies].sum())

@@ -125,11 +125,16 @@ class DataReport:
         lines = [f"{self.path}: format {self.format}, {tasks} {', '.join(self.tasks) or 'none'}"]
         for name, report in self.splits.items():
             lines += _split_lines(name, report)
-            lines += [line for finding in by_severity(report.findings) for line in _lines(finding, "  ")]
-        lines += [line for finding in by_severity(self.findings) for line in _lines(finding, "")]
+            lines += [line for finding in by_severity(report.findings) for line in self._lines(finding, "  ")]
+        lines += [line for finding in by_severity(self.findings) for line in self._lines(finding, "")]
         if not any(finding.severity != "info" for finding in self.every):
             lines.append("no problems")
         return "\n".join(lines)
+
+    def _lines(self, finding: Finding, indent: str) -> list[str]:
+        task = f" ({finding.task})" if finding.task and len(self.tasks) > 1 else ""
+        lines = [f"{indent}{finding.severity}{task}: {finding.message}"]
+        return [*lines, f"{indent}  -> {finding.cure}"] if finding.cure else lines
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
@@ -148,9 +153,3 @@ def _counts(counts: Mapping[str, int]) -> str:
     listed = [f"{label} {count}" for label, count in list(counts.items())[:MAX_CLASSES]]
     more = len(counts) - MAX_CLASSES
     return ", ".join([*listed, f"and {more} more classes"] if more > 0 else listed)
-
-
-def _lines(finding: Finding, indent: str) -> list[str]:
-    task = f" ({finding.task})" if finding.task else ""
-    lines = [f"{indent}{finding.severity}{task}: {finding.message}"]
-    return [*lines, f"{indent}  -> {finding.cure}"] if finding.cure else lines

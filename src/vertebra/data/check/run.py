@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +53,37 @@ def check_data(
         DataError: it is missing, empty, of unknown format, without labels for the task, or without this ``split``.
         UnknownName: there is no such task or format.
     """
+    options = ReadOptions(_tuple(classes), ignore_index, seed, multilabel)
+    return checked(path, task, split, format, options, group_by, progress).report
+
+
+@dataclass
+class Checked:
+    """A data set after all checks.
+
+    Attributes:
+        report: what was found.
+        opened: the data set.
+        parts: its splits after the pass over the images.
+    """
+
+    report: DataReport
+    opened: OpenedData
+    parts: list[ScannedSplit]
+
+
+def checked(
+    path: str | Path,
+    task: str | None,
+    split: str | None,
+    format: str | None,
+    options: ReadOptions,
+    group_by: str | None = None,
+    progress: Progress | None = None,
+) -> Checked:
+    """The report of `check_data` with all that was read for it."""
     began = time.perf_counter()
-    opened = opened_for_check(path, task, split, format, ReadOptions(_tuple(classes), ignore_index, seed, multilabel))
+    opened = opened_for_check(path, task, split, format, options)
     parts = list(_scanned(opened, progress))
     report = DataReport(str(path), opened.format, opened.tasks)
     for part in parts:
@@ -73,7 +102,7 @@ def check_data(
     report.add(duplicates.groups(whole, group_by))
     report.add(labels.conflicting_labels(parts, whole, codes))
     report.seconds = round(time.perf_counter() - began, 2)
-    return report
+    return Checked(report, opened, parts)
 
 
 def opened_for_check(

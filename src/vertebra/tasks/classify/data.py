@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from vertebra.tasks.classify.from_annotations import read_classes
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class ClassifyData(TaskData):
@@ -70,6 +73,15 @@ class ClassifyData(TaskData):
         if isinstance(annotation_labels, ClassifyLabels) and not annotation_labels.multilabel:
             labeled = labeled & (ids[column.values] >= 0)
         return labeled
+
+    def draw(self, annotation: ClassifyAnnotation, labels: ClassifyLabels, picture: Image.Image) -> Image.Image:
+        """The picture with its classes below."""
+        from vertebra.tasks.palette import color
+        from vertebra.tasks.picture import enlarge, with_legend
+
+        label = annotation.label
+        ids = np.flatnonzero(label).tolist() if isinstance(label, np.ndarray) else [label]
+        return with_legend(enlarge(picture), [(labels.classes[number], color(number)) for number in ids])
 
     def stack(self, annotations: Sequence[ClassifyAnnotation], labels: ClassifyLabels) -> Any:
         """Class ids, or 0 and 1 for each class."""

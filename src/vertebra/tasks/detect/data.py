@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.from_annotations import read_boxes
 from vertebra.tasks.detect.labels import DetectLabels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MIN_VISIBLE_FRACTION = 0.25
 LARGE = 16.0
@@ -73,6 +76,13 @@ class DetectData(TaskData):
     def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
         """The number of boxes that do not mark a crowd."""
         return int((~annotation.crowd).sum())
+
+    def draw(self, annotation: DetectAnnotation, labels: DetectLabels, picture: Image.Image) -> Image.Image:
+        """The picture with the boxes and their classes."""
+        from vertebra.tasks.detect.types import DetectPrediction
+
+        scores = np.full(len(annotation.labels), np.nan, dtype=np.float32)
+        return DetectPrediction(annotation.boxes, scores, annotation.labels, labels).draw(picture)
 
     def stack(self, annotations: Sequence[DetectAnnotation], labels: DetectLabels) -> Any:
         """Boxes, padded to the largest number of boxes in an image."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, i
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation, clear_points_outside
 from vertebra.tasks.keypoints.from_annotations import read_points
 from vertebra.tasks.keypoints.labels import KeypointLabels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class KeypointData(TaskData):
@@ -89,6 +92,15 @@ class KeypointData(TaskData):
         from vertebra.tasks.keypoints.flip_pair_suggestions import propose_pairs
 
         return [] if labels.mirror_refusal is None else [propose_pairs(labels, column.points[~column.crowd])]
+
+    def draw(self, annotation: KeypointAnnotation, labels: KeypointLabels, picture: Image.Image) -> Image.Image:
+        """The picture with the labeled points."""
+        from vertebra.tasks.keypoints.types import KeypointPrediction
+
+        known = (annotation.points[..., 2] > 0).astype(np.float32)
+        scores = np.ones(len(annotation.labels), dtype=np.float32)
+        points, boxes = annotation.points[..., :2], annotation.boxes
+        return KeypointPrediction(points, known, boxes, scores, annotation.labels, labels).draw(picture)
 
     def stack(self, annotations: Sequence[KeypointAnnotation], labels: KeypointLabels) -> Any:
         """Objects for training (no crowds, at least one labeled point), padded to the largest number in an image."""

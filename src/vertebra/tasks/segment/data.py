@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
 from vertebra.tasks.segment.from_annotations import read_masks
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.outline_column import PolygonRLEColumn
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class SegmentData(TaskData):
@@ -98,6 +101,13 @@ class SegmentData(TaskData):
             return np.array([*planes, int((mask == ignored).any(axis=0).sum())], dtype=np.int64)
         counts = np.bincount(mask.reshape(-1), minlength=max(labels.class_count, ignored) + 1)
         return np.append(counts[: labels.class_count], counts[ignored])
+
+    def draw(self, annotation: SegmentAnnotation, labels: SegmentLabels, picture: Image.Image) -> Image.Image:
+        """The picture with the classes' colors over it; ignored pixels have none."""
+        from vertebra.tasks.segment.types import SegmentPrediction
+
+        mask = annotation.mask == 1 if labels.multilabel else annotation.mask
+        return SegmentPrediction(mask, labels).draw(picture)
 
     def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
         """The masks, padded with the ignore index at their right and bottom."""
