@@ -153,6 +153,11 @@ class SourceConfig(_Strict):
             ``vertebra data split`` writes them; they replace the data set's splits.
         format: a name of `vertebra.data.readers.all_readers`; default: detected.
         ignore_index: mask value in the files of pixels that count neither in the loss nor in the metrics.
+        classes: new names of classes, each with the names in the files that become it: ``{dog: [Dog, puppy]}``.
+        drop_classes: classes of the files whose annotations are left out; their objects count as background.
+        ignore_classes: classes of the files that count neither as objects nor as background.
+        fraction: part of the images that is used at all, the same ones in each epoch and run with a seed.
+        balance: "classes": images with rare classes are drawn more often in training, at an unchanged length of the epoch.
     """
 
     path: str
@@ -162,6 +167,11 @@ class SourceConfig(_Strict):
     lists: str | None = Field(default=None, min_length=1)
     format: str | None = Field(default=None, min_length=1)
     ignore_index: int | None = Field(default=None, ge=0, lt=2**32)
+    classes: dict[str, list[str] | str] | None = Field(default=None, min_length=1)
+    drop_classes: list[str] = []
+    ignore_classes: list[str] = []
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    balance: Literal["classes"] | None = None
 
     @field_validator("path")
     @classmethod

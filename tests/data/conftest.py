@@ -35,7 +35,9 @@ def draw_scene() -> Draw:
         path.parent.mkdir(parents=True, exist_ok=True)
         draw = np.random.default_rng(list((seed or path.name).encode()))
         image = np.full((height, width, 3), draw.integers(0, 256, 3), dtype=np.uint8)
-        for top, left, down, across in (draw.random((25, 4)) * [height, width, height / 2, width / 2]).astype(int).tolist():
+        for top, left, down, across in (
+            (draw.random((25, 4)) * [height, width, height / 2, width / 2]).astype(int).tolist()
+        ):
             image[top : top + down + 2, left : left + across + 2] = draw.integers(0, 256, 3)
         noise = draw.integers(-12, 13, image.shape)
         options = {"quality": quality} if path.suffix == ".jpg" else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vertebra.annotations.class_edits import ClassEdits
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.index import Index
@@ -26,6 +27,7 @@ def open_data(
     seed: int = 0,
     multilabel: bool = False,
     lists: str | Path | None = None,
+    edits: ClassEdits | None = None,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -43,6 +45,7 @@ def open_data(
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
         lists: a list file with the images of the split, or a folder with ``train.txt``, ``val.txt`` and ``test.txt``, as
             ``vertebra data split`` writes them; they replace the data set's splits.
+        edits: changes of the data set's classes.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
@@ -51,8 +54,12 @@ def open_data(
     folder = Path(path)
     check_split(split)
     name = choose_format(folder, task, format)
-    options = ReadOptions(None if classes is None else tuple(classes), ignore_index, seed, multilabel)
-    index = _read(all_readers()[name], folder, task, split, options, lists)
+    listed = None if classes is None else tuple(classes)
+    reader = all_readers()[name]
+    if edits and not isinstance(reader, AnnotationReader):
+        raise DataError(f"{folder}: classes of format '{name}' cannot be merged, dropped or ignored; leave that out")
+    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits())
+    index = _read(reader, folder, task, split, options, lists)
     others = [] if format is not None else [other for other in readings(folder, task) if other != name]
     if others:
         index.notes.append(

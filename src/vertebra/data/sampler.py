@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
+from vertebra.data.balance import draw_rows
 from vertebra.data.samples import Group, MixedData, SampleKey
 from vertebra.errors import DataError, RunError
 
@@ -51,6 +52,7 @@ class MixSampler(Sampler[list[SampleKey]]):
             raise DataError(f"{where}: no image is labeled for any branch")
         self.groups = dataset.groups
         self.counts = [len(group.rows) * dataset.sources[group.source].ratio for group in self.groups]
+        self.factors = [dataset.repeat_factors(group) for group in dataset.groups]
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
@@ -142,10 +144,10 @@ class MixSampler(Sampler[list[SampleKey]]):
 
     def _stream(self, number: int, length: int) -> list[int]:
         """The rows of a group in this epoch: shuffled, and reshuffled each time all were drawn."""
-        rows = self.groups[number].rows
+        group = self.groups[number]
         draw = np.random.default_rng([self.seed, self.epoch, number])
-        rounds = [draw.permutation(rows) for _ in range(math.ceil(length / len(rows)))]
-        return np.concatenate(rounds)[:length].tolist() if rounds else []
+        rows: list[int] = draw_rows(group.rows, self.factors[number], length, draw).tolist()
+        return rows
 
 
 def batch_shares(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vertebra.annotations.notes import Note
+from vertebra.data.balance import repeat_factors
 from vertebra.data.class_mapping import ClassMapping, class_mapping
 from vertebra.data.index import Index
 from vertebra.data.transforms import OnCanvas, augment_onto, to_canvas
@@ -34,6 +35,7 @@ class Source:
         index: its images and annotations.
         branches: the branches that it is labeled for, each with its task.
         ratio: how often an epoch uses each image: 1 once, 0.5 half of the images, 2 twice.
+        balance: whether images with rare classes are drawn more often in training.
         rename_classes: for classes with another name in the branches, from the data set's name to theirs.
     """
 
@@ -41,6 +43,7 @@ class Source:
     branches: Mapping[str, str]
     ratio: float = 1.0
     rename_classes: Mapping[str, str] | None = None
+    balance: bool = False
 
 
 class SampleKey(NamedTuple):
@@ -196,6 +199,27 @@ class MixedData(Dataset[Sample]):
     def __len__(self) -> int:
         """Number of labeled images."""
         return sum(len(group.rows) for group in self.groups)
+
+    def repeat_factors(self, group: Group) -> np.ndarray | None:
+        """How often training draws each image of a group, see `vertebra.data.balance`; None for equally often.
+
+        Raises:
+            DataError: the classes of the images are known only from their pixels.
+        """
+        source = self.sources[group.source]
+        if not source.balance:
+            return None
+        factors = np.ones(len(group.rows))
+        for branch in group.branches:
+            task, ids = source.branches[branch], self._relabel[group.source, branch].ids
+            presence = get_task(task).data.class_presence(source.index.columns[task], len(ids))
+            if presence is None:
+                raise DataError(
+                    f"{source.index.root}: 'balance: classes' needs the classes of each image before it is opened, but these "
+                    "are masks in files; leave balance out, or give outlines"
+                )
+            factors = np.maximum(factors, repeat_factors(presence[group.rows][:, ids >= 0]))
+        return factors
 
     def measurable(self, branch: str) -> int:
         """Number of images with annotations that a branch's metrics use."""

@@ -122,6 +122,22 @@ def _fill_empty(codes: np.ndarray, groups: np.ndarray, splits: int) -> None:
                 codes[groups == numbers[sizes.argmin()]] = code
 
 
+def fraction_rows(strata: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """A seeded part of all rows, with each class in proportion and at least one row of it; ascending.
+
+    Args:
+        strata: (n,) int64 class numbers, or (n, K) counts.
+        fraction: part to keep, above 0 and below 1.
+        seed: of the draw.
+    """
+    shares = {"kept": fraction, "left out": 1 - fraction}
+    kept = divide_stratified(len(strata), shares, seed, labels=strata).codes == 0
+    counts = strata if strata.ndim == 2 else strata[:, None] == np.unique(strata[strata >= 0])
+    for label in np.flatnonzero((counts > 0).any(axis=0) & ~(counts[kept] > 0).any(axis=0)).tolist():
+        kept[np.flatnonzero(counts[:, label])[0]] = True
+    return np.flatnonzero(kept)
+
+
 def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
     """The rows of one split of a division into consecutive runs: train first, then val, then test.
 

@@ -122,6 +122,10 @@ class TaskData(ABC):
         """
         return np.asarray(column.labeled, dtype=bool)
 
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """(n, class_count) bool, the classes that each image has; None if that is known only from its pixels."""
+        return None
+
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """What a random division spreads over all splits in proportion: (n,) int64, a class number for each image, -1 for none; or
         (n, K), how often each of K classes occurs in it.

@@ -20,7 +20,7 @@ BARE_SHARE = 0.5  # of images without objects
 SIMILAR_CURE = "if they are one class, merge them: --fix OUT --merge-classes"
 FEW_CURE = "a class is hardly learned from so few; add samples, merge it with another class, or leave it out"
 IMBALANCE_CURE = (
-    "judge by the accuracy of each class; add samples of the rare ones, or train on fewer images of the frequent ones"
+    "judge by the accuracy of each class; add samples of the rare ones, or show them more often: balance: classes"
 )
 UNANNOTATED_CURE = "training does not use them; annotate them, or mark them as having no object in the labelling tool"
 

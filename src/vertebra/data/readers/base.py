@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -130,7 +131,7 @@ class AnnotationReader(ABC):
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
         source, shares = source_split(self.splits(path), split, path)
-        annotations = self.load(path, source, options)
+        annotations = self._edited(path, source, options)
         index = index_of(annotations, task, options)
         if shares is None:
             return index
@@ -148,9 +149,15 @@ class AnnotationReader(ABC):
         Raises:
             DataError: the list names an image that the data set does not have, or none.
         """
-        annotations = self.load(path, None, options)
+        annotations = self._edited(path, None, options)
         rows = listed_rows(file, annotations.root, annotations.images, path)
         return index_of(annotations.take(rows), task, options)
+
+    def _edited(self, path: Path, source: str | None, options: ReadOptions) -> Annotations:
+        """What `load` returns, with the changed classes."""
+        if not options.edits:
+            return self.load(path, source, options)
+        return options.edits.apply(self.load(path, source, replace(options, classes=None)))
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:

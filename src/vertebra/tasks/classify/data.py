@@ -107,6 +107,14 @@ class ClassifyData(TaskData):
             return ClassifyTargets(torch.randint(0, count, (batch,)))
         return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())
 
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The class, or the classes, of each labeled image."""
+        if column.values.ndim > 1:
+            return np.asarray(column.values > 0)
+        presence: np.ndarray = column.values[:, None] == np.arange(class_count)
+        presence &= column.labeled[:, None]
+        return presence
+
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """The class of each image, -1 for none; for overlapping classes (n, K) of 0 and 1."""
         if column.values.ndim > 1:

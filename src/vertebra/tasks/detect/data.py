@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -72,6 +73,10 @@ class DetectData(TaskData):
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n, K + 1), the boxes of each class, and 1 for an image without any."""
         return class_counts(column, ~column.crowd & (ids[column.labels] >= 0), len(ids))
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the objects in each image, without crowds."""
+        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
 
     def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
         """The number of boxes that do not mark a crowd."""

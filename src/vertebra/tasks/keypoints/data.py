@@ -10,6 +10,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -82,6 +83,10 @@ class KeypointData(TaskData):
         """(n, K + 1), the objects of each class with a labeled point, and 1 for an image without any."""
         labeled = (column.points[..., 2] > 0).any(axis=1)
         return class_counts(column, ~column.crowd & labeled & (ids[column.labels] >= 0), len(ids))
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the objects in each image, without crowds."""
+        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
 
     def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
         """The number of objects with a labeled point that do not mark a crowd."""

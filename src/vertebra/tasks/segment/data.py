@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -88,6 +89,12 @@ class SegmentData(TaskData):
         if isinstance(column, PolygonRLEColumn):
             return class_counts(column, ids[column.labels] >= 0, len(ids))
         return super().strata(column, ids)
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the outlined objects of each image; None for masks in files."""
+        if not isinstance(column, PolygonRLEColumn):
+            return None
+        return classes_of_objects(column.offsets, column.labels, np.ones(len(column.labels), dtype=bool), class_count)
 
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
         """1: the image, or 0 if all of its pixels are ignored."""

@@ -45,6 +45,8 @@ def _from_files(
     left_out = masks.ignore_index if not options.multilabel else NO_CLASS
     ids[known] = np.where(to_id[ids[known]] >= 0, to_id[ids[known]], left_out)
     ids[masks.categories == IGNORED] = masks.ignore_index
+    if not options.multilabel:
+        ids[masks.categories == NO_CLASS] = masks.ignore_index  # each pixel needs a class
     column = MaskFileColumn(masks.root, masks.files, ids, labels.class_count, options.multilabel, masks.ignore_index)
     return column, labels
 
