@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
+from vertebra.cli import data_show, data_split
+from vertebra.cli.data_options import FORMAT, GROUP_BY, IGNORE_INDEX, PATH, TASK, progress_bar
 from vertebra.cli.printing import print_json
 
 app = typer.Typer(help="Check, show or divide a data set.", no_args_is_help=True, rich_markup_mode=None)
-
-PATH = typer.Argument(..., help="A data set: folder or annotation file.")
-TASK = typer.Option(
-    None,
-    help="a task's name (classify, detect, segment, keypoints, or an installed one); by default all that it has labels for.",
-)
-FORMAT = typer.Option(None, "--format", help="The format; by default detected.")
-IGNORE_INDEX = typer.Option(None, help="Mask value of ignored pixels.")
-GROUP_BY = typer.Option(
-    None,
-    help="Images that belong together: FOLDER, a column of the table, or a regular expression with a group, such as '(clip\\d+)_'; "
-    "by default guessed from names and content.",
-)
 
 
 @app.callback()
@@ -80,16 +67,5 @@ def check(
         raise typer.Exit(1)
 
 
-@contextmanager
-def progress_bar(text: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error, moved by calls with the number of images read and of all; None where it is no terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    with Progress(console=console, transient=True) as bar:
-        row = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(row, completed=done, total=total)
+app.command("show")(data_show.show)
+app.command("split")(data_split.split)
