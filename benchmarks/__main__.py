@@ -24,6 +24,7 @@ BENCHMARKS = (
     "memory",
     "scoring",
     "loading",
+    "augmentation",
     "waiting",
     "mirroring",
 )

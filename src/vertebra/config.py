@@ -197,8 +197,13 @@ class TrainConfig(_Strict):
         batch_size: images per process in a micro batch; a step has ``accumulate`` of them.
         image_size: (height, width) of the canvas in pixels; default: from the data.
         resize: how images are resized to the canvas; default: center_crop if all branches classify, else letterbox.
+        scale: the range of images of more than 8 bits: "auto", the number of white (255, 65535), or [low, high]; see
+            `vertebra.preprocess.number_range`.
+        reduced_decoding: decode JPEG files at 1/2, 1/4 or 1/8 of their size where augmentation shows them smaller than that.
         augment: a preset, "none", "light", "default" or "strong", by name or with options:
-            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`.
+            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`. From Python also
+            a transform, such as a ``Compose`` of ``torchvision.transforms.v2``; see
+            `vertebra.data.augmentation.user_transform`.
         optimizer: an optimizer of torch or timm, by name ("adamw", "sgd", "lion" …) or with options:
             ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
         lr: peak learning rate; default: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's default.
@@ -225,6 +230,8 @@ class TrainConfig(_Strict):
     batch_size: int = Field(default=16, ge=1, le=MANY)
     image_size: int | list[int] | None = None
     resize: Literal["letterbox", "resize", "center_crop"] | None = None
+    scale: str | float | list[float] = "auto"
+    reduced_decoding: bool = True
     augment: PartConfig = PartConfig(name="default")
     optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)
@@ -255,12 +262,23 @@ class TrainConfig(_Strict):
             return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
         return value
 
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, value: str | float | list[float]) -> str | float | list[float]:
+        from vertebra.preprocess.number_range import parse_scale
+
+        parse_scale(value)
+        return value
+
     @field_validator("augment")
     @classmethod
     def _check_augment(cls, value: PartConfig) -> PartConfig:
         from vertebra.recipe.augment import Augment
 
-        Augment.from_options(value.name, value.options)
+        if not value.is_object:
+            Augment.from_options(value.name, value.options)
+        elif value.options:
+            raise ValueError("a transform that was given as an object has no options")
         return value
 
     @field_validator("lr_schedule")

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # the package beside src and tests
 
 from benchmarks import __main__ as every  # noqa: E402
 from benchmarks import (  # noqa: E402
+    augmentation,
     inference,
     loading,
     memory,
@@ -220,10 +221,22 @@ def test_scores_are_those_of_coco() -> None:
     assert "pycocotools" in report.table(scoring.spread(row), scoring.COLUMNS)
 
 
+def test_augmentations_take_turns_with_torchvision() -> None:
+    rows = augmentation.compare(2, 1, names=("photometric distortion", "IoU crop, onto 300x300", "noise"))
+    assert [row["name"] for row in rows] == ["photometric distortion", "IoU crop, onto 300x300", "noise"]
+    assert all(row["ratio"] > 0 for row in rows)
+
+
 def test_loading_counts_images() -> None:
     rows = loading.compare(8, 1, size=(96, 128))
     assert [row["name"] for row in rows] == list(loading.TASKS)
     assert all(row["images_a_second"] > 0 for row in rows)
+
+
+def test_loading_is_compared_with_torchvision() -> None:
+    rows = loading.beside_torchvision(8, 1, 75, None)
+    assert len(rows) == 5 and all(row["ratio"] > 0 and row["bytes"] > 0 for row in rows)
+    assert "reduced" in report.table(rows, loading.COLUMNS)
 
 
 def test_processes_that_fail_say_so() -> None:

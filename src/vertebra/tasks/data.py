@@ -11,7 +11,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
@@ -28,11 +28,13 @@ class TaskData(ABC):
         source_kinds: kinds of annotations (`vertebra.annotations.table.KINDS`) that the task's labels can be made from; none for a
             task whose data only its own readers read.
         direct_kinds: those of them that mean this task where no task is named.
+        annotates_boxes: whether objects have boxes, which `object_boxes` returns.
     """
 
     whole_image: bool = False
     source_kinds: frozenset[str] = frozenset()
     direct_kinds: frozenset[str] = frozenset()
+    annotates_boxes: bool = False
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """This task's part of the annotations of a data set.
@@ -55,8 +57,12 @@ class TaskData(ABC):
         """The annotation in canvas pixels, with the image on the canvas as in prediction."""
 
     @abstractmethod
-    def cut(self, annotation: Any, window: CropWindow, resize_spec: ResizeSpec, labels: Any) -> Any:
-        """The annotation of a crop window of the image, in canvas pixels, mirrored as the window is."""
+    def cut(self, annotation: Any, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: Any) -> Any:
+        """The annotation of a part of the image, in canvas pixels, cropped, mirrored and turned as the image is."""
+
+    def object_boxes(self, annotation: Any) -> np.ndarray:
+        """(M, 4) the boxes of the objects, for crops that keep objects; none if not ``annotates_boxes``."""
+        return np.zeros((0, 4), dtype=np.float32)
 
     @abstractmethod
     def relabel(self, annotation: Any, ids: np.ndarray, source_labels: Any, labels: Any) -> Any:

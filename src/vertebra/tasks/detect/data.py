@@ -11,7 +11,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.class_counts import class_counts
@@ -33,6 +33,7 @@ class DetectData(TaskData):
 
     source_kinds = frozenset({"boxes", "outlines", "points"})
     direct_kinds = frozenset({"boxes", "outlines"})
+    annotates_boxes = True
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.detect.from_annotations.read_boxes`."""
@@ -46,12 +47,17 @@ class DetectData(TaskData):
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def cut(
-        self, annotation: DetectAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: DetectLabels
+        self, annotation: DetectAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: DetectLabels
     ) -> DetectAnnotation:
-        """Boxes of the window, without those that are mostly cropped away."""
-        whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
+        """The boxes around the mapped boxes, without those that are mostly cropped away."""
+        mapped = canvas_map.boxes(annotation.boxes)
+        boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+
+    def object_boxes(self, annotation: DetectAnnotation) -> np.ndarray:
+        """The boxes that do not mark a crowd."""
+        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
+        return boxes
 
     def relabel(
         self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels
