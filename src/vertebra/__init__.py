@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vertebra.api import Model, Run, create_model, import_model, resume, train
     from vertebra.backbones import as_backbone
+    from vertebra.data.convert import convert_data
     from vertebra.errors import (
         ConfigError,
         DataError,
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "vertebra.api": ("Model", "Run", "create_model", "import_model", "resume", "train"),
     "vertebra.backbones": ("as_backbone",),
+    "vertebra.data.convert": ("convert_data",),
     "vertebra.errors": (
         "ConfigError",
         "DataError",
@@ -79,6 +81,7 @@ __all__ = [
     "Cascade",
     "ClassifyPrediction",
     "ConfigError",
+    "convert_data",
     "create_model",
     "DataError",
     "DetectPrediction",

@@ -158,6 +158,7 @@ class SourceConfig(_Strict):
         ignore_classes: classes of the files that count neither as objects nor as background.
         fraction: part of the images that is used at all, the same ones in each epoch and run with a seed.
         balance: "classes": images with rare classes are drawn more often in training, at an unchanged length of the epoch.
+        columns: columns of a table by what is read from them: ``{image: path, label: species}``.
     """
 
     path: str
@@ -172,6 +173,7 @@ class SourceConfig(_Strict):
     ignore_classes: list[str] = []
     fraction: float = Field(default=1.0, gt=0, le=1)
     balance: Literal["classes"] | None = None
+    columns: dict[str, str | int] | None = Field(default=None, min_length=1)
 
     @field_validator("path")
     @classmethod

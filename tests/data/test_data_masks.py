@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vertebra.annotations.mask_files import mask_values, read_mask
+from vertebra.annotations.mask_files import read_mask
+from vertebra.annotations.mask_sample import sample_masks
 from vertebra.annotations.paths import path_column
 from vertebra.errors import DataError
 from vertebra.tasks.segment.mask_column import NOWHERE, UNKNOWN, MaskFileColumn
@@ -89,6 +90,8 @@ def test_occurring_values_and_where(tmp_path: Path) -> None:
     first = saved(MASK, tmp_path / "a.png")
     second = saved(MASK + 1, tmp_path / "b.png")
     (tmp_path / "bad.png").write_bytes(b"no")
-    assert mask_values([first, tmp_path / "bad.png", second]) == {0: first, 1: first, 2: first, 3: second}
+    sample = sample_masks([first, tmp_path / "bad.png", second])
+    assert sample.file_of == {0: first, 1: first, 2: first, 3: second}
+    assert sum(sample.pixels.values()) == 2 * MASK.size and sample.pixels[3] == int((MASK == 2).sum())
     with pytest.raises(DataError, match="damaged"):
-        mask_values([tmp_path / "bad.png"])
+        sample_masks([tmp_path / "bad.png"])

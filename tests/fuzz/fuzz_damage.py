@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def spoil_json(rng: Rng, document: Any) -> bytes:
 def _change(rng: Rng, holder: Any, key: Any, places: list[Any], deep: dict[str, str], number: int) -> None:
     match int(rng.integers(7)):
         case 0 | 1 | 2:
-            holder[key] = VALUES[int(rng.integers(len(VALUES)))]
+            holder[key] = deepcopy(VALUES[int(rng.integers(len(VALUES)))])  # a later change must not reach the values
         case 3:
             del holder[key]
         case 4 if isinstance(holder, list):

@@ -1,4 +1,4 @@
-"""Outlines of ellipses and turned boxes, and run lengths of masks, as labelling tools draw them."""
+"""Outlines of ellipses and turned boxes, and run lengths of masks, as labeling tools draw them."""
 
 from __future__ import annotations
 

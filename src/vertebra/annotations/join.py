@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vertebra.annotations.paths import path_column
 from vertebra.annotations.shapes import Shapes
-from vertebra.annotations.table import SPLITS, Annotations, Category, Objects
+from vertebra.annotations.table import SPLITS, Annotations, Category, MaskFiles, Objects
 
 
 def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
@@ -19,7 +20,7 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
     Categories of one name become one.
 
     Args:
-        parts: by split; none has mask files.
+        parts: by split; all or none have mask files, of one kind.
         where: the data set, for messages.
     """
     each = list(parts.values())
@@ -44,9 +45,9 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
         root=root,
         images=path_column(images),
         categories=tuple(categories.values()),
-        objects=_objects([part.objects for part in each], starts, renumbered),
+        objects=joined_objects([part.objects for part in each], starts, renumbered),
         labels=np.concatenate(labels),
-        masks=None,
+        masks=_masks([part.masks for part in each], root),
         annotated=np.concatenate([part.annotated for part in each]),
         sizes=np.concatenate([part.sizes for part in each]),
         where=where,
@@ -58,7 +59,26 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
     )
 
 
-def _objects(parts: Sequence[Objects], starts: Sequence[int], renumbered: Sequence[np.ndarray]) -> Objects:
+def _masks(parts: Sequence[MaskFiles | None], root: Path) -> MaskFiles | None:
+    masks = [part for part in parts if part is not None]
+    if not masks:
+        return None
+    files = [
+        (part.root / os.fsdecode(name)).relative_to(root).as_posix() if name else ""
+        for part in masks
+        for name in part.files
+    ]
+    return replace(masks[0], root=root, files=path_column(files))
+
+
+def joined_objects(parts: Sequence[Objects], starts: Sequence[int], renumbered: Sequence[np.ndarray]) -> Objects:
+    """The objects of several parts.
+
+    Args:
+        parts: at least one.
+        starts: the row of each part's first image.
+        renumbered: of each part, the new number of each category.
+    """
     counts = np.concatenate([np.diff(part.point_offsets) for part in parts])
     has_ids = any(part.ids is not None for part in parts)
     has_attributes = any(part.attributes is not None for part in parts)

@@ -17,6 +17,7 @@ class ReadOptions:
         seed: of the random division of a data set without splits.
         multilabel: False: one class for each image or pixel; True: classes may overlap.
         edits: changes of the data set's classes, before they are matched with ``classes``.
+        columns: pairs of what is read ("image", "label", "xmin" …) and the name of a table's column for it.
     """
 
     classes: tuple[str, ...] | None = None
@@ -24,3 +25,4 @@ class ReadOptions:
     seed: int = 0
     multilabel: bool = False
     edits: ClassEdits = field(default_factory=ClassEdits)
+    columns: tuple[tuple[str, str], ...] = ()

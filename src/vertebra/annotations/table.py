@@ -139,12 +139,24 @@ class MaskFiles:
         categories: (V,) int32, V > 256: the category of each mask value, the last entry for all above; `IGNORED` for pixels
             to leave out, `NO_CLASS` for pixels of none of the classes, `UNKNOWN` for values that nobody named.
         ignore_index: the mask value of ignored pixels.
+        codes: (C,) int32 of masks that are color pictures: colors, ascending, see `vertebra.annotations.mask_files.color_codes`;
+            then ``categories`` is (C + 1,), by the position of the color, the last entry for other colors. None for numbers.
+        turns: (n,) uint8, the EXIF orientation by which each mask is turned to be upright as its image; None if all are.
+        segments: the files are color images, in which R + 256 G + 65536 B is the id of one of the image's objects
+            (``Objects.ids``), and 0 is ignored; ``categories`` is empty then.
     """
 
     root: Path
     files: np.ndarray
     categories: np.ndarray
     ignore_index: int
+    codes: np.ndarray | None = None
+    turns: np.ndarray | None = None
+    segments: bool = False
+
+    def take(self, rows: np.ndarray) -> MaskFiles:
+        """The files of some images only; ``rows`` is (m,) int64."""
+        return replace(self, files=self.files[rows], turns=None if self.turns is None else self.turns[rows])
 
 
 UNKNOWN, NO_CLASS, IGNORED = -1, -2, -3
@@ -240,7 +252,7 @@ class Annotations:
             images=self.images[rows],
             objects=replace(objects, rows=moved[kept]),
             labels=labels[labels[:, 0] >= 0],
-            masks=None if self.masks is None else replace(self.masks, files=self.masks.files[rows]),
+            masks=None if self.masks is None else self.masks.take(rows),
             annotated=self.annotated[rows],
             sizes=self.sizes[rows],
             image_ids=None if self.image_ids is None else tuple(self.image_ids[i] for i in rows.tolist()),

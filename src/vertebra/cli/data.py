@@ -1,4 +1,4 @@
-"""``vertebra data``: checks, shows and divides a data set before training."""
+"""``vertebra data``: checks, shows, divides and converts data sets."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import typer
 
-from vertebra.cli import data_show, data_split
-from vertebra.cli.data_options import FORMAT, GROUP_BY, IGNORE_INDEX, PATH, TASK, progress_bar
+from vertebra.cli import data_convert, data_show, data_split
+from vertebra.cli.data_options import COLUMN, FORMAT, GROUP_BY, IGNORE_INDEX, PATH, TASK, columns_of, progress_bar
 from vertebra.cli.printing import print_json
 
-app = typer.Typer(help="Check, show or divide a data set.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Check, show, divide or convert a data set.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def _data() -> None:
-    """Check, show or divide a data set."""
+    """Check, show, divide or convert a data set."""
 
 
 @app.command("check")
@@ -27,6 +27,7 @@ def check(
     format_name: str | None = FORMAT,
     ignore_index: int | None = IGNORE_INDEX,
     group_by: str | None = GROUP_BY,
+    column: list[str] = COLUMN,
     seed: int = typer.Option(0, help="Seed of the random split, for a data set without splits."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON, with all files of each finding."),
     fix: Path | None = typer.Option(None, help="Write a mended copy of the data set into this new folder."),
@@ -53,6 +54,7 @@ def check(
             ignore_index=ignore_index,
             seed=seed,
             group_by=group_by,
+            columns=columns_of(column),
             progress=progress,
         )
     if as_json:
@@ -69,3 +71,4 @@ def check(
 
 app.command("show")(data_show.show)
 app.command("split")(data_split.split)
+app.command("convert")(data_convert.convert)

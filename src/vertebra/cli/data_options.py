@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
+
+from vertebra.errors import ConfigError, shortened
 
 PATH = typer.Argument(..., help="A data set: folder or annotation file.")
 TASK = typer.Option(
@@ -19,6 +21,22 @@ GROUP_BY = typer.Option(
     help="Images that belong together: FOLDER, a column of the table, or a regular expression with a group, such as '(clip\\d+)_'; "
     "by default guessed from names and content.",
 )
+COLUMN = typer.Option([], help="A column of a table: image=path, label=species; may be given several times.")
+
+
+def columns_of(entries: Sequence[str]) -> dict[str, str]:
+    """What is read, and the column's name, from entries such as "image=path".
+
+    Raises:
+        ConfigError: an entry has another form.
+    """
+    columns = {}
+    for entry in entries:
+        role, _, column = entry.partition("=")
+        if not role or not column:
+            raise ConfigError(f"--column {shortened(entry)}: write what is read and the column's name, as image=path")
+        columns[role] = column
+    return columns
 
 
 @contextmanager

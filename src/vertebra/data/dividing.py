@@ -17,17 +17,15 @@ from vertebra.data.analysis.groups import guess_groups, merge_groups
 from vertebra.data.analysis.hamming_pairs import near_components, near_pairs
 from vertebra.data.analysis.perceptual_hash import MIN_CORRELATION, NEAR_DISTANCE, correlations
 from vertebra.data.analysis.stratify import Division, divide_folds, divide_stratified
-from vertebra.data.check.opening import OpenedSplit, SplitOpener, tasks_of
+from vertebra.data.check.opening import OpenedSplit, SplitOpener, find_for_tasks
 from vertebra.data.check.run import Progress
 from vertebra.data.check.scanning import Scan, scan
 from vertebra.data.index import Index
 from vertebra.data.lists import write_list
-from vertebra.data.open import choose_format
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader, index_of
 from vertebra.errors import ConfigError, DataError
 from vertebra.files import os_errors_as_run_errors
-from vertebra.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -128,17 +126,15 @@ def _check_free(folder: Path) -> None:
 
 def _whole(path: Path, task: str | None, format: str | None, options: ReadOptions) -> tuple[Annotations, Index, str]:
     """All images of the data set, of all its splits, and their annotations for one task."""
-    if task is not None:
-        get_task(task)
-        name, tasks = choose_format(path, task, format), (task,)
-    else:
-        name, tasks = tasks_of(path, format)
-    reader = all_readers()[name]
+    data_set, tasks = find_for_tasks(path, task, format)
+    reader = all_readers()[data_set.format]
     if not isinstance(reader, AnnotationReader):
-        raise DataError(f"{path}: data sets of format '{name}' cannot be divided; its reader reads one split at a time")
-    opener = SplitOpener(path, name, tasks, options)
+        raise DataError(
+            f"{path}: data sets of format '{reader.name}' cannot be divided; its reader reads one split at a time"
+        )
+    opener = SplitOpener(data_set.path, data_set.format, tasks, options)
     opener.keep_annotated_tasks()
-    annotations = reader.load(path, None, options)
+    annotations = reader.load_for(data_set.path, None, options, opener.kinds)
     return annotations, index_of(annotations, opener.tasks[0], options), opener.tasks[0]
 
 

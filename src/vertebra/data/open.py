@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vertebra.annotations.class_edits import ClassEdits
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.data.archives import is_archive, unpacked
 from vertebra.data.index import Index
 from vertebra.data.lists import list_file
-from vertebra.data.readers import all_readers
-from vertebra.data.readers.base import AnnotationReader, Reader
-from vertebra.data.splits import check_split
+from vertebra.data.readers import Reader, all_readers
+from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.files import folders_in
+from vertebra.data.splits import check_split, split_of
 from vertebra.errors import DataError, UnknownName
+from vertebra.tasks import get_task
+
+DEEPEST = 4  # folders that are entered because they are the only one
+_ASIDE = frozenset({".md", ".pdf", ".html", ".rst", ".zip", ".bib"})
+_ASIDE_NAMES = ("readme", "license", "licence", "__macosx")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set with its format.
+
+    Attributes:
+        path: its folder or file, after archives are unpacked and lone folders are entered.
+        format: the name of its format.
+        notes: about the path.
+    """
+
+    path: Path
+    format: str
+    notes: list[Note] = field(default_factory=list)
+
+
+TABLE = "table"  # the format whose columns a user can name
 
 
 def open_data(
@@ -28,6 +54,7 @@ def open_data(
     multilabel: bool = False,
     lists: str | Path | None = None,
     edits: ClassEdits | None = None,
+    columns: Mapping[str, str | int] | None = None,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -35,7 +62,7 @@ def open_data(
     train becomes val.
 
     Args:
-        path: its folder, or its annotation file.
+        path: its folder, its annotation file, or a zip or tar file of it, which is unpacked into the user's cache folder.
         task: a task's name, as `vertebra.tasks.all_tasks` has it.
         split: "train", "val" or "test".
         format: a format's name, as `vertebra.data.readers.all_readers` has it; None to detect it.
@@ -46,25 +73,28 @@ def open_data(
         lists: a list file with the images of the split, or a folder with ``train.txt``, ``val.txt`` and ``test.txt``, as
             ``vertebra data split`` writes them; they replace the data set's splits.
         edits: changes of the data set's classes.
+        columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not say so.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
             annotation is wrong; the message names the file and a fix.
     """
-    folder = Path(path)
     check_split(split)
-    name = choose_format(folder, task, format)
+    data_set = find_data(path, task, TABLE if columns and format is None else format)
     listed = None if classes is None else tuple(classes)
-    reader = all_readers()[name]
+    reader = all_readers()[data_set.format]
     if edits and not isinstance(reader, AnnotationReader):
-        raise DataError(f"{folder}: classes of format '{name}' cannot be merged, dropped or ignored; leave that out")
-    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits())
-    index = _read(reader, folder, task, split, options, lists)
-    others = [] if format is not None else [other for other in readings(folder, task) if other != name]
-    if others:
-        index.notes.append(
-            Note.of("other reading", "of these files", f"left aside for {name}; choose with format", others)
+        raise DataError(
+            f"{path}: classes of format '{data_set.format}' cannot be merged, dropped or ignored; leave that out"
         )
+    pairs = tuple((role, str(name)) for role, name in (columns or {}).items())
+    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs)
+    index = _read(reader, data_set.path, task, split, options, lists)
+    index.notes[:0] = data_set.notes
+    others = [] if format is not None else [name for name in readings(data_set.path, task) if name != data_set.format]
+    if others:
+        which, done = "of these files", f"left aside for {data_set.format}; choose with format"
+        index.notes.append(Note.of("other reading", which, done, others))
     return index
 
 
@@ -79,6 +109,62 @@ def _read(reader: Reader, path: Path, task: str, split: str, options: ReadOption
     return reader.read_listed(path, task, file, options)
 
 
+def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet:
+    """The files of a data set and their format; an archive is unpacked, and a folder that is alone in its folder is entered.
+
+    Args:
+        path, task, format: as `open_data` takes them.
+
+    Raises:
+        DataError: the data set is missing, empty, of unknown format or without labels for the task.
+    """
+    readers = all_readers()
+    if format is not None and format not in readers:
+        raise UnknownName("data format", format, readers)
+    folder, notes = _unpacked(Path(path))
+    _exists(folder)
+    able = [name for name, reader in readers.items() if task in reader.tasks]
+    if not able:
+        raise DataError(f"{folder}: no data format has labels for task '{task}'")
+    if format is not None and format not in able:
+        raise _without_labels(folder, task, format, able)
+    outer = readings(folder, task)
+    fits = outer if format is None else [format] * readers[format].looks_like(folder)
+    for inner in _lone_folders(folder) if not fits or set(outer) == {"image_folder"} else ():
+        deeper = readings(inner, task)
+        chosen = deeper[0] if format is None and deeper else format if format in deeper else None
+        if chosen is not None:
+            name = inner.relative_to(folder).as_posix()
+            return DataSet(
+                inner, chosen, [*notes, Note.of("folder", "that is alone in the data set's", "entered", [name])]
+            )
+    if format is not None or fits:
+        return DataSet(folder, format or fits[0], notes)
+    raise _unknown(folder, task, able)
+
+
+def find_any_data(path: str | Path, format: str | None = None) -> DataSet:
+    """The files of a data set and their format, for any task; see `find_data`.
+
+    Raises:
+        DataError: the data set is missing, empty, or of unknown format.
+        UnknownName: there is no such format.
+    """
+    readers = all_readers()
+    if format is not None and format not in readers:
+        raise UnknownName("data format", format, readers)
+    folder, notes = _unpacked(Path(path))
+    _exists(folder)
+    for inner in (folder, *_lone_folders(folder)):
+        for name, reader in readers.items():
+            if (format is None or name == format) and reader.looks_like(inner):
+                return DataSet(inner, name, notes)
+    if format is not None:
+        return DataSet(folder, format, notes)
+    known = "; ".join(reader.summary for reader in readers.values())
+    raise DataError(f"{folder}: of no known format{_refusals(folder, list(readers))}. Known are: {known}")
+
+
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:
     """The format of a data set, given or detected.
 
@@ -88,30 +174,12 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
     Raises:
         DataError: the data set is missing, empty, of unknown format or without labels for the task.
     """
-    folder = Path(path)
-    _exists(folder)
-    readers = all_readers()
-    if format is not None and format not in readers:
-        raise UnknownName("data format", format, readers)
-    if format is None:
-        fitting = readings(folder, task)
-        if fitting:
-            return fitting[0]
-    name = detect_format(folder) if format is None else format
-    if task in readers[name].tasks:
-        return name
-    able = [other for other, reader in readers.items() if task in reader.tasks]
-    if not able:
-        raise DataError(f"{folder}: no data format has labels for task '{task}'")
-    raise DataError(
-        f"{folder}: format '{name}' has no labels for task '{task}', only for {' and '.join(readers[name].tasks)}; "
-        f"for {task} use {' or '.join(able)}"
-    )
+    return find_data(path, task, format).format
 
 
 def readings(path: Path, task: str) -> list[str]:
     """The formats with labels for a task that a data set may have, the most specific one first."""
-    return [name for name, reader in all_readers().items() if task in reader.tasks and reader.looks_like(path)]
+    return [name for name, reader in all_readers().items() if task in reader.tasks and _fits(reader, path, task)]
 
 
 def detect_format(path: str | Path) -> str:
@@ -120,13 +188,68 @@ def detect_format(path: str | Path) -> str:
     Raises:
         DataError: it is missing, empty, or of unknown format.
     """
-    folder = Path(path)
-    _exists(folder)
-    for name, reader in all_readers().items():
-        if reader.looks_like(folder):
-            return name
-    known = "; ".join(reader.summary for reader in all_readers().values())
-    raise DataError(f"{folder}: of no known format. Known are: {known}")
+    return find_any_data(path).format
+
+
+def _fits(reader: Reader, path: Path, task: str) -> bool:
+    """Whether a data set has a format, and annotations for a task."""
+    if not reader.looks_like(path):
+        return False
+    return not isinstance(reader, AnnotationReader) or bool(get_task(task).data.source_kinds & reader.kinds_in(path))
+
+
+def _unpacked(path: Path) -> tuple[Path, list[Note]]:
+    if not is_archive(path):
+        return path, []
+    folder = unpacked(path)
+    return folder, [Note.of("archive", "", f"unpacked into {folder}", [path.name])]
+
+
+def _lone_folders(path: Path) -> list[Path]:
+    """The folder that is alone in a folder, but for files about the data set; the one that is alone in that one …"""
+    folders: list[Path] = []
+    while path.is_dir() and len(folders) < DEEPEST:
+        inner = [folder for folder in folders_in(path) if not folder.name.lower().startswith(_ASIDE_NAMES)]
+        files = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
+        content = [f for f in files if f.suffix.lower() not in _ASIDE and not f.name.lower().startswith(_ASIDE_NAMES)]
+        if len(inner) != 1 or content or split_of(inner[0].name):
+            break
+        path = inner[0]
+        folders.append(path)
+    return folders
+
+
+def _without_labels(folder: Path, task: str, format: str, able: Sequence[str]) -> DataError:
+    return DataError(
+        f"{folder}: format '{format}' has no labels for task '{task}', only for "
+        f"{' and '.join(all_readers()[format].tasks)}; for {task} use {' or '.join(able)}"
+    )
+
+
+def _unknown(folder: Path, task: str, able: Sequence[str]) -> DataError:
+    """The error for a data set in which no annotations for a task are found."""
+    readers = all_readers()
+    searched = "; ".join(f"{name}: {readers[name].summary}" for name in able)
+    other = next((name for name, reader in readers.items() if reader.looks_like(folder)), None)
+    if other is not None:
+        text = f"format '{other}' has no labels for task '{task}', only for {' and '.join(_tasks_in(other, folder))}"
+        return DataError(f"{folder}: {text}; for {task} these formats were looked for, and none is there: {searched}")
+    return DataError(
+        f"{folder}: of no known format{_refusals(folder, able)}. Known are, with labels for task '{task}': {searched}"
+    )
+
+
+def _tasks_in(format: str, folder: Path) -> list[str]:
+    """The tasks that a data set of a format has labels for."""
+    reader = all_readers()[format]
+    return [task for task in reader.tasks if _fits(reader, folder, task)] or list(reader.tasks)
+
+
+def _refusals(folder: Path, names: Sequence[str]) -> str:
+    """Why formats that nearly fit were not taken, as part of a sentence."""
+    readers = [reader for name, reader in all_readers().items() if name in names]
+    reasons = [reader.refusal(folder) for reader in readers if isinstance(reader, AnnotationReader)]
+    return "".join(f"; {reason}" for reason in reasons if reason)
 
 
 def _exists(folder: Path) -> None:

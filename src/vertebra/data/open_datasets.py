@@ -88,6 +88,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         multilabel=branch.multilabel,
         lists=source.lists,
         edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
+        columns=source.columns,
     )
     if source.fraction < 1:
         index = index.take(fraction_rows(index.strata(task), source.fraction, config.train.seed))
@@ -101,7 +102,7 @@ def _images(source: SourceConfig, task: str) -> int:
     count = 0
     for split in SPLITS:
         with contextlib.suppress(NoSplit):
-            count += len(open_data(Path(source.path), task, split, format=source.format))
+            count += len(open_data(Path(source.path), task, split, format=source.format, columns=source.columns))
     return count
 
 

@@ -171,6 +171,9 @@ def test_points(yolo: Make) -> None:
     flat = load(root)
     assert flat.objects.points.tolist() == [[16, 6, 2], [0, 0, 0]]
     assert "1 point at 0, 0 was taken as not labeled: a.txt" in notes_of(flat)
+    (root / "labels/train/a.txt").write_text("0 0.5 0.5 0.5 0.5 0.5 0.25 -1 -1\n0 0.5 0.5 0.5 0.5 0.5 1e300 0 0\n")
+    far = load(root)
+    assert far.objects.points.tolist() == [[16, 6, 2], [0, 0, 0]] and far.dropped == 1
     (root / "data.yaml").write_text(YAML + "kpt_shape: [0, 5]\n")
     with pytest.raises(DataError, match=r"'kpt_shape' must be \[number of points, 2 or 3\]"):
         load(root)

@@ -13,7 +13,7 @@ from vertebra.annotations.table import SPLITS, Annotations
 from vertebra.data.check.report import Finding
 from vertebra.data.drawing_groups import division_note
 from vertebra.data.index import Index
-from vertebra.data.open import detect_format
+from vertebra.data.open import DataSet, find_any_data, find_data
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader, Reader, index_of
 from vertebra.data.splits import NoSplit, source_split
@@ -70,14 +70,18 @@ class OpenedData:
     findings: list[Finding] = field(default_factory=list)
 
 
-def tasks_of(path: str | Path, format: str | None) -> tuple[str, tuple[str, ...]]:
-    """The format of a data set, and the tasks that it has labels for.
+def find_for_tasks(path: str | Path, task: str | None, format: str | None) -> tuple[DataSet, tuple[str, ...]]:
+    """A data set with its format, and the task that is asked for, or else all tasks that the format may have labels for.
 
     Raises:
-        DataError: it is missing, empty, or of unknown format.
+        DataError: it is missing, empty, of unknown format, or without labels for the task.
+        UnknownName: there is no such task or format.
     """
-    name = detect_format(path) if format is None else format
-    return name, tuple(all_readers()[name].tasks)
+    if task is None:
+        data_set = find_any_data(path, format)
+        return data_set, tuple(all_readers()[data_set.format].tasks)
+    get_task(task)
+    return find_data(path, task, format), (task,)
 
 
 class SplitOpener:
@@ -95,7 +99,9 @@ class SplitOpener:
         self.reader: Reader = all_readers()[format]
         self.classes: dict[str, tuple[str, ...] | None] = dict.fromkeys(tasks, options.classes)
         self.refusals: dict[tuple[str, str], DataError] = {}
-        self._available = self.reader.splits(path) if isinstance(self.reader, AnnotationReader) else ()
+        self.kinds = frozenset(kind for task in tasks for kind in get_task(task).data.source_kinds)
+        reader = self.reader
+        self._available = reader.splits_for(path, self.kinds, options) if isinstance(reader, AnnotationReader) else ()
         self._loaded: dict[tuple[str | None, tuple[str, ...] | None], Annotations] = {}
 
     def keep_annotated_tasks(self) -> None:
@@ -150,7 +156,8 @@ class SplitOpener:
 
     def _load(self, reader: AnnotationReader, source: str | None, classes: tuple[str, ...] | None) -> Annotations:
         if (source, classes) not in self._loaded:
-            self._loaded[source, classes] = reader.load(self.path, source, replace(self.options, classes=classes))
+            options = replace(self.options, classes=classes)
+            self._loaded[source, classes] = reader.load_for(self.path, source, options, self.kinds)
         return self._loaded[source, classes]
 
     def _indices(self, split: str) -> OpenedSplit | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,10 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.check import boxes, duplicates, images, labels, masks, splits
-from vertebra.data.check.opening import NEEDED, OpenedData, OpenedSplit, open_all, tasks_of
+from vertebra.data.check.opening import NEEDED, OpenedData, OpenedSplit, find_for_tasks, open_all
 from vertebra.data.check.report import DataReport, Finding, Severity, SplitReport
 from vertebra.data.check.scanning import Scan, ScannedSplit, scan
-from vertebra.data.open import choose_format, readings
+from vertebra.data.open import TABLE, readings
 from vertebra.data.splits import check_split, empty_split
 from vertebra.tasks import get_task
 
@@ -36,6 +36,7 @@ def check_data(
     seed: int = 0,
     multilabel: bool = False,
     group_by: str | None = None,
+    columns: Mapping[str, str | int] | None = None,
     progress: Progress | None = None,
 ) -> DataReport:
     """Opens a data set as a training run does, reads every image and annotation once, and reports what is wrong.
@@ -46,14 +47,15 @@ def check_data(
     Args:
         task: its name; None for all tasks that the data set has annotations for.
         split: one split only; None for train, val, and test where there is one.
-        path, format, classes, ignore_index, seed, multilabel: as `vertebra.data.open.open_data` takes them.
+        path, format, classes, ignore_index, seed, multilabel, columns: as `vertebra.data.open.open_data` takes them.
         group_by: which images belong together, see `vertebra.data.analysis.groups.group_by`; None to guess it.
 
     Raises:
         DataError: it is missing, empty, of unknown format, without labels for the task, or without this ``split``.
         UnknownName: there is no such task or format.
     """
-    options = ReadOptions(_tuple(classes), ignore_index, seed, multilabel)
+    pairs = tuple((role, str(name)) for role, name in (columns or {}).items())
+    options = ReadOptions(_tuple(classes), ignore_index, seed, multilabel, columns=pairs)
     return checked(path, task, split, format, options, group_by, progress).report
 
 
@@ -90,7 +92,7 @@ def checked(
         report.splits[part.opened.name] = split_report(part)
     report.add(opened.findings)
     if task is not None and format is None:
-        report.add(_other_readings(Path(path), task, opened.format))
+        report.add(_other_readings(opened.path, task, opened.format))
     found = [finding for part in parts for finding in _split_findings(part, report, opened, split)]
     report.add(_of_all_splits(found))
     report.add(_class_findings(report, opened))
@@ -111,12 +113,10 @@ def opened_for_check(
     """Opens a data set for one task, or for all that it has annotations for; raises as `check_data` does."""
     if split is not None:
         check_split(split)
-    if task is None:
-        name, tasks = tasks_of(path, format)
-    else:
-        get_task(task)
-        name, tasks = choose_format(path, task, format), (task,)
-    return open_all(Path(path), name, tasks, options, split)
+    data_set, tasks = find_for_tasks(path, task, TABLE if options.columns and format is None else format)
+    opened = open_all(data_set.path, data_set.format, tasks, options, split)
+    opened.findings += [Finding.of_note(note, severity="info") for note in data_set.notes]
+    return opened
 
 
 def split_report(part: ScannedSplit) -> SplitReport:

@@ -13,14 +13,17 @@ from types import MappingProxyType
 
 from vertebra.data.readers.base import Reader
 from vertebra.data.readers.coco import CocoReader
+from vertebra.data.readers.coco_panoptic import CocoPanopticReader
 from vertebra.data.readers.createml import CreateMlReader
 from vertebra.data.readers.cvat import CvatReader
 from vertebra.data.readers.deeplabcut import DlcReader
 from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.data.readers.label_studio import LabelStudioReader
 from vertebra.data.readers.labelme import LabelMeReader
+from vertebra.data.readers.landmarks import LandmarkReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
 from vertebra.data.readers.supervisely import SuperviselyReader
+from vertebra.data.readers.table import TableReader
 from vertebra.data.readers.via import ViaReader
 from vertebra.data.readers.voc import VocReader
 from vertebra.data.readers.yolo import YoloReader
@@ -36,9 +39,12 @@ READERS: tuple[Reader, ...] = (
     CreateMlReader(),
     VocReader(),
     CocoReader(),
+    CocoPanopticReader(),
     DlcReader(),
     YoloReader(),
     MaskFolderReader(),
+    LandmarkReader(),
+    TableReader(),
     ImageFolderReader(),
 )
 ENTRY_POINTS = "vertebra.readers"

@@ -91,6 +91,14 @@ class AnnotationReader(ABC):
             path: a folder that is not empty, or a file.
         """
 
+    def kinds_in(self, path: Path) -> frozenset[str]:
+        """The kinds of annotations that a data set of this format has, as far as its folders show; must be fast."""
+        return self.holds
+
+    def refusal(self, path: Path) -> str:
+        """Why a data set that nearly has this format is not read, and what would be, for the message; "" for others."""
+        return ""
+
     @abstractmethod
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that the data set itself has; empty if it has none.
@@ -98,6 +106,10 @@ class AnnotationReader(ABC):
         Raises:
             DataError: the data set is damaged.
         """
+
+    def splits_with(self, path: Path, options: ReadOptions) -> tuple[str, ...]:
+        """The splits if the data set is read with some options, for formats whose splits depend on them."""
+        return self.splits(path)
 
     @abstractmethod
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
@@ -115,6 +127,14 @@ class AnnotationReader(ABC):
             DataError: the data cannot be used; the message names the file and a fix.
         """
 
+    def splits_for(self, path: Path, kinds: frozenset[str], options: ReadOptions) -> tuple[str, ...]:
+        """The splits of the images with annotations of some kinds, where they differ by kind; else `splits_with`."""
+        return self.splits_with(path, options)
+
+    def load_for(self, path: Path, split: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
+        """The annotations of some kinds only, where the data set keeps kinds apart; else `load`."""
+        return self.load(path, split, options)
+
     def divided(
         self, annotations: Annotations, strata: np.ndarray, shares: dict[str, float], split: str, seed: int
     ) -> np.ndarray:
@@ -130,8 +150,9 @@ class AnnotationReader(ABC):
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
-        source, shares = source_split(self.splits(path), split, path)
-        annotations = self._edited(path, source, options)
+        kinds = get_task(task).data.source_kinds
+        source, shares = source_split(self.splits_for(path, kinds, options), split, path)
+        annotations = self._edited(path, source, options, kinds)
         index = index_of(annotations, task, options)
         if shares is None:
             return index
@@ -149,15 +170,15 @@ class AnnotationReader(ABC):
         Raises:
             DataError: the list names an image that the data set does not have, or none.
         """
-        annotations = self._edited(path, None, options)
+        annotations = self._edited(path, None, options, get_task(task).data.source_kinds)
         rows = listed_rows(file, annotations.root, annotations.images, path)
         return index_of(annotations.take(rows), task, options)
 
-    def _edited(self, path: Path, source: str | None, options: ReadOptions) -> Annotations:
-        """What `load` returns, with the changed classes."""
+    def _edited(self, path: Path, source: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
+        """What `load_for` returns, with the changed classes."""
         if not options.edits:
-            return self.load(path, source, options)
-        return options.edits.apply(self.load(path, source, replace(options, classes=None)))
+            return self.load_for(path, source, options, kinds)
+        return options.edits.apply(self.load_for(path, source, replace(options, classes=None), kinds))
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:

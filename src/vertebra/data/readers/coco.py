@@ -21,7 +21,7 @@ from vertebra.annotations.paths import path_column
 from vertebra.annotations.table import Annotations
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.coco_cache import read_content
-from vertebra.data.readers.coco_files import looks_like, split_files, tops_of
+from vertebra.data.readers.coco_files import is_coco, looks_like, split_files, tops_of
 from vertebra.data.readers.image_names import image_folders, resolve_images
 from vertebra.data.splits import split_of
 
@@ -39,7 +39,7 @@ class CocoReader(AnnotationReader):
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that have a file."""
-        return () if path.is_file() else tuple(split for split in split_files(path) if split)
+        return () if path.is_file() else tuple(split for split in split_files(path, is_coco) if split)
 
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
         """All that the file of a split holds.
@@ -47,7 +47,7 @@ class CocoReader(AnnotationReader):
         Raises:
             DataError: the file is damaged or lacks what COCO defines, or its images are not found.
         """
-        files = {"": path} if path.is_file() else split_files(path)
+        files = {"": path} if path.is_file() else split_files(path, is_coco)
         folder = path if path.is_dir() else path.parent
         if split is None and "" not in files:
             parts = {name: _annotations(file, folder) for name, file in files.items()}

@@ -60,7 +60,8 @@ def content_of(raw: CocoFile, file: Path) -> CocoContent:
     if len(unmatched):
         unknown = [f"image_id {str(of_images[i])[:60]}" for i in unmatched]
         notes.append(Note.of("annotation", "of images that are not in the file", "dropped", unknown))
-    categories, numbers = _categories(raw.categories, raw.annotations, file, notes)
+    category_ids = values_of(raw.annotations, "category_id", "annotations", file)
+    categories, numbers = categories_of(raw.categories, category_ids, file, notes)
     sizes = sizes_of([raw.images[i] for i in first], names, notes)
     kept = np.flatnonzero(rows >= 0)
     objects = coco_objects(_chosen(raw.annotations, kept), rows[kept], numbers[kept], names, file, notes)
@@ -98,13 +99,16 @@ def _rows(names: Sequence[str], notes: list[Note]) -> tuple[np.ndarray, list[int
     return rows, first
 
 
-def _categories(
-    entries: Sequence[Mapping[str, Any]], annotations: Sequence[AnnotationEntry], file: Path, notes: list[Note]
+def categories_of(
+    entries: Sequence[Mapping[str, Any]], category_ids: Sequence[Any], file: Path, notes: list[Note]
 ) -> tuple[tuple[Category, ...], np.ndarray]:
-    """The categories, those of one name together, and (A,) int64 the index of each annotation's category."""
+    """The categories, those of one name together, and (A,) int64 the index of each annotation's category.
+
+    Raises:
+        DataError: an id is unknown, or occurs twice.
+    """
     ids = ids_of(entries, "categories", file)
     names = [str(name) for name in values_of(entries, "name", "categories", file)]
-    category_ids = values_of(annotations, "category_id", "annotations", file)
     entry_rows = rows_of_ids(ids, category_ids)
     unknown = np.flatnonzero(entry_rows < 0)
     if len(unknown):

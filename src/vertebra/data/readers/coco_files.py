@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vertebra.data.readers.files import files_in, folders_in
@@ -10,23 +10,27 @@ from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"info"', b'"licenses"')
+_SNIFFED = 65536  # bytes at both ends of a file
 _PREFERRED = ("instances", "_annotations.coco")
 
 
 def looks_like(path: Path) -> bool:
     """Whether a file is COCO JSON, or a folder contains such files."""
-    return any(_is_coco(file) for file in _candidates(path))
+    return any(is_coco(file) for file in candidates(path))
 
 
-def split_files(path: Path) -> dict[str, Path]:
+def split_files(path: Path, accepts: Callable[[Path], bool]) -> dict[str, Path]:
     """The annotation file of each split of a folder; the key is "" for the only file of a folder without splits.
+
+    Args:
+        accepts: whether a file is of the reader's format.
 
     Raises:
         DataError: there is none, or several for one split.
     """
     by_split: dict[str, list[Path]] = {}
-    for file in _candidates(path):
-        if _is_coco(file):
+    for file in candidates(path):
+        if accepts(file):
             split = split_of(file.stem) or (split_of(file.parent.name) if file.parent != path else None)
             by_split.setdefault(split or "", []).append(file)
     named = {split: files for split, files in by_split.items() if split}
@@ -49,7 +53,8 @@ def tops_of(file: Path, folder: Path) -> list[Path]:
     return list(dict.fromkeys(tops))
 
 
-def _candidates(path: Path) -> list[Path]:
+def candidates(path: Path) -> list[Path]:
+    """The JSON files of a data set."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" else []
     inner = [
@@ -60,11 +65,26 @@ def _candidates(path: Path) -> list[Path]:
     return [file for folder in (path, *inner) for file in files_in(folder, ".json")]
 
 
-def _is_coco(file: Path) -> bool:
+def is_coco(file: Path) -> bool:
+    """Whether a file is COCO JSON with objects."""
+    return _is_some_coco(file) and not is_panoptic(file)
+
+
+def is_panoptic(file: Path) -> bool:
+    """Whether a file is COCO panoptic JSON."""
+    if not _is_some_coco(file):
+        return False
+    with file.open("rb") as opened:
+        start = opened.read(_SNIFFED)
+        opened.seek(max(0, file.stat().st_size - _SNIFFED))
+        return b'"segments_info"' in start or b'"segments_info"' in opened.read()
+
+
+def _is_some_coco(file: Path) -> bool:
     if not file.is_file():
         return False
     with file.open("rb") as opened:
-        start = opened.read(65536)
+        start = opened.read(_SNIFFED)
     return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and any(key in start for key in _KEYS)
 
 

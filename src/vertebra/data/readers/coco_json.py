@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -45,38 +45,57 @@ class AnnotationEntry(msgspec.Struct, gc=False):
     segmentation: msgspec.Raw = _NONE
 
 
+class SegmentEntry(msgspec.Struct, gc=False):
+    """An entry of 'segments_info'."""
+
+    id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    area: Any = None
+    iscrowd: Any = None
+
+
+class PanopticEntry(msgspec.Struct, gc=False):
+    """An entry of 'annotations' in panoptic files; absent values are `msgspec.UNSET`, as are segments of another type."""
+
+    image_id: Any = _ABSENT
+    file_name: Any = _ABSENT
+    segments_info: list[SegmentEntry] | msgspec.UnsetType = _ABSENT
+
+
 class CocoFile(NamedTuple):
     """The lists of a COCO file."""
 
     images: Sequence[ImageEntry]
-    annotations: Sequence[AnnotationEntry]
+    annotations: Sequence[Any]
     categories: Sequence[Mapping[str, Any]]
 
 
-class _File(msgspec.Struct, gc=False):
+Record = TypeVar("Record")
+
+
+class _File(msgspec.Struct, Generic[Record], gc=False):
     images: list[ImageEntry]
-    annotations: list[AnnotationEntry]
+    annotations: list[Record]
     categories: list[dict[str, Any]]
 
 
-_decoder = msgspec.json.Decoder(_File)
-
-
-def decode_coco(data: bytes, file: Path) -> CocoFile:
+def decode_coco(data: bytes, file: Path, record: type[Any] = AnnotationEntry) -> CocoFile:
     """The lists of a COCO file.
 
     Args:
         data: its bytes.
         file: for messages.
+        record: of the annotations, `AnnotationEntry` or `PanopticEntry`.
 
     Raises:
         DataError: it is damaged or lacks a list, or a list of images or categories is empty.
     """
     try:
-        decoded = _decoder.decode(data[len(_BOM) :] if data.startswith(_BOM) else data)
+        decoded = msgspec.json.decode(data.removeprefix(_BOM), type=_File[record])  # type: ignore[valid-type]
         content = CocoFile(decoded.images, decoded.annotations, decoded.categories)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        content = _decode_slowly(data, file)
+        content = _decode_slowly(data, file, record)
     if not content.images or not content.categories:
         raise DataError(f"{file}: its list '{'categories' if content.images else 'images'}' is empty")
     return content
@@ -89,7 +108,7 @@ def is_segmented(segmentation: Any) -> bool:
     return bool(segmentation)
 
 
-def _decode_slowly(data: bytes, file: Path) -> CocoFile:
+def _decode_slowly(data: bytes, file: Path, record: type[Any]) -> CocoFile:
     try:
         raw = json.loads(data)
     except RecursionError:
@@ -102,8 +121,13 @@ def _decode_slowly(data: bytes, file: Path) -> CocoFile:
         if any(not isinstance(entry, dict) for entry in raw[key]):
             raise DataError(f"{file}: an entry of '{key}' is no object in braces; write the file again")
     images = [_filled(ImageEntry, entry) for entry in raw["images"]]
-    return CocoFile(images, [_filled(AnnotationEntry, entry) for entry in raw["annotations"]], raw["categories"])
+    return CocoFile(images, [_filled(record, entry) for entry in raw["annotations"]], raw["categories"])
 
 
 def _filled(kind: type[Any], entry: Mapping[str, Any]) -> Any:
-    return kind(**{key: entry[key] for key in kind.__struct_fields__ if key in entry})
+    values = {key: entry[key] for key in kind.__struct_fields__ if key in entry}
+    if kind is PanopticEntry:
+        segments = values.pop("segments_info", None)
+        if isinstance(segments, list) and all(isinstance(one, dict) for one in segments):
+            values["segments_info"] = [_filled(SegmentEntry, one) for one in segments]
+    return kind(**values)

@@ -45,12 +45,12 @@ def coco_objects(
     return Objects(
         rows=rows,
         categories=categories,
-        boxes=_boxes(entries, file),
+        boxes=boxes_of([entry.bbox for entry in entries], ids, file),
         shapes=_shapes(entries, owners, file),
         points=points,
         point_offsets=offsets,
         crowd=_crowd(entries, owners, notes),
-        areas=_areas(entries, owners, notes),
+        areas=areas_of([entry.area for entry in entries], owners, notes),
         ids=ids if any(key is not None for key in ids) else None,
         attributes=tuple(value if isinstance(value, Mapping) else {} for value in attributes)
         if has_attributes
@@ -67,9 +67,16 @@ def _crowd(entries: Entries, owners: Sequence[str], notes: list[Note]) -> np.nda
     return np.array(values, dtype=bool) if plain else flags(values, "iscrowd", owners, notes)
 
 
-def _boxes(entries: Entries, file: Path) -> np.ndarray:
-    """(A, 4) float64 xyxy, nan for entries without a box of four values."""
-    raw = [entry.bbox for entry in entries]
+def boxes_of(raw: Sequence[Any], ids: Sequence[Any], file: Path) -> np.ndarray:
+    """(A, 4) float64 xyxy, nan for values that are no list of four.
+
+    Args:
+        raw: values of 'bbox'.
+        ids: of the annotations, for messages.
+
+    Raises:
+        DataError: a list of four holds something that is no number.
+    """
     sound = np.array([isinstance(box, list) and len(box) == 4 for box in raw], dtype=bool)
     boxes = np.full((len(raw), 4), np.nan)
     lists = raw if sound.all() else [box for box, good in zip(raw, sound.tolist(), strict=True) if good]
@@ -79,7 +86,7 @@ def _boxes(entries: Entries, file: Path) -> np.ndarray:
         wrong = next(number for number, box in enumerate(raw) if sound[number] and not _are_numbers(box))
         raise DataError(
             f"{file}: a 'bbox' holds something that is no number, {str(raw[wrong])[:60]} of annotation "
-            f"{str(entries[wrong].id)[:60]}; write it as [x, y, width, height]"
+            f"{str(ids[wrong])[:60]}; write it as [x, y, width, height]"
         ) from None
     with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity, in boxes that are dropped later
         numbers[:, 2:] += numbers[:, :2]
@@ -94,9 +101,8 @@ def _are_numbers(box: Any) -> bool:
         return False
 
 
-def _areas(entries: Entries, owners: Sequence[str], notes: list[Note]) -> np.ndarray:
-    """(A,) float64, nan where there is none."""
-    values = [entry.area for entry in entries]
+def areas_of(values: Sequence[Any], owners: Sequence[str], notes: list[Note]) -> np.ndarray:
+    """(A,) float64 of values of 'area', nan where there is none."""
     try:
         numbers = np.fromiter([np.nan if value is None else value for value in values], np.float64, len(values))
     except (TypeError, ValueError, OverflowError):

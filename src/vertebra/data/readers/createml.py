@@ -98,7 +98,7 @@ def _image(entry: Any, file: str, problems: Problems) -> ToolImage | None:
     if not name or not isinstance(marks, (list, str)):
         problems.add("entry", "without an image's name or a list of annotations", "dropped", file)
         return None
-    image = ToolImage(name, split=split_in(file, last=True), file=file)
+    image = ToolImage(name, split=split_in(file, last=True))
     for mark in [marks] if isinstance(marks, str) else marks:
         if isinstance(mark, dict):
             one = _object(mark, name, problems)

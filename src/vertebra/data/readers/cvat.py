@@ -158,7 +158,7 @@ def _video(content: CvatFile, file: Path, root: Path, problems: Problems) -> tup
     for number, track in enumerate(content.tracks):
         shapes = [shape for shape in track.shapes if shape is not None]
         for _ in range(len(track.shapes) - len(shapes)):
-            problems.drop("that is damaged: a frame or finite coordinates are missing", name)
+            problems.drop("without a frame or finite coordinates", name)
         for frame, shape in shapes_by_frame(shapes, list(frames)):
             one = tool_object(shape, track.label, images[frame].name, problems)
             if one is not None:
@@ -182,7 +182,7 @@ def _frames(content: CvatFile, file: Path, root: Path, subset: str, problems: Pr
                 frame: numbered[frame] for frame in sorted(numbered) if not content.frames or frame in content.frames
             }
             for frame in sorted(set(numbered) - set(used)):
-                problems.add("image", "that is no frame of the task", "left out", numbered[frame])
+                problems.add("image", "beside the frames of the task", "left out", numbered[frame])
             return _paths(used, prefix)
     for prefix, names in zip(prefixes, listed, strict=True):
         if names and len(names) == len(content.frames):

@@ -58,7 +58,8 @@ class CvatFile:
 def is_cvat(content: bytes) -> bool:
     text = content.replace(b"\x00", b"")  # of UTF-16
     return (
-        re.search(rb"<annotations[\s>]", text) is not None and re.search(rb"<(meta|image|track)[\s>]", text) is not None
+        re.search(rb"<annotations[\s>]", text) is not None
+        and re.search(rb"<(meta|image|track)[\s/>]", text) is not None
     )
 
 

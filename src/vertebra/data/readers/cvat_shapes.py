@@ -82,7 +82,7 @@ def parse_shape(element: ElementTree.Element) -> CvatShape | None:
 def tool_object(shape: CvatShape | None, label: str, image: str, problems: Problems) -> ToolObject | None:
     """The object of a shape; None if it is damaged or of no use."""
     if shape is None or not label:
-        problems.drop("that is damaged: a label or finite coordinates are missing", image)
+        problems.drop("without a label or finite coordinates", image)
         return None
     if shape.kind in _WITHOUT_AREA:
         problems.add("shape", f"drawn as {shape.kind}, without a box or an area,", "left out", image)
@@ -102,7 +102,7 @@ def tool_object(shape: CvatShape | None, label: str, image: str, problems: Probl
         case "box" if shape.angle % 360:
             center = ((shape.numbers[:2] + shape.numbers[2:]) / 2).tolist()
             one.outlines.append(box_outline(shape.numbers.tolist(), math.radians(shape.angle), center))
-            problems.add("box", "that is turned", "read as an outline of four corners", image)
+            problems.add("turned box", "", "read as an outline of four corners", image)
         case "box":
             left, top, right, bottom = shape.numbers.tolist()
             one.box = (left, top, right, bottom)

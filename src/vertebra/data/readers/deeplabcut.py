@@ -1,19 +1,23 @@
-"""DeepLabCut's tables of points: ``CollectedData_NAME.csv``.
+"""DeepLabCut's tables of points: ``CollectedData_NAME.csv`` or ``.h5``, in a project or anywhere.
 
 Three rows of header (``scorer``, ``bodyparts``, ``coords``), or four with ``individuals`` for several animals, then one row
-for each image: its path, in one column or three, and x and y of each point; empty cells are unlabeled points.
+for each image: its path, in one column or three, and x and y of each point; empty cells are unlabeled points. Points of the
+individual ``single``, which belong to no animal, are left out.
 
-Such a table has no class names: its objects have the class "animal", or the only class that the user lists.
+Such a table has no class names: its objects have the class "animal", or the only class that the user lists. The skeleton is that
+of the project's ``config.yaml``, if there is one.
 
-All such tables in a folder form the data set. The format has no splits: consecutive frames are nearly the same image, so each
-table is divided into runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
+All such tables in a folder form the data set, without those that DeepLabCut makes of them in ``training-datasets``; an image in
+several tables is read once. The format has no splits: consecutive frames are nearly the same image, so each table is divided into
+runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
 """
 
 from __future__ import annotations
 
-import csv
+import itertools
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,31 +27,22 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.deeplabcut_tables import CLASS, Table, is_table, read_table
 from vertebra.data.readers.files import exist
 from vertebra.data.splits import divide_runs
-from vertebra.errors import DataError
+from vertebra.errors import ConfigError, DataError
+from vertebra.yaml_files import read_raw
 
-CLASS = "animal"
-FARTHEST = 1e9  # maximum coordinate in pixels
-MOST_EMPTY = 8  # maximum ratio of points of all animals to columns
-HEADERS = ("scorer", "individuals", "bodyparts", "coords")
-
-
-@dataclass
-class _Table:
-    """One file: its images, and x, y of the points of each animal, NaN where not labeled, (n, animals, K, 2)."""
-
-    file: Path
-    images: list[str]
-    points: tuple[str, ...]
-    positions: np.ndarray
+CONFIG = "config.yaml"
+COPIES = "training-datasets"  # the folder in which DeepLabCut joins the tables
+LARGEST_CONFIG = 1 << 20  # bytes
 
 
 class DlcReader(AnnotationReader):
     """DeepLabCut's tables of points."""
 
     name = "dlc"
-    summary = "DeepLabCut's tables (CollectedData_NAME.csv)"
+    summary = "DeepLabCut's tables (CollectedData_NAME.csv or .h5)"
     holds = frozenset({"points"})
     division = "divided into runs of consecutive frames"
 
@@ -74,7 +69,8 @@ class DlcReader(AnnotationReader):
         Raises:
             DataError: a table is damaged, tables have different points, or images are not found.
         """
-        tables = [_read(file) for file in _tables(path)]
+        files = _tables(path)
+        tables = [read_table(file) for file in files]
         points = tables[0].points
         for table in tables[1:]:
             if table.points != points:
@@ -84,13 +80,31 @@ class DlcReader(AnnotationReader):
                 )
         root = path if path.is_dir() else path.parent
         builder = AnnotationBuilder(root, path)
-        builder.category(Category(_class_name(path, options), points=points))
+        name = _class_name(path, options)
+        builder.category(Category(name, points=points, skeleton=_skeleton(root, points, builder.notes)))
+        builder.notes += _of_no_animal(tables)
         groups: list[int] = []
+        rows: dict[str, np.ndarray] = {}
+        copies: list[str] = []
         for number, table in enumerate(tables):
             names, kept = _existing_images(table, root, builder.notes)
-            groups += [number] * len(names)
-            for name, positions in zip(names, table.positions[kept], strict=True):
-                _add(builder.image(name), positions, _class_name(path, options), builder)
+            for image, positions in zip(names, table.positions[kept], strict=True):
+                if image in rows:
+                    _check_same(table.file, image, rows[image], positions)
+                    copies.append(image)
+                    continue
+                rows[image] = positions
+                groups.append(number)
+                _add(builder.image(image), positions, name, builder)
+        left = (
+            []
+            if any(map(_is_copy, files))
+            else [file.name for file in root.rglob("CollectedData*.csv") if _is_copy(file)]
+        )
+        if left:
+            builder.notes.append(Note.of("table", f"in {COPIES}, made of the others,", "left aside", left))
+        if copies:
+            builder.notes.append(Note.of("image", "in several tables", "read once", copies))
         annotations = replace(builder.build(), groups=np.array(groups, dtype=np.int64))
         bare = np.setdiff1d(np.arange(len(annotations)), annotations.objects.rows)
         if len(bare):
@@ -120,79 +134,60 @@ def _add(row: int, positions: np.ndarray, name: str, builder: AnnotationBuilder)
 
 
 def _tables(path: Path) -> list[Path]:
+    """The tables of a data set, those of a project's videos without the copies that DeepLabCut makes of them."""
     if path.is_file():
-        return [path] if path.suffix.lower() == ".csv" and _is_table(path) else []
-    return [file for file in sorted(path.rglob("CollectedData*.csv")) if _is_table(file)]
+        if path.name.lower() == CONFIG:
+            return _tables(path.parent) if _is_project(path) else []
+        return [path] if path.suffix.lower() in (".csv", ".h5") and is_table(path) else []
+    named = sorted(file for suffix in ("csv", "h5") for file in path.rglob(f"CollectedData*.{suffix}"))
+    tables = [file for file in named if is_table(file)]
+    first = [file for file in tables if not _is_copy(file)] or tables
+    csv_files = {file.with_suffix("") for file in first if file.suffix.lower() == ".csv"}
+    return [file for file in first if file.suffix.lower() == ".csv" or file.with_suffix("") not in csv_files]
 
 
-def _is_table(file: Path) -> bool:
-    if not file.is_file():
+def _is_copy(file: Path) -> bool:
+    return COPIES in file.parts
+
+
+def _is_project(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(LARGEST_CONFIG)
+    except OSError:
         return False
-    with file.open(encoding="utf-8-sig", errors="replace") as opened:
-        return opened.readline(10000).startswith("scorer,")
+    return b"bodyparts" in text and b"video_sets" in text
 
 
-def _read(file: Path) -> _Table:
-    rows = _rows(file)
-    header = {row[0]: row for row in rows[:4] if row[0] in HEADERS}
-    if not {"bodyparts", "coords"} <= set(header):
-        raise DataError(f"{file}: no DeepLabCut table; its first rows must be scorer, bodyparts and coords")
-    first = next((column for column, word in enumerate(header["coords"]) if word == "x"), None)
-    if first is None or header["coords"][first:] != ["x", "y"] * (len(header["coords"][first:]) // 2):
-        raise DataError(f"{file}: the row 'coords' must be x, y, x, y … over the points")
-    columns = len(header["coords"])
-    cut = [name for name, row in header.items() if name != "scorer" and len(row) != columns]
-    if cut:
-        raise DataError(f"{file}: the row '{cut[0]}' has {len(header[cut[0]])} cells, and the row 'coords' {columns}")
-    parts = header["bodyparts"][first::2]
-    animals = header["individuals"][first::2] if "individuals" in header else [CLASS] * len(parts)
-    names = list(dict.fromkeys(animals))
-    points = tuple(dict.fromkeys(parts))
-    if len(set(zip(animals, parts, strict=True))) < len(parts):
-        raise DataError(f"{file}: a point is twice in the row 'bodyparts'; list each once for each animal")
-    if len(names) * len(points) > MOST_EMPTY * len(parts):
-        raise DataError(
-            f"{file}: {len(names)} animals and {len(points)} points, but only {len(parts)} columns for them"
-        )
-    body = rows[len(header) :]
-    if not body:
-        raise DataError(f"{file}: it has no image, only a header")
-    positions = np.full((len(body), len(names), len(points), 2), np.nan)
-    animal_ids, point_ids = (({name: index for index, name in enumerate(each)}) for each in (names, points))
-    at = ([animal_ids[animal] for animal in animals], [point_ids[part] for part in parts])
-    for number, row in enumerate(body):
-        positions[number, at[0], at[1]] = _cells(row, first, len(parts), file, len(header) + number + 1).reshape(-1, 2)
-    images = ["/".join(cell for cell in row[:first] if cell) for row in body]
-    return _Table(file, images, points, positions)
-
-
-def _rows(file: Path) -> list[list[str]]:
+def _skeleton(root: Path, points: Sequence[str], notes: list[Note]) -> tuple[tuple[int, int], ...]:
+    """The pairs of points that the project's ``config.yaml`` joins."""
+    file = next((parent / CONFIG for parent in (root, *root.parents[:3]) if (parent / CONFIG).is_file()), None)
+    if file is None or not _is_project(file) or file.stat().st_size > LARGEST_CONFIG:
+        return ()
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            return [row for row in csv.reader(opened) if row]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"{file}: damaged, no table of cells ({error}); copy the file again") from None
+        content = read_raw(file)
+    except (ConfigError, DataError):
+        notes.append(Note.of("project file", "that cannot be read", "left aside", [file.name]))
+        return ()
+    number = {name: index for index, name in enumerate(points)}
+    pairs = content.get("skeleton") if isinstance(content, dict) else None
+    listed = [pair for pair in pairs or () if isinstance(pair, list) and all(isinstance(name, str) for name in pair)]
+    chains = [[number[name] for name in pair if name in number] for pair in listed]
+    return tuple((a, b) for chain in chains for a, b in itertools.pairwise(chain) if a != b)
 
 
-def _cells(row: list[str], first: int, count: int, file: Path, number: int) -> np.ndarray:
-    """(2K,) x, y, x, y … of a row, NaN where a cell is empty."""
-    if len(row) < first + 2 * count:
-        raise DataError(f"{file}: row {number} is cut off; it has {len(row)} cells")
-    try:
-        cells = np.array(
-            [float(cell) if cell.strip() else np.nan for cell in row[first : first + 2 * count]], dtype=float
-        )
-    except ValueError as error:
-        raise DataError(f"{file}: row {number}: {error}") from None
-    far = np.abs(cells) > FARTHEST
-    if far.any():
-        raise DataError(f"{file}: row {number}: {cells[far][0]:g} is not a position in an image; empty the cell")
-    return cells
+def _of_no_animal(tables: Sequence[Table]) -> list[Note]:
+    """A note about the points that belong to no animal."""
+    names = list(dict.fromkeys(name for table in tables for name in table.unique))
+    return [Note.of("point", "of 'single', which belongs to no animal,", "left out", names)] if names else []
 
 
-def _existing_images(table: _Table, root: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
+def _check_same(file: Path, image: str, first: np.ndarray, other: np.ndarray) -> None:
+    if first.shape != other.shape or not np.array_equal(first, other, equal_nan=True):
+        raise DataError(f"{file}: image {image} is in another table with different points; keep one")
+
+
+def _existing_images(table: Table, root: Path, notes: list[Note]) -> tuple[list[str], np.ndarray]:
     """The existing images of a table, relative to the data set's folder, in their order; and their rows.
 
     Paths in a table are relative to the project's folder, which may be any parent folder of the table.
@@ -215,7 +210,7 @@ def _existing_images(table: _Table, root: Path, notes: list[Note]) -> tuple[list
     return listed, rows
 
 
-def _without_duplicates(table: _Table, rows: np.ndarray, names: list[str], notes: list[Note]) -> np.ndarray:
+def _without_duplicates(table: Table, rows: np.ndarray, names: list[str], notes: list[Note]) -> np.ndarray:
     """The rows of a table, in the order of their images, without duplicates.
 
     Raises:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from vertebra.annotations.notes import Note
+from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 
@@ -31,13 +34,45 @@ def files_in(path: Path, suffix: str) -> list[Path]:
     return [path / name for name in sorted(names)]
 
 
+def folded_word(name: str) -> str:
+    """A folder's name for comparison: without case, separators and the plural's s (``Img_Dirs`` is "imgdir")."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold()).rstrip("s")
+
+
+def folders_called(path: Path, words: Iterable[str]) -> list[Path]:
+    """The sub-folders with one of these names, whatever their case, separators and number; in the order of the words."""
+    ranks = {folded_word(word): rank for rank, word in reversed(list(enumerate(words)))}
+    named = [(ranks[word], folder) for folder in folders_in(path) if (word := folded_word(folder.name)) in ranks]
+    return [folder for _, folder in sorted(named)]
+
+
+def split_folders(path: Path) -> dict[str, Path]:
+    """The sub-folders that are named as a split, the first of each."""
+    folders: dict[str, Path] = {}
+    for folder in folders_in(path):
+        split = split_of(folder.name)
+        if split is not None:
+            folders.setdefault(split, folder)
+    return folders
+
+
 def images_below(path: Path) -> list[Path]:
     """All image files in a folder and the folders below, by path."""
-    images = []
+    return files_below(path, is_image)
+
+
+def files_below(path: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    """The files in a folder and the folders below whose names are wanted, by path; hidden folders are passed over."""
+    files = []
     for folder, inner, names in os.walk(path):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        images += [Path(folder, name) for name in names if is_image(name)]
-    return sorted(images)
+        files += [Path(folder, name) for name in names if wanted(name)]
+    return sorted(files)
+
+
+def any_below(path: Path, wanted: Callable[[str], bool]) -> bool:
+    """Whether a folder or one below it has a file whose name is wanted."""
+    return any(wanted(name) for _, _, names in os.walk(path) for name in names)
 
 
 def is_image(name: str) -> bool:
@@ -49,6 +84,15 @@ def has_yolo_labels(path: Path) -> bool:
     """Whether a folder has YOLO's text labels."""
     labels = path / "labels"
     return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
+
+
+def file_names(path: Path) -> list[str]:
+    """Names of the visible files in a folder, in order; none if it cannot be read."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
+    except OSError:
+        return []
 
 
 def relative(paths: Sequence[Path], root: Path) -> list[str]:

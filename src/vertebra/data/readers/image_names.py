@@ -17,7 +17,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
-from vertebra.annotations.notes import Note
+from vertebra.annotations.notes import Note, plural
 from vertebra.data.readers.files import folders_in
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
@@ -53,7 +53,13 @@ def image_folders(tops: Iterable[Path], split: str = "", names: Iterable[str] = 
 
 
 def resolve_images(
-    names: Sequence[str], folders: Sequence[Path], root: Path, where: Path | str, notes: list[Note]
+    names: Sequence[str],
+    folders: Sequence[Path],
+    root: Path,
+    where: Path | str,
+    notes: list[Note],
+    noun: str = "image",
+    anywhere: bool = True,
 ) -> list[str]:
     """The file of each image name.
 
@@ -67,6 +73,8 @@ def resolve_images(
         root: folder of the data set; the folders are in it.
         where: the annotation file, for messages.
         notes: gets new notes.
+        noun: what the files are, in the singular.
+        anywhere: whether the ends of paths are looked for in all folders below.
 
     Returns:
         The path of each image relative to the root, with forward slashes; "" for a missing one.
@@ -74,7 +82,7 @@ def resolve_images(
     Raises:
         DataError: none of the images exists.
     """
-    search = _Search(list(names), folders, root)
+    search = _Search(list(names), folders, root, noun)
     steps: list[tuple[str, str, Callable[[str], str], bool]] = [
         ("", "", str, False),
         ("named with backslashes", "read with slashes", _slashes, False),
@@ -85,21 +93,22 @@ def resolve_images(
     for which, done, change, folded in steps:
         search.note(which, done, search.match(change, folded), notes)
     which, done = "named by a path that does not exist here", "taken by the end of the path"
-    search.note(which, done, search.match_ends(), notes)
+    search.note(which, done, search.match_ends() if anywhere else [], notes)
     missing = [name for name, path in zip(names, search.paths, strict=True) if not path]
     if missing and len(missing) == len(names):
         tried = ", ".join(dict.fromkeys(str(folder) for folder in list(folders)[:6]))
-        raise DataError(f"{where}: its images are not found (the first is {missing[0]}); searched in {tried}")
+        raise DataError(f"{where}: its {plural(noun)} are not found (the first is {missing[0]}); searched in {tried}")
     if missing:
-        notes.append(Note.of("image", "that the file names", "not found and left out", missing))
+        notes.append(Note.of(noun, "that the file names", "not found and left out", missing))
     return search.paths
 
 
 class _Search:
     """The names without a file so far, and the listings of folders."""
 
-    def __init__(self, names: list[str], folders: Sequence[Path], root: Path) -> None:
+    def __init__(self, names: list[str], folders: Sequence[Path], root: Path, noun: str) -> None:
         self.names = names
+        self.noun = noun
         self.paths = [""] * len(names)
         self.left = list(range(len(names)))
         self.root = os.path.normpath(root.absolute())
@@ -109,7 +118,7 @@ class _Search:
     def note(self, which: str, done: str, numbers: Sequence[int], notes: list[Note]) -> None:
         """Adds a note about the names that a step resolved."""
         if which and numbers:
-            notes.append(Note.of("image", which, done, [self.names[number] for number in numbers]))
+            notes.append(Note.of(self.noun, which, done, [self.names[number] for number in numbers]))
 
     def match(self, change: Callable[[str], str], folded: bool) -> list[int]:
         """Looks for the names without a file in all folders; the numbers of those that are there.

@@ -104,7 +104,7 @@ def _tasks(entries: Sequence[Any], file: str, problems: Problems) -> Iterator[_T
         else:
             key = f"{task.id} {task.image}"
             if key in minimal:
-                problems.add("annotation of a task", "that a later one replaces", "left out", task.image)
+                problems.add("annotation", "of a task with a later one", "left out", task.image)
             minimal[key] = task
     yield from minimal.values()
 
@@ -125,7 +125,7 @@ def _task(entry: Mapping[str, Any], file: str, problems: Problems) -> _Task | No
     dates = [text(one.get("created_at")) for one in valid]
     last = max(range(len(valid)), key=lambda row: (dates[row], row)) if all(dates) else len(valid) - 1
     for _ in range(len(valid) - 1):
-        problems.add("annotation of a task", "that a later one replaces", "left out", image)
+        problems.add("annotation", "of a task with a later one", "left out", image)
     return _Task(image, valid[last]["result"], task_id)
 
 

@@ -37,7 +37,7 @@ def image_of_results(name: str, results: Sequence[Any], problems: Problems) -> T
     image = ToolImage(name)
     entries = [one for one in results if isinstance(one, dict) and isinstance(one.get("value"), dict)]
     for _ in range(len(results) - len(entries)):
-        problems.drop("that is damaged", name)
+        problems.drop("without a value", name)
     labels = _labels_by_region(entries)
     objects: dict[str, ToolObject] = {}
     points: list[tuple[str, ToolObject]] = []
@@ -100,7 +100,7 @@ def _object(entry: Mapping[str, Any], labels: Sequence[str], image: ToolImage, p
         return None
     one = ToolObject(labels[0])
     if not _draw(one, entry["value"], entry, image, problems):
-        problems.drop("that is no box, ellipse, polygon, point or brush with finite numbers", image.name)
+        problems.drop("without finite numbers of a box, ellipse, polygon, point or brush", image.name)
         return None
     return one
 
@@ -142,7 +142,7 @@ def _draw(
     box = (*corner.tolist(), *(corner + sides).tolist())
     if angle % (2 * math.pi):
         one.outlines.append(box_outline(box, angle, corner.tolist()))
-        problems.add("box", "that is turned", "read as an outline of four corners", image.name)
+        problems.add("turned box", "", "read as an outline of four corners", image.name)
     else:
         one.box = (box[0], box[1], box[2], box[3])
     return True
@@ -158,7 +158,7 @@ def _set_points(
         target = objects[parent].points if parent in objects else loose
         if one.name in target:
             twice += 1
-            problems.drop("that is a second point of one label of an object", image.name)
+            problems.add("point", "of a label that its object already has", "dropped", image.name)
         else:
             target |= one.points
     if not loose:

@@ -135,7 +135,7 @@ def _with_points(
     names = [name for name, _ in members]
     if len(set(names)) < len(names):
         for _ in members:
-            problems.drop("that is a point of a group with several points of one label", file)
+            problems.add("point", "of a group with several points of one label", "dropped", file)
         return []
     points = {name: one.points[name] for name, one in members}
     keys = [key for key in grouped if isinstance(key, tuple) and key[0] == group]
@@ -144,9 +144,9 @@ def _with_points(
         return []
     if keys:
         for _ in members:
-            problems.drop("that is a point of a group with objects of several labels", file)
+            problems.add("point", "of a group with objects of several labels", "dropped", file)
         return []
-    problems.add("object", "that has only points", f"read as class '{ANONYMOUS}'", file)
+    problems.add("object", "with only points", f"read as class '{ANONYMOUS}'", file)
     return [ToolObject(ANONYMOUS, points=points, attributes={"group_id": group})]
 
 
@@ -163,7 +163,7 @@ def _object(shape: Any, file: str, problems: Problems) -> ToolObject | None:
         return None
     numbers = coordinates(shape.get("points"))
     if numbers is None or len(numbers) % 2 or not _draw(one, kind, numbers, shape, partial(problems.add, name=file)):
-        problems.drop(f"that is no {kind} with finite coordinates", file)
+        problems.drop(f"without finite coordinates of a {kind}", file)
         return None
     return one
 
@@ -178,7 +178,7 @@ def _draw(one: ToolObject, kind: str, numbers: np.ndarray, shape: Mapping[str, A
             one.outlines.append(numbers)
         case "oriented_rectangle" | "rotation", 4:
             one.outlines.append(numbers)
-            note("box", "that is turned", "read as an outline of four corners")
+            note("turned box", "", "read as an outline of four corners")
         case "circle", 2:
             radius = float(np.hypot(*(points[1] - points[0])))
             one.outlines.append(ellipse_outline(points[0].tolist(), (radius, radius)))
@@ -227,7 +227,7 @@ def _take_siblings(images: list[ToolImage], root: Path, notes: list[Note]) -> No
             image.name = f"{folder}/{sibling}" if folder else sibling
             taken.append(file)
     if taken:
-        notes.append(Note.of("image", "that is not called as its JSON file has it", "taken by the file's name", taken))
+        notes.append(Note.of("image", "with another name than in its JSON file", "taken by the file's name", taken))
 
 
 def _note_bare_images(root: Path, images: list[ToolImage], notes: list[Note]) -> None:

@@ -136,12 +136,17 @@ def _meta(file: Path) -> SuperviselyMeta:
         if len(set(labels.values())) < len(labels):
             labels = {key: key for key in labels}
         order = list(labels)
-        ends = [(text(line.get("src")), text(line.get("dst"))) for line in lines or () if isinstance(line, dict)]
+        ends = [
+            (text(line.get("src")), text(line.get("dst")))
+            for line in (lines if isinstance(lines, list) else ())
+            if isinstance(line, dict)
+        ]
         skeleton = tuple((order.index(a), order.index(b)) for a, b in ends if a in labels and b in labels)
         title = text(one["title"])
         meta.points[title] = labels
         meta.categories.append(Category(title, points=tuple(labels.values()), skeleton=skeleton))
-    for tag in document.get("tags") or ():
+    tags = document.get("tags")
+    for tag in tags if isinstance(tags, list) else ():
         if isinstance(tag, dict):
             meta.tags[text(tag.get("name"))] = text(tag.get("value_type"))
     return meta

@@ -53,7 +53,7 @@ def figure_object(entry: Any, image: ToolImage, meta: SuperviselyMeta, problems:
     if text(entry.get("description")):
         one.attributes["description"] = text(entry["description"])
     if not _draw(one, kind, entry, exterior, image, meta, problems):
-        problems.drop(f"that is no {kind[:40]} with finite coordinates", image.name)
+        problems.drop(f"without finite coordinates of a {kind[:40]}", image.name)
         return None
     return one
 
@@ -91,7 +91,10 @@ def _draw(
     outline = coordinates(exterior)
     if kind != "polygon" or outline is None or len(outline) < 6 or len(outline) % 2:
         return False
-    holes = [coordinates(hole) for hole in entry["points"].get("interior") or ()]
+    interior = entry["points"].get("interior") or []
+    if not isinstance(interior, list):
+        return False
+    holes = [coordinates(hole) for hole in interior]
     drawn = [hole for hole in holes if hole is not None and len(hole) >= 6 and len(hole) % 2 == 0]
     if len(drawn) < len(holes):
         return False

@@ -1,4 +1,4 @@
-"""Finds and reads the files of labelling tools."""
+"""Finds and reads the files of labeling tools."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def read_all(
     if first and not kept:
         raise first
     if damaged:
-        notes.append(Note.of(noun, "that is damaged", "left out with its image", damaged))
+        notes.append(Note.of(noun, "that cannot be read", "left out with its image", damaged))
     if others:
         notes.append(Note.of("file", "of another format", "left aside", others))
     return kept

@@ -1,4 +1,4 @@
-"""What labelling tools have in common: images with objects that are drawn as boxes, outlines, masks and named points."""
+"""What labeling tools have in common: images with objects that are drawn as boxes, outlines, masks and named points."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def _add(
         names = known[one.name].points
         stray = [name for name in one.points if name not in names]
         if stray:
-            problems.drop(f"that is a point which '{one.name}' does not have", path)
+            problems.add("point", f"with a name that '{one.name}' does not have", "dropped", path)
         values = [one.points.get(name, (0.0, 0.0, 0.0)) for name in names]
         builder.object(
             row,

@@ -114,7 +114,7 @@ def _image(
     problems: Problems,
 ) -> ToolImage:
     name, attributes, regions = entry
-    image = ToolImage(name, split=split_in(file, last=True), file=file)
+    image = ToolImage(name, split=split_in(file, last=True))
     by_name = {str(key).strip().lower(): value for key, value in attributes.items()}
     for known in CLASS_NAMES:
         image.labels += [label for label in _values(by_name.get(known)) if label not in image.labels]
@@ -148,7 +148,7 @@ def _object(
         problems.add("region", f"drawn as {kind}, without an area,", "left out", image)
         return None
     if not kind or not _draw(one, kind, shape):
-        problems.drop("that is no shape with finite coordinates", image)
+        problems.drop("without finite coordinates of a known shape", image)
         return None
     return one
 

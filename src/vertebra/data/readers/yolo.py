@@ -54,7 +54,7 @@ class YoloReader(AnnotationReader):
         layout = _layout(path)
         where = layout.config.file or path
         notes = _notes_of(layout)
-        images: list[Path] = []
+        images: list[str] = []
         codes: list[int] = []
         for name in [split] if split else list(layout.sources):
             images += layout.images(name, notes)
@@ -65,11 +65,11 @@ class YoloReader(AnnotationReader):
         splits = np.array(codes, dtype=np.int8)
         files, annotated = _label_files(images, splits, layout, notes)
         lines = read_lines(files, notes)
-        relative = [image.relative_to(layout.root).as_posix() for image in images]
+        relative = [_below(layout.root, image) for image in images]
         sizes = np.zeros((len(images), 2), dtype=np.int64)
         rows = np.unique(lines.rows)
         sizes[rows] = image_sizes(layout.root, [relative[row] for row in rows.tolist()])
-        labels = ["" if file is None else file.relative_to(layout.root).as_posix() for file in files]
+        labels = ["" if file is None else _below(layout.root, file) for file in files]
         names = _names(layout, lines, split, options, where, notes)
         meaning = meaning_of(lines, layout.config.point_shape)
         label_names = [name.rpartition("/")[2] for name in labels]
@@ -92,6 +92,12 @@ class YoloReader(AnnotationReader):
         return _readable(annotations, rows[(sizes[rows] == 0).any(axis=1)])
 
 
+def _below(root: Path, path: str) -> str:
+    """A path relative to the root."""
+    top = f"{root}/"
+    return path.removeprefix(top) if path.startswith(top) else Path(path).relative_to(root).as_posix()
+
+
 def _layout(path: Path) -> Layout:
     layout = find_layout(path)
     if layout is None:
@@ -108,7 +114,7 @@ def _notes_of(layout: Layout) -> list[Note]:
     for noun, which, names in (
         ("entry", "of the description that does not exist", layout.missing),
         ("entry", "of the description that does not fit the rest", layout.config.remarks),
-        ("description", "in this folder", layout.others),
+        ("description", "in this folder", layout.further),
     ):
         if names:
             used = (
@@ -124,16 +130,16 @@ def _notes_of(layout: Layout) -> list[Note]:
 
 
 def _label_files(
-    images: Sequence[Path], splits: np.ndarray, layout: Layout, notes: list[Note]
-) -> tuple[list[Path | None], np.ndarray]:
+    images: Sequence[str], splits: np.ndarray, layout: Layout, notes: list[Note]
+) -> tuple[list[str | None], np.ndarray]:
     """The label file of each image, and (n,) bool whether somebody annotated it."""
     folders = LabelFolders(layout.labels)
     files = [folders.file_of(image) for image in images]
     labeled = np.array([file is not None for file in files], dtype=bool)
     if not labeled.any():
         raise DataError(
-            f"{images[0].parent}: none of its {len(images)} images has a label file (the first would be "
-            f"{images[0].stem}.txt); searched in {', '.join(folders.searched()[:4])}"
+            f"{layout.root}: none of its {len(images)} images has a label file (the first image is "
+            f"{_below(layout.root, images[0])}); searched in {', '.join(folders.searched()[:4])}"
         )
     bare = [code for code in np.unique(splits) if not labeled[splits == code].any()]
     annotated: np.ndarray = ~np.isin(splits, bare)
@@ -143,7 +149,11 @@ def _label_files(
     ):
         if chosen.any():
             which = "without a label file" if done.startswith("read") else "of a split without label files"
-            notes.append(Note.of("image", which, done, [images[row].name for row in np.flatnonzero(chosen).tolist()]))
+            notes.append(
+                Note.of(
+                    "image", which, done, [images[row].rpartition("/")[2] for row in np.flatnonzero(chosen).tolist()]
+                )
+            )
     without = folders.without_image()
     if without:
         notes.append(Note.of("label file", "without an image", "left out", without))

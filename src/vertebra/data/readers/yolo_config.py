@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.annotations.values import whole_number
-from vertebra.data.readers.files import lines_of
+from vertebra.data.readers.files import file_names, lines_of
 from vertebra.data.splits import split_of
 from vertebra.errors import ConfigError, DataError
 from vertebra.yaml_files import read_raw
@@ -51,11 +51,11 @@ def config_files(path: Path) -> list[Path]:
     """The descriptions in a folder, the likeliest first; the file itself if it is one."""
     if path.is_file():
         return [path] if path.suffix.lower() in (*YAML_SUFFIXES, ".data") and _describes(path) else []
-    files = [entry for entry in sorted(path.iterdir()) if entry.suffix.lower() in (*YAML_SUFFIXES, ".data")]
+    files = [path / name for name in file_names(path) if name.lower().endswith((*YAML_SUFFIXES, ".data"))]
     files.sort(
         key=lambda file: PREFERRED.index(file.name.lower()) if file.name.lower() in PREFERRED else len(PREFERRED)
     )
-    return [file for file in files[:100] if file.is_file() and _describes(file)]
+    return [file for file in files[:100] if _describes(file)]
 
 
 def read_config(file: Path) -> YoloConfig:
@@ -87,7 +87,7 @@ def class_names_beside(folders: Sequence[Path]) -> tuple[Path, dict[int, str]] |
         DataError: the file is no text.
     """
     for folder in folders:
-        files = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_file()} if folder.is_dir() else {}
+        files = {name.lower(): folder / name for name in file_names(folder)}
         others = sorted(name for name in files if name.endswith(".names"))
         for name in (*NAME_FILES, *others):
             if name in files:

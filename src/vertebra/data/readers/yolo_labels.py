@@ -24,16 +24,16 @@ class LabelFolders:
     """
 
     chosen: str = ""
-    _pairs: dict[Path, _Pair] = field(default_factory=dict)
+    _pairs: dict[str, _Pair] = field(default_factory=dict)
 
-    def file_of(self, image: Path) -> Path | None:
+    def file_of(self, image: str) -> str | None:
         """The label file of an image; None if it has none."""
-        folder = image.parent
+        folder, _, name = image.rpartition("/")
         if folder not in self._pairs:
-            self._pairs[folder] = _Pair(folder, _label_folder(folder, self.chosen))
+            self._pairs[folder] = _Pair(Path(folder), _label_folder(Path(folder), self.chosen))
         pair = self._pairs[folder]
-        name = pair.labels.get(_key(image.name))
-        return None if name is None else pair.folder / name
+        file = pair.labels.get(_key(name))
+        return None if file is None else f"{pair.folder}/{file}"
 
     def without_image(self) -> list[str]:
         """Label files in the folders used so far that have no image."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
-from vertebra.data.readers.files import folders_in, images_below, is_image, lines_of
+from vertebra.data.readers.files import file_names, folders_in, is_image, lines_of
 from vertebra.data.readers.image_names import resolve_images
 from vertebra.data.readers.yolo_config import YAML_SUFFIXES, YoloConfig, config_files, locate, read_config
 from vertebra.data.readers.yolo_labels import IMAGE_WORDS, LABEL_WORDS, NO_LABELS
@@ -33,7 +33,7 @@ class Layout:
         labels: name of the folder of labels that the user chose; empty for any of `LABEL_WORDS`.
         inside: the folder that paths in lists and the description may not leave; None if they may.
         missing: entries of the description that do not exist.
-        others: further descriptions in the folder.
+        further: more descriptions in the folder.
     """
 
     root: Path
@@ -42,25 +42,25 @@ class Layout:
     labels: str = ""
     inside: Path | None = None
     missing: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
     @property
     def other_labels(self) -> bool:
         """Whether the labels are of a folder that the description does not speak of."""
         return bool(self.labels) and self.labels.lower() not in LABEL_WORDS
 
-    def images(self, split: str, notes: list[Note]) -> list[Path]:
+    def images(self, split: str, notes: list[Note]) -> list[str]:
         """The images of a split, in the order of its sources, each once.
 
         Raises:
             DataError: a list names no image that exists.
         """
-        images: list[Path] = []
+        images: list[str] = []
         for source in self.sources[split]:
-            images += images_below(source) if source.is_dir() else self._listed(source, notes)
+            images += _images_below(source) if source.is_dir() else self._listed(source, notes)
         return list(dict.fromkeys(images))
 
-    def _listed(self, file: Path, notes: list[Note]) -> list[Path]:
+    def _listed(self, file: Path, notes: list[Note]) -> list[str]:
         names = [line.strip() for line in lines_of(file)]
         names = [name[2:] if name.startswith("./") else name for name in names if name]
         if not names:
@@ -70,7 +70,16 @@ class Layout:
             folders += [parent for name in names[:1] for parent in Path(name).parents[:1] if parent.is_dir()]
         top = Path(os.path.commonpath([folder.absolute() for folder in folders]))
         resolved = resolve_images(names, folders, top, file, notes)
-        return [top / name for name in resolved if name]
+        return [f"{top}/{name}" for name in resolved if name]
+
+
+def _images_below(folder: Path) -> list[str]:
+    """All images in a folder and the folders below, by path."""
+    images: list[str] = []
+    for parent, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        images += [f"{parent}/{name}" for name in names if is_image(name)]
+    return sorted(images)
 
 
 def find_layout(path: Path) -> Layout | None:
@@ -97,8 +106,8 @@ def further_labels(layout: Layout) -> list[str]:
     if layout.labels or not any(folder.name.lower() in LABEL_WORDS for folder in inner):
         return []
     known = {*IMAGE_WORDS, *LABEL_WORDS}
-    others = [folder for folder in inner if folder.name.lower() not in known and split_of(folder.name) is None]
-    return [folder.name for folder in others if has_yolo_lines(folder, below=True)]
+    more = [folder for folder in inner if folder.name.lower() not in known and split_of(folder.name) is None]
+    return [folder.name for folder in more if has_yolo_lines(folder, below=True)]
 
 
 def has_yolo_lines(folder: Path, below: bool = False) -> bool:
@@ -135,7 +144,7 @@ def _like_labels(file: Path) -> bool | None:
     )
 
 
-def _described(file: Path, path: Path, others: tuple[str, ...]) -> Layout:
+def _described(file: Path, path: Path, further: tuple[str, ...]) -> Layout:
     config = read_config(file)
     inside = None if path.is_file() else path
     base = file.parent
@@ -158,10 +167,10 @@ def _described(file: Path, path: Path, others: tuple[str, ...]) -> Layout:
                 f"{file}: its images are not found ({'; '.join(missing[:3])}); searched in {base}"
                 + (f". Paths out of {path} are read if you name {file} itself" if inside is not None else "")
             )
-        return replace(layout, config=config, inside=inside, missing=tuple(missing), others=others)
+        return replace(layout, config=config, inside=inside, missing=tuple(missing), further=further)
     tops = [base, *(source if source.is_dir() else source.parent for each in sources.values() for source in each)]
     root = base if all(top.is_relative_to(base) for top in tops) else Path(os.path.commonpath(tops))
-    return Layout(root, config, sources, inside=inside, missing=tuple(missing), others=others)
+    return Layout(root, config, sources, inside=inside, missing=tuple(missing), further=further)
 
 
 def _undescribed(path: Path, labels: str = "") -> Layout | None:
@@ -206,18 +215,18 @@ def _image_folders(path: Path, labels: str) -> list[Path]:
 
 def _side_by_side(folder: Path) -> bool:
     """Whether a folder has images with YOLO's labels beside them."""
-    names = {entry.name for entry in folder.iterdir() if entry.is_file()}
-    stems = {Path(name).stem for name in names if is_image(name)}
-    labeled = any(name.lower().endswith(".txt") and Path(name).stem in stems for name in names)
+    names = file_names(folder)
+    stems = {name.rpartition(".")[0] for name in names if is_image(name)}
+    labeled = any(name.lower().endswith(".txt") and name[:-4] in stems for name in names)
     return labeled and has_yolo_lines(folder)
 
 
 def _lists(path: Path) -> dict[str, list[Path]]:
     """Lists of images in a folder, by split: Darknet's ``train.txt``, Ultralytics' ``autosplit_train.txt``."""
     lists: dict[str, list[Path]] = {}
-    for file in sorted(path.glob("*.txt")):
+    for file in [path / name for name in file_names(path) if name.lower().endswith(".txt")]:
         split = split_of(file.stem)
-        if split and file.is_file():
+        if split:
             with file.open("rb") as opened:
                 line = opened.readline(4096).decode("utf-8-sig", "replace").strip()
             if is_image(line.replace("\\", "/").rpartition("/")[2]):

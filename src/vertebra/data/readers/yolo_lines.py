@@ -25,6 +25,7 @@ LARGEST = 1 << 26  # bytes of a label file
 TOLERANCE = 0.01  # coordinates beyond 0..1 that Ultralytics takes
 IN_PIXELS = 0.5  # share of lines beyond 0..1 from which coordinates are in another unit
 BOX, OUTLINE, POINTS = 0, 1, 2
+SAMPLE = 1000  # lines that are looked at first
 FEWEST = 3  # lines that tell points from outlines where nothing else does
 
 
@@ -81,7 +82,7 @@ class Meaning:
     guessed: bool = False
 
 
-def read_lines(files: Sequence[Path | None], notes: list[Note]) -> Lines:
+def read_lines(files: Sequence[str | None], notes: list[Note]) -> Lines:
     """The lines of the label files of some images; each line once, as Ultralytics reads them.
 
     Lines that are not numbers, and files that are no text, are left out with a note.
@@ -99,8 +100,8 @@ def read_lines(files: Sequence[Path | None], notes: list[Note]) -> Lines:
         counts: list[int] = []
         values: list[np.ndarray] = []
         for (row, file), content in zip(existing, contents, strict=True):
-            lines = _split(content, file.name, problems)
-            numbers, kept = _numbers(lines, file.name, problems)
+            lines = _split(content, file, problems)
+            numbers, kept = _numbers(lines, file, problems)
             rows += [row] * len(kept)
             counts += kept
             values.append(numbers)
@@ -109,8 +110,8 @@ def read_lines(files: Sequence[Path | None], notes: list[Note]) -> Lines:
     return Lines(np.array(rows, dtype=np.int64), np.concatenate([*values, np.zeros(0)]), offsets)
 
 
-def _contents(files: Sequence[Path]) -> list[bytes | None]:
-    return [_content(file) for file in files]
+def _contents(files: Sequence[str]) -> list[bytes | None]:
+    return [_content(Path(file)) for file in files]
 
 
 def _content(file: Path) -> bytes | None:
@@ -162,7 +163,8 @@ def _note(problems: dict[str, list[str]], notes: list[Note]) -> None:
     copies = ("line", "repeating another of its image", "left out")
     for key, (noun, which, done) in {"unreadable": whole, "words": words, "copies": copies}.items():
         if problems[key]:
-            notes.append(Note.of(noun, which, done, problems[key]))
+            names = [file.rpartition("/")[2] for file in problems[key]]
+            notes.append(Note.of(noun, which, done, names))
 
 
 def meaning_of(lines: Lines, point_shape: tuple[int, int] | None) -> Meaning:
@@ -198,6 +200,8 @@ def _guessed_points(lines: Lines) -> tuple[int, int] | None:
     """
     different = np.unique(lines.counts)
     if len(lines) < FEWEST or len(different) != 1 or different[0] < 7:
+        return None
+    if len(lines) > SAMPLE and _guessed_points(lines.take(np.arange(SAMPLE))) is None:
         return None
     count = int(different[0]) - 5
     center, sides = lines.columns(1, 3)[:, None], lines.columns(3, 5)[:, None]
@@ -262,6 +266,14 @@ def _extremes(lines: Lines, meaning: Meaning) -> tuple[np.ndarray, np.ndarray, n
     boxes = lines.take(boxed).columns(1, 5)
     low[boxed], high[boxed] = boxes[:, :2].min(axis=1, initial=0), boxes.max(axis=1, initial=0)
     negative[boxed] = (boxes[:, 2:] < 0).any(axis=1)
+    pointed = np.flatnonzero(meaning.kinds == POINTS)
+    if len(pointed):
+        count, each = meaning.point_shape
+        points = lines.take(pointed).columns(5, 5 + count * each).reshape(len(pointed), count, each)
+        labeled = points[..., 2] > 0 if each == 3 else (points >= 0).all(axis=2)
+        shares = np.where(labeled[..., None], points[..., :2], 0).reshape(len(pointed), -1)
+        low[pointed] = np.minimum(low[pointed], shares.min(axis=1))
+        high[pointed] = np.maximum(high[pointed], shares.max(axis=1))
     outlined = np.flatnonzero(meaning.kinds == OUTLINE)
     if len(outlined):
         offsets, values = outlines_of(lines, meaning, outlined)

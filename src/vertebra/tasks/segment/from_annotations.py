@@ -10,6 +10,7 @@ from vertebra.annotations.class_ids import listed_ids
 from vertebra.annotations.class_names import bincount, class_ids, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import offsets_of
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import IGNORED, NO_CLASS, Annotations, MaskFiles
 from vertebra.annotations.values import check_usable
@@ -17,21 +18,49 @@ from vertebra.errors import DataError
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.mask_column import MaskFileColumn
 from vertebra.tasks.segment.outline_column import PolygonRLEColumn
+from vertebra.tasks.segment.segment_id_column import SegmentIdColumn
 
 BACKGROUND = "background"
 
 
 def read_masks(
     annotations: Annotations, options: ReadOptions, notes: list[Note]
-) -> tuple[MaskFileColumn | PolygonRLEColumn, SegmentLabels]:
+) -> tuple[MaskFileColumn | SegmentIdColumn | PolygonRLEColumn, SegmentLabels]:
     """The masks of all images.
 
     Raises:
         DataError: classes are exclusive, and none is for the pixels that no object covers.
     """
+    if annotations.masks is not None and annotations.masks.segments:
+        return _from_segment_ids(annotations, annotations.masks, options, notes)
     if annotations.masks is not None:
         return _from_files(annotations, annotations.masks, options, notes)
     return _from_shapes(annotations, options, notes)
+
+
+def _from_segment_ids(
+    annotations: Annotations, masks: MaskFiles, options: ReadOptions, notes: list[Note]
+) -> tuple[SegmentIdColumn, SegmentLabels]:
+    objects = annotations.objects
+    labels = SegmentLabels(_listed(options) or annotations.category_names, options.multilabel, masks.ignore_index)
+    classes = listed_ids(annotations, objects.categories, labels.classes, "segment", notes)
+    classes = np.where(classes < 0, NO_CLASS if options.multilabel else masks.ignore_index, classes)
+    ids = np.array(objects.ids or (), dtype=np.int64)
+    order = np.lexsort((ids, objects.rows))
+    offsets = offsets_of(objects.rows, len(annotations))
+    column = SegmentIdColumn(
+        masks.root,
+        masks.files,
+        offsets,
+        ids[order],
+        classes[order],
+        labels.class_count,
+        options.multilabel,
+        masks.ignore_index,
+    )
+    known = classes[(classes >= 0) & (classes != masks.ignore_index)]
+    notes += without_images(labels.classes, bincount(known, labels.class_count))
+    return column, labels
 
 
 def _from_files(
@@ -47,7 +76,16 @@ def _from_files(
     ids[masks.categories == IGNORED] = masks.ignore_index
     if not options.multilabel:
         ids[masks.categories == NO_CLASS] = masks.ignore_index  # each pixel needs a class
-    column = MaskFileColumn(masks.root, masks.files, ids, labels.class_count, options.multilabel, masks.ignore_index)
+    column = MaskFileColumn(
+        masks.root,
+        masks.files,
+        ids,
+        labels.class_count,
+        options.multilabel,
+        masks.ignore_index,
+        masks.codes,
+        masks.turns,
+    )
     return column, labels
 
 

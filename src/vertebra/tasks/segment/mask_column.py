@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.annotations.mask_files import BLOCK, HIGHEST, describe_values, read_mask, span
+from vertebra.annotations.mask_files import BLOCK, HIGHEST, color_codes, describe_values, mask_pixels, read_mask, span
 from vertebra.errors import DataError
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 
@@ -29,6 +29,7 @@ class MaskFileColumn:
         class_count: number of classes K.
         multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
         ignore_index: the value of ignored pixels in the annotations.
+        codes, turns: colors of masks and EXIF orientations, see `vertebra.annotations.table.MaskFiles`.
     """
 
     root: Path
@@ -37,6 +38,8 @@ class MaskFileColumn:
     class_count: int
     multilabel: bool
     ignore_index: int
+    codes: np.ndarray | None = None
+    turns: np.ndarray | None = None
 
     @property
     def labeled(self) -> np.ndarray:
@@ -55,12 +58,10 @@ class MaskFileColumn:
             DataError: the file is unreadable, of another size than the image, or has a value without a class.
         """
         path = self.path(row)
-        values = read_mask(path)
-        if values.shape != size:
-            raise DataError(
-                f"{path}: this mask is {values.shape[0]}x{values.shape[1]}, but its image is {size[0]}x{size[1]} "
-                f"(height x width); {_remedy(values.shape, size)}"
-            )
+        values = read_mask(path, self.codes)
+        if self.turns is not None:
+            values = _upright(values, int(self.turns[row]))
+        check_mask_size(path, values.shape, size)
         if not self.multilabel:
             kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
             mask = np.empty(size, dtype=kind)
@@ -86,6 +87,12 @@ class MaskFileColumn:
     def _unknown_values(self, path: Path, values: np.ndarray) -> DataError:
         occurring = np.unique(values)
         unknown = occurring[self._ids_of(occurring) == UNKNOWN]
+        if self.codes is not None:
+            colors = np.unique(color_codes(mask_pixels(path, colored=True)))
+            unnamed = [f"#{code:06x}" for code in np.setdiff1d(colors, self.codes)[:5].tolist()]
+            return DataError(
+                f"{path}: pixels of the color {', '.join(unnamed)}, of no class; name the class of the color"
+            )
         return DataError(f"{path}: {describe_values(unknown)} of no class; {self._suggestion(int(unknown[0]))}")
 
     def _suggestion(self, value: int) -> str:
@@ -104,7 +111,14 @@ class MaskFileColumn:
 
     def take(self, rows: np.ndarray) -> MaskFileColumn:
         """The column of some images only."""
-        return replace(self, files=self.files[rows])
+        return replace(self, files=self.files[rows], turns=None if self.turns is None else self.turns[rows])
+
+
+def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """A mask turned as a photo of an EXIF orientation is."""
+    quarters = {6: 3, 7: 2, 8: 1}.get(orientation, 0)
+    turned: np.ndarray = np.rot90(values, quarters)
+    return turned.T if orientation in (5, 7) else turned
 
 
 def check_planes(class_count: int, size: tuple[int, int]) -> None:
@@ -120,11 +134,19 @@ def check_planes(class_count: int, size: tuple[int, int]) -> None:
         )
 
 
-def _remedy(mask: tuple[int, ...], size: tuple[int, int]) -> str:
-    """What to do about a mask (height, width) of another size than its image."""
-    if mask[::-1] == size:
-        return "the image may be turned by its EXIF orientation: turn the mask likewise"
-    return "make them equal"
+def check_mask_size(path: Path, mask: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Checks that a mask has the (height, width) of its image.
+
+    Raises:
+        DataError: it has not.
+    """
+    if mask == size:
+        return
+    turned = "the image may be turned by its EXIF orientation: turn the mask likewise"
+    raise DataError(
+        f"{path}: this mask is {mask[0]}x{mask[1]}, but its image is {size[0]}x{size[1]} (height x width); "
+        f"{turned if mask[::-1] == size else 'make them equal'}"
+    )
 
 
 def planes_of(ids: np.ndarray, class_count: int, ignore_index: int) -> np.ndarray:

@@ -1,0 +1,276 @@
+"""Tables beside their images: CSV, TSV, JSON lines and Parquet, with a label, several labels, or a box in each row.
+
+A file, or a folder with one or more: ``labels.csv`` with an optional column of splits, or ``train.csv``, ``val.csv`` and
+``test.csv``. Columns are found by their names (see `vertebra.data.readers.table_columns`), or named by the user. Boxes are read as
+the columns' names say; without such names, as the only convention in which all of them are inside of their images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import SPLITS, Annotations, Category
+from vertebra.annotations.values import flag
+from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.files import file_names, folders_in
+from vertebra.data.readers.image_sizes import image_sizes
+from vertebra.data.readers.landmark_columns import has_points
+from vertebra.data.readers.table_boxes import (
+    as_edges,
+    box_values,
+    convention_of,
+    image_sizes_of,
+    is_normalized,
+    labels_per_box,
+    numeric_cells,
+)
+from vertebra.data.readers.table_columns import Roles, find_roles
+from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
+from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
+from vertebra.data.readers.table_names import class_names_of
+from vertebra.data.readers.table_values import Labels, labels_of, sorted_names, splits_of
+from vertebra.data.splits import split_of
+from vertebra.errors import DataError
+
+MOST_TABLES = 100
+OTHERS = ("submission", "collecteddata")
+NOT_TABLES = frozenset({"regionshapeattributes", "scorer"})  # columns of VIA and DeepLabCut
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A table, what its columns hold, its split ("" for none), and its images."""
+
+    table: Table
+    roles: Roles
+    split: str
+    search: ImageSearch
+
+
+class TableReader(AnnotationReader):
+    """Tables of labels and boxes."""
+
+    name = "table"
+    summary = "a table of images with labels or boxes (CSV, TSV, JSON lines, Parquet)"
+    holds = frozenset({"labels", "boxes"})
+
+    def looks_like(self, path: Path) -> bool:
+        """Whether a file, or a folder with a few of them, is a table that names images."""
+        try:
+            return bool(_sources(path, {}, head=True))
+        except DataError:  # a damaged table, or one that needs a package
+            return path.is_file() and path.suffix.lower() in SUFFIXES
+
+    def splits(self, path: Path) -> tuple[str, ...]:
+        """The splits that tables or a column name."""
+        return self.splits_with(path, ReadOptions())
+
+    def splits_with(self, path: Path, options: ReadOptions) -> tuple[str, ...]:
+        """The splits that tables, or the column that the user named, have."""
+        sources = _sources(path, dict(options.columns))
+        names = {source.split for source in sources}
+        names |= {name for source in sources for name in splits_of(source.table, source.roles, [])}
+        return tuple(name for name in SPLITS if name in names)
+
+    def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
+        """The labels and boxes of all tables; categories are those of all splits.
+
+        Raises:
+            DataError: a table is damaged, its columns are not understood, or its images are not found.
+        """
+        sources = _sources(path, dict(options.columns))
+        if not sources:
+            raise DataError(_nothing(path))
+        root = data_root(path)
+        builder = AnnotationBuilder(root, path)
+        read = [(source, *labels_of(source.table, source.roles, builder.notes)) for source in sources]
+        labels_in_order = [name for _, _, names in read for name in names]
+        if not all(source.roles.one_hot for source in sources):
+            labels_in_order = sorted_names(list(dict.fromkeys(labels_in_order)))
+        shown, order = class_names_of(root, labels_in_order, builder.notes)
+        for name in order:
+            builder.category(Category(shown[name], None if shown[name] == name else name))
+        rows: dict[tuple[str, int], int] = {}
+        for source, labels, _ in read:
+            named = [None if label is None else tuple(shown[name] for name in label) for label in labels]
+            _add(source, named, builder, rows)
+        unnamed = not_named(root, [image for image, _ in rows])
+        if unnamed:
+            builder.notes.append(Note.of("image", "that no table names", "left out", unnamed))
+        annotations = builder.build()
+        if split is None or annotations.splits is None:
+            return annotations
+        chosen = np.flatnonzero(annotations.splits == SPLITS.index(split))
+        if not len(chosen):
+            raise DataError(f"{path}: no image of split '{split}' exists")
+        return replace(annotations.take(chosen), splits=None)
+
+
+def _sources(path: Path, columns: Mapping[str, str], head: bool = False) -> list[_Source]:
+    """The tables of labels or boxes."""
+    root = data_root(path)
+    sources: list[_Source] = []
+    damaged: DataError | None = None
+    for file in _files(path):
+        try:
+            table = read_table(file, head)
+        except DataError as error:
+            damaged = damaged or error
+            continue
+        names = {normal_name(name) for name in table.names or ()}
+        if names & NOT_TABLES or has_points(table):
+            continue
+        split = split_of(file.stem) or (split_of(file.parent.name) if file.parent != root else None) or ""
+        search = ImageSearch(root, file, split)
+        roles = find_roles(table, search.are_images, columns)
+        if roles is not None:
+            sources.append(_Source(table, roles, split, search))
+    if damaged is not None and not sources:
+        raise damaged
+    of_splits = [source for source in sources if source.split]
+    return of_splits or sources
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() in SUFFIXES else []
+    folders = [path, *folders_in(path)[:MOST_TABLES]]
+    files = [folder / name for folder in folders for name in file_names(folder) if name.lower().endswith(SUFFIXES)]
+    return [file for file in files if not any(word in normal_name(file.stem) for word in OTHERS)][:MOST_TABLES]
+
+
+def _nothing(path: Path) -> str:
+    files = _files(path)
+    if not files:
+        return f"{path}: no table (CSV, TSV, JSON lines or Parquet) in it"
+    table = read_table(files[0], head=True)
+    names = ", ".join(table.names or [f"{len(table.columns)} columns without names"])[:300]
+    return (
+        f"{files[0]}: no column with names of images that exist below {data_root(path)}, or none with "
+        f"labels or boxes; it has: {names}. Name them: columns: {{image: ..., label: ...}}"
+    )
+
+
+def _add(source: _Source, labels: Labels, builder: AnnotationBuilder, rows: dict[tuple[str, int], int]) -> None:
+    """Adds the images and annotations of a table."""
+    table, roles, notes = source.table, source.roles, builder.notes
+    notes += table.notes
+    if roles.ignored:
+        notes.append(Note.of("column", f"of {table.file.name}", "not read", roles.ignored))
+    names = [cell_text(cell).replace("\\", "/") for cell in table.columns[roles.image]]
+    different = [name for name in dict.fromkeys(names) if name]
+    paths = dict(zip(different, source.search.resolve(different, notes), strict=True))
+    splits = splits_of(table, roles, notes)
+    codes = [SPLITS.index(split or source.split) if split or source.split else -1 for split in splits]
+    sizes = image_sizes_of(table, roles)
+    of_rows = np.full(len(table), -1, dtype=np.int64)
+    for number, (name, code) in enumerate(zip(names, codes, strict=True)):
+        image = paths.get(name, "")
+        if not image:
+            continue
+        if (image, code) not in rows:
+            height_width = (int(sizes[number, 1]), int(sizes[number, 0]))
+            annotated = bool(roles.box) or any(label is not None for label in labels[number : number + 1])
+            rows[image, code] = builder.image(image, size=height_width, split=code, annotated=annotated)
+        of_rows[number] = rows[image, code]
+    if any(not name for name in names):
+        notes.append(Note.of("row", f"of {table.file.name} without an image", "dropped", [], names.count("")))
+    if roles.box:
+        _add_boxes(source, labels, of_rows, [paths.get(name, "") for name in names], sizes, builder)
+    else:
+        _add_labels(source, labels, of_rows, builder)
+
+
+def _add_labels(source: _Source, labels: Labels, of_rows: np.ndarray, builder: AnnotationBuilder) -> None:
+    table, roles, notes = source.table, source.roles, builder.notes
+    seen: set[tuple[int, tuple[str, ...]]] = set()
+    copies, denied, bare = [], [], []
+    sure = np.ones(len(table)) if roles.confidence is None else numeric_cells(table, roles.confidence)
+    for number, (row, label) in enumerate(zip(of_rows.tolist(), labels, strict=True)):
+        if row < 0:
+            continue
+        name = cell_text(table.columns[roles.image][number])
+        if label is None:
+            bare.append(name)
+        elif sure[number] <= 0:  # Open Images lists classes that are not in an image with confidence 0
+            denied.append(name)
+        elif (row, label) in seen:
+            copies.append(name)
+        else:
+            seen.add((row, label))
+            for each in label:
+                builder.label(row, each)
+    for which, done, names in (
+        (f"of {table.file.name} that repeats another", "left out", copies),
+        ("of confidence 0, which deny a label,", "left out", denied),
+        ("without a label", "taken as not annotated", bare),
+    ):
+        if names:
+            notes.append(Note.of("row", which, done, names))
+
+
+def _add_boxes(
+    source: _Source,
+    labels: Labels,
+    of_rows: np.ndarray,
+    images: list[str],
+    sizes: np.ndarray,
+    builder: AnnotationBuilder,
+) -> None:
+    table, roles, notes = source.table, source.roles, builder.notes
+    boxes, numbers = box_values(table, roles, notes)
+    existing = of_rows[numbers] >= 0
+    boxes, numbers = boxes[existing], numbers[existing]
+    shares = is_normalized(boxes)
+    if shares or not roles.convention:
+        sizes = _with_headers(sizes, numbers, images, builder.root)
+    scale = sizes[numbers].astype(np.float64)
+    if shares:
+        boxes = boxes * np.concatenate([scale, scale], axis=1)
+        which = f"of {table.file.name} in 0..1"
+        notes.append(Note.of("box", which, "multiplied by the width and height of its image", [], len(boxes)))
+    edges = as_edges(boxes, convention_of(boxes, scale, table, roles, notes))
+    crowd = [False] * len(table) if roles.crowd is None else [_is_set(cell) for cell in table.columns[roles.crowd]]
+    names = labels_per_box(labels, numbers)
+    seen: set[tuple[int, str, tuple[float, ...]]] = set()
+    copies, bare = [], []
+    for number, box, name in zip(numbers.tolist(), edges.tolist(), names, strict=True):
+        key = (int(of_rows[number]), name or "", tuple(box))
+        if name is None:
+            bare.append(images[number])
+        elif key in seen:
+            copies.append(images[number])
+        else:
+            seen.add(key)
+            builder.object(key[0], name, box=box, crowd=crowd[number])
+    for which, done, dropped in (
+        (f"of {table.file.name} that repeats another", "left out", copies),
+        ("without a class", "dropped", bare),
+    ):
+        if dropped:
+            notes.append(Note.of("box", which, done, dropped))
+    if not roles.labels:
+        notes.append(Note.of("box", "without a column of classes", "taken as of class 'object'", [], len(edges)))
+
+
+def _is_set(cell: object) -> bool:
+    return bool(flag(cell_text(cell)))
+
+
+def _with_headers(sizes: np.ndarray, numbers: np.ndarray, images: list[str], root: Path) -> np.ndarray:
+    """Width and height for each row, those that no cell gives from the images' headers."""
+    rows = np.unique(numbers)
+    rows = rows[(sizes[rows] == 0).any(axis=1)]
+    different = list(dict.fromkeys(images[row] for row in rows.tolist()))
+    read = dict(zip(different, image_sizes(root, different)[:, ::-1].tolist(), strict=True))
+    filled: np.ndarray = sizes.copy()
+    if len(rows):
+        filled[rows] = [read[images[row]] for row in rows.tolist()]
+    return filled

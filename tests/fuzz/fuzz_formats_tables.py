@@ -1,0 +1,98 @@
+"""Annotations in plain text: YOLO's files, and tables of labels, boxes and points, damaged in numbers, lines and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from fuzz_damage import encoded, spoil_bytes, spoil_text
+from fuzz_formats_annotations import IMAGES, _format, _image
+
+CLASSES = ("cat", "dog")
+YAML = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
+
+
+def _write_yolo(folder: Path, points: bool) -> Path:
+    for number in range(IMAGES):
+        split = "train" if number < 4 else "val"
+        _image(folder / "images" / split / f"{number}.png", number)
+        file = folder / "labels" / split / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        box = f"{number % 2} 0.5 0.4{number} 0.25 0.5"
+        outline = "1 0.25 0.25 0.75 0.25 0.5 0.75 0.3 0.5"
+        file.write_text(f"{box} 0.5 0.4 2 0.45 0.3 1 0 0 0\n" if points else f"{box}\n{outline}\n")
+    (folder / "data.yaml").write_text(YAML + ("kpt_shape: [3, 3]\nflip_idx: [0, 2, 1]\n" if points else ""))
+    return folder
+
+
+def _spoil_yolo(rng: np.random.Generator, folder: Path) -> None:
+    files = sorted([*folder.rglob("*.txt"), *folder.glob("*.yaml")])
+    for _ in range(int(rng.integers(1, 4))):
+        file = files[int(rng.integers(len(files)))]
+        file.write_bytes(encoded(rng, spoil_text(rng, file.read_bytes().decode("utf-8", "replace"))))
+    if rng.integers(10) == 0:
+        images = sorted(folder.rglob("*.png"))
+        image = images[int(rng.integers(len(images)))]
+        image.write_bytes(spoil_bytes(rng, image.read_bytes()))
+
+
+def _write_table(folder: Path, name: str, header: str, row: Callable[[int], str]) -> Path:
+    lines = [header]
+    for number in range(IMAGES * 2):
+        _image(folder / "images" / f"{number:02}.png", number)
+        lines.append(f"{number:02}.png{row(number)}")
+    file = folder / name
+    file.write_text("\n".join(line for line in lines if line) + "\n")
+    return folder
+
+
+def _spoil_table(rng: np.random.Generator, folder: Path) -> None:
+    file = next(path for path in folder.iterdir() if path.is_file())
+    content = file.read_bytes()
+    if rng.integers(4):
+        file.write_bytes(encoded(rng, spoil_text(rng, content.decode())))
+    else:
+        file.write_bytes(spoil_bytes(rng, content))
+
+
+def _label(number: int) -> str:
+    return f",{CLASSES[number % 2]},{'train' if number < 8 else 'val'}"
+
+
+def _box(number: int) -> str:
+    return f",{2 + number},3,{11 + number},{14 + number % 3},{CLASSES[number % 2]}"
+
+
+def _points(number: int) -> str:
+    return f",{2 + number},3.5,{11 + number},14,,{'train' if number < 8 else 'val'}"
+
+
+def _objects(number: int) -> str:
+    return f'", "bbox": [[{2 + number}, 3, 9, 11]], "category": ["{CLASSES[number % 2]}"]}}'
+
+
+def _write_lines(folder: Path) -> Path:
+    _write_table(folder, "metadata.jsonl", "", _objects)
+    file = folder / "metadata.jsonl"
+    file.write_text("".join('{"file_name": "' + line + "\n" for line in file.read_text().splitlines()))
+    return folder
+
+
+FORMATS = {
+    "yolo": _format(partial(_write_yolo, points=False), _spoil_yolo, ("detect", "segment", "classify")),
+    "yolo_points": _format(partial(_write_yolo, points=True), _spoil_yolo, ("keypoints", "detect")),
+    "table_labels": _format(
+        partial(_write_table, name="labels.csv", header="image,label,split", row=_label), _spoil_table, ("classify",)
+    ),
+    "table_boxes": _format(
+        partial(_write_table, name="boxes.csv", header="", row=_box), _spoil_table, ("detect", "classify")
+    ),
+    "table_lines": _format(_write_lines, _spoil_table, ("detect",)),
+    "landmarks": _format(
+        partial(_write_table, name="points.csv", header="image,nose_x,nose_y,tail_x,tail_y,tail_v,split", row=_points),
+        _spoil_table,
+        ("keypoints", "detect"),
+    ),
+}
