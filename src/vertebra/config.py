@@ -184,11 +184,16 @@ class SourceConfig(_Strict):
 
 
 class DataConfig(_Strict):
-    """The data sets of each split."""
+    """The data sets of each split.
+
+    Attributes:
+        check: whether a training first checks the annotations and a sample of the images, and stops on errors.
+    """
 
     train: list[SourceConfig] = Field(min_length=1)
     val: list[SourceConfig] = []
     test: list[SourceConfig] = []
+    check: bool = True
 
 
 class TrainConfig(_Strict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -62,7 +63,7 @@ def check(
     else:
         typer.echo(report.text())
     if fix is not None:
-        options = {"format": report.format, "ignore_index": ignore_index}
+        options: dict[str, Any] = {"ignore_index": ignore_index, "columns": columns_of(column)}
         for note in fix_data(path, fix, report, merge_classes=merge_classes, **options):
             typer.echo(f"fix: {note}", err=as_json)
     if not report.sound:

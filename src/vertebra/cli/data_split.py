@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -29,7 +30,7 @@ def split(
 
     from vertebra.data.dividing import divide_data
 
-    options = {"task": task, "format": format_name, "val": val, "test": test, "folds": folds}
+    options: dict[str, Any] = {"task": task, "format": format_name, "val": val, "test": test, "folds": folds}
     with progress_bar("read") as progress:
         divided = divide_data(
             path, out, group_by=group_by, seed=seed, ignore_index=ignore_index, progress=progress, **options

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vertebra.build import default_resize
 from vertebra.data.check.opening import OpenedSplit
 from vertebra.data.open_datasets import fitting_size
 from vertebra.data.samples import MixedData, SampleKey, Source
@@ -16,7 +15,7 @@ from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image
 from vertebra.recipe.augment import Augment
-from vertebra.tasks import get_task, task_of
+from vertebra.tasks import all_image_level, get_task, task_of
 from vertebra.tasks.picture import fit_text, write
 
 TILE = 320  # pixels of a tile's sides on the sheet
@@ -129,7 +128,7 @@ class _Augmenter:
         self.labels = {task: opened.indices[task].labels[task] for task in tasks}
         sources = [Source(opened.indices[task], {task: task}) for task in tasks]
         size = fitting_size([opened.indices[task] for task in tasks], set(tasks), CANVAS)
-        resize = ResizeSpec(size, default_resize(set(tasks)))
+        resize = ResizeSpec(size, "center_crop" if all_image_level(tasks) else "letterbox")
         self.data = MixedData(sources, self.labels, resize, Augment.preset("default"), seed=seed)
 
     def picture(self, row: int) -> Image.Image:

@@ -203,9 +203,9 @@ def open_all(path: Path, format: str, tasks: tuple[str, ...], options: ReadOptio
         if one is not None:
             opened.splits[name] = one
     usable = {task for one in opened.splits.values() for task in one.indices}
-    for (name, task), error in opener.refusals.items():
+    for (name, task), refusal in opener.refusals.items():
         severe = len(tasks) == 1 or not usable or task in usable  # a task that nobody asked for is no reason to stop
-        opened.findings.append(_refused(name, task if len(tasks) > 1 else "", error, severe))
+        opened.findings.append(_refused(name, task if len(tasks) > 1 else "", refusal, severe))
     return opened
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
-from vertebra.data.check import boxes, duplicates, images, labels, masks, splits
+from vertebra.data.check import boxes, duplicates, images, labels, splits
+from vertebra.data.check.annotation_findings import annotation_findings
 from vertebra.data.check.opening import NEEDED, OpenedData, OpenedSplit, find_for_tasks, open_all
 from vertebra.data.check.report import DataReport, Finding, Severity, SplitReport
 from vertebra.data.check.scanning import Scan, ScannedSplit, scan
@@ -132,32 +133,6 @@ def split_report(part: ScannedSplit) -> SplitReport:
                 report.counted[task] += facts.counted
         report.classes[task] = dict(zip(names, counts.tolist(), strict=True))
     return report
-
-
-def annotation_findings(part: ScannedSplit, task: str) -> Iterator[Finding]:
-    """Annotations that do not fit their image."""
-    where = {"split": part.opened.name, "task": task}
-    wrong = [(name, facts.error) for name, facts in part.with_task(task) if facts.error]
-    if wrong:
-        root = part.opened.images.root
-        reasons = [f"{name.rpartition('/')[2]}: {images.without_root(reason, root)}" for name, reason in wrong]
-        files = tuple(name for name, _ in wrong)
-        which = "at odds with its image or the classes"
-        yield Finding.of("labels", "error", "annotation", which, reasons, files=files, **where)
-    for change in ("scaled", "turned"):
-        names = [name for name, facts in part.with_task(task) if facts.adapted == change]
-        if names:
-            which = f"annotated for another size or orientation: annotations are {change} in training and evaluation"
-            cure = "--fix writes annotations for the images as they are"
-            yield Finding.of("size", "warning", "image", which, names, cure, **where)
-    outside: dict[str, list[str]] = {}
-    for name, facts in part.with_task(task):
-        for what, number in facts.outside.items():
-            outside.setdefault(what, []).extend([name] * number)
-    for what, names in outside.items():
-        which = "reaching out of the image as it is decoded"
-        yield Finding.of("outside", "warning", what, which, names, "--fix clips them to the image", **where)
-    yield from masks.mask_findings(part, task)
 
 
 def _scanned(opened: OpenedData, progress: Progress | None) -> Iterator[ScannedSplit]:

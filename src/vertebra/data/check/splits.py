@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from vertebra.data.check.report import Finding, Severity, SplitReport
 from vertebra.data.class_mapping import class_mapping
@@ -23,7 +24,7 @@ def unusable(
         severity: of the findings.
     """
     use = "learn from" if split == "train" else "measure by"
-    where = {"split": split, "task": task}
+    where: dict[str, Any] = {"split": split, "task": task}
     try:
         mapping, _ = class_mapping(index.labels[task], train.labels[task], task, str(index.root))
     except DataError as error:
