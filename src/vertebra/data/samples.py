@@ -126,7 +126,7 @@ class Sample:
 
 
 def too_many_skipped(count: int, whole: int) -> bool:
-    """Whether so many of all images cannot be used that a training stops: more than a tenth and more than two, or more than half."""
+    """Whether a training stops since so many of all images cannot be used: over a tenth and over two of them, or over half."""
     return count > max(2, 0.1 * whole) or 2 * count > whole
 
 

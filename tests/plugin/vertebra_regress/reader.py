@@ -31,6 +31,9 @@ class ValueColumn:
     def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         return {}
 
+    def adapted(self, row: int, size: tuple[int, int]) -> str:
+        return ""
+
     def take(self, rows: np.ndarray) -> ValueColumn:
         return ValueColumn(self.values[rows], self.labeled[rows])
 
