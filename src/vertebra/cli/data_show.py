@@ -41,7 +41,8 @@ def show(
         console.print(rich_table(table))
     for finding in content.report.every:
         if finding.severity != "info":
-            console.print(f"{finding.severity}: {finding.split} {finding.message}", highlight=False, markup=False)
+            where = f" in {finding.split}" if finding.split else ""
+            console.print(f"{finding.severity}{where}: {finding.message}", highlight=False, markup=False)
     if out is not None:
         with progress_bar("draw") as progress:
             files = write_pictures(out, content, tables, images, page_images, augmented, seed, progress)

@@ -17,7 +17,7 @@ from vertebra.data.analysis.groups import guess_groups, merge_groups
 from vertebra.data.analysis.hamming_pairs import near_components, near_pairs
 from vertebra.data.analysis.perceptual_hash import MIN_CORRELATION, NEAR_DISTANCE, correlations
 from vertebra.data.analysis.stratify import Division, divide_folds, divide_stratified
-from vertebra.data.check.opening import OpenedSplit, SplitOpener, find_for_tasks
+from vertebra.data.check.open_splits import OpenedSplit, SplitOpener, find_for_tasks
 from vertebra.data.check.run import Progress
 from vertebra.data.check.scanning import Scan, scan
 from vertebra.data.index import Index

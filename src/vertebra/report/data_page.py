@@ -103,8 +103,8 @@ def _finding(finding: Finding) -> str:
 def _filters(shown: Sequence[Shown], kinds: dict[str, list[str]]) -> str:
     splits = list(dict.fromkeys(each.split for each in shown))
     classes = sorted({name for each in shown for names in each.classes.values() for name in names})
-    found = sorted({kind for each in kinds.values() for kind in each})
-    selects = [_select("split", splits), _select("class", classes), _select("finding", found)]
+    occurring = sorted({kind for each in kinds.values() for kind in each})
+    selects = [_select("split", splits), _select("class", classes), _select("finding", occurring)]
     return f'<div class="filters">{"".join(selects)}<span id="count"></span></div>'
 
 

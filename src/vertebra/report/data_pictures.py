@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vertebra.data.check.opening import OpenedSplit
+from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.open_datasets import fitting_size
 from vertebra.data.samples import MixedData, SampleKey, Source
 from vertebra.errors import DataError
@@ -18,7 +18,7 @@ from vertebra.recipe.augment import Augment
 from vertebra.tasks import all_image_level, get_task, task_of
 from vertebra.tasks.picture import fit_text, write
 
-TILE = 320  # pixels of a tile's sides on the sheet
+TILE = 400  # pixels of the longer side of a picture
 CAPTION = 26
 MARGIN = 8
 TEXT = 14
@@ -151,7 +151,7 @@ def _fitted(picture: Image.Image, largest: int) -> Image.Image:
     return fitted
 
 
-def contact_sheet(shown: Sequence[Shown], columns: int = 4) -> Image.Image:
+def contact_sheet(shown: Sequence[Shown], columns: int = 6) -> Image.Image:
     """One picture of several images with their names; augmented ones at the right of their originals.
 
     Raises:
@@ -160,17 +160,22 @@ def contact_sheet(shown: Sequence[Shown], columns: int = 4) -> Image.Image:
     if not shown:
         raise DataError("no image can be shown: none of those chosen can be read")
     tiles = [tile for each in shown for tile in _tiles(each)]
-    per_image = 2 if shown[0].augmented is not None else 1
-    across = min(columns // per_image * per_image, len(tiles))
-    down = -(-len(tiles) // across)
-    width, height = TILE + MARGIN, TILE + CAPTION + MARGIN
-    sheet = Image.new("RGB", (across * width + MARGIN, down * height + MARGIN), PAPER)
+    across = min(columns, len(tiles))
+    if shown[0].augmented is not None:
+        across = max(2, across // 2 * 2)
+    lines = [tiles[first : first + across] for first in range(0, len(tiles), across)]
+    heights = [max(picture.height for picture, _ in line) + CAPTION for line in lines]
+    width = max(picture.width for picture, _ in tiles)
+    sheet = Image.new("RGB", (across * (width + MARGIN) + MARGIN, sum(heights) + (len(lines) + 1) * MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for number, (picture, text) in enumerate(tiles):
-        left, top = MARGIN + number % across * width, MARGIN + number // across * height
-        draw.rectangle((left, top, left + TILE - 1, top + TILE + CAPTION - 1), fill=CARD)
-        sheet.paste(picture, (left + (TILE - picture.width) // 2, top + (TILE - picture.height) // 2))
-        write(draw, (left + 6, top + TILE + CAPTION / 2), fit_text(text, TEXT, TILE - 12), TEXT, INK)
+    top = MARGIN
+    for line, height in zip(lines, heights, strict=True):
+        for number, (picture, text) in enumerate(line):
+            left = MARGIN + number * (width + MARGIN)
+            draw.rectangle((left, top, left + width - 1, top + height - 1), fill=CARD)
+            sheet.paste(picture, (left + (width - picture.width) // 2, top))
+            write(draw, (left + 6, top + height - CAPTION / 2), fit_text(text, TEXT, width - 12), TEXT, INK)
+        top += height + MARGIN
     return sheet
 
 

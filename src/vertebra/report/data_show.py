@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table as RichTable
 
-from vertebra.data.check.opening import OpenedSplit
+from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.check.run import Checked, Progress
 from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.report.data_overview import Table

@@ -8,7 +8,7 @@ import numpy as np
 
 from vertebra.data.check import images, labels
 from vertebra.data.check.annotation_findings import annotation_findings
-from vertebra.data.check.opening import OpenedSplit
+from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.check.report import Finding, by_severity
 from vertebra.data.check.scanning import ScannedSplit, scan
 from vertebra.data.index import Index

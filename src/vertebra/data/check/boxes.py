@@ -9,7 +9,7 @@ import numpy as np
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import Annotations
 from vertebra.data.analysis.box_conventions import convention_mismatch
-from vertebra.data.check.opening import OpenedSplit
+from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.check.report import Finding
 from vertebra.errors import DataError
 
@@ -97,7 +97,7 @@ def twin_objects(annotations: Annotations) -> np.ndarray:
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         if 2 <= end - start <= MAX_OBJECTS:
             members = solid[start:end]
-            one, other = np.nonzero(np.triu(_iou(boxes[members]) >= TWIN_IOU, 1))
+            one, other = np.nonzero(np.triu(_pair_ious(boxes[members]) >= TWIN_IOU, 1))
             result += [
                 int(members[b])
                 for a, b in zip(one.tolist(), other.tolist(), strict=True)
@@ -106,7 +106,7 @@ def twin_objects(annotations: Annotations) -> np.ndarray:
     return np.unique(np.array(result, dtype=np.int64))
 
 
-def _iou(boxes: np.ndarray) -> np.ndarray:
+def _pair_ious(boxes: np.ndarray) -> np.ndarray:
     """(m, m), the intersection over union of all pairs."""
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])

@@ -21,7 +21,7 @@ from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import SPLITS, Annotations, Objects
 from vertebra.data.analysis.class_names import similar_class_names
 from vertebra.data.analysis.small_images import read_small
-from vertebra.data.check.opening import SplitOpener, find_for_tasks
+from vertebra.data.check.open_splits import SplitOpener, find_for_tasks
 from vertebra.data.check.report import DataReport
 from vertebra.data.check.scanning import content_hash
 from vertebra.data.convert import check_target, write_data

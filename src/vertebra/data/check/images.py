@@ -44,10 +44,10 @@ def unreadable(part: ScannedSplit) -> Iterator[Finding]:
 def odd(scan: Scan) -> Iterator[Finding]:
     """Images that are nearly black, blurred, tiny, or of another kind than most."""
     rows = np.flatnonzero(scan.readable)
-    for found in odd_images(scan.statistics[rows]):
-        names = [scan.names[rows[row]] for row in found.rows]
-        severity = SEVERITY.get(found.kind, "warning")
-        yield Finding.of(found.kind, severity, "image", found.reason, names, CURES.get(found.kind, ""))
+    for group in odd_images(scan.statistics[rows]):
+        names = [scan.names[rows[row]] for row in group.rows]
+        severity = SEVERITY.get(group.kind, "warning")
+        yield Finding.of(group.kind, severity, "image", group.reason, names, CURES.get(group.kind, ""))
 
 
 def without_root(message: str, root: object) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vertebra.annotations.table import Annotations
 from vertebra.data.analysis.class_names import similar_class_names
-from vertebra.data.check.opening import OpenedSplit
+from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.check.report import Finding, shown
 from vertebra.data.check.scanning import Scan, ScannedSplit
 from vertebra.tasks import get_task
@@ -22,7 +22,7 @@ FEW_CURE = "a class is hardly learned from so few; add samples, merge it with an
 IMBALANCE_CURE = (
     "judge by the accuracy of each class; add samples of the rare ones, or show them more often: balance: classes"
 )
-UNANNOTATED_CURE = "training does not use them; annotate them, or mark them as having no object in the labelling tool"
+UNANNOTATED_CURE = "training does not use them; annotate them, or mark them as having no object in the labeling tool"
 
 
 def class_counts(counts: Mapping[str, int], task: str, split: str) -> Iterator[Finding]:

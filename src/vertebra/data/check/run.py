@@ -14,7 +14,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.check import boxes, duplicates, images, labels, splits
 from vertebra.data.check.annotation_findings import annotation_findings
-from vertebra.data.check.opening import NEEDED, OpenedData, OpenedSplit, find_for_tasks, open_all
+from vertebra.data.check.open_splits import NEEDED, OpenedData, OpenedSplit, find_for_tasks, open_all
 from vertebra.data.check.report import DataReport, Finding, Severity, SplitReport
 from vertebra.data.check.scanning import Scan, ScannedSplit, scan
 from vertebra.data.open import TABLE, readings
@@ -94,8 +94,8 @@ def checked(
     report.add(opened.findings)
     if task is not None and format is None:
         report.add(_other_readings(opened.path, task, opened.format))
-    found = [finding for part in parts for finding in _split_findings(part, report, opened, split)]
-    report.add(_of_all_splits(found))
+    of_splits = [finding for part in parts for finding in _split_findings(part, report, opened, split)]
+    report.add(_of_all_splits(of_splits))
     report.add(_class_findings(report, opened))
     whole = Scan.of(parts)
     codes = duplicates.exact_groups(whole)

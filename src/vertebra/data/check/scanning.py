@@ -15,7 +15,7 @@ from vertebra.cpus import usable_cpus
 from vertebra.data.analysis.image_kinds import STATISTICS, image_statistics
 from vertebra.data.analysis.perceptual_hash import SIDE, perceptual_hashes, thumbnail
 from vertebra.data.analysis.small_images import read_small
-from vertebra.data.check.opening import OpenedSplit
+from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.index import Index
 from vertebra.errors import DataError
 from vertebra.tasks import get_task
