@@ -88,5 +88,5 @@ def _page_rows(content: Checked, opened: OpenedSplit, count: int, seed: int) -> 
         for row in range(len(opened))
         if opened.name_of(row) in named or (loose and kinds_of(opened.name_of(row), loose))
     ]
-    others = [row for row in chosen_rows(opened, len(opened), seed) if row not in set(rows)]
-    return sorted([*rows, *others[:: max(1, len(others) // max(1, count - len(rows)))]][:count])
+    others = chosen_rows(opened, max(0, count - len(rows)), seed)
+    return sorted({*rows[:count], *others})

@@ -31,7 +31,7 @@ def class_counts(counts: Mapping[str, int], task: str, split: str) -> Iterator[F
     Args:
         counts: the samples of each class.
     """
-    few = [f"{name} {count}" for name, count in counts.items() if 0 < count < MIN_SAMPLES]
+    few = [f"{name} {count}" for name, count in counts.items() if 0 < count < MIN_SAMPLES and name != "background"]
     if few:
         files = tuple(name.rpartition(" ")[0] for name in few)
         which = f"with fewer than {MIN_SAMPLES} samples"
