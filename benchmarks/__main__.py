@@ -27,6 +27,7 @@ BENCHMARKS = (
     "augmentation",
     "waiting",
     "mirroring",
+    "opening",
 )
 WITH_DATA = ("decoders", "precision")
 """Those that must be told which data set; they are run by themselves."""

@@ -25,6 +25,7 @@ from benchmarks import (  # noqa: E402
     memory,
     mirroring,
     multitask,
+    opening,
     ours,
     pairs,
     peers,
@@ -316,6 +317,14 @@ def test_waiting_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = waiting.compare(1, 1)
     assert len(rows) == 4 * len(waiting.WAYS) and all(row["times"] == 1 for row in rows)
     assert report.table(rows, waiting.COLUMNS).splitlines()[0].startswith("| work | other processes | waiting |")
+
+
+def test_a_coco_file_is_opened_twice(tmp_path: Path) -> None:
+    data = opening.write_coco(tmp_path / "data", 50, 20_000)
+    assert (data / opening.NAME).stat().st_size > 4_000_000  # it is cached
+    row = opening.measure(data, "detect", 1)
+    assert row["images"] == 45 and row["index_mb"] > 0 and row["again"]["peak_mb"] > 0
+    assert report.table([row], opening.COLUMNS).startswith("| task | first | again |")
 
 
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

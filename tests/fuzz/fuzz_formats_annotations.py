@@ -90,6 +90,35 @@ def _spoil_coco(rng: np.random.Generator, file: Path) -> None:
     file.write_bytes(spoil_json(rng, json.loads(file.read_text())))
 
 
+def _write_panoptic(folder: Path) -> Path:
+    images, entries = [], []
+    file = folder / "annotations" / "panoptic_train.json"
+    for number in range(IMAGES):
+        _image(folder / "train" / f"{number}.jpg", number)
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": SIZE[0], "width": SIZE[1]})
+        colors = np.zeros((*SIZE, 3), dtype=np.uint8)
+        colors[4:12, 3:20], colors[12:20] = (7, 1, 0), (0, 0, 3)
+        mask = file.with_suffix("") / f"{number}.png"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(colors).save(mask)
+        segments = [{"id": 263, "category_id": 1, "bbox": [3, 4, 17, 8], "area": 136, "iscrowd": number % 2}]
+        segments.append({"id": 196608, "category_id": 2, "bbox": [0, 12, 32, 8], "area": 256, "iscrowd": 0})
+        entries.append({"image_id": number, "file_name": f"{number}.png", "segments_info": segments})
+    categories = [{"id": 1, "name": "cat", "isthing": 1}, {"id": 2, "name": "grass", "isthing": 0}]
+    file.write_text(json.dumps({"images": images, "annotations": entries, "categories": categories}))
+    return folder
+
+
+def _spoil_panoptic(rng: np.random.Generator, folder: Path) -> None:
+    file = folder / "annotations" / "panoptic_train.json"
+    if rng.integers(3):
+        file.write_bytes(spoil_json(rng, json.loads(file.read_text())))
+        return
+    masks = sorted(file.with_suffix("").iterdir())
+    mask = masks[int(rng.integers(len(masks)))]
+    mask.write_bytes(spoil_bytes(rng, mask.read_bytes()))
+
+
 def _write_voc(folder: Path) -> Path:
     for number in range(IMAGES):
         _image(folder / "JPEGImages" / f"{number}.png", number)
@@ -216,6 +245,7 @@ def _format(
 
 FORMATS = {
     "coco": _format(_write_coco, _spoil_coco, ("detect", "segment", "classify", "keypoints")),
+    "coco_panoptic": _format(_write_panoptic, _spoil_panoptic, ("segment",)),
     "voc": _format(_write_voc, _spoil_voc, ("detect", "classify")),
     "dlc": _format(_write_dlc, _spoil_dlc, ("keypoints", "detect")),
     "mask_lists": _format(partial(_write_masks, listed=True), _spoil_lists, ("segment",)),

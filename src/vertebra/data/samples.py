@@ -295,8 +295,8 @@ class MixedData(Dataset[Sample]):
         return Sample(on_canvas.image, size, annotations, kept, origin, (*skipped, *partners), adapted)
 
     def _read(self, number: int, row: int) -> tuple[ImageLike, dict[str, Any], str]:
-        """An image, (H, W, C) uint8 or decoded later, its annotations by branch in image pixels, and how these were brought over
-        from another size; see `Sample.adapted`."""
+        """An image, (H, W, C) uint8 or decoded later, its annotations by branch in image pixels, and how these were adapted, see
+        `Sample.adapted`."""
         source = self.sources[number]
         path = source.index.path(row)
         read = DeferredImage if self.reduced_decoding else read_image

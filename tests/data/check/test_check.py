@@ -44,14 +44,19 @@ def test_unreadable_images_leaks_and_empty_classes(class_folders: Make) -> None:
 
 
 def test_boxes(voc: Make, draw_image: Make) -> None:
-    root = voc({"a": [("dog", 1, 1, 9, 9), ("dog", 3, 3, 3, 9)], "b": [("cat", 1, 1, 30, 20)]})
+    objects = {"a": [("dog", 1, 1, 9, 9), ("dog", 3, 3, 3, 9)], "b": [("cat", 1, 1, 30, 20)]}
+    root = voc(objects, size=(0, 0))  # not known
     draw_image(root / "JPEGImages" / "b.png", 10, 10)
     report = check_data(root, "detect", split="train")
     findings = {finding.kind: finding for finding in report.splits["train"].findings}
-    assert findings["labels"].severity == "error" and findings["labels"].files == ("JPEGImages/b.png",)
-    assert "annotated for 24x32, but the image is 10x10" in findings["labels"].message
+    assert findings["outside"].message == "1 box reaching out of the image as it is decoded: JPEGImages/b.png"
     assert findings["note"].message == "1 box of zero area was dropped: a.xml"
     assert findings["note"].severity == "warning" and findings["note"].files == ("a.xml",)
+    draw_image(voc(objects) / "JPEGImages" / "b.png", 10, 10)
+    report = check_data(root, "detect", split="train")
+    (wrong,) = [finding for finding in report.splits["train"].findings if finding.kind == "labels"]
+    assert wrong.severity == "error" and wrong.files == ("JPEGImages/b.png",)
+    assert "annotated for 24x32, but the image is 10x10" in wrong.message
 
 
 def test_masks(masks: Make, draw_image: Make) -> None:

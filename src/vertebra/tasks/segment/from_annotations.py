@@ -116,7 +116,12 @@ def _from_shapes(
     if bare.any():
         names_of_bare = annotations.names(objects.rows[bare])
         notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names_of_bare))
-    drawn = np.flatnonzero((ids >= 0) & objects.has_shape)
+    enclosing = objects.has_shape if objects.shapes is None else objects.shapes.enclosing
+    flat = (ids >= 0) & objects.has_shape & ~enclosing
+    if flat.any():
+        names_of_flat = annotations.names(objects.rows[flat])
+        notes.append(Note.of("object", "whose outline encloses nothing", "dropped", names_of_flat))
+    drawn = np.flatnonzero((ids >= 0) & enclosing)
     total = annotations.dropped + int((ids >= 0).sum())
     check_usable(total, total - len(drawn), 0, annotations.where, [*annotations.notes, *notes])
     no_class = classes.index(BACKGROUND) if not options.multilabel else 0
