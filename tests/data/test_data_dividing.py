@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from vertebra.config import Config
+from vertebra.data.check.run import check_data
 from vertebra.data.dividing import divide_data
 from vertebra.data.open import open_data
 from vertebra.data.open_datasets import open_split
@@ -114,6 +115,21 @@ def test_groups_by_folder_and_by_expression(folders: Path, tmp_path: Path, draw_
     assert len(val) == 2 and not val & train and any("by '/(p" in note for note in divided.notes)
     with pytest.raises(ConfigError, match="group-by"):
         divide_data(root, tmp_path / "other", group_by="nothing")
+
+
+def test_groups_by_an_attribute_of_the_objects(coco: Make, tmp_path: Path) -> None:
+    rows = [
+        {"image_id": 10 + n, "category_id": 7, "bbox": [1, 1, 9, 9], "attributes": {"patient": f"p{n % 8}"}}
+        for n in range(40)
+    ]
+    path = coco(rows, images=40, categories=[(7, "dog")])
+    divide_data(path, tmp_path / "lists", val=0.25, group_by="patient")
+    val, train = (
+        {int(Path(name).stem) % 8 for name in names(tmp_path / f"lists/{split}.txt")} for split in ("val", "train")
+    )
+    assert len(val) == 2 and not val & train
+    report = check_data(path, "detect", group_by="patient")
+    assert any(finding.kind == "split_groups" for finding in report.every)
 
 
 def test_a_given_test_split_stays(tmp_path: Path, draw_scene: Make) -> None:

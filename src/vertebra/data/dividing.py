@@ -20,6 +20,7 @@ from vertebra.data.analysis.stratify import Division, divide_folds, divide_strat
 from vertebra.data.check.open_splits import OpenedSplit, SplitOpener, find_for_tasks
 from vertebra.data.check.run import Progress
 from vertebra.data.check.scanning import Scan, scan
+from vertebra.data.drawing_groups import group_columns
 from vertebra.data.index import Index
 from vertebra.data.lists import write_list
 from vertebra.data.readers import all_readers
@@ -167,13 +168,13 @@ def _groups(
             progress(done, len(opened))
 
     seen = Scan.of([scan(opened, step=step)])
+    annotations = opened.annotations
     if rule is not None:
-        grouping = groups_by_rule(names, rule, _columns(opened, rule))
+        grouping = groups_by_rule(names, rule, group_columns([annotations], rule))
     else:
         grouping = guess_groups(names, seen.hashes, seen.comparable)
     notes += grouping.rules
     parts = [grouping.codes]
-    annotations = opened.annotations
     if annotations is not None and annotations.groups is not None and rule is None:
         parts.append(annotations.groups)
         notes.append(f"{len(np.unique(annotations.groups))} groups of the data set are kept together")
@@ -199,19 +200,6 @@ def _near_groups(seen: Scan, cut: np.ndarray) -> np.ndarray:
     parents = np.arange(count)
     join(parents, first[alike], second[alike])
     return parents
-
-
-def _columns(opened: OpenedSplit, rule: str) -> dict[str, list[object]] | None:
-    """The column of the objects' attributes that a rule names, with the value of each image's first object."""
-    annotations = opened.annotations
-    attributes = None if annotations is None else annotations.objects.attributes
-    if annotations is None or attributes is None or not any(rule in each for each in attributes):
-        return None
-    values: list[object] = [None] * len(annotations)
-    for row, each in zip(annotations.objects.rows.tolist(), attributes, strict=True):
-        if values[row] is None:
-            values[row] = each.get(rule)
-    return {rule: values}
 
 
 def _fold_prefixes(folds: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,6 +39,28 @@ def cut_large_groups(codes: np.ndarray) -> np.ndarray:
         rows = np.flatnonzero(codes == code)
         cut[rows] += np.arange(len(rows)) * RUNS // len(rows)
     return numbered(cut)
+
+
+def group_columns(parts: Sequence[Annotations | None], rule: str) -> dict[str, list[object]] | None:
+    """The attribute of the objects that a rule for groups names: its value for the first object of each image that has it.
+
+    Args:
+        parts: annotations of images, one after the other; None for images whose annotations are not known.
+        rule: the name.
+
+    Returns:
+        The values by the name; None where no object has such an attribute.
+    """
+    values: list[object] = []
+    for part in parts:
+        if part is None:
+            return None
+        start = len(values)
+        values += [None] * len(part)
+        for row, each in zip(part.objects.rows.tolist(), part.objects.attributes or (), strict=False):
+            if values[start + row] is None:
+                values[start + row] = each.get(rule)
+    return {rule: values} if any(value is not None for value in values) else None
 
 
 def division_note(annotations: Annotations, division: str, split: str, count: int, seed: int) -> Note:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -82,14 +82,18 @@ def near(scan: Scan, codes: np.ndarray) -> Iterator[Finding]:
         yield Finding.of("near_duplicates", "info", "image", "nearly the same as another of its split", names)
 
 
-def groups(scan: Scan, rule: str | None) -> Iterator[Finding]:
+def groups(scan: Scan, rule: str | None, columns: Mapping[str, Sequence[object]] | None = None) -> Iterator[Finding]:
     """Groups of images that are in several splits, by the user's rule, or guessed from names and content.
+
+    Args:
+        rule: see `vertebra.data.analysis.groups.group_by`; None to guess.
+        columns: with a value for each image.
 
     Raises:
         ConfigError, DataError: the rule is wrong, or matches no image.
     """
     grouping: Grouping = (
-        guess_groups(scan.names, scan.hashes, scan.comparable) if rule is None else group_by(scan.names, rule)
+        guess_groups(scan.names, scan.hashes, scan.comparable) if rule is None else group_by(scan.names, rule, columns)
     )
     sides = numbered(scan.splits)
     codes = np.where(grouping.cut, len(sides) + np.arange(len(sides)), grouping.codes)  # a cut video is no group

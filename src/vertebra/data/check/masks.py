@@ -41,7 +41,7 @@ def mask_findings(part: ScannedSplit, task: str) -> Iterator[Finding]:
             f"{len(classes)} classes that nobody named, most of them with hardly a pixel: {', '.join(classes[:12])} …"
         )
         yield Finding("soft_masks", "error", message, len(classes), classes, SOFT_CURE, **where)
-    specks: np.ndarray = np.logical_and(counts[:, :-1] > 0, counts[:, :-1] <= SPECK).any(axis=1)
+    specks = np.asarray(np.logical_and(counts[:, :-1] > 0, counts[:, :-1] <= SPECK).any(axis=1))
     if specks.mean() > MAX_SPECKS:
         names = [name for (name, _), speck in zip(known, specks.tolist(), strict=True) if speck]
         which = f"with a class of {SPECK} pixels or fewer"

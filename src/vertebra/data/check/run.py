@@ -17,6 +17,7 @@ from vertebra.data.check.annotation_findings import annotation_findings
 from vertebra.data.check.open_splits import NEEDED, OpenedData, OpenedSplit, find_for_tasks, open_all
 from vertebra.data.check.report import DataReport, Finding, Severity, SplitReport
 from vertebra.data.check.scanning import Scan, ScannedSplit, scan
+from vertebra.data.drawing_groups import group_columns
 from vertebra.data.open import TABLE, readings
 from vertebra.data.splits import check_split, empty_split
 from vertebra.tasks import get_task
@@ -102,7 +103,8 @@ def checked(
     report.add(images.odd(whole))
     report.add(duplicates.exact(whole, codes))
     report.add(duplicates.near(whole, codes))
-    report.add(duplicates.groups(whole, group_by))
+    columns = None if group_by is None else group_columns([part.opened.annotations for part in parts], group_by)
+    report.add(duplicates.groups(whole, group_by, columns))
     report.add(labels.conflicting_labels(parts, whole, codes))
     report.seconds = round(time.perf_counter() - began, 2)
     return Checked(report, opened, parts)
