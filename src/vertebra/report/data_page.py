@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path, PurePosixPath
@@ -50,7 +51,8 @@ def write_data_page(path: Path, report: DataReport, tables: Sequence[Table], sho
     title = f"Data set {PurePosixPath(report.path).name}"
     tasks = ", ".join(report.tasks)
     intro = f"{report.path}: format {report.format}, {'task' if len(report.tasks) == 1 else 'tasks'} {tasks}"
-    kinds = {each.name: sorted(kinds_of(each.name, report.every)) for each in shown}
+    kinds_of = FindingsByImage(report.every)
+    kinds = {each.name: sorted(kinds_of[each.name]) for each in shown}
     body = [f"<h1>{escape(title)}</h1><p>{escape(intro)}</p>"]
     body += [_table(table) for table in tables]
     body.append("<h2>Findings</h2>" + ("".join(_finding(one) for one in report.every) or "<p>no problems</p>"))
@@ -67,18 +69,25 @@ def write_data_page(path: Path, report: DataReport, tables: Sequence[Table], sho
     return path
 
 
-def kinds_of(name: str, findings: Iterable[Finding]) -> set[str]:
-    """The kinds of the findings about an image: those that name it, or an annotation file of its name.
+class FindingsByImage:
+    """The kinds of the findings about each image: those that name it, or an annotation file of its name.
 
     Args:
-        name: path of the image in the data set.
+        findings: of a check.
     """
-    stem = PurePosixPath(name).stem
-    return {
-        one.kind
-        for one in findings
-        if name in one.files or any("/" not in file and PurePosixPath(file).stem == stem for file in one.files)
-    }
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self._by_name: dict[str, set[str]] = defaultdict(set)
+        self._by_stem: dict[str, set[str]] = defaultdict(set)
+        for one in findings:
+            for file in one.files:
+                self._by_name[file].add(one.kind)
+                if "/" not in file:
+                    self._by_stem[PurePosixPath(file).stem].add(one.kind)
+
+    def __getitem__(self, name: str) -> set[str]:
+        """The kinds for an image by its path in the data set."""
+        return self._by_name.get(name, set()) | self._by_stem.get(PurePosixPath(name).stem, set())
 
 
 def _table(table: Table) -> str:

@@ -11,7 +11,7 @@ from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.check.run import Checked, Progress
 from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.report.data_overview import Table
-from vertebra.report.data_page import kinds_of, write_data_page
+from vertebra.report.data_page import FindingsByImage, write_data_page
 from vertebra.report.data_pictures import Shown, chosen_rows, contact_sheet, pictures
 
 SHEET, PAGE = "sheet.png", "index.html"
@@ -80,13 +80,7 @@ def _shares(content: Checked, count: int) -> list[tuple[str, OpenedSplit, int]]:
 
 def _page_rows(content: Checked, opened: OpenedSplit, count: int, seed: int) -> list[int]:
     """The images with findings that are no mere information first, then others."""
-    findings = [finding for finding in content.report.every if finding.severity != "info" and finding.files]
-    named = {file for finding in findings for file in finding.files if "/" in file}
-    loose = [finding for finding in findings if any("/" not in file for file in finding.files)]
-    rows = [
-        row
-        for row in range(len(opened))
-        if opened.name_of(row) in named or (loose and kinds_of(opened.name_of(row), loose))
-    ]
+    kinds_of = FindingsByImage(finding for finding in content.report.every if finding.severity != "info")
+    rows = [row for row in range(len(opened)) if kinds_of[opened.name_of(row)]]
     others = chosen_rows(opened, max(0, count - len(rows)), seed)
     return sorted({*rows[:count], *others})

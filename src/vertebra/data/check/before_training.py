@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -86,16 +87,16 @@ def _of_task(index: Index, task: str) -> Index:
 
 def _same_images(train: Sequence[Source], val: Sequence[Source]) -> Iterator[Finding]:
     """Images that the configuration uses for training and for validation."""
-    known = {path for source in train for path in _paths(source)}
-    both = [path for source in val for path in _paths(source) if path in known]
-    if both:
-        names = [path.rpartition("/")[2] for path in both]
+    names = [
+        os.fsdecode(name).rpartition("/")[2]
+        for one in train
+        for other in val
+        if one.index.root == other.index.root
+        for name in np.intersect1d(one.index.images, other.index.images)
+    ]
+    if names:
         cure = "the metrics of val then say how well train was learned by heart; give val images of its own"
         yield Finding.of("leak", "warning", "image", "in train and in val", names, cure)
-
-
-def _paths(source: Source) -> list[str]:
-    return [str(source.index.path(row)) for row in range(len(source.index))]
 
 
 def _line(finding: Finding) -> str:

@@ -40,8 +40,7 @@ def exact(scan: Scan, codes: np.ndarray) -> Iterator[Finding]:
     across: list[str] = []
     within: list[str] = []
     leaked: list[str] = []
-    for code in np.unique(codes[codes >= 0]).tolist():
-        rows = np.flatnonzero(codes == code)
+    for rows in _members(codes):
         first = rows[0]
         for row in rows[1:].tolist():
             pair = _pair(scan, int(first), row)
@@ -105,13 +104,19 @@ def groups(scan: Scan, rule: str | None, columns: Mapping[str, Sequence[object]]
     if not apart.any():
         return
     texts, files = [], []
-    for code in np.flatnonzero(apart).tolist():
-        rows = np.flatnonzero(codes == code)
+    for rows in _members(np.where(apart[codes], codes, -1)):
         files += [scan.names[row] for row in rows.tolist()]
         other = rows[scan.splits[rows] != scan.splits[rows[0]]][0]
         texts.append(_pair(scan, int(rows[0]), int(other), "~"))
     which = f"of images that belong together are in several splits ({'; '.join(grouping.rules)})"
     yield Finding.of("split_groups", "warning", "group", which, texts, GROUP_CURE, files=tuple(files))
+
+
+def _members(codes: np.ndarray) -> list[np.ndarray]:
+    """The rows of each code, (m,) int64 each; rows of code -1 are left out."""
+    order = np.argsort(codes, kind="stable")
+    order = order[codes[order] >= 0]
+    return [rows for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(rows)]
 
 
 def _pair(scan: Scan, one: int, other: int, sign: str = "=") -> str:

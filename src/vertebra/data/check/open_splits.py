@@ -98,6 +98,7 @@ class SplitOpener:
         self.path, self.tasks, self.options = path, tasks, options
         self.reader: Reader = all_readers()[format]
         self.classes: dict[str, tuple[str, ...] | None] = dict.fromkeys(tasks, options.classes)
+        self.findings: list[Finding] = []
         self.refusals: dict[tuple[str, str], DataError] = {}
         self.kinds = frozenset(kind for task in tasks for kind in get_task(task).data.source_kinds)
         reader = self.reader
@@ -116,6 +117,15 @@ class SplitOpener:
         direct = tuple(task for task, each in data.items() if each.direct_kinds & kinds)
         derived = tuple(task for task, each in data.items() if each.source_kinds & kinds)
         self.tasks = direct or derived or self.tasks
+        apart = (
+            self.reader.kinds_in(self.path) - kinds
+            if type(self.reader).kinds_in is not AnnotationReader.kinds_in
+            else ()
+        )
+        for kind in sorted(apart):  # kept apart from the others, and read for their own tasks only
+            for task in (name for name, each in data.items() if kind in each.direct_kinds and name not in self.tasks):
+                message = f"the data set also has {kind} for task {task}, which are not checked here"
+                self.findings.append(Finding("other_task", "info", message, 1, cure=f"check them with --task {task}"))
 
     def open(self, split: str) -> OpenedSplit | None:
         """One split; None if it can be opened for no task. The reasons are in ``refusals``, by split and task.
@@ -190,7 +200,7 @@ def open_all(path: Path, format: str, tasks: tuple[str, ...], options: ReadOptio
     """
     opener = SplitOpener(path, format, tasks, options)
     opener.keep_annotated_tasks()
-    opened = OpenedData(path, format, opener.tasks)
+    opened = OpenedData(path, format, opener.tasks, findings=opener.findings)
     for name in SPLITS if split is None else (split,):
         try:
             one = opener.open(name)
