@@ -149,6 +149,8 @@ class SourceConfig(_Strict):
         branches: the branches that it is labeled for; default: all.
         ratio: part of it in an epoch: 1 all, 0.5 half of it, 2 everything twice.
         split: one of its splits; default: the split that lists the source.
+        lists: a list file with its images, one path a line, or a folder with ``train.txt``, ``val.txt`` and ``test.txt``, as
+            ``vertebra data split`` writes them; they replace the data set's splits.
         format: a name of `vertebra.data.readers.all_readers`; default: detected.
         ignore_index: mask value in the files of pixels that count neither in the loss nor in the metrics.
         classes: new names of classes, each with the names in the files that become it: ``{dog: [Dog, puppy]}``.
@@ -163,6 +165,7 @@ class SourceConfig(_Strict):
     branches: list[str] | None = Field(default=None, min_length=1)
     ratio: float = Field(default=1.0, gt=0, le=1000)
     split: str | None = Field(default=None, min_length=1)
+    lists: str | None = Field(default=None, min_length=1)
     format: str | None = Field(default=None, min_length=1)
     ignore_index: int | None = Field(default=None, ge=0, lt=2**32)
     classes: dict[str, list[str] | str] | None = Field(default=None, min_length=1)
@@ -181,11 +184,16 @@ class SourceConfig(_Strict):
 
 
 class DataConfig(_Strict):
-    """The data sets of each split."""
+    """The data sets of each split.
+
+    Attributes:
+        check: whether a training first checks the annotations and a sample of the images, and stops on errors.
+    """
 
     train: list[SourceConfig] = Field(min_length=1)
     val: list[SourceConfig] = []
     test: list[SourceConfig] = []
+    check: bool = True
 
 
 class TrainConfig(_Strict):

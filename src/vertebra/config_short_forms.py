@@ -75,7 +75,8 @@ def expand_data(raw: Any, where: str) -> Any:
         return raw
     values = dict(raw)
     if "path" in values:
-        return {split: [dict(values)] for split in SPLITS}
+        of_all = {"check": values.pop("check")} if "check" in values else {}
+        return {**{split: [dict(values)] for split in SPLITS}, **of_all}
     for split in SPLITS:
         if split in values:
             values[split] = _expand_sources(values[split])

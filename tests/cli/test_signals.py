@@ -125,7 +125,7 @@ def test_a_stopped_prediction_leaves_whole_lines(started: Start, finished: Path,
     [
         (["eval", "x"], "vertebra.export.evaluate.evaluate", signal.SIGTERM, 143),
         (["export", "x", "--out", "y.onnx"], "vertebra.weights.model_file.load", signal.SIGTERM, 143),
-        (["data", "check", "x", "--task", "detect"], "vertebra.data.checks.check_data", signal.SIGINT, 130),
+        (["data", "check", "x", "--task", "detect"], "vertebra.data.check.run.check_data", signal.SIGINT, 130),
     ],
 )
 def test_other_commands_end_in_one_line(

@@ -28,6 +28,26 @@ def draw_image() -> Draw:
 
 
 @pytest.fixture
+def draw_scene() -> Draw:
+    """Writes an image of colored rectangles, unlike any other one of another seed: (path, height, width)."""
+
+    def draw(path: Path, height: int = 96, width: int = 128, *, seed: str = "", quality: int = 90) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw = np.random.default_rng(list((seed or path.name).encode()))
+        image = np.full((height, width, 3), draw.integers(0, 256, 3), dtype=np.uint8)
+        for top, left, down, across in (
+            (draw.random((25, 4)) * [height, width, height / 2, width / 2]).astype(int).tolist()
+        ):
+            image[top : top + down + 2, left : left + across + 2] = draw.integers(0, 256, 3)
+        noise = draw.integers(-12, 13, image.shape)
+        options = {"quality": quality} if path.suffix == ".jpg" else {}
+        Image.fromarray(np.clip(image + noise, 0, 255).astype(np.uint8)).save(path, **options)
+        return path
+
+    return draw
+
+
+@pytest.fixture
 def class_folders(tmp_path: Path, draw_image: Draw) -> Callable[..., Path]:
     """Makes an image folder from ``{"train/cat": 3}``."""
 

@@ -44,18 +44,51 @@ def test_small_sets_are_divided_too(count: int) -> None:
     [(1, [1, 0, 0]), (2, [2, 0, 0]), (3, [2, 1, 0]), (4, [2, 1, 1]), (5, [3, 1, 1]), (6, [4, 1, 1]), (10, [8, 1, 1])],
 )
 def test_small_sets_have_a_validation_image(count: int, sizes: list[int]) -> None:
-    for strata in (None, np.arange(count) % 2, np.arange(count)):
+    for strata in (None, np.zeros(count, dtype=np.int64), np.arange(count), np.eye(count, dtype=np.int64)):
         assert [len(divide(count, SHARES, split, 0, strata)) for split in SHARES] == sizes
+    two_classes = [len(divide(count, SHARES, split, 0, np.arange(count) % 2)) for split in SHARES]
+    assert sum(two_classes) == count and (two_classes[1] > 0) == (count > 2)
     assert [len(divide_runs(count, SHARES, split)) for split in SHARES] == sizes
     assert len(divide(count, {"train": 0.9, "val": 0.1}, "val", 0)) == int(count > 2)
 
 
-def test_many_small_classes_are_divided_by_the_shares_too() -> None:
-    """Twenty classes of five images: a stratum alone would have no validation image."""
+def test_ten_images_of_two_classes_give_each_split_some_of_both() -> None:
+    strata = np.repeat([0, 1], 5)
+    for seed in range(5):
+        parts = [np.bincount(strata[divide(10, SHARES, split, seed, strata)]).tolist() for split in SHARES]
+        assert parts == [[3, 3], [1, 1], [1, 1]]
+
+
+def test_each_split_has_an_image_of_each_of_many_small_classes() -> None:
+    """Twenty classes of five images: a tenth of a class alone would be no image."""
     strata = np.repeat(np.arange(20), 5)
-    assert [len(divide(100, SHARES, split, 0, strata)) for split in SHARES] == [80, 10, 10]
-    kept = strata[divide(100, SHARES, "train", 0, strata)]
-    assert np.bincount(kept).tolist() == [4] * 20
+    parts = {split: divide(100, SHARES, split, 0, strata) for split in SHARES}
+    assert {split: set(np.bincount(strata[rows]).tolist()) for split, rows in parts.items()} == {
+        "train": {3},
+        "val": {1},
+        "test": {1},
+    }
+
+
+def test_objects_of_each_class_are_divided_in_proportion() -> None:
+    """Class 2 is in a tenth of the images; a division that counts images with objects only would miss it half of the time."""
+    counts = np.zeros((60, 3), dtype=np.int64)
+    counts[:, 0] = 4
+    counts[::2, 1] = 1
+    counts[::10, 2] = 2
+    for seed in range(5):
+        sums = np.stack([counts[divide(60, SHARES, split, seed, counts)].sum(axis=0) for split in SHARES])
+        assert (sums[:, 2] > 0).all() and (sums[1:] / counts.sum(axis=0) < 0.25).all()
+
+
+def test_groups_stay_together_and_the_order_does_not_matter() -> None:
+    groups = np.repeat(np.arange(20), 5)
+    parts = [set(groups[divide(100, SHARES, split, 1, groups=groups)].tolist()) for split in SHARES]
+    assert sum(map(len, parts)) == 20 and all(parts)
+    keys = np.array([f"{number:03d}" for number in range(100)])
+    order = np.random.default_rng(0).permutation(100)
+    chosen = divide(100, SHARES, "val", 1, keys=keys)
+    np.testing.assert_array_equal(np.sort(keys[order][divide(100, SHARES, "val", 1, keys=keys[order])]), keys[chosen])
 
 
 @pytest.mark.parametrize(("rows", "objects"), [(100, 20), (30, 10), (10, 5), (10, 3)])

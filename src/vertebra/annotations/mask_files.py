@@ -144,3 +144,12 @@ def span(values: np.ndarray) -> str:
     if len(values) > 2 and values[-1] - values[0] == len(values) - 1:
         return f"{values[0]} to {values[-1]}"
     return ", ".join(str(value) for value in values[:12].tolist()) + (" …" if len(values) > 12 else "")
+
+
+def file_format(path: Path) -> str:
+    """The format of an image file by its content, as Pillow names it; empty if it is damaged or no image."""
+    try:
+        with open_image(path) as picture:
+            return picture.format or ""
+    except Exception:  # Pillow raises a dozen types on damaged files
+        return ""

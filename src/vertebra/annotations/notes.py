@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SHOWN = 3
 
@@ -21,6 +21,7 @@ class Note:
         count: number of items.
         names: the first few files or classes.
         more: whether there are more names.
+        every: all names, each once; empty where the first few are all that is known.
     """
 
     noun: str
@@ -29,13 +30,14 @@ class Note:
     count: int
     names: tuple[str, ...] = ()
     more: bool = False
+    every: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def of(cls, noun: str, which: str, done: str, names: Sequence[str], count: int | None = None) -> Note:
         """A note about these names, one for each item; a name is listed once."""
         different = list(dict.fromkeys(names))
         number = len(names) if count is None else count
-        return cls(noun, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN)
+        return cls(noun, which, done, number, tuple(different[:SHOWN]), len(different) > SHOWN, tuple(different))
 
     def __str__(self) -> str:
         names = ", ".join(self.names) + (", …" if self.more else "")

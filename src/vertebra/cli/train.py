@@ -25,6 +25,9 @@ def train(
     batch_size: int | None = typer.Option(None, help="Batch size."),
     image_size: str | None = typer.Option(None, help="Canvas: 480x640 (height x width) or one number."),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
+    lists: str | None = typer.Option(
+        None, help="A folder with train.txt and val.txt, as `vertebra data split` writes them."
+    ),
     ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
     seed: int | None = typer.Option(None, help="Seed of all random numbers."),
     start: str | None = typer.Option(
@@ -49,6 +52,7 @@ def train(
     if resume is not None:
         _check_alone(resume, config, out)
         overrides += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]
+        overrides += [] if lists is None else [f"data.lists={lists}"]
         parts = {
             name: {"name": value} for name, value in _without_none(neck=neck, encoder=encoder, decoder=decoder).items()
         }
@@ -62,10 +66,7 @@ def train(
     )
     for name, value in recipe.items():
         assign(raw, f"train.{name}", value)
-    if ignore_index is not None:
-        if not isinstance(raw.get("data"), str):
-            raise ConfigError("--ignore-index needs --data; in a config, set ignore_index beside a source's path")
-        raw["data"] = {"path": raw["data"], "ignore_index": ignore_index}
+    _add_data_options(raw, {"--ignore-index": ("ignore_index", ignore_index), "--lists": ("lists", lists)})
     if pretrained is not None:
         assign(raw, "model.backbone.pretrained", pretrained)
     train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=config or "options")
@@ -85,6 +86,18 @@ def _config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:
         if "=" not in argument:
             raise ConfigError(f"'{argument}' is neither an option nor an override key=value")
     return config, list(overrides)
+
+
+def _add_data_options(raw: dict[str, Any], options: dict[str, tuple[str, Any]]) -> None:
+    """Adds options of the data set of --data: by the option's name on the command line, its name in a config and its value."""
+    from vertebra.errors import ConfigError
+
+    chosen = {option: value for option, value in options.items() if value[1] is not None}
+    if chosen and not isinstance(raw.get("data"), str):
+        option, (name, _) = next(iter(chosen.items()))
+        raise ConfigError(f"{option} needs --data; in a config, set {name} beside a source's path")
+    if chosen:
+        raw["data"] = {"path": raw["data"], **dict(chosen.values())}
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

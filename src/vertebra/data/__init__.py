@@ -6,5 +6,5 @@
   `vertebra.recipe.augment`.
 - `vertebra.data.samples`, `vertebra.data.sampler`, `vertebra.data.batches`, `vertebra.data.loaders`: from samples to batches.
 - `vertebra.data.analysis`: near-duplicates, groups, stratified division, odd images: arrays in, arrays out.
-- `vertebra.data.checks`: what ``vertebra data check`` reports.
+- `vertebra.data.check.run`: what ``vertebra data check`` reports.
 """

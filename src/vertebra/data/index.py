@@ -56,7 +56,7 @@ class Index:
         )
 
     def strata(self, task: str) -> np.ndarray:
-        """(n,) int64, groups of images that every split needs, see `vertebra.tasks.data.TaskData.strata`."""
+        """(n,) or (n, K), what every split needs in proportion, see `vertebra.tasks.data.TaskData.strata`."""
         return get_task(task).data.strata(self.columns[task], np.arange(self.labels[task].class_count))
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Index:

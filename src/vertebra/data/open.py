@@ -11,6 +11,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.archives import is_archive, unpacked
 from vertebra.data.index import Index
+from vertebra.data.lists import list_file
 from vertebra.data.readers import Reader, all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import folders_in
@@ -53,6 +54,7 @@ def open_data(
     ignore_index: int | None = None,
     seed: int = 0,
     multilabel: bool = False,
+    lists: str | Path | None = None,
     edits: ClassEdits | None = None,
     columns: Mapping[str, str | int] | None = None,
 ) -> Index:
@@ -70,6 +72,8 @@ def open_data(
         ignore_index: value of ignored pixels in mask files.
         seed: of the random division of a data set without splits.
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
+        lists: a list file with the images of the split, or a folder with ``train.txt``, ``val.txt`` and ``test.txt``, as
+            ``vertebra data split`` writes them; they replace the data set's splits.
         edits: changes of the data set's classes.
         columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not say so.
 
@@ -79,22 +83,28 @@ def open_data(
     """
     check_split(split)
     data_set = find_data(path, task, TABLE if columns and format is None else format)
+    listed = None if classes is None else tuple(classes)
     reader = all_readers()[data_set.format]
     if edits and not isinstance(reader, AnnotationReader):
         raise DataError(
-            f"{data_set.path}: classes of format '{data_set.format}' cannot be merged, dropped or ignored; leave that out"
+            f"{path}: classes of format '{data_set.format}' cannot be merged, dropped or ignored; leave that out"
         )
-    options = ReadOptions(
-        None if classes is None else tuple(classes),
-        ignore_index,
-        seed,
-        multilabel,
-        edits or ClassEdits(),
-        tuple((role, str(name)) for role, name in (columns or {}).items()),
-    )
-    index = reader.read(data_set.path, task, split, options)
+    pairs = tuple((role, str(name)) for role, name in (columns or {}).items())
+    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs)
+    index = _read(reader, data_set.path, task, split, options, lists)
     index.notes[:0] = data_set.notes
     return index
+
+
+def _read(reader: Reader, path: Path, task: str, split: str, options: ReadOptions, lists: str | Path | None) -> Index:
+    if lists is None:
+        return reader.read(path, task, split, options)
+    file = list_file(lists, split)
+    if not isinstance(reader, AnnotationReader):
+        raise DataError(
+            f"{path}: data sets of format '{reader.name}' are not read by lists; leave out 'lists' ({file})"
+        )
+    return reader.read_listed(path, task, file, options)
 
 
 def find_data(path: str | Path, task: str | None, format: str | None = None) -> DataSet:

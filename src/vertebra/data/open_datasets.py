@@ -86,6 +86,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         ignore_index=source.ignore_index,
         seed=config.train.seed,
         multilabel=branch.multilabel,
+        lists=source.lists,
         edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
         columns=source.columns,
     )

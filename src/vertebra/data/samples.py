@@ -125,6 +125,11 @@ class Sample:
     adapted: str = ""
 
 
+def too_many_skipped(count: int, whole: int) -> bool:
+    """Whether a training stops since so many of all images cannot be used: over a tenth and over two of them, or over half."""
+    return count > max(2, 0.1 * whole) or 2 * count > whole
+
+
 class MixedData(Dataset[Sample]):
     """Several data sets combined for a model's branches.
 
@@ -362,7 +367,7 @@ class MixedData(Dataset[Sample]):
         self.skipped.update({skip.path: skip.reason for skip in skipped if skip.path not in self.skipped})
         self.adapted.update(adapted or {})
         count, whole = len(self.skipped), len(self)
-        if count > max(2, 0.1 * whole) or 2 * count > whole:
+        if too_many_skipped(count, whole):
             first = next(iter(self.skipped.values()))
             raise DataError(f"{count} of {whole} images cannot be used, too many to go on; the first: {first}")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from vertebra.annotations.table import SPLITS
+from vertebra.data.analysis.stratify import divide_stratified
 from vertebra.errors import DataError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 VAL_OF_TRAIN = 0.1
+MIN_IMAGES = {"train": 1, "val": 3, "test": 4}  # images or groups for a split to be drawn
 _WORDS = {
     "train": "train",
     "training": "train",
@@ -68,44 +70,72 @@ def source_split(available: Iterable[str], split: str, where: Path) -> tuple[str
     return split, None
 
 
-def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: np.ndarray | None = None) -> np.ndarray:
+def divide(
+    count: int,
+    shares: Mapping[str, float],
+    split: str,
+    seed: int,
+    strata: np.ndarray | None = None,
+    *,
+    groups: np.ndarray | None = None,
+    keys: np.ndarray | None = None,
+) -> np.ndarray:
     """The rows of one split of a random division; each row is in exactly one split.
+
+    Each split has an image of each class where there are enough. Val is left empty for less than three images, test for less than
+    four.
 
     Args:
         count: number of rows.
         shares: the share of each split, in order; they sum to 1.
         split: the requested split.
         seed: of the division.
-        strata: (count,) int64; the shares apply to each stratum, up to rounding. None for a single stratum.
+        strata: (count,) int64 class numbers, or (count, K) counts of objects; the shares apply to each class, up to rounding.
+            None for a single class.
+        groups: (count,) int64; rows of one number come into the same split.
+        keys: (count,) different names, which make the division independent of the order of the rows.
 
     Returns:
         Row numbers, ascending.
     """
-    shuffled = np.random.default_rng([seed, count]).permutation(count)
-    groups = np.zeros(count, dtype=np.int64) if strata is None else strata[shuffled]
-    order = np.argsort(groups, kind="stable")
-    sizes = np.unique(groups, return_counts=True)[1]
-    ranks = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes]) if count else np.zeros(0)
-    spread = shuffled[
-        order[np.argsort(ranks, kind="stable")]
-    ]  # any run of consecutive rows has the strata in proportion
-    return np.sort(spread[_part(count, shares, split)])
+    units = count if groups is None else len(np.unique(groups))
+    drawn = {name: share for name, share in shares.items() if units >= MIN_IMAGES[name]}
+    if split not in drawn:
+        return np.zeros(0, dtype=np.int64)
+    whole = sum(drawn.values())
+    parts = {name: share / whole for name, share in drawn.items()}
+    codes = divide_stratified(count, parts, seed, labels=strata, groups=groups, keys=keys).codes
+    _fill_empty(codes, np.arange(count) if groups is None else groups, len(parts))
+    rows: np.ndarray = np.flatnonzero(codes == list(parts).index(split))
+    return rows
+
+
+def _fill_empty(codes: np.ndarray, groups: np.ndarray, splits: int) -> None:
+    """Moves the smallest group of the first split to each split without rows, as long as the first keeps two; in place.
+
+    A stratified division leaves splits empty where each class has a single image.
+    """
+    for code in range(1, splits):
+        if not (codes == code).any():
+            numbers, sizes = np.unique(groups[codes == 0], return_counts=True)
+            if len(numbers) > 2:
+                codes[groups == numbers[sizes.argmin()]] = code
 
 
 def fraction_rows(strata: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """A seeded part of all rows, of each stratum at least one; ascending.
+    """A seeded part of all rows, with each class in proportion and at least one row of it; ascending.
 
     Args:
-        strata: (n,) int64.
-        fraction: part to keep, above 0.
+        strata: (n,) int64 class numbers, or (n, K) counts.
+        fraction: part to keep, above 0 and below 1.
         seed: of the draw.
     """
-    draw = np.random.default_rng([seed, len(strata)])
-    kept = []
-    for stratum in np.unique(strata):
-        rows = draw.permutation(np.flatnonzero(strata == stratum))
-        kept.append(rows[: max(1, round(fraction * len(rows)))])
-    return np.sort(np.concatenate([*kept, np.zeros(0, dtype=np.int64)]).astype(np.int64))
+    shares = {"kept": fraction, "left out": 1 - fraction}
+    kept = divide_stratified(len(strata), shares, seed, labels=strata).codes == 0
+    counts = strata if strata.ndim == 2 else strata[:, None] == np.unique(strata[strata >= 0])
+    for label in np.flatnonzero((counts > 0).any(axis=0) & ~(counts[kept] > 0).any(axis=0)).tolist():
+        kept[np.flatnonzero(counts[:, label])[0]] = True
+    return np.flatnonzero(kept)
 
 
 def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
@@ -150,7 +180,7 @@ def empty_split(where: Path | str, split: str, images: int) -> str:
         split: the empty split.
         images: number of images in all of its splits.
     """
-    needed = {"val": 3, "test": 4}.get(split, 1)
+    needed = MIN_IMAGES.get(split, 1)
     if 0 < images < needed:
         return f"{where}: no image in split '{split}', for which one is drawn from {needed} images or more; it has {images}"
     return f"{where}: no image in split '{split}'"

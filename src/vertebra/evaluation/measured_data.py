@@ -69,7 +69,7 @@ def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> l
     for name in (split, "train", "val", "test"):
         known = [source for source in getattr(run.data, name) if Path(source.path).resolve() == path]
         if known:  # several if each is for some of the branches
-            return known if name == split else [source.model_copy(update={"split": None}) for source in known]
+            return known if name == split else [source.model_copy(update=_without_split(source)) for source in known]
     sources: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
     ignored = {source.ignore_index for source in sources if source.ignore_index is not None}
     value = ignored.pop() if len(ignored) == 1 else None
@@ -78,6 +78,12 @@ def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> l
             f"{choice.path}: mask value {value} is ignored, as in the run's config; change it: ignore_index=... (--ignore-index)"
         )
     return [SourceConfig(path=str(choice.path), ignore_index=value)]
+
+
+def _without_split(source: SourceConfig) -> dict[str, object]:
+    """The fields of a source for another split: a list is kept if it is a folder with one for each split."""
+    of_all = source.lists is not None and Path(source.lists).is_dir()
+    return {"split": None, "lists": source.lists if of_all else None}
 
 
 def _with_choice(source: SourceConfig, choice: DataChoice) -> SourceConfig:

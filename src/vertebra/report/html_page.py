@@ -83,12 +83,16 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _figure(picture: Picture) -> str:
+def jpeg_data(image: Image.Image) -> str:
+    """An image as the address of an ``img`` element that needs no file."""
     buffer = io.BytesIO()
-    picture.image.convert("RGB").save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    image.convert("RGB").save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _figure(picture: Picture) -> str:
     return (
-        f'<figure><img alt="{escape(picture.caption)}" src="data:image/jpeg;base64,{data}">'
+        f'<figure><img alt="{escape(picture.caption)}" src="{jpeg_data(picture.image)}">'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
 

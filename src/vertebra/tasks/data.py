@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 class TaskData(ABC):
     """Operations on the annotations of one task; all in numpy except `stack` and `fake_targets`.
@@ -24,11 +27,13 @@ class TaskData(ABC):
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
         source_kinds: kinds of annotations (`vertebra.annotations.table.KINDS`) that the task's labels can be made from; none for a
             task whose data only its own readers read.
+        direct_kinds: those of them that mean this task where no task is named.
         annotates_boxes: whether objects have boxes, which `object_boxes` returns.
     """
 
     whole_image: bool = False
     source_kinds: frozenset[str] = frozenset()
+    direct_kinds: frozenset[str] = frozenset()
     annotates_boxes: bool = False
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
@@ -77,10 +82,6 @@ class TaskData(ABC):
     def counted(self, annotation: Any, labels: Any) -> int:
         """How many items of an annotation count in the metrics: its objects that must be detected, or 1 for the whole image."""
 
-    def ignored(self, annotation: Any, labels: Any) -> tuple[int, int]:
-        """How many pixels of an image are ignored, and how many it has; zeros for tasks that ignore no pixels."""
-        return 0, 0
-
     def advice(self, labels: Any, column: Any) -> list[str]:
         """Suggestions for labels that the user should add to a data set, one sentence each.
 
@@ -102,6 +103,18 @@ class TaskData(ABC):
     def fake_targets(self, labels: Any, canvas: tuple[int, int], batch: int) -> Any:
         """Random ``Targets`` for a batch of full canvases of (height, width), for checks of parts."""
 
+    def pixel_counts(self, annotation: Any, labels: Any) -> np.ndarray | None:
+        """(K + 1,) int64, the pixels of each class in an image, and last the ignored ones; None for a task without such classes."""
+        return None
+
+    def draw(self, annotation: Any, labels: Any, picture: Image.Image) -> Image.Image:
+        """A picture with an annotation in its pixels; by default the picture as it is.
+
+        Args:
+            picture: RGB.
+        """
+        return picture
+
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column can be used for training after mapping classes by ``ids``."""
         return np.asarray(column.labeled, dtype=bool)
@@ -120,7 +133,8 @@ class TaskData(ABC):
         return None
 
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """(n,) int64, groups of images that a random division spreads over all splits in proportion.
+        """What a random division spreads over all splits in proportion: (n,) int64, a class number for each image, -1 for none; or
+        (n, K), how often each of K classes occurs in it.
 
         By default images that count in the metrics and the others; see `measurable` for the arguments.
         """

@@ -15,6 +15,7 @@ def with_absolute_paths(config: Config) -> Config:
     kept = config.model_copy(deep=True)
     for source in _sources(kept):
         source.path = _absolute(source.path)
+        source.lists = None if source.lists is None else _absolute(source.lists)
     return kept
 
 
@@ -29,11 +30,14 @@ def locate(config: Config, folder: Path, recorded: str | None) -> Config:
     """
     located = config.model_copy(deep=True)
     for source in _sources(located):
-        source.path = next(
-            (str(candidate) for candidate in _candidates(source.path, folder, recorded) if candidate.exists()),
-            source.path,
-        )
+        source.path = _existing(source.path, folder, recorded)
+        source.lists = None if source.lists is None else _existing(source.lists, folder, recorded)
     return located
+
+
+def _existing(path: str, folder: Path, recorded: str | None) -> str:
+    """The first candidate that exists; the path itself if there is none."""
+    return next((str(candidate) for candidate in _candidates(path, folder, recorded) if candidate.exists()), path)
 
 
 def _candidates(path: str, folder: Path, recorded: str | None) -> Iterator[Path]:
@@ -84,7 +88,15 @@ def move(config: Config, data: str | Path) -> Config:
             )
             raise ConfigError(f"data {data}: no such folder or file: {target}{hint}")
         source.path = target
+        source.lists = _moved_list(source.lists, common, data)
     return relocated
+
+
+def _moved_list(listed: str | None, common: str, data: str | Path) -> str | None:
+    """A list that lies in the data set moves with it; others stay."""
+    if listed is None or os.path.commonpath([common, _absolute(listed)]) != common:
+        return listed
+    return _absolute(Path(data) / os.path.relpath(_absolute(listed), common))
 
 
 def _sources(config: Config) -> Iterator[SourceConfig]:

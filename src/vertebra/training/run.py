@@ -13,6 +13,7 @@ import torch
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, override
+from vertebra.data.check.before_training import check_before_training
 from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
 from vertebra.errors import ConfigError
 from vertebra.messages import emit, is_first_process
@@ -132,6 +133,8 @@ def _train(config: Config, model: VisionModel | None, out: Path | None, transfor
         config.train, canvas_size(config.train.image_size, set(branch_tasks(config).values())), hardware.device
     )
     val = open_split(config, "val")
+    if config.data.check and is_first_process():
+        emit(*check_before_training(opened.sources, val.sources))
     torch.manual_seed(config.train.seed)
     if model is None:
         model = _build(config)

@@ -56,7 +56,10 @@ def test_listed_classes_choose_and_order(class_folders: Make) -> None:
     root = class_folders({"cat": 10, "dog": 10, "owl": 10})
     index = open_data(root, "classify", "train", classes=["owl", "cat"])
     assert Counter(classes_of(index)) == {0: 8, 1: 8}
-    assert [str(note) for note in index.notes] == ["10 images of classes that are not listed were left out: dog"]
+    assert [str(note) for note in index.notes] == [
+        "10 images of classes that are not listed were left out: dog",
+        "20 images without a given split were divided at random with seed 0: 16 for train",
+    ]
     with pytest.raises(DataError, match=r"none of its classes \(cat, dog, owl\) is among .* Did you mean 'cat'"):
         open_data(root, "classify", "train", classes=["cats"])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vertebra.annotations.point_boxes import boxes_around
-from vertebra.data.checks import check_data
+from vertebra.data.check.run import check_data
 from vertebra.data.open import detect_format, open_data
 from vertebra.data.splits import divide_runs
 from vertebra.errors import DataError

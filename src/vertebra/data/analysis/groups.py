@@ -10,7 +10,7 @@ import numpy as np
 
 from vertebra.data.analysis.connected import join, numbered
 from vertebra.data.analysis.frame_names import FrameSequences, frame_sequences
-from vertebra.data.analysis.source_names import source_names
+from vertebra.data.analysis.source_names import source_names, stem_of
 from vertebra.errors import ConfigError, DataError
 
 FOLDER = "FOLDER"
@@ -94,12 +94,15 @@ def guess_groups(paths: Sequence[str], hashes: np.ndarray | None = None, valid: 
     frames = frame_sequences(paths, hashes, valid)
     rules, codes = [], []
     copies = numbered(np.array(sources)) if paths else np.zeros(0, dtype=np.int64)
-    several = np.bincount(copies) > 1
+    derived = [source.rpartition("/")[2] != stem_of(path) for source, path in zip(sources, paths, strict=True)]
+    several = (np.bincount(copies) > 1) & (
+        np.bincount(copies, derived) > 0
+    )  # equal names in several folders are no reason
     if several.any():
         names = [sources[row].rpartition("/")[2] for row in _firsts(copies)[several].tolist()]
         images = int(several[copies].sum())
         rules.append(f"copies and crops of one image, by their names: {_counted(images, names)}")
-        codes.append(copies)
+        codes.append(np.where(several[copies], copies, len(copies) + np.arange(len(copies))))
     cut = np.zeros(len(paths), dtype=bool)
     if frames.names:
         codes.append(_with_runs(frames, rules, cut))

@@ -11,9 +11,10 @@ import numpy as np
 
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
-from vertebra.data.division import divide_annotations
+from vertebra.data.drawing_groups import division_note, drawing_groups
 from vertebra.data.index import Index
-from vertebra.data.splits import source_split
+from vertebra.data.lists import listed_rows
+from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
 from vertebra.tasks import all_tasks, get_task
 
@@ -69,11 +70,13 @@ class AnnotationReader(ABC):
         name: the format's name in configs and on the command line.
         summary: a short description of the format, for the message about unknown formats.
         holds: the kinds of annotations that the format can hold, see `vertebra.annotations.table.KINDS`.
+        division: how `divided` divides, for the note about it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     holds: ClassVar[frozenset[str]]
+    division: ClassVar[str] = "divided at random with seed {seed}"
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -134,28 +137,44 @@ class AnnotationReader(ABC):
         """The rows of one split of a data set that is divided at random.
 
         Args:
-            annotations: of all images to divide; gets a note if there are so few that shares alone leave classes out.
-            strata: (n,) int64, groups of images that every split needs.
+            annotations: of all images to divide.
+            strata: (n,) class numbers or (n, K) counts, which every split needs in proportion.
             shares, split, seed: as `vertebra.data.splits.divide` takes them.
         """
-        return divide_annotations(annotations, strata, shares, split, seed)
+        groups, keys = drawing_groups(annotations), annotations.images
+        return divide(len(annotations), shares, split, seed, strata, groups=groups, keys=keys)
 
     def read(self, path: Path, task: str, split: str, options: ReadOptions) -> Index:
         """One split for one task; see `Reader.read`."""
         kinds = get_task(task).data.source_kinds
         source, shares = source_split(self.splits_for(path, kinds, options), split, path)
-        # edits name classes of the files, so these are read first
-        load_options = replace(options, classes=None) if options.edits else options
-        annotations = self.load_for(path, source, load_options, kinds)
-        if options.edits:
-            annotations = options.edits.apply(annotations)
+        annotations = self._edited(path, source, options, kinds)
         index = index_of(annotations, task, options)
         if shares is None:
             return index
-        noted = len(annotations.notes)
         rows = self.divided(annotations, index.strata(task), shares, split, options.seed)
-        index.notes.extend(annotations.notes[noted:])
+        index.notes.append(division_note(annotations, self.division, split, len(rows), options.seed))
         return index.take(rows)
+
+    def read_listed(self, path: Path, task: str, file: Path, options: ReadOptions) -> Index:
+        """The images that a list file names, of all splits of the data set, for one task.
+
+        Args:
+            path, task, options: as for `read`.
+            file: see `vertebra.data.lists.read_list`.
+
+        Raises:
+            DataError: the list names an image that the data set does not have, or none.
+        """
+        annotations = self._edited(path, None, options, get_task(task).data.source_kinds)
+        rows = listed_rows(file, annotations.root, annotations.images, path)
+        return index_of(annotations.take(rows), task, options)
+
+    def _edited(self, path: Path, source: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
+        """What `load_for` returns, with the changed classes."""
+        if not options.edits:
+            return self.load_for(path, source, options, kinds)
+        return options.edits.apply(self.load_for(path, source, replace(options, classes=None), kinds))
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:

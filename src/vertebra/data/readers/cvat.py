@@ -43,6 +43,7 @@ class CvatReader(AnnotationReader):
     name = "cvat"
     summary = "CVAT for images or for video (annotations.xml and images)"
     holds = frozenset({"labels", "boxes", "outlines", "points"})
+    division = "divided into runs of consecutive frames"
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file, or one of the first XML files in a folder, is CVAT's."""

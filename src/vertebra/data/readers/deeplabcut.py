@@ -44,6 +44,7 @@ class DlcReader(AnnotationReader):
     name = "dlc"
     summary = "DeepLabCut's tables (CollectedData_NAME.csv or .h5)"
     holds = frozenset({"points"})
+    division = "divided into runs of consecutive frames"
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file is such a table, or a folder contains one."""

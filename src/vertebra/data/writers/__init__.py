@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from vertebra.data.writers.base import Writer
 from vertebra.data.writers.coco import CocoWriter
+from vertebra.data.writers.image_folder import ImageFolderWriter
 from vertebra.data.writers.labelme import LabelMeWriter
 from vertebra.data.writers.masks import MasksWriter
 from vertebra.data.writers.table import CsvWriter
@@ -29,6 +30,7 @@ WRITERS: tuple[Writer, ...] = (
     CsvWriter(),
     TarWriter(),
     LabelMeWriter(),
+    ImageFolderWriter(),
 )
 ENTRY_POINTS = "vertebra.writers"
 

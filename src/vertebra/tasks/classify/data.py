@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,12 +19,16 @@ from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 class ClassifyData(TaskData):
     """Classes of whole images; they do not depend on the image's position on the canvas."""
 
     whole_image = True
     source_kinds = frozenset({"labels", "boxes", "outlines"})
+    direct_kinds = frozenset({"labels"})
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.classify.from_annotations.read_classes`."""
@@ -70,6 +74,15 @@ class ClassifyData(TaskData):
             labeled = labeled & (ids[column.values] >= 0)
         return labeled
 
+    def draw(self, annotation: ClassifyAnnotation, labels: ClassifyLabels, picture: Image.Image) -> Image.Image:
+        """The picture with its classes below."""
+        from vertebra.tasks.palette import color
+        from vertebra.tasks.picture import enlarge, with_legend
+
+        label = annotation.label
+        ids = np.flatnonzero(label).tolist() if isinstance(label, np.ndarray) else [label]
+        return with_legend(enlarge(picture), [(labels.classes[number], color(number)) for number in ids])
+
     def stack(self, annotations: Sequence[ClassifyAnnotation], labels: ClassifyLabels) -> Any:
         """Class ids; probabilities of each class if an image is mixed of several, and where classes are not exclusive."""
         import torch
@@ -105,10 +118,11 @@ class ClassifyData(TaskData):
         return presence
 
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """The class of each image, of images with a single one."""
+        """The class of each image, -1 for none; for overlapping classes (n, K) of 0 and 1."""
         if column.values.ndim > 1:
-            return super().strata(column, ids)
-        classes: np.ndarray = np.where(column.labeled, column.values, len(ids))
+            values: np.ndarray = column.values
+            return values
+        classes: np.ndarray = np.where(column.labeled, column.values, -1)
         return classes
 
 

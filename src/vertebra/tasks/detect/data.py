@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,15 @@ from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.from_annotations import read_boxes
 from vertebra.tasks.detect.labels import DetectLabels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MIN_VISIBLE_FRACTION = 0.25
 LARGE = 16.0
@@ -28,6 +32,7 @@ class DetectData(TaskData):
     """Boxes, transformed with their image."""
 
     source_kinds = frozenset({"boxes", "outlines", "points"})
+    direct_kinds = frozenset({"boxes", "outlines"})
     annotates_boxes = True
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
@@ -71,6 +76,10 @@ class DetectData(TaskData):
         """Images with a box of the branch's classes that is not a crowd."""
         return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
 
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n, K + 1), the boxes of each class, and 1 for an image without any."""
+        return class_counts(column, ~column.crowd & (ids[column.labels] >= 0), len(ids))
+
     def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
         """The classes of the objects in each image, without crowds."""
         return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
@@ -78,6 +87,13 @@ class DetectData(TaskData):
     def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
         """The number of boxes that do not mark a crowd."""
         return int((~annotation.crowd).sum())
+
+    def draw(self, annotation: DetectAnnotation, labels: DetectLabels, picture: Image.Image) -> Image.Image:
+        """The picture with the boxes and their classes."""
+        from vertebra.tasks.detect.types import DetectPrediction
+
+        scores = np.full(len(annotation.labels), np.nan, dtype=np.float32)
+        return DetectPrediction(annotation.boxes, scores, annotation.labels, labels).draw(picture)
 
     def stack(self, annotations: Sequence[DetectAnnotation], labels: DetectLabels) -> Any:
         """Boxes, padded to the largest number of boxes in an image."""

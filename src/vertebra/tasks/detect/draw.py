@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image.Image:
-    """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.draw_threshold``.
+    """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.draw_threshold``; objects whose
+    score is NaN, as those of annotations, are drawn without a number.
 
     The best are drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
 
@@ -24,7 +25,7 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
         picture: RGB, of any size; a small one is enlarged, and the boxes with it.
     """
     canvas = enlarge(picture).copy()
-    shown = np.flatnonzero(prediction.scores >= prediction.draw_threshold)
+    shown = np.flatnonzero(~(prediction.scores < prediction.draw_threshold))
     shown = shown[np.argsort(-prediction.scores[shown], kind="stable")]
     factor = np.asarray([canvas.width / picture.width, canvas.height / picture.height] * 2)
     limit = np.asarray([canvas.width, canvas.height] * 2)
@@ -36,7 +37,7 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
         _draw_box(draw, box, int(label), width)
     size = text_size(canvas)
     texts = [
-        fit_text(prediction.spec.classes[label], size, canvas.width // 2) + f" {score:.2f}"
+        fit_text(prediction.spec.classes[label], size, canvas.width // 2) + ("" if np.isnan(score) else f" {score:.2f}")
         for label, score in zip(labels, prediction.scores[shown], strict=True)
     ]
     tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, images_of
@@ -22,11 +23,15 @@ from vertebra.tasks.keypoints.annotation import KeypointAnnotation, clear_points
 from vertebra.tasks.keypoints.from_annotations import read_points
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 class KeypointData(TaskData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
     source_kinds = frozenset({"points"})
+    direct_kinds = source_kinds
     annotates_boxes = True
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
@@ -80,6 +85,11 @@ class KeypointData(TaskData):
         labeled = (column.points[..., 2] > 0).any(axis=1)
         return images_of(column, ~column.crowd & labeled & (ids[column.labels] >= 0))
 
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n, K + 1), the objects of each class with a labeled point, and 1 for an image without any."""
+        labeled = (column.points[..., 2] > 0).any(axis=1)
+        return class_counts(column, ~column.crowd & labeled & (ids[column.labels] >= 0), len(ids))
+
     def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
         """The classes of the objects in each image, without crowds."""
         return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
@@ -93,6 +103,15 @@ class KeypointData(TaskData):
         from vertebra.tasks.keypoints.flip_pair_suggestions import propose_pairs
 
         return [] if labels.mirror_refusal is None else [propose_pairs(labels, column.points[~column.crowd])]
+
+    def draw(self, annotation: KeypointAnnotation, labels: KeypointLabels, picture: Image.Image) -> Image.Image:
+        """The picture with the labeled points."""
+        from vertebra.tasks.keypoints.types import KeypointPrediction
+
+        known = (annotation.points[..., 2] > 0).astype(np.float32)
+        scores = np.ones(len(annotation.labels), dtype=np.float32)
+        points, boxes = annotation.points[..., :2], annotation.boxes
+        return KeypointPrediction(points, known, boxes, scores, annotation.labels, labels).draw(picture)
 
     def stack(self, annotations: Sequence[KeypointAnnotation], labels: KeypointLabels) -> Any:
         """Objects for training (no crowds, at least one labeled point), padded to the largest number in an image."""

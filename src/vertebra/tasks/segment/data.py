@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply_labels
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
@@ -22,11 +23,15 @@ from vertebra.tasks.segment.from_annotations import read_masks
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.outline_column import PolygonRLEColumn
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 class SegmentData(TaskData):
     """Masks, transformed with their image; outside the image they hold the ignore index."""
 
     source_kinds = frozenset({"masks", "outlines"})
+    direct_kinds = source_kinds
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.segment.from_annotations.read_masks`."""
@@ -69,6 +74,12 @@ class SegmentData(TaskData):
         occurring: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
         return occurring
 
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n, K + 1), the outlines of each class, and 1 for an image without any. Mask files are not read for this."""
+        if isinstance(column, PolygonRLEColumn):
+            return class_counts(column, ids[column.labels] >= 0, len(ids))
+        return super().strata(column, ids)
+
     def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
         """The classes of the outlined objects of each image; None for masks in files."""
         if not isinstance(column, PolygonRLEColumn):
@@ -79,10 +90,21 @@ class SegmentData(TaskData):
         """1: the image, or 0 if all of its pixels are ignored."""
         return int((annotation.mask != labels.ignore_index).any())
 
-    def ignored(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> tuple[int, int]:
-        """The pixels with the ignore index; of overlapping masks those of the first, since all ignore the same."""
-        mask = annotation.mask if annotation.mask.ndim == 2 else annotation.mask[0]
-        return int((mask == labels.ignore_index).sum()), mask.size
+    def pixel_counts(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> np.ndarray:
+        """See `vertebra.tasks.data.TaskData`."""
+        mask, ignored = annotation.mask, labels.ignore_index
+        if mask.ndim == 3:
+            planes = [int((plane == 1).sum()) for plane in mask]
+            return np.array([*planes, int((mask == ignored).any(axis=0).sum())], dtype=np.int64)
+        counts = np.bincount(mask.reshape(-1), minlength=max(labels.class_count, ignored) + 1)
+        return np.append(counts[: labels.class_count], counts[ignored])
+
+    def draw(self, annotation: SegmentAnnotation, labels: SegmentLabels, picture: Image.Image) -> Image.Image:
+        """The picture with the classes' colors over it; ignored pixels have none."""
+        from vertebra.tasks.segment.types import SegmentPrediction
+
+        mask = annotation.mask == 1 if labels.multilabel else annotation.mask
+        return SegmentPrediction(mask, labels).draw(picture)
 
     def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
         """The masks, padded with the ignore index at their right and bottom."""

@@ -13,19 +13,21 @@ import pytest
 from PIL import Image
 
 from vertebra.config import Config
-from vertebra.data.checks import check, check_data
-from vertebra.data.open import open_data
+from vertebra.data.check.run import check_data
 from vertebra.data.open_datasets import open_split
 from vertebra.errors import DataError
 
 Make = Callable[..., Path]
 
 
-def test_a_sound_set(class_folders: Make) -> None:
-    report = check_data(class_folders({"train/cat": 3, "train/dog": 2, "val/cat": 1, "val/dog": 1}), "classify")
+def test_a_sound_set(tmp_path: Path, draw_scene: Make) -> None:
+    for folder, count in {"train/cat": 12, "train/dog": 11, "val/cat": 10, "val/dog": 10}.items():
+        for number in range(count):
+            draw_scene(tmp_path / folder / f"{number}.png", seed=f"{folder}{number}")
+    report = check_data(tmp_path, "classify")
     assert report.sound and report.format == "image_folder" and list(report.splits) == ["train", "val"]
-    assert report.splits["train"].classes == {"cat": 3, "dog": 2}
-    assert report.text().endswith("val: 2 images (cat 1, dog 1)\nno problems")
+    assert report.splits["train"].classes == {"classify": {"cat": 12, "dog": 11}}
+    assert report.text().endswith("val: 20 images (cat 10, dog 10)\nno problems")
     json.dumps(dataclasses.asdict(report))
 
 
@@ -45,21 +47,23 @@ def test_boxes(voc: Make, draw_image: Make) -> None:
     objects = {"a": [("dog", 1, 1, 9, 9), ("dog", 3, 3, 3, 9)], "b": [("cat", 1, 1, 30, 20)]}
     root = voc(objects, size=(0, 0))  # not known
     draw_image(root / "JPEGImages" / "b.png", 10, 10)
-    findings = check(open_data(root, "detect", "train"))
-    assert [(finding.kind, finding.severity) for finding in findings] == [("outside", "warning"), ("note", "warning")]
-    assert findings[0].message == "1 box reaching out of the image as it is decoded: b.png"
-    assert findings[1].message == "1 box of zero area was dropped: a.xml"
+    report = check_data(root, "detect", split="train")
+    findings = {finding.kind: finding for finding in report.splits["train"].findings}
+    assert findings["outside"].message == "1 box reaching out of the image as it is decoded: JPEGImages/b.png"
+    assert findings["note"].message == "1 box of zero area was dropped: a.xml"
+    assert findings["note"].severity == "warning" and findings["note"].files == ("a.xml",)
     draw_image(voc(objects) / "JPEGImages" / "b.png", 10, 10)
-    findings = check(open_data(root, "detect", "train"))
-    assert [(finding.kind, finding.severity) for finding in findings] == [("labels", "error"), ("note", "warning")]
-    assert "b.png: annotated for 24x32, but the image is 10x10" in findings[0].message
+    report = check_data(root, "detect", split="train")
+    (wrong,) = [finding for finding in report.splits["train"].findings if finding.kind == "labels"]
+    assert wrong.severity == "error" and wrong.files == ("JPEGImages/b.png",)
+    assert "annotated for 24x32, but the image is 10x10" in wrong.message
 
 
 def test_masks(masks: Make, draw_image: Make) -> None:
     root = masks({f"{split}/{n}": np.full((24, 32), n, dtype=np.uint8) for split in ("train", "val") for n in (0, 1)})
     draw_image(root / "images" / "train" / "1.jpg", 10, 10)
     report = check_data(root, "segment", split="train")
-    assert list(report.splits) == ["train"] and report.splits["train"].classes == {"0": 1, "1": 0}
+    assert list(report.splits) == ["train"] and report.splits["train"].classes == {"segment": {"0": 1, "1": 0}}
     assert (
         "error: 1 annotation at odds with its image or the classes: 1.jpg: masks/train/1.png: this mask is 24x32"
         in (report.text())

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vertebra.data.checks import DataReport, check_data
+from vertebra.data.check.report import DataReport
+from vertebra.data.check.run import check_data
 from vertebra.errors import DataError, UnknownName
 
 Make = Callable[..., Path]
@@ -86,7 +87,7 @@ def test_values_of_no_class_and_the_index_that_cures_it(masks: Make) -> None:
     (first, second) = errors(check_data(root, "segment"))
     assert first[0] == second[0] == "refused" and "value 7 of no class" in first[1] and first[1].startswith("train: ")
     report = check_data(root, "segment", ignore_index=7)
-    assert report.sound and report.splits["train"].classes == {"sky": 1, "road": 1}
+    assert report.sound and report.splits["train"].classes == {"segment": {"sky": 1, "road": 1}}
 
 
 def test_masks_that_are_ignored_whole(masks: Make) -> None:
@@ -112,7 +113,7 @@ def test_other_splits_are_read_by_the_classes_of_train(tmp_path: Path, draw_imag
     other["annotations"].append({**BOX, "id": 9, "category_id": 2})
     (root / "val.json").write_text(json.dumps(other))
     report = check_data(root, "detect")
-    assert report.sound and report.splits["val"].classes == {"dog": 1}
+    assert report.sound and report.splits["val"].classes == {"detect": {"dog": 1}}
     assert "1 object of classes that are not listed was left out: cow" in report.text()
 
 
@@ -133,7 +134,7 @@ def test_the_seed_draws_the_splits_as_training_does(class_folders: Make) -> None
     from vertebra.data.open import open_data
 
     root = class_folders({"cat": 10, "dog": 10})
-    shown = {seed: check_data(root, "classify", seed=seed).splits["val"].classes for seed in range(6)}
+    shown = {seed: check_data(root, "classify", seed=seed).splits["val"].classes["classify"] for seed in range(6)}
     for seed, classes in shown.items():
         values = open_data(root, "classify", "val", seed=seed).columns["classify"].values  # type: ignore[attr-defined]
         assert list(classes.values()) == np.bincount(values, minlength=2).tolist()

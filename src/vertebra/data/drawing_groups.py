@@ -1,0 +1,80 @@
+"""Images that must come into one split when a data set without splits is divided on opening, by their names alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from vertebra.annotations.notes import Note
+from vertebra.annotations.table import Annotations
+from vertebra.data.analysis.connected import numbered
+from vertebra.data.analysis.groups import guess_groups
+
+MIN_GROUPS = 10  # that a division needs; with fewer, large groups are cut
+RUNS = 20  # of consecutive images, into which a group is cut
+
+
+def drawing_groups(annotations: Annotations) -> np.ndarray | None:
+    """(n,) int64, the groups by which to divide images: those of the data set, or else those that the names of the images show
+    (frames of a video, copies and crops of one image); None where each image is on its own."""
+    if annotations.groups is not None or not len(annotations):
+        return annotations.groups
+    codes = guess_groups([os.fsdecode(name) for name in annotations.images]).codes
+    return None if len(np.unique(codes)) == len(codes) else cut_large_groups(codes)
+
+
+def cut_large_groups(codes: np.ndarray) -> np.ndarray:
+    """Groups of which there are enough to divide them: where there are few, each large one is cut into runs of its images.
+
+    Args:
+        codes: (n,) int64, the group of each image, in the order of the images' numbers.
+    """
+    numbers, sizes = np.unique(codes, return_counts=True)
+    if len(numbers) >= MIN_GROUPS:
+        return codes
+    cut = codes * RUNS
+    for code in numbers[sizes > RUNS].tolist():
+        rows = np.flatnonzero(codes == code)
+        cut[rows] += np.arange(len(rows)) * RUNS // len(rows)
+    return numbered(cut)
+
+
+def group_columns(parts: Sequence[Annotations | None], rule: str) -> dict[str, list[object]] | None:
+    """The attribute of the objects that a rule for groups names: its value for the first object of each image that has it.
+
+    Args:
+        parts: annotations of images, one after the other; None for images whose annotations are not known.
+        rule: the name.
+
+    Returns:
+        The values by the name; None where no object has such an attribute.
+    """
+    values: list[object] = []
+    for part in parts:
+        if part is None:
+            return None
+        start = len(values)
+        values += [None] * len(part)
+        for row, each in zip(part.objects.rows.tolist(), part.objects.attributes or (), strict=False):
+            if values[start + row] is None:
+                values[start + row] = each.get(rule)
+    return {rule: values} if any(value is not None for value in values) else None
+
+
+def division_note(annotations: Annotations, division: str, split: str, count: int, seed: int) -> Note:
+    """The note about a data set without splits that was divided.
+
+    Args:
+        annotations: of all images.
+        division: what was done, with ``{seed}``.
+        split: that was asked for.
+        count: number of its images.
+    """
+    at_random = "{seed}" in division
+    together = (
+        ", groups of frames and copies kept together" if at_random and drawing_groups(annotations) is not None else ""
+    )
+    names = (f"{count} for {split}",)
+    return Note("image", "without a given split", division.format(seed=seed) + together, len(annotations), names)
