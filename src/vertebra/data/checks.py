@@ -18,6 +18,7 @@ from vertebra.data.open import TABLE, choose_format, open_data
 from vertebra.data.splits import NoSplit, check_split, empty_split
 from vertebra.errors import DataError
 from vertebra.preprocess.images import read_image
+from vertebra.shards.members import file_size, read_file
 from vertebra.tasks import get_task
 
 NEEDED = ("train", "val")  # splits that a run needs
@@ -196,9 +197,9 @@ def leaks(indices: dict[str, Index]) -> list[Finding]:
     for split, index in indices.items():
         for row in range(len(index)):
             path = index.path(row)
-            if not path.is_file():
+            if file_size(path) is None:
                 continue
-            other = first.setdefault(hashlib.blake2b(path.read_bytes(), digest_size=16).digest(), (split, path.name))
+            other = first.setdefault(hashlib.blake2b(read_file(path), digest_size=16).digest(), (split, path.name))
             if other[0] != split:
                 leaks.append(f"{other[0]} {other[1]} = {split} {path.name}")
     return [_finding("leak", "warning", "image", "in two splits", leaks)] if leaks else []

@@ -20,6 +20,7 @@ from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import read_image
 from vertebra.recipe.augment import Augment
+from vertebra.shards.members import remote_blocks
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
@@ -196,6 +197,11 @@ class MixedData(Dataset[Sample]):
     def __len__(self) -> int:
         """Number of labeled images."""
         return sum(len(group.rows) for group in self.groups)
+
+    def blocks(self, group: Group) -> np.ndarray | None:
+        """(n,) int64, the block that each image of a group is read with, for data at a URL; None for files on disk."""
+        index = self.sources[group.source].index
+        return remote_blocks(index.root, index.images[group.rows])
 
     def measurable(self, branch: str) -> int:
         """Number of images with annotations that a branch's metrics use."""
