@@ -78,6 +78,13 @@ def color_codes(pixels: np.ndarray) -> np.ndarray:
     return codes
 
 
+def upright_mask(values: np.ndarray, orientation: int) -> np.ndarray:
+    """A mask turned as a photo of an EXIF orientation is."""
+    quarters = {6: 3, 7: 2, 8: 1}.get(orientation, 0)
+    turned: np.ndarray = np.rot90(values, quarters)
+    return turned.T if orientation in (5, 7) else turned
+
+
 def _positions(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The position of each value in ascending codes; their number for other values."""
     positions: np.ndarray = np.searchsorted(codes, values).clip(max=len(codes) - 1)

@@ -17,7 +17,7 @@ MOST_FILES = 500
 MOST_COLORS = 4096
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 DARK, BRIGHT = 31, 224  # values up to and from here may be 0 and 255 after lossy saving
-EXTREMES = 0.9  # least fraction of pixels that are dark or bright in a binary mask
+EXTREMES = 0.75  # least fraction of pixels that are dark or bright in a binary mask
 AT_BORDERS = 0.9  # least fraction of the other pixels that lie where dark and bright pixels meet
 BORDER = 4  # pixels around a border that soft edges reach
 

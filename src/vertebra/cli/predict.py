@@ -41,7 +41,15 @@ def predict(
     coco_gt: str | None = typer.Option(
         None, help="COCO file with image and category ids; by default numbers in file names, and class ids."
     ),
-    branch: str | None = typer.Option(None, help="Branch for the COCO results, if there are several."),
+    save_as: tuple[str, str] | None = typer.Option(
+        None,
+        metavar="FORMAT FOLDER",
+        help="Save predictions and images as a data set (coco, yolo, voc, masks, labelme …), to correct and train on.",
+    ),
+    min_score: float | None = typer.Option(
+        None, min=0.0, max=1.0, help="Minimum score of objects of --save-as; by default that of --threshold."
+    ),
+    branch: str | None = typer.Option(None, help="Branch for --coco-results or --save-as, if there are several."),
     threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Minimum score of objects."),
     batch_size: int = typer.Option(8, min=1, help="Images, or tiles, in a batch."),
     tile: int | None = typer.Option(None, help="Split larger images into square tiles of this side, in image pixels."),
@@ -71,6 +79,7 @@ def predict(
     Exits with 0 on success, 3 if some images could not be read, and 2 if there are no results.
     """
     from vertebra.cli.writing import OutputOptions, OutputWriter
+    from vertebra.errors import ConfigError
     from vertebra.inference.io.image_urls import ImageUrl
     from vertebra.inference.io.inputs import as_source, list_images
     from vertebra.inference.io.streams import Camera
@@ -78,7 +87,14 @@ def predict(
     from vertebra.inference.tta import check_scales
 
     sources = [as_source(image) for image in list_images(images)]
-    output_options = OutputOptions(out, masks, jsonl, coco_results, coco_gt, branch, as_json)
+    if min_score is not None and save_as is None:
+        raise ConfigError("--min-score needs --save-as FORMAT FOLDER; for other outputs use --threshold")
+    floor = threshold if min_score is None else min_score
+    if floor < threshold:
+        raise ConfigError(
+            f"--min-score {floor:g} is below --threshold {threshold:g}, which all outputs need; lower that too"
+        )
+    output_options = OutputOptions(out, masks, jsonl, coco_results, coco_gt, branch, as_json, save_as, floor)
     output_options.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera | ImageUrl))
     options = {

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from vertebra.errors import ConfigError, DataError
 from vertebra.inference.io.coco_results import CocoResults, coco_branch, coco_ids, refuse_existing
+from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.io.json_lines import JsonLines
 from vertebra.inference.io.mask_files import MaskFolder
 from vertebra.inference.io.output_names import common_folder
 from vertebra.inference.io.pictures import AnnotatedVideos, write_pictures
+from vertebra.inference.io.predicted_data import PredictedData
 from vertebra.inference.io.streams import Camera
 from vertebra.inference.io.video import Video
 from vertebra.inference.jobs import Job, content_hash
@@ -24,7 +26,8 @@ from vertebra.model_info import ModelInfo
 
 class OutputOptions(NamedTuple):
     """The outputs to write: a folder for pictures, a folder for masks, a file of JSON lines, a COCO results file with its
-    annotations and branch, and whether a JSON list is printed."""
+    annotations and branch, whether a JSON list is printed, and the format and the folder of a data set of the predictions with the
+    minimum score of its objects."""
 
     out: str | None
     masks: str | None
@@ -33,6 +36,8 @@ class OutputOptions(NamedTuple):
     coco_gt: str | None
     branch: str | None
     as_json: bool
+    save_as: tuple[str, str] | None = None
+    min_score: float = 0.3
 
     def check(self, sources: Sequence[Any]) -> None:
         """Checks that the outputs can be written for these sources.
@@ -44,10 +49,10 @@ class OutputOptions(NamedTuple):
             ConfigError: an output is not possible.
             RunError: a file exists.
         """
-        if not (self.out or self.masks or self.jsonl or self.coco_results or self.as_json):
+        if not (self.out or self.masks or self.jsonl or self.coco_results or self.as_json or self.save_as):
             raise ConfigError(
                 "no output is chosen: give --out FOLDER for pictures, --masks FOLDER, --jsonl FILE for JSON lines, "
-                "--coco-results FILE, or --json"
+                "--coco-results FILE, --save-as FORMAT FOLDER for a data set, or --json"
             )
         camera = next((source for source in sources if isinstance(source, Camera)), None)
         if camera is not None and len(sources) > 1:
@@ -58,16 +63,25 @@ class OutputOptions(NamedTuple):
             raise ConfigError(
                 f"{camera.name}: --json prints a list at the end, and a live source has none; use --jsonl"
             )
+        if self.save_as is not None:
+            _check_images(sources, "a data set is")
         if self.coco_results is None:
-            for option, value in (("--coco-gt", self.coco_gt), ("--branch", self.branch)):
-                if value is not None:
-                    raise ConfigError(f"{option} needs --coco-results FILE")
+            if self.coco_gt is not None:
+                raise ConfigError("--coco-gt needs --coco-results FILE")
+            if self.branch is not None and self.save_as is None:
+                raise ConfigError("--branch needs --coco-results FILE, or --save-as FORMAT FOLDER")
             return
         refuse_existing(Path(self.coco_results))
-        for source in sources:
-            if isinstance(source, Video | Camera):
-                name = source.name if isinstance(source, Camera) else source.path
-                raise ConfigError(f"{name}: COCO results are for images; write frames with --jsonl")
+        _check_images(sources, "COCO results are")
+
+
+def _check_images(sources: Sequence[Any], what: str) -> None:
+    for source in sources:
+        if isinstance(source, Video | Camera):
+            name = source.name if isinstance(source, Camera) else source.path
+            raise ConfigError(f"{name}: {what} for images; write frames with --jsonl")
+        if isinstance(source, ImageUrl) and what.startswith("a data set"):
+            raise ConfigError(f"{source}: {what} for image files; download the image first")
 
 
 class OutputWriter:
@@ -99,6 +113,7 @@ class OutputWriter:
         self.masks: MaskFolder | None = None
         self.coco_results: CocoResults | None = None
         self.jsonl: JsonLines | None = None
+        self.predicted: PredictedData | None = None
         self.root = common_folder(images)
         with ExitStack() as opened:
             if options.out is not None:
@@ -109,6 +124,11 @@ class OutputWriter:
                 self.coco_results = opened.enter_context(self._coco(info, job, Path(options.coco_results)))
             if options.jsonl is not None:
                 self.jsonl = opened.enter_context(JsonLines(Path(options.jsonl), job))
+            if options.save_as is not None:
+                to, folder = options.save_as
+                self.predicted = PredictedData(
+                    to, Path(folder), info, branch=options.branch, min_score=options.min_score, root=self.root
+                )
             self._opened = opened.pop_all()
 
     def _coco(self, info: ModelInfo, job: Job, path: Path) -> CocoResults:
@@ -127,7 +147,7 @@ class OutputWriter:
             if isinstance(source, Video):
                 frames = frozenset() if self.jsonl is None else self.jsonl.frames_of(str(source.path))
                 remaining_sources.append(Video(source.path, frames))
-            elif not files or not all(file.has(str(source)) for file in files):
+            elif self.predicted is not None or not files or not all(file.has(str(source)) for file in files):
                 remaining_sources.append(source)
         return remaining_sources
 
@@ -150,6 +170,8 @@ class OutputWriter:
                 self.printed.append(row)
             if jsonl is not None:
                 jsonl.write(row)
+        if self.predicted is not None:
+            self.predicted.add(result)
         if self.coco_results is not None and not self.coco_results.part.has(name):
             self.coco_results.write(result)
 
@@ -236,6 +258,10 @@ class OutputWriter:
         if self.coco_results is not None:
             where = self.coco_results.path if self.coco_results.finished else self.coco_results.part.path
             lines.append(f"{len(self.coco_results.part)} images in {where}")
+        if self.predicted is not None and self.predicted.written:
+            lines += [str(note) for note in self.predicted.notes]
+            to, folder = self.options.save_as or ("", "")
+            lines.append(f"{len(self.predicted)} images as a {to} data set in {folder}")
         for file in self._resumable():
             if file.not_finite:
                 lines.append(f"{file.not_finite} non-finite numbers in {file.path} are written as null")
@@ -248,6 +274,8 @@ class OutputWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened.__exit__(kind, error, trace)
+        if self.predicted is not None and kind is None and len(self.predicted):
+            self.predicted.write()
 
 
 def _name(source: Any) -> str:

@@ -28,6 +28,7 @@ FREE_BYTES = 1 << 30  # that stay free on the disk
 RATIO = 100  # most bytes of the files for each byte of an archive, if they are more than SMALL in all
 SMALL = 1 << 30
 BLOCK = 1 << 20
+MOST_TRAILING = 1 << 26  # bytes that are read behind the last file of a tar file
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
@@ -173,6 +174,23 @@ def _tar_members(path: Path) -> Iterator[Member]:
                     f"{path}: {info.name} is a link or a device, which is not unpacked; pack the files themselves"
                 )
             yield Member(info.name, info.size, lambda info=info: _tar_content(archive, info, path))  # type: ignore[misc]
+        _check_end(archive, path)
+
+
+def _check_end(archive: tarfile.TarFile, path: Path) -> None:
+    """Checks that a tar file ends as one does, since `tarfile` takes a damaged header for the end; and its checksum, if it has one.
+
+    Raises:
+        DataError: it does not.
+    """
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise DataError(f"{path}: damaged or cut off after {len(archive.getnames())} files; copy the file again")
+    for _ in range(MOST_TRAILING // BLOCK):
+        if not file.read(BLOCK):
+            break
 
 
 def _tar_content(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> IO[bytes]:

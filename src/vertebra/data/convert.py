@@ -13,7 +13,7 @@ from vertebra.annotations.class_names import class_ids, left_out
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import IGNORED, Annotations, Category, MaskFiles
-from vertebra.data.open import detect_format
+from vertebra.data.open import find_data, readings
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.splits import NoSplit, check_split
@@ -78,17 +78,12 @@ def load_annotations(
     Raises:
         DataError: the data set cannot be read, or has no such split.
     """
-    readers = all_readers()
-    if format is not None and format not in readers:
-        raise UnknownName("data format", format, readers)
-    name = format or detect_format(path)
-    reader = readers[name]
+    data_set = find_data(path, None, format)
+    path, reader = data_set.path, all_readers()[data_set.format]
     if not isinstance(reader, AnnotationReader):
         raise DataError(
-            f"{path}: the reader of format '{name}' does not load annotations in the form that is converted"
+            f"{path}: the reader of format '{reader.name}' does not load annotations in the form that is converted"
         )
-    if not path.exists():
-        raise DataError(f"{path}: no such folder or file")
     if split is not None:
         check_split(split)
         available = reader.splits(path)
@@ -97,12 +92,11 @@ def load_annotations(
             raise NoSplit(f"{path}: there is no split '{split}'{listed}")
     chosen = None if classes is None else tuple(classes)
     annotations = reader.load(path, split, ReadOptions(chosen))
-    if format is None:
-        fitting = [other for other, each in readers.items() if each.looks_like(path)]
-        others = [other for other in fitting if other != name]
-        if others:
-            done = f"left aside for {name}; choose with format"
-            annotations.notes.append(Note.of("other reading", "of these files", done, others))
+    annotations.notes[:0] = data_set.notes
+    others = [] if format is not None else [name for name in readings(path, None) if name != reader.name]
+    if others:
+        done = f"left aside for {reader.name}; choose with format"
+        annotations.notes.append(Note.of("other reading", "of these files", done, others))
     return annotations if chosen is None else of_classes(annotations, chosen)
 
 

@@ -20,6 +20,8 @@ from vertebra.errors import DataError, UnknownName
 from vertebra.shards.remote import is_address
 from vertebra.tasks import get_task
 
+CLASS_FOLDERS = "image_folder"
+ALONE = "that is alone in the data set's"
 DEEPEST = 4  # folders that are entered because they are the only one
 _ASIDE = frozenset({".md", ".pdf", ".html", ".rst", ".zip", ".bib"})
 _ASIDE_NAMES = ("readme", "license", "licence", "__macosx")
@@ -91,11 +93,12 @@ def open_data(
     return index
 
 
-def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet:
+def find_data(path: str | Path, task: str | None, format: str | None = None) -> DataSet:
     """The files of a data set and their format; an archive is unpacked, and a folder that is alone in its folder is entered.
 
     Args:
-        path, task, format: as `open_data` takes them.
+        path, format: as `open_data` takes them.
+        task: as `open_data` takes it; None for any.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format or without labels for the task.
@@ -103,7 +106,7 @@ def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet
     readers = all_readers()
     if format is not None and format not in readers:
         raise UnknownName("data format", format, readers)
-    able = [name for name, reader in readers.items() if task in reader.tasks]
+    able = [name for name, reader in readers.items() if task is None or task in reader.tasks]
     if not able:
         raise DataError(f"{path}: no data format has labels for task '{task}'")
     if format is not None and format not in able:
@@ -115,14 +118,10 @@ def find_data(path: str | Path, task: str, format: str | None = None) -> DataSet
     _exists(folder)
     outer = readings(folder, task)
     fits = outer if format is None else [format] * readers[format].looks_like(folder)
-    for inner in _lone_folders(folder) if not fits or set(outer) == {"image_folder"} else ():
-        deeper = readings(inner, task)
-        chosen = deeper[0] if format is None and deeper else format if format in deeper else None
-        if chosen is not None:
-            name = inner.relative_to(folder).as_posix()
-            return DataSet(
-                inner, chosen, [*notes, Note.of("folder", "that is alone in the data set's", "entered", [name])]
-            )
+    entered = _entered(folder, task, format) if not fits or set(outer) == {CLASS_FOLDERS} else None
+    if entered is not None:
+        name = entered.path.relative_to(folder).as_posix()
+        return DataSet(entered.path, entered.format, [*notes, Note.of("folder", ALONE, "entered", [name])])
     if format is not None or fits:
         return DataSet(folder, format or fits[0], notes)
     raise _unknown(folder, task, able)
@@ -140,9 +139,9 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
     return find_data(path, task, format).format
 
 
-def readings(path: Path, task: str) -> list[str]:
-    """The formats with labels for a task that a data set may have, the most specific one first."""
-    return [name for name, reader in all_readers().items() if task in reader.tasks and _fits(reader, path, task)]
+def readings(path: Path, task: str | None) -> list[str]:
+    """The formats with labels for a task (None for any) that a data set may have, the most specific one first."""
+    return [name for name, reader in all_readers().items() if _fits(reader, path, task)]
 
 
 def detect_format(path: str | Path) -> str:
@@ -151,21 +150,18 @@ def detect_format(path: str | Path) -> str:
     Raises:
         DataError: it is missing, empty, or of unknown format.
     """
-    folder, _ = _unpacked(Path(path))
-    _exists(folder)
-    for inner in (folder, *_lone_folders(folder)):
-        for name, reader in all_readers().items():
-            if reader.looks_like(inner):
-                return name
-    known = "; ".join(reader.summary for reader in all_readers().values())
-    raise DataError(f"{folder}: of no known format{_refusals(folder, list(all_readers()))}. Known are: {known}")
+    return find_data(path, None).format
 
 
-def _fits(reader: Reader, path: Path, task: str) -> bool:
+def _fits(reader: Reader, path: Path, task: str | None) -> bool:
     """Whether a data set has a format, and annotations for a task."""
-    if not reader.looks_like(path):
+    if (task is not None and task not in reader.tasks) or not reader.looks_like(path):
         return False
-    return not isinstance(reader, AnnotationReader) or bool(get_task(task).data.source_kinds & reader.kinds_in(path))
+    return (
+        task is None
+        or not isinstance(reader, AnnotationReader)
+        or bool(get_task(task).data.source_kinds & reader.kinds_in(path))
+    )
 
 
 def _named_format(path: Path, format: str | None) -> str | None:
@@ -210,21 +206,41 @@ def _lone_folders(path: Path) -> list[Path]:
     return folders
 
 
-def _without_labels(folder: Path, task: str, format: str, able: Sequence[str]) -> DataError:
+def _entered(folder: Path, task: str | None, format: str | None) -> DataSet | None:
+    """The data set in a folder that is alone in its folder; of class folders the deepest, since a class alone is no data set."""
+    entered: DataSet | None = None
+    for inner in _lone_folders(folder):
+        fits = readings(inner, task)
+        chosen = next(iter(fits), None) if format is None else format
+        if chosen is None or chosen not in fits:
+            continue
+        entered = DataSet(inner, chosen)
+        if chosen != CLASS_FOLDERS:
+            break
+    return entered
+
+
+def _without_labels(folder: Path, task: str | None, format: str, able: Sequence[str]) -> DataError:
     return DataError(
         f"{folder}: format '{format}' has no labels for task '{task}', only for "
         f"{' and '.join(all_readers()[format].tasks)}; for {task} use {' or '.join(able)}"
     )
 
 
-def _unknown(folder: Path, task: str, able: Sequence[str]) -> DataError:
+def _unknown(folder: Path, task: str | None, able: Sequence[str]) -> DataError:
     """The error for a data set in which no annotations for a task are found."""
     readers = all_readers()
+    if task is None:
+        known = "; ".join(reader.summary for reader in readers.values())
+        return DataError(f"{folder}: of no known format{_refusals(folder, able)}. Known are: {known}")
     searched = "; ".join(f"{name}: {readers[name].summary}" for name in able)
     other = next((name for name, reader in readers.items() if reader.looks_like(folder)), None)
     if other is not None:
         text = f"format '{other}' has no labels for task '{task}', only for {' and '.join(_tasks_in(other, folder))}"
-        return DataError(f"{folder}: {text}; for {task} these formats were looked for, and none is there: {searched}")
+        reasons = _refusals(folder, able)
+        return DataError(
+            f"{folder}: {text}{reasons}; for {task} these formats were looked for, and none is there: {searched}"
+        )
     return DataError(
         f"{folder}: of no known format{_refusals(folder, able)}. Known are, with labels for task '{task}': {searched}"
     )

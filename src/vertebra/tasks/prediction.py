@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vertebra.annotations.table import Category
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName, install_command, shortened
 from vertebra.keywords import check_fraction, strict_keywords
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Self
 
+    from vertebra.annotations.builder import AnnotationBuilder
     from vertebra.tasks.base import LabelSpec
     from vertebra.tasks.picture import ImageLike
 
@@ -46,11 +48,14 @@ class Prediction(ABC):
         task: the task's name.
         thresholded: whether the score threshold of a predictor removes objects.
         per_object: fields with a row for each object.
+        annotation_kinds: the kinds of annotations that `annotate` adds, see `vertebra.annotations.table.KINDS`; empty for a task
+            whose predictions cannot be saved as a data set.
     """
 
     task: ClassVar[str]
     thresholded: ClassVar[bool] = False
     per_object: ClassVar[tuple[str, ...]] = ()
+    annotation_kinds: ClassVar[frozenset[str]] = frozenset()
 
     if TYPE_CHECKING:  # at run time, fields that a task does not define reach `__getattr__`
 
@@ -180,6 +185,24 @@ class Prediction(ABC):
                 f"to_supervision() needs the package 'supervision': {install_command('supervision')}"
             ) from error
         return self._to_supervision(supervision)
+
+    @classmethod
+    def categories(cls, spec: LabelSpec) -> list[Category]:
+        """The classes as categories of a data set of predictions, without a background."""
+        return [Category(name) for name in spec.classes if name not in spec.background_classes]
+
+    def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
+        """Adds the objects to the annotations of an image, each with its score as the attribute ``confidence``.
+
+        Args:
+            builder: has the image, and the `categories`.
+            row: of the image.
+            min_score: minimum score of an object, 0 to 1, where objects have scores.
+
+        Raises:
+            MissingFieldError: predictions of this task cannot be saved as a data set.
+        """
+        raise MissingFieldError(f"a {self.task} prediction cannot be saved as a data set; use to_dict()")
 
     def __repr__(self) -> str:
         """The number of objects, and the best score of the best classes: ``3 boxes: dog 0.93, cat 0.71, …``."""

@@ -87,3 +87,77 @@ def test_empty_folders_are_named(class_folders: Make) -> None:
 def test_real_cats_and_dogs(assets: Path) -> None:
     index = open_data(assets / "classification" / "cats_dogs_subset", "classify", "train")
     assert Counter(classes_of(index)) == {0: 100, 1: 100} and not index.notes
+
+
+def texts(index: Index) -> list[str]:
+    return [str(note) for note in index.notes]
+
+
+def test_doubled_folders_of_a_zip_file(class_folders: Make) -> None:
+    root = class_folders({f"seg_{s}/seg_{s}/{c}": 4 for s in ("train", "test") for c in ("forest", "sea")})
+    (root / "seg_pred" / "seg_pred").mkdir(parents=True)
+    (root / "seg_pred" / "seg_pred" / "a.png").write_bytes(
+        (root / "seg_test/seg_test/sea").iterdir().__next__().read_bytes()
+    )
+    train, test = (open_data(root, "classify", split) for split in ("train", "test"))
+    assert train.labels["classify"].classes == ("forest", "sea") and len(test) == 8
+    assert (
+        "2 folders of a split, alone in one of the same split, were taken for the split: seg_test/seg_test, seg_train/seg_train"
+        in texts(train)
+    )
+    assert "1 folder beside those of the splits was left out: seg_pred" in texts(train)
+
+
+def test_lone_folders_are_entered(class_folders: Make) -> None:
+    root = class_folders({"my set/data/cat": 4, "my set/data/dog": 4})
+    (root / "README.md").write_text("about")
+    index = open_data(root, "classify", "train")
+    assert index.labels["classify"].classes == ("cat", "dog")
+    assert texts(index)[0] == "1 folder that is alone in the data set's was entered: my set/data"
+
+
+def test_classes_of_deeper_images(class_folders: Make) -> None:
+    root = class_folders({"cat/tabby/young": 8, "cat/black": 8, "dog/poodle": 16})
+    index = open_data(root, "classify", "train")
+    assert index.labels["classify"].classes == ("cat", "dog") and len(index) == 26
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"images": 4, "labels": 4}, "its folders images, labels are no classes"),
+        (
+            {"Images/cat": 4, "Images/dog": 4, "masks": 4},
+            r"are no classes; if its folders are the classes, name .*Images",
+        ),
+        ({"train": 4, "test": 4}, "its folders test, train are splits, and their images lie in no folders of classes"),
+        (
+            {"train/images": 4, "train/labels": 4, "val/images": 2, "val/labels": 2},
+            "its folders images, labels are no classes",
+        ),
+        (
+            {"amazon/images/cat": 2, "amazon/images/dog": 2, "dslr/images/cat": 2},
+            r"lie deeper than in .*; .* name .*amazon/images",
+        ),
+        ({"images": 4, "annotations": 1}, "its folders annotations, images are no classes"),
+    ],
+)
+def test_folders_that_are_no_classes(class_folders: Make, counts: dict[str, int], message: str) -> None:
+    root = class_folders(counts)
+    for options in ({}, {"format": "image_folder"}):
+        with pytest.raises(DataError, match=message):
+            open_data(root, "classify", "train", **options)
+
+
+def test_a_table_beside_the_images_is_named(class_folders: Make) -> None:
+    root = class_folders({"images": 6})
+    (root / "labels.csv").write_text("file,label\n0.jpg,a\n")
+    with pytest.raises(DataError, match=r"its folders images are no classes; the classes may be in labels\.csv"):
+        open_data(root, "classify", "train", format="image_folder")
+
+
+def test_classes_called_as_other_folders(class_folders: Make) -> None:
+    assert open_data(class_folders({"mask": 8, "no mask": 8}), "classify", "train").labels["classify"].classes == (
+        "mask",
+        "no mask",
+    )

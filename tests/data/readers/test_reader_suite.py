@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,15 +46,16 @@ FORMATS = {
                 "order",
             }
         ),
+        exact_boxes=False,  # not every right edge is a sum of two numbers of 64 bits
     ),
     "yolo": Format(
         "yolo",
         "yolo",
         frozenset({"box", "outline", "points", "splits"}),
-        frozenset({"hidden", "class order", "all classes", "order"}),
+        frozenset({"hidden", "class order", "all classes", "order of splits"}),
         exact=False,
     ),
-    "voc": Format("voc", "voc", frozenset({"box", "splits"}), frozenset({"crowd"})),
+    "voc": Format("voc", "voc", frozenset({"box", "splits"}), frozenset({"crowd", "order of splits"})),
     "boxes in a table": Format(
         "table", "csv", frozenset({"box", "splits"}), frozenset({"crowd", "class order", "order"})
     ),
@@ -85,9 +84,8 @@ FORMATS = {
             }
         ),
     ),
-    "image folder": Format("image_folder", "fake image_folder", frozenset({"labels", "splits"}), names=PLAIN),
+    "image folder": Format("image_folder", "fake image_folder", frozenset({"one label", "splits"}), names=PLAIN),
 }
-ORDERED_BY = {"voc": "splits"}  # formats that keep the order of images only in lists
 every_format = pytest.mark.parametrize("form", [pytest.param(form, id=name) for name, form in FORMATS.items()])
 
 
@@ -105,12 +103,8 @@ def load(form: Format, folder: Path, split: str | None = None) -> Annotations:
     return reader.load(folder, split, ReadOptions())
 
 
-def usable(annotations: Annotations, form: Format) -> bool:
-    """Whether a format can tell what a data set is: by an object, a label, or a class for each image."""
-    if form.reader == "image_folder":
-        labeled = annotations.labels[:, 0].tolist()
-        used = {annotations.category_names[number] for number in annotations.labels[:, 1].tolist()}
-        return sorted(labeled) == list(range(len(annotations))) and not any(map(str.isdigit, used))
+def usable(annotations: Annotations) -> bool:
+    """Whether a format can tell what a data set is: by an object or a label."""
     return bool(len(annotations.objects) or len(annotations.labels))
 
 
@@ -118,7 +112,7 @@ def test_every_writer_and_reader_of_annotations_is_in_the_table() -> None:
     written = {form.writer for form in FORMATS.values()}
     assert set(all_writers()) - written == {"masks"}, "tested below"
     read = {form.reader for form in FORMATS.values()}
-    others = {"mask_folder", "deeplabcut", "landmarks", "coco_panoptic", "hf"}
+    others = {"mask_folder", "dlc", "landmarks", "coco_panoptic", "hf"}
     missing = {name for name, reader in all_readers().items() if isinstance(reader, AnnotationReader)} - read - others
     assert not missing, f"formats that do not pass the suite: {missing}"
 
@@ -128,14 +122,17 @@ def test_every_writer_and_reader_of_annotations_is_in_the_table() -> None:
 @given(data=st.data())
 def test_what_is_written_is_read_again(form: Format, data: st.DataObject) -> None:
     drawn = data.draw(data_sets(form))
-    assume(usable(drawn, form))
+    assume(usable(drawn))
     with TemporaryDirectory() as name:
         annotations = draw_images(drawn, Path(name, "images"))
         folder = Path(name, "made")
         write(form, annotations, folder)
         assert detect_format(folder) == form.reader
         read = load(form, folder)
-        assert content(read, form, annotations) == content(annotations, form, annotations)
+        after, before = content(read, form, annotations), content(annotations, form, annotations)
+        assert after.keys() == before.keys()
+        for key, value in before.items():
+            assert after[key] == value, key
         for row in range(len(read)):
             assert read_image(read.path(row)).ndim == 3
         assert read.dropped == 0
@@ -150,7 +147,8 @@ def test_splits_are_read_one_by_one(form: Format, tmp_path: Path) -> None:
     assert isinstance(reader, AnnotationReader)
     assert sorted(reader.splits(folder)) == sorted(SPLITS)
     parts = [load(form, folder, split) for split in SPLITS]
-    assert [len(part) for part in parts] == [3, 3, 3] and all(part.splits is None for part in parts)
+    assert [len(part) for part in parts] == [3, 3, 3]
+    assert all(part.splits is None or len(set(part.splits.tolist())) == 1 for part in parts)
     assert len({part.category_names for part in parts}) == 1, "all splits have all classes"
 
 

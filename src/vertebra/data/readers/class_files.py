@@ -79,7 +79,7 @@ def _table(file: Path, lines: list[str]) -> list[Entry]:
     header = [folded_word(cell) for cell in rows[0]] if rows else []
     columns = [
         _column(header, words, rank)
-        for rank, words in enumerate((("name", "clas", "label"), ("r", "red"), ("g", "green"), ("b", "blue")))
+        for rank, words in enumerate((("name", "class", "label"), ("r", "red"), ("g", "green"), ("b", "blue")))
     ]
     has_header = bool(rows) and not any(cell.strip().isdecimal() for cell in rows[0])
     entries = []
@@ -92,7 +92,7 @@ def _table(file: Path, lines: list[str]) -> list[Entry]:
 
 
 def _column(header: list[str], words: tuple[str, ...], default: int) -> int:
-    return next((column for column, cell in enumerate(header) if cell in words), default)
+    return next((column for column, cell in enumerate(header) if cell in map(folded_word, words)), default)
 
 
 def _lines(file: Path, lines: list[str]) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from vertebra.data.readers.files import files_in, folders_in
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
-_KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"info"', b'"licenses"')
+_KEY = re.compile(rb'"(images|annotations|categories|info|licenses)"\s*:')
 _SNIFFED = 65536  # bytes at both ends of a file
 _PREFERRED = ("instances", "_annotations.coco")
 
@@ -85,7 +86,7 @@ def _is_some_coco(file: Path) -> bool:
         return False
     with file.open("rb") as opened:
         start = opened.read(_SNIFFED)
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and any(key in start for key in _KEYS)
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and _KEY.search(start) is not None
 
 
 def _one(files: Sequence[Path], path: Path, split: str) -> Path:

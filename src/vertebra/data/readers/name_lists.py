@@ -31,6 +31,10 @@ class FileNames:
 
     def match(self, name: str) -> Path | None:
         """The file of a name: whole, then without its ending, without its first folders, and by its last part alone."""
+        for form in (name, _without_ending(name)) if "\\" in name else ():  # it may be part of the file's name
+            exact = self._files.get(form) or self._stems.get(_folded(form))
+            if exact is not None:
+                return exact
         name = name.replace("\\", "/")
         for form in _forms(name):
             file = self._files.get(form) or self._folded.get(_folded(form))

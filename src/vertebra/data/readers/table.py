@@ -164,7 +164,7 @@ def _add(source: _Source, labels: Labels, builder: AnnotationBuilder, rows: dict
     notes += table.notes
     if roles.ignored:
         notes.append(Note.of("column", f"of {table.file.name}", "not read", roles.ignored))
-    names = [cell_text(cell).replace("\\", "/") for cell in table.columns[roles.image]]
+    names = _slashed([cell_text(cell) for cell in table.columns[roles.image]], source.search)
     different = [name for name in dict.fromkeys(names) if name]
     paths = dict(zip(different, source.search.resolve(different, notes), strict=True))
     splits = splits_of(table, roles, notes)
@@ -186,6 +186,12 @@ def _add(source: _Source, labels: Labels, builder: AnnotationBuilder, rows: dict
         _add_boxes(source, labels, of_rows, [paths.get(name, "") for name in names], sizes, builder)
     else:
         _add_labels(source, labels, of_rows, builder)
+
+
+def _slashed(names: list[str], search: ImageSearch) -> list[str]:
+    """Names with slashes for backslashes, unless these are part of the first such name."""
+    first = next((name for name in names if "\\" in name), "")
+    return names if not first or search.has(first) else [name.replace("\\", "/") for name in names]
 
 
 def _add_labels(source: _Source, labels: Labels, of_rows: np.ndarray, builder: AnnotationBuilder) -> None:

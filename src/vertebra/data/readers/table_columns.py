@@ -168,7 +168,7 @@ def image_column(
 
 
 def _name_text(value: Any) -> str:
-    return cell_text(value).replace("\\", "/") if isinstance(value, (str, int, float)) else ""
+    return cell_text(value) if isinstance(value, (str, int, float)) else ""
 
 
 def box_columns(by_name: Mapping[str, int]) -> tuple[tuple[int, ...], str]:

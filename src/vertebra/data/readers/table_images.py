@@ -62,8 +62,9 @@ class ImageSearch:
         """Whether any of a few names is an image's."""
         endings = ("", *sorted(SUFFIXES), *(suffix.upper() for suffix in sorted(SUFFIXES)))
         for name in names[:3]:
-            ends = [name, name.rpartition("/")[2]]
-            known = is_image(ends[1])
+            slashed = name.replace("\\", "/")
+            ends = [name, slashed, slashed.rpartition("/")[2]]
+            known = is_image(ends[2])
             for end in dict.fromkeys(ends):
                 for folder in self.folders:
                     try:
@@ -72,6 +73,10 @@ class ImageSearch:
                     except (OSError, ValueError):  # a name that no file can have
                         break
         return False
+
+    def has(self, name: str) -> bool:
+        """Whether an image of just this name exists."""
+        return any(_is_file(folder / name) for folder in self.folders)
 
     def resolve(self, names: Sequence[str], notes: list[Note]) -> list[str]:
         """The path of each image relative to the root, "" for a missing one.

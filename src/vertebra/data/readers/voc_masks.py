@@ -19,6 +19,7 @@ from vertebra.errors import DataError
 
 MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG", "SegmentationClassRaw")
 LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main", "ImageSets", ".")
+ENOUGH = 5  # different classes of VOC's that tell that all are
 LOOKED_AT = 50  # XML files whose classes tell whether the data set has VOC's classes
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -45,6 +46,9 @@ def load_masks(path: Path, split: str | None, options: ReadOptions) -> Annotatio
     notes: list[Note] = []
     pairs = _pairs(path, notes)
     names = VOC_CLASSES if _has_voc_classes(path) else None
+    if names is not None:
+        which, done = "of Pascal VOC, as in its XML files,", "taken for the values 0 to 20 of the masks"
+        notes.append(Note.of("class", which, done, names))
     return mask_annotations(path, pairs, split, path, options, notes, names)
 
 
@@ -81,4 +85,4 @@ def _has_voc_classes(path: Path) -> bool:
     except DataError:
         return False
     named = {(entry.findtext("name") or "").strip() for root in roots for entry in root.iter("object")}
-    return bool(named) and named <= set(VOC_CLASSES)
+    return len(named) >= ENOUGH and named <= set(VOC_CLASSES)

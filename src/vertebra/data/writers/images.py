@@ -84,6 +84,11 @@ def _shortened(path: str, folders: str) -> str:
     return "/".join([*(inner if folders != "none" else []), name])
 
 
+def in_folder_order(names: Sequence[str]) -> bool:
+    """Whether images are in the order in which folders are listed, which formats without lists have."""
+    return list(names) == sorted(names, key=lambda name: name.split("/"))
+
+
 def copy_images(annotations: Annotations, names: Sequence[str], target: Target) -> None:
     """Copies or links the image files, unchanged, unless the target wants none.
 

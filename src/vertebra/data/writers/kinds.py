@@ -11,7 +11,7 @@ import numpy as np
 from vertebra.annotations.class_ids import object_boxes
 from vertebra.annotations.drawing import patch_runs
 from vertebra.annotations.join import joined_objects
-from vertebra.annotations.mask_files import read_mask, read_segment_ids
+from vertebra.annotations.mask_files import read_mask, read_segment_ids, upright_mask
 from vertebra.annotations.notes import Note
 from vertebra.annotations.segmentations import Segmentation
 from vertebra.annotations.shapes import Shapes
@@ -154,7 +154,9 @@ def category_map(annotations: Annotations, masks: MaskFiles, row: int, numbers: 
             return np.full(ids.shape, IGNORED, dtype=np.int32)
         chosen = order[np.minimum(np.searchsorted(known[order], ids), len(known) - 1)]
         return np.where(known[chosen] == ids, objects.categories[numbers][chosen], IGNORED).astype(np.int32)
-    categories: np.ndarray = masks.categories[np.minimum(read_mask(file), len(masks.categories) - 1)]
+    values = np.minimum(read_mask(file, masks.codes), len(masks.categories) - 1)
+    turned = values if masks.turns is None else upright_mask(values, int(masks.turns[row]))
+    categories: np.ndarray = masks.categories[turned]
     return categories
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
 from vertebra.data.writers.base import Target, Writer, labels_of, objects_of, split_rows
-from vertebra.data.writers.images import all_sizes, copy_images, image_names
+from vertebra.data.writers.images import all_sizes, copy_images, image_names, in_folder_order
 from vertebra.data.writers.kinds import has_runs, masks_as_objects, outlines_of, without
 
 VERSION = "5.5.0"  # of LabelMe, whose files have these shapes
@@ -65,18 +65,19 @@ class LabelMeWriter(Writer):
                 file = target.folder / f"{names[row].rpartition('.')[0]}.json"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(json.dumps(document, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
-        _note_images(annotations, parts, notes)
+        _note_images(annotations, parts, names, notes)
         return notes
 
 
-def _note_images(annotations: Annotations, parts: Mapping[str, np.ndarray], notes: list[Note]) -> None:
+def _note_images(
+    annotations: Annotations, parts: Mapping[str, np.ndarray], names: list[str], notes: list[Note]
+) -> None:
     bare = np.flatnonzero(~annotations.annotated)
     if len(bare):
         notes.append(Note.of("image", "that nobody annotated", "written without a JSON file", annotations.names(bare)))
     for rows in parts.values():
-        paths = annotations.images[rows].tolist()
-        if paths != sorted(paths):
-            notes.append(Note.of("image", "in an order", "written without it", [], len(rows)))
+        if not in_folder_order([names[row] for row in rows.tolist()]):
+            notes.append(Note.of("image", "of a folder", "written without their order", [], len(rows)))
 
 
 def _shapes(annotations: Annotations, number: int) -> list[dict[str, Any]]:

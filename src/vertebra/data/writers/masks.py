@@ -18,7 +18,7 @@ from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import IGNORED, NO_CLASS, UNKNOWN, Annotations, MaskFiles
 from vertebra.data.writers.base import Target, Writer, objects_of, split_rows
 from vertebra.data.writers.images import copy_images, image_names, pixel_sizes
-from vertebra.data.writers.kinds import category_map, without
+from vertebra.data.writers.kinds import category_map, has_runs, without
 from vertebra.errors import DataError
 from vertebra.shards.members import copy_file
 from vertebra.tasks.palette import color
@@ -52,13 +52,9 @@ class MasksWriter(Writer):
             for row in rows
         }
         names = [folder_of[row] + name for row, name in enumerate(names)]
-        if annotations.masks is not None:
-            classes = annotations.category_names
-        else:
-            classes = (
-                *(() if BACKGROUND in annotations.category_names else (BACKGROUND,)),
-                *annotations.category_names,
-            )
+        classes = annotations.category_names
+        if annotations.masks is None and BACKGROUND not in classes and not _all_covered(annotations):
+            classes = (BACKGROUND, *classes)
         _check_classes(classes)
         bare, numbers = np.zeros(len(annotations), dtype=bool), objects_of(annotations)
         drawing = _Drawing(annotations, classes, notes) if annotations.masks is None else None
@@ -83,6 +79,25 @@ class MasksWriter(Writer):
         return notes
 
 
+def _all_covered(annotations: Annotations) -> bool:
+    """Whether every pixel of all images is of an object, as predictions without a background are; outlines never are."""
+    objects, shapes = annotations.objects, annotations.objects.shapes
+    if shapes is None or not len(objects) or (np.diff(shapes.outlines_of) > 0).any():
+        return False
+    return all(_is_covered(shapes, numbers) for numbers in objects_of(annotations))
+
+
+def _is_covered(shapes: Shapes, numbers: np.ndarray) -> bool:
+    sizes = np.unique(shapes.sizes[numbers], axis=0)
+    if len(sizes) != 1 or not all(has_runs(shapes, number) for number in numbers.tolist()):
+        return False
+    size = (int(sizes[0, 0]), int(sizes[0, 1]))
+    covered = np.zeros(size, dtype=bool)
+    for number in numbers.tolist():
+        covered |= shapes.draw(number, size)
+    return bool(covered.all())
+
+
 def _check_classes(classes: tuple[str, ...]) -> None:
     if len(classes) > MAX_CLASSES:
         raise DataError(
@@ -100,11 +115,8 @@ def _bring(annotations: Annotations, masks: MaskFiles, row: int, numbers: np.nda
     source = masks.root / os.fsdecode(masks.files[row])
     suffix = source.suffix.lower()
     table, count = masks.categories, len(annotations.categories)
-    same = (
-        not masks.segments
-        and (table[:count] == np.arange(count)).all()
-        and (count > IGNORED_VALUE or table[IGNORED_VALUE] in (IGNORED, UNKNOWN))
-    )
+    plain = not masks.segments and masks.codes is None and (masks.turns is None or masks.turns[row] <= 1)
+    same = plain and (table[:count] == np.arange(count)).all() and table[IGNORED_VALUE] in (IGNORED, UNKNOWN)
     if same and (np.delete(table, np.r_[:count, IGNORED_VALUE]) == UNKNOWN).all() and suffix in _LOSSLESS:
         copy_file(source, Path(f"{stem}{suffix}"))
         return
@@ -129,7 +141,7 @@ class _Drawing:
         self.annotations = without(annotations, bare, "without an outline or a mask", notes)
         number_of = {name: number for number, name in enumerate(classes)}
         self.values = np.array([number_of[name] for name in annotations.category_names], dtype=np.int64)
-        self.background = number_of[BACKGROUND]
+        self.background = number_of.get(BACKGROUND, 0)
         self.numbers = objects_of(self.annotations)
         self.sizes = pixel_sizes(annotations, np.arange(len(annotations)))
         self.shapes = self.annotations.objects.shapes or Shapes.none(len(self.annotations.objects))

@@ -89,6 +89,7 @@ class TarWriter(Writer):
             else {
                 "ignore_index": masks.ignore_index,
                 "classes": masks.categories.tolist(),
+                "codes": None if masks.codes is None else masks.codes.tolist(),
                 "segments": masks.segments,
             },
             "shards": shards,

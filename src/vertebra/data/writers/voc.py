@@ -10,7 +10,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
 from vertebra.data.writers.base import Target, Writer, objects_of, split_rows
-from vertebra.data.writers.images import all_sizes, copy_images, image_names
+from vertebra.data.writers.images import all_sizes, copy_images, image_names, in_folder_order
 from vertebra.data.writers.kinds import finite_boxes, without
 from vertebra.errors import DataError
 
@@ -55,8 +55,7 @@ class VocWriter(Writer):
                 lists.mkdir(parents=True, exist_ok=True)
                 stems = [names[row].rpartition(".")[0] for row in rows.tolist()]
                 (lists / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
-        stems = [name.rpartition(".")[0] for name in names]
-        if "" in parts and stems != sorted(stems):
+        if "" in parts and not in_folder_order(names):
             notes.append(Note.of("image", "of no split", "written without their order", [], len(names)))
         return notes
 

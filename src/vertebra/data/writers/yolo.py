@@ -19,7 +19,7 @@ from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import Annotations
 from vertebra.annotations.tracing import as_one_outline
 from vertebra.data.writers.base import Target, Writer, objects_of, split_rows
-from vertebra.data.writers.images import copy_images, image_names, pixel_sizes
+from vertebra.data.writers.images import copy_images, image_names, in_folder_order, pixel_sizes
 from vertebra.data.writers.kinds import finite_boxes, has_runs, masks_as_objects, outlines_of, without
 from vertebra.errors import DataError
 
@@ -67,6 +67,8 @@ class YoloWriter(Writer):
         """Writes the names of the classes, and where the images of each split are."""
         classes = annotations.category_names
         if "" in parts and not point_count:
+            if not in_folder_order(names):
+                notes.append(Note.of("image", "of no split", "written without their order", [], len(names)))
             if any(name != name.strip() or "\n" in name for name in classes):
                 raise DataError(
                     "a class name with a line break, or a space at its end, cannot be written to classes.txt"
@@ -79,7 +81,7 @@ class YoloWriter(Writer):
         for split, rows in parts.items():
             listed = [names[row] for row in rows.tolist()]
             folder = f"images/{split}" if split else "images"
-            if listed == sorted(listed):
+            if in_folder_order(listed):
                 entries[split or "train"] = folder
             else:  # a list keeps the order of the images, which a folder does not have
                 entries[split or "train"] = f"{split or 'train'}.txt"

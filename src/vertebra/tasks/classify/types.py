@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Self
 
+    from vertebra.annotations.builder import AnnotationBuilder
     from vertebra.tasks.picture import ImageLike
 
 MAX_LISTED = 5  # classes that `to_dict` lists as objects, besides the probabilities of all
@@ -34,6 +35,7 @@ class ClassifyPrediction(Prediction):
     """
 
     task: ClassVar[str] = "classify"
+    annotation_kinds: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     probabilities: np.ndarray
     spec: ClassifyLabels
@@ -70,6 +72,12 @@ class ClassifyPrediction(Prediction):
         probabilities = dict(zip(self.spec.classes, self.probabilities.tolist(), strict=True))
         best = self[:MAX_LISTED]
         return {**super(ClassifyPrediction, best).to_dict(), "probabilities": probabilities}
+
+    def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
+        """Adds the most probable class, or all classes of a multi-label classifier, that reach the score."""
+        for name, score in self.top(self.spec.class_count if self.spec.multilabel else 1):
+            if score >= min_score:
+                builder.label(row, name)
 
     def _take(self, rows: np.ndarray, **changes: Any) -> Self:
         return replace(self, picked=self.class_ids[rows], **changes)

@@ -13,6 +13,7 @@ from vertebra.tasks.prediction import Prediction, coco_boxes
 if TYPE_CHECKING:
     from PIL import Image
 
+    from vertebra.annotations.builder import AnnotationBuilder
     from vertebra.tasks.picture import ImageLike
 
 
@@ -33,6 +34,7 @@ class DetectPrediction(Prediction):
     task: ClassVar[str] = "detect"
     thresholded: ClassVar[bool] = True
     per_object: ClassVar[tuple[str, ...]] = ("boxes", "scores", "class_ids")
+    annotation_kinds: ClassVar[frozenset[str]] = frozenset({"boxes"})
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -46,6 +48,12 @@ class DetectPrediction(Prediction):
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.class_ids.shape != (count,):
             shapes = f"{self.boxes.shape}, {self.scores.shape}, {self.class_ids.shape}"
             raise ValueError(f"boxes, scores and class ids must be (M, 4), (M,) and (M,), got {shapes}")
+
+    def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
+        """Adds the boxes; see `Prediction.annotate`."""
+        for name, box, score in zip(self.class_names, self.boxes.tolist(), self.scores.tolist(), strict=True):
+            if score >= min_score:
+                builder.object(row, name, box=box, attributes={"confidence": score})
 
     def _noun(self, count: int) -> str:
         return "box" if count == 1 else "boxes"

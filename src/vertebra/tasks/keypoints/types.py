@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vertebra.annotations.table import Category
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from vertebra.annotations.builder import AnnotationBuilder
+    from vertebra.tasks.base import LabelSpec
     from vertebra.tasks.picture import ImageLike
 
 
@@ -35,6 +38,7 @@ class KeypointPrediction(Prediction):
     task: ClassVar[str] = "keypoints"
     thresholded: ClassVar[bool] = True
     per_object: ClassVar[tuple[str, ...]] = ("points", "point_scores", "boxes", "scores", "class_ids")
+    annotation_kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "points"})
 
     points: np.ndarray
     point_scores: np.ndarray
@@ -51,6 +55,21 @@ class KeypointPrediction(Prediction):
         shapes = tuple(getattr(self, name).shape for name in self.per_object)
         if shapes != expected:
             raise ValueError(f"points, their scores, boxes, scores and class ids must be {expected}, got {shapes}")
+
+    @classmethod
+    def categories(cls, spec: LabelSpec) -> list[Category]:
+        """The classes with the points of their objects."""
+        assert isinstance(spec, KeypointLabels)
+        return [Category(name, None, "", spec.points, spec.skeleton, None, spec.flip_pairs) for name in spec.classes]
+
+    def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
+        """Adds the objects with their points; those with lower scores than objects need are not labeled."""
+        points = np.concatenate([self.points, np.full_like(self.points[..., :1], 2)], axis=-1).astype(np.float64)
+        points[self.point_scores < min_score] = 0
+        boxes, scores = self.boxes.tolist(), self.scores.tolist()
+        for name, box, pose, score in zip(self.class_names, boxes, points, scores, strict=True):
+            if score >= min_score:
+                builder.object(row, name, box=box, points=pose, attributes={"confidence": score})
 
     def _noun(self, count: int) -> str:
         return f"{'object' if count == 1 else 'objects'} with {len(self.spec.points)} points"

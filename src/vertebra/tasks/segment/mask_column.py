@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vertebra.annotations.mask_files import BLOCK, HIGHEST, color_codes, describe_values, mask_pixels, read_mask, span
+from vertebra.annotations.mask_files import (
+    BLOCK,
+    HIGHEST,
+    color_codes,
+    describe_values,
+    mask_pixels,
+    read_mask,
+    span,
+    upright_mask,
+)
 from vertebra.errors import DataError
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 
@@ -60,7 +69,7 @@ class MaskFileColumn:
         path = self.path(row)
         values = read_mask(path, self.codes)
         if self.turns is not None:
-            values = _upright(values, int(self.turns[row]))
+            values = upright_mask(values, int(self.turns[row]))
         check_mask_size(path, values.shape, size)
         if not self.multilabel:
             kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
@@ -112,13 +121,6 @@ class MaskFileColumn:
     def take(self, rows: np.ndarray) -> MaskFileColumn:
         """The column of some images only."""
         return replace(self, files=self.files[rows], turns=None if self.turns is None else self.turns[rows])
-
-
-def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    """A mask turned as a photo of an EXIF orientation is."""
-    quarters = {6: 3, 7: 2, 8: 1}.get(orientation, 0)
-    turned: np.ndarray = np.rot90(values, quarters)
-    return turned.T if orientation in (5, 7) else turned
 
 
 def check_planes(class_count: int, size: tuple[int, int]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vertebra.annotations.segmentations import parse_segmentation
 from vertebra.errors import MissingFieldError
 from vertebra.tasks.prediction import Prediction
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Self
 
+    from vertebra.annotations.builder import AnnotationBuilder
     from vertebra.tasks.picture import ImageLike
 
 
@@ -35,6 +37,7 @@ class SegmentPrediction(Prediction):
     """
 
     task: ClassVar[str] = "segment"
+    annotation_kinds: ClassVar[frozenset[str]] = frozenset({"outlines"})
 
     mask: np.ndarray
     spec: SegmentLabels
@@ -116,6 +119,12 @@ class SegmentPrediction(Prediction):
             return [of_region(self.region(class_id)) for class_id in ids]
         by_class = of_classes(self.mask, ids)
         return [by_class[class_id] for class_id in ids]
+
+    def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
+        """Adds the pixels of each class but a background as an object, without a score and whatever ``min_score`` is."""
+        for name, run_lengths in zip(self.class_names, self.run_lengths, strict=True):
+            if name not in self.spec.background_classes:
+                builder.object(row, name, shape=parse_segmentation(run_lengths))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: ``size`` (height, width), and ``objects``, each with its class, ``share`` of pixels, and ``mask`` as
