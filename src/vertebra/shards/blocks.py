@@ -38,8 +38,7 @@ def read_remote_member(url: str, table: MemberTable, row: int) -> bytes:
     """
     start, size, block = int(table.starts[row]), int(table.sizes[row]), int(table.blocks[row])
     first, stop = table.bounds(block)
-    folder = _folder() / cache_key(url, table.names.tobytes(), table.starts.tobytes(), len(table.names))[:24]
-    file = folder / f"{block}-{first}-{stop}"
+    file = _folder() / cache_key(url, table.digest) / f"{block}-{first}-{stop}"
     content = _part(file, start - first, size)
     if content is None:
         whole = _fetch(url, block, (first, stop), file)

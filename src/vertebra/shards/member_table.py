@@ -58,6 +58,11 @@ class MemberTable:
         return numbers
 
     @cached_property
+    def digest(self) -> str:
+        """A hash of the table."""
+        return cache_key(self.names.tobytes(), self.starts.tobytes(), self.sizes.tobytes())
+
+    @cached_property
     def _bounds(self) -> dict[int, tuple[int, int]]:
         order = np.argsort(self.starts, kind="stable")
         numbers, first = np.unique(self.blocks[order], return_index=True)

@@ -197,8 +197,8 @@ def _is_list(path: Path) -> bool:
     if path.suffix.lower() not in LISTS or not path.is_file():
         return False
     with path.open("rb") as opened:
-        first = opened.read(4096).decode("utf-8-sig", "replace").splitlines()
-    return bool(first) and first[0].strip().endswith(".tar")
+        lines = [line.strip() for line in opened.read(4096).decode("utf-8-sig", "replace").splitlines()]
+    return next((line for line in lines if line and not line.startswith("#")), "").endswith(".tar")
 
 
 def _lines(content: bytes, where: Path) -> list[str]:
