@@ -67,7 +67,7 @@ def _open(file: str) -> Any:
         except pa.ArrowInvalid:
             mapped.seek(0)
             table = pa.ipc.open_file(mapped).read_all()
-        table.validate()
+        table.validate(full=True)  # a wrong offset would end the process when a row is read
         return table
     except Exception as error:  # of any kind: pyarrow raises many on damaged files
         raise DataError(f"{file}: damaged, or no Arrow file ({first_line(error)}); copy it again") from None

@@ -202,7 +202,7 @@ def _of_entries(file: Path, entries: Sequence[dict[str, Any]], notes: list[Note]
     return Table(file, names, [[entry.get(name) for entry in entries] for name in names], notes)
 
 
-def _flat(entry: dict[str, Any], of_datasets: bool) -> dict[str, Any]:
+def _flat(entry: dict[str, Any], of_datasets: bool = False) -> dict[str, Any]:
     """An object with the values of its ``objects``; their ``bbox`` is left, top, width and height in the file of `datasets`."""
     inner = entry.get("objects")
     if not isinstance(inner, dict):
