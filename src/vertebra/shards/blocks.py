@@ -72,7 +72,7 @@ def _fetch(url: str, block: int, bounds: tuple[int, int], file: Path) -> bytes:
         if kept is not None:
             return kept
         content = read_range(url, *bounds)
-        if not _keep(file, content):
+        if not _store(file, content):
             return _remember(url, block, content)
         return content
     finally:
@@ -99,7 +99,7 @@ def _lock(file: Path) -> FileLock | None:
     return None
 
 
-def _keep(file: Path, content: bytes) -> bool:
+def _store(file: Path, content: bytes) -> bool:
     """Writes a block, and removes old ones; False if it cannot be written."""
     try:
         with replacing(file) as part:

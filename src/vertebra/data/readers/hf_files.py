@@ -77,10 +77,10 @@ def hf_files(path: Path, split: str | None) -> HfFiles:
     named = [(_split_in(file, path), file) for file in files]
     wanted = [(name, file) for name, file in named if split is None or name == split]
     converted = [(name, _converted(file)) for name, file in wanted]
-    found = _of_parts(path if path.is_dir() else path.parent, converted, None)
+    arrow_files = _of_parts(path if path.is_dir() else path.parent, converted, None)
     names = [file.name for _, file in wanted]
-    found.notes.append(Note.of("Parquet file", "", f"converted to Arrow in {cache_folder() / 'arrow'}", names))
-    return found
+    arrow_files.notes.append(Note.of("Parquet file", "", f"converted to Arrow in {cache_folder() / 'arrow'}", names))
+    return arrow_files
 
 
 def _of_parts(root: Path | None, parts: list[tuple[str, Path]], split: str | None) -> HfFiles:

@@ -190,7 +190,7 @@ def _seems_shard(archive: Path) -> bool:
                 suffixes.setdefault(f"{entry.name.rpartition('/')[0]}/{stem}", set()).add(suffix.lower())
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError):
         return False
-    return any(found & IMAGES and found & {"json", "cls", "txt"} for found in suffixes.values())
+    return any(kinds & IMAGES and kinds & {"json", "cls", "txt"} for kinds in suffixes.values())
 
 
 def _is_list(path: Path) -> bool:
