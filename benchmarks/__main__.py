@@ -24,8 +24,10 @@ BENCHMARKS = (
     "memory",
     "scoring",
     "loading",
+    "augmentation",
     "waiting",
     "mirroring",
+    "opening",
 )
 WITH_DATA = ("decoders", "precision")
 """Those that must be told which data set; they are run by themselves."""

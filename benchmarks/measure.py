@@ -36,6 +36,7 @@ def in_turns(
     turn: float = 0.0,
     pause: float = 0.0,
     finish: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, Spent]:
     """Seconds of each run, by its name: A B C, A B C ….
 
@@ -47,6 +48,7 @@ def in_turns(
             where there is no second.
         pause: seconds before each turn, in which another runtime's waiting threads go to sleep.
         finish: waits until the work is done, in each run's time; see `waiting`.
+        clock: seconds; by default the time of day. `time.thread_time` is the processor's, for work on one thread on a busy machine.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + warm):
@@ -54,10 +56,10 @@ def in_turns(
             time.sleep(pause)
             own: list[float] = []
             while not own or sum(own) < turn:
-                started = time.perf_counter()
+                started = (clock or time.perf_counter)()
                 run()
                 finish()
-                own.append(time.perf_counter() - started)
+                own.append((clock or time.perf_counter)() - started)
             if repeat >= warm:
                 times[name] += own[1:] or own
     return {name: spent(values) for name, values in times.items()}

@@ -150,8 +150,9 @@ def test_tasks_load_no_torch() -> None:
 
 def test_the_public_names() -> None:
     assert vertebra.__all__ == [
-        "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "create_model", "DataError", "DetectPrediction",
-        "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model", "IncompatiblePartsError",
+        "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model", "DataError",
+        "DetectPrediction", "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
+        "IncompatiblePartsError",
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "load", "MissingFieldError", "Model", "ObjectPartWarning",
         "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RuntimeModel", "save", "SegmentPrediction", "train",
         "UnknownName", "VertebraError", "VisionModel", "WeightsError",

@@ -20,9 +20,9 @@ from vertebra.model import VisionModel
 from vertebra.parts import find, names
 from vertebra.testing.synthetic import fake_fields, fake_targets
 
-EACH_DAY = 2
-DECODERS = names("decoder")
-DEEPLY = daily_sample(DECODERS, EACH_DAY)
+EACH_DAY, DEEPLY_EACH_DAY = 8, 2
+DECODERS = daily_sample(names("decoder"), EACH_DAY)
+DEEPLY = daily_sample(names("decoder"), DEEPLY_EACH_DAY)
 BATCHES = (((64, 96), 2), ((96, 64), 3))  # canvas and images: as it was built, and turned, with one more
 
 

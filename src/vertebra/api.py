@@ -321,7 +321,8 @@ def train(
         data: a data set, or the section ``data`` of a config.
         train: the section ``train`` of a config.
         out: the new run folder; by default ``runs/<first branch>``, with a number if that exists.
-        options: single options of ``train``, such as ``epochs=20``; all fields of `vertebra.config.TrainConfig`.
+        options: single options of ``train``, such as ``epochs=20``; all fields of `vertebra.config.TrainConfig`. ``augment`` may
+            also be a transform of your own, such as a ``Compose`` of ``torchvision.transforms.v2``.
 
     Raises:
         UnknownName: there is no such option; the message has the nearest right name.
@@ -380,7 +381,8 @@ def resume(
         folder: the run folder.
         data: the new path of the same data; None if they did not move, or moved together with the run folder.
         parts: the objects that the model was built from; see `vertebra.load`.
-        options: single options of ``train`` that may change, such as ``epochs``, ``patience``, ``workers`` and ``devices``.
+        options: single options of ``train`` that may change, such as ``epochs``, ``patience``, ``workers`` and ``devices``;
+            ``augment`` if the run had a transform of your own.
 
     Raises:
         UnknownName: there is no such option; the message has the nearest right name.

@@ -18,6 +18,7 @@ from vertebra.object_parts import check_objects, take_objects, warn_of_objects
 from vertebra.part_builder import BuildState, build_parts
 from vertebra.parts import check_options, find
 from vertebra.preprocess.image_transform import Mode, ResizeSpec
+from vertebra.preprocess.number_range import ScaleOption, parse_scale
 from vertebra.tasks import all_image_level, get_task
 
 Part = str | Mapping[str, Any] | PartConfig | nn.Module | Callable[..., nn.Module]
@@ -41,6 +42,7 @@ def create_model(
     shared: Mapping[str, Part] | None = None,
     image_size: int | Sequence[int] | None = None,
     resize: str | None = None,
+    scale: ScaleOption = "auto",
 ) -> VisionModel:
     """Builds a model out of parts.
 
@@ -55,6 +57,8 @@ def create_model(
         image_size: (height, width) of the canvas in pixels, or one number for both; by default 224 where all branches
             classify, else 512.
         resize: "letterbox", "resize" or "center_crop"; by default center_crop where all branches classify, else letterbox.
+        scale: the range of images of more than 8 bits: "auto", the number of white (65535), or [low, high]; see
+            `vertebra.preprocess.number_range`.
 
     Raises:
         ConfigError: an unknown name or a wrong option.
@@ -75,7 +79,7 @@ def create_model(
     _check_classes(raw)
     objects = take_objects(raw)
     config = model_config(raw)
-    model = build(config, image_size=image_size, resize=resize, objects=objects)
+    model = build(config, image_size=image_size, resize=resize, scale=scale, objects=objects)
     warn_of_objects(config, stacklevel=4)
     return model
 
@@ -104,6 +108,7 @@ def build(
     *,
     image_size: int | Sequence[int] | None = None,
     resize: str | None = None,
+    scale: ScaleOption = "auto",
     objects: Mapping[str, Any] | None = None,
     pretrained: bool = True,
 ) -> VisionModel:
@@ -120,7 +125,8 @@ def build(
     tasks = {name: _task(branch) for name, branch in config.branches.items()}
     _check_names(tasks)
     size = canvas_size(image_size, tasks.values())
-    resize_spec = ResizeSpec(size, cast(Mode, resize or default_resize(tasks.values())))
+    mode = cast(Mode, resize or default_resize(tasks.values()))
+    resize_spec = ResizeSpec(size, mode, scale=parse_scale(scale))
     if resize_spec.mode == "center_crop" and not all_image_level(tasks.values()):
         raise ConfigError(
             "resize 'center_crop' cuts off an image's margin, which only tasks about the whole image allow; use 'letterbox'"

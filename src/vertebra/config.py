@@ -151,6 +151,11 @@ class SourceConfig(_Strict):
         split: one of its splits; default: the split that lists the source.
         format: a name of `vertebra.data.readers.all_readers`; default: detected.
         ignore_index: mask value in the files of pixels that count neither in the loss nor in the metrics.
+        classes: new names of classes, each with the names in the files that become it: ``{dog: [Dog, puppy]}``.
+        drop_classes: classes of the files whose annotations are left out; their objects count as background.
+        ignore_classes: classes of the files that count neither as objects nor as background.
+        fraction: part of the images that is used at all, the same ones in each epoch and run with a seed.
+        balance: "classes": images with rare classes are drawn more often in training, at an unchanged length of the epoch.
         columns: columns of a table by what is read from them: ``{image: path, label: species}``.
     """
 
@@ -160,6 +165,11 @@ class SourceConfig(_Strict):
     split: str | None = Field(default=None, min_length=1)
     format: str | None = Field(default=None, min_length=1)
     ignore_index: int | None = Field(default=None, ge=0, lt=2**32)
+    classes: dict[str, list[str] | str] | None = Field(default=None, min_length=1)
+    drop_classes: list[str] = []
+    ignore_classes: list[str] = []
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    balance: Literal["classes"] | None = None
     columns: dict[str, str | int] | None = Field(default=None, min_length=1)
 
     @field_validator("path")
@@ -186,8 +196,13 @@ class TrainConfig(_Strict):
         batch_size: images per process in a micro batch; a step has ``accumulate`` of them.
         image_size: (height, width) of the canvas in pixels; default: from the data.
         resize: how images are resized to the canvas; default: center_crop if all branches classify, else letterbox.
+        scale: the range of images of more than 8 bits: "auto", the number of white (255, 65535), or [low, high]; see
+            `vertebra.preprocess.number_range`.
+        reduced_decoding: decode JPEG files at 1/2, 1/4 or 1/8 of their size where augmentation shows them smaller than that.
         augment: a preset, "none", "light", "default" or "strong", by name or with options:
-            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`.
+            ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`. From Python also
+            a transform, such as a ``Compose`` of ``torchvision.transforms.v2``; see
+            `vertebra.data.augmentation.user_transform`.
         optimizer: an optimizer of torch or timm, by name ("adamw", "sgd", "lion" …) or with options:
             ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
         lr: peak learning rate; default: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's default.
@@ -214,6 +229,8 @@ class TrainConfig(_Strict):
     batch_size: int = Field(default=16, ge=1, le=MANY)
     image_size: int | list[int] | None = None
     resize: Literal["letterbox", "resize", "center_crop"] | None = None
+    scale: str | float | list[float] = "auto"
+    reduced_decoding: bool = True
     augment: PartConfig = PartConfig(name="default")
     optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)
@@ -244,12 +261,23 @@ class TrainConfig(_Strict):
             return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
         return value
 
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, value: str | float | list[float]) -> str | float | list[float]:
+        from vertebra.preprocess.number_range import parse_scale
+
+        parse_scale(value)
+        return value
+
     @field_validator("augment")
     @classmethod
     def _check_augment(cls, value: PartConfig) -> PartConfig:
         from vertebra.recipe.augment import Augment
 
-        Augment.from_options(value.name, value.options)
+        if not value.is_object:
+            Augment.from_options(value.name, value.options)
+        elif value.options:
+            raise ValueError("a transform that was given as an object has no options")
         return value
 
     @field_validator("lr_schedule")

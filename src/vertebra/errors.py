@@ -103,6 +103,10 @@ class ObjectPartWarning(UserWarning):
     """A part of a model was given as an object, which a file of the model does not hold."""
 
 
+class ImageRangeWarning(UserWarning):
+    """Images of more than 8 bits use a small part of the range of their type, so a model gets them nearly black."""
+
+
 class RunError(VertebraError, RuntimeError):
     """A run folder is missing, exists already, or cannot be resumed."""
 

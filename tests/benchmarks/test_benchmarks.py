@@ -19,11 +19,13 @@ sys.path.insert(0, str(ROOT))  # the package beside src and tests
 
 from benchmarks import __main__ as every  # noqa: E402
 from benchmarks import (  # noqa: E402
+    augmentation,
     inference,
     loading,
     memory,
     mirroring,
     multitask,
+    opening,
     ours,
     pairs,
     peers,
@@ -220,10 +222,22 @@ def test_scores_are_those_of_coco() -> None:
     assert "pycocotools" in report.table(scoring.spread(row), scoring.COLUMNS)
 
 
+def test_augmentations_take_turns_with_torchvision() -> None:
+    rows = augmentation.compare(2, 1, names=("photometric distortion", "IoU crop, onto 300x300", "noise"))
+    assert [row["name"] for row in rows] == ["photometric distortion", "IoU crop, onto 300x300", "noise"]
+    assert all(row["ratio"] > 0 for row in rows)
+
+
 def test_loading_counts_images() -> None:
     rows = loading.compare(8, 1, size=(96, 128))
     assert [row["name"] for row in rows] == list(loading.TASKS)
     assert all(row["images_a_second"] > 0 for row in rows)
+
+
+def test_loading_is_compared_with_torchvision() -> None:
+    rows = loading.beside_torchvision(8, 1, 75, None)
+    assert len(rows) == 5 and all(row["ratio"] > 0 and row["bytes"] > 0 for row in rows)
+    assert "reduced" in report.table(rows, loading.COLUMNS)
 
 
 def test_processes_that_fail_say_so() -> None:
@@ -303,6 +317,14 @@ def test_waiting_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = waiting.compare(1, 1)
     assert len(rows) == 4 * len(waiting.WAYS) and all(row["times"] == 1 for row in rows)
     assert report.table(rows, waiting.COLUMNS).splitlines()[0].startswith("| work | other processes | waiting |")
+
+
+def test_a_coco_file_is_opened_twice(tmp_path: Path) -> None:
+    data = opening.write_coco(tmp_path / "data", 50, 20_000)
+    assert (data / opening.NAME).stat().st_size > 4_000_000  # it is cached
+    row = opening.measure(data, "detect", 1)
+    assert row["images"] == 45 and row["index_mb"] > 0 and row["again"]["peak_mb"] > 0
+    assert report.table([row], opening.COLUMNS).startswith("| task | first | again |")
 
 
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

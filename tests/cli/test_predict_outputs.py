@@ -20,6 +20,7 @@ from pycocotools.coco import COCO
 
 from tests.inference.painted import Painted, paint
 from vertebra.cli.main import main
+from vertebra.data.open import open_data
 from vertebra.inference.model_source import ModelSource
 from vertebra.inference.pipeline import Pipeline
 from vertebra.preprocess.images import read_image
@@ -318,3 +319,63 @@ def test_images_at_addresses(predict: Command, cam: Path, monkeypatch: pytest.Mo
     objects = {row["image"]: len(row["boxes"]["objects"]) for row in rows if "boxes" in row}
     assert objects == {names[0]: 1, names[1]: 1, names[3]: 0}
     assert len(files("out")) == 3
+
+
+def test_predictions_are_saved_as_a_data_set(predict: Command, cam: Path) -> None:
+    ended = predict(cam, "--save-as", "coco", "set", "--branch", "boxes")
+    assert ended.code == 0, ended.err
+    assert "3 images as a coco data set in set" in ended.err
+    assert files("set") == {"annotations/instances.json", *(f"images/{name}" for name in RECTANGLES)}
+    data = json.loads(Path("set/annotations/instances.json").read_text())
+    assert [category["name"] for category in data["categories"]] == ["a", "b"]
+    assert [image["file_name"] for image in data["images"]] == sorted(RECTANGLES)
+    first, second = data["annotations"]
+    assert first["bbox"] == [10, 12, 30, 18] and second["bbox"] == [50, 8, 10, 36]
+    assert first["attributes"]["confidence"] == pytest.approx(0.87)
+    index = open_data("set", "detect", "train", seed=1)
+    assert index.labels["detect"].classes == ("a", "b")
+
+
+def test_masks_and_classes_are_saved_without_the_background(predict: Command, cam: Path) -> None:
+    assert predict(cam, "--save-as", "masks", "masks", branches=("paint",)).code == 0
+    classes = Path("masks/classes.txt").read_text().split()
+    mask = np.asarray(Image.open("masks/masks/mon/0001.png"))
+    assert classes == ["nothing", "a", "b"] and (mask == 1).sum() == 30 * 18 and mask.shape == (48, 64)
+    assert predict(cam, "--save-as", "yolo", "outlines", branches=("paint",)).code == 0
+    assert (
+        Path("outlines/labels/mon/0001.txt").read_text().startswith("1 ")
+        or "\n1 " in Path("outlines/labels/mon/0001.txt").read_text()
+    )
+    assert predict(cam, "--save-as", "labelme", "classes", branches=("bright",)).code == 0
+    document = json.loads(Path("classes/mon/0001.json").read_text())
+    assert list(document["flags"]) in (["dark"], ["light"]) and not document["shapes"]
+    ended = predict(cam, "--save-as", "labelme", "poses", "--branch", "corners", branches=("corners", "boxes"))
+    assert ended.code == 0, ended.err
+    shapes = json.loads(Path("poses/mon/0001.json").read_text())["shapes"]
+    assert [shape["label"] for shape in shapes] == ["a", "left_top", "right_top", "bottom"]
+
+
+def test_a_minimum_score_of_saved_objects(predict: Command, cam: Path) -> None:
+    assert predict(cam, "--save-as", "yolo", "set", "--min-score", "0.88", branches=("boxes",)).code == 0
+    assert not Path("set/labels/mon/0001.txt").read_text()
+    ended = predict(cam, "--save-as", "yolo", "low", "--min-score", "0.1", branches=("boxes",))
+    assert ended.code == 2 and "--min-score 0.1 is below --threshold 0.3" in ended.err
+    ended = predict(cam, "--json", "--min-score", "0.5", branches=("boxes",))
+    assert ended.code == 2 and "--min-score needs --save-as" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "branches", "message"),
+    [
+        (("coc", "set"), ("boxes",), "unknown format to write 'coc'"),
+        (("masks", "set"), ("boxes",), "masks holds masks and outlines; the branches of this model predict others"),
+        (("coco", "set"), ("boxes", "paint"), "several branches can be saved; choose --branch boxes or --branch paint"),
+        (("coco", "set", "--branch", "box"), ("boxes",), "unknown branch whose predictions coco holds 'box'"),
+        (("coco", "cam"), ("boxes",), "this folder is not empty"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_first(
+    arguments: tuple[str, ...], branches: tuple[str, ...], message: str, predict: Command, cam: Path
+) -> None:
+    ended = predict(cam, "--save-as", *arguments, branches=branches)
+    assert ended.code == 2 and message in ended.err and not Path("set").exists()

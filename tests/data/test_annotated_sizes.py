@@ -191,3 +191,23 @@ def test_huge_run_lengths_are_not_drawn_to_be_scaled(tmp_path: Path) -> None:
     file.write_text(json.dumps(content))
     with pytest.raises(DataError, match="run lengths for 600000x1000000 are too large"):
         open_data(root, "segment", "train").columns["segment"].get(0, (24, 40))
+
+
+def test_sizes_of_voc_files(tmp_path: Path) -> None:
+    coco = write(tmp_path / "coco", halved)
+    (tmp_path / "voc" / "Annotations").mkdir(parents=True)
+    (coco / "images").rename(tmp_path / "voc" / "JPEGImages")
+    size = f"<size><width>{SIZE[1]}</width><height>{SIZE[0]}</height></size>"
+    for number in range(10):
+        boxes = "".join(
+            f"<object><name>dark</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin><xmax>{x + width}</xmax>"
+            f"<ymax>{y + height}</ymax></bndbox></object>"
+            for x, y, width, height in BOXES
+        )
+        said = "<size><width>0</width><height>0</height></size>" if number == 1 else size
+        (tmp_path / "voc" / "Annotations" / f"{number}.xml").write_text(f"<annotation>{said}{boxes}</annotation>")
+    index = open_data(tmp_path / "voc", "detect", "train")
+    names = [index.path(row).stem for row in range(len(index))]
+    column = index.columns["detect"]
+    assert column.get(names.index("2"), (24, 40)).boxes.tolist() == [[2, 4, 12, 12], [25, 10, 31, 22]]
+    assert column.adapted(names.index("1"), (24, 40)) == ""

@@ -42,12 +42,17 @@ def test_unreadable_images_leaks_and_empty_classes(class_folders: Make) -> None:
 
 
 def test_boxes(voc: Make, draw_image: Make) -> None:
-    root = voc({"a": [("dog", 1, 1, 9, 9), ("dog", 3, 3, 3, 9)], "b": [("cat", 1, 1, 30, 20)]})
+    objects = {"a": [("dog", 1, 1, 9, 9), ("dog", 3, 3, 3, 9)], "b": [("cat", 1, 1, 30, 20)]}
+    root = voc(objects, size=(0, 0))  # not known
     draw_image(root / "JPEGImages" / "b.png", 10, 10)
     findings = check(open_data(root, "detect", "train"))
     assert [(finding.kind, finding.severity) for finding in findings] == [("outside", "warning"), ("note", "warning")]
     assert findings[0].message == "1 box reaching out of the image as it is decoded: b.png"
     assert findings[1].message == "1 box of zero area was dropped: a.xml"
+    draw_image(voc(objects) / "JPEGImages" / "b.png", 10, 10)
+    findings = check(open_data(root, "detect", "train"))
+    assert [(finding.kind, finding.severity) for finding in findings] == [("labels", "error"), ("note", "warning")]
+    assert "b.png: annotated for 24x32, but the image is 10x10" in findings[0].message
 
 
 def test_masks(masks: Make, draw_image: Make) -> None:

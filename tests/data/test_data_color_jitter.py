@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from vertebra.data.color_jitter import GRAY, apply_matrix, color_map, hue_rotation
+from vertebra.data.color_jitter import GRAY, apply_matrix, color_map, hue_rotation, weighted_mean
 
 
 class Fixed:
@@ -24,9 +24,16 @@ def made_image(channels: int = 3) -> torch.Tensor:
 
 
 def changed(image: torch.Tensor, *numbers: float, options: tuple[float, ...] = (0.2, 0.2, 0.2, 0.1)) -> torch.Tensor:
-    change = color_map(image, Fixed(*numbers), *options)  # type: ignore[arg-type]
-    assert change is not None
-    return change(image)
+    pixels = array(image)
+    return tensor(color_map(pixels, Fixed(*numbers), *options)(pixels))  # type: ignore[arg-type]
+
+
+def array(image: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+
+
+def tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def close(first: torch.Tensor, second: torch.Tensor, most: int = 1) -> bool:
@@ -47,7 +54,7 @@ def test_hue_rotations_in_a_circle_and_keeps_luma() -> None:
     np.testing.assert_allclose(hue_rotation(0.3) @ hue_rotation(0.7), np.eye(3), atol=1e-9)
     np.testing.assert_allclose(np.array(GRAY) @ hue_rotation(0.2), GRAY, atol=1e-3)
     gray = made_image(1).expand(3, -1, -1)
-    assert close(apply_matrix(gray, hue_rotation(0.2), 0.0), gray)
+    assert close(tensor(apply_matrix(array(gray), hue_rotation(0.2), 0.0)), gray)
 
 
 def test_other_numbers_of_channels() -> None:
@@ -59,11 +66,26 @@ def test_other_numbers_of_channels() -> None:
 def test_random_numbers_do_not_depend_on_the_options() -> None:
     first, second = np.random.default_rng(0), np.random.default_rng(0)
     image = made_image()
-    assert close(color_map(image, first, 0, 0, 0, 0)(image), image)
-    assert not close(color_map(image, second, 0.5, 0, 0, 0)(image), image)
+    pixels = array(image)
+    assert close(tensor(color_map(pixels, first, 0, 0, 0, 0)(pixels)), image)
+    assert not close(tensor(color_map(pixels, second, 0.5, 0, 0, 0)(pixels)), image)
     assert first.random() == second.random()
 
 
 def test_results_are_clipped_not_wrapped() -> None:
     bright = torch.full((3, 2, 2), 250, dtype=torch.uint8)
     assert (changed(bright, 1, 0, 0, 0) == 255).all()
+
+
+def test_the_mean_has_weights() -> None:
+    for weights in (np.array([1.0]), np.array(GRAY), np.array([0.1, 0.2, 0.3, 0.4])):
+        pixels = np.random.default_rng(0).integers(0, 256, (300, 500, len(weights)), dtype=np.uint8)
+        np.testing.assert_allclose(weighted_mean(pixels, weights), pixels.mean(axis=(0, 1)) @ weights, rtol=1e-6)
+
+
+def test_rounding_is_to_the_nearest_level() -> None:
+    for channels in (1, 3):
+        levels = np.arange(256, dtype=np.uint8)[:, None, None].repeat(channels, axis=2)
+        result = apply_matrix(levels, 0.7 * np.eye(channels), 10.2)
+        exact = 0.7 * np.arange(256)[:, None, None] + 10.2
+        assert np.abs(result - exact).max() <= 0.5 + 1e-4 and result.dtype == np.uint8

@@ -92,6 +92,6 @@ def test_occurring_values_and_where(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no")
     sample = sample_masks([first, tmp_path / "bad.png", second])
     assert sample.file_of == {0: first, 1: first, 2: first, 3: second}
-    assert sum(sample.pixels.values()) == 2 * MASK.size and sample.pixels[3] == int((MASK == 2).sum())
+    assert sum(sample.counts.values()) == 2 * MASK.size and sample.counts[3] == int((MASK == 2).sum())
     with pytest.raises(DataError, match="damaged"):
         sample_masks([tmp_path / "bad.png"])

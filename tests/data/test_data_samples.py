@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,29 @@ def test_one_and_many_channels(both: Source) -> None:
     data = MixedData([both], LABELS, PLAN, Augment(), channels=1)
     assert data[SampleKey(0, 0)].image.shape == (1, 24, 24)
     assert MixedData([both], LABELS, PLAN, None, channels=4)[SampleKey(0, 0)].image.shape == (4, 24, 24)
+
+
+@pytest.mark.parametrize("option", ["mixup", "cutmix", "mosaic"])
+def test_mixed_images_are_of_one_kind_and_repeat(both: Source, option: str) -> None:
+    augment = replace(Augment.preset("none"), **{option: 1.0})
+    data = MixedData([both], LABELS, PLAN, augment, seed=1)
+    plain = MixedData([both], LABELS, PLAN, Augment.preset("none"), seed=1)
+    sample = data[SampleKey(0, 4, 2, 5)]
+    assert list(sample.targets) == ["boxes"] and sample.origin.path.name == "4.png"
+    again, other = data[SampleKey(0, 4, 2, 5)], data[SampleKey(0, 4, 2, 6)]
+    assert torch.equal(sample.image, again.image) and not torch.equal(sample.image, other.image)
+    np.testing.assert_array_equal(sample.targets["boxes"].boxes, again.targets["boxes"].boxes)
+    only_class = data[SampleKey(0, 0)]
+    if option == "mosaic":
+        assert torch.equal(only_class.image, plain[SampleKey(0, 0)].image) and only_class.targets["animal"].label == 1
+    else:
+        assert only_class.targets["animal"].label.sum() == pytest.approx(1)
+
+
+def test_an_unreadable_partner_is_replaced_and_counted(both: Source) -> None:
+    both.index.path(5).write_bytes(b"no")
+    data = MixedData([both], LABELS, PLAN, replace(Augment.preset("none"), mosaic=1.0))
+    samples = [data[SampleKey(0, 4, 0, position)] for position in range(6)]
+    assert all(len(sample.targets["boxes"].boxes) == 4 for sample in samples), "each of the four images has one box"
+    skipped = {skip.path for sample in samples for skip in sample.skipped}
+    assert skipped == {str(both.index.path(5))}

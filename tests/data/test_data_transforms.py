@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from vertebra.data.augmentation.crop_windows import crop_window, zoom_window
+from vertebra.data.on_canvas import OnCanvas
 from vertebra.data.transforms import (
-    OnCanvas,
     augment_onto,
-    crop_window,
     cut,
     to_canvas,
-    zoom_window,
 )
 from vertebra.errors import UnknownName
 from vertebra.preprocess.crop_window import CropWindow

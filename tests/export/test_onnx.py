@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.daily_sample import daily_sample
 from vertebra import create_model
 from vertebra.export.parity import reorder_ties
 from vertebra.export.torch_export import canvas_of_example
@@ -14,8 +15,10 @@ from vertebra.parts import find, names
 from vertebra.testing import check_export
 from vertebra.testing.synthetic import fake_fields
 
+EACH_DAY = 8
 
-@pytest.mark.parametrize("decoder", names("decoder"))
+
+@pytest.mark.parametrize("decoder", daily_sample(names("decoder"), EACH_DAY))
 def test_every_decoder_exports(decoder: str, tmp_path: Path) -> None:
     model = create_model(
         "resnet10t",

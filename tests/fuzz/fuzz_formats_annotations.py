@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,35 @@ def _spoil_coco(rng: np.random.Generator, file: Path) -> None:
     file.write_bytes(spoil_json(rng, json.loads(file.read_text())))
 
 
+def _write_panoptic(folder: Path) -> Path:
+    images, entries = [], []
+    file = folder / "annotations" / "panoptic_train.json"
+    for number in range(IMAGES):
+        _image(folder / "train" / f"{number}.jpg", number)
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": SIZE[0], "width": SIZE[1]})
+        colors = np.zeros((*SIZE, 3), dtype=np.uint8)
+        colors[4:12, 3:20], colors[12:20] = (7, 1, 0), (0, 0, 3)
+        mask = file.with_suffix("") / f"{number}.png"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(colors).save(mask)
+        segments = [{"id": 263, "category_id": 1, "bbox": [3, 4, 17, 8], "area": 136, "iscrowd": number % 2}]
+        segments.append({"id": 196608, "category_id": 2, "bbox": [0, 12, 32, 8], "area": 256, "iscrowd": 0})
+        entries.append({"image_id": number, "file_name": f"{number}.png", "segments_info": segments})
+    categories = [{"id": 1, "name": "cat", "isthing": 1}, {"id": 2, "name": "grass", "isthing": 0}]
+    file.write_text(json.dumps({"images": images, "annotations": entries, "categories": categories}))
+    return folder
+
+
+def _spoil_panoptic(rng: np.random.Generator, folder: Path) -> None:
+    file = folder / "annotations" / "panoptic_train.json"
+    if rng.integers(3):
+        file.write_bytes(spoil_json(rng, json.loads(file.read_text())))
+        return
+    masks = sorted(file.with_suffix("").iterdir())
+    mask = masks[int(rng.integers(len(masks)))]
+    mask.write_bytes(spoil_bytes(rng, mask.read_bytes()))
+
+
 def _write_voc(folder: Path) -> Path:
     for number in range(IMAGES):
         _image(folder / "JPEGImages" / f"{number}.png", number)
@@ -175,6 +205,76 @@ def _spoil_masks(rng: np.random.Generator, folder: Path) -> None:
     return None
 
 
+def _write_voc_masks(folder: Path) -> Path:
+    _write_voc(folder)
+    for number in range(IMAGES):
+        mask = folder / "SegmentationClass" / f"{number}.png"
+        mask.parent.mkdir(exist_ok=True)
+        colors = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], dtype=np.uint8)
+        Image.fromarray(colors[np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) // 200 % 3]).save(mask)
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir()
+    (lists / "train.txt").write_text("0\n1\n2\n3\n")
+    (lists / "val.txt").write_text("4\n5\n")
+    (folder / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nback:0,0,0::\ncat:128,0,0::\ndog:0,128,0::\n"
+    )
+    return folder
+
+
+def _spoil_voc_masks(rng: np.random.Generator, folder: Path) -> None:
+    texts = [folder / "labelmap.txt", *sorted((folder / "ImageSets" / "Segmentation").iterdir())]
+    if rng.integers(3):
+        return _spoil_one(rng, texts)
+    file = folder / "SegmentationClass" / f"{rng.integers(IMAGES)}.png"
+    file.write_bytes(spoil_bytes(rng, file.read_bytes()))
+    return None
+
+
+def _write_object_masks(folder: Path) -> Path:
+    for number in range(IMAGES):
+        _image(folder / "images" / f"{number}.png", number)
+        for item in range(3):
+            mask = folder / "masks" / f"{number}_{item}.png"
+            mask.parent.mkdir(exist_ok=True)
+            values = np.zeros(SIZE, dtype=np.uint8)
+            values[2 + item : 9 + item, 3 : 9 + number] = 1
+            Image.fromarray(values).save(mask)
+    return folder
+
+
+def _spoil_object_masks(rng: np.random.Generator, folder: Path) -> None:
+    """One mask, or all of them."""
+    files = sorted((folder / "masks").iterdir())
+    for file in files if rng.integers(3) == 0 else [files[int(rng.integers(len(files)))]]:
+        file.write_bytes(spoil_bytes(rng, file.read_bytes()))
+
+
+def _write_matlab(folder: Path) -> Path:
+    from scipy.io import savemat
+
+    for number in range(IMAGES):
+        _image(folder / "images" / f"{number}.png", number)
+        (folder / "masks").mkdir(exist_ok=True)
+        values = (np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) // 200 % 3).astype(np.uint8)
+        content = {"GTcls": {"Segmentation": values}} if number % 2 else {"mask": values}
+        savemat(folder / "masks" / f"{number}.mat", content, do_compression=number > 2)
+    return folder
+
+
+def _write_archive(folder: Path) -> Path:
+    _write_folders(folder / "set")
+    file = folder / "set.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((folder / "set").rglob("*.png")):
+            archive.write(path, path.relative_to(folder).as_posix())
+    return file
+
+
+def _spoil_archive(rng: np.random.Generator, file: Path) -> None:
+    file.write_bytes(spoil_bytes(rng, file.read_bytes()))
+
+
 def _write_folders(folder: Path) -> Path:
     for number in range(IMAGES):
         _image(folder / ("train" if number < 4 else "val") / ("cat" if number % 2 else "dog") / f"{number}.png", number)
@@ -216,7 +316,12 @@ def _format(
 
 FORMATS = {
     "coco": _format(_write_coco, _spoil_coco, ("detect", "segment", "classify", "keypoints")),
+    "coco_panoptic": _format(_write_panoptic, _spoil_panoptic, ("segment",)),
     "voc": _format(_write_voc, _spoil_voc, ("detect", "classify")),
+    "voc_masks": _format(_write_voc_masks, _spoil_voc_masks, ("segment",)),
+    "object_masks": _format(_write_object_masks, _spoil_object_masks, ("segment", "detect")),
+    "matlab_masks": _format(_write_matlab, _spoil_object_masks, ("segment",)),
+    "archive": _format(_write_archive, _spoil_archive, ("classify",)),
     "dlc": _format(_write_dlc, _spoil_dlc, ("keypoints", "detect")),
     "mask_lists": _format(partial(_write_masks, listed=True), _spoil_lists, ("segment",)),
     "mask_folder": _format(partial(_write_masks, listed=False), _spoil_masks, ("segment",)),

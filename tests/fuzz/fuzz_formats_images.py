@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from fuzz_damage import spoil_bytes
 from fuzz_runner import Format
 from PIL import Image
@@ -57,6 +58,34 @@ def _write(folder: Path, kind: str) -> Path:
         frames = [Image.new("RGB", (48, 40), (value, 0, 0)) for value in (10, 90, 200)]
         frames[0].save(folder / f"99{suffix}", save_all=True, append_images=frames[1:])
     return folder / f"00{suffix}"
+
+
+def _write_deep(folder: Path, kind: str) -> Path:
+    """Files of 16 bits, floats and several bands, which Pillow does not write."""
+    values = np.asarray(_picture("RGB")).astype(np.uint16) * 200
+    if kind == "npy":
+        for number, array in enumerate((values, values[:, :, 0], (values / 65535).astype(np.float32))):
+            np.save(folder / f"{number}.npy", array)
+        return folder / "0.npy"
+    if kind == "png16":
+        for number, color in enumerate((0, 2, 4, 6)):
+            pixels = np.tile(values, 2)[:, :, : (1, 3, 2, 4)[number]]
+            rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+            header = struct.pack(">IIBBBBB", 48, 40, 16, color, 0, 0, 0)
+            body = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+            (folder / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+        return folder / "1.png"
+    layouts: tuple[dict[str, Any], ...] = (
+        {"photometric": "rgb"},
+        {"photometric": "minisblack", "planarconfig": "contig"},
+        {"photometric": "minisblack", "planarconfig": "contig", "compression": "zlib"},
+        {"photometric": "minisblack", "planarconfig": "contig", "tile": (16, 16)},
+    )
+    for number, layout in enumerate(layouts):
+        tifffile.imwrite(folder / f"{number}.tif", values, **layout)
+        tifffile.imwrite(folder / f"{number}f.tif", (values / 65535).astype(np.float32), **layout)
+    tifffile.imwrite(folder / "pages.tif", np.moveaxis(values, -1, 0), photometric="minisblack")
+    return folder / "1.tif"
 
 
 def _spoil(rng: np.random.Generator, path: Path, kind: str) -> None:
@@ -157,3 +186,7 @@ def _read(path: Path) -> None:
 
 
 FORMATS = {kind: Format(partial(_write, kind=kind), partial(_spoil, kind=kind), _read) for kind in KINDS}
+FORMATS |= {
+    kind: Format(partial(_write_deep, kind=kind), partial(_spoil, kind=headers), _read)
+    for kind, headers in (("png16", "png"), ("tiff_bands", "tiff"), ("npy", "npy"))
+}

@@ -23,6 +23,19 @@ def test_smoothing_spreads_the_truth() -> None:
     torch.testing.assert_close(cross_entropy(logits, torch.tensor([0]), 0.2).sum, -(0.9 * log[0] + 0.1 * log[1]))
 
 
+def test_probabilities_weight_the_classes() -> None:
+    logits = torch.randn(3, 4)
+    labels, other = torch.tensor([0, 3, 1]), torch.tensor([2, 2, 1])
+    mixed = 0.3 * F.one_hot(labels, 4) + 0.7 * F.one_hot(other, 4)
+    for smoothing in (0.0, 0.1):
+        term = cross_entropy(logits, mixed, smoothing)
+        expected = (
+            0.3 * cross_entropy(logits, labels, smoothing).sum + 0.7 * cross_entropy(logits, other, smoothing).sum
+        )
+        torch.testing.assert_close(term.sum, expected)
+        assert float(term.count) == 3
+
+
 def test_binary_cross_entropy_means_over_classes() -> None:
     logits, labels = torch.randn(4, 3), torch.randint(0, 2, (4, 3))
     term = binary_cross_entropy(logits, labels)

@@ -153,9 +153,9 @@ def test_a_picture_in_many_strips_is_the_same(tmp_path: Path, monkeypatch: pytes
     for mode in ("RGBA", "P", "L", "CMYK", "1"):
         picture = Image.fromarray(values).convert("RGB").convert(mode) if mode != "RGBA" else Image.fromarray(values)
         for channels in (1, 3, 4):
-            monkeypatch.setattr("vertebra.preprocess.images.STRIP", 2**22)
+            monkeypatch.setattr("vertebra.preprocess.channels.STRIP", 2**22)
             whole = read_image(picture, channels=channels)
-            monkeypatch.setattr("vertebra.preprocess.images.STRIP", 100)
+            monkeypatch.setattr("vertebra.preprocess.channels.STRIP", 100)
             np.testing.assert_array_equal(read_image(picture, channels=channels), whole)
 
 

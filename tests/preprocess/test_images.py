@@ -54,15 +54,6 @@ def test_palette_gives_its_colors(tmp_path: Path) -> None:
     assert read_image(clear)[0].tolist() == [[255, 255, 255], [0, 0, 200]]
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_16_bits_are_stretched_from_lowest_to_highest(tmp_path: Path, name: str) -> None:
-    values = np.array([[1000, 1500], [2000, 1250]], dtype=np.uint16)
-    path = saved(Image.fromarray(values), tmp_path / name)
-    for source in (path, values):
-        assert read_image(source)[:, :, 0].tolist() == [[0, 128], [255, 64]]
-    assert read_image(np.full((2, 2), 7, dtype=np.uint16)).max() == 0
-
-
 def test_floats_and_bools() -> None:
     assert read_image(np.array([[0.0, 0.5]]))[0, :, 0].tolist() == [0, 128]
     assert read_image(np.array([[0.0, 50.0]]))[0, :, 0].tolist() == [0, 50]
@@ -135,7 +126,7 @@ def test_wrong_arrays_are_refused() -> None:
 
 def test_file_for_a_model_of_many_channels_is_refused(tmp_path: Path) -> None:
     path = saved(Image.fromarray(RED_BLUE), tmp_path / "a.png")
-    with pytest.raises(DataError, match="takes 6 channels"):
+    with pytest.raises(DataError, match=r"a\.png: it has 3 channels, and the model takes 6; .*in_channels=3"):
         read_image(path, channels=6)
 
 

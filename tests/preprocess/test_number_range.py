@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vertebra.errors import DataError
+from vertebra.errors import ConfigError, DataError
 from vertebra.preprocess import number_range
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image
-from vertebra.preprocess.number_range import stretched
+from vertebra.preprocess.number_range import RangeUse, parse_scale, stretched
 
 BYTES = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 
@@ -56,12 +58,64 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, bad: float) -> None:
             read_image(source)
 
 
-def test_float_files_are_stretched(tmp_path: Path) -> None:
+def test_float_files_of_another_range_need_scale(tmp_path: Path) -> None:
     values = np.array([[10.0, 20.0], [30.0, 15.0]], dtype=np.float32)
     Image.fromarray(values).save(tmp_path / "a.tif")
-    assert read_image(tmp_path / "a.tif")[:, :, 0].tolist() == [[0, 128], [255, 64]]
+    with pytest.raises(
+        DataError, match=r"a\.tif: it holds float32 from 10 to 30, .* state the range .* scale: \[low, high\]"
+    ):
+        read_image(tmp_path / "a.tif")  # whole numbers in a file may be counts
+    assert read_image(tmp_path / "a.tif", scale=(10.0, 30.0))[:, :, 0].tolist() == [[0, 128], [255, 64]]
     Image.fromarray(values / 40).save(tmp_path / "b.tif")
     assert read_image(tmp_path / "b.tif")[:, :, 0].tolist() == [[64, 128], [191, 96]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.int32, np.uint32, np.float32, np.float64])
+def test_a_stated_range_is_the_same_for_all_types(dtype: Any) -> None:
+    values = np.array([[100, 200], [300, 400], [50, 500]]).astype(dtype)
+    for source in (values, torch.from_numpy(values.astype(np.float64)), Image.fromarray(values.astype(np.float32))):
+        assert read_image(source, 1, scale=(100.0, 400.0))[:, :, 0].tolist() == [[0, 85], [170, 255], [0, 255]]
+    assert (read_image(BYTES, scale=(0.0, 4095.0)) == BYTES).all()  # 8 bit has one range
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [("auto", "auto"), (255, (0, 255)), (65535, (0, 65535)), ([-1024, 3071], (-1024, 3071)), ((0, 0.5), (0, 0.5))],
+)
+def test_a_range_is_an_option(option: Any, expected: Any) -> None:
+    spec = ResizeSpec((8, 8), scale=option)
+    assert spec.scale == expected == parse_scale(option)
+    assert ResizeSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    "option", ["min-max", 0, -5, [1, 1], [5, 2], [1, 2, 3], True, None, [0, "x"], float("nan"), {}]
+)
+def test_wrong_ranges_are_refused(option: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"scale must be auto, the number of white \(255 or 65535\), or \[low, high\]"
+    ):
+        parse_scale(option)
+
+
+def test_the_use_of_a_range_is_counted() -> None:
+    use = RangeUse()
+    for highest in (900, 4000):
+        read_image(np.full((3, 3), highest, dtype=np.uint16), use=use)
+    read_image(BYTES, use=use)
+    [line] = use.warnings()
+    assert line.startswith("2 of 3 images hold numbers up to 4000 of 0..65535, so the model gets 16 of 256 gray levels")
+    assert "scale: [0, 4095]" in line
+    assert use.notes() == ["1 of 3 images are of 8 bit; 'scale' does not change them"]
+    read_image(np.full((3, 3), 30_000, dtype=np.uint16), use=use)  # a bright image: the others are dark by themselves
+    assert not use.warnings()
+    use = RangeUse((0.0, 4095.0))
+    for highest in (4000, 5000):
+        read_image(np.full((3, 3), highest), scale=use.scale, use=use)
+    assert use.warnings() == [
+        "1 of 2 images hold numbers outside scale: [0, 4095], which are clipped (they reach from 4000 to 5000)"
+    ]
+    assert not use.notes() and not RangeUse().warnings() and not RangeUse().notes()
 
 
 def test_far_numbers_are_computed_without_overflow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def test_a_run_with_pairs_mirrors_and_does_not_complain(
     windows: list[bool] = []
 
     def watched(*arguments: Any) -> Any:
-        windows.append(arguments[-1].mirror)
+        windows.append(arguments[4].mirror)
         return cut(*arguments)
 
     monkeypatch.setattr("vertebra.data.transforms.cut", watched)

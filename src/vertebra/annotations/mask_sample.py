@@ -28,7 +28,7 @@ class MaskSample:
 
     Attributes:
         files: that could be read.
-        pixels: of each value, and of each index of a palette.
+        counts: pixels of each value, and of each index of a palette.
         file_of: the first file with each value.
         colors: pixels of each color (see `color_codes`) of color pictures; and of all masks as colors, if there are such.
         color_file: the first file with each color.
@@ -37,7 +37,7 @@ class MaskSample:
     """
 
     files: list[Path] = field(default_factory=list)
-    pixels: Counter[int] = field(default_factory=Counter)
+    counts: Counter[int] = field(default_factory=Counter)
     file_of: dict[int, Path] = field(default_factory=dict)
     colors: Counter[int] = field(default_factory=Counter)
     color_file: dict[int, Path] = field(default_factory=dict)
@@ -71,16 +71,16 @@ def sample_masks(paths: Sequence[Path], *, palettes: bool = False, most: int = M
         if pixels.ndim == 3:
             sample.colored = True
         else:
-            _count(*_occurring(pixels), path, sample.pixels, sample.file_of)
+            _count(*_occurring(pixels), path, sample.counts, sample.file_of)
         if palettes or pixels.ndim == 3:
             colors = mask_pixels(path, colored=True) if palettes and pixels.ndim == 2 else pixels
             _count_colors(colors, path, sample)
     if damaged and not sample.files:
         raise damaged[0]
-    sample.pixels = Counter(dict(sorted(sample.pixels.items())))
+    sample.counts = Counter(dict(sorted(sample.counts.items())))
     sample.file_of = dict(sorted(sample.file_of.items()))
     if sample.colored and not palettes:
-        for value, count in sample.pixels.items():
+        for value, count in sample.counts.items():
             sample.colors[min(value, 255) * 0x010101] += count
             sample.color_file.setdefault(min(value, 255) * 0x010101, sample.file_of[value])
     return sample
@@ -97,12 +97,12 @@ def soft_pixels(sample: MaskSample, most: int = 20) -> tuple[int, list[Path]] | 
         Their number and the first files with such pixels; None if the masks are not binary: too few pixels are nearly 0 or 255,
         or others lie elsewhere than at borders.
     """
-    total = sum(sample.pixels.values())
-    dark = sum(count for value, count in sample.pixels.items() if value <= DARK)
-    bright = sum(count for value, count in sample.pixels.items() if BRIGHT <= value <= 255)
-    stray = {value for value in sample.pixels if value not in (0, 255)}
+    total = sum(sample.counts.values())
+    dark = sum(count for value, count in sample.counts.items() if value <= DARK)
+    bright = sum(count for value, count in sample.counts.items() if BRIGHT <= value <= 255)
+    stray = {value for value in sample.counts if value not in (0, 255)}
     between = total - dark - bright
-    if max(sample.pixels, default=0) > 255 or not dark or not bright or not stray or dark + bright < EXTREMES * total:
+    if max(sample.counts, default=0) > 255 or not dark or not bright or not stray or dark + bright < EXTREMES * total:
         return None
     if not between and not (sample.lossy or len(stray) > DARK // 4):
         return None
@@ -118,7 +118,7 @@ def soft_pixels(sample: MaskSample, most: int = 20) -> tuple[int, list[Path]] | 
         inner += int((middle & ~_near_borders(values >= 128)).sum())
     if inner > (1 - AT_BORDERS) * strays:
         return None
-    return sum(sample.pixels[value] for value in stray), list(dict.fromkeys(files))
+    return sum(sample.counts[value] for value in stray), list(dict.fromkeys(files))
 
 
 def _near_borders(mask: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from vertebra.annotations.class_edits import ClassEdits
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,7 @@ class ReadOptions:
         ignore_index: value of ignored pixels in mask files; None for 255, unless masks hold only 0 and 255.
         seed: of the random division of a data set without splits.
         multilabel: False: one class for each image or pixel; True: classes may overlap.
+        edits: changes of the data set's classes, before they are matched with ``classes``.
         columns: pairs of what is read ("image", "label", "xmin" …) and the name of a table's column for it.
     """
 
@@ -21,4 +24,5 @@ class ReadOptions:
     ignore_index: int | None = None
     seed: int = 0
     multilabel: bool = False
+    edits: ClassEdits = field(default_factory=ClassEdits)
     columns: tuple[tuple[str, str], ...] = ()

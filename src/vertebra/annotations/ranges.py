@@ -41,3 +41,17 @@ def join_ranges(parts: Sequence[np.ndarray], dtype: type[np.generic]) -> tuple[n
     lengths = np.array([len(part) for part in parts], dtype=np.int64)
     joined = np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype=dtype)
     return joined, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def classes_of_objects(offsets: np.ndarray, labels: np.ndarray, counted: np.ndarray, class_count: int) -> np.ndarray:
+    """(n, class_count) bool, the classes of the objects of each image.
+
+    Args:
+        offsets: (n + 1,) int64: the objects of image i are ``offsets[i]`` to ``offsets[i + 1]``.
+        labels: (B,) int64 class ids.
+        counted: (B,) bool, which objects count.
+    """
+    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    presence = np.zeros((len(offsets) - 1, class_count), dtype=bool)
+    presence[rows[counted], labels[counted]] = True
+    return presence

@@ -19,6 +19,8 @@ from vertebra.errors import DataError
 if TYPE_CHECKING:
     from vertebra.annotations.annotated_sizes import SizeChange
 
+MIN_AREA = 1e-6  # twice the square pixels of an outline that encloses something
+_CHUNK = 65536  # outlines whose areas are computed at a time
 MAX_PIXELS = 2**28  # of run lengths that are brought to another size
 
 
@@ -93,6 +95,27 @@ class Shapes:
         """(B,) bool, whether an object has an outline or run lengths."""
         filled: np.ndarray = (np.diff(self.outlines_of) > 0) | (np.diff(self.runs_of) > 0) | (np.diff(self.text_of) > 0)
         return filled
+
+    @property
+    def enclosing(self) -> np.ndarray:
+        """(B,) bool, whether an object has run lengths, or an outline whose points are not all on one line."""
+        counts = np.diff(self.outlines) // 2
+        areas = np.zeros(len(counts))
+        outlines = np.flatnonzero(counts >= 3)
+        for first in range(0, len(outlines), _CHUNK):
+            part = outlines[first : first + _CHUNK]
+            offsets = np.concatenate([[0], np.cumsum(counts[part])])
+            index = np.repeat(self.outlines[part] - 2 * offsets[:-1], counts[part]) + 2 * np.arange(offsets[-1])
+            x, y = self.points[index].astype(np.float64), self.points[index + 1].astype(np.float64)
+            x -= np.repeat(x[offsets[:-1]], counts[part])  # near 0, for precision
+            y -= np.repeat(y[offsets[:-1]], counts[part])
+            following = np.arange(1, len(x) + 1)
+            following[offsets[1:] - 1] = offsets[:-1]
+            areas[part] = np.add.reduceat(x * y[following] - x[following] * y, offsets[:-1])
+        enclosed = np.concatenate([[0], np.cumsum(np.abs(areas) > MIN_AREA)])
+        outlined = enclosed[self.outlines_of[1:]] > enclosed[self.outlines_of[:-1]]
+        sound: np.ndarray = outlined | (np.diff(self.runs_of) > 0) | (np.diff(self.text_of) > 0)
+        return sound
 
     @property
     def any_drawn(self) -> bool:

@@ -17,7 +17,7 @@ from vertebra.data.index import Index
 from vertebra.data.open import TABLE, choose_format, open_data
 from vertebra.data.splits import NoSplit, check_split, empty_split
 from vertebra.errors import DataError
-from vertebra.preprocess.images import read_image
+from vertebra.preprocess.images import decoded_size
 from vertebra.shards.members import file_size, read_file
 from vertebra.tasks import get_task
 
@@ -217,7 +217,7 @@ def _check_split(index: Index, task: str) -> SplitReport:
     for row in range(len(index)):
         path = index.path(row)
         try:
-            size = read_image(path).shape[:2]
+            size = decoded_size(path)
         except DataError as error:
             unreadable.append(_without(str(error), index.root))
             continue

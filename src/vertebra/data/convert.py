@@ -12,7 +12,7 @@ import numpy as np
 from vertebra.annotations.class_names import class_ids, left_out
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
-from vertebra.annotations.table import IGNORED, Annotations, Category, MaskFiles
+from vertebra.annotations.table import IGNORED, SPLITS, Annotations, Category, MaskFiles
 from vertebra.data.open import find_data, readings
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader
@@ -92,6 +92,9 @@ def load_annotations(
             raise NoSplit(f"{path}: there is no split '{split}'{listed}")
     chosen = None if classes is None else tuple(classes)
     annotations = reader.load(path, split, ReadOptions(chosen))
+    if split is not None:
+        code = np.int8(SPLITS.index(split))
+        annotations = replace(annotations, splits=np.full(len(annotations), code))
     annotations.notes[:0] = data_set.notes
     others = [] if format is not None else [name for name in readings(path, None) if name != reader.name]
     if others:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vertebra.annotations.class_edits import ClassEdits
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.archives import is_archive, unpacked
@@ -24,7 +25,7 @@ CLASS_FOLDERS = "image_folder"
 ALONE = "that is alone in the data set's"
 DEEPEST = 4  # folders that are entered because they are the only one
 _ASIDE = frozenset({".md", ".pdf", ".html", ".rst", ".zip", ".bib"})
-_ASIDE_NAMES = ("readme", "license", "licence", "__macosx")
+_ASIDE_NAMES = ("readme", "licen", "__macosx")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def open_data(
     ignore_index: int | None = None,
     seed: int = 0,
     multilabel: bool = False,
+    edits: ClassEdits | None = None,
     columns: Mapping[str, str | int] | None = None,
 ) -> Index:
     """Opens one split of a data set.
@@ -72,6 +74,7 @@ def open_data(
         ignore_index: value of ignored pixels in mask files.
         seed: of the random division of a data set without splits.
         multilabel: classes that may overlap (True), or one class an image or pixel (False).
+        edits: changes of the data set's classes.
         columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not say so.
 
     Raises:
@@ -80,11 +83,20 @@ def open_data(
     """
     check_split(split)
     data_set = find_data(path, task, TABLE if columns and format is None else format)
-    listed = None if classes is None else tuple(classes)
+    reader = all_readers()[data_set.format]
+    if edits and not isinstance(reader, AnnotationReader):
+        raise DataError(
+            f"{data_set.path}: classes of format '{data_set.format}' cannot be merged, dropped or ignored; leave that out"
+        )
     options = ReadOptions(
-        listed, ignore_index, seed, multilabel, tuple((role, str(name)) for role, name in (columns or {}).items())
+        None if classes is None else tuple(classes),
+        ignore_index,
+        seed,
+        multilabel,
+        edits or ClassEdits(),
+        tuple((role, str(name)) for role, name in (columns or {}).items()),
     )
-    index = all_readers()[data_set.format].read(data_set.path, task, split, options)
+    index = reader.read(data_set.path, task, split, options)
     index.notes[:0] = data_set.notes
     others = [] if format is not None else [name for name in readings(data_set.path, task) if name != data_set.format]
     if others:

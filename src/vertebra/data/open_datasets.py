@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from vertebra.annotations.class_edits import class_edits
 from vertebra.annotations.table import SPLITS
 from vertebra.config import Config, SourceConfig
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import Source
-from vertebra.data.splits import NoSplit, empty_split
+from vertebra.data.splits import NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
@@ -65,7 +66,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
             index = _open(source, name, tasks[name], config, split)
             opened.labels.setdefault(name, index.labels[tasks[name]])
             opened.notes += [f"{source.path}: {note}" for note in index.notes]
-            _add(opened_sources, index, name, tasks[name], source.ratio)
+            _add(opened_sources, Source(index, {name: tasks[name]}, source.ratio, balance=source.balance is not None))
         opened.sources += opened_sources
     if not opened.sources:
         raise ConfigError(f"data.{split}: no data set is given")
@@ -86,8 +87,11 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         ignore_index=source.ignore_index,
         seed=config.train.seed,
         multilabel=branch.multilabel,
+        edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
         columns=source.columns,
     )
+    if source.fraction < 1:
+        index = index.take(fraction_rows(index.strata(task), source.fraction, config.train.seed))
     if not len(index):
         raise DataError(empty_split(source.path, source.split or split, _images(source, task)))
     return index
@@ -122,13 +126,14 @@ def _check_path(path: str) -> None:
         raise DataError(f"{path}: the whole file system is no data set; name a folder in it")
 
 
-def _add(sources: list[Source], index: Index, branch: str, task: str, ratio: float) -> None:
-    """Adds the index of one branch, merged with that of another task on the same images, so each image is loaded once."""
+def _add(sources: list[Source], source: Source) -> None:
+    """Adds the source of one branch, merged with that of another task on the same images, so each image is loaded once."""
     for row, other in enumerate(sources):
-        if task not in other.index.columns and other.index.same_images(index):
-            sources[row] = Source(other.index.joined(index), {**other.branches, branch: task}, ratio)
+        if not set(source.index.columns) & set(other.index.columns) and other.index.same_images(source.index):
+            index = other.index.joined(source.index)
+            sources[row] = replace(other, index=index, branches={**other.branches, **source.branches})
             return
-    sources.append(Source(index, {branch: task}, ratio))
+    sources.append(source)
 
 
 def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, looked_at: int = 32) -> tuple[int, int]:

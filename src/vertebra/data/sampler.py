@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
+from vertebra.data.balance import draw_rows
 from vertebra.data.block_order import by_blocks
 from vertebra.data.samples import Group, MixedData, SampleKey
 from vertebra.errors import DataError, RunError
@@ -55,6 +56,7 @@ class MixSampler(Sampler[list[SampleKey]]):
         self.groups = dataset.groups
         self.counts = [len(group.rows) * dataset.sources[group.source].ratio for group in self.groups]
         self.blocks = [dataset.blocks(group) if shuffle else None for group in dataset.groups]
+        self.factors = [dataset.repeat_factors(group) for group in dataset.groups]
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
@@ -147,10 +149,10 @@ class MixSampler(Sampler[list[SampleKey]]):
 
     def _stream(self, number: int, length: int) -> list[int]:
         """The rows of a group in this epoch: shuffled, and reshuffled each time all were drawn."""
-        rows = self.groups[number].rows
+        group = self.groups[number]
         draw = np.random.default_rng([self.seed, self.epoch, number])
-        rounds = [draw.permutation(rows) for _ in range(math.ceil(length / len(rows)))]
-        return np.concatenate(rounds)[:length].tolist() if rounds else []
+        rows: list[int] = draw_rows(group.rows, self.factors[number], length, draw).tolist()
+        return rows
 
     def _by_blocks(self, number: int, stream: list[int]) -> list[int]:
         """The rows of a group in an order by blocks, if they are read in blocks."""

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from vertebra.annotations.notes import Note
+from vertebra.data.augmentation.mixing import chosen_operations, mixed
+from vertebra.data.augmentation.user_transform import UserTransform
+from vertebra.data.balance import repeat_factors
 from vertebra.data.class_mapping import ClassMapping, class_mapping
 from vertebra.data.index import Index
-from vertebra.data.transforms import OnCanvas, augment_onto, to_canvas
+from vertebra.data.on_canvas import OnCanvas, empty_canvas
+from vertebra.data.transforms import augment_onto, to_canvas
 from vertebra.errors import DataError
+from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixels
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import read_image
+from vertebra.preprocess.number_range import RangeUse
+from vertebra.preprocess.raw_files import is_deep
 from vertebra.recipe.augment import Augment
 from vertebra.shards.members import remote_blocks
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
 ATTEMPTS = 20
+RANGE_SAMPLES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +43,7 @@ class Source:
         index: its images and annotations.
         branches: the branches that it is labeled for, each with its task.
         ratio: how often an epoch uses each image: 1 once, 0.5 half of the images, 2 twice.
+        balance: whether images with rare classes are drawn more often in training.
         rename_classes: for classes with another name in the branches, from the data set's name to theirs.
     """
 
@@ -42,6 +51,7 @@ class Source:
     branches: Mapping[str, str]
     ratio: float = 1.0
     rename_classes: Mapping[str, str] | None = None
+    balance: bool = False
 
 
 class SampleKey(NamedTuple):
@@ -126,9 +136,11 @@ class MixedData(Dataset[Sample]):
         sources: the data sets.
         labels: the labels of each branch; class ids of the data sets are mapped to the branch's by name.
         resize_spec: how an image is resized onto the canvas.
-        augment: random changes, for training; None for evaluation, where samples have their ground truths.
+        augment: random changes, for training, or a transform of the user's; None for evaluation, where samples have their
+            ground truths.
         seed: of all random numbers.
         channels: of the images.
+        reduced_decoding: in training, decode JPEG files at 1/2, 1/4 or 1/8 where a crop is shown smaller than that.
 
     Raises:
         DataError: a source has no labels for a branch, or none of the branch's classes.
@@ -139,10 +151,11 @@ class MixedData(Dataset[Sample]):
         sources: Sequence[Source],
         labels: Mapping[str, LabelSpec],
         resize_spec: ResizeSpec,
-        augment: Augment | None,
+        augment: Augment | UserTransform | None,
         *,
         seed: int = 0,
         channels: int = 3,
+        reduced_decoding: bool = False,
     ) -> None:
         self.sources = list(sources)
         self.labels = dict(labels)
@@ -150,6 +163,7 @@ class MixedData(Dataset[Sample]):
         self.augment = augment
         self.seed = seed
         self.channels = channels
+        self.reduced_decoding = reduced_decoding and augment is not None
         self.skipped: dict[str, str] = {}
         self.adapted: dict[str, str] = {}
         self._notes: list[Note] = []
@@ -203,6 +217,27 @@ class MixedData(Dataset[Sample]):
         index = self.sources[group.source].index
         return remote_blocks(index.root, index.images[group.rows])
 
+    def repeat_factors(self, group: Group) -> np.ndarray | None:
+        """How often training draws each image of a group, see `vertebra.data.balance`; None for equally often.
+
+        Raises:
+            DataError: the classes of the images are known only from their pixels.
+        """
+        source = self.sources[group.source]
+        if not source.balance:
+            return None
+        factors = np.ones(len(group.rows))
+        for branch in group.branches:
+            task, ids = source.branches[branch], self._relabel[group.source, branch].ids
+            presence = get_task(task).data.class_presence(source.index.columns[task], len(ids))
+            if presence is None:
+                raise DataError(
+                    f"{source.index.root}: 'balance: classes' needs the classes of each image before it is opened, but these "
+                    "are masks in files; leave balance out, or give outlines"
+                )
+            factors = np.maximum(factors, repeat_factors(presence[group.rows][:, ids >= 0]))
+        return factors
+
     def measurable(self, branch: str) -> int:
         """Number of images with annotations that a branch's metrics use."""
         count = 0
@@ -249,35 +284,72 @@ class MixedData(Dataset[Sample]):
         return np.random.default_rng([self.seed, key.epoch, key.position, purpose])
 
     def _load(self, key: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
-        source = self.sources[key.source]
+        image, ground_truths, adapted = self._read(key.source, row)
+        partners: list[Skip] = []
+        if self.augment is None:
+            on_canvas = to_canvas(as_pixels(image), ground_truths, self.resize_spec, self.labels)
+        else:
+            on_canvas = self._augmented(key, image, ground_truths, partners)
+        origin = Origin(self.sources[key.source].index.path(row), on_canvas.transform)
+        kept = ground_truths if self.augment is None else {}
+        size, annotations = on_canvas.transform.size, on_canvas.annotations
+        return Sample(on_canvas.image, size, annotations, kept, origin, (*skipped, *partners), adapted)
+
+    def _read(self, number: int, row: int) -> tuple[ImageLike, dict[str, Any], str]:
+        """An image, (H, W, C) uint8 or decoded later, its annotations by branch in image pixels, and how these were adapted, see
+        `Sample.adapted`."""
+        source = self.sources[number]
         path = source.index.path(row)
-        image = read_image(path, channels=self.channels)
+        read = DeferredImage if self.reduced_decoding else read_image
+        image = read(path, channels=self.channels, scale=self.resize_spec.scale)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
         adapted = ""
-        for branch in self._branches(key.source, row):
+        for branch in self._branches(number, row):
             try:
                 column = source.index.columns[source.branches[branch]]
                 annotation = column.get(row, size)
                 adapted = column.adapted(row, size) or adapted
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
-            ground_truths[branch] = self._relabel[key.source, branch](annotation)
-        on_canvas = self._to_canvas(image, ground_truths, key)
-        origin = Origin(path, on_canvas.transform)
-        kept = ground_truths if self.augment is None else {}
-        size = on_canvas.transform.size
-        return Sample(on_canvas.image, size, on_canvas.annotations, kept, origin, skipped, adapted)
+            ground_truths[branch] = self._relabel[number, branch](annotation)
+        return image, ground_truths, adapted
 
-    def _to_canvas(self, image: np.ndarray, ground_truths: Mapping[str, Any], key: SampleKey) -> OnCanvas:
-        if self.augment is None:
-            return to_canvas(image, ground_truths, self.resize_spec, self.labels)
-        return augment_onto(image, ground_truths, self.resize_spec, self.labels, self.augment, self._draw(key, 0))
+    def _augmented(
+        self, key: SampleKey, image: ImageLike, ground_truths: dict[str, Any], skipped: list[Skip]
+    ) -> OnCanvas:
+        """The augmented image, mixed with others if the options say so; ``skipped`` gets those that could not be used."""
+        augment, labels = self.augment, self.labels
+        if isinstance(augment, UserTransform):
+            return augment.onto(as_pixels(image), ground_truths, self.resize_spec, labels, self._draw(key, 0))
+        assert augment is not None
+
+        def render(number: int, resize_spec: ResizeSpec) -> OnCanvas:
+            draw = self._draw(key, number + 2 if number else 0)
+            drawn_image, annotations = self._partner(key, draw, skipped) if number else (image, ground_truths)
+            return augment_onto(drawn_image, annotations, resize_spec, labels, augment, draw)
+
+        draw = self._draw(key, 2)
+        operations = chosen_operations(ground_truths, augment, draw) if augment.mixes else None
+        if not operations:
+            return render(0, self.resize_spec)
+        return mixed(operations, render, self.channels, self.resize_spec, labels, augment, draw)
+
+    def _partner(
+        self, key: SampleKey, draw: np.random.Generator, skipped: list[Skip]
+    ) -> tuple[ImageLike, dict[str, Any]]:
+        """A random image of the key's source that is labeled for the same branches, with its annotations."""
+        rows = self._group_of[key.source, self._branches(key.source, key.row)].rows
+        for row in rows[draw.integers(0, len(rows), ATTEMPTS)].tolist():
+            try:
+                return self._read(key.source, row)[:2]
+            except DataError as error:
+                skipped.append(Skip(str(self.sources[key.source].index.path(row)), str(error)))
+        raise DataError(f"{skipped[-1].reason}; nor could any of {ATTEMPTS - 1} other images be mixed with it")
 
     def _blank(self, key: SampleKey, skipped: tuple[Skip, ...]) -> Sample:
         """An empty canvas without labels."""
-        fill = torch.tensor(self.resize_spec.fill_for(self.channels), dtype=torch.uint8)[:, None, None]
-        image = fill.expand(-1, *self.resize_spec.size).clone()
+        image = empty_canvas(self.resize_spec, self.channels)
         origin = Origin(
             self.sources[key.source].index.path(key.row), self.resize_spec.transform(*self.resize_spec.size)
         )
@@ -299,6 +371,21 @@ class MixedData(Dataset[Sample]):
         if count > max(2, 0.1 * whole) or 2 * count > whole:
             first = next(iter(self.skipped.values()))
             raise DataError(f"{count} of {whole} images cannot be used, too many to go on; the first: {first}")
+
+    def range_notes(self) -> list[str]:
+        """Warnings about the range of images of more than 8 bits, from some images of each data set: those that use a small part of
+        it, or have numbers outside it, and 8-bit images beside others."""
+        use = RangeUse(self.resize_spec.scale)
+        for source in self.sources:
+            count = len(source.index)
+            for row in np.linspace(0, count - 1, min(RANGE_SAMPLES, count), dtype=int).tolist():
+                with contextlib.suppress(DataError):  # unreadable images are counted and named when they are loaded
+                    path = source.index.path(row)
+                    if is_deep(path):
+                        read_image(path, self.channels, scale=self.resize_spec.scale, use=use)
+                    else:
+                        use.add_image()
+        return [*use.warnings(), *use.notes()]
 
     def notes(self) -> list[str]:
         """Warnings about everything that was left out, with counts and names."""

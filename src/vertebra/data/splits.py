@@ -92,6 +92,22 @@ def divide(count: int, shares: dict[str, float], split: str, seed: int, strata: 
     return np.sort(spread[_part(count, shares, split)])
 
 
+def fraction_rows(strata: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """A seeded part of all rows, of each stratum at least one; ascending.
+
+    Args:
+        strata: (n,) int64.
+        fraction: part to keep, above 0.
+        seed: of the draw.
+    """
+    draw = np.random.default_rng([seed, len(strata)])
+    kept = []
+    for stratum in np.unique(strata):
+        rows = draw.permutation(np.flatnonzero(strata == stratum))
+        kept.append(rows[: max(1, round(fraction * len(rows)))])
+    return np.sort(np.concatenate([*kept, np.zeros(0, dtype=np.int64)]).astype(np.int64))
+
+
 def divide_runs(count: int, shares: dict[str, float], split: str) -> np.ndarray:
     """The rows of one split of a division into consecutive runs: train first, then val, then test.
 

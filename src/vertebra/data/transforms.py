@@ -1,48 +1,50 @@
 """Transforms images with their annotations onto the canvas: without changes for evaluation, augmented for training.
 
-Each image is resampled once, by torchvision's ``transforms.v2``, from its crop window; each task transforms its own
-annotations (`vertebra.tasks.data`). Colors are changed by one linear map for each image.
+Each image is resampled once: by torchvision's ``transforms.v2`` from its crop window, or by Pillow where it is rotated freely
+or in perspective; each task transforms its own annotations (`vertebra.tasks.data`). Colors are changed by one linear map for
+each image.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from vertebra.data.color_jitter import color_map
+from vertebra.data.augmentation.camera import degraded
+from vertebra.data.augmentation.colors import changed_colors
+from vertebra.data.augmentation.crop_windows import crop_window, turned_window, zoom_window
+from vertebra.data.augmentation.iou_crop import iou_window
+from vertebra.data.augmentation.random_warp import random_warp
+from vertebra.data.on_canvas import OnCanvas
 from vertebra.preprocess.crop_window import CropWindow
-from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
+from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixels
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply
+from vertebra.preprocess.resample_torch import crop_resize
+from vertebra.preprocess.warp import Warp
 from vertebra.recipe.augment import Augment
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
 
+Change = Callable[[np.ndarray], np.ndarray]
+"""A change of pixels (h, w, C) uint8 that moves none of them."""
 
-@dataclass(frozen=True, eq=False)
-class OnCanvas:
-    """An image on the canvas, with its annotations in canvas pixels.
-
-    Attributes:
-        image: (C, height, width) uint8.
-        transform: the position of the image.
-        annotations: by branch, as the tasks' annotation types, masks of the canvas' size.
-    """
-
-    image: Tensor
-    transform: ImageTransform
-    annotations: dict[str, Any] = field(default_factory=dict)
+EMPTY = np.zeros((0, 4), dtype=np.float32)
 
 
 def to_canvas(
-    image: np.ndarray, annotations: Mapping[str, Any], resize_spec: ResizeSpec, labels: Mapping[str, LabelSpec]
+    image: np.ndarray,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    change: Change | None = None,
 ) -> OnCanvas:
     """An image and its annotations on the canvas, as in prediction, without augmentation.
 
@@ -50,18 +52,24 @@ def to_canvas(
         image: (H, W, C) uint8.
         annotations: by branch, in image pixels.
         labels: by branch, the label specification.
+        change: of the colors.
     """
     transform = resize_spec.transform(image.shape[0], image.shape[1])
     on_canvas_annotations = {
         name: task_of(annotation).data.to_canvas(annotation, resize_spec, transform, labels.get(name))
         for name, annotation in annotations.items()
     }
-    canvas = torch.from_numpy(np.ascontiguousarray(apply(resize_spec, image).transpose(2, 0, 1)))
-    return OnCanvas(canvas, transform, on_canvas_annotations)
+    pixels = apply(resize_spec, image)
+    if change is not None and transform.size == transform.canvas:
+        pixels = change(pixels)
+    elif change is not None:
+        height, width = transform.size
+        pixels[:height, :width] = change(np.ascontiguousarray(pixels[:height, :width]))
+    return OnCanvas(_tensor(pixels).contiguous(), transform, on_canvas_annotations)
 
 
 def augment_onto(
-    image: np.ndarray,
+    image: ImageLike,
     annotations: Mapping[str, Any],
     resize_spec: ResizeSpec,
     labels: Mapping[str, LabelSpec],
@@ -75,24 +83,47 @@ def augment_onto(
     Args:
         draw: the random generator.
     """
-    if augment.moves:
-        size = (image.shape[0], image.shape[1])
-        whole_image = all(task_of(annotation).data.whole_image for annotation in annotations.values())
-        window = (crop_window if whole_image else zoom_window)(resize_spec, size, augment, draw)
-        mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
-        if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
-            mirror = (
-                flip  # never mirrored: a vertical flip becomes a rotation by 180 degrees, which keeps left and right
-            )
-        on_canvas = cut(image, annotations, resize_spec, labels, replace(window, mirror=mirror, flip=flip))
+    canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw) if augment.moves else None
+    change = partial(_recolored, augment=augment, draw=draw) if augment.recolors else None
+    if canvas_map is None:
+        return to_canvas(as_pixels(image), annotations, resize_spec, labels, change)
+    return cut(image, annotations, resize_spec, labels, canvas_map, change)
+
+
+def _recolored(pixels: np.ndarray, augment: Augment, draw: np.random.Generator) -> np.ndarray:
+    return degraded(changed_colors(pixels, augment, draw), augment, draw)
+
+
+def random_map(
+    image: ImageLike,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    augment: Augment,
+    draw: np.random.Generator,
+) -> CropWindow | Warp:
+    """The random map of an image onto the canvas; see `augment_onto` for the arguments. It draws only for what is switched on."""
+    height, width = image.shape[:2]
+    tasks = {name: task_of(annotation).data for name, annotation in annotations.items()}
+    turns = 0
+    if augment.quarter_turn and draw.random() < augment.quarter_turn:
+        turns = int(draw.integers(1, 4))
+    boxes = EMPTY
+    if augment.iou_crop:
+        boxes = np.concatenate([EMPTY, *(task.object_boxes(annotations[name]) for name, task in tasks.items())])
+    if len(boxes) and draw.random() < augment.iou_crop:
+        window = replace(iou_window(resize_spec, (height, width), boxes, turns % 2 == 1, draw), turns=turns)
     else:
-        on_canvas = to_canvas(image, annotations, resize_spec, labels)
-    color_options = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
-    if any(color_options):
-        height, width = on_canvas.transform.size
-        pixels = on_canvas.image[:, :height, :width]
-        on_canvas.image[:, :height, :width] = color_map(pixels, draw, *color_options)(pixels)
-    return on_canvas
+        draw_window = crop_window if all(task.whole_image for task in tasks.values()) else zoom_window
+        size = (width, height) if turns % 2 else (height, width)
+        window = turned_window(draw_window(resize_spec, size, augment, draw), turns)
+    mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
+    if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
+        mirror = flip  # never mirrored: a vertical flip becomes a rotation by 180 degrees, which keeps left and right
+    window = replace(window, mirror=mirror, flip=flip)
+    if augment.rotate or augment.perspective:
+        return random_warp(window, (height, width), augment, draw)
+    return window
 
 
 def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
@@ -101,77 +132,61 @@ def mirror_refusals(labels: Mapping[str, LabelSpec]) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def zoom_window(
-    resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
-) -> CropWindow:
-    """A window for random zoom and stretch of the image; a random crop if it becomes larger than the canvas."""
-    transform = resize_spec.transform(*size)
-    zoom = math.exp(draw.uniform(*np.log(augment.scale)))
-    stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
-    top, height, rows = _axis(size[0], resize_spec.size[0], transform.scale_y * zoom * stretch, draw.random())
-    left, width, columns = _axis(size[1], resize_spec.size[1], transform.scale_x * zoom / stretch, draw.random())
-    return CropWindow(top, left, height, width, (rows, columns))
-
-
-def _axis(length: int, canvas: int, scale: float, position: float) -> tuple[int, int, int]:
-    """Start and length of the window along one axis, and its length on the canvas; ``position`` 0..1 chooses the start."""
-    if round(length * scale) <= canvas:
-        return 0, length, max(1, round(length * scale))
-    extent = min(length, max(1, round(canvas / scale)))
-    return int(position * (length - extent + 1)), extent, canvas
-
-
-def crop_window(
-    resize_spec: ResizeSpec, size: tuple[int, int], augment: Augment, draw: np.random.Generator
-) -> CropWindow:
-    """A random crop of random area and aspect ratio.
-
-    Szegedy et al., Going Deeper with Convolutions, CVPR 2015, arXiv 1409.4842; differences: the aspect ratio varies around that
-    of the image, or of the canvas for a center crop, so non-square canvases are not distorted.
-    """
-    height, width = size
-    area = draw.uniform(*augment.crop_area)
-    ratio = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.crop_ratio) / 2)
-    base_height, base_width = float(height), float(width)
-    if resize_spec.mode == "center_crop":
-        shape = resize_spec.size[0] / resize_spec.size[1]
-        base_height, base_width = math.sqrt(height * width * shape), math.sqrt(height * width / shape)
-    rows = min(height, max(1, round(base_height * math.sqrt(area) * ratio)))
-    columns = min(width, max(1, round(base_width * math.sqrt(area) / ratio)))
-    top, left = int(draw.random() * (height - rows + 1)), int(draw.random() * (width - columns + 1))
-    return CropWindow(top, left, rows, columns, resize_spec.transform(height, width).size)
-
-
 def cut(
-    image: np.ndarray,
+    image: ImageLike,
     annotations: Mapping[str, Any],
     resize_spec: ResizeSpec,
     labels: Mapping[str, LabelSpec],
-    window: CropWindow,
+    canvas_map: CropWindow | Warp,
+    change: Change | None = None,
 ) -> OnCanvas:
-    """A crop window of an image and its annotations on the canvas; see `to_canvas` for the other arguments."""
-    pixels = F.resized_crop(
-        torch.from_numpy(image).permute(2, 0, 1),
-        window.top,
-        window.left,
-        window.height,
-        window.width,
-        list(window.out),
-        InterpolationMode.BILINEAR,
-        antialias=True,
-    )
-    pixels = F.horizontal_flip(pixels) if window.mirror else pixels
-    pixels = F.vertical_flip(pixels) if window.flip else pixels
-    canvas = _fill(pixels, resize_spec.size, resize_spec.fill_for(image.shape[2]))
+    """A part of an image and its annotations on the canvas; see `to_canvas` for the other arguments.
+
+    Args:
+        canvas_map: the part, and how it is turned and mirrored.
+        change: of the colors.
+    """
+    fill = resize_spec.fill_for(image.shape[2])
+    if isinstance(canvas_map, Warp):
+        pixels = canvas_map.resample(as_pixels(image), fill)
+    else:
+        pixels, canvas_map = _resized_crop(image, canvas_map)
+    changed = _tensor(pixels if change is None else change(pixels))
+    oriented = changed if isinstance(canvas_map, Warp) else _oriented(changed, canvas_map)
     on_canvas_annotations = {
-        name: task_of(annotation).data.cut(annotation, window, resize_spec, labels.get(name))
+        name: task_of(annotation).data.cut(annotation, canvas_map, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
     }
-    return OnCanvas(canvas, window.transform(resize_spec, (image.shape[0], image.shape[1])), on_canvas_annotations)
+    transform = canvas_map.transform(resize_spec, (image.shape[0], image.shape[1]))
+    return OnCanvas(_fill(oriented, resize_spec.size, fill), transform, on_canvas_annotations)
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    """(h, w, C) as a view (C, h, w)."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _resized_crop(image: ImageLike, window: CropWindow) -> tuple[np.ndarray, CropWindow]:
+    """The pixels (h, w, C) of a window, neither turned nor mirrored, and the window that they are of."""
+    if isinstance(image, DeferredImage):
+        window, factor = image.window(window)
+        pixels = crop_resize(image.reduced(factor), window.box(factor), window.unturned)
+    else:
+        pixels = crop_resize(image, window.box(), window.unturned)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()), window
+
+
+def _oriented(pixels: Tensor, window: CropWindow) -> Tensor:
+    """Pixels (C, h, w), turned and mirrored as a window is."""
+    pixels = torch.rot90(pixels, window.turns, (1, 2)) if window.turns else pixels
+    pixels = F.horizontal_flip(pixels) if window.mirror else pixels
+    return F.vertical_flip(pixels) if window.flip else pixels
 
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:
     """Puts an image (C, h, w) at the top left of a canvas (C, height, width)."""
+    if part.shape[1:] == size:
+        return part.contiguous()
     canvas = torch.empty((part.shape[0], *size), dtype=part.dtype)
     height, width = part.shape[1:]
     canvas[:, :height, :width] = part

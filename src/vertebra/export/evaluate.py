@@ -108,7 +108,7 @@ def evaluate_model(
         scores = evaluate_loader(model, loader, pick_device(device), runtime_config.threads)
     else:
         scores = measure(model_info(model), loader, run_in_torch(model, runtime_config, device))
-    emit(*loader.dataset.notes())
+    emit(*loader.dataset.range_notes(), *loader.dataset.notes())
     return scores
 
 
@@ -128,7 +128,7 @@ def evaluate_file(
         scores = measure_predictions(file.info, loader, predictor.predict)
     else:
         scores = measure(file.info, loader, file.run)
-    emit(*loader.dataset.notes())
+    emit(*loader.dataset.range_notes(), *loader.dataset.notes())
     return scores
 
 

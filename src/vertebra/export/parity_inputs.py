@@ -81,7 +81,7 @@ def real_parity_inputs(info: ModelInfo, images: Iterable[Any]) -> list[ParityCas
     for number, source in enumerate(finite_sources(list(images)), start=1):
         if not is_image(source):
             raise DataError(f"{source.path}: a video, and images are needed here; save some of its frames as images")
-        read = read_source(source, info.channels)
+        read = read_source(source, info.channels, info.resize_spec.scale)
         if isinstance(read, Unreadable):
             raise read.error
         array = read[1]

@@ -128,7 +128,7 @@ class Cascade:
 
     def _read(self, source: Any) -> np.ndarray:
         channels: Any = self.second.model.backbone.in_channels
-        read = read_source(source, channels)
+        read = read_source(source, channels, self.second.model.resize_spec.scale)
         if isinstance(read, Unreadable):
             raise read.error
         return read[1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vertebra.inference.io.inputs import Image, read_source
+from vertebra.inference.io.inputs import Image
 from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.result_assembler import Decoded, ModelInput, ResultAssembler
 from vertebra.inference.results import Result, Unreadable
@@ -69,10 +69,7 @@ class MultiView:
     def _tiles(self, images: Iterable[object]) -> Iterator[ModelInput]:
         """The tiles of each image. Images are large here: one is in use, and one or two are prefetched."""
         pipeline = self.pipeline
-        channels = pipeline.info.channels
-        read = pipeline._readable(
-            prefetch(lambda source: read_source(source, channels), images, threads=1, max_pending=1)
-        )
+        read = pipeline._readable(prefetch(pipeline._read, images, threads=1, max_pending=1))
         parts = (part for image, array in read for part in self._parts(image, array))
         return prefetch(lambda part: self._view(*part), parts, threads=2, max_pending=2 * pipeline.batch_size)
 
@@ -87,7 +84,7 @@ class MultiView:
             yield image, array, tiles, Tile(0, 0, *image.size, image.size), True
 
     def _whole_image(self, source: object) -> ModelInput | Unreadable:
-        read = read_source(source, self.pipeline.info.channels)
+        read = self.pipeline._read(source)
         if isinstance(read, Unreadable):
             return read
         image, array = read

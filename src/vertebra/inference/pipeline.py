@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from vertebra.errors import ImageRangeWarning
 from vertebra.inference.io.inputs import Image, finite_sources, is_image, read_source, runs
 from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.results import Result, Skipped, Unreadable
@@ -17,6 +19,7 @@ from vertebra.keywords import check_count, check_fraction
 from vertebra.model_info import ModelInfo, check_probabilities
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply, stack
+from vertebra.preprocess.number_range import RangeUse
 from vertebra.tasks import get_task
 
 if TYPE_CHECKING:
@@ -84,6 +87,7 @@ class Pipeline(ABC):
         self.info, self.probabilities = info, probabilities
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
+        self._range_use = RangeUse(info.resize_spec.scale)
         self.multi_view: MultiView | None = None
         if tile is not None or flip or str(scales) != "(1.0,)":  # True == 1, but is not a valid scale
             from vertebra.inference.multi_view import multi_view
@@ -119,7 +123,8 @@ class Pipeline(ABC):
         sources = finite_sources(images)
         if self.multi_view is not None or len(sources) != 1 or not is_image(sources[0]):
             return list(self.stream(sources))
-        for image, array in self._readable([read_source(sources[0], self.info.channels)]):  # one image needs no threads
+        for image, array in self._readable([self._read(sources[0])]):  # one image needs no threads
+            self._warn_of_range()
             batch = [CanvasImage(image, *self._canvas(self.info.resize_spec, array))]
             return self._finish(batch, self.run(*self._stacked(batch)))
         return []
@@ -134,6 +139,7 @@ class Pipeline(ABC):
         for live, run in runs(images):
             for part in ([image] for image in run) if live else [run]:
                 yield from self._stream(part)
+        self._warn_of_range()
 
     def _stream(self, images: Iterable[Any]) -> Iterator[Result]:
         """Predictions for images and frames."""
@@ -147,9 +153,19 @@ class Pipeline(ABC):
         for batch in self._batches(self._readable(prepared)):
             yield partial(self._finish, batch, self.run(*self._stacked(batch)))
 
+    def _read(self, source: Any) -> tuple[Image, np.ndarray] | Unreadable:
+        """An image and its pixels, or why it cannot be read."""
+        return read_source(source, self.info.channels, self.info.resize_spec.scale, self._range_use)
+
+    def _warn_of_range(self) -> None:
+        """Warns once of images of more than 8 bits that use a small part of the range of their type, with their number."""
+        use, self._range_use = self._range_use, RangeUse(self.info.resize_spec.scale)
+        for line in use.warnings():
+            warnings.warn(line, ImageRangeWarning, stacklevel=3)
+
     def _prepare(self, source: Any) -> CanvasImage | Unreadable:
         """An image on its canvas, or why it cannot be read."""
-        read = read_source(source, self.info.channels)
+        read = self._read(source)
         if isinstance(read, Unreadable):
             return read
         image, array = read

@@ -10,12 +10,14 @@ from torch import Tensor
 from vertebra.losses.loss_term import LossTerm
 
 
-def cross_entropy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"], smoothing: float = 0.0) -> LossTerm:
+def cross_entropy(
+    logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"] | Float[Tensor, "n k"], smoothing: float = 0.0
+) -> LossTerm:
     """Softmax cross entropy for exclusive classes.
 
     Args:
         logits: (N, K).
-        labels: (N,) int64.
+        labels: (N,) int64 class ids, or (N, K) probabilities of the classes.
         smoothing: part of the label that is spread over all classes (Szegedy et al., CVPR 2016, arXiv 1512.00567).
 
     Returns:
@@ -30,7 +32,7 @@ def binary_cross_entropy(logits: Float[Tensor, "n k"], labels: Num[Tensor, "n k"
 
     Args:
         logits: (N, K).
-        labels: (N, K) of 0 and 1.
+        labels: (N, K) of 0 to 1.
         smoothing: moves the labels from 0 and 1 towards 0.5.
     """
     soft = labels.float() * (1 - smoothing) + 0.5 * smoothing

@@ -3,7 +3,8 @@
 - `vertebra.preprocess.image_transform`: the position of an image on its canvas; maps boxes and points both ways (numpy);
   `vertebra.preprocess.image_transform_torch`: the same as tensors, with the pixels, for exported graphs.
 - `vertebra.preprocess.view_transform`: the same for mirrored and scaled canvases (test-time augmentation);
-  `vertebra.preprocess.crop_window`: for the random crops of training; `vertebra.preprocess.tiles`: the tiles of large images.
+  `vertebra.preprocess.canvas_map`: for training: `vertebra.preprocess.crop_window` for random crops, mirroring and quarter
+  turns, `vertebra.preprocess.warp` for free rotation and perspective; `vertebra.preprocess.tiles`: the tiles of large images.
 - `vertebra.preprocess.images`: the pixels, with Pillow.
 """
 

@@ -49,9 +49,11 @@ def open_image(source: str | Path | bytes, name: str = "") -> ImageFile.ImageFil
     name = name or name_of(source)
     source = file_source(source)
     picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
+    if picture.format == "TIFF":
+        picture.filename = ""  # Pillow maps uncompressed files by name, with exchanged sides where they are turned
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
-        _check(picture, size, name)
+        check_size(picture.size, picture.format or "", picture.mode, size, name)
     except BaseException:
         picture.close()
         raise
@@ -100,9 +102,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _check(picture: Image.Image, file_bytes: int, name: str) -> None:
-    """Checks the limits against an image's header."""
-    width, height = picture.size
+def check_size(size: tuple[int, int], kind: str, mode: str, file_bytes: int, name: str, band_bytes: int = 0) -> None:
+    """Checks the limits against an image's header.
+
+    Args:
+        size: (width, height) in pixels.
+        kind: Pillow's name of the file's format.
+        mode: Pillow's mode of the image.
+        file_bytes: of the file.
+        name: for messages.
+        band_bytes: bytes of a pixel where it has no mode of Pillow's.
+
+    Raises:
+        DataError: it exceeds a limit.
+    """
+    width, height = size
     pixels = width * height
     if not pixels:
         raise DataError(f"{name}: an image without pixels ({width}x{height}); remove it")
@@ -115,7 +129,7 @@ def _check(picture: Image.Image, file_bytes: int, name: str) -> None:
         raise DataError(
             f"{name}: {width}x{height} pixels, more than {max_pixels} in all; cut the image into smaller ones"
         )
-    needed = pixels * max(_BY_FORMAT.get(picture.format or "", 0), _BY_MODE.get(picture.mode, _COLOR))
+    needed = pixels * max(_BY_FORMAT.get(kind, 0), _BY_MODE.get(mode, _COLOR), 2 * band_bytes)
     if needed > MEMORY and pixels > PIXELS_PER_BYTE * file_bytes:
         raise DataError(
             f"{name}: {width}x{height} pixels (width x height) in a file of only {file_bytes} bytes, which may be a "

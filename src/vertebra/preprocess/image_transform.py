@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.preprocess.number_range import Scale, parse_scale
 
 Mode = Literal["letterbox", "resize", "center_crop", "shortest_edge"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -88,12 +89,15 @@ class ResizeSpec:
         fill: gray level of each channel beside the image.
         crop: for "center_crop", the part of the shorter side that the canvas covers: ImageNet models are commonly measured
             with 0.875.
+        scale: the range of numbers of more than 8 bits: "auto", or (low, high), also as [low, high] or the number of white;
+            see `vertebra.preprocess.number_range`.
     """
 
     size: tuple[int, int]
     mode: Mode = "letterbox"
     fill: tuple[int, ...] = FILL
     crop: float = 1.0
+    scale: Scale = "auto"
 
     def __post_init__(self) -> None:
         sides = tuple(self.size)
@@ -110,6 +114,7 @@ class ResizeSpec:
             raise ConfigError(f"crop must be above 0 and at most 1, and 1 except for center_crop, got {self.crop}")
         object.__setattr__(self, "size", sides)
         object.__setattr__(self, "fill", fill)
+        object.__setattr__(self, "scale", parse_scale(self.scale))
 
     def transform(self, height: int, width: int) -> ImageTransform:
         """The position of an image of this size on the canvas."""
@@ -148,7 +153,8 @@ class ResizeSpec:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         values: dict[str, Any] = {"size": list(self.size), "mode": self.mode, "fill": list(self.fill)}
-        return values if self.crop == 1 else {**values, "crop": self.crop}
+        crop = {} if self.crop == 1 else {"crop": self.crop}
+        return {**values, **crop, **({} if self.scale == "auto" else {"scale": list(self.scale)})}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ResizeSpec:
@@ -158,7 +164,8 @@ class ResizeSpec:
             ConfigError: a value is missing or wrong.
         """
         try:
-            return cls(tuple(values["size"]), values["mode"], tuple(values["fill"]), values.get("crop", 1.0))
+            size, fill = tuple(values["size"]), tuple(values["fill"])
+            return cls(size, values["mode"], fill, values.get("crop", 1.0), values.get("scale", "auto"))
         except (KeyError, TypeError) as error:
             raise ConfigError(
                 f"a preprocessing specification needs 'size', 'mode' and 'fill', got {dict(values)}"

@@ -7,35 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from vertebra.errors import DataError, first_line
+from vertebra.preprocess import jpeg
+from vertebra.preprocess.arrays import tensor_to_array, with_channel_axis
+from vertebra.preprocess.channels import picture_to_channels, to_channels
 from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.preprocess.number_range import array_to_bytes, stretched
+from vertebra.preprocess.number_range import RangeUse, Scale, stretched, to_bytes
+from vertebra.preprocess.raw_files import raw_file, raw_size
+from vertebra.preprocess.raw_images import ORIENTATION, RawImage, raw_page, raw_picture, turned, upright
+from vertebra.shards.members import file_source
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-BACKDROP = (255, 255, 255)
-ORIENTATION = 0x0112
-STRIP = 2**22  # pixels converted at a time
 
 
-def read_image(source: ImageSource, channels: int = 3, name: str = "") -> np.ndarray:
+def read_image(
+    source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto", use: RangeUse | None = None
+) -> np.ndarray:
     """Any image as an upright 8-bit array.
 
-    Rotation by the EXIF tag is applied. Transparent pixels are blended onto white. Gray images get equal channels, and color
-    becomes gray for one channel.
+    Rotation by the EXIF tag is applied. Transparent pixels are blended onto white, except for four channels. Gray images get
+    equal channels, and color becomes gray for one channel. The bands of a TIFF or .npy file, or the pages of a TIFF file, are
+    the channels of an input with that many.
 
-    For files with more than 8 bits (16-bit PNG and TIFF, floats), and for 16-bit arrays, values are stretched from the image's
-    minimum to its maximum, since files use any part of their range; floats within 0..1 keep that range. Arrays and tensors of
-    other dtypes must be 0..1 or 0..255, see `vertebra.preprocess.number_range`.
+    Numbers of more than 8 bits (16-bit PNG and TIFF, floats, counts) are scaled to 8 bit by the range ``scale``, see
+    `vertebra.preprocess.number_range`.
 
     Args:
         source: a file, the bytes of one, a Pillow image, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W).
         channels: number of channels of the model's input.
         name: its name in messages; empty for the path, or a description.
+        scale: the range of numbers of more than 8 bits, as in the model's `ResizeSpec`.
+        use: counts the image and the part of the range that it uses.
 
     Returns:
         (H, W, channels) uint8, contiguous.
@@ -45,20 +51,57 @@ def read_image(source: ImageSource, channels: int = 3, name: str = "") -> np.nda
             values are NaN, infinite or of an unknown range; the message names it.
     """
     name = name or source_name(source)
+    if use is not None:
+        use.add_image()
     if isinstance(source, (str, Path, bytes)):
-        try:
-            with open_image(source, name) as picture:
-                picture.load()
-                upright = _upright(picture)
-        except Exception as error:  # Pillow raises a dozen types on damaged files
-            raise unreadable(name, error) from error
-        return _picture_to_array(upright, channels, name)
-    if isinstance(source, Image.Image):
-        return _picture_to_array(_loaded(source, name), channels, name)
+        found = _file_content(source, name, turbo=channels in (1, 3))
+    elif isinstance(source, Image.Image):
+        picture = _loaded(source, name)
+        found = raw_picture(picture) or picture
+    else:
+        return _array_to_channels(source, channels, name, scale, use)
+    if isinstance(found, Image.Image):
+        return picture_to_channels(found, channels, name)
+    return _raw_to_channels(found, channels, name, scale, use)
+
+
+def read_picture(source: ImageSource) -> np.ndarray:
+    """Any image as 8-bit RGB to be looked at, not for a model: numbers of more than 8 bits reach from the image's minimum to its
+    maximum, and the first three of several bands are red, green and blue.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    name = source_name(source)
     if isinstance(source, np.ndarray):
-        return _to_channels(_eight_bit(source, name), channels, name)
-    array = _tensor_to_array(source, name)
-    return _to_channels(_eight_bit(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, name), channels, name)
+        raw: RawImage | Image.Image = RawImage(with_channel_axis(source, name))
+    elif isinstance(source, (str, Path, bytes)):
+        raw = _file_content(source, name)
+    else:
+        return read_image(source)
+    if isinstance(raw, Image.Image):
+        return picture_to_channels(raw, 3, name)
+    array = stretched(raw.values, name)
+    if raw.transparent and raw.values.dtype == np.uint8:
+        return to_channels(array, 3, name)
+    return np.ascontiguousarray(array[:, :, :3] if array.shape[2] >= 3 else array[:, :, :1].repeat(3, axis=2))
+
+
+def decoded_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of an upright image of any number of channels, which is decoded, so that damage is found.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    content = _file_content(path, str(path))
+    if isinstance(content, Image.Image):
+        return content.height, content.width
+    if content.values.dtype.kind == "f":
+        to_bytes(content.values, str(path), (0.0, 1.0))  # refuses NaN and infinity
+    return content.values.shape[0], content.values.shape[1]
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -70,7 +113,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
         DataError: the file is missing or is not an image.
     """
     try:
-        with open_image(path) as picture:
+        source = file_source(path)
+        size = raw_size(source, jpeg.file_head(source)[0], str(path))
+        if size is not None:
+            return size
+        with open_image(source, str(path)) as picture:
             turned = _orientation(picture) in (5, 6, 7, 8)
             return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except Exception as error:  # Pillow raises a dozen types on damaged files
@@ -215,89 +262,58 @@ def layout_of(source: ImageSource) -> str:
     return "a tensor (H, W)" if len(shape) == 2 else "a tensor (C, H, W)"
 
 
-def _loaded(picture: Image.Image, name: str) -> Image.Image:
-    check_opened(picture, name)
+def _file_content(source: str | Path | bytes, name: str, *, turbo: bool = True) -> RawImage | Image.Image:
+    """The content of a file: numbers, or a Pillow image of 8 bits a channel, as which JPEG files come if not ``turbo``."""
     try:
-        picture.load()
-        return _upright(picture)
+        source = file_source(source)
+        head, content = jpeg.file_head(source)
+        pixels = _decode_jpeg(content, name) if turbo and content is not None else None
+        if pixels is not None:
+            return RawImage(pixels)
+        raw = raw_file(source, head, name)
+        if raw is not None:
+            return raw
+        with open_image(source, name) as picture:
+            raw = raw_page(picture, source, name)
+            if raw is not None:
+                return raw
+            picture.load()
+            return upright(picture)
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise unreadable(name, error) from error
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(picture) if picture.getexif().get(ORIENTATION, 1) != 1 else picture
+def _decode_jpeg(content: bytes, name: str) -> np.ndarray | None:
+    """The upright pixels of a JPEG file (H, W, 1 or 3) uint8; None where Pillow has to decode it."""
+    header = jpeg.read_header(content, name)
+    pixels = None if header is None else jpeg.decode(content, header)
+    return None if header is None or pixels is None else turned(pixels, header.orientation)
 
 
-def _picture_to_array(picture: Image.Image, channels: int, name: str) -> np.ndarray:
-    """An upright Pillow image of any mode as (H, W, channels) uint8."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return _to_channels(stretched(np.asarray(picture), name)[:, :, None], channels, name)
-    if channels not in (1, 3, 4):
-        raise DataError(
-            f"{name}: the model takes {channels} channels; image files have 1, 3 or 4. Give an array instead"
-        )
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    clear = channels != 4 and (picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info)
-    pixels = np.empty((picture.height, picture.width, channels), dtype=np.uint8)
-    rows = max(1, STRIP // picture.width)
-    for top in range(0, picture.height, rows):
-        part = picture
-        if rows < picture.height:  # in strips, to avoid further copies of a large image
-            part = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        part = _on_white(part) if clear else part
-        converted = part if part.mode == mode else part.convert(mode)
-        pixels[top : top + rows] = np.asarray(converted).reshape(-1, picture.width, channels)
-    return pixels
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """The image blended onto white, without transparency."""
-    layer = picture.convert("RGBA")
-    page = Image.new("RGBA", layer.size, (*BACKDROP, 255))
-    page.alpha_composite(layer)
-    return page.convert("RGB")
-
-
-def _eight_bit(array: np.ndarray, name: str) -> np.ndarray:
-    """An array (H, W) or (H, W, C) of any number type as (H, W, C) uint8."""
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(f"{name}: an image array must be (H, W) or (H, W, C) and not empty, got shape {array.shape}")
-    return array_to_bytes(array[:, :, None] if array.ndim == 2 else array, name)
-
-
-def _to_channels(array: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """(H, W, C) uint8 with the number of channels of the model's input, if it can be converted."""
-    count = array.shape[2]
-    if count == channels:
-        return np.ascontiguousarray(array)
-    if count == 1 and channels == 3:
-        return np.repeat(array, channels, axis=2)
-    if channels in (1, 3) and count in (2, 3, 4):
-        mode = {2: "LA", 3: "RGB", 4: "RGBA"}[count]
-        height, width = array.shape[:2]
-        picture = Image.frombytes(mode, (width, height), np.ascontiguousarray(array).tobytes())
-        return _picture_to_array(picture, channels, name)
-    raise DataError(
-        f"{name}: it has {count} channels, and the model takes {channels}; arrays are (H, W, C), and tensors (C, H, W)"
-    )
-
-
-def _tensor_to_array(tensor: Any, name: str) -> np.ndarray:
-    """A tensor of any library as an array."""
-    if hasattr(tensor, "read"):
-        raise DataError(f"{name} is an open file; give its content: file.read()")
-    if "bfloat16" in str(getattr(tensor, "dtype", "")):
-        raise DataError(f"{name}: bfloat16 is not supported; convert it to float32")
+def _loaded(picture: Image.Image, name: str) -> Image.Image:
+    check_opened(picture, name)
     try:
-        array = np.asarray(tensor.detach().cpu() if hasattr(tensor, "shape") and hasattr(tensor, "detach") else tensor)
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:  # ragged lists, meta and sparse tensors
-        raise DataError(
-            f"{name} cannot be converted to an array ({first_line(error)}); give an array or tensor"
-        ) from error
-    if array.dtype == object:
-        raise DataError(
-            f"{name} is not an image; give a file, bytes, a Pillow image, an array (H, W, C) or a tensor (C, H, W)"
-        )
-    if not hasattr(tensor, "shape") and array.ndim == 0:
-        raise DataError(f"{name} is a number, not an image; give the numbers of an image as an array: np.array(...)")
-    return array
+        picture.load()
+        return upright(picture)
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        raise unreadable(name, error) from error
+
+
+def _raw_to_channels(raw: RawImage, channels: int, name: str, scale: Scale, use: RangeUse | None) -> np.ndarray:
+    """The numbers of an image as (H, W, channels) uint8; transparency keeps the whole range of its type."""
+    if not raw.transparent:
+        pixels = to_bytes(raw.values, name, scale, use=use)
+        return to_channels(pixels, channels, name, transparent=False, pages=raw.pages)
+    colors, alpha = raw.values[:, :, :-1], raw.values[:, :, -1:]
+    full: Scale = (0.0, float(np.iinfo(alpha.dtype).max)) if alpha.dtype.kind in "ui" else (0.0, 1.0)
+    layers = [to_bytes(colors, name, scale, use=use), to_bytes(alpha, name, full)]
+    return to_channels(np.concatenate(layers, axis=2), channels, name)
+
+
+def _array_to_channels(source: Any, channels: int, name: str, scale: Scale, use: RangeUse | None) -> np.ndarray:
+    """An array or tensor as (H, W, channels) uint8."""
+    array = source if isinstance(source, np.ndarray) else tensor_to_array(source, name)
+    if not isinstance(source, np.ndarray) and array.ndim == 3:
+        array = np.moveaxis(array, 0, -1)
+    array = with_channel_axis(array, name)
+    return to_channels(to_bytes(array, name, scale, in_memory=True, use=use), channels, name)

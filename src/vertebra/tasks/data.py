@@ -11,7 +11,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
@@ -24,10 +24,12 @@ class TaskData(ABC):
         whole_image: whether an annotation also holds for any part of the image, as a class does; such images may be cropped.
         source_kinds: kinds of annotations (`vertebra.annotations.table.KINDS`) that the task's labels can be made from; none for a
             task whose data only its own readers read.
+        annotates_boxes: whether objects have boxes, which `object_boxes` returns.
     """
 
     whole_image: bool = False
     source_kinds: frozenset[str] = frozenset()
+    annotates_boxes: bool = False
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """This task's part of the annotations of a data set.
@@ -50,8 +52,12 @@ class TaskData(ABC):
         """The annotation in canvas pixels, with the image on the canvas as in prediction."""
 
     @abstractmethod
-    def cut(self, annotation: Any, window: CropWindow, resize_spec: ResizeSpec, labels: Any) -> Any:
-        """The annotation of a crop window of the image, in canvas pixels, mirrored as the window is."""
+    def cut(self, annotation: Any, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: Any) -> Any:
+        """The annotation of a part of the image, in canvas pixels, cropped, mirrored and turned as the image is."""
+
+    def object_boxes(self, annotation: Any) -> np.ndarray:
+        """(M, 4) the boxes of the objects, for crops that keep objects; none if not ``annotates_boxes``."""
+        return np.zeros((0, 4), dtype=np.float32)
 
     @abstractmethod
     def relabel(self, annotation: Any, ids: np.ndarray, source_labels: Any, labels: Any) -> Any:
@@ -108,6 +114,10 @@ class TaskData(ABC):
             ids: (K,) int64, the branch's class id of each of the data set's classes, -1 for classes that the branch does not have.
         """
         return np.asarray(column.labeled, dtype=bool)
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """(n, class_count) bool, the classes that each image has; None if that is known only from its pixels."""
+        return None
 
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) int64, groups of images that a random division spreads over all splits in proportion.

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vertebra.errors import DataError
-from vertebra.preprocess.images import read_image
+from vertebra.preprocess.images import read_picture
 from vertebra.tasks.palette import Color, text_color
 
 ImageLike = np.ndarray | Image.Image | str | Path
@@ -27,25 +27,21 @@ _WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NanumGothic.ttf", "AppleSDGothicNeo.t
 
 
 def open_picture(image: ImageLike | None) -> Image.Image:
-    """The image as upright 8-bit RGB, read like the model's input.
+    """The image as upright 8-bit RGB.
 
     Args:
         image: a path, a Pillow image, or an array (H, W) or (H, W, C). Of more than three channels the first three are shown,
-            of two the first; the range of floating point values is 0 to 1, extended to their minimum and maximum.
+            of two the first; the range of floating point values is 0 to 1, extended to their minimum and maximum, and that of
+            16-bit numbers is their minimum to their maximum.
 
     Raises:
         DataError: there is no image, or it cannot be read.
     """
     if image is None:
         raise DataError("this prediction has no image. Pass one: prediction.draw(image)")
-    if isinstance(image, (str, Path)) and Path(image).suffix.lower() == ".npy":
-        try:
-            image = np.asarray(np.load(image, allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{image}: cannot be read ({error})") from error
     if isinstance(image, np.ndarray):
         image = _three_channels(image)
-    return Image.fromarray(read_image(image, 3))
+    return Image.fromarray(read_picture(image))
 
 
 def _three_channels(array: np.ndarray) -> np.ndarray:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.data import TaskData
+from vertebra.tasks.mixing import Mixing
 from vertebra.tasks.prediction import Prediction
+from vertebra.tasks.tv_tensors import TVTensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +111,9 @@ class Task:
             crops.
         mask_colors: returns the RGB color of each class in mask files, for a label specification; None for a task without
             masks of class ids.
+        mixing: how the annotations of several images become those of one training image; None for a task without such
+            operations.
+        tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
     """
 
     name: str
@@ -131,6 +136,8 @@ class Task:
     coco_results: bool = False
     merge_crops: Callable[[Sequence[Any], Crops, Any], Any] | None = None
     mask_colors: Callable[[Any], list[tuple[int, int, int]]] | None = None
+    mixing: Mixing | None = None
+    tv_tensors: TVTensors | None = None
 
     @property
     def image_level(self) -> bool:

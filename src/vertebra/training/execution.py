@@ -43,6 +43,7 @@ from vertebra.training.saved_state import check_state
 from vertebra.training.selection import unmeasurable_notes
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
+from vertebra.training.user_transform import Transform, transform_note
 from vertebra.weights.model_file import load_weights
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
@@ -81,7 +82,13 @@ class _Prepared:
 
 
 def run_training(
-    config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
+    config: Config,
+    model: VisionModel,
+    opened: Opened,
+    val: Opened,
+    folder: Path,
+    resumption: Resumption | None,
+    transform: Transform | None = None,
 ) -> Finished:
     """Trains a built model, and writes the run folder.
 
@@ -92,13 +99,14 @@ def run_training(
         val: evaluation data.
         folder: of the run.
         resumption: None for a new run.
+        transform: the user's own augmentation, if any.
 
     Raises:
         VertebraError: data, options or folder do not fit, or the run stopped.
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
     emit(*opened.notes, *val.notes, *origin)
-    run = _prepare(config, model, opened, val, folder, resumption)
+    run = _prepare(config, model, opened, val, folder, resumption, transform)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
         _fit(run, str(folder / LAST) if resumption else None)
@@ -125,13 +133,24 @@ def _origin(config: Config, model: VisionModel) -> str:
 
 
 def _prepare(
-    config: Config, model: VisionModel, opened: Opened, val: Opened, folder: Path, resumption: Resumption | None
+    config: Config,
+    model: VisionModel,
+    opened: Opened,
+    val: Opened,
+    folder: Path,
+    resumption: Resumption | None,
+    transform: Transform | None,
 ) -> _Prepared:
     """Checks data, options and saved state, prints what the run does, and builds its parts; see `run_training`."""
     recipe = config.train
-    data = RunData(model, recipe, opened.sources, val.sources)
+    data = RunData(model, recipe, opened.sources, val.sources, transform)
     data.check_augment()
-    emit(*unmeasurable_notes(model_info(model), data.val_set, recipe.monitor), *data.unmirrored())
+    emit(
+        *transform_note(recipe),
+        *unmeasurable_notes(model_info(model), data.val_set, recipe.monitor),
+        *data.unmirrored(),
+        *data.train_set.range_notes(),
+    )
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:

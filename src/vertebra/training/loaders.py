@@ -6,6 +6,8 @@ import lightning.pytorch as pl
 
 from vertebra.config import TrainConfig
 from vertebra.cpus import usable_cpus
+from vertebra.data.augmentation.mixing import mixable
+from vertebra.data.augmentation.user_transform import UserTransform
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData, Source
@@ -13,8 +15,10 @@ from vertebra.data.transforms import mirror_refusals
 from vertebra.errors import ConfigError
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo, model_info
-from vertebra.recipe.augment import Augment, check_effect
-from vertebra.tasks import all_image_level
+from vertebra.recipe.augment import Augment
+from vertebra.recipe.augment_effect import check_effect
+from vertebra.tasks import all_image_level, get_task
+from vertebra.training.user_transform import Transform, check_transform
 
 
 class RunData(pl.LightningDataModule):
@@ -25,13 +29,29 @@ class RunData(pl.LightningDataModule):
         recipe: batch size, augmentation, seed.
         train: training data sets.
         val: data sets to evaluate on after each epoch.
+        transform: the user's own in place of the recipe's augmentation, if the recipe names one.
+
+    Raises:
+        ConfigError: the recipe names a transform, and none is given.
     """
 
-    def __init__(self, model: VisionModel, recipe: TrainConfig, train: list[Source], val: list[Source]) -> None:
+    def __init__(
+        self,
+        model: VisionModel,
+        recipe: TrainConfig,
+        train: list[Source],
+        val: list[Source],
+        transform: Transform | None = None,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.augment = Augment.from_options(recipe.augment.name, recipe.augment.options)
-        self.train_set = mixed(model_info(model), train, recipe.seed, self.augment)
+        check_transform(recipe, transform)
+        self.augment: Augment | UserTransform = (
+            Augment.from_options(recipe.augment.name, recipe.augment.options)
+            if transform is None
+            else UserTransform(transform)
+        )
+        self.train_set = mixed(model_info(model), train, recipe.seed, self.augment, recipe.reduced_decoding)
         self.val_set = mixed(model_info(model), val, recipe.seed, None)
 
     def check_augment(self) -> None:
@@ -40,12 +60,17 @@ class RunData(pl.LightningDataModule):
         Raises:
             ConfigError: one has none.
         """
+        if isinstance(self.augment, UserTransform):
+            return
         options, labels = self.recipe.augment.options, self.train_set.labels
         tasks = [set(source.branches.values()) for source in self.train_set.sources]
         check_effect(
             options,
+            self.augment,
             image_level=any(all_image_level([task]) for names in tasks for task in names),
             located=any(not all_image_level(names) for names in tasks),
+            boxes=any(get_task(name).data.annotates_boxes for names in tasks for name in names),
+            mixable=frozenset[str]().union(*(self._mixable(names) for names in tasks)),
             channels=self.train_set.channels,
         )
         reasons = mirror_refusals(labels)
@@ -53,6 +78,11 @@ class RunData(pl.LightningDataModule):
             raise ConfigError(
                 f"'train.augment.horizontal_flip' has no effect: no image is mirrored, for {next(iter(reasons.values()))}"
             )
+
+    @staticmethod
+    def _mixable(names: set[str]) -> frozenset[str]:
+        """The operations on several images for a source with these tasks; its images may be labeled for some of them only."""
+        return mixable(list(names)).union(*(mixable([name]) for name in names))
 
     def train_dataloader(self) -> Loader:
         """Training steps: lists of ``accumulate`` micro batches."""
@@ -76,7 +106,7 @@ class RunData(pl.LightningDataModule):
 
     def unmirrored(self) -> list[str]:
         """A note for each branch whose images the recipe's horizontal flip leaves out, with the reason and a remedy."""
-        if not self.augment.horizontal_flip:
+        if isinstance(self.augment, UserTransform) or not self.augment.horizontal_flip:
             return []
         reasons = mirror_refusals(self.train_set.labels).items()
         what = "its images are not mirrored in training, because"
@@ -92,10 +122,18 @@ class RunData(pl.LightningDataModule):
         return [*self.train_set.notes(), *self.val_set.notes()]
 
 
-def mixed(info: ModelInfo, sources: list[Source], seed: int, augment: Augment | None) -> MixedData:
+def mixed(
+    info: ModelInfo,
+    sources: list[Source],
+    seed: int,
+    augment: Augment | UserTransform | None,
+    reduced_decoding: bool = False,
+) -> MixedData:
     """A mix of data sets for a model."""
     labels = {name: branch_labels for name, (_, branch_labels) in info.branches.items()}
-    return MixedData(sources, labels, info.resize_spec, augment, seed=seed, channels=info.channels)
+    return MixedData(
+        sources, labels, info.resize_spec, augment, seed=seed, channels=info.channels, reduced_decoding=reduced_decoding
+    )
 
 
 def evaluation_loader(info: ModelInfo, sources: list[Source], batch_size: int, workers: int) -> Loader:

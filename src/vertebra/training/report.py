@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from vertebra.errors import ImageRangeWarning
 from vertebra.inference.predictor import Predictor
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
@@ -87,9 +89,11 @@ def prediction_pictures(model: VisionModel, images: list[Path], count: int) -> l
     if not images:
         return []
     chosen = [images[row] for row in np.linspace(0, len(images) - 1, min(count, len(images)), dtype=int)]
-    predictor = Predictor(model, batch_size=4, skip_unreadable=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImageRangeWarning)  # the run has told it
+        results = Predictor(model, batch_size=4, skip_unreadable=True).predict(chosen)
     return [
         Picture(prediction.draw(), f"{branch}: {result.path.name if result.path else ''}")
-        for result in predictor.predict(chosen)
+        for result in results
         for branch, prediction in result.items()
     ]

@@ -20,6 +20,7 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
 from vertebra.optimize.model_state import count_fused_steps
+from vertebra.preprocess.number_range import parse_scale
 from vertebra.tasks import get_task
 from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.execution import FOLDER_VARIABLE, Finished, run_training
@@ -28,6 +29,7 @@ from vertebra.training.hardware import check_hardware, check_memory
 from vertebra.training.optimizers import check_optimizer
 from vertebra.training.resuming import plan_resumption
 from vertebra.training.selection import check_monitor
+from vertebra.training.user_transform import Transform, take_transform
 from vertebra.weights.finetune import init_from
 from vertebra.weights.model_file import describe, load_problem
 
@@ -46,7 +48,8 @@ def train_raw(
     Raises:
         VertebraError: something is wrong with the config, the data or the folder; the message names it.
     """
-    return _train(with_absolute_paths(Config.from_raw(override(dict(raw), overrides), where)), None, out)
+    raw, transform = take_transform(raw)
+    return _train(with_absolute_paths(Config.from_raw(override(raw, overrides), where)), None, out, transform)
 
 
 def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None = None) -> Finished:
@@ -65,10 +68,11 @@ def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None 
     problem = load_problem(model)
     if problem is not None:
         raise ConfigError(f"this model cannot be trained: {problem}")
+    raw, transform = take_transform(raw)
     train = _with_canvas(model, raw.get("train", {}))
     config = Config.from_raw({**raw, "model": describe(model)["model"], "train": train}, "config")
     with _report_partial_training(model):
-        return _train(with_absolute_paths(config), model, out)
+        return _train(with_absolute_paths(config), model, out, transform)
 
 
 @contextmanager
@@ -110,10 +114,13 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
         )
     if train.get("resize") not in (None, mode):
         raise ConfigError(f"resize: the model has '{mode}'; build it for another one: create_model(resize=...)")
-    return {**train, "image_size": list(size), "resize": mode}
+    scale = model.resize_spec.scale
+    if train.get("scale") is not None and parse_scale(train["scale"]) != scale:
+        raise ConfigError(f"scale: the model has {scale}; build it for another range: create_model(scale=...)")
+    return {**train, "image_size": list(size), "resize": mode, "scale": scale if scale == "auto" else list(scale)}
 
 
-def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finished:
+def _train(config: Config, model: VisionModel | None, out: Path | None, transform: Transform | None) -> Finished:
     """Trains a model; None: the model of the config."""
     hardware = check_hardware(config.train)
     check_optimizer(config.train)
@@ -127,11 +134,11 @@ def _train(config: Config, model: VisionModel | None, out: Path | None) -> Finis
     val = open_split(config, "val")
     torch.manual_seed(config.train.seed)
     if model is None:
-        model = build(config.model, image_size=config.train.image_size, resize=config.train.resize)
+        model = _build(config)
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
         emit(*init_from(model, config.model))
-    return run_training(config, model, opened, val, folder, None)
+    return run_training(config, model, opened, val, folder, None, transform)
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
@@ -175,12 +182,14 @@ def resume_run(
         VertebraError: the run cannot be resumed, an option must not change, or the data are missing or differ.
     """
     folder = Path(folder)
+    sections, transform = take_transform(sections)
     resumption = plan_resumption(folder, data=data, overrides=overrides, sections=sections)
     config = resumption.config
     objects = resolve_parts(parts, config.model)
-    size, resize = config.train.image_size, config.train.resize
-    model = build(config.model, image_size=size, resize=resize, pretrained=False, objects=objects)
-    return run_training(config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption)
+    model = _build(config, pretrained=False, objects=objects)
+    return run_training(
+        config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption, transform
+    )
 
 
 def complete(config: Config, opened: Opened) -> Config:
@@ -214,4 +223,10 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
         if branch.classes is None or set(get_task(tasks[name]).labels.needed) - set(branch.label_fields):
             config = complete(config, open_split(config, "train"))
             break
-    return build(config.model, image_size=config.train.image_size, resize=config.train.resize, pretrained=False)
+    return _build(config, pretrained=False)
+
+
+def _build(config: Config, **options: Any) -> VisionModel:
+    """The model of a config, with the preprocessing of its training options; see `vertebra.build.build` for others."""
+    train = config.train
+    return build(config.model, image_size=train.image_size, resize=train.resize, scale=train.scale, **options)

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vertebra.annotations import shapes as shapes_module
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import Annotations
 from vertebra.data.open import open_data
 from vertebra.data.readers.coco import CocoReader
@@ -73,6 +75,41 @@ def test_outlines_that_all_enclose_nothing_end_the_reading(coco: Make, shape: An
     ):
         open_data(path, "segment", "train")
     assert len(open_data(path, "detect", "train")) == 2
+
+
+def test_outlines_on_a_line_enclose_nothing(coco: Make) -> None:
+    flat = [[1, 1, 5, 5, 9, 9], [3.1, 3, 3.1, 7, 3.1, 9]]
+    shapes = [
+        [flat[0]],
+        [SQUARE, flat[0]],
+        flat,
+        [SQUARE],
+        {"size": list(SIZE), "counts": [768]},
+        [[0.5, 0.5, 0.6, 0.5, 0.6, 0.6]],
+    ]
+    path = coco([one(10 + i % 3, 7, [i, 0, 1, 1], segmentation=shape) for i, shape in enumerate(shapes)])
+    read = load(path).objects.shapes
+    assert read is not None and read.enclosing.tolist() == [False, True, False, True, True, True]
+    notes = [str(note) for note in open_data(path, "segment", "train").notes]
+    assert "2 objects whose outline encloses nothing were dropped: 0.png, 2.png" in notes
+    path = coco([one(10 + i % 3, 7, [i, 0, 1, 1], segmentation=[flat[i % 2]]) for i in range(12)])
+    with pytest.raises(
+        DataError, match="12 of its 12 annotations.*12 objects whose outline encloses nothing were dropped"
+    ):
+        open_data(path, "segment", "train")
+
+
+def test_the_areas_of_many_outlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    entries = []
+    for number in range(50):
+        line = draw.uniform(0, 50, (draw.integers(3, 9), 2)).round(1)
+        if number % 3 == 0:
+            line[:, 1] = 2 * line[:, 0] + 1
+        entries.append([line.reshape(-1).tolist()])
+    for chunk in (7, 1000):
+        monkeypatch.setattr(shapes_module, "_CHUNK", chunk)
+        assert (Shapes.of(entries).enclosing == (np.arange(50) % 3 > 0)).all()
 
 
 def test_outlines_mixed_with_run_lengths_keep_their_order(coco: Make) -> None:

@@ -130,6 +130,10 @@ def test_classes_of_deeper_images(class_folders: Make) -> None:
             {"Images/cat": 4, "Images/dog": 4, "masks": 4},
             r"are no classes; if its folders are the classes, name .*Images",
         ),
+        (
+            {"train": 4, "trainannot": 4, "val": 1, "valannot": 1},
+            "its folders .* are splits, and their images lie in no folders",
+        ),
         ({"train": 4, "test": 4}, "its folders test, train are splits, and their images lie in no folders of classes"),
         (
             {"train/images": 4, "train/labels": 4, "val/images": 2, "val/labels": 2},

@@ -80,6 +80,8 @@ def test_void_is_ignored(tmp_path: Path, draw_image: Make) -> None:
     assert open_data(root, "segment", "train").labels["segment"].classes == ("road",)
     assert all_of(root)["3"][0, :2].tolist() == [255, 0]
     assert "1 class called 'void' or alike was ignored: Void" in texts(open_data(root, "segment", "train"))
+    (root / "class_dict.csv").write_text("name,r,g,b\nroad,128,64,128\nUnlabelled,0,0,0\n")
+    assert open_data(root, "segment", "train").labels["segment"].classes == ("road",)
 
 
 def test_a_color_of_no_class(tmp_path: Path, draw_image: Make) -> None:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
+from vertebra.cli.main import app
+from vertebra.config import SourceConfig
 from vertebra.data.open import open_data, readings
 from vertebra.data.readers.table import TableReader
-from vertebra.errors import DataError
+from vertebra.errors import ConfigError, DataError
 
 Make = Callable[..., Path]
 
@@ -185,6 +188,16 @@ def test_boxes_of_images_without_objects_and_bad_rows(tables: Make) -> None:
     assert "3 boxes of boxes.csv in columns without such names were read as xyxy" in listed
 
 
+@pytest.mark.parametrize(
+    "cell", ['"[1, 2]"', '"[1, 2, x, 4]"', "\"[[1, 2, 3, 'a']]\"", "[1e999,2,3,4]", "7", '"[{}, 2, 3, 4]"', "[true]"]
+)
+def test_cells_that_are_no_boxes(tables: Make, cell: str) -> None:
+    root = tables({"boxes.csv": f'image;bbox;label\na.png;{cell};x\nb.png;"[16, 12, 30, 20]";x\n'})
+    annotations = load(root)
+    assert annotations.objects.boxes.tolist() == [[16, 12, 30, 20]]
+    assert "1 row whose box is not four numbers was read without it: a.png" in notes_of(annotations)
+
+
 def test_an_ambiguous_convention_is_an_error(tables: Make) -> None:
     root = tables({"boxes.csv": 'image,bbox,label\na.png,"[2, 2, 6, 6]",x\nb.png,"[1, 3, 7, 8]",x\n'})
     with pytest.raises(
@@ -309,3 +322,46 @@ def test_damaged_tables_give_notes_or_one_error(tables: Make, text: str, content
                 open_data(root / "t.csv", task, "train", format="table", multilabel=task == "classify")
             except DataError as error:
                 assert "t.csv" in str(error)
+
+
+def test_roboflow_tables_in_the_folders_of_splits(tables: Make) -> None:
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    line = "{}.jpg,32,24,{},4,6,30,22\n"
+    files = {
+        f"{split}/_annotations.csv": header + line.format(name, name)
+        for split, name in (("train", "a"), ("valid", "b"))
+    }
+    root = tables(files, (), "")
+    images = {"train": "a", "valid": "b"}
+    for split, name in images.items():
+        tables({}, (name,), split + "/{}.jpg")
+    assert TableReader().splits(root) == ("train", "val")
+    assert load(root, "val").category_names == ("a", "b") and load(root, "val").objects.categories.tolist() == [1]
+    assert readings(root, "detect") == ["table"]
+
+
+def test_columns_from_the_config_and_the_command_line(tables: Make) -> None:
+    rows = "".join(f"{name}.png,{'xy'[number % 2]},{number}\n" for number, name in enumerate("abcdefghijkl"))
+    root = tables({"t.csv": "pic,kind,label\n" + rows}, "abcdefghijkl")
+    source = SourceConfig(path=str(root), columns={"label": "kind"})
+    index = open_data(root, "classify", "train", columns=source.columns)
+    assert index.labels["classify"].classes == ("x", "y")
+    words = ["data", "check", str(root), "--task", "classify", "--column"]
+    result = CliRunner().invoke(app, [*words, "label=kind"])
+    assert result.exit_code == 0 and "(x 5, y 5)" in result.output
+    with pytest.raises(ConfigError, match="--column kind: write what is read and the column's name, as image=path"):
+        CliRunner().invoke(app, [*words, "kind"], catch_exceptions=False)
+
+
+def test_a_damaged_table_beside_others_is_counted(tables: Make) -> None:
+    root = tables({"train.csv": "image,label\na.png,x\nb.png,y\n"})
+    (root / "val.csv").write_bytes(b"\x00\x01\x02" * 40)
+    assert "1 table that cannot be read was left out: val.csv" in notes_of(load(root))
+    (root / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"val\.csv: not a text file"):
+        load(root)
+
+
+def test_images_that_no_table_names_are_counted(tables: Make) -> None:
+    root = tables({"labels.csv": "image,label\na.png,x\nb.png,y\n"})
+    assert "2 images that no table names were left out: images/c.png, images/d.png" in notes_of(load(root))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.daily_sample import daily_sample
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detect._nms_postprocess import NMSPostprocess
 from vertebra.decoders.detect.fcos import FCOS
@@ -26,6 +27,7 @@ from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 LABELS = DetectLabels(("a", "b", "c"))
 SPEC = FeatureSpec((Level(16, 8), Level(24, 16)))
 both = pytest.mark.parametrize("kind", [RetinaNet, FCOS])
+one_of_them = pytest.mark.parametrize("kind", daily_sample([RetinaNet, FCOS], 1))
 
 
 class TinyDetector(nn.Module):
@@ -251,7 +253,7 @@ def test_compiles_to_one_graph(kind: type[Decoder]) -> None:
         torch.testing.assert_close(got, wanted)
 
 
-@both
+@one_of_them
 @pytest.mark.parametrize("size", [(32, 32), (97, 65)])
 def test_onnx_with_free_batch(kind: type[Decoder], size: tuple[int, int], tmp_path: Path) -> None:
     """32x32 has fewer candidates than the hundred boxes that are kept."""
@@ -260,7 +262,7 @@ def test_onnx_with_free_batch(kind: type[Decoder], size: tuple[int, int], tmp_pa
     assert_onnx_agrees(model, size, tmp_path)
 
 
-@both
+@one_of_them
 def test_onnx_with_free_height_and_width(kind: type[Decoder], tmp_path: Path) -> None:
     model = TinyDetector(kind(SPEC, LABELS))
     spread_scores(model.decoder)

@@ -28,8 +28,11 @@ class ValueColumn:
     def get(self, row: int, size: tuple[int, int]) -> RegressAnnotation:
         return RegressAnnotation(self.values[row])
 
-    def beyond(self, row: int, size: tuple[int, int]) -> dict[str, int]:
+    def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         return {}
+
+    def adapted(self, row: int, size: tuple[int, int]) -> str:
+        return ""
 
     def take(self, rows: np.ndarray) -> ValueColumn:
         return ValueColumn(self.values[rows], self.labeled[rows])

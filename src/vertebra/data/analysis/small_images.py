@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from vertebra.preprocess.image_files import open_image, unreadable
-from vertebra.preprocess.images import ORIENTATION, read_image
+from vertebra.preprocess.images import read_image
+from vertebra.preprocess.raw_images import ORIENTATION
 
 SIDE = 256  # pixels of the longer side after reduction
 
@@ -64,11 +65,19 @@ def _resizable(picture: Image.Image) -> Image.Image:
         return picture.convert("RGBA" if "transparency" in picture.info or picture.mode == "PA" else "RGB")
     if picture.mode == "1":
         return picture.convert("L")
-    if picture.mode.startswith("I"):
-        values = Image.fromarray(np.asarray(picture).astype(np.float32))
-        values.info.update(picture.info)
-        return values
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return Image.fromarray(_stretched(np.asarray(picture)))
     return picture
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """Numbers (H, W) as uint8, from the smallest to the largest finite one; others become 0."""
+    numbers = values.astype(np.float64)
+    finite = np.isfinite(numbers)
+    low, high = numbers.min(where=finite, initial=np.inf), numbers.max(where=finite, initial=-np.inf)
+    shares = np.where(finite, (numbers - low) / (high - low) if high > low else 0.0, 0.0)
+    stretched: np.ndarray = np.rint(255 * shares).astype(np.uint8)
+    return stretched
 
 
 def _channels(picture: Image.Image) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -103,10 +104,6 @@ class AnnotationReader(ABC):
             DataError: the data set is damaged.
         """
 
-    def splits_with(self, path: Path, options: ReadOptions) -> tuple[str, ...]:
-        """The splits if the data set is read with some options, for formats whose splits depend on them."""
-        return self.splits(path)
-
     @abstractmethod
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
         """All annotations of one split.
@@ -124,8 +121,8 @@ class AnnotationReader(ABC):
         """
 
     def splits_for(self, path: Path, kinds: frozenset[str], options: ReadOptions) -> tuple[str, ...]:
-        """The splits of the images with annotations of some kinds, where they differ by kind; else `splits_with`."""
-        return self.splits_with(path, options)
+        """The splits of the images with annotations of some kinds, read with some options, where these matter; else `splits`."""
+        return self.splits(path)
 
     def load_for(self, path: Path, split: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
         """The annotations of some kinds only, where the data set keeps kinds apart; else `load`."""
@@ -147,7 +144,11 @@ class AnnotationReader(ABC):
         """One split for one task; see `Reader.read`."""
         kinds = get_task(task).data.source_kinds
         source, shares = source_split(self.splits_for(path, kinds, options), split, path)
-        annotations = self.load_for(path, source, options, kinds)
+        # edits name classes of the files, so these are read first
+        load_options = replace(options, classes=None) if options.edits else options
+        annotations = self.load_for(path, source, load_options, kinds)
+        if options.edits:
+            annotations = options.edits.apply(annotations)
         index = index_of(annotations, task, options)
         if shares is None:
             return index

@@ -83,11 +83,12 @@ def _annotations(file: Path, folder: Path) -> Annotations:
 
 def _with_images(annotations: Annotations, paths: Sequence[str]) -> Annotations:
     """The images that exist, those of one file as one."""
+    different = set(paths)
+    if len(different) == len(paths) and "" not in different:
+        return annotations
     first: dict[str, int] = {}
     rows = np.array([first.setdefault(path, row) for row, path in enumerate(paths)], dtype=np.int64)
     kept = np.array([row for path, row in first.items() if path], dtype=np.int64)
-    if len(kept) == len(paths):
-        return annotations
     again = [annotations.name(row) for row, path in enumerate(paths) if path and rows[row] != row]
     if again:
         annotations.notes.append(Note.of("image", "that the file lists under several names", "merged", again))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,21 +20,63 @@ from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 
+SETTLED = 2_000_000_000  # nanoseconds without a change after which a folder's listing is kept
 Item = TypeVar("Item", bound=Hashable)
 
 
 def folders_in(path: Path) -> list[Path]:
     """Visible sub-folders, by name."""
-    with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return [path / name for name in sorted(names)]
+    return [path / name for name in sorted(listing(path).folders) if not name.startswith(".")]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def files_in(path: Path, suffix: str) -> list[Path]:
-    """The files in a folder whose names end so, without regard to case, by name."""
+    """The files in a folder with a suffix (".xml"), without regard to case, by name."""
+    return [path / name for name in listing(path).by_suffix.get(suffix, ())]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The names in a folder; ``files`` are all that are not folders."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+    @cached_property
+    def by_suffix(self) -> Mapping[str, Sequence[str]]:
+        """The files by their suffix in lower case, each sorted by name."""
+        groups: dict[str, list[str]] = {}
+        for name in sorted(self.files):
+            _, dot, suffix = name.rpartition(".")
+            groups.setdefault((dot + suffix).lower(), []).append(name)
+        return groups
+
+
+def listing(path: str | Path) -> Listing:
+    """The names in a folder, which is read once until it changes: readers look into the same folders, some with a million files.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be read.
+    """
+    status = Path(path).stat()
+    fresh = time.time_ns() - status.st_mtime_ns < SETTLED  # may change again without another time
+    return (_list.__wrapped__ if fresh else _list)(str(path), status.st_mtime_ns, status.st_dev, status.st_ino)
+
+
+@lru_cache(maxsize=8)
+def _list(path: str, *version: int) -> Listing:
+    folders: list[str] = []
+    files: list[str] = []
     with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if entry.name.lower().endswith(suffix) and entry.is_file()]
-    return [path / name for name in sorted(names)]
+        for entry in entries:
+            (folders if _is_folder(entry) else files).append(entry.name)
+    return Listing(tuple(folders), tuple(files))
 
 
 def folded_word(name: str) -> str:
@@ -89,9 +134,8 @@ def has_yolo_labels(path: Path) -> bool:
 def file_names(path: Path) -> list[str]:
     """Names of the visible files in a folder, in order; none if it cannot be read."""
     try:
-        with os.scandir(path) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
-    except OSError:
+        return sorted(name for name in listing(path).files if not name.startswith("."))
+    except (OSError, ValueError):  # no folder of this name, or a name that no folder can have
         return []
 
 

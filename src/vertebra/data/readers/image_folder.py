@@ -16,7 +16,16 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import any_below, folded_word, folders_in, has_yolo_labels, images_below, is_image
+from vertebra.data.readers.files import (
+    any_below,
+    files_below,
+    folded_word,
+    folders_in,
+    has_yolo_labels,
+    images_below,
+    is_image,
+)
+from vertebra.data.readers.mask_files import BESIDE
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
@@ -57,14 +66,16 @@ class ImageFolderReader(AnnotationReader):
         words = {folded_word(name) for name in names}
         if not words:
             return ""
-        table = next((file.name for file in sorted(path.iterdir()) if file.suffix.lower() in TABLES), "")
+        table = next((file.name for file in sorted(path.iterdir()) if _is_table(file)), "")
         beside = f"; the classes may be in {table}" if table else ""
         if (words <= IMAGE_WORDS | OTHER_WORDS and words & IMAGE_WORDS) or (words <= OTHER_WORDS and len(words) > 1):
             return f"its folders {shorten(names)} are no classes{_meant(folders)}{beside}"
-        if not _split_folders(path) and all(split_of(name) for name in names):
+        beside_splits = {name for name in names if any(name == first + ending for first in names for ending in BESIDE)}
+        if not _split_folders(path) and all(split_of(name) for name in names if name not in beside_splits):
             return f"its folders {shorten(names)} are splits, and their images lie in no folders of classes{beside}"
-        if table and len(names) == 1:
-            return f"its only folder {names[0]} is no class{beside}"
+        inside = table or next((file.name for file in files_below(folders[0], _is_table_name)), "")
+        if inside and len(names) == 1:
+            return f"its only folder {names[0]} is no class; the classes may be in {inside}"
         inner = [below for folder in folders for below in folders_in(folder)]
         deeper = bool(inner) and all(folded_word(below.name) in IMAGE_WORDS for below in inner)
         if deeper and not any(_direct_image(folder) for folder in folders):
@@ -148,6 +159,14 @@ def _split_folders(path: Path) -> dict[str, Path]:
         entered = inner[0] if doubled and folders_in(inner[0]) and not _direct_image(folder) else folder
         folders.setdefault(split, entered)
     return folders
+
+
+def _is_table(file: Path) -> bool:
+    return _is_table_name(file.name)
+
+
+def _is_table_name(name: str) -> bool:
+    return name.lower().endswith(TABLES)
 
 
 def _has_image(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from vertebra.annotations.notes import Note, plural
-from vertebra.data.readers.files import folders_in
+from vertebra.data.readers.files import folders_in, listing
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
@@ -134,12 +134,15 @@ class _Search:
                 if inner is None or not files:
                     continue
                 listing, prefix = self._listing(inner), self._prefix(inner)
-                entries = [(number, listing.file(file, folded)) for number, file in files]
-                for number, name in entries:
+                left = []
+                for number, file in files:
+                    name = file if file in listing.files else listing.file(file, folded)
                     if name:
                         self.paths[number] = prefix + name
                         matched.append(number)
-                files = [file for file, (_, name) in zip(files, entries, strict=True) if not name]
+                    else:
+                        left.append((number, file))
+                files = left
         return sorted(matched)
 
     def match_ends(self) -> list[int]:
@@ -168,11 +171,11 @@ class _Search:
         """The folders, those first that hold most of the names as they are."""
         counts = dict.fromkeys(folders, 0)
         for parent, files in self._grouped(str).items():
+            names = {name for _, name in files}
             for folder in folders:
                 inner = self._inside(folder, parent, False)
                 if inner is not None:
-                    listed = self._listing(inner).files
-                    counts[folder] += sum(name in listed for _, name in files)
+                    counts[folder] += len(names & self._listing(inner).files)
         return sorted(folders, key=lambda folder: -counts[folder])
 
     def _grouped(self, change: Callable[[str], str]) -> dict[str, list[tuple[int, str]]]:
@@ -241,8 +244,8 @@ class _Listing:
         self.files: set[str] = set()
         self.folders: set[str] = set()
         try:
-            for entry in os.scandir(folder):
-                (self.folders if entry.is_dir() else self.files).add(entry.name)
+            listed = listing(folder)
+            self.folders, self.files = set(listed.folders), set(listed.files)
         except (OSError, ValueError):  # no folder of this name, or a name that no folder can have
             pass
 

@@ -16,6 +16,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.celeba import celeba_splits, celeba_table
 from vertebra.data.readers.files import file_names, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import PointColumns, find_points
@@ -32,12 +33,11 @@ from vertebra.data.readers.table_columns import (
 )
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
 from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
-from vertebra.data.readers.table_values import PARTITION, splits_of
+from vertebra.data.readers.table_values import splits_of
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 CLASS = "object"
-PARTITION_FILE = "list_eval_partition"  # of CelebA
 MOST_TABLES = 100
 VISIBLE = 2.0
 
@@ -78,11 +78,13 @@ class LandmarkReader(AnnotationReader):
         Raises:
             DataError: a table is damaged, two tables have different points, or images are not found.
         """
-        sources = _sources(path)
+        notes: list[Note] = []
+        sources = _sources(path, notes=notes)
         if not sources:
             raise DataError(_nothing(path))
         points = sources[0].points.names
         builder = AnnotationBuilder(data_root(path), path)
+        builder.notes += notes
         default = options.classes[0] if options.classes and len(options.classes) == 1 else CLASS
         names = {name for source in sources for name in _classes(source, default)}
         for name in sorted(names):
@@ -112,11 +114,21 @@ class LandmarkReader(AnnotationReader):
         return replace(annotations.take(chosen), splits=None)
 
 
-def _sources(path: Path, head: bool = False) -> list[_Source]:
+def _sources(path: Path, head: bool = False, notes: list[Note] | None = None) -> list[_Source]:
+    """The tables of points; those that are damaged are left out with a note.
+
+    Raises:
+        DataError: a table is damaged, and no other is there.
+    """
     root = data_root(path)
     sources: list[_Source] = []
+    damaged: dict[str, DataError] = {}
     for file in _files(path):
-        table = _celeba(file, head) if file.suffix.lower() == ".txt" else read_table(file, head)
+        try:
+            table = celeba_table(file, head) if file.suffix.lower() == ".txt" else read_table(file, head)
+        except DataError as error:
+            damaged[file.name] = error
+            continue
         points = None if table is None else find_points(table)
         if table is None or points is None:
             continue
@@ -125,6 +137,10 @@ def _sources(path: Path, head: bool = False) -> list[_Source]:
         roles = _roles(table, points, search)
         if roles is not None:
             sources.append(_Source(table, points, roles, split, search))
+    if damaged and not sources:
+        raise next(iter(damaged.values()))
+    if damaged and notes is not None:
+        notes.append(Note.of("table", "that cannot be read", "left out", list(damaged)))
     of_splits = [source for source in sources if source.split]
     return of_splits or sources
 
@@ -152,28 +168,6 @@ def _may_be_table(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith("collecteddata")
 
 
-def _celeba(file: Path, head: bool) -> Table | None:
-    """CelebA's list: the number of rows, the names of columns, then a row for each image; None for other files."""
-    try:
-        with file.open(encoding="utf-8-sig") as opened:
-            first = opened.readline(100).strip()
-            if not first.isdecimal():
-                return None
-            lines = [line.split() for line in (opened.readlines(1 << 16) if head else opened) if line.strip()]
-    except (OSError, UnicodeDecodeError):
-        return None
-    if len(lines) < 2 or len(lines[1]) not in (len(lines[0]), len(lines[0]) + 1):
-        return None
-    names = ("image", *lines[0]) if len(lines[1]) == len(lines[0]) + 1 else tuple(lines[0])
-    body = [line for line in lines[1:] if len(line) == len(names)]
-    notes: list[Note] = []
-    if len(body) < len(lines) - 1:
-        notes.append(Note.of("row", f"of {file.name} of another length", "dropped", [], len(lines) - 1 - len(body)))
-    if not head and int(first[:18]) != len(body):
-        notes.append(Note.of("row", f"in {file.name}, whose first line says {first[:18]},", "read", [], len(body)))
-    return Table(file, names, [list(column) for column in zip(*body, strict=True)], notes)
-
-
 def _roles(table: Table, points: PointColumns, search: ImageSearch) -> Roles | None:
     """The other columns of a table of points; None without a column of images."""
     by_name = named_columns(table, {})
@@ -194,22 +188,8 @@ def _splits(source: _Source, notes: list[Note]) -> list[str]:
     splits = splits_of(source.table, source.roles, notes)
     if any(splits) or source.split:
         return [split or source.split for split in splits]
-    folder = source.table.file.parent
-    lists = [file for top in (folder, folder.parent) for file in (top, top / "Eval") if file.is_dir()]
-    for file in (top / f"{PARTITION_FILE}{suffix}" for top in lists for suffix in (".txt", ".csv")):
-        if file.is_file():
-            text = file.read_text(encoding="utf-8-sig", errors="replace").replace(",", " ")
-            codes = {
-                words[0]: PARTITION[words[1]]
-                for line in text.splitlines()
-                if len(words := line.split()) == 2 and words[1] in PARTITION
-            }
-            names = map(cell_text, source.table.columns[source.roles.image])
-            notes.append(
-                Note.of("split", "of the images", "taken from a published list", [file.name], len(set(codes.values())))
-            )
-            return [codes.get(name, "") for name in names]
-    return splits
+    names = [cell_text(cell) for cell in source.table.columns[source.roles.image]]
+    return celeba_splits(source.table.file, names, notes) or splits
 
 
 def _classes(source: _Source, default: str) -> list[str]:

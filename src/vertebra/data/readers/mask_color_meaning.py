@@ -14,7 +14,7 @@ from vertebra.annotations.table import IGNORED, NO_CLASS, UNKNOWN, Category
 from vertebra.data.readers.mask_meaning import FEW, Meaning, check_count
 from vertebra.errors import DataError, suggest
 
-VOID = frozenset({"void", "unlabeled", "unlabelled", "ignore", "ignored", "__ignore__"})
+VOID = frozenset({"void", "unlabeled", "ignore", "ignored", "__ignore__"})
 BACKGROUND = frozenset({"background", "_background_", "__background__"})
 
 
@@ -90,7 +90,9 @@ def _passed_over(
 ) -> tuple[set[str], set[str]]:
     """The classes whose pixels are ignored, and those whose pixels have no class where classes may overlap."""
     asked = set(options.classes or ())
-    ignored = {c.name for c in categories if named and c.name.lower() in VOID and c.name not in asked}
+    ignored = {
+        c.name for c in categories if named and c.name.lower().replace("ll", "l") in VOID and c.name not in asked
+    }
     if ignored:
         notes.append(Note.of("class", "called 'void' or alike", "ignored", sorted(ignored)))
     if not options.multilabel:

@@ -80,7 +80,7 @@ def meaning_of_numbers(
     if soft is not None:
         return soft
     names, numbers, ignored = _meaning(
-        whole if set(sample.pixels) <= {0, 255} else sample, classes, options, root, notes
+        whole if set(sample.counts) <= {0, 255} else sample, classes, options, root, notes
     )
     unlisted: list[int] = []
     if by_name:
@@ -90,9 +90,9 @@ def meaning_of_numbers(
         which = "renamed in the order of the classes that are asked for"
         notes.append(Note.of("class", "of the data set", which, renamed))
     check_count(root, len(names), options)
-    table = _table(numbers, ignored, max(sample.pixels, default=0), options.multilabel, unlisted)
+    table = _table(numbers, ignored, max(sample.counts, default=0), options.multilabel, unlisted)
     _check(sample, table, numbers)
-    empty = [name for name, number in zip(names, numbers, strict=True) if number not in sample.pixels]
+    empty = [name for name, number in zip(names, numbers, strict=True) if number not in sample.counts]
     if empty:
         notes.append(Note.of("class", "that no image has", "kept", empty))
     return Meaning(tuple(Category(name) for name in names), table)
@@ -119,7 +119,7 @@ def _softened(
     Raises:
         DataError: masks that were saved with loss and are not binary.
     """
-    stray = [value for value in sample.pixels if value not in (0, 255)]
+    stray = [value for value in sample.counts if value not in (0, 255)]
     found = soft_pixels(sample) if stray else None
     names = without_background(classes or BINARY, options) if classes or not options.multilabel else BINARY[1:]
     needed = 1 if options.multilabel else 2
@@ -146,7 +146,7 @@ def _meaning(
     sample: MaskSample, listed: tuple[str, ...] | None, options: ReadOptions, path: Path, notes: list[Note]
 ) -> tuple[tuple[str, ...], list[int], int | None]:
     """The meaning of mask values: the class names, the mask value of each class, and the ignored value, if any."""
-    values: Collection[int] = sample.pixels
+    values: Collection[int] = sample.counts
     if listed is not None:
         listed = without_background(listed, options)
     fits = listed is None or len(listed) == (2 if not options.multilabel else 1)
@@ -238,7 +238,7 @@ def _check_highest(file_of: Mapping[int, Path]) -> None:
 
 
 def _check(sample: MaskSample, ids: np.ndarray, numbers: Sequence[int]) -> None:
-    unknown = [value for value in sample.pixels if ids[value] == UNKNOWN]
+    unknown = [value for value in sample.counts if ids[value] == UNKNOWN]
     if unknown:
         raise DataError(
             f"{sample.file_of[unknown[0]]}: {describe_values(np.array(unknown))} of no class; classes have "

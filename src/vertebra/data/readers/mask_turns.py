@@ -11,7 +11,7 @@ from vertebra.annotations.mask_arrays import ARRAY_SUFFIXES, read_array
 from vertebra.annotations.notes import Note
 from vertebra.errors import DataError
 from vertebra.preprocess.image_files import open_image
-from vertebra.preprocess.images import ORIENTATION
+from vertebra.preprocess.raw_images import ORIENTATION
 
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 LOOKED_AT = 200  # images that tell whether any is turned

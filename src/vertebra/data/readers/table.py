@@ -70,9 +70,9 @@ class TableReader(AnnotationReader):
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that tables or a column name."""
-        return self.splits_with(path, ReadOptions())
+        return self.splits_for(path, self.holds, ReadOptions())
 
-    def splits_with(self, path: Path, options: ReadOptions) -> tuple[str, ...]:
+    def splits_for(self, path: Path, kinds: frozenset[str], options: ReadOptions) -> tuple[str, ...]:
         """The splits that tables, or the column that the user named, have."""
         sources = _sources(path, dict(options.columns))
         names = {source.split for source in sources}
@@ -85,11 +85,13 @@ class TableReader(AnnotationReader):
         Raises:
             DataError: a table is damaged, its columns are not understood, or its images are not found.
         """
-        sources = _sources(path, dict(options.columns))
+        notes: list[Note] = []
+        sources = _sources(path, dict(options.columns), notes=notes)
         if not sources:
             raise DataError(_nothing(path))
         root = data_root(path)
         builder = AnnotationBuilder(root, path)
+        builder.notes += notes
         read = [(source, *labels_of(source.table, source.roles, builder.notes)) for source in sources]
         labels_in_order = [name for _, _, names in read for name in names]
         if not all(source.roles.one_hot for source in sources):
@@ -113,16 +115,22 @@ class TableReader(AnnotationReader):
         return replace(annotations.take(chosen), splits=None)
 
 
-def _sources(path: Path, columns: Mapping[str, str], head: bool = False) -> list[_Source]:
-    """The tables of labels or boxes."""
+def _sources(
+    path: Path, columns: Mapping[str, str], head: bool = False, notes: list[Note] | None = None
+) -> list[_Source]:
+    """The tables of labels or boxes; those that are damaged are left out with a note.
+
+    Raises:
+        DataError: a table is damaged, and no other is there.
+    """
     root = data_root(path)
     sources: list[_Source] = []
-    damaged: DataError | None = None
+    damaged: dict[str, DataError] = {}
     for file in _files(path):
         try:
             table = read_table(file, head)
         except DataError as error:
-            damaged = damaged or error
+            damaged[file.name] = error
             continue
         names = {normal_name(name) for name in table.names or ()}
         if names & NOT_TABLES or has_points(table):
@@ -132,8 +140,10 @@ def _sources(path: Path, columns: Mapping[str, str], head: bool = False) -> list
         roles = find_roles(table, search.are_images, columns)
         if roles is not None:
             sources.append(_Source(table, roles, split, search))
-    if damaged is not None and not sources:
-        raise damaged
+    if damaged and not sources:
+        raise next(iter(damaged.values()))
+    if damaged and notes is not None:
+        notes.append(Note.of("table", "that cannot be read", "left out", list(damaged)))
     of_splits = [source for source in sources if source.split]
     return of_splits or sources
 
@@ -242,7 +252,7 @@ def _add_boxes(
         boxes = boxes * np.concatenate([scale, scale], axis=1)
         which = f"of {table.file.name} in 0..1"
         notes.append(Note.of("box", which, "multiplied by the width and height of its image", [], len(boxes)))
-    edges = as_edges(boxes, convention_of(boxes, scale, table, roles, notes))
+    edges = as_edges(boxes, convention_of(boxes, scale, shares, table, roles, notes))
     crowd = [False] * len(table) if roles.crowd is None else [_is_set(cell) for cell in table.columns[roles.crowd]]
     names = labels_per_box(labels, numbers)
     seen: set[tuple[int, str, tuple[float, ...]]] = set()

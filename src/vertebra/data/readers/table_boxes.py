@@ -17,6 +17,8 @@ from vertebra.errors import DataError
 FITTING = 0.98  # share of boxes that must be inside their images for a convention to fit
 BEYOND = 1.0  # pixels
 BEYOND_SHARE = 0.01
+CONVENTIONS = ("xyxy", "xywh", "cxcywh")
+FARTHEST = 1e300
 LONGEST = 100_000  # characters of a cell with a list
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -37,9 +39,9 @@ def box_values(table: Table, roles: Roles, notes: list[Note]) -> tuple[np.ndarra
         boxes = np.array([value for _, values in good for value in values], dtype=np.float64).reshape(-1, 4)
     else:
         columns = np.stack([numeric_cells(table, column) for column in roles.box], axis=1)
-        empty = np.array([[cell_text(cell) == "" for cell in table.columns[column]] for column in roles.box]).T
         bad = ~np.isfinite(columns).all(axis=1)
-        wrong = np.flatnonzero(bad & ~empty.reshape(len(table), -1).all(axis=1)).tolist()
+        cells = [table.columns[column] for column in roles.box]
+        wrong = [row for row in np.flatnonzero(bad).tolist() if any(cell_text(column[row]) for column in cells)]
         rows = np.flatnonzero(~bad)
         boxes = columns[rows]
     if wrong:
@@ -55,7 +57,10 @@ def numeric_cells(table: Table, column: int) -> np.ndarray:
         DataError: numbers have decimal commas.
     """
     cells = table.columns[column]
-    values = np.full(len(cells), np.nan)
+    try:
+        return np.array(list(map(float, cells)), dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        values = np.full(len(cells), np.nan)
     for row, cell in enumerate(cells):
         text = cell_text(cell)
         if not text:
@@ -86,11 +91,11 @@ def _numbers_of(cell: Any) -> list[float] | None:
         except (ValueError, RecursionError):
             if re.sub(_NUMBER, "", text).strip(" \t\r\n,;[](){}"):
                 return None
-            return [float(number) for number in _NUMBER.findall(text)]
+            cell = [float(number) for number in _NUMBER.findall(text)]
     if not isinstance(cell, (list, tuple)):
         return None
     flat = [value for part in cell for value in (part if isinstance(part, (list, tuple)) else [part])]
-    if not all(isinstance(value, (int, float)) and np.isfinite(float(value)) for value in flat if abs(value) < 1e300):
+    if not all(isinstance(value, (int, float)) and abs(value) < FARTHEST for value in flat):  # nan is not less
         return None
     return [float(value) for value in flat]
 
@@ -100,31 +105,42 @@ def is_normalized(boxes: np.ndarray) -> bool:
     return bool(len(boxes) and boxes.min() >= -BEYOND_SHARE and boxes.max() <= 1 + BEYOND_SHARE)
 
 
-def convention_of(boxes: np.ndarray, sizes: np.ndarray, table: Table, roles: Roles, notes: list[Note]) -> str:
-    """The convention that boxes follow: by the columns' names, or the only one in which all boxes are inside their images.
+def convention_of(
+    boxes: np.ndarray, sizes: np.ndarray, shares: bool, table: Table, roles: Roles, notes: list[Note]
+) -> str:
+    """The convention that boxes follow: by the columns' names, or the only one in which the boxes are inside their images.
+
+    Centers in pixels, which are rare, are considered if neither corners nor a corner with the sides fit.
 
     Args:
         boxes: (B, 4) in pixels.
         sizes: (B, 2) width and height of their images, 0 where unknown.
+        shares: whether they were written as shares of the image.
 
     Raises:
         DataError: several conventions fit, or none.
     """
     if roles.convention or not len(boxes):
         return roles.convention or "xyxy"
-    fitting = [name for name in ("xyxy", "xywh", "cxcywh") if _inside(as_edges(boxes, name), sizes).mean() >= FITTING]
+    fitting = _fitting(boxes, sizes, CONVENTIONS if shares else CONVENTIONS[:2]) or _fitting(boxes, sizes, CONVENTIONS)
     if len(fitting) == 1:
         which = f"of {table.file.name} in columns without such names"
-        notes.append(Note.of("box", which, f"read as {fitting[0]}, the only reading inside the images", [], len(boxes)))
+        done = f"read as {fitting[0]}, with which alone they are inside the images"
+        notes.append(Note.of("box", which, done, [], len(boxes)))
         return fitting[0]
     title = table.title(roles.box[0])
-    said = f"fit {' and '.join(fitting)} alike" if fitting else "fit none of xyxy, xywh and cxcywh"
+    said = f"fit {' and '.join(fitting)} alike" if fitting else f"fit none of {', '.join(CONVENTIONS)}"
+    listed = " or ".join(f"{{{name}: {title}}}" for name in fitting or CONVENTIONS)
     how = (
-        f"{{xyxy: {title}}}, {{xywh: {title}}}"
+        listed
         if len(roles.box) == 1
-        else "{xmin: ..., ymin: ..., xmax: ..., ymax: ...}"
+        else "{xmin: ..., ymin: ..., xmax: ..., ymax: ...}, {x: ..., y: ..., w: ..., h: ...}"
     )
     raise DataError(f"{table.file}: its {len(boxes)} boxes {said}; name the convention by columns: {how}")
+
+
+def _fitting(boxes: np.ndarray, sizes: np.ndarray, conventions: Sequence[str]) -> list[str]:
+    return [name for name in conventions if _inside(as_edges(boxes, name), sizes).mean() >= FITTING]
 
 
 def as_edges(boxes: np.ndarray, convention: str) -> np.ndarray:

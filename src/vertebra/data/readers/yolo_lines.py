@@ -270,8 +270,8 @@ def _extremes(lines: Lines, meaning: Meaning) -> tuple[np.ndarray, np.ndarray, n
     if len(pointed):
         count, each = meaning.point_shape
         points = lines.take(pointed).columns(5, 5 + count * each).reshape(len(pointed), count, each)
-        labeled = points[..., 2] > 0 if each == 3 else (points >= 0).all(axis=2)
-        shares = np.where(labeled[..., None], points[..., :2], 0).reshape(len(pointed), -1)
+        labeled = points[..., 2:] > 0 if each == 3 else points.min(axis=2, keepdims=True) >= 0
+        shares = np.where(labeled, points[..., :2], 0).reshape(len(pointed), -1)
         low[pointed] = np.minimum(low[pointed], shares.min(axis=1))
         high[pointed] = np.maximum(high[pointed], shares.max(axis=1))
     outlined = np.flatnonzero(meaning.kinds == OUTLINE)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from vertebra.annotations.notes import Note
@@ -69,6 +69,7 @@ class _Entries:
         self.object_ids = filled_ids(objects.ids, of_parts, "object", notes)
         ids = tuple(category.id for category in annotations.categories)
         self.category_ids = filled_ids(ids, [np.arange(len(ids))], "class", notes)
+        self.drawn = objects.has_shape
         edges = finite_boxes(annotations, notes)
         self.boxes = exact_coco_boxes(edges, annotations, notes)
         self.areas = np.where(np.isfinite(objects.areas), objects.areas, _areas(objects.shapes, edges))
@@ -83,12 +84,12 @@ class _Entries:
                 _category, zip(self.category_ids, self.annotations.categories, strict=True)
             ),
         }
-        with file.open("w", encoding="utf-8") as opened:
+        with file.open("wb") as opened:
             for mark, (key, entries) in zip("{,,", lists.items(), strict=True):
-                opened.write(f'{mark}\n"{key}": [')
+                opened.write(f'{mark}\n"{key}": ['.encode())
                 opened.writelines(_lines(entries))
-                opened.write("\n]")
-            opened.write("\n}\n")
+                opened.write(b"\n]")
+            opened.write(b"\n}\n")
 
     def image(self, row: int) -> dict[str, Any]:
         """The entry of an image."""
@@ -105,7 +106,7 @@ class _Entries:
         }
         if not np.isnan(self.boxes[number]).any():
             entry["bbox"] = self.boxes[number].tolist()
-        if objects.shapes is not None and objects.shapes.drawn[number]:
+        if objects.shapes is not None and self.drawn[number]:
             entry["segmentation"] = segmentation(objects.shapes, number)
         if np.isfinite(self.areas[number]):
             entry["area"] = float(self.areas[number])
@@ -184,19 +185,31 @@ def _areas(shapes: Shapes | None, edges: np.ndarray) -> np.ndarray:
         areas: np.ndarray = (edges[:, 2:] - edges[:, :2]).prod(axis=1)
     if shapes is None:
         return areas
-    for number in np.flatnonzero(shapes.drawn).tolist():
-        if has_runs(shapes, number):
-            areas[number] = shapes.region(number, (int(shapes.sizes[number, 0]), int(shapes.sizes[number, 1]))).area
-        else:
-            offsets = shapes.outlines[shapes.outlines_of[number] : shapes.outlines_of[number + 1] + 1].tolist()
-            areas[number] = sum(polygon_area(shapes.points[a:b]) for a, b in itertools.pairwise(offsets))
+    outlined = np.diff(shapes.outlines_of) > 0
+    if outlined.any():
+        each = outline_areas(shapes.points, shapes.outlines)
+        areas[outlined] = np.add.reduceat(each, shapes.outlines_of[:-1][outlined])
+    for number in np.flatnonzero(shapes.drawn & ~outlined).tolist():
+        areas[number] = shapes.region(number, (int(shapes.sizes[number, 0]), int(shapes.sizes[number, 1]))).area
     return areas
 
 
-def polygon_area(outline: np.ndarray) -> float:
-    """The area inside of an outline (2P,) x, y, x, y …"""
-    x, y = outline[: len(outline) // 2 * 2].reshape(-1, 2).astype(np.float64).T
-    return float(abs((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2)
+def outline_areas(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(L,) the areas inside of outlines.
+
+    Args:
+        points: (P,) x, y, x, y … of all outlines, an even number each.
+        offsets: (L + 1,) of each outline in the points.
+    """
+    x, y = points[: len(points) // 2 * 2].reshape(-1, 2).astype(np.float64).T
+    following = np.arange(1, len(x) + 1)
+    starts, ends = offsets[:-1] // 2, offsets[1:] // 2
+    some = ends > starts
+    following[ends[some] - 1] = starts[some]
+    areas = np.zeros(len(starts))
+    if some.any():
+        areas[some] = np.abs(np.add.reduceat(x * y[following] - x[following] * y, starts[some])) / 2
+    return areas
 
 
 def _category(category_id: Any, category: Category) -> dict[str, Any]:
@@ -209,8 +222,9 @@ def _category(category_id: Any, category: Category) -> dict[str, Any]:
     return entry
 
 
-def _lines(entries: Iterator[dict[str, Any]]) -> Iterator[str]:
-    comma = "\n"
+def _lines(entries: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    encoder = msgspec.json.Encoder(enc_hook=str)
+    comma = b"\n"
     for entry in entries:
-        yield comma + json.dumps(entry, ensure_ascii=False, default=str)
-        comma = ",\n"
+        yield comma + encoder.encode(entry)
+        comma = b",\n"

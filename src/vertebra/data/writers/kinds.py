@@ -154,7 +154,7 @@ def category_map(annotations: Annotations, masks: MaskFiles, row: int, numbers: 
             return np.full(ids.shape, IGNORED, dtype=np.int32)
         chosen = order[np.minimum(np.searchsorted(known[order], ids), len(known) - 1)]
         return np.where(known[chosen] == ids, objects.categories[numbers][chosen], IGNORED).astype(np.int32)
-    values = np.minimum(read_mask(file, masks.codes), len(masks.categories) - 1)
+    values = np.minimum(read_mask(file, masks.codes).astype(np.int64), len(masks.categories) - 1)
     turned = values if masks.turns is None else upright_mask(values, int(masks.turns[row]))
     categories: np.ndarray = masks.categories[turned]
     return categories

@@ -104,6 +104,7 @@ class _Samples:
     def __init__(self, annotations: Annotations, names: list[str]) -> None:
         self.annotations, self.names = annotations, names
         self.numbers, self.labels = objects_of(annotations), labels_of(annotations)
+        self.has_box, self.drawn = annotations.objects.has_box, annotations.objects.has_shape
 
     def members(self, row: int, split: str) -> list[tuple[str, bytes]]:
         """The suffix and the bytes of each file of a sample."""
@@ -137,7 +138,7 @@ class _Samples:
         values: Iterator[tuple[str, Any, bool]] = iter(
             (
                 ("id", None if objects.ids is None else objects.ids[number], objects.ids is not None),
-                ("box", objects.boxes[number].tolist(), bool(objects.has_box[number])),
+                ("box", objects.boxes[number].tolist(), bool(self.has_box[number])),
                 ("points", objects.points[first:last].tolist(), last > first),
                 ("crowd", True, bool(objects.crowd[number])),
                 ("area", float(objects.areas[number]), bool(np.isfinite(objects.areas[number]))),
@@ -145,7 +146,7 @@ class _Samples:
         )
         entry: dict[str, Any] = {"class": self.annotations.categories[int(objects.categories[number])].name}
         entry |= {key: value for key, value, there in values if there}
-        if objects.shapes is not None and objects.shapes.drawn[number]:
+        if objects.shapes is not None and self.drawn[number]:
             entry["segmentation"] = segmentation(objects.shapes, number)
         if objects.attributes is not None and objects.attributes[number]:
             entry["attributes"] = dict(objects.attributes[number])

@@ -30,7 +30,7 @@ class VocWriter(Writer):
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
         """Writes an XML file for each image that somebody annotated; crowd becomes ``difficult``.
 
-        Coordinates are the edges in pixels, as labelling tools write them.
+        Coordinates are the edges in pixels, as labeling tools write them.
         """
         notes: list[Note] = []
         boxes = finite_boxes(annotations, notes)

@@ -20,6 +20,7 @@ from vertebra.inference.io.streams import Camera, is_address
 from vertebra.inference.io.video import VIDEO_SUFFIXES, FrameInfo, Video, VideoFrame
 from vertebra.inference.results import Result, Unreadable
 from vertebra.preprocess.images import SUFFIXES, layout_of, read_image, source_name
+from vertebra.preprocess.number_range import RangeUse, Scale
 
 Item = TypeVar("Item")
 PREFETCHED_FRAMES = 2
@@ -73,28 +74,32 @@ class Image(NamedTuple):
         return Result(predictions, file if isinstance(file, Path) else None, self.size, self.frame_info, self.address)
 
 
-def read_source(source: Any, channels: int) -> tuple[Image, np.ndarray] | Unreadable:
+def read_source(
+    source: Any, channels: int, scale: Scale = "auto", use: RangeUse | None = None
+) -> tuple[Image, np.ndarray] | Unreadable:
     """Reads an image of any kind.
 
     Args:
         source: a file, a `MemoryImage`, an `ImageUrl` or a `VideoFrame`; an `Unreadable` is returned unchanged.
         channels: of the model.
+        scale: the range of the model's input; see `vertebra.preprocess.number_range`.
+        use: counts the image and the part of the range that it uses.
 
     Returns:
         The image and its pixels (height, width, channels) uint8, or why it cannot be read.
     """
     try:
         if isinstance(source, str | Path):
-            array = read_image(source, channels)
+            array = read_image(source, channels, "", scale, use)
             return Image(Path(source), array.shape[:2]), array
         if isinstance(source, VideoFrame):
-            array = read_image(source.pixels, channels)
+            array = read_image(source.pixels, channels, "", scale, use)
             return Image(array, array.shape[:2], source.frame_info), array
         if isinstance(source, ImageUrl):
-            array = read_image(source.load(), channels, source.name)
+            array = read_image(source.load(), channels, source.name, scale, use)
             return Image(array, array.shape[:2], address=source.name), array
         if isinstance(source, MemoryImage):
-            array = read_image(source.pixels, channels, source.name)
+            array = read_image(source.pixels, channels, source.name, scale, use)
             return Image(array, array.shape[:2]), array
         assert isinstance(source, Unreadable)
         return source

@@ -47,9 +47,10 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     producer = summary.get("producer") or {}
     made = f", by {producer['name']} {producer['version']}" if producer else ""
     resize_spec = summary["preprocess"]
+    scale = f", scale {resize_spec['scale'][0]:g} to {resize_spec['scale'][1]:g}" if "scale" in resize_spec else ""
     lines = [
         f"{summary['file']}: {summary['kind']}, {summary['precision']}, {summary['bytes'] / 1e6:.1f} MB{made}",
-        f"canvas {resize_spec['size'][0]}x{resize_spec['size'][1]}, {resize_spec['mode']}",
+        f"canvas {resize_spec['size'][0]}x{resize_spec['size'][1]}, {resize_spec['mode']}{scale}",
     ]
     for section in ("inputs", "outputs"):
         for name, entry in summary.get(section, {}).items():

@@ -12,7 +12,8 @@ class ClassifyAnnotation:
     """The class, or the classes, of an image.
 
     Attributes:
-        label: the class id where classes are exclusive; else (K,) of 0 and 1.
+        label: the class id where classes are exclusive; else (K,) of 0 and 1. An image that is mixed of several has (K,)
+            float32 probabilities of the classes.
     """
 
     label: int | np.ndarray

@@ -10,7 +10,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
@@ -37,7 +37,7 @@ class ClassifyData(TaskData):
         return annotation
 
     def cut(
-        self, annotation: ClassifyAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: ClassifyLabels
+        self, annotation: ClassifyAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: ClassifyLabels
     ) -> ClassifyAnnotation:
         """The same class."""
         return annotation
@@ -71,13 +71,15 @@ class ClassifyData(TaskData):
         return labeled
 
     def stack(self, annotations: Sequence[ClassifyAnnotation], labels: ClassifyLabels) -> Any:
-        """Class ids, or 0 and 1 for each class."""
+        """Class ids; probabilities of each class if an image is mixed of several, and where classes are not exclusive."""
         import torch
 
         from vertebra.tasks.classify.targets import ClassifyTargets
 
-        values = torch.from_numpy(np.stack([np.asarray(annotation.label) for annotation in annotations]))
-        return ClassifyTargets(values.long() if not labels.multilabel else values.float())
+        if labels.multilabel or any(isinstance(annotation.label, np.ndarray) for annotation in annotations):
+            rows = [probabilities(annotation, labels) for annotation in annotations]
+            return ClassifyTargets(torch.from_numpy(np.stack(rows)).float())
+        return ClassifyTargets(torch.tensor([int(annotation.label) for annotation in annotations]))
 
     def fake_labels(self, classes: Sequence[str], multilabel: bool) -> ClassifyLabels:
         """Labels with these classes."""
@@ -94,9 +96,26 @@ class ClassifyData(TaskData):
             return ClassifyTargets(torch.randint(0, count, (batch,)))
         return ClassifyTargets(torch.randint(0, 2, (batch, count)).float())
 
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The class, or the classes, of each labeled image."""
+        if column.values.ndim > 1:
+            return np.asarray(column.values > 0)
+        presence: np.ndarray = column.values[:, None] == np.arange(class_count)
+        presence &= column.labeled[:, None]
+        return presence
+
     def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """The class of each image, of images with a single one."""
         if column.values.ndim > 1:
             return super().strata(column, ids)
         classes: np.ndarray = np.where(column.labeled, column.values, len(ids))
         return classes
+
+
+def probabilities(annotation: ClassifyAnnotation, labels: ClassifyLabels) -> np.ndarray:
+    """(K,) float64, of each class."""
+    label = annotation.label
+    if isinstance(label, np.ndarray):
+        return label.astype(np.float64)
+    one_hot: np.ndarray = np.eye(labels.class_count)[label]
+    return one_hot

@@ -11,7 +11,8 @@ class ClassifyTargets(NamedTuple):
     """The targets of a batch of labeled images.
 
     Attributes:
-        labels: (N,) int64 class ids where classes are exclusive; else (N, K) float32 of 0 and 1.
+        labels: (N,) int64 class ids where classes are exclusive; else (N, K) float32 of 0 and 1. Batches with an image that is
+            mixed of several have (N, K) float32 probabilities of the classes.
     """
 
     labels: Tensor

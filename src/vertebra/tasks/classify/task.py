@@ -8,6 +8,7 @@ from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.crops import merge_crops
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.mixing import ClassifyMixing
 from vertebra.tasks.classify.predictions import from_decoded
 from vertebra.tasks.classify.similarity import similarity
 from vertebra.tasks.classify.tta import ClassifyTTA
@@ -44,4 +45,5 @@ CLASSIFY = Task(
     tta_merger=ClassifyTTA,
     default_parts={"decoder": "linear"},
     merge_crops=merge_crops,
+    mixing=ClassifyMixing(),
 )

@@ -9,8 +9,9 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
@@ -27,6 +28,7 @@ class DetectData(TaskData):
     """Boxes, transformed with their image."""
 
     source_kinds = frozenset({"boxes", "outlines", "points"})
+    annotates_boxes = True
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.detect.from_annotations.read_boxes`."""
@@ -40,12 +42,17 @@ class DetectData(TaskData):
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
     def cut(
-        self, annotation: DetectAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: DetectLabels
+        self, annotation: DetectAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: DetectLabels
     ) -> DetectAnnotation:
-        """Boxes of the window, without those that are mostly cropped away."""
-        whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
+        """The boxes around the mapped boxes, without those that are mostly cropped away."""
+        mapped = canvas_map.boxes(annotation.boxes)
+        boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+
+    def object_boxes(self, annotation: DetectAnnotation) -> np.ndarray:
+        """The boxes that do not mark a crowd."""
+        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
+        return boxes
 
     def relabel(
         self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels
@@ -63,6 +70,10 @@ class DetectData(TaskData):
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """Images with a box of the branch's classes that is not a crowd."""
         return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the objects in each image, without crowds."""
+        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
 
     def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
         """The number of boxes that do not mark a crowd."""

@@ -8,10 +8,12 @@ from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.crops import merge_crops
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.mixing import DetectMixing
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.similarity import similarity
 from vertebra.tasks.detect.tiles import DetectTiles
 from vertebra.tasks.detect.tta import DetectTTA
+from vertebra.tasks.detect.tv_tensors import DetectTVTensors
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.task import Task
 
@@ -48,4 +50,6 @@ DETECT = Task(
     has_boxes=True,
     coco_results=True,
     merge_crops=merge_crops,
+    mixing=DetectMixing(),
+    tv_tensors=DetectTVTensors(),
 )

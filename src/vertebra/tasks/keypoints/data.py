@@ -10,8 +10,9 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
@@ -26,6 +27,7 @@ class KeypointData(TaskData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
     source_kinds = frozenset({"points"})
+    annotates_boxes = True
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.keypoints.from_annotations.read_points`."""
@@ -41,16 +43,21 @@ class KeypointData(TaskData):
         return _with_positions(annotation, positions, boxes, scale, transform.size).take(kept)
 
     def cut(
-        self, annotation: KeypointAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: KeypointLabels
+        self, annotation: KeypointAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: KeypointLabels
     ) -> KeypointAnnotation:
-        """The objects of the window; points outside become unlabeled, objects that are mostly cropped away are left out."""
-        positions = window.points(annotation.points[..., :2])
-        whole = window.area_scale * box_areas(annotation.boxes)
-        boxes, kept = clip_to_visible(window.boxes(annotation.boxes), window.out, whole)
-        on_canvas = _with_positions(annotation, positions, boxes, window.area_scale, window.out).take(kept)
-        if window.mirror != window.flip:  # both together are a rotation by 180 degrees, which keeps left and right
+        """The mapped objects; points outside become unlabeled, objects that are mostly cropped away are left out."""
+        positions = canvas_map.points(annotation.points[..., :2])
+        mapped = canvas_map.boxes(annotation.boxes)
+        boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
+        on_canvas = _with_positions(annotation, positions, boxes, canvas_map.area_scale, canvas_map.out).take(kept)
+        if canvas_map.mirrored:
             on_canvas = replace(on_canvas, points=on_canvas.points[:, labels.mirrored])
         return on_canvas
+
+    def object_boxes(self, annotation: KeypointAnnotation) -> np.ndarray:
+        """The boxes that do not mark a crowd."""
+        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
+        return boxes
 
     def relabel(
         self, annotation: KeypointAnnotation, ids: np.ndarray, source_labels: KeypointLabels, labels: KeypointLabels
@@ -72,6 +79,10 @@ class KeypointData(TaskData):
         """Images with an object of the branch's classes that is not a crowd and has a labeled point."""
         labeled = (column.points[..., 2] > 0).any(axis=1)
         return images_of(column, ~column.crowd & labeled & (ids[column.labels] >= 0))
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the objects in each image, without crowds."""
+        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
 
     def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
         """The number of objects with a labeled point that do not mark a crowd."""

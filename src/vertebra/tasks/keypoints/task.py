@@ -8,10 +8,12 @@ from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.crops import merge_crops
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
+from vertebra.tasks.keypoints.mixing import KeypointMixing
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.similarity import similarity
 from vertebra.tasks.keypoints.tiles import KeypointTiles
 from vertebra.tasks.keypoints.tta import KeypointTTA
+from vertebra.tasks.keypoints.tv_tensors import KeypointTVTensors
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.task import Task
 
@@ -49,4 +51,6 @@ KEYPOINTS = Task(
     one_object=True,
     coco_results=True,
     merge_crops=merge_crops,
+    mixing=KeypointMixing(),
+    tv_tensors=KeypointTVTensors(),
 )

@@ -9,16 +9,18 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
-from vertebra.preprocess.crop_window import CropWindow
+from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
-from vertebra.preprocess.images import apply_labels, resize_labels
+from vertebra.preprocess.images import apply_labels
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
 from vertebra.tasks.segment.from_annotations import read_masks
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.outline_column import PolygonRLEColumn
 
 
 class SegmentData(TaskData):
@@ -37,20 +39,10 @@ class SegmentData(TaskData):
         return SegmentAnnotation(apply_labels(resize_spec, annotation.mask, labels.ignore_index))
 
     def cut(
-        self, annotation: SegmentAnnotation, window: CropWindow, resize_spec: ResizeSpec, labels: SegmentLabels
+        self, annotation: SegmentAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: SegmentLabels
     ) -> SegmentAnnotation:
-        """The mask of the window."""
-        rows = slice(window.top, window.top + window.height)
-        part = resize_labels(
-            annotation.mask[..., rows, window.left : window.left + window.width], (window.out[0], window.out[1])
-        )
-        part = part[..., :, ::-1] if window.mirror else part
-        part = part[..., ::-1, :] if window.flip else part
-        mask = np.full(
-            (*annotation.mask.shape[:-2], *resize_spec.size), labels.ignore_index, dtype=annotation.mask.dtype
-        )
-        mask[..., : window.out[0], : window.out[1]] = part
-        return SegmentAnnotation(mask)
+        """The mapped mask."""
+        return SegmentAnnotation(canvas_map.labels(annotation.mask, resize_spec.size, labels.ignore_index))
 
     def relabel(
         self, annotation: SegmentAnnotation, ids: np.ndarray, source_labels: SegmentLabels, labels: SegmentLabels
@@ -77,6 +69,12 @@ class SegmentData(TaskData):
         occurring: np.ndarray = np.isin(np.arange(classes), np.unique(mask)).astype(np.int64)
         return occurring
 
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the outlined objects of each image; None for masks in files."""
+        if not isinstance(column, PolygonRLEColumn):
+            return None
+        return classes_of_objects(column.offsets, column.labels, np.ones(len(column.labels), dtype=bool), class_count)
+
     def counted(self, annotation: SegmentAnnotation, labels: SegmentLabels) -> int:
         """1: the image, or 0 if all of its pixels are ignored."""
         return int((annotation.mask != labels.ignore_index).any())
@@ -93,8 +91,9 @@ class SegmentData(TaskData):
         from vertebra.tasks.segment.targets import SegmentTargets
 
         height, width = (max(each.mask.shape[axis] for each in annotations) for axis in (-2, -1))
-        first = annotations[0].mask
-        whole = np.full((len(annotations), *first.shape[:-2], height, width), labels.ignore_index, dtype=first.dtype)
+        dtype = np.result_type(*(each.mask for each in annotations))  # a mask with few ids is smaller than others
+        planes = annotations[0].mask.shape[:-2]
+        whole = np.full((len(annotations), *planes, height, width), labels.ignore_index, dtype=dtype)
         for row, annotation in zip(whole, annotations, strict=True):
             row[..., : annotation.mask.shape[-2], : annotation.mask.shape[-1]] = annotation.mask
         masks = torch.from_numpy(whole)

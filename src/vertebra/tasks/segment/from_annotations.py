@@ -74,6 +74,8 @@ def _from_files(
     left_out = masks.ignore_index if not options.multilabel else NO_CLASS
     ids[known] = np.where(to_id[ids[known]] >= 0, to_id[ids[known]], left_out)
     ids[masks.categories == IGNORED] = masks.ignore_index
+    if not options.multilabel:
+        ids[masks.categories == NO_CLASS] = masks.ignore_index  # each pixel needs a class
     column = MaskFileColumn(
         masks.root,
         masks.files,
@@ -114,7 +116,12 @@ def _from_shapes(
     if bare.any():
         names_of_bare = annotations.names(objects.rows[bare])
         notes.append(Note.of("annotation", "without a segmentation", "left out of the masks", names_of_bare))
-    drawn = np.flatnonzero((ids >= 0) & objects.has_shape)
+    enclosing = objects.has_shape if objects.shapes is None else objects.shapes.enclosing
+    flat = (ids >= 0) & objects.has_shape & ~enclosing
+    if flat.any():
+        names_of_flat = annotations.names(objects.rows[flat])
+        notes.append(Note.of("object", "whose outline encloses nothing", "dropped", names_of_flat))
+    drawn = np.flatnonzero((ids >= 0) & enclosing)
     total = annotations.dropped + int((ids >= 0).sum())
     check_usable(total, total - len(drawn), 0, annotations.where, [*annotations.notes, *notes])
     no_class = classes.index(BACKGROUND) if not options.multilabel else 0

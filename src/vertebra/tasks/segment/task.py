@@ -9,10 +9,12 @@ from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.draw import mask_colors
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.mixing import SegmentMixing
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.similarity import similarity
 from vertebra.tasks.segment.tiles import SegmentTiles
 from vertebra.tasks.segment.tta import SegmentTTA
+from vertebra.tasks.segment.tv_tensors import SegmentTVTensors
 from vertebra.tasks.segment.types import SegmentPrediction
 from vertebra.tasks.task import Task
 
@@ -56,4 +58,6 @@ SEGMENT = Task(
     class_map=_class_map,
     coco_results=True,
     mask_colors=mask_colors,
+    mixing=SegmentMixing(),
+    tv_tensors=SegmentTVTensors(),
 )

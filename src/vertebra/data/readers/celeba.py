@@ -1,0 +1,54 @@
+"""CelebA's lists as published: points, and the split of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vertebra.annotations.notes import Note
+from vertebra.data.readers.table_files import Table
+from vertebra.data.readers.table_values import PARTITION
+
+PARTITION_FILE = "list_eval_partition"
+
+
+def celeba_table(file: Path, head: bool) -> Table | None:
+    """CelebA's list: the number of rows, the names of columns, then a row for each image; None for other files."""
+    try:
+        with file.open(encoding="utf-8-sig") as opened:
+            first = opened.readline(100).strip()
+            if not first.isdecimal():
+                return None
+            lines = [line.split() for line in (opened.readlines(1 << 16) if head else opened) if line.strip()]
+    except (OSError, UnicodeDecodeError):
+        return None
+    if len(lines) < 2 or len(lines[1]) not in (len(lines[0]), len(lines[0]) + 1):
+        return None
+    names = ("image", *lines[0]) if len(lines[1]) == len(lines[0]) + 1 else tuple(lines[0])
+    body = [line for line in lines[1:] if len(line) == len(names)]
+    notes: list[Note] = []
+    if len(body) < len(lines) - 1:
+        notes.append(Note.of("row", f"of {file.name} of another length", "dropped", [], len(lines) - 1 - len(body)))
+    if not head and int(first[:18]) != len(body):
+        notes.append(Note.of("row", f"in {file.name}, whose first line says {first[:18]},", "read", [], len(body)))
+    return Table(file, names, [list(column) for column in zip(*body, strict=True)], notes)
+
+
+def celeba_splits(file: Path, names: Sequence[str], notes: list[Note]) -> list[str]:
+    """The split of each image in the published list beside a table, or in the folder ``Eval``; empty without such a list.
+
+    Args:
+        file: the table.
+        names: of the images in it.
+        notes: gets a note about the list.
+    """
+    lists = [top / inner for top in (file.parent, file.parent.parent) for inner in ("", "Eval")]
+    for partition in (folder / f"{PARTITION_FILE}{suffix}" for folder in lists for suffix in (".txt", ".csv")):
+        if partition.is_file():
+            text = partition.read_text(encoding="utf-8-sig", errors="replace").replace(",", " ")
+            rows = [words for line in text.splitlines() if len(words := line.split()) == 2]
+            codes = {name: PARTITION[code] for name, code in rows if code in PARTITION}
+            count = len(set(codes.values()))
+            notes.append(Note.of("split", "of the images", "taken from a published list", [partition.name], count))
+            return [codes.get(name, "") for name in names]
+    return []
