@@ -18,7 +18,7 @@ LAYERS = [
     ["errors", "cpus", "messages", "processes", "strict_json"],
     ["keywords"],
     ["features", "files", "validation", "yaml_files"],
-    ["checkpoints"],
+    ["checkpoints", "shards"],
     ["geometry", "preprocess"],
     ["annotations"],
     ["tasks"],

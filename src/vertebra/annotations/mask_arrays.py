@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import DataError, install_command
+from vertebra.shards.members import file_size, file_source
 
 ARRAY_SUFFIXES = (".npy", ".mat")
 MAX_PIXELS = 178_956_970  # of a mask, as for images
@@ -35,7 +37,7 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing or damaged, or holds no mask or several; or SciPy is missing for a ``.mat`` file.
     """
-    if not path.is_file():
+    if file_size(path) is None:
         raise DataError(f"{path}: no such mask file")
     array = _npy(path) if path.suffix.lower() == ".npy" else _mat(path)
     if array.ndim not in (2, 3) or not array.size or array.dtype.kind not in "buif":
@@ -47,7 +49,11 @@ def read_array(path: Path) -> np.ndarray:
 
 def _npy(path: Path) -> np.ndarray:
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        source = file_source(path)
+        if isinstance(source, bytes):
+            mapped = np.load(io.BytesIO(source), allow_pickle=False)
+        else:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(mapped, np.ndarray) or mapped.size > MAX_PIXELS:
             raise ValueError(f"more than {MAX_PIXELS} numbers, or no array")
         return np.array(mapped)

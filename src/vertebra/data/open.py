@@ -15,8 +15,11 @@ from vertebra.data.lists import list_file
 from vertebra.data.readers import Reader, all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import folders_in
+from vertebra.data.readers.hub import is_hub_name
+from vertebra.data.readers.shard_list import is_shard_path
 from vertebra.data.splits import check_split, split_of
 from vertebra.errors import DataError, UnknownName
+from vertebra.shards.remote import is_address
 from vertebra.tasks import get_task
 
 CLASS_FOLDERS = "image_folder"
@@ -41,6 +44,7 @@ class DataSet:
     notes: list[Note] = field(default_factory=list)
 
 
+SHARDS, HUB_FORMAT = "tar_shards", "hf"
 TABLE = "table"  # the format whose columns a user can name
 
 
@@ -120,13 +124,16 @@ def find_data(path: str | Path, task: str | None, format: str | None = None) -> 
     readers = all_readers()
     if format is not None and format not in readers:
         raise UnknownName("data format", format, readers)
-    folder, notes = _unpacked(Path(path))
-    _exists(folder)
     able = [name for name, reader in readers.items() if task is None or task in reader.tasks]
     if not able:
-        raise DataError(f"{folder}: no data format has labels for task '{task}'")
+        raise DataError(f"{path}: no data format has labels for task '{task}'")
     if format is not None and format not in able:
-        raise _without_labels(folder, task, format, able)
+        raise _without_labels(Path(path), task, format, able)
+    named = _named_format(Path(path), format)
+    if named is not None:
+        return DataSet(Path(path), named)
+    folder, notes = _unpacked(Path(path))
+    _exists(folder)
     outer = readings(folder, task)
     fits = outer if format is None else [format] * readers[format].looks_like(folder)
     entered = _entered(folder, task, format) if not fits or set(outer) == {CLASS_FOLDERS} else None
@@ -155,7 +162,10 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
 
 def readings(path: Path, task: str | None) -> list[str]:
     """The formats with labels for a task (None for any) that a data set may have, the most specific one first."""
-    return [name for name, reader in all_readers().items() if _fits(reader, path, task)]
+    named = _named_format(path, None) if is_address(path) else None
+    return [
+        name for name, reader in all_readers().items() if name == named or (not named and _fits(reader, path, task))
+    ]
 
 
 def detect_format(path: str | Path) -> str:
@@ -176,6 +186,27 @@ def _fits(reader: Reader, path: Path, task: str | None) -> bool:
         or not isinstance(reader, AnnotationReader)
         or bool(get_task(task).data.source_kinds & reader.kinds_in(path))
     )
+
+
+def _named_format(path: Path, format: str | None) -> str | None:
+    """The format of a data set that is neither a folder nor to be unpacked: tar shards, or one of the Hugging Face hub.
+
+    Raises:
+        DataError: another format is asked for.
+    """
+    if is_hub_name(path):
+        name = HUB_FORMAT
+    elif is_shard_path(path) or (format == SHARDS and path.is_file()):
+        name = SHARDS
+    else:
+        return None
+    if format not in (None, name):
+        if is_address(path):
+            raise DataError(
+                f"{path}: at an address only the format '{name}' is read; leave format out, or copy the data here"
+            )
+        return None
+    return name
 
 
 def _unpacked(path: Path) -> tuple[Path, list[Note]]:

@@ -20,6 +20,7 @@ from vertebra.data.splits import NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
+from vertebra.shards.remote import is_address
 from vertebra.tasks import all_image_level
 from vertebra.tasks.base import LabelSpec
 
@@ -112,6 +113,8 @@ def _check_path(path: str) -> None:
     Raises:
         DataError: the path cannot be accessed, or is a device, a pipe, or the root folder.
     """
+    if is_address(path):
+        return
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:

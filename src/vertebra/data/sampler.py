@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from vertebra.data.balance import draw_rows
+from vertebra.data.block_order import by_blocks
 from vertebra.data.samples import Group, MixedData, SampleKey
 from vertebra.errors import DataError, RunError
 
@@ -21,6 +22,8 @@ class MixSampler(Sampler[list[SampleKey]]):
     shuffled by (seed, epoch). Every branch gets at least two labeled images in each batch of each process, if the batch is
     large enough; if a branch's share is too small for that, its images are drawn more often than its ratio, and others less
     often. The last, incomplete step is dropped, unless it is the only one.
+
+    The images of a data set at a URL are read in blocks, so they are shuffled by blocks, see `vertebra.data.block_order`.
 
     In evaluation each labeled image is drawn once, in order. All processes get the same number of batches, padded with blank
     canvases.
@@ -52,6 +55,7 @@ class MixSampler(Sampler[list[SampleKey]]):
             raise DataError(f"{where}: no image is labeled for any branch")
         self.groups = dataset.groups
         self.counts = [len(group.rows) * dataset.sources[group.source].ratio for group in self.groups]
+        self.blocks = [dataset.blocks(group) if shuffle else None for group in dataset.groups]
         self.factors = [dataset.repeat_factors(group) for group in dataset.groups]
         self.batch_size = batch_size
         self.seed = seed
@@ -126,6 +130,7 @@ class MixSampler(Sampler[list[SampleKey]]):
                 self.groups, self.counts, self.steps * self.world_size, self.size, 2 * self.chunks
             )
         streams = [self._stream(number, sum(share)) for number, share in enumerate(zip(*self._shares, strict=True))]
+        streams = [self._by_blocks(number, stream) for number, stream in enumerate(streams)]
         used = [0] * len(self.groups)
         drawn = []
         for number, share in enumerate(self._shares):
@@ -148,6 +153,17 @@ class MixSampler(Sampler[list[SampleKey]]):
         draw = np.random.default_rng([self.seed, self.epoch, number])
         rows: list[int] = draw_rows(group.rows, self.factors[number], length, draw).tolist()
         return rows
+
+    def _by_blocks(self, number: int, stream: list[int]) -> list[int]:
+        """The rows of a group in an order by blocks, if they are read in blocks."""
+        blocks, counts = self.blocks[number], [share[number] for share in self._shares or ()]
+        if blocks is None:
+            return stream
+        rows = np.array(stream, dtype=np.int64)
+        draw = np.random.default_rng([self.seed, self.epoch, number, 1])
+        drawn_blocks = blocks[np.searchsorted(self.groups[number].rows, rows)]
+        ordered: list[int] = by_blocks(rows, drawn_blocks, counts, self.world_size, draw).tolist()
+        return ordered
 
 
 def batch_shares(

@@ -27,6 +27,7 @@ from vertebra.preprocess.images import read_image
 from vertebra.preprocess.number_range import RangeUse
 from vertebra.preprocess.raw_files import is_deep
 from vertebra.recipe.augment import Augment
+from vertebra.shards.members import remote_blocks
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
@@ -215,6 +216,11 @@ class MixedData(Dataset[Sample]):
     def __len__(self) -> int:
         """Number of labeled images."""
         return sum(len(group.rows) for group in self.groups)
+
+    def blocks(self, group: Group) -> np.ndarray | None:
+        """(n,) int64, the block that each image of a group is read with, for data at a URL; None for files on disk."""
+        index = self.sources[group.source].index
+        return remote_blocks(index.root, index.images[group.rows])
 
     def repeat_factors(self, group: Group) -> np.ndarray | None:
         """How often training draws each image of a group, see `vertebra.data.balance`; None for equally often.

@@ -9,6 +9,7 @@ from pathlib import Path
 from vertebra.config import Config, SourceConfig
 from vertebra.data.open_datasets import Opened, open_split
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.shards.remote import is_address
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ def _sources(run: Config, split: str, choice: DataChoice, notes: list[str]) -> l
     """
     if choice.path is None:
         return list(getattr(run.data, split))
-    path = Path(choice.path).resolve()
+    path = _resolved(choice.path)
     for name in (split, "train", "val", "test"):
-        known = [source for source in getattr(run.data, name) if Path(source.path).resolve() == path]
+        known = [source for source in getattr(run.data, name) if _resolved(source.path) == path]
         if known:  # several if each is for some of the branches
             return known if name == split else [source.model_copy(update=_without_split(source)) for source in known]
     sources: list[SourceConfig] = [*run.data.train, *run.data.val, *run.data.test]
@@ -84,6 +85,10 @@ def _without_split(source: SourceConfig) -> dict[str, object]:
     """The fields of a source for another split: a list is kept if it is a folder with one for each split."""
     of_all = source.lists is not None and Path(source.lists).is_dir()
     return {"split": None, "lists": source.lists if of_all else None}
+
+
+def _resolved(path: str | Path) -> str:
+    return str(path) if is_address(path) else str(Path(path).resolve())
 
 
 def _with_choice(source: SourceConfig, choice: DataChoice) -> SourceConfig:

@@ -16,6 +16,7 @@ from vertebra.preprocess.image_files import unreadable
 from vertebra.preprocess.images import ImageSource, read_image, source_name
 from vertebra.preprocess.number_range import Scale
 from vertebra.preprocess.raw_images import turned
+from vertebra.shards.members import file_source
 
 KEPT = 50_000_000  # bytes of pixels that a thread keeps at most
 
@@ -102,7 +103,7 @@ class DeferredImage:
         if not isinstance(source, (str, Path, bytes)) or self.channels not in (1, 3):
             return None, None
         try:
-            _, content = jpeg.file_head(source)
+            _, content = jpeg.file_head(file_source(source))
             return content, None if content is None else jpeg.read_header(content, self.name)
         except Exception as error:  # Pillow raises a dozen types on damaged files
             raise unreadable(self.name, error) from error

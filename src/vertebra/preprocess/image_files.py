@@ -20,6 +20,7 @@ from pathlib import Path
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vertebra.errors import DataError
+from vertebra.shards.members import file_source
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 LOADED_FORMATS = (*FORMATS, "MPO", "DIB")
@@ -38,19 +39,21 @@ def open_image(source: str | Path | bytes, name: str = "") -> ImageFile.ImageFil
     """An image file whose header is read and whose pixels are not yet decoded; close it, preferably by ``with``.
 
     Args:
-        source: a file, or the bytes of one.
+        source: a file, also one in a tar archive (see `vertebra.shards.members`), or the bytes of one.
         name: its name in messages; empty for the path, or a description.
 
     Raises:
-        DataError: the header exceeds the limits.
+        DataError: the header exceeds the limits, or an archive cannot be read.
         Exception: raised by Pillow for files that are missing, damaged, or of another format; see `unreadable`.
     """
+    name = name or name_of(source)
+    source = file_source(source)
     picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
     if picture.format == "TIFF":
         picture.filename = ""  # Pillow maps uncompressed files by name, with exchanged sides where they are turned
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
-        check_size(picture.size, picture.format or "", picture.mode, size, name or name_of(source))
+        check_size(picture.size, picture.format or "", picture.mode, size, name)
     except BaseException:
         picture.close()
         raise

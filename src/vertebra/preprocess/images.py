@@ -17,6 +17,7 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.number_range import RangeUse, Scale, stretched, to_bytes
 from vertebra.preprocess.raw_files import raw_file, raw_size
 from vertebra.preprocess.raw_images import ORIENTATION, RawImage, raw_page, raw_picture, turned, upright
+from vertebra.shards.members import file_source
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Any
 
@@ -112,10 +113,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
         DataError: the file is missing or is not an image.
     """
     try:
-        size = raw_size(path, jpeg.file_head(path)[0], str(path))
+        source = file_source(path)
+        size = raw_size(source, jpeg.file_head(source)[0], str(path))
         if size is not None:
             return size
-        with open_image(path) as picture:
+        with open_image(source, str(path)) as picture:
             turned = _orientation(picture) in (5, 6, 7, 8)
             return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except Exception as error:  # Pillow raises a dozen types on damaged files
@@ -263,6 +265,7 @@ def layout_of(source: ImageSource) -> str:
 def _file_content(source: str | Path | bytes, name: str, *, turbo: bool = True) -> RawImage | Image.Image:
     """The content of a file: numbers, or a Pillow image of 8 bits a channel, as which JPEG files come if not ``turbo``."""
     try:
+        source = file_source(source)
         head, content = jpeg.file_head(source)
         pixels = _decode_jpeg(content, name) if turbo and content is not None else None
         if pixels is not None:

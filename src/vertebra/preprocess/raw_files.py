@@ -11,6 +11,7 @@ from vertebra.errors import DataError
 from vertebra.preprocess import tiff_files
 from vertebra.preprocess.image_files import open_image, unreadable
 from vertebra.preprocess.raw_images import RawImage, raw_mode
+from vertebra.shards.members import file_source
 
 NPY = b"\x93NUMPY"
 
@@ -39,14 +40,19 @@ def is_deep(path: str | Path) -> bool:
         DataError: the file is missing or is not an image.
     """
     try:
-        with Path(path).open("rb") as file:
-            head = file.read(16)
+        source = file_source(path)
+        head = source[:16] if isinstance(source, bytes) else _head(Path(source))
         if head.startswith((NPY, *tiff_files.MAGIC)):
             return True
-        with open_image(path) as picture:
+        with open_image(source, str(path)) as picture:
             return picture.mode.startswith("I") or picture.mode == "F" or ";16" in raw_mode(picture)
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise unreadable(str(path), error) from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def raw_size(source: str | Path | bytes, head: bytes, name: str) -> tuple[int, int] | None:

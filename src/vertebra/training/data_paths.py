@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vertebra.config import SPLITS, Config, SourceConfig
 from vertebra.errors import ConfigError
+from vertebra.shards.remote import is_address
 
 
 def with_absolute_paths(config: Config) -> Config:
@@ -30,6 +31,8 @@ def locate(config: Config, folder: Path, recorded: str | None) -> Config:
     """
     located = config.model_copy(deep=True)
     for source in _sources(located):
+        if is_address(source.path):
+            continue
         source.path = _existing(source.path, folder, recorded)
         source.lists = None if source.lists is None else _existing(source.lists, folder, recorded)
     return located
@@ -55,7 +58,7 @@ def check_data_exists(sources: list[SourceConfig], folder: Path, recorded: str |
         ConfigError: one is missing; the message names the option for the new path.
     """
     for source in sources:
-        if not Path(source.path).exists():
+        if not is_address(source.path) and not Path(source.path).exists():
             tried = [str(candidate) for candidate in _candidates(source.path, folder, recorded)][1:]
             beside = f", nor at {tried[0]}" if tried and tried[0] != source.path else ""
             raise ConfigError(
@@ -75,6 +78,8 @@ def move(config: Config, data: str | Path) -> Config:
     """
     relocated = config.model_copy(deep=True)
     paths = sorted({_absolute(source.path) for source in _sources(relocated)})
+    if is_address(data) or any(map(is_address, paths)):
+        return _readdressed(relocated, data, paths)
     common = paths[0] if len(paths) == 1 else os.path.commonpath(paths)
     for source in _sources(relocated):
         inside = os.path.relpath(_absolute(source.path), common)
@@ -99,11 +104,24 @@ def _moved_list(listed: str | None, common: str, data: str | Path) -> str | None
     return _absolute(Path(data) / os.path.relpath(_absolute(listed), common))
 
 
+def _readdressed(config: Config, data: str | Path, paths: list[str]) -> Config:
+    """A config of one data set that is, or becomes, an address."""
+    if len(paths) > 1:
+        raise ConfigError(
+            f"data {data}: this run has {len(paths)} data sets, one of them at an address; name each: data.train.0.path=PATH"
+        )
+    if not is_address(data) and not Path(data).exists():
+        raise ConfigError(f"data {data}: no such folder or file")
+    for source in _sources(config):
+        source.path = _absolute(data)
+    return config
+
+
 def _sources(config: Config) -> Iterator[SourceConfig]:
     for split in SPLITS:
         yield from getattr(config.data, split)
 
 
 def _absolute(path: str | Path) -> str:
-    """The absolute path without ``..``; links are not resolved."""
-    return os.path.normpath(Path(path).absolute())
+    """The absolute path without ``..``; links are not resolved. An address stays as it is."""
+    return str(path) if is_address(path) else os.path.normpath(Path(path).absolute())

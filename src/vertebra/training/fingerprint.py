@@ -12,6 +12,7 @@ import numpy as np
 
 from vertebra.data.samples import Source
 from vertebra.errors import RunError
+from vertebra.shards.members import file_size
 from vertebra.tasks.column import FileColumn
 
 SIZES = 256  # files whose size is read, evenly over a data set
@@ -29,13 +30,13 @@ def fingerprint(sources: Sequence[Source]) -> Fingerprint:
     for source in sources:
         rows = np.linspace(0, max(0, len(source.index) - 1), min(SIZES, len(source.index)), dtype=int)
         _feed(names, source.index.images)
-        _feed(names, [_size(source.index.path(row)) for row in rows.tolist()])
+        _feed(names, [file_size(source.index.path(row)) for row in rows.tolist()])
         for branch, task in sorted(source.branches.items()):
             column = source.index.columns[task]
             _feed(annotations, branch)
             if isinstance(column, FileColumn):
                 _feed(annotations, column.files)
-                _feed(annotations, [_size(column.path(row)) for row in rows.tolist()])
+                _feed(annotations, [file_size(column.path(row)) for row in rows.tolist()])
             else:
                 _feed(annotations, column)
     images = sum(len(source.index) for source in sources)
@@ -61,11 +62,6 @@ def check_same(split: str, before: Fingerprint, now: Fingerprint, cure: str, *, 
     else:
         return
     raise RunError(f"data.{split}: {difference}; {cure}")
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None where there is none."""
-    return path.stat().st_size if path.is_file() else None
 
 
 def _feed(digest: Any, value: Any) -> None:

@@ -17,6 +17,7 @@ from vertebra.data.readers.coco_panoptic import CocoPanopticReader
 from vertebra.data.readers.createml import CreateMlReader
 from vertebra.data.readers.cvat import CvatReader
 from vertebra.data.readers.deeplabcut import DlcReader
+from vertebra.data.readers.hf import HfReader
 from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.data.readers.label_studio import LabelStudioReader
 from vertebra.data.readers.labelme import LabelMeReader
@@ -24,6 +25,7 @@ from vertebra.data.readers.landmarks import LandmarkReader
 from vertebra.data.readers.mask_folder import MaskFolderReader
 from vertebra.data.readers.supervisely import SuperviselyReader
 from vertebra.data.readers.table import TableReader
+from vertebra.data.readers.tar_shards import TarShardReader
 from vertebra.data.readers.via import ViaReader
 from vertebra.data.readers.voc import VocReader
 from vertebra.data.readers.yolo import YoloReader
@@ -31,6 +33,8 @@ from vertebra.errors import ConfigError
 
 # in the order of detection: a folder with images and masks also looks like class folders
 READERS: tuple[Reader, ...] = (
+    TarShardReader(),
+    HfReader(),
     SuperviselyReader(),
     CvatReader(),
     LabelStudioReader(),

@@ -10,6 +10,7 @@ import numpy as np
 
 from vertebra.errors import DataError
 from vertebra.preprocess.images import image_size
+from vertebra.shards.members import file_source
 
 HEAD = 16384  # bytes that are read at first; a preview in the EXIF data may need more
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,10 +39,14 @@ def image_sizes(root: Path, images: Sequence[str]) -> np.ndarray:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-            size = _of_jpeg(head) if head[:3] == b"\xff\xd8\xff" else _of_png(head) if head[:8] == _PNG else None
-    except (OSError, ValueError):  # a name that no file can have
+        source = file_source(path)
+        if isinstance(source, bytes):
+            head = source[:HEAD]
+        else:
+            with path.open("rb") as file:
+                head = file.read(HEAD)
+        size = _of_jpeg(head) if head[:3] == b"\xff\xd8\xff" else _of_png(head) if head[:8] == _PNG else None
+    except (OSError, ValueError, DataError):  # a name that no file can have
         return (0, 0)
     except (struct.error, IndexError):  # the header is longer, or cut off
         size = None

@@ -19,6 +19,7 @@ LINE_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 SUFFIXES = (*TEXT_SUFFIXES, *LINE_SUFFIXES, *PARQUET_SUFFIXES)
 SEPARATORS = (",", ";", "\t", "|")
+METADATA = "metadata.jsonl"  # of image folders of Hugging Face's datasets
 HEAD = 1 << 16  # bytes that show what a table holds
 HEAD_ROWS = 50
 MOST_COLUMNS = 100_000
@@ -184,7 +185,7 @@ def _json_lines(file: Path, text: str, notes: list[Note]) -> Table:
         except (ValueError, RecursionError):
             entry = None
         if isinstance(entry, dict):
-            entries.append(_flat(entry))
+            entries.append(_flat(entry, file.name == METADATA))
         else:
             damaged.append(f"line {number}")
     if not entries:
@@ -201,11 +202,13 @@ def _of_entries(file: Path, entries: Sequence[dict[str, Any]], notes: list[Note]
     return Table(file, names, [[entry.get(name) for entry in entries] for name in names], notes)
 
 
-def _flat(entry: dict[str, Any]) -> dict[str, Any]:
+def _flat(entry: dict[str, Any], of_datasets: bool = False) -> dict[str, Any]:
+    """An object with the values of its ``objects``; their ``bbox`` is left, top, width and height in the file of `datasets`."""
     inner = entry.get("objects")
     if not isinstance(inner, dict):
         return entry
-    return {**{key: value for key, value in entry.items() if key != "objects"}, **inner}
+    named = {"xywh" if of_datasets and key == "bbox" else key: value for key, value in inner.items()}
+    return {**{key: value for key, value in entry.items() if key != "objects"}, **named}
 
 
 def _parquet(file: Path, head: bool) -> Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.splits import split_of
 from vertebra.data.writers.base import Target
 from vertebra.errors import DataError
+from vertebra.shards.members import copy_file
 
 _CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # cannot stand in a list, or in UTF-8
 
@@ -78,6 +78,7 @@ def _key(name: str, by_stem: bool) -> str:
 
 def _shortened(path: str, folders: str) -> str:
     *inner, name = [_CONTROL.sub("_", part) for part in path.split("/") if part not in ("", ".", "..")]
+    inner = [part for part in inner if not part.endswith((".tar", ".arrow"))]
     if folders == "short":
         inner = [part for part in inner if part.lower() not in IMAGE_FOLDERS and split_of(part) is None]
     return "/".join([*(inner if folders != "none" else []), name])
@@ -115,7 +116,7 @@ def copy_images(annotations: Annotations, names: Sequence[str], target: Target) 
                 with contextlib.suppress(OSError):  # another disk, or a file system without links
                     copied.hardlink_to(source.resolve())
                     continue
-            shutil.copyfile(source, copied)
+            copy_file(source, copied)
         except FileNotFoundError:
             raise DataError(f"{source}: this image does not exist") from None
 

@@ -8,7 +8,6 @@ data set has no such class.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from vertebra.data.writers.base import Target, Writer, objects_of, split_rows
 from vertebra.data.writers.images import copy_images, image_names, pixel_sizes
 from vertebra.data.writers.kinds import category_map, has_runs, without
 from vertebra.errors import DataError
+from vertebra.shards.members import copy_file
 from vertebra.tasks.palette import color
 
 MAX_CLASSES = 255
@@ -118,7 +118,7 @@ def _bring(annotations: Annotations, masks: MaskFiles, row: int, numbers: np.nda
     plain = not masks.segments and masks.codes is None and (masks.turns is None or masks.turns[row] <= 1)
     same = plain and (table[:count] == np.arange(count)).all() and table[IGNORED_VALUE] in (IGNORED, UNKNOWN)
     if same and (np.delete(table, np.r_[:count, IGNORED_VALUE]) == UNKNOWN).all() and suffix in _LOSSLESS:
-        shutil.copyfile(source, f"{stem}{suffix}")
+        copy_file(source, Path(f"{stem}{suffix}"))
         return
     ids = category_map(annotations, masks, row, numbers)
     if (ids == UNKNOWN).any() or (ids == NO_CLASS).any():

@@ -1,8 +1,8 @@
 """Writes tar shards in WebDataset's form (https://github.com/webdataset/webdataset), which hold all that annotations hold.
 
 A sample of a shard ``train-000000.tar`` is an image ``00000000.jpg``, its annotations ``00000000.json``, and, if it has one, its
-mask ``00000000.mask.png``. ``train-000000.index.json`` has the byte at which each sample begins and the last one ends, so that a
-part of a shard can be read alone. ``dataset.json`` has the classes and lists the shards.
+mask ``00000000.mask.png``. ``train-000000.index.json`` has the position of each member and all annotations, see
+`vertebra.shards.index_file`, so that images are read one by one. ``dataset.json`` has the classes and lists the shards.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from vertebra.data.writers.base import Target, Writer, labels_of, objects_of, sp
 from vertebra.data.writers.coco import segmentation
 from vertebra.data.writers.images import image_names
 from vertebra.errors import DataError
+from vertebra.shards.index_file import SUFFIX, Members, index_text
+from vertebra.shards.members import read_file
 
 FORMAT = "vertebra-shards"
 VERSION = 1
@@ -34,7 +36,7 @@ class TarWriter(Writer):
 
     name = "tar"
     summary = "tar shards in WebDataset's form, for streaming"
-    reader = ""
+    reader = "tar_shards"
     holds = frozenset({"labels", "boxes", "outlines", "points", "masks"})
     keeps = frozenset(
         {
@@ -157,7 +159,8 @@ class _Shard:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.keys: list[str] = []
-        self.starts: list[int] = []
+        self.members: list[tuple[str, int, int]] = []
+        self.documents: dict[str, Any] = {}
         self.tar = tarfile.open(file, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  # closed by close
 
     @property
@@ -168,17 +171,21 @@ class _Shard:
     def add(self, key: str, members: list[tuple[str, bytes]]) -> None:
         """Adds a sample, with the same bytes on every machine."""
         self.keys.append(key)
-        self.starts.append(self.size)
         for suffix, content in members:
             entry = tarfile.TarInfo(f"{key}.{suffix}")
             entry.size, entry.mode = len(content), 0o644
             self.tar.addfile(entry, io.BytesIO(content))
+            self.members.append((entry.name, self.size - (len(content) + 511) // 512 * 512, len(content)))
+            if suffix == "json":
+                self.documents[key] = json.loads(content)
 
     def close(self, split: str) -> dict[str, Any]:
         """Ends the shard and writes its index; its entry in ``dataset.json``."""
-        index = self.file.with_suffix(".index.json")
-        _write(index, {"keys": self.keys, "offsets": [*self.starts, self.size]})
         self.tar.close()
+        index = self.file.with_suffix(SUFFIX)
+        starts, sizes = np.array([member[1:] for member in self.members], dtype=np.int64).T
+        members = Members([name for name, _, _ in self.members], starts, sizes, self.documents)
+        index.write_text(index_text(members, self.file.stat().st_size), encoding="utf-8")
         return {
             "file": self.file.name,
             "index": index.name,
@@ -195,7 +202,7 @@ def _stored(size: int) -> int:
 
 def _bytes_of(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_file(file)
     except FileNotFoundError:
         raise DataError(f"{file}: this file does not exist") from None
 
