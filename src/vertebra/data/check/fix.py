@@ -31,6 +31,7 @@ from vertebra.data.writers import all_writers
 from vertebra.data.writers.base import Target
 from vertebra.errors import DataError
 from vertebra.preprocess.images import image_size
+from vertebra.shards.members import file_size
 
 MIN_SIDE = 1.0  # pixels; smaller boxes are left out
 
@@ -131,7 +132,7 @@ def without_leaks(annotations: Annotations, notes: list[Note]) -> Annotations:
     if annotations.splits is None:
         return annotations
     train = annotations.splits == SPLITS.index("train")
-    sizes = np.array([annotations.path(row).stat().st_size for row in range(len(annotations))])
+    sizes = np.array([file_size(annotations.path(row)) or 0 for row in range(len(annotations))])
     suspects = np.flatnonzero(train & np.isin(sizes, sizes[~train]))
     others = np.flatnonzero(~train & np.isin(sizes, sizes[train]))
     known = {content_hash(annotations.path(row)) for row in others.tolist()}

@@ -18,6 +18,7 @@ from vertebra.data.analysis.small_images import read_small
 from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.index import Index
 from vertebra.errors import DataError
+from vertebra.shards.members import file_size, read_file
 from vertebra.tasks import get_task
 from vertebra.tasks.column import FileColumn
 
@@ -178,18 +179,14 @@ def scan(
 
 def content_hash(path: Path) -> bytes:
     """A hash of the bytes of a file."""
-    with path.open("rb") as opened:
-        digest = hashlib.blake2b(digest_size=16)
-        while block := opened.read(2**20):
-            digest.update(block)
-    return digest.digest()
+    return hashlib.blake2b(read_file(path), digest_size=16).digest()
 
 
 def _facts(opened: OpenedSplit, row: int) -> ImageFacts:
     path = opened.images.path(row)
     try:
         small = read_small(path)
-        bytes_in_file = path.stat().st_size
+        bytes_in_file = file_size(path) or 0
     except (DataError, OSError) as error:
         return ImageFacts(error=str(error))
     annotations = {
