@@ -18,15 +18,16 @@ Printed for a COCO file to the loss (training batch without augmentation; the se
   corners of the only box of the data set. The image has the size of the canvas, so the corners are the same in the file and in the
   loss.
 
-The types are four, one for each form that the annotations need:
+The types are five, one for each form that the annotations need:
 
-- the reader's content: the JSON records that are left after each check, still with the ids for error messages
+- an entry of the file, as it is decoded
+- the objects of the data set, one form for all formats, from which each task derives its column
 - a column: the annotations of all images as a few arrays, which loader processes share without copies
 - an annotation: one image in numpy, which is augmented and mapped to the branch's classes
 - targets: one batch as padded tensors, which the loss takes
 
-Most files on this path read the data set: the reader of the format, its checks, and the detection of the format by the folder's
-content.
+The format is named: to detect it, every reader is asked. Most files on this path read the data set: the reader of the format, its
+checks, and the task's reading of what it holds.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def train_once(model: Model, folder: Path) -> None:
     from vertebra.data.samples import MixedData, Source
     from vertebra.data.transforms import Augment
 
-    index = open_data(folder, "detect", "train")
+    index = open_data(folder, "detect", "train", format="coco")
     labels = {name: model.branch(name).labels for name in model.branches}
     canvas = model.resize_spec if hasattr(model, "resize_spec") else model.plan  # its name in older versions
     data = MixedData([Source(index, {"detect": "detect"})], labels, canvas, Augment.preset("none"))
