@@ -39,7 +39,7 @@ def _spoil_shards(rng: np.random.Generator, folder: Path) -> None:
             if rng.integers(2):
                 Path(str(file).removesuffix(".tar") + ".index.json").unlink(missing_ok=True)
         elif rng.integers(2):
-            with suppress(ValueError):  # damaged already
+            with suppress(ValueError, RecursionError):  # damaged already
                 file.write_bytes(spoil_json(rng, json.loads(file.read_bytes())))
         else:
             file.write_bytes(spoil_bytes(rng, file.read_bytes()))

@@ -134,6 +134,8 @@ def find_data(path: str | Path, task: str | None, format: str | None = None) -> 
         return DataSet(Path(path), named)
     folder, notes = _unpacked(Path(path))
     _exists(folder)
+    if format not in (None, CLASS_FOLDERS) and readers[str(format)].looks_like(folder):
+        return DataSet(folder, str(format), notes)
     outer = readings(folder, task)
     fits = outer if format is None else [format] * readers[format].looks_like(folder)
     entered = _entered(folder, task, format) if not fits or set(outer) == {CLASS_FOLDERS} else None

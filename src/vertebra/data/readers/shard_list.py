@@ -156,7 +156,7 @@ def _of_dataset(root: Path, dataset: Mapping[str, Any], where: Path) -> ShardLis
     archives, splits = [shard["file"] for shard in shards], [shard.get("split") or "" for shard in shards]
     if not archives or not all(isinstance(name, str) and is_safe(name) and name.endswith(".tar") for name in archives):
         raise DataError(f"{where}: {DATASET} lists no tar files beside it")
-    if not set(splits) <= {*SPLITS, ""}:
+    if not all(isinstance(split, str) and split in (*SPLITS, "") for split in splits):
         raise DataError(f"{where}: {DATASET} has splits other than {', '.join(SPLITS)}")
     return ShardList(root, archives, splits, None, where, dataset)
 
