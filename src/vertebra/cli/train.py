@@ -14,7 +14,8 @@ def train(
     ),
     data: str | None = typer.Option(None, help="A data set: folder or annotation file."),
     task: str | None = typer.Option(
-        None, help="a task's name (classify, detect, segment, keypoints, or an installed one)."
+        None,
+        help="a task's name (classify, detect, segment, keypoints, or an installed one); by default what the data are labeled for.",
     ),
     backbone: str | None = typer.Option(None, help="A timm model's name."),
     neck: str | None = typer.Option(None, help="A neck's name."),
@@ -125,7 +126,9 @@ def _raw(
     **parts: str | None,
 ) -> dict[str, Any]:
     from vertebra.config import read_raw
+    from vertebra.data.find_task import find_task
     from vertebra.errors import ConfigError
+    from vertebra.messages import emit
     from vertebra.tasks import get_task
     from vertebra.yaml_files import assign
 
@@ -143,8 +146,12 @@ def _raw(
             raise ConfigError("--from needs --data: what to train on")
         raw = {"model": finetune_config(start)}
     else:
-        if data is None or (task is None and "decoder" not in chosen):
-            raise ConfigError("give a config, or --data with --task (and --backbone, --neck, --decoder as you like)")
+        if data is None:
+            raise ConfigError("give a config, or --data (and --task, --backbone, --neck, --decoder as you like)")
+        if task is None and "decoder" not in chosen:
+            found = find_task(data)
+            task = found.name
+            emit(str(found))
         defaults = {} if task is None or "decoder" in chosen else get_task(task).default_parts
         model: dict[str, Any] = {
             "backbone": {"name": backbone or "mobilenetv2_100", "pretrained": True},

@@ -1,0 +1,70 @@
+"""The task that the annotations of a data set are for, where none is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from vertebra.annotations.options import ReadOptions
+from vertebra.data.open import find_data
+from vertebra.data.readers import all_readers
+from vertebra.data.readers.base import AnnotationReader
+from vertebra.errors import DataError
+from vertebra.tasks import all_tasks
+
+BY_DETAIL = ("points", "masks", "boxes", "outlines", "labels")
+"""Kinds of annotations: whoever makes points or masks hardly wants the boxes around them only."""
+
+
+class FoundTask(NamedTuple):
+    """The task of a data set.
+
+    Attributes:
+        name: of the task.
+        kind: the kind of annotations that it is taken from; "" for a format that holds one task only.
+        format: the data set's format.
+        others: further tasks whose labels can be made from its annotations.
+    """
+
+    name: str
+    kind: str
+    format: str
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        source = f"from its {self.kind}, " if self.kind else ""
+        more = f"; --task chooses another: {', '.join(self.others)}" if self.others else ""
+        return f"task {self.name} ({source}format {self.format}){more}"
+
+
+def find_task(path: str | Path, format: str | None = None) -> FoundTask:
+    """The task that a data set's most detailed annotations are for.
+
+    Args:
+        path, format: as `vertebra.data.open.open_data` takes them.
+
+    Raises:
+        DataError: it is missing, empty, of unknown format, or has no annotations.
+    """
+    data_set = find_data(path, None, format)
+    reader = all_readers()[data_set.format]
+    if not isinstance(reader, AnnotationReader):
+        return FoundTask(reader.tasks[0], "", data_set.format, reader.tasks[1:])
+    kinds: set[str] = set()
+    failures: list[DataError] = []
+    for source in reader.splits(data_set.path)[:1] or (None,):
+        try:
+            kinds |= reader.load(data_set.path, source, ReadOptions()).kinds
+        except DataError as error:
+            failures.append(error)
+    tasks = all_tasks()
+    for kind in BY_DETAIL:
+        fitting = [name for name, task in tasks.items() if kind in task.data.direct_kinds]
+        if kind in kinds and fitting:
+            derived = tuple(
+                name for name, task in tasks.items() if task.data.source_kinds & kinds and name != fitting[-1]
+            )
+            return FoundTask(fitting[-1], kind, data_set.format, derived)
+    if failures:
+        raise failures[0]
+    raise DataError(f"{data_set.path}: it has no annotations from which a task could be told; name it: --task")
