@@ -239,7 +239,7 @@ def test_a_data_set_is_checked(vertebra_command: Command, scenes: Path) -> None:
 
 
 BAD = {
-    "nothing to train on": (("train",), "give a config, or --data with --task"),
+    "nothing to train on": (("train",), "give a config, or --data"),
     "a missing data set": (("train", "--data", "nowhere", "--task", "detect"), "nowhere"),
     "an unknown task": (("train", "--data", ".", "--task", "detekt"), "Did you mean 'detect'"),
     "an unknown decoder": (

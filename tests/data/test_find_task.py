@@ -25,7 +25,7 @@ def test_masks_are_segmented(masks: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "category", "task", "others"),
+    ("annotation", "category", "task", "alternatives"),
     [
         ({"bbox": [2, 2, 7, 7]}, {}, "detect", {"classify"}),
         ({"bbox": [2, 2, 7, 7], "segmentation": OUTLINE}, {}, "detect", {"classify", "segment"}),
@@ -34,11 +34,11 @@ def test_masks_are_segmented(masks: Make) -> None:
     ],
 )
 def test_the_most_detailed_annotations_decide(
-    coco: Make, annotation: dict, category: dict, task: str, others: set[str]
+    coco: Make, annotation: dict, category: dict, task: str, alternatives: set[str]
 ) -> None:
     categories = [{"id": 7, "name": "dog", **category}]
     found = find_task(coco([{"image_id": 10, "category_id": 7, **annotation}], categories_=categories))
-    assert found.name == task and set(found.others) == others and "--task chooses another" in str(found)
+    assert found.name == task and set(found.alternatives) == alternatives and "--task chooses another" in str(found)
 
 
 def test_a_data_set_without_annotations_names_the_option(coco: Make) -> None:

@@ -149,9 +149,9 @@ def _raw(
         if data is None:
             raise ConfigError("give a config, or --data (and --task, --backbone, --neck, --decoder as you like)")
         if task is None and "decoder" not in chosen:
-            found = find_task(data)
-            task = found.name
-            emit(str(found))
+            suggestion = find_task(data)
+            task = suggestion.name
+            emit(str(suggestion))
         defaults = {} if task is None or "decoder" in chosen else get_task(task).default_parts
         model: dict[str, Any] = {
             "backbone": {"name": backbone or "mobilenetv2_100", "pretrained": True},

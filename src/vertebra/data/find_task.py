@@ -23,17 +23,17 @@ class FoundTask(NamedTuple):
         name: of the task.
         kind: the kind of annotations that it is taken from; "" for a format that holds one task only.
         format: the data set's format.
-        others: further tasks whose labels can be made from its annotations.
+        alternatives: further tasks whose labels can be made from its annotations.
     """
 
     name: str
     kind: str
     format: str
-    others: tuple[str, ...]
+    alternatives: tuple[str, ...]
 
     def __str__(self) -> str:
         source = f"from its {self.kind}, " if self.kind else ""
-        more = f"; --task chooses another: {', '.join(self.others)}" if self.others else ""
+        more = f"; --task chooses another: {', '.join(self.alternatives)}" if self.alternatives else ""
         return f"task {self.name} ({source}format {self.format}){more}"
 
 
