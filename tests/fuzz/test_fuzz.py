@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from fuzz_runner import FAULTS, OUTCOMES, Counts, formats, run, table
 
-INPUTS = 60
+from tests.daily_sample import daily_sample
+
+INPUTS, EACH_DAY = 60, 16
 SEALED = {
     "checkpoint",
     "model_file",
@@ -21,7 +23,7 @@ SEALED = {
 }  # with checksums over all that is damaged here, so that nothing is accepted
 
 
-@pytest.mark.parametrize("name", sorted(formats()))
+@pytest.mark.parametrize("name", daily_sample(sorted(formats()), EACH_DAY))
 def test_damaged_inputs(name: str) -> None:
     counts = run(name, seed=0, count=INPUTS)
     assert counts.sound, table({name: counts})
