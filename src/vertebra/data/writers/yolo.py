@@ -227,7 +227,7 @@ def _clipped_outlines(annotations: Annotations, shapes: Shapes, limits: np.ndarr
     if len(beyond):
         names = annotations.names(annotations.objects.rows[beyond])
         notes.append(Note.of("outline", "reaching out of its image", "clipped", names))
-    return replace(shapes, points=clipped)
+    return shapes.with_points(clipped)
 
 
 def _note_parts(annotations: Annotations, shapes: Shapes, notes: list[Note]) -> None:
