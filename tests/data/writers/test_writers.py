@@ -114,6 +114,15 @@ def test_what_a_format_cannot_hold_is_counted(to: str, lost: set[str], build: Bu
     assert set(written(builder, to, tmp_path / "out")) == lost
 
 
+@pytest.mark.parametrize("box", [None, (2, 3, 9, 9)])
+def test_labelme_counts_classes_that_no_shape_has(box: tuple[int, ...] | None, build: Build, tmp_path: Path) -> None:
+    builder = build("a.png")
+    builder.category(Category("dog", points=("nose", "tail")))
+    builder.object(0, "dog", box=box, points=np.array([[3.0, 4, 2], [5, 6, 2]]))
+    lost = "1 object of only points with a class was written without it, to be read as class 'object': a.png"
+    assert written(builder, "labelme", tmp_path / "out") == ([lost] if box is None else [])
+
+
 def test_images_are_the_same_bytes_and_links_on_demand(build: Build, tmp_path: Path) -> None:
     builder = build("a.png", "sub/b.png")
     builder.object(0, "dog", box=(1, 2, 3, 4))
