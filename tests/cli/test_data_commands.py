@@ -58,3 +58,18 @@ def test_split_writes_lists(folders: Path, tmp_path: Path) -> None:
     code, text = run("data", "split", folders, "--val", 0.25, "--out", tmp_path / "lists")
     assert code == 0 and "vertebra train --data" in text
     assert [len((tmp_path / "lists" / f"{name}.txt").read_text().splitlines()) for name in ("train", "val")] == [33, 11]
+
+
+def test_split_prints_many_classes_in_rows(tmp_path: Path) -> None:
+    for folder in range(12):
+        for number in range(5):
+            (tmp_path / "set" / f"kind{folder}").mkdir(parents=True, exist_ok=True)
+            draw = np.random.default_rng([folder, number])
+            Image.fromarray(draw.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(
+                tmp_path / f"set/kind{folder}/{number}.png"
+            )
+    code, text = run("data", "split", tmp_path / "set", "--val", 0.2, "--out", tmp_path / "lists")
+    assert code == 0
+    assert [line.split() for line in text.splitlines() if "kind11" in line] == [
+        ["│", "kind11", "│", "4", "│", "1", "│"]
+    ]
