@@ -73,3 +73,20 @@ def test_split_prints_many_classes_in_rows(tmp_path: Path) -> None:
     assert [line.split() for line in text.splitlines() if "kind11" in line] == [
         ["│", "kind11", "│", "4", "│", "1", "│"]
     ]
+
+
+def test_a_damaged_file_is_told_of_once_and_show_names_tasks(tmp_path: Path) -> None:
+    (tmp_path / "cut.json").write_text(
+        '{"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}], "annotations": ['
+    )
+    code, text = run("data", "check", tmp_path / "cut.json")
+    lines = text.splitlines()
+    assert (
+        code == 1 and len(lines) == 2 and lines[1].startswith(f"error: train, val, test: {tmp_path}/cut.json: damaged")
+    )
+    Image.new("RGB", (32, 24)).save(tmp_path / "a.png")
+    item = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "segmentation": [[1, 1, 9, 1, 9, 9]]}
+    document = {"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}], "annotations": [item]}
+    (tmp_path / "cut.json").unlink()
+    (tmp_path / "all.json").write_text(json.dumps({**document, "categories": [{"id": 1, "name": "dog"}]}))
+    assert "warning in train (segment): 1 class with fewer than 10 samples: dog 1" in run("data", "show", tmp_path)[1]
