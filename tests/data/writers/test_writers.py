@@ -100,7 +100,6 @@ def rich(builder: AnnotationBuilder) -> None:
                 "1 image with an id was written without it: a.png",
                 "1 object with an id was written without it: a.png",
                 "1 object with an area was written without it: a.png",
-                "1 object with further attributes was written without them: a.png",
                 "1 class with an id was written without it: dog",
                 "1 class with a skeleton, a color or a class above it was written without these: dog",
             },
@@ -121,6 +120,31 @@ def test_labelme_counts_classes_that_no_shape_has(box: tuple[int, ...] | None, b
     builder.object(0, "dog", box=box, points=np.array([[3.0, 4, 2], [5, 6, 2]]))
     lost = "1 object of only points with a class was written without it, to be read as class 'object': a.png"
     assert written(builder, "labelme", tmp_path / "out") == ([lost] if box is None else [])
+
+
+def test_voc_keeps_its_attributes_and_counts_others(build: Build, tmp_path: Path) -> None:
+    builder = build("a.png")
+    for attributes in ({"pose": "Left", "truncated": True}, {"occluded": "1", "color": "red"}, {}):
+        builder.object(0, "dog", box=(2, 3, 9, 9), attributes=attributes)
+    (note,) = [note for note in written(builder, "voc", tmp_path / "out") if "attributes" in note]
+    assert note == "1 object with further attributes was written with pose, truncated, occluded only: a.png"
+    assert load("voc", tmp_path / "out").objects.attributes == (
+        {"pose": "Left", "truncated": "1"},
+        {"pose": "Unspecified", "truncated": "0", "occluded": "1"},
+        {"pose": "Unspecified", "truncated": "0"},
+    )
+
+
+def test_coco_sides_have_the_fewest_digits(build: Build, tmp_path: Path) -> None:
+    builder = build("a.png")
+    sides = [[2.08, 3.95, 7.71, 4.71], [1 / 3, 0.25, 2 / 3, 0.1]]
+    for left, top, width, height in sides:
+        builder.object(0, "dog", box=(left, top, left + width, top + height))
+    written(builder, "coco", tmp_path / "out")
+    document = json.loads((tmp_path / "out/annotations/instances.json").read_text())
+    boxes = [entry["bbox"] for entry in document["annotations"]]
+    assert boxes[0] == sides[0]
+    assert boxes[1][0] + boxes[1][2] == sides[1][0] + sides[1][2] and boxes[1][3] == 0.1
 
 
 def test_images_are_the_same_bytes_and_links_on_demand(build: Build, tmp_path: Path) -> None:
