@@ -162,6 +162,6 @@ def test_a_coco_file_whose_outlines_were_not_read_yet_is_clipped_for_yolo(tmp_pa
     document = {"images": images, "annotations": [item], "categories": [{"id": 1, "name": "dog"}]}
     (tmp_path / "coco/all.json").write_text(json.dumps(document))
     notes = vertebra.convert_data(tmp_path / "coco", "yolo", tmp_path / "yolo")
-    assert "1 outline reaching out of its image was clipped: a.png" in map(str, notes)
+    assert "1 outline reaching out of the image was clipped: a.png" in map(str, notes)
     (label,) = (tmp_path / "yolo/labels").rglob("a.txt")
     assert [float(word) for word in label.read_text().split()[1:3]] == [0.0, pytest.approx(1 / 24)]

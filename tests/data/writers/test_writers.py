@@ -197,7 +197,7 @@ def test_coco_fills_in_what_it_needs(build: Build, tmp_path: Path) -> None:
     builder.object(0, "dog", shape=Segmentation((TRIANGLE,)))
     builder.object(1, "dog", box=(1, 2, 4, 6), id=1)
     notes = written(builder, "coco", tmp_path / "out")
-    assert notes == ["1 object without a box was written with the box around its outline, mask or points: a.png"]
+    assert notes == ["1 object without a box was written with the box around the outline, mask or points: a.png"]
     files = [json.loads((tmp_path / "out/annotations" / f"instances_{s}.json").read_text()) for s in ("train", "val")]
     [first], [second] = (file["annotations"] for file in files)
     assert first == {
@@ -229,7 +229,7 @@ def test_yolo_clips_to_the_image_and_keeps_boxes_without_area(build: Build, tmp_
     assert written(builder, "yolo", tmp_path / "out") == [
         "1 box with a side that is no number was left out: a.png",
         "1 object without a box, an outline or points was left out: a.png",
-        "2 boxes reaching out of its image were clipped: a.png",
+        "2 boxes reaching out of the image were clipped: a.png",
         "2 objects outside of its image, or with sides in reverse, were left out: a.png",
     ]
     boxes = load("yolo", tmp_path / "out").objects.boxes
@@ -280,7 +280,7 @@ def test_masks_are_drawn_with_small_objects_in_front(build: Build, tmp_path: Pat
     notes = written(builder, "masks", tmp_path / "out")
     assert notes == [
         "1 object without an outline or a mask was left out: a.png",
-        "2 objects were drawn as pixels of its class: a.png",
+        "2 objects were drawn as pixels of the class: a.png",
         "1 object in front of an object of another class was drawn over it: a.png",
     ]
     mask = np.asarray(Image.open(tmp_path / "out/masks/a.png"))
