@@ -58,3 +58,35 @@ def test_split_writes_lists(folders: Path, tmp_path: Path) -> None:
     code, text = run("data", "split", folders, "--val", 0.25, "--out", tmp_path / "lists")
     assert code == 0 and "vertebra train --data" in text
     assert [len((tmp_path / "lists" / f"{name}.txt").read_text().splitlines()) for name in ("train", "val")] == [33, 11]
+
+
+def test_split_prints_many_classes_in_rows(tmp_path: Path) -> None:
+    for folder in range(12):
+        for number in range(5):
+            (tmp_path / "set" / f"kind{folder}").mkdir(parents=True, exist_ok=True)
+            draw = np.random.default_rng([folder, number])
+            Image.fromarray(draw.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(
+                tmp_path / f"set/kind{folder}/{number}.png"
+            )
+    code, text = run("data", "split", tmp_path / "set", "--val", 0.2, "--out", tmp_path / "lists")
+    assert code == 0
+    assert [line.split() for line in text.splitlines() if "kind11" in line] == [
+        ["│", "kind11", "│", "4", "│", "1", "│"]
+    ]
+
+
+def test_a_damaged_file_is_told_of_once_and_show_names_tasks(tmp_path: Path) -> None:
+    (tmp_path / "cut.json").write_text(
+        '{"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}], "annotations": ['
+    )
+    code, text = run("data", "check", tmp_path / "cut.json")
+    lines = text.splitlines()
+    assert (
+        code == 1 and len(lines) == 2 and lines[1].startswith(f"error: train, val, test: {tmp_path}/cut.json: damaged")
+    )
+    Image.new("RGB", (32, 24)).save(tmp_path / "a.png")
+    item = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "segmentation": [[1, 1, 9, 1, 9, 9]]}
+    document = {"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}], "annotations": [item]}
+    (tmp_path / "cut.json").unlink()
+    (tmp_path / "all.json").write_text(json.dumps({**document, "categories": [{"id": 1, "name": "dog"}]}))
+    assert "warning in train (segment): 1 class with fewer than 10 samples: dog 1" in run("data", "show", tmp_path)[1]

@@ -152,3 +152,16 @@ def test_datumaro_agrees_on_the_boxes(
     _, ours, theirs = capsys.readouterr().out.splitlines()
     assert "0 boxes moved, 4888 of 4888 the same in all bits" in ours and "image ids same; object ids same" in ours
     assert "0 boxes moved" in theirs
+
+
+def test_a_coco_file_whose_outlines_were_not_read_yet_is_clipped_for_yolo(tmp_path: Path, draw_scene: Make) -> None:
+    draw_scene(tmp_path / "coco/a.png", 24, 32)
+    outline = [-2.0, 1, 11, 1, 11, 11, -2, 11]
+    item = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [-2, 1, 13, 10], "segmentation": [outline]}
+    images = [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}]
+    document = {"images": images, "annotations": [item], "categories": [{"id": 1, "name": "dog"}]}
+    (tmp_path / "coco/all.json").write_text(json.dumps(document))
+    notes = vertebra.convert_data(tmp_path / "coco", "yolo", tmp_path / "yolo")
+    assert "1 outline reaching out of the image was clipped: a.png" in map(str, notes)
+    (label,) = (tmp_path / "yolo/labels").rglob("a.txt")
+    assert [float(word) for word in label.read_text().split()[1:3]] == [0.0, pytest.approx(1 / 24)]

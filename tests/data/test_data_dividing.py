@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.table import Category
 from vertebra.config import Config
 from vertebra.data.check.run import check_data
+from vertebra.data.convert import write_data
 from vertebra.data.dividing import divide_data
 from vertebra.data.open import open_data
 from vertebra.data.open_datasets import open_split
+from vertebra.data.writers.base import Target
 from vertebra.errors import ConfigError, DataError
 
 Make = Callable[..., Path]
@@ -52,6 +57,40 @@ def test_lists_have_each_class_in_proportion_and_are_what_a_run_reads(folders: P
     )
     again = divide_data(folders, tmp_path / "again", val=0.2, test=0.1, seed=3)
     assert [names(file) for file in again.files] == [names(file) for file in divided.files]
+
+
+def test_masks_in_files_are_divided_by_the_classes_in_them(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"set/images/{number * 37 % 1000:03d}x.png")
+        mask = np.zeros((16, 16), dtype=np.uint8)
+        mask[:4] = 1 + number % 4 // 3  # the second class in a quarter
+        Image.fromarray(mask).save(tmp_path / f"set/masks/{number * 37 % 1000:03d}x.png")
+    (tmp_path / "set/classes.txt").write_text("ground\ncar\nsign\n")
+    counts = divide_data(tmp_path / "set", tmp_path / "lists", val=0.2).counts
+    assert counts == {
+        "train": {"images": 32, "ground": 32, "car": 24, "sign": 8},
+        "val": {"images": 8, "ground": 8, "car": 6, "sign": 2},
+    }
+
+
+def test_one_video_of_a_data_set_that_knows_its_groups_is_cut_into_runs(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    builder = AnnotationBuilder(tmp_path / "set", tmp_path / "set")
+    builder.category(Category("mouse", points=("nose",)))
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"set/{number:03d}.png")
+        row = builder.image(f"{number:03d}.png", size=(16, 16))
+        builder.object(row, "mouse", points=np.array([[4.0, 4.0, 2.0]]))
+    video = replace(builder.build(), groups=np.zeros(40, dtype=np.int64))
+    write_data(video, "tar", Target(tmp_path / "tar"))
+    assert [len(open_data(tmp_path / "tar", "keypoints", split)) for split in ("train", "val", "test")] == [32, 4, 4]
+    divided = divide_data(tmp_path / "tar", tmp_path / "lists", val=0.2)
+    assert [counts["images"] for counts in divided.counts.values()] == [32, 8]
+    assert "large groups are cut into runs of consecutive images, since the data set has 1 only" in divided.notes
 
 
 def test_one_list_of_one_source(folders: Path, tmp_path: Path) -> None:

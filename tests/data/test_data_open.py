@@ -35,6 +35,15 @@ def test_wrong_paths_are_named(tmp_path: Path) -> None:
         detect_format(tmp_path)
 
 
+def test_a_table_that_is_not_understood_is_named_with_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,width\na.png,5\n")
+    for path in (tmp_path, tmp_path / "labels.csv"):
+        with pytest.raises(
+            DataError, match=r"labels.csv: no column with names of images .*; it has: image, width\. Name them"
+        ):
+            detect_format(path)
+
+
 def test_wrong_wishes_are_answered(class_folders: Make) -> None:
     root = class_folders({"cat": 3})
     with pytest.raises(

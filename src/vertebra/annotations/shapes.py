@@ -144,8 +144,12 @@ class Shapes:
 
     def compact(self) -> Shapes:
         """With 32-bit coordinates, for the index of a training."""
+        return self.with_points(self.points.astype(np.float32))
+
+    def with_points(self, points: np.ndarray) -> Shapes:
+        """With other coordinates, (P,). Deferred shapes are read for this, since `dataclasses.replace` cannot make them."""
         values = {name: getattr(self, name) for name in _FIELDS}
-        return Shapes(**{**values, "points": self.points.astype(np.float32)})
+        return Shapes(**{**values, "points": points})
 
     def bounds(self) -> np.ndarray:
         """(B, 4) float64 xyxy, the smallest boxes around the objects; nan for an object without an outline or run lengths."""

@@ -42,6 +42,7 @@ def show(
     for finding in content.report.every:
         if finding.severity != "info":
             where = f" in {finding.split}" if finding.split else ""
+            where += f" ({finding.task})" if finding.task and len(content.report.tasks) > 1 else ""
             console.print(f"{finding.severity}{where}: {finding.message}", highlight=False, markup=False)
     if out is not None:
         with progress_bar("draw") as progress:

@@ -9,6 +9,8 @@ import typer
 
 from vertebra.cli.data_options import FORMAT, GROUP_BY, IGNORE_INDEX, PATH, TASK, progress_bar
 
+MOST_COLUMNS = 8  # of a table that fits a terminal
+
 
 def split(
     path: str = PATH,
@@ -35,9 +37,15 @@ def split(
         divided = divide_data(
             path, out, group_by=group_by, seed=seed, ignore_index=ignore_index, progress=progress, **options
         )
-    table = Table("split", *next(iter(divided.counts.values())))
-    for name, counts in divided.counts.items():
-        table.add_row(name, *map(str, counts.values()))
+    columns = next(iter(divided.counts.values()))
+    if len(columns) <= MOST_COLUMNS:
+        table = Table("split", *columns)
+        for name, counts in divided.counts.items():
+            table.add_row(name, *map(str, counts.values()))
+    else:  # a class in each row, since so many columns have no room for a letter
+        table = Table("", *divided.counts)
+        for column in columns:
+            table.add_row(column, *(str(counts[column]) for counts in divided.counts.values()))
     Console().print(table)
     for note in divided.notes:
         typer.echo(note)

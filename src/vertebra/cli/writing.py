@@ -261,7 +261,8 @@ class OutputWriter:
         if self.predicted is not None and self.predicted.written:
             lines += [str(note) for note in self.predicted.notes]
             to, folder = self.options.save_as or ("", "")
-            lines.append(f"{len(self.predicted)} images as a {to} data set in {folder}")
+            count = len(self.predicted)
+            lines.append(f"{count} image{'s'[: count != 1]} as a {to} data set in {folder}")
         for file in self._resumable():
             if file.not_finite:
                 lines.append(f"{file.not_finite} non-finite numbers in {file.path} are written as null")

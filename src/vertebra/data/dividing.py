@@ -19,14 +19,15 @@ from vertebra.data.analysis.perceptual_hash import MIN_CORRELATION, NEAR_DISTANC
 from vertebra.data.analysis.stratify import Division, divide_folds, divide_stratified
 from vertebra.data.check.open_splits import OpenedSplit, SplitOpener, find_for_tasks
 from vertebra.data.check.run import Progress
-from vertebra.data.check.scanning import Scan, scan
-from vertebra.data.drawing_groups import group_columns
+from vertebra.data.check.scanning import Scan, ScannedSplit, scan
+from vertebra.data.drawing_groups import divisible_groups, group_columns
 from vertebra.data.index import Index
 from vertebra.data.lists import write_list
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader, index_of
 from vertebra.errors import ConfigError, DataError
 from vertebra.files import os_errors_as_run_errors
+from vertebra.tasks.column import FileColumn
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ def divide_data(
     names = [os.fsdecode(name) for name in annotations.images]
     kept = _kept_test(annotations, test, folds, notes)
     rows = np.setdiff1d(np.arange(len(annotations)), kept)
-    opened = OpenedSplit("all", annotations.take(rows), {})
-    groups = _groups(opened, [names[row] for row in rows.tolist()], group_by, notes, progress)
-    labels, classes = index.strata(used_task)[rows], index.labels[used_task].classes
+    scanned = _scanned(annotations, index, used_task, rows, progress)
+    groups = _groups(scanned, rows, group_by, notes)
+    strata, classes = _strata(index, used_task, scanned), index.labels[used_task].classes
+    labels = strata[rows]
     keys = annotations.images[rows]
     if folds is not None:
         division = divide_folds(len(rows), folds, seed, labels=labels, groups=groups, keys=keys, classes=classes)
@@ -102,8 +104,8 @@ def divide_data(
     chosen = {name: rows[mask] for name, mask in parts.items()}
     if len(kept):
         chosen |= {f"{fold}test": kept for fold in (_fold_prefixes(folds) if folds else ("",))}
-    files = _write(folder, {name: [names[row] for row in numbers.tolist()] for name, numbers in chosen.items()})
-    counts = {name: _counts(index, used_task, numbers) for name, numbers in chosen.items()}
+    files = _write(folder, {name: [names[row] for row in numbers.tolist()] for name, numbers in chosen.items()}, groups)
+    counts = {name: _counts(strata[numbers], classes) for name, numbers in chosen.items()}
     return DividedData(files, counts, (*notes, *_sensible(division, classes)))
 
 
@@ -155,30 +157,60 @@ def _kept_test(annotations: Annotations, test: float, folds: int | None, notes: 
     return rows
 
 
-def _groups(
-    opened: OpenedSplit, names: Sequence[str], rule: str | None, notes: list[str], progress: Progress | None
-) -> np.ndarray:
-    """(n,) int64, the images that must stay together."""
+def _scanned(
+    annotations: Annotations, index: Index, task: str, rows: np.ndarray, progress: Progress | None
+) -> ScannedSplit:
+    """The images that are divided; with mask files all images, and their masks, which no column has the classes of."""
     done = 0
+    masks = isinstance(index.columns[task], FileColumn)
+    needed = len(annotations) if masks else len(rows)
 
     def step(count: int) -> None:
         nonlocal done
         done += count
         if progress is not None:
-            progress(done, len(opened))
+            progress(done, needed)
 
-    seen = Scan.of([scan(opened, step=step)])
-    annotations = opened.annotations
+    opened = OpenedSplit("all", annotations, {task: index} if masks else {})
+    return scan(opened, None if masks else rows, step)
+
+
+def _strata(index: Index, task: str, scanned: ScannedSplit) -> np.ndarray:
+    """What each split is to have in proportion, of all images: see `Index.strata`; for mask files the classes in each."""
+    if not isinstance(index.columns[task], FileColumn):
+        return index.strata(task)
+    strata = np.zeros((len(index), len(index.labels[task].classes) + 1), dtype=np.int64)
+    for row, facts in zip(scanned.rows.tolist(), scanned.facts, strict=True):
+        read = facts.annotations.get(task)
+        if read is not None and read.occurrences is not None:
+            strata[row, :-1] = read.occurrences > 0
+    strata[:, -1] = ~strata.any(axis=1)
+    return strata
+
+
+def _groups(scanned: ScannedSplit, rows: np.ndarray, rule: str | None, notes: list[str]) -> np.ndarray:
+    """(n,) int64, which of the images of some rows must stay together."""
+    assert scanned.opened.annotations is not None
+    annotations = scanned.opened.annotations.take(rows)
+    names = [os.fsdecode(name) for name in annotations.images]
+    facts = dict(zip(scanned.rows.tolist(), scanned.facts, strict=True))
+    seen = Scan.of([ScannedSplit(scanned.opened, rows, [facts[row] for row in rows.tolist()])])
     if rule is not None:
         grouping = groups_by_rule(names, rule, group_columns([annotations], rule))
     else:
         grouping = guess_groups(names, seen.hashes, seen.comparable)
     notes += grouping.rules
     parts = [grouping.codes]
-    if annotations is not None and annotations.groups is not None and rule is None:
-        parts.append(annotations.groups)
-        notes.append(f"{len(np.unique(annotations.groups))} groups of the data set are kept together")
-    near = _near_groups(seen, grouping.cut)
+    cut = grouping.cut
+    if annotations.groups is not None and rule is None:
+        count, groups = len(np.unique(annotations.groups)), divisible_groups(annotations.groups)
+        parts.append(groups)
+        if groups is annotations.groups:
+            notes.append(f"{count} groups of the data set are kept together")
+        else:
+            cut = np.ones(len(names), dtype=bool)
+            notes.append(f"large groups are cut into runs of consecutive images, since the data set has {count} only")
+    near = _near_groups(seen, cut)
     together = int(np.count_nonzero(np.bincount(near)[near] > 1))
     if together:
         parts.append(near)
@@ -220,10 +252,16 @@ def _sensible(division: Division, classes: Sequence[str]) -> list[str]:
     return [note for note in division.notes if f"lacks class {len(classes)} (" not in note]
 
 
-def _write(folder: Path, lists: Mapping[str, Sequence[str]]) -> tuple[Path, ...]:
+def _write(folder: Path, lists: Mapping[str, Sequence[str]], groups: np.ndarray) -> tuple[Path, ...]:
     empty = [name for name, names in lists.items() if not names]
     if empty:
-        raise DataError(f"split '{empty[0]}' would have no image; there are too few images or groups for the shares")
+        count = len(np.unique(groups))
+        units = f"{len(groups)} image{'s'[: len(groups) != 1]}"
+        if count < len(groups):
+            units += f" in {count} group{'s'[: count != 1]}, each of which stays in one split; other groups: --group-by"
+        raise DataError(
+            f"split '{empty[0]}' would have no image; there {'is' if units.startswith('1 ') else 'are'} {units}"
+        )
     files = []
     with os_errors_as_run_errors(folder):
         for name, names in lists.items():
@@ -234,11 +272,10 @@ def _write(folder: Path, lists: Mapping[str, Sequence[str]]) -> tuple[Path, ...]
     return tuple(files)
 
 
-def _counts(index: Index, task: str, rows: np.ndarray) -> dict[str, int]:
+def _counts(strata: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
     """The number of images, under "images", and of each class."""
-    strata, classes = index.strata(task)[rows], index.labels[task].classes
     if strata.ndim == 2:
         sums = strata[:, : len(classes)].sum(axis=0)
     else:
         sums = np.bincount(strata[(strata >= 0) & (strata < len(classes))], minlength=len(classes))
-    return {"images": len(rows), **dict(zip(classes, sums.tolist(), strict=True))}
+    return {"images": len(strata), **dict(zip(classes, sums.tolist(), strict=True))}

@@ -13,16 +13,28 @@ from vertebra.data.analysis.connected import numbered
 from vertebra.data.analysis.groups import guess_groups
 
 MIN_GROUPS = 10  # that a division needs; with fewer, large groups are cut
+FEWEST_GROUPS = 4  # of a data set that are divided as they are
 RUNS = 20  # of consecutive images, into which a group is cut
 
 
 def drawing_groups(annotations: Annotations) -> np.ndarray | None:
     """(n,) int64, the groups by which to divide images: those of the data set, or else those that the names of the images show
     (frames of a video, copies and crops of one image); None where each image is on its own."""
-    if annotations.groups is not None or not len(annotations):
-        return annotations.groups
+    if annotations.groups is not None:
+        return divisible_groups(annotations.groups)
+    if not len(annotations):
+        return None
     codes = guess_groups([os.fsdecode(name) for name in annotations.images]).codes
     return None if len(np.unique(codes)) == len(codes) else cut_large_groups(codes)
+
+
+def divisible_groups(codes: np.ndarray) -> np.ndarray:
+    """The groups of a data set; where they are too few for train, val and test, as one video is, large ones cut into runs.
+
+    Args:
+        codes: (n,) int64, the group of each image.
+    """
+    return codes if len(np.unique(codes)) >= FEWEST_GROUPS else cut_large_groups(codes)
 
 
 def cut_large_groups(codes: np.ndarray) -> np.ndarray:
@@ -72,9 +84,11 @@ def division_note(annotations: Annotations, division: str, split: str, count: in
         split: that was asked for.
         count: number of its images.
     """
-    at_random = "{seed}" in division
-    together = (
-        ", groups of frames and copies kept together" if at_random and drawing_groups(annotations) is not None else ""
-    )
+    together = ""
+    groups = drawing_groups(annotations) if "{seed}" in division else None
+    if groups is not None:
+        together = ", groups of frames and copies kept together"
+        if annotations.groups is not None and len(np.unique(groups)) > len(np.unique(annotations.groups)):
+            together = ", large groups cut into runs of images since there are too few groups"
     names = (f"{count} for {split}",)
     return Note("image", "without a given split", division.format(seed=seed) + together, len(annotations), names)

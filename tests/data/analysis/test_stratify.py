@@ -77,7 +77,7 @@ def test_what_is_missing_is_told(grouped: bool) -> None:
     division = divide_stratified(23, SHARES, 0, labels=labels, groups=groups, classes=["cat", "dog", "emu"])
     assert division.counts[:, 1:].tolist() == [[1, 1], [1, 0], [0, 0]]
     assert division.missing == ((1, 2), (2, 1), (2, 2))
-    noun = "group" if grouped else "image"
+    noun = "image"  # also where each group is one
     assert division.notes[:2] == (
         f"split 'val' lacks class emu (there is 1 {noun})",
         f"split 'test' lacks classes dog (there are 2 {noun}s), emu (there is 1 {noun})",

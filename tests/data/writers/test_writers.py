@@ -100,7 +100,6 @@ def rich(builder: AnnotationBuilder) -> None:
                 "1 image with an id was written without it: a.png",
                 "1 object with an id was written without it: a.png",
                 "1 object with an area was written without it: a.png",
-                "1 object with further attributes was written without them: a.png",
                 "1 class with an id was written without it: dog",
                 "1 class with a skeleton, a color or a class above it was written without these: dog",
             },
@@ -112,6 +111,40 @@ def test_what_a_format_cannot_hold_is_counted(to: str, lost: set[str], build: Bu
     builder = build("a.png", id=5)
     rich(builder)
     assert set(written(builder, to, tmp_path / "out")) == lost
+
+
+@pytest.mark.parametrize("box", [None, (2, 3, 9, 9)])
+def test_labelme_counts_classes_that_no_shape_has(box: tuple[int, ...] | None, build: Build, tmp_path: Path) -> None:
+    builder = build("a.png")
+    builder.category(Category("dog", points=("nose", "tail")))
+    builder.object(0, "dog", box=box, points=np.array([[3.0, 4, 2], [5, 6, 2]]))
+    lost = "1 object of only points with a class was written without it, to be read as class 'object': a.png"
+    assert written(builder, "labelme", tmp_path / "out") == ([lost] if box is None else [])
+
+
+def test_voc_keeps_its_attributes_and_counts_others(build: Build, tmp_path: Path) -> None:
+    builder = build("a.png")
+    for attributes in ({"pose": "Left", "truncated": True}, {"occluded": "1", "color": "red"}, {}):
+        builder.object(0, "dog", box=(2, 3, 9, 9), attributes=attributes)
+    (note,) = [note for note in written(builder, "voc", tmp_path / "out") if "attributes" in note]
+    assert note == "1 object with further attributes was written with pose, truncated, occluded only: a.png"
+    assert load("voc", tmp_path / "out").objects.attributes == (
+        {"pose": "Left", "truncated": "1"},
+        {"pose": "Unspecified", "truncated": "0", "occluded": "1"},
+        {"pose": "Unspecified", "truncated": "0"},
+    )
+
+
+def test_coco_sides_have_the_fewest_digits(build: Build, tmp_path: Path) -> None:
+    builder = build("a.png")
+    sides = [[2.08, 3.95, 7.71, 4.71], [1 / 3, 0.25, 2 / 3, 0.1]]
+    for left, top, width, height in sides:
+        builder.object(0, "dog", box=(left, top, left + width, top + height))
+    written(builder, "coco", tmp_path / "out")
+    document = json.loads((tmp_path / "out/annotations/instances.json").read_text())
+    boxes = [entry["bbox"] for entry in document["annotations"]]
+    assert boxes[0] == sides[0]
+    assert boxes[1][0] + boxes[1][2] == sides[1][0] + sides[1][2] and boxes[1][3] == 0.1
 
 
 def test_images_are_the_same_bytes_and_links_on_demand(build: Build, tmp_path: Path) -> None:
@@ -164,7 +197,7 @@ def test_coco_fills_in_what_it_needs(build: Build, tmp_path: Path) -> None:
     builder.object(0, "dog", shape=Segmentation((TRIANGLE,)))
     builder.object(1, "dog", box=(1, 2, 4, 6), id=1)
     notes = written(builder, "coco", tmp_path / "out")
-    assert notes == ["1 object without a box was written with the box around its outline, mask or points: a.png"]
+    assert notes == ["1 object without a box was written with the box around the outline, mask or points: a.png"]
     files = [json.loads((tmp_path / "out/annotations" / f"instances_{s}.json").read_text()) for s in ("train", "val")]
     [first], [second] = (file["annotations"] for file in files)
     assert first == {
@@ -196,7 +229,7 @@ def test_yolo_clips_to_the_image_and_keeps_boxes_without_area(build: Build, tmp_
     assert written(builder, "yolo", tmp_path / "out") == [
         "1 box with a side that is no number was left out: a.png",
         "1 object without a box, an outline or points was left out: a.png",
-        "2 boxes reaching out of its image were clipped: a.png",
+        "2 boxes reaching out of the image were clipped: a.png",
         "2 objects outside of its image, or with sides in reverse, were left out: a.png",
     ]
     boxes = load("yolo", tmp_path / "out").objects.boxes
@@ -247,7 +280,7 @@ def test_masks_are_drawn_with_small_objects_in_front(build: Build, tmp_path: Pat
     notes = written(builder, "masks", tmp_path / "out")
     assert notes == [
         "1 object without an outline or a mask was left out: a.png",
-        "2 objects were drawn as pixels of its class: a.png",
+        "2 objects were drawn as pixels of the class: a.png",
         "1 object in front of an object of another class was drawn over it: a.png",
     ]
     mask = np.asarray(Image.open(tmp_path / "out/masks/a.png"))

@@ -79,7 +79,7 @@ def divide_stratified(
     divide = stratify_singles if units.single else stratify_units
     codes = divide(units, parts)
     fill_missing(units, codes, parts)
-    return _division(names, parts, codes, units, classes, grouped=groups is not None)
+    return _division(names, parts, codes, units, classes, grouped=len(units.sizes) < count)
 
 
 def divide_folds(

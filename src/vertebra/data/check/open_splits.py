@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -213,10 +214,23 @@ def open_all(path: Path, format: str, tasks: tuple[str, ...], options: ReadOptio
         if one is not None:
             opened.splits[name] = one
     usable = {task for one in opened.splits.values() for task in one.indices}
-    for (name, task), refusal in opener.refusals.items():
-        severe = len(tasks) == 1 or not usable or task in usable  # a task that nobody asked for is no reason to stop
-        opened.findings.append(_refused(name, task if len(tasks) > 1 else "", refusal, severe))
+    for about, refusal in _merged(opener.refusals):
+        severe = len(tasks) == 1 or not usable or any(task in usable for _, task in about)  # a task that nobody asked
+        task = (
+            about[0][1] if len(tasks) > 1 and len({task for _, task in about}) == 1 else ""
+        )  # for is no reason to stop
+        opened.findings.append(_refused(", ".join(dict.fromkeys(name for name, _ in about)), task, refusal, severe))
     return opened
+
+
+def _merged(refusals: Mapping[tuple[str, str], DataError]) -> list[tuple[list[tuple[str, str]], DataError]]:
+    """Errors of one text once, as of a damaged file, with all splits and tasks that they are about."""
+    errors: dict[str, DataError] = {}
+    about: dict[str, list[tuple[str, str]]] = {}
+    for key, error in refusals.items():
+        errors.setdefault(str(error), error)
+        about.setdefault(str(error), []).append(key)
+    return [(about[text], error) for text, error in errors.items()]
 
 
 def _refused(split: str, task: str, error: DataError, severe: bool = True) -> Finding:

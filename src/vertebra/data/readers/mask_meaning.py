@@ -182,7 +182,7 @@ def _check_unnamed(values: Sequence[int], file_of: Mapping[int, Path], notes: li
             "in classes.txt, a name a line in the order of the values, or with 'classes'; if the masks are of one object, "
             "save them as PNG with 0 and 255"
         )
-    notes.append(Note.of("class", "that no file names", "named by its value in the masks", [str(v) for v in values]))
+    notes.append(Note.of("class", "that no file names", "named by the values in the masks", [str(v) for v in values]))
 
 
 def _number(name: str) -> int | None:

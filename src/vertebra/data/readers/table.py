@@ -68,6 +68,13 @@ class TableReader(AnnotationReader):
         except DataError:  # a damaged table, or one that needs a package
             return path.is_file() and path.suffix.lower() in SUFFIXES
 
+    def refusal(self, path: Path) -> str:
+        """Which columns the first table has, if none is understood."""
+        try:
+            return _nothing(path) if _files(path) and not _sources(path, {}, head=True) else ""
+        except DataError as error:
+            return str(error)
+
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that tables or a column name."""
         return self.splits_for(path, self.holds, ReadOptions())

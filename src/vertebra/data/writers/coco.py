@@ -18,6 +18,8 @@ from vertebra.data.writers.images import all_sizes, copy_images, image_names
 from vertebra.data.writers.kinds import finite_boxes, has_runs, masks_as_objects
 from vertebra.tasks.prediction import coco_boxes
 
+MOST_DIGITS = 8  # behind the point of a side that is written short
+
 
 class CocoWriter(Writer):
     """COCO JSON with boxes, outlines, run lengths and keypoints."""
@@ -168,6 +170,11 @@ def exact_coco_boxes(edges: np.ndarray, annotations: Annotations, notes: list[No
         nearer = np.nextafter(boxes[:, 2:], towards)
         better = np.abs(boxes[:, :2] + nearer - edges[:, 2:]) < np.abs(sums - edges[:, 2:])
         boxes[:, 2:] = np.where(better, nearer, boxes[:, 2:])
+    for digits in range(
+        MOST_DIGITS, -1, -1
+    ):  # of the sides with that sum the one with the fewest digits: 174.71 as it was
+        short = np.round(boxes[:, 2:], digits)
+        boxes[:, 2:] = np.where(boxes[:, :2] + short == edges[:, 2:], short, boxes[:, 2:])
     rounded = (boxes[:, :2] + boxes[:, 2:] != edges[:, 2:]).any(axis=1) & ~np.isnan(edges).any(axis=1)
     if rounded.any():
         names = annotations.names(annotations.objects.rows[rounded])

@@ -31,7 +31,7 @@ def finite_boxes(annotations: Annotations, notes: list[Note]) -> np.ndarray:
     derived = ~objects.has_box & ~np.isnan(boxes).all(axis=1)
     if derived.any():
         names = annotations.names(objects.rows[derived])
-        done = "written with the box around its outline, mask or points"
+        done = "written with the box around the outline, mask or points"
         notes.append(Note.of("object", "without a box", done, names))
     damaged = objects.has_box & ~np.isfinite(boxes).all(axis=1)
     if damaged.any():

@@ -17,6 +17,7 @@ from PIL import Image
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
+from vertebra.data.readers.labelme import ANONYMOUS
 from vertebra.data.writers.base import Target, Writer, labels_of, objects_of, split_rows
 from vertebra.data.writers.images import all_sizes, copy_images, image_names, in_folder_order
 from vertebra.data.writers.kinds import has_runs, masks_as_objects, outlines_of, without
@@ -45,6 +46,7 @@ class LabelMeWriter(Writer):
         labeled = np.isin(np.arange(len(objects)), of_points[objects.points[:, 2] > 0])
         empty = ~(objects.has_box | objects.has_shape | labeled)
         annotations = without(annotations, empty, "without a box, an outline or points", notes)
+        _note_nameless(annotations, notes)
         names = image_names(annotations, notes, folders="short", by_stem=True, by_split=True)
         parts = split_rows(annotations, notes)
         folder_of = {int(row): f"{split}/" if split else "" for split, rows in parts.items() for row in rows}
@@ -67,6 +69,17 @@ class LabelMeWriter(Writer):
                 file.write_text(json.dumps(document, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
         _note_images(annotations, parts, names, notes)
         return notes
+
+
+def _note_nameless(annotations: Annotations, notes: list[Note]) -> None:
+    """Counts objects of only points, since a point's label is its own name, and no other shape has the class."""
+    objects = annotations.objects
+    named = np.array([category.name != ANONYMOUS for category in annotations.categories], dtype=bool)
+    lost = ~(objects.has_box | objects.has_shape)
+    lost &= named[objects.categories] if len(named) else False
+    if lost.any():
+        done = f"written without it, to be read as class '{ANONYMOUS}'"
+        notes.append(Note.of("object", "of only points with a class", done, annotations.names(objects.rows[lost])))
 
 
 def _note_images(

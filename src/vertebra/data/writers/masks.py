@@ -172,7 +172,7 @@ class _Drawing:
         """Adds notes about what was drawn."""
         rows = self.annotations.objects.rows
         if len(rows):
-            notes.append(Note.of("object", "", "drawn as pixels of its class", self.annotations.names(rows)))
+            notes.append(Note.of("object", "", "drawn as pixels of the class", self.annotations.names(rows)))
         for which, done, names in (
             ("in front of an object of another class", "drawn over it", self.overlapping),
             ("whose mask has another size than its image", "left out", self.unfitting),

@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
+from vertebra.data.readers.voc import ATTRIBUTES
 from vertebra.data.writers.base import Target, Writer, objects_of, split_rows
 from vertebra.data.writers.images import all_sizes, copy_images, image_names, in_folder_order
 from vertebra.data.writers.kinds import finite_boxes, without
@@ -25,7 +26,7 @@ class VocWriter(Writer):
     summary = "Pascal VOC (Annotations, JPEGImages and ImageSets)"
     reader = "voc"
     holds = frozenset({"boxes"})
-    keeps = frozenset({"crowd"})
+    keeps = frozenset({"crowd", "attributes"})
 
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
         """Writes an XML file for each image that somebody annotated; crowd becomes ``difficult``.
@@ -36,6 +37,7 @@ class VocWriter(Writer):
         boxes = finite_boxes(annotations, notes)
         usable = ~np.isnan(boxes).any(axis=1)
         annotations = without(annotations, ~usable, "without a box, an outline or points", notes)
+        _note_attributes(annotations, notes)
         names = image_names(annotations, notes, folders="none", by_stem=True)
         parts = split_rows(annotations, notes)
         copy_images(annotations, [f"JPEGImages/{name}" for name in names], target)
@@ -60,6 +62,14 @@ class VocWriter(Writer):
         return notes
 
 
+def _note_attributes(annotations: Annotations, notes: list[Note]) -> None:
+    objects = annotations.objects
+    others = [number for number, each in enumerate(objects.attributes or ()) if not set(each).issubset(ATTRIBUTES)]
+    if others:
+        done = f"written with {', '.join(ATTRIBUTES)} only"
+        notes.append(Note.of("object", "with further attributes", done, annotations.names(objects.rows[others])))
+
+
 def _image(name: str, size: np.ndarray) -> ElementTree.Element:
     root = ElementTree.Element("annotation")
     _add(root, "folder", "JPEGImages")
@@ -75,8 +85,12 @@ def _add_object(root: ElementTree.Element, annotations: Annotations, number: int
     objects = annotations.objects
     entry = ElementTree.SubElement(root, "object")
     _add(entry, "name", annotations.categories[int(objects.categories[number])].name)
-    _add(entry, "pose", "Unspecified")
-    _add(entry, "truncated", "0")
+    given = objects.attributes[number] if objects.attributes is not None else {}
+    for tag, default in (("pose", "Unspecified"), ("truncated", "0"), ("occluded", "")):
+        value = given.get(tag, default)
+        text = str(int(value) if isinstance(value, bool) else value)
+        if text:
+            _add(entry, tag, text)
     _add(entry, "difficult", str(int(objects.crowd[number])))
     sides = ElementTree.SubElement(entry, "bndbox")
     for key, value in zip(SIDES, box.tolist(), strict=True):

@@ -194,7 +194,7 @@ def _clipped(
     beyond = (clipped != boxes).any(axis=1) & ~drawn
     if beyond.any():
         names = annotations.names(annotations.objects.rows[beyond])
-        notes.append(Note.of("box", "reaching out of its image", "clipped", names))
+        notes.append(Note.of("box", "reaching out of the image", "clipped", names))
     return clipped
 
 
@@ -226,8 +226,8 @@ def _clipped_outlines(annotations: Annotations, shapes: Shapes, limits: np.ndarr
     beyond = np.unique(of_values[clipped != shapes.points])
     if len(beyond):
         names = annotations.names(annotations.objects.rows[beyond])
-        notes.append(Note.of("outline", "reaching out of its image", "clipped", names))
-    return replace(shapes, points=clipped)
+        notes.append(Note.of("outline", "reaching out of the image", "clipped", names))
+    return shapes.with_points(clipped)
 
 
 def _note_parts(annotations: Annotations, shapes: Shapes, notes: list[Note]) -> None:
