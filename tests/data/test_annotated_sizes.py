@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from vertebra.data.checks import check_data
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, SizeChange
 from vertebra.annotations.run_lengths import Region
 from vertebra.data.batches import collate
+from vertebra.data.check.run import check_data
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import MixedData, SampleKey, Source

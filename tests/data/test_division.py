@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vertebra.data.checks import check_data
+from vertebra.data.check.run import check_data
 from vertebra.data.open import open_data
 
 Make = Callable[..., Path]

@@ -10,10 +10,10 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from vertebra.data.checks import check_data
 
 from tests.shards.range_server import Served, serve
 from vertebra.data.block_order import WINDOW, by_blocks
+from vertebra.data.check.run import check_data
 from vertebra.data.convert import convert_data
 from vertebra.data.index import Index
 from vertebra.data.loaders import Loader, build_loader

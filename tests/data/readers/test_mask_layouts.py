@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vertebra.data.checks import check_data
+from vertebra.data.check.run import check_data
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.errors import DataError
@@ -197,7 +197,7 @@ def test_many_values_without_names(tmp_path: Path, draw_image: Make) -> None:
         save(values.astype(np.uint8), tmp_path / "masks" / f"{number}.png")
     index = open_data(tmp_path, "segment", "train")
     assert index.labels["segment"].class_count == 12
-    assert texts(index) == ["12 classes that no file names were named by its value in the masks: 0, 1, 2, …"]
+    assert texts(index) == ["12 classes that no file names were named by the values in the masks: 0, 1, 2, …"]
     save((values * 17).astype(np.uint8), tmp_path / "masks" / "0.png")
     with pytest.raises(
         DataError, match=r"masks hold \d+ values that nobody named \(.*\)\. Name the classes in classes\.txt"
