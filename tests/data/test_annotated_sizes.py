@@ -140,7 +140,7 @@ def test_masks_turn_as_pillow_turns_images(orientation: int) -> None:
 def test_counted_by_the_check_and_by_training(tmp_path: Path) -> None:
     root = write(tmp_path, halved)
     report = check_data(root, "detect")
-    assert report.sound and report.splits["train"].classes == {"dark": 16}
+    assert report.sound and report.splits["train"].classes == {"detect": {"dark": 16}}
     found = [finding for finding in report.splits["train"].findings if finding.kind == "size"]
     assert [finding.count for finding in found] == [8] and "annotations are scaled" in found[0].message
     index = open_data(root, "detect", "train")
