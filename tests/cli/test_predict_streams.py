@@ -239,7 +239,7 @@ def test_coco_that_cannot_be(predict: Command, clip: Path, tmp_path: Path) -> No
         ),
         ((image, "--json", "--coco-gt", ground_truth), "--coco-gt needs --coco-results"),
         ((image, "--json", "--branch", "boxes"), "--branch needs --coco-results"),
-        ((image,), "--coco-results FILE, or --json"),
+        ((image,), "--save-as FORMAT FOLDER for a data set, or --json"),
     ):
         ended = predict(*arguments)
         assert ended.code == 2 and said in ended.err, ended.err

@@ -25,7 +25,7 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import image_size, read_image
 from vertebra.recipe.augment import Augment
 from vertebra.shards import remote
-from vertebra.shards.members import file_size, read_file, remote_blocks
+from vertebra.shards.members import file_bytes, file_size, remote_blocks
 
 Make = Callable[[int], Path]
 
@@ -54,7 +54,7 @@ def test_a_url_opens_as_the_folder_does(served: Served, tmp_path: Path) -> None:
     for row in range(40):
         other = names[index.path(row).name]
         assert (read_image(index.path(row)) == read_image(plain.path(other))).all()
-        assert read_file(index.path(row)) == plain.path(other).read_bytes()
+        assert file_bytes(index.path(row)) == plain.path(other).read_bytes()
         columns = index.columns["classify"], plain.columns["classify"]
         assert columns[0].get(row, (16, 16)).label == columns[1].get(other, (16, 16)).label
         assert file_size(index.path(row)) == plain.path(other).stat().st_size

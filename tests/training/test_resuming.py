@@ -178,7 +178,7 @@ def command(**given: Any) -> None:
     """``vertebra train`` with some options."""
     names = (
         "arguments", "data", "task", "backbone", "neck", "encoder", "decoder", "pretrained", "epochs", "batch_size",
-        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume",
+        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists",
     )  # fmt: skip
     train_command(**{**dict.fromkeys(names), **given})
 
@@ -188,7 +188,7 @@ def test_data_of_other_content_are_refused(home: Path) -> None:
     with pytest.raises(RunError, match=r"data.train: the images are not those that the run began with .* \(--from"):
         resume_run(home / "run", data=home / "others", train={"epochs": 2})
     (home / "data" / "a" / "9.png").write_bytes((home / "data" / "a" / "0.png").read_bytes())
-    with pytest.raises(RunError, match=r"data.train: there are 14 images, and there were 13 when the run began"):
+    with pytest.raises(RunError, match=r"data.train: there are 13 images, and there were 12 when the run began"):
         resume_run(home / "run", data=home / "data")
 
 
@@ -196,7 +196,9 @@ def test_data_elsewhere_are_taken_and_kept(home: Path) -> None:
     shutil.move(home / "data", home / "moved")
     resume_run(home / "run", data=home / "moved")
     kept = yaml.safe_load((home / "run" / "config.yaml").read_text())
-    assert {source["path"] for split in kept["data"].values() for source in split} == {str(home / "moved")}
+    assert {source["path"] for split in ("train", "val", "test") for source in kept["data"][split]} == {
+        str(home / "moved")
+    }
     assert vertebra.evaluate(home / "run", split="val")
 
 
@@ -230,7 +232,7 @@ def test_export_finds_the_images_or_says_so(home: Path, capsys: pytest.CaptureFi
 
     model = vertebra.load(home / "run")
     found = calibration_images(home / "run", model)
-    assert len(found) == 13 and all(path.exists() for path in found)
+    assert len(found) == 12 and all(path.exists() for path in found)
     capsys.readouterr()
     record = json.loads((home / "run" / "run.json").read_text())
     config = (home / "run" / "config.yaml").read_text()
@@ -321,7 +323,7 @@ def test_what_a_run_records(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "weight_decay": 0.05, "precision": "32-true", "device": "cpu", "processes": 1, "workers": 0, "optimizer": "adamw",
     }  # fmt: skip
     assert first["resolved"] == first["resolved"] | wanted
-    assert record["data"]["train"]["images"] == 13 and len(record["data"]["train"]["annotations"]) == 32
+    assert record["data"]["train"]["images"] == 12 and len(record["data"]["train"]["annotations"]) == 32
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,7 @@ def test_a_folder_in_which_nothing_was_saved_says_so(home: Path) -> None:
 def test_a_model_file_tells_how_it_was_made_and_nothing_of_the_machine(home: Path, tmp_path: Path) -> None:
     header, _ = read_header(home / "run" / "model.safetensors")
     made = header["provenance"]
-    assert made["training"]["lr"] == 1e-3 and made["data"]["train"]["images"] == 13 and made["versions"]["vertebra"]
+    assert made["training"]["lr"] == 1e-3 and made["data"]["train"]["images"] == 12 and made["versions"]["vertebra"]
     text = json.dumps(header)
     for secret in (str(tmp_path), "/tmp", str(Path.home()), "working_directory"):
         assert secret not in text

@@ -38,7 +38,7 @@ def file_source(path: str | Path | bytes) -> str | Path | bytes:
     return path if content is None else content
 
 
-def read_file(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
     """The bytes of a file, in an archive or not.
 
     Raises:
@@ -72,7 +72,7 @@ def file_size(path: Path) -> int | None:
             table = member_table(archive)
             row = table.row(os.fsencode(member))
             return int(table.sizes[row]) if row >= 0 else None
-        return len(read_file(path))
+        return len(file_bytes(path))
     except DataError:
         return None
 

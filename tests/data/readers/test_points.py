@@ -284,7 +284,7 @@ def test_checks_tell_points_outside(tmp_path: Path, draw_image: Draw) -> None:
         tmp_path, draw_image, [f"labeled-data/video/img{number}.png,{10 * number},2,20,12" for number in range(10)]
     )
     report = check_data(root, "keypoints")
-    assert report.splits["train"].classes == {"animal": 8}
+    assert report.splits["train"].classes == {"keypoints": {"animal": 8}}
     assert any(
         "point" in finding.message and "reaching out" in finding.message for finding in report.splits["train"].findings
     )

@@ -348,7 +348,7 @@ def test_columns_from_the_config_and_the_command_line(tables: Make) -> None:
     assert index.labels["classify"].classes == ("x", "y")
     words = ["data", "check", str(root), "--task", "classify", "--column"]
     result = CliRunner().invoke(app, [*words, "label=kind"])
-    assert result.exit_code == 0 and "(x 5, y 5)" in result.output
+    assert result.exit_code == 0 and "(x 4, y 4)" in result.output
     with pytest.raises(ConfigError, match="--column kind: write what is read and the column's name, as image=path"):
         CliRunner().invoke(app, [*words, "kind"], catch_exceptions=False)
 

@@ -18,7 +18,7 @@ from vertebra.data.analysis.small_images import read_small
 from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.index import Index
 from vertebra.errors import DataError
-from vertebra.shards.members import file_size, read_file
+from vertebra.shards.members import file_bytes, file_size
 from vertebra.tasks import get_task
 from vertebra.tasks.column import FileColumn
 
@@ -179,7 +179,7 @@ def scan(
 
 def content_hash(path: Path) -> bytes:
     """A hash of the bytes of a file."""
-    return hashlib.blake2b(read_file(path), digest_size=16).digest()
+    return hashlib.blake2b(file_bytes(path), digest_size=16).digest()
 
 
 def _facts(opened: OpenedSplit, row: int) -> ImageFacts:

@@ -25,7 +25,7 @@ from vertebra.data.writers.coco import segmentation
 from vertebra.data.writers.images import image_names
 from vertebra.errors import DataError
 from vertebra.shards.index_file import SUFFIX, Members, index_text
-from vertebra.shards.members import read_file
+from vertebra.shards.members import file_bytes
 
 FORMAT = "vertebra-shards"
 VERSION = 1
@@ -202,7 +202,7 @@ def _stored(size: int) -> int:
 
 def _bytes_of(file: Path) -> bytes:
     try:
-        return read_file(file)
+        return file_bytes(file)
     except FileNotFoundError:
         raise DataError(f"{file}: this file does not exist") from None
 
