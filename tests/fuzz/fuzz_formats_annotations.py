@@ -69,7 +69,7 @@ def _write_coco(folder: Path) -> Path:
         left = 2 + number
         outline = [[left, 3, left + 9, 3, left + 9, 14, left, 14]]
         runs = {"size": list(SIZE), "counts": [30, 5, SIZE[0] * SIZE[1] - 35]}
-        letters = {"size": list(SIZE), "counts": "n05ca2j0O"}
+        letters = {"size": list(SIZE), "counts": "n05mf0"}  # the same
         for category, mask in ((1, outline), (2, runs if number % 2 else letters)):
             points = [left, 4, 2, left + 3, 6, 1, 0, 0, 0]
             one = {
