@@ -48,6 +48,7 @@ LAYERS = [
     ["loading"],
     ["demo"],
     ["cli"],
+    ["__main__"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 EXCEPTIONS = {("backbones", "weights")}  # the tables of key names that backbones load with

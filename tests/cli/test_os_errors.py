@@ -199,3 +199,8 @@ def test_a_damaged_legend_is_not_overwritten(command: Command, finished: Path, s
     assert ended.code == 0
     (row,) = json.loads(ended.out)
     assert row["masks"] == {"regions": str(tmp_path / f"{image.stem}.png")}
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "vertebra", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == vertebra.__version__ and not done.stderr
