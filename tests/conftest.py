@@ -19,7 +19,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 if not os.environ.get("VERTEBRA_TEST_GPU"):  # `make gpu` sets it: other tests compare digits, and are about the CPU
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 torch.set_num_threads(1)  # tests run side by side, each on a core of its own
-settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("busy machine")
 
 

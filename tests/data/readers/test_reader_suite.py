@@ -167,7 +167,7 @@ def test_two_thousand_images_are_opened_quickly(form: Format, tmp_path: Path) ->
     detected = time.process_time() - start
     assert len(load(form, folder)) == 2000
     taken = time.process_time() - start
-    assert detected < 1 and taken < 5, f"{detected:.2f} s to detect, {taken:.2f} s to read"
+    assert detected < 5 and taken < 20, f"{detected:.2f} s to detect, {taken:.2f} s to read"
 
 
 @every_format

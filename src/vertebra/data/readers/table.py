@@ -37,7 +37,7 @@ from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
 from vertebra.data.readers.table_names import class_names_of
 from vertebra.data.readers.table_values import Labels, labels_of, sorted_names, splits_of
 from vertebra.data.splits import split_of
-from vertebra.errors import DataError
+from vertebra.errors import DataError, shortened
 
 MOST_TABLES = 100
 OTHERS = ("submission", "collecteddata")
@@ -168,7 +168,7 @@ def _nothing(path: Path) -> str:
     if not files:
         return f"{path}: no table (CSV, TSV, JSON lines or Parquet) in it"
     table = read_table(files[0], head=True)
-    names = ", ".join(table.names or [f"{len(table.columns)} columns without names"])[:300]
+    names = shortened(", ".join(table.names or [f"{len(table.columns)} columns without names"]), 300)
     return (
         f"{files[0]}: no column with names of images that exist below {data_root(path)}, or none with "
         f"labels or boxes; it has: {names}. Name them: columns: {{image: ..., label: ...}}"
