@@ -20,7 +20,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
-from vertebra.data.writers.base import Target, Writer, labels_of, objects_of, split_rows
+from vertebra.data.writers.base import DETAILS, Target, Writer, labels_of, objects_of, split_rows
 from vertebra.data.writers.coco import segmentation
 from vertebra.data.writers.images import image_names
 from vertebra.errors import DataError
@@ -38,20 +38,7 @@ class TarWriter(Writer):
     summary = "tar shards in WebDataset's form, for streaming"
     reader = "tar_shards"
     holds = frozenset({"labels", "boxes", "outlines", "points", "masks"})
-    keeps = frozenset(
-        {
-            "image ids",
-            "object ids",
-            "class ids",
-            "areas",
-            "crowd",
-            "attributes",
-            "groups",
-            "not annotated",
-            "class details",
-            "hidden points",
-        }
-    )
+    keeps = frozenset(DETAILS)
 
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
         """Writes shards of at most ``target.shard_bytes``, one sample at least, with their indices.
