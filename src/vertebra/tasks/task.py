@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vertebra.preprocess.tiles import Grid, Tile
     from vertebra.preprocess.view_transform import ViewTransform
     from vertebra.tasks.crops import Crops
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
     from vertebra.tasks.picture import ImageLike
 
@@ -114,6 +115,7 @@ class Task:
         mixing: how the annotations of several images become those of one training image; None for a task without such
             operations.
         tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
+        diagnoser: returns a new `vertebra.tasks.diagnosis.Diagnoser` for a label specification; None for a task without one.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Task:
     mask_colors: Callable[[Any], list[tuple[int, int, int]]] | None = None
     mixing: Mixing | None = None
     tv_tensors: TVTensors | None = None
+    diagnoser: Callable[[Any], Diagnoser] | None = None
 
     @property
     def image_level(self) -> bool:
