@@ -215,6 +215,10 @@ class TrainConfig(_Strict):
             ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
         lr: peak learning rate; default: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's default.
         backbone_lr: factor of the learning rate for a pretrained backbone; a random one has the full rate.
+        layer_decay: factor of the learning rate from each layer of a pretrained backbone to the one before it, so that early
+            layers change less; 1 for none.
+        freeze_backbone: share of the steps, at the beginning, in which a pretrained backbone is frozen, with its running
+            statistics; its learning rate then rises anew over the warm-up.
         weight_decay: default: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's default; not for norms, biases and other
             vectors.
         lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by name or with
@@ -243,6 +247,8 @@ class TrainConfig(_Strict):
     optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)
     backbone_lr: float = Field(default=0.3, ge=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    freeze_backbone: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float | None = Field(default=None, ge=0)
     lr_schedule: PartConfig = PartConfig(name="cosine")
     warmup: float = Field(default=0.05, ge=0, lt=1)

@@ -109,19 +109,23 @@ def make_schedule(name: str, options: Mapping[str, Any]) -> LRSchedule:
     return schedule
 
 
-def lr_factor(step: int, total: int, warmup: float, schedule: LRSchedule) -> float:
+def lr_factor(step: int, total: int, warmup: float, schedule: LRSchedule, frozen: int = 0) -> float:
     """The factor of the peak learning rate at a step: a linear rise over the warm-up, then the schedule.
+
+    For parameters that are frozen at first, the rise begins when they are not frozen any more.
 
     Args:
         step: how many steps are done.
         total: how many there will be.
         warmup: share of all steps in which the rate rises.
         schedule: after the warm-up.
+        frozen: in how many of the first steps the parameters are frozen.
     """
     rise = max(1, math.ceil(total * warmup))
-    if step < rise:
-        return (step + 1) / rise
-    return schedule.factor(min(1.0, (step - rise) / max(1, total - rise)))
+    if step < frozen:
+        return 0.0
+    scheduled = 1.0 if step < rise else schedule.factor(min(1.0, (step - rise) / max(1, total - rise)))
+    return min(1.0, (step - frozen + 1) / rise) * scheduled
 
 
 def _check_fraction(name: str, value: float) -> None:

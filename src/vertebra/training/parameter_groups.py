@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import timm.optim
 from torch import nn
 
 from vertebra.config import TrainConfig
@@ -14,27 +15,43 @@ from vertebra.training.optimizers import peak_lr, weight_decay
 def parameter_groups(
     backbone: nn.Module, whole: nn.Module, recipe: TrainConfig, pretrained: bool
 ) -> list[dict[str, Any]]:
-    """Groups for the optimizer: a pretrained backbone with its learning rate; norms, biases and other vectors (scales,
+    """Groups for the optimizer: a pretrained backbone with its learning rates; norms, biases and other vectors (scales,
     tokens) without weight decay.
 
-    Frozen parameters are left out.
+    Frozen parameters are left out. Each group has ``pretrained``: whether it belongs to a pretrained backbone.
     """
     rate, decay = peak_lr(recipe), weight_decay(recipe)
-    backbone_ids = {id(parameter) for parameter in backbone.parameters()}
+    layer_factors = _layer_factors(backbone, recipe.layer_decay) if pretrained else {}
     no_decay = _embeddings(whole)
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float | None, bool], list[nn.Parameter]] = {}
     for parameter in whole.parameters():
         if parameter.requires_grad:
             without_decay = parameter.ndim <= 1 or id(parameter) in no_decay
-            groups.setdefault((id(parameter) in backbone_ids and pretrained, without_decay), []).append(parameter)
+            groups.setdefault((layer_factors.get(id(parameter)), without_decay), []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": rate * (recipe.backbone_lr if in_backbone else 1.0),
+            "lr": rate * (1.0 if layer_factor is None else recipe.backbone_lr * layer_factor),
             "weight_decay": 0.0 if without_decay else decay,
+            "pretrained": layer_factor is not None,
         }
-        for (in_backbone, without_decay), parameters in groups.items()
+        for (layer_factor, without_decay), parameters in groups.items()
     ]
+
+
+def _layer_factors(backbone: nn.Module, layer_decay: float) -> dict[int, float]:
+    """The factor of the learning rate of each parameter of a backbone, by the parameter's id: 1 in the last layer.
+
+    Layer-wise decay is that of BEiT (Bao et al., ICLR 2022, arXiv 2106.08254); timm divides a model into layers.
+    """
+    factors = {id(parameter): 1.0 for parameter in backbone.parameters()}
+    if layer_decay < 1:
+        body = getattr(backbone, "body", backbone)
+        for group in timm.optim.param_groups_layer_decay(body, layer_decay=layer_decay):
+            factors |= {id(parameter): float(group["lr_scale"]) for parameter in group["params"]}
+        largest = max(factors[id(parameter)] for parameter in body.parameters() if parameter.requires_grad)
+        factors = {key: min(1.0, factor / largest) for key, factor in factors.items()}  # the classifier is not trained
+    return factors
 
 
 def _embeddings(module: nn.Module) -> set[int]:

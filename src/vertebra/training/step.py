@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -24,6 +25,7 @@ from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.buffers import BufferBackup
 from vertebra.training.ema import MovingAverage
+from vertebra.training.frozen_start import FrozenStart, check_backbone_options, frozen_steps
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
 
@@ -50,6 +52,7 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
         super().__init__()
+        check_backbone_options(recipe, model.backbone, pretrained)
         self.automatic_optimization = False
         self.model = model
         self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
@@ -74,9 +77,14 @@ class TrainingModule(pl.LightningModule):
         # Lightning's estimate would open the loaders before a resumed run's state is loaded
         total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
         schedule = make_schedule(self.recipe.lr_schedule.name, self.recipe.lr_schedule.options)
-        lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_factor(step, total, self.recipe.warmup, schedule)
-        )
+        frozen = frozen_steps(self.recipe, total)
+        self._frozen_start = FrozenStart(self.model.backbone, frozen)
+
+        def factor(step: int, frozen: int) -> float:
+            return lr_factor(step, total, self.recipe.warmup, schedule, frozen)
+
+        factors = [partial(factor, frozen=frozen if group["pretrained"] else 0) for group in groups]
+        lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
 
     def on_train_start(self) -> None:
@@ -102,6 +110,7 @@ class TrainingModule(pl.LightningModule):
         self._backup.save()
         counts = self._counts(step)
         losses: dict[str, Tensor] = {}
+        self._frozen_start.apply(self.global_step)
         for micro in step:
             terms = self._terms(micro)
             scaled = self._divide(terms, counts)

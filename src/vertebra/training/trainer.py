@@ -23,6 +23,7 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
     if strategy == "auto" and (hardware.processes > 1 or recipe.num_nodes > 1):
         # parameters without gradients: of branches that a batch has no labels for, and those that only another model needs
         unread = any(model.get_parameter(name).requires_grad for name in model.unused_parameters())
+        unread = unread or recipe.freeze_backbone > 0
         strategy = "ddp_find_unused_parameters_true" if len(model.branches) > 1 or unread else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     precision: Any = choose_precision(recipe, model)
