@@ -17,7 +17,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.celeba import celeba_splits, celeba_table
-from vertebra.data.readers.files import file_names, folders_in
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import PointColumns, find_points
 from vertebra.data.readers.table_boxes import as_edges, is_normalized, numeric_cells
@@ -158,7 +158,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() in (*SUFFIXES, ".txt") else []
     folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [folder / name for folder in folders for name in file_names(folder) if _may_be_table(name.lower())]
+    files = [file for folder in folders for file in files_of(folder, *SUFFIXES, ".txt") if _may_be_table(file.name.lower())]
     return files[:MOST_TABLES]
 
 

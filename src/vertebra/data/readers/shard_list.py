@@ -13,6 +13,7 @@ from typing import Any
 
 from vertebra.annotations.table import SPLITS
 from vertebra.data.readers.class_files import class_names
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 from vertebra.shards.index_file import index_name
@@ -171,11 +172,11 @@ def _split_in(archive: str) -> str:
 
 def _archives_in(folder: Path) -> list[str]:
     """The tar files in a folder, or else in its folders of splits."""
-    archives = sorted(file.name for file in folder.glob("*.tar") if file.is_file() and not file.name.startswith("."))
+    archives = [file.name for file in files_of(folder, ".tar")]
     if archives:
         return archives
-    inner = sorted(each for each in folder.iterdir() if each.is_dir() and split_of(each.name))
-    return [f"{each.name}/{name}" for each in inner for name in sorted(file.name for file in each.glob("*.tar"))]
+    inner = [each for each in folders_in(folder) if split_of(each.name)]
+    return [f"{each.name}/{file.name}" for each in inner for file in files_of(each, ".tar")]
 
 
 def _seems_shard(archive: Path) -> bool:

@@ -19,7 +19,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import flag
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import file_names, folders_in
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import has_points
 from vertebra.data.readers.table_boxes import (
@@ -159,7 +159,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() in SUFFIXES else []
     folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [folder / name for folder in folders for name in file_names(folder) if name.lower().endswith(SUFFIXES)]
+    files = [file for folder in folders for file in files_of(folder, *SUFFIXES)]
     return [file for file in files if not any(word in normal_name(file.stem) for word in OTHERS)][:MOST_TABLES]
 
 
