@@ -158,7 +158,9 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() in (*SUFFIXES, ".txt") else []
     folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [file for folder in folders for file in files_of(folder, *SUFFIXES, ".txt") if _may_be_table(file.name.lower())]
+    files = [
+        file for folder in folders for file in files_of(folder, *SUFFIXES, ".txt") if _may_be_table(file.name.lower())
+    ]
     return files[:MOST_TABLES]
 
 
