@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from vertebra.annotations.shapes import DeferredShapes, Shapes
 from vertebra.annotations.table import Category, Objects
 from vertebra.data.array_cache import Entry, known_hash, load_entry, remove_entry, store_entry
 from vertebra.data.readers.coco_content import CocoContent, content_of
-from vertebra.data.readers.coco_json import decode_coco
+from vertebra.data.readers.coco_json import decode_coco, without_collection
 from vertebra.errors import DataError
 
 CACHED = 4_000_000  # bytes of the smallest file that is cached
@@ -53,20 +51,8 @@ def read_content(file: Path) -> CocoContent:
 
 
 def _decoded(file: Path) -> CocoContent:
-    with _without_collection():
+    with without_collection():
         return content_of(decode_coco(file.read_bytes(), file), file)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Without garbage collection, which would search millions of new lists again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _cached_shapes(key: str, file: Path, count: int, decoded: Shapes | None) -> Shapes:
