@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +12,14 @@ import numpy as np
 from vertebra.annotations.class_edits import class_edits
 from vertebra.annotations.table import SPLITS
 from vertebra.config import Config, SourceConfig
+from vertebra.data.early_check import check_path
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import Source
 from vertebra.data.splits import NoSplit, empty_split, fraction_rows
-from vertebra.errors import ConfigError, DataError, shortened
+from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
-from vertebra.shards.remote import is_address
 from vertebra.tasks import all_image_level
 from vertebra.tasks.base import LabelSpec
 
@@ -77,7 +76,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
     """The index of a source for the task of one branch."""
     branch = config.model.branches[name]
-    _check_path(source.path)
+    check_path(source.path)
     index = open_data(
         Path(source.path),
         task,
@@ -105,26 +104,6 @@ def _images(source: SourceConfig, task: str) -> int:
         with contextlib.suppress(NoSplit):
             count += len(open_data(Path(source.path), task, split, format=source.format, columns=source.columns))
     return count
-
-
-def _check_path(path: str) -> None:
-    """Checks that a path can be a data set. A missing path is reported on opening.
-
-    Raises:
-        DataError: the path cannot be accessed, or is a device, a pipe, or the root folder.
-    """
-    if is_address(path):
-        return
-    try:
-        mode = Path(path).stat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DataError(f"{shortened(path, 200)}: cannot be opened: {error.strerror}") from None
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-        raise DataError(f"{path}: neither a folder nor a file")
-    if Path(path).resolve() == Path(path).resolve().parent:
-        raise DataError(f"{path}: the whole file system is no data set; name a folder in it")
 
 
 def _add(sources: list[Source], source: Source) -> None:

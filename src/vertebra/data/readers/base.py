@@ -71,12 +71,14 @@ class AnnotationReader(ABC):
         name: the format's name in configs and on the command line.
         summary: a short description of the format, for the message about unknown formats.
         holds: the kinds of annotations that the format can hold, see `vertebra.annotations.table.KINDS`.
+        suffixes: of the files with annotations, in lower case, for the message about unknown formats.
         division: how `divided` divides, for the note about it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     holds: ClassVar[frozenset[str]]
+    suffixes: ClassVar[tuple[str, ...]] = ()
     division: ClassVar[str] = "divided at random with seed {seed}"
 
     @property

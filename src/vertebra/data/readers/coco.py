@@ -32,6 +32,7 @@ class CocoReader(AnnotationReader):
 
     name = "coco"
     summary = "COCO JSON"
+    suffixes = (".json",)
     holds = frozenset({"boxes", "outlines", "points"})
 
     def looks_like(self, path: Path) -> bool:

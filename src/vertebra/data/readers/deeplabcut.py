@@ -43,6 +43,7 @@ class DlcReader(AnnotationReader):
 
     name = "dlc"
     summary = "DeepLabCut's tables (CollectedData_NAME.csv or .h5)"
+    suffixes = (".csv", ".h5")
     holds = frozenset({"points"})
     division = "divided into runs of consecutive frames"
 

@@ -49,6 +49,7 @@ class ImageFolderReader(AnnotationReader):
 
     name = "image_folder"
     summary = "class folders of images"
+    suffixes = (".jpg", ".jpeg", ".png")
     holds = frozenset({"labels"})
 
     def looks_like(self, path: Path) -> bool:

@@ -58,6 +58,7 @@ class LandmarkReader(AnnotationReader):
 
     name = "landmarks"
     summary = "a table of images with columns of points (nose_x, nose_y …)"
+    suffixes = SUFFIXES
     holds = frozenset({"points", "boxes"})
 
     def looks_like(self, path: Path) -> bool:

@@ -59,6 +59,7 @@ class TableReader(AnnotationReader):
 
     name = "table"
     summary = "a table of images with labels or boxes (CSV, TSV, JSON lines, Parquet)"
+    suffixes = SUFFIXES
     holds = frozenset({"labels", "boxes"})
 
     def looks_like(self, path: Path) -> bool:

@@ -31,6 +31,7 @@ class TarShardReader(AnnotationReader):
 
     name = "tar_shards"
     summary = "tar shards in WebDataset's form (train-000000.tar …), also at a URL"
+    suffixes = (".tar",)
     holds = frozenset({"labels", "boxes", "outlines", "points", "masks"})
 
     def looks_like(self, path: Path) -> bool:

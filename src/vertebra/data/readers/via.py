@@ -50,6 +50,7 @@ class ViaReader(AnnotationReader):
 
     name = "via"
     summary = "VGG Image Annotator (a project, or its annotations as JSON or CSV)"
+    suffixes = (".json", ".csv")
     holds = frozenset({"labels", "boxes", "outlines"})
 
     def looks_like(self, path: Path) -> bool:

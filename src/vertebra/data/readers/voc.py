@@ -32,6 +32,7 @@ class VocReader(AnnotationReader):
 
     name = "voc"
     summary = "Pascal VOC (XML files in Annotations beside JPEGImages or images; masks in SegmentationClass)"
+    suffixes = (".xml",)
     holds = BOXES | MASKS
 
     def looks_like(self, path: Path) -> bool:
