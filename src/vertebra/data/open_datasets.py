@@ -77,24 +77,42 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
     """The index of a source for the task of one branch."""
     branch = config.model.branches[name]
     check_path(source.path)
-    index = open_data(
-        Path(source.path),
-        task,
-        source.split or split,
-        format=source.format,
-        classes=branch.classes,
-        ignore_index=source.ignore_index,
-        seed=config.train.seed,
-        multilabel=branch.multilabel,
-        lists=source.lists,
-        edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
-        columns=source.columns,
-    )
+    try:
+        index = open_data(
+            Path(source.path),
+            task,
+            source.split or split,
+            format=source.format,
+            classes=branch.classes,
+            ignore_index=source.ignore_index,
+            seed=config.train.seed,
+            multilabel=branch.multilabel,
+            lists=source.lists,
+            edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
+            columns=source.columns,
+        )
+    except NoSplit as missing:
+        raise NoSplit(f"{missing}{_further_problem(source, task)}") from None
     if source.fraction < 1:
         index = index.take(fraction_rows(index.strata(task), source.fraction, config.train.seed))
     if not len(index):
         raise DataError(empty_split(source.path, source.split or split, _images(source, task)))
     return index
+
+
+def _further_problem(source: SourceConfig, task: str) -> str:
+    """What is wrong with the splits that a data set has, where another one is missing; "" if one of them can be read."""
+    problem = ""
+    for split in SPLITS:
+        try:
+            open_data(Path(source.path), task, split, format=source.format, columns=source.columns)
+        except NoSplit:
+            continue
+        except DataError as error:
+            problem = problem or f". Nor can its split '{split}' be read: {error}"
+        else:
+            return ""
+    return problem
 
 
 def _images(source: SourceConfig, task: str) -> int:

@@ -55,7 +55,7 @@ def unknown_format(folder: Path, task: str | None, able: Sequence[str]) -> DataE
         likely = _likely(folder, able)
         return DataError(f"{folder}: of no known format{reasons}{likely}. {LIST}")
     text = f"format '{other}' has no labels for task '{task}', only for {' and '.join(_tasks_in(other, folder))}"
-    return DataError(f"{folder}: {text}{reasons}; formats with labels for {task}: {', '.join(able)}. {LIST}")
+    return DataError(f"{folder}: {text}{reasons}; for {task} use {', '.join(able)}. {LIST}")
 
 
 def _likely(folder: Path, names: Sequence[str]) -> str:
@@ -65,7 +65,8 @@ def _likely(folder: Path, names: Sequence[str]) -> str:
     formats = {name: set(getattr(reader, "suffixes", ())) & counts.keys() for name, reader in readers.items()}
     of_annotations = {name: suffixes - SUFFIXES for name, suffixes in formats.items() if suffixes - SUFFIXES}
     chosen = of_annotations or {name: suffixes for name, suffixes in formats.items() if suffixes}
-    shown = sorted({each for suffixes in chosen.values() for each in suffixes}, key=lambda one: -counts[one])[:SHOWN]
+    suffixes_of = {each for suffixes in chosen.values() for each in suffixes}
+    shown = sorted(suffixes_of, key=lambda one: (-counts[one], one))[:SHOWN]
     likely = [name for name, suffixes in chosen.items() if suffixes & set(shown)]
     return f"; formats of {' and '.join(shown)} files: {', '.join(likely)}" if likely else ""
 

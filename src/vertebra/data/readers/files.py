@@ -125,13 +125,23 @@ def images_below(path: Path) -> list[Path]:
     return files_below(path, is_image)
 
 
-def files_below(path: Path, wanted: Callable[[str], bool]) -> list[Path]:
-    """The files in a folder and the folders below whose names are wanted, by path; hidden folders are passed over."""
+def files_below(path: Path, wanted: Callable[[str], bool], deepest: int | None = None) -> list[Path]:
+    """The files in a folder and the folders below whose names are wanted, by path; hidden folders are passed over.
+
+    Args:
+        deepest: how many folders deep; None for any number.
+    """
     files = []
     for folder, inner, names in walk(path):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        ends = deepest is not None and depth_below(path, folder) >= deepest
+        inner[:] = [] if ends else sorted(name for name in inner if not name.startswith("."))
         files += [Path(folder, name) for name in names if wanted(name)]
     return sorted(files)
+
+
+def depth_below(path: Path, folder: str | Path) -> int:
+    """How many folders deep a folder lies in another one: 0 for itself."""
+    return len(Path(folder).relative_to(path).parts)
 
 
 def any_below(path: Path, wanted: Callable[[str], bool]) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
@@ -88,7 +89,7 @@ class LandmarkReader(AnnotationReader):
         builder.notes += notes
         default = options.classes[0] if options.classes and len(options.classes) == 1 else CLASS
         names = {name for source in sources for name in _classes(source, default)}
-        for name in sorted(names):
+        for name in sorted_names(names):
             builder.category(Category(name, points=points))
         rows: dict[tuple[str, int], int] = {}
         for number, source in enumerate(sources):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
@@ -35,7 +36,7 @@ from vertebra.data.readers.table_columns import Roles, find_roles
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
 from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
 from vertebra.data.readers.table_names import class_names_of
-from vertebra.data.readers.table_values import Labels, labels_of, sorted_names, splits_of
+from vertebra.data.readers.table_values import Labels, labels_of, splits_of
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError, shortened
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.annotations.notes import Note
-from vertebra.data.readers.files import files_of, walk
+from vertebra.data.readers.files import depth_below, files_of, walk
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 EDGE = 65536  # bytes at both ends of a file that tell its format
 MOST_FOLDERS = 50  # that are searched to detect a format
+DEEPEST = 3  # folders below one another that are searched to detect a format
 FIRST_FILES = 3  # of a folder, that are looked into to detect a format
 
 
@@ -41,7 +42,7 @@ def any_file(path: Path, suffix: str, fits: Callable[[bytes], bool]) -> bool:
     """
     if path.is_file():
         return _has(path.name, suffix) and fits(edges(path))
-    folders = islice(_folders(path), MOST_FOLDERS)
+    folders = islice(_folders(path, DEEPEST), MOST_FOLDERS)
     return any(fits(edges(file)) for folder in folders for file in files_of(folder, suffix)[:FIRST_FILES])
 
 
@@ -119,10 +120,11 @@ def split_in(path: str, *, last: bool = False) -> str:
     return next((split for part in (parts if last else parts[:-1]) if (split := split_of(part))), "")
 
 
-def _folders(path: Path) -> Iterator[Path]:
-    """A folder and those below it that are not hidden."""
+def _folders(path: Path, deepest: int | None = None) -> Iterator[Path]:
+    """A folder and those below it that are not hidden, down to some number of folders."""
     for folder, inner, _ in walk(path):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        ends = deepest is not None and depth_below(path, folder) >= deepest
+        inner[:] = [] if ends else sorted(name for name in inner if not name.startswith("."))
         yield Path(folder)
 
 

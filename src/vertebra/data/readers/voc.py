@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
@@ -81,7 +82,7 @@ def _load_boxes(path: Path, split: str | None) -> Annotations:
     used = {file for files in chosen.values() for file in files}
     others = sorted({file for files in layout.files.values() for file in files} - used)
     roots = [root for files in parsed.values() for _, root in files] + [root for _, root in parse_files(others, [])]
-    for name in sorted({_name_of(entry) for root in roots for entry in root.iter("object")} - {""}):
+    for name in sorted_names({_name_of(entry) for root in roots for entry in root.iter("object")} - {""}):
         builder.category(Category(name))
     for name, files in parsed.items():
         for file, root in files:
