@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # set by launchers, in the order that Lightning has
+_RANKS = (
+    "RANK",
+    "LOCAL_RANK",
+    "SLURM_PROCID",
+    "JSM_NAMESPACE_RANK",
+)  # set by launchers, in the order that Lightning has
 
 
 def is_first_process() -> bool:

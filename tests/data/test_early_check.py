@@ -25,7 +25,10 @@ def boxes(voc: Voc, tmp_path: Path) -> Path:
 
 
 def config(path: Path, **source: object) -> dict:
-    return {"data": {"path": str(path), **source}, "model": {"task": "detect", "backbone": "resnet10t", "decoder": "fcos"}}
+    return {
+        "data": {"path": str(path), **source},
+        "model": {"task": "detect", "backbone": "resnet10t", "decoder": "fcos"},
+    }
 
 
 def test_wrong_data_sets_and_lists_are_refused(boxes: Path, tmp_path: Path) -> None:
@@ -38,7 +41,11 @@ def test_wrong_data_sets_and_lists_are_refused(boxes: Path, tmp_path: Path) -> N
         (config(boxes, lists=str(tmp_path / "nowhere.txt")), DataError, "no such list file"),
         (config(boxes, lists=str(tmp_path / "other.txt")), DataError, "1 of its 1 images are not in"),
         (config(boxes, fromat="coco"), ConfigError, "fromat"),
-        ({**config(boxes), "model": {"branches": {"a": {"decoder": "fcos"}}}, "data": str(tmp_path / "x")}, DataError, "no such"),
+        (
+            {**config(boxes), "model": {"branches": {"a": {"decoder": "fcos"}}}, "data": str(tmp_path / "x")},
+            DataError,
+            "no such",
+        ),
     ]
     for raw, error, message in wrong:
         with pytest.raises(error, match=message):

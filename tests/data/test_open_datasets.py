@@ -19,7 +19,9 @@ def test_a_missing_split_does_not_hide_what_is_wrong_with_the_others(coco: Coco)
     path = coco(shares, name="val.json")
     model = {"task": "detect", "backbone": "resnet10t", "decoder": "fcos"}
     config = Config.from_raw({"data": str(path.parent), "model": model})
-    with pytest.raises(DataError, match=r"no split 'train'; there is: val\. Nor can its split 'val' be read: .* shares"):
+    with pytest.raises(
+        DataError, match=r"no split 'train'; there is: val\. Nor can its split 'val' be read: .* shares"
+    ):
         open_split(config, "train")
     coco([{**one, "bbox": [1, 2, 3, 4]} for one in shares], name="val.json")
     with pytest.raises(DataError, match=r"no split 'train'; there is: val$"):

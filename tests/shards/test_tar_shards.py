@@ -176,7 +176,12 @@ def test_an_archive_that_is_cut_off_is_told(tmp_path: Path, cut: str) -> None:
     archive = next((tmp_path / "tar").glob("*.tar"))
     with tarfile.open(archive) as opened:
         start = opened.getmembers()[-2].offset_data
-    length = {"in a picture": start + 20, "in a header": start - 100, "between members": start - 512, "at the start": 100}
+    length = {
+        "in a picture": start + 20,
+        "in a header": start - 100,
+        "between members": start - 512,
+        "at the start": 100,
+    }
     archive.write_bytes(archive.read_bytes()[: length[cut]])
     for path in (tmp_path / "tar", archive):
         with pytest.raises(DataError, match=r"000.tar: cut off, it has \d+ of the \d+ bytes that .*; copy it again"):

@@ -165,9 +165,7 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
 def readings(path: Path, task: str | None) -> list[str]:
     """The formats with labels for a task (None for any) that a data set may have, the most specific one first."""
     named = _named_format(path, None) if is_address(path) else None
-    return [
-        name for name, reader in all_readers().items() if name == named or (not named and fits(reader, path, task))
-    ]
+    return [name for name, reader in all_readers().items() if name == named or (not named and fits(reader, path, task))]
 
 
 def detect_format(path: str | Path) -> str:

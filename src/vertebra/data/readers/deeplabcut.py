@@ -7,8 +7,8 @@ individual ``single``, which belong to no animal, are left out.
 Such a table has no class names: its objects have the class "animal", or the only class that the user lists. The skeleton is that
 of the project's ``config.yaml``, if there is one.
 
-All such tables in a folder and up to three below form the data set, without those that DeepLabCut makes of them in ``training-datasets``; an image in
-several tables is read once. The format has no splits: consecutive frames are nearly the same image, so each table is divided into
+All such tables in a folder and up to three below form the data set, without those that DeepLabCut makes of them in
+``training-datasets``; an image in several tables is read once. The format has no splits: consecutive frames are nearly the same image, so each table is divided into
 runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
 """
 
@@ -34,7 +34,9 @@ from vertebra.errors import ConfigError, DataError
 from vertebra.yaml_files import read_raw
 
 CONFIG = "config.yaml"
-DEEPEST = 3  # folders below one another that are searched: a project's ``labeled-data/VIDEO``, or those of several projects
+DEEPEST = (
+    3  # folders below one another that are searched: a project's ``labeled-data/VIDEO``, or those of several projects
+)
 COPIES = "training-datasets"  # the folder in which DeepLabCut joins the tables
 LARGEST_CONFIG = 1 << 20  # bytes
 
@@ -55,7 +57,11 @@ class DlcReader(AnnotationReader):
     def refusal(self, path: Path) -> str:
         """Where the tables are that lie too deep for the folder to be a project or to hold some."""
         deep = _named_tables(path, None) if path.is_dir() and not _named_tables(path) else []
-        return f"tables of DeepLabCut lie deep inside, the first is {deep[0]}; name the folder of its project" if deep else ""
+        return (
+            f"tables of DeepLabCut lie deep inside, the first is {deep[0]}; name the folder of its project"
+            if deep
+            else ""
+        )
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """None; the frames of each table are divided into runs."""

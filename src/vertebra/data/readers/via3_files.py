@@ -92,7 +92,9 @@ def via3_images(
 
 def _only_choice(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The only attribute of files that is a choice, called "class"; none if there are others."""
-    of_files = {key: one for key, one in attributes.items() if isinstance(one, dict) and one.get("anchor_id") == OF_FILES}
+    of_files = {
+        key: one for key, one in attributes.items() if isinstance(one, dict) and one.get("anchor_id") == OF_FILES
+    }
     if len(of_files) != 1:
         return {}
     return {key: {**one, "aname": CLASS} for key, one in of_files.items() if one.get("type") in CHOICES}
