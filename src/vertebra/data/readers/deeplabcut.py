@@ -8,8 +8,8 @@ Such a table has no class names: its objects have the class "animal", or the onl
 of the project's ``config.yaml``, if there is one.
 
 All such tables in a folder and up to three below form the data set, without those that DeepLabCut makes of them in
-``training-datasets``; an image in several tables is read once. The format has no splits: consecutive frames are nearly the same image, so each table is divided into
-runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
+``training-datasets``; an image in several tables is read once. The format has no splits: consecutive frames are nearly the same
+image, so each table is divided into runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
 """
 
 from __future__ import annotations
