@@ -78,8 +78,8 @@ class ViaReader(AnnotationReader):
         paths: list[str] = []
         for file, content in read:
             name = file.relative_to(root).as_posix()
-            if content.others:
-                others = Note.of("file", "of a project that is no image, as a video,", "left out", content.others)
+            if content.no_images:
+                others = Note.of("file", "of a project that is no image, as a video,", "left out", content.no_images)
                 problems.noted.append(others)
             part = [_image(entry, name, attribute, content.options, problems) for entry in content.images]
             folders = image_folders([file.parent, root], split_in(name, last=True))

@@ -30,12 +30,12 @@ class ViaFile:
     Attributes:
         images: name, attributes of the image, and its regions as pairs of shape and attributes.
         options: names of an attribute's options, by attribute and id.
-        others: names of files that are no images.
+        no_images: names of files that are none.
     """
 
     images: list[ViaEntry]
     options: Mapping[str, Mapping[str, str]]
-    others: list[str] = field(default_factory=list)
+    no_images: list[str] = field(default_factory=list)
 
 
 def via_files(path: Path, notes: list[Note]) -> list[Path]:

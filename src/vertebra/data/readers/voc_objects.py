@@ -22,6 +22,7 @@ from vertebra.annotations.table import Annotations
 from vertebra.data.readers.files import any_below, folders_called
 from vertebra.data.readers.mask_files import is_mask, masks_below
 from vertebra.errors import DataError
+from vertebra.tasks.box_iou import iou as box_iou
 
 FOLDERS = ("SegmentationObject",)
 BORDER = 255
@@ -85,15 +86,15 @@ def _objects_of(
     ids, bounds = _bounds(values)
     if not len(ids):
         return {}
-    iou = _iou(bounds, boxes)
+    overlaps = box_iou(bounds[:, None], boxes[None])
     ordered = ids - 1
     listed = ordered < len(boxes)
-    fits = listed & (iou[np.arange(len(ids)), np.where(listed, ordered, 0)] >= MIN_IOU)
+    fits = listed & (overlaps[np.arange(len(ids)), np.where(listed, ordered, 0)] >= MIN_IOU)
     chosen = np.where(fits, ordered, -1)
     free = np.setdiff1d(np.arange(len(boxes)), chosen)
     for at in np.flatnonzero(~fits).tolist():
-        best = free[iou[at, free].argmax()] if len(free) else -1
-        if best >= 0 and iou[at, best] >= MIN_IOU:
+        best = free[overlaps[at, free].argmax()] if len(free) else -1
+        if best >= 0 and overlaps[at, best] >= MIN_IOU:
             chosen[at] = best
             free = free[free != best]
             named[
@@ -119,12 +120,3 @@ def _bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.minimum.at(low, inverse.reshape(-1), positions)
     np.maximum.at(high, inverse.reshape(-1), positions + 1)
     return ids, np.concatenate([low, high], axis=1)
-
-
-def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(m, n) of boxes (m, 4) and (n, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1) for boxes in (first, second)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9))
