@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-import vertebra
+from vertebra import __version__
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
 from vertebra.data.array_cache import Entry, load_entry, remove_entry, store_entry
@@ -40,7 +40,7 @@ def cached_index(annotations: Annotations, task: str, settings: object, derive: 
     """
     if not annotations.key:
         return derive()
-    key = f"index-{_hash([VERSION, vertebra.__version__, annotations.key, task, repr(settings)])}"
+    key = f"index-{_hash([VERSION, __version__, annotations.key, task, repr(settings)])}"
     index = _load(key, annotations, task)
     if index is None:
         index = derive()
