@@ -31,8 +31,22 @@ def test_wrong_paths_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="this folder is empty"):
         detect_format(tmp_path)
     (tmp_path / "note.md").write_text("hello")
-    with pytest.raises(DataError, match=r"of no known format\. Known are: .*Pascal VOC .*; class folders"):
+    with pytest.raises(DataError, match=r"of no known format\. 'vertebra data formats' describes all formats$"):
         detect_format(tmp_path)
+
+
+def test_the_formats_of_the_files_are_named(tmp_path: Path, draw_image: Make) -> None:
+    draw_image(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"of no known format; formats of \.png files: mask_folder, image_folder\. "):
+        detect_format(tmp_path)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.xml").write_text("<other/>")
+    with pytest.raises(DataError, match=r"of no known format; formats of \.xml files: cvat, voc\. '"):
+        open_data(tmp_path, "detect", "train")
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(DataError, match=r"formats of \.json and \.xml files: .*coco") as error:
+        open_data(tmp_path, "detect", "train")
+    assert len(str(error.value)) < 400
 
 
 def test_a_table_that_is_not_understood_is_named_with_its_columns(tmp_path: Path) -> None:

@@ -44,3 +44,9 @@ def test_the_most_detailed_annotations_decide(
 def test_a_data_set_without_annotations_names_the_option(coco: Make) -> None:
     with pytest.raises(DataError, match="it has no annotations from which a task could be told; name it: --task"):
         find_task(coco([]))
+
+
+def test_a_task_that_cannot_be_read_is_not_offered(coco: Make) -> None:
+    nose = [{"id": 7, "name": "dog", "keypoints": ["nose"]}]
+    found = find_task(coco([{"image_id": 10, "category_id": 7, "keypoints": [0, 0, 0]}], categories_=nose))
+    assert found.name == "keypoints" and found.alternatives == (), "there is no box around points without a position"

@@ -155,6 +155,27 @@ def _write_via(folder: Path, *, table: bool) -> Path:
     return folder
 
 
+def _write_via3(folder: Path) -> Path:
+    shapes = [[2, 2, 3, 9, 8], [7, 2, 3, 20, 4, 9, 18], [4, 12, 10, 6, 3], [8, 2, 5, 8, 3, 11, 6, 9, 10], []]
+    metadata = {
+        f"{number}_{index}": {"vid": str(number), "flg": 0, "z": [], "xy": shape, "av": {"1": "0", "2": "0,1"}}
+        for number in range(IMAGES)
+        for index, shape in enumerate(shapes)
+    }
+    for number in range(IMAGES):
+        _image(folder / f"{number}.png", number)
+    files = {str(n): {"fid": n, "fname": f"{n}.png", "type": 2, "loc": 1, "src": ""} for n in range(IMAGES)}
+    options = {"0": "dog", "1": "cat"}
+    attributes = {
+        "1": {"aname": "class", "anchor_id": "FILE1_Z0_XY1", "type": 3, "options": options},
+        "2": {"aname": "kind", "anchor_id": "FILE1_Z0_XY0", "type": 2, "options": options},
+    }
+    views = {str(n): {"fid_list": [n]} for n in range(IMAGES)}
+    content = {"project": {"vid_list": []}, "config": {}, "attribute": attributes, "file": files, "view": views}
+    (folder / "via3.json").write_text(json.dumps({**content, "metadata": metadata}))
+    return folder
+
+
 def _write_createml(folder: Path) -> Path:
     entries = []
     for number in range(IMAGES):
@@ -223,6 +244,7 @@ FORMATS = {
     "label_studio": _tool(_write_label_studio),
     "supervisely": _tool(_write_supervisely),
     "via_json": _tool(partial(_write_via, table=False), tasks=TASKS[:3]),
+    "via_3": _tool(_write_via3, tasks=TASKS[:3]),
     "via_csv": _tool(partial(_write_via, table=True), "via.csv", TASKS[:3]),
     "createml": _tool(_write_createml, tasks=("detect", "classify")),
     "cvat_images": _tool(_write_cvat_images, "annotations.xml"),

@@ -166,6 +166,33 @@ def test_an_index_file_of_another_archive_is_an_error(tmp_path: Path) -> None:
     assert len(load(tmp_path / "tar")) == 2
 
 
+@pytest.mark.parametrize("cut", ["in a picture", "in a header", "between members", "at the start"])
+def test_an_archive_that_is_cut_off_is_told(tmp_path: Path, cut: str) -> None:
+    for number in range(4):
+        folder = tmp_path / "plain" / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(picture(number))
+    convert_data(tmp_path / "plain", "tar", tmp_path / "tar")
+    archive = next((tmp_path / "tar").glob("*.tar"))
+    with tarfile.open(archive) as opened:
+        start = opened.getmembers()[-2].offset_data
+    length = {
+        "in a picture": start + 20,
+        "in a header": start - 100,
+        "between members": start - 512,
+        "at the start": 100,
+    }
+    archive.write_bytes(archive.read_bytes()[: length[cut]])
+    for path in (tmp_path / "tar", archive):
+        with pytest.raises(DataError, match=r"000.tar: cut off, it has \d+ of the \d+ bytes that .*; copy it again"):
+            open_data(path, "classify", "train")
+    Path(index_name(str(archive))).unlink()
+    (tmp_path / "tar" / "dataset.json").unlink()
+    for path in (tmp_path / "tar", archive):
+        with pytest.raises(DataError, match=r"000.tar.* cut off.*; copy (it|the file) again"):
+            open_data(path, "classify", "train")
+
+
 def test_other_tars_are_no_shards(tmp_path: Path) -> None:
     write_tar(tmp_path / "a" / "n01440764.tar", {"1.png": picture(), "2.png": picture()})
     write_tar(tmp_path / "b" / "all.tar", {"images/1.png": picture(), "annotations/1.json": "{}"})

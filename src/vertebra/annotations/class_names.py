@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vertebra.annotations.notes import Note
+from vertebra.annotations.values import whole_number
 from vertebra.errors import DataError, suggest
+
+
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """Names of classes in the order of their numbers if all are whole numbers, else by the alphabet."""
+    listed = sorted(names)
+    numbers = {name: whole_number(name) for name in listed}
+    return sorted(listed, key=lambda name: numbers[name] or 0) if None not in numbers.values() else listed
 
 
 def class_ids(names: Sequence[str], classes: Sequence[str], where: Path | str) -> np.ndarray:

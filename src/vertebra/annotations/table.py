@@ -184,6 +184,7 @@ class Annotations:
         notes: problems that the reader handled.
         where: file or folder of the annotations, for messages.
         dropped: number of annotations in the files that the reader left out because they are wrong.
+        key: a hash of all that they were read from, where the reader has it; copies by `dataclasses.replace` or `take` have none.
     """
 
     root: Path
@@ -201,6 +202,12 @@ class Annotations:
     groups: np.ndarray | None = None
     notes: list[Note] = field(default_factory=list)
     dropped: int = 0
+    key: str = field(default="", init=False)
+
+    def with_key(self, key: str) -> Annotations:
+        """These annotations, with their key set."""
+        object.__setattr__(self, "key", key)
+        return self
 
     def __len__(self) -> int:
         """Number of images n."""

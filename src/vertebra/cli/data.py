@@ -70,6 +70,15 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command("formats")
+def formats() -> None:
+    """List the formats that are read, each with its files and the tasks that it has labels for."""
+    from vertebra.data.readers import all_readers
+
+    for name, reader in all_readers().items():
+        typer.echo(f"{name}: {reader.summary}. For {', '.join(reader.tasks)}")
+
+
 app.command("show")(data_show.show)
 app.command("split")(data_split.split)
 app.command("convert")(data_convert.convert)

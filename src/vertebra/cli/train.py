@@ -44,9 +44,9 @@ def train(
     ),
 ) -> None:
     """Train a model: with a config, or with one line of options."""
+    from vertebra.data.early_check import check_sources
     from vertebra.errors import ConfigError
-    from vertebra.training.run import resume_run, train_raw
-    from vertebra.yaml_files import assign
+    from vertebra.yaml_files import assign, override
 
     config, overrides = _config_and_overrides(arguments or [])
     recipe = _without_none(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
@@ -58,6 +58,8 @@ def train(
             name: {"name": value} for name, value in _without_none(neck=neck, encoder=encoder, decoder=decoder).items()
         }
         model = _without_none(task=task, init_from=start, backbone=_without_none(name=backbone, pretrained=pretrained))
+        from vertebra.training.run import resume_run
+
         resume_run(resume, data=data, overrides=overrides, train=recipe, model={**parts, **model})
         return
     if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
@@ -70,7 +72,11 @@ def train(
     _add_data_options(raw, {"--ignore-index": ("ignore_index", ignore_index), "--lists": ("lists", lists)})
     if pretrained is not None:
         assign(raw, "model.backbone.pretrained", pretrained)
-    train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=config or "options")
+    where = config or "options"
+    check_sources(override(raw, overrides), where)
+    from vertebra.training.run import train_raw
+
+    train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=where)
 
 
 def _config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:

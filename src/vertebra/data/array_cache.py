@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from vertebra.files import cache_folder
 MAX_BYTES = 4_000_000_000  # of all entries; the ones not used for longest are removed
 BLOCK = 2**24  # bytes of a file that are hashed at a time
 THREADS = 4
+SETTLED = 2_000_000_000  # nanoseconds after which a change shows in a file's times
 _INDEX = "index.json"  # written last
 _VALUES = "values.json"
 
@@ -55,6 +57,28 @@ def file_hash(file: Path) -> str:
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
+def known_hash(file: Path) -> str:
+    """The hash of a file's content, computed once for a version of the file that has not changed for a while.
+
+    A version is the file's number, size, and times of the last change of its content and of its properties; the last one
+    changes with every write and cannot be set. Windows has no such time, so there the file is always read.
+    """
+    before = file.stat()
+    stamps = (before.st_mtime_ns, before.st_ctime_ns)
+    if os.name != "posix" or time.time_ns() - max(stamps) < SETTLED:
+        return file_hash(file)
+    version = json.dumps([str(file.resolve()), before.st_dev, before.st_ino, before.st_size, *stamps])
+    key = f"hash-{hashlib.sha256(version.encode()).hexdigest()}"
+    entry = load_entry(key)
+    if entry is not None and isinstance(entry.values, str):
+        return entry.values
+    content = file_hash(file)
+    after = file.stat()
+    if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == (before.st_size, *stamps):
+        store_entry(key, Entry({}, content))
+    return content
+
+
 def load_entry(key: str) -> Entry | None:
     """An entry of the cache; None if there is none, or if it is damaged.
 
@@ -75,6 +99,11 @@ def load_entry(key: str) -> Entry | None:
     with suppress(OSError):
         os.utime(folder / _INDEX)  # when it was last used
     return entry
+
+
+def remove_entry(key: str) -> None:
+    """Removes an entry, such as one whose values are not what they should be."""
+    shutil.rmtree(_folder() / key, ignore_errors=True)
 
 
 def store_entry(key: str, entry: Entry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,9 +18,18 @@ FEWEST_GROUPS = 4  # of a data set that are divided as they are
 RUNS = 20  # of consecutive images, into which a group is cut
 
 
+_known: WeakKeyDictionary[Annotations, np.ndarray | None] = WeakKeyDictionary()  # they are asked for several times
+
+
 def drawing_groups(annotations: Annotations) -> np.ndarray | None:
     """(n,) int64, the groups by which to divide images: those of the data set, or else those that the names of the images show
     (frames of a video, copies and crops of one image); None where each image is on its own."""
+    if annotations not in _known:
+        _known[annotations] = _drawing_groups(annotations)
+    return _known[annotations]
+
+
+def _drawing_groups(annotations: Annotations) -> np.ndarray | None:
     if annotations.groups is not None:
         return divisible_groups(annotations.groups)
     if not len(annotations):

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.table import Annotations
 from vertebra.data.open import find_data
 from vertebra.data.readers import all_readers
-from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.base import AnnotationReader, index_of
 from vertebra.errors import DataError
-from vertebra.tasks import all_tasks
+from vertebra.tasks import all_tasks, get_task
 
 BY_DETAIL = ("points", "masks", "boxes", "outlines", "labels")
 """Kinds of annotations: whoever makes points or masks hardly wants the boxes around them only."""
@@ -50,21 +51,32 @@ def find_task(path: str | Path, format: str | None = None) -> FoundTask:
     reader = all_readers()[data_set.format]
     if not isinstance(reader, AnnotationReader):
         return FoundTask(reader.tasks[0], "", data_set.format, reader.tasks[1:])
-    kinds: set[str] = set()
+    kinds: frozenset[str] = frozenset()
     failures: list[DataError] = []
-    for source in reader.splits(data_set.path)[:1] or (None,):
-        try:
-            kinds |= reader.load(data_set.path, source, ReadOptions()).kinds
-        except DataError as error:
-            failures.append(error)
+    source = next(iter(reader.splits(data_set.path)), None)
+    try:
+        annotations = reader.load(data_set.path, source, ReadOptions())
+        kinds = annotations.kinds
+    except DataError as error:
+        failures.append(error)
     tasks = all_tasks()
     for kind in BY_DETAIL:
         fitting = [name for name, task in tasks.items() if kind in task.data.direct_kinds]
         if kind in kinds and fitting:
-            derived = tuple(
-                name for name, task in tasks.items() if task.data.source_kinds & kinds and name != fitting[-1]
-            )
+            others = [name for name, task in tasks.items() if task.data.source_kinds & kinds and name != fitting[-1]]
+            derived = tuple(name for name in others if _can_be_read(annotations, name))
             return FoundTask(fitting[-1], kind, data_set.format, derived)
     if failures:
         raise failures[0]
     raise DataError(f"{data_set.path}: it has no annotations from which a task could be told; name it: --task")
+
+
+def _can_be_read(annotations: Annotations, task: str) -> bool:
+    """Whether a task's labels can be made from annotations; those of its own kinds are not tried."""
+    if get_task(task).data.direct_kinds & annotations.kinds:
+        return True
+    try:
+        index_of(annotations, task, ReadOptions())
+    except DataError:
+        return False
+    return True

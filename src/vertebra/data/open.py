@@ -17,10 +17,10 @@ from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import folders_in
 from vertebra.data.readers.hub import is_hub_name
 from vertebra.data.readers.shard_list import is_shard_path
+from vertebra.data.recognition import fits, unknown_format, without_labels
 from vertebra.data.splits import check_split, split_of
 from vertebra.errors import DataError, UnknownName
 from vertebra.shards.remote import is_address
-from vertebra.tasks import get_task
 
 CLASS_FOLDERS = "image_folder"
 ALONE = "that is alone in the data set's"
@@ -128,7 +128,7 @@ def find_data(path: str | Path, task: str | None, format: str | None = None) -> 
     if not able:
         raise DataError(f"{path}: no data format has labels for task '{task}'")
     if format is not None and format not in able:
-        raise _without_labels(Path(path), task, format, able)
+        raise without_labels(Path(path), task, format, able)
     named = _named_format(Path(path), format)
     if named is not None:
         return DataSet(Path(path), named)
@@ -137,17 +137,17 @@ def find_data(path: str | Path, task: str | None, format: str | None = None) -> 
     if format not in (None, CLASS_FOLDERS) and readers[str(format)].looks_like(folder):
         return DataSet(folder, str(format), notes)
     outer = readings(folder, task)
-    fits = outer if format is None else [format] * readers[format].looks_like(folder)
-    entered = _entered(folder, task, format) if not fits or set(outer) == {CLASS_FOLDERS} else None
+    chosen = outer if format is None else [format] * readers[format].looks_like(folder)
+    entered = _entered(folder, task, format) if not chosen or set(outer) == {CLASS_FOLDERS} else None
     if entered is not None:
         name = entered.path.relative_to(folder).as_posix()
         entered_note = Note.of("folder", ALONE, "entered", [name])
         return DataSet(entered.path, entered.format, [*notes, entered_note, *entered.notes])
     if format is not None:
         return DataSet(folder, format, notes)
-    if fits:
-        return DataSet(folder, fits[0], [*notes, *_other_readings(fits)])
-    raise _unknown(folder, task, able)
+    if chosen:
+        return DataSet(folder, chosen[0], [*notes, *_other_readings(chosen)])
+    raise unknown_format(folder, task, able)
 
 
 def choose_format(path: str | Path, task: str, format: str | None = None) -> str:
@@ -165,9 +165,7 @@ def choose_format(path: str | Path, task: str, format: str | None = None) -> str
 def readings(path: Path, task: str | None) -> list[str]:
     """The formats with labels for a task (None for any) that a data set may have, the most specific one first."""
     named = _named_format(path, None) if is_address(path) else None
-    return [
-        name for name, reader in all_readers().items() if name == named or (not named and _fits(reader, path, task))
-    ]
+    return [name for name, reader in all_readers().items() if name == named or (not named and fits(reader, path, task))]
 
 
 def detect_format(path: str | Path) -> str:
@@ -177,17 +175,6 @@ def detect_format(path: str | Path) -> str:
         DataError: it is missing, empty, or of unknown format.
     """
     return find_data(path, None).format
-
-
-def _fits(reader: Reader, path: Path, task: str | None) -> bool:
-    """Whether a data set has a format, and annotations for a task."""
-    if (task is not None and task not in reader.tasks) or not reader.looks_like(path):
-        return False
-    return (
-        task is None
-        or not isinstance(reader, AnnotationReader)
-        or bool(get_task(task).data.source_kinds & reader.kinds_in(path))
-    )
 
 
 def _named_format(path: Path, format: str | None) -> str | None:
@@ -236,11 +223,11 @@ def _entered(folder: Path, task: str | None, format: str | None) -> DataSet | No
     """The data set in a folder that is alone in its folder; of class folders the deepest, since a class alone is no data set."""
     entered: DataSet | None = None
     for inner in _lone_folders(folder):
-        fits = readings(inner, task)
-        chosen = next(iter(fits), None) if format is None else format
-        if chosen is None or chosen not in fits:
+        fitting = readings(inner, task)
+        chosen = next(iter(fitting), None) if format is None else format
+        if chosen is None or chosen not in fitting:
             continue
-        entered = DataSet(inner, chosen, _other_readings(fits) if format is None else [])
+        entered = DataSet(inner, chosen, _other_readings(fitting) if format is None else [])
         if chosen != CLASS_FOLDERS:
             break
     return entered
@@ -250,45 +237,6 @@ def _other_readings(fits: Sequence[str]) -> list[Note]:
     """A note about the formats that a data set could be read in instead of the first one; none without any."""
     which, done = "of these files", f"left aside for {fits[0]}; choose with format"
     return [Note.of("other reading", which, done, list(fits[1:]))] if fits[1:] else []
-
-
-def _without_labels(folder: Path, task: str | None, format: str, able: Sequence[str]) -> DataError:
-    return DataError(
-        f"{folder}: format '{format}' has no labels for task '{task}', only for "
-        f"{' and '.join(all_readers()[format].tasks)}; for {task} use {' or '.join(able)}"
-    )
-
-
-def _unknown(folder: Path, task: str | None, able: Sequence[str]) -> DataError:
-    """The error for a data set in which no annotations for a task are found."""
-    readers = all_readers()
-    if task is None:
-        known = "; ".join(reader.summary for reader in readers.values())
-        return DataError(f"{folder}: of no known format{_refusals(folder, able)}. Known are: {known}")
-    searched = "; ".join(f"{name}: {readers[name].summary}" for name in able)
-    other = next((name for name, reader in readers.items() if reader.looks_like(folder)), None)
-    if other is not None:
-        text = f"format '{other}' has no labels for task '{task}', only for {' and '.join(_tasks_in(other, folder))}"
-        reasons = _refusals(folder, able)
-        return DataError(
-            f"{folder}: {text}{reasons}; for {task} these formats were looked for, and none is there: {searched}"
-        )
-    return DataError(
-        f"{folder}: of no known format{_refusals(folder, able)}. Known are, with labels for task '{task}': {searched}"
-    )
-
-
-def _tasks_in(format: str, folder: Path) -> list[str]:
-    """The tasks that a data set of a format has labels for."""
-    reader = all_readers()[format]
-    return [task for task in reader.tasks if _fits(reader, folder, task)] or list(reader.tasks)
-
-
-def _refusals(folder: Path, names: Sequence[str]) -> str:
-    """Why formats that nearly fit were not taken, as part of a sentence."""
-    readers = [reader for name, reader in all_readers().items() if name in names]
-    reasons = [reader.refusal(folder) for reader in readers if isinstance(reader, AnnotationReader)]
-    return "".join(f"; {reason}" for reason in reasons if reason)
 
 
 def _exists(folder: Path) -> None:

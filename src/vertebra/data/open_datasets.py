@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +12,14 @@ import numpy as np
 from vertebra.annotations.class_edits import class_edits
 from vertebra.annotations.table import SPLITS
 from vertebra.config import Config, SourceConfig
+from vertebra.data.early_check import check_path
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.samples import Source
 from vertebra.data.splits import NoSplit, empty_split, fraction_rows
-from vertebra.errors import ConfigError, DataError, shortened
+from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
-from vertebra.shards.remote import is_address
 from vertebra.tasks import all_image_level
 from vertebra.tasks.base import LabelSpec
 
@@ -77,25 +76,43 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
     """The index of a source for the task of one branch."""
     branch = config.model.branches[name]
-    _check_path(source.path)
-    index = open_data(
-        Path(source.path),
-        task,
-        source.split or split,
-        format=source.format,
-        classes=branch.classes,
-        ignore_index=source.ignore_index,
-        seed=config.train.seed,
-        multilabel=branch.multilabel,
-        lists=source.lists,
-        edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
-        columns=source.columns,
-    )
+    check_path(source.path)
+    try:
+        index = open_data(
+            Path(source.path),
+            task,
+            source.split or split,
+            format=source.format,
+            classes=branch.classes,
+            ignore_index=source.ignore_index,
+            seed=config.train.seed,
+            multilabel=branch.multilabel,
+            lists=source.lists,
+            edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
+            columns=source.columns,
+        )
+    except NoSplit as missing:
+        raise NoSplit(f"{missing}{_further_problem(source, task)}") from None
     if source.fraction < 1:
         index = index.take(fraction_rows(index.strata(task), source.fraction, config.train.seed))
     if not len(index):
         raise DataError(empty_split(source.path, source.split or split, _images(source, task)))
     return index
+
+
+def _further_problem(source: SourceConfig, task: str) -> str:
+    """What is wrong with the splits that a data set has, where another one is missing; "" if one of them can be read."""
+    problem = ""
+    for split in SPLITS:
+        try:
+            open_data(Path(source.path), task, split, format=source.format, columns=source.columns)
+        except NoSplit:
+            continue
+        except DataError as error:
+            problem = problem or f". Nor can its split '{split}' be read: {error}"
+        else:
+            return ""
+    return problem
 
 
 def _images(source: SourceConfig, task: str) -> int:
@@ -105,26 +122,6 @@ def _images(source: SourceConfig, task: str) -> int:
         with contextlib.suppress(NoSplit):
             count += len(open_data(Path(source.path), task, split, format=source.format, columns=source.columns))
     return count
-
-
-def _check_path(path: str) -> None:
-    """Checks that a path can be a data set. A missing path is reported on opening.
-
-    Raises:
-        DataError: the path cannot be accessed, or is a device, a pipe, or the root folder.
-    """
-    if is_address(path):
-        return
-    try:
-        mode = Path(path).stat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DataError(f"{shortened(path, 200)}: cannot be opened: {error.strerror}") from None
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-        raise DataError(f"{path}: neither a folder nor a file")
-    if Path(path).resolve() == Path(path).resolve().parent:
-        raise DataError(f"{path}: the whole file system is no data set; name a folder in it")
 
 
 def _add(sources: list[Source], source: Source) -> None:

@@ -67,7 +67,7 @@ def read_index(archive: str) -> Members | None:
     """The members of an archive from its index file; None if there is none.
 
     Raises:
-        DataError: it is damaged, or of another archive.
+        DataError: it is damaged, or of another archive, or the archive is cut off.
     """
     name = index_name(archive)
     if is_remote(archive):
@@ -84,11 +84,15 @@ def read_index(archive: str) -> Members | None:
         length = archive_stamp(archive)[0]
     try:
         entry = json.loads(content)
-        members = _members(entry)
-        fits = length is None or length == entry["bytes"]
+        members, complete = _members(entry), entry["bytes"]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise DataError(f"{name}: damaged, no index file of a tar archive; remove it, or write it anew") from None
-    if not fits:
+    if length is not None and length < complete:
+        raise DataError(
+            f"{archive}: cut off, it has {length} of the {complete} bytes that {Path(name).name} tells; copy it again (or, if it "
+            "was written anew on purpose, remove that file)"
+        )
+    if length is not None and length != complete:
         raise DataError(f"{name}: of another archive than {Path(archive).name} is now; remove it, or write it anew")
     return members
 

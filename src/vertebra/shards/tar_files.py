@@ -36,7 +36,7 @@ IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "
 MASKS = frozenset(f"{word}.{suffix}" for word in ("mask", "seg") for suffix in (*IMAGES, "npy"))
 EXECUTABLE = frozenset({"pyd", "pickle", "pkl", "pth", "pt", "ckpt", "joblib", "dill"})  # reading them runs their code
 MOST_TEXT = 64 << 20  # bytes of the annotations of a sample
-_VERSION = 1
+_VERSION = 2
 _tables: dict[str, tuple[tuple[int, int] | None, MemberTable]] = {}  # by archive, with its stamp
 
 
@@ -221,9 +221,16 @@ def _scan(archive: str) -> dict[str, np.ndarray]:
                 elif not entry.isdir():
                     others.append(encoded)
                 opened.members = []  # type: ignore[attr-defined]  # they are kept for further use otherwise
+            if names and read_part(archive, opened.offset, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                last = os.fsdecode(names[-1])
+                raise DataError(f"{archive}: cut off after the member {last}, it has no end; copy it again")
     except DataError:
         raise
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
+        if names:
+            raise DataError(
+                f"{archive}: damaged or cut off after the member {os.fsdecode(names[-1])} ({first_line(error)}); copy it again"
+            ) from None
         raise DataError(f"{archive}: damaged, or no tar archive without compression ({first_line(error)})") from None
     spans = np.array(list(spans_of.values()), dtype=np.int64).reshape(-1, 2)
     return {

@@ -129,7 +129,7 @@ def test_the_order_of_the_images_does_not_matter(grouped: bool) -> None:
 def test_folds() -> None:
     labels = fake_counts(600, 10, 3)
     division = divide_folds(600, 5, 0, labels=labels)
-    assert division.names == ("fold0", "fold1", "fold2", "fold3", "fold4")
+    assert division.names == ("fold_0", "fold_1", "fold_2", "fold_3", "fold_4")
     assert np.abs(division.sizes - 120).max() <= 2
     assert np.abs(division.counts - labels.sum(axis=0) / 5).max() <= 5
     assert divide_folds(7, 3, 0, labels=np.array([0, 0, 0, 1, 1, 1, 1])).counts.min() == 1

@@ -53,6 +53,20 @@ def test_projects(tmp_path: Path, draw_image: Make, suffix: str) -> None:
     assert len(open_data(root / "config.yaml", "keypoints", "train")) == 16
 
 
+def test_projects_deep_inside_are_told(tmp_path: Path, draw_image: Make) -> None:
+    project(tmp_path / "code" / "shared" / "mouse", draw_image)
+    shallow = open_data(tmp_path / "code" / "shared", "keypoints", "train")
+    assert (
+        "2 tables of a project inside of the folder were read: mouse/labeled-data/vidA/CollectedData_me.csv, "
+        in str(shallow.notes[0])
+    )
+    (tmp_path / "code" / "setup.cfg").write_text("")
+    with pytest.raises(
+        DataError, match=r"tables of DeepLabCut lie deep inside, the first is .*vidA.*; name the folder"
+    ):
+        open_data(tmp_path / "code", "keypoints", "train")
+
+
 def test_tables_in_training_datasets_are_left_aside(tmp_path: Path, draw_image: Make) -> None:
     root = project(tmp_path, draw_image)
     merged = root / "training-datasets" / "iteration-0" / "UnaugmentedDataSet_x" / "CollectedData_me.csv"

@@ -132,3 +132,26 @@ def test_roboflows_classes_of_images(tmp_path: Path) -> None:
     assert detect_format(tmp_path) == "table"
     index = open_data(tmp_path, "classify", "val", multilabel=True)
     assert index.columns["classify"].get(0, SIZE).label.tolist() == [0, 1]
+
+
+NUMBERED: Boxes = {f"{letter}.png": [(str(number), (2, 3, 8, 9)) for number in (0, 1, 2, 10, 11)] for letter in "abc"}
+
+
+@pytest.mark.parametrize("tool", [*(tool for tool in WRITERS if tool != "supervisely"), "voc", "image_folder"])
+def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, tool: str) -> None:
+    """Supervisely's own list of classes has an order."""
+    for name in NUMBERED:
+        picture(tmp_path / name)
+    if tool == "voc":
+        for name, boxes in NUMBERED.items():
+            objects = "".join(
+                f"<object><name>{label}</name><bndbox><xmin>2</xmin><xmax>8</xmax><ymin>3</ymin><ymax>9</ymax></bndbox></object>"
+                for label, _ in reversed(boxes)
+            )
+            (tmp_path / name).with_suffix(".xml").write_text(f"<annotation>{objects}</annotation>")
+    elif tool == "image_folder":
+        for label, _ in NUMBERED["a.png"]:
+            picture(tmp_path / label / "a.png")
+    else:
+        WRITERS[tool](tmp_path, NUMBERED, SIZE)
+    assert load(tmp_path, tool).category_names == ("0", "1", "2", "10", "11")

@@ -170,3 +170,72 @@ def test_masks_from_regions(tmp_path: Path) -> None:
     write_json(tmp_path / "via.json", entries(images))
     index = open_data(tmp_path, "segment", "train")
     assert index.labels["segment"].classes == ("background", "dog") and len(index) == 8
+
+
+def project_3(regions: Sequence[tuple[str, list[float], dict[str, str]]], files: Sequence[str], **changes: Any) -> Any:
+    """A project of version 3: the file of each entry of metadata, its numbers, and its values by the number of the attribute."""
+    attributes = {
+        "1": {"aname": "kind", "anchor_id": "FILE1_Z0_XY1", "type": 3, "options": {"0": "dog", "1": "cat"}},
+        "2": {"aname": "weather", "anchor_id": "FILE1_Z0_XY0", "type": 4, "options": {"0": "rain", "1": "sun"}},
+    }
+    of_files = {
+        str(number): {"fid": number, "fname": name, "type": 2 if name.endswith("png") else 4, "loc": 1, "src": ""}
+        for number, name in enumerate(files)
+    }
+    metadata = {
+        f"{number}_x": {"vid": str(files.index(name) + 7), "flg": 0, "z": [], "xy": numbers, "av": values}
+        for number, (name, numbers, values) in enumerate(regions)
+    }
+    return {
+        "project": {"pid": "__VIA_PROJECT_ID__", "data_format_version": "3.1.1", "vid_list": []},
+        "config": {"file": {"loc_prefix": {}}, "ui": {}},
+        "attribute": attributes,
+        "file": of_files,
+        "view": {str(number + 7): {"fid_list": [number]} for number in range(len(files))},
+        "metadata": metadata,
+        **changes,
+    }
+
+
+def test_a_project_of_version_3(tmp_path: Path) -> None:
+    regions: list[tuple[str, list[float], dict[str, str]]] = [
+        ("a.png", [2, 2, 3, 5, 6], {"1": "0"}),
+        ("b.png", [7, 2, 3, 20, 4, 9, 18], {"1": "1"}),
+        ("a.png", [8, 2, 5, 8, 3, 11, 6, 9, 10], {"1": "1"}),
+        ("a.png", [3, 10, 12, 5.5], {"1": "0"}),
+        ("a.png", [1, 4, 5], {"1": "0"}),
+        ("a.png", [9, 4, 5, 6, 7, 8, 9], {"1": "0"}),
+        ("a.png", [], {"2": "1"}),
+        ("clip.mp4", [2, 2, 3, 5, 6], {"1": "0"}),
+    ]
+    draw(tmp_path, ["a.png", "b.png", "c.png"])
+    write_json(tmp_path / "via3.json", project_3(regions, ["a.png", "b.png", "clip.mp4", "c.png"]))
+    read = load(tmp_path, "via")
+    assert [read.path(row).name for row in range(3)] == ["a.png", "b.png", "c.png"]
+    assert names(read) == ["dog", "cat", "dog", "cat"] and read.objects.rows.tolist() == [0, 0, 0, 1]
+    assert read.objects.boxes[:2].tolist() == [[2, 3, 7, 9], [2, 3, 11, 10]]
+    assert outline(read, 3) == [[2, 3, 20, 4, 9, 18]]
+    assert [(row, read.category_names[label]) for row, label in read.labels.tolist()] == [(0, "sun")]
+    assert notes(read) == [
+        "1 file of a project that is no image, as a video, was left out: clip.mp4",
+        "1 image without a region was kept as images with nothing in them: c.png",
+        "1 region drawn as point, without an area, was left out: a.png",
+        "1 annotation without finite coordinates of a known shape was dropped: a.png",
+    ]
+    assert len(open_data(tmp_path, "detect", "train")) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"view": []}, "no 'view' or no 'metadata'"),
+        ({"file": {"0": {"type": 2}}}, "a file has no 'fname'"),
+        ({"metadata": {"0": {"vid": "99", "xy": []}}}, "an entry of 'metadata' is of no view"),
+        ({"metadata": {"0": 5}}, "an entry of 'metadata' is of no view"),
+    ],
+)
+def test_a_damaged_project_of_version_3(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    draw(tmp_path, ["a.png"])
+    write_json(tmp_path / "via3.json", project_3([("a.png", [2, 2, 3, 5, 6], {"1": "0"})], ["a.png"], **changes))
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, "via")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vertebra.annotations.options import ReadOptions
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.readers.voc import VocReader
@@ -251,6 +252,53 @@ def test_color_masks_of_cvat(tmp_path: Path, draw_image: Make) -> None:
 def test_masks_alone_have_no_boxes(tmp_path: Path, draw_image: Make) -> None:
     masks(tmp_path, draw_image, lambda number: stripes(0, 1))
     with pytest.raises(
-        DataError, match="format 'voc' has no labels for task 'detect', only for segment; for detect these"
+        DataError, match="format 'voc' has no labels for task 'detect', only for segment; for detect use"
     ):
         open_data(tmp_path, "detect", "train")
+
+
+def with_objects(root: Path, draw_image: Make) -> Path:
+    """Three images of two dogs; their masks are in the order of the XML files, in another one, and with one that fits nothing."""
+    two = DOG + DOG.replace("1</xmin>", "15</xmin>").replace("11</xmax>", "30</xmax>")
+    parts = {
+        "a": [(1, 2, 11, 12), (15, 2, 30, 12)],
+        "b": [(15, 2, 30, 12), (1, 2, 11, 12)],
+        "c": [(1, 2, 11, 12), (0, 20, 5, 24)],
+    }
+    for name, boxes_of in parts.items():
+        draw_image(root / "JPEGImages" / f"{name}.png")
+        write(root / "Annotations" / f"{name}.xml", xml(f"{name}.png", two))
+        mask = np.zeros((24, 32), dtype=np.uint8)
+        for number, (left, top, right, bottom) in enumerate(boxes_of):
+            mask[top:bottom, left:right] = number + 1
+        mask[2, 1] = 255
+        (root / "SegmentationObject").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / "SegmentationObject" / f"{name}.png")
+    draw_image(root / "JPEGImages" / "d.png")
+    write(root / "Annotations" / "d.xml", xml("d.png"))
+    return root
+
+
+def test_masks_of_objects_join_the_boxes(tmp_path: Path, draw_image: Make) -> None:
+    read = VocReader().load(with_objects(tmp_path, draw_image), None, ReadOptions())
+    shapes = read.objects.shapes
+    assert shapes is not None and read.objects.has_shape.tolist() == [True] * 4 + [True, False, False]
+    for number in range(5):
+        left, top, right, bottom = read.objects.boxes[number].astype(int).tolist()
+        drawn = shapes.draw(number, (24, 32))
+        expected = np.zeros((24, 32), dtype=bool)
+        expected[top:bottom, left:right] = True
+        expected[2, 1] = False
+        assert (drawn == expected).all()
+    assert [str(note) for note in shapes.notes] == [
+        "2 object masks whose number is not that of the object in the XML file were taken for the object whose box fits: b.png",
+        "1 object mask that fits no box was left out: c.png",
+    ]
+
+
+def test_masks_of_objects_are_segmented_where_there_are_none_of_classes(tmp_path: Path, draw_image: Make) -> None:
+    root = with_objects(tmp_path, draw_image)
+    index = open_data(root, "segment", "train")
+    assert len(index) <= 3 and index.labels["segment"].classes == ("background", "dog")
+    assert "1 image without masks of its objects was left out: d.xml" in map(str, index.notes)
+    assert sum(len(open_data(root, "detect", split)) for split in ("train", "val", "test")) == 4

@@ -253,6 +253,15 @@ def test_yolo_joins_parts_and_traces_masks(build: Build, tmp_path: Path) -> None
     assert drawn is not None and (read.shapes.draw(0, SIZE) == drawn.draw(0, SIZE)).all()
 
 
+def test_yolo_tells_nothing_of_outlines_that_it_does_not_write(build: Build, tmp_path: Path) -> None:
+    builder = build(splits=(0,))
+    points = np.array([[3.0, 4, 2]])
+    builder.object(0, "dog", box=(2, 3, 9, 9), shape=Segmentation((TRIANGLE, TRIANGLE + 100)), points=points)
+    assert written(builder, "yolo", tmp_path / "out") == [
+        "1 object with an outline beside its points was written without the outline: a.png"
+    ]
+
+
 def test_yolos_description_has_points_and_lists(build: Build, tmp_path: Path) -> None:
     builder = build("b.png", "a.png", splits=(0, 0))
     builder.category(Category("mouse", None, "", ("nose", "left", "right"), (), None, ((1, 2),)))

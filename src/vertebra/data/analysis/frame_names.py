@@ -14,6 +14,7 @@ from vertebra.data.analysis.source_names import ROBOFLOW, folder_key, stem_of
 
 NUMBERED = re.compile(r"^(.*?)(\d{1,18})(\D*)$")
 VIDEO_WORDS = re.compile(r"(?<![a-z])(?:frames?|videos?|vid|clips?|seq|sequences?|shots?)(?![a-z])", re.IGNORECASE)
+_HINTS = ("frame", "vid", "clip", "seq", "shot")  # every video's name has one
 MIN_FRAMES = 5
 STILL = 10.0  # bits; neighbors that near are frames of one camera
 MAX_STEP = 24.0  # bits between neighbors of a video; unrelated images have 32, with a standard deviation of 4.2
@@ -54,6 +55,8 @@ def frame_sequences(
     """
     sequences: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     numbers = np.full(len(paths), -1, dtype=np.int64)
+    if hashes is None and not _any_hint(paths):
+        return FrameSequences(numbers, numbers, (), "")
     for row, path in enumerate(paths):
         stem = stem_of(path)
         exported = ROBOFLOW.match(stem)
@@ -76,6 +79,11 @@ def frame_sequences(
     if hashes is not None:
         evidence = "by numbered names of which neighbors are alike"
     return FrameSequences(codes, numbers, tuple(names), evidence)
+
+
+def _any_hint(paths: Sequence[str]) -> bool:
+    text = "\n".join(paths).lower()
+    return any(hint in text for hint in _HINTS)
 
 
 def _videos(

@@ -92,21 +92,26 @@ def guess_groups(paths: Sequence[str], hashes: np.ndarray | None = None, valid: 
     """
     sources = source_names(paths)
     frames = frame_sequences(paths, hashes, valid)
-    rules, codes = [], []
-    copies = numbered(np.array(sources)) if paths else np.zeros(0, dtype=np.int64)
-    derived = [source.rpartition("/")[2] != stem_of(path) for source, path in zip(sources, paths, strict=True)]
-    several = (np.bincount(copies) > 1) & (
-        np.bincount(copies, derived) > 0
-    )  # equal names in several folders are no reason
-    if several.any():
-        names = [sources[row].rpartition("/")[2] for row in _firsts(copies)[several].tolist()]
-        images = int(several[copies].sum())
-        rules.append(f"copies and crops of one image, by their names: {_counted(images, names)}")
-        codes.append(np.where(several[copies], copies, len(copies) + np.arange(len(copies))))
+    rules: list[str] = []
+    codes = [] if len(set(sources)) == len(sources) else _of_sources(paths, sources, rules)
     cut = np.zeros(len(paths), dtype=bool)
     if frames.names:
         codes.append(_with_runs(frames, rules, cut))
     return Grouping(merge_groups(len(paths), *codes), tuple(rules), cut)
+
+
+def _of_sources(paths: Sequence[str], sources: Sequence[str], rules: list[str]) -> list[np.ndarray]:
+    """The groups of images of one source, if there are any; appends the rule."""
+    copies = numbered(np.array(sources))
+    derived = [source.rpartition("/")[2] != stem_of(path) for source, path in zip(sources, paths, strict=True)]
+    several = np.bincount(copies) > 1
+    several &= np.bincount(copies, derived) > 0  # equal names in several folders are no reason
+    if not several.any():
+        return []
+    names = [sources[row].rpartition("/")[2] for row in _firsts(copies)[several].tolist()]
+    images = int(several[copies].sum())
+    rules.append(f"copies and crops of one image, by their names: {_counted(images, names)}")
+    return [np.where(several[copies], copies, len(copies) + np.arange(len(copies)))]
 
 
 def merge_groups(count: int, *groupings: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ DERIVED = re.compile(
     r"\d*(?:[ _.\-(]+\d+\)?)*$",
     re.IGNORECASE,
 )
+_HINTS = ("crop", "patch", "tile", "aug", "flip", "rot", "mirror", "copy", ".rf.")  # every derived name has one
 
 
 def source_names(paths: Sequence[str]) -> list[str]:
@@ -27,6 +29,9 @@ def source_names(paths: Sequence[str]) -> list[str]:
     """
     folders = [folder_key(path) for path in paths]
     stems = [stem_of(path) for path in paths]
+    names = "\n".join(stems).lower()
+    if not any(hint in names for hint in _HINTS):
+        return [f"{folder}/{stem}" for folder, stem in zip(folders, stems, strict=True)]
     exported = [match[1] if (match := ROBOFLOW.match(stem)) else stem for stem in stems]
     existing: dict[str, set[str]] = defaultdict(set)
     for folder, stem in zip(folders, exported, strict=True):
@@ -36,7 +41,12 @@ def source_names(paths: Sequence[str]) -> list[str]:
 
 def folder_key(path: str) -> str:
     """The folder of a path, without components that name a split."""
-    return "/".join(part for part in path.split("/")[:-1] if split_of(part) is None)
+    return _without_splits(path.rpartition("/")[0])
+
+
+@functools.lru_cache(maxsize=4096)
+def _without_splits(folder: str) -> str:
+    return "/".join(part for part in folder.split("/") if split_of(part) is None)
 
 
 def stem_of(path: str) -> str:

@@ -103,7 +103,7 @@ def divide_folds(
     """
     if not 2 <= folds <= 127:
         raise ConfigError(f"folds: {folds} is not 2 to 127")
-    shares = {f"fold{number}": 1 / folds for number in range(folds)}
+    shares = {f"fold_{number}": 1 / folds for number in range(folds)}
     return divide_stratified(count, shares, seed, labels=labels, groups=groups, keys=keys, classes=classes)
 
 

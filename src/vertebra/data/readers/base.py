@@ -13,6 +13,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
 from vertebra.data.drawing_groups import division_note, drawing_groups
 from vertebra.data.index import Index
+from vertebra.data.index_cache import cached_index
 from vertebra.data.lists import listed_rows
 from vertebra.data.splits import divide, source_split
 from vertebra.errors import DataError
@@ -70,12 +71,14 @@ class AnnotationReader(ABC):
         name: the format's name in configs and on the command line.
         summary: a short description of the format, for the message about unknown formats.
         holds: the kinds of annotations that the format can hold, see `vertebra.annotations.table.KINDS`.
+        suffixes: of the files with annotations, in lower case, for the message about unknown formats.
         division: how `divided` divides, for the note about it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     holds: ClassVar[frozenset[str]]
+    suffixes: ClassVar[tuple[str, ...]] = ()
     division: ClassVar[str] = "divided at random with seed {seed}"
 
     @property
@@ -149,12 +152,17 @@ class AnnotationReader(ABC):
         kinds = get_task(task).data.source_kinds
         source, shares = source_split(self.splits_for(path, kinds, options), split, path)
         annotations = self._edited(path, source, options, kinds)
-        index = index_of(annotations, task, options)
-        if shares is None:
-            return index
-        rows = self.divided(annotations, index.strata(task), shares, split, options.seed)
-        index.notes.append(division_note(annotations, self.division, split, len(rows), options.seed))
-        return index.take(rows)
+
+        def derive() -> Index:
+            index = index_of(annotations, task, options)
+            if shares is None:
+                return index
+            rows = self.divided(annotations, index.strata(task), shares, split, options.seed)
+            index.notes.append(division_note(annotations, self.division, split, len(rows), options.seed))
+            return index.take(rows)
+
+        settings = (self.name, options, *([] if shares is None else [shares, split]))
+        return cached_index(annotations, task, settings, derive)
 
     def read_listed(self, path: Path, task: str, file: Path, options: ReadOptions) -> Index:
         """The images that a list file names, of all splits of the data set, for one task.
@@ -174,7 +182,9 @@ class AnnotationReader(ABC):
         """What `load_for` returns, with the changed classes."""
         if not options.edits:
             return self.load_for(path, source, options, kinds)
-        return options.edits.apply(self.load_for(path, source, replace(options, classes=None), kinds))
+        loaded = self.load_for(path, source, replace(options, classes=None), kinds)
+        edited = options.edits.apply(loaded)
+        return edited.with_key(f"{loaded.key}, {options.edits}") if loaded.key else edited
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:

@@ -7,6 +7,7 @@ are kept.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ class CocoReader(AnnotationReader):
 
     name = "coco"
     summary = "COCO JSON"
+    suffixes = (".json",)
     holds = frozenset({"boxes", "outlines", "points"})
 
     def looks_like(self, path: Path) -> bool:
@@ -78,7 +80,20 @@ def _annotations(file: Path, folder: Path) -> Annotations:
         notes=[*notes, *content.notes],
         dropped=content.dropped,
     )
-    return _with_images(annotations, paths)
+    return _with_images(annotations, paths).with_key(_key(annotations, content.key))
+
+
+def _key(annotations: Annotations, content: str) -> str:
+    """A hash of the file's content, where that is known, and of the files that its names stand for."""
+    if not content:
+        return ""
+    of_paths = hashlib.sha256(annotations.images.tobytes())
+    of_paths.update(
+        f"{content}\n{annotations.where}\n{annotations.root}\n{annotations.images.dtype}".encode(
+            "utf-8", "surrogateescape"
+        )
+    )
+    return of_paths.hexdigest()
 
 
 def _with_images(annotations: Annotations, paths: Sequence[str]) -> Annotations:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.shapes import DeferredShapes, Shapes
 from vertebra.annotations.table import Category, Objects
-from vertebra.data.array_cache import Entry, file_hash, load_entry, store_entry
+from vertebra.data.array_cache import Entry, known_hash, load_entry, remove_entry, store_entry
 from vertebra.data.readers.coco_content import CocoContent, content_of
-from vertebra.data.readers.coco_json import decode_coco
+from vertebra.data.readers.coco_json import decode_coco, without_collection
 from vertebra.errors import DataError
 
 CACHED = 4_000_000  # bytes of the smallest file that is cached
@@ -34,11 +32,12 @@ def read_content(file: Path) -> CocoContent:
     before = file.stat()
     if before.st_size < CACHED:
         return _decoded(file)
-    key = f"coco-{VERSION}-{file_hash(file)}"
+    key = f"coco-{VERSION}-{known_hash(file)}"
     entry = load_entry(key)
     content = None if entry is None else _from_entry(entry, key, file)
     if content is not None:
-        return content
+        return replace(content, key=key)
+    remove_entry(key)
     content = _decoded(file)
     after = file.stat()
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):  # the key is another content's
@@ -46,25 +45,14 @@ def read_content(file: Path) -> CocoContent:
     store_entry(key, _to_entry(content))
     shapes = content.objects.shapes
     if shapes is None:
-        return content
-    return replace(content, objects=replace(content.objects, shapes=_cached_shapes(key, file, len(shapes), shapes)))
+        return replace(content, key=key)
+    deferred = _cached_shapes(key, file, len(shapes), shapes)
+    return replace(content, objects=replace(content.objects, shapes=deferred), key=key)
 
 
 def _decoded(file: Path) -> CocoContent:
-    with _without_collection():
+    with without_collection():
         return content_of(decode_coco(file.read_bytes(), file), file)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Without garbage collection, which would search millions of new lists again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _cached_shapes(key: str, file: Path, count: int, decoded: Shapes | None) -> Shapes:
@@ -74,7 +62,7 @@ def _cached_shapes(key: str, file: Path, count: int, decoded: Shapes | None) -> 
         entry = load_entry(f"{key}-shapes")
         if entry is not None:
             return Shapes(**entry.arrays, notes=_notes(entry.values)).take(numbers)
-        if decoded is None and not key.endswith(file_hash(file)):
+        if decoded is None and not key.endswith(known_hash(file)):
             raise DataError(f"{file}: it changed while it was read; start again")
         shapes = (_decoded(file).objects.shapes if decoded is None else decoded) or Shapes.none(count)
         if 2 * len(numbers) < count:  # few are needed

@@ -31,6 +31,7 @@ class CocoContent:
         objects: rows are indices in ``names``.
         notes: problems that were handled.
         dropped: number of annotations of images that are not in the file.
+        key: a hash of the file's content; empty where it is not known.
     """
 
     names: list[str]
@@ -40,6 +41,7 @@ class CocoContent:
     objects: Objects
     notes: list[Note]
     dropped: int
+    key: str = ""
 
 
 def content_of(raw: CocoFile, file: Path) -> CocoContent:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vertebra.data.readers.files import files_in, folders_in
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
@@ -63,7 +63,7 @@ def candidates(path: Path) -> list[Path]:
         for folder in folders_in(path)
         if folder.name.lower() in ("annotations", "annotation") or split_of(folder.name)
     ]
-    return [file for folder in (path, *inner) for file in files_in(folder, ".json")]
+    return [file for folder in (path, *inner) for file in files_of(folder, ".json")]
 
 
 def is_coco(file: Path) -> bool:

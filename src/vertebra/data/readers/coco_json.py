@@ -6,8 +6,10 @@ of other types) goes through Python's `json`, which reads more and names what is
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -72,6 +74,18 @@ class CocoFile(NamedTuple):
 
 
 Record = TypeVar("Record")
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Without garbage collection, which would search millions of new lists again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _File(msgspec.Struct, Generic[Record], gc=False):

@@ -40,6 +40,7 @@ class CocoPanopticReader(AnnotationReader):
 
     name = "coco_panoptic"
     summary = "COCO panoptic JSON (with segments_info) and its PNG files"
+    suffixes = (".json",)
     holds = frozenset({"masks"})
 
     def looks_like(self, path: Path) -> bool:

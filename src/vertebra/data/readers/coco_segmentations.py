@@ -15,7 +15,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.segmentations import FARTHEST, MIN_NUMBERS, Segmentation, parse_segmentation
 from vertebra.annotations.shapes import Shapes
-from vertebra.data.readers.coco_json import is_segmented
+from vertebra.data.readers.coco_json import is_segmented, without_collection
 from vertebra.errors import DataError
 
 CHUNK = 4096  # segmentations that are decoded at a time
@@ -39,7 +39,8 @@ def read_shapes(raw: Sequence[Any], ids: Sequence[Any], owners: Sequence[str], f
     short: list[str] = []
     odd: list[str] = []
     for start in range(0, len(raw), CHUNK):
-        shapes, others = _plain_outlines(raw[start : start + CHUNK])
+        with without_collection():
+            shapes, others = _plain_outlines(raw[start : start + CHUNK])
         parsed = [_parsed(raw[start + number], ids[start + number], file) for number in others]
         for number, entry in zip(others, parsed, strict=True):
             short += [owners[start + number]] * entry.short

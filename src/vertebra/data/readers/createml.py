@@ -42,6 +42,7 @@ class CreateMlReader(AnnotationReader):
 
     name = "createml"
     summary = "Create ML (a JSON list of images with boxes)"
+    suffixes = (".json",)
     holds = frozenset({"labels", "boxes"})
 
     def looks_like(self, path: Path) -> bool:

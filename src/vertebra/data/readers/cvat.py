@@ -42,6 +42,7 @@ class CvatReader(AnnotationReader):
 
     name = "cvat"
     summary = "CVAT for images or for video (annotations.xml and images)"
+    suffixes = (".xml",)
     holds = frozenset({"labels", "boxes", "outlines", "points"})
     division = "divided into runs of consecutive frames"
 

@@ -7,9 +7,9 @@ individual ``single``, which belong to no animal, are left out.
 Such a table has no class names: its objects have the class "animal", or the only class that the user lists. The skeleton is that
 of the project's ``config.yaml``, if there is one.
 
-All such tables in a folder form the data set, without those that DeepLabCut makes of them in ``training-datasets``; an image in
-several tables is read once. The format has no splits: consecutive frames are nearly the same image, so each table is divided into
-runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
+All such tables in a folder and up to three below form the data set, without those that DeepLabCut makes of them in
+``training-datasets``; an image in several tables is read once. The format has no splits: consecutive frames are nearly the same
+image, so each table is divided into runs of frames, 80 % for training, then 10 % for validation and 10 % for test, never at random.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from vertebra.errors import ConfigError, DataError
 from vertebra.yaml_files import read_raw
 
 CONFIG = "config.yaml"
+DEEPEST = (
+    3  # folders below one another that are searched: a project's ``labeled-data/VIDEO``, or those of several projects
+)
 COPIES = "training-datasets"  # the folder in which DeepLabCut joins the tables
 LARGEST_CONFIG = 1 << 20  # bytes
 
@@ -43,12 +46,22 @@ class DlcReader(AnnotationReader):
 
     name = "dlc"
     summary = "DeepLabCut's tables (CollectedData_NAME.csv or .h5)"
+    suffixes = (".csv", ".h5")
     holds = frozenset({"points"})
     division = "divided into runs of consecutive frames"
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file is such a table, or a folder contains one."""
         return bool(_tables(path))
+
+    def refusal(self, path: Path) -> str:
+        """Where the tables are that lie too deep for the folder to be a project or to hold some."""
+        deep = _named_tables(path, None) if path.is_dir() and not _named_tables(path) else []
+        return (
+            f"tables of DeepLabCut lie deep inside, the first is {deep[0]}; name the folder of its project"
+            if deep
+            else ""
+        )
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """None; the frames of each table are divided into runs."""
@@ -82,7 +95,7 @@ class DlcReader(AnnotationReader):
         builder = AnnotationBuilder(root, path)
         name = _class_name(path, options)
         builder.category(Category(name, points=points, skeleton=_skeleton(root, points, builder.notes)))
-        builder.notes += _of_no_animal(tables)
+        builder.notes += [*_of_inner_projects(root, files), *_of_no_animal(tables)]
         groups: list[int] = []
         rows: dict[str, np.ndarray] = {}
         copies: list[str] = []
@@ -145,9 +158,16 @@ def _tables(path: Path) -> list[Path]:
     return [file for file in first if file.suffix.lower() == ".csv" or file.with_suffix("") not in csv_files]
 
 
-def _named_tables(path: Path) -> list[Path]:
+def _named_tables(path: Path, deepest: int | None = DEEPEST) -> list[Path]:
     """The files named as DeepLabCut names its tables, in a folder and those below."""
-    return files_below(path, lambda name: name.startswith("CollectedData") and name.endswith((".csv", ".h5")))
+    return files_below(path, lambda name: name.startswith("CollectedData") and name.endswith((".csv", ".h5")), deepest)
+
+
+def _of_inner_projects(path: Path, tables: Sequence[Path]) -> list[Note]:
+    """A note about tables that lie deeper in a folder than those of a project, ``labeled-data/VIDEO``."""
+    names = [file.relative_to(path).as_posix() for file in tables if file.is_relative_to(path)]
+    deep = [name for name in names if name.count("/") >= DEEPEST]
+    return [Note.of("table", "of a project inside of the folder", "read", deep)] if deep else []
 
 
 def _is_copy(file: Path) -> bool:

@@ -29,6 +29,7 @@ class HfReader(AnnotationReader):
 
     name = "hf"
     summary = "Hugging Face data sets (save_to_disk, Parquet with images, hf:OWNER/NAME)"
+    suffixes = (".parquet", ".arrow")
     holds = frozenset({"labels", "boxes", "outlines"})
 
     def looks_like(self, path: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.annotations.notes import Note
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.readers.hub import hub_files, is_hub_name
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError, first_line, install_command
@@ -142,10 +143,12 @@ def _json(file: Path) -> Mapping[str, Any]:
 
 def _parquet_files(path: Path) -> list[Path]:
     """The Parquet files in a folder, or else in the folders one and two below."""
-    for pattern in ("*.parquet", "*/*.parquet", "*/*/*.parquet"):
-        files = sorted(file for file in path.glob(pattern) if not file.name.startswith("."))
+    folders = [path]
+    for _ in range(3):
+        files = [file for folder in folders for file in files_of(folder, ".parquet")]
         if files:
             return files
+        folders = [inner for folder in folders for inner in folders_in(folder)]
     return []
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vertebra.annotations.builder import AnnotationBuilder
-from vertebra.annotations.class_names import class_ids, left_out, shorten
+from vertebra.annotations.class_names import class_ids, left_out, shorten, sorted_names
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
@@ -49,6 +49,7 @@ class ImageFolderReader(AnnotationReader):
 
     name = "image_folder"
     summary = "class folders of images"
+    suffixes = (".jpg", ".jpeg", ".png")
     holds = frozenset({"labels"})
 
     def looks_like(self, path: Path) -> bool:
@@ -96,7 +97,7 @@ class ImageFolderReader(AnnotationReader):
         if refusal:
             raise DataError(f"{path}: {refusal}")
         parts = _split_folders(path)
-        names = sorted({folder.name for part in parts.values() or [path] for folder in folders_in(part)})
+        names = sorted_names({folder.name for part in parts.values() or [path] for folder in folders_in(part)})
         if not names:
             raise DataError(f"{path}: no class folders; put the images of each class in a folder of its name")
         listed = dict(zip(names, class_ids(names, options.classes or names, path).tolist(), strict=True))

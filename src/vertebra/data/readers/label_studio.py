@@ -46,6 +46,7 @@ class LabelStudioReader(AnnotationReader):
 
     name = "label_studio"
     summary = "Label Studio (its export as JSON or JSON_MIN)"
+    suffixes = (".json",)
     holds = frozenset({"labels", "boxes", "outlines", "points"})
 
     def looks_like(self, path: Path) -> bool:

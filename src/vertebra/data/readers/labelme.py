@@ -50,6 +50,7 @@ class LabelMeReader(AnnotationReader):
 
     name = "labelme"
     summary = "LabelMe (a JSON file beside each image)"
+    suffixes = (".json",)
     holds = frozenset({"labels", "boxes", "outlines", "points"})
 
     def looks_like(self, path: Path) -> bool:

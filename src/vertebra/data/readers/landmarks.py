@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.celeba import celeba_splits, celeba_table
-from vertebra.data.readers.files import file_names, folders_in
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import PointColumns, find_points
 from vertebra.data.readers.table_boxes import as_edges, is_normalized, numeric_cells
@@ -58,6 +59,7 @@ class LandmarkReader(AnnotationReader):
 
     name = "landmarks"
     summary = "a table of images with columns of points (nose_x, nose_y …)"
+    suffixes = SUFFIXES
     holds = frozenset({"points", "boxes"})
 
     def looks_like(self, path: Path) -> bool:
@@ -87,7 +89,7 @@ class LandmarkReader(AnnotationReader):
         builder.notes += notes
         default = options.classes[0] if options.classes and len(options.classes) == 1 else CLASS
         names = {name for source in sources for name in _classes(source, default)}
-        for name in sorted(names):
+        for name in sorted_names(names):
             builder.category(Category(name, points=points))
         rows: dict[tuple[str, int], int] = {}
         for number, source in enumerate(sources):
@@ -158,7 +160,9 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() in (*SUFFIXES, ".txt") else []
     folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [folder / name for folder in folders for name in file_names(folder) if _may_be_table(name.lower())]
+    files = [
+        file for folder in folders for file in files_of(folder, *SUFFIXES, ".txt") if _may_be_table(file.name.lower())
+    ]
     return files[:MOST_TABLES]
 
 

@@ -29,6 +29,7 @@ class MaskFolderReader(AnnotationReader):
 
     name = "mask_folder"
     summary = "masks (images and masks folders, or train.txt with 'image mask' lines)"
+    suffixes = (".png", ".jpg", ".npy", ".mat")
     holds = MASKS | OUTLINES
 
     def looks_like(self, path: Path) -> bool:

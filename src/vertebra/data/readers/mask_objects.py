@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.drawing import patch_runs
 from vertebra.annotations.mask_files import mask_pixels
 from vertebra.annotations.notes import Note
@@ -92,7 +93,7 @@ def object_annotations(path: Path, objects: MaskObjects, split: str | None, opti
     """
     parts = dict(objects.masks) if split is None else {split: objects.masks[split]}
     builder = AnnotationBuilder(path, path)
-    names = sorted({name for part in objects.masks.values() for _, entries in part for name, _ in entries})
+    names = sorted_names({name for part in objects.masks.values() for _, entries in part for name, _ in entries})
     only = _object_name(options)
     for name in names:
         builder.category(Category(name or only))

@@ -13,8 +13,9 @@ from typing import Any
 
 from vertebra.annotations.table import SPLITS
 from vertebra.data.readers.class_files import class_names
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.splits import split_of
-from vertebra.errors import DataError
+from vertebra.errors import DataError, first_line
 from vertebra.shards.index_file import index_name
 from vertebra.shards.remote import MissingRemoteFile, is_remote, read_whole, url_of
 from vertebra.shards.tar_files import IMAGES, is_safe
@@ -171,26 +172,46 @@ def _split_in(archive: str) -> str:
 
 def _archives_in(folder: Path) -> list[str]:
     """The tar files in a folder, or else in its folders of splits."""
-    archives = sorted(file.name for file in folder.glob("*.tar") if file.is_file() and not file.name.startswith("."))
+    archives = [file.name for file in files_of(folder, ".tar")]
     if archives:
         return archives
-    inner = sorted(each for each in folder.iterdir() if each.is_dir() and split_of(each.name))
-    return [f"{each.name}/{name}" for each in inner for name in sorted(file.name for file in each.glob("*.tar"))]
+    inner = [each for each in folders_in(folder) if split_of(each.name)]
+    return [f"{each.name}/{file.name}" for each in inner for file in files_of(each, ".tar")]
 
 
 def _seems_shard(archive: Path) -> bool:
     """Whether the first members of an archive are images with annotations of the same names."""
     if Path(index_name(str(archive))).is_file():
         return True
+    return any(kinds & IMAGES and kinds & {"json", "cls", "txt"} for kinds in _first_members(archive)[0])
+
+
+def _first_members(archive: Path) -> tuple[list[set[str]], str]:
+    """The suffixes of the first samples of an archive, and why no more can be read; "" if more can."""
     suffixes: dict[str, set[str]] = {}
+    problem = ""
     try:
         with tarfile.open(archive, "r:") as opened:
             for _, entry in zip(range(_FIRST), opened, strict=False):
                 stem, _, suffix = entry.name.rpartition("/")[2].partition(".")
                 suffixes.setdefault(f"{entry.name.rpartition('/')[0]}/{stem}", set()).add(suffix.lower())
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError):
-        return False
-    return any(kinds & IMAGES and kinds & {"json", "cls", "txt"} for kinds in suffixes.values())
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
+        problem = first_line(error)
+    return list(suffixes.values()), problem
+
+
+def why_no_shards(path: Path) -> str:
+    """Why the tar files in a folder are no shards; "" if there are none, or if they are."""
+    archives = _archives_in(path) if path.is_dir() else []
+    if not archives or has_shards(path):
+        return ""
+    _, problem = _first_members(path / archives[0])
+    if problem:
+        return f"{path / archives[0]} is damaged or cut off, or no tar archive without compression ({problem}); copy it again"
+    return (
+        f"{path / archives[0]} has no image with annotations of the same name (1.jpg with 1.json, 1.cls or 1.txt); if it is an "
+        "archive of another format, name the archive itself"
+    )
 
 
 def _is_list(path: Path) -> bool:

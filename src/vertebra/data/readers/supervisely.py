@@ -36,6 +36,7 @@ class SuperviselyReader(AnnotationReader):
 
     name = "supervisely"
     summary = "Supervisely (meta.json, and data sets with img and ann)"
+    suffixes = (".json",)
     holds = frozenset({"labels", "boxes", "outlines", "points"})
 
     def looks_like(self, path: Path) -> bool:

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import flag
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import file_names, folders_in
+from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import has_points
 from vertebra.data.readers.table_boxes import (
@@ -35,7 +36,7 @@ from vertebra.data.readers.table_columns import Roles, find_roles
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
 from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
 from vertebra.data.readers.table_names import class_names_of
-from vertebra.data.readers.table_values import Labels, labels_of, sorted_names, splits_of
+from vertebra.data.readers.table_values import Labels, labels_of, splits_of
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError, shortened
 
@@ -59,6 +60,7 @@ class TableReader(AnnotationReader):
 
     name = "table"
     summary = "a table of images with labels or boxes (CSV, TSV, JSON lines, Parquet)"
+    suffixes = SUFFIXES
     holds = frozenset({"labels", "boxes"})
 
     def looks_like(self, path: Path) -> bool:
@@ -159,7 +161,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() in SUFFIXES else []
     folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [folder / name for folder in folders for name in file_names(folder) if name.lower().endswith(SUFFIXES)]
+    files = [file for folder in folders for file in files_of(folder, *SUFFIXES)]
     return [file for file in files if not any(word in normal_name(file.stem) for word in OTHERS)][:MOST_TABLES]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.values import whole_number
-from vertebra.data.readers.files import file_names
+from vertebra.data.readers.files import files_of
 from vertebra.data.readers.table_files import TEXT_SUFFIXES, cell_text, normal_name, read_table
 from vertebra.errors import DataError
 
@@ -24,8 +24,8 @@ def class_names_of(root: Path, labels: Sequence[str], notes: list[Note]) -> tupl
         notes: gets a note about a table that is used.
     """
     different = list(dict.fromkeys(labels))
-    for file in [root / name for name in file_names(root)]:
-        if file.suffix.lower() not in TEXT_SUFFIXES or not normal_name(file.stem).startswith("class"):
+    for file in files_of(root, *TEXT_SUFFIXES):
+        if not normal_name(file.stem).startswith("class"):
             continue
         try:
             pairs = _pairs(file)

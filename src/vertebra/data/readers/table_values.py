@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.notes import Note
-from vertebra.annotations.values import flag, whole_number
+from vertebra.annotations.values import flag
 from vertebra.data.readers.table_columns import Roles
 from vertebra.data.readers.table_files import Table, cell_text, normal_name
 from vertebra.data.splits import split_of
@@ -127,14 +128,6 @@ def _of_bit_columns(table: Table, columns: Sequence[int], notes: list[Note]) -> 
         count = sum(text == "-1" for each in texts for text in each)
         notes.append(Note.of("cell", "of -1 beside 0 and 1", "taken as no", [table.file.name], count))
     return labels, names
-
-
-def sorted_names(names: Sequence[str]) -> list[str]:
-    """Names in the order of their numbers if all are whole numbers, else by the alphabet."""
-    numbers = [whole_number(name) for name in names]
-    if names and all(number is not None for number in numbers):
-        return [name for _, name in sorted(zip(numbers, names, strict=True), key=lambda pair: (pair[0] or 0, pair[1]))]
-    return sorted(names)
 
 
 def splits_of(table: Table, roles: Roles, notes: list[Note]) -> list[str]:

@@ -19,7 +19,7 @@ from vertebra.annotations.paths import path_column
 from vertebra.annotations.table import IGNORED, SPLITS, Annotations, Category, MaskFiles
 from vertebra.annotations.values import whole_number
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.shard_list import ShardList, has_shards, shard_list
+from vertebra.data.readers.shard_list import ShardList, has_shards, shard_list, why_no_shards
 from vertebra.data.readers.shard_samples import SampleReader
 from vertebra.data.readers.tool_objects import Problems
 from vertebra.errors import DataError
@@ -31,11 +31,16 @@ class TarShardReader(AnnotationReader):
 
     name = "tar_shards"
     summary = "tar shards in WebDataset's form (train-000000.tar …), also at a URL"
+    suffixes = (".tar",)
     holds = frozenset({"labels", "boxes", "outlines", "points", "masks"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a folder has tar files of images with annotations, or a path names some."""
         return has_shards(path)
+
+    def refusal(self, path: Path) -> str:
+        """What is wrong with the tar files of a folder."""
+        return why_no_shards(path)
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits in ``dataset.json``, or those that archives are named as."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.annotations.notes import Note
-from vertebra.data.readers.files import walk
+from vertebra.data.readers.files import depth_below, files_of, walk
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 EDGE = 65536  # bytes at both ends of a file that tell its format
 MOST_FOLDERS = 50  # that are searched to detect a format
+DEEPEST = 3  # folders below one another that are searched to detect a format
 FIRST_FILES = 3  # of a folder, that are looked into to detect a format
 
 
@@ -28,7 +29,7 @@ def files_below(path: Path, suffix: str) -> list[Path]:
     """The files of a suffix in a folder and those below it, by path; or the path itself if it is such a file."""
     if path.is_file():
         return [path] if path.suffix.lower() == suffix else []
-    return sorted(Path(folder, name) for folder, names in _walk(path) for name in names if _has(name, suffix))
+    return sorted(file for folder in _folders(path) for file in files_of(folder, suffix))
 
 
 def any_file(path: Path, suffix: str, fits: Callable[[bytes], bool]) -> bool:
@@ -41,11 +42,8 @@ def any_file(path: Path, suffix: str, fits: Callable[[bytes], bool]) -> bool:
     """
     if path.is_file():
         return _has(path.name, suffix) and fits(edges(path))
-    for folder, names in islice(_walk(path), MOST_FOLDERS):
-        chosen = sorted(name for name in names if _has(name, suffix))[:FIRST_FILES]
-        if any(fits(edges(Path(folder, name))) for name in chosen):
-            return True
-    return False
+    folders = islice(_folders(path, DEEPEST), MOST_FOLDERS)
+    return any(fits(edges(file)) for folder in folders for file in files_of(folder, suffix)[:FIRST_FILES])
 
 
 def edges(file: Path) -> bytes:
@@ -122,11 +120,12 @@ def split_in(path: str, *, last: bool = False) -> str:
     return next((split for part in (parts if last else parts[:-1]) if (split := split_of(part))), "")
 
 
-def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """A folder and those below it that are not hidden, with the names of their files."""
-    for folder, inner, names in walk(path):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        yield folder, names
+def _folders(path: Path, deepest: int | None = None) -> Iterator[Path]:
+    """A folder and those below it that are not hidden, down to some number of folders."""
+    for folder, inner, _ in walk(path):
+        ends = deepest is not None and depth_below(path, folder) >= deepest
+        inner[:] = [] if ends else sorted(name for name in inner if not name.startswith("."))
+        yield Path(folder)
 
 
 def _has(name: str, suffix: str) -> bool:

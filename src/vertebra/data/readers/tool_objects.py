@@ -13,6 +13,7 @@ import numpy as np
 
 from vertebra.annotations.boxes import FARTHEST
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.drawing import Patch, drawn_patch, patch_runs
 from vertebra.annotations.notes import Note
 from vertebra.annotations.segmentations import Segmentation
@@ -197,7 +198,7 @@ def _categories(images: Sequence[ToolImage], categories: Sequence[Category], pro
         for one in image.objects:
             named.add(one.name)
             points.setdefault(one.name, {}).update(dict.fromkeys(one.points))
-    for name in sorted(named):
+    for name in sorted_names(named):
         category = known.get(name, Category(name))
         names = tuple(points.get(name, ()))
         if not category.points and len(names) > MOST_POINTS:

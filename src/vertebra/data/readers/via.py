@@ -1,4 +1,4 @@
-"""VGG Image Annotator (VIA) 1 and 2: a project, or its annotations as JSON or CSV.
+"""VGG Image Annotator (VIA) 1, 2 and 3: a project, or its annotations as JSON or CSV.
 
 A region's class is the only attribute that regions have, or the one called class, label, name, type or category. Regions of a
 file without attributes are of one class.
@@ -50,6 +50,7 @@ class ViaReader(AnnotationReader):
 
     name = "via"
     summary = "VGG Image Annotator (a project, or its annotations as JSON or CSV)"
+    suffixes = (".json", ".csv")
     holds = frozenset({"labels", "boxes", "outlines"})
 
     def looks_like(self, path: Path) -> bool:
@@ -77,6 +78,9 @@ class ViaReader(AnnotationReader):
         paths: list[str] = []
         for file, content in read:
             name = file.relative_to(root).as_posix()
+            if content.no_images:
+                others = Note.of("file", "of a project that is no image, as a video,", "left out", content.no_images)
+                problems.noted.append(others)
             part = [_image(entry, name, attribute, content.options, problems) for entry in content.images]
             folders = image_folders([file.parent, root], split_in(name, last=True))
             paths += resolve_images([image.name for image in part], folders, root, file, problems.noted)

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vertebra.annotations.notes import Note
 from vertebra.data.readers.files import lines_of
 from vertebra.data.readers.tool_files import any_file, files_below, read_json, split_in
 from vertebra.data.readers.tool_objects import text
+from vertebra.data.readers.via3_files import is_via3, is_via3_document, via3_images
 from vertebra.errors import DataError
 
 _COLUMNS = (b"filename", b"region_shape_attributes", b"region_attributes")
@@ -29,10 +30,12 @@ class ViaFile:
     Attributes:
         images: name, attributes of the image, and its regions as pairs of shape and attributes.
         options: names of an attribute's options, by attribute and id.
+        no_images: names of files that are none.
     """
 
     images: list[ViaEntry]
     options: Mapping[str, Mapping[str, str]]
+    no_images: list[str] = field(default_factory=list)
 
 
 def via_files(path: Path, notes: list[Note]) -> list[Path]:
@@ -53,7 +56,7 @@ def via_files(path: Path, notes: list[Note]) -> list[Path]:
 
 
 def _is_project(content: bytes) -> bool:
-    return b'"_via_img_metadata"' in content
+    return b'"_via_img_metadata"' in content or is_via3(content)
 
 
 def is_json(content: bytes) -> bool:
@@ -75,11 +78,19 @@ def read_via(file: Path) -> ViaFile | None:
     document = read_json(file)
     if not isinstance(document, dict):
         return None
+    if is_via3_document(document):
+        images, others = via3_images(document, file)
+        return ViaFile(list(images), {}, others)
     entries, options = document, {}
     if "_via_img_metadata" in document:
         entries, options = document["_via_img_metadata"], _options(document.get("_via_attributes"))
     if not isinstance(entries, dict):
         raise DataError(f"{file}: damaged, its list of images is no object in braces; export it again")
+    return ViaFile(_entries(entries, file), options)
+
+
+def _entries(entries: Mapping[str, Any], file: Path) -> list[ViaEntry]:
+    """The images of a project or file of VIA 1 or 2."""
     images: list[ViaEntry] = []
     for entry in entries.values():
         if not isinstance(entry, dict) or not text(entry.get("filename")):
@@ -94,7 +105,7 @@ def read_via(file: Path) -> ViaFile | None:
         ]
         attributes = entry.get("file_attributes")
         images.append((text(entry["filename"]), attributes if isinstance(attributes, dict) else {}, pairs))
-    return ViaFile(images, options)
+    return images
 
 
 def _options(attributes: Any) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.class_names import sorted_names
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
@@ -18,6 +19,7 @@ from vertebra.annotations.values import flag, whole_number
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.voc_layout import Layout, find_layout, find_parts
 from vertebra.data.readers.voc_masks import has_masks, load_masks, mask_splits
+from vertebra.data.readers.voc_objects import has_object_masks, only_with_masks, with_object_masks
 from vertebra.data.readers.voc_xml import Parsed, parse_files
 from vertebra.errors import DataError
 
@@ -25,6 +27,8 @@ LARGEST = 1_000_000  # maximum side of an image in pixels
 ATTRIBUTES = ("pose", "truncated", "occluded")
 MASKS = frozenset({"masks"})
 BOXES = frozenset({"boxes"})
+OUTLINES = frozenset({"outlines"})
+NOTHING: frozenset[str] = frozenset()
 
 
 class VocReader(AnnotationReader):
@@ -32,17 +36,20 @@ class VocReader(AnnotationReader):
 
     name = "voc"
     summary = "Pascal VOC (XML files in Annotations beside JPEGImages or images; masks in SegmentationClass)"
-    holds = BOXES | MASKS
+    suffixes = (".xml",)
+    holds = BOXES | MASKS | OUTLINES
 
     def looks_like(self, path: Path) -> bool:
         """Whether a folder contains VOC's XML files, or its masks."""
         return bool(self.kinds_in(path))
 
     def kinds_in(self, path: Path) -> frozenset[str]:
-        """Boxes where there are XML files, and masks."""
+        """Boxes where there are XML files, and masks; or else outlines where objects have masks."""
         if not path.is_dir():
             return frozenset()
-        return (BOXES if find_parts(path) else frozenset()) | (MASKS if has_masks(path) else frozenset())
+        boxes, masks = bool(find_parts(path)), has_masks(path)
+        outlines = boxes and not masks and has_object_masks(path)
+        return (BOXES if boxes else NOTHING) | (MASKS if masks else NOTHING) | (OUTLINES if outlines else NOTHING)
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that have a list or a folder: those of the boxes, if there are any."""
@@ -55,8 +62,10 @@ class VocReader(AnnotationReader):
         return tuple(name for name in find_layout(path).files if name)
 
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
-        """The boxes of all XML files of a split, or its masks where there are no XML files."""
-        return self.load_for(path, split, options, BOXES if find_parts(path) else MASKS)
+        """The boxes of all XML files of a split, with the masks of objects, or masks of classes where there are no XML files."""
+        if not find_parts(path):
+            return self.load_for(path, split, options, MASKS)
+        return with_object_masks(_load_boxes(path, split), path)
 
     def load_for(self, path: Path, split: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
         """The boxes or the masks of a split; "difficult" objects are crowd, and categories of boxes are sorted by name.
@@ -66,7 +75,10 @@ class VocReader(AnnotationReader):
         """
         if self._of_masks(path, kinds):
             return load_masks(path, split, options)
-        return _load_boxes(path, split)
+        boxes = _load_boxes(path, split)
+        if not kinds & OUTLINES or kinds & BOXES:
+            return boxes
+        return only_with_masks(with_object_masks(boxes, path))
 
     def _of_masks(self, path: Path, kinds: frozenset[str]) -> bool:
         return bool(kinds & MASKS) and not kinds & BOXES and has_masks(path)
@@ -80,7 +92,7 @@ def _load_boxes(path: Path, split: str | None) -> Annotations:
     used = {file for files in chosen.values() for file in files}
     others = sorted({file for files in layout.files.values() for file in files} - used)
     roots = [root for files in parsed.values() for _, root in files] + [root for _, root in parse_files(others, [])]
-    for name in sorted({_name_of(entry) for root in roots for entry in root.iter("object")} - {""}):
+    for name in sorted_names({_name_of(entry) for root in roots for entry in root.iter("object")} - {""}):
         builder.category(Category(name))
     for name, files in parsed.items():
         for file, root in files:

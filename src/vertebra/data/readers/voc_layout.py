@@ -14,11 +14,13 @@ from pathlib import Path
 from vertebra.annotations.notes import Note
 from vertebra.data.readers.files import (
     files_below,
+    files_of,
     folders_called,
     images_below,
     is_image,
     lines_of,
     split_folders,
+    walk,
     without_copies,
 )
 from vertebra.data.readers.name_lists import FileNames, Listed, read_names
@@ -101,7 +103,7 @@ def find_layout(path: Path) -> Layout:
     layout = Layout({}, {})
     images = [_images_of(part) for part in parts]
     for part, named in zip(parts, images, strict=True):
-        files = xml_below(part.folder) if part.folder != path else sorted(path.glob("*.xml"))
+        files = xml_below(part.folder) if part.folder != path else files_of(path, ".xml")
         names = FileNames({_key(image, folder): image for image, folder in named})
         pairs = {file: names.match(_key(file, part.folder)) for file in files}
         layout.images |= {file: image for file, image in pairs.items() if image is not None}
@@ -170,5 +172,6 @@ def _key(file: Path, folder: Path) -> str:
 
 
 def _has_xml(folder: Path, below: bool = True) -> bool:
-    files = folder.rglob("*.xml") if below else folder.glob("*.xml")
+    folders = (Path(parent) for parent, _, _ in walk(folder)) if below else iter((folder,))
+    files = (file for inner in folders for file in files_of(inner, ".xml"))
     return any(is_voc(file) for file in islice(files, LOOKED_AT))

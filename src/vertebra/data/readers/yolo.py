@@ -32,6 +32,7 @@ class YoloReader(AnnotationReader):
 
     name = "yolo"
     summary = "YOLO (data.yaml, or images and labels folders with a text file for each image)"
+    suffixes = (".txt", ".yaml", ".yml")
     holds = frozenset({"boxes", "outlines", "points"})
 
     def looks_like(self, path: Path) -> bool:

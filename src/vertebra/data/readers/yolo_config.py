@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.annotations.values import whole_number
-from vertebra.data.readers.files import file_names, lines_of
+from vertebra.data.readers.files import file_names, files_of, lines_of
 from vertebra.data.splits import split_of
 from vertebra.errors import ConfigError, DataError
 from vertebra.yaml_files import read_raw
@@ -51,7 +51,7 @@ def config_files(path: Path) -> list[Path]:
     """The descriptions in a folder, the likeliest first; the file itself if it is one."""
     if path.is_file():
         return [path] if path.suffix.lower() in (*YAML_SUFFIXES, ".data") and _describes(path) else []
-    files = [path / name for name in file_names(path) if name.lower().endswith((*YAML_SUFFIXES, ".data"))]
+    files = files_of(path, *YAML_SUFFIXES, ".data")
     files.sort(
         key=lambda file: PREFERRED.index(file.name.lower()) if file.name.lower() in PREFERRED else len(PREFERRED)
     )

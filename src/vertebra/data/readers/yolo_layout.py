@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
-from vertebra.data.readers.files import file_names, folders_in, is_image, lines_of, walk
+from vertebra.data.readers.files import files_of, folders_in, is_image, lines_of, walk
 from vertebra.data.readers.image_names import resolve_images
 from vertebra.data.readers.yolo_config import YAML_SUFFIXES, YoloConfig, config_files, locate, read_config
 from vertebra.data.readers.yolo_labels import IMAGE_WORDS, LABEL_WORDS, NO_LABELS
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
+from vertebra.preprocess.images import SUFFIXES
 
 LOOKED_AT = 20  # label files that tell whether a folder has YOLO's labels
 
@@ -113,14 +114,13 @@ def further_labels(layout: Layout) -> list[str]:
 def has_yolo_lines(folder: Path, below: bool = False) -> bool:
     """Whether the first text files of a folder hold YOLO's lines: a whole number, then four numbers or more."""
     checked = 0
-    for parent, inner, entries in walk(folder):
+    for parent, inner, _ in walk(folder):
         if not below:
             inner.clear()
-        for name in sorted(entries):
-            stem, _, suffix = name.rpartition(".")
-            if suffix.lower() != "txt" or stem.lower() in NO_LABELS or stem.startswith("."):
+        for file in files_of(Path(parent), ".txt"):
+            if file.stem.lower() in NO_LABELS:
                 continue
-            verdict = _like_labels(Path(parent, name))
+            verdict = _like_labels(file)
             if verdict is not None:
                 return verdict
             checked += 1
@@ -215,16 +215,15 @@ def _image_folders(path: Path, labels: str) -> list[Path]:
 
 def _side_by_side(folder: Path) -> bool:
     """Whether a folder has images with YOLO's labels beside them."""
-    names = file_names(folder)
-    stems = {name.rpartition(".")[0] for name in names if is_image(name)}
-    labeled = any(name.lower().endswith(".txt") and name[:-4] in stems for name in names)
+    texts = {file.stem for file in files_of(folder, ".txt")}
+    labeled = bool(texts) and any(file.stem in texts for file in files_of(folder, *SUFFIXES))
     return labeled and has_yolo_lines(folder)
 
 
 def _lists(path: Path) -> dict[str, list[Path]]:
     """Lists of images in a folder, by split: Darknet's ``train.txt``, Ultralytics' ``autosplit_train.txt``."""
     lists: dict[str, list[Path]] = {}
-    for file in [path / name for name in file_names(path) if name.lower().endswith(".txt")]:
+    for file in files_of(path, ".txt"):
         split = split_of(file.stem)
         if split:
             with file.open("rb") as opened:

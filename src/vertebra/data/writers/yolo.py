@@ -211,7 +211,7 @@ def _inside(annotations: Annotations, sizes: np.ndarray, notes: list[Note]) -> A
         notes.append(Note.of("point", "outside of its image", "written as not labeled", names))
     points = np.where(stray[:, None], 0.0, objects.points)
     shapes = objects.shapes
-    if shapes is not None:
+    if shapes is not None and not objects.has_points.any():  # with points, outlines are not written
         _note_parts(annotations, shapes, notes)
         shapes = _clipped_outlines(annotations, shapes, limits, notes)
     return replace(annotations, objects=replace(objects, points=points, shapes=shapes))
