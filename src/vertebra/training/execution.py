@@ -171,7 +171,7 @@ def _prepare(
     state = ResumableState(config, fingerprints, schedule_changed)
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
-    run_folder.log = loggers.log
+    run_folder.log_row = loggers.log_row
     callbacks = [ProgressDisplay(), loggers, run_folder, state, EndRecord(folder, record)]
     trainer = make_trainer(recipe, callbacks, model)
     limit_torch(sharing=trainer.num_devices)

@@ -73,7 +73,7 @@ class RunFolder(pl.Callback):
     Attributes:
         kept: the weights in the model file.
         stop: whether a signal requested a stop.
-        log: called with each row of ``metrics.csv``, in the first process; None for nothing.
+        log_row: called with each row of ``metrics.csv``, in the first process; None for nothing.
         STATE: keys of the saved state.
     """
 
@@ -88,7 +88,7 @@ class RunFolder(pl.Callback):
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
         self.stop = StopRequest()
-        self.log: Callable[[Mapping[str, float]], None] | None = None
+        self.log_row: Callable[[Mapping[str, float]], None] | None = None
         self._loss_sums: dict[str, tuple[float, int]] = {}
         self._started = self._saved = time.monotonic()
         self._last_note = ""
@@ -167,8 +167,8 @@ class RunFolder(pl.Callback):
             module.scores = None
         if trainer.is_global_zero:
             write_metrics(self.path, self.rows)
-            if self.log is not None:
-                self.log(self.rows[-1])
+            if self.log_row is not None:
+                self.log_row(self.rows[-1])
         self.save(trainer)
         requested = torch.tensor(float(self.stop.number is not None), device=module.device)
         if bool(sum_over_processes(requested) > 0) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):

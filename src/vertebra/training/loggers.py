@@ -149,7 +149,7 @@ class RunLoggers(pl.Callback):
             text = self.config.to_yaml().replace("\n", "\n    ")
             logger.experiment.add_text("config", f"    {text}")
 
-    def log(self, row: Mapping[str, float]) -> None:
+    def log_row(self, row: Mapping[str, float]) -> None:
         """Logs a row of ``metrics.csv``; metrics of single classes are left out, as there."""
         numbers = {name: value for name, value in row.items() if name != "step" and not is_of_class(name)}
         self._each("log metrics", lambda logger: logger.log_metrics(numbers, step=int(row["step"])))

@@ -61,6 +61,7 @@ class ProgressDisplay(pl.Callback):
         if self.progress is None or not isinstance(module, TrainingModule):
             return
         self.pace.end_step()
+        module.cost.measure_memory(module.device, now=False)
         steps, done = int(trainer.num_training_batches), batch_idx + 1
         if self.console.is_terminal:
             numbers = [self._time_left(trainer, module, done), *_cost(module.cost, trainer.world_size), _losses(module)]
@@ -143,7 +144,7 @@ def _epoch(trainer: pl.Trainer) -> str:
 def _cost(cost: EpochCost, processes: int) -> list[str]:
     """Rate and memory in words."""
     rate = [] if cost.rate is None else [f"{cost.rate * processes:.3g} images/s"]
-    memory = [f"{'GPU ' if name == 'gpu' else ''}{value:.1f} GB" for name, value in cost.memory_gb.items()]
+    memory = [f"{'GPU' if name == 'gpu' else 'RAM'} {value:.1f} GB" for name, value in cost.memory_gb.items()]
     return [*rate, *memory]
 
 

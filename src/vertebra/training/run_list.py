@@ -215,7 +215,11 @@ def _state(folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -
         minutes = config.get("train", {}).get("save_every_minutes", 10)
         newest = max(((folder / name).stat().st_mtime for name in FILES if (folder / name).is_file()), default=0.0)
         alive = time.time() - newest < 60 * float(minutes) + SILENCE
-    return ("running", "") if alive else ("failed", "its process ended before the run was finished; it may have been killed")
+    return (
+        ("running", "")
+        if alive
+        else ("failed", "its process ended before the run was finished; it may have been killed")
+    )
 
 
 def _metric_names(config: Mapping[str, Any], branches: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]]:
