@@ -125,7 +125,9 @@ def test_a_service_that_cannot_start_ends_the_run_before_its_first_step(
         raise PermissionError("no API key")
 
     monkeypatch.setitem(loggers.LOGGERS, "wandb", loggers.LOGGERS["wandb"]._replace(create=refuse, package="json"))
-    with pytest.raises(ConfigError, match=r"^train\.log: wandb cannot start \(PermissionError: no API key\); leave it out"):
+    with pytest.raises(
+        ConfigError, match=r"^train\.log: wandb cannot start \(PermissionError: no API key\); leave it out"
+    ):
         vertebra.train(animals, out=tmp_path / "runs" / "run")
     assert not (tmp_path / "runs").exists(), "nothing is left of it"
 

@@ -16,7 +16,14 @@ POINTS = [f"point_{number}" for number in range(68)]
 def faces(epoch: int) -> dict[str, float]:
     """A row of a model of 68 points."""
     by_point = {f"face/{name}/{point}": epoch + 0.25 for name in ("pck", "nme", "error") for point in POINTS}
-    return {"epoch": epoch, "step": 3 * epoch, "train/face/heatmap": 0.5, "face/pck": 0.75, **by_point, "seconds/data": 1.5}
+    return {
+        "epoch": epoch,
+        "step": 3 * epoch,
+        "train/face/heatmap": 0.5,
+        "face/pck": 0.75,
+        **by_point,
+        "seconds/data": 1.5,
+    }
 
 
 def test_68_points_are_rows_and_not_columns(tmp_path: Path) -> None:
@@ -61,6 +68,8 @@ def test_damaged_tables_are_refused(metrics: str, by_class: str | None, tmp_path
 
 
 def test_eval_prints_a_row_for_each_point() -> None:
-    lines = score_lines({name: value for name, value in faces(1).items() if name.startswith("face/")} | {"face/loss": 2.0})
+    lines = score_lines(
+        {name: value for name, value in faces(1).items() if name.startswith("face/")} | {"face/loss": 2.0}
+    )
     assert lines[:4] == ["face/pck   0.7500", "face/loss  2.0000", "", "face           pck       nme     error"]
     assert lines[4] == "point_0     1.2500    1.2500    1.2500" and len(lines) == 4 + 68

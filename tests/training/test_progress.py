@@ -106,7 +106,5 @@ def test_the_first_step_counts_only_until_there_is_another(monkeypatch: pytest.M
 
 
 def test_what_a_task_shows_first_is_measured() -> None:
-    from vertebra.testing.synthetic import synthetic_labels
-
     for name, task in TASKS.items():
         assert set(task.headline) <= set(task.metric(fake_labels(name)).names()), name

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from vertebra.errors import RunError, UnknownName, VertebraError, first_line, shortened
-from vertebra.tasks import get_task
+from vertebra.tasks import all_tasks
 from vertebra.training.metrics_table import METRICS, Row, is_of_class, read_history
 from vertebra.training.process_id import is_alive
 from vertebra.training.record_file import RECORD, read_record
@@ -189,7 +189,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
         for branch in config["model"]["branches"].values():
-            _ = branch["decoder"]["name"], get_task(str(branch["task"]))
+            _ = branch["decoder"]["name"], branch["task"]
         _ = config["model"]["backbone"]["name"], [source["path"] for source in config["data"]["train"]]
         int(config["train"]["epochs"])
     except (LookupError, TypeError, AttributeError, ValueError):
@@ -223,9 +223,10 @@ def _state(folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -
 
 
 def _metric_names(config: Mapping[str, Any], branches: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]]:
-    """The metrics that select the best weights, and those to show first."""
+    """The metrics that select the best weights, and those to show first; none of a task that is not installed here."""
     named = config.get("train", {}).get("monitor")
-    tasks = {name: get_task(str(branch["task"])) for name, branch in branches.items()}
+    known = all_tasks()
+    tasks = {name: known[branch["task"]] for name, branch in branches.items() if branch["task"] in known}
     monitor = [f"{name}/{task.monitor}" for name, task in tasks.items()] if named is None else [str(named)]
     main = [f"{name}/{metric}" for name, task in tasks.items() for metric in task.headline]
     return monitor, tuple(dict.fromkeys([*(monitor if named is not None else []), *main]))
