@@ -66,7 +66,7 @@ class EpochCost:
         """A new event in the stream of a GPU; None on other devices."""
         if device is None or device.type != "cuda":
             return None
-        event = torch.cuda.Event(enable_timing=True)
+        event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(device))
         return event
 

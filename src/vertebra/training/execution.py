@@ -123,6 +123,7 @@ def run_training(
     if run.folder.kept.epoch is None:
         error = RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
         record_end(folder, run.record, error)
+        run.loggers.close("failed")
         raise error
     _take_best_weights(model, folder)
     if run.trainer.is_global_zero:
@@ -172,7 +173,7 @@ def _prepare(
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
-    callbacks = [ProgressDisplay(), loggers, run_folder, state, EndRecord(folder, record)]
+    callbacks = [EndRecord(folder, record), ProgressDisplay(), loggers, run_folder, state]
     trainer = make_trainer(recipe, callbacks, model)
     limit_torch(sharing=trainer.num_devices)
     steps, size = step_shape(data, recipe, trainer.world_size)

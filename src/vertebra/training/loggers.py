@@ -179,7 +179,7 @@ class RunLoggers(pl.Callback):
             status: "success" or "failed".
         """
         for name in list(self.loggers):
-            self._each("end", lambda logger, name=name: LOGGERS[name].close(logger, status), [name])
+            self._each("end", _closing(LOGGERS[name], status), [name])
             del self.loggers[name]
 
     def _each(self, action: str, call: Callable[[Any], None], names: Sequence[str] | None = None) -> None:
@@ -193,6 +193,10 @@ class RunLoggers(pl.Callback):
                 if name not in self._failed:
                     emit(f"train.log: {name} could not {action} ({_problem(error)}); training goes on")
                 self._failed.add(name)
+
+
+def _closing(kind: LoggerKind, status: str) -> Callable[[Any], None]:
+    return lambda logger: kind.close(logger, status)
 
 
 def _problem(error: Exception) -> str:

@@ -24,7 +24,7 @@ def is_alive(process: Mapping[str, Any]) -> bool | None:
     if process.get("host") != platform.node() or type(pid) is not int or pid < 1:
         return None
     if process.get("started") is not None:  # a number can be that of another process by now
-        return _start_time(pid) == process["started"]
+        return bool(_start_time(pid) == process["started"])
     if os.name == "nt":
         return None  # a signal of number 0 would end the process there
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 
-from vertebra.errors import StoppedBySignal, VertebraError, first_line, shortened
+from vertebra.errors import RunError, StoppedBySignal, VertebraError, first_line, shortened
 from vertebra.training.failures import as_user_error
 from vertebra.training.folder import Interrupted
 from vertebra.training.record_file import RECORD, write_record
@@ -48,4 +49,5 @@ def record_end(folder: Path, record: dict[str, Any], error: BaseException) -> No
         end = {"state": "failed", "reason": shortened(kind + first_line(user_error or error), 300)}
     record["starts"][-1]["end"] = end
     if (folder / RECORD).is_file():
-        write_record(folder, record)
+        with suppress(RunError):  # of a full disk; the error that ends the run is the one to report
+            write_record(folder, record)
