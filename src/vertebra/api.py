@@ -245,10 +245,11 @@ class Run(os.PathLike[str]):
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One row per epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses and metrics, as in ``metrics.csv``."""
-        from vertebra.training.report import read_table
+        """One row per epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses, metrics and what the epoch cost, as in
+        ``metrics.csv`` and ``metrics_by_class.csv``."""
+        from vertebra.training.metrics_table import read_history
 
-        return read_table(self / "metrics.csv")
+        return read_history(self.folder)
 
     def _kept(self) -> dict[str, Any]:
         from vertebra.training.record import read_record

@@ -48,7 +48,7 @@ def images(scenes: Path) -> Path:
 def test_version_and_help(vertebra_command: Command) -> None:
     assert vertebra_command("--version").out.strip() == vertebra.__version__
     shown = vertebra_command("--help").out
-    for command in ("demo", "import", "train", "eval", "predict", "export", "describe", "parts", "data"):
+    for command in ("demo", "import", "train", "eval", "predict", "export", "describe", "parts", "data", "runs"):
         assert command in shown
 
 

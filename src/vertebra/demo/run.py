@@ -19,8 +19,8 @@ from vertebra.model import VisionModel
 from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
 from vertebra.report.model_summary import model_summary_svg, model_summary_text, summarize_model
 from vertebra.strict_json import to_json
-from vertebra.training.folder import METRICS, free_folder
-from vertebra.training.report import read_table
+from vertebra.training.folder import free_folder
+from vertebra.training.metrics_table import METRICS, read_table
 from vertebra.training.run import train_raw
 from vertebra.weights.model_file import load
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import warnings
 from collections.abc import Mapping
@@ -16,8 +15,11 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
 from vertebra.report.model_summary import model_summary_svg, summarize_model
-from vertebra.training.folder import BEST, METRICS
+from vertebra.training.folder import BEST
+from vertebra.training.metrics_table import is_of_class, read_history
 from vertebra.training.selection import BestWeights, directions
+
+COST = ("seconds/", "memory/")  # columns of what an epoch costs
 
 
 def write_report(folder: Path, model: VisionModel, images: list[Path], kept: BestWeights, pictures: int = 12) -> Path:
@@ -29,7 +31,7 @@ def write_report(folder: Path, model: VisionModel, images: list[Path], kept: Bes
         images: predictions are shown on some of them, evenly spaced; unreadable ones are left out.
         kept: the best weights' epoch and scores.
     """
-    rows = read_table(folder / METRICS)
+    rows = read_history(folder)
     sections = [
         Section("Metrics by epoch", svg=line_chart_svg(_curves(rows, metrics=True), "metrics by epoch")),
         Section("Losses by epoch", svg=line_chart_svg(_curves(rows, metrics=False), "losses by epoch")),
@@ -53,16 +55,10 @@ def _explanation(kept: BestWeights) -> str:
     return f"{where}, which had the {direction} {kept.best.name}."
 
 
-def read_table(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics table; empty cells are left out."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
 def _curves(rows: list[dict[str, float]], metrics: bool) -> dict[str, list[tuple[float, float]]]:
-    names = dict.fromkeys(name for row in rows for name in row if "/" in name)
+    names = dict.fromkeys(name for row in rows for name in row if "/" in name and not name.startswith(COST))
     losses = [name for name in names if name.startswith("train/") or name.endswith("/loss")]
-    chosen = [name for name in names if name not in losses and name.count("/") == 1] if metrics else losses
+    chosen = [name for name in names if name not in losses and not is_of_class(name)] if metrics else losses
     return {
         name: [(row["epoch"], row[name]) for row in rows if name in row and math.isfinite(row[name])] for name in chosen
     }
