@@ -25,6 +25,7 @@ class SmallImage:
         mode: Pillow's mode of the file.
         channels: channels in the file; a palette counts as three, or four with transparency.
         bits: bits of one channel in the file.
+        deep: whether the file may have numbers of more than 8 bits.
     """
 
     image: np.ndarray
@@ -32,6 +33,7 @@ class SmallImage:
     mode: str
     channels: int
     bits: int
+    deep: bool = False
 
 
 def read_small(path: str | Path) -> SmallImage:
@@ -43,6 +45,7 @@ def read_small(path: str | Path) -> SmallImage:
     try:
         with open_image(path) as picture:
             mode, channels, bits = picture.mode, _channels(picture), _bits(picture)
+            deep = bits > 8 or picture.format == "TIFF"  # of which Pillow opens the first page or bands only
             width, height = picture.size
             scale = min(1.0, SIDE / max(width, height))
             target = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -56,7 +59,7 @@ def read_small(path: str | Path) -> SmallImage:
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise unreadable(str(path), error) from error
     size = (width, height) if turned in (5, 6, 7, 8) else (height, width)
-    return SmallImage(read_image(upright, 3, str(path)), size, mode, channels, bits)
+    return SmallImage(read_image(upright, 3, str(path)), size, mode, channels, bits, deep)
 
 
 def _resizable(picture: Image.Image) -> Image.Image:

@@ -101,6 +101,7 @@ def checked(
     whole = Scan.of(parts)
     codes = duplicates.exact_groups(whole)
     report.add(images.odd(whole))
+    report.add(images.number_range(parts))
     report.add(duplicates.exact(whole, codes))
     report.add(duplicates.near(whole, codes))
     columns = None if group_by is None else group_columns([part.opened.annotations for part in parts], group_by)
