@@ -182,7 +182,9 @@ def test_groups_by_a_column_of_a_table_of_images(points: bool, tmp_path: Path, d
     assert "by column 'Patient ID': 8 groups of 24 images" in divided.notes
     val = {int(Path(line).stem) // 3 for line in (tmp_path / "lists" / "val.txt").read_text().split()}
     assert len(val) == 2 and divided.counts["val"]["images"] == 6
-    (finding,) = [one for one in check_data(tmp_path / "set", group_by="patient_id").every if one.kind == "split_groups"]
+    (finding,) = [
+        one for one in check_data(tmp_path / "set", group_by="patient_id").every if one.kind == "split_groups"
+    ]
     assert finding.severity == "warning" and finding.count
 
 

@@ -130,7 +130,9 @@ def _check_free(folder: Path) -> None:
         )
 
 
-def _whole(path: Path, task: str | None, format: str | None, options: ReadOptions) -> tuple[DataSet, Annotations, Index, str]:
+def _whole(
+    path: Path, task: str | None, format: str | None, options: ReadOptions
+) -> tuple[DataSet, Annotations, Index, str]:
     """All images of the data set, of all its splits, and their annotations for one task."""
     data_set, tasks = find_for_tasks(path, task, format)
     reader = all_readers()[data_set.format]

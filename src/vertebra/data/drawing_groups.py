@@ -56,8 +56,7 @@ def cut_large_groups(codes: np.ndarray) -> np.ndarray:
 def group_columns(
     parts: Sequence[Annotations | None], rule: str, of_images: Mapping[str, object] | None = None
 ) -> dict[str, list[object]] | None:
-    """What a rule for groups names: a column of a table of images, or else an attribute of the objects, from the first object of each
-    image that has it.
+    """What a rule for groups names: a column of a table of images, or else an attribute of the objects, the first of each image.
 
     Args:
         parts: annotations of images, one after the other; None for images whose annotations are not known.

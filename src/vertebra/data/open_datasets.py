@@ -20,6 +20,7 @@ from vertebra.data.splits import NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
+from vertebra.recipe.augment import Augment
 from vertebra.shards.remote import is_address
 from vertebra.tasks import all_image_level
 from vertebra.tasks.base import LabelSpec
@@ -90,12 +91,22 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
         lists=source.lists,
         edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
         columns=source.columns,
+        outlines=split == "train" and _rotates(config),
     )
     if source.fraction < 1:
         index = index.take(fraction_rows(index.strata(task), source.fraction, config.train.seed))
     if not len(index):
         raise DataError(empty_split(source.path, source.split or split, _images(source, task)))
     return index
+
+
+def _rotates(config: Config) -> bool:
+    """Whether training rotates images freely or changes their perspective."""
+    chosen = config.train.augment
+    if chosen.is_object:
+        return False
+    augment = Augment.from_options(chosen.name, chosen.options)
+    return bool(augment.rotate or augment.perspective)
 
 
 def _images(source: SourceConfig, task: str) -> int:

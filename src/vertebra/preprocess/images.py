@@ -14,7 +14,7 @@ from vertebra.preprocess.arrays import tensor_to_array, with_channel_axis
 from vertebra.preprocess.channels import picture_to_channels, to_channels
 from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.preprocess.number_range import RangeUse, Scale, stretched, to_bytes, scaled_range
+from vertebra.preprocess.number_range import RangeUse, Scale, scaled_range, stretched, to_bytes
 from vertebra.preprocess.raw_files import raw_file, raw_size
 from vertebra.preprocess.raw_images import ORIENTATION, RawImage, raw_page, raw_picture, turned, upright
 from vertebra.shards.members import file_source

@@ -82,7 +82,11 @@ class RangeUse:
         """The images of several, at least one, of the same ``scale``."""
         use = cls(parts[0].scale)
         for part in parts:
-            use.images, use.deep, use.clipped = use.images + part.images, use.deep + part.deep, use.clipped + part.clipped
+            use.images, use.deep, use.clipped = (
+                use.images + part.images,
+                use.deep + part.deep,
+                use.clipped + part.clipped,
+            )
             use.lowest, use.highest = min(use.lowest, part.lowest), max(use.highest, part.highest)
             use.limit = max(use.limit, part.limit)
         return use

@@ -20,7 +20,9 @@ from vertebra.recipe.augment import Augment
 from vertebra.tasks import all_image_level, get_task, task_of
 from vertebra.tasks.picture import fit_text, write
 
-TILE = 432  # pixels of the longer side of a picture; of photographs the shorter one then needs no enlarging to be drawn on
+TILE = (
+    432  # pixels of the longer side of a picture; of photographs the shorter one then needs no enlarging to be drawn on
+)
 CAPTION = 26
 MARGIN = 8
 TEXT = 14

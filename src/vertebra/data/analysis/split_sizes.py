@@ -38,7 +38,7 @@ def meet_shares(units: LabelUnits, codes: np.ndarray, parts: np.ndarray) -> None
 
 
 def _moving_costs(units: LabelUnits, codes: np.ndarray, parts: np.ndarray, donor: int, receiver: int) -> np.ndarray:
-    """(u,) what is lost if a unit of one split is moved to another one: labels, and their proportion as `stratify_units` counts it."""
+    """(u,) what is lost by moving a unit from one split to another: labels, and their proportion as `stratify_units` counts it."""
     entry_units = units.entry_units()
     splits = codes[entry_units]
     totals = np.bincount(units.labels, units.counts, minlength=units.classes)

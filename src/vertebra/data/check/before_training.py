@@ -59,7 +59,10 @@ def _of_classes(train: Sequence[Source]) -> Iterator[Finding]:
                 counts[task][names.get(name, name)] += count
     few: list[Finding] = []
     for task, of_classes in counts.items():
-        for finding in (*labels.class_counts(of_classes, task, "train"), *labels.similar_names(tuple(of_classes), task)):
+        for finding in (
+            *labels.class_counts(of_classes, task, "train"),
+            *labels.similar_names(tuple(of_classes), task),
+        ):
             if finding.kind == "few_samples":
                 few.append(finding)
             else:

@@ -136,7 +136,9 @@ def values_by_image(sources: Sequence[ImageTable], column: str) -> Mapping[str, 
     exists = False
     for source in sources:
         titles = list(source.table.names or ())
-        fitting = [column] if column in titles else [name for name in titles if normal_name(name) == normal_name(column)]
+        fitting = (
+            [column] if column in titles else [name for name in titles if normal_name(name) == normal_name(column)]
+        )
         if len(fitting) != 1:
             continue
         exists = True

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, size_change
-from vertebra.annotations.ranges import offsets_of, take_ranges
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.octagons import octagons
+from vertebra.tasks.object_column import ObjectColumn, clipped
 
 
-@dataclass(frozen=True, eq=False)
-class BoxColumn:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BoxColumn(ObjectColumn):
     """The boxes of all images, concatenated.
 
     Attributes:
-        offsets: (n + 1,) int64: the boxes of image i are ``offsets[i]`` to ``offsets[i + 1]``.
-        boxes: (B, 4) float32, xyxy in image pixels.
-        labels: (B,) int64 class ids.
-        crowd: (B,) bool, for boxes that mark a crowd or a region to ignore.
-        labeled: (n,) bool.
-        annotated: the sizes that boxes were made for; None if they are not known.
+        diagonals: (B, 4) float32, how far the outline of each object reaches along the diagonals, see
+            `vertebra.tasks.detect.octagons`; nan for an object without an outline. None where this is not needed.
     """
 
-    offsets: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    crowd: np.ndarray
-    labeled: np.ndarray
-    annotated: AnnotatedSizes | None = None
+    per_object: ClassVar[tuple[str, ...]] = (*ObjectColumn.per_object, "diagonals")
+
+    diagonals: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -40,6 +35,7 @@ class BoxColumn:
         crowd: np.ndarray,
         labeled: np.ndarray,
         annotated: AnnotatedSizes | None = None,
+        diagonals: np.ndarray | None = None,
     ) -> BoxColumn:
         """A column from boxes in any order.
 
@@ -47,15 +43,16 @@ class BoxColumn:
             rows: (B,) int64, the image of each box.
             labeled: (n,) bool for all images.
         """
-        order = np.argsort(rows, kind="stable")
-        return cls(
-            offsets_of(rows, len(labeled)),
-            np.ascontiguousarray(boxes[order], dtype=np.float32).reshape(-1, 4),
-            labels[order].astype(np.int64),
-            crowd[order].astype(bool),
-            labeled,
-            annotated,
+        column = cls(
+            offsets=np.zeros(0, dtype=np.int64),
+            boxes=boxes.astype(np.float32).reshape(-1, 4),
+            labels=labels.astype(np.int64),
+            crowd=crowd.astype(bool),
+            labeled=labeled,
+            annotated=annotated,
+            diagonals=None if diagonals is None else diagonals.astype(np.float32),
         )
+        return column.sorted_by_image(rows)
 
     def get(self, row: int, size: tuple[int, int]) -> DetectAnnotation:
         """The boxes of an image, clipped to it; boxes outside are left out.
@@ -63,27 +60,16 @@ class BoxColumn:
         Raises:
             DataError: they were made for another size of the image, and cannot be brought over.
         """
-        part = slice(self.offsets[row], self.offsets[row + 1])
-        boxes = size_change(self.annotated, row, size).boxes(self.boxes[part])
-        boxes = np.clip(boxes, 0, np.array([size[1], size[0], size[1], size[0]], dtype=np.float32))
-        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept])
+        part, change = self.part(row), size_change(self.annotated, row, size)
+        boxes = clipped(change.boxes(self.boxes[part]), size)
+        outlines = None
+        if self.diagonals is not None:
+            outlines = change.points(octagons(self.boxes[part], self.diagonals[part]))
+        whole = DetectAnnotation(boxes, self.labels[part], self.crowd[part], outlines)
+        return whole.take((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """Counts boxes that extend beyond an image of this size by more than a pixel."""
-        boxes = self.boxes[self.offsets[row] : self.offsets[row + 1]]
-        boxes = size_change(self.annotated, row, size).boxes(boxes)
+        boxes = size_change(self.annotated, row, size).boxes(self.boxes[self.part(row)])
         limit = np.array([size[1], size[0], size[1], size[0]]) + 1
         return {"box": int((boxes > limit).any(axis=1).sum())} if (boxes > limit).any() else {}
-
-    def adapted(self, row: int, size: tuple[int, int]) -> str:
-        """How annotations are brought to the image's size."""
-        return size_change(self.annotated, row, size).done
-
-    def take(self, rows: np.ndarray) -> BoxColumn:
-        """The column of some images only."""
-        offsets, picked = take_ranges(self.offsets, rows)
-        annotated = None if self.annotated is None else self.annotated.take(rows)
-        return BoxColumn(
-            offsets, self.boxes[picked], self.labels[picked], self.crowd[picked], self.labeled[rows], annotated
-        )

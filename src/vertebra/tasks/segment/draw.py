@@ -50,8 +50,8 @@ def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Im
 
 
 def _layers(prediction: SegmentPrediction, shown: list[int]) -> Iterator[np.ndarray]:
-    """(H, W) uint16 layers, the lowest first: the position of a class in ``shown`` from 1, 0 for none. Classes that exclude each other
-    are one layer."""
+    """(H, W) uint16 layers, the lowest first: the position of a class in ``shown`` from 1, 0 for none. Classes that exclude
+    each other are one layer."""
     if prediction.mask.ndim == 3:
         yield from (prediction.region(class_id) * np.uint16(number) for number, class_id in enumerate(shown, 1))
         return
