@@ -58,7 +58,7 @@ def test_the_box_holds_the_rotated_outline_and_is_inside_that_of_the_rotated_box
 
 
 def test_an_object_without_outline_or_with_another_box_keeps_its_box() -> None:
-    boxes = np.array([[10.0, 20, 50, 40], [100, 100, 200, 220]])
+    boxes = np.array([[150.0, 250, 190, 270], [100, 100, 200, 220]])
     shapes = Shapes.of([[], [(disk(20) - 50).ravel().tolist()]])
     diagonals = diagonals_of(shapes, boxes)
     assert np.isnan(diagonals).all()

@@ -97,7 +97,8 @@ def _novelty_order(presence: np.ndarray) -> np.ndarray:
 def _drawn(opened: OpenedSplit, row: int, largest: int) -> tuple[Image.Image, dict[str, tuple[str, ...]]]:
     """The image, made small, with the annotations of the task that shows most, and the classes in it by task."""
     small = read_small(opened.images.path(row), largest)
-    picture, classes = Image.fromarray(small.image), {}
+    picture = Image.fromarray(small.image)
+    classes: dict[str, tuple[str, ...]] = {}
     fitting = ResizeSpec(small.image.shape[:2], "resize")
     transform = fitting.transform(*small.size)
     for task in sorted(opened.indices, key=lambda name: get_task(name).image_level):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, size_change
 from vertebra.annotations.ranges import offsets_of, take_ranges
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,7 +57,9 @@ class ObjectColumn:
 
     def _picked(self, order: np.ndarray, offsets: np.ndarray) -> Self:
         given = {name: getattr(self, name) for name in self.per_object}
-        arrays = {name: np.ascontiguousarray(array[order]) for name, array in given.items() if array is not None}
+        arrays: dict[str, Any] = {
+            name: np.ascontiguousarray(array[order]) for name, array in given.items() if array is not None
+        }
         return replace(self, offsets=offsets, **arrays)
 
 

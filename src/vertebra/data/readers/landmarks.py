@@ -76,7 +76,7 @@ class LandmarkReader(AnnotationReader):
         sources = _sources(path, notes=notes)
         if not sources:
             raise DataError(_nothing(path))
-        points = sources[0].points.names
+        points = _columns(sources[0]).names
         builder = AnnotationBuilder(data_root(path), path)
         builder.notes += notes
         default = options.classes[0] if options.classes and len(options.classes) == 1 else CLASS
@@ -85,9 +85,9 @@ class LandmarkReader(AnnotationReader):
             builder.category(Category(name, points=points))
         rows: dict[tuple[str, int], int] = {}
         for number, source in enumerate(sources):
-            if source.points.names != points:
+            if _columns(source).names != points:
                 raise DataError(
-                    f"{source.table.file}: its points ({', '.join(source.points.names[:6])}) are not those of "
+                    f"{source.table.file}: its points ({', '.join(_columns(source).names[:6])}) are not those of "
                     f"{sources[0].table.file.name} ({', '.join(points[:6])}); name one of the tables"
                 )
             before = len(rows)
@@ -151,6 +151,12 @@ def _roles(table: Table, points: PointColumns, search: ImageSearch) -> Roles | N
     return Roles(image, () if label is None else (label,), False, box, convention, split)
 
 
+def _columns(source: ImageTable) -> PointColumns:
+    """The columns of points of a table that has some."""
+    assert source.points is not None
+    return source.points
+
+
 def _splits(source: ImageTable, notes: list[Note]) -> list[str]:
     """The split of each row: of its column, of the table, or of CelebA's published list; "" without one."""
     splits = splits_of(source.table, source.roles, notes)
@@ -175,7 +181,7 @@ def _add(source: ImageTable, classes: list[str], builder: AnnotationBuilder, row
     paths = source.paths(names, notes)
     kept = [number for number, name in enumerate(names) if paths.get(name)]
     splits = _splits(source, notes)
-    points = _points(table, source.points, notes)[kept]
+    points = _points(table, _columns(source), notes)[kept]
     boxes = _boxes(table, roles)[kept]
     images = [paths[names[number]] for number in kept]
     known = points[points[..., 2] > 0][:, :2]
