@@ -22,8 +22,3 @@ class DetectAnnotation:
     labels: np.ndarray
     crowd: np.ndarray
     outlines: np.ndarray | None = None
-
-    def take(self, kept: np.ndarray) -> DetectAnnotation:
-        """Only some of the objects; ``kept`` is (M,) bool, or their indices."""
-        outlines = None if self.outlines is None else self.outlines[kept]
-        return DetectAnnotation(self.boxes[kept], self.labels[kept], self.crowd[kept], outlines)

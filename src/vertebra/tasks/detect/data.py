@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +65,9 @@ class DetectData(TaskData):
     ) -> DetectAnnotation:
         """Boxes of the branch's classes with their new ids."""
         changed = ids[annotation.labels]
-        return replace(annotation, labels=changed).take(changed >= 0)
+        kept = changed >= 0
+        outlines = None if annotation.outlines is None else annotation.outlines[kept]
+        return DetectAnnotation(annotation.boxes[kept], changed[kept], annotation.crowd[kept], outlines)
 
     def occurrences(self, annotation: DetectAnnotation, classes: int) -> np.ndarray:
         """The number of boxes of each class."""

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, SizeChange, size_change
+from vertebra.tasks.detect.column import ObjectColumn, clipped
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation, clear_points_outside
-from vertebra.tasks.object_column import ObjectColumn, clipped
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
