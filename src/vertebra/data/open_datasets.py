@@ -20,6 +20,7 @@ from vertebra.data.splits import NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
 from vertebra.preprocess.images import image_size
+from vertebra.recipe.augment import Augment
 from vertebra.tasks import all_image_level
 from vertebra.tasks.base import LabelSpec
 
@@ -90,6 +91,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
             lists=source.lists,
             edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
             columns=source.columns,
+            outlines=split == "train" and _rotates(config),
         )
     except NoSplit as missing:
         raise NoSplit(f"{missing}{_further_problem(source, task)}") from None
@@ -113,6 +115,15 @@ def _further_problem(source: SourceConfig, task: str) -> str:
         else:
             return ""
     return problem
+
+
+def _rotates(config: Config) -> bool:
+    """Whether training rotates images freely or changes their perspective."""
+    chosen = config.train.augment
+    if chosen.is_object:
+        return False
+    augment = Augment.from_options(chosen.name, chosen.options)
+    return bool(augment.rotate or augment.perspective)
 
 
 def _images(source: SourceConfig, task: str) -> int:

@@ -14,7 +14,7 @@ from vertebra.preprocess.arrays import tensor_to_array, with_channel_axis
 from vertebra.preprocess.channels import picture_to_channels, to_channels
 from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.preprocess.number_range import RangeUse, Scale, stretched, to_bytes
+from vertebra.preprocess.number_range import RangeUse, Scale, scaled_range, stretched, to_bytes
 from vertebra.preprocess.raw_files import raw_file, raw_size
 from vertebra.preprocess.raw_images import ORIENTATION, RawImage, raw_page, raw_picture, turned, upright
 from vertebra.shards.members import file_source
@@ -88,6 +88,19 @@ def read_picture(source: ImageSource) -> np.ndarray:
     if raw.transparent and raw.values.dtype == np.uint8:
         return to_channels(array, 3, name)
     return np.ascontiguousarray(array[:, :, :3] if array.shape[2] >= 3 else array[:, :, :1].repeat(3, axis=2))
+
+
+def count_range(path: str | Path, use: RangeUse) -> None:
+    """Counts an image file of any number of channels, and the part of the range that its numbers use.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    use.add_image()
+    content = _file_content(path, str(path))
+    if isinstance(content, RawImage):
+        colors = content.values[:, :, :-1] if content.transparent else content.values
+        scaled_range(colors, str(path), use.scale, use=use)
 
 
 def decoded_size(path: str | Path) -> tuple[int, int]:

@@ -112,7 +112,7 @@ def run_training(
         VertebraError: data, options or folder do not fit, or the run stopped.
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
-    emit(*opened.notes, *val.notes, *origin)
+    emit(*opening_notes(opened, val), *origin)
     run = _prepare(config, model, opened, val, folder, resumption, transform)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
@@ -135,6 +135,13 @@ def run_training(
         run.loggers.close()
         emit(f"{run.folder.kept.summary()}; run folder {folder}")
     return Finished(folder, model)
+
+
+def opening_notes(opened: Opened, val: Opened) -> list[str]:
+    """The notes of the readers: once what holds for both splits, and else with the split."""
+    both = set(opened.notes) & set(val.notes)
+    splits = [("train", note) for note in opened.notes] + [("val", note) for note in val.notes]
+    return list(dict.fromkeys(note if note in both else f"{split}: {note}" for split, note in splits))
 
 
 def _origin(config: Config, model: VisionModel) -> str:

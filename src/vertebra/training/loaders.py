@@ -119,7 +119,7 @@ class RunData(pl.LightningDataModule):
 
     def notes(self) -> list[str]:
         """Warnings about images and objects that were left out."""
-        return [*self.train_set.notes(), *self.val_set.notes()]
+        return list(dict.fromkeys([*self.train_set.notes(), *self.val_set.notes()]))
 
 
 def mixed(
