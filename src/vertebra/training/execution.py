@@ -25,7 +25,7 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
-from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder
+from vertebra.training.folder import CONFIG, METRICS, Interrupted, RunFolder
 from vertebra.training.loaders import RunData
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
@@ -41,6 +41,7 @@ from vertebra.training.report import write_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
 from vertebra.training.saved_state import check_state
 from vertebra.training.selection import unmeasurable_notes
+from vertebra.training.state_files import BEST, saved_states
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.training.user_transform import Transform, transform_note
@@ -109,7 +110,7 @@ def run_training(
     run = _prepare(config, model, opened, val, folder, resumption, transform)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
-        _fit(run, str(folder / LAST) if resumption else None)
+        _fit(run, str(resumption.state) if resumption else None)
     if not run.module.losses:
         _report_nothing_left(run, config)
     emit(*run.module.notes(), *run.data.notes())
@@ -167,7 +168,7 @@ def _prepare(
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
     if resumption is not None:
-        check_state(folder / LAST, module, RunFolder.STATE)
+        check_state(resumption.state, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
     return _Prepared(run_folder, data, module, trainer, record)
 
@@ -212,7 +213,7 @@ def _take_best_weights(model: VisionModel, folder: Path) -> None:
 
 def _saved(folder: Path) -> str:
     """How to continue a run that did not save when it stopped."""
-    if (folder / LAST).exists():
+    if saved_states(folder):
         return f"go on from the last save with: vertebra train --resume {folder}"
     return "nothing was saved yet"
 
@@ -235,7 +236,7 @@ def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> I
             os.environ[FOLDER_VARIABLE] = str(folder)
         yield
     except BaseException as error:
-        if is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
+        if is_first_process() and not saved_states(folder) and not (folder / BEST).exists():
             _remove_empty_run(folder, created)
         user_error = as_user_error(error) if isinstance(error, Exception) else None
         if user_error is None:
@@ -245,13 +246,13 @@ def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> I
 
 def _write(path: Path, text: str) -> None:
     """Writes a small file atomically."""
-    with replacing(path) as part:
+    with replacing(path, synced=True) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:
     """Removes the files of a run that has saved nothing, and the folders that were made for it."""
-    for name in (CONFIG, RECORD, METRICS, f"{LAST}.partial"):
+    for name in (CONFIG, RECORD, METRICS):
         (folder / name).unlink(missing_ok=True)
     for parent in created:
         if parent.is_dir() and not any(parent.iterdir()):

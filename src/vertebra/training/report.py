@@ -16,8 +16,9 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
 from vertebra.report.model_summary import model_summary_svg, summarize_model
-from vertebra.training.folder import BEST, METRICS
+from vertebra.training.folder import METRICS
 from vertebra.training.selection import BestWeights, directions
+from vertebra.training.state_files import BEST
 
 
 def write_report(folder: Path, model: VisionModel, images: list[Path], kept: BestWeights, pictures: int = 12) -> Path:

@@ -16,11 +16,12 @@ from vertebra.errors import ConfigError, RunError, shortened
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.data_paths import check_data_exists, locate, move, with_absolute_paths
 from vertebra.training.fingerprint import Fingerprint, check_same
-from vertebra.training.folder import CONFIG, LAST
+from vertebra.training.folder import CONFIG
 from vertebra.training.hardware import Hardware, check_hardware
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
 from vertebra.training.saved_state import damaged, read_state
+from vertebra.training.state_files import LAST, saved_states
 from vertebra.yaml_files import assign, parse_assignment
 
 KEY = "vertebra"  # of Vertebra's entry in a checkpoint
@@ -77,12 +78,14 @@ class Resumption:
         hardware: the new hardware.
         saved: the saved state.
         changes: the differences, in words.
+        state: the file of the saved state.
     """
 
     config: Config
     hardware: Hardware
     saved: Saved
     changes: list[str]
+    state: Path
 
 
 def plan_resumption(
@@ -102,7 +105,7 @@ def plan_resumption(
     """
     if not (folder / CONFIG).exists():
         raise RunError(f"{folder} is no run folder (it has no {CONFIG})")
-    if not (folder / LAST).exists():
+    if not saved_states(folder):
         raise RunError(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
             "in another folder: out=... (--out)"
@@ -119,10 +122,10 @@ def plan_resumption(
     recorded = recorded_folder(folder)
     new = locate(new, folder, recorded) if data is None else move(new, data)
     check_data_exists([*new.data.train, *new.data.val], folder, recorded)
-    saved = read_saved(folder / LAST, old)
+    state, saved, notes = read_newest(folder, old)
     hardware = check_hardware(new.train)
-    changes = compare(saved, new, hardware, folder)
-    return Resumption(with_absolute_paths(new), hardware, saved, changes)
+    changes = [*notes, *compare(saved, new, hardware, folder)]
+    return Resumption(with_absolute_paths(new), hardware, saved, changes, state)
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
@@ -158,6 +161,25 @@ def _written_out(key: str, config: Config) -> list[str]:
             f"data.{split}.{number}.{field}" for split in splits for number in range(len(getattr(config.data, split)))
         ]
     return [key]
+
+
+def read_newest(folder: Path, config: Config) -> tuple[Path, Saved, list[str]]:
+    """The newest saved state of a run that can be read: its file, its content, and a note if it is not the last one.
+
+    Raises:
+        RunError: none can be read; the message is about the last one.
+    """
+    problems: list[RunError] = []
+    for path in saved_states(folder):
+        try:
+            saved = read_saved(path, config)
+        except RunError as error:
+            problems.append(error)
+            continue
+        why = str(problems[0]).partition(";")[0] if problems else f"there is no {LAST}"
+        note = f"{why}; the run goes on from the save before it, {path.name}, in epoch {saved.epoch}"
+        return path, saved, [] if path.name == LAST else [note]
+    raise problems[0]
 
 
 def read_saved(path: Path, config: Config) -> Saved:

@@ -81,17 +81,23 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self._backup = BufferBackup(self.model)
+        self._choose_evaluation()  # Lightning starts no epoch where a run is resumed in the middle of one
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped_steps"] = dict(self.skipped_steps)
+        checkpoint["nonfinite_steps"] = self.nonfinite_steps
         checkpoint["origin"] = dict(self.model.origin)  # for the run's model files, also after it was resumed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps = Counter(checkpoint["skipped_steps"])
+        self.nonfinite_steps = checkpoint.get("nonfinite_steps", 0)  # older versions did not save it
         for model in (self.model, self.best_model):
             model.origin = dict(checkpoint["origin"])
 
     def on_train_epoch_start(self) -> None:
+        self._choose_evaluation()
+
+    def _choose_evaluation(self) -> None:
         # the last epoch is always evaluated, so that a run ends with a score
         last = self.current_epoch + 1 == self.recipe.epochs
         self.trainer.check_val_every_n_epoch = 1 if last else self.recipe.evaluate_every
