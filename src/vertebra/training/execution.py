@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
+from vertebra.training.division import redrawn_note
 from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
 from vertebra.training.folder import CONFIG, METRICS, Interrupted, RunFolder
@@ -163,10 +165,14 @@ def _prepare(
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
     values = resolved(config, model, data, trainer)
-    changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
+    changes: list[str] = []
+    if resumption is not None:
+        redrawn = redrawn_note(data.train_set, resumption.saved.config.train, recipe, trainer.world_size)
+        changes = [*resumption.changes, *consequences(resumption, steps, values["precision"]), *redrawn]
     record = next_record(folder, fingerprints, start_entry(values, changes))
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
+    module.folder = folder
     if resumption is not None:
         check_state(resumption.state, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
@@ -186,7 +192,7 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
     except Interrupted:
         if not is_first_process():
             raise SystemExit(128 + stop.signal) from None  # the first process reports it
-        message = f"stopped; everything is saved. Go on with: vertebra train --resume {folder}"
+        message = f"stopped; everything is saved. Go on with: {_resume_command(folder)}"
         raise RunStopped(message, stop.signal) from None
     except StoppedBySignal as signal:
         raise RunStopped(f"stopped at once; {_saved(folder)}", signal.number) from None
@@ -214,8 +220,12 @@ def _take_best_weights(model: VisionModel, folder: Path) -> None:
 def _saved(folder: Path) -> str:
     """How to continue a run that did not save when it stopped."""
     if saved_states(folder):
-        return f"go on from the last save with: vertebra train --resume {folder}"
+        return f"go on from the last save with: {_resume_command(folder)}"
     return "nothing was saved yet"
+
+
+def _resume_command(folder: Path) -> str:
+    return f"vertebra train --resume {shlex.quote(str(folder))}"
 
 
 @contextmanager
@@ -238,8 +248,13 @@ def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> I
     except BaseException as error:
         if is_first_process() and not saved_states(folder) and not (folder / BEST).exists():
             _remove_empty_run(folder, created)
-        user_error = as_user_error(error) if isinstance(error, Exception) else None
+        if not isinstance(error, Exception) or isinstance(error, RunStopped):
+            raise
+        resumable = bool(saved_states(folder))
+        user_error = as_user_error(error, config.train, folder if resumable else None)
         if user_error is None:
+            if resumable:
+                emit(_saved(folder))
             raise
         raise user_error from error
 

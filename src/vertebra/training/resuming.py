@@ -11,10 +11,11 @@ import lightning.pytorch as pl
 
 from vertebra import __version__
 from vertebra.build import canvas_size
-from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, TrainConfig, read_raw
+from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.data_paths import check_data_exists, locate, move, with_absolute_paths
+from vertebra.training.division import DIVISION, check_step, step_size
 from vertebra.training.fingerprint import Fingerprint, check_same
 from vertebra.training.folder import CONFIG
 from vertebra.training.hardware import Hardware, check_hardware
@@ -32,10 +33,7 @@ CHANGEABLE = frozenset(
         "accelerator", "devices", "num_nodes", "strategy", "precision",
     )
 )  # fmt: skip
-DIVISION = frozenset(
-    {"train.batch_size", "train.accumulate"}
-)  # of a step; they may change together with the number of processes
-NUMERIC = frozenset(
+NUMERIC = DIVISION | frozenset(
     {"device", "processes", "train.strategy", "train.precision"}
 )  # changes after which results are no longer bit-identical
 
@@ -221,7 +219,8 @@ def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list
     differing = {key: (before.get(key), now.get(key)) for key in {**before, **now} if before.get(key) != now.get(key)}
     processes = hardware.processes * new.train.num_nodes
     other_count = saved.processes is not None and saved.processes != processes
-    fixed = [key for key in differing if key not in (CHANGEABLE | DIVISION if other_count else CHANGEABLE)]
+    same_step = step_size(new.train) == step_size(saved.config.train)
+    fixed = [key for key in differing if key not in (CHANGEABLE | DIVISION if other_count or same_step else CHANGEABLE)]
     if fixed:
         fixed_words = [
             f"{key} (it was {_shown(differing[key][0])}, now {_shown(differing[key][1])})" for key in fixed[:4]
@@ -236,30 +235,9 @@ def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list
     if saved.device is not None and saved.device != hardware.device:
         lines.append(f"device: {saved.device} -> {hardware.device}")
     if other_count:
-        _check_step(saved, new.train, processes)
+        check_step(saved.config.train, saved.processes or 1, new.train, processes)
         lines.append(f"processes: {saved.processes} -> {processes}, with as many images a step as before")
     return lines
-
-
-def _check_step(saved: Saved, recipe: TrainConfig, processes: int) -> None:
-    """Checks that a step has the same number of images with another number of processes.
-
-    Raises:
-        RunError: it has not; the message names the options.
-    """
-    old, count = saved.config.train, saved.processes or 1
-    before = old.batch_size * old.accumulate * count
-    now = recipe.batch_size * recipe.accumulate * processes
-    if before != now:
-        raise RunError(
-            f"train.devices: {_count(processes)} with train.batch_size {recipe.batch_size} and train.accumulate "
-            f"{recipe.accumulate} make steps of {now} images, and the run has steps of {before}; set them so that it is "
-            f"{before} again, or go back to {_count(count)}"
-        )
-
-
-def _count(processes: int) -> str:
-    return f"{processes} process" if processes == 1 else f"{processes} processes"
 
 
 def check_data(resumption: Resumption, now: Mapping[str, Fingerprint], folder: Path) -> None:
@@ -297,7 +275,8 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
         lines.append(f"precision: {saved.precision} -> {precision}")
     if other_precision or {line.partition(":")[0] for line in resumption.changes} & NUMERIC:
         lines.append(
-            "on other devices or in another precision the weights are not to the bit those of an unchanged run"
+            "on other devices, in another precision or in other micro batches the weights are not to the bit those of an "
+            "unchanged run"
         )
     return lines
 
